@@ -1,0 +1,24 @@
+"""Accounts: one login per person, whatever the number of companies."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import Field
+
+from models.base import Record, instant, new_id
+
+
+class Account(Record, table=True):
+    """A login. ``email_norm`` is a plain unique column: a key-share lock on the row then holds the address still."""
+
+    __tablename__ = "account"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    email_norm: str = Field(unique=True)
+    first_name: str
+    last_name: str
+    locale: str
+    password_hash: str | None = None
+    credential_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # moving it ends sessions
+    activated_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default_now=True)

@@ -1,0 +1,28 @@
+"""The audit trail: who changed what, when, with which result."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, BigInteger, Identity
+from sqlmodel import Field
+
+from models.base import Record, instant
+
+
+class Audit(Record, table=True):
+    """One change. Append-only; names and addresses are not copied here, identifiers are."""
+
+    __tablename__ = "audit"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
+    at: datetime = instant(default_now=True)
+    portal_id: UUID | None = None
+    requested_by: str = ""
+    action: str
+    result: str = ""
+    company_id: UUID | None = Field(default=None, index=True)
+    account_id: UUID | None = Field(default=None, index=True)
+    subject_id: UUID | None = Field(default=None, index=True)
+    job_id: UUID | None = None
+    detail: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)

@@ -1,0 +1,67 @@
+"""What every table shares: identifiers, times, names of constraints, and the working columns of owed work."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, MetaData, text
+from sqlmodel import Field, SQLModel
+from uuid_utils.compat import uuid7
+
+NAMES = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+"""One rule names every constraint and index, so that an error names its rule and migrations can drop it."""
+
+metadata = MetaData(naming_convention=NAMES)
+
+HOT_TABLE = {"postgresql_with": {"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.02}}
+"""Storage of tables whose rows change state often: room for in-page updates, vacuumed early."""
+
+
+def new_id() -> UUID:
+    """A new identifier: UUID version 7 (RFC 9562), so that rows are written in the order of their indexes."""
+    return uuid7()
+
+
+def now() -> datetime:
+    """This process's idea of the time, in UTC. Leases and due times use the database's ``now()`` instead."""
+    return datetime.now(UTC)
+
+
+def instant(*, nullable: bool = False, default_now: bool = False) -> Any:
+    """A column holding an instant (timestamptz)."""
+    kwargs: dict[str, Any] = {"server_default": text("now()")} if default_now else {}
+    default: Any = None if nullable else ...
+    if default_now:
+        return Field(default_factory=now, sa_type=DateTime(timezone=True), sa_column_kwargs=kwargs)
+    return Field(default=default, nullable=nullable, sa_type=DateTime(timezone=True))
+
+
+class Record(SQLModel):
+    """Root of the tables."""
+
+    metadata = metadata
+
+
+class Work(Record):
+    """The working columns of anything owed (a job, a mail). ``workers/ledger.py`` reads these and nothing else.
+
+    Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither.
+    """
+
+    queue: str
+    lane: UUID  # work of one lane is claimed in turn with other lanes
+    claim: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # the fence: grows at each claim
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # attempts that failed
+    rescues: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # leases that ran out
+    due_at: datetime | None = instant(nullable=True)
+    leased_until: datetime | None = instant(nullable=True)
+    worker: UUID | None = None  # the process that claimed it last
+    created_at: datetime = instant(default_now=True)
+    started_at: datetime | None = instant(nullable=True)
+    finished_at: datetime | None = instant(nullable=True)

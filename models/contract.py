@@ -1,0 +1,53 @@
+"""Contracts: a company's seats for a training, and the rule that says whether one is open."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlmodel import Field
+
+from models.base import HOT_TABLE, Record, instant, new_id
+from models.words import Code
+
+
+class Contract(Record, table=True):
+    """Company × training with `planned_seats` and dates. The database itself refuses to oversell."""
+
+    __tablename__ = "contract"
+    __table_args__ = (
+        UniqueConstraint("portal_id", "reference"),
+        CheckConstraint("enrolled_count BETWEEN 0 AND planned_seats", name="seats"),
+        CheckConstraint("ends_on >= starts_on", name="dates"),
+        HOT_TABLE,
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    portal_id: UUID = Field(foreign_key="portal.id")
+    reference: str
+    company_id: UUID = Field(foreign_key="company.id", index=True)
+    training_id: UUID = Field(foreign_key="training.id", index=True)
+    planned_seats: int
+    enrolled_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    starts_on: date | None = None  # both days included, in Europe/Paris
+    ends_on: date | None = None
+    created_at: datetime = instant(default_now=True)
+
+
+def closed_because(starts_on: date | None, ends_on: date | None, today: date) -> Code | None:
+    """Why nobody can be enrolled on a contract today, or None while it is open.
+
+    Parameters:
+      starts_on: first day the contract is open, None for always.
+      ends_on: last day it is open, None for no end.
+      today: the date in Europe/Paris.
+    """
+    if starts_on is not None and today < starts_on:
+        return Code.CONTRACT_NOT_STARTED
+    if ends_on is not None and today > ends_on:
+        return Code.CONTRACT_EXPIRED
+    return None
+
+
+def seats_refused(planned_seats: int, enrolled_count: int) -> Code | None:
+    """Why a contract cannot have this many seats: never fewer than are used."""
+    return Code.SEATS_BELOW_ENROLLED if planned_seats < enrolled_count else None

@@ -1,0 +1,222 @@
+"""What an answer of the mail relay means for one mail: pure rules, no clock and no connection.
+
+The classes follow RFC 5321 (reply codes), RFC 3463 (enhanced codes) and RFC 4954 (authentication). Two errors are
+costly, and the rules lean away from them: blaming a person's address for a fault of ours, and sending a mail again
+that may have arrived.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Which step of the SMTP exchange was under way."""
+
+    CONNECT = "connect"  # TCP, implicit TLS and the greeting
+    HELLO = "hello"
+    TLS = "tls"  # STARTTLS
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"  # the command, up to its 354
+    BODY = "body"  # the first byte of the message was written; up to the reply to the final dot
+
+
+class Trouble(StrEnum):
+    """What kind of fault it was."""
+
+    REPLY = "reply"  # the relay answered with a code
+    LOST = "lost"  # no connection could be made, or it was dropped
+    TIMEOUT = "timeout"
+    TLS = "tls"  # the handshake or the certificate
+    UNSUPPORTED = "unsupported"  # the relay does not offer what our settings require
+    GARBLED = "garbled"  # an answer that is no SMTP, or that does not fit the question
+    INVALID = "invalid"  # an address that cannot be written in a command; nothing was sent
+
+
+class Outcome(StrEnum):
+    """What is to be done with the mail."""
+
+    RETRY = "retry"  # transient for this mail; counts a failure
+    RELAY_DOWN = "relay_down"  # the relay or the connection, not this mail; burns no attempt
+    CONFIGURATION = "configuration"  # our settings or our standing with the relay; alert, burns no attempt
+    FAILED = "failed"  # permanent for this mail
+    UNCERTAIN = "uncertain"  # lost after the body began: it may have arrived
+
+
+class Reason(StrEnum):
+    """Why, in one stable word: recorded with the mail, counted in metrics, told to the manager by a sentence."""
+
+    CONNECTION_LOST = "connection_lost"
+    TIMED_OUT = "timed_out"
+    TLS_FAILED = "tls_failed"
+    PROTOCOL_ERROR = "protocol_error"
+    RELAY_BUSY = "relay_busy"
+    THROTTLED = "throttled"
+    DEFERRED = "deferred"
+    MAILBOX_FULL = "mailbox_full"
+    NOT_OFFERED = "not_offered"  # STARTTLS or AUTH is required by our settings and not offered
+    AUTH_REFUSED = "auth_refused"
+    RELAYING_DENIED = "relaying_denied"
+    RELAY_REFUSED = "relay_refused"  # 5xx before MAIL
+    SENDER_REFUSED = "sender_refused"  # 5xx at MAIL
+    ADDRESS_REJECTED = "address_rejected"  # a hard bounce: the only reason that may suppress an address
+    ADDRESS_UNSENDABLE = "address_unsendable"
+    RECIPIENT_REFUSED = "recipient_refused"  # 5xx at RCPT without a code that proves the address wrong
+    POLICY = "policy"
+    MESSAGE_REJECTED = "message_rejected"
+    LOST_AFTER_BODY = "lost_after_body"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One attempt that did not end in 250.
+
+    Parameters:
+      phase: the step under way.
+      code: the reply code (three digits), or None when there was no reply.
+      enhanced: the RFC 3463 code at the head of the reply (``5.1.1``), if any.
+      text: the relay's words on one line, with mail addresses masked.
+      trouble: the kind of fault.
+    """
+
+    phase: Phase
+    code: int | None = None
+    enhanced: str | None = None
+    text: str = ""
+    trouble: Trouble = Trouble.REPLY
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, why, and the relay's own wish for the delay in seconds if it gave one."""
+
+    outcome: Outcome
+    reason: Reason
+    hint: float | None = None
+
+
+HARD_BOUNCE_CODES = frozenset({550, 551, 553})
+HARD_BOUNCE_ENHANCED = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+AUTH_CODES = frozenset({530, 534, 535, 538})
+SYNTAX_CODES = frozenset({500, 501, 502, 503, 504})
+BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.HELLO, Phase.TLS, Phase.AUTH})
+
+_RELAYING_DENIED = re.compile(
+    r"relay(ing)? (access )?(is )?(denied|not (allowed|permitted))|(unable|not permitted) to relay", re.IGNORECASE
+)
+_HINT = re.compile(r"\b(\d{1,5}) ?(s|secs?|seconds?|mins?|minutes?)\b", re.IGNORECASE)
+
+
+def judge(fault: Fault) -> Verdict:
+    """What the fault means for the mail that was being sent."""
+    if fault.code is None or fault.trouble is not Trouble.REPLY or not 400 <= fault.code <= 599:
+        return _judge_without_reply(fault)
+    if fault.code < 500:
+        return _judge_transient(fault)
+    return _judge_permanent(fault)
+
+
+def _judge_without_reply(fault: Fault) -> Verdict:
+    if fault.trouble is Trouble.INVALID:
+        return Verdict(Outcome.FAILED, Reason.ADDRESS_UNSENDABLE)
+    if fault.phase is Phase.BODY:
+        return Verdict(Outcome.UNCERTAIN, Reason.LOST_AFTER_BODY)
+    if fault.trouble is Trouble.UNSUPPORTED:
+        return Verdict(Outcome.CONFIGURATION, Reason.NOT_OFFERED)
+    reason = {
+        Trouble.TIMEOUT: Reason.TIMED_OUT,
+        Trouble.TLS: Reason.TLS_FAILED,
+        Trouble.LOST: Reason.CONNECTION_LOST,
+    }.get(fault.trouble, Reason.PROTOCOL_ERROR)
+    return Verdict(Outcome.RELAY_DOWN, reason)
+
+
+def _judge_transient(fault: Fault) -> Verdict:
+    hint = _hinted_seconds(fault.text)
+    if "throttl" in fault.text.lower():
+        # Amazon SES: "454 Throttling failure: Maximum sending rate exceeded", at any step; nothing against this mail.
+        return Verdict(Outcome.RELAY_DOWN, Reason.THROTTLED, hint)
+    if fault.phase in BEFORE_MAIL:
+        return Verdict(Outcome.RELAY_DOWN, Reason.RELAY_BUSY, hint)
+    if fault.code == 421:
+        # The relay closes the session. At the end of the body it counts as a failure of this mail: a message the
+        # relay's filter chokes on would otherwise come back for ever, and stop the others each time.
+        outcome = Outcome.RETRY if fault.phase is Phase.BODY else Outcome.RELAY_DOWN
+        return Verdict(outcome, Reason.RELAY_BUSY, hint)
+    reason = Reason.MAILBOX_FULL if _is_about(fault, "2.2") else Reason.DEFERRED
+    return Verdict(Outcome.RETRY, reason, hint)
+
+
+def _judge_permanent(fault: Fault) -> Verdict:
+    if fault.code in AUTH_CODES or fault.phase is Phase.AUTH:
+        return Verdict(Outcome.CONFIGURATION, Reason.AUTH_REFUSED)
+    if fault.phase in BEFORE_MAIL:
+        return Verdict(Outcome.CONFIGURATION, Reason.RELAY_REFUSED)
+    if fault.phase is Phase.MAIL:
+        return Verdict(Outcome.CONFIGURATION, Reason.SENDER_REFUSED)
+    if _RELAYING_DENIED.search(fault.text):
+        # Postfix answers "554 5.7.1 Relay access denied" at RCPT to whoever may not use it: our side, not the person's.
+        return Verdict(Outcome.CONFIGURATION, Reason.RELAYING_DENIED)
+    if fault.code in SYNTAX_CODES:
+        # A fault of ours. 503 is a matter of sequence, so another connection may cure it; the others would come again.
+        return Verdict(Outcome.RETRY if fault.code == 503 else Outcome.FAILED, Reason.PROTOCOL_ERROR)
+    return _judge_refusal(fault)
+
+
+def _judge_refusal(fault: Fault) -> Verdict:
+    """A 5xx that is about this recipient or this message."""
+    if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None):
+        return Verdict(Outcome.RETRY, Reason.MAILBOX_FULL)
+    if fault.enhanced is not None and fault.enhanced.startswith("5.7."):
+        return Verdict(Outcome.FAILED, Reason.POLICY)
+    if fault.phase is not Phase.RCPT:
+        return Verdict(Outcome.FAILED, Reason.MESSAGE_REJECTED)
+    if fault.code in HARD_BOUNCE_CODES and fault.enhanced in HARD_BOUNCE_ENHANCED:
+        return Verdict(Outcome.FAILED, Reason.ADDRESS_REJECTED)
+    return Verdict(Outcome.FAILED, Reason.RECIPIENT_REFUSED)
+
+
+def _is_about(fault: Fault, subject: str) -> bool:
+    return fault.enhanced is not None and fault.enhanced[2:] == subject
+
+
+def _hinted_seconds(text: str) -> float | None:
+    """The delay a relay names ("try again in 5 minutes"), in seconds."""
+    found = _HINT.search(text)
+    if found is None:
+        return None
+    return float(found[1]) * (60 if found[2].lower().startswith("m") else 1)
+
+
+_STEPS: dict[Outcome, tuple[float, ...]] = {
+    Outcome.RELAY_DOWN: (10, 30, 120, 300),
+    Outcome.RETRY: (60, 300, 900, 1800, 3600),
+    Outcome.CONFIGURATION: (300, 900, 1800),
+    Outcome.UNCERTAIN: (900,),
+}
+SHORTEST_HINT, LONGEST_HINT = 10.0, 3600.0
+
+
+def retry_delay(outcome: Outcome, failures: int, jitter: float, hint: float | None = None) -> float:
+    """Seconds to wait before the mail is tried again; the last step repeats.
+
+    Parameters:
+      failures: faults in a row with this outcome, this one included (1 is the first).
+      jitter: a random number in [0, 1), so that mails postponed together do not come back together; adds up to a
+        fifth, and for an uncertain mail up to 15 more minutes.
+      hint: seconds the relay asked for (``Verdict.hint``), honoured between 10 seconds and one hour.
+
+    Raises:
+      ValueError: a failed mail is not tried again.
+    """
+    if outcome not in _STEPS:
+        raise ValueError(f"a mail that is {outcome} is not tried again")
+    steps = _STEPS[outcome]
+    base = steps[min(max(failures, 1), len(steps)) - 1]
+    if outcome is Outcome.UNCERTAIN:
+        return base * (1 + jitter)
+    if hint is not None:
+        base = min(max(hint, SHORTEST_HINT), LONGEST_HINT)
+    return base * (1 + jitter / 5)

@@ -1,0 +1,87 @@
+"""Jobs: the requests recorded in the ledger, their results per person, their failed attempts and their keys."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, LargeBinary, text
+from sqlmodel import Field
+
+from models.base import HOT_TABLE, Record, Work, instant, new_id
+from models.words import JobState
+
+WAITING = text("due_at IS NOT NULL AND leased_until IS NULL")
+RUNNING = text("leased_until IS NOT NULL")
+
+
+def states(words: type[JobState]) -> str:
+    """The states as an SQL list, for a check constraint."""
+    return ", ".join(f"'{word}'" for word in words)
+
+
+class Job(Work, table=True):
+    """One request: the promise made to whoever asked.
+
+    ``request`` is `json`, not `jsonb`: a hostile name may hold U+0000, which `jsonb` cannot store, and nothing that was
+    accepted may be lost or altered. ``message`` keeps the bytes of a queue message that could not be read.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({states(JobState)})", name="state"),
+        Index("ix_job_waiting", "queue", "lane", "due_at", "id", postgresql_where=WAITING),
+        Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
+        Index("ix_job_created_at", "created_at"),
+        HOT_TABLE,
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    portal_id: UUID = Field(foreign_key="portal.id")
+    kind: str
+    state: str = JobState.QUEUED
+    request: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    message: bytes | None = Field(default=None, sa_type=LargeBinary)
+    position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # people done, when work goes in chunks
+    result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    requested_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class JobPerson(Record, table=True):
+    """What happened to one person of a job; the result of a one-person job sits in the job itself."""
+
+    __tablename__ = "job_person"
+
+    job_id: UUID = Field(primary_key=True)
+    position: int = Field(primary_key=True)  # 0-based, as in the request
+    code: str
+    field: str | None = None
+    account_id: UUID | None = None
+    enrollment_id: UUID | None = None
+
+
+class JobAttempt(Record, table=True):
+    """An attempt at a job or a mail that did not succeed, with its error; a success needs no row."""
+
+    __tablename__ = "job_attempt"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
+    ledger: str  # `job` or `email`: the table `row_id` is in
+    row_id: UUID = Field(index=True)
+    claim: int
+    outcome: str  # retry, postponed, uncertain, dead, rescued
+    error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    worker: UUID | None = None
+    created_at: datetime = instant(default_now=True)
+
+
+class Idempotency(Record, table=True):
+    """A key a portal used, and the job it stands for; kept 90 days."""
+
+    __tablename__ = "idempotency"
+
+    portal_id: UUID = Field(foreign_key="portal.id", primary_key=True)
+    key: str = Field(primary_key=True)
+    request_hash: bytes = Field(sa_type=LargeBinary)  # SHA-256 of kind, version and canonical JSON
+    job_id: UUID
+    created_at: datetime = instant(default_now=True)

@@ -1,0 +1,50 @@
+"""Links in mails, and the rule that says what a link answers."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlmodel import Field
+
+from models.base import Record, instant, new_id
+from models.words import Code, Purpose
+
+LIFETIME: Final = {Purpose.ACTIVATION: timedelta(days=30), Purpose.PASSWORD_RESET: timedelta(hours=1)}
+
+
+class Link(Record, table=True):
+    """A link somebody holds. The token in it is derived (``workers/tokens.py``): nothing secret is stored."""
+
+    __tablename__ = "link"
+    __table_args__ = (
+        CheckConstraint("purpose IN ({})".format(", ".join(f"'{word}'" for word in Purpose)), name="purpose"),
+        Index(
+            "uq_link_live",
+            "account_id",
+            "purpose",
+            unique=True,
+            postgresql_where=text("consumed_at IS NULL AND voided_at IS NULL"),
+        ),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    purpose: str
+    account_id: UUID = Field(foreign_key="account.id", index=True)
+    key_id: str
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    expires_at: datetime = instant()
+    consumed_at: datetime | None = instant(nullable=True)
+    voided_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default_now=True)
+
+
+def link_refused(
+    *, consumed_at: datetime | None, voided_at: datetime | None, expires_at: datetime, now: datetime
+) -> Code | None:
+    """Why a link cannot be used any more, or None while it lives."""
+    if consumed_at is not None:
+        return Code.USED_LINK
+    if voided_at is not None:
+        return Code.INVALID_LINK
+    return Code.EXPIRED_LINK if expires_at <= now else None

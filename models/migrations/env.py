@@ -1,0 +1,35 @@
+"""How alembic reaches the database: the same settings as every process."""
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import create_engine, pool
+from sqlmodel.sql.sqltypes import AutoString
+
+from models.tables import metadata
+from workers.settings import get_settings
+
+
+def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
+    """Writes SQLModel's string type as the plain one, so that a migration needs no SQLModel."""
+    return "sa.String()" if kind == "type" and isinstance(item, AutoString) else False
+
+
+def run() -> None:
+    """Runs the migrations on DATABASE_URL, in one transaction, one migrator at a time."""
+    engine = create_engine(get_settings().database_url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            compare_type=True,
+            compare_server_default=True,
+            render_item=render_item,
+        )
+        with context.begin_transaction():
+            # Two releases started at once would both find an empty database: the second waits here for the first.
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4207849484)")
+            context.run_migrations()
+
+
+run()

@@ -1,0 +1,47 @@
+"""What runs on a schedule, which processes are alive, and who the clock's leader is."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON
+from sqlmodel import Field
+
+from models.base import Record, instant, new_id
+
+
+class Schedule(Record, table=True):
+    """A request made at fixed times (cron expression in Europe/Paris); one job per slot, however many clocks run."""
+
+    __tablename__ = "schedule"
+
+    name: str = Field(primary_key=True)
+    cron: str
+    kind: str
+    request: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    next_run_at: datetime | None = instant(nullable=True)
+    last_run_at: datetime | None = instant(nullable=True)
+    paused: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
+class Process(Record, table=True):
+    """A process of Matricule that said it was alive at `seen_at`."""
+
+    __tablename__ = "process"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    kind: str
+    host: str
+    pid: int
+    started_at: datetime = instant(default_now=True)
+    seen_at: datetime = instant(default_now=True)
+
+
+class Clock(Record, table=True):
+    """One row: the clock that leads, until when. Another takes over when the time has passed."""
+
+    __tablename__ = "clock"
+
+    name: str = Field(primary_key=True)
+    holder: UUID
+    until: datetime = instant()

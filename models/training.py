@@ -1,0 +1,22 @@
+"""Trainings: what is learnt."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field
+
+from models.base import Record, instant, new_id
+
+
+class Training(Record, table=True):
+    """A training, known by its portal's own reference."""
+
+    __tablename__ = "training"
+    __table_args__ = (UniqueConstraint("portal_id", "reference"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    portal_id: UUID = Field(foreign_key="portal.id")
+    reference: str
+    title: str
+    created_at: datetime = instant(default_now=True)

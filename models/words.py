@@ -1,0 +1,124 @@
+"""The words stored in tables, sent over the wire and shown by code: statuses, policies and result codes.
+
+Nothing is imported here beside the standard library, so that a portal's process can use it without a database driver.
+The sentence people read for a code lives in ``email_templates/locales``, never in Python.
+"""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last four are final."""
+
+    QUEUED = "queued"  # recorded; waits for its `due_at`
+    RUNNING = "running"  # claimed by a worker under a lease
+    SUCCEEDED = "succeeded"  # the policy was carried out; counts by code are in the result
+    REFUSED = "refused"  # a business answer: nothing was changed, the code says why
+    DEAD = "dead"  # gave up after its attempts, or it killed its worker three times; ops can retry it
+    CANCELLED = "cancelled"  # withdrawn before it was begun
+
+
+class EmailState(StrEnum):
+    """Where a mail stands."""
+
+    OWED = "owed"  # written with its cause; waits for its `due_at`
+    SENDING = "sending"  # claimed by a mailer under a lease
+    SENT = "sent"  # the relay answered 250 to the whole message
+    UNCERTAIN = "uncertain"  # the connection was lost inside DATA; sent again later under the same Message-ID
+    FAILED = "failed"  # refused for good, or it killed its mailer three times
+    SUPPRESSED = "suppressed"  # not sent: the address is on the suppression list
+    EXPIRED = "expired"  # not sent in time; sending it now would mislead
+    CANCELLED = "cancelled"  # no longer wanted (the account is activated already, the person was withdrawn)
+
+
+class Progress(StrEnum):
+    """How far a participant is in the training."""
+
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+
+class Policy(StrEnum):
+    """What the caller wants done when not everybody can be enrolled."""
+
+    ALL_OR_NOTHING = "all_or_nothing"  # one refusal and nothing is done
+    VALID_ROWS = (
+        "valid_rows"  # invalid rows are refused; nothing is done if the valid ones need more seats than are left
+    )
+    UNTIL_FULL = "until_full"  # in input order until the contract is full; the rest is `no_seat_left`
+
+
+class Purpose(StrEnum):
+    """What a link is for."""
+
+    ACTIVATION = "activation"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a purpose, not a password
+
+
+class EmailKind(StrEnum):
+    """Which folder of ``email_templates`` a mail is rendered from."""
+
+    INVITATION = "invitation"  # choose a password: the account was never activated
+    ATTACHMENT = "attachment"  # an existing account now has access to one more training
+    ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
+
+
+class Code(StrEnum):
+    """The stable result codes: of a job, of one person of it, of a validation error."""
+
+    # What happened to a person (no refusal).
+    ENROLLED = "enrolled"  # a new account was created and enrolled
+    ATTACHED = "attached"  # the account existed: attached, with the names it was registered with
+    ALREADY_ENROLLED = "already_enrolled"  # nothing to do; costs no seat
+
+    # Why a person was refused.
+    MISSING_EMAIL = "missing_email"
+    INVALID_EMAIL = "invalid_email"
+    MISSING_NAME = "missing_name"
+    UNSAFE_VALUE = "unsafe_value"  # control or bidirectional characters, or an encoded word of mail headers
+    NAME_TOO_LONG = "name_too_long"
+    INVALID_LOCALE = "invalid_locale"
+    VALUE_TOO_LONG = "value_too_long"
+    DUPLICATE_IN_FILE = "duplicate_in_file"  # the same address as an earlier accepted row of the same request
+    SUPPRESSED_ADDRESS = "suppressed_address"
+    NO_SEAT_LEFT = "no_seat_left"
+    NOT_CARRIED_OUT = "not_carried_out"  # acceptable in itself; the policy left the whole request undone
+
+    # Why a whole request was refused.
+    UNKNOWN_COMPANY = "unknown_company"
+    UNKNOWN_TRAINING = "unknown_training"
+    UNKNOWN_CONTRACT = "unknown_contract"
+    CONTRACT_NOT_STARTED = "contract_not_started"
+    CONTRACT_EXPIRED = "contract_expired"
+    SEATS_BELOW_ENROLLED = "seats_below_enrolled"
+    CONTRACT_MOVED = "contract_moved"  # a contract keeps its company and its training
+    INVALID_REQUEST = "invalid_request"
+    UNKNOWN_KIND = "unknown_kind"
+    UNKNOWN_PORTAL = "unknown_portal"
+    UNREADABLE_MESSAGE = "unreadable_message"
+    REQUEST_TOO_LARGE = "request_too_large"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"  # the same key was used before with another body
+
+    # Why a roster file was refused.
+    UNREADABLE_FILE = "unreadable_file"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    ENCODING_NOT_RECOGNISED = "encoding_not_recognised"
+    MISSING_COLUMN = "missing_column"
+    EMPTY_FILE = "empty_file"
+    TOO_LARGE = "too_large"
+
+    # What a link or a password answers.
+    INVALID_LINK = "invalid_link"
+    EXPIRED_LINK = "expired_link"
+    USED_LINK = "used_link"
+    PASSWORD_TOO_SHORT = "password_too_short"  # noqa: S105
+    PASSWORD_TOO_LONG = "password_too_long"  # noqa: S105
+    PASSWORDS_DIFFER = "passwords_differ"
+
+
+DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
+"""Codes of people for whom the request achieved what it asked; every other code of a person is a refusal."""
+
+LOCALES = ("fr", "en")
+"""Languages mails and pages exist in; the first is the default."""

@@ -1,0 +1,89 @@
+"""Where commands meet the shell: exit codes that mean something, and one line instead of a traceback."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+
+from workers.database import get_engine, is_transient
+from workers.errors import InvalidRequest
+from workers.logs import configure_logs
+
+REFUSED: Final = 1
+INVALID: Final = 65  # EX_DATAERR of sysexits.h
+UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
+DEAD: Final = 70  # EX_SOFTWARE
+UNFINISHED: Final = 75  # EX_TEMPFAIL
+
+UNDEFINED_TABLE: Final = "42P01"
+HOW_TO_CONNECT: Final = "scripts/dev or scripts/demo in another terminal gives one, or set DATABASE_URL and REDIS_URL"
+
+
+def run(app: typer.Typer, name: str) -> None:
+    """Runs a command under the name people typed; log lines of the libraries go to stderr."""
+    configure_logs("WARNING")
+    app(prog_name=f"scripts/{name}")
+
+
+def fail(code: int, sentence: str) -> NoReturn:
+    """Ends the command with one line on stderr."""
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on stdout, readable by people and programs."""
+    print(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def console() -> Console:
+    """For tables: coloured on a terminal; 80 columns and no colours in a pipe, unless COLUMNS says otherwise."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """What a command does with faults that are nobody's bug: input that is wrong, a database that is not there."""
+    try:
+        yield
+    except InvalidRequest as refused:
+        print_json({"accepted": False, **refused.as_json()})
+        raise typer.Exit(INVALID) from None
+    except ValidationError as error:
+        missing = ", ".join(str(item["loc"][0]).upper() for item in error.errors() if item["loc"])
+        fail(UNAVAILABLE, f"database not reachable: {missing} not set or not understood ({HOW_TO_CONNECT})")
+    except (ArgumentError, ValueError, ModuleNotFoundError):  # not printed: their text may show the password
+        if _url_is_usable():
+            raise
+        fail(UNAVAILABLE, "database not reachable: DATABASE_URL is not postgresql://user:password@host/name")
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
+            raise
+        fail(UNAVAILABLE, "the database has no tables of Matricule yet: run alembic upgrade head")
+    except OperationalError as error:
+        fail(UNAVAILABLE, _away(error))
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        fail(UNAVAILABLE, f"database not reachable: {type(error).__name__}")
+
+
+def _url_is_usable() -> bool:
+    try:
+        get_engine()
+    except (ArgumentError, ValueError, ModuleNotFoundError):
+        return False
+    return True
+
+
+def _away(error: OperationalError) -> str:
+    reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no answer"
+    if getattr(error.orig, "sqlstate", None):  # it is there and says no: a lock or statement timeout, a full disk
+        return f"the database could not do it now, nothing was changed: {reason}"
+    return f"database not reachable: {reason} ({HOW_TO_CONNECT})"

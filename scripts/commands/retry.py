@@ -1,0 +1,65 @@
+"""Gives dead jobs and failed mails all their attempts again."""
+
+import getpass
+import os
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from scripts.commands.edge import REFUSED, edge, run
+from workers.broker import ring
+from workers.database import transaction
+from workers.services.retry import Retried, retry
+
+HELP: Final = """Retry dead jobs and failed mails: each gets all its attempts again, at once.
+
+Find them with scripts/status, or in the table job (state dead) and email (state failed). Who asked is kept in the audit
+trail.
+
+\b
+Exit codes:
+   0  all of them were revived
+   1  one or more is unknown or not dead; the others were revived
+   2  wrong use of the command (an ID is not a UUID)
+  69  the database is not reachable
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=HELP)
+def main(ids: Annotated[list[UUID], typer.Argument(metavar="ID...", help="of jobs or mails")]) -> None:
+    """The command."""
+    answers = []
+    for row_id in ids:
+        with edge():
+            with transaction() as session:
+                answer = retry(session, row_id, requested_by=asker())
+            if answer.queue:
+                ring(answer.queue)
+        print(f"{row_id}  {said(answer)}")
+        answers.append(answer)
+    if any(answer.answer != "revived" for answer in answers):
+        raise typer.Exit(REFUSED)
+
+
+def said(answer: Retried) -> str:
+    """The answer as a line."""
+    if answer.answer == "revived":
+        return f"{answer.ledger} was {answer.state}: due again now on {answer.queue}"
+    if answer.answer == "not_dead":
+        return f"{answer.ledger} is {answer.state}, not dead: left alone"
+    return "unknown: neither a job nor a mail"
+
+
+def asker() -> str:
+    """The system user, for the audit trail."""
+    try:
+        return f"shell:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container without this user in its passwd
+        return f"shell:{os.getuid()}"
+
+
+if __name__ == "__main__":
+    run(app, "retry")

@@ -1,0 +1,124 @@
+"""Shows how Matricule is: queues, mails, contracts, processes, clock, database, drift."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from scripts.commands.edge import REFUSED, console, edge, print_json, run
+from workers.database import transaction
+from workers.services.status import SHOWN_CONTRACTS, read_status
+
+HELP: Final = """Show how Matricule is: queues, mails, contracts, processes, clock, database.
+
+\b
+Exit codes:
+   0  healthy
+   1  to be looked at: dead work, drift, no clock leads, or work is due on a
+      queue that no process serves
+  69  the database is not reachable
+"""
+
+SENTENCES: Final = {
+    "dead": "{count} dead on {subject}: read their error, then scripts/retry ID",
+    "no_process": "{count} due on {subject} and no process serves it",
+    "no_clock": "no clock leads: nothing is rung again, rescued or scheduled",
+    "drift": "the seats of contract {subject} do not add up",
+}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=HELP)
+def main(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """The command."""
+    with edge(), transaction() as session:
+        status = read_status(session)
+    if as_json:
+        print_json(status)
+    else:
+        print_status(console(), status)
+    if not status["healthy"]:
+        raise typer.Exit(REFUSED)
+
+
+def print_status(out: Console, status: dict[str, Any]) -> None:
+    """The status as tables."""
+    out.print(_queues(status["queues"]))
+    out.print(_contracts(status))
+    out.print(_processes(status))
+    _print_lines(out, status)
+    for problem in status["problems"]:
+        out.print(f"[bold red]to look at:[/] {SENTENCES[problem['code']].format(**problem)}")
+    if status["healthy"]:
+        out.print("[bold green]healthy[/]")
+
+
+def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def _queues(queues: dict[str, dict[str, Any]]) -> Table:
+    numbers = ("waiting", "due later", "running", "dead", "oldest due")
+    table = _table("Queues", "queue", *numbers, numbers=numbers)
+    for name, counts in queues.items():
+        figures = [str(counts[key]) for key in ("waiting", "due_later", "running", "dead")]
+        table.add_row(name, *figures, age(counts["oldest_due_seconds"]))
+    return table
+
+
+def _contracts(status: dict[str, Any]) -> Table:
+    numbers = ("Inscriptions prévues", "Participants inscrits", "Places restantes")
+    total = status["contract_count"]
+    shown = f"the latest {SHOWN_CONTRACTS} of {total}" if total > SHOWN_CONTRACTS else str(total)
+    table = _table(f"\nContracts ({shown})", "contract", "company", *numbers, numbers=numbers)
+    for contract in status["contracts"]:
+        figures = [str(contract[key]) for key in ("planned_seats", "enrolled_count", "remaining")]
+        table.add_row(plain(contract["reference"]), plain(contract["company"]), *figures)
+    return table
+
+
+def _processes(status: dict[str, Any]) -> Table:
+    table = _table("\nProcesses", "serves", "host", "pid", "up", "seen", numbers=("pid", "up", "seen"))
+    for process in (*status["processes"], *status["silent"]):
+        seen = age(process["seen_seconds_ago"]) + (" ago: silent" if process in status["silent"] else " ago")
+        table.add_row(process["kind"], plain(process["host"]), str(process["pid"]), age(process["age_seconds"]), seen)
+    return table
+
+
+def _print_lines(out: Console, status: dict[str, Any]) -> None:
+    if status["missing"]:
+        out.print(f"served by no process: {', '.join(status['missing'])}")
+    clock, database = status["clock"], status["database"]
+    leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "nobody leads"
+    out.print(f"\nclock     {leader}")
+    mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
+    out.print(f"mails     {mails or 'none'}")
+    snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
+    out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
+    out.print(f"seats     {len(status['drift']) or 'no'} drift\n")
+
+
+def plain(value: object) -> str:
+    """A text that rich must not read as markup, on one line."""
+    return escape(" ".join(str(value).split()))
+
+
+def age(seconds: float | None) -> str:
+    """A duration as people read it: 4 s, 12 min, 3 h, 2 d; a dash for none."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+if __name__ == "__main__":
+    run(app, "status")

@@ -1,0 +1,54 @@
+"""What the demonstration shows at its end."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from models.words import LOCALES
+from scripts.demonstration.expectation import Outcome
+from scripts.demonstration.story import Story
+from workers.mail.catalogue import code_sentence
+from workers.rosters.reader import Roster
+
+GOOD = ("enrolled", "attached", "already_enrolled")
+
+
+def show_outcome(out: Console, story: Story) -> None:
+    """The counters, what happened to each line of the file, the mails, and where to look."""
+    found = story.outcome
+    out.print()
+    out.print(_lines(story.roster, found))
+    contract = found.contract
+    out.print(
+        f"\nInscriptions prévues {contract['planned_seats']} · Participants inscrits {contract['enrolled_count']}"
+        f" · Places restantes {contract['remaining']}"
+    )
+    codes = ", ".join(f"{number} {code}" for code, number in Counter(found.codes).items())
+    out.print(f"{len(found.codes)} lines: {codes}")
+    kinds = ", ".join(f"{number} {kind}" for kind, number in Counter(mail["kind"] for mail in found.mails).items())
+    out.print(f"{found.deliveries.total()} mails delivered: {kinds}")
+    out.print(f"\nRead the mails  {story.mailbox}")
+    out.print(f"Web page        {story.web}")
+
+
+def show_next(out: Console, logs: Path) -> None:
+    """What to try now."""
+    out.print(f"Process logs    {escape(str(logs))}", soft_wrap=True)
+    out.print("\nIn another terminal: scripts/status, scripts/enqueue --help, scripts/seed --help")
+    out.print("[bold]Ctrl-C stops everything.[/] Run again: same keys, same job, no new mail.")
+
+
+def _lines(roster: Roster, found: Outcome) -> Table:
+    title = f"participants-demo.csv, read as {roster.encoding}, delimiter {roster.delimiter}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("line", justify="right")
+    table.add_column("person", overflow="fold")
+    table.add_column("result", overflow="fold")
+    for row, code in zip(roster.rows, found.codes, strict=False):
+        style = "green" if code in GOOD else "yellow"
+        person = escape(f"{row.first_name} {row.last_name}")
+        table.add_row(str(row.line), person, f"[{style}]{escape(code_sentence(code, LOCALES[0]))}[/] [dim]({code})[/]")
+    return table

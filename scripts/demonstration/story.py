@@ -1,0 +1,116 @@
+"""The demonstration from start to end."""
+
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from scripts.demonstration import main_job as work
+from scripts.demonstration.expectation import Outcome, differences, expect
+from scripts.demonstration.main_job import WentWrong
+from scripts.demonstration.progress import Progress, Say
+from scripts.embedded.run import LocalSystem
+from workers.database import transaction
+from workers.portal_client import PortalClient
+from workers.rosters.reader import Roster
+from workers.services.status import read_status
+from workers.settings import get_settings
+
+LOOK_SECONDS = 0.2
+
+
+class TimeUp(Exception):
+    """The demonstration took longer than it may."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was done and what came out.
+
+    Parameters:
+      differences: each thing that is not what the file says.
+      mailbox, web: where people look.
+    """
+
+    roster: Roster
+    outcome: Outcome
+    differences: list[str]
+    mailbox: str
+    web: str
+
+
+def tell(system: LocalSystem, progress: Progress) -> Story:
+    """Starts the system, has the main job done and its mails delivered.
+
+    Raises: WentWrong, and what ``LocalSystem.start`` raises.
+    """
+    with progress.step("PostgreSQL, Valkey, mailbox, tables, processes: starting"):
+        system.start()
+    os.environ.update(system.environment)
+    get_settings.cache_clear()
+    mailbox, web = system.environment["MAILBOX_URL"], f"http://127.0.0.1:{system.environment['PORT']}"
+    with progress.step("Every process says it is alive") as say:
+        await_processes(web, say)
+    roster = work.read_file()
+    with _client() as client:
+        for what, requests in work.PREPARATION.items():
+            with progress.step(what) as say:
+                work.do(client, requests, say)
+        with progress.step(f"One request on the queue: enrol the {len(roster.rows)} lines of the file") as say:
+            job = work.do(client, [work.enrollment(roster)], say)[0]
+    with progress.step("Every mail of it sent, and in the mailbox") as say:
+        work.await_mails(job["id"], mailbox, say)
+    found = work.outcome(job, mailbox)
+    return Story(roster, found, _differences(roster, found), mailbox, web)
+
+
+def await_processes(web: str, say: Say) -> None:
+    """Returns once every queue is served, a clock leads and the web page answers."""
+    while True:
+        with transaction() as session:
+            status = read_status(session)
+        absent = [*status["missing"], *([] if status["clock"] else ["a leader of the clocks"])]
+        if not _answers(web):
+            absent.append("web")
+        if not absent:
+            return
+        say(f"waiting for {', '.join(absent)}")
+        time.sleep(LOOK_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError:  # it answers, if only to say no
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _client() -> Iterator[PortalClient]:
+    settings = get_settings()
+    client = PortalClient(settings.redis_url, namespace=settings.redis_namespace)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _differences(roster: Roster, found: Outcome) -> list[str]:
+    expected = expect(roster.rows, seats=work.SEATS, known={work.REGISTERED_BEFORE})
+    return differences(
+        expected,
+        found,
+        rows=roster.rows,
+        seats=work.SEATS,
+        report_to=work.MANAGER,
+        names=work.REGISTERED_NAMES,
+    )
+
+
+__all__ = ["Story", "TimeUp", "WentWrong", "tell"]

@@ -1,0 +1,115 @@
+"""The local mailbox as a process of its own, started and stopped like the servers."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.embedded import processes
+from scripts.embedded.mailbox import HOST, PORTS_FILE
+from scripts.embedded.places import Places
+
+PROJECT = Path(__file__).parents[2]
+READY_SECONDS = 30.0
+STOP_SIGNALS = ((signal.SIGTERM, 10.0),)
+
+
+def free_port(preferred: int) -> int:
+    """The preferred port of 127.0.0.1, or any free one when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, preferred))
+        except OSError:
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Mailbox:
+    """The mailbox of one data folder; its mails stay in `<var>/mailbox`.
+
+    Parameters:
+      places: where it lives (``places.places(var)``).
+      smtp_port, web_port: the ports to take if they are free; a restart keeps those that were taken.
+    """
+
+    def __init__(self, places: Places, *, smtp_port: int = 8025, web_port: int = 8026) -> None:
+        self.folder = places.var / "mailbox"
+        self._ports = {"smtp": smtp_port, "web": web_port}
+        self._log = places.var / "mailbox.log"
+        self._pid_file = places.short / "mailbox.pid"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it; returns when both ports listen. One left by a killed parent is stopped first.
+
+        Raises:
+          StartFailed: it ended, or was not ready in time; carries the end of its log.
+        """
+        left = processes.leftover(self._pid_file, "python", str(self.folder))
+        if left is not None:
+            processes.end_leftover(left, STOP_SIGNALS)
+        with self._log.open("ab") as log:
+            process = self._process = processes.spawn(self._command(), stop=signal.SIGTERM, output=log, folder=PROJECT)
+        self._pid_file.write_text(str(process.pid))
+        processes.wait_until(lambda: process.poll() is not None or self._ready(process.pid), READY_SECONDS)
+        if process.poll() is not None or not self._ready(process.pid):
+            self.kill()
+            raise processes.StartFailed(
+                f"the mailbox did not start; the end of {self._log}:\n{processes.log_tail(self._log)}"
+            )
+
+    def stop(self) -> None:
+        """Stops it in order."""
+        if self._process is not None:
+            processes.end(self._process, STOP_SIGNALS)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._process is not None:
+            processes.end(self._process, ())
+
+    def restart(self) -> None:
+        """Stops it if it runs, then starts it on the same ports and mails."""
+        self.stop()
+        self.start()
+
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of its process, None before the first start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def smtp_url(self) -> str:
+        """Where to send, as the setting SMTP_URL."""
+        return f"smtp://{HOST}:{self._ports['smtp']}?tls=off"
+
+    @property
+    def url(self) -> str:
+        """Its web page."""
+        return f"http://{HOST}:{self._ports['web']}"
+
+    def _command(self) -> list[str]:
+        ports = [free_port(self._ports["smtp"]), free_port(self._ports["web"])]
+        return [
+            *(sys.executable, "-m", "scripts.embedded.mailbox"),
+            *("--folder", str(self.folder)),
+            *("--smtp-port", str(ports[0])),
+            *("--web-port", str(ports[1])),
+        ]
+
+    def _ready(self, pid: int) -> bool:
+        try:
+            ports = json.loads((self.folder / PORTS_FILE).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if ports["pid"] != pid:
+            return False
+        self._ports = {"smtp": ports["smtp"], "web": ports["web"]}
+        return True

@@ -1,0 +1,161 @@
+"""Everything on this machine: the embedded parts and the processes of the Procfile, until Ctrl-C.
+
+python -m scripts.embedded.run [--formation clock=2]
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self, TextIO
+
+from scripts.embedded.parts import AlreadyRunning, Parts
+from scripts.embedded.places import MissingPart, UnsafePlace, default_var
+from scripts.embedded.processes import StartFailed
+from scripts.embedded.procfile import (
+    InvalidProcfile,
+    ReleaseFailed,
+    Supervisor,
+    parse_formation,
+    parse_procfile,
+)
+
+LOOK_SECONDS = 1.0
+EXIT_FAILED, EXIT_ALREADY_RUNNING = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+
+class LocalSystem:
+    """The parts and the processes of one data folder, as a context manager: do something in between.
+
+    Parameters:
+      var: the data folder; ``MATRICULE_VAR`` or ``./var`` by default.
+      procfile: its folder is where the processes run.
+      formation: how many of each process, by name; 1 where nothing is said.
+      durable: see ``Postgres``.
+      output: where the processes' lines go.
+    """
+
+    def __init__(
+        self,
+        var: Path | None = None,
+        *,
+        procfile: Path = Path("Procfile"),
+        formation: Mapping[str, int] | None = None,
+        durable: bool = True,
+        output: TextIO = sys.stdout,
+    ) -> None:
+        self.parts = Parts(var or default_var(), durable=durable)
+        self.supervisor: Supervisor | None = None
+        self._procfile, self._formation, self._output = procfile, formation, output
+        self._undo = ExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the processes: DATABASE_URL, REDIS_URL, MAILBOX_URL, PORT and so on."""
+        return self.parts.environment
+
+    def start(self) -> None:
+        """Starts the parts, runs `release`, starts the processes; returns at once after that.
+
+        Raises:
+          AlreadyRunning, StartFailed, UnsafePlace, MissingPart, InvalidProcfile, ReleaseFailed: nothing is left
+            running.
+        """
+        lines = parse_procfile(self._procfile.read_text())
+        with ExitStack() as undo:
+            undo.enter_context(self.parts)
+            self.supervisor = Supervisor(
+                lines,
+                environment=self.environment,
+                formation=self._formation,
+                folder=self._procfile.absolute().parent,
+                output=self._output,
+            )
+            undo.callback(self.supervisor.stop)
+            self.supervisor.start()
+            self._undo = undo.pop_all()
+
+    def stop(self) -> None:
+        """Stops the processes, then the parts."""
+        self._undo.close()
+
+    def keep(self) -> None:
+        """Stays, starting again the parts that die, until an exception such as KeyboardInterrupt ends it."""
+        never = threading.Event()
+        while not never.wait(LOOK_SECONDS):
+            for name in self.parts.revive():
+                print(f"{name} had died and was started again", file=self._output, flush=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, without an error; only the first signal counts, so that an
+    impatient second one does not leave half of the things running.
+    """
+    stopping = False
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            raise KeyboardInterrupt
+
+    # Functions and not SIG_IGN, even for the later signals: children would inherit that.
+    earlier = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def run(system: LocalSystem) -> int:
+    """Starts everything, tells where it is, stays until a signal; returns the exit code."""
+    try:
+        with stoppable(), system:
+            print(f"web      http://127.0.0.1:{system.environment['PORT']}", flush=True)
+            if "MAILBOX_URL" in system.environment:
+                print(f"mailbox  {system.environment['MAILBOX_URL']}", flush=True)
+            system.keep()
+    except AlreadyRunning as error:
+        print(error, file=sys.stderr)
+        return EXIT_ALREADY_RUNNING
+    except (StartFailed, UnsafePlace, MissingPart, InvalidProcfile, ReleaseFailed) as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Runs everything on this machine until Ctrl-C.")
+    parser.add_argument("--formation", default="", help="how many of each process, such as clock=2,web=0")
+    parser.add_argument("--procfile", type=Path, default=Path("Procfile"))
+    parser.add_argument("--var", type=Path, default=None, help="data folder (default: MATRICULE_VAR, or ./var)")
+    asked = parser.parse_args()
+    try:
+        formation = parse_formation(asked.formation)
+    except InvalidProcfile as error:
+        parser.error(str(error))
+    if not asked.procfile.is_file():
+        parser.error(f"there is no {asked.procfile} here")
+    return run(LocalSystem(asked.var, procfile=asked.procfile, formation=formation))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

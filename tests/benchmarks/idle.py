@@ -1,0 +1,44 @@
+"""What the whole system costs while nobody asks anything: every line of the Procfile and the embedded servers."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from scripts.embedded.places import SHORT_ROOT, places
+from scripts.embedded.run import LocalSystem
+from tests.benchmarks.measure import Figure, Verdict
+from tests.benchmarks.system import System
+from tests.benchmarks.usage import Meter, since
+from tests.support import PROJECT
+
+SETTLING_SECONDS = 8.0
+
+
+def run(system: System, *, short: bool) -> list[Figure]:
+    """CPU over fifteen seconds, as a percentage of one core."""
+    seconds = 3.0 if short else 15.0
+    var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-idle-"))
+    var.chmod(0o755)  # PostgreSQL's user must pass when we are root
+    where = places(var)
+    try:
+        used = _idle(var, seconds)
+    finally:
+        for folder in {where.var, where.short, where.postgres_short}:
+            shutil.rmtree(folder, ignore_errors=True)
+    percents = {kind: 100 * spent / seconds for kind, spent in used.items()}
+    facts = {"by process": ", ".join(f"{kind} {percent:.1f}" for kind, percent in percents.items())}
+    return [Figure("idle CPU", "", (sum(percents.values()),), " % of a core", Verdict.NONE, facts)]
+
+
+def _idle(var: Path, seconds: float) -> dict[str, float]:
+    with (var / "output").open("w") as output, LocalSystem(var, procfile=PROJECT / "Procfile", output=output) as local:
+        time.sleep(SETTLING_SECONDS)
+        parts = local.parts
+        servers = {"PostgreSQL": parts.postgres, "Valkey": parts.valkey, "mailbox": parts.mailbox}
+        roots = {kind: part.pid for kind, part in servers.items() if part is not None and part.pid is not None}
+        lines = local.supervisor.pids() if local.supervisor else {}
+        meter = Meter(lines | roots)
+        before = meter.read()
+        time.sleep(seconds)
+        return since(before, meter.read())

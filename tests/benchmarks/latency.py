@@ -1,0 +1,85 @@
+"""How long a lone request takes while nothing else happens, through both doors, by PostgreSQL's commit times."""
+
+import os
+import random
+import time
+from collections.abc import Sequence
+
+from models.portal import LOCAL_PORTAL_ID
+from tests.benchmarks.measure import Figure, delay_figure, percentile
+from tests.benchmarks.population import add_catalog, single
+from tests.benchmarks.system import System, Trial
+from tests.support import rows
+from workers.broker import ring
+from workers.database import transaction
+from workers.portal_client import PortalClient
+from workers.services.acceptance import accept
+
+CONTRACTS = 50
+PAUSES = (0.1, 0.4)  # seconds: long enough for the system to be idle again
+
+COMMITS = """
+    SELECT i.key, extract(epoch FROM pg_xact_commit_timestamp(i.xmin)),
+      extract(epoch FROM pg_xact_commit_timestamp(e.xmin))
+    FROM enrollment e JOIN idempotency i ON i.job_id = e.job_id"""
+
+
+def run(system: System, *, short: bool) -> list[Figure]:
+    """Two hundred requests one by one through each door."""
+    count = 20 if short else 200
+    with system.trial() as trial:
+        add_catalog(CONTRACTS)
+        trial.job_workers()
+        trial.start("workers.clock")
+        trial.wait_until_ready(3)
+        accepted = _through_the_ledger(trial, count)
+        sent = _through_the_queue(trial, count)
+    return [
+        delay_figure("latency, ledger", accepted, goal=50, facts=_spread(accepted), short=short),
+        delay_figure("latency, queue", sent, goal=100, facts=_spread(sent), short=short),
+    ]
+
+
+def _through_the_ledger(trial: Trial, count: int) -> list[float]:
+    """Milliseconds from the commit that accepts a request to the commit that enrols."""
+    for number in range(count):
+        request = single(number, CONTRACTS)
+        with transaction() as session:
+            recorded = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"ledger-{number}")
+        ring(recorded.queue)
+        _pause()
+    return [1000 * (done - committed) for committed, done in _commits(trial, "ledger", count).values()]
+
+
+def _through_the_queue(trial: Trial, count: int) -> list[float]:
+    """Milliseconds from the sending of a request to the commit that enrols."""
+    client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
+    sent = {}
+    for number in range(count):
+        request, key = single(1_000_000 + number, CONTRACTS), f"queue-{number}"
+        sent[key] = time.time()
+        client.send(request, key=key)
+        _pause()
+    client.close()
+    return [1000 * (done - sent[key]) for key, (_, done) in _commits(trial, "queue", count).items()]
+
+
+def _commits(trial: Trial, door: str, count: int) -> dict[str, tuple[float, float]]:
+    """When each request of a door was accepted and when it was done, by key."""
+
+    def read() -> dict[str, tuple[float, float]]:
+        found = ((str(key), float(str(first)), float(str(last))) for key, first, last in rows(COMMITS))
+        return {key: (first, last) for key, first, last in found if key.startswith(door)}
+
+    trial.wait(lambda: len(read()) >= count)
+    return read()
+
+
+def _pause() -> None:
+    time.sleep(random.uniform(*PAUSES))
+
+
+def _spread(milliseconds: Sequence[float]) -> dict[str, str]:
+    return {
+        "p50 / p95 / longest": " / ".join(f"{percentile(milliseconds, part):.0f}" for part in (50, 95, 100)) + " ms",
+    }

@@ -1,0 +1,135 @@
+"""One request of a hundred thousand people, beside plain inserts of the very same rows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Policy
+from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
+from tests.benchmarks.population import add_catalog, contract, people
+from tests.benchmarks.system import System, Trial
+from tests.benchmarks.usage import peak_memory, per_piece, since
+from tests.support import rows
+from workers.database import transaction
+from workers.requests import Enroll
+from workers.services.acceptance import accept
+
+CHUNK: Final = 1_000
+TABLES: Final = ("account", "enrollment", "seat_movement", "link", "email", "job_person")
+NUMBERED: Final = {"seat_movement": {"id"}}  # columns the database fills itself, always
+
+COLUMNS: Final = """
+    SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+    WHERE attrelid = CAST(:name AS regclass) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+
+
+# Until the commit: `finished_at` is the time the last chunk's transaction began.
+SECONDS: Final = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - started_at) FROM job"
+
+
+@dataclass
+class PlainTable:
+    """The rows a finished run left in a table, ready to be inserted with as little as possible.
+
+    Parameters:
+      types: the columns that are not empty, and their types.
+      shared: those of them that have one value in each chunk (times, kinds, states): sent once a chunk.
+      chunks: the values by column, a thousand people each.
+    """
+
+    name: str
+    types: dict[str, str]
+    shared: set[str]
+    chunks: list[dict[str, Any]]
+
+    @property
+    def insert(self) -> str:
+        """One statement per chunk."""
+        arrays = [name for name in self.types if name not in self.shared]
+        values = [f"%({n})s::{kind}" if n in self.shared else f"u.{n}" for n, kind in self.types.items()]
+        unnested = ", ".join(f"%({name})s::{self.types[name]}[]" for name in arrays)
+        return (
+            f"INSERT INTO {self.name} ({', '.join(self.types)}) SELECT {', '.join(values)}"
+            f" FROM unnest({unnested}) u ({', '.join(arrays)})"
+        )
+
+
+def run(system: System, *, short: bool) -> list[Figure]:
+    """A first run, not counted, makes the rows the limit inserts."""
+    count = 5_000 if short else 100_000
+    written: list[PlainTable] = []
+    roster(system, count, keep=written)
+    series = alternate(
+        lambda: plain_inserts(system, written),
+        lambda: roster(system, count),
+        rounds=1 if short else ROUNDS,
+    )
+    return [ratio_figure("roster", series, unit="rows", goal=0.40, short=short)]
+
+
+def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:
+    """Rows a second, from the start of the job to its end."""
+    with system.trial() as trial:
+        add_catalog(1)
+        _record(count)
+        worker = trial.workers("rosters", processes=1, threads=2)
+        meter = trial.meter(worker=worker)
+        trial.wait(lambda: trial.number("SELECT count(started_at) FROM job"))
+        before = meter.read()
+        trial.wait(lambda: trial.number("SELECT count(finished_at) FROM job"))
+        used = since(before, meter.read())
+        memory = peak_memory([worker.pid])
+        seconds = trial.number(SECONDS)
+        written = sum(trial.number(f"SELECT count(*) FROM {table}") for table in TABLES)
+        if keep is not None:
+            keep += [_read_back(trial, table) for table in TABLES]
+        facts = {
+            "rows per person": f"{written / count:.2f}",
+            "people/s": f"{count / seconds:,.0f}",
+            "peak memory of the worker": "unknown" if memory is None else f"{memory:,.0f} MB",
+            "CPU ms per person": per_piece(used, count),
+        }
+        return Run(written / seconds, facts)
+
+
+def _record(count: int) -> None:
+    request = Enroll(contract=contract(0), people=people(count), policy=Policy.UNTIL_FULL)
+    with transaction() as session:
+        accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="roster")
+
+
+def _read_back(trial: Trial, table: str) -> PlainTable:
+    types = {str(name): str(kind) for name, kind in rows(COLUMNS, name=table)}
+    types = {name: kind for name, kind in types.items() if name not in NUMBERED.get(table, ())}
+    with trial.system.connect(trial.name) as connection:
+        found = connection.execute(f"SELECT {', '.join(types)} FROM {table} ORDER BY ctid".encode()).fetchall()
+    columns = dict(zip(types, zip(*found, strict=True), strict=True))
+    types = {name: kind for name, kind in types.items() if any(value is not None for value in columns[name])}
+    parts = [slice(start, start + CHUNK) for start in range(0, len(found), CHUNK)]
+    shared = {name for name in types if all(len(set(map(str, columns[name][part]))) == 1 for part in parts)}
+    chunks = [
+        {name: columns[name][part.start] if name in shared else list(columns[name][part]) for name in types}
+        for part in parts
+    ]
+    return PlainTable(table, types, shared, chunks)
+
+
+def plain_inserts(system: System, tables: Sequence[PlainTable]) -> Run:
+    """Rows a second: every table's part of a thousand people, commit, and so on, over one connection."""
+    statements = [(table.insert.encode(), table.chunks) for table in tables]
+    with system.trial() as trial:
+        add_catalog(1)
+        meter = trial.meter()
+        with system.connect(trial.name) as connection:
+            before = meter.read() | {"client": time.process_time()}
+            began = time.perf_counter()
+            for chunk in range(len(tables[0].chunks)):
+                for statement, chunks in statements:
+                    connection.execute(statement, chunks[chunk])
+                connection.commit()
+            seconds = time.perf_counter() - began
+            used = since(before, meter.read() | {"client": time.process_time()})
+        written = sum(trial.number(f"SELECT count(*) FROM {table.name}") for table in tables)
+    return Run(written / seconds, {"CPU ms per person": per_piece(used, CHUNK * len(tables[0].chunks))})

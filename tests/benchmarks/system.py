@@ -1,0 +1,210 @@
+"""The system that is measured: durable PostgreSQL and Valkey in a temporary folder, and real processes on them.
+
+PostgreSQL syncs every commit and keeps commit times; Valkey writes its append-only file each second.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+import redis
+
+from scripts.embedded import processes
+from scripts.embedded.places import SHORT_ROOT, places
+from scripts.embedded.postgres import DATABASE, Postgres
+from scripts.embedded.valkey import Valkey
+from tests.benchmarks.usage import Meter
+from tests.support import PROJECT, forget, rows
+
+LOOK_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 900.0
+STOP_SIGNALS: Final = ((signal.SIGTERM, 30.0),)
+
+
+class BenchmarkBroken(Exception):
+    """Something did not work at all, so that there is nothing to measure."""
+
+
+@dataclass
+class Trial:
+    """A fresh database and the processes started on it."""
+
+    system: "System"
+    name: str
+    folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts a module of this virtual environment; its output goes to a file."""
+        with (self.folder / f"{len(self.started)}.log").open("wb") as output:
+            process = processes.spawn(
+                [sys.executable, "-m", *command],
+                stop=signal.SIGTERM,
+                output=output,
+                environment=os.environ | environment,
+                folder=PROJECT,
+            )
+        self.started.append(process)
+        return process
+
+    def workers(self, *queues: str, processes: int, threads: int, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts a dramatiq process group of Matricule."""
+        sizes = ("--processes", str(processes), "--threads", str(threads))
+        return self.start("dramatiq", "workers.main", *sizes, "--queues", *queues, **environment)
+
+    def job_workers(self) -> subprocess.Popen[bytes]:
+        """Starts the line `worker` of the Procfile."""
+        return self.workers("requests", "enrollments", "maintenance", processes=2, threads=8)
+
+    def meter(self, **kinds: subprocess.Popen[bytes]) -> Meter:
+        """A meter of the servers and of these processes."""
+        return Meter({kind: process.pid for kind, process in kinds.items()} | self.system.pids())
+
+    def wait(self, condition: Callable[[], object], *, pause: float = LOOK_SECONDS) -> None:
+        """Returns when the condition is true.
+
+        Raises: BenchmarkBroken, with the end of the logs, when it does not become so or a process ends.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            ended = [process.args for process in self.started if process.poll()]
+            if ended or time.monotonic() > deadline:
+                raise BenchmarkBroken(f"ended: {ended}; the end of the logs:\n{self._logs()}")
+            time.sleep(pause)
+
+    def wait_until_ready(self, count: int) -> None:
+        """Returns when so many processes have said that they are alive, and idle."""
+        self.wait(lambda: self.number("SELECT count(*) FROM process") >= count)
+        time.sleep(1.0)
+
+    def number(self, statement: str, **parameters: object) -> float:
+        """The one number a query answers."""
+        return float(str(rows(statement, **parameters)[0][0]))
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Asks a process to stop and waits for it."""
+        processes.end(process, STOP_SIGNALS)
+
+    def stop_all(self) -> None:
+        """Stops what still runs."""
+        for process in self.started:
+            self.stop(process)
+
+    def _logs(self) -> str:
+        return "\n".join(processes.log_tail(path) for path in sorted(self.folder.glob("*.log")))
+
+
+class System:
+    """The two servers.
+
+    Parameters:
+      folder: where everything is; removed at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.places = places(folder)
+        self.postgres = Postgres(self.places)
+        self.valkey = Valkey(self.places)
+
+    def start(self) -> None:
+        """Starts the servers and makes the template every run is a copy of."""
+        self.postgres.start()
+        self._order("ALTER SYSTEM SET track_commit_timestamp = on")
+        self.postgres.restart()
+        self.valkey.start()
+        environment = os.environ | {"DATABASE_URL": self.postgres.url(), "REDIS_URL": self.valkey.url}
+        subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=PROJECT,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def stop(self) -> None:
+        """Stops the servers and removes all they wrote."""
+        self.valkey.stop()
+        self.postgres.stop()
+        for folder in {self.places.var, self.places.short, self.places.postgres_short}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def pids(self) -> dict[str, int]:
+        """The pids of the servers by kind."""
+        found = {"PostgreSQL": self.postgres.pid, "Valkey": self.valkey.pid}
+        return {kind: pid for kind, pid in found.items() if pid is not None}
+
+    @contextmanager
+    def trial(self) -> Iterator[Trial]:
+        """A copy of the template and an empty Valkey; this process's settings point there meanwhile."""
+        name = f"bench_{uuid4().hex[:12]}"
+        self.postgres.create_database(name, template=DATABASE)
+        before = dict(os.environ)
+        self._use(name)
+        self.order_valkey("FLUSHALL")
+        self._order("CHECKPOINT")
+        folder = self.folder / name
+        folder.mkdir()
+        trial = Trial(self, name, folder)
+        try:
+            yield trial
+        finally:
+            trial.stop_all()
+            forget()
+            os.environ.clear()
+            os.environ.update(before)
+            self.postgres.drop_database(name)
+
+    def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """A plain connection, without SQLAlchemy."""
+        return psycopg.connect(self.postgres.url(database).replace("postgresql+psycopg", "postgresql"))
+
+    def order_valkey(self, *words: str | int) -> object:
+        """Has Valkey do something; returns its answer."""
+        client = redis.Redis.from_url(self.valkey.url)
+        try:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        finally:
+            client.close()
+
+    def _order(self, statement: str) -> None:
+        with self.connect("postgres") as connection:
+            connection.autocommit = True
+            connection.execute(statement.encode())
+
+    def _use(self, database: str) -> None:
+        os.environ |= {
+            "DATABASE_URL": self.postgres.url(database),
+            "REDIS_URL": self.valkey.url,
+            "REDIS_NAMESPACE": "matricule",
+            "LINK_KEYS": "bench:" + "5a" * 32,
+            "LINK_BASE_URL": "https://formation.example",
+            "MAIL_FROM": "Formation <ne-pas-repondre@formation.example>",
+        }
+        forget()
+
+
+@contextmanager
+def running_system() -> Iterator[System]:
+    """A system of its own in a temporary folder on a real disk, gone afterwards."""
+    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):  # never somebody's own
+        os.environ.pop(name, None)
+    folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-bench-"))
+    folder.chmod(0o755)  # PostgreSQL's user must pass when we are root
+    system = System(folder)
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()

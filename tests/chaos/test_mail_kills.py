@@ -1,0 +1,121 @@
+"""Whatever is killed or cut while mails are sent: all of them are sent, and few of them twice."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy.exc import DBAPIError
+
+from tests.contracts import add_contract, asking, enrol
+from tests.relay import Relay
+from tests.support import Processes, change, rows, wait_until
+from workers.database import transaction
+
+PEOPLE = 60
+CONNECTIONS = 4
+"""Mails one mailer process may have in hand at the relay, so the most that one kill may have sent again."""
+
+ANSWERS_AFTER = 0.03
+"""Seconds a body waits for its answer, so that a kill finds some of them waiting."""
+
+LEASE = 2
+
+QUEUES = ("emails", "emails_bulk")
+
+
+@pytest.fixture
+def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """A slow relay, short leases, and sixty people to be told."""
+    with Relay(latency=ANSWERS_AFTER) as opened:
+        monkeypatch.setenv("SMTP_URL", opened.url)
+        monkeypatch.setenv("LEASE_SECONDS", str(LEASE))
+        with transaction() as session:
+            add_contract(session, seats=PEOPLE)
+            enrol(session, asking(*(f"p{number}" for number in range(PEOPLE))))
+        yield opened
+
+
+def states() -> dict[object, object]:
+    try:
+        return dict(rows("SELECT state, count(*) FROM email GROUP BY state"))  # type: ignore[arg-type]
+    except DBAPIError:  # this test's own connection was cut too
+        return {}
+
+
+def all_sent(relay: Relay, processes: Processes, *, repeats: int) -> None:
+    wait_until(
+        lambda: states() == {"sent": PEOPLE},
+        seconds=40,
+        say=lambda: f"{states()} {len(relay.mails)} {processes.logs()[-3000:]}",
+    )
+    came = relay.got()
+    assert set(came) == {message_id for (message_id,) in rows("SELECT message_id FROM email")}
+    assert sum(came.values()) - PEOPLE <= repeats
+    assert relay.most_open <= 2 * CONNECTIONS  # a killed mailer's may end after those of the next have begun
+    assert rows("SELECT 1 FROM email WHERE failures > 0 OR due_at IS NOT NULL OR leased_until IS NOT NULL") == []
+
+
+def may_be_killed() -> bool:
+    """No mail in hand has lost two leases: the third loss would bury it."""
+    return bool(rows("SELECT 1 FROM email WHERE leased_until IS NOT NULL HAVING max(rescues) < 2"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_mails_survive_kills_of_the_mailer_and_a_flushed_redis(relay: Relay, processes: Processes, seed: int) -> None:
+    moments = random.Random(seed)
+    processes.clock()
+    kills = 3
+    for kill in range(kills):
+        mailer = processes.worker(*QUEUES)
+        enough = len(relay.mails) + moments.randint(1, 12)
+        wait_until(lambda: len(relay.mails) >= enough and may_be_killed(), say=processes.logs)  # noqa: B023
+        processes.kill(mailer)
+        if kill == 1:
+            with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
+                opened.flushall()
+    assert states() != {"sent": PEOPLE}
+    processes.worker(*QUEUES)
+    all_sent(relay, processes, repeats=kills * CONNECTIONS)
+
+
+def test_mails_survive_cut_connections_to_the_database(relay: Relay, processes: Processes) -> None:
+    cuts = 4
+    processes.clock()
+    mailer = processes.worker(*QUEUES)
+    for _ in range(cuts):
+        enough = len(relay.mails) + 10
+        wait_until(lambda: len(relay.mails) >= enough, say=processes.logs)  # noqa: B023
+        change(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert states() != {"sent": PEOPLE}
+    all_sent(relay, processes, repeats=cuts * CONNECTIONS)
+    assert mailer.poll() is None
+
+
+def cut(server: str, database: str, *, come_back: bool) -> None:
+    """Ends every connection to a database; unless they may come back, new ones are refused."""
+    with psycopg.connect(server, autocommit=True) as opened:
+        opened.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS {come_back}")
+        opened.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
+
+
+def test_while_the_database_is_away_longer_than_a_lease_only_mails_in_hand_go_out(
+    fresh_database: str, relay: Relay, processes: Processes
+) -> None:
+    processes.clock()
+    mailer = processes.worker(*QUEUES)
+    wait_until(lambda: len(relay.mails) >= 10, say=processes.logs)
+    server = os.environ["DATABASE_URL"].replace(fresh_database, "postgres").replace("+psycopg", "")
+    cut(server, fresh_database, come_back=False)
+    before, gone_at = len(relay.mails), time.monotonic()
+    wait_until(lambda: time.monotonic() > gone_at + 2 * LEASE)
+    assert len(relay.mails) <= before + CONNECTIONS
+    cut(server, fresh_database, come_back=True)
+    all_sent(relay, processes, repeats=2 * CONNECTIONS)
+    assert mailer.poll() is None

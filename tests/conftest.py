@@ -1,0 +1,111 @@
+"""Real PostgreSQL and Valkey for every test that touches them; a database cloned from a migrated template."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import redis
+
+from scripts.embedded.places import SHORT_ROOT, places
+from scripts.embedded.postgres import Postgres
+from scripts.embedded.valkey import Valkey
+from tests.support import PROJECT, Processes, forget
+from workers import database
+from workers.database import Session
+
+TEMPLATE = "matricule"
+LINK_KEYS = "test:" + "5a" * 32
+
+
+@dataclass
+class Servers:
+    """The servers all tests share."""
+
+    postgres: Postgres
+    valkey: Valkey
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL without fsync (no figure is taken from it) and Valkey, with the tables migrated into a template."""
+    var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-tests-"))
+    var.chmod(0o755)
+    where = places(var)
+    started = Servers(Postgres(where, durable=False), Valkey(where))
+    started.postgres.start()
+    started.valkey.start()
+    environment = os.environ | {"DATABASE_URL": started.postgres.url(TEMPLATE), "REDIS_URL": started.valkey.url}
+    migrated = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert migrated.returncode == 0, migrated.stderr
+    yield started
+    started.valkey.stop()
+    started.postgres.stop()
+    for folder in {where.var, where.short, where.postgres_short}:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace: str) -> None:
+    """Points this process, and those it starts, at a database and a namespace."""
+    monkeypatch.setenv("DATABASE_URL", servers.postgres.url(name))
+    monkeypatch.setenv("REDIS_URL", servers.valkey.url)
+    monkeypatch.setenv("REDIS_NAMESPACE", namespace)
+    monkeypatch.setenv("LINK_KEYS", LINK_KEYS)
+    monkeypatch.setenv("LINK_BASE_URL", "http://127.0.0.1:8020")
+    monkeypatch.setenv("MAIL_FROM", "Formation <ne-pas-repondre@formation.test>")
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+    forget()
+
+
+@pytest.fixture(scope="session")
+def services_database(servers: Servers) -> str:
+    """One database for all tests that roll back."""
+    servers.postgres.create_database("services", template=TEMPLATE)
+    return "services"
+
+
+@pytest.fixture
+def session(servers: Servers, services_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """A session whose work is undone after the test."""
+    _use(monkeypatch, servers, services_database, "services")
+    with Session(database.get_engine()) as opened:
+        yield opened
+        opened.rollback()
+    forget()
+
+
+@pytest.fixture
+def fresh_database(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database and a Redis namespace of this test's own, for tests that commit or start processes."""
+    name = f"test_{uuid4().hex[:12]}"
+    servers.postgres.create_database(name, template=TEMPLATE)
+    _use(monkeypatch, servers, name, name)
+    yield name
+    forget()
+    servers.postgres.drop_database(name)
+    client = redis.Redis.from_url(servers.valkey.url)
+    keys = list(client.scan_iter(f"{name}:*"))
+    if keys:
+        client.delete(*keys)
+    client.close()
+
+
+@pytest.fixture
+def processes(fresh_database: str, tmp_path: Path) -> Iterator[Processes]:
+    """Real processes of Matricule on the test's own database."""
+    started = Processes(tmp_path)
+    yield started
+    started.stop_all()

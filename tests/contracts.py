@@ -1,0 +1,105 @@
+"""What tests of services share: a contract with seats, people to enrol on it, and what the tables say afterwards."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from models.tables import metadata
+from models.words import JobState
+from workers.database import Session
+from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
+from workers.services.acceptance import accept
+from workers.services.catalog import put_company, put_contract, put_training
+from workers.services.enrollment import Answer, Order, check_people, enroll
+
+SEATS = """
+    SELECT c.enrolled_count,
+      (SELECT count(*) FROM enrollment e WHERE e.contract_id = c.id AND e.withdrawn_at IS NULL),
+      (SELECT coalesce(sum(change), 0) FROM seat_movement s WHERE s.contract_id = c.id)
+    FROM contract c WHERE c.reference = :reference"""
+
+
+def query(session: Session, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+    """What a query answers inside this session's transaction."""
+    return [tuple(row) for row in session.execute(text(statement), parameters)]
+
+
+def add_contract(
+    session: Session,
+    reference: str = "C-1",
+    seats: int = 10,
+    *,
+    company: str = "acme",
+    starts_on: date | None = None,
+    ends_on: date | None = None,
+) -> UUID:
+    """Records a contract with its company and training; returns its identifier."""
+    asked = PutContract(
+        reference=reference,
+        company=company,
+        training="T-1",
+        planned_seats=seats,
+        starts_on=starts_on,
+        ends_on=ends_on,
+    )
+    put_company(session, LOCAL_PORTAL_ID, new_id(), PutCompany(reference=company, name="Acmé"))
+    put_training(session, LOCAL_PORTAL_ID, new_id(), PutTraining(reference="T-1", title="Sécurité"))
+    state, result = put_contract(session, LOCAL_PORTAL_ID, new_id(), asked)
+    assert state is JobState.SUCCEEDED, result
+    return UUID(result["id"])
+
+
+def someone(email: str, first_name: str = "Zoé", last_name: str = "Le Dû", **more: str) -> PersonToEnroll:
+    """A row of a request; a bare word becomes an address."""
+    address = email if "@" in email or not email.isalnum() else f"{email}@example.com"
+    return PersonToEnroll(email=address, first_name=first_name, last_name=last_name, **more)
+
+
+def asking(*people: PersonToEnroll | str, contract: str = "C-1", **options: Any) -> Enroll:
+    """A request to enrol these people."""
+    rows = [someone(one) if isinstance(one, str) else one for one in people]
+    return Enroll(contract=contract, people=rows, **options)
+
+
+def order(request: Enroll) -> Order:
+    """A request as part of a batch."""
+    return Order(new_id(), LOCAL_PORTAL_ID, request, check_people(request))
+
+
+def enrol(session: Session, *requests: Enroll) -> list[Answer]:
+    """Does the requests as one batch."""
+    return enroll(session, [order(request) for request in requests])
+
+
+def enrol_people(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[str]:
+    """Does one request; returns a code per person."""
+    return codes(enrol(session, asking(*people, **options))[0])
+
+
+def codes(answer: Answer) -> list[str]:
+    """What happened to each, in input order."""
+    return [person.code.value for person in answer.people]
+
+
+def seats(session: Session, reference: str = "C-1") -> int:
+    """The seats used, on which counter, rows and seat ledger agree."""
+    [(counter, live, balance)] = query(session, SEATS, reference=reference)
+    assert counter == live == balance
+    return int(counter)
+
+
+def everything(session: Session) -> dict[str, list[str]]:
+    """Every row of every table."""
+    return {
+        table.name: sorted(row for (row,) in query(session, f"SELECT CAST(t AS text) FROM {table.name} t"))
+        for table in metadata.sorted_tables
+    }
+
+
+def accepted(session: Session, request: Enroll, key: str = "key") -> UUID:
+    """Records a request as a job of the portal `local`."""
+    return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key).job_id

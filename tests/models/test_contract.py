@@ -1,0 +1,45 @@
+"""When a contract is open, and how few seats it may have."""
+
+from datetime import date
+
+import pytest
+
+from models.contract import closed_because, seats_refused
+from models.words import Code
+
+FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
+
+
+@pytest.mark.parametrize(
+    ("starts_on", "ends_on", "today", "expected"),
+    [
+        (None, None, date(2026, 1, 1), None),
+        (FIRST, None, date(2026, 2, 28), Code.CONTRACT_NOT_STARTED),
+        (FIRST, None, FIRST, None),
+        (None, LAST, LAST, None),
+        (None, LAST, date(2026, 4, 1), Code.CONTRACT_EXPIRED),
+        (FIRST, LAST, date(2026, 3, 15), None),
+        (FIRST, FIRST, FIRST, None),
+        (FIRST, LAST, date(2026, 2, 28), Code.CONTRACT_NOT_STARTED),
+        (FIRST, LAST, date(2026, 4, 1), Code.CONTRACT_EXPIRED),
+        (date.min, date.max, FIRST, None),
+    ],
+)
+def test_both_days_are_included(
+    starts_on: date | None, ends_on: date | None, today: date, expected: Code | None
+) -> None:
+    assert closed_because(starts_on, ends_on, today) is expected
+
+
+@pytest.mark.parametrize(
+    ("planned_seats", "enrolled_count", "expected"),
+    [
+        (0, 0, None),
+        (10, 0, None),
+        (10, 10, None),
+        (9, 10, Code.SEATS_BELOW_ENROLLED),
+        (0, 1, Code.SEATS_BELOW_ENROLLED),
+    ],
+)
+def test_never_fewer_seats_than_are_used(planned_seats: int, enrolled_count: int, expected: Code | None) -> None:
+    assert seats_refused(planned_seats, enrolled_count) is expected

@@ -1,0 +1,82 @@
+"""What runs in the processes of a race. Kept out of the test modules so that a new process can import it."""
+
+import multiprocessing
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.words import Policy
+from tests.contracts import asking, codes, enrol
+from workers import ledger
+from workers.actors.claimer import BatchRun
+from workers.database import dispose_engine, is_transient, transaction
+from workers.errors import Transient
+from workers.ledger import JOBS
+from workers.queues import Queue
+from workers.requests import Enroll
+from workers.services.jobs import do_jobs
+
+SETTINGS = ("DATABASE_URL", "REDIS_URL", "REDIS_NAMESPACE", "LINK_KEYS", "MAIL_FROM")
+
+UNFINISHED = text("SELECT count(*) FROM job WHERE finished_at IS NULL")
+
+
+def race(run: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Runs a function of this module in a process per tuple of arguments, all at once; returns what each answered."""
+    context = multiprocessing.get_context("forkserver")  # imports once, then forks: twenty processes in a moment
+    context.set_forkserver_preload([__name__])
+    environment = {name: os.environ[name] for name in SETTINGS}
+    with context.Pool(len(arguments), initializer=_enter, initargs=(environment,)) as pool:
+        return pool.starmap(run, arguments, chunksize=1)
+
+
+def _enter(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    dispose_engine()
+
+
+def enrol_pairs(prefix: str, people: int) -> tuple[list[str], float]:
+    """Enrols people two by two until the contract is full; returns their codes and the longest wait in seconds."""
+    found: list[str] = []
+    longest = 0.0
+    for number in range(0, people, 2):
+        begun = time.monotonic()
+        found += persist(asking(f"{prefix}x{number}", f"{prefix}x{number + 1}", policy=Policy.UNTIL_FULL))
+        longest = max(longest, time.monotonic() - begun)
+    return found, longest
+
+
+def persist(request: Enroll) -> list[str]:
+    """Does one request, again after each fault around it, as a worker would."""
+    pause = threading.Event()
+    while True:
+        try:
+            with transaction() as session:
+                return codes(enrol(session, request)[0])
+        except Exception as error:
+            if not (isinstance(error, Transient) or is_transient(error)):
+                raise
+        pause.wait(random.uniform(0.005, 0.05))
+
+
+def work_until_done() -> int:
+    """Claims and does jobs until none is left; returns how many batches it did."""
+    pause = threading.Event()
+    batches = 0
+    while True:
+        with transaction() as session:
+            claimed = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=7, lease=30, worker=new_id())
+        if claimed:
+            BatchRun(JOBS, do_jobs).run(claimed)
+            batches += 1
+            continue
+        with transaction() as session:
+            if session.execute(UNFINISHED).scalar() == 0:
+                return batches
+        pause.wait(0.01)

@@ -1,0 +1,189 @@
+"""A mail relay that says what its script tells: the one double of the mailer's tests. It keeps whatever it is given."""
+
+import re
+import socketserver
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from socket import SHUT_RDWR, socket
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+DROP, HANG = "drop", "hang"
+
+_ADDRESS = re.compile(r"<(.*)>")
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One body the relay got to its end, and what it answered (DROP when it left without a word)."""
+
+    recipients: tuple[str, ...]
+    message: EmailMessage
+    answer: str
+
+    @property
+    def id(self) -> str:
+        return str(self.message["Message-ID"])
+
+    @property
+    def text(self) -> str:
+        return self._part("plain")
+
+    @property
+    def html(self) -> str:
+        return self._part("html")
+
+    def _part(self, subtype: str) -> str:
+        part = self.message.get_body((subtype,))
+        assert part is not None
+        return str(part.get_content()).replace("\r\n", "\n")
+
+
+@dataclass
+class Relay:
+    """Listens from `with` on; `stop` and `start` take it away and bring it back on the same port.
+
+    Parameters:
+      script: answers by step (`GREETING`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BODY`) or by step and recipient
+        (`RCPT a@b.fr`), each said once, before the usual one.
+      always: answers said each time.
+      latency: seconds before each answer to a body.
+    """
+
+    script: dict[str, list[str]] = field(default_factory=dict)
+    always: dict[str, str] = field(default_factory=dict)
+    latency: float = 0.0
+    mails: list[Mail] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    hanging: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+    most_open: int = 0
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.lock = threading.Lock()
+        self.open: set[socket] = set()
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}?tls=off"
+
+    def start(self) -> None:
+        self.go_on.clear()
+        self._server = _Server(("127.0.0.1", self.port), self)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Refuses connections from now on; those that are open end."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.shutdown()
+        server.socket.close()
+        self.go_on.set()
+        with self.lock:
+            for one in self.open:
+                one.shutdown(SHUT_RDWR)
+        server.server_close()
+
+    def got(self) -> Counter[str]:
+        """How often each Message-ID came."""
+        return Counter(mail.id for mail in list(self.mails))
+
+    def to(self, recipient: str) -> list[Mail]:
+        return [mail for mail in list(self.mails) if recipient in mail.recipients]
+
+    def answer(self, step: str, recipients: list[str], usual: str) -> str:
+        """What to say; a hang ends when `go_on` is set, with the usual answer."""
+        keys = [*(f"{step} {recipient}" for recipient in recipients), step]
+        with self.lock:
+            planned = next((self.script[key].pop(0) for key in keys if self.script.get(key)), None)
+        planned = planned or next((self.always[key] for key in keys if key in self.always), usual)
+        if planned != HANG:
+            return planned
+        self.hanging.set()
+        self.go_on.wait(30)
+        return usual
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], relay: Relay) -> None:
+        self.relay = relay
+        super().__init__(address, _Session)
+
+
+class _Session(socketserver.StreamRequestHandler):
+    """One connection of a client."""
+
+    def handle(self) -> None:
+        relay = cast("_Server", self.server).relay
+        with relay.lock:
+            relay.open.add(self.connection)
+            relay.most_open = max(relay.most_open, len(relay.open))
+        try:
+            self._talk(relay, cast("BinaryIO", self.rfile))
+        except OSError:
+            pass  # the client went
+        finally:
+            with relay.lock:
+                relay.open.discard(self.connection)
+
+    def finish(self) -> None:
+        with suppress(OSError):  # the client went
+            super().finish()
+
+    def _talk(self, relay: Relay, lines: BinaryIO) -> None:
+        recipients: list[str] = []
+        steps: dict[str, Callable[[str], None]] = {
+            "MAIL": lambda _: recipients.clear(),
+            "RSET": lambda _: recipients.clear(),
+        }
+        go_on = self._say(relay.answer("GREETING", [], "220 relay.test"))
+        while go_on and (line := lines.readline()):
+            command = line.decode().strip()
+            relay.commands.append(command)
+            verb = command[:4].upper()
+            steps.get(verb, str)(command)
+            if verb == "RCPT":
+                recipients.append(_ADDRESS.findall(command)[0])
+            answer = relay.answer(verb, recipients, {"DATA": "354 go on", "QUIT": "221 bye"}.get(verb, "250 2.0.0 ok"))
+            go_on = self._say(answer)
+            if answer.startswith("354"):
+                go_on = self._take(relay, lines, recipients)
+
+    def _take(self, relay: Relay, lines: BinaryIO, recipients: list[str]) -> bool:
+        body = b""
+        while not body.endswith(b"\r\n.\r\n"):
+            line = lines.readline()
+            if not line:
+                return False
+            body += line
+        message = message_from_bytes(body[:-3].replace(b"\r\n..", b"\r\n."), _class=EmailMessage, policy=policy.SMTP)
+        if relay.latency:
+            relay.go_on.wait(relay.latency)
+        answer = relay.answer("BODY", recipients, f"250 2.0.0 queued as Q{len(relay.mails)}")
+        relay.mails.append(Mail(tuple(recipients), message, answer))
+        return self._say(answer)
+
+    def _say(self, answer: str) -> bool:
+        if answer == DROP:
+            return False
+        self.wfile.write(answer.encode() + b"\r\n")
+        return not answer.startswith(("421", "221", "554 greeting"))

@@ -1,0 +1,75 @@
+"""What every command says when the database is not there: one line, one code, no traceback."""
+
+import subprocess
+from uuid import uuid4
+
+import pytest
+
+from tests.support import PROJECT, forget
+
+COMMANDS = {
+    "seed": ("-",),
+    "enqueue": ("put_company", "--file", "-"),
+    "status": (),
+    "retry": (str(uuid4()),),
+}
+STDIN = {"seed": '{"companies": [{"reference": "a", "name": "A"}]}', "enqueue": '{"reference": "a", "name": "A"}'}
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    """The command as people type it, from another folder, without a running demo's settings."""
+    forget()
+    return subprocess.run(
+        [PROJECT / "scripts" / name, *COMMANDS[name]],
+        input=STDIN.get(name, ""),
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unreachable_database_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/nothing")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    ran = run(name)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (69, "", 1)
+    assert "database not reachable" in ran.stderr
+    assert "secret" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "not a url with secret", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d"]
+)
+def test_settings_that_cannot_be_used_are_named(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATRICULE_VAR", "/nonexistent")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    if url is not None:
+        monkeypatch.setenv("DATABASE_URL", url)
+    ran = run("status")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (69, 1)
+    assert "DATABASE_URL" in ran.stderr
+    assert "secret" not in ran.stderr
+
+
+def test_a_database_without_tables_says_what_to_do(servers: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres, name = servers.postgres, f"empty_{uuid4().hex[:8]}"  # type: ignore[attr-defined]
+    postgres.create_database(name)
+    monkeypatch.setenv("DATABASE_URL", postgres.url(name))
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    ran = run("status")
+    postgres.drop_database(name)
+    assert (ran.returncode, ran.stderr.strip()) == (
+        69,
+        "the database has no tables of Matricule yet: run alembic upgrade head",
+    )
+
+
+def test_redis_away_loses_nothing(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    ran = run("enqueue")
+    assert (ran.returncode, '"state": "queued"' in ran.stdout) == (0, True)
+    assert "bell.not_rung" in ran.stderr

@@ -1,0 +1,88 @@
+"""scripts/seed: everything or nothing, twice as once, and every refusal named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.commands.seed import EXAMPLE, app
+from tests.scripts.commands.conftest import Call, Called
+from tests.support import rows
+
+COMPANY = {"reference": "acme", "name": "Acmé"}
+TRAINING = {"reference": "sst", "title": "SST"}
+CONTRACT = {"reference": "C-1", "company": "acme", "training": "sst", "planned_seats": 5, "ends_on": "2036-12-31"}
+ALL: dict[str, Any] = {"companies": [COMPANY], "trainings": [TRAINING], "contracts": [CONTRACT]}
+
+
+def outcomes(called: Called) -> list[str]:
+    return [
+        line.split()[2]
+        for line in called.out.splitlines()[1:]
+        if line.split()[0] in ("company", "training", "contract")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _database(fresh_database: str) -> None:
+    """Each test has its own."""
+
+
+def test_records_are_created_then_left_alone_then_changed(call: Call) -> None:
+    assert outcomes(call(app, "-", stdin=ALL)) == ["created", "created", "created"]
+    again = call(app, "-", stdin=ALL)
+    assert (again.code, outcomes(again)) == (0, ["unchanged", "unchanged", "unchanged"])
+    changed = call(app, "-", stdin=ALL | {"contracts": [CONTRACT | {"planned_seats": 6}]})
+    assert outcomes(changed) == ["unchanged", "unchanged", "changed"]
+    assert rows("SELECT reference, planned_seats FROM contract") == [("C-1", 6)]
+    assert rows("SELECT count(*) FROM audit") == [(4,)]
+
+
+def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:
+    example = tmp_path / "example.json"
+    example.write_text(call(app, "--example").out)
+    assert json.loads(example.read_text()) == EXAMPLE
+    assert outcomes(call(app, example)) == ["created"] * 6
+
+
+def test_one_refusal_and_nothing_is_recorded(call: Call) -> None:
+    wrong = ALL | {"contracts": [CONTRACT, CONTRACT | {"reference": "C-2", "company": "inconnue"}]}
+    called = call(app, "-", stdin=wrong)
+    assert (called.code, "unknown_company" in called.out, "Nothing was recorded" in called.out) == (65, True, True)
+    assert rows("SELECT (SELECT count(*) FROM company), (SELECT count(*) FROM contract)") == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields"),
+    [
+        ("{", [""]),
+        ("[]", [""]),
+        ("{}", [""]),
+        (b"\xff\xfe", [""]),
+        ({"companies": [COMPANY | {"nom": "x"}]}, ["companies.0.nom"]),
+        (
+            {"companies": [{"reference": "a"}], "trainings": [{}]},
+            ["companies.0.name", "trainings.0.reference", "trainings.0.title"],
+        ),
+        ({"companies": [COMPANY, COMPANY]}, [""]),
+        ({"societes": []}, ["societes"]),
+        ({"contracts": [CONTRACT | {"planned_seats": "5"}]}, ["contracts.0.planned_seats"]),
+        ({"contracts": [CONTRACT | {"starts_on": "2037-01-01"}]}, ["contracts.0.ends_on"]),
+    ],
+)
+def test_every_wrong_field_is_named(call: Call, content: Any, fields: list[str]) -> None:
+    called = call(app, "-", stdin=content)
+    assert called.code == 65
+    assert [problem["field"] for problem in called.json["problems"]] == fields
+    assert all(problem["code"] for problem in called.json["problems"])
+
+
+def test_an_unknown_portal_is_named(call: Call) -> None:
+    called = call(app, "-", "--portal", "ailleurs", stdin=ALL)
+    assert (called.code, called.json["code"]) == (65, "unknown_portal")
+
+
+@pytest.mark.parametrize("args", [(), ("/nowhere/file.json",), ("--nothing",)])
+def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
+    assert call(app, *args).code == 2

@@ -1,0 +1,64 @@
+"""scripts/status: readable in 80 columns, and an exit code monitoring can use."""
+
+import pytest
+
+from scripts.commands import enqueue, seed
+from scripts.commands.status import age, app
+from tests.scripts.commands.conftest import Call
+from tests.scripts.commands.test_seed import ALL
+from tests.support import Processes, rows, wait_until
+
+
+@pytest.fixture(autouse=True)
+def _database(fresh_database: str) -> None:
+    """Each test has its own."""
+
+
+def test_without_any_process_it_says_what_is_missing(call: Call) -> None:
+    call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "acme", "name": "Acmé"})
+    called = call(app)
+    assert called.code == 1
+    for sentence in (
+        "1 due on enrollments and no process serves it",
+        "no clock leads",
+        "served by no process: requests, enrollments",
+    ):
+        assert sentence in called.out
+
+
+def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: Call, processes: Processes) -> None:
+    call(seed.app, "-", stdin=ALL)
+    processes.worker("requests", "enrollments", "rosters", "emails", "emails_bulk", "maintenance")
+    processes.clock()
+    wait_until(lambda: call(app).code == 0, say=processes.logs)
+    called = call(app)
+    for words in ("C-1", "Acmé", "healthy", "led by", "no drift", "Inscriptions", "Participants", "Places"):
+        assert words in called.out
+    assert "\x1b" not in called.out
+    assert max(map(len, called.out.splitlines())) <= 80
+
+
+def test_json_says_the_same_to_programs(call: Call) -> None:
+    called = call(app, "--json")
+    assert (called.code, called.json["healthy"], called.json["problems"][0]["code"]) == (1, False, "no_clock")
+
+
+def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
+    call(seed.app, "-", stdin=ALL)
+    call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"})
+    rows("UPDATE job SET state = 'dead', due_at = NULL RETURNING id")
+    rows("UPDATE company SET name = '[red]Acmé[/red] [/nothing]' RETURNING id")
+    rows("UPDATE contract SET enrolled_count = 1 RETURNING id")
+    called = call(app)
+    assert called.code == 1
+    assert "1 dead on enrollments: read their error, then scripts/retry ID" in called.out
+    assert "the seats of contract C-1 do not add up" in called.out
+    assert "[/nothing]" in called.out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "-"), (0, "0 s"), (-1, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_durations_are_short(seconds: float | None, shown: str) -> None:
+    assert age(seconds) == shown

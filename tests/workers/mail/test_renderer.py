@@ -1,0 +1,310 @@
+"""Every mail in every language: complete, saying the same in text and HTML, and inert to what people typed."""
+
+import csv
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from models.words import LOCALES, Code, EmailKind
+from scripts.preview import SAMPLES
+from workers.errors import Permanent
+from workers.mail.catalogue import TEMPLATES, code_sentence, code_sentences, sentences, typeset
+from workers.mail.inlining import inline_template
+from workers.mail.renderer import PEOPLE_IN_BODY, Rendered, render
+from workers.mail.values import inert_name, safe_cell, shown_address
+
+EVERY_MAIL = [
+    pytest.param(kind, locale, context, id=f"{name}-{locale}")
+    for name, (kind, context) in SAMPLES.items()
+    for locale in LOCALES
+]
+INVITATION = dict(SAMPLES["invitation"][1])
+REPORT = dict(SAMPLES["enrollment_report"][1])
+VOID = {"meta", "br"}
+
+
+class Page(HTMLParser):
+    """What a mail holds: its tags in order, its visible words, its links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.links: list[tuple[str, str]] = []
+        self.open: list[str] = []
+        self._hidden = self._href = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "a":
+            self._href = dict(attrs)["href"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open or "head" in self.open or not data.strip():
+            return
+        self.words.append(" ".join(data.split(" ")))
+        if "a" in self.open:
+            self.links.append((self._href, data))
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def words(text: str) -> set[str]:
+    return {word.strip(".:") for word in re.findall(r"[\w’'.@:/-]+", text)}
+
+
+@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
+def test_text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+    mail = render(kind, locale, context)
+    page = Page(mail.html)
+    said = words(mail.text)
+    shown = words(" ".join(page.words))
+    # The HTML adds a brand, a heading, a button, column titles; the text adds nothing but its signature mark.
+    assert said - shown <= {"--"}
+    links = {href for href, _ in page.links if href.startswith("http")}
+    assert links == ({context["link"]} if context.get("link") else set())
+    for link in links:
+        assert f"\n{link}\n" in mail.text
+        assert (link, link) in page.links
+
+
+@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
+def test_structure_a_screen_reader_and_a_dark_screen_need(
+    kind: EmailKind, locale: str, context: Mapping[str, Any]
+) -> None:
+    mail = render(kind, locale, context)
+    page = Page(mail.html)
+    assert page.open == []
+    assert page.attributes("html")[0]["lang"] == page.attributes("div")[0]["lang"] == locale
+    assert page.attributes("html")[0]["dir"] == page.attributes("div")[0]["dir"] == "ltr"
+    assert len(page.attributes("h1")) == 1
+    assert "img" not in dict(page.tags)
+    captions = len(page.attributes("caption"))
+    data_tables = [table for table in page.attributes("table") if table.get("role") is None]
+    assert len(data_tables) == captions
+    assert all(table.get("role") in (None, "presentation") for table in page.attributes("table"))
+    assert all(head.get("scope") in ("row", "col") for head in page.attributes("th"))
+    assert all("font-size: 16px" in (paragraph["style"] or "") for paragraph in page.attributes("p"))
+    assert "prefers-color-scheme: dark" in mail.html
+    assert not re.search(r"font-size: (\d|1[0-5])px", mail.html)
+    assert "jinja" not in mail.html
+
+
+@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
+def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+    mail = render(kind, locale, context)
+    assert context["training_title"] in mail.subject
+    assert "Anne" not in mail.subject
+    assert mail.subject.isprintable() or "\u00a0" in mail.subject
+    assert len(mail.subject) < 200
+
+
+@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
+def test_a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+    unused = {"expires_at"} if context.get("link", "") is None else set()
+    for name in context.keys() - unused:
+        with pytest.raises(Permanent, match=f"mail {kind}"):
+            render(kind, locale, {key: value for key, value in context.items() if key != name})
+
+
+def test_the_error_names_no_value() -> None:
+    with pytest.raises(Permanent) as caught:
+        render(EmailKind.INVITATION, "fr", INVITATION | {"expires_at": datetime(2026, 1, 1)})  # noqa: DTZ001
+    assert "2026" not in str(caught.value)
+    with pytest.raises(Permanent) as caught:
+        render(EmailKind.INVITATION, "fr", {"first_name": "Anne"})
+    assert "Anne" not in str(caught.value)
+
+
+def test_english_is_complete_and_holds_no_french() -> None:
+    templates = [*TEMPLATES.rglob("*.txt"), *TEMPLATES.rglob("*.html")]
+    used = {
+        found for path in templates for found in re.findall(r'"((?:[^"\\])*)" \| t\b', path.read_text(encoding="utf-8"))
+    }
+    english = sentences("en")
+    assert used
+    assert used <= english.keys()
+    assert english.keys() - used <= {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv"}
+    for french, translated in english.items():
+        assert set(re.findall(r"%\(\w+\)s", french)) == set(re.findall(r"%\(\w+\)s", translated))
+        assert not re.search(r"\b(vous|votre|votre|pour|formation|inscription)\b", translated, re.IGNORECASE)
+
+
+def test_french_spacing() -> None:
+    assert typeset("Qui ? Moi ! Voici : « lui » ; oui") == (
+        "Qui\u202f? Moi\u202f! Voici\u00a0: «\u00a0lui\u00a0»\u202f; oui"
+    )
+    assert typeset("12:30 https://x.fr") == "12:30 https://x.fr"
+    text = render(EmailKind.INVITATION, "fr", INVITATION).text
+    assert not re.search(r" [:;!?»]|« ", text)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_code_has_its_sentence(locale: str) -> None:
+    assert code_sentences(locale).keys() == set(Code)
+    assert not any("@" in sentence or sentence.endswith(".") for sentence in code_sentences(locale).values())
+    assert code_sentence("from_a_newer_worker", locale) == "from_a_newer_worker"
+
+
+def test_expiry_is_told_in_paris_time() -> None:
+    winter = INVITATION | {"expires_at": datetime(2026, 12, 31, 23, 30, tzinfo=UTC)}
+    assert "vendredi 1 janvier 2027 à 00:30 (heure de Paris)" in render(EmailKind.INVITATION, "fr", winter).text
+    assert "Friday 1 January 2027 at 00:30 (Paris time)" in render(EmailKind.INVITATION, "en", winter).text
+
+
+def test_an_unknown_locale_is_french() -> None:
+    assert render(EmailKind.INVITATION, "de", INVITATION) == render(EmailKind.INVITATION, "fr", INVITATION)
+
+
+def test_optional_values() -> None:
+    without = INVITATION | {"first_name": "", "support_address": ""}
+    mail = render(EmailKind.INVITATION, "fr", without)
+    assert mail.text.startswith("Bonjour,\n")
+    assert "mailto:" not in mail.html
+
+
+HOSTILE = [
+    "Gagnez http://evil.fr",
+    "evil.com",
+    "www.evil.com/prix?x=1",
+    "evil。com",
+    "javascript:alert(1)",
+    "mailto:a@evil.com",
+    "<script>alert(1)</script>",
+    "<a href='http://evil.fr'>ici</a>",
+    "</td></tr></table>",
+    "{{ 7 * 7 }}{% raw %}",
+    "%(company)s %s %",
+    "jinja0x <!--jinja1x-->",
+    "\u202emoc.live\u202c\u200b\x00\x07",
+    "a\r\nBcc: evil@x.fr",
+    "=?utf-8?q?x=0D=0ABcc:_evil=40x.fr?=",
+    "\ud800",
+    "é" * 500,
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("kind", EmailKind)
+def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
+    context = dict(REPORT if kind is EmailKind.ENROLLMENT_REPORT else INVITATION)
+    plain = render(kind, locale, context)
+    for name in ("first_name", "company_name", "training_title", "platform_name"):
+        if name in context:
+            context[name] = hostile
+    if kind is EmailKind.ENROLLMENT_REPORT:
+        context["people"] = [
+            {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}
+        ] * 5
+    mail = render(kind, locale, context)
+    everything = mail.subject + mail.text + mail.html
+    assert not re.search(r"evil[.\u3002]\S|http://|\S@x\.|javascript:\S|=\?|[\u202e\u200b\x00\x07]", everything)
+    assert "<script" not in mail.html
+    assert "<a href='" not in mail.html
+    assert len(mail.subject.splitlines()) == 1
+    assert [line for line in mail.text.splitlines() if line.startswith("Bcc")] == []
+    assert structure(mail) == structure(plain)
+    mail.text.encode("utf-8")
+    assert "é" * 61 not in everything
+
+
+def structure(mail: Rendered) -> list[str]:
+    return [tag for tag, _ in Page(mail.html).tags]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("Jean-Pierre d’Été", "Jean-Pierre d’Été"),
+        ("  Anne\u00a0\tMarie ", "Anne Marie"),
+        ("Dupont & Fils S.A.R.L.", "Dupont & Fils S.A.R.L."),
+        ("Atelier 9:30 (v1.2)", "Atelier 9:30 (v1.2)"),
+        ("evil.com", "evil. com"),
+        ("a" * 61, "a" * 59 + "…"),
+        ("محمد", "محمد"),
+        ("", ""),
+    ],
+)
+def test_names_stay_readable(typed: str, shown: str) -> None:
+    assert inert_name(typed) == shown
+
+
+def test_addresses_are_shown_as_typed_when_they_are_addresses() -> None:
+    assert shown_address("Anne.O'Brien+x@client.example") == "Anne.O'Brien+x@client.example"
+    assert shown_address("gagnez http://evil.fr a@b.fr") == "gagnez http: evil. fr a @ b. fr"
+
+
+def crowd(size: int) -> list[dict[str, Any]]:
+    return [
+        {"position": n, "first_name": "Zoé", "last_name": f"N{n}", "email": f"z{n}@client.example", "code": "enrolled"}
+        for n in range(1, size + 1)
+    ]
+
+
+def test_a_report_shows_up_to_a_hundred_people_without_a_file() -> None:
+    mail = render(EmailKind.ENROLLMENT_REPORT, "fr", REPORT | {"people": crowd(PEOPLE_IN_BODY)})
+    assert mail.attachments == ()
+    assert "N100 " in mail.text
+    assert "fichier joint" not in mail.text
+
+
+def test_a_longer_report_carries_everybody_in_a_file_excel_reads() -> None:
+    people = crowd(150)
+    people[149] |= {"first_name": "=HYPERLINK(1)", "last_name": "Le;Goff\n", "email": "@SUM(A1)"}
+    mail = render(EmailKind.ENROLLMENT_REPORT, "fr", REPORT | {"people": people})
+    assert "N100 " in mail.text
+    assert "N101 " not in mail.text + mail.html
+    assert "Seules les 100 premières personnes sur 150" in mail.text
+    (file,) = mail.attachments
+    assert (file.filename, file.content_type) == ("inscriptions.csv", "text/csv")
+    assert file.content.startswith(b"\xef\xbb\xbfLigne;")
+    assert b"\r\n" in file.content
+    rows = list(csv.reader(file.content.decode("utf-8-sig").splitlines(keepends=True), delimiter=";"))
+    assert rows[0] == ["Ligne", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat"]
+    assert len(rows) == 151
+    assert rows[150] == [
+        "150", "'=HYPERLINK(1)", "Le;Goff\n", "'@SUM(A1)", "enrolled", "Inscription faite, nouveau compte créé",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_runs_as_a_formula(start: str) -> None:
+    assert safe_cell(f"{start}1+1") == f"'{start}1+1"
+    assert safe_cell("Anne") == "Anne"
+
+
+def test_writing_the_css_into_templates_changes_no_tag() -> None:
+    css = "p { color: red } .x { margin: 0 } td { padding: 0 }"
+    source = (
+        '{% macro m(a) %}<table class="x"><tbody>{% for b in a %}<tr><td title="{{ b > 1 }}">{{ b }}</td></tr>'
+        "{% endfor %}</tbody></table>{# <p> #}<p>é &amp; {{ a | t(x=1) }}</p>{% endmacro %}"
+    )
+    inlined = inline_template(source, css)
+    assert re.sub(r' style="[^"]*"', "", inlined) == source
+    assert 'style="color: red' in inlined
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<table><tr>{% if a %}<td></td>{% endif %}</tr></table>",  # an implied tbody
+        "<p><div>{{ a }}</div></p>",
+        "<ul>{% for a in b %}<li>{{ a }}{% endfor %}</ul>",
+    ],
+)
+def test_a_template_the_html_parser_would_change_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="HTML parser"):
+        inline_template(source, "p { color: red }")

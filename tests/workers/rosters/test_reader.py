@@ -1,0 +1,299 @@
+"""Rosters: files as real software writes them, and files nobody could be sure of."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.person import Person, Refusal, check_person
+from models.words import Code
+from workers.rosters import reader
+from workers.rosters.reader import Roster, RosterRefused, RosterRow, read_roster
+
+SAMPLES = Path(__file__).parent / "samples"
+DEMO = Path(__file__).parents[3] / "scripts" / "participants-demo.csv"
+EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text("utf-8"))
+
+Sorted = tuple[list[tuple[int, Person]], list[tuple[int, Code]]]
+
+
+def sort_people(roster: Roster) -> Sorted:
+    """Accepted and refused people by line; of two good rows with one address the first wins."""
+    accepted: list[tuple[int, Person]] = []
+    refused: list[tuple[int, Code]] = []
+    taken: set[str] = set()
+    for row in roster.rows:
+        person = check_person(row.email, row.first_name, row.last_name)
+        if isinstance(person, Refusal):
+            refused.append((row.line, person.code))
+        elif person.email_norm in taken:
+            refused.append((row.line, Code.DUPLICATE_IN_FILE))
+        else:
+            taken.add(person.email_norm)
+            accepted.append((row.line, person))
+    return accepted, refused
+
+
+def refusal(data: bytes) -> Code:
+    with pytest.raises(RosterRefused) as caught:
+        read_roster(data)
+    return caught.value.code
+
+
+READ = [name for name, expected in EXPECTED.items() if expected["file_code"] is None]
+REFUSED = [name for name, expected in EXPECTED.items() if expected["file_code"] is not None]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_sample_is_read_to_the_letter(name: str) -> None:
+    expected = EXPECTED[name]
+    roster = read_roster((SAMPLES / name).read_bytes())
+    assert roster.encoding in expected["encoding_accepts"]
+    assert (roster.delimiter, roster.header_line) == (expected["delimiter"], expected["header_line"])
+
+    accepted, refused = sort_people(roster)
+    assert [(line, *person[:3]) for line, person in accepted] == [
+        (row["line"], row["email_normalized"], row["first_name"], row["last_name"]) for row in expected["accepted"]
+    ]
+    assert [line for line, _ in refused] == [row["line"] for row in expected["refused"]]
+    for (_, code), row in zip(refused, expected["refused"], strict=True):
+        assert code in {row["code"], *row.get("accepts", [])}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_sample_nobody_could_be_sure_of_is_refused(name: str) -> None:
+    expected = EXPECTED[name]
+    code = refusal((SAMPLES / name).read_bytes())
+    assert code in {expected["file_code"], *expected.get("file_code_accepts", [])}
+
+
+def test_the_demonstration_file_has_31_people_for_25_seats() -> None:
+    data = DEMO.read_bytes()
+    roster = read_roster(data)
+    assert (roster.encoding, roster.delimiter, roster.header_line, len(roster.rows)) == ("windows-1252", ";", 1, 33)
+    assert data.count(b"\r\n") == data.count(b"\n") == 34
+
+    accepted, refused = sort_people(roster)
+    assert len(accepted) == 31
+    assert refused == [(16, Code.INVALID_EMAIL), (25, Code.DUPLICATE_IN_FILE)]
+    assert roster.rows[14].email == "paul.durand@exemple"
+    assert roster.rows[23].email == "STEPHANE.BRISSONNEAU@exemple.test\xa0"
+    assert roster.rows[0].email == "Marie.Lefevre@exemple.test"
+    assert accepted[0] == (2, Person("marie.lefevre@exemple.test", "Marie", "Lefèvre", None, None))
+    names = {name for _, person in accepted for name in person[1:3]}
+    assert {"Cœlia", "L’Hœuvre", "L'Hostis", "Jean-François"} <= names
+
+
+HEADER = "Nom;Prénom;E-mail\n"
+ROW = "Dû;Zoé;zoe@example.com\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Nom;Prénom;E-mail",
+        "NOM;PRENOM;EMAIL",
+        "nom de famille;pre\u0301nom;courriel",
+        "Last Name;First_Name;e_mail",
+        "surname;given name;mél",
+        "Nom *;Prénom :;Adresse\xa0mail*",
+        '"Nom";"Prénom";"Adresse électronique"',
+        " last-name ;FIRST NAME;Adresse Électronique :",
+        "Nom;Prénom;E-mail;Nom;E-mail",
+        "Nom;Prénom;E‑mail",
+    ],
+)
+@pytest.mark.parametrize("delimiter", [";", ","])
+def test_columns_are_known_by_their_names(header: str, delimiter: str) -> None:
+    roster = read_roster((header + "\n" + ROW).replace(";", delimiter).encode())
+    assert roster == Roster((RosterRow(2, "zoe@example.com", "Zoé", "Dû"),), "utf-8", delimiter, 1)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Nom de naissance;Prénom;E-mail",
+        "Nom;Prénom;E-mail du responsable",
+        "Nom;Prénom",
+        "Nom\tPrénom\tE-mail",
+        "Nom|Prénom|E-mail",
+        '"Nom"|"Prénom"|"E-mail"',
+        "Nom;Prénom,E-mail",
+    ],
+)
+def test_a_header_that_lacks_a_column_is_no_header(header: str) -> None:
+    assert refusal((header + "\n" + ROW).encode()) is Code.MISSING_COLUMN
+
+
+def test_the_header_is_looked_for_in_twenty_lines() -> None:
+    assert read_roster(("Titre\n" * 19 + HEADER + ROW).encode()).header_line == 20
+    assert refusal(("Titre\n" * 20 + HEADER + ROW).encode()) is Code.MISSING_COLUMN
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_as_an_editor_shows_them(end: str) -> None:
+    text = f'Titre\n\n{HEADER}{ROW};;\n"Le\nDû";"Z\x0bo\x0cé";"a@b.fr"\n\n \u2028 ;\xa0;\nDit ""X"";a "b" c;x'.replace(
+        "\n", end
+    )
+    roster = read_roster(text.encode())
+    assert roster.header_line == 3
+    assert roster.rows == (
+        RosterRow(4, "zoe@example.com", "Zoé", "Dû"),
+        RosterRow(6, "a@b.fr", "Z\x0bo\x0cé", f"Le{end}Dû"),
+        RosterRow(10, "x", 'a "b" c', 'Dit ""X""'),
+    )
+
+
+def test_mixed_line_ends_each_end_one_line() -> None:
+    roster = read_roster(f"{HEADER}A;B;c\r\n\rD;E;f\r\r\nG;H;i\n\r\nJ;K;l".encode())
+    assert [row.line for row in roster.rows] == [2, 4, 6, 8]
+
+
+def test_short_rows_are_filled_and_further_cells_left_out() -> None:
+    roster = read_roster(f"{HEADER}Dû\nDû;Zoé;z@b.fr;;more;\n".encode())
+    assert roster.rows == (RosterRow(2, "", "", "Dû"), RosterRow(3, "z@b.fr", "Zoé", "Dû"))
+
+
+def test_a_nul_byte_spoils_only_the_row_it_stands_in() -> None:
+    roster = read_roster(f"{HEADER}D\0û;Zoé;z@b.fr\n{ROW}".encode())
+    assert sort_people(roster)[1] == [(2, Code.UNSAFE_VALUE)]
+
+
+def test_a_cell_may_be_a_megabyte() -> None:
+    assert len(read_roster(f"{HEADER}{'x' * 1_000_000};Zoé;z@b.fr\n".encode()).rows[0].last_name) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", Code.EMPTY_FILE),
+        (b"\xef\xbb\xbf", Code.EMPTY_FILE),
+        (b" \r\n;;\r\n", Code.EMPTY_FILE),
+        (HEADER.encode(), Code.EMPTY_FILE),
+        (f"{HEADER};;\n \n".encode(), Code.EMPTY_FILE),
+        (f'{HEADER}{ROW}"Dû;Zoé;a@b.fr\n{ROW}'.encode(), Code.UNREADABLE_FILE),
+        (f'{HEADER}{ROW}Dû;Zoé;"a@b.fr'.encode(), Code.UNREADABLE_FILE),
+        (f'{HEADER}"Maurice "Momo"";Zoé;a@b.fr\n'.encode(), Code.UNREADABLE_FILE),
+        (f'"Titre\n{HEADER}{ROW}'.encode(), Code.UNREADABLE_FILE),
+        (b"%PDF-1.7\n", Code.UNSUPPORTED_FORMAT),
+        (b"PK\x03\x04" + HEADER.encode(), Code.UNSUPPORTED_FORMAT),
+        (b"PK\x05\x06", Code.UNSUPPORTED_FORMAT),
+        (b"\x1f\x8b\x08", Code.UNSUPPORTED_FORMAT),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Code.UNSUPPORTED_FORMAT),
+        (b"\x89PNG\r\n", Code.UNSUPPORTED_FORMAT),
+        (b"\n<html><table>", Code.UNSUPPORTED_FORMAT),
+        (b"a\0b\0c", Code.UNSUPPORTED_FORMAT),
+        ((HEADER + ROW).encode("utf-16"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("utf-16-le"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("utf-16-be"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("mac-roman"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("cp850"), Code.ENCODING_NOT_RECOGNISED),
+        (b"\xef\xbb\xbf" + (HEADER + ROW).encode("cp1252"), Code.ENCODING_NOT_RECOGNISED),
+        (HEADER.encode() + ROW.encode("cp1252"), Code.ENCODING_NOT_RECOGNISED),
+        (HEADER.encode("cp1252") + ROW.encode(), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW * 5000).encode() + b"Caf\xe9", Code.ENCODING_NOT_RECOGNISED),
+    ],
+)
+def test_files_that_are_refused(data: bytes, code: Code) -> None:
+    assert refusal(data) is code
+
+
+@pytest.mark.parametrize("byte", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
+def test_bytes_windows_1252_leaves_undefined_are_refused(byte: int) -> None:
+    assert refusal((HEADER + ROW).encode("cp1252") + bytes([byte])) is Code.ENCODING_NOT_RECOGNISED
+
+
+ASCII_HEADER = "Nom;Prenom;Email\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "encodings"),
+    [
+        ("José", ["mac-roman", "cp850"]),
+        ("Léa", ["mac-roman", "cp850"]),
+        ("Élodie", ["mac-roman", "cp850"]),
+        ("Noël", ["mac-roman", "cp850"]),
+        ("Benoît", ["mac-roman", "cp850"]),
+        ("François", ["mac-roman", "cp850"]),
+        ("Jérôme", ["mac-roman", "cp850"]),
+        ("Hélène", ["mac-roman", "cp850"]),
+        ("Brûlé", ["mac-roman", "cp850"]),
+        ("Côme", ["mac-roman", "cp850"]),
+        ("L’Hostis", ["mac-roman"]),
+        ("d’Almeras", ["mac-roman"]),
+        ("Cœur", ["mac-roman", "iso-8859-15"]),
+        ("Œuvre", ["iso-8859-15"]),
+        ("Šimon", ["iso-8859-15"]),
+        ("Jörg", ["mac-roman", "cp850"]),
+        ("FRANÇOIS", ["mac-roman", "cp850"]),
+        ("HÉLÈNE", ["mac-roman", "cp850"]),
+    ],
+)
+def test_names_in_another_encoding_are_refused_not_damaged(name: str, encodings: list[str]) -> None:
+    for encoding in encodings:
+        data = f"{ASCII_HEADER}{name};Zoe;zoe@example.com\n".encode(encoding)
+        assert refusal(data) is Code.ENCODING_NOT_RECOGNISED, encoding
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "José",
+        "Élodie",
+        "FRANÇOIS",
+        "HÉLÈNE",
+        "LEFéVRE",
+        "d’Alméras",
+        "L’Hœuvre",
+        "Œuvrard",
+        "D’Ambleteuse–Wiry",
+        "Ferré-Šimon",
+        "Simão",
+        "SIMÕES",
+        "Ýmir",
+        "“Momo” Rémy…",
+        "Rémi (100 €)",
+        "L´Hostis",
+        "N°\xa0«\xa0déjà\xa0»",
+    ],
+)
+def test_names_in_windows_1252_are_read(name: str) -> None:
+    roster = read_roster(f"{ASCII_HEADER}{name};Zoe;zoe@example.com\n".encode("cp1252"))
+    assert (roster.encoding, roster.rows[0].last_name) == ("windows-1252", name)
+
+
+def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_ROWS", 3)
+    assert len(read_roster((HEADER + ROW * 3 + "\n;;\n").encode()).rows) == 3
+    assert refusal((HEADER + ROW * 4).encode()) is Code.TOO_LARGE
+    monkeypatch.setattr(reader, "MAX_BYTES", 100)
+    assert refusal(b"x" * 101) is Code.TOO_LARGE
+
+
+def test_an_error_tells_no_value_of_the_file() -> None:
+    with pytest.raises(RosterRefused) as caught:
+        read_roster(f'{HEADER}"Secret "Nom"";Zoé;secret@example.com\n'.encode())
+    assert "ecret" not in str(caught.value)
+    assert "line 2" in caught.value.detail
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_get_an_answer(data: bytes) -> None:
+    for start in (b"", HEADER.encode(), HEADER.encode("cp1252")):
+        with contextlib.suppress(RosterRefused):
+            assert read_roster(start + data).rows
+
+
+CELL = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+
+
+@given(st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=5))
+def test_what_is_quoted_comes_back_as_it_was(people: list[tuple[str, str, str]]) -> None:
+    people = [(f"N{last}", first, email) for last, first, email in people]
+    lines = (";".join('"' + cell.replace('"', '""') + '"' for cell in person) for person in people)
+    roster = read_roster((HEADER + "\r\n".join(lines)).encode())
+    assert [(row.last_name, row.first_name, row.email) for row in roster.rows] == people

@@ -1,0 +1,248 @@
+"""What a claimed mail says when it is sent, or why it is not."""
+
+import json
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.words import Code, EmailKind, EmailState, Policy, Purpose
+from tests.accounts import keys
+from tests.contracts import accepted, add_contract, asking, enrol_people, query, someone
+from workers import ledger
+from workers.database import Session
+from workers.ledger import EMAILS, JOBS, Claimed, Ledger
+from workers.mail.renderer import render
+from workers.queues import Queue
+from workers.requests import Enroll
+from workers.services.jobs import do_jobs
+from workers.services.letters import Letter, read_letters
+from workers.tokens import check_token, read_token
+
+LINK = re.compile(r"http://127\.0\.0\.1:8020/links/(\S+)")
+
+
+def claim(session: Session, book: Ledger, *queues: Queue) -> list[Claimed]:
+    claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
+    return [row for rows in claims for row in rows]
+
+
+def letters(session: Session) -> list[Letter]:
+    """What all owed mails say now."""
+    rows = claim(session, EMAILS, Queue.EMAILS, Queue.EMAILS_BULK)
+    found = read_letters(session, rows)
+    assert [letter.row for letter in found] == rows
+    return found
+
+
+def letter(session: Session) -> Letter:
+    [found] = letters(session)
+    return found
+
+
+def change(session: Session, statement: str) -> None:
+    session.execute(text(statement))
+
+
+def attach(session: Session, first_name: str = "Autre", *, activated: bool) -> None:
+    """Somebody who has an account, told long ago, is enrolled on one more contract."""
+    add_contract(session)
+    add_contract(session, "C-2")
+    enrol_people(session, someone("anne@example.com", "Anne"))
+    change(session, "DELETE FROM email")
+    if activated:
+        change(session, "UPDATE account SET activated_at = now()")
+    enrol_people(session, someone("anne@example.com", first_name), contract="C-2")
+
+
+def link_of(found: Letter) -> str:
+    matched = LINK.fullmatch(found.context["link"])
+    assert matched
+    return matched[1]
+
+
+def opens(session: Session, token: str) -> bool:
+    """Whether the token is the one of the live link it names."""
+    link_id = read_token(token)
+    [(key_id, version, account_id)] = query(
+        session,
+        "SELECT key_id, version, account_id FROM link WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL",
+        id=link_id,
+    )
+    assert isinstance(link_id, UUID)
+    return check_token(
+        keys(),
+        token,
+        key_id=key_id,
+        link_id=link_id,
+        purpose=Purpose.ACTIVATION,
+        version=version,
+        account_id=account_id,
+    )
+
+
+def test_an_invitation_carries_the_link_that_opens_the_account(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, someone("anne@example.com", "Anne"))
+    found = letter(session)
+    assert (found.kind, found.unsent) == (EmailKind.INVITATION, None)
+    assert opens(session, link_of(found))
+    [(expires_at,)] = query(session, "SELECT expires_at FROM link")
+    assert found.context["expires_at"] == expires_at
+    assert [found.context[name] for name in ("first_name", "company_name", "training_title")] == [
+        "Anne",
+        "Acmé",
+        "Sécurité",
+    ]
+    rendered = render(found.kind, "fr", found.context)
+    assert found.context["link"] in rendered.text
+    assert found.context["link"] in rendered.html
+
+
+def test_a_mail_sent_again_carries_the_very_same_link(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, "anne")
+    found = letter(session)
+    [again] = read_letters(session, [found.row])
+    assert again.context == found.context
+
+
+def test_somebody_who_activated_meanwhile_is_told_of_the_training_only(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, "anne")
+    change(session, "UPDATE account SET activated_at = now()")
+    found = letter(session)
+    assert (found.kind, found.unsent) == (EmailKind.ATTACHMENT, None)
+    assert (found.context["link"], found.context["expires_at"]) == (None, None)
+    rendered = render(found.kind, "fr", found.context)
+    assert "connectez-vous" in rendered.text
+    assert "/links/" not in rendered.text + rendered.html
+
+
+def test_somebody_attached_who_is_active_gets_no_link(session: Session) -> None:
+    attach(session, activated=True)
+    found = letter(session)
+    assert (found.kind, found.context["link"], found.context["first_name"]) == (EmailKind.ATTACHMENT, None, "Anne")
+
+
+def test_somebody_attached_who_never_activated_gets_the_activation_link(session: Session) -> None:
+    attach(session, activated=False)
+    found = letter(session)
+    assert found.kind is EmailKind.ATTACHMENT
+    assert opens(session, link_of(found))
+    assert found.context["link"] in render(found.kind, "fr", found.context).text
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "ends"),
+    [
+        ("UPDATE email SET expires_at = now()", EmailState.EXPIRED),
+        ("UPDATE enrollment SET withdrawn_at = now()", EmailState.CANCELLED),
+        ("UPDATE link SET voided_at = now()", EmailState.CANCELLED),
+        ("UPDATE link SET consumed_at = now()", EmailState.CANCELLED),
+        ("UPDATE link SET expires_at = now()", EmailState.CANCELLED),
+        ("UPDATE email SET contract_id = NULL", EmailState.CANCELLED),
+    ],
+)
+def test_what_would_mislead_is_not_sent(session: Session, meanwhile: str, ends: EmailState) -> None:
+    add_contract(session)
+    enrol_people(session, "anne")
+    change(session, meanwhile)
+    found = letter(session)
+    assert (found.unsent, found.context) == (ends, {})
+
+
+def test_a_mail_has_the_facts_of_its_own_person(session: Session) -> None:
+    add_contract(session, seats=50)
+    enrol_people(session, *(someone(f"p{n}@example.com", f"Prénom{n}") for n in range(20)))
+    found = {one.row.columns["to_address"]: one for one in letters(session)}
+    assert {address: one.context["first_name"] for address, one in found.items()} == {
+        f"p{n}@example.com": f"Prénom{n}" for n in range(20)
+    }
+    assert len({link_of(one) for one in found.values()}) == 20
+    assert all(opens(session, link_of(one)) for one in found.values())
+
+
+def test_nothing_secret_is_kept(session: Session) -> None:
+    attach(session, activated=False)
+    token = link_of(letter(session))
+    kept = json.dumps(query(session, "SELECT CAST(e AS text), CAST(l AS text) FROM email e, link l"))
+    assert token not in kept
+    assert "/links/" not in kept
+    assert query(session, "SELECT count(*), count(context) FROM email") == [(1, 0)]
+
+
+# Reports
+
+
+def report(session: Session, request: Enroll) -> dict[str, Any]:
+    """The job is done; what its confirmation says."""
+    job_id = accepted(session, request)
+    rows = claim(session, JOBS, Queue.ENROLLMENTS, Queue.ROSTERS)
+    ledger.finish(session, JOBS, do_jobs(session, rows))
+    [found] = [one for one in letters(session) if one.kind is EmailKind.ENROLLMENT_REPORT]
+    assert (found.unsent, found.row.columns["to_address"]) == (None, "chef@example.com")
+    assert found.context["job_id"] == str(job_id)
+    return dict(found.context)
+
+
+def told(context: dict[str, Any]) -> list[tuple[int, str, str, str]]:
+    return [(person["position"], person["first_name"], person["email"], person["code"]) for person in context["people"]]
+
+
+def test_a_report_says_what_became_of_each_as_the_manager_wrote_them(session: Session) -> None:
+    add_contract(session, seats=2)
+    enrol_people(session, someone("anne@example.com", "Anne"))
+    change(session, "DELETE FROM email")
+    people = [
+        someone("  ANNE@Example.com ", "Annie"),
+        someone("pas une adresse", "Bob"),
+        someone("zoe@example.com", "Zoé"),
+        someone("ZOE@example.com", "Zoé bis"),
+        someone("yann@example.com", "Yann"),
+    ]
+    context = report(session, asking(*people, policy=Policy.UNTIL_FULL, report_to="chef@example.com"))
+    assert told(context) == [
+        (1, "Annie", "  ANNE@Example.com ", Code.ALREADY_ENROLLED),
+        (2, "Bob", "pas une adresse", Code.INVALID_EMAIL),
+        (3, "Zoé", "zoe@example.com", Code.ENROLLED),
+        (4, "Zoé bis", "ZOE@example.com", Code.DUPLICATE_IN_FILE),
+        (5, "Yann", "yann@example.com", Code.NO_SEAT_LEFT),
+    ]
+    assert (context["planned_seats"], context["enrolled_count"], context["remaining"]) == (2, 2, 0)
+    assert context["counts"] == dict.fromkeys(
+        ("already_enrolled", "invalid_email", "enrolled", "duplicate_in_file", "no_seat_left"), 1
+    )
+    assert (context["state"], context["dry_run"]) == ("succeeded", False)
+
+
+def test_a_report_of_one_person_reads_the_result_of_the_job(session: Session) -> None:
+    add_contract(session, seats=3)
+    context = report(session, asking(someone("anne@example.com", "Anne"), report_to="chef@example.com"))
+    assert query(session, "SELECT count(*) FROM job_person") == [(0,)]
+    assert told(context) == [(1, "Anne", "anne@example.com", Code.ENROLLED)]
+    assert (context["enrolled_count"], context["remaining"], context["counts"]) == (1, 2, {"enrolled": 1})
+
+
+def test_a_report_of_a_refused_request_says_that_nothing_was_done(session: Session) -> None:
+    add_contract(session, seats=1)
+    context = report(session, asking("a", "b", report_to="chef@example.com"))
+    assert (context["state"], context["enrolled_count"], context["remaining"]) == ("refused", 0, 1)
+    assert not {code for *_, code in told(context)} & {Code.ENROLLED, Code.ATTACHED}
+    assert sum(context["counts"].values()) == 2
+    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
+    assert "1. Zoé Le Dû <a@example.com>" in rendered.text
+
+
+def test_a_report_never_tells_the_names_an_account_is_registered_with(session: Session) -> None:
+    attach(session, activated=True)
+    change(session, "DELETE FROM email")
+    add_contract(session, "C-3")
+    request = asking(someone("anne@example.com", "Surnom"), "b", contract="C-3", report_to="chef@example.com")
+    context = report(session, request)
+    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
+    assert told(context)[0] == (1, "Surnom", "anne@example.com", Code.ATTACHED)
+    assert "Anne" not in rendered.text + rendered.html

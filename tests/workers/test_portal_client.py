@@ -1,0 +1,102 @@
+"""The client of portals beside the broker: what it refuses, what it needs, and how long it waits."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from models.words import Code
+from tests.messages import client
+from tests.support import PROJECT
+from workers.errors import InvalidRequest
+from workers.portal_client import PortalClient
+from workers.requests import MAX_MESSAGE_BYTES, Enroll, PersonToEnroll, PutCompany
+
+COMPANY = PutCompany(reference="R-1", name="Lorval")
+
+
+@pytest.fixture
+def portal(fresh_database: str) -> Iterator[PortalClient]:
+    opened = PortalClient(os.environ["REDIS_URL"], namespace=fresh_database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(16)
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+def sent(namespace: str) -> list[bytes]:
+    with client() as opened:
+        return list(opened.hvals(f"{namespace}:requests.msgs"))
+
+
+def of_size(extra: int) -> Enroll:
+    person = PersonToEnroll(email="a@example.com", first_name="x" * extra, last_name="Lorval")
+    return Enroll(contract="K-1", people=[person])
+
+
+def test_it_needs_no_database() -> None:
+    code = "import json, sys, workers.portal_client; print(json.dumps(sorted(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(shown.stdout)}
+    assert loaded.isdisjoint({"sqlalchemy", "sqlmodel", "psycopg", "alembic", "structlog"})
+    assert not any(name.startswith(("workers.actors", "workers.services")) for name in json.loads(shown.stdout))
+
+
+def test_a_request_is_one_message(portal: PortalClient, fresh_database: str) -> None:
+    message_id = portal.send(COMPANY, key="one")
+    (raw,) = sent(fresh_database)
+    message = json.loads(raw)
+    assert (message["queue_name"], message["actor_name"], message["message_id"]) == ("requests", "accept", message_id)
+    body = message["kwargs"].pop("body")
+    assert message["kwargs"] == {"portal": "local", "kind": "put_company", "version": 1, "key": "one"}
+    assert PutCompany.model_validate_json(body) == COMPANY
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201, "a\nb", "a\x00b", "\ud800"])
+def test_a_key_the_ledger_would_refuse_is_refused_here(portal: PortalClient, fresh_database: str, key: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        portal.send(COMPANY, key=key)
+    assert (refused.value.code, refused.value.problems[0].field) == (Code.INVALID_REQUEST, "key")
+    assert sent(fresh_database) == []
+
+
+def test_the_largest_message_it_sends_is_the_largest_the_ledger_takes(
+    portal: PortalClient, fresh_database: str
+) -> None:
+    portal.send(of_size(1), key="one")
+    room = MAX_MESSAGE_BYTES - len(sent(fresh_database)[0])
+    portal.send(of_size(1 + room), key="two")
+    assert max(len(raw) for raw in sent(fresh_database)) == MAX_MESSAGE_BYTES
+    with pytest.raises(InvalidRequest) as refused:
+        portal.send(of_size(2 + room), key="two")
+    assert refused.value.code == Code.REQUEST_TOO_LARGE
+
+
+def test_it_gives_up_soon_when_nobody_listens() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
+    before = time.monotonic()
+    with pytest.raises(redis.ConnectionError):
+        PortalClient(url).send(COMPANY, key="one")
+    assert time.monotonic() - before < 3
+
+
+def test_it_gives_up_within_seconds_when_nobody_answers(mute: str) -> None:
+    before = time.monotonic()
+    with pytest.raises(redis.TimeoutError):
+        PortalClient(mute).send(COMPANY, key="one")
+    assert time.monotonic() - before < 10

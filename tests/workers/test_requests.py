@@ -1,0 +1,256 @@
+"""What a door reads: every wrong field named with a code, nothing half-read, the same request the same fingerprint."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.words import Code, Policy
+from workers.errors import InvalidRequest
+from workers.queues import ROSTER_SIZE, Queue
+from workers.requests import KINDS, MAX_PEOPLE, Enroll, PutContract, Request, fingerprint, parse
+
+PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
+ENROLL = {"contract": "C-1", "people": [PERSON]}
+COMPANY = {"reference": "acme", "name": "Acmé"}
+CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_seats": 3}
+
+
+def problems(kind: str, body: object) -> list[tuple[Code, str]]:
+    text = body if isinstance(body, str) else json.dumps(body)
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, text)
+    assert refused.value.code is refused.value.problems[0].code
+    return [(problem.code, problem.field) for problem in refused.value.problems]
+
+
+def read(kind: str, body: dict[str, Any]) -> Request:
+    return parse(kind, json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("=?utf-8?q?Acm=C3=A9?=", Code.UNSAFE_VALUE),
+        ("Acmé\r\nBcc: x@example.com", Code.UNSAFE_VALUE),
+        ("Acm\x00", Code.UNSAFE_VALUE),
+        ("Acm\x1b[31m", Code.UNSAFE_VALUE),
+        ("Acm\u202e", Code.UNSAFE_VALUE),
+        ("Acm\ud83d", Code.UNSAFE_VALUE),
+        ("\ufffdAcmé", Code.UNSAFE_VALUE),
+        ("x" * 10_000, Code.VALUE_TOO_LONG),
+        ("", Code.MISSING_NAME),
+        (" \xa0\u200b", Code.MISSING_NAME),
+        (None, Code.INVALID_REQUEST),
+        (7, Code.INVALID_REQUEST),
+        (["Acmé"], Code.INVALID_REQUEST),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "field"), [("put_company", "name"), ("put_training", "title"), ("put_company", "requested_by")]
+)
+def test_a_text_that_mails_would_show(kind: str, field: str, value: object, code: Code) -> None:
+    body = {"reference": "r", "title" if kind == "put_training" else "name": "Nom", field: value}
+    if field == "requested_by" and value == "":
+        assert read(kind, body).requested_by == ""
+    else:
+        assert problems(kind, body) == [(code, field)]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("", Code.MISSING_NAME),
+        ("a b", Code.UNSAFE_VALUE),
+        ("é", Code.UNSAFE_VALUE),
+        ("a\n", Code.UNSAFE_VALUE),
+        ("a\x00", Code.UNSAFE_VALUE),
+        ("x" * 101, Code.VALUE_TOO_LONG),
+        ("x" * 10_000, Code.VALUE_TOO_LONG),
+        (4711, Code.INVALID_REQUEST),
+    ],
+)
+@pytest.mark.parametrize("field", ["reference", "company", "training"])
+def test_a_reference_is_kept_to_the_letter(field: str, value: object, code: Code) -> None:
+    assert problems("put_contract", CONTRACT | {field: value}) == [(code, field)]
+
+
+@pytest.mark.parametrize("value", [-1, 1_000_001, 10**30, 1.0, 1.5, True, "3", None, []])
+def test_seats_are_a_whole_number(value: object) -> None:
+    assert problems("put_contract", CONTRACT | {"planned_seats": value}) == [(Code.INVALID_REQUEST, "planned_seats")]
+
+
+@pytest.mark.parametrize("value", [0, 1, 1_000_000])
+def test_seats_from_none_to_a_million(value: int) -> None:
+    request = read("put_contract", CONTRACT | {"planned_seats": value})
+    assert isinstance(request, PutContract)
+    assert request.planned_seats == value
+
+
+@pytest.mark.parametrize(
+    "value", ["", "31/12/2026", "2026-02-30", "2026-12-31T00:00:00", "0000-01-01", "10000-01-01", 20261231, True, {}]
+)
+@pytest.mark.parametrize("field", ["starts_on", "ends_on"])
+def test_a_date_is_year_month_day(field: str, value: object) -> None:
+    assert problems("put_contract", CONTRACT | {field: value}) == [(Code.INVALID_REQUEST, field)]
+
+
+def test_a_contract_ends_on_its_first_day_or_later() -> None:
+    dates = {"starts_on": "2026-03-02", "ends_on": "2026-03-01"}
+    assert problems("put_contract", CONTRACT | dates) == [(Code.INVALID_REQUEST, "ends_on")]
+    assert read("put_contract", CONTRACT | dates | {"ends_on": "2026-03-02"})
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"people": []}, [(Code.INVALID_REQUEST, "people")]),
+        ({"people": [PERSON] * (MAX_PEOPLE + 1)}, [(Code.INVALID_REQUEST, "people")]),
+        ({"people": None}, [(Code.INVALID_REQUEST, "people")]),
+        ({"people": [{"email": "a", "last_name": "b"}]}, [(Code.INVALID_REQUEST, "people.0.first_name")]),
+        ({"people": [PERSON, PERSON | {"mail": "x"}]}, [(Code.INVALID_REQUEST, "people.1.mail")]),
+        ({"people": [PERSON | {"email": None}]}, [(Code.INVALID_REQUEST, "people.0.email")]),
+        ({"people": [PERSON | {"external_id": 7}]}, [(Code.INVALID_REQUEST, "people.0.external_id")]),
+        ({"policy": "best_effort"}, [(Code.INVALID_REQUEST, "policy")]),
+        ({"policy": None}, [(Code.INVALID_REQUEST, "policy")]),
+        ({"notify": "false"}, [(Code.INVALID_REQUEST, "notify")]),
+        ({"dry_run": 1}, [(Code.INVALID_REQUEST, "dry_run")]),
+        ({"dryrun": True}, [(Code.INVALID_REQUEST, "dryrun")]),
+        ({"kind": "enroll"}, [(Code.INVALID_REQUEST, "kind")]),
+        ({"report_to": "nobody"}, [(Code.INVALID_EMAIL, "report_to")]),
+        ({"report_to": ""}, [(Code.MISSING_EMAIL, "report_to")]),
+        ({"report_to": "a@example.com, b@example.com"}, [(Code.INVALID_EMAIL, "report_to")]),
+        ({"report_locale": "de"}, [(Code.INVALID_LOCALE, "report_locale")]),
+        (
+            {"contract": "", "policy": "x", "people": [{"email": 1, "first_name": "a", "last_name": "b"}], "more": 1},
+            [
+                (Code.MISSING_NAME, "contract"),
+                (Code.INVALID_REQUEST, "people.0.email"),
+                (Code.INVALID_REQUEST, "policy"),
+                (Code.INVALID_REQUEST, "more"),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_every_wrong_field_of_an_enrollment_is_named(change: dict[str, Any], expected: list[tuple[Code, str]]) -> None:
+    assert problems("enroll", ENROLL | change) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"email": "not an address"},
+        {"first_name": ""},
+        {"last_name": "x" * 10_000},
+        {"first_name": "Nul\x00"},
+        {"first_name": "Half\ud83d"},
+        {"locale": "de"},
+        {"external_id": "x" * 10_000},
+    ],
+)
+def test_a_row_with_bad_values_is_judged_later_and_harms_no_other(change: dict[str, str]) -> None:
+    request = read("enroll", ENROLL | {"people": [PERSON, PERSON | change]})
+    assert isinstance(request, Enroll)
+    assert len(request.people) == 2
+
+
+def test_a_whole_pair_is_a_character_and_half_a_pair_is_not() -> None:
+    body = json.dumps(ENROLL | {"people": [PERSON | {"first_name": "😀"}, PERSON | {"first_name": "\udc00Zoé\ud83d"}]})
+    assert "\\ud83d\\ude00" in body
+    request = parse("enroll", body.encode())
+    assert isinstance(request, Enroll)
+    assert [person.first_name for person in request.people] == ["😀", "\0Zoé\0"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", " ", "{", "[]", "null", "1", '"enroll"', "\ufeff{}", "[" * 100_000, '{"a":' * 100_000, "{} {}", "{'a': 1}",
+     '{"contract": "\\ud800"', '"\\ud800"', '{"contract": "C-1", "people": ["\\ud800"' + "[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_json_object_is_refused_as_a_whole(body: str) -> None:
+    assert problems("enroll", body) == [(Code.INVALID_REQUEST, "")]
+    with pytest.raises(InvalidRequest):
+        parse("enroll", body.encode())
+
+
+def test_bytes_that_are_no_utf_8_are_refused() -> None:
+    with pytest.raises(InvalidRequest):
+        parse("put_company", '{"reference": "a", "name": "Acmé"}'.encode("latin-1"))
+
+
+@pytest.mark.parametrize("kind", ["", "Enroll", "enroll ", "reconcile_seats", "purge", "\x00", "__class__"])
+def test_a_kind_portals_may_not_send(kind: str) -> None:
+    assert problems(kind, "{}") == [(Code.UNKNOWN_KIND, "kind")]
+
+
+def test_matricule_itself_may_send_the_internal_ones() -> None:
+    internal = [kind for kind in KINDS if KINDS[kind].internal]
+    assert internal == ["reconcile_seats", "purge"]
+    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in internal)
+
+
+def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:
+    people = [{"email": "secret@example.com", "first_name": 1, "last_name": 2}] * 1_000
+    with pytest.raises(InvalidRequest) as refused:
+        parse("enroll", json.dumps(ENROLL | {"people": people}))
+    shown = refused.value.as_json()
+    assert (len(shown["problems"]), shown["problem_count"]) == (20, 2_000)
+    assert "secret" not in json.dumps(shown) + str(refused.value)
+
+
+def test_values_are_kept_as_their_rules_clean_them() -> None:
+    request = read("enroll", ENROLL | {"report_to": " Chef@Example.com ", "requested_by": " Zoe\u0301 "})
+    assert isinstance(request, Enroll)
+    assert (request.report_to, request.requested_by) == ("chef@example.com", "Zoé")
+    assert (request.policy, request.notify, request.dry_run) == (Policy.ALL_OR_NOTHING, True, False)
+
+
+@pytest.mark.parametrize(
+    ("people", "queue"),
+    [(1, Queue.ENROLLMENTS), (ROSTER_SIZE, Queue.ENROLLMENTS), (ROSTER_SIZE + 1, Queue.ROSTERS)],
+)
+def test_large_requests_have_a_queue_of_their_own(people: int, queue: Queue) -> None:
+    assert read("enroll", ENROLL | {"people": [PERSON] * people}).queue is queue
+
+
+def test_a_contract_and_its_enrollments_share_a_lane() -> None:
+    assert read("enroll", ENROLL).lane == read("put_contract", CONTRACT).lane
+
+
+BASE: dict[str, Any] = ENROLL | {"policy": "valid_rows", "notify": False, "requested_by": "u-7"}
+
+
+@given(st.permutations(list(BASE)), st.permutations(list(PERSON)))
+def test_the_order_of_fields_does_not_change_the_fingerprint(names: list[str], inner: list[str]) -> None:
+    shuffled = {name: BASE[name] for name in names} | {"people": [{name: PERSON[name] for name in inner}]}
+    assert fingerprint(read("enroll", shuffled)) == fingerprint(read("enroll", BASE))
+
+
+def test_a_default_that_is_spelt_out_does_not_change_the_fingerprint() -> None:
+    spelt_out = ENROLL | {"policy": "all_or_nothing", "notify": True, "report_to": None}
+    assert fingerprint(read("enroll", spelt_out)) == fingerprint(read("enroll", ENROLL))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"contract": "C-2"},
+        {"policy": "until_full"},
+        {"notify": True},
+        {"dry_run": True},
+        {"requested_by": "u-8"},
+        {"people": [PERSON, PERSON]},
+        {"people": [PERSON | {"first_name": "Zoe"}]},
+        {"people": [PERSON | {"locale": "en"}]},
+    ],
+)
+def test_any_other_request_has_another_fingerprint(change: dict[str, Any]) -> None:
+    assert fingerprint(read("enroll", BASE | change)) != fingerprint(read("enroll", BASE))
+
+
+def test_two_kinds_with_the_same_body_have_other_fingerprints() -> None:
+    prints = {fingerprint(parse(kind, "{}", internal=True)) for kind in KINDS if KINDS[kind].internal}
+    assert len(prints) == 2
+    assert fingerprint(read("put_company", COMPANY)) not in prints

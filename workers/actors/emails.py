@@ -1,0 +1,238 @@
+"""Answers the bells of `emails` and `emails_bulk`: claims owed mails, renders and sends them, records each outcome."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Final
+from uuid import UUID
+
+from dramatiq.asyncio import get_event_loop_thread
+
+from models.delivery import Outcome as Delivery
+from models.delivery import Verdict, retry_delay
+from models.words import EmailState
+from workers import ledger as books
+from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
+from workers.actors.sending import Delivered, Sealed, Sending
+from workers.database import Session, is_transient, transaction
+from workers.errors import Permanent
+from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
+from workers.logs import describe, get_logger
+from workers.mail.message import Identity, build
+from workers.mail.renderer import render
+from workers.mail.transport import Connections
+from workers.queues import Queue
+from workers.services.letters import Letter, read_letters
+from workers.settings import get_settings
+
+log = get_logger()
+
+MOST_UNCERTAIN: Final = 3
+"""Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
+
+SAFE_PART: Final = 0.9
+"""Part of a lease this process counts on: the database's clock started before ours heard of it."""
+
+
+class Mailer:
+    """What one process sends with: its connections, and how the relay has behaved."""
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self.identity = Identity.from_settings(settings)
+        self.lease = settings.lease_seconds
+        self.places = settings.smtp_connections
+        self.connections = Connections.from_settings(settings, hello_domain=self.identity.domain)
+        self._rests_until = 0.0
+        self._failures_in_a_row = 0
+        self._lock = threading.Lock()
+
+    def ready(self) -> bool:
+        """Whether the relay may be asked again."""
+        return time.monotonic() >= self._rests_until
+
+    def rest(self, verdict: Verdict) -> float:
+        """The relay failed, not the mails: nothing is claimed for a while; returns the seconds.
+
+        Connections that fail together count once.
+        """
+        with self._lock:
+            left = self._rests_until - time.monotonic()
+            if left > 0:
+                return left
+            self._failures_in_a_row += 1
+            seconds = retry_delay(verdict.outcome, self._failures_in_a_row, _chance(), verdict.hint)
+            self._rests_until = time.monotonic() + seconds
+        log.error("relay.rests", reason=verdict.reason, seconds=round(seconds))
+        return seconds
+
+    def do_batch(self, rows: Sequence[Claimed]) -> None:
+        """Renders and sends claimed mails."""
+        claimed_at = time.monotonic()
+        letters: dict[UUID, Letter] = {}
+
+        def look(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+            found = read_letters(session, held)
+            letters.update({letter.row.id: letter for letter in found})
+            return [Outcome(letter.row.id, letter.row.claim, letter.unsent) for letter in found if letter.unsent]
+
+        looked = BatchRun(EMAILS, look)
+        looked.run(rows)
+        good_until = claimed_at + self.lease * SAFE_PART
+        to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
+        sealed = [self._seal(letter, good_until) for letter in to_send]
+        self._send([mail for mail in sealed if mail is not None])
+
+    def _seal(self, letter: Letter, good_until: float) -> Sealed | None:
+        columns = letter.row.columns
+        try:
+            message = build(
+                render(letter.kind, columns["locale"], letter.context),
+                to_address=columns["to_address"],
+                message_id=columns["message_id"],
+                date=columns["date"],
+                identity=self.identity,
+            )
+        except Permanent as error:
+            log.exception("mail.unrenderable", rows=[f"{letter.row.id}#{letter.row.claim}"])
+            setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
+            set_back(EMAILS, [setback])
+            return None
+        return Sealed(letter.row, message, good_until)
+
+    def _send(self, mails: Sequence[Sealed]) -> None:
+        loop = get_event_loop_thread()
+        if not mails or loop is None:
+            return
+        sending = Sending(
+            self.connections,
+            envelope_from=self.identity.envelope_from,
+            mails=mails,
+            record=self.record,
+            renew=self.renew,
+            lease=self.lease,
+        )
+        try:
+            loop.run_coroutine(sending.run(self.places))
+        finally:
+            left = [mail.row for mail in sending.waiting]
+            if left:
+                give_back(EMAILS, left)
+
+    def renew(self, rows: Sequence[Claimed]) -> set[UUID]:
+        """Moves the leases of mails in hand; an empty answer while the database is away, so that none is sent twice."""
+        try:
+            with transaction() as session:
+                return books.renew(session, EMAILS, rows, lease=self.lease)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("lease.not_renewed", exc_info=error)
+            return set()
+
+    def record(self, deliveries: Sequence[Delivered]) -> None:
+        """Commits how attempts ended, trying again while the database is away and the lease lasts."""
+        give_up = time.monotonic() + self.lease
+        while True:
+            try:
+                self._record(deliveries)
+            except LostClaimError:
+                self._record_one_by_one(deliveries)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("outcome.waits", rows=_names(deliveries), exc_info=error)
+                if time.monotonic() < give_up or not STOPPING.is_set():
+                    time.sleep(0.5)
+                    continue
+            return
+
+    def _record_one_by_one(self, deliveries: Sequence[Delivered]) -> None:
+        """One of them was taken back meanwhile, so somebody else will send it again: the others are recorded."""
+        if len(deliveries) == 1:
+            log.warning("mail.taken_back", rows=_names(deliveries))
+            return
+        for delivered in deliveries:
+            self.record([delivered])
+
+    def _record(self, deliveries: Sequence[Delivered]) -> None:
+        sent = [delivered for delivered in deliveries if delivered.verdict is None]
+        not_sent = [(delivered, self._setback(delivered)) for delivered in deliveries if delivered.verdict]
+        with transaction() as session:
+            books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
+            if not_sent:
+                books.set_back(session, EMAILS, [setback for _, setback in not_sent])
+        if sent:
+            self._failures_in_a_row = 0
+            log.info("mail.sent", rows=_names(sent))
+        for delivered, setback in not_sent:
+            log.warning("mail.not_sent", rows=_names([delivered]), outcome=setback.outcome, **_why(delivered))
+
+    def _setback(self, delivered: Delivered) -> Setback:
+        """What an attempt that failed means for its mail."""
+        row, verdict, failures = delivered.row, delivered.verdict, delivered.row.failures + 1
+        if verdict is None:
+            raise ValueError("a mail that was sent has no setback")
+        setback = partial(Setback, row.id, row.claim, error=_why(delivered) | {"message": _words(delivered)})
+        match verdict.outcome:
+            case Delivery.RELAY_DOWN | Delivery.CONFIGURATION:
+                return setback(EmailState.OWED, self.rest(verdict), "postponed", counts=False)
+            case Delivery.UNCERTAIN:
+                losses = row.columns["losses"] + 1
+                again = retry_delay(verdict.outcome, losses, _chance()) if losses < MOST_UNCERTAIN else None
+                return setback(EmailState.UNCERTAIN, again, "uncertain")
+            case Delivery.RETRY:
+                again = retry_delay(verdict.outcome, failures, _chance(), verdict.hint)
+                return setback(EmailState.OWED, again, "retry")
+        return setback(EmailState.FAILED, None, "dead")
+
+
+def _sent(delivered: Delivered) -> Outcome:
+    return Outcome(delivered.row.id, delivered.row.claim, EmailState.SENT, {"answer": delivered.answer[:200]})
+
+
+def _why(delivered: Delivered) -> dict[str, str]:
+    verdict = delivered.verdict
+    return {} if verdict is None else {"class": verdict.outcome.value, "reason": verdict.reason.value}
+
+
+def _words(delivered: Delivered) -> str:
+    fault = delivered.fault
+    return "" if fault is None else f"{fault.phase} {fault.code or fault.trouble} {fault.text}"[:500]
+
+
+def _names(deliveries: Sequence[Delivered]) -> list[str]:
+    """Mails as log lines name them: identifier and attempt."""
+    return [f"{delivered.row.id}#{delivered.row.claim}" for delivered in deliveries]
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads load, guards nothing
+
+
+@lru_cache(maxsize=1)
+def mailer() -> Mailer:
+    """The mailer of this process, made on first use: after the fork."""
+    return Mailer()
+
+
+def _do_batch(rows: Sequence[Claimed]) -> None:
+    mailer().do_batch(rows)
+
+
+def _claimer(queue: Queue) -> Claimer:
+    # Twice as many as connections: while some are sent, as many are already rendered.
+    size = 2 * get_settings().smtp_connections
+    return Claimer(EMAILS, queue, _do_batch, size=size, ready=lambda: mailer().ready())
+
+
+def emails() -> Claimer:
+    """The claimer of mails a person waits for."""
+    return _claimer(Queue.EMAILS)
+
+
+def emails_bulk() -> Claimer:
+    """The claimer of the other mails."""
+    return _claimer(Queue.EMAILS_BULK)

@@ -1,0 +1,154 @@
+"""The clock: rings what is due again, rescues what was left, fires schedules. Run two; one leads.
+
+Every tick is safe to run twice: bells are coalesced, rescues skip locked rows, a schedule's slot is one key. So a
+leader that froze and wakes up late does no harm.
+"""
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from workers import ledger as books
+from workers.actors.processes import Alive
+from workers.broker import ring
+from workers.database import Session, is_transient, transaction
+from workers.errors import InvalidRequest
+from workers.ledger import LEDGERS
+from workers.logs import configure_logs, get_logger
+from workers.requests import parse
+from workers.services.acceptance import accept_internal
+from workers.settings import get_settings
+
+log = get_logger()
+
+TICK_SECONDS: Final = 1.0
+TERM_SECONDS: Final = 5.0
+"""How long a leader leads without saying so again."""
+
+PARIS: Final = ZoneInfo("Europe/Paris")
+
+LEAD = text("""
+    INSERT INTO clock (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+    WHERE clock.holder = excluded.holder OR clock.until < now() RETURNING holder""")
+
+RESIGN = text("DELETE FROM clock WHERE holder = :me")
+
+SCHEDULES = text("SELECT name, cron, kind, request, next_run_at, now() AS now FROM schedule WHERE NOT paused")
+
+# Compare-and-swap: of two clocks that saw the same slot, one moves it on.
+MOVE_ON = text("""
+    UPDATE schedule SET next_run_at = :following, last_run_at = CASE WHEN :fired THEN now() ELSE last_run_at END
+    WHERE name = :name AND next_run_at IS NOT DISTINCT FROM :slot""")
+
+
+def lead(session: Session, me: UUID) -> bool:
+    """Takes or keeps the lead; False while another clock has it."""
+    return session.execute(LEAD, {"me": me, "term": TERM_SECONDS}).scalar() == me
+
+
+def resign(me: UUID) -> None:
+    """Gives the lead up at once, so that another clock need not wait for the end of the term."""
+    with transaction() as session:
+        session.execute(RESIGN, {"me": me})
+
+
+def tick(me: UUID) -> None:
+    """One round: nothing unless this clock leads. Each step commits by itself, bells ring after it."""
+    with transaction() as session:
+        if not lead(session, me):
+            return
+    for ledger in LEDGERS:
+        with transaction() as session:
+            rescued = books.rescue(session, ledger)
+        for row_id, _, times in rescued:
+            log.warning("work.rescued", ledger=ledger.table, rows=[str(row_id)], rescues=times)
+    with transaction() as session:
+        fire_schedules(session)
+    with transaction() as session:
+        due = books.due_queues(session)
+    for queue in due:
+        ring(queue)
+
+
+def fire_schedules(session: Session) -> list[str]:
+    """Records a job for each schedule whose time has come, one per slot; returns the names of those that fired.
+
+    Slots missed while no clock ran are not made up one by one: the schedule fires once and goes on from now. One that
+    cannot be read is logged at each round and keeps nothing else from its time.
+    """
+    fired = []
+    for row in session.execute(SCHEDULES).all():
+        try:
+            if _fire(session, row):
+                fired.append(row.name)
+        except (CronSimError, InvalidRequest) as error:
+            log.exception("schedule.not_fired", schedule=row.name, exc_info=error)
+    return fired
+
+
+def _fire(session: Session, row: Any) -> bool:
+    slot, now = row.next_run_at, row.now
+    if slot is not None and slot > now:
+        return False
+    following = next_slot(row.cron, now)
+    moved = session.execute(
+        MOVE_ON, {"name": row.name, "slot": slot, "following": following, "fired": slot is not None}
+    )
+    if slot is None or not moved.rowcount:  # type: ignore[attr-defined]
+        return False
+    _record(session, row, slot)
+    return True
+
+
+def _record(session: Session, row: Any, slot: datetime) -> None:
+    body = json.dumps(row.request or {})
+    request = parse(row.kind, body, internal=True)
+    key = f"schedule:{row.name}:{slot.astimezone(UTC).isoformat()}"
+    accept_internal(session, LOCAL_PORTAL_ID, request, body, key=key)
+
+
+def next_slot(cron: str, after: datetime) -> datetime:
+    """The next time a cron expression names, read in Europe/Paris.
+
+    Raises: cronsim.CronSimError when the expression cannot be read.
+    """
+    return next(CronSim(cron, after.astimezone(PARIS))).astimezone(UTC)
+
+
+def run() -> None:
+    """Ticks until SIGTERM or SIGINT."""
+    configure_logs(get_settings().log_level)
+    me, stopping = new_id(), threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stopping.set())
+    alive = Alive(me, "clock")
+    alive.start()
+    log.info("process.started", queues=["clock"], process=str(me))
+    while not stopping.wait(TICK_SECONDS):
+        _unless_postponed(lambda: tick(me))
+    _unless_postponed(lambda: resign(me))
+    alive.leave()
+
+
+def _unless_postponed(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        log.warning("tick.postponed", exc_info=error)
+
+
+if __name__ == "__main__":
+    run()

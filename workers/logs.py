@@ -1,0 +1,122 @@
+"""Structured log lines (JSON, one per line, on stderr) that never carry a name, an address, a link or a token."""
+
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+from workers.errors import MatriculeError
+
+ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
+LINK = re.compile(r"https?://\S+")
+SHORTEST_TOKEN = 60
+TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},}}")
+MASKS = ((LINK, "[link]"), (ADDRESS, "[address]"), (TOKEN, "[token]"))
+
+get_logger = structlog.get_logger
+
+
+def masked(text: str) -> str:
+    """The text without links, addresses and tokens."""
+    if "@" not in text and "://" not in text and len(text) < SHORTEST_TOKEN:
+        return text
+    for pattern, word in MASKS:
+        text = pattern.sub(word, text)
+    return text
+
+
+def _masked_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = masked(value)
+    return event
+
+
+def _without_message(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces an exception by its class and place: its text may quote the values it failed on."""
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        event["reason"] = safe_reason(error)
+        event["frames"] = [
+            f"{f.filename.rsplit('/', 2)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)
+        ]
+    return event
+
+
+def safe_reason(error: BaseException) -> str:
+    """What may be logged of an error: our own errors speak without values, PostgreSQL's in their primary message."""
+    if isinstance(error, MatriculeError):
+        return masked(str(error))
+    origin = getattr(error, "orig", error)
+    primary = getattr(getattr(origin, "diag", None), "message_primary", None)
+    return masked(primary.split(":")[0]) if primary else ""
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """An error as it is kept in the ledger: class, text and traceback, cut to a size that can be read."""
+    return {
+        "class": type(error).__name__,
+        "message": _storable(str(error))[:2000],
+        "traceback": _storable("".join(traceback.format_exception(error)))[-8000:],
+    }
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+class _NoMessageArguments(logging.Filter):
+    """Dramatiq logs whole messages, and a portal's message holds people: keep the actor and the identifier."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("dramatiq") and isinstance(record.args, tuple):
+            record.args = tuple(
+                f"{arg.actor_name}#{getattr(arg, 'message_id', '')}" if hasattr(arg, "actor_name") else arg
+                for arg in record.args
+            )
+        elif isinstance(record.args, Mapping):
+            record.args = None
+        return True
+
+
+def configure_logs(level: str = "INFO") -> None:
+    """Sends every log line of this process, the libraries' too, through the same masks to stderr."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_message,
+        _masked_values,
+    ]
+    structlog.configure(
+        # Our own lines do not go through Python's logging: a line per request would cost as much as recording it.
+        processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_NoMessageArguments())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # What nobody caught goes through the masks too: Python's own report would quote the values an error holds.
+    sys.excepthook = lambda _, error, __: get_logger().critical("process.crashed", exc_info=error)
+    threading.excepthook = lambda crash: get_logger().critical("thread.crashed", exc_info=crash.exc_value)

@@ -1,0 +1,188 @@
+"""From a rendered mail to the bytes the relay gets.
+
+The standard library takes longer to build a message than a relay takes to accept one, and on the Python versions we
+support it turns an encoded word in a name into a header of its own (CVE-2024-6923). So the few headers and parts we
+use are written here, and what was written is read back before it leaves: exactly the headers meant, each once.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from email.errors import MultipartInvariantViolationDefect
+from email.message import Message
+from email.parser import HeaderParser
+from email.utils import format_datetime, parseaddr
+
+import idna
+
+from workers.errors import NotConfigured, Permanent
+from workers.mail.renderer import Attachment, Rendered
+from workers.mail.values import SENDABLE_ADDRESS, visible
+from workers.settings import Settings
+
+_MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,100}@[A-Za-z0-9.-]{1,253}>")
+_FILENAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
+_WORD_OCTETS = 45  # 60 characters of base64, 72 with the marks of an encoded word: below the 75 of RFC 2047
+_PLAIN_HEADER = 60  # printable ASCII up to this length needs no encoding and no folding
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who our mails come from: read from the settings once, checked once."""
+
+    from_header: str
+    reply_to: str
+    envelope_from: str
+    domain: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Identity":
+        """Raises NotConfigured naming the setting that is no mail address."""
+        name, address = parseaddr(visible(settings.mail_from))
+        address = _configured_address("MAIL_FROM", address)
+        return cls(
+            from_header=f"{_encoded_phrase(name)} <{address}>" if name else address,
+            reply_to=_configured_address("MAIL_REPLY_TO", settings.mail_reply_to) if settings.mail_reply_to else "",
+            envelope_from=_configured_address("MAIL_BOUNCE_ADDRESS", settings.mail_bounce_address or address),
+            domain=_ascii_domain("MESSAGE_ID_DOMAIN", settings.message_id_domain or address.rpartition("@")[2]),
+        )
+
+    def message_id(self, local: str) -> str:
+        """The Message-ID of a mail, angle brackets included; ``local`` is stable for the mail (its id and kind)."""
+        return f"<{local}@{self.domain}>"
+
+
+def build(rendered: Rendered, *, to_address: str, message_id: str, date: datetime, identity: Identity) -> bytes:
+    """The message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
+
+    Parameters:
+      to_address: ASCII only (the domain already in its ``xn--`` form), without a display name.
+      message_id: with angle brackets, fixed when the mail was owed.
+      date: when the mail was owed, with its time zone; the same at each attempt.
+
+    Raises:
+      Permanent: an address, identifier or file name cannot be put in a header, or the headers read back are not those
+        that were meant.
+    """
+    _require(SENDABLE_ADDRESS.fullmatch(to_address), "the recipient's address cannot be written in a header")
+    _require(_MESSAGE_ID.fullmatch(message_id), "the Message-ID is malformed")
+    boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]  # "=_" occurs in no encoded body
+    content_type, body = _body(rendered, boundary)
+    headers = {
+        "From": identity.from_header,
+        "To": to_address,
+        **({"Reply-To": identity.reply_to} if identity.reply_to else {}),
+        "Subject": _encoded_text(visible(rendered.subject).replace("=?", "= ?")),
+        "Date": format_datetime(date),
+        "Message-ID": message_id,
+        "MIME-Version": "1.0",
+        "Content-Language": rendered.locale,
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
+        "Content-Type": content_type,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+    _require(head.isascii(), "a header of the message is not ASCII")
+    _check_headers(head, list(headers))
+    return head.encode("ascii") + body
+
+
+def _check_headers(written: str, meant: list[str]) -> None:
+    """Read the headers as a receiver would: nothing more, nothing less, nothing twice."""
+    parsed: Message = HeaderParser().parsestr(written)
+    # Older Pythons (3.11.2 of Debian 12) miss the parts of a multipart message though only its headers were asked for.
+    defects = [defect for defect in parsed.defects if not isinstance(defect, MultipartInvariantViolationDefect)]
+    _require(parsed.keys() == meant and not defects, "the headers written are not those that were meant")
+    _require(not parsed.get_payload(), "the headers end too early")
+
+
+def _body(rendered: Rendered, boundary: str) -> tuple[str, bytes]:
+    alternative = _multipart(
+        boundary,
+        [_text_part("plain", rendered.text), _text_part("html", rendered.html)],
+    )
+    alternative_type = f'multipart/alternative; boundary="{boundary}"'
+    if not rendered.attachments:
+        return alternative_type, alternative
+    outer = boundary + "-mixed"
+    head = f"Content-Type: {alternative_type}\r\n\r\n".encode("ascii")
+    parts = [head + alternative, *(_attached(attachment) for attachment in rendered.attachments)]
+    return f'multipart/mixed; boundary="{outer}"', _multipart(outer, parts)
+
+
+def _multipart(boundary: str, parts: list[bytes]) -> bytes:
+    mark = b"--" + boundary.encode("ascii")
+    return b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
+
+
+_TEXT_HEAD = 'Content-Type: text/{}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+_FILE_HEAD = (
+    'Content-Type: {}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename="{}"\r\n\r\n'
+)
+
+
+def _text_part(subtype: str, text: str) -> bytes:
+    octets = text.encode("utf-8", "replace").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    encoded = binascii.b2a_qp(octets, istext=True)  # its line ends follow those of the text: make them one kind after
+    return _TEXT_HEAD.format(subtype).encode("ascii") + encoded.replace(b"\n", b"\r\n")
+
+
+def _attached(attachment: Attachment) -> bytes:
+    _require(_FILENAME.fullmatch(attachment.filename), "the name of an attached file cannot be written in a header")
+    _require(_CONTENT_TYPE.fullmatch(attachment.content_type), "the type of an attached file is malformed")
+    charset = '; charset="utf-8"' if attachment.content_type.startswith("text/") else ""
+    head = _FILE_HEAD.format(attachment.content_type + charset, attachment.filename)
+    return head.encode("ascii") + base64.encodebytes(attachment.content).replace(b"\n", b"\r\n")
+
+
+def _encoded_text(text: str) -> str:
+    """Unstructured text as a header holds it: itself when short ASCII, else RFC 2047 words, one a line."""
+    if text.isascii() and len(text) <= _PLAIN_HEADER:
+        return text
+    words = (base64.b64encode(octets).decode("ascii") for octets in _pieces(text))
+    return "\r\n ".join(f"=?utf-8?b?{word}?=" for word in words)
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    """UTF-8 in pieces short enough for one encoded word, none cut inside a character (RFC 2047, section 5)."""
+    octets = text.encode("utf-8", "replace")
+    start = 0
+    while start < len(octets):
+        end = start + _WORD_OCTETS
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:  # the middle of a character
+            end -= 1
+        yield octets[start:end]
+        start = end
+
+
+def _encoded_phrase(name: str) -> str:
+    """A display name: quoted when ASCII, else encoded words."""
+    if name.isascii() and len(name) <= _PLAIN_HEADER:
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("=?", "= ?")
+        return f'"{escaped}"'
+    return _encoded_text(name)
+
+
+def _configured_address(setting: str, address: str) -> str:
+    local, at, domain = address.strip().rpartition("@")
+    address = f"{local}@{_ascii_domain(setting, domain)}" if at else ""
+    if not SENDABLE_ADDRESS.fullmatch(address):
+        raise NotConfigured(f"{setting} is not a mail address; give one like formation@example.fr")
+    return address
+
+
+def _ascii_domain(setting: str, domain: str) -> str:
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as wrong:
+        raise NotConfigured(f"{setting} has no valid domain") from wrong
+
+
+def _require(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise Permanent(otherwise)

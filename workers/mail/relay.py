@@ -1,0 +1,59 @@
+"""Which relay SMTP_URL names, and how the connection to it is protected."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from workers.errors import NotConfigured
+
+
+class Security(StrEnum):
+    """How the connection is protected."""
+
+    IMPLICIT = "implicit"  # TLS from the first byte (smtps://)
+    STARTTLS = "starttls"  # required: a relay that does not offer it gets nothing
+    OFF = "off"  # ?tls=off
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The relay of SMTP_URL. The password shows in no ``repr``."""
+
+    host: str
+    port: int
+    security: Security
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def parse_smtp_url(url: str) -> Relay:
+    """The relay a URL names; the words of SMTP_URL are told in ``workers.settings``.
+
+    Raises:
+      NotConfigured: says what is wrong with SMTP_URL, without repeating it (it holds a password).
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise NotConfigured("SMTP_URL: the host or the port is malformed") from None
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if parts.scheme not in {"smtp", "smtps"}:
+        raise NotConfigured("SMTP_URL must begin with smtp:// or smtps://")
+    if not parts.hostname or parts.path not in {"", "/"} or parts.fragment:
+        raise NotConfigured("SMTP_URL must read scheme://user:password@host:port; write / ? # @ in a password as %XX")
+    if options not in ({}, {"tls": ["off"]}) or (options and parts.scheme == "smtps"):
+        raise NotConfigured("SMTP_URL: the only option is ?tls=off, and only with smtp://")
+    if (parts.username is None) != (parts.password is None):
+        raise NotConfigured("SMTP_URL: give both user and password, or neither")
+    if parts.scheme == "smtps":
+        security, usual = Security.IMPLICIT, 465
+    else:
+        security, usual = (Security.OFF, 25) if options else (Security.STARTTLS, 587)
+    return Relay(
+        host=parts.hostname,
+        port=port or usual,
+        security=security,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )

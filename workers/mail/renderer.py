@@ -1,0 +1,161 @@
+"""From a kind of mail, a locale and plain values to subject, text, HTML and attachments.
+
+A mail is a folder of ``email_templates``: ``subject.txt``, ``body.txt``, ``body.html``. Values people typed are made
+inert before any template sees them (``workers.mail.values``); HTML escapes them as well.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
+
+from models.words import LOCALES, Code, EmailKind
+from workers.errors import Permanent
+from workers.mail.catalogue import TEMPLATES, code_sentence, translate
+from workers.mail.inlining import InliningLoader
+from workers.mail.values import inert_name, safe_cell, shown_address, visible
+
+PARIS = ZoneInfo("Europe/Paris")
+PEOPLE_IN_BODY = 100
+NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "platform_name"})
+
+_MOMENT = {"fr": ("EEEE d MMMM y 'à' HH:mm", "fr_FR"), "en": ("EEEE d MMMM y 'at' HH:mm", "en_GB")}
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file carried by a mail; ``filename`` is ASCII and ours, never typed by a person."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one person reads, before it becomes a message."""
+
+    subject: str
+    text: str
+    html: str
+    locale: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered:
+    """The mail of this kind in this locale (an unknown one is read as French).
+
+    Parameters:
+      context: the values its templates name; datetimes carry a time zone.
+
+    Raises:
+      Permanent: a value is missing or of the wrong type, or a template is wrong; doing it again cannot help.
+    """
+    locale = locale if locale in LOCALES else LOCALES[0]
+    try:
+        values, attachments = _values(kind, locale, context)
+        subject = " ".join(_template(locale, kind, "subject.txt").render(values).split())
+        text = _template(locale, kind, "body.txt").render(values).strip() + "\n"
+        html = _template(locale, kind, "body.html").render(values, subject=subject)
+    except (TemplateError, KeyError, TypeError, ValueError, AttributeError) as wrong:
+        # Only the kind of error and, for a template, the name it missed: never a value, which may be a person's.
+        missed = f": {wrong}" if isinstance(wrong, TemplateError | KeyError) else ""
+        raise Permanent(f"mail {kind} ({locale}) cannot be rendered: {type(wrong).__name__}{missed}") from wrong
+    return Rendered(subject, text, html, locale, attachments)
+
+
+def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
+    values = {name: _shown(name, value) for name, value in context.items()}
+    if kind is not EmailKind.ENROLLMENT_REPORT:
+        return values, ()
+    people = context["people"]
+    values["tallies"] = [
+        {"sentence": code_sentence(code, locale), "number": context["counts"][code]}
+        for code in [*Code, *sorted(set(context["counts"]) - set(Code))]
+        if context["counts"].get(code)
+    ]
+    values["shown_people"] = [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]]
+    values["hidden"] = max(0, len(people) - PEOPLE_IN_BODY)
+    values["total"] = len(people)
+    return values, (_people_file(people, locale),) if values["hidden"] else ()
+
+
+def _shown(name: str, value: Any) -> Any:
+    """One value of the context as templates may show it."""
+    if not isinstance(value, str):
+        return value
+    return inert_name(value) if name in NAMES else visible(value)
+
+
+def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:
+    return {
+        "position": person["position"],
+        "name": " ".join(inert_name(person[part] or "") for part in ("first_name", "last_name")).strip(),
+        "email": shown_address(person["email"] or ""),
+        "sentence": code_sentence(person["code"], locale),
+    }
+
+
+def _people_file(people: list[Mapping[str, Any]], locale: str) -> Attachment:
+    """Everybody, for Excel as it is set up in France: BOM, semicolons, CRLF, and no cell that runs as a formula."""
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, delimiter=";", lineterminator="\r\n")
+    columns = ("Ligne", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat")
+    writer.writerow([translate(locale, column) for column in columns])
+    for person in people:
+        typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
+        code = person["code"]
+        writer.writerow([person["position"], *typed, code, code_sentence(code, locale)])
+    content = "\ufeff" + lines.getvalue()
+    return Attachment(translate(locale, "inscriptions.csv"), "text/csv", content.encode("utf-8", "replace"))
+
+
+@cache
+def _environment(locale: str, *, html: bool) -> Environment:
+    """One environment per language and format, so that nothing about a mail is looked up twice."""
+    environment = Environment(
+        loader=InliningLoader(TEMPLATES) if html else FileSystemLoader(TEMPLATES),
+        autoescape=html,  # noqa: S701 - plain text has nothing to escape; its values are made inert
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["lang"] = locale
+    # A filter, not a function: Jinja calls it without a detour, and a sentence without values is looked up when the
+    # template is compiled.
+    environment.filters["t"] = _html_sentence(locale) if html else _text_sentence(locale)
+    environment.filters["moment"] = lambda moment: _moment(moment, locale)
+    return environment
+
+
+def _text_sentence(locale: str) -> Callable[..., str]:
+    translated = lru_cache(maxsize=None)(lambda sentence: translate(locale, sentence))
+    return lambda sentence, **values: translated(sentence) % values if values else translated(sentence)
+
+
+def _html_sentence(locale: str) -> Callable[..., Markup]:
+    """Sentences are ours and hold no markup; values are escaped unless a macro made them markup."""
+    translated = lru_cache(maxsize=None)(lambda sentence: Markup.escape(translate(locale, sentence)))
+    return lambda sentence, **values: translated(sentence) % values if values else translated(sentence)
+
+
+@lru_cache(maxsize=1024)
+def _moment(moment: datetime, locale: str) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("a moment shown to a person needs a time zone")
+    pattern, babel_locale = _MOMENT[locale]
+    return format_datetime(moment, pattern, tzinfo=PARIS, locale=babel_locale)
+
+
+@cache
+def _template(locale: str, kind: EmailKind, name: str) -> Any:
+    return _environment(locale, html=name.endswith(".html")).get_template(f"{kind}/{name}")

@@ -1,0 +1,68 @@
+"""Values people typed, made inert before they reach a mail.
+
+A name comes from a form or a file anybody may have filled in. Mail clients turn ``evil.com`` into a link in text and
+in HTML alike, so a name could make our mail carry somebody's advertisement: what looks like an address is broken up,
+visibly, and nothing invisible passes.
+"""
+
+import re
+import unicodedata
+
+SENDABLE_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
+"""An address as commands and headers may carry it: ASCII, unquoted, alone (RFC 5321 without its quoted local part)."""
+
+LONGEST_NAME = 60
+LONGEST_ADDRESS = 254
+
+# Control and format characters (bidirectional overrides, zero-width), lone surrogates, private use, line separators.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SCHEME = re.compile(r"(?i):(?=//)|(?<=mailto):|(?<=tel):|(?<=sms):|(?<=javascript):|(?<=data):")
+# Clients accept the ideographic and full-width full stops as dots of a domain too.
+_DOMAIN_DOT = re.compile(r"(?<=[^\W_])[.\u3002\uff0e\uff61](?=[^\W\d_]{2})")
+
+
+def visible(value: str) -> str:
+    """The value on one line, without invisible characters; every run of white space is one space."""
+    if not value.isprintable():
+        value = "".join(_printable(character) for character in value)
+    return " ".join(value.split())
+
+
+def _printable(character: str) -> str:
+    if character.isspace():
+        return " "
+    return "" if unicodedata.category(character) in _INVISIBLE else character
+
+
+def shortened(value: str, longest: int) -> str:
+    """At most ``longest`` characters, the last one an ellipsis where something was cut."""
+    return value if len(value) <= longest else value[: longest - 1].rstrip() + "…"
+
+
+def inert(value: str) -> str:
+    """Nothing in it becomes a link in a mail client, or an encoded word in a header (RFC 2047)."""
+    value = value.replace("=?", "= ?").replace("?=", "? =")
+    value = _SCHEME.sub(": ", value).replace("//", "")
+    value = value.replace("@", " @ ")
+    return " ".join(_DOMAIN_DOT.sub(". ", value).split())
+
+
+def inert_name(value: str) -> str:
+    """A name of a person, company or training as mails show it: one line, no link, at most 60 characters."""
+    return shortened(inert(visible(value)), LONGEST_NAME)
+
+
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=^`{|}~-]+@[\w.-]+\.[^\W\d_][\w-]+")
+
+
+def shown_address(value: str) -> str:
+    """A mail address as a report shows it: as typed when it has the form of one, else inert."""
+    value = shortened(visible(value), LONGEST_ADDRESS)
+    if _ADDRESS.fullmatch(value) and "://" not in value and "=?" not in value:
+        return value
+    return shortened(inert(value), LONGEST_NAME)
+
+
+def safe_cell(value: str) -> str:
+    """A cell of a CSV file that a spreadsheet does not take for a formula: a leading ``'`` marks it as text."""
+    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

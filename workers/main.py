@@ -1,0 +1,63 @@
+"""What ``dramatiq workers.main`` loads: the broker, and one actor per queue.
+
+Actors have no dramatiq retries, delays or time limits: the ledger's `due_at` does all three, and every statement and
+every SMTP command has a timeout of its own. An asynchronous interrupt could hit between a mail and its record.
+"""
+
+from typing import Final
+
+import dramatiq
+from dramatiq.middleware import AsyncIO, CurrentMessage
+
+from workers.actors.accept import accept, set_aside
+from workers.actors.emails import emails, emails_bulk
+from workers.actors.jobs import enrollments, maintenance
+from workers.actors.processes import ProcessMiddleware
+from workers.actors.rosters import rosters
+from workers.broker import SET_ASIDE, DoorbellBroker, make_broker, worker_client
+from workers.errors import NotConfigured
+from workers.logs import configure_logs
+from workers.mail.message import Identity
+from workers.mail.relay import parse_smtp_url
+from workers.queues import bell_name
+from workers.requests import ACCEPT_ACTOR, REQUESTS_QUEUE
+from workers.settings import Settings, get_settings
+from workers.tokens import SigningKeys
+
+CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, maintenance)
+
+REQUESTS_AFTER_BELLS: Final = 10
+"""Dramatiq's priority of requests among what a process has fetched: bells (0) go first."""
+
+
+def check_settings(settings: Settings) -> None:
+    """Stops a process at its start that would fail at its first mail.
+
+    Raises: NotConfigured naming the setting.
+    """
+    SigningKeys.parse(settings.link_keys)
+    parse_smtp_url(settings.smtp_url)
+    Identity.from_settings(settings)
+    if not settings.link_base_url:
+        raise NotConfigured("LINK_BASE_URL is empty: give it the address people reach the web process at")
+
+
+def build_broker() -> DoorbellBroker:
+    """The broker with every actor declared on it."""
+    settings = get_settings()
+    configure_logs(settings.log_level)
+    check_settings(settings)
+    broker = make_broker(worker_client(settings.redis_url), [AsyncIO(), CurrentMessage(), ProcessMiddleware()])
+    dramatiq.set_broker(broker)
+    for make_claimer in CLAIMERS:
+        claimer = make_claimer()
+        dramatiq.actor(broker=broker, queue_name=claimer.queue, actor_name=bell_name(claimer.queue))(claimer.answer)
+    door = dramatiq.actor(
+        broker=broker, queue_name=REQUESTS_QUEUE, actor_name=ACCEPT_ACTOR, priority=REQUESTS_AFTER_BELLS
+    )
+    door(accept)
+    dramatiq.actor(broker=broker, queue_name=REQUESTS_QUEUE, actor_name=SET_ASIDE)(set_aside)
+    return broker
+
+
+broker = build_broker()

@@ -1,0 +1,87 @@
+"""For portals beside the broker: sends requests on queue `requests`, without a database and without any actor.
+
+    client = PortalClient("redis://localhost:6379/0", portal="local")
+    client.send(Enroll(contract="C-2026-7", people=[...]), key="order-4711")
+
+Sent is not accepted: a request is accepted once it is in the ledger. Send it again under the same key until Matricule
+answers for it; the same key and body are done once.
+"""
+
+from typing import Final
+
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.message import Message, generate_unique_id
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from models.words import Code
+from workers.errors import InvalidRequest, Problem
+from workers.requests import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE, Request, check_key
+
+TIMEOUT_SECONDS: Final = 2
+"""How long one try may take."""
+
+SURELY_FITS: Final = MAX_MESSAGE_BYTES // 16
+"""Characters of a body that fit in any case: each becomes at most twelve bytes, the rest of the message is small."""
+
+TRIES: Final = 3
+"""After these the error is the caller's, who repeats under the same key."""
+
+
+class PortalClient:
+    """A sender of requests.
+
+    Parameters:
+      redis_url: the broker Matricule consumes from.
+      portal: the name this portal is known by.
+      namespace: the prefix of Matricule's keys in that Redis.
+    """
+
+    def __init__(self, redis_url: str, *, portal: str = "local", namespace: str = "matricule") -> None:
+        retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), TRIES - 1)
+        client = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=TIMEOUT_SECONDS,
+            retry=retry,
+            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
+        )
+        self.portal = portal
+        self.broker = RedisBroker(client=client, namespace=namespace, middleware=[])  # type: ignore[no-untyped-call]
+
+    def send(self, request: Request, *, key: str) -> str:
+        """Sends a request; returns the identifier of its message.
+
+        Parameters:
+          request: any request of ``workers.requests``.
+          key: the idempotency key, 1 to 200 printable characters: the same for every repeat of this request and for
+            no other.
+
+        Raises:
+          InvalidRequest: the key cannot be one (`invalid_request`), or the message would be over 256 KiB
+            (`request_too_large`): send a file instead, or several requests.
+          redis.RedisError: the broker does not answer; nothing is known of this sending, repeat it under the same key.
+        """
+        check_key(key)
+        body = request.model_dump_json()
+        message: Message[None] = Message(
+            queue_name=REQUESTS_QUEUE,
+            actor_name=ACCEPT_ACTOR,
+            args=(),
+            kwargs={
+                "portal": self.portal,
+                "kind": request.kind,
+                "version": request.version,
+                "key": key,
+                "body": body,
+            },
+            options={"redis_message_id": generate_unique_id()},  # the broker gives it another, just as long
+        )
+        if len(body) > SURELY_FITS and len(message.encode()) > MAX_MESSAGE_BYTES:
+            raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MAX_MESSAGE_BYTES} bytes as a message"))
+        self.broker.enqueue(message)
+        return message.message_id
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.broker.client.close()

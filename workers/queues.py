@@ -1,0 +1,26 @@
+"""The queues. Each has its own process line in the Procfile, because dramatiq cannot prioritise waiting messages."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Queue(StrEnum):
+    """Where work waits."""
+
+    ENROLLMENTS = "enrollments"  # requests of up to ROSTER_SIZE people: somebody is waiting
+    ROSTERS = "rosters"  # larger ones
+    EMAILS = "emails"  # mails a person waits for
+    EMAILS_BULK = "emails_bulk"  # the others
+    MAINTENANCE = "maintenance"  # reconciliation, retention
+
+
+ROSTER_SIZE: Final = 1_000
+"""Above this many people a request goes to `rosters`."""
+
+URGENT_MAILS: Final = 10
+"""Up to this many people in a request, somebody is waiting for the mails: `emails`; else `emails_bulk`."""
+
+
+def bell_name(queue: str) -> str:
+    """The actor that answers a bell of this queue."""
+    return f"answer_{queue}"

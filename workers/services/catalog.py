@@ -1,0 +1,112 @@
+"""Companies, trainings and contracts, recorded under the portal's own references."""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+
+from models.base import new_id
+from models.contract import seats_refused
+from models.words import Code, JobState
+from workers.database import Session
+from workers.requests import PutCompany, PutContract, PutTraining
+from workers.services.audit import record
+
+PUT_COMPANY = text("""
+    INSERT INTO company (id, portal_id, reference, name) VALUES (:id, :portal, :reference, :name)
+    ON CONFLICT (portal_id, reference) DO UPDATE SET name = excluded.name RETURNING id""")
+
+PUT_TRAINING = text("""
+    INSERT INTO training (id, portal_id, reference, title) VALUES (:id, :portal, :reference, :name)
+    ON CONFLICT (portal_id, reference) DO UPDATE SET title = excluded.title RETURNING id""")
+
+FIND_COMPANY = text("SELECT id FROM company WHERE portal_id = :portal AND reference = :reference")
+FIND_TRAINING = text("SELECT id FROM training WHERE portal_id = :portal AND reference = :reference")
+
+LOCK_CONTRACT = text("""
+    SELECT id, company_id, training_id, enrolled_count FROM contract
+    WHERE portal_id = :portal AND reference = :reference FOR NO KEY UPDATE""")
+
+INSERT_CONTRACT = text("""
+    INSERT INTO contract (id, portal_id, reference, company_id, training_id, planned_seats, starts_on, ends_on)
+    VALUES (:id, :portal, :reference, :company, :training, :planned_seats, :starts_on, :ends_on)
+    ON CONFLICT (portal_id, reference) DO NOTHING RETURNING id""")
+
+CHANGE_CONTRACT = text("""
+    UPDATE contract SET planned_seats = :planned_seats, starts_on = :starts_on, ends_on = :ends_on WHERE id = :id""")
+
+
+class Put(NamedTuple):
+    """What recording came to: the state of the job and its result."""
+
+    state: JobState
+    result: dict[str, Any]
+
+
+def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request: PutCompany) -> Put:
+    """Records a company or changes its name."""
+    row_id = _upsert(session, PUT_COMPANY, portal_id, request.reference, request.name)
+    asker = request.requested_by
+    record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=row_id, requested_by=asker)
+    return Put(JobState.SUCCEEDED, {"id": str(row_id)})
+
+
+def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request: PutTraining) -> Put:
+    """Records a training or changes its title."""
+    row_id = _upsert(session, PUT_TRAINING, portal_id, request.reference, request.title)
+    asker = request.requested_by
+    record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=row_id, requested_by=asker)
+    return Put(JobState.SUCCEEDED, {"id": str(row_id)})
+
+
+def _upsert(session: Session, statement: TextClause, portal_id: UUID, reference: str, name: str) -> UUID:
+    parameters = {"id": new_id(), "portal": portal_id, "reference": reference, "name": name}
+    row_id: UUID = session.execute(statement, parameters).scalar_one()
+    return row_id
+
+
+def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request: PutContract) -> Put:
+    """Records a contract or changes its seats and dates.
+
+    Refuses an unknown company or training, fewer seats than are used, and a change of company or training.
+    """
+    company_id = session.execute(FIND_COMPANY, {"portal": portal_id, "reference": request.company}).scalar()
+    training_id = session.execute(FIND_TRAINING, {"portal": portal_id, "reference": request.training}).scalar()
+    if company_id is None:
+        return _refused(Code.UNKNOWN_COMPANY, "company")
+    if training_id is None:
+        return _refused(Code.UNKNOWN_TRAINING, "training")
+    values = {
+        "id": new_id(),
+        "portal": portal_id,
+        "reference": request.reference,
+        "company": company_id,
+        "training": training_id,
+        "planned_seats": request.planned_seats,
+        "starts_on": request.starts_on,
+        "ends_on": request.ends_on,
+    }
+    if session.execute(INSERT_CONTRACT, values).scalar() is None:
+        contract = session.execute(LOCK_CONTRACT, values).one()
+        if (contract.company_id, contract.training_id) != (company_id, training_id):
+            return _refused(Code.CONTRACT_MOVED, "company" if contract.company_id != company_id else "training")
+        refusal = seats_refused(request.planned_seats, contract.enrolled_count)
+        if refusal:
+            return _refused(refusal, "planned_seats", enrolled_count=contract.enrolled_count)
+        values["id"] = contract.id
+        session.execute(CHANGE_CONTRACT, values)
+    record(
+        session,
+        request.kind,
+        portal_id=portal_id,
+        job_id=job_id,
+        company_id=company_id,
+        subject_id=values["id"],
+        requested_by=request.requested_by,
+        detail={"planned_seats": request.planned_seats},
+    )
+    return Put(JobState.SUCCEEDED, {"id": str(values["id"]), "planned_seats": request.planned_seats})
+
+
+def _refused(code: Code, field: str, **facts: int) -> Put:
+    return Put(JobState.REFUSED, {"code": code, "field": field, **facts})

@@ -1,0 +1,236 @@
+"""Enrolling people: one set-based operation for one person, ten rows or a hundred thousand.
+
+Lock order, here as everywhere: job rows, contracts by id, accounts by address, enrollments, counters. The caller holds
+the job rows and owns the transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.contract import closed_because
+from models.enrollment import Plan, Room, plan
+from models.person import Person, Refusal, check_person
+from models.words import Code
+from workers.database import Session
+from workers.queues import URGENT_MAILS
+from workers.requests import Enroll
+from workers.services import enrollment_rows as rows
+
+# For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
+LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '250ms'")
+
+LOCK_CONTRACTS = text("""
+    SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
+      CAST(now() AT TIME ZONE 'Europe/Paris' AS date) AS today
+    FROM contract c
+    JOIN (SELECT DISTINCT * FROM unnest(CAST(:portals AS uuid[]), CAST(:references AS text[]))) m (portal_id, reference)
+      ON m.portal_id = c.portal_id AND m.reference = c.reference
+    ORDER BY c.id FOR NO KEY UPDATE OF c""")
+
+READ_LIVE = text("""
+    SELECT e.contract_id, a.email_norm, e.account_id, e.id FROM enrollment e JOIN account a ON a.id = e.account_id
+    WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
+      AND e.withdrawn_at IS NULL""")
+
+
+@dataclass(slots=True)
+class Order:
+    """One request to enrol people, as part of a batch.
+
+    Parameters:
+      job_id: the job it is.
+      portal_id: whose contract references it speaks of.
+      request: what was asked.
+      people: the rows to do now, checked.
+      first_position: the place of the first of them in the request (in chunks; else 0).
+      taken: addresses accepted in earlier chunks of the same request.
+    """
+
+    job_id: UUID
+    portal_id: UUID
+    request: Enroll
+    people: Sequence[Person | Refusal]
+    first_position: int = 0
+    taken: set[str] = field(default_factory=set)
+
+
+class PersonResult(NamedTuple):
+    """What happened to one person of a request; `position` is their 0-based place in it."""
+
+    position: int
+    code: Code
+    field: str | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What happened to one request.
+
+    Parameters:
+      code: why the request as a whole was refused, or None.
+      people: a result per person, in input order.
+      plan: what was decided, or None when refused as a whole.
+      contract: the contract after it, or None when it is unknown.
+    """
+
+    order: Order
+    code: Code | None
+    people: list[PersonResult]
+    plan: Plan | None
+    contract: "LockedContract | None"
+
+    @property
+    def refused(self) -> bool:
+        """Nothing was done for anybody."""
+        return self.plan is None or self.plan.refused
+
+
+@dataclass(slots=True)
+class LockedContract:
+    """A contract whose row this transaction holds; `enrolled_count` moves as requests are planned."""
+
+    id: UUID
+    company_id: UUID
+    planned_seats: int
+    enrolled_count: int
+    closed: Code | None
+    room: Room
+
+
+def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
+    """The rows of a request judged one by one: somebody to enrol, or the refusal their own values earned."""
+    return [
+        check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
+        for person in request.people[start:stop]
+    ]
+
+
+def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
+    """Enrols the people of one or more requests, in order, and owes their mails.
+
+    Each request keeps its own policy and its own answer; what the earlier ones took, the later ones do not find.
+    A dry run is planned under the same locks and not written.
+
+    Raises: Transient errors of the database (a contract held for over 250 ms, a deadlock): the batch may be done again.
+    """
+    contracts = _lock_contracts(session, orders)
+    accounts = rows.read_accounts(session, _addresses(orders))
+    live = _read_live(session, contracts, accounts)
+    known = set(accounts)
+    for contract in contracts.values():
+        contract.room.known = known  # one set for all: an account planned on one contract is known to the next
+        contract.room.live = set(live.get(contract.id, ()))
+    joining: list[rows.Joining] = []
+    planned = [_plan(order, contracts.get((order.portal_id, order.request.contract)), joining) for order in orders]
+    rows.write(session, joining, accounts)
+    for one in joining:
+        live.setdefault(one.contract_id, {})[one.person.email_norm] = (one.account_id, one.enrollment_id)
+    return [_answer(order, decided, live) for order, decided in zip(orders, planned, strict=True)]
+
+
+def _lock_contracts(session: Session, orders: Sequence[Order]) -> dict[tuple[UUID, str], LockedContract]:
+    session.execute(LOCK_TIMEOUT)
+    found = session.execute(
+        LOCK_CONTRACTS,
+        {
+            "portals": [order.portal_id for order in orders],
+            "references": [order.request.contract for order in orders],
+        },
+    ).all()
+    return {(row.portal_id, row.reference): _locked(row) for row in found}
+
+
+def _locked(row: Any) -> LockedContract:
+    starts_on: date | None = row.starts_on
+    return LockedContract(
+        id=row.id,
+        company_id=row.company_id,
+        planned_seats=row.planned_seats,
+        enrolled_count=row.enrolled_count,
+        closed=closed_because(starts_on, row.ends_on, row.today),
+        room=Room(seats_left=row.planned_seats - row.enrolled_count, known=set(), live=set()),
+    )
+
+
+def _addresses(orders: Sequence[Order]) -> list[str]:
+    return sorted({p.email_norm for order in orders for p in order.people if isinstance(p, Person)})
+
+
+def _read_live(
+    session: Session,
+    contracts: dict[tuple[UUID, str], LockedContract],
+    accounts: dict[str, rows.KnownAccount],
+) -> dict[UUID, dict[str, tuple[UUID, UUID]]]:
+    """Live enrollments by contract and address: (account, enrollment)."""
+    live: dict[UUID, dict[str, tuple[UUID, UUID]]] = {}
+    if not contracts or not accounts:
+        return live
+    parameters = {"contracts": [c.id for c in contracts.values()], "accounts": [a.id for a in accounts.values()]}
+    for contract_id, email, account_id, enrollment_id in session.execute(READ_LIVE, parameters):
+        live.setdefault(contract_id, {})[email] = (account_id, enrollment_id)
+    return live
+
+
+class _Planned(NamedTuple):
+    """What one order comes to; `contract` is a copy, as this order leaves it."""
+
+    contract: LockedContract | None
+    code: Code | None
+    plan: Plan | None
+    joining: Sequence[rows.Joining]
+
+
+def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Joining]) -> _Planned:
+    if contract is None or contract.closed:
+        return _Planned(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
+    if order.request.dry_run:
+        room = Room(contract.room.seats_left, set(contract.room.known), set(contract.room.live))
+        return _Planned(replace(contract), None, plan(order.people, room, order.request.policy, order.taken), ())
+    decided = plan(order.people, contract.room, order.request.policy, order.taken)
+    mine = [
+        rows.Joining(
+            person=person,
+            code=verdict.code,
+            position=order.first_position + index,
+            contract_id=contract.id,
+            company_id=contract.company_id,
+            job_id=order.job_id,
+            notify=order.request.notify,
+            urgent=len(order.request.people) <= URGENT_MAILS,
+        )
+        for index, (person, verdict) in enumerate(zip(order.people, decided.verdicts, strict=True))
+        if isinstance(person, Person) and verdict.code in (Code.ENROLLED, Code.ATTACHED)
+    ]
+    contract.enrolled_count += len(mine)
+    joining.extend(mine)
+    return _Planned(replace(contract), None, decided, mine)
+
+
+def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, tuple[UUID, UUID]]]) -> Answer:
+    if planned.plan is None or planned.contract is None:
+        code = planned.code or Code.UNKNOWN_CONTRACT
+        refused = [
+            PersonResult(order.first_position + i, code, "contract", None, None) for i in range(len(order.people))
+        ]
+        return Answer(order, code, refused, None, planned.contract)
+    mine = {joining.position: joining for joining in planned.joining}
+    enrolled = live.get(planned.contract.id, {})
+    people = []
+    for index, (person, verdict) in enumerate(zip(order.people, planned.plan.verdicts, strict=True)):
+        position = order.first_position + index
+        joining = mine.get(position)
+        if joining is not None:
+            people.append(PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id))
+        elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
+            account_id, enrollment_id = enrolled.get(person.email_norm, (None, None))
+            people.append(PersonResult(position, verdict.code, None, account_id, enrollment_id))
+        else:
+            people.append(PersonResult(position, verdict.code, verdict.field, None, None))
+    return Answer(order, None, people, planned.plan, planned.contract)

@@ -1,0 +1,92 @@
+"""Jobs: which service does which kind, and how a job is shown."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import JobState
+from workers.database import Session
+from workers.ledger import Claimed, Outcome
+from workers.requests import parse
+from workers.services.catalog import put_company, put_contract, put_training
+from workers.services.enrollment_jobs import enroll_jobs
+from workers.services.maintenance import find_drift, purge
+
+READ_JOB = text("""
+    SELECT id, kind, queue, state, claim, failures, rescues, due_at, created_at, started_at, finished_at, requested_by,
+      result, error, position FROM job WHERE id = :id""")
+
+READ_PEOPLE = text("""
+    SELECT position, code, field, account_id, enrollment_id FROM job_person WHERE job_id = :id ORDER BY position""")
+
+READ_ATTEMPTS = text("""
+    SELECT claim, outcome, error, created_at FROM job_attempt WHERE row_id = :id ORDER BY id""")
+
+FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
+
+
+def do_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+    """Does a batch of claimed jobs in ledger order, each run of one kind by its service."""
+    outcomes: list[Outcome] = []
+    for kind, run in groupby(rows, key=lambda row: row.columns["kind"]):
+        outcomes += SERVICES[kind](session, list(run))
+    return outcomes
+
+
+def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[Claimed]], list[Outcome]]:
+    def do(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+        outcomes = []
+        for row in rows:
+            request = parse(row.columns["kind"], row.columns["request"], internal=True)
+            state, result = service(session, row.columns["portal_id"], row.id, request)
+            outcomes.append(Outcome(row.id, row.claim, state, result))
+        return outcomes
+
+    return do
+
+
+def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
+    drift = find_drift(session)
+    return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
+
+
+def _purge(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
+    return JobState.SUCCEEDED, {"deleted": purge(session)}
+
+
+SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
+    "enroll": enroll_jobs,
+    "put_company": _one_by_one(put_company),
+    "put_training": _one_by_one(put_training),
+    "put_contract": _one_by_one(put_contract),
+    "reconcile_seats": _one_by_one(_reconcile),
+    "purge": _one_by_one(_purge),
+}
+"""The service that does each kind of job."""
+
+
+def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
+    """A job as JSON: its state, its result with one entry per person in input order, and the attempts that failed."""
+    job = session.execute(READ_JOB, {"id": job_id}).mappings().one_or_none()
+    if job is None:
+        return None
+    shown = {name: _shown(value) for name, value in job.items()}
+    result = dict(job["result"] or {})
+    if "people" not in result:
+        people = session.execute(READ_PEOPLE, {"id": job_id}).mappings()
+        result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
+    attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
+    return shown | {
+        "result": result,
+        "finished": job["state"] in FINAL,
+        "attempts": [{name: _shown(value) for name, value in attempt.items()} for attempt in attempts],
+    }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,128 @@
+"""What a claimed mail says: the facts as they stand when it is sent, and the link it carries.
+
+The owed row holds identifiers only; names, titles and links are looked up here and forgotten after sending.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import Code, EmailKind, EmailState, Purpose
+from workers.database import Session
+from workers.ledger import Claimed
+from workers.requests import Enroll, PersonToEnroll, parse
+from workers.services.keys import signing_keys
+from workers.settings import get_settings
+from workers.tokens import link_url, make_token
+
+FACTS = text("""
+    SELECT e.id, e.account_id, a.first_name, a.activated_at IS NOT NULL AS activated, company.name AS company_name,
+      training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
+      l.expires_at
+    FROM email e
+    JOIN contract ON contract.id = e.contract_id
+    JOIN company ON company.id = contract.company_id
+    JOIN training ON training.id = contract.training_id
+    LEFT JOIN account a ON a.id = e.account_id
+    LEFT JOIN enrollment n ON n.id = e.enrollment_id
+    LEFT JOIN link l ON l.account_id = e.account_id AND l.purpose = :purpose AND l.consumed_at IS NULL
+      AND l.voided_at IS NULL AND l.expires_at > now()
+    WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
+
+JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+
+CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail ready to be rendered, or the state in which it ends without being sent.
+
+    Parameters:
+      row: the claimed mail.
+      kind: the templates to render; may differ from the row's (an invitation to somebody who has activated meanwhile
+        only announces the training).
+      context: values for the templates; empty when the mail is not to be sent.
+      unsent: why it is not to be sent, or None.
+    """
+
+    row: Claimed
+    kind: EmailKind
+    context: Mapping[str, Any]
+    unsent: EmailState | None = None
+
+
+def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
+    """What each claimed mail says, in the order given."""
+    ids = [row.id for row in rows]
+    facts = {fact.id: fact for fact in session.execute(FACTS, {"ids": ids, "purpose": Purpose.ACTIVATION})}
+    return [_letter(session, row, facts.get(row.id)) for row in rows]
+
+
+def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
+    kind = EmailKind(row.columns["kind"])
+    if row.columns["expired"]:
+        return Letter(row, kind, {}, EmailState.EXPIRED)
+    if fact is None or fact.withdrawn:
+        return Letter(row, kind, {}, EmailState.CANCELLED)
+    shared = {"company_name": fact.company_name, "training_title": fact.training_title}
+    if kind is EmailKind.ENROLLMENT_REPORT:
+        return Letter(row, kind, shared | _report(session, row.columns["job_id"]))
+    link = None if fact.activated or fact.link_id is None else _link(fact)
+    if link is None and not fact.activated:
+        return Letter(row, kind, {}, EmailState.CANCELLED)  # its link was voided: whoever did that owes another mail
+    settings = get_settings()
+    context = shared | {
+        "first_name": fact.first_name,
+        "link": link,
+        "expires_at": fact.expires_at if link else None,
+        "platform_name": settings.platform_name,
+        "support_address": settings.support_address,
+    }
+    return Letter(row, kind if link else EmailKind.ATTACHMENT, context)
+
+
+def _link(fact: Any) -> str:
+    token = make_token(
+        signing_keys(),
+        key_id=fact.key_id,
+        link_id=fact.link_id,
+        purpose=Purpose.ACTIVATION,
+        version=fact.version,
+        account_id=fact.account_id,
+    )
+    return link_url(get_settings().link_base_url, token)
+
+
+def _report(session: Session, job_id: UUID) -> dict[str, Any]:
+    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts."""
+    job = session.execute(JOB, {"id": job_id}).one()
+    request = parse(job.kind, job.request)
+    people = request.people if isinstance(request, Enroll) else []
+    result = job.result or {}
+    codes = {person["position"]: person["code"] for person in result.get("people", ())}
+    codes |= {row.position: row.code for row in session.execute(CODES, {"id": job_id})}
+    return {
+        "job_id": str(job_id),
+        "state": job.state,
+        "dry_run": bool(result.get("dry_run")),
+        "planned_seats": result.get("planned_seats", 0),
+        "enrolled_count": result.get("enrolled_count", 0),
+        "remaining": result.get("remaining", 0),
+        "counts": Counter(codes.values()),
+        "people": [_reported(index, person, codes) for index, person in enumerate(people)],
+    }
+
+
+def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "position": index + 1,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "code": codes.get(index, Code.NOT_CARRIED_OUT),
+    }

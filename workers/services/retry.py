@@ -1,0 +1,50 @@
+"""Retrying what died: a dead job or mail gets all its attempts again, and who asked for it is recorded."""
+
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from workers.database import Session
+from workers.ledger import JOBS, LEDGERS, revive
+from workers.services.audit import record
+
+
+class Retried(NamedTuple):
+    """What a retry came to.
+
+    Parameters:
+      answer: `revived`; `not_dead`, and nothing was changed; `unknown`: neither a job nor a mail has this id.
+      ledger: `job` or `email`, empty when unknown.
+      state: the state it had.
+      queue: whose bell to ring after the commit, empty unless revived.
+    """
+
+    answer: Literal["revived", "not_dead", "unknown"]
+    ledger: str = ""
+    state: str = ""
+    queue: str = ""
+
+
+def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
+    """Makes a dead job, or a failed mail, due now. Twice does it once: the second finds it waiting."""
+    for ledger in LEDGERS:
+        found = text(f"SELECT state FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE")
+        state = session.execute(found, {"id": row_id}).scalar()
+        if state is None:
+            continue
+        queue = revive(session, row_id)
+        if queue is None:
+            return Retried("not_dead", ledger.table, state)
+        record(
+            session,
+            "retry",
+            portal_id=LOCAL_PORTAL_ID,
+            requested_by=requested_by,
+            subject_id=row_id,
+            job_id=row_id if ledger is JOBS else None,
+            detail={"ledger": ledger.table},
+        )
+        return Retried("revived", ledger.table, state, queue)
+    return Retried("unknown")

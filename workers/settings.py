@@ -1,0 +1,54 @@
+"""Every setting of Matricule, read once from the environment. ``docs/settings.md`` tells ops what each is for."""
+
+from functools import lru_cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables; the names are the field names in upper case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    database_url: str = Field(description="PostgreSQL 15+, e.g. postgresql://user:password@host/matricule")
+    redis_url: str = Field(description="Redis 7+ or Valkey 8+, e.g. redis://host:6379/0 or unix:///path.sock")
+    redis_namespace: str = Field(default="matricule", description="prefix of every key in Redis")
+    smtp_url: str = Field(
+        default="smtp://localhost:25?tls=off",
+        description="smtps://user:password@host:465 (TLS from the start), "
+        "smtp://user:password@host:587 (STARTTLS required), "
+        "smtp://host:25?tls=off (no TLS: only on this machine or a private network)",
+    )
+    smtp_connections: int = Field(default=4, ge=1, le=64, description="kept-open connections per mailer process")
+
+    mail_from: str = Field(default="", description="From of every mail: Name <address>; required")
+    mail_reply_to: str = Field(default="", description="Reply-To of every mail; empty for none")
+    mail_bounce_address: str = Field(default="", description="envelope sender; empty for the address of MAIL_FROM")
+    message_id_domain: str = Field(
+        default="", description="right part of Message-ID; empty for the domain of MAIL_FROM"
+    )
+
+    platform_name: str = Field(default="La plateforme de formation", description="how mails name the platform")
+    support_address: str = Field(default="", description="whom mails say to ask for help; empty for nobody")
+
+    link_base_url: str = Field(
+        default="", description="where links in mails lead, never taken from a request; required"
+    )
+    link_keys: str = Field(
+        default="", description="signing keys of links, newest first: id:hex[,id:hex…], 32 bytes each"
+    )
+
+    lease_seconds: float = Field(
+        default=30.0, gt=0, description="how long claimed work may stay silent before it is rescued"
+    )
+    claim_size: int = Field(default=200, ge=1, le=1000, description="jobs claimed at once")
+    log_level: str = Field(default="INFO")
+    host: str = Field(default="127.0.0.1", description="address the web process listens on")
+    port: int = Field(default=8020, ge=0, le=65535, description="port the web process listens on")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process; raises pydantic's ValidationError naming the missing variable."""
+    return Settings()

@@ -1,0 +1,132 @@
+"""The links in mails: who holds the mail may choose a password.
+
+A token is computed, never stored. The database keeps which key signed, what for and at which version, so a copy of it
+opens no account; and a mail that is sent again carries the very same link, since the same row gives the same token.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Self
+from uuid import UUID
+
+from models.words import Purpose
+from workers.errors import NotConfigured
+
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_KEY_HEX = re.compile(r"[0-9A-Fa-f]{64}")  # 32 bytes: as long as the HMAC's output, as RFC 2104 advises
+
+# 16 bytes of id and 32 of HMAC make exactly 64 characters without padding or spare bits: each token has one spelling.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
+_ID_BYTES = 16
+
+# Says what the HMAC is of, so that no other use of the same key, now or later, can yield a valid token.
+_DOMAIN = b"matricule mail link, first form"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """The secrets links are signed with, by id. Kept out of ``repr``, so that no log or traceback shows them."""
+
+    newest: str
+    _secrets: dict[str, bytes] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The keys of ``LINK_KEYS``: ``id:hex,id:hex``, newest first, 32 bytes (64 hexadecimal digits) each.
+
+        Links already mailed stay valid as long as the key they were signed with stays in the list.
+
+        Raises:
+          NotConfigured: naming the key by its place in the list, for what stands there may be a secret.
+        """
+        if not text.strip():
+            raise NotConfigured("LINK_KEYS is empty: give it one key as id:hex; openssl rand -hex 32 makes the hex")
+        secrets: dict[str, bytes] = {}
+        for place, entry in enumerate(text.split(","), start=1):
+            key_id, colon, digits = entry.strip().partition(":")
+            if not colon or not _KEY_ID.fullmatch(key_id):
+                raise NotConfigured(
+                    f"LINK_KEYS, key {place}: write id:hex, the id of 1 to 32 letters, digits, . _ or -"
+                )
+            if not _KEY_HEX.fullmatch(digits):
+                raise NotConfigured(f"LINK_KEYS, key {place}: the secret must be 64 hexadecimal digits (32 bytes)")
+            if key_id in secrets:
+                raise NotConfigured(f"LINK_KEYS, key {place}: its id is used by an earlier key; ids must differ")
+            secrets[key_id] = bytes.fromhex(digits)
+        return cls(newest=next(iter(secrets)), _secrets=secrets)
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys, newest first."""
+        return tuple(self._secrets)
+
+    def secret(self, key_id: str) -> bytes | None:
+        """The 32 bytes of this key, or None if it was withdrawn from the list."""
+        return self._secrets.get(key_id)
+
+
+def make_token(
+    keys: SigningKeys, *, key_id: str, link_id: UUID, purpose: Purpose, version: int, account_id: UUID
+) -> str:
+    """The token of a link: the same arguments always give the same 64 URL-safe characters.
+
+    Parameters:
+      keys: the keys of this installation.
+      key_id: which of them the link's row names; ``keys.newest`` for a new row.
+      link_id: the id of the link's row.
+      purpose: what the link may be used for.
+      version: a number from 0 that the row raises to make links mailed before useless.
+      account_id: whose password it sets.
+
+    Raises:
+      NotConfigured: the key is no longer in ``LINK_KEYS``.
+    """
+    secret = keys.secret(key_id)
+    if secret is None:
+        raise NotConfigured(
+            f"LINK_KEYS lacks the key {key_id!r} a link was signed with: put it back, or renew the link"
+        )
+    mac = hmac.digest(secret, _signed_text(link_id, purpose, version, account_id), hashlib.sha256)
+    return base64.urlsafe_b64encode(link_id.bytes + mac).decode("ascii")
+
+
+def link_url(base_url: str, token: str) -> str:
+    """Where the link of a mail leads. The base comes from the settings, never from a request (no reset poisoning)."""
+    return f"{base_url.rstrip('/')}/links/{token}"
+
+
+def read_token(token: str) -> UUID | None:
+    """Which link a token claims to be, to find its row; None for what cannot be a token. Proves nothing."""
+    if not _TOKEN.fullmatch(token):
+        return None
+    return UUID(bytes=base64.urlsafe_b64decode(token)[:_ID_BYTES])
+
+
+def check_token(
+    keys: SigningKeys,
+    token: str,
+    *,
+    key_id: str,
+    link_id: UUID,
+    purpose: Purpose,
+    version: int,
+    account_id: UUID,
+) -> bool:
+    """Whether this is the token of that link, in a time that tells nothing about the right one.
+
+    False too for a key that was withdrawn: that is how ops cancel every link a leaked key signed.
+    """
+    if keys.secret(key_id) is None or not _TOKEN.fullmatch(token):
+        return False
+    expected = make_token(keys, key_id=key_id, link_id=link_id, purpose=purpose, version=version, account_id=account_id)
+    return hmac.compare_digest(expected, token)
+
+
+def _signed_text(link_id: UUID, purpose: Purpose, version: int, account_id: UUID) -> bytes:
+    """The fields as bytes: texts behind their length, the rest of fixed width, so no two links sign the same bytes."""
+    texts = b"".join(struct.pack(">H", len(text)) + text for text in (_DOMAIN, purpose.value.encode()))
+    return texts + link_id.bytes + struct.pack(">Q", version) + account_id.bytes

@@ -1,0 +1,106 @@
+"""The web process: ``python -m workers.web.app``."""
+
+from contextlib import suppress
+
+import uvicorn
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from workers.database import is_transient, transaction
+from workers.logs import configure_logs
+from workers.settings import get_settings
+from workers.tokens import SigningKeys
+from workers.web import links
+from workers.web.edge import Edge
+from workers.web.rendering import asked_locale, note
+
+STOP_SECONDS = 10
+
+
+def create_app() -> FastAPI:
+    """The application.
+
+    Raises:
+      NotConfigured: ``LINK_KEYS`` is missing or cannot be read; better said at the start than at the first link.
+    """
+    # Before anything can go wrong: an exception printed with its local variables would show a token.
+    configure_logs(get_settings().log_level)
+    # Redirects of slashes would name the host of the request, and the token, in their Location.
+    app = FastAPI(title="Matricule", openapi_url=None, redirect_slashes=False)
+    app.state.keys = SigningKeys.parse(get_settings().link_keys)
+    app.state.hashing = CapacityLimiter(links.HASHES_AT_ONCE)
+    app.include_router(links.router)
+    app.add_api_route("/livez", alive, methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route("/readyz", ready, methods=["GET", "HEAD"], response_model=None)
+    app.add_exception_handler(HTTPException, refuse_request)
+    app.add_middleware(Edge, answer=answer_error)
+    return app
+
+
+async def alive() -> Response:
+    """Whether this process answers at all."""
+    return PlainTextResponse("alive\n")
+
+
+async def ready() -> Response:
+    """Whether this process can do its work: 200, or 503 while the database does not answer."""
+    try:
+        await to_thread.run_sync(_reach_database)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return PlainTextResponse("the database does not answer\n", 503)
+    return PlainTextResponse("ready\n")
+
+
+def _reach_database() -> None:
+    with transaction() as session:
+        session.execute(text("SELECT 1"))
+
+
+async def refuse_request(request: Request, error: Exception) -> Response:
+    """A page for what no route takes."""
+    if not isinstance(error, HTTPException):
+        raise error
+    name = "not_found" if error.status_code == 404 else "invalid_request"
+    answer = note(name, asked_locale(request), status=error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def answer_error(request: Request, status: int) -> Response:
+    """A page for what went wrong on our side."""
+    return links.busy(request) if status == 503 else note("failed", asked_locale(request), status=status)
+
+
+def make_server(host: str, port: int) -> uvicorn.Server:
+    """The server of the application. No access log: tokens stand in addresses."""
+    config = uvicorn.Config(
+        create_app(),
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def run() -> None:
+    """Serves until SIGTERM or SIGINT."""
+    settings = get_settings()
+    server = make_server(settings.host, settings.port)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    run()

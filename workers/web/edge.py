@@ -1,0 +1,63 @@
+"""The outermost edge of the web process: headers on every answer, and an answer to every error."""
+
+from collections.abc import Callable
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workers.database import is_transient
+from workers.logs import get_logger
+from workers.web.rendering import POLICY
+
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Tokens stand in addresses: no answer may be kept, indexed, framed, or send its address along anywhere."""
+
+log = get_logger("web")
+
+Answer = Callable[[Request, int], Response]
+
+
+class Edge:
+    """Wraps the application.
+
+    Parameters:
+      answer: makes the page for an error, given 503 (around the work: try again) or 500 (a bug).
+    """
+
+    def __init__(self, app: ASGIApp, answer: Answer) -> None:
+        self._app = app
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; nothing is raised to the server, whose log would hold the address."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_safely(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_safely)
+        except ClientDisconnect:
+            log.info("client.left", method=scope["method"])
+        except Exception as error:
+            status = 503 if is_transient(error) else 500
+            log.exception("request.failed", method=scope["method"], status=status, exc_info=error)
+            if not begun:
+                await self._answer(Request(scope, receive), status)(scope, receive, send_safely)

@@ -1,0 +1,88 @@
+"""Pages: templates and sentences of ``workers/web/pages``, nothing else loaded, no script, no cookie."""
+
+import base64
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from models.passwords import MAX_PASSWORD, MIN_PASSWORD
+from models.words import LOCALES
+from workers.settings import get_settings
+
+PAGES: Final = Path(__file__).parent / "pages"
+STYLE: Final = (PAGES / "style.css").read_text(encoding="utf-8")
+STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: our one style sheet, known by its hash, and a form that posts back here."""
+
+_FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
+
+templates: Final = Environment(
+    loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+
+def page(name: str, locale: str, values: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
+    """A page in one of ``LOCALES``. Every value may be hostile: it is escaped, and kept in a ``<bdi>`` in sentences."""
+    settings = get_settings()
+    shared = {
+        "platform": settings.platform_name,
+        "support": settings.support_address,
+        "shortest": MIN_PASSWORD,
+        "longest": MAX_PASSWORD,
+    }
+    known = {**shared, **values}
+    say = partial(_say, locale, known)
+    html = templates.get_template(f"{name}.html").render(**known, locale=locale, say=say, style=Markup(STYLE))  # noqa: S704
+    return HTMLResponse(html, status)
+
+
+def note(name: str, locale: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page that only tells something: `name` is its table in ``texts.toml``."""
+    return page("note", locale, {**values, "note": name}, status=status)
+
+
+def asked_locale(request: Request, default: str | None = None) -> str:
+    """The language of an answer: ``?lang=``, else the account's, else what the browser asks for first, else French."""
+    asked = request.query_params.get("lang", "")
+    preferred = request.headers.get("accept-language", "")[:2].lower()
+    return next((one for one in (asked, default, preferred) if one in LOCALES), LOCALES[0])
+
+
+def _say(locale: str, known: Mapping[str, Any], key: str, **values: Any) -> Markup:
+    sentence: Any = TEXTS[locale]
+    for part in key.split("."):
+        sentence = sentence[part]
+    isolated = {name: _isolate(value) for name, value in {**known, **values}.items()}
+    return escape(sentence).format(**isolated)
+
+
+def _isolate(value: object) -> object:
+    """A value that may run from right to left, or hold HTML, so that it does nothing to the sentence it stands in."""
+    return Markup("<bdi>{}</bdi>").format(value) if isinstance(value, str) else value
+
+
+def _read_texts() -> dict[str, Any]:
+    texts = tomllib.loads((PAGES / "texts.toml").read_text(encoding="utf-8"))
+    texts["fr"] = _typeset(texts["fr"])
+    return texts
+
+
+def _typeset(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _typeset(value) for key, value in node.items()}
+    return _FRENCH_SPACE.sub("\N{NO-BREAK SPACE}", node)
+
+
+TEXTS: Final = _read_texts()
