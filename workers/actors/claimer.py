@@ -210,11 +210,14 @@ class BatchRun:
         if is_lock_timeout(error) and len(lanes) > 1:
             for lane in lanes:  # somebody holds one of their contracts: the others need not wait for it
                 self.run(lane)
-        elif isinstance(error, Transient | NotConfigured) or is_transient(error):
+        elif isinstance(error, Transient) or is_transient(error):
             self._postpone(rows, error)
         elif len(rows) > 1:
             for half in books.halves(rows):
                 self.run(half)
+        elif isinstance(error, NotConfigured):  # a setting one row needs, or (then the third row tells) all of them
+            self.failing[type(error).__name__] += 1
+            self._postpone(rows, error)
         else:
             self.failing[type(error).__name__] += 1
             self._fail(rows[0], error)

@@ -112,6 +112,8 @@ class Mailer:
             mails=mails,
             record=self.record,
             renew=self.renew,
+            ready=self.ready,
+            rest=self.rest,
             lease=self.lease,
         )
         try:

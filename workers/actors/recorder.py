@@ -39,6 +39,7 @@ class Recorder:
     def __init__(self, record: Callable[[Sequence[Ask]], Sequence[Accepted | IdempotencyConflict]]) -> None:
         self._record = record
         self._waiting: list[_Entry] = []
+        self._adding = threading.Lock()  # an entry added to a list that was just taken would be answered by nobody
         self._turn = threading.Lock()
         self._together = 1  # requests of the last commit
 
@@ -50,12 +51,14 @@ class Recorder:
           Exception: what the database raised; nothing of this request was recorded.
         """
         entry = _Entry(ask)
-        self._waiting.append(entry)
+        with self._adding:
+            self._waiting.append(entry)
         with self._turn:
             if entry.answer is None:
                 if self._together > 1:
                     time.sleep(GATHER_SECONDS)
-                waiting, self._waiting = self._waiting, []
+                with self._adding:
+                    waiting, self._waiting = self._waiting, []
                 self._together = len(waiting)
                 self._answer(waiting)
         if isinstance(entry.answer, Accepted):

@@ -50,6 +50,8 @@ class Sending:
       mails: what to send; what was not begun is left in `waiting` at the end.
       record: commits how attempts ended, together; called in a thread.
       renew: moves the leases of these rows and returns those still ours; called in a thread.
+      ready: whether the relay may be asked, as every batch of this process knows it.
+      rest: told at once when the relay fails, so that no connection of any batch tries it next.
       lease: seconds a lease lasts.
     """
 
@@ -61,6 +63,8 @@ class Sending:
         mails: Sequence[Sealed],
         record: Callable[[Sequence[Delivered]], None],
         renew: Callable[[Sequence[Claimed]], set[UUID]],
+        ready: Callable[[], bool],
+        rest: Callable[[Verdict], object],
         lease: float,
     ) -> None:
         self.connections = connections
@@ -68,8 +72,9 @@ class Sending:
         self.waiting = deque(mails)
         self.record = record
         self.renew = renew
+        self.ready = ready
+        self.rest = rest
         self.lease = lease
-        self.relay_down: Verdict | None = None
         self._held = {mail.row.id: mail for mail in mails}
         self._unrecorded: list[Delivered] = []
         self._recording = asyncio.Lock()
@@ -91,7 +96,7 @@ class Sending:
     async def _send_over_one(self) -> None:
         async with self.connections.lease() as connection:
             previous: Delivered | None = None
-            while self.waiting and not STOPPING.is_set() and self.relay_down is None:
+            while self.waiting and not STOPPING.is_set() and self.ready():
                 previous = await self._deliver(connection, self.waiting.popleft(), previous)
             await self._record(previous)
 
@@ -124,7 +129,7 @@ class Sending:
     def _judged(self, mail: Sealed, fault: Fault) -> Delivered:
         verdict = judge(fault)
         if verdict.outcome in (Outcome.RELAY_DOWN, Outcome.CONFIGURATION):
-            self.relay_down = verdict
+            self.rest(verdict)
         return Delivered(mail.row, fault=fault, verdict=verdict)
 
     async def _record(self, delivered: Delivered | None) -> None:

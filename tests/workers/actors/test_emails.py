@@ -318,7 +318,7 @@ def test_a_mail_whose_link_cannot_be_signed_does_not_hold_up_its_neighbours(rela
     processes.worker(*QUEUES)
     until(processes, sent=7, owed=1)
     each_came_once(relay, 7)
-    assert (mail()["error"]["class"], attempts()) == ("NotConfigured", ["retry"])
+    assert (mail()["error"]["class"], mail()["failures"], attempts()) == ("NotConfigured", 0, ["postponed"])
     change("UPDATE link SET key_id = 'test'")
     due_now()
     until(processes, sent=8)

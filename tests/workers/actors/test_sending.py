@@ -33,7 +33,14 @@ def send(*mails: Sealed, places: int) -> list[UUID]:
     async def run() -> None:
         connections = Connections(parse_smtp_url(relay.url), size=places, local_hostname="worker.test")
         sending = Sending(
-            connections, envelope_from="bounce@app.example", mails=mails, record=record, renew=lambda _: set(), lease=60
+            connections,
+            envelope_from="bounce@app.example",
+            mails=mails,
+            record=record,
+            renew=lambda _: set(),
+            ready=lambda: True,
+            rest=lambda _: None,
+            lease=60,
         )
         try:
             await sending.run(places)

@@ -82,10 +82,17 @@ def test_purge_deletes_what_is_too_old_and_nothing_else(session: Session) -> Non
             SELECT gen_random_uuid(), 'worker', 'h', minutes, now() - make_interval(mins => minutes)
             FROM unnest(ARRAY[0, 59, 61]) minutes""")
     )
+    session.execute(
+        text("""
+            INSERT INTO job_attempt (ledger, row_id, claim, outcome, created_at)
+            SELECT 'job', gen_random_uuid(), days, 'retry', now() - make_interval(days => days)
+            FROM unnest(ARRAY[0, 89, 91, 400]) days""")
+    )
     before = everything(session)
-    assert purge(session) == {"idempotency": 2, "process": 1}
-    assert purge(session) == {"idempotency": 0, "process": 0}
+    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "process": 1}
+    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "process": 0}
     assert query(session, "SELECT key FROM idempotency ORDER BY key") == [("k0",), ("k89",)]
+    assert query(session, "SELECT claim FROM job_attempt ORDER BY claim") == [(0,), (89,)]
     assert query(session, "SELECT pid FROM process ORDER BY pid") == [(0,), (59,)]
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {"idempotency", "process"}
+    assert {table for table in after if after[table] != before[table]} == {"idempotency", "job_attempt", "process"}
