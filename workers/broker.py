@@ -5,7 +5,7 @@ ringing one too many costs nothing.
 """
 
 import base64
-import re
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,8 +30,6 @@ from workers.settings import get_settings
 
 log = get_logger()
 
-_SAID_KEY: Final = re.compile(rb'"redis_message_id": ?"([0-9a-f-]{36})"')
-
 SET_ASIDE: Final = "set_aside"
 """The actor that records a message nobody can read. Only the consumer below may address it."""
 
@@ -42,6 +40,35 @@ POLL_MS: Final = 50
 """Longest pause between two looks at an idle queue. Dramatiq's own 1,000 ms would be the latency of a lone request."""
 
 IDLE_POLL_MS: Final = 1_000
+
+MAINTENANCE_SECONDS: Final = 10.0
+"""How often a consumer looks for what a dead process fetched from its queue and left."""
+
+# Dramatiq's own fetch answers payloads without the keys Redis holds them under, and deletes one message a call.
+TAKE: Final = """
+local queue, me = KEYS[1] .. ':' .. ARGV[2], ARGV[3]
+local mine = KEYS[1] .. ':__acks__.' .. me .. '.' .. ARGV[2]
+redis.call('zadd', KEYS[1] .. ':__heartbeats__', ARGV[1], me)
+for i = 5, #ARGV do
+  if redis.call('srem', mine, ARGV[i]) > 0 then
+    redis.call('hdel', queue .. '.msgs', ARGV[i])
+  end
+end
+local taken = {}
+for _ = 1, tonumber(ARGV[4]) do
+  local key = redis.call('lpop', queue)
+  if not key then
+    break
+  end
+  local payload = redis.call('hget', queue .. '.msgs', key)
+  if payload then
+    redis.call('sadd', mine, key)
+    table.insert(taken, key)
+    table.insert(taken, payload)
+  end
+end
+return taken
+"""
 
 FAULTS: Final[list[type[Exception]]] = [redis.ConnectionError, redis.TimeoutError, ReadOnlyError, BusyLoadingError]
 
@@ -68,7 +95,7 @@ def _client(url: str, retry: Retry, *, socket_timeout: float) -> redis.Redis:
 
 
 class SteadyConsumer(_RedisConsumer):
-    """A consumer that survives what cannot be read.
+    """A consumer that survives what cannot be read, and asks Redis once for many messages.
 
     In dramatiq 2.2.1 one undecodable payload strands the good messages fetched beside it, a message for an unknown
     actor goes to a dead-letter set for seven days, and one that names another queue kills the thread that meets it.
@@ -78,9 +105,17 @@ class SteadyConsumer(_RedisConsumer):
     def __init__(self, broker: "DoorbellBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
         self.message_cache: list[tuple[bytes, bytes]] = []  # what was fetched and not looked at: key and payload
-        self._handed: set[bytes] = set()  # keys of what was handed on and not yet acknowledged
+        self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
+        self._freed = threading.Event()  # set when half the room is free again
+        self._closed = False
+        self._taking = threading.Lock()  # a closed consumer takes in whichever thread comes late
+        self._maintained_at = time.monotonic()
 
     def __next__(self) -> MessageProxy | None:
+        if not self.message_cache and self._is_full():
+            self._freed.wait(self.timeout / 1000)
+            self._freed.clear()
+            return None
         try:
             if not self.message_cache and not self._fetch():
                 self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
@@ -92,57 +127,52 @@ class SteadyConsumer(_RedisConsumer):
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def ack(self, message: MessageProxy) -> None:
-        """Deletes the message, or puts it back on its queue if its actor asked for that (`given_back`)."""
+        """Has the message deleted with the next fetch, or puts it back if its actor asked for that (`given_back`).
+
+        A process that dies in between has it done again: requests have a key, and a bell too many does nothing.
+        """
         if getattr(message, "given_back", False):
             self.requeue([message])  # type: ignore[no-untyped-call]
-            self.queued_message_ids.discard(message.message_id)
         else:
-            super().ack(message)  # type: ignore[no-untyped-call]
-        self._handed.discard(message.options["redis_message_id"])
+            self._done.append(message.options["redis_message_id"])
+        self.queued_message_ids.discard(message.message_id)
+        if not self._is_full():
+            self._freed.set()
+        if self._closed:  # nothing will be fetched any more
+            self._take(0)
 
     def close(self) -> None:
         """Gives back what was fetched and not looked at; dramatiq leaves it until this process is taken for dead."""
+        self._closed = True
         unread, self.message_cache = self.message_cache, []
+        self._take(0)
         if unread:
             self.broker.do_requeue(self.queue_name, *(key for key, _ in unread))
 
+    def _is_full(self) -> bool:
+        """Whether less than half the room is free: a call for each message costs more than the message."""
+        return bool(self._room() * 2 < self.prefetch)
+
+    def _room(self) -> int:
+        return int(self.prefetch - self.outstanding_message_count)
+
     def _fetch(self) -> bool:
-        """Asks for more once half the room is free: a call for each message costs more than the message."""
-        room = self.prefetch - self.outstanding_message_count
-        if room * 2 < self.prefetch:
-            return False
-        payloads = self.broker.do_fetch(self.queue_name, room)
-        self.message_cache = self._with_keys(payloads) if payloads else []
-        return bool(payloads)
+        if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
+            self._maintained_at = time.monotonic()
+            self.broker.do_qsize(self.queue_name)
+        self.message_cache = self._take(self._room())
+        return bool(self.message_cache)
 
-    def _with_keys(self, payloads: Sequence[bytes | None]) -> list[tuple[bytes, bytes]]:
-        """The payloads and the keys under which Redis holds them.
-
-        A fetch answers payloads alone, and what a payload says of its own key need not be true: it is looked up.
-        """
-        found = [data for data in payloads if data is not None]
-        said = [_said_key(data) for data in found]
-        held = self.broker.client.hmget(f"{self.broker.namespace}:{self.queue_name}.msgs", said) if said else []
-        if held == found and len(found) == len(payloads):
-            return list(zip(said, found, strict=True))
-        return self._searched(found)
-
-    def _searched(self, found: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        """The same, when a payload does not tell its key: looked for among what this broker has fetched.
-
-        A key without a payload is acknowledged at once: there is nothing to do for it.
-        """
-        broker = self.broker
-        mine = f"{broker.namespace}:__acks__.{broker.broker_id}.{self.queue_name}"
-        fresh = [key for key in broker.client.smembers(mine) if key not in self._handed]
-        held = broker.client.hmget(f"{broker.namespace}:{self.queue_name}.msgs", fresh) if fresh else []
-        keys: dict[bytes, list[bytes]] = {}
-        for key, payload in zip(fresh, held, strict=True):
-            if payload is None:
-                broker.do_ack(self.queue_name, key)
-            else:
-                keys.setdefault(payload, []).append(key)
-        return [(keys[data].pop() if keys.get(data) else b"", data) for data in found]
+    def _take(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Deletes what is done and fetches up to `count` messages, in one call; returns their keys and payloads."""
+        with self._taking:
+            done = self._done[:]
+            try:
+                answer = self.broker.take(self.queue_name, count, done)
+            except redis.ConnectionError as error:
+                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            del self._done[: len(done)]  # only now: after a fault they are deleted with the next call
+        return list(zip(answer[::2], answer[1::2], strict=True))
 
     def _read(self, key: bytes, data: bytes) -> MessageProxy:
         try:
@@ -151,7 +181,6 @@ class SteadyConsumer(_RedisConsumer):
             message = None
         if message is None or not self._acceptable(message):
             message = self._aside(data)
-        self._handed.add(key)
         self.queued_message_ids.add(message.message_id)
         # Options can steer dramatiq (`throws`, `eta`): none but the key is taken from whoever sent the message.
         proxy = MessageProxy(replace(message, options={"redis_message_id": key}))
@@ -182,14 +211,13 @@ class SteadyConsumer(_RedisConsumer):
         )
 
 
-def _said_key(data: bytes) -> bytes:
-    """The key a payload names as its own; empty when it names none."""
-    said = _SAID_KEY.search(data)
-    return said[1] if said else b""
-
-
 class DoorbellBroker(RedisBroker):
     """Dramatiq's Redis broker with a steady consumer, short polls, and no delay queues: `due_at` delays."""
+
+    def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
+        namespace = get_settings().redis_namespace
+        super().__init__(client=client, namespace=namespace, middleware=list(middleware))  # type: ignore[no-untyped-call]
+        self._take = client.register_script(TAKE)
 
     @property
     def consumer_class(self) -> type[SteadyConsumer]:
@@ -208,6 +236,16 @@ class DoorbellBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
+    def take(self, queue_name: str, count: int, done: Sequence[bytes]) -> list[bytes]:
+        """Deletes messages that are done and fetches up to `count`: key, payload, key, payload…"""
+        now = int(time.time() * 1000)
+        taken: list[bytes] = self._take(keys=[self.namespace], args=[now, queue_name, self.broker_id, count, *done])
+        return taken
+
+    def _should_do_maintenance(self, command: str) -> int:
+        """Consumers ask for it in their own time; dramatiq leaves it to chance, which can take an hour."""
+        return int(command == "qsize")
+
     def beat(self) -> None:
         """Tells Redis this broker is alive, even while its consumers are full and do not poll."""
         # Not over the client that retries for ever: while Redis is away this process is to be seen alive all the same.
@@ -216,12 +254,7 @@ class DoorbellBroker(RedisBroker):
 
 def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> DoorbellBroker:
     """A broker on this client, with only the middleware given: retries, delays and time limits live in the ledger."""
-    return DoorbellBroker(  # type: ignore[no-untyped-call]
-        client=client,
-        namespace=get_settings().redis_namespace,
-        middleware=list(middleware),
-        maintenance_chance=5_000,
-    )
+    return DoorbellBroker(client, middleware)
 
 
 @lru_cache(maxsize=1)

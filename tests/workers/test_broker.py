@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tests.messages import client, left, push, send
 from tests.support import Processes, forget, rows, wait_until
-from workers.broker import BELL_MS, DoorbellBroker, make_broker, producer_client, ring, silence
+from workers.broker import BELL_MS, MAINTENANCE_SECONDS, DoorbellBroker, make_broker, producer_client, ring, silence
 from workers.database import transaction
 from workers.queues import Queue
 from workers.requests import PutCompany
@@ -89,6 +89,59 @@ def test_closing_gives_back_what_was_not_looked_at(broker: DoorbellBroker) -> No
     assert [getattr(message, "raw", None) for message in seen] == sent[1:]
 
 
+def test_what_is_done_is_deleted_with_the_next_fetch(broker: DoorbellBroker) -> None:
+    for number in range(3):
+        push(b"noise %d" % number, queue="enrollments")
+    consumer = broker.consume("enrollments", prefetch=2)
+    first, second = next(consumer), next(consumer)
+    assert first is not None
+    assert second is not None
+    consumer.ack(first)
+    third = next(consumer)
+    assert third is not None
+    consumer.ack(second)
+    consumer.ack(third)
+    assert next(consumer) is None
+    assert left() == {}
+
+
+def test_what_is_done_after_the_end_is_deleted_at_once(broker: DoorbellBroker) -> None:
+    push(b"noise", queue="enrollments")
+    consumer = broker.consume("enrollments")
+    message = next(consumer)
+    assert message is not None
+    consumer.close()
+    consumer.ack(message)
+    assert left() == {}
+
+
+def test_a_key_without_a_message_holds_nothing_up(broker: DoorbellBroker) -> None:
+    push(None, queue="enrollments")
+    sent = push(b"noise", queue="enrollments")
+    consumer = broker.consume("enrollments", prefetch=2)
+    message = next(consumer)
+    assert getattr(message, "raw", None) == sent
+
+
+def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker) -> None:
+    sent = push(b"noise", queue="enrollments")
+    dead = broker.consume("enrollments")
+    assert next(dead) is not None
+    with client() as opened:  # its last heartbeat was two minutes ago
+        beats = f"{os.environ['REDIS_NAMESPACE']}:__heartbeats__"
+        opened.zadd(beats, {broker.broker_id: int((time.time() - 120) * 1000)})
+    living = make_broker(producer_client(os.environ["REDIS_URL"]))
+    consumer = living.consume("enrollments")
+    consumer._maintained_at -= MAINTENANCE_SECONDS
+    message = next(consumer)
+    assert message is not None
+    assert getattr(message, "raw", None) == sent
+    consumer.ack(message)
+    consumer.close()
+    assert left() == {}
+    living.client.close()
+
+
 def test_a_message_given_back_is_read_again(broker: DoorbellBroker) -> None:
     push(b"noise", queue="enrollments")
     consumer = broker.consume("enrollments")
@@ -99,6 +152,7 @@ def test_a_message_given_back_is_read_again(broker: DoorbellBroker) -> None:
     again = next(consumer)
     assert again is not None
     consumer.ack(again)
+    consumer.close()
     assert left() == {}
 
 

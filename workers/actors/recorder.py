@@ -17,7 +17,7 @@ from workers.services.acceptance import Accepted, Ask, accept_all
 
 log = get_logger()
 
-GATHER_SECONDS: Final = 0.003
+GATHER_SECONDS: Final = 0.001
 """How long the one who records waits for others, while they come in numbers; a lone request waits for nobody."""
 
 Answer = Accepted | IdempotencyConflict | Exception
@@ -39,8 +39,8 @@ class Recorder:
     def __init__(self, record: Callable[[Sequence[Ask]], Sequence[Accepted | IdempotencyConflict]]) -> None:
         self._record = record
         self._waiting: list[_Entry] = []
-        self._adding = threading.Lock()  # an entry added to a list that was just taken would be answered by nobody
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._recording = False  # one of the threads records
         self._together = 1  # requests of the last commit
 
     def record(self, ask: Ask) -> Accepted:
@@ -51,19 +51,30 @@ class Recorder:
           Exception: what the database raised; nothing of this request was recorded.
         """
         entry = _Entry(ask)
-        with self._adding:
+        with self._changed:
             self._waiting.append(entry)
-        with self._turn:
-            if entry.answer is None:
-                if self._together > 1:
-                    time.sleep(GATHER_SECONDS)
-                with self._adding:
-                    waiting, self._waiting = self._waiting, []
-                self._together = len(waiting)
-                self._answer(waiting)
+            # Not a lock to stand in line for: whoever was answered would wait behind the next who records.
+            self._changed.wait_for(lambda: entry.answer is not None or not self._recording)
+            leads = entry.answer is None
+            self._recording |= leads
+        if leads:
+            self._record_all()
         if isinstance(entry.answer, Accepted):
             return entry.answer
         raise entry.answer or AssertionError
+
+    def _record_all(self) -> None:
+        try:
+            if self._together > 1:
+                time.sleep(GATHER_SECONDS)
+            with self._changed:
+                entries, self._waiting = self._waiting, []
+            self._together = len(entries)
+            self._answer(entries)
+        finally:
+            with self._changed:
+                self._recording = False
+                self._changed.notify_all()
 
     def _answer(self, entries: Sequence[_Entry]) -> None:
         try:
