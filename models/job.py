@@ -29,7 +29,7 @@ class Job(Work, table=True):
     __tablename__ = "job"
     __table_args__ = (
         CheckConstraint(f"state IN ({states(JobState)})", name="state"),
-        Index("ix_job_waiting", "queue", "lane", "due_at", "id", postgresql_where=WAITING),
+        Index("ix_job_waiting", "queue", "lane", "created_at", "id", postgresql_where=WAITING),
         Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_job_created_at", "created_at"),
         HOT_TABLE,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
@@ -25,12 +25,28 @@ IN_THE_WORK: Final = frozenset({"57014", "54000", "54001", "54011", "54023"})
 """SQL states that come as operational errors and yet blame the statement: cancelled by its time limit, too complex."""
 
 
+KEEPALIVE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""How soon a host that vanished is noticed: its statement timeout would run on the host that is no more."""
+
+LOCK_TIMEOUT: Final = text("SET LOCAL lock_timeout = '250ms'")
+
+
 @lru_cache(maxsize=1)
 def get_engine() -> Engine:
     """The connection pool of this process, made on first use: after the fork, never shared across it."""
     return create_engine(
         get_settings().database_url,
-        connect_args={"options": " ".join(SESSION_OPTIONS), "connect_timeout": 5, "application_name": "matricule"},
+        connect_args={
+            "options": " ".join(SESSION_OPTIONS),
+            "connect_timeout": 5,
+            "application_name": "matricule",
+            **KEEPALIVE,
+        },
         pool_size=10,
         max_overflow=10,
         pool_timeout=10,
@@ -47,6 +63,16 @@ def transaction() -> Iterator[Session]:
         yield session
 
 
+def wait_briefly_for_locks(session: Session) -> None:
+    """From here on this transaction waits at most 250 ms for a lock: it may hold what others wait for."""
+    session.execute(LOCK_TIMEOUT)
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether the connection this error came over is gone."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether a database error is around the work, not in it: connection, deadlock, lock timeout, disk.
 
@@ -54,7 +80,7 @@ def is_transient(error: BaseException) -> bool:
     """
     if getattr(getattr(error, "orig", None), "sqlstate", None) in IN_THE_WORK:
         return False
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if lost_connection(error):
         return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
@@ -71,4 +97,13 @@ def dispose_engine() -> None:
     get_engine.cache_clear()
 
 
-__all__ = ["Session", "dispose_engine", "get_engine", "is_lock_timeout", "is_transient", "transaction"]
+__all__ = [
+    "Session",
+    "dispose_engine",
+    "get_engine",
+    "is_lock_timeout",
+    "is_transient",
+    "lost_connection",
+    "transaction",
+    "wait_briefly_for_locks",
+]

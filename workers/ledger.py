@@ -112,7 +112,7 @@ def claim(
       lease: seconds until the rows may be taken back if nothing is heard of them.
       cursor: the lane the last claim ended with, so that every lane has its turn.
 
-    Returns: the rows, oldest first.
+    Returns: the rows, those of one lane in their order.
     """
     if ledger.one_claimer_per_lane:
         session.execute(ledger.turn_sql, {"queue": queue})
@@ -124,7 +124,7 @@ def claim(
         if found:
             break
     names = tuple(ledger.columns)
-    rows = sorted(found, key=lambda row: (row.due_at, row.id))
+    rows = sorted(found, key=lambda row: (row.place, row.id))
     return [_claimed(row, names) for row in rows]
 
 

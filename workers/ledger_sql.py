@@ -20,7 +20,8 @@ class Ledger:
     Parameters:
       table: a table with the columns of ``models.base.Work``, and `id`, `state`, `result`, `error`.
       columns: what a claim returns beside the working columns, as SQL expressions by name.
-      one_claimer_per_lane: whether rows of one lane are done one batch after the other, in order.
+      one_claimer_per_lane: whether rows of one lane are done one batch after the other, in the order they were
+        recorded, also when some of them were postponed.
     """
 
     table: str
@@ -30,20 +31,34 @@ class Ledger:
     columns: Mapping[str, str]
     one_claimer_per_lane: bool
 
+    @property
+    def order(self) -> str:
+        """The column that says which row of a lane is first."""
+        return "created_at" if self.one_claimer_per_lane else "due_at"
+
+    @property
+    def _free(self) -> str:
+        """Whether a lane may be claimed from: nobody is at work in it, and its first row does not wait to come back.
+
+        What was postponed keeps its place: rows recorded later must not overtake it. What failed lost its place.
+        """
+        if not self.one_claimer_per_lane:
+            return "true"
+        return f"""(NOT EXISTS (
+              SELECT 1 FROM {self.table} r WHERE r.queue = :queue AND r.lane = walk.lane AND r.leased_until IS NOT NULL)
+            AND NOT (
+              SELECT h.due_at > now() AND h.claim > 0 AND h.failures = 0 FROM {self.table} h
+              WHERE h.queue = :queue AND h.lane = walk.lane AND h.due_at IS NOT NULL AND h.leased_until IS NULL
+              ORDER BY h.{self.order}, h.id LIMIT 1))"""
+
     @cached_property
     def claim_sql(self) -> TextClause:
-        """Claims a batch: walks the lanes round robin from `cursor`, takes due rows, oldest first in each lane.
+        """Claims a batch: walks the lanes round robin from `cursor`, takes due rows, the first of each lane first.
 
-        Lanes that are being done are passed over and do not count, so that a claim of one row finds the one free lane.
+        Lanes that are not free are passed over and do not count, so that a claim of one row finds the one free lane.
         A row that would be buried at its next loss is claimed alone, so that only the row that kills its worker dies of
         it; after a first loss rows still go together, or one kill would leave hundreds to be done one by one.
         """
-        free = (
-            f"NOT EXISTS (SELECT 1 FROM {self.table} r WHERE r.queue = :queue AND r.lane = walk.lane"
-            " AND r.leased_until IS NOT NULL)"
-            if self.one_claimer_per_lane
-            else "true"
-        )
         due = "queue = :queue AND due_at <= now() AND due_at IS NOT NULL AND leased_until IS NULL"
         columns = "".join(f", {expression} AS {name}" for name, expression in self.columns.items())
         return text(f"""
@@ -51,22 +66,22 @@ class Ledger:
               (SELECT lane, 0 FROM {self.table} WHERE {due} AND lane > :cursor ORDER BY lane LIMIT 1)
               UNION ALL
               SELECT (SELECT w.lane FROM {self.table} w WHERE {due} AND w.lane > walk.lane ORDER BY w.lane LIMIT 1),
-                passed + CASE WHEN {free} THEN 1 ELSE 0 END
+                passed + CASE WHEN {self._free} THEN 1 ELSE 0 END
               FROM walk WHERE walk.lane IS NOT NULL AND passed < :size),
-            free AS MATERIALIZED (SELECT lane FROM walk WHERE lane IS NOT NULL AND {free}),
+            free AS MATERIALIZED (SELECT lane FROM walk WHERE lane IS NOT NULL AND {self._free}),
             picked AS MATERIALIZED (
-              SELECT p.id, p.rescues, p.due_at FROM free CROSS JOIN LATERAL (
-                SELECT id, rescues, due_at FROM {self.table} WHERE {due} AND lane = free.lane
-                ORDER BY due_at, id LIMIT :size FOR NO KEY UPDATE SKIP LOCKED) p
+              SELECT p.id, p.rescues, p.place FROM free CROSS JOIN LATERAL (
+                SELECT id, rescues, {self.order} AS place FROM {self.table} WHERE {due} AND lane = free.lane
+                ORDER BY {self.order}, id LIMIT :size FOR NO KEY UPDATE SKIP LOCKED) p
               LIMIT :size),
             chosen AS MATERIALIZED (
               SELECT id FROM picked WHERE NOT EXISTS (SELECT 1 FROM picked WHERE rescues >= {LAST_RESCUE})
               UNION ALL
-              (SELECT id FROM picked WHERE rescues >= {LAST_RESCUE} ORDER BY due_at, id LIMIT 1))
+              (SELECT id FROM picked WHERE rescues >= {LAST_RESCUE} ORDER BY place, id LIMIT 1))
             UPDATE {self.table} SET state = '{self.running}', claim = claim + 1, worker = :worker,
               started_at = coalesce(started_at, now()), leased_until = now() + make_interval(secs => :lease)
             WHERE id IN (SELECT id FROM chosen)
-            RETURNING id, claim, failures, rescues, lane, due_at{columns}""")
+            RETURNING id, claim, failures, rescues, lane, {self.order} AS place{columns}""")
 
     @cached_property
     def turn_sql(self) -> TextClause:
@@ -138,7 +153,7 @@ class Ledger:
             moved AS (
               UPDATE {self.table} t SET rescues = rescues + 1, leased_until = NULL,
                 state = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN '{self.dead}' ELSE '{self.waiting}' END,
-                due_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN NULL ELSE now() END,
+                due_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN NULL ELSE due_at END,
                 finished_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN now() END,
                 error = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN CAST(:error AS json) ELSE error END
               FROM lost WHERE t.id = lost.id RETURNING t.id, t.claim, t.worker, t.queue, t.rescues),

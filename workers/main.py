@@ -14,7 +14,8 @@ from workers.actors.emails import emails, emails_bulk
 from workers.actors.jobs import enrollments, maintenance
 from workers.actors.processes import ProcessMiddleware
 from workers.actors.rosters import rosters
-from workers.broker import SET_ASIDE, DoorbellBroker, make_broker, worker_client
+from workers.broker import DoorbellBroker, make_broker, worker_client
+from workers.consumer import SET_ASIDE
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.mail.message import Identity

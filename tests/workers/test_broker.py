@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from dramatiq.broker import MessageProxy
 from sqlalchemy import text
 
 from tests.messages import client, left, push, send
 from tests.support import Processes, forget, rows, wait_until
-from workers.broker import BELL_MS, MAINTENANCE_SECONDS, DoorbellBroker, make_broker, producer_client, ring, silence
+from workers.broker import BELL_MS, DoorbellBroker, make_broker, producer_client, ring, silence
+from workers.consumer import MAINTENANCE_SECONDS, SteadyConsumer
 from workers.database import transaction
 from workers.queues import Queue
 from workers.requests import PutCompany
@@ -123,6 +125,27 @@ def test_a_key_without_a_message_holds_nothing_up(broker: DoorbellBroker) -> Non
     assert getattr(message, "raw", None) == sent
 
 
+def after_a_while(consumer: SteadyConsumer) -> MessageProxy | None:
+    """What the consumer finds once it is time to look for what was left behind."""
+    consumer._maintained_at -= MAINTENANCE_SECONDS
+    found: MessageProxy | None = next(consumer)
+    return found
+
+
+def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: DoorbellBroker) -> None:
+    sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
+    consumer = broker.consume("enrollments", prefetch=4)
+    first = next(consumer)
+    assert first is not None
+    # As after a fetch that Redis did and whose answer never came: it is in nobody's hands.
+    consumer.message_cache.clear()
+    consumer.ack(first)
+    assert next(consumer) is None
+    seen = [after_a_while(consumer), next(consumer)]
+    assert {getattr(message, "raw", None) for message in seen} == set(sent[1:])
+    assert after_a_while(consumer) is None  # what is in hand is not given out twice
+
+
 def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker) -> None:
     sent = push(b"noise", queue="enrollments")
     dead = broker.consume("enrollments")
@@ -132,8 +155,7 @@ def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker
         opened.zadd(beats, {broker.broker_id: int((time.time() - 120) * 1000)})
     living = make_broker(producer_client(os.environ["REDIS_URL"]))
     consumer = living.consume("enrollments")
-    consumer._maintained_at -= MAINTENANCE_SECONDS
-    message = next(consumer)
+    message = after_a_while(consumer)
     assert message is not None
     assert getattr(message, "raw", None) == sent
     consumer.ack(message)

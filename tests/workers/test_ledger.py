@@ -39,10 +39,38 @@ def setback(ledger: Ledger, row: Claimed, outcome: str, seconds: float | None, *
     return Setback(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)
 
 
-@both
-def test_rows_of_a_lane_are_claimed_in_the_order_they_are_due(session: Session, ledger: Ledger) -> None:
-    late, early, between = (owe(session, ledger, due=due) for due in (-1, -3, -2))
-    assert ids(claim(session, ledger)) == [early, between, late]
+def test_mails_of_a_lane_are_claimed_in_the_order_they_are_due(session: Session) -> None:
+    late, early, between = (owe(session, EMAILS, due=due) for due in (-1, -3, -2))
+    assert ids(claim(session, EMAILS)) == [early, between, late]
+
+
+def test_jobs_of_a_lane_are_claimed_in_the_order_they_were_recorded(session: Session) -> None:
+    made = [owe(session, JOBS, due=due) for due in (-1, -3, -2)]
+    assert ids(claim(session, JOBS)) == made
+
+
+def test_a_postponed_job_is_not_overtaken_by_those_recorded_after_it(session: Session) -> None:
+    first, second = owe(session, JOBS), owe(session, JOBS)
+    other = owe(session, JOBS, lane=lane(2))
+    (row,) = claim(session, JOBS, size=1)
+    books.set_back(session, JOBS, [setback(JOBS, row, "postponed", 30.0, counts=False)])
+    assert ids(claim(session, JOBS)) == [other]
+    session.execute(text("UPDATE job SET due_at = now() WHERE id = :id"), {"id": first})
+    assert ids(claim(session, JOBS)) == [first, second]
+
+
+def test_a_job_that_failed_does_not_hold_up_its_lane(session: Session) -> None:
+    _, second = owe(session, JOBS), owe(session, JOBS)
+    (row,) = claim(session, JOBS, size=1)
+    books.set_back(session, JOBS, [setback(JOBS, row, "retry", 30.0)])
+    assert ids(claim(session, JOBS)) == [second]
+
+
+def test_a_rescued_job_keeps_its_place(session: Session) -> None:
+    first, second = owe(session, JOBS), owe(session, JOBS)
+    claim(session, JOBS, size=1, lease=-1)
+    books.rescue(session, JOBS)
+    assert ids(claim(session, JOBS)) == [first, second]
 
 
 @both
@@ -272,7 +300,7 @@ def test_a_lease_that_ran_out_is_taken_back(session: Session, ledger: Ledger) ->
     assert books.rescue(session, ledger) == [(lost, QUEUE, 1)]
     seen = look(session, ledger, lost)
     assert (seen["state"], seen["failures"], seen["rescues"], seen["leased_until"]) == (ledger.waiting, 0, 1, None)
-    assert float(seen["due_in"]) == 0
+    assert float(seen["due_in"]) == -1  # as before: it keeps its place
     assert attempts(session, lost) == [(1, "rescued")]
     assert look(session, ledger, live)["state"] == ledger.running
 

@@ -18,7 +18,7 @@ from models.retry import policy_for, postpone_seconds
 from workers import ledger as books
 from workers.actors.ringer import RINGER
 from workers.broker import ring, silence
-from workers.database import is_lock_timeout, is_transient, transaction
+from workers.database import is_lock_timeout, is_transient, lost_connection, transaction
 from workers.errors import NotConfigured, Permanent, Transient
 from workers.ledger import FIRST_LANE, Claimed, Ledger, Setback, Work
 from workers.logs import describe, get_logger
@@ -189,12 +189,13 @@ class BatchRun:
         if self._systemic():
             self._postpone(rows, Transient("others of the batch failed alike", seconds=30))
             return False
+        held: Sequence[Claimed] = ()
         try:
             with transaction() as session:
                 held = books.hold(session, self.ledger, rows)
                 books.finish(session, self.ledger, self.work(session, held))
         except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the rows must not be lost
-            self._failed(rows, error)
+            self._failed(rows, error, begun=bool(held))
             return False
         self.done |= {row.id for row in held}
         for queue in books.bells(session):
@@ -205,12 +206,15 @@ class BatchRun:
     def _systemic(self) -> bool:
         return any(count >= SYSTEMIC for count in self.failing.values())
 
-    def _failed(self, rows: Sequence[Claimed], error: Exception) -> None:
+    def _failed(self, rows: Sequence[Claimed], error: Exception, *, begun: bool) -> None:
+        # A connection that broke in the middle of the work may have been broken by it: the row that does so each time
+        # must be found and count its failures, or it would take its neighbours down with it for ever.
+        breaks = begun and lost_connection(error)
         lanes = books.by_lane(rows)
         if is_lock_timeout(error) and len(lanes) > 1:
             for lane in lanes:  # somebody holds one of their contracts: the others need not wait for it
                 self.run(lane)
-        elif isinstance(error, Transient) or is_transient(error):
+        elif not breaks and (isinstance(error, Transient) or is_transient(error)):
             self._postpone(rows, error)
         elif len(rows) > 1:
             for half in books.halves(rows):

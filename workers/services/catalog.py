@@ -8,7 +8,7 @@ from sqlalchemy import TextClause, text
 from models.base import new_id
 from models.contract import seats_refused
 from models.words import Code, JobState
-from workers.database import Session
+from workers.database import Session, wait_briefly_for_locks
 from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.audit import record
 
@@ -69,7 +69,10 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
     """Records a contract or changes its seats and dates.
 
     Refuses an unknown company or training, fewer seats than are used, and a change of company or training.
+
+    Raises: a transient error of the database when the contract is held for over 250 ms: the job may be done again.
     """
+    wait_briefly_for_locks(session)
     company_id = session.execute(FIND_COMPANY, {"portal": portal_id, "reference": request.company}).scalar()
     training_id = session.execute(FIND_TRAINING, {"portal": portal_id, "reference": request.training}).scalar()
     if company_id is None:

@@ -16,13 +16,10 @@ from models.contract import closed_because
 from models.enrollment import Plan, Room, plan
 from models.person import Person, Refusal, check_person
 from models.words import Code
-from workers.database import Session
+from workers.database import Session, wait_briefly_for_locks
 from workers.queues import URGENT_MAILS
 from workers.requests import Enroll
 from workers.services import enrollment_rows as rows
-
-# For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
-LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '250ms'")
 
 LOCK_CONTRACTS = text("""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
@@ -136,7 +133,8 @@ def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
 
 
 def _lock_contracts(session: Session, orders: Sequence[Order]) -> dict[tuple[UUID, str], LockedContract]:
-    session.execute(LOCK_TIMEOUT)
+    # For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
+    wait_briefly_for_locks(session)
     found = session.execute(
         LOCK_CONTRACTS,
         {

@@ -211,7 +211,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_waiting",
         "job",
-        ["queue", "lane", "due_at", "id"],
+        ["queue", "lane", "created_at", "id"],
         unique=False,
         postgresql_where=sa.text("due_at IS NOT NULL AND leased_until IS NULL"),
     )

@@ -38,6 +38,7 @@ BROKEN: dict[str, tuple[bytes | dict[str, Any], Code]] = {
     ),
     "positional arguments": (message(args=["local"]), Code.UNREADABLE_MESSAGE),
     "a time in the future": (message(options={"eta": 99_999_999_999_999}), Code.UNREADABLE_MESSAGE),
+    "an argument no actor can take": (message(kwargs=message()["kwargs"] | {"self": 1}), Code.UNREADABLE_MESSAGE),
     "no portal": (without("portal"), Code.INVALID_REQUEST),
     "no kind": (without("kind"), Code.INVALID_REQUEST),
     "no key": (without("key"), Code.INVALID_REQUEST),

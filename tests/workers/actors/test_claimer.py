@@ -17,6 +17,7 @@ from workers import ledger as books
 from workers.actors import claimer as claiming
 from workers.actors import rosters
 from workers.actors.claimer import CLAIMERS, STOPPING, SYSTEMIC, BatchRun, Claimer, this_process
+from workers.actors.jobs import MOST_ASKED, affordable
 from workers.broker import ring
 from workers.database import Session, transaction
 from workers.errors import Permanent, Transient
@@ -138,6 +139,45 @@ def test_a_fault_around_the_work_postpones_all_of_it_and_burns_no_attempt(
     assert done() == set()
     assert {state(row_id) for row_id in made} == {("queued", 0, 1)}
     assert {tuple(kept(row_id)) for row_id in made} == {("postponed",)}
+
+
+def test_a_row_that_breaks_the_connection_is_found_and_counted(fresh_database: str) -> None:
+    """The backend that serves the work dies each time it meets this row."""
+    made = owe_jobs(8)
+
+    def do(session: Session, held: Sequence[Claimed]) -> list[Outcome]:
+        if made[5] in {row.id for row in held}:
+            backend = session.execute(text("SELECT pg_backend_pid()")).scalar()
+            change("SELECT pg_terminate_backend(:backend, 10000)", backend=backend)
+        return [*work(lambda _: None)(session, held)]
+
+    BatchRun(JOBS, do).run(claim())
+    assert done() == set(made) - {made[5]}
+    assert state(made[5]) == ("queued", 1, 1)
+    assert kept(made[5]) == ["retry"]
+
+
+def test_a_connection_lost_before_the_work_blames_no_row(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = owe_jobs(2)
+    mine = claim()
+
+    def lost(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"), connection_invalidated=True)
+
+    with monkeypatch.context() as during:
+        during.setattr(books, "hold", lost)
+        do_all(mine)
+    assert {state(row_id) for row_id in made} == {("queued", 0, 1)}
+
+
+def test_a_batch_is_no_longer_than_others_can_wait(fresh_database: str) -> None:
+    large = '{"x": "' + "x" * (MOST_ASKED // 2) + '"}'
+    with transaction() as session:
+        made = [owe(session, JOBS, lane=lane(n + 1), request=large if n < 3 else "{}") for n in range(5)]
+    assert [row.id for row in affordable(claim())] == made[:1]
+    assert [state(row_id)[0] for row_id in made] == ["running", "queued", "queued", "queued", "queued"]
+    assert [row.id for row in affordable(claim())] == made[1:2]
+    assert [row.id for row in affordable(claim())] == made[2:]
 
 
 def test_three_rows_failing_alike_are_not_to_blame_and_the_rest_waits(fresh_database: str) -> None:
