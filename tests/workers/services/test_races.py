@@ -115,8 +115,8 @@ def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadP
         wait_until(waiting_for_a_lock(1))
         second = threads.submit(persist, asking(*reversed(names), contract="C-2"))
         wait_until(waiting_for_a_lock(2))
-    assert first.result(30) == ["enrolled"] * 5
-    assert second.result(30) == ["attached"] * 5
+    # The first is ahead, unless it waited at the gate for longer than it may for a lock and began again.
+    assert sorted([first.result(30), second.result(30)]) == [["attached"] * 5, ["enrolled"] * 5]
     assert rows("SELECT count(*), count(DISTINCT email_norm) FROM account") == [(5, 5)]
     assert rows("SELECT count(*), count(DISTINCT account_id) FROM link") == [(5, 5)]
     assert rows("SELECT kind, count(*), count(DISTINCT account_id) FROM email GROUP BY kind ORDER BY kind") == [
