@@ -10,8 +10,8 @@ from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
 
+from models.delivery import RESTING, Suspicion, Verdict, retry_delay, weigh
 from models.delivery import Outcome as Delivery
-from models.delivery import Verdict, retry_delay
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
@@ -47,11 +47,29 @@ class Mailer:
         self.connections = Connections.from_settings(settings, hello_domain=self.identity.domain)
         self._rests_until = 0.0
         self._failures_in_a_row = 0
+        self._suspicion = Suspicion()
         self._lock = threading.Lock()
 
     def ready(self) -> bool:
         """Whether the relay may be asked again."""
         return time.monotonic() >= self._rests_until
+
+    def heard(self, delivered: Delivered) -> None:
+        """How an attempt ended: the relay rests when the fault is its own, or when others got the same answer.
+
+        Then it rests by our own steps: a delay named in such an answer may be a stranger's.
+        """
+        verdict = delivered.verdict
+        if verdict is None:
+            with self._lock:
+                self._failures_in_a_row, self._suspicion = 0, Suspicion()
+        elif verdict.outcome in RESTING:
+            self.rest(verdict)
+        elif verdict.suspect is not None:
+            with self._lock:
+                self._suspicion, founded = weigh(self._suspicion, verdict, delivered.row.columns["to_address"])
+            if founded:
+                self.rest(Verdict(verdict.suspect, verdict.reason))
 
     def rest(self, verdict: Verdict) -> float:
         """The relay failed, not the mails: nothing is claimed for a while; returns the seconds.
@@ -113,7 +131,7 @@ class Mailer:
             record=self.record,
             renew=self.renew,
             ready=self.ready,
-            rest=self.rest,
+            heard=self.heard,
             lease=self.lease,
         )
         try:
@@ -167,7 +185,6 @@ class Mailer:
             if not_sent:
                 books.set_back(session, EMAILS, [setback for _, setback in not_sent])
         if sent:
-            self._failures_in_a_row = 0
             log.info("mail.sent", rows=_names(sent))
         for delivered, setback in not_sent:
             log.warning("mail.not_sent", rows=_names([delivered]), outcome=setback.outcome, **_why(delivered))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from models.delivery import Fault, Outcome, Verdict, judge
+from models.delivery import Fault, Verdict, judge
 from workers.actors.claimer import STOPPING
 from workers.ledger import Claimed
 from workers.mail.outcomes import DeliveryFault
@@ -51,7 +51,7 @@ class Sending:
       record: commits how attempts ended, together; called in a thread.
       renew: moves the leases of these rows and returns those still ours; called in a thread.
       ready: whether the relay may be asked, as every batch of this process knows it.
-      rest: told at once when the relay fails, so that no connection of any batch tries it next.
+      heard: told how each attempt ended, at once: when the relay fails, no connection of any batch tries it next.
       lease: seconds a lease lasts.
     """
 
@@ -64,7 +64,7 @@ class Sending:
         record: Callable[[Sequence[Delivered]], None],
         renew: Callable[[Sequence[Claimed]], set[UUID]],
         ready: Callable[[], bool],
-        rest: Callable[[Verdict], object],
+        heard: Callable[[Delivered], None],
         lease: float,
     ) -> None:
         self.connections = connections
@@ -73,7 +73,7 @@ class Sending:
         self.record = record
         self.renew = renew
         self.ready = ready
-        self.rest = rest
+        self.heard = heard
         self.lease = lease
         self._held = {mail.row.id: mail for mail in mails}
         self._unrecorded: list[Delivered] = []
@@ -115,9 +115,9 @@ class Sending:
                 message=mail.message,
                 before_data=before_data,
             )
-            delivered: Delivered | None = Delivered(mail.row, answer)
+            delivered: Delivered | None = self._ended(Delivered(mail.row, answer))
         except DeliveryFault as failed:
-            delivered = self._judged(mail, failed.fault)
+            delivered = self._ended(Delivered(mail.row, fault=failed.fault, verdict=judge(failed.fault)))
         except _NoLongerOursError:
             delivered = None
             self._held.pop(mail.row.id, None)
@@ -126,11 +126,9 @@ class Sending:
                 await self._record(earlier)
         return delivered
 
-    def _judged(self, mail: Sealed, fault: Fault) -> Delivered:
-        verdict = judge(fault)
-        if verdict.outcome in (Outcome.RELAY_DOWN, Outcome.CONFIGURATION):
-            self.rest(verdict)
-        return Delivered(mail.row, fault=fault, verdict=verdict)
+    def _ended(self, delivered: Delivered) -> Delivered:
+        self.heard(delivered)
+        return delivered
 
     async def _record(self, delivered: Delivered | None) -> None:
         """Returns once the outcome is committed; those that wait for one commit share the next."""

@@ -214,10 +214,53 @@ def test_an_address_that_does_not_exist_is_never_tried_again(relay: Relay, proce
     assert (found["error"]["class"], found["error"]["reason"]) == ("failed", "address_rejected")
     assert "550" in found["error"]["message"]
     assert "anne@" not in found["error"]["message"]
-    due_now()
     owe("zoe")
+    due_now()
     until(processes, sent=7, failed=1)
     assert relay.commands.count("RCPT TO:<anne@example.com>") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "first", "second"),
+    [
+        ("421 4.7.0 try again in 2 minutes", "relay_busy", 120, 120),
+        ("450 4.1.1 unverified: its server said: throttled, come back in 60 minutes", "throttled", 3600, 3600),
+        ("554 5.7.1 Relay access denied", "relaying_denied", 60, 300),
+        ("530 5.7.0 Authentication required", "auth_refused", 60, 300),
+        (DROP, "connection_lost", 60, 300),
+    ],
+)
+def test_one_recipient_cannot_stop_the_others(
+    relay: Relay, processes: Processes, answer: str, reason: str, first: int, second: int
+) -> None:
+    relay.always = {"RCPT anne@example.com": answer}
+    owe("anne", *crowd(6))
+    processes.worker(*QUEUES)
+    until(processes, sent=6, owed=1)
+    assert first <= mail()["pause"] <= 1.2 * first
+    due_now()
+    wait_until(lambda: mail()["failures"] == 2, say=processes.logs)
+    assert second <= mail()["pause"] <= 1.2 * second
+    assert (mail()["error"]["reason"], attempts()) == (reason, ["retry", "retry"])
+    owe("zoe")
+    due_now()
+    wait_until(lambda: relay.to("zoe@example.com"), say=processes.logs)
+    assert "relay.rests" not in processes.logs()
+
+
+def test_the_relay_rests_when_it_refuses_one_recipient_after_the_other(relay: Relay, processes: Processes) -> None:
+    relay.always = {"RCPT": "454 Throttling failure: Maximum sending rate exceeded, wait 60 minutes"}
+    owe(*(someone(f"anne@c{number}.example") for number in range(30)))
+    processes.worker(*QUEUES)
+    wait_until(lambda: "relay.rests" in processes.logs(), say=processes.logs)
+    wait_until(lambda: states() == {"owed": 30})
+    assert '"seconds": 1' in re.findall(r".*relay\.rests.*", processes.logs())[0]
+    [(tried, waiting)] = rows(
+        "SELECT count(*) FILTER (WHERE failures = 1), count(*) FILTER (WHERE failures = 0 AND due_at <= now())"
+        " FROM email"
+    )
+    assert tried in range(2, 6)  # two tell of the relay; the other connections may be asking
+    assert waiting == 30 - int(str(tried))
 
 
 # What may have arrived

@@ -39,7 +39,7 @@ def send(*mails: Sealed, places: int) -> list[UUID]:
             record=record,
             renew=lambda _: set(),
             ready=lambda: True,
-            rest=lambda _: None,
+            heard=lambda _: None,
             lease=60,
         )
         try:
