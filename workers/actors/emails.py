@@ -15,7 +15,7 @@ from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
-from workers.actors.sending import Delivered, Sealed, Sending
+from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
 from workers.errors import Permanent
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
@@ -31,9 +31,6 @@ log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
-
-SAFE_PART: Final = 0.9
-"""Part of a lease this process counts on: the database's clock started before ours heard of it."""
 
 
 class Mailer:
@@ -88,7 +85,6 @@ class Mailer:
 
     def do_batch(self, rows: Sequence[Claimed]) -> None:
         """Renders and sends claimed mails."""
-        claimed_at = time.monotonic()
         letters: dict[UUID, Letter] = {}
 
         def look(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
@@ -98,12 +94,11 @@ class Mailer:
 
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
-        good_until = claimed_at + self.lease * SAFE_PART
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        sealed = [self._seal(letter, good_until) for letter in to_send]
+        sealed = [self._seal(letter) for letter in to_send]
         self._send([mail for mail in sealed if mail is not None])
 
-    def _seal(self, letter: Letter, good_until: float) -> Sealed | None:
+    def _seal(self, letter: Letter) -> Sealed | None:
         columns = letter.row.columns
         try:
             message = build(
@@ -118,7 +113,7 @@ class Mailer:
             setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
             set_back(EMAILS, [setback])
             return None
-        return Sealed(letter.row, message, good_until)
+        return Sealed(letter.row, message, letter.row.asked_at + self.lease * SAFE_PART)
 
     def _send(self, mails: Sequence[Sealed]) -> None:
         loop = get_event_loop_thread()
@@ -141,8 +136,8 @@ class Mailer:
             if left:
                 give_back(EMAILS, left)
 
-    def renew(self, rows: Sequence[Claimed]) -> set[UUID]:
-        """Moves the leases of mails in hand; an empty answer while the database is away, so that none is sent twice."""
+    def renew(self, rows: Sequence[Claimed]) -> set[UUID] | None:
+        """Moves the leases of mails in hand and returns those still ours; None when the database did not answer."""
         try:
             with transaction() as session:
                 return books.renew(session, EMAILS, rows, lease=self.lease)
@@ -150,7 +145,7 @@ class Mailer:
             if not is_transient(error):
                 raise
             log.warning("lease.not_renewed", exc_info=error)
-            return set()
+            return None
 
     def record(self, deliveries: Sequence[Delivered]) -> None:
         """Commits how attempts ended, trying again while the database is away and the lease lasts."""
@@ -181,6 +176,8 @@ class Mailer:
         sent = [delivered for delivered in deliveries if delivered.verdict is None]
         not_sent = [(delivered, self._setback(delivered)) for delivered in deliveries if delivered.verdict]
         with transaction() as session:
+            if sent and not_sent:  # two statements: their locks are taken by one, or a renewal between would deadlock
+                books.hold(session, EMAILS, [delivered.row for delivered in deliveries])
             books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
             if not_sent:
                 books.set_back(session, EMAILS, [setback for _, setback in not_sent])

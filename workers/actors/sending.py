@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from models.delivery import Fault, Verdict, judge
@@ -16,6 +17,9 @@ from workers.actors.claimer import STOPPING
 from workers.ledger import Claimed
 from workers.mail.outcomes import DeliveryFault
 from workers.mail.transport import Connection, Connections
+
+SAFE_PART: Final = 0.9
+"""Part of a lease this process counts on: the rest is for what lies between the last look at the clock and DATA."""
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ class Sending:
       envelope_from: the address bounces go to.
       mails: what to send; what was not begun is left in `waiting` at the end.
       record: commits how attempts ended, together; called in a thread.
-      renew: moves the leases of these rows and returns those still ours; called in a thread.
+      renew: moves the leases of these rows and returns those still ours, None when it could not; called in a thread.
       ready: whether the relay may be asked, as every batch of this process knows it.
       heard: told how each attempt ended, at once: when the relay fails, no connection of any batch tries it next.
       lease: seconds a lease lasts.
@@ -62,7 +66,7 @@ class Sending:
         envelope_from: str,
         mails: Sequence[Sealed],
         record: Callable[[Sequence[Delivered]], None],
-        renew: Callable[[Sequence[Claimed]], set[UUID]],
+        renew: Callable[[Sequence[Claimed]], set[UUID] | None],
         ready: Callable[[], bool],
         heard: Callable[[Delivered], None],
         lease: float,
@@ -143,10 +147,15 @@ class Sending:
             self._held.pop(one.row.id, None)
 
     async def _keep_leases(self) -> None:
-        """A relay may take minutes to answer the body; the leases must not run out meanwhile."""
+        """A relay may take minutes to answer the body; the leases must not run out meanwhile.
+
+        While they cannot be renewed they last as long as they did: a lost connection to the database takes none away.
+        """
         while True:
             await asyncio.sleep(self.lease / 3)
             asked = time.monotonic()
             ours = await asyncio.to_thread(self.renew, [mail.row for mail in self._held.values()])
+            if ours is None:
+                continue
             for row_id, mail in self._held.items():
-                mail.good_until = asked + self.lease * 0.9 if row_id in ours else 0.0
+                mail.good_until = asked + self.lease * SAFE_PART if row_id in ours else 0.0

@@ -6,6 +6,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -401,6 +402,30 @@ def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay
     until(processes, sent=2, sending=1)
     assert relay.to("anne@example.com") == []
     assert (mail()["claim"], attempts()) == (2, [])
+
+
+def test_a_mailer_frozen_while_it_claimed_does_not_believe_in_a_lease_that_ended(
+    relay: Relay, loop: EventLoopThread
+) -> None:
+    owe(*crowd(6))
+    mailer = Mailer()
+    mailer.do_batch([replace(row, asked_at=row.asked_at - mailer.lease) for row in claim()])
+    assert (relay.mails, states()) == ([], {"sending": 6})
+    _close(mailer)
+
+
+def test_a_renewal_the_database_does_not_answer_says_nothing_of_the_leases(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owe("anne")
+    mailer, mine = Mailer(), claim()
+    assert mailer.renew(mine) == {row.id for row in mine}
+    with monkeypatch.context() as away:
+        away.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+        forget()
+        assert mailer.renew(mine) is None
+    forget()
+    assert mailer.renew(mine) == {row.id for row in mine}
 
 
 # Stopping
