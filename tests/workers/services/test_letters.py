@@ -20,6 +20,7 @@ from workers.queues import Queue
 from workers.requests import Enroll
 from workers.services.jobs import do_jobs
 from workers.services.letters import Letter, read_letters
+from workers.services.passwords import LinkView, choose_password
 from workers.tokens import check_token, read_token
 
 LINK = re.compile(r"http://127\.0\.0\.1:8020/links/(\S+)")
@@ -120,6 +121,20 @@ def test_somebody_who_activated_meanwhile_is_told_of_the_training_only(session: 
     rendered = render(found.kind, "fr", found.context)
     assert "connectez-vous" in rendered.text
     assert "/links/" not in rendered.text + rendered.html
+
+
+def test_who_activates_by_the_link_of_one_mail_still_hears_of_the_other_training(session: Session) -> None:
+    add_contract(session)
+    add_contract(session, "C-2")
+    enrol_people(session, "anne")
+    enrol_people(session, "anne", contract="C-2")
+    change(session, "UPDATE email SET due_at = now() + interval '1 hour' WHERE kind = 'invitation'")  # a long queue
+    attachment = letter(session)
+    assert isinstance(choose_password(session, keys(), link_of(attachment), "hash"), LinkView)
+    change(session, "UPDATE email SET due_at = now() WHERE due_at > now()")
+    invitation = letter(session)
+    assert (invitation.row.columns["kind"], invitation.kind) == (EmailKind.INVITATION, EmailKind.ATTACHMENT)
+    assert (invitation.unsent, invitation.context["link"]) == (None, None)
 
 
 def test_somebody_attached_who_is_active_gets_no_link(session: Session) -> None:
