@@ -2,12 +2,13 @@
 
 The classes follow RFC 5321 (reply codes), RFC 3463 (enhanced codes) and RFC 4954 (authentication). Two errors are
 costly, and the rules lean away from them: blaming a person's address for a fault of ours, and sending a mail again
-that may have arrived.
+that may have arrived. A third, taking one recipient's fault for the relay's, would let them stop everybody's mail.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Phase(StrEnum):
@@ -90,11 +91,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do, why, and the relay's own wish for the delay in seconds if it gave one."""
+    """What to do, why, and the relay's own wish for the delay in seconds if it gave one.
+
+    `suspect` is what it was if other recipients get the same (``weigh``): the relay's fault, or our settings'.
+    """
 
     outcome: Outcome
     reason: Reason
     hint: float | None = None
+    suspect: Outcome | None = None
 
 
 HARD_BOUNCE_CODES = frozenset({550, 551, 553})
@@ -102,6 +107,9 @@ HARD_BOUNCE_ENHANCED = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", 
 AUTH_CODES = frozenset({530, 534, 535, 538})
 SYNTAX_CODES = frozenset({500, 501, 502, 503, 504})
 BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.HELLO, Phase.TLS, Phase.AUTH})
+BEFORE_RCPT = BEFORE_MAIL | {Phase.MAIL}
+RESTING = frozenset({Outcome.RELAY_DOWN, Outcome.CONFIGURATION})
+"""Outcomes after which the relay is left alone for a while."""
 
 _RELAYING_DENIED = re.compile(
     r"relay(ing)? (access )?(is )?(denied|not (allowed|permitted))|(unable|not permitted) to relay", re.IGNORECASE
@@ -110,7 +118,19 @@ _HINT = re.compile(r"\b(\d{1,5}) ?(s|secs?|seconds?|mins?|minutes?)\b", re.IGNOR
 
 
 def judge(fault: Fault) -> Verdict:
-    """What the fault means for the mail that was being sent."""
+    """What the fault means for the mail that was being sent.
+
+    Once the recipient is named, a fault of the relay's or of our settings may be theirs instead: relays look recipients
+    up while we wait, and quote what a stranger's server said. Such a mail goes back on its own steps, and others are
+    stopped only by more evidence (``weigh``).
+    """
+    verdict = _judge(fault)
+    if verdict.outcome in RESTING and fault.phase not in BEFORE_RCPT:
+        return Verdict(Outcome.RETRY, verdict.reason, verdict.hint, suspect=verdict.outcome)
+    return verdict
+
+
+def _judge(fault: Fault) -> Verdict:
     if fault.code is None or fault.trouble is not Trouble.REPLY or not 400 <= fault.code <= 599:
         return _judge_without_reply(fault)
     if fault.code < 500:
@@ -138,13 +158,8 @@ def _judge_transient(fault: Fault) -> Verdict:
     if "throttl" in fault.text.lower():
         # Amazon SES: "454 Throttling failure: Maximum sending rate exceeded", at any step; nothing against this mail.
         return Verdict(Outcome.RELAY_DOWN, Reason.THROTTLED, hint)
-    if fault.phase in BEFORE_MAIL:
+    if fault.phase in BEFORE_MAIL or fault.code == 421:
         return Verdict(Outcome.RELAY_DOWN, Reason.RELAY_BUSY, hint)
-    if fault.code == 421:
-        # The relay closes the session. At the end of the body it counts as a failure of this mail: a message the
-        # relay's filter chokes on would otherwise come back for ever, and stop the others each time.
-        outcome = Outcome.RETRY if fault.phase is Phase.BODY else Outcome.RELAY_DOWN
-        return Verdict(outcome, Reason.RELAY_BUSY, hint)
     reason = Reason.MAILBOX_FULL if _is_about(fault, "2.2") else Reason.DEFERRED
     return Verdict(Outcome.RETRY, reason, hint)
 
@@ -167,7 +182,8 @@ def _judge_permanent(fault: Fault) -> Verdict:
 
 def _judge_refusal(fault: Fault) -> Verdict:
     """A 5xx that is about this recipient or this message."""
-    if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None):
+    # A bare 552 is a full mailbox until the body was seen, and then a message that is too big (RFC 5321, 4.2.3).
+    if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None and fault.phase is not Phase.BODY):
         return Verdict(Outcome.RETRY, Reason.MAILBOX_FULL)
     if fault.enhanced is not None and fault.enhanced.startswith("5.7."):
         return Verdict(Outcome.FAILED, Reason.POLICY)
@@ -220,3 +236,30 @@ def retry_delay(outcome: Outcome, failures: int, jitter: float, hint: float | No
     if hint is not None:
         base = min(max(hint, SHORTEST_HINT), LONGEST_HINT)
     return base * (1 + jitter / 5)
+
+
+TELLING: Final = 5
+"""Recipients of one domain who tell as much as those of two: its server may be the one at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Who got answers that may be about them or about everybody, since a mail was last accepted."""
+
+    suspect: Outcome | None = None
+    recipients: frozenset[str] = frozenset()
+
+
+def weigh(suspicion: Suspicion, verdict: Verdict, recipient: str) -> tuple[Suspicion, bool]:
+    """What is suspected now that this recipient got this answer, and whether it is enough to let the relay rest.
+
+    It is when recipients of two domains, or five of one, got the same kind of answer and this one had not before: the
+    same mails coming back prove nothing new. The caller starts afresh with each mail the relay accepts.
+    """
+    if verdict.suspect is None:
+        return suspicion, False
+    heard = suspicion.recipients if suspicion.suspect is verdict.suspect else frozenset()
+    recipients = heard | {recipient}
+    domains = {address.rpartition("@")[2] for address in recipients}
+    founded = len(domains) > 1 or len(recipients) >= TELLING
+    return Suspicion(verdict.suspect, recipients), founded and recipient not in heard

@@ -12,6 +12,9 @@ from models.words import Code, Purpose
 
 LIFETIME: Final = {Purpose.ACTIVATION: timedelta(days=30), Purpose.PASSWORD_RESET: timedelta(hours=1)}
 
+LEAST_LEFT: Final = timedelta(days=7)
+"""What a link has left when a mail that carries it is owed: the five days a mail may be late, and time to act."""
+
 
 class Link(Record, table=True):
     """A link somebody holds. The token in it is derived (``workers/tokens.py``): nothing secret is stored."""

@@ -28,7 +28,7 @@ class EmailState(StrEnum):
     FAILED = "failed"  # refused for good, or it killed its mailer three times
     SUPPRESSED = "suppressed"  # not sent: the address is on the suppression list
     EXPIRED = "expired"  # not sent in time; sending it now would mislead
-    CANCELLED = "cancelled"  # no longer wanted (the account is activated already, the person was withdrawn)
+    CANCELLED = "cancelled"  # no longer wanted (the person was withdrawn, or its link was voided for another mail)
 
 
 class Progress(StrEnum):

@@ -52,12 +52,14 @@ class Relay:
       script: answers by step (`GREETING`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BODY`) or by step and recipient
         (`RCPT a@b.fr`), each said once, before the usual one.
       always: answers said each time.
-      latency: seconds before each answer to a body.
+      room: bodies that are still answered; those that come behind them are held (`admit`). None for all.
+      holding: bodies held now.
     """
 
     script: dict[str, list[str]] = field(default_factory=dict)
     always: dict[str, str] = field(default_factory=dict)
-    latency: float = 0.0
+    room: int | None = None
+    holding: int = 0
     mails: list[Mail] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     hanging: threading.Event = field(default_factory=threading.Event)
@@ -67,6 +69,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
+        self._gate = threading.Condition()
         self.open: set[socket] = set()
         self._server: _Server | None = None
 
@@ -95,6 +98,7 @@ class Relay:
         server.shutdown()
         server.socket.close()
         self.go_on.set()
+        self.admit(None)
         with self.lock:
             for one in self.open:
                 one.shutdown(SHUT_RDWR)
@@ -106,6 +110,21 @@ class Relay:
 
     def to(self, recipient: str) -> list[Mail]:
         return [mail for mail in list(self.mails) if recipient in mail.recipients]
+
+    def admit(self, room: int | None) -> None:
+        """Answers so many more bodies, of those held now and those to come, and holds the rest; None answers all."""
+        with self._gate:
+            self.room = room
+            self._gate.notify_all()
+
+    def hold(self) -> None:
+        """Returns when there is room for one more body."""
+        with self._gate:
+            self.holding += 1
+            self._gate.wait_for(lambda: self.room is None or self.room > 0, timeout=30)
+            self.holding -= 1
+            if self.room:
+                self.room -= 1
 
     def answer(self, step: str, recipients: list[str], usual: str) -> str:
         """What to say; a hang ends when `go_on` is set, with the usual answer."""
@@ -176,8 +195,7 @@ class _Session(socketserver.StreamRequestHandler):
                 return False
             body += line
         message = message_from_bytes(body[:-3].replace(b"\r\n..", b"\r\n."), _class=EmailMessage, policy=policy.SMTP)
-        if relay.latency:
-            relay.go_on.wait(relay.latency)
+        relay.hold()
         answer = relay.answer("BODY", recipients, f"250 2.0.0 queued as Q{len(relay.mails)}")
         relay.mails.append(Mail(tuple(recipients), message, answer))
         return self._say(answer)

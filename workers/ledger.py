@@ -5,6 +5,7 @@ Jobs and mails use the same few statements. They read only `due_at`, `leased_unt
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -32,6 +33,7 @@ class Claimed:
     rescues: int
     lane: UUID
     columns: Mapping[str, Any] = field(default_factory=dict)  # the domain's columns, as the ledger was asked for
+    asked_at: float = field(default=0.0, compare=False)  # monotonic clock of this process just before the claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def claim(
 
     Returns: the rows, those of one lane in their order.
     """
+    asked_at = time.monotonic()  # before the database's clock starts the lease: frozen in between, we believe in less
     if ledger.one_claimer_per_lane:
         session.execute(ledger.turn_sql, {"queue": queue})
     found: Sequence[Any] = []
@@ -125,12 +128,12 @@ def claim(
             break
     names = tuple(ledger.columns)
     rows = sorted(found, key=lambda row: (row.place, row.id))
-    return [_claimed(row, names) for row in rows]
+    return [_claimed(row, names, asked_at) for row in rows]
 
 
-def _claimed(row: Any, names: Sequence[str]) -> Claimed:
+def _claimed(row: Any, names: Sequence[str], asked_at: float) -> Claimed:
     columns = dict(zip(names, row[WORKING_COLUMNS:], strict=True))
-    return Claimed(row.id, row.claim, row.failures, row.rescues, row.lane, columns)
+    return Claimed(row.id, row.claim, row.failures, row.rescues, row.lane, columns, asked_at)
 
 
 def hold(session: Session, ledger: Ledger, rows: Sequence[Claimed]) -> list[Claimed]:

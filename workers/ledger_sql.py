@@ -104,10 +104,13 @@ class Ledger:
         """Records final outcomes of exactly the claims given."""
         # One JSON text: escaping the quotes of many results inside an array costs more than recording them.
         return text(f"""
+            WITH m AS MATERIALIZED (SELECT * FROM json_to_recordset(CAST(:outcomes AS json))
+                m (id uuid, claim int, state text, result json)),
+            {self._ours}
             UPDATE {self.table} t SET state = m.state, result = coalesce(m.result, t.result),
               due_at = NULL, leased_until = NULL, finished_at = now()
-            FROM json_to_recordset(CAST(:outcomes AS json)) m (id uuid, claim int, state text, result json)
-            WHERE t.id = m.id AND t.claim = m.claim AND t.leased_until IS NOT NULL""")
+            FROM ours JOIN m ON m.id = ours.id
+            WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL""")
 
     @cached_property
     def set_back_sql(self) -> TextClause:
@@ -116,11 +119,13 @@ class Ledger:
             WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[]), CAST(:states AS text[]),
                 CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]))
                 m (id, claim, state, seconds, outcome, error, counts)),
+            {self._ours},
             moved AS (
               UPDATE {self.table} t SET state = m.state, failures = t.failures + m.counts, leased_until = NULL,
                 due_at = now() + make_interval(secs => m.seconds), error = coalesce(CAST(m.error AS json), t.error),
                 finished_at = CASE WHEN m.seconds IS NULL THEN now() END
-              FROM m WHERE t.id = m.id AND t.claim = m.claim AND t.leased_until IS NOT NULL
+              FROM ours JOIN m ON m.id = ours.id
+              WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL
               RETURNING t.id, t.claim, t.worker, m.outcome, m.error)
             INSERT INTO job_attempt (ledger, row_id, claim, outcome, error, worker)
             SELECT '{self.table}', id, claim, outcome, CAST(error AS json), worker FROM moved""")
@@ -137,9 +142,19 @@ class Ledger:
     def renew_sql(self) -> TextClause:
         """Moves the end of leases that are still ours."""
         return text(f"""
+            WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)),
+            {self._ours}
             UPDATE {self.table} t SET leased_until = now() + make_interval(secs => :lease)
-            FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)
-            WHERE t.id = m.id AND t.claim = m.claim AND t.leased_until IS NOT NULL RETURNING t.id""")
+            FROM ours JOIN m ON m.id = ours.id
+            WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL RETURNING t.id""")
+
+    @property
+    def _ours(self) -> str:
+        """Locks the claims in `m` that are still ours, in the order of the id: leases are renewed while outcomes of
+        the same rows are recorded, and the two would deadlock.
+        """
+        return f"""ours AS MATERIALIZED (SELECT t.id FROM {self.table} t JOIN m ON m.id = t.id AND m.claim = t.claim
+                WHERE t.leased_until IS NOT NULL ORDER BY t.id FOR NO KEY UPDATE OF t)"""
 
     @cached_property
     def rescue_sql(self) -> TextClause:

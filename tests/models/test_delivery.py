@@ -4,7 +4,21 @@ from itertools import product
 
 import pytest
 
-from models.delivery import Fault, Outcome, Phase, Reason, Trouble, Verdict, judge, retry_delay
+from models.delivery import (
+    BEFORE_RCPT,
+    RESTING,
+    TELLING,
+    Fault,
+    Outcome,
+    Phase,
+    Reason,
+    Suspicion,
+    Trouble,
+    Verdict,
+    judge,
+    retry_delay,
+    weigh,
+)
 
 
 def reply(phase: Phase, code: int, text: str = "") -> Fault:
@@ -33,7 +47,8 @@ REPLIES = [
     (Phase.MAIL, 454, "Throttling failure: Maximum sending rate exceeded.", Outcome.RELAY_DOWN, Reason.THROTTLED),
     # The recipient.
     (Phase.RCPT, 450, "4.7.1 Greylisted", Outcome.RETRY, Reason.DEFERRED),
-    (Phase.RCPT, 421, "", Outcome.RELAY_DOWN, Reason.RELAY_BUSY),
+    (Phase.RCPT, 421, "", Outcome.RETRY, Reason.RELAY_BUSY),
+    (Phase.RCPT, 450, "4.1.1 unverified: host mx said: 421 throttled", Outcome.RETRY, Reason.THROTTLED),
     (Phase.RCPT, 452, "4.2.2 mailbox full", Outcome.RETRY, Reason.MAILBOX_FULL),
     (Phase.RCPT, 552, "5.2.2 mailbox full", Outcome.RETRY, Reason.MAILBOX_FULL),
     (Phase.RCPT, 552, "", Outcome.RETRY, Reason.MAILBOX_FULL),
@@ -46,13 +61,15 @@ REPLIES = [
     (Phase.RCPT, 550, "no such user", Outcome.FAILED, Reason.RECIPIENT_REFUSED),
     (Phase.RCPT, 554, "5.1.1 not one of the three codes", Outcome.FAILED, Reason.RECIPIENT_REFUSED),
     (Phase.RCPT, 550, "5.7.1 blocked by policy", Outcome.FAILED, Reason.POLICY),
-    (Phase.RCPT, 554, "5.7.1 <address>: Relay access denied", Outcome.CONFIGURATION, Reason.RELAYING_DENIED),
-    (Phase.RCPT, 550, "5.7.54 SMTP; Unable to relay recipient", Outcome.CONFIGURATION, Reason.RELAYING_DENIED),
-    (Phase.RCPT, 530, "5.7.1 Authentication required", Outcome.CONFIGURATION, Reason.AUTH_REFUSED),
+    (Phase.RCPT, 554, "5.7.1 <address>: Relay access denied", Outcome.RETRY, Reason.RELAYING_DENIED),
+    (Phase.RCPT, 550, "5.7.54 SMTP; Unable to relay recipient", Outcome.RETRY, Reason.RELAYING_DENIED),
+    (Phase.RCPT, 530, "5.7.1 Authentication required", Outcome.RETRY, Reason.AUTH_REFUSED),
     (Phase.RCPT, 503, "", Outcome.RETRY, Reason.PROTOCOL_ERROR),
     (Phase.RCPT, 501, "5.1.3 bad syntax", Outcome.FAILED, Reason.PROTOCOL_ERROR),
     # The message.
     (Phase.DATA, 451, "", Outcome.RETRY, Reason.DEFERRED),
+    (Phase.DATA, 421, "", Outcome.RETRY, Reason.RELAY_BUSY),
+    (Phase.DATA, 552, "", Outcome.RETRY, Reason.MAILBOX_FULL),
     (Phase.DATA, 554, "no valid recipients", Outcome.FAILED, Reason.MESSAGE_REJECTED),
     (Phase.BODY, 452, "4.3.1 insufficient storage", Outcome.RETRY, Reason.DEFERRED),
     (Phase.BODY, 421, "4.3.2 closing", Outcome.RETRY, Reason.RELAY_BUSY),
@@ -60,6 +77,9 @@ REPLIES = [
     (Phase.BODY, 550, "5.7.515 Access denied", Outcome.FAILED, Reason.POLICY),
     (Phase.BODY, 550, "5.1.1 said too late to be sure", Outcome.FAILED, Reason.MESSAGE_REJECTED),
     (Phase.BODY, 552, "5.3.4 message too big", Outcome.FAILED, Reason.MESSAGE_REJECTED),
+    (Phase.BODY, 552, "", Outcome.FAILED, Reason.MESSAGE_REJECTED),
+    (Phase.BODY, 552, "5.2.2 mailbox full", Outcome.RETRY, Reason.MAILBOX_FULL),
+    (Phase.BODY, 454, "Throttling failure: Maximum sending rate exceeded.", Outcome.RETRY, Reason.THROTTLED),
 ]
 
 
@@ -69,8 +89,7 @@ def test_what_a_reply_means(phase: Phase, code: int, text: str, outcome: Outcome
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.BODY])
-@pytest.mark.parametrize(
+NO_REPLY = pytest.mark.parametrize(
     ("trouble", "reason"),
     [
         (Trouble.LOST, Reason.CONNECTION_LOST),
@@ -79,8 +98,20 @@ def test_what_a_reply_means(phase: Phase, code: int, text: str, outcome: Outcome
         (Trouble.GARBLED, Reason.PROTOCOL_ERROR),
     ],
 )
-def test_no_reply_before_the_body_is_never_this_mails_fault(phase: Phase, trouble: Trouble, reason: Reason) -> None:
+
+
+@pytest.mark.parametrize("phase", sorted(BEFORE_RCPT))
+@NO_REPLY
+def test_no_reply_before_the_recipient_is_never_this_mails_fault(
+    phase: Phase, trouble: Trouble, reason: Reason
+) -> None:
     assert judge(Fault(phase, trouble=trouble)) == Verdict(Outcome.RELAY_DOWN, reason)
+
+
+@pytest.mark.parametrize("phase", [Phase.RCPT, Phase.DATA])
+@NO_REPLY
+def test_no_reply_about_a_recipient_sets_that_mail_back(phase: Phase, trouble: Trouble, reason: Reason) -> None:
+    assert judge(Fault(phase, trouble=trouble)) == Verdict(Outcome.RETRY, reason, suspect=Outcome.RELAY_DOWN)
 
 
 @pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.TIMEOUT, Trouble.TLS, Trouble.GARBLED])
@@ -89,7 +120,8 @@ def test_no_reply_after_the_body_began_is_uncertain(trouble: Trouble) -> None:
 
 
 def test_a_reply_that_fits_nothing_is_read_as_no_reply() -> None:
-    assert judge(Fault(Phase.DATA, 250)).outcome is Outcome.RELAY_DOWN
+    assert judge(Fault(Phase.MAIL, 354)).outcome is Outcome.RELAY_DOWN
+    assert judge(Fault(Phase.DATA, 250)).suspect is Outcome.RELAY_DOWN
     assert judge(Fault(Phase.BODY, 354)).outcome is Outcome.UNCERTAIN
 
 
@@ -106,6 +138,45 @@ def test_only_a_hard_bounce_at_rcpt_blames_the_address() -> None:
     for phase, code, enhanced in product(Phase, range(400, 600), (None, "5.1.1", "5.7.1")):
         blamed = judge(Fault(phase, code, enhanced)).reason is Reason.ADDRESS_REJECTED
         assert blamed == (phase is Phase.RCPT and code in {550, 551, 553} and enhanced == "5.1.1")
+
+
+def test_no_answer_about_one_recipient_stops_the_others() -> None:
+    texts = ("", "4.7.0 throttled, retry in 60 minutes", "5.7.1 Relay access denied", "4.3.2 closing")
+    for phase, code, text in product(set(Phase) - BEFORE_RCPT, range(400, 600), texts):
+        verdict = judge(reply(phase, code, text))
+        assert verdict.outcome not in RESTING
+        assert verdict.suspect is None or (verdict.outcome is Outcome.RETRY and verdict.suspect in RESTING)
+
+
+BUSY = Verdict(Outcome.RETRY, Reason.RELAY_BUSY, suspect=Outcome.RELAY_DOWN)
+LOST = Verdict(Outcome.RETRY, Reason.CONNECTION_LOST, suspect=Outcome.RELAY_DOWN)
+DENIED = Verdict(Outcome.RETRY, Reason.RELAYING_DENIED, suspect=Outcome.CONFIGURATION)
+GREY = Verdict(Outcome.RETRY, Reason.DEFERRED)
+
+
+@pytest.mark.parametrize(
+    ("answers", "founded"),
+    [
+        ([("a@x", BUSY)], [False]),
+        ([("a@x", BUSY), ("a@x", BUSY), ("a@x", LOST)], [False, False, False]),
+        ([("a@x", BUSY), ("a@y", BUSY)], [False, True]),
+        ([("a@x", BUSY), ("a@y", LOST), ("a@z", BUSY)], [False, True, True]),
+        ([("a@x", BUSY), ("a@y", LOST), ("a@x", BUSY), ("a@y", BUSY)], [False, True, False, False]),
+        ([("a@x", BUSY), ("a@y", DENIED), ("b@x", BUSY)], [False, False, False]),
+        ([("a@x", DENIED), ("a@y", DENIED)], [False, True]),
+        ([("a@x", BUSY), ("a@y", GREY), ("a@z", GREY)], [False, False, False]),
+        ([("a@x", BUSY), ("a@y", GREY), ("a@z", BUSY)], [False, False, True]),
+        ([(f"{n}@x", BUSY) for n in range(TELLING + 1)], [False] * (TELLING - 1) + [True, True]),
+    ],
+)
+def test_when_answers_about_recipients_tell_of_the_relay(
+    answers: list[tuple[str, Verdict]], founded: list[bool]
+) -> None:
+    suspicion, found = Suspicion(), []
+    for recipient, verdict in answers:
+        suspicion, enough = weigh(suspicion, verdict, recipient)
+        found.append(enough)
+    assert found == founded
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The ledger, on real PostgreSQL: who claims what, and that nobody finishes what is no longer theirs."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -10,11 +11,13 @@ from sqlalchemy import text
 
 from models.base import new_id
 from tests.ledgers import QUEUE, attempts, lane, look, owe
+from tests.support import rows, wait_until
 from workers import ledger as books
 from workers.database import Session, transaction
 from workers.ledger import EMAILS, FIRST_LANE, JOBS, MAX_RESCUES, Claimed, Ledger, LostClaimError, Outcome, Setback
 
 ME = UUID(int=7)
+WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 DONE = {"job": "succeeded", "email": "sent"}
 
 both = pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
@@ -345,6 +348,55 @@ def test_only_leases_still_ours_are_renewed(session: Session, ledger: Ledger) ->
     claim(session, ledger, lease=5)
     assert books.renew(session, ledger, [*mine, lost], lease=60) == {made[0]}
     assert [float(look(session, ledger, row_id)["leased_for"]) for row_id in made] == [60, 5]
+
+
+@pytest.mark.parametrize("verb", ["renew", "finish", "set_back"])
+@both
+def test_rows_are_locked_in_one_order_whatever_order_they_come_in(
+    fresh_database: str, ledger: Ledger, verb: str
+) -> None:
+    with transaction() as session:
+        first, second = sorted(owe(session, ledger) for _ in range(2))
+        mine = sorted(claim(session, ledger), key=lambda row: row.id, reverse=True)
+        # Behind the other in the table too: a plan that reads it from its start would come upon the other first.
+        session.execute(text(f"UPDATE {ledger.table} SET started_at = now() WHERE id = :id"), {"id": first})
+
+    def work() -> None:
+        with transaction() as session:
+            if verb == "renew":
+                books.renew(session, ledger, mine, lease=60)
+            elif verb == "finish":
+                books.finish(session, ledger, finished(ledger, mine))
+            else:
+                books.set_back(session, ledger, [setback(ledger, row, "retry", 9) for row in mine])
+
+    free = text(f"SELECT id FROM {ledger.table} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED")
+    with ThreadPoolExecutor(1) as pool, transaction() as holding:
+        holding.execute(text(f"SELECT 1 FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE"), {"id": first})
+        working = pool.submit(work)
+        wait_until(lambda: rows(WAITING_FOR_A_LOCK))
+        with transaction() as looking:
+            assert looking.execute(free).scalars().all() == [second]
+        holding.commit()
+        working.result()
+
+
+def test_a_claim_remembers_when_it_was_asked_for(fresh_database: str) -> None:
+    with transaction() as session:
+        owe(session, JOBS)
+
+    def work() -> list[Claimed]:
+        with transaction() as session:
+            return claim(session, JOBS)
+
+    with ThreadPoolExecutor(1) as pool, transaction() as other:
+        other.execute(JOBS.turn_sql, {"queue": QUEUE})
+        claiming = pool.submit(work)
+        wait_until(lambda: rows(WAITING_FOR_A_LOCK))
+        before_the_lease = time.monotonic()
+        other.commit()
+        [row] = claiming.result()
+    assert 0 < row.asked_at < before_the_lease
 
 
 def test_the_queues_of_both_ledgers_that_have_something_due(session: Session) -> None:

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
 
+from models.delivery import RESTING, Suspicion, Verdict, retry_delay, weigh
 from models.delivery import Outcome as Delivery
-from models.delivery import Verdict, retry_delay
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
-from workers.actors.sending import Delivered, Sealed, Sending
+from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
 from workers.errors import Permanent
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
@@ -32,9 +32,6 @@ log = get_logger()
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
 
-SAFE_PART: Final = 0.9
-"""Part of a lease this process counts on: the database's clock started before ours heard of it."""
-
 
 class Mailer:
     """What one process sends with: its connections, and how the relay has behaved."""
@@ -47,11 +44,29 @@ class Mailer:
         self.connections = Connections.from_settings(settings, hello_domain=self.identity.domain)
         self._rests_until = 0.0
         self._failures_in_a_row = 0
+        self._suspicion = Suspicion()
         self._lock = threading.Lock()
 
     def ready(self) -> bool:
         """Whether the relay may be asked again."""
         return time.monotonic() >= self._rests_until
+
+    def heard(self, delivered: Delivered) -> None:
+        """How an attempt ended: the relay rests when the fault is its own, or when others got the same answer.
+
+        Then it rests by our own steps: a delay named in such an answer may be a stranger's.
+        """
+        verdict = delivered.verdict
+        if verdict is None:
+            with self._lock:
+                self._failures_in_a_row, self._suspicion = 0, Suspicion()
+        elif verdict.outcome in RESTING:
+            self.rest(verdict)
+        elif verdict.suspect is not None:
+            with self._lock:
+                self._suspicion, founded = weigh(self._suspicion, verdict, delivered.row.columns["to_address"])
+            if founded:
+                self.rest(Verdict(verdict.suspect, verdict.reason))
 
     def rest(self, verdict: Verdict) -> float:
         """The relay failed, not the mails: nothing is claimed for a while; returns the seconds.
@@ -70,7 +85,6 @@ class Mailer:
 
     def do_batch(self, rows: Sequence[Claimed]) -> None:
         """Renders and sends claimed mails."""
-        claimed_at = time.monotonic()
         letters: dict[UUID, Letter] = {}
 
         def look(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
@@ -80,12 +94,11 @@ class Mailer:
 
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
-        good_until = claimed_at + self.lease * SAFE_PART
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        sealed = [self._seal(letter, good_until) for letter in to_send]
+        sealed = [self._seal(letter) for letter in to_send]
         self._send([mail for mail in sealed if mail is not None])
 
-    def _seal(self, letter: Letter, good_until: float) -> Sealed | None:
+    def _seal(self, letter: Letter) -> Sealed | None:
         columns = letter.row.columns
         try:
             message = build(
@@ -100,7 +113,7 @@ class Mailer:
             setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
             set_back(EMAILS, [setback])
             return None
-        return Sealed(letter.row, message, good_until)
+        return Sealed(letter.row, message, letter.row.asked_at + self.lease * SAFE_PART)
 
     def _send(self, mails: Sequence[Sealed]) -> None:
         loop = get_event_loop_thread()
@@ -113,7 +126,7 @@ class Mailer:
             record=self.record,
             renew=self.renew,
             ready=self.ready,
-            rest=self.rest,
+            heard=self.heard,
             lease=self.lease,
         )
         try:
@@ -123,8 +136,8 @@ class Mailer:
             if left:
                 give_back(EMAILS, left)
 
-    def renew(self, rows: Sequence[Claimed]) -> set[UUID]:
-        """Moves the leases of mails in hand; an empty answer while the database is away, so that none is sent twice."""
+    def renew(self, rows: Sequence[Claimed]) -> set[UUID] | None:
+        """Moves the leases of mails in hand and returns those still ours; None when the database did not answer."""
         try:
             with transaction() as session:
                 return books.renew(session, EMAILS, rows, lease=self.lease)
@@ -132,7 +145,7 @@ class Mailer:
             if not is_transient(error):
                 raise
             log.warning("lease.not_renewed", exc_info=error)
-            return set()
+            return None
 
     def record(self, deliveries: Sequence[Delivered]) -> None:
         """Commits how attempts ended, trying again while the database is away and the lease lasts."""
@@ -163,11 +176,12 @@ class Mailer:
         sent = [delivered for delivered in deliveries if delivered.verdict is None]
         not_sent = [(delivered, self._setback(delivered)) for delivered in deliveries if delivered.verdict]
         with transaction() as session:
+            if sent and not_sent:  # two statements: their locks are taken by one, or a renewal between would deadlock
+                books.hold(session, EMAILS, [delivered.row for delivered in deliveries])
             books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
             if not_sent:
                 books.set_back(session, EMAILS, [setback for _, setback in not_sent])
         if sent:
-            self._failures_in_a_row = 0
             log.info("mail.sent", rows=_names(sent))
         for delivered, setback in not_sent:
             log.warning("mail.not_sent", rows=_names([delivered]), outcome=setback.outcome, **_why(delivered))

@@ -9,13 +9,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
-from models.delivery import Fault, Outcome, Verdict, judge
+from models.delivery import Fault, Verdict, judge
 from workers.actors.claimer import STOPPING
 from workers.ledger import Claimed
 from workers.mail.outcomes import DeliveryFault
 from workers.mail.transport import Connection, Connections
+
+SAFE_PART: Final = 0.9
+"""Part of a lease this process counts on: the rest is for what lies between the last look at the clock and DATA."""
 
 
 @dataclass(slots=True)
@@ -49,9 +53,9 @@ class Sending:
       envelope_from: the address bounces go to.
       mails: what to send; what was not begun is left in `waiting` at the end.
       record: commits how attempts ended, together; called in a thread.
-      renew: moves the leases of these rows and returns those still ours; called in a thread.
+      renew: moves the leases of these rows and returns those still ours, None when it could not; called in a thread.
       ready: whether the relay may be asked, as every batch of this process knows it.
-      rest: told at once when the relay fails, so that no connection of any batch tries it next.
+      heard: told how each attempt ended, at once: when the relay fails, no connection of any batch tries it next.
       lease: seconds a lease lasts.
     """
 
@@ -62,9 +66,9 @@ class Sending:
         envelope_from: str,
         mails: Sequence[Sealed],
         record: Callable[[Sequence[Delivered]], None],
-        renew: Callable[[Sequence[Claimed]], set[UUID]],
+        renew: Callable[[Sequence[Claimed]], set[UUID] | None],
         ready: Callable[[], bool],
-        rest: Callable[[Verdict], object],
+        heard: Callable[[Delivered], None],
         lease: float,
     ) -> None:
         self.connections = connections
@@ -73,7 +77,7 @@ class Sending:
         self.record = record
         self.renew = renew
         self.ready = ready
-        self.rest = rest
+        self.heard = heard
         self.lease = lease
         self._held = {mail.row.id: mail for mail in mails}
         self._unrecorded: list[Delivered] = []
@@ -115,9 +119,9 @@ class Sending:
                 message=mail.message,
                 before_data=before_data,
             )
-            delivered: Delivered | None = Delivered(mail.row, answer)
+            delivered: Delivered | None = self._ended(Delivered(mail.row, answer))
         except DeliveryFault as failed:
-            delivered = self._judged(mail, failed.fault)
+            delivered = self._ended(Delivered(mail.row, fault=failed.fault, verdict=judge(failed.fault)))
         except _NoLongerOursError:
             delivered = None
             self._held.pop(mail.row.id, None)
@@ -126,11 +130,9 @@ class Sending:
                 await self._record(earlier)
         return delivered
 
-    def _judged(self, mail: Sealed, fault: Fault) -> Delivered:
-        verdict = judge(fault)
-        if verdict.outcome in (Outcome.RELAY_DOWN, Outcome.CONFIGURATION):
-            self.rest(verdict)
-        return Delivered(mail.row, fault=fault, verdict=verdict)
+    def _ended(self, delivered: Delivered) -> Delivered:
+        self.heard(delivered)
+        return delivered
 
     async def _record(self, delivered: Delivered | None) -> None:
         """Returns once the outcome is committed; those that wait for one commit share the next."""
@@ -145,10 +147,15 @@ class Sending:
             self._held.pop(one.row.id, None)
 
     async def _keep_leases(self) -> None:
-        """A relay may take minutes to answer the body; the leases must not run out meanwhile."""
+        """A relay may take minutes to answer the body; the leases must not run out meanwhile.
+
+        While they cannot be renewed they last as long as they did: a lost connection to the database takes none away.
+        """
         while True:
             await asyncio.sleep(self.lease / 3)
             asked = time.monotonic()
             ours = await asyncio.to_thread(self.renew, [mail.row for mail in self._held.values()])
+            if ours is None:
+                continue
             for row_id, mail in self._held.items():
-                mail.good_until = asked + self.lease * 0.9 if row_id in ours else 0.0
+                mail.good_until = asked + self.lease * SAFE_PART if row_id in ours else 0.0

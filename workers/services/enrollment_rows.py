@@ -6,21 +6,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parseaddr
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import idna
 from sqlalchemy import text
 
 from models.base import new_id
-from models.link import LIFETIME
 from models.person import Person
-from models.words import LOCALES, Code, EmailKind, Purpose
+from models.words import LOCALES, Code, EmailKind
 from workers.database import Session
 from workers.errors import NotConfigured, Transient
 from workers.ledger import owe
 from workers.queues import Queue
-from workers.services.keys import signing_keys
+from workers.services.links import offer_links
 from workers.settings import get_settings
 
 MAIL_LIFETIME: Final = timedelta(days=5)
@@ -53,25 +52,6 @@ INSERT_ENROLLMENTS = text("""
 COUNT_SEATS = text("""
     UPDATE contract c SET enrolled_count = c.enrolled_count + t.taken
     FROM unnest(CAST(:contracts AS uuid[]), CAST(:taken AS int[])) t (id, taken) WHERE c.id = t.id""")
-
-# In the order of the account, as INSERT_LINKS: two transactions meeting on the same people would deadlock.
-VOID_DEAD_LINKS = text("""
-    UPDATE link SET voided_at = now() FROM (
-      SELECT id FROM link WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND purpose = :purpose
-        AND consumed_at IS NULL AND voided_at IS NULL
-        AND (expires_at <= now() OR NOT key_id = ANY(CAST(:keys AS text[])))
-      ORDER BY account_id FOR NO KEY UPDATE) expired
-    WHERE link.id = expired.id""")
-
-# One live link per account: somebody enrolled twice before activating gets the same link, and more time; not past the
-# 31 days an older key is kept.
-INSERT_LINKS = text("""
-    INSERT INTO link (id, purpose, account_id, key_id, expires_at)
-    SELECT t.id, :purpose, t.account_id, :key_id, now() + :lifetime
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[])) t (id, account_id) ORDER BY t.account_id
-    ON CONFLICT (account_id, purpose) WHERE consumed_at IS NULL AND voided_at IS NULL
-    DO UPDATE SET expires_at = greatest(link.expires_at, excluded.expires_at)
-    WHERE link.key_id = excluded.key_id""")
 
 INSERT_EMAILS = text("""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
@@ -214,18 +194,7 @@ def _offer_links(session: Session, told: Sequence[Joining], accounts: dict[str, 
     waiting = {one.account_id: one for one in told if not accounts[one.person.email_norm].activated}
     if not waiting:
         return
-    older = [account_id for account_id, one in waiting.items() if one.code is Code.ATTACHED]
-    if older:
-        keys = list(signing_keys().key_ids)
-        session.execute(VOID_DEAD_LINKS, {"accounts": sorted(older), "purpose": Purpose.ACTIVATION, "keys": keys})
-    parameters: dict[str, Any] = {
-        "ids": [new_id() for _ in waiting],
-        "accounts": sorted(waiting),
-        "purpose": Purpose.ACTIVATION,
-        "key_id": signing_keys().newest,
-        "lifetime": LIFETIME[Purpose.ACTIVATION],
-    }
-    session.execute(INSERT_LINKS, parameters)
+    offer_links(session, waiting, known=[one for one, joining in waiting.items() if joining.code is Code.ATTACHED])
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,8 @@
 """What a claimed mail says: the facts as they stand when it is sent, and the link it carries.
 
-The owed row holds identifiers only; names, titles and links are looked up here and forgotten after sending.
+The owed row holds identifiers only; names, titles and links are looked up here and forgotten after sending. A link that
+ended before its mail was sent is replaced, so that no owed mail is a dead end. Lock order: the caller's mails, accounts
+by address, links.
 """
 
 from collections import Counter
@@ -16,13 +18,14 @@ from workers.database import Session
 from workers.ledger import Claimed
 from workers.requests import Enroll, PersonToEnroll, parse
 from workers.services.keys import signing_keys
+from workers.services.links import replace_dead_links
 from workers.settings import get_settings
 from workers.tokens import link_url, make_token
 
 FACTS = text("""
     SELECT e.id, e.account_id, a.first_name, a.activated_at IS NOT NULL AS activated, company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
-      l.expires_at
+      l.expires_at, l.expires_at <= now() AS link_expired
     FROM email e
     JOIN contract ON contract.id = e.contract_id
     JOIN company ON company.id = contract.company_id
@@ -30,7 +33,7 @@ FACTS = text("""
     LEFT JOIN account a ON a.id = e.account_id
     LEFT JOIN enrollment n ON n.id = e.enrollment_id
     LEFT JOIN link l ON l.account_id = e.account_id AND l.purpose = :purpose AND l.consumed_at IS NULL
-      AND l.voided_at IS NULL AND l.expires_at > now()
+      AND l.voided_at IS NULL
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
 
 JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
@@ -57,10 +60,25 @@ class Letter:
 
 
 def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
-    """What each claimed mail says, in the order given."""
-    ids = [row.id for row in rows]
-    facts = {fact.id: fact for fact in session.execute(FACTS, {"ids": ids, "purpose": Purpose.ACTIVATION})}
+    """What each claimed mail says, in the order given; links that ended meanwhile are replaced."""
+    facts = _read_facts(session, rows)
+    ended = {facts[row.id].account_id for row in rows if row.id in facts and _link_ended(row, facts[row.id])}
+    if ended:
+        replace_dead_links(session, ended)
+        facts = _read_facts(session, rows)
     return [_letter(session, row, facts.get(row.id)) for row in rows]
+
+
+def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
+    found = session.execute(FACTS, {"ids": [row.id for row in rows], "purpose": Purpose.ACTIVATION})
+    return {fact.id: fact for fact in found}
+
+
+def _link_ended(row: Claimed, fact: Any) -> bool:
+    """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
+    if row.columns["expired"] or fact.withdrawn or fact.activated or fact.link_id is None:
+        return False
+    return fact.link_expired or signing_keys().secret(fact.key_id) is None
 
 
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
@@ -74,7 +92,7 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
         return Letter(row, kind, shared | _report(session, row.columns["job_id"]))
     link = None if fact.activated or fact.link_id is None else _link(fact)
     if link is None and not fact.activated:
-        return Letter(row, kind, {}, EmailState.CANCELLED)  # its link was voided: whoever did that owes another mail
+        return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
     settings = get_settings()
     context = shared | {
         "first_name": fact.first_name,

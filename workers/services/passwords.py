@@ -10,7 +10,7 @@ from sqlalchemy import TextClause, text
 
 from models.link import link_refused
 from models.passwords import compose_password
-from models.words import Code, EmailKind, EmailState, Purpose
+from models.words import Code, Purpose
 from workers.database import Session
 from workers.services.audit import record
 from workers.tokens import SigningKeys, check_token, read_token
@@ -39,13 +39,6 @@ USE_UP_LINKS = text("""
     UPDATE link SET consumed_at = CASE WHEN id = :link_id THEN now() END,
       voided_at = CASE WHEN id <> :link_id THEN now() END
     WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL""")
-
-# A leased mail is left to its mailer, which looks the account up again when it writes the mail. The account's mails
-# are found by its enrollments: mails have no index on the account.
-CANCEL_INVITATIONS = text("""
-    UPDATE email SET state = :cancelled, due_at = NULL, finished_at = now()
-    WHERE enrollment_id IN (SELECT id FROM enrollment WHERE account_id = :account_id) AND account_id = :account_id
-      AND kind = :invitation AND due_at IS NOT NULL AND leased_until IS NULL""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +77,9 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     """Gives the account its password and uses the link up; the account is activated if it never was.
 
     Everything else that could set a password ends here: the account's other links are voided, its sessions end
-    (``credential_version``), invitations not yet sent are cancelled. Of two at the same moment one does it and the
-    other, which waited for the account's lock, reads the link again and answers ``USED_LINK``.
+    (``credential_version``). Of two at the same moment one does it and the other, which waited for the account's lock,
+    reads the link again and answers ``USED_LINK``. Invitations not yet sent stay owed, for the link may have come by
+    another mail: they are sent without a link and tell of their training (``workers/services/letters.py``).
 
     Parameters:
       password_hash: from ``hash_password``, computed before the transaction.
@@ -103,9 +97,7 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     session.execute(SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash})
     ids = {"account_id": view.account_id, "link_id": view.link_id}
     links: Any = session.execute(USE_UP_LINKS, ids)
-    words = {"cancelled": EmailState.CANCELLED, "invitation": EmailKind.INVITATION}
-    mails: Any = session.execute(CANCEL_INVITATIONS, {"account_id": view.account_id} | words)
-    detail = {"purpose": view.purpose, "links_voided": links.rowcount - 1, "mails_cancelled": mails.rowcount}
+    detail = {"purpose": view.purpose, "links_voided": links.rowcount - 1}
     record(session, "choose_password", account_id=view.account_id, subject_id=view.link_id, detail=detail)
     return view
 

@@ -30,6 +30,7 @@ from tests.contracts import (
 from workers.database import Session
 from workers.requests import Enroll, PersonToEnroll, parse
 from workers.services.enrollment import enroll
+from workers.tokens import SigningKeys
 
 ALL, VALID, FULL = Policy.ALL_OR_NOTHING, Policy.VALID_ROWS, Policy.UNTIL_FULL
 MAILS = "SELECT kind, to_address, queue, locale, state FROM email ORDER BY to_address, kind"
@@ -268,6 +269,26 @@ def test_a_dead_link_is_replaced(session: Session, column: str) -> None:
     assert (old[1], new[1:]) == (column != "consumed_at", (False, 30))
     [(_, voided, _)] = query(session, LINKS, email="b@example.com")
     assert voided == (column == "voided_at")  # nobody else's link is touched
+
+
+@pytest.mark.parametrize(("key", "left", "kept"), [("older", 8, True), ("older", 6, False), ("gone", 20, False)])
+def test_a_link_of_an_older_key_is_replaced_before_it_is_too_short(
+    session: Session, monkeypatch: pytest.MonkeyPatch, key: str, left: int, kept: bool
+) -> None:
+    add_contract(session)
+    add_contract(session, "C-2")
+    enrol_people(session, "a", "b")
+    keys = SigningKeys.parse(f"test:{'5a' * 32},older:{'6b' * 32}")
+    monkeypatch.setattr("workers.services.links.signing_keys", lambda: keys)
+    session.execute(text(f"UPDATE link SET key_id = '{key}', expires_at = now() + interval '{left} days'"))
+    enrol_people(session, "a", contract="C-2")
+    old, *new = [link[1:] for link in query(session, LINKS, email="a@example.com")]
+    assert (old, new) == (((False, left), []) if kept else ((True, left), [(False, 30)]))
+    signed = (
+        "SELECT key_id FROM link l JOIN account a ON a.id = account_id WHERE email_norm LIKE 'a%' AND voided_at IS NULL"
+    )
+    assert query(session, signed) == [(key if kept else "test",)]
+    assert [link[1:] for link in query(session, LINKS, email="b@example.com")] == [(False, left)]
 
 
 def test_without_notify_nothing_is_owed(session: Session) -> None:

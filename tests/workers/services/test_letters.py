@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -10,19 +11,24 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Code, EmailKind, EmailState, Policy, Purpose
+from tests import support
 from tests.accounts import keys
 from tests.contracts import accepted, add_contract, asking, enrol_people, query, someone
+from tests.support import wait_until
 from workers import ledger
-from workers.database import Session
+from workers.database import Session, transaction
 from workers.ledger import EMAILS, JOBS, Claimed, Ledger
 from workers.mail.renderer import render
 from workers.queues import Queue
 from workers.requests import Enroll
 from workers.services.jobs import do_jobs
 from workers.services.letters import Letter, read_letters
+from workers.services.passwords import LinkView, choose_password
 from workers.tokens import check_token, read_token
 
 LINK = re.compile(r"http://127\.0\.0\.1:8020/links/(\S+)")
+
+WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def claim(session: Session, book: Ledger, *queues: Queue) -> list[Claimed]:
@@ -122,6 +128,20 @@ def test_somebody_who_activated_meanwhile_is_told_of_the_training_only(session: 
     assert "/links/" not in rendered.text + rendered.html
 
 
+def test_who_activates_by_the_link_of_one_mail_still_hears_of_the_other_training(session: Session) -> None:
+    add_contract(session)
+    add_contract(session, "C-2")
+    enrol_people(session, "anne")
+    enrol_people(session, "anne", contract="C-2")
+    change(session, "UPDATE email SET due_at = now() + interval '1 hour' WHERE kind = 'invitation'")  # a long queue
+    attachment = letter(session)
+    assert isinstance(choose_password(session, keys(), link_of(attachment), "hash"), LinkView)
+    change(session, "UPDATE email SET due_at = now() WHERE due_at > now()")
+    invitation = letter(session)
+    assert (invitation.row.columns["kind"], invitation.kind) == (EmailKind.INVITATION, EmailKind.ATTACHMENT)
+    assert (invitation.unsent, invitation.context["link"]) == (None, None)
+
+
 def test_somebody_attached_who_is_active_gets_no_link(session: Session) -> None:
     attach(session, activated=True)
     found = letter(session)
@@ -143,7 +163,12 @@ def test_somebody_attached_who_never_activated_gets_the_activation_link(session:
         ("UPDATE enrollment SET withdrawn_at = now()", EmailState.CANCELLED),
         ("UPDATE link SET voided_at = now()", EmailState.CANCELLED),
         ("UPDATE link SET consumed_at = now()", EmailState.CANCELLED),
-        ("UPDATE link SET expires_at = now()", EmailState.CANCELLED),
+        ("UPDATE link SET voided_at = now(), expires_at = now(), key_id = 'gone'", EmailState.CANCELLED),
+        (
+            "WITH n AS (UPDATE enrollment SET withdrawn_at = now()) UPDATE link SET key_id = 'gone'",
+            EmailState.CANCELLED,
+        ),
+        ("WITH e AS (UPDATE email SET expires_at = now()) UPDATE link SET key_id = 'gone'", EmailState.EXPIRED),
         ("UPDATE email SET contract_id = NULL", EmailState.CANCELLED),
     ],
 )
@@ -151,8 +176,92 @@ def test_what_would_mislead_is_not_sent(session: Session, meanwhile: str, ends: 
     add_contract(session)
     enrol_people(session, "anne")
     change(session, meanwhile)
+    links = query(session, "SELECT * FROM link")
     found = letter(session)
     assert (found.unsent, found.context) == (ends, {})
+    assert query(session, "SELECT * FROM link") == links
+
+
+ENDED = pytest.mark.parametrize("ended", ["key_id = 'gone'", "expires_at = now()"])
+
+
+@ENDED
+def test_a_link_that_ended_while_its_mail_was_owed_is_replaced(session: Session, ended: str) -> None:
+    add_contract(session)
+    enrol_people(session, "anne", "zoe", "luc")
+    of_two = "account_id IN (SELECT id FROM account WHERE email_norm < 'm')"  # Anne and Luc
+    change(session, f"UPDATE link SET {ended} WHERE {of_two}")
+    found = letters(session)
+    assert [(one.kind, one.unsent) for one in found] == [(EmailKind.INVITATION, None)] * 3
+    assert all(opens(session, link_of(one)) for one in found)
+    links = "SELECT count(*) FILTER (WHERE voided_at IS NULL), count(*) FROM link"
+    assert query(session, f"{links} WHERE {of_two}") == [(2, 4)]
+    assert query(session, f"{links} WHERE NOT {of_two}") == [(1, 1)]
+    [(expires_at,)] = query(session, "SELECT DISTINCT expires_at FROM link WHERE voided_at IS NULL")
+    assert {one.context["expires_at"] for one in found} == {expires_at}
+    assert [one.context for one in read_letters(session, [one.row for one in found])] == [one.context for one in found]
+
+
+def read_while(others: str) -> Letter:
+    """What Anne's owed mail says when its link has ended, and this is committed while a mailer looks at it."""
+    with transaction() as session:
+        add_contract(session)
+        enrol_people(session, "anne")
+        change(session, "UPDATE link SET key_id = 'gone'")
+        rows = claim(session, EMAILS, Queue.EMAILS)
+
+    def read() -> list[Letter]:
+        with transaction() as session:
+            return read_letters(session, rows)
+
+    with ThreadPoolExecutor(1) as pool, transaction() as session:
+        change(session, "SELECT 1 FROM account FOR UPDATE")
+        reading = pool.submit(read)
+        wait_until(lambda: support.rows(WAITING_FOR_A_LOCK))
+        change(session, others)
+        session.commit()
+        [found] = reading.result()
+    return found
+
+
+VOIDED = "UPDATE link SET voided_at = now()"
+
+
+@pytest.mark.parametrize(
+    ("others", "kind", "unsent"),
+    [
+        (VOIDED, EmailKind.INVITATION, EmailState.CANCELLED),
+        (f"WITH l AS ({VOIDED}) UPDATE account SET activated_at = now()", EmailKind.ATTACHMENT, None),
+    ],
+)
+def test_a_link_voided_on_purpose_while_it_is_replaced_stays_voided(
+    fresh_database: str, others: str, kind: EmailKind, unsent: EmailState | None
+) -> None:
+    found = read_while(others)
+    assert (found.kind, found.unsent) == (kind, unsent)
+    assert support.rows("SELECT count(*), count(voided_at) FROM link") == [(1, 1)]
+
+
+def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> None:
+    with transaction() as session:
+        attach(session, activated=False)
+        add_contract(session, "C-3")
+        enrol_people(session, "anne", contract="C-3")
+        change(session, "UPDATE link SET expires_at = now()")
+        first, second = claim(session, EMAILS, Queue.EMAILS)
+
+    def read(row: Claimed) -> Letter:
+        with transaction() as session:
+            [found] = read_letters(session, [row])
+            return found
+
+    with ThreadPoolExecutor(1) as pool, transaction() as session:
+        [found] = read_letters(session, [first])
+        reading = pool.submit(read, second)
+        wait_until(lambda: support.rows(WAITING_FOR_A_LOCK))
+        session.commit()
+        assert reading.result().context["link"] == found.context["link"]
+    assert support.rows("SELECT count(*), count(voided_at) FROM link") == [(2, 1)]
 
 
 def test_a_mail_has_the_facts_of_its_own_person(session: Session) -> None:

@@ -117,22 +117,18 @@ def test_a_withdrawn_key_ends_its_links(session: Session) -> None:
     assert look_at_link(session, others, token) is Code.INVALID_LINK
 
 
-def test_invitations_that_wait_are_cancelled_and_no_other_mail(session: Session) -> None:
-    account_id, neighbour = make_account(session), make_account(session, "autre@acme.test")
-    enrollment_id, theirs = make_enrollment(session, account_id), make_enrollment(session, neighbour)
-    waiting = make_email(session, enrollment_id, account_id)
-    kept = [
+def test_mails_that_wait_are_left_to_tell_what_may_be_news(session: Session) -> None:
+    account_id = make_account(session)
+    enrollment_id = make_enrollment(session, account_id)
+    owed = [
+        make_email(session, enrollment_id, account_id),
+        make_email(session, enrollment_id, account_id, state="uncertain"),
         make_email(session, enrollment_id, account_id, kind="attachment"),
         make_email(session, enrollment_id, account_id, leased=True, state="sending"),
-        make_email(session, enrollment_id, account_id, waits=False, state="sent"),
-        make_email(session, theirs, neighbour),
     ]
-    before = [row(session, "email", email_id) for email_id in kept]
+    before = [row(session, "email", email_id) for email_id in owed]
     choose_password(session, keys(), make_link(session, account_id)[1], "hash")
-    cancelled = row(session, "email", waiting)
-    assert (cancelled.state, cancelled.due_at) == ("cancelled", None)
-    assert cancelled.finished_at is not None
-    assert [row(session, "email", email_id) for email_id in kept] == before
+    assert [row(session, "email", email_id) for email_id in owed] == before
 
 
 def test_one_audit_row_without_a_secret(session: Session) -> None:
@@ -141,7 +137,7 @@ def test_one_audit_row_without_a_secret(session: Session) -> None:
     choose_password(session, keys(), token, "hash")
     (audit,) = session.execute(text("SELECT * FROM audit")).all()
     assert (audit.action, audit.account_id, audit.subject_id) == ("choose_password", account_id, link_id)
-    assert audit.detail == {"purpose": "activation", "links_voided": 0, "mails_cancelled": 0}
+    assert audit.detail == {"purpose": "activation", "links_voided": 0}
 
 
 def test_two_at_the_same_moment_one_wins(fresh_database: str) -> None:
