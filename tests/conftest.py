@@ -54,7 +54,7 @@ def servers() -> Iterator[Servers]:
     yield started
     started.valkey.stop()
     started.postgres.stop()
-    for folder in {where.var, where.short, where.postgres_short}:
+    for folder in {where.var, *where.outside}:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,9 +1,12 @@
 """Every setting of Matricule, read once from the environment. ``docs/settings.md`` tells ops what each is for."""
 
 from functools import lru_cache
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class Settings(BaseSettings):
@@ -43,9 +46,14 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="how long claimed work may stay silent before it is rescued"
     )
     claim_size: int = Field(default=200, ge=1, le=1000, description="jobs claimed at once")
-    log_level: str = Field(default="INFO")
+    log_level: LogLevel = Field(default="INFO", description="the least that is logged, in capitals or not")
     host: str = Field(default="127.0.0.1", description="address the web process listens on")
     port: int = Field(default=8020, ge=0, le=65535, description="port the web process listens on")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from scripts.demonstration.display import show_next, show_outcome
 from scripts.demonstration.progress import Progress
 from scripts.demonstration.story import Story, TimeUp, WentWrong, tell
 from scripts.embedded.parts import FROM_PARTS, AlreadyRunning
-from scripts.embedded.places import MissingPart, UnsafePlace, default_var
+from scripts.embedded.places import MissingPart, UnsafePlace, default_var, permitted
 from scripts.embedded.processes import StartFailed
 from scripts.embedded.procfile import ReleaseFailed
 from scripts.embedded.run import LocalSystem, stoppable
@@ -33,7 +33,8 @@ HELP: Final = """Do the main job once, on this machine, with embedded PostgreSQL
 A company buys 25 seats of a training; a file of 33 lines is enrolled by one request sent on the queue; each person gets
 a mail and the manager a confirmation. Shows what happened to each line, then stays up until Ctrl-C.
 
-The data stays in ./var (or MATRICULE_VAR): run again, it asks for the same under the same keys, and nothing is doubled.
+The data stays in var of this checkout (or MATRICULE_VAR): run again, it asks for the same under the same keys, and
+nothing is doubled.
 
 \b
 Exit codes:
@@ -60,10 +61,13 @@ def main(
 
 def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
     """Starts everything, does the main job, shows it; returns the exit code and leaves nothing running."""
-    logs.parent.mkdir(parents=True, exist_ok=True)
     code, progress = INTERRUPTED, Progress(out)
     with stoppable(), ExitStack() as undo:
-        lines = undo.enter_context(logs.open("a"))
+        try:
+            lines = undo.enter_context(open_log(logs))
+        except UnsafePlace as error:
+            print(error, file=sys.stderr)
+            return REFUSED
         began = lines.tell()
         system = LocalSystem(formation={"clock": 2}, output=lines)
         undo.callback(system.stop)
@@ -84,6 +88,16 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
             show_next(out, logs)
             system.keep()
     return code
+
+
+def open_log(path: Path) -> TextIO:
+    """The log of the processes, to be continued.
+
+    Raises: UnsafePlace when the data folder is somebody else's.
+    """
+    with permitted(path.parents[1]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
 
 
 def conclude(out: Console, story: Story, logs: Path, began: int) -> int:

@@ -56,8 +56,7 @@ def edge() -> Iterator[None]:
         print_json({"accepted": False, **refused.as_json()})
         raise typer.Exit(INVALID) from None
     except ValidationError as error:
-        missing = ", ".join(str(item["loc"][0]).upper() for item in error.errors() if item["loc"])
-        fail(UNAVAILABLE, f"database not reachable: {missing} not set or not understood ({HOW_TO_CONNECT})")
+        fail(UNAVAILABLE, _unsettled(error))
     except (ArgumentError, ValueError, ModuleNotFoundError):  # not printed: their text may show the password
         if _url_is_usable():
             raise
@@ -80,6 +79,15 @@ def _url_is_usable() -> bool:
     except (ArgumentError, ValueError, ModuleNotFoundError):
         return False
     return True
+
+
+def _unsettled(error: ValidationError) -> str:
+    """Each setting that is missing or wrong, without its value, which may be a password."""
+    items = [(str(item["loc"][0]).upper(), item) for item in error.errors() if item["loc"]]
+    unset = [name for name, item in items if item["type"] == "missing"]
+    wrong = [f"{name}: {item['msg']}" for name, item in items if item["type"] != "missing"]
+    missing = [f"{', '.join(unset)} not set ({HOW_TO_CONNECT})"] if unset else []
+    return "; ".join(missing + wrong)
 
 
 def _away(error: OperationalError) -> str:

@@ -31,7 +31,7 @@ EXIT_CODES: Final = """\b
 Exit codes:
    0  done; without --wait: accepted
    1  refused, a business answer: nothing was changed, the code says why
-   2  wrong use of the command
+   2  wrong use of the command, or FILE cannot be opened
   65  invalid request, or the key was used for another one: problems as JSON
   69  the database is not reachable
   70  dead: gave up after its attempts (scripts/retry ID)

@@ -56,8 +56,9 @@ Example:  scripts/seed --example > example.json && scripts/seed example.json
 \b
 Exit codes:
    0  recorded, or there already
-   2  wrong use of the command
-  65  the file cannot be read, or a record was refused: nothing was recorded
+   2  wrong use of the command, or FILE cannot be opened
+  65  FILE is not the JSON described above, or a record was refused: nothing
+      was recorded
   69  the database is not reachable
 """
 

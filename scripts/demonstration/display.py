@@ -31,7 +31,7 @@ def show_outcome(out: Console, story: Story) -> None:
     kinds = ", ".join(f"{number} {kind}" for kind, number in Counter(mail["kind"] for mail in found.mails).items())
     out.print(f"{found.deliveries.total()} mails delivered: {kinds}")
     out.print(f"\nRead the mails  {story.mailbox}")
-    out.print(f"Web page        {story.web}")
+    out.print(f"Their links open at {story.links}")
 
 
 def show_next(out: Console, logs: Path) -> None:

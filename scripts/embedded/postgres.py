@@ -21,6 +21,7 @@ from scripts.embedded.places import Places, UnsafePlace
 MAJOR = 18
 USER = "matricule"
 DATABASE = "matricule"
+PORT = 5432  # only names the socket; said everywhere, or a PGPORT of the person who starts it would be taken
 READY_SECONDS = 60.0  # recovery after a kill reads the log of what was written since the last checkpoint
 STOP_SIGNALS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate shutdown
 LAUNCHES = 20
@@ -86,7 +87,8 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """The address of a database for SQLAlchemy with psycopg 3."""
-        return f"postgresql+psycopg://{USER}@/{quote(database)}?host={quote(str(self._places.postgres_short))}"
+        socket = quote(str(self._places.postgres_short))
+        return f"postgresql+psycopg://{USER}@/{quote(database)}?host={socket}&port={PORT}"
 
     def create_database(self, name: str, template: str | None = None) -> None:
         """Creates a database, as a copy of another when `template` is given (nobody may be connected to that one)."""
@@ -102,6 +104,7 @@ class Postgres:
     def _connect(self, timeout: int = 10) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
             host=str(self._places.postgres_short),
+            port=PORT,
             user=USER,
             dbname="postgres",
             autocommit=True,
@@ -187,6 +190,7 @@ class Postgres:
             str(binaries / "postgres"),
             *("-D", str(self._data)),
             *("-k", str(self._places.postgres_short)),
+            *("-c", f"port={PORT}"),
             *("-c", "listen_addresses="),
             *("-c", "unix_socket_permissions=0700"),
             *("-c", "max_connections=200"),

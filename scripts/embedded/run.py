@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Self, TextIO
 
 from scripts.embedded.parts import AlreadyRunning, Parts
-from scripts.embedded.places import MissingPart, UnsafePlace, default_var
+from scripts.embedded.places import PROJECT, MissingPart, UnsafePlace, default_var
 from scripts.embedded.processes import StartFailed
 from scripts.embedded.procfile import (
     InvalidProcfile,
@@ -24,6 +24,7 @@ from scripts.embedded.procfile import (
     parse_procfile,
 )
 
+PROCFILE = PROJECT / "Procfile"
 LOOK_SECONDS = 1.0
 EXIT_FAILED, EXIT_ALREADY_RUNNING = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
@@ -32,7 +33,7 @@ class LocalSystem:
     """The parts and the processes of one data folder, as a context manager: do something in between.
 
     Parameters:
-      var: the data folder; ``MATRICULE_VAR`` or ``./var`` by default.
+      var: the data folder; ``MATRICULE_VAR`` or ``var`` in this checkout by default.
       procfile: its folder is where the processes run.
       formation: how many of each process, by name; 1 where nothing is said.
       durable: see ``Postgres``.
@@ -43,7 +44,7 @@ class LocalSystem:
         self,
         var: Path | None = None,
         *,
-        procfile: Path = Path("Procfile"),
+        procfile: Path = PROCFILE,
         formation: Mapping[str, int] | None = None,
         durable: bool = True,
         output: TextIO = sys.stdout,
@@ -128,9 +129,9 @@ def run(system: LocalSystem) -> int:
     """Starts everything, tells where it is, stays until a signal; returns the exit code."""
     try:
         with stoppable(), system:
-            print(f"web      http://127.0.0.1:{system.environment['PORT']}", flush=True)
+            print(f"links of the mails open at {system.environment['LINK_BASE_URL']}", flush=True)
             if "MAILBOX_URL" in system.environment:
-                print(f"mailbox  {system.environment['MAILBOX_URL']}", flush=True)
+                print(f"read the mails at {system.environment['MAILBOX_URL']}", flush=True)
             system.keep()
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
@@ -145,15 +146,15 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description="Runs everything on this machine until Ctrl-C.")
     parser.add_argument("--formation", default="", help="how many of each process, such as clock=2,web=0")
-    parser.add_argument("--procfile", type=Path, default=Path("Procfile"))
-    parser.add_argument("--var", type=Path, default=None, help="data folder (default: MATRICULE_VAR, or ./var)")
+    parser.add_argument("--procfile", type=Path, default=PROCFILE, help="default: the one of this checkout")
+    parser.add_argument("--var", type=Path, default=None, help="data folder (default: MATRICULE_VAR, or var here)")
     asked = parser.parse_args()
     try:
         formation = parse_formation(asked.formation)
     except InvalidProcfile as error:
         parser.error(str(error))
     if not asked.procfile.is_file():
-        parser.error(f"there is no {asked.procfile} here")
+        parser.error(f"there is no file {asked.procfile}")
     return run(LocalSystem(asked.var, procfile=asked.procfile, formation=formation))
 
 

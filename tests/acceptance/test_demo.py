@@ -24,7 +24,7 @@ def var() -> Iterator[Path]:
     folder.chmod(0o755)
     where = places(folder)
     yield folder
-    for place in {folder, where.short, where.postgres_short}:
+    for place in {folder, *where.outside}:
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -46,6 +46,7 @@ def test_the_main_job_is_done_once_however_often_it_is_asked(var: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert "Every number is what the file says." in first.stdout
     assert "Inscriptions prévues 25 · Participants inscrits 25 · Places restantes 0" in first.stdout
+    assert "Their links open at http://127.0.0.1:" in first.stdout
     mails = received(var)
     second = check(var)
     assert second.returncode == 0, second.stdout + second.stderr

@@ -24,7 +24,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
     try:
         used = _idle(var, seconds)
     finally:
-        for folder in {where.var, where.short, where.postgres_short}:
+        for folder in {where.var, *where.outside}:
             shutil.rmtree(folder, ignore_errors=True)
     percents = {kind: 100 * spent / seconds for kind, spent in used.items()}
     facts = {"by process": ", ".join(f"{kind} {percent:.1f}" for kind, percent in percents.items())}

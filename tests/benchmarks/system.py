@@ -137,7 +137,7 @@ class System:
         """Stops the servers and removes all they wrote."""
         self.valkey.stop()
         self.postgres.stop()
-        for folder in {self.places.var, self.places.short, self.places.postgres_short}:
+        for folder in {self.places.var, *self.places.outside}:
             shutil.rmtree(folder, ignore_errors=True)
 
     def pids(self) -> dict[str, int]:

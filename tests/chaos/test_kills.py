@@ -38,7 +38,7 @@ def own_folder() -> Iterator[Path]:
     var.chmod(0o755)
     yield var
     where = places(var)
-    for folder in {where.var, where.short, where.postgres_short}:
+    for folder in {where.var, *where.outside}:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,11 +1,12 @@
 """What every command says when the database is not there: one line, one code, no traceback."""
 
 import subprocess
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from tests.support import PROJECT, forget
+from tests.support import PROJECT, forget, rows
 
 COMMANDS = {
     "seed": ("-",),
@@ -66,6 +67,39 @@ def test_a_database_without_tables_says_what_to_do(servers: object, monkeypatch:
         69,
         "the database has no tables of Matricule yet: run alembic upgrade head",
     )
+
+
+@pytest.mark.parametrize("name", ["seed", "enqueue"])
+def test_a_relative_file_is_the_one_where_the_person_stands(name: str, fresh_database: str, tmp_path: Path) -> None:
+    """Even when the checkout has one of that name; and modules of that folder are not ours."""
+    (tmp_path / "pyproject.toml").write_text(STDIN[name])
+    (tmp_path / "typer.py").write_text("raise SystemExit('not ours')\n")
+    args = {"seed": ("pyproject.toml",), "enqueue": ("put_company", "--file", "pyproject.toml", "--wait", "0")}
+    command = [str(PROJECT / "scripts" / name), *args[name]]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == (0 if name == "seed" else 75), ran.stderr
+    assert rows("SELECT request->>'reference' FROM job" if name == "enqueue" else "SELECT reference FROM company") == [
+        ("a",)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"REDIS_URL": ""}, "REDIS_URL not set"),
+        ({"LOG_LEVEL": "chatty"}, "LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"),
+    ],
+)
+def test_a_setting_that_is_not_the_database_is_not_blamed_on_it(
+    given: dict[str, str], said: str, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MATRICULE_VAR", "/nonexistent")
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable)
+    ran = run("status")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (69, 1)
+    assert ran.stderr.startswith(said)
+    assert "database not reachable" not in ran.stderr
 
 
 def test_redis_away_loses_nothing(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

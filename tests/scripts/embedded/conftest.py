@@ -16,7 +16,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 def remove(where: Places) -> None:
-    for folder in {where.var, where.short, where.postgres_short}:
+    for folder in {where.var, *where.outside}:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,8 @@
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,8 +12,11 @@ import redis
 
 from scripts.embedded.mailbox_process import free_port
 from scripts.embedded.parts import AlreadyRunning, Parts
+from scripts.embedded.places import UnsafePlace
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+NOBODY = 65534
 NAMES = {"DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL"}
 HOLDER = """
 import sys, threading
@@ -68,8 +72,41 @@ def test_what_is_set_already_is_left_alone(var: Path) -> None:
         assert "MAILBOX_URL" not in parts.environment
         assert (parts.postgres, parts.mailbox) == (None, None)
         assert parts.valkey is not None
-        assert "DATABASE_URL" not in sourced(var / "environment")
+        found = sourced(var / "environment")
+        assert {"DATABASE_URL", "HOST"}.isdisjoint(found)
+        assert "DATABASE_URL" not in found["MATRICULE_FROM_PARTS"]
     assert not (var / "postgres" / "18").exists()
+
+
+def test_the_web_process_listens_where_it_is_looked_for(var: Path) -> None:
+    """Some shells set HOST to the name of the machine."""
+    given = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x", "HOST": "elsewhere.example"}
+    with Parts(var, environment=given) as parts:
+        assert parts.environment["HOST"] == "127.0.0.1"
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", "lock", "not/there"])
+def test_a_data_folder_of_somebody_else_is_named_with_its_owner(var: Path, name: str) -> None:
+    if name == "lock":
+        os.chown(var, NOBODY, NOBODY)
+        (var / "lock").touch(0o600)
+    with (
+        another_user(),
+        pytest.raises(UnsafePlace, match=r"belongs to root: (remove|make) it or set MATRICULE_VAR") as caught,
+    ):
+        Parts(var / name if name == "not/there" else var, environment={}).start()
+    assert str(var / "lock" if name == "lock" else var) in str(caught.value)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Root becomes `nobody` for a moment."""
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def test_what_an_environment_file_set_is_not_a_setting(var: Path) -> None:

@@ -1,9 +1,21 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from scripts.embedded.places import Account, UnsafePlace, current_account, places, private_folder
+from scripts.embedded import places as module
+from scripts.embedded.places import (
+    Account,
+    MissingPart,
+    Places,
+    UnsafePlace,
+    current_account,
+    places,
+    private_folder,
+    public_folder,
+)
+from scripts.embedded.postgres import MAJOR, Postgres
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to another user")
 
@@ -84,3 +96,92 @@ def test_root_lends_postgres_to_an_existing_user(var: Path) -> None:
     assert where.postgres_home == var / "postgres"
     assert where.postgres_home.stat().st_uid == where.postgres_short.stat().st_uid == where.postgres.uid
     assert not Account("nobody", 65534, 65534).can_enter(where.postgres_short)
+
+
+def test_a_public_folder_is_readable_whatever_the_umask_and_nobody_else_writes_in_it(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = public_folder(tmp_path / "here")
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert public_folder(folder) == folder
+    folder.chmod(0o775)
+    with pytest.raises(UnsafePlace, match="0775"):
+        public_folder(folder)
+
+
+@pytest.fixture
+def private_wheel(private_var: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The wheel as pip installs it with the umask 077."""
+    found = module._postgres_wheel()
+    wheel = private_var.parent / "site" / found.name
+    for name in (f"{found.name}/pginstall{MAJOR}", f"{found.name}.libs"):
+        if (found.parent / name).exists():
+            shutil.copytree(found.parent / name, wheel.parent / name, symlinks=True)
+    for path in wheel.parent.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    monkeypatch.setattr(module, "_postgres_wheel", lambda: wheel)
+    return wheel
+
+
+def copied(where: Places) -> Path:
+    """The only thing in the folder of the copy."""
+    (copy,) = where.copies.iterdir()
+    return copy
+
+
+@as_root
+def test_postgres_runs_from_a_copy_that_only_root_can_change(private_wheel: Path, private_var: Path) -> None:
+    where, before = places(private_var), os.umask(0o077)
+    server = Postgres(where, durable=False)
+    try:
+        server.start()
+    finally:
+        os.umask(before)
+        server.stop()
+    found = [path for path in (where.copies, *where.copies.rglob("*")) if not path.is_symlink()]
+    assert {path.stat().st_uid for path in found} == {0}
+    assert not any(path.stat().st_mode & 0o022 for path in found)
+    assert where.postgres_short not in copied(where).parents
+
+
+@as_root
+def test_a_copy_that_is_of_no_use_is_made_again(private_wheel: Path, private_var: Path) -> None:
+    where = places(private_var)
+    program = where.postgres_binaries(MAJOR) / "postgres"
+    made = program.stat().st_ino
+    assert (where.postgres_binaries(MAJOR) / "postgres").stat().st_ino == made
+    copied(where).chmod(0o700)
+    assert where.postgres.can_run(where.postgres_binaries(MAJOR) / "postgres")
+    assert program.stat().st_ino != made
+    assert copied(where) in program.parents
+
+
+@as_root
+def test_a_copy_that_fails_says_why_and_leaves_nothing(
+    private_wheel: Path, private_var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = places(private_var)
+    program = private_wheel / f"pginstall{MAJOR}" / "bin" / "postgres"
+    good = program.read_bytes()
+    program.write_bytes(b"#!/nowhere\n")
+    with pytest.raises(MissingPart, match="cannot run programs below"):
+        where.postgres_binaries(MAJOR)
+    program.write_bytes(good)
+    monkeypatch.setattr(module, "mkdtemp", lambda dir: str(private_var / "gone"))  # noqa: A006
+    (private_var / "gone").write_text("in the way")
+    with pytest.raises(MissingPart, match="could not be copied"):
+        where.postgres_binaries(MAJOR)
+    assert list(where.copies.iterdir()) == []
+
+
+@as_root
+def test_a_folder_for_the_copy_that_somebody_put_there_first_is_refused(private_wheel: Path, private_var: Path) -> None:
+    where = places(private_var)
+    where.copies.mkdir()
+    os.chown(where.copies, 65534, 65534)
+    with pytest.raises(UnsafePlace, match=str(where.copies)):
+        where.postgres_binaries(MAJOR)
+    assert list(where.copies.iterdir()) == []

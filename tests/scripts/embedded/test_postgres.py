@@ -79,6 +79,14 @@ def test_what_was_committed_survives_kills_and_restarts(postgres: Postgres) -> N
     assert ask(postgres, "SELECT count(*) FROM kept") == 2
 
 
+def test_a_port_of_the_person_who_starts_it_does_not_matter(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "5433")
+    postgres.restart()
+    assert ask(postgres, "SELECT 1") == 1
+
+
 def test_kill_ends_backends_in_the_middle_of_a_query(postgres: Postgres) -> None:
     connection = connect(postgres)
     backend = connection.info.backend_pid

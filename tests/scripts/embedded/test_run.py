@@ -94,11 +94,18 @@ def test_a_bad_formation_is_a_usage_error(var: Path, procfile: Path, start: Star
     assert "name=number" in told
 
 
-@pytest.mark.parametrize(("given", "found"), [({}, "there"), ({"DATABASE_URL": "mine"}, "mine")])
-def test_a_script_in_a_second_terminal_finds_what_runs(
-    var: Path, start: Start, given: dict[str, str], found: str
-) -> None:
-    (var / "environment").write_text("export DATABASE_URL=there\n")
-    script = start(["bash", "-c", 'source scripts/environment; echo "$DATABASE_URL"'], MATRICULE_VAR=str(var), **given)
-    said, _ = script.communicate(timeout=30)
-    assert said == f"{found}\n"
+def test_relative_arguments_are_read_where_the_person_stands(var: Path, start: Start) -> None:
+    """And not in the checkout, which has a Procfile too."""
+    (var / "Procfile").write_text("release: false")
+    command = [str(Path("scripts/dev").absolute()), "--var=data", "--procfile=Procfile"]
+    system = start(["bash", "-c", 'cd "$0" && exec "$@"', str(var), *command], **GIVEN)
+    told, _ = system.communicate(timeout=60)
+    assert "release ended with status 1" in told
+    assert (var / "data" / "link-keys").exists()
+
+
+def test_the_addresses_it_tells_are_those_of_pages(var: Path, procfile: Path, start: Start) -> None:
+    system = start(command(var, procfile), **GIVEN, LINK_BASE_URL="https://learn.example.fr")
+    assert read_until(system, "http") == "links of the mails open at https://learn.example.fr\n"
+    system.terminate()
+    system.communicate(timeout=30)
