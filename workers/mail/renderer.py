@@ -25,7 +25,7 @@ from workers.mail.values import inert_name, safe_cell, shown_address, visible
 
 PARIS = ZoneInfo("Europe/Paris")
 PEOPLE_IN_BODY = 100
-NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "platform_name"})
+NAMES = frozenset({"first_name", "last_name", "company_name", "training_title"})
 
 _MOMENT = {"fr": ("EEEE d MMMM y 'à' HH:mm", "fr_FR"), "en": ("EEEE d MMMM y 'at' HH:mm", "en_GB")}
 

@@ -29,7 +29,7 @@ HEADERS = [
 
 def identity(**changed: str) -> Identity:
     values = {"mail_from": "Formation <formation@example.fr>", "mail_reply_to": "support@example.fr"} | changed
-    return Identity.from_settings(Settings(database_url="x", redis_url="x", **values))  # type: ignore[arg-type]
+    return Identity.from_settings(Settings(database_url="x", redis_url="redis://h", **values))  # type: ignore[arg-type]
 
 
 def built(rendered: Rendered, **changed: Any) -> bytes:

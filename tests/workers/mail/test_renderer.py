@@ -175,6 +175,12 @@ def test_optional_values() -> None:
     assert "mailto:" not in mail.html
 
 
+def test_the_platform_is_named_as_its_settings_say() -> None:
+    mail = render(EmailKind.INVITATION, "fr", INVITATION | {"platform_name": "formation.example\u200b"})
+    assert "votre compte sur formation.example\u00a0:" in mail.text
+    assert ">formation.example</p>" in mail.html
+
+
 HOSTILE = [
     "Gagnez http://evil.fr",
     "evil.com",
@@ -202,7 +208,7 @@ HOSTILE = [
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
     context = dict(REPORT if kind is EmailKind.ENROLLMENT_REPORT else INVITATION)
     plain = render(kind, locale, context)
-    for name in ("first_name", "company_name", "training_title", "platform_name"):
+    for name in ("first_name", "company_name", "training_title"):
         if name in context:
             context[name] = hostile
     if kind is EmailKind.ENROLLMENT_REPORT:
