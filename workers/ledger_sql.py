@@ -21,6 +21,8 @@ class Ledger:
       table: a table with the columns of ``models.base.Work``, and `id`, `state`, `result`, `error`.
       columns: what a claim returns beside the working columns, as SQL expressions by name.
       one_claimer_per_lane: whether rows of one lane are done one batch after the other, in order.
+      stuck: the rows that ended without what they are for, and may be given all their attempts again: a condition.
+      revived: what such a row needs besides, as assignments that begin with a comma.
     """
 
     table: str
@@ -29,6 +31,8 @@ class Ledger:
     dead: str
     columns: Mapping[str, str]
     one_claimer_per_lane: bool
+    stuck: str
+    revived: str = ""
 
     @cached_property
     def claim_sql(self) -> TextClause:
@@ -167,7 +171,7 @@ class Ledger:
 
     @cached_property
     def revive_sql(self) -> TextClause:
-        """Gives a dead row all its attempts again."""
+        """Gives a stuck row all its attempts again."""
         return text(f"""
             UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
-              finished_at = NULL WHERE id = :id AND state = '{self.dead}' RETURNING queue""")
+              finished_at = NULL{self.revived} WHERE id = :id AND ({self.stuck}) RETURNING queue""")
