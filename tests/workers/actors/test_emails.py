@@ -214,8 +214,8 @@ def test_an_address_that_does_not_exist_is_never_tried_again(relay: Relay, proce
     assert (found["error"]["class"], found["error"]["reason"]) == ("failed", "address_rejected")
     assert "550" in found["error"]["message"]
     assert "anne@" not in found["error"]["message"]
-    due_now()
     owe("zoe")
+    due_now()
     until(processes, sent=7, failed=1)
     assert relay.commands.count("RCPT TO:<anne@example.com>") == 1
 
