@@ -121,7 +121,10 @@ class Enroll(Request):
     )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
-    report_to: Address | None = Field(default=None, description="where to send one confirmation of what happened")
+    report_to: Address | None = Field(
+        default=None,
+        description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
+    )
     report_locale: Language = Field(default=LOCALES[0], description="language of that confirmation: fr or en")
 
     @property
