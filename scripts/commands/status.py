@@ -79,7 +79,7 @@ def _print_problem(out: Console, problem: dict[str, Any]) -> None:
     rows = problem.get("rows", ())
     for row in rows:
         error = " ".join(part for part in (row["class"], row["reason"]) if part)
-        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}")
+        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}", soft_wrap=True)
     if problem["count"] > len(rows) > 0:
         out.print(f"  and {problem['count'] - len(rows)} more")
 

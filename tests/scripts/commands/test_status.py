@@ -54,14 +54,14 @@ def test_json_says_the_same_to_programs(call: Call) -> None:
 def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
     call(seed.app, "-", stdin=ALL)
     job = call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"}).json["id"]
-    error = '{"class": "[/b]Error", "message": "Zoé"}'
+    error = '{"class": "[/b]ErrorWithALongName", "reason": "message_rejected", "message": "Zoé"}'
     rows("UPDATE job SET state = 'dead', due_at = NULL, error = CAST(:error AS json) RETURNING id", error=error)
     rows("UPDATE company SET name = '[red]Acmé[/red] [/nothing]' RETURNING id")
     rows("UPDATE contract SET enrolled_count = 1, reference = :reference RETURNING id", reference=HOSTILE)
     called = call(app)
     assert called.code == 1
     assert "1 dead on enrollments: see why, then scripts/retry ID" in called.out
-    assert f"  {job}  put_company  [/b]Error\n" in called.out
+    assert f"  {job}  put_company  [/b]ErrorWithALongName message_rejected\n" in called.out
     assert f"the seats of contract {HOSTILE} do not add up" in called.out
     for shown in ("[/nothing]", f"\n{HOSTILE} "):
         assert shown in called.out
