@@ -1,5 +1,6 @@
 """Renders every mail in every language with sample values into ``var/preview``, and prints the paths."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,38 +23,59 @@ _LINK = {
     "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
 }
 _PEOPLE = [
-    ("Anne-Sophie", "Lefèvre", "anne-sophie.lefevre@menuiserie.example", "enrolled"),
-    ("Stéphane", "N’Guyen", "stephane@menuiserie.example", "attached"),
-    ("Zoé", "Müller", "zoe.muller@menuiserie.example", "already_enrolled"),
-    ("Karim", "", "karim@menuiserie", "invalid_email"),
-    ("Gagnez http://evil.example", "Ici", "gagnez@evil.example", "no_seat_left"),
+    ("Anne-Sophie", "Lefèvre", "anne-sophie.lefevre@menuiserie.example"),
+    ("Stéphane", "N’Guyen", "stephane@menuiserie.example"),
+    ("Zoé", "Müller", "zoe.muller@menuiserie.example"),
+    ("Karim", "", "karim@menuiserie"),
+    ("Gagnez http://evil.example", "Ici", "gagnez@evil.example"),
 ]
-_REPORT = {
-    "company_name": _PERSON["company_name"],
-    "training_title": _PERSON["training_title"],
-    "planned_seats": 25,
-    "enrolled_count": 25,
-    "remaining": 0,
-    "counts": {"enrolled": 1, "attached": 1, "already_enrolled": 1, "invalid_email": 1, "no_seat_left": 1},
-    "people": [
+
+
+def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
+    """A report in which these became of the people, in order."""
+    people = [
         {"position": position, "first_name": first, "last_name": last, "email": email, "code": code}
-        for position, (first, last, email, code) in enumerate(_PEOPLE, start=1)
-    ],
-    "job_id": "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11",
-    "dry_run": False,
-    "state": "succeeded",
+        for position, ((first, last, email), code) in enumerate(list(zip(_PEOPLE, codes, strict=True)) * times, start=1)
+    ]
+    facts = {
+        "company_name": _PERSON["company_name"],
+        "training_title": _PERSON["training_title"],
+        "contract_reference": "CTR-2026-001",
+        "planned_seats": 25,
+        "enrolled_count": 25,
+        "remaining": 0,
+        "counts": Counter(person["code"] for person in people),
+        "people": people,
+        "job_id": "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11",
+        "state": "succeeded",
+    }
+    return facts | more
+
+
+_MIXED = ("enrolled", "attached", "already_enrolled", "invalid_email", "no_seat_left")
+_UNDONE = ("not_carried_out", "not_carried_out", "already_enrolled", "invalid_email", "not_carried_out")
+_UNKNOWN: dict[str, Any] = {
+    "state": "refused",
+    "company_name": None,
+    "training_title": None,
+    "enrolled_count": 0,
+    "planned_seats": 0,
 }
 
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | {"link": None, "expires_at": None}),
     "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _LINK),
-    "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _REPORT),
-    "enrollment_report-dry-run": (EmailKind.ENROLLMENT_REPORT, _REPORT | {"dry_run": True}),
+    "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,
-        _REPORT | {"state": "refused", "counts": {"not_carried_out": 5}, "people": []},
+        _report(*_UNDONE, state="refused", enrolled_count=23, remaining=2),
     ),
+    "enrollment_report-unknown-contract": (
+        EmailKind.ENROLLMENT_REPORT,
+        _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
+    ),
+    "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
 }
 """Name of the preview → kind and values; tests render the same ones."""
 

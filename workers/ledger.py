@@ -75,6 +75,7 @@ JOBS: Final = Ledger(
         "requested_by": "requested_by",
     },
     one_claimer_per_lane=True,
+    stuck=f"state = '{JobState.DEAD}'",
 )
 
 EMAILS: Final = Ledger(
@@ -98,6 +99,9 @@ EMAILS: Final = Ledger(
         "losses": "(SELECT count(*) FROM job_attempt a WHERE a.row_id = email.id AND a.outcome = 'uncertain')",
     },
     one_claimer_per_lane=False,
+    stuck=f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}')"
+    f" OR (state = '{EmailState.UNCERTAIN}' AND due_at IS NULL)",
+    revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or its next claim would expire it
 )
 
 LEDGERS: Final = (JOBS, EMAILS)
@@ -193,7 +197,10 @@ def due_queues(session: Session) -> set[str]:
 
 
 def revive(session: Session, row_id: UUID) -> str | None:
-    """Gives a dead row all its attempts again, whichever ledger it is in; returns its queue, None if it is not dead."""
+    """Gives a stuck row all its attempts again, whichever ledger it is in; returns its queue, None if it is not stuck.
+
+    A mail that ended uncertain is sent once: its losses still count, because each time it may have arrived.
+    """
     for ledger in LEDGERS:
         queue: str | None = session.execute(ledger.revive_sql, {"id": row_id}).scalar()
         if queue:

@@ -22,6 +22,8 @@ class Ledger:
       columns: what a claim returns beside the working columns, as SQL expressions by name.
       one_claimer_per_lane: whether rows of one lane are done one batch after the other, in the order they were
         recorded, also when some of them were postponed.
+      stuck: the rows that ended without what they are for, and may be given all their attempts again: a condition.
+      revived: what such a row needs besides, as assignments that begin with a comma.
     """
 
     table: str
@@ -30,6 +32,8 @@ class Ledger:
     dead: str
     columns: Mapping[str, str]
     one_claimer_per_lane: bool
+    stuck: str
+    revived: str = ""
 
     @property
     def order(self) -> str:
@@ -197,7 +201,7 @@ class Ledger:
 
     @cached_property
     def revive_sql(self) -> TextClause:
-        """Gives a dead row all its attempts again."""
+        """Gives a stuck row all its attempts again."""
         return text(f"""
             UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
-              finished_at = NULL WHERE id = :id AND state = '{self.dead}' RETURNING queue""")
+              finished_at = NULL{self.revived} WHERE id = :id AND ({self.stuck}) RETURNING queue""")

@@ -7,14 +7,18 @@ Sent is not accepted: a request is accepted once it is in the ledger. Send it ag
 answers for it; the same key and body are done once.
 """
 
-from typing import Final
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message, generate_unique_id
+from pydantic_core import PydanticSerializationError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from models.label import SURROGATES
 from models.words import Code
 from workers.errors import InvalidRequest, Problem
 from workers.requests import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE, Request, check_key
@@ -27,6 +31,8 @@ SURELY_FITS: Final = MAX_MESSAGE_BYTES // 16
 
 TRIES: Final = 3
 """After these the error is the caller's, who repeats under the same key."""
+
+HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
 
 
 class PortalClient:
@@ -58,12 +64,13 @@ class PortalClient:
             no other.
 
         Raises:
-          InvalidRequest: the key cannot be one (`invalid_request`), or the message would be over 256 KiB
+          InvalidRequest: the key cannot be one (`invalid_request`); a text was cut inside a character and cannot be
+            written (`unsafe_value`, for each field: ``people.3.first_name``); or the message would be over 256 KiB
             (`request_too_large`): send a file instead, or several requests.
           redis.RedisError: the broker does not answer; nothing is known of this sending, repeat it under the same key.
         """
         check_key(key)
-        body = request.model_dump_json()
+        body = _json(request)
         message: Message[None] = Message(
             queue_name=REQUESTS_QUEUE,
             actor_name=ACCEPT_ACTOR,
@@ -85,3 +92,34 @@ class PortalClient:
     def close(self) -> None:
         """Closes the connection."""
         self.broker.client.close()
+
+
+def _json(request: Request) -> str:
+    """The request as it travels.
+
+    Raises: InvalidRequest, naming the fields that hold half of a surrogate pair: a name cut inside an emoji.
+    """
+    try:
+        return request.model_dump_json()
+    except PydanticSerializationError:
+        problems = [
+            Problem(Code.UNSAFE_VALUE, field, "half of a surrogate pair: cut inside a character")
+            for field, value in _texts(request.model_dump())
+            if HALF_PAIR.search(value)
+        ]
+        if not problems:
+            raise
+        raise InvalidRequest(*problems) from None
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a request with the dotted path of its field."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    for name, part in parts:
+        yield from _texts(part, f"{path}.{name}" if path else str(name))

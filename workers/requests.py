@@ -114,10 +114,17 @@ class Enroll(Request):
 
     contract: Reference
     people: list[PersonToEnroll] = Field(min_length=1, max_length=MAX_PEOPLE)
-    policy: Policy = Field(default=Policy.ALL_OR_NOTHING, description="what to do when not everybody can be enrolled")
+    policy: Policy = Field(
+        default=Policy.ALL_OR_NOTHING,
+        strict=False,  # its word, in Python as in JSON; any other is refused all the same
+        description="what to do when not everybody can be enrolled",
+    )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
-    report_to: Address | None = Field(default=None, description="where to send one confirmation of what happened")
+    report_to: Address | None = Field(
+        default=None,
+        description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
+    )
     report_locale: Language = Field(default=LOCALES[0], description="language of that confirmation: fr or en")
 
     @property
@@ -272,8 +279,11 @@ def check_key(key: str) -> None:
 
 
 def fingerprint(request: Request) -> bytes:
-    """SHA-256 of what is asked, whatever the order of its fields: two requests under one key must have the same."""
-    body = json.dumps(request.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """SHA-256 of what is asked, whatever the order of its fields: two requests under one key must have the same.
+
+    What has its default counts as not said, so that a repeat is still one after a field was added to its class.
+    """
+    body = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{request.kind}\n{request.version}\n{body}".encode()).digest()
 
 

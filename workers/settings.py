@@ -1,10 +1,12 @@
 """Every setting of Matricule, read once from the environment. ``docs/settings.md`` tells ops what each is for."""
 
+from email.utils import parseaddr
 from functools import lru_cache
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis import ConnectionPool
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -12,7 +14,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 class Settings(BaseSettings):
     """Environment variables; the names are the field names in upper case."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)  # they hold passwords
 
     database_url: str = Field(description="PostgreSQL 15+, e.g. postgresql://user:password@host/matricule")
     redis_url: str = Field(description="Redis 7+ or Valkey 8+, e.g. redis://host:6379/0 or unix:///path.sock")
@@ -32,7 +34,9 @@ class Settings(BaseSettings):
         default="", description="right part of Message-ID; empty for the domain of MAIL_FROM"
     )
 
-    platform_name: str = Field(default="La plateforme de formation", description="how mails name the platform")
+    platform_name: str = Field(
+        default="", description="how mails name the platform; empty for the name in MAIL_FROM, or else its domain"
+    )
     support_address: str = Field(default="", description="whom mails say to ask for help; empty for nobody")
 
     link_base_url: str = Field(
@@ -54,6 +58,22 @@ class Settings(BaseSettings):
     @classmethod
     def _in_capitals(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
+
+    @field_validator("redis_url")
+    @classmethod
+    def _can_be_used(cls, url: str) -> str:
+        """Read as the client reads it, and nothing is connected: a job must not be accepted and its bell then fail."""
+        try:
+            ConnectionPool.from_url(url).make_connection()
+        except (TypeError, ValueError):  # its own words may show a part of the password
+            raise ValueError("not redis://host:6379/0, rediss://… or unix:///path.sock") from None
+        return url
+
+    @field_validator("platform_name")
+    @classmethod
+    def _named_as_the_sender(cls, name: str, others: ValidationInfo) -> str:
+        shown, address = parseaddr(others.data.get("mail_from", ""))
+        return name or shown or address.rpartition("@")[2]
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from typing import Annotated, Final, TextIO
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from scripts.commands.edge import REFUSED, UNFINISHED, console, run
 from scripts.demonstration.display import show_next, show_outcome
@@ -79,7 +79,7 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
             print(f"{error}: see scripts/status, or stop it with Ctrl-C where it runs", file=sys.stderr)
             return UNFINISHED
         except FAULTS as error:
-            out.print(f"[bold red]✗[/] {escape(progress.now)}: {escape(str(error))}")
+            out.print(Text.assemble(("✗ ", "bold red"), f"{progress.now}: {error}"))
             show_log(out, logs, began)
             return REFUSED
         undo.callback(out.print, "Stopping…")
@@ -104,10 +104,10 @@ def conclude(out: Console, story: Story, logs: Path, began: int) -> int:
     """Shows what happened, and each number that is not what the file says."""
     show_outcome(out, story)
     if not story.differences:
-        out.print("[bold green]Every number is what the file says.[/]")
+        out.print("Every number is what the file says.", style="bold green")
         return 0
     for difference in story.differences:
-        out.print(f"[bold red]✗[/] {escape(difference)}")
+        out.print(Text.assemble(("✗ ", "bold red"), difference))
     show_log(out, logs, began)
     return REFUSED
 
@@ -117,9 +117,9 @@ def show_log(out: Console, logs: Path, began: int) -> None:
     with logs.open("rb") as file:
         file.seek(max(began, logs.stat().st_size - SHOWN_LOG_BYTES))
         lines = file.read().decode(errors="replace").splitlines()[-SHOWN_LOG_LINES:]
-    out.print(f"\nThe end of {escape(str(logs))}:")
+    out.print(f"\nThe end of {logs}:")
     for line in lines:
-        out.print(escape(line), style="dim", soft_wrap=True)
+        out.print(line, style="dim", soft_wrap=True)
 
 
 @contextmanager

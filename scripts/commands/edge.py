@@ -13,22 +13,36 @@ from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from workers.database import get_engine, is_transient
 from workers.errors import InvalidRequest
-from workers.logs import configure_logs
+from workers.logs import configure_logs, get_logger
 
 REFUSED: Final = 1
+UNEXPECTED: Final = 3
 INVALID: Final = 65  # EX_DATAERR of sysexits.h
 UNAVAILABLE: Final = 69  # EX_UNAVAILABLE
 DEAD: Final = 70  # EX_SOFTWARE
 UNFINISHED: Final = 75  # EX_TEMPFAIL
+
+COMMON_CODES: Final = """\
+   3  an error of the command itself: its traceback is on stderr, and whether
+      anything was changed is not known
+  69  the database is not reachable, or a setting cannot be used"""
+"""Exit codes every command may end with, as its help tells them."""
 
 UNDEFINED_TABLE: Final = "42P01"
 HOW_TO_CONNECT: Final = "scripts/dev or scripts/demo in another terminal gives one, or set DATABASE_URL and REDIS_URL"
 
 
 def run(app: typer.Typer, name: str) -> None:
-    """Runs a command under the name people typed; log lines of the libraries go to stderr."""
+    """Runs a command under the name people typed; log lines of the libraries go to stderr.
+
+    What nobody expected ends with a code of its own: 1 would say "refused, nothing was changed".
+    """
     configure_logs("WARNING")
-    app(prog_name=f"scripts/{name}")
+    try:
+        app(prog_name=f"scripts/{name}")
+    except Exception as error:  # noqa: BLE001 - the outermost edge
+        get_logger().critical("command.crashed", command=name, exc_info=error)
+        sys.exit(UNEXPECTED)
 
 
 def fail(code: int, sentence: str) -> NoReturn:
@@ -43,8 +57,12 @@ def print_json(content: Any) -> None:
 
 
 def console() -> Console:
-    """For tables: coloured on a terminal; 80 columns and no colours in a pipe, unless COLUMNS says otherwise."""
-    return Console(highlight=False, soft_wrap=False)
+    """For tables: coloured on a terminal; 80 columns and no colours in a pipe, unless COLUMNS says otherwise.
+
+    Texts are shown as they are: `[/x]` or `:100:` in a reference is neither markup nor an emoji. What is to be coloured
+    is given a ``style``, or is a ``rich.text.Text``.
+    """
+    return Console(highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 @contextmanager

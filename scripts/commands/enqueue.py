@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from models.words import Code, JobState
-from scripts.commands.edge import DEAD, REFUSED, UNFINISHED, edge, fail, print_json, run
+from scripts.commands.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge, fail, print_json, run
 from workers.broker import ring
 from workers.database import transaction
 from workers.errors import InvalidRequest, Problem
@@ -27,13 +27,13 @@ The request is recorded in the ledger and its bell is rung; the job is printed a
 running: the job then waits. With --wait the answer has a result per person.
 """
 
-EXIT_CODES: Final = """\b
+EXIT_CODES: Final = f"""\b
 Exit codes:
    0  done; without --wait: accepted
    1  refused, a business answer: nothing was changed, the code says why
    2  wrong use of the command, or FILE cannot be opened
   65  invalid request, or the key was used for another one: problems as JSON
-  69  the database is not reachable
+{COMMON_CODES}
   70  dead: gave up after its attempts (scripts/retry ID)
   75  not finished within the wait; it goes on, ask again with the same --key
 """

@@ -1,4 +1,4 @@
-"""Gives dead jobs and failed mails all their attempts again."""
+"""Gives dead jobs, and mails that were not sent, all their attempts again."""
 
 import getpass
 import os
@@ -7,22 +7,23 @@ from uuid import UUID
 
 import typer
 
-from scripts.commands.edge import REFUSED, edge, run
+from scripts.commands.edge import COMMON_CODES, REFUSED, edge, run
 from workers.broker import ring
 from workers.database import transaction
 from workers.services.retry import Retried, retry
 
-HELP: Final = """Retry dead jobs and failed mails: each gets all its attempts again, at once.
+HELP: Final = f"""Retry dead jobs, and mails that failed, expired or were left uncertain: all attempts again, now.
 
-Find them with scripts/status, or in the table job (state dead) and email (state failed). Who asked is kept in the audit
-trail.
+scripts/status lists the first of them with their errors; all are in the tables job (state dead) and email (state
+failed, expired, or uncertain without due_at). A mail gets five more days; one that was left uncertain may arrive twice.
+Who asked is kept in the audit trail.
 
 \b
 Exit codes:
    0  all of them were revived
-   1  one or more is unknown or not dead; the others were revived
+   1  one or more is unknown or needs no retry; the others were revived
    2  wrong use of the command (an ID is not a UUID)
-  69  the database is not reachable
+{COMMON_CODES}
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -48,8 +49,8 @@ def said(answer: Retried) -> str:
     """The answer as a line."""
     if answer.answer == "revived":
         return f"{answer.ledger} was {answer.state}: due again now on {answer.queue}"
-    if answer.answer == "not_dead":
-        return f"{answer.ledger} is {answer.state}, not dead: left alone"
+    if answer.answer == "not_stuck":
+        return f"{answer.ledger} is {answer.state}, which needs no retry: left alone"
     return "unknown: neither a job nor a mail"
 
 

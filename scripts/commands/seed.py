@@ -4,11 +4,11 @@ import json
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from models.words import Code
-from scripts.commands.edge import INVALID, console, edge, run
+from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, run
 from workers.database import Session, transaction
 from workers.errors import InvalidRequest, Problem
 from workers.requests import read
@@ -37,7 +37,7 @@ EXAMPLE: Final[dict[str, Any]] = {
     ],
 }
 
-HELP: Final = """Record companies, trainings and contracts from FILE (- reads standard input).
+HELP: Final = f"""Record companies, trainings and contracts from FILE (- reads standard input).
 
 All of it or nothing: when one record is refused, none is recorded. Records that are there already and the same are left
 alone, so the same file can be given again. The worker need not run.
@@ -59,7 +59,7 @@ Exit codes:
    2  wrong use of the command, or FILE cannot be opened
   65  FILE is not the JSON described above, or a record was refused: nothing
       was recorded
-  69  the database is not reachable
+{COMMON_CODES}
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -114,7 +114,7 @@ def print_lines(lines: list[Seeded]) -> None:
     for line in lines:
         style = {"refused": "red", "unchanged": "dim"}.get(line.outcome, "green")
         kind = line.kind.removeprefix("put_")
-        table.add_row(kind, escape(line.reference), f"[{style}]{line.outcome}[/]", line.code, line.field)
+        table.add_row(kind, line.reference, Text(line.outcome, style), line.code, line.field)
     console().print(table)
 
 

@@ -5,26 +5,40 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from scripts.commands.edge import REFUSED, console, edge, print_json, run
+from scripts.commands.edge import COMMON_CODES, REFUSED, console, edge, print_json, run
 from workers.database import transaction
 from workers.services.status import SHOWN_CONTRACTS, read_status
+from workers.services.unheard import count_unheard
 
-HELP: Final = """Show how Matricule is: queues, mails, contracts, processes, clock, database.
+HELP: Final = f"""Show how Matricule is: requests, queues, mails, contracts, processes, clock, database.
+
+Under each problem with jobs or mails stand the first ten, with the class and reason of their last error; --json has the
+same under `problems`. scripts/retry ID gives one its attempts again.
 
 \b
 Exit codes:
    0  healthy
-   1  to be looked at: dead work, drift, no clock leads, or work is due on a
-      queue that no process serves
-  69  the database is not reachable
+   1  to be looked at: no process hears the requests of portals, Redis does
+      not answer, no clock leads; work is due on a queue that no process
+      serves, or has been for over a minute (fifteen on rosters, emails_bulk
+      and maintenance); dead jobs; mails that failed, expired, were left
+      uncertain, or are owed for over an hour, unless the fault is in their
+      address; seats that do not add up
+   2  wrong use of the command
+{COMMON_CODES}
 """
 
 SENTENCES: Final = {
-    "dead": "{count} dead on {subject}: read their error, then scripts/retry ID",
-    "no_process": "{count} due on {subject} and no process serves it",
+    "dead": "{count} dead on {subject}: see why, then scripts/retry ID",
+    "expired": "{count} not sent in time on {subject}: see why, then scripts/retry ID",
+    "uncertain": "{count} lost while the relay took them on {subject}: may have arrived; scripts/retry ID sends again",
+    "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
+    "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
+    "no_process": "no process serves {subject}: {count} waiting",
+    "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "no_clock": "no clock leads: nothing is rung again, rescued or scheduled",
     "drift": "the seats of contract {subject} do not add up",
 }
@@ -35,8 +49,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command(help=HELP)
 def main(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
     """The command."""
-    with edge(), transaction() as session:
-        status = read_status(session)
+    with edge():
+        unheard = count_unheard()
+        with transaction() as session:
+            status = read_status(session, unheard)
     if as_json:
         print_json(status)
     else:
@@ -47,14 +63,25 @@ def main(as_json: Annotated[bool, typer.Option("--json", help="for programs")] =
 
 def print_status(out: Console, status: dict[str, Any]) -> None:
     """The status as tables."""
-    out.print(_queues(status["queues"]))
+    out.print(_queues(status))
     out.print(_contracts(status))
     out.print(_processes(status))
     _print_lines(out, status)
     for problem in status["problems"]:
-        out.print(f"[bold red]to look at:[/] {SENTENCES[problem['code']].format(**problem)}")
+        _print_problem(out, problem)
     if status["healthy"]:
-        out.print("[bold green]healthy[/]")
+        out.print("healthy", style="bold green")
+
+
+def _print_problem(out: Console, problem: dict[str, Any]) -> None:
+    sentence = SENTENCES[problem["code"]].format(**problem, age=age(problem.get("seconds")))
+    out.print(Text.assemble(("to look at: ", "bold red"), sentence))
+    rows = problem.get("rows", ())
+    for row in rows:
+        error = " ".join(part for part in (row["class"], row["reason"]) if part)
+        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}", soft_wrap=True)
+    if problem["count"] > len(rows) > 0:
+        out.print(f"  and {problem['count'] - len(rows)} more")
 
 
 def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -64,10 +91,12 @@ def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
     return table
 
 
-def _queues(queues: dict[str, dict[str, Any]]) -> Table:
+def _queues(status: dict[str, Any]) -> Table:
     numbers = ("waiting", "due later", "running", "dead", "oldest due")
     table = _table("Queues", "queue", *numbers, numbers=numbers)
-    for name, counts in queues.items():
+    sent = status["requests"] or {"waiting": "unreachable", "oldest_seconds": None}
+    table.add_row("requests (in Redis)", str(sent["waiting"]), "-", "-", "-", age(sent["oldest_seconds"]))
+    for name, counts in status["queues"].items():
         figures = [str(counts[key]) for key in ("waiting", "due_later", "running", "dead")]
         table.add_row(name, *figures, age(counts["oldest_due_seconds"]))
     return table
@@ -106,8 +135,8 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
 
 
 def plain(value: object) -> str:
-    """A text that rich must not read as markup, on one line."""
-    return escape(" ".join(str(value).split()))
+    """A text on one line."""
+    return " ".join(str(value).split())
 
 
 def age(seconds: float | None) -> str:

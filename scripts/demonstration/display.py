@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from models.words import LOCALES
 from scripts.demonstration.expectation import Outcome
@@ -36,9 +36,9 @@ def show_outcome(out: Console, story: Story) -> None:
 
 def show_next(out: Console, logs: Path) -> None:
     """What to try now."""
-    out.print(f"Process logs    {escape(str(logs))}", soft_wrap=True)
+    out.print(f"Process logs    {logs}", soft_wrap=True)
     out.print("\nIn another terminal: scripts/status, scripts/enqueue --help, scripts/seed --help")
-    out.print("[bold]Ctrl-C stops everything.[/] Run again: same keys, same job, no new mail.")
+    out.print(Text.assemble(("Ctrl-C stops everything.", "bold"), " Run again: same keys, same job, no new mail."))
 
 
 def _lines(roster: Roster, found: Outcome) -> Table:
@@ -49,6 +49,6 @@ def _lines(roster: Roster, found: Outcome) -> Table:
     table.add_column("result", overflow="fold")
     for row, code in zip(roster.rows, found.codes, strict=False):
         style = "green" if code in GOOD else "yellow"
-        person = escape(f"{row.first_name} {row.last_name}")
-        table.add_row(str(row.line), person, f"[{style}]{escape(code_sentence(code, LOCALES[0]))}[/] [dim]({code})[/]")
+        result = Text.assemble((code_sentence(code, LOCALES[0]), style), (f" ({code})", "dim"))
+        table.add_row(str(row.line), f"{row.first_name} {row.last_name}", result)
     return table

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 Say = Callable[[str], None]
 """Says how far a step is."""
@@ -25,11 +25,12 @@ class Progress:
         began, self.now = time.monotonic(), what
         if not self._out.is_terminal:
             self._out.print(f"… {what}")
-        with self._out.status(escape(what)) as spinner:
+        with self._out.status(Text(what)) as spinner:
 
             def say(how_far: str) -> None:
                 self.now = f"{what}: {how_far}"
-                spinner.update(escape(self.now))
+                spinner.update(Text(self.now))
 
             yield say
-        self._out.print(f"[green]✓[/] {escape(what)} [dim]({time.monotonic() - began:.1f} s)[/]")
+        took = f" ({time.monotonic() - began:.1f} s)"
+        self._out.print(Text.assemble(("✓ ", "green"), what, (took, "dim")))

@@ -17,6 +17,7 @@ from workers.database import transaction
 from workers.portal_client import PortalClient
 from workers.rosters.reader import Roster
 from workers.services.status import read_status
+from workers.services.unheard import count_unheard
 from workers.settings import get_settings
 
 LOOK_SECONDS = 0.2
@@ -71,8 +72,9 @@ def tell(system: LocalSystem, progress: Progress) -> Story:
 def await_processes(web: str, say: Say) -> None:
     """Returns once every queue is served, a clock leads and the web page answers."""
     while True:
+        unheard = count_unheard()
         with transaction() as session:
-            status = read_status(session)
+            status = read_status(session, unheard)
         absent = [*status["missing"], *([] if status["clock"] else ["a leader of the clocks"])]
         if not _answers(web):
             absent.append("web")

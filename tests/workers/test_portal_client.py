@@ -85,6 +85,24 @@ def test_the_largest_message_it_sends_is_the_largest_the_ledger_takes(
     assert refused.value.code == Code.REQUEST_TOO_LARGE
 
 
+def test_a_name_cut_inside_a_character_is_refused_and_its_field_named(
+    portal: PortalClient, fresh_database: str
+) -> None:
+    whole, cut = (
+        PersonToEnroll(email="a@example.com", first_name=name, last_name="B") for name in ("Zoé 😀", "Zoé \ud83d")
+    )
+    cut_twice = PersonToEnroll(email="a@example.com", first_name="\ude00", last_name="B", external_id="\ud83d")
+    with pytest.raises(InvalidRequest) as refused:
+        portal.send(Enroll(contract="K-1", people=[whole, cut, cut_twice]), key="one")
+    assert [(problem.code, problem.field) for problem in refused.value.problems] == [
+        (Code.UNSAFE_VALUE, "people.1.first_name"),
+        (Code.UNSAFE_VALUE, "people.2.first_name"),
+        (Code.UNSAFE_VALUE, "people.2.external_id"),
+    ]
+    assert sent(fresh_database) == []
+    portal.send(Enroll(contract="K-1", people=[whole]), key="one")
+
+
 def test_it_gives_up_soon_when_nobody_listens() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

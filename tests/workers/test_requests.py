@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from models.words import Code, Policy
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
-from workers.requests import KINDS, MAX_PEOPLE, Enroll, PutContract, Request, fingerprint, parse
+from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, Request, fingerprint, parse
 
 PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
 ENROLL = {"contract": "C-1", "people": [PERSON]}
@@ -231,6 +232,35 @@ def test_the_order_of_fields_does_not_change_the_fingerprint(names: list[str], i
 def test_a_default_that_is_spelt_out_does_not_change_the_fingerprint() -> None:
     spelt_out = ENROLL | {"policy": "all_or_nothing", "notify": True, "report_to": None}
     assert fingerprint(read("enroll", spelt_out)) == fingerprint(read("enroll", ENROLL))
+
+
+class LaterPerson(PersonToEnroll):
+    phone: str | None = None
+
+
+class LaterEnroll(Enroll):
+    """The same request, spoken by a Matricule that has learnt optional fields."""
+
+    people: list[LaterPerson]  # type: ignore[assignment]
+    tag: str | None = None
+
+
+def test_a_request_is_still_the_same_after_its_class_got_optional_fields() -> None:
+    assert fingerprint(LaterEnroll.model_validate_json(json.dumps(BASE))) == fingerprint(read("enroll", BASE))
+    tagged = LaterEnroll.model_validate_json(json.dumps(BASE | {"tag": "x"}))
+    assert fingerprint(tagged) != fingerprint(read("enroll", BASE))
+
+
+@pytest.mark.parametrize("policy", [*Policy, *map(str, Policy)])
+def test_a_policy_may_be_given_as_its_word(policy: Policy | str) -> None:
+    request = Enroll(contract="C-1", people=[PersonToEnroll(**PERSON)], policy=policy)
+    assert request.policy is Policy(policy)
+
+
+@pytest.mark.parametrize("policy", ["best_effort", "UNTIL_FULL", "", 0, None, True])
+def test_any_other_policy_is_refused(policy: object) -> None:
+    with pytest.raises(ValidationError, match="policy"):
+        Enroll(contract="C-1", people=[PersonToEnroll(**PERSON)], policy=policy)
 
 
 @pytest.mark.parametrize(

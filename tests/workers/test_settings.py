@@ -1,4 +1,6 @@
-"""Settings are read once, and a wrong one is named."""
+"""Settings that are read from others, and those that are refused at once."""
+
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -6,13 +8,55 @@ from pydantic import ValidationError
 from workers.settings import Settings
 
 
+def settings(**given: Any) -> Settings:
+    required: dict[str, Any] = {"database_url": "postgresql://h/d", "redis_url": "redis://h:6379/0"}
+    return Settings(**(required | given))
+
+
+@pytest.mark.parametrize(
+    ("mail_from", "platform_name", "named"),
+    [
+        ("Horizon Formation <ne-pas-repondre@horizon.example>", "", "Horizon Formation"),
+        ('"Horizon, la formation" <a@horizon.example>', "", "Horizon, la formation"),
+        ("ne-pas-repondre@horizon.example", "", "horizon.example"),
+        ("<ne-pas-repondre@horizon.example>", "", "horizon.example"),
+        ("Horizon Formation <a@horizon.example>", "Mon espace", "Mon espace"),
+        ("", "Mon espace", "Mon espace"),
+        ("", "", ""),
+    ],
+)
+def test_the_platform_has_the_name_its_mails_come_from(
+    monkeypatch: pytest.MonkeyPatch, mail_from: str, platform_name: str, named: str
+) -> None:
+    monkeypatch.delenv("PLATFORM_NAME", raising=False)
+    monkeypatch.delenv("MAIL_FROM", raising=False)
+    given = {"mail_from": mail_from} | ({"platform_name": platform_name} if platform_name else {})
+    assert settings(**given).platform_name == named
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h:6379/0", "redis://u:p@h/0?socket_timeout=3", "rediss://h", "unix:///run/valkey.sock?db=0"]
+)
+def test_addresses_of_redis(url: str) -> None:
+    assert settings(redis_url=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:6379/0", "http://h", "redis://h:port/0", "redis://u:hush/6@h:1/0", "redis://h/0?hush=1"]
+)
+def test_what_no_client_could_use_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValidationError, match="redis_url") as refused:
+        settings(redis_url=url)
+    assert "hush" not in str(refused.value)
+
+
 @pytest.mark.parametrize("given", ["debug", "Debug", "DEBUG"])
 def test_the_log_level_is_read_in_any_case(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", given)
-    assert Settings(database_url="x", redis_url="x").log_level == "DEBUG"
+    assert settings().log_level == "DEBUG"
 
 
 def test_a_wrong_log_level_is_named_with_what_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "chatty")
     with pytest.raises(ValidationError, match=r"(?s)log_level.*'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"):
-        Settings(database_url="x", redis_url="x")
+        settings()

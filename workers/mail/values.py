@@ -52,11 +52,12 @@ def inert_name(value: str) -> str:
     return shortened(inert(visible(value)), LONGEST_NAME)
 
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=^`{|}~-]+@[\w.-]+\.[^\W\d_][\w-]+")
+# Without a slash: what stands before it could be read as the address of a page.
+_ADDRESS = re.compile(r"[\w.!#$%&'*+=^`{|}~-]+@[\w.-]+")
 
 
 def shown_address(value: str) -> str:
-    """A mail address as a report shows it: as typed when it has the form of one, else inert."""
+    """A mail address as a report shows it: as typed when it has the form of one, valid or not, else inert."""
     value = shortened(visible(value), LONGEST_ADDRESS)
     if _ADDRESS.fullmatch(value) and "://" not in value and "=?" not in value:
         return value

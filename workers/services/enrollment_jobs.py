@@ -34,12 +34,12 @@ REPORT: Final = EmailKind.ENROLLMENT_REPORT
 INSERT_REPORTS = text(f"""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at,
       state, contract_id, job_id, due_at)
-    SELECT id, '{REPORT}', queue, company_id, '{REPORT}:' || job_id, to_address, locale,
+    SELECT id, '{REPORT}', queue, lane, '{REPORT}:' || job_id, to_address, locale,
       '<' || id || '.{REPORT}@' || CAST(:domain AS text) || '>', date_trunc('second', now()), now() + :lifetime,
       'owed', contract_id, job_id, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:companies AS uuid[]), CAST(:contracts AS uuid[]),
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]),
       CAST(:addresses AS text[]), CAST(:locales AS text[]), CAST(:queues AS text[]))
-      t (id, job_id, company_id, contract_id, to_address, locale, queue)
+      t (id, job_id, lane, contract_id, to_address, locale, queue)
     ON CONFLICT (dedup_key) DO NOTHING""")
 
 ADVANCE = text("""
@@ -201,26 +201,26 @@ def _record_people(session: Session, people: Sequence[tuple[UUID, PersonResult]]
 
 
 def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:
-    """One confirmation per request that names an address for it; none of a dry run, which changed nothing."""
-    asked = [
-        (answer, answer.contract, answer.order.request)
-        for answer in answers
-        if answer.order.request.report_to and answer.contract and not answer.order.request.dry_run
-    ]
+    """One confirmation per request that names an address for it; none of a dry run, which changed nothing.
+
+    Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
+    """
+    asked = [answer for answer in answers if answer.order.request.report_to and not answer.order.request.dry_run]
     if not asked:
         return
-    queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for _, _, request in asked]
+    requests = [answer.order.request for answer in asked]
+    queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for request in requests]
     for queue in set(queues):
         owe(session, queue)
     session.execute(
         INSERT_REPORTS,
         {
             "ids": [new_id() for _ in asked],
-            "jobs": [answer.order.job_id for answer, _, _ in asked],
-            "companies": [contract.company_id for _, contract, _ in asked],
-            "contracts": [contract.id for _, contract, _ in asked],
-            "addresses": [request.report_to for _, _, request in asked],
-            "locales": [request.report_locale for _, _, request in asked],
+            "jobs": [answer.order.job_id for answer in asked],
+            "lanes": [a.contract.company_id if a.contract else a.order.portal_id for a in asked],
+            "contracts": [answer.contract.id if answer.contract else None for answer in asked],
+            "addresses": [request.report_to for request in requests],
+            "locales": [request.report_locale for request in requests],
             "queues": queues,
             "domain": message_id_domain(),
             "lifetime": REPORT_LIFETIME,

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from models.words import Code, EmailKind, EmailState, Purpose
 from workers.database import Session
+from workers.errors import Permanent
 from workers.ledger import Claimed
 from workers.requests import Enroll, PersonToEnroll, parse
 from workers.services.keys import signing_keys
@@ -27,9 +28,9 @@ FACTS = text("""
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
       l.expires_at, l.expires_at <= now() AS link_expired
     FROM email e
-    JOIN contract ON contract.id = e.contract_id
-    JOIN company ON company.id = contract.company_id
-    JOIN training ON training.id = contract.training_id
+    LEFT JOIN contract ON contract.id = e.contract_id
+    LEFT JOIN company ON company.id = contract.company_id
+    LEFT JOIN training ON training.id = contract.training_id
     LEFT JOIN account a ON a.id = e.account_id
     LEFT JOIN enrollment n ON n.id = e.enrollment_id
     LEFT JOIN link l ON l.account_id = e.account_id AND l.purpose = :purpose AND l.consumed_at IS NULL
@@ -88,8 +89,10 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if fact is None or fact.withdrawn:
         return Letter(row, kind, {}, EmailState.CANCELLED)
     shared = {"company_name": fact.company_name, "training_title": fact.training_title}
-    if kind is EmailKind.ENROLLMENT_REPORT:
+    if kind is EmailKind.ENROLLMENT_REPORT:  # also of a request on an unknown contract: then both names are None
         return Letter(row, kind, shared | _report(session, row.columns["job_id"]))
+    if fact.company_name is None:
+        return Letter(row, kind, {}, EmailState.CANCELLED)
     link = None if fact.activated or fact.link_id is None else _link(fact)
     if link is None and not fact.activated:
         return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
@@ -120,19 +123,20 @@ def _report(session: Session, job_id: UUID) -> dict[str, Any]:
     """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts."""
     job = session.execute(JOB, {"id": job_id}).one()
     request = parse(job.kind, job.request)
-    people = request.people if isinstance(request, Enroll) else []
+    if not isinstance(request, Enroll):
+        raise Permanent("a report of a job that enrols nobody")
     result = job.result or {}
     codes = {person["position"]: person["code"] for person in result.get("people", ())}
     codes |= {row.position: row.code for row in session.execute(CODES, {"id": job_id})}
     return {
         "job_id": str(job_id),
         "state": job.state,
-        "dry_run": bool(result.get("dry_run")),
+        "contract_reference": request.contract,
         "planned_seats": result.get("planned_seats", 0),
         "enrolled_count": result.get("enrolled_count", 0),
         "remaining": result.get("remaining", 0),
         "counts": Counter(codes.values()),
-        "people": [_reported(index, person, codes) for index, person in enumerate(people)],
+        "people": [_reported(index, person, codes) for index, person in enumerate(request.people)],
     }
 
 

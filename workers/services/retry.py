@@ -1,4 +1,4 @@
-"""Retrying what died: a dead job or mail gets all its attempts again, and who asked for it is recorded."""
+"""Retrying what is stuck: a job or mail gets all its attempts again, and who asked for it is recorded."""
 
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -15,20 +15,23 @@ class Retried(NamedTuple):
     """What a retry came to.
 
     Parameters:
-      answer: `revived`; `not_dead`, and nothing was changed; `unknown`: neither a job nor a mail has this id.
+      answer: `revived`; `not_stuck`, and nothing was changed; `unknown`: neither a job nor a mail has this id.
       ledger: `job` or `email`, empty when unknown.
       state: the state it had.
       queue: whose bell to ring after the commit, empty unless revived.
     """
 
-    answer: Literal["revived", "not_dead", "unknown"]
+    answer: Literal["revived", "not_stuck", "unknown"]
     ledger: str = ""
     state: str = ""
     queue: str = ""
 
 
 def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
-    """Makes a dead job, or a failed mail, due now. Twice does it once: the second finds it waiting."""
+    """Makes a dead job, or a mail that failed, expired or was left uncertain, due now. Twice does it once.
+
+    A mail has five days more to be sent, unless it had more left.
+    """
     for ledger in LEDGERS:
         found = text(f"SELECT state FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE")
         state = session.execute(found, {"id": row_id}).scalar()
@@ -36,7 +39,7 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
             continue
         queue = revive(session, row_id)
         if queue is None:
-            return Retried("not_dead", ledger.table, state)
+            return Retried("not_stuck", ledger.table, state)
         record(
             session,
             "retry",

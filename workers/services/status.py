@@ -7,12 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.delivery import Reason
 from workers.database import Session
-from workers.ledger import EMAILS, JOBS, LEDGERS, Ledger
+from workers.ledger import LEDGERS, Ledger
 from workers.queues import Queue
 from workers.requests import REQUESTS_QUEUE
 from workers.services.maintenance import find_drift
+from workers.services.problems import DEAD, find_problems, find_rows
+from workers.services.unheard import Unheard
 
 ALIVE_SECONDS: Final = 10
 """A process that said nothing for that long is taken for silent; it speaks every two seconds."""
@@ -21,21 +22,6 @@ SHOWN_CONTRACTS: Final = 50
 
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
-
-ADDRESS_REASONS: Final = (
-    Reason.ADDRESS_REJECTED,
-    Reason.ADDRESS_UNSENDABLE,
-    Reason.RECIPIENT_REFUSED,
-    Reason.MAILBOX_FULL,
-)
-"""A mail refused for one of these is an answer about a person's address, for the manager; to ops it is not dead."""
-
-DEAD: Final = {
-    JOBS.table: "state = 'dead'",
-    EMAILS.table: "state = 'failed' AND coalesce(error ->> 'reason', '') NOT IN ({})".format(
-        ", ".join(f"'{reason}'" for reason in ADDRESS_REASONS)
-    ),
-}
 
 MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
 
@@ -66,20 +52,25 @@ OLDEST = text("""
 NOW = text("SELECT now()")
 
 
-def read_status(session: Session) -> dict[str, Any]:
+def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
     """Everything ops look at first, as JSON.
 
-    Keys: `at`; `queues` (waiting, due_later, running, dead, oldest_due_seconds by queue); `mails` by state (`failed`
-    counts the addresses that were refused too, `dead` does not); `contracts` (the latest fifty with their three
-    counters) and `contract_count`; `processes` seen within ten seconds, `silent` ones that went without leaving,
-    `missing` (queues, or `clock`, that nobody serves); `clock`, its leader or None; `database` (ages of the oldest
-    transaction and snapshot, in seconds); `drift`; `problems` and `healthy`.
+    Parameters:
+      unheard: what waits in Redis (``count_unheard``), None when Redis does not answer.
+
+    Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when it does not answer); `queues` (waiting,
+    due_later, running, dead, oldest_due_seconds by queue); `mails` by state (`failed` counts the addresses that were
+    refused too, `dead` does not); `contracts` (the latest fifty with their three counters) and `contract_count`;
+    `processes` seen within ten seconds, `silent` ones that went without leaving, `missing` (queues, or `clock`, that
+    nobody serves); `clock`, its leader or None; `database` (ages of the oldest transaction and snapshot, in seconds);
+    `drift`; `problems` (code, subject, count, and `rows` where they are rows of a ledger) and `healthy`.
     """
     seen = _rows(session, PROCESSES)
     processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
     clocks = _rows(session, CLOCK)
     status: dict[str, Any] = {
         "at": session.execute(NOW).scalar_one().isoformat(),
+        "requests": unheard._asdict() if unheard else None,
         "queues": _queues(session),
         "mails": {row["state"]: row["mails"] for row in _rows(session, MAILS)},
         "contracts": _rows(session, CONTRACTS, shown=SHOWN_CONTRACTS),
@@ -91,7 +82,7 @@ def read_status(session: Session) -> dict[str, Any]:
         "database": _rows(session, OLDEST)[0],
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
-    problems = find_problems(status)
+    problems = find_problems(status, find_rows(session))
     return status | {"problems": problems, "healthy": not problems}
 
 
@@ -99,20 +90,6 @@ def missing(kinds: Iterable[str]) -> list[str]:
     """What no process does, given the kinds of those alive: a kind names the queues one listens to, or `clock`."""
     served = {name for kind in kinds for name in kind.split()}
     return [name for name in EXPECTED if name not in served]
-
-
-def find_problems(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What somebody has to look at, each with a code, what it is about and how many."""
-    problems: list[dict[str, Any]] = []
-    if status["clock"] is None:
-        problems.append({"code": "no_clock", "subject": "clock", "count": 1})
-    for queue, counts in status["queues"].items():
-        if counts["dead"]:
-            problems.append({"code": "dead", "subject": queue, "count": counts["dead"]})
-        if counts["waiting"] and queue in status["missing"]:
-            problems.append({"code": "no_process", "subject": queue, "count": counts["waiting"]})
-    problems += [{"code": "drift", "subject": contract["reference"], "count": 1} for contract in status["drift"]]
-    return problems
 
 
 def _queues(session: Session) -> dict[str, dict[str, Any]]:

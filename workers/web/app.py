@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from workers.database import is_transient, transaction
+from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.settings import get_settings
 from workers.tokens import SigningKeys
@@ -25,12 +26,15 @@ def create_app() -> FastAPI:
     """The application.
 
     Raises:
-      NotConfigured: ``LINK_KEYS`` is missing or cannot be read; better said at the start than at the first link.
+      NotConfigured: ``LINK_KEYS`` is missing or cannot be read, or the pages have no platform to name; better said at
+        the start than at the first link.
     """
     # Before anything can go wrong: an exception printed with its local variables would show a token.
     configure_logs(get_settings().log_level)
     # Redirects of slashes would name the host of the request, and the token, in their Location.
     app = FastAPI(title="Matricule", openapi_url=None, redirect_slashes=False)
+    if not get_settings().platform_name:
+        raise NotConfigured("MAIL_FROM is empty: give it the name and address mails come from, Name <address>")
     app.state.keys = SigningKeys.parse(get_settings().link_keys)
     app.state.hashing = CapacityLimiter(links.HASHES_AT_ONCE)
     app.include_router(links.router)

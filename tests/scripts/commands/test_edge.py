@@ -1,6 +1,7 @@
 """What every command says when the database is not there: one line, one code, no traceback."""
 
 import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -54,6 +55,44 @@ def test_settings_that_cannot_be_used_are_named(url: str | None, monkeypatch: py
     assert (ran.returncode, len(ran.stderr.splitlines())) == (69, 1)
     assert "DATABASE_URL" in ran.stderr
     assert "secret" not in ran.stderr
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6379/0", "redis://u:secret/6@h:1/0", "redis://h:1/0?secret=1"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_redis_that_cannot_be_meant_is_told_before_anything_is_done(
+    name: str, url: str, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    ran = run(name)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (69, "", 1)
+    assert "REDIS_URL not set or not understood" in ran.stderr
+    assert "secret" not in ran.stderr
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    forget()
+    assert rows("SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM company)") == [(0, 0)]
+
+
+BROKEN = """
+import typer
+from scripts.commands.edge import run
+app = typer.Typer()
+@app.command()
+def main() -> None:
+    raise KeyError("contract")
+run(app, "broken")
+"""
+
+
+def test_an_error_of_the_command_itself_is_no_refusal() -> None:
+    ran = subprocess.run([sys.executable, "-c", BROKEN], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, "KeyError" in ran.stderr) == (3, "", True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_its_exit_codes(name: str) -> None:
+    shown = subprocess.run([PROJECT / "scripts" / name, "--help"], capture_output=True, text=True, check=True).stdout
+    for code in ("\n     0  ", "\n     2  ", "\n     3  an error of the command itself", "\n    69  the database"):
+        assert code in shown
 
 
 def test_a_database_without_tables_says_what_to_do(servers: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """scripts/retry: dead work gets its attempts again, once, and who asked is recorded."""
 
+from datetime import timedelta
+
 import pytest
 
 from models.base import new_id
@@ -23,14 +25,17 @@ def dead_job(call: Call) -> str:
     return job_id
 
 
-@pytest.fixture
-def failed_mail() -> str:
+def unsent_mail(state: str, *, due: str | None = None, expires: str = "-1 day") -> str:
     mail_id = new_id()
     rows(
-        """INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state)
-        VALUES (:id, 'invitation', 'emails', :id, 'k', 'a@exemple.test', 'fr', '<a@b>', now(), now(), 'failed')
-        RETURNING id""",
+        """INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, state, due_at,
+          expires_at)
+        VALUES (:id, 'invitation', 'emails', :id, 'k', 'a@exemple.test', 'fr', '<a@b>', now(), :state,
+          now() + CAST(:due AS interval), now() + CAST(:expires AS interval)) RETURNING id""",
         id=mail_id,
+        state=state,
+        due=due,
+        expires=expires,
     )
     return str(mail_id)
 
@@ -38,17 +43,37 @@ def failed_mail() -> str:
 def test_a_dead_job_is_due_again_and_a_second_time_changes_nothing(call: Call, dead_job: str) -> None:
     first, second = call(app, dead_job), call(app, dead_job)
     assert (first.code, "due again now on enrollments" in first.out) == (0, True)
-    assert (second.code, "job is queued, not dead" in second.out) == (1, True)
+    assert (second.code, "job is queued, which needs no retry" in second.out) == (1, True)
     assert rows("SELECT state, failures, due_at IS NOT NULL FROM job") == [("queued", 0, True)]
     audit = rows("SELECT action, job_id::text, subject_id::text, requested_by LIKE 'shell:_%' FROM audit")
     assert audit == [("retry", dead_job, dead_job, True)]
 
 
-def test_a_failed_mail_is_owed_again(call: Call, failed_mail: str) -> None:
-    called = call(app, failed_mail)
-    assert (called.code, "email was failed: due again now on emails" in called.out) == (0, True)
-    assert rows("SELECT state FROM email") == [("owed",)]
-    assert rows("SELECT action, job_id, subject_id::text FROM audit") == [("retry", None, failed_mail)]
+@pytest.mark.parametrize("state", ["failed", "expired", "uncertain"])
+def test_a_mail_that_was_not_sent_is_owed_again_and_has_time_to_be_sent(call: Call, state: str) -> None:
+    mail = unsent_mail(state)
+    called = call(app, mail)
+    assert (called.code, f"email was {state}: due again now on emails" in called.out) == (0, True)
+    assert rows("SELECT state, due_at <= now(), date_trunc('day', expires_at - due_at) FROM email") == [
+        ("owed", True, timedelta(days=5))
+    ]
+    assert rows("SELECT action, job_id, subject_id::text FROM audit") == [("retry", None, mail)]
+
+
+def test_a_mail_that_had_more_time_keeps_it(call: Call) -> None:
+    call(app, unsent_mail("failed", expires="9 days"))
+    assert rows("SELECT expires_at > now() + interval '8 days' FROM email") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("state", "due"), [("uncertain", "9 min"), ("owed", "9 min"), ("sent", None), ("cancelled", None)]
+)
+def test_a_mail_that_is_tried_anyway_or_was_settled_is_left_alone(call: Call, state: str, due: str | None) -> None:
+    mail = unsent_mail(state, due=due)
+    before = rows("SELECT CAST(e AS text) FROM email e")
+    called = call(app, mail)
+    assert (called.code, f"email is {state}, which needs no retry" in called.out) == (1, True)
+    assert rows("SELECT CAST(e AS text) FROM email e") == before
 
 
 def test_an_unknown_id_is_told_and_the_others_are_revived(call: Call, dead_job: str) -> None:

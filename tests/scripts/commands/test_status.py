@@ -1,12 +1,19 @@
 """scripts/status: readable in 80 columns, and an exit code monitoring can use."""
 
+import re
+
 import pytest
 
 from scripts.commands import enqueue, seed
 from scripts.commands.status import age, app
+from tests.messages import send
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
-from tests.support import Processes, rows, wait_until
+from tests.support import Processes, forget, rows, wait_until
+from workers.requests import PutCompany
+
+HOSTILE = "BC[/2026]:100:"
+"""A contract's reference as a portal may give it: neither markup nor an emoji."""
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +26,8 @@ def test_without_any_process_it_says_what_is_missing(call: Call) -> None:
     called = call(app)
     assert called.code == 1
     for sentence in (
-        "1 due on enrollments and no process serves it",
+        "no process serves requests: 0 waiting",
+        "no process serves enrollments: 1 waiting",
         "no clock leads",
         "served by no process: requests, enrollments",
     ):
@@ -45,15 +53,35 @@ def test_json_says_the_same_to_programs(call: Call) -> None:
 
 def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
     call(seed.app, "-", stdin=ALL)
-    call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"})
-    rows("UPDATE job SET state = 'dead', due_at = NULL RETURNING id")
+    job = call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"}).json["id"]
+    error = '{"class": "[/b]ErrorWithALongName", "reason": "message_rejected", "message": "Zoé"}'
+    rows("UPDATE job SET state = 'dead', due_at = NULL, error = CAST(:error AS json) RETURNING id", error=error)
     rows("UPDATE company SET name = '[red]Acmé[/red] [/nothing]' RETURNING id")
-    rows("UPDATE contract SET enrolled_count = 1 RETURNING id")
+    rows("UPDATE contract SET enrolled_count = 1, reference = :reference RETURNING id", reference=HOSTILE)
     called = call(app)
     assert called.code == 1
-    assert "1 dead on enrollments: read their error, then scripts/retry ID" in called.out
-    assert "the seats of contract C-1 do not add up" in called.out
-    assert "[/nothing]" in called.out
+    assert "1 dead on enrollments: see why, then scripts/retry ID" in called.out
+    assert f"  {job}  put_company  [/b]ErrorWithALongName message_rejected\n" in called.out
+    assert f"the seats of contract {HOSTILE} do not add up" in called.out
+    for shown in ("[/nothing]", f"\n{HOSTILE} "):
+        assert shown in called.out
+
+
+def test_requests_in_redis_that_nobody_hears_are_shown(call: Call, fresh_database: str) -> None:
+    for key in ("one", "two"):
+        send(PutCompany(reference="acme", name="Acmé"), key)
+    called = call(app)
+    assert called.code == 1
+    assert "no process serves requests: 2 waiting" in called.out
+    assert re.search(r"requests \(in Redis\) +2 ", called.out)
+    assert call(app, "--json").json["requests"]["waiting"] == 2
+
+
+def test_redis_away_is_to_be_looked_at(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    forget()
+    called = call(app)
+    assert (called.code, "Redis does not answer" in called.out, "unreachable" in called.out) == (1, True, True)
 
 
 @pytest.mark.parametrize(

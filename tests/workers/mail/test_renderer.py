@@ -1,6 +1,5 @@
 """Every mail in every language: complete, saying the same in text and HTML, and inert to what people typed."""
 
-import csv
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from scripts.preview import SAMPLES
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, code_sentences, sentences, typeset
 from workers.mail.inlining import inline_template
-from workers.mail.renderer import PEOPLE_IN_BODY, Rendered, render
-from workers.mail.values import inert_name, safe_cell, shown_address
+from workers.mail.renderer import Rendered, render
+from workers.mail.values import inert_name, shown_address
 
 EVERY_MAIL = [
     pytest.param(kind, locale, context, id=f"{name}-{locale}")
@@ -105,7 +104,8 @@ def test_structure_a_screen_reader_and_a_dark_screen_need(
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
-    assert context["training_title"] in mail.subject
+    named = context["training_title"] or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
+    assert named in mail.subject
     assert "Anne" not in mail.subject
     assert mail.subject.isprintable() or "\u00a0" in mail.subject
     assert len(mail.subject) < 200
@@ -114,6 +114,8 @@ def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> No
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     unused = {"expires_at"} if context.get("link", "") is None else set()
+    if context["company_name"] is None:  # an unknown contract has no seats either
+        unused = {"planned_seats", "enrolled_count", "remaining"}
     for name in context.keys() - unused:
         with pytest.raises(Permanent, match=f"mail {kind}"):
             render(kind, locale, {key: value for key, value in context.items() if key != name})
@@ -175,6 +177,12 @@ def test_optional_values() -> None:
     assert "mailto:" not in mail.html
 
 
+def test_the_platform_is_named_as_its_settings_say() -> None:
+    mail = render(EmailKind.INVITATION, "fr", INVITATION | {"platform_name": "formation.example\u200b"})
+    assert "votre compte sur formation.example\u00a0:" in mail.text
+    assert ">formation.example</p>" in mail.html
+
+
 HOSTILE = [
     "Gagnez http://evil.fr",
     "evil.com",
@@ -202,7 +210,7 @@ HOSTILE = [
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
     context = dict(REPORT if kind is EmailKind.ENROLLMENT_REPORT else INVITATION)
     plain = render(kind, locale, context)
-    for name in ("first_name", "company_name", "training_title", "platform_name"):
+    for name in ("first_name", "company_name", "training_title", "contract_reference"):
         if name in context:
             context[name] = hostile
     if kind is EmailKind.ENROLLMENT_REPORT:
@@ -244,46 +252,9 @@ def test_names_stay_readable(typed: str, shown: str) -> None:
 
 def test_addresses_are_shown_as_typed_when_they_are_addresses() -> None:
     assert shown_address("Anne.O'Brien+x@client.example") == "Anne.O'Brien+x@client.example"
+    assert shown_address("karim@menuiserie") == "karim@menuiserie"  # to be corrected, so shown as it was typed
+    assert shown_address("evil.com/x@client.example") == "evil. com/x @ client. example"
     assert shown_address("gagnez http://evil.fr a@b.fr") == "gagnez http: evil. fr a @ b. fr"
-
-
-def crowd(size: int) -> list[dict[str, Any]]:
-    return [
-        {"position": n, "first_name": "Zoé", "last_name": f"N{n}", "email": f"z{n}@client.example", "code": "enrolled"}
-        for n in range(1, size + 1)
-    ]
-
-
-def test_a_report_shows_up_to_a_hundred_people_without_a_file() -> None:
-    mail = render(EmailKind.ENROLLMENT_REPORT, "fr", REPORT | {"people": crowd(PEOPLE_IN_BODY)})
-    assert mail.attachments == ()
-    assert "N100 " in mail.text
-    assert "fichier joint" not in mail.text
-
-
-def test_a_longer_report_carries_everybody_in_a_file_excel_reads() -> None:
-    people = crowd(150)
-    people[149] |= {"first_name": "=HYPERLINK(1)", "last_name": "Le;Goff\n", "email": "@SUM(A1)"}
-    mail = render(EmailKind.ENROLLMENT_REPORT, "fr", REPORT | {"people": people})
-    assert "N100 " in mail.text
-    assert "N101 " not in mail.text + mail.html
-    assert "Seules les 100 premières personnes sur 150" in mail.text
-    (file,) = mail.attachments
-    assert (file.filename, file.content_type) == ("inscriptions.csv", "text/csv")
-    assert file.content.startswith(b"\xef\xbb\xbfLigne;")
-    assert b"\r\n" in file.content
-    rows = list(csv.reader(file.content.decode("utf-8-sig").splitlines(keepends=True), delimiter=";"))
-    assert rows[0] == ["Ligne", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat"]
-    assert len(rows) == 151
-    assert rows[150] == [
-        "150", "'=HYPERLINK(1)", "Le;Goff\n", "'@SUM(A1)", "enrolled", "Inscription faite, nouveau compte créé",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_no_cell_runs_as_a_formula(start: str) -> None:
-    assert safe_cell(f"{start}1+1") == f"'{start}1+1"
-    assert safe_cell("Anne") == "Anne"
 
 
 def test_writing_the_css_into_templates_changes_no_tag() -> None:

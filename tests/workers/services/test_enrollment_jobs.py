@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
 from models.words import Policy
 from tests.contracts import accepted, add_contract, asking, enrol_people, everything, seats, someone
 from tests.support import rows
@@ -177,12 +178,15 @@ def test_one_confirmation_per_request_that_asks_for_one(fresh_database: str) -> 
     )
     BatchRun(JOBS, do_jobs).run(claim())
     reports = rows(
-        "SELECT job_id, to_address, locale, queue FROM email WHERE kind = 'enrollment_report' ORDER BY job_id"
+        "SELECT job_id, to_address, locale, queue, contract_id IS NULL, lane = :portal FROM email"
+        " WHERE kind = 'enrollment_report' ORDER BY job_id",
+        portal=LOCAL_PORTAL_ID,
     )
     assert reports == [
-        (asked[0], "chef@example.com", "en", "emails"),
-        (asked[1], "chef@example.com", "fr", "emails"),
-        (asked[2], "chef@example.com", "fr", "emails"),
+        (asked[0], "chef@example.com", "en", "emails", False, False),
+        (asked[1], "chef@example.com", "fr", "emails", False, False),
+        (asked[2], "chef@example.com", "fr", "emails", False, False),
+        (asked[4], "chef@example.com", "fr", "emails", True, True),
     ]
 
 
@@ -333,7 +337,8 @@ def test_a_large_request_on_an_unknown_contract_is_refused_whole(small_chunks: N
     assert (shown["state"], shown["result"]["code"]) == ("refused", "unknown_contract")
     assert not shown["result"]["carried_out"]
     assert shown["result"]["counts"] == {"unknown_contract": 9}
-    assert rows("SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM email)") == [(0, 0)]
+    assert rows("SELECT count(*) FROM account") == [(0,)]
+    assert rows("SELECT kind, job_id, contract_id FROM email") == [("enrollment_report", job_id, None)]
 
 
 def test_a_contract_that_closes_between_two_chunks_refuses_the_rest(

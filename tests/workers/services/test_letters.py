@@ -325,7 +325,7 @@ def test_a_report_says_what_became_of_each_as_the_manager_wrote_them(session: Se
     assert context["counts"] == dict.fromkeys(
         ("already_enrolled", "invalid_email", "enrolled", "duplicate_in_file", "no_seat_left"), 1
     )
-    assert (context["state"], context["dry_run"]) == ("succeeded", False)
+    assert (context["state"], context["contract_reference"]) == ("succeeded", "C-1")
 
 
 def test_a_report_of_one_person_reads_the_result_of_the_job(session: Session) -> None:
@@ -344,6 +344,17 @@ def test_a_report_of_a_refused_request_says_that_nothing_was_done(session: Sessi
     assert sum(context["counts"].values()) == 2
     rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
     assert "1. Zoé Le Dû <a@example.com>" in rendered.text
+
+
+def test_a_report_on_an_unknown_contract_says_so(session: Session) -> None:
+    context = report(session, asking("a", "b", contract="C-404", report_to="chef@example.com"))
+    assert (context["state"], context["counts"]) == ("refused", {"unknown_contract": 2})
+    assert (context["company_name"], context["training_title"]) == (None, None)
+    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
+    assert rendered.subject == "Demande d’inscription refusée : le contrat n’est pas connu"
+    assert "Contrat\u00a0: C-404\n" in rendered.text
+    assert "Places restantes" not in rendered.text + rendered.html
+    assert "Ce contrat n’est pas connu" in rendered.text
 
 
 def test_a_report_never_tells_the_names_an_account_is_registered_with(session: Session) -> None:

@@ -9,8 +9,10 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from workers.database import Session
 from workers.requests import PutCompany, PutContract, PutTraining
+from workers.services import status as looking
 from workers.services.catalog import put_company, put_contract, put_training
-from workers.services.status import EXPECTED, find_problems, missing, read_status
+from workers.services.status import EXPECTED, missing
+from workers.services.unheard import Unheard
 
 JOB = text("""
     INSERT INTO job (id, portal_id, kind, queue, lane, state, due_at, leased_until)
@@ -19,15 +21,25 @@ JOB = text("""
 
 MAIL = text("""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
-      due_at, error)
+      due_at, error, created_at)
     VALUES (:id, 'invitation', 'emails', :id, :key, 'a@exemple.test', 'fr', '<a@b>', now(), now(), :state,
-      now() + CAST(:due AS interval), CAST(:error AS json))""")
+      now() + CAST(:due AS interval), CAST(:error AS json), now() - CAST(:age AS interval))""")
 
 PROCESS = text("""
     INSERT INTO process (id, kind, host, pid, seen_at)
     VALUES (:id, :kind, 'ici', 12, now() - CAST(:ago AS interval))""")
 
+NOTHING_SENT = Unheard(0, None)
+
 LEADER = text("INSERT INTO clock (name, holder, until) VALUES ('clock', :id, now() + interval '5 s')")
+
+
+def read_status(session: Session) -> dict[str, Any]:
+    return looking.read_status(session, NOTHING_SENT)
+
+
+def listed(status: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(problem["code"], problem["subject"], problem["count"]) for problem in status["problems"]]
 
 
 def job(
@@ -37,9 +49,11 @@ def job(
     session.execute(JOB, values)
 
 
-def mail(session: Session, state: str, *, due: str | None = None, error: str | None = None) -> None:
+def mail(session: Session, state: str, *, due: str | None = None, error: str | None = None, age: str = "1 min") -> str:
     row_id = new_id()
-    session.execute(MAIL, {"id": row_id, "key": str(row_id), "state": state, "due": due, "error": error})
+    values = {"id": row_id, "key": str(row_id), "state": state, "due": due, "error": error, "age": age}
+    session.execute(MAIL, values)
+    return str(row_id)
 
 
 def process(session: Session, kind: str, ago: str = "1 s") -> Any:
@@ -150,21 +164,56 @@ def test_what_no_process_serves(kinds: list[str], expected: list[str]) -> None:
     assert missing(kinds) == expected
 
 
-QUIET = {"waiting": 0, "dead": 0}
+FULL = '{"class": "retry", "reason": "mailbox_full"}'
+REJECTED = '{"class": "failed", "reason": "address_rejected"}'
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("row", "expected"),
     [
-        ({}, []),
-        ({"clock": None}, [("no_clock", "clock", 1)]),
-        ({"missing": ["rosters"]}, []),
-        ({"missing": ["rosters"], "queues": {"rosters": {"waiting": 4, "dead": 0}}}, [("no_process", "rosters", 4)]),
-        ({"queues": {"rosters": {"waiting": 4, "dead": 0}}}, []),
-        ({"queues": {"emails": {"waiting": 0, "dead": 2}}}, [("dead", "emails", 2)]),
-        ({"drift": [{"reference": "C-9"}]}, [("drift", "C-9", 1)]),
+        ({"state": "failed"}, "dead"),
+        ({"state": "failed", "error": REJECTED}, None),
+        ({"state": "expired"}, "expired"),
+        ({"state": "expired", "error": '{"class": "relay_down", "reason": "timed_out"}'}, "expired"),
+        ({"state": "expired", "error": FULL}, None),
+        ({"state": "uncertain"}, "uncertain"),
+        ({"state": "uncertain", "due": "9 min"}, None),
+        ({"state": "uncertain", "due": "9 min", "age": "61 min"}, "unsent"),
+        ({"state": "owed", "due": "9 min", "age": "59 min"}, None),
+        ({"state": "owed", "due": "9 min", "age": "61 min"}, "unsent"),
+        ({"state": "owed", "due": "9 min", "age": "61 min", "error": FULL}, None),
+        ({"state": "sent", "age": "61 min"}, None),
+        ({"state": "cancelled", "age": "61 min"}, None),
     ],
 )
-def test_what_is_a_problem(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
-    status: dict[str, Any] = {"clock": {"pid": 1}, "missing": [], "queues": {"rosters": QUIET}, "drift": []} | change
-    assert [(p["code"], p["subject"], p["count"]) for p in find_problems(status)] == expected
+def test_which_mails_need_a_person(session: Session, row: dict[str, Any], expected: str | None) -> None:
+    everything_served(session)
+    mail(session, **row)
+    status = read_status(session)
+    assert listed(status) == ([(expected, "emails", 1)] if expected else [])
+    assert status["healthy"] is (expected is None)
+
+
+def test_a_queue_that_stands_still_though_its_process_lives_is_late(session: Session) -> None:
+    everything_served(session)
+    job(session, "queued", due="-59 s", queue="enrollments")
+    assert read_status(session)["healthy"]
+    job(session, "queued", due="-61 s", queue="enrollments")
+    assert listed(read_status(session)) == [("late", "enrollments", 2)]
+
+
+def test_a_problem_lists_its_oldest_rows_with_their_errors(session: Session) -> None:
+    everything_served(session)
+    first = mail(
+        session, "failed", error='{"class": "failed", "reason": "policy", "message": "a@exemple.test says no"}'
+    )
+    others = [mail(session, "failed") for _ in range(10)]
+    job(session, "dead")
+    session.execute(text("""UPDATE job SET error = '{"class": "ValueError", "message": "Zoé"}'"""))
+    [of_jobs, of_mails] = read_status(session)["problems"]
+    assert [row["id"] for row in of_mails["rows"]] == [first, *others[:9]]
+    assert (of_mails["subject"], of_mails["count"]) == ("emails", 11)
+    assert of_mails["rows"][0] == {"id": first, "kind": "invitation", "class": "failed", "reason": "policy"}
+    assert [(row["kind"], row["class"], row["reason"]) for row in of_jobs["rows"]] == [
+        ("put_company", "ValueError", None)
+    ]
