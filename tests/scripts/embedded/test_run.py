@@ -14,7 +14,7 @@ GIVEN = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x"}
 PROCFILE = """
 release: sh -c 'echo released; test -n "$LINK_KEYS"'
 web: sh -c 'trap "echo served; exit 0" TERM; echo pid $$; while :; do sleep 0.1; done'
-clock: sleep 600
+clock: sh -c 'echo ticking; exec sleep 600'
 """
 
 
@@ -34,9 +34,21 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
     return next(row for row in process.stdout if word in row)
 
 
+def read_all(process: subprocess.Popen[str], *words: str) -> dict[str, str]:
+    """The line that holds each word, in whatever order they come."""
+    assert process.stdout is not None
+    found: dict[str, str] = {}
+    while len(found) < len(words):
+        row = process.stdout.readline()
+        assert row, f"it ended after {found}"
+        found |= {word: row for word in words if word in row}
+    return found
+
+
 def test_a_signal_stops_the_processes_then_the_parts(var: Path, procfile: Path, start: Start) -> None:
     system = start(command(var, procfile, "--formation=clock=2"))
-    web = int(read_until(system, "pid").split()[3])
+    said = read_all(system, "pid", "clock.1 | ticking", "clock.2 | ticking")
+    web = int(said["pid"].split()[3])
     assert (var / "environment").exists()
     system.send_signal(signal.SIGINT)
     system.send_signal(signal.SIGTERM)  # an impatient second one changes nothing
