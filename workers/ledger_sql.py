@@ -11,6 +11,7 @@ MAX_RESCUES: Final = 3
 """Leases a row may lose before it is taken for the one that kills its workers."""
 
 LAST_RESCUE: Final = MAX_RESCUES - 1
+"""Leases lost so far by a row that its next loss would bury."""
 
 
 @dataclass(frozen=True)
