@@ -104,14 +104,17 @@ def _bell_key(queue: str) -> str:
     return f"{get_settings().redis_namespace}:bell:{queue}"
 
 
-def ring(queue: str) -> None:
+def ring(queue: str, *, again: bool = False) -> None:
     """Rings the bell of a queue, unless one already stands. Call it after the commit; it never raises.
 
     Redis away is no reason to fail: the work is in the ledger and the clock rings again.
+
+    Parameters:
+      again: also when one stands: its message may have been answered by a process that now leaves.
     """
     ringer = _bell_ringer()
     try:
-        if ringer.client.set(_bell_key(queue), 1, nx=True, px=BELL_MS):
+        if ringer.client.set(_bell_key(queue), 1, nx=not again, px=BELL_MS):
             ringer.enqueue(Message(queue_name=queue, actor_name=bell_name(queue), args=(), kwargs={}, options={}))
     except redis.RedisError as error:
         log.warning("bell.not_rung", queue=queue, error=type(error).__name__)

@@ -106,7 +106,8 @@ class Claimer:
             self._places.release()
         unseen = self._rung.is_set() and others == 0 and self.ready()
         if unseen or STOPPING.is_set():  # a stopping process leaves word to the others
-            ring(self.queue)
+            # A bell may stand whose message came to this process while it was full: nobody else will hear of it.
+            ring(self.queue, again=True)
 
     def _count(self, change: int) -> int:
         with self._counting:
