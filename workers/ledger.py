@@ -14,7 +14,7 @@ from uuid import UUID
 from models.words import EmailState, JobState
 from workers.database import Session
 from workers.errors import Transient
-from workers.ledger_sql import MAX_RESCUES, Ledger
+from workers.ledger_sql import LAST_RESCUE, MAX_RESCUES, Ledger
 
 FIRST_LANE: Final = UUID(int=0)
 
@@ -241,6 +241,7 @@ __all__ = [
     "EMAILS",
     "FIRST_LANE",
     "JOBS",
+    "LAST_RESCUE",
     "LEDGERS",
     "MAX_RESCUES",
     "Claimed",

@@ -11,6 +11,7 @@ MAX_RESCUES: Final = 3
 """Leases a row may lose before it is taken for the one that kills its workers."""
 
 LAST_RESCUE: Final = MAX_RESCUES - 1
+"""Leases lost so far by a row that its next loss would bury."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Ledger:
               SELECT (SELECT w.lane FROM {self.table} w WHERE {due} AND w.lane > walk.lane ORDER BY w.lane LIMIT 1),
                 passed + CASE WHEN {self._free} THEN 1 ELSE 0 END
               FROM walk WHERE walk.lane IS NOT NULL AND passed < :size),
-            free AS MATERIALIZED (SELECT lane FROM walk WHERE lane IS NOT NULL AND {self._free}),
+            free AS MATERIALIZED (SELECT lane FROM walk WHERE lane IS NOT NULL AND {self._free} ORDER BY lane),
             picked AS MATERIALIZED (
               SELECT p.id, p.rescues, p.place FROM free CROSS JOIN LATERAL (
                 SELECT id, rescues, {self.order} AS place FROM {self.table} WHERE {due} AND lane = free.lane

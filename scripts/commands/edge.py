@@ -103,9 +103,11 @@ def _unsettled(error: ValidationError) -> str:
     """Each setting that is missing or wrong, without its value, which may be a password."""
     items = [(str(item["loc"][0]).upper(), item) for item in error.errors() if item["loc"]]
     unset = [name for name, item in items if item["type"] == "missing"]
-    wrong = [f"{name}: {item['msg']}" for name, item in items if item["type"] != "missing"]
+    wrong = [
+        f"{name}: {item['msg'].removeprefix('Value error, ')}" for name, item in items if item["type"] != "missing"
+    ]
     missing = [f"{', '.join(unset)} not set ({HOW_TO_CONNECT})"] if unset else []
-    return "; ".join(missing + wrong)
+    return "nothing was done: " + "; ".join(missing + wrong)
 
 
 def _away(error: OperationalError) -> str:

@@ -20,7 +20,7 @@ from workers.actors.ringer import RINGER
 from workers.broker import ring, silence
 from workers.database import is_lock_timeout, is_transient, lost_connection, transaction
 from workers.errors import NotConfigured, Permanent, Transient
-from workers.ledger import FIRST_LANE, Claimed, Ledger, Setback, Work
+from workers.ledger import FIRST_LANE, LAST_RESCUE, Claimed, Ledger, Setback, Work
 from workers.logs import describe, get_logger
 from workers.settings import get_settings
 
@@ -43,6 +43,13 @@ SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
 
 SYSTEMIC: Final = 3
 """Rows failing with one class of error after which the rest is postponed: it is not the rows."""
+
+CLAIMING: Final = threading.Lock()
+"""Held while this process claims, and while it does a row that its next loss would bury.
+
+Such a row may be the one that kills its process. Whatever else that process holds is lost with it, and so must not be
+on its last chance as well.
+"""
 
 Batch = Callable[[Sequence[Claimed]], None]
 
@@ -125,12 +132,8 @@ class Claimer:
         while not STOPPING.is_set() and self.ready():
             self._rung.clear()
             silence(self.queue)
-            rows = self._claim()
-            if len(rows) >= self.size:
-                RINGER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
-            if rows:
-                self.do_batch(rows)
-            elif not self._rung.is_set():
+            rows = self._claim_and_do()
+            if not rows and not self._rung.is_set():
                 return
             if time.monotonic() > deadline:
                 self._rung.set()
@@ -139,6 +142,18 @@ class Claimer:
                 if self._leaves_to_another():
                     return
                 STOPPING.wait(GATHER_SECONDS)
+
+    def _claim_and_do(self) -> list[Claimed]:
+        with CLAIMING:
+            rows = self._claim()
+            if any(row.rescues >= LAST_RESCUE for row in rows):
+                self.do_batch(rows)
+                return rows
+        if len(rows) >= self.size:
+            RINGER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
+        if rows:
+            self.do_batch(rows)
+        return rows
 
     def _claim(self) -> list[Claimed]:
         try:

@@ -34,7 +34,7 @@ def count_unheard() -> Unheard | None:
     try:
         waiting = client.hlen(f"{queue}.msgs")
         first = cast("bytes | None", client.lindex(queue, 0))
-        payload = cast("bytes | None", client.hget(f"{queue}.msgs", first.decode())) if first else None
+        payload = cast("bytes | None", client.hget(f"{queue}.msgs", first)) if first else None
     except redis.RedisError:
         return None
     finally:

@@ -65,7 +65,7 @@ def test_a_redis_that_cannot_be_meant_is_told_before_anything_is_done(
     monkeypatch.setenv("REDIS_URL", url)
     ran = run(name)
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (69, "", 1)
-    assert "REDIS_URL not set or not understood" in ran.stderr
+    assert "nothing was done: REDIS_URL: not redis://" in ran.stderr
     assert "secret" not in ran.stderr
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     forget()
@@ -137,7 +137,7 @@ def test_a_setting_that_is_not_the_database_is_not_blamed_on_it(
         monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable)
     ran = run("status")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (69, 1)
-    assert ran.stderr.startswith(said)
+    assert ran.stderr.startswith(f"nothing was done: {said}")
     assert "database not reachable" not in ran.stderr
 
 

@@ -16,12 +16,12 @@ from tests.support import change, rows, wait_until
 from workers import ledger as books
 from workers.actors import claimer as claiming
 from workers.actors import rosters
-from workers.actors.claimer import CLAIMERS, STOPPING, SYSTEMIC, BatchRun, Claimer, this_process
+from workers.actors.claimer import CLAIMERS, CLAIMING, STOPPING, SYSTEMIC, BatchRun, Claimer, this_process
 from workers.actors.jobs import MOST_ASKED, affordable
 from workers.broker import ring
 from workers.database import Session, transaction
 from workers.errors import Permanent, Transient
-from workers.ledger import FIRST_LANE, JOBS, Claimed, LostClaimError, Outcome, Work
+from workers.ledger import FIRST_LANE, JOBS, LAST_RESCUE, Claimed, LostClaimError, Outcome, Work
 from workers.requests import Enroll, PersonToEnroll
 from workers.services import acceptance
 
@@ -282,6 +282,23 @@ def test_only_so_many_threads_of_a_process_claim_and_a_bell_meanwhile_is_not_los
         thread.join()
     assert state(late)[0] == "succeeded"
     assert max(at_once) == CLAIMERS
+
+
+@pytest.mark.parametrize(("rescues", "alone"), [(0, False), (LAST_RESCUE - 1, False), (LAST_RESCUE, True)])
+def test_while_a_row_has_its_last_chance_its_process_claims_nothing_else(
+    fresh_database: str, rescues: int, alone: bool
+) -> None:
+    made = owe_jobs(2)
+    change("UPDATE job SET rescues = :rescues", rescues=rescues)
+    held: list[bool] = []
+
+    def during(batch: Sequence[Claimed]) -> None:
+        held.append(CLAIMING.locked())
+        do_all(batch)
+
+    Claimer(JOBS, QUEUE, during, size=10).answer()
+    assert held == ([True, True] if alone else [False])
+    assert {state(row_id)[0] for row_id in made} == {"succeeded"}
 
 
 def test_a_claimer_silences_the_bell_before_it_claims(fresh_database: str) -> None:

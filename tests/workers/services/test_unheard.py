@@ -1,12 +1,13 @@
 """What waits in Redis for somebody to hear it."""
 
 import json
+import os
 import socket
 import time
 
 import pytest
 
-from tests.messages import message, push
+from tests.messages import client, message, push
 from workers.services.unheard import Unheard, count_unheard
 from workers.settings import get_settings
 
@@ -27,6 +28,14 @@ def test_what_was_sent_and_not_recorded_is_counted(fresh_database: str) -> None:
 def test_a_message_that_cannot_be_read_has_no_age(fresh_database: str, payload: bytes | None) -> None:
     push(payload)
     assert count_unheard() == Unheard(int(payload is not None), None)
+
+
+def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
+    with client() as opened:
+        name = f"{os.environ['REDIS_NAMESPACE']}:requests"
+        opened.hset(f"{name}.msgs", b"\xff", b"noise")
+        opened.rpush(name, b"\xff")
+    assert count_unheard() == Unheard(1, None)
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
