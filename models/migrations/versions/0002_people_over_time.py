@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_throttle")),
     )
     op.create_index("ix_throttle_subject", "throttle", ["scope", "subject", "at"], unique=False)
+    op.create_index(op.f("ix_audit_job_id"), "audit", ["job_id"], unique=False)
     op.add_column("enrollment", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("enrollment", sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("enrollment", sa.Column("progress_at", sa.DateTime(timezone=True), nullable=True))
@@ -36,5 +37,6 @@ def downgrade() -> None:
     op.drop_column("enrollment", "progress_at")
     op.drop_column("enrollment", "completed_at")
     op.drop_column("enrollment", "started_at")
+    op.drop_index(op.f("ix_audit_job_id"), table_name="audit")
     op.drop_index("ix_throttle_subject", table_name="throttle")
     op.drop_table("throttle")
