@@ -12,6 +12,7 @@ from models import (
     portal,
     schedule,
     seat_movement,
+    sign_in,
     throttle,
     training,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "portal",
     "schedule",
     "seat_movement",
+    "sign_in",
     "throttle",
     "training",
 ]

@@ -127,6 +127,10 @@ class Code(StrEnum):
     PASSWORD_TOO_LONG = "password_too_long"  # noqa: S105
     PASSWORDS_DIFFER = "passwords_differ"
 
+    # What a sign-in answers.
+    WRONG_CREDENTIALS = "wrong_credentials"  # the address, the password or both: never said which
+    SIGN_IN_LOCKED = "sign_in_locked"  # too many wrong passwords in a row
+
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
 """Codes of people for whom the request achieved what it asked; every other code of a person is a refusal."""

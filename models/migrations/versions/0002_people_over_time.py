@@ -1,4 +1,4 @@
-"""progress, throttles, links asked for again."""
+"""progress, throttles, sign-ins, links asked for again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +19,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_throttle")),
     )
     op.create_index("ix_throttle_subject", "throttle", ["scope", "subject", "at"], unique=False)
+    op.create_table(
+        "sign_in",
+        sa.Column("subject", sa.Uuid(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_sign_in")),
+    )
     op.create_index(op.f("ix_audit_job_id"), "audit", ["job_id"], unique=False)
     op.add_column("enrollment", sa.Column("started_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("enrollment", sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True))
@@ -40,3 +48,4 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_audit_job_id"), table_name="audit")
     op.drop_index("ix_throttle_subject", table_name="throttle")
     op.drop_table("throttle")
+    op.drop_table("sign_in")
