@@ -24,5 +24,5 @@ class Audit(Record, table=True):
     company_id: UUID | None = Field(default=None, index=True)
     account_id: UUID | None = Field(default=None, index=True)
     subject_id: UUID | None = Field(default=None, index=True)
-    job_id: UUID | None = None
+    job_id: UUID | None = Field(default=None, index=True)
     detail: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)

@@ -12,6 +12,8 @@ from models import (
     portal,
     schedule,
     seat_movement,
+    sign_in,
+    throttle,
     training,
 )
 from models.base import metadata
@@ -29,5 +31,7 @@ __all__ = [
     "portal",
     "schedule",
     "seat_movement",
+    "sign_in",
+    "throttle",
     "training",
 ]

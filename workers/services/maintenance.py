@@ -28,6 +28,7 @@ DRIFT = text("""
 PURGES = {
     "idempotency": text("DELETE FROM idempotency WHERE created_at < now() - interval '90 days'"),
     "job_attempt": text("DELETE FROM job_attempt WHERE created_at < now() - interval '90 days'"),
+    "sign_in": text("DELETE FROM sign_in WHERE failed_at < now() - interval '1 day'"),
     "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
 }
 
@@ -62,7 +63,7 @@ def find_drift(session: Session) -> list[Drift]:
 
 
 def purge(session: Session) -> dict[str, int]:
-    """Deletes keys and failed attempts over 90 days old, and processes not seen for an hour.
+    """Deletes what is kept for a time only: keys and failed attempts 90 days, failed sign-ins a day, processes an hour.
 
     Returns: rows deleted by table.
     """

@@ -88,11 +88,23 @@ def test_purge_deletes_what_is_too_old_and_nothing_else(session: Session) -> Non
             SELECT 'job', gen_random_uuid(), days, 'retry', now() - make_interval(days => days)
             FROM unnest(ARRAY[0, 89, 91, 400]) days""")
     )
+    session.execute(
+        text("""
+            INSERT INTO sign_in (subject, failures, failed_at)
+            SELECT gen_random_uuid(), hours, now() - make_interval(hours => hours)
+            FROM unnest(ARRAY[1, 23, 25]) hours""")
+    )
     before = everything(session)
-    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "process": 1}
-    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "process": 0}
+    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "sign_in": 1, "process": 1}
+    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "sign_in": 0, "process": 0}
+    assert query(session, "SELECT failures FROM sign_in ORDER BY failures") == [(1,), (23,)]
     assert query(session, "SELECT key FROM idempotency ORDER BY key") == [("k0",), ("k89",)]
     assert query(session, "SELECT claim FROM job_attempt ORDER BY claim") == [(0,), (89,)]
     assert query(session, "SELECT pid FROM process ORDER BY pid") == [(0,), (59,)]
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {"idempotency", "job_attempt", "process"}
+    assert {table for table in after if after[table] != before[table]} == {
+        "idempotency",
+        "job_attempt",
+        "sign_in",
+        "process",
+    }
