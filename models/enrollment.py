@@ -34,6 +34,11 @@ class Enrollment(Record, table=True):
     contract_id: UUID = Field(foreign_key="contract.id")
     account_id: UUID = Field(foreign_key="account.id", index=True)
     progress: str = Field(default=Progress.NOT_STARTED, sa_column_kwargs={"server_default": Progress.NOT_STARTED.value})
+    started_at: datetime | None = instant(nullable=True)  # as the LMS tells it
+    completed_at: datetime | None = instant(nullable=True)
+    progress_at: datetime | None = instant(nullable=True)  # when the latest event that was heard of happened
+    score: float | None = None  # percent, of the latest event that gave one
+    time_spent_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     external_id: str | None = None
     job_id: UUID | None = None
     enrolled_at: datetime = instant(default_now=True)

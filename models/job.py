@@ -58,6 +58,7 @@ class JobPerson(Record, table=True):
     field: str | None = None
     account_id: UUID | None = None
     enrollment_id: UUID | None = None
+    detail: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # facts that explain the code
 
 
 class JobAttempt(Record, table=True):

@@ -37,6 +37,7 @@ class Link(Record, table=True):
     key_id: str
     version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     expires_at: datetime = instant()
+    resent: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # times it was asked for again
     consumed_at: datetime | None = instant(nullable=True)
     voided_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)

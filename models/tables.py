@@ -12,6 +12,7 @@ from models import (
     portal,
     schedule,
     seat_movement,
+    throttle,
     training,
 )
 from models.base import metadata
@@ -29,5 +30,6 @@ __all__ = [
     "portal",
     "schedule",
     "seat_movement",
+    "throttle",
     "training",
 ]

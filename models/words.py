@@ -72,7 +72,18 @@ class Code(StrEnum):
     ATTACHED = "attached"  # the account existed: attached, with the names it was registered with
     ALREADY_ENROLLED = "already_enrolled"  # nothing to do; costs no seat
 
+    WITHDRAWN = "withdrawn"  # no longer enrolled; the seat is free again
+    ALREADY_WITHDRAWN = "already_withdrawn"  # nothing to do
+    RECORDED = "recorded"  # the progress is known now
+    UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
+    SENT = "sent"  # a mail is owed; it leaves in a moment
+    ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
+
     # Why a person was refused.
+    NOT_FOUND = "not_found"  # no such enrollment on this contract
+    ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
+    THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
+    ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"
     MISSING_NAME = "missing_name"

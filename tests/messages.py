@@ -8,7 +8,7 @@ from uuid import uuid4
 import redis
 
 from workers.portal_client import PortalClient
-from workers.requests import Request
+from workers.shapes import Request
 
 
 def client() -> redis.Redis:

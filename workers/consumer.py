@@ -15,7 +15,7 @@ from dramatiq.errors import ConnectionClosed, DecodeError
 from dramatiq.message import Message
 
 from workers.logs import get_logger
-from workers.requests import ACCEPT_ACTOR, REQUESTS_QUEUE
+from workers.shapes import ACCEPT_ACTOR, REQUESTS_QUEUE
 
 log = get_logger()
 

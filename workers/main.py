@@ -21,8 +21,8 @@ from workers.logs import configure_logs
 from workers.mail.message import Identity
 from workers.mail.relay import parse_smtp_url
 from workers.queues import bell_name
-from workers.requests import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.settings import Settings, get_settings
+from workers.shapes import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.tokens import SigningKeys
 
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, maintenance)

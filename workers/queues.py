@@ -11,6 +11,7 @@ class Queue(StrEnum):
     ROSTERS = "rosters"  # larger ones
     EMAILS = "emails"  # mails a person waits for
     EMAILS_BULK = "emails_bulk"  # the others
+    CERTIFICATES = "certificates"  # what is owed for completed trainings
     MAINTENANCE = "maintenance"  # reconciliation, retention
 
 

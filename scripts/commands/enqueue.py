@@ -14,9 +14,10 @@ from scripts.commands.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge,
 from workers.broker import ring
 from workers.database import transaction
 from workers.errors import InvalidRequest, Problem
-from workers.requests import KINDS, Request, parse
+from workers.requests import KINDS, parse
 from workers.services.acceptance import Accepted, accept, find_portal
 from workers.services.jobs import show_job
+from workers.shapes import Request
 
 DEFAULT_WAIT: Final = "60"
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0

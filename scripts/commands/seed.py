@@ -11,9 +11,9 @@ from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, run
 from workers.database import Session, transaction
 from workers.errors import InvalidRequest, Problem
-from workers.requests import read
 from workers.services.acceptance import find_portal
 from workers.services.seed import Catalogue, Seeded, seed
+from workers.shapes import read
 
 EXAMPLE: Final[dict[str, Any]] = {
     "companies": [

@@ -16,10 +16,11 @@ from scripts.demonstration.expectation import Outcome
 from scripts.demonstration.progress import Say
 from workers.database import transaction
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining, Request, fingerprint
+from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
 from workers.rosters.reader import Roster, read_roster
 from workers.services.acceptance import find_accepted
 from workers.services.jobs import show_job
+from workers.shapes import Request, fingerprint
 
 ROSTER: Final = Path(__file__).parents[1] / "participants-demo.csv"
 SEATS: Final = 25

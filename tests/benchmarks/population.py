@@ -10,7 +10,8 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from workers.database import transaction
-from workers.requests import Enroll, PersonToEnroll, fingerprint, lane_id
+from workers.requests import Enroll, PersonToEnroll
+from workers.shapes import fingerprint, lane_id
 
 SEATS: Final = 1_000_000
 FIRST_NAMES: Final = ("Anne-Sophie", "Stéphane", "Zoé", "Karim", "Inès", "Jean", "Maëlys", "Théo", "Fatou", "Loïc")

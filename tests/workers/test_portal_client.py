@@ -16,7 +16,8 @@ from tests.messages import client
 from tests.support import PROJECT
 from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
-from workers.requests import MAX_MESSAGE_BYTES, Enroll, PersonToEnroll, PutCompany
+from workers.requests import Enroll, PersonToEnroll, PutCompany
+from workers.shapes import MAX_MESSAGE_BYTES
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")
 

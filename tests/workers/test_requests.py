@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from models.words import Code, Policy
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
-from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, Request, fingerprint, parse
+from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, parse
+from workers.shapes import Request, fingerprint
 
 PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
 ENROLL = {"contract": "C-1", "people": [PERSON]}

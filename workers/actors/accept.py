@@ -17,8 +17,9 @@ from workers.actors.recorder import Recorder, record_in_one_transaction
 from workers.database import transaction
 from workers.errors import InvalidRequest, Problem
 from workers.logs import get_logger
-from workers.requests import KINDS, MAX_MESSAGE_BYTES, check_key, parse
+from workers.requests import KINDS, parse
 from workers.services.acceptance import Ask, Owner, find_portal, record_refusal
+from workers.shapes import MAX_MESSAGE_BYTES, check_key
 
 log = get_logger()
 

@@ -14,7 +14,7 @@ from models.words import Code, JobState
 from workers.database import Session
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
 from workers.queues import Queue
-from workers.requests import Request, check_key, fingerprint, lane_id
+from workers.shapes import Request, check_key, fingerprint, lane_id
 
 RECORD = text("""
     WITH given AS (

@@ -9,7 +9,7 @@ from models.delivery import Reason
 from workers.database import Session
 from workers.ledger import EMAILS, JOBS, LEDGERS, Ledger
 from workers.queues import Queue
-from workers.requests import REQUESTS_QUEUE
+from workers.shapes import REQUESTS_QUEUE
 
 LATE_SECONDS: Final = 60.0
 """Work that has been due for longer is late: its process lives and does not work, or the mail relay is away."""

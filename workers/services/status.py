@@ -10,10 +10,10 @@ from sqlalchemy import text
 from workers.database import Session
 from workers.ledger import LEDGERS, Ledger
 from workers.queues import Queue
-from workers.requests import REQUESTS_QUEUE
 from workers.services.maintenance import find_drift
 from workers.services.problems import DEAD, find_problems, find_rows
 from workers.services.unheard import Unheard
+from workers.shapes import REQUESTS_QUEUE
 
 ALIVE_SECONDS: Final = 10
 """A process that said nothing for that long is taken for silent; it speaks every two seconds."""

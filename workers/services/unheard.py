@@ -8,8 +8,8 @@ from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers.broker import producer_client
-from workers.requests import REQUESTS_QUEUE
 from workers.settings import get_settings
+from workers.shapes import REQUESTS_QUEUE
 
 MILLISECONDS: Final = 1_000
 
