@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.throttle import LONGEST
 from workers.database import Session
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
@@ -29,6 +30,7 @@ PURGES = {
     "idempotency": text("DELETE FROM idempotency WHERE created_at < now() - interval '90 days'"),
     "job_attempt": text("DELETE FROM job_attempt WHERE created_at < now() - interval '90 days'"),
     "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
+    "throttle": text(f"DELETE FROM throttle WHERE at < now() - interval '{LONGEST.total_seconds():.0f} seconds'"),
 }
 
 
@@ -62,7 +64,7 @@ def find_drift(session: Session) -> list[Drift]:
 
 
 def purge(session: Session) -> dict[str, int]:
-    """Deletes keys and failed attempts over 90 days old, and processes not seen for an hour.
+    """Deletes keys and failed attempts over 90 days old, processes not seen for an hour, what throttles count no more.
 
     Returns: rows deleted by table.
     """

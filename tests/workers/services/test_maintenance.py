@@ -88,11 +88,19 @@ def test_purge_deletes_what_is_too_old_and_nothing_else(session: Session) -> Non
             SELECT 'job', gen_random_uuid(), days, 'retry', now() - make_interval(days => days)
             FROM unnest(ARRAY[0, 89, 91, 400]) days""")
     )
+    session.execute(
+        text("""
+            INSERT INTO throttle (scope, subject, at)
+            SELECT 'password_reset:account', gen_random_uuid(), now() - make_interval(hours => hours)
+            FROM unnest(ARRAY[0, 23, 25, 400]) hours""")
+    )
     before = everything(session)
-    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "process": 1}
-    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "process": 0}
+    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "process": 1, "throttle": 2}
+    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "process": 0, "throttle": 0}
     assert query(session, "SELECT key FROM idempotency ORDER BY key") == [("k0",), ("k89",)]
     assert query(session, "SELECT claim FROM job_attempt ORDER BY claim") == [(0,), (89,)]
     assert query(session, "SELECT pid FROM process ORDER BY pid") == [(0,), (59,)]
+    assert query(session, "SELECT count(*) FROM throttle WHERE at > now() - interval '1 day'") == [(2,)]
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {"idempotency", "job_attempt", "process"}
+    changed = {table for table in after if after[table] != before[table]}
+    assert changed == {"idempotency", "job_attempt", "process", "throttle"}
