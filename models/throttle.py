@@ -96,7 +96,8 @@ class Allowance:
     def room(self) -> int:
         """How many more times now."""
         if self._room is None:
-            self._room = min(limit.times - _counted(self.asked, limit, self.now) for limit in self.limits)
+            counted = _counted if self.asked else _nothing
+            self._room = min([limit.times - counted(self.asked, limit, self.now) for limit in self.limits])
         return self._room - self.taken
 
     def take(self) -> None:
@@ -113,6 +114,10 @@ class Allowance:
 
 def _counted(asked: Sequence[Asked], limit: Limit, now: datetime) -> int:
     return sum(times for at, times in asked if at > now - limit.window)
+
+
+def _nothing(*_: object) -> int:
+    return 0
 
 
 def _opens(asked: Sequence[Asked], limit: Limit, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ A request is validated where it enters; what a door accepted is stored as it was
 """
 
 from datetime import date
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -116,8 +116,8 @@ class PutContract(Request):
 
 class _OfTickedRows(Request):
     contract: Reference
-    enrollment_ids: list[Annotated[UUID, Field(description="as the answer to enroll gave it")]] = Field(
-        min_length=1, max_length=MAX_TICKED
+    enrollment_ids: list[UUID] = Field(
+        min_length=1, max_length=MAX_TICKED, description="the rows ticked, as the answer to enroll named them"
     )
 
     @property

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.link import LEAST_LEFT, LIFETIME
 from models.words import Purpose
-from workers.database import Session
+from workers.database import Session, array
 from workers.services.keys import signing_keys
 
 # Against the whole-row lock under which an account is activated or its address corrected: either that is seen here, or
@@ -75,7 +75,7 @@ class LiveLink(NamedTuple):
 
 def read_live_links(session: Session, purpose: Purpose, accounts: Collection[UUID]) -> dict[UUID, LiveLink]:
     """The live link of each of these accounts that has one."""
-    parameters = {"accounts": list(accounts), "purpose": purpose, "keys": list(signing_keys().key_ids)}
+    parameters = {"accounts": array(accounts), "purpose": purpose, "keys": list(signing_keys().key_ids)}
     found = session.execute(READ_LIVE, parameters) if accounts else ()
     return {account_id: LiveLink(resent, ends_at) for account_id, resent, ends_at in found}
 
@@ -89,11 +89,10 @@ def resend_links(session: Session, purpose: Purpose, times: Mapping[UUID, int]) 
     if not times:
         return
     _void_dead(session, times, LEAST[purpose], purpose)
-    accounts = sorted(times)
     parameters: dict[str, Any] = {
-        "ids": [new_id() for _ in accounts],
-        "accounts": accounts,
-        "times": [times[account] for account in accounts],
+        "ids": array(new_id() for _ in times),
+        "accounts": array(times),
+        "times": array(times.values()),
         "purpose": purpose,
         "newest": signing_keys().newest,
         "lifetime": LIFETIME[purpose],
@@ -125,7 +124,7 @@ def replace_dead_links(session: Session, accounts: Collection[UUID], purpose: Pu
 def _void_dead(session: Session, accounts: Collection[UUID], least: timedelta, purpose: Purpose) -> Sequence[UUID]:
     keys = signing_keys()
     parameters: dict[str, Any] = {
-        "accounts": sorted(accounts),
+        "accounts": array(accounts),
         "purpose": purpose,
         "keys": list(keys.key_ids),
         "newest": keys.newest,

@@ -1,5 +1,6 @@
 """Jobs of a manager who ticked rows: password resets and invitations again, a result per row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
@@ -10,7 +11,7 @@ from sqlalchemy import text
 from models.resending import MAILED, answer_invitation, answer_reset
 from models.throttle import Scope
 from models.words import Code, JobState
-from workers.database import Session, wait_briefly_for_locks
+from workers.database import Session, array, wait_briefly_for_locks
 from workers.ledger import Claimed, Outcome
 from workers.queues import URGENT_MAILS, Queue
 from workers.requests import ResendInvitations, ResetPasswords, parse
@@ -33,11 +34,11 @@ HOLD_RECIPIENTS = text("""
 
 INSERT_PEOPLE = text("""
     INSERT INTO job_person (job_id, position, code, account_id, enrollment_id, detail)
-    SELECT job_id, position, code, account_id, enrollment_id,
-      CASE WHEN moment IS NOT NULL THEN json_build_object(reason, moment) END
-    FROM unnest(CAST(:jobs AS uuid[]), CAST(:positions AS int[]), CAST(:codes AS text[]), CAST(:accounts AS uuid[]),
-      CAST(:enrollments AS uuid[]), CAST(:reasons AS text[]), CAST(:moments AS text[]))
-      t (job_id, position, code, account_id, enrollment_id, reason, moment)""")
+    SELECT (CAST(:jobs AS uuid[]))[place], position, (CAST(:words AS text[]))[code], account_id, enrollment_id,
+      CAST(detail AS json)
+    FROM unnest(CAST(:places AS int[]), CAST(:positions AS int[]), CAST(:codes AS int[]), CAST(:accounts AS uuid[]),
+      CAST(:enrollments AS uuid[]), CAST(:details AS text[]))
+      t (place, position, code, account_id, enrollment_id, detail)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _hold_recipients(
 ) -> dict[UUID, Recipient]:
     """The people behind the rows of these contracts, by enrollment; their accounts are held."""
     enrollments = {enrollment for request in requests for enrollment in request.enrollment_ids}
-    parameters = {"enrollments": list(enrollments), "contracts": [contract.id for contract in contracts.values()]}
+    parameters = {"enrollments": array(enrollments), "contracts": [contract.id for contract in contracts.values()]}
     found = [Recipient(*row) for row in session.execute(HOLD_RECIPIENTS, parameters)]
     return {person.enrollment_id: person for person in found if person.enrollment_id}
 
@@ -160,17 +161,20 @@ def _own(errand: Errand, person: Recipient | None, hashes: Mapping[str, UUID]) -
 def _record_people(session: Session, answered: Sequence[tuple[Ask, UUID]]) -> None:
     if not answered:
         return
-    details = [moment_json(ask.answer) or {} for ask, _ in answered]
+    details = [moment_json(ask.answer) for ask, _ in answered]
+    jobs = {job_id: place for place, job_id in enumerate(dict.fromkeys(ask.job_id for ask, _ in answered), start=1)}
+    words = {code: place for place, code in enumerate(Code, start=1)}
     session.execute(
         INSERT_PEOPLE,
         {
-            "jobs": [ask.job_id for ask, _ in answered],
-            "positions": [ask.position for ask, _ in answered],
-            "codes": [ask.answer.code for ask, _ in answered],
-            "accounts": [ask.recipient.account_id if ask.recipient else None for ask, _ in answered],
-            "enrollments": [enrollment for _, enrollment in answered],
-            "reasons": [next(iter(detail), None) for detail in details],
-            "moments": [next(iter(detail.values()), None) for detail in details],
+            "jobs": list(jobs),  # what is the same for many is said once
+            "words": list(words),
+            "places": array(jobs[ask.job_id] for ask, _ in answered),
+            "positions": array(ask.position for ask, _ in answered),
+            "codes": array(words[ask.answer.code] for ask, _ in answered),
+            "accounts": array(ask.recipient.account_id if ask.recipient else None for ask, _ in answered),
+            "enrollments": array(enrollment for _, enrollment in answered),
+            "details": [detail and json.dumps(detail) for detail in details],
         },
     )
 

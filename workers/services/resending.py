@@ -17,7 +17,7 @@ from models.link import LIFETIME
 from models.resending import MAILED, Answer, Holder
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
-from workers.database import Session
+from workers.database import Session, array
 from workers.ledger import owe
 from workers.queues import Queue
 from workers.services.enrollment_rows import MAIL_LIFETIME, message_id_domain
@@ -27,19 +27,23 @@ from workers.services.throttle import WIDE, Subject, count, hold, read_allowance
 RESET_MAIL_LIFETIME: Final = LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
 """How late a reset mail may be sent: whoever gets the last one has a quarter of an hour to use its link."""
 
-# One mail per job and account: a job that is done again owes no other. `again`: of no use to who activated meanwhile.
+# One mail per job and account: a job that is done again owes no other. Kind, address and language are read from the
+# accounts, which this transaction holds. `again`: of no use to who activated meanwhile.
 INSERT_EMAILS = text(f"""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
       context, account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT id, kind, queue, lane, kind || ':' || job_id || ':' || account_id, to_address, locale,
-      '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + CASE kind WHEN '{EmailKind.PASSWORD_RESET}' THEN CAST(:reset_lifetime AS interval)
-        ELSE CAST(:lifetime AS interval) END, 'owed', CAST('{{"again": true}}' AS json),
-      account_id, enrollment_id, contract_id, job_id, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:queues AS text[]), CAST(:lanes AS uuid[]),
-      CAST(:addresses AS text[]), CAST(:locales AS text[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]),
-      CAST(:contracts AS uuid[]), CAST(:jobs AS uuid[]))
-      t (id, kind, queue, lane, to_address, locale, account_id, enrollment_id, contract_id, job_id)
+    SELECT t.id, k.kind, j.queue, j.lane, k.kind || ':' || j.id || ':' || a.id, a.email_norm, a.locale,
+      '<' || t.id || '.' || k.kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
+      now() + CASE WHEN a.activated_at IS NULL THEN CAST(:lifetime AS interval)
+        ELSE CAST(:reset_lifetime AS interval) END, 'owed', CAST('{{"again": true}}' AS json),
+      a.id, t.enrollment_id, j.contract_id, j.id, now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:places AS int[]))
+      t (id, account_id, enrollment_id, place)
+    JOIN unnest(CAST(:jobs AS uuid[]), CAST(:queues AS text[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]))
+      WITH ORDINALITY j (id, queue, lane, contract_id, place) USING (place)
+    JOIN account a ON a.id = t.account_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN a.activated_at IS NULL THEN '{EmailKind.INVITATION}'
+      ELSE '{EmailKind.PASSWORD_RESET}' END AS kind) k
     ON CONFLICT (dedup_key) DO NOTHING""")
 
 
@@ -152,20 +156,20 @@ def _owe_mails(session: Session, mailed: Sequence[Ask]) -> None:
         return
     for queue in {ask.queue for ask in mailed}:
         owe(session, queue)
+    jobs = list({ask.job_id: ask for ask in mailed}.values())  # one ask of each: all of a job speak of one contract
+    places = {ask.job_id: place for place, ask in enumerate(jobs, start=1)}
     people = [ask.recipient for ask in mailed if ask.recipient]
     session.execute(
         INSERT_EMAILS,
         {
-            "ids": [new_id() for _ in mailed],
-            "kinds": [EmailKind.PASSWORD_RESET if person.activated else EmailKind.INVITATION for person in people],
-            "queues": [ask.queue for ask in mailed],
-            "lanes": [ask.lane for ask in mailed],
-            "addresses": [person.email for person in people],
-            "locales": [person.locale for person in people],
-            "accounts": [person.account_id for person in people],
-            "enrollments": [person.enrollment_id for person in people],
-            "contracts": [person.contract_id for person in people],
-            "jobs": [ask.job_id for ask in mailed],
+            "ids": array(new_id() for _ in mailed),
+            "accounts": array(person.account_id for person in people),
+            "enrollments": array(person.enrollment_id for person in people),
+            "places": array(places[ask.job_id] for ask in mailed),
+            "jobs": list(places),
+            "queues": [ask.queue for ask in jobs],
+            "lanes": [ask.lane for ask in jobs],
+            "contracts": [ask.recipient.contract_id if ask.recipient else None for ask in jobs],
             "domain": message_id_domain(),
             "lifetime": MAIL_LIFETIME,
             "reset_lifetime": RESET_MAIL_LIFETIME,

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.throttle import LIMITS, LONGEST, Allowance, Scope
-from workers.database import Session
+from workers.database import Session, array
 from workers.services.keys import signing_keys
 
 WIDE: Final = frozenset({Scope.RESET_COMPANY, Scope.RESET_PORTAL, Scope.REQUEST_PORTAL, Scope.INVITATION_COMPANY,
@@ -31,17 +31,13 @@ HOLD = text("""
         locks""")
 
 READ = text("""
-    SELECT t.scope, t.subject, max(t.at) AS at, sum(t.times) AS times
-    FROM throttle t
-    JOIN unnest(CAST(:scopes AS text[]), CAST(:subjects AS uuid[])) s (scope, subject) USING (scope, subject)
-    WHERE t.at > now() - CAST(:longest AS interval)
-    GROUP BY t.scope, t.subject,
-      CASE WHEN t.scope = ANY(CAST(:wide AS text[])) THEN date_trunc('minute', t.at) ELSE t.at END
-    ORDER BY at""")
+    SELECT subject, max(at) AS at, sum(times) AS times FROM throttle
+    WHERE scope = :scope AND subject = ANY(CAST(:subjects AS uuid[])) AND at > now() - CAST(:longest AS interval)
+    GROUP BY subject, CASE WHEN :wide THEN date_trunc('minute', at) ELSE at END ORDER BY at""")
 
 RECORD = text("""
     INSERT INTO throttle (scope, subject, times)
-    SELECT * FROM unnest(CAST(:scopes AS text[]), CAST(:subjects AS uuid[]), CAST(:times AS int[]))""")
+    SELECT :scope, * FROM unnest(CAST(:subjects AS uuid[]), CAST(:times AS int[]))""")
 
 NOW = text("SELECT now()")
 
@@ -68,26 +64,34 @@ def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
 
 def hold(session: Session, subjects: Iterable[Subject]) -> None:
     """From here on nobody else counts against these until this transaction ends."""
-    session.execute(HOLD, _columns(set(subjects)))
+    held = set(subjects)
+    scopes, ids = [subject.scope for subject in held], [subject.id for subject in held]
+    session.execute(HOLD, {"scopes": scopes, "subjects": array(ids)})
 
 
 def read_allowances(session: Session, subjects: Collection[Subject]) -> dict[Subject, Allowance]:
     """How often each may still be asked, by the database's clock. Each must be held."""
     now: datetime = session.execute(NOW).scalar_one()
     allowances = {subject: Allowance(LIMITS[subject.scope], [], now) for subject in subjects}
-    wide = sorted(WIDE)
-    found = session.execute(READ, {"wide": wide, "longest": LONGEST, **_columns(allowances)})
-    for scope, subject, at, times in found:
-        allowances[Subject(Scope(scope), subject)].asked.append((at, times))
+    for scope, ids in _by_scope(subjects).items():
+        found = session.execute(
+            READ, {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": LONGEST}
+        )
+        for subject, at, times in found:
+            allowances[Subject(scope, subject)].asked.append((at, times))
     return allowances
 
 
 def count(session: Session, allowances: Mapping[Subject, Allowance]) -> None:
     """Records what was taken, a row per subject."""
-    taken = {subject: allowance.taken for subject, allowance in allowances.items() if allowance.taken}
-    if taken:
-        session.execute(RECORD, {"times": list(taken.values()), **_columns(taken)})
+    for scope, ids in _by_scope([one for one, allowance in allowances.items() if allowance.taken]).items():
+        times = [allowances[Subject(scope, subject)].taken for subject in ids]
+        session.execute(RECORD, {"scope": scope, "subjects": array(ids), "times": array(times)})
 
 
-def _columns(subjects: Collection[Subject]) -> dict[str, object]:
-    return {"scopes": [subject.scope for subject in subjects], "subjects": [subject.id for subject in subjects]}
+def _by_scope(subjects: Iterable[Subject]) -> dict[Scope, list[UUID]]:
+    """A statement per scope: there are four at most, and a scope is then said once, not with each subject."""
+    found: dict[Scope, list[UUID]] = {}
+    for scope, subject in subjects:
+        found.setdefault(scope, []).append(subject)
+    return found
