@@ -96,7 +96,7 @@ def send_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     hashes = address_subjects(list(recipients))
     asks = []
     for row, one in zip(rows, asked, strict=True):
-        portal_id, email = originals[one.job]
+        portal_id, email = originals.get(one.job, (LOCAL_PORTAL_ID, ""))  # its request may have been erased since
         person = recipients.get(email)
         subjects: tuple[Subject, ...] = ()
         if person is not None:

@@ -201,6 +201,15 @@ def test_the_audit_names_the_account_never_the_address(session: Session) -> None
     assert "anne" not in json.dumps(everything(session)["audit"])
 
 
+def test_a_request_that_was_erased_meanwhile_ends_quietly(session: Session) -> None:
+    enrolled(session, "anne")
+    [row] = first_step(session, "anne@example.com")
+    do_jobs(session, [row])
+    session.execute(text("DELETE FROM job WHERE id = :id"), {"id": row.id})
+    assert [outcome.state for outcome in do_jobs(session, claim(session))] == ["succeeded"]
+    assert mails(session) == []
+
+
 def test_done_twice_each_step_owes_one_thing(session: Session) -> None:
     enrolled(session, "anne")
     rows = first_step(session, "anne@example.com")
