@@ -1,7 +1,9 @@
-"""What a new password must be: long, and nothing else."""
+"""What a new password must be: long, and not among the first that somebody would guess."""
 
 import unicodedata
+from collections.abc import Iterable
 
+from models.guessing import is_common, is_personal
 from models.words import Code
 
 MIN_PASSWORD = 15
@@ -15,7 +17,7 @@ MAX_PASSWORD = 256
 _LONGEST_COMPOSED = 4 * MAX_PASSWORD
 
 
-def check_password(password: str, again: str) -> Code | None:
+def check_password(password: str, again: str, own: Iterable[str] = ()) -> Code | None:
     """Why this password cannot be taken, or None if it can.
 
     Each code point counts as one character and any character will do: no digit or capital is asked for (NIST
@@ -25,10 +27,12 @@ def check_password(password: str, again: str) -> Code | None:
     Parameters:
       password: what the person typed.
       again: what they typed the second time.
+      own: what everybody knows of them: their address and names, and the name of the platform.
 
     Returns:
       ``PASSWORD_TOO_SHORT``, ``PASSWORD_TOO_LONG``, ``UNSAFE_VALUE`` (half a surrogate pair, which no keyboard sends
-      and no encoding can carry to the hash), ``PASSWORDS_DIFFER``, in that order; or None.
+      and no encoding can carry to the hash), ``PASSWORDS_DIFFER``, ``PASSWORD_TOO_COMMON``, ``PASSWORD_TOO_PERSONAL``,
+      in that order; or None.
     """
     if len(password) > _LONGEST_COMPOSED:
         return Code.PASSWORD_TOO_LONG
@@ -41,7 +45,13 @@ def check_password(password: str, again: str) -> Code | None:
         return Code.UNSAFE_VALUE
     if len(again) > _LONGEST_COMPOSED or compose_password(again) != composed:
         return Code.PASSWORDS_DIFFER
-    return None
+    return _guessed_first(composed, own)
+
+
+def _guessed_first(composed: str, own: Iterable[str]) -> Code | None:
+    if is_common(composed):
+        return Code.PASSWORD_TOO_COMMON
+    return Code.PASSWORD_TOO_PERSONAL if is_personal(composed, own) else None
 
 
 def compose_password(password: str) -> str:

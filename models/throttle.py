@@ -1,6 +1,10 @@
 """Throttles: how often something may be asked for, counted in windows that slide."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Identity, Index
@@ -10,7 +14,7 @@ from models.base import Record, instant
 
 
 class Throttle(Record, table=True):
-    """One thing that was asked for and counts against its subject, until it is older than every window.
+    """What was asked for and counts against its subject, until it is older than every window.
 
     ``subject`` is an identifier, or the hash of an address: an address nobody is known by is not kept.
     """
@@ -19,6 +23,107 @@ class Throttle(Record, table=True):
     __table_args__ = (Index("ix_throttle_subject", "scope", "subject", "at"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
-    scope: str  # what is counted, and against whom: ``password_reset:account``
+    scope: str  # what is counted, and against whom: a word of ``Scope``
     subject: UUID
+    times: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     at: datetime = instant(default_now=True)
+
+
+class Scope(StrEnum):
+    """What is counted, and against whom."""
+
+    RESET_ACCOUNT = "password_reset:account"
+    RESET_ADDRESS = "password_reset:address"
+    RESET_COMPANY = "password_reset:company"
+    RESET_PORTAL = "password_reset:portal"
+    REQUEST_ADDRESS = "password_reset_request:address"
+    REQUEST_PORTAL = "password_reset_request:portal"
+    INVITATION_ACCOUNT = "invitation:account"
+    INVITATION_COMPANY = "invitation:company"
+    INVITATION_PORTAL = "invitation:portal"
+
+
+class Limit(NamedTuple):
+    """So many times in a window that slides."""
+
+    times: int
+    window: timedelta
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+_PERSON: Final = (Limit(3, HOUR), Limit(10, DAY))
+_COMPANY: Final = (Limit(20_000, HOUR), Limit(60_000, DAY))  # twice the largest request, so that one can be repeated
+_PORTAL: Final = (Limit(100_000, HOUR), Limit(500_000, DAY))
+
+LIMITS: Final[dict[Scope, tuple[Limit, ...]]] = {
+    Scope.RESET_ACCOUNT: _PERSON,
+    Scope.RESET_ADDRESS: _PERSON,
+    Scope.RESET_COMPANY: _COMPANY,
+    Scope.RESET_PORTAL: _PORTAL,
+    Scope.REQUEST_ADDRESS: _PERSON,
+    Scope.REQUEST_PORTAL: (Limit(10_000, HOUR),),
+    Scope.INVITATION_ACCOUNT: _PERSON,
+    Scope.INVITATION_COMPANY: _COMPANY,
+    Scope.INVITATION_PORTAL: _PORTAL,
+}
+"""How often: for one person little, so that nobody's mailbox is filled; for many what a mistake needs to be stopped."""
+
+LONGEST: Final = max(limit.window for limits in LIMITS.values() for limit in limits)
+"""After this nothing counts any more."""
+
+Asked = tuple[datetime, int]
+"""When something was asked for, and how many times."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How often one more may be asked of a subject, at one moment; moves on as it is taken.
+
+    Parameters:
+      limits: of its scope.
+      asked: what counts against it so far, in the order of time.
+      now: the moment.
+    """
+
+    limits: Sequence[Limit]
+    asked: list[Asked]
+    now: datetime
+    taken: int = 0
+    _room: int | None = None
+
+    @property
+    def room(self) -> int:
+        """How many more times now."""
+        if self._room is None:
+            counted = _counted if self.asked else _nothing
+            self._room = min([limit.times - counted(self.asked, limit, self.now) for limit in self.limits])
+        return self._room - self.taken
+
+    def take(self) -> None:
+        """Counts one more."""
+        self.taken += 1
+
+    def closed_until(self) -> datetime | None:
+        """From when on it may be asked again; None while it may be asked now."""
+        if self.room > 0:
+            return None
+        asked = [*self.asked, (self.now, self.taken)] if self.taken else self.asked
+        return max(_opens(asked, limit, self.now) for limit in self.limits)
+
+
+def _counted(asked: Sequence[Asked], limit: Limit, now: datetime) -> int:
+    return sum(times for at, times in asked if at > now - limit.window)
+
+
+def _nothing(*_: object) -> int:
+    return 0
+
+
+def _opens(asked: Sequence[Asked], limit: Limit, now: datetime) -> datetime:
+    """When enough of what counts has slid out of the window for one more; `now` when there is room."""
+    over, opens = _counted(asked, limit, now) - limit.times + 1, now
+    for at, times in asked:
+        if over > 0 and at > now - limit.window:
+            over, opens = over - times, at + limit.window
+    return opens

@@ -61,6 +61,7 @@ class EmailKind(StrEnum):
 
     INVITATION = "invitation"  # choose a password: the account was never activated
     ATTACHMENT = "attachment"  # an existing account now has access to one more training
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - choose a new password
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
 
 
@@ -78,6 +79,7 @@ class Code(StrEnum):
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
+    REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
     # Why a person was refused.
     NOT_FOUND = "not_found"  # no such enrollment on this contract
@@ -126,6 +128,8 @@ class Code(StrEnum):
     PASSWORD_TOO_SHORT = "password_too_short"  # noqa: S105
     PASSWORD_TOO_LONG = "password_too_long"  # noqa: S105
     PASSWORDS_DIFFER = "passwords_differ"
+    PASSWORD_TOO_COMMON = "password_too_common"  # noqa: S105 - in lists of leaks, or keys in a row
+    PASSWORD_TOO_PERSONAL = "password_too_personal"  # noqa: S105 - little more than a name or an address
 
     # What a sign-in answers.
     WRONG_CREDENTIALS = "wrong_credentials"  # the address, the password or both: never said which

@@ -22,6 +22,7 @@ _LINK = {
     "link": "https://formation.example/activation/0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11.k1.Zm9ybWF0aW9uLXByby1leGVtcGxl",
     "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
 }
+_RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
 _PEOPLE = [
     ("Anne-Sophie", "Lefèvre", "anne-sophie.lefevre@menuiserie.example"),
     ("Stéphane", "N’Guyen", "stephane@menuiserie.example"),
@@ -66,6 +67,8 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | {"link": None, "expires_at": None}),
     "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _LINK),
+    "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
+    "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

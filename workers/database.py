@@ -1,9 +1,10 @@
 """The one way to the database: a session per transaction, committed here and nowhere else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -68,6 +69,20 @@ def wait_briefly_for_locks(session: Session) -> None:
     session.execute(LOCK_TIMEOUT)
 
 
+def array(values: Iterable[UUID | int | None]) -> str:
+    """Identifiers or numbers as PostgreSQL reads an array of them: one text, where the driver would quote each.
+
+    Of ten thousand people that is a third of the time Python takes. The statement casts it: ``CAST(:ids AS uuid[])``.
+    """
+    return f"{{{','.join([_element(value) for value in values])}}}"
+
+
+def _element(value: UUID | int | None) -> str:
+    if value is None:
+        return "NULL"
+    return value.hex if isinstance(value, UUID) else str(value)
+
+
 def lost_connection(error: BaseException) -> bool:
     """Whether the connection this error came over is gone."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
@@ -99,6 +114,7 @@ def dispose_engine() -> None:
 
 __all__ = [
     "Session",
+    "array",
     "dispose_engine",
     "get_engine",
     "is_lock_timeout",

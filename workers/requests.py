@@ -5,6 +5,7 @@ A request is validated where it enters; what a door accepted is stored as it was
 
 from datetime import date
 from typing import ClassVar, Final
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +17,7 @@ from workers.shapes import Address, Label, Language, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
+MAX_TICKED: Final = 10_000
 
 
 class PersonToEnroll(BaseModel):
@@ -112,6 +114,68 @@ class PutContract(Request):
         return ends_on
 
 
+class _OfTickedRows(Request):
+    contract: Reference
+    enrollment_ids: list[UUID] = Field(
+        min_length=1, max_length=MAX_TICKED, description="the rows ticked, as the answer to enroll named them"
+    )
+
+    @property
+    def queue(self) -> Queue:
+        """Large requests have a queue of their own, so that nobody waits behind one."""
+        return Queue.ROSTERS if len(self.enrollment_ids) > ROSTER_SIZE else Queue.ENROLLMENTS
+
+    @property
+    def lane(self) -> str:
+        """The contract, so that somebody enrolled a moment ago is there."""
+        return f"contract:{self.contract}"
+
+
+class ResetPasswords(_OfTickedRows):
+    """Send a password reset to people of a contract; to who never chose a password, the invitation's link instead.
+
+    The answer has one result per enrollment, in the order of the request. The mails are urgent whatever their number.
+    """
+
+    kind: ClassVar[str] = "reset_passwords"
+
+
+class ResendInvitations(_OfTickedRows):
+    """Send their invitation again to people of a contract who never chose a password: the same link, with more time.
+
+    The answer has one result per enrollment, in the order of the request.
+    """
+
+    kind: ClassVar[str] = "resend_invitations"
+
+
+class RequestPasswordReset(Request):
+    """Send a password reset to whoever has this address. The answer is the same whether or not anybody has."""
+
+    kind: ClassVar[str] = "request_password_reset"
+
+    email: Address
+
+    @property
+    def lane(self) -> str:
+        """The address, so that nobody waits for anybody else."""
+        return f"address:{self.email}"
+
+
+class SendPasswordReset(Request):
+    """What a `request_password_reset` owes: the look-up of its address, when nobody waits for the answer."""
+
+    kind: ClassVar[str] = "send_password_reset"
+    internal: ClassVar[bool] = True
+
+    job: UUID = Field(description="the job that was asked for; the address stays there")
+
+    @property
+    def lane(self) -> str:
+        """The job that owes it."""
+        return f"job:{self.job}"
+
+
 class _Maintenance(Request):
     internal: ClassVar[bool] = True
 
@@ -134,7 +198,12 @@ class Purge(_Maintenance):
 
 
 KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for request in (Enroll, PutCompany, PutTraining, PutContract, ReconcileSeats, Purge)
+    request.kind: request
+    for request in (
+        *(Enroll, PutCompany, PutTraining, PutContract),
+        *(ResetPasswords, ResendInvitations, RequestPasswordReset, SendPasswordReset),
+        *(ReconcileSeats, Purge),
+    )
 }
 """Every request by its kind."""
 

@@ -27,7 +27,10 @@ ACCEPT_ACTOR: Final = "accept"
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_KEY: Final = 200
-RESERVED_KEYS: Final = ("schedule:", "refused-message:")
+FOLLOW_UP_KEY: Final = "follow-up:"
+"""How the key of a job begins that another job owes: then comes the identifier of that one."""
+
+RESERVED_KEYS: Final = ("schedule:", "refused-message:", FOLLOW_UP_KEY)
 
 _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")

@@ -95,7 +95,9 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_type(option, schema) for option in field["anyOf"])
     if field.get("type") == "array":
-        return f"list of {field['minItems']} to {field['maxItems']}, each:"
+        each = field["items"]
+        of = ", each:" if _reference(each) else f" of {each.get('format') or each['type']}"
+        return f"list of {field['minItems']} to {field['maxItems']}{of}"
     if "maximum" in field:
         return f"{field['type']} from {field['minimum']} to {field['maximum']}"
     return str(field.get("format") or field.get("type"))

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from models.words import Code, Policy
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
-from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, parse
+from workers.requests import KINDS, MAX_PEOPLE, MAX_TICKED, Enroll, PersonToEnroll, PutContract, parse
 from workers.shapes import Request, fingerprint
 
 PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
 ENROLL = {"contract": "C-1", "people": [PERSON]}
+TICKED = {"contract": "C-1", "enrollment_ids": [ID := "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"]}
 COMPANY = {"reference": "acme", "name": "Acmé"}
 CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_seats": 3}
 
@@ -182,15 +183,17 @@ def test_bytes_that_are_no_utf_8_are_refused() -> None:
         parse("put_company", '{"reference": "a", "name": "Acmé"}'.encode("latin-1"))
 
 
-@pytest.mark.parametrize("kind", ["", "Enroll", "enroll ", "reconcile_seats", "purge", "\x00", "__class__"])
+@pytest.mark.parametrize(
+    "kind", ["", "Enroll", "enroll ", "send_password_reset", "reconcile_seats", "purge", "\x00", "__class__"]
+)
 def test_a_kind_portals_may_not_send(kind: str) -> None:
     assert problems(kind, "{}") == [(Code.UNKNOWN_KIND, "kind")]
 
 
 def test_matricule_itself_may_send_the_internal_ones() -> None:
     internal = [kind for kind in KINDS if KINDS[kind].internal]
-    assert internal == ["reconcile_seats", "purge"]
-    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in internal)
+    assert internal == ["send_password_reset", "reconcile_seats", "purge"]
+    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in internal[1:])
 
 
 def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:
@@ -282,6 +285,37 @@ def test_any_other_request_has_another_fingerprint(change: dict[str, Any]) -> No
 
 
 def test_two_kinds_with_the_same_body_have_other_fingerprints() -> None:
-    prints = {fingerprint(parse(kind, "{}", internal=True)) for kind in KINDS if KINDS[kind].internal}
+    prints = {fingerprint(parse(kind, "{}", internal=True)) for kind in ("reconcile_seats", "purge")}
     assert len(prints) == 2
     assert fingerprint(read("put_company", COMPANY)) not in prints
+
+
+@pytest.mark.parametrize("kind", ["reset_passwords", "resend_invitations"])
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"enrollment_ids": []}, "enrollment_ids"),
+        ({"enrollment_ids": [ID] * (MAX_TICKED + 1)}, "enrollment_ids"),
+        ({"enrollment_ids": [ID, "x"]}, "enrollment_ids.1"),
+        ({"enrollment_ids": [7]}, "enrollment_ids.0"),
+        ({"enrollment_ids": ID}, "enrollment_ids"),
+        ({"contract": ""}, "contract"),
+        ({"to": "x@example.com"}, "to"),  # nobody chooses where a reset goes
+    ],
+)
+def test_ticked_rows_are_bounded_and_strict(kind: str, change: dict[str, Any], field: str) -> None:
+    assert [found for _, found in problems(kind, TICKED | change)] == [field]
+
+
+@pytest.mark.parametrize("kind", ["reset_passwords", "resend_invitations"])
+def test_many_ticked_rows_wait_on_a_queue_of_their_own(kind: str) -> None:
+    few = read(kind, TICKED | {"enrollment_ids": [ID] * ROSTER_SIZE})
+    many = read(kind, TICKED | {"enrollment_ids": [ID] * MAX_TICKED})
+    assert (few.queue, many.queue, few.lane) == (Queue.ENROLLMENTS, Queue.ROSTERS, "contract:C-1")
+
+
+def test_an_address_is_asked_for_as_it_is_kept() -> None:
+    request = read("request_password_reset", {"email": " Zoé.Dû@Example.COM".replace("é", "e").replace("û", "u")})
+    assert (request.lane, request.queue) == ("address:zoe.du@example.com", Queue.ENROLLMENTS)
+    assert problems("request_password_reset", {"email": "personne"}) == [(Code.INVALID_EMAIL, "email")]
+    assert problems("request_password_reset", {}) == [(Code.INVALID_REQUEST, "email")]

@@ -14,13 +14,16 @@ from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment_jobs import enroll_jobs
 from workers.services.maintenance import find_drift, purge
+from workers.services.resend_jobs import resend_invitations, reset_passwords
+from workers.services.reset_requests import request_resets, send_resets
 
 READ_JOB = text("""
     SELECT id, kind, queue, state, claim, failures, rescues, due_at, created_at, started_at, finished_at, requested_by,
       result, error, position FROM job WHERE id = :id""")
 
 READ_PEOPLE = text("""
-    SELECT position, code, field, account_id, enrollment_id FROM job_person WHERE job_id = :id ORDER BY position""")
+    SELECT position, code, field, detail, account_id, enrollment_id FROM job_person WHERE job_id = :id
+    ORDER BY position""")
 
 READ_ATTEMPTS = text("""
     SELECT claim, outcome, error, created_at FROM job_attempt WHERE row_id = :id ORDER BY id""")
@@ -62,6 +65,10 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "put_company": _one_by_one(put_company),
     "put_training": _one_by_one(put_training),
     "put_contract": _one_by_one(put_contract),
+    "reset_passwords": reset_passwords,
+    "resend_invitations": resend_invitations,
+    "request_password_reset": request_resets,
+    "send_password_reset": send_resets,
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(_purge),
 }

@@ -24,7 +24,8 @@ from workers.settings import get_settings
 from workers.tokens import link_url, make_token
 
 FACTS = text("""
-    SELECT e.id, e.account_id, a.first_name, a.activated_at IS NOT NULL AS activated, company.name AS company_name,
+    SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
+      company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
       l.expires_at, l.expires_at <= now() AS link_expired
     FROM email e
@@ -33,7 +34,8 @@ FACTS = text("""
     LEFT JOIN training ON training.id = contract.training_id
     LEFT JOIN account a ON a.id = e.account_id
     LEFT JOIN enrollment n ON n.id = e.enrollment_id
-    LEFT JOIN link l ON l.account_id = e.account_id AND l.purpose = :purpose AND l.consumed_at IS NULL
+    LEFT JOIN link l ON l.account_id = e.account_id AND l.purpose = CASE e.kind
+      WHEN 'password_reset' THEN 'password_reset' ELSE 'activation' END AND l.consumed_at IS NULL
       AND l.voided_at IS NULL
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
 
@@ -63,21 +65,29 @@ class Letter:
 def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
     """What each claimed mail says, in the order given; links that ended meanwhile are replaced."""
     facts = _read_facts(session, rows)
-    ended = {facts[row.id].account_id for row in rows if row.id in facts and _link_ended(row, facts[row.id])}
+    ended = {
+        (facts[row.id].account_id, facts[row.id].purpose)
+        for row in rows
+        if row.id in facts and _link_ended(row, facts[row.id])
+    }
     if ended:
-        replace_dead_links(session, ended)
+        for purpose in Purpose:
+            if accounts := {account for account, of in ended if of == purpose}:
+                replace_dead_links(session, accounts, purpose)
         facts = _read_facts(session, rows)
     return [_letter(session, row, facts.get(row.id)) for row in rows]
 
 
 def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows], "purpose": Purpose.ACTIVATION})
+    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
     return {fact.id: fact for fact in found}
 
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.withdrawn or fact.activated or fact.link_id is None:
+    if row.columns["expired"] or fact.withdrawn or fact.link_id is None:
+        return False
+    if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
     return fact.link_expired or signing_keys().secret(fact.key_id) is None
 
@@ -88,23 +98,43 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
         return Letter(row, kind, {}, EmailState.EXPIRED)
     if fact is None or fact.withdrawn:
         return Letter(row, kind, {}, EmailState.CANCELLED)
-    shared = {"company_name": fact.company_name, "training_title": fact.training_title}
     if kind is EmailKind.ENROLLMENT_REPORT:  # also of a request on an unknown contract: then both names are None
-        return Letter(row, kind, shared | _report(session, row.columns["job_id"]))
-    if fact.company_name is None:
+        return Letter(row, kind, _names(fact) | _report(session, row.columns["job_id"]))
+    return _reset(row, fact) if kind is EmailKind.PASSWORD_RESET else _announcement(row, kind, fact)
+
+
+def _announcement(row: Claimed, kind: EmailKind, fact: Any) -> Letter:
+    """An invitation or an attachment mail. An invitation sent again is of no use to who has activated meanwhile."""
+    again = bool(row.columns["context"] and row.columns["context"].get("again"))
+    if fact.company_name is None or (fact.activated and again):
         return Letter(row, kind, {}, EmailState.CANCELLED)
     link = None if fact.activated or fact.link_id is None else _link(fact)
     if link is None and not fact.activated:
         return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
+    return Letter(row, kind if link else EmailKind.ATTACHMENT, _names(fact) | _person(fact, link))
+
+
+def _reset(row: Claimed, fact: Any) -> Letter:
+    """A reset; none to who has chosen a password since it was asked for, which used or voided the link."""
+    if fact.link_id is None:
+        return Letter(row, EmailKind.PASSWORD_RESET, {}, EmailState.CANCELLED)
+    asker = {"company_name": fact.company_name}  # None when the person asked, not their company
+    return Letter(row, EmailKind.PASSWORD_RESET, asker | _person(fact, _link(fact)))
+
+
+def _names(fact: Any) -> dict[str, Any]:
+    return {"company_name": fact.company_name, "training_title": fact.training_title}
+
+
+def _person(fact: Any, link: str | None) -> dict[str, Any]:
     settings = get_settings()
-    context = shared | {
+    return {
         "first_name": fact.first_name,
         "link": link,
         "expires_at": fact.expires_at if link else None,
         "platform_name": settings.platform_name,
         "support_address": settings.support_address,
     }
-    return Letter(row, kind if link else EmailKind.ATTACHMENT, context)
 
 
 def _link(fact: Any) -> str:
@@ -112,7 +142,7 @@ def _link(fact: Any) -> str:
         signing_keys(),
         key_id=fact.key_id,
         link_id=fact.link_id,
-        purpose=Purpose.ACTIVATION,
+        purpose=Purpose(fact.purpose),
         version=fact.version,
         account_id=fact.account_id,
     )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.throttle import LONGEST
 from workers.database import Session
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
@@ -30,6 +31,7 @@ PURGES = {
     "job_attempt": text("DELETE FROM job_attempt WHERE created_at < now() - interval '90 days'"),
     "sign_in": text("DELETE FROM sign_in WHERE failed_at < now() - interval '1 day'"),
     "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
+    "throttle": text(f"DELETE FROM throttle WHERE at < now() - interval '{LONGEST.total_seconds():.0f} seconds'"),
 }
 
 
@@ -63,7 +65,7 @@ def find_drift(session: Session) -> list[Drift]:
 
 
 def purge(session: Session) -> dict[str, int]:
-    """Deletes what is kept for a time only: keys and failed attempts 90 days, failed sign-ins a day, processes an hour.
+    """Deletes what is kept for a time only: keys and failed attempts 90 days, what throttles and locks count, processes.
 
     Returns: rows deleted by table.
     """

@@ -20,7 +20,7 @@ HASHER: Final = PasswordHash((Argon2Hasher(),))
 
 FOUND = """
     SELECT l.id, l.purpose, l.account_id, l.key_id, l.version, l.expires_at, l.consumed_at, l.voided_at, now() AS now,
-      a.email_norm, a.first_name, a.locale
+      a.email_norm, a.first_name, a.last_name, a.locale
     FROM link l JOIN account a ON a.id = l.account_id WHERE l.id = :id"""
 
 FIND = text(FOUND)
@@ -50,6 +50,7 @@ class LinkView:
     account_id: UUID
     email: str
     first_name: str
+    last_name: str
     locale: str
 
 
@@ -67,10 +68,10 @@ def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | 
     return _find(session, FIND, keys, token)
 
 
-def read_link_locale(session: Session, keys: SigningKeys, token: str) -> str | None:
-    """The language of the account, told to who holds the true token even when the link is over; None to others."""
+def read_link_use(session: Session, keys: SigningKeys, token: str) -> tuple[str, Purpose] | None:
+    """The account's language and what the link was for, told to who holds the true token even when the link is over."""
     row = _read(session, FIND, keys, token)
-    return None if row is None else str(row.locale)
+    return None if row is None else (str(row.locale), Purpose(row.purpose))
 
 
 def choose_password(session: Session, keys: SigningKeys, token: str, password_hash: str) -> LinkView | Code:
@@ -109,7 +110,9 @@ def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str
     refused = link_refused(consumed_at=row.consumed_at, voided_at=row.voided_at, expires_at=row.expires_at, now=row.now)
     if refused is not None:
         return refused
-    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.email_norm, row.first_name, row.locale)
+    return LinkView(
+        row.id, Purpose(row.purpose), row.account_id, row.email_norm, row.first_name, row.last_name, row.locale
+    )
 
 
 def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> Any:

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.passwords import check_password
-from models.words import Code
+from models.words import Code, Purpose
 from workers.database import transaction
 from workers.logs import get_logger
-from workers.services.passwords import LinkView, choose_password, hash_password, look_at_link, read_link_locale
+from workers.services.passwords import LinkView, choose_password, hash_password, look_at_link, read_link_use
+from workers.settings import get_settings
 from workers.tokens import SigningKeys
 from workers.web.forms import read_form
 from workers.web.rendering import asked_locale, note, page
@@ -41,9 +42,9 @@ log = get_logger("links")
 @router.api_route("/links/{token}", methods=["GET", "HEAD", "POST"], response_model=None)
 async def answer_link(request: Request, token: str) -> Response:
     """Shows the form, or takes what was filled in."""
-    view, locale = await to_thread.run_sync(_look, request.app.state.keys, token)
+    view, use = await to_thread.run_sync(_look, request.app.state.keys, token)
     if isinstance(view, Code):
-        return _refuse(request, view, locale)
+        return _refuse(request, view, *(use or ()))
     if request.method != "POST":
         return _form(request, view)
     return await _take(request, token, view)
@@ -54,7 +55,8 @@ async def _take(request: Request, token: str, view: LinkView) -> Response:
     if isinstance(fields, Code):
         return _refuse(request, fields, view.locale)
     password, again = fields.get("password", ""), fields.get("again", "")
-    error = check_password(password, again)
+    own = (view.email, view.first_name, view.last_name, get_settings().platform_name)
+    error = check_password(password, again, own)
     if error is not None:
         return _form(request, view, error)
     hashing: CapacityLimiter = request.app.state.hashing
@@ -62,7 +64,7 @@ async def _take(request: Request, token: str, view: LinkView) -> Response:
         return busy(request, view.locale)
     chosen = await to_thread.run_sync(_choose, request.app.state.keys, token, password, limiter=hashing)
     if isinstance(chosen, Code):
-        return _refuse(request, chosen, view.locale)
+        return _refuse(request, chosen, view.locale, view.purpose)
     log.info("password.chosen", account=str(chosen.account_id), purpose=chosen.purpose)
     return note("password_chosen", asked_locale(request, chosen.locale), email=chosen.email)
 
@@ -74,13 +76,13 @@ def busy(request: Request, locale: str | None = None) -> Response:
     return answer
 
 
-def _look(keys: SigningKeys, token: str) -> tuple[LinkView | Code, str | None]:
-    """What the link answers, and in which language."""
+def _look(keys: SigningKeys, token: str) -> tuple[LinkView | Code, tuple[str, Purpose] | None]:
+    """What the link answers; and in which language, and what it was for, as far as its holder may know."""
     with transaction() as session:
         view = look_at_link(session, keys, token)
         if isinstance(view, LinkView):
-            return view, view.locale
-        return view, read_link_locale(session, keys, token)
+            return view, (view.locale, view.purpose)
+        return view, read_link_use(session, keys, token)
 
 
 def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:
@@ -104,5 +106,7 @@ def _form(request: Request, view: LinkView, error: Code | None = None) -> Respon
     return page("choose_password", locale, values, status=200 if error is None else 422)
 
 
-def _refuse(request: Request, code: Code, locale: str | None) -> Response:
-    return note(code.value, asked_locale(request, locale), status=STATUS[code])
+def _refuse(request: Request, code: Code, locale: str | None = None, purpose: Purpose | None = None) -> Response:
+    """Says why, and the next step: a reset is asked for again by oneself, an invitation from the company."""
+    resets = code is Code.EXPIRED_LINK and purpose is Purpose.PASSWORD_RESET
+    return note("expired_reset_link" if resets else code.value, asked_locale(request, locale), status=STATUS[code])

@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("scope", sa.String(), nullable=False),
         sa.Column("subject", sa.Uuid(), nullable=False),
+        sa.Column("times", sa.Integer(), server_default="1", nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_throttle")),
     )

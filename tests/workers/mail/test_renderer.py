@@ -23,6 +23,8 @@ EVERY_MAIL = [
 ]
 INVITATION = dict(SAMPLES["invitation"][1])
 REPORT = dict(SAMPLES["enrollment_report"][1])
+RESET = dict(SAMPLES["password_reset"][1])
+FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
 VOID = {"meta", "br"}
 
 
@@ -104,7 +106,8 @@ def test_structure_a_screen_reader_and_a_dark_screen_need(
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
-    named = context["training_title"] or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
+    subject_of = "platform_name" if kind is EmailKind.PASSWORD_RESET else "training_title"
+    named = context[subject_of] or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
     assert named in mail.subject
     assert "Anne" not in mail.subject
     assert mail.subject.isprintable() or "\u00a0" in mail.subject
@@ -208,7 +211,7 @@ HOSTILE = [
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("kind", EmailKind)
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
-    context = dict(REPORT if kind is EmailKind.ENROLLMENT_REPORT else INVITATION)
+    context = dict(FULLEST.get(kind, INVITATION))
     plain = render(kind, locale, context)
     for name in ("first_name", "company_name", "training_title", "contract_reference"):
         if name in context:

@@ -94,17 +94,20 @@ def test_purge_deletes_what_is_too_old_and_nothing_else(session: Session) -> Non
             SELECT gen_random_uuid(), hours, now() - make_interval(hours => hours)
             FROM unnest(ARRAY[1, 23, 25]) hours""")
     )
+    session.execute(
+        text("""
+            INSERT INTO throttle (scope, subject, at)
+            SELECT 'password_reset:account', gen_random_uuid(), now() - make_interval(hours => hours)
+            FROM unnest(ARRAY[0, 23, 25, 400]) hours""")
+    )
     before = everything(session)
-    assert purge(session) == {"idempotency": 2, "job_attempt": 2, "sign_in": 1, "process": 1}
-    assert purge(session) == {"idempotency": 0, "job_attempt": 0, "sign_in": 0, "process": 0}
+    deleted = {"idempotency": 2, "job_attempt": 2, "sign_in": 1, "process": 1, "throttle": 2}
+    assert purge(session) == deleted
+    assert purge(session) == dict.fromkeys(deleted, 0)
     assert query(session, "SELECT failures FROM sign_in ORDER BY failures") == [(1,), (23,)]
     assert query(session, "SELECT key FROM idempotency ORDER BY key") == [("k0",), ("k89",)]
     assert query(session, "SELECT claim FROM job_attempt ORDER BY claim") == [(0,), (89,)]
     assert query(session, "SELECT pid FROM process ORDER BY pid") == [(0,), (59,)]
+    assert query(session, "SELECT count(*) FROM throttle WHERE at > now() - interval '1 day'") == [(2,)]
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {
-        "idempotency",
-        "job_attempt",
-        "sign_in",
-        "process",
-    }
+    assert {table for table in after if after[table] != before[table]} == set(deleted)

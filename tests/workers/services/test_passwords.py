@@ -12,7 +12,7 @@ from models.words import Code, Purpose
 from tests.accounts import PASSWORD, keys, make_account, make_email, make_enrollment, make_link, token_of
 from tests.support import rows, wait_until
 from workers.database import Session, transaction
-from workers.services.passwords import HASHER, LinkView, choose_password, hash_password, look_at_link, read_link_locale
+from workers.services.passwords import HASHER, LinkView, choose_password, hash_password, look_at_link, read_link_use
 
 
 def row(session: Session, table: str, row_id: UUID) -> Any:
@@ -30,7 +30,7 @@ def test_a_link_shows_whose_it_is_and_gives_the_password(session: Session, purpo
     before = row(session, "link", link_id)
     for _ in range(3):
         assert look_at_link(session, keys(), token) == LinkView(
-            link_id, purpose, account_id, "elodie@acme.test", "Élodie", "fr"
+            link_id, purpose, account_id, "elodie@acme.test", "Élodie", "Durand", "fr"
         )
     assert row(session, "link", link_id) == before
 
@@ -107,8 +107,8 @@ def test_no_other_token_gives_a_password(session: Session) -> None:
 def test_the_language_is_told_to_the_holder_of_a_true_token_only(session: Session) -> None:
     account_id = make_account(session, locale="en")
     link_id, token = make_link(session, account_id, lives="-1 second")
-    assert read_link_locale(session, keys(), token) == "en"
-    assert read_link_locale(session, keys(), token_of(link_id, account_id, version=2)) is None
+    assert read_link_use(session, keys(), token) == ("en", Purpose.ACTIVATION)
+    assert read_link_use(session, keys(), token_of(link_id, account_id, version=2)) is None
 
 
 def test_a_withdrawn_key_ends_its_links(session: Session) -> None:

@@ -77,10 +77,36 @@ def test_opening_changes_nothing_and_then_choosing_works(site: httpx.Client) -> 
         assert (used.status_code, title(used).split(" – ")[0]) == (410, "Ce lien a déjà servi")
 
 
-def test_a_reset_link_uses_the_same_page(site: httpx.Client) -> None:
+def test_a_reset_link_uses_the_same_page_in_its_own_words(site: httpx.Client) -> None:
     path = make(purpose=Purpose.PASSWORD_RESET)
-    assert title(site.get(path)).startswith("Choisissez un nouveau mot de passe")
+    change("UPDATE account SET activated_at = '2020-01-01Z', password_hash = 'old'")
+    with transaction() as session:
+        account_id: UUID = session.execute(text("SELECT id FROM account")).scalar_one()
+        _, other = make_link(session, account_id)
+    before = rows(STATE)
+    for _ in range(2):  # a scanner comes first, and comes back
+        assert site.get(path).status_code == site.head(path).status_code == 200
+    assert rows(STATE) == before
+    page = site.get(path)
+    assert title(page).startswith("Choisissez un nouveau mot de passe")
+    assert "Il remplacera l’ancien" in page.text
     assert site.post(path, data=GOOD).status_code == 200
+    assert HASHER.verify(PASSWORD, str(password_hash()))
+    assert rows("SELECT credential_version, extract(year FROM activated_at) FROM account") == [(2, 2020)]
+    assert site.get(path).status_code == 410
+    assert site.post(f"/links/{other}", data=GOOD).status_code == 404  # voided with the change
+
+
+def test_an_expired_reset_says_to_ask_for_a_reset(site: httpx.Client) -> None:
+    reset, invitation = make(purpose=Purpose.PASSWORD_RESET), None
+    with transaction() as session:
+        invitation = f"/links/{make_link(session, make_account(session, 'luc@acme.test'))[1]}"
+    change("UPDATE link SET expires_at = now()")
+    said = {path: site.get(path).text for path in (reset, invitation)}
+    assert "Demandez une nouvelle réinitialisation" in said[reset]
+    assert "qui gère votre inscription" in said[invitation]
+    assert "Demandez une nouvelle réinitialisation" in site.post(reset, data=GOOD).text
+    assert "Ask for another password reset" in site.get(reset, params={"lang": "en"}).text
 
 
 @pytest.mark.parametrize(
@@ -90,12 +116,16 @@ def test_a_reset_link_uses_the_same_page(site: httpx.Client) -> None:
         ("voided_at = now()", 404, Code.INVALID_LINK),
         ("expires_at = now()", 410, Code.EXPIRED_LINK),
         ("version = 2", 404, Code.INVALID_LINK),
-        ("purpose = 'password_reset'", 404, Code.INVALID_LINK),
+        ("purpose = CASE purpose WHEN 'activation' THEN 'password_reset' ELSE 'activation' END", 404,
+         Code.INVALID_LINK),
         ("key_id = 'withdrawn'", 404, Code.INVALID_LINK),
     ],
-)
-def test_a_link_that_is_over_sets_no_password(site: httpx.Client, change_to: str, status: int, code: Code) -> None:
-    path = make()
+)  # fmt: skip
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_link_that_is_over_sets_no_password(
+    site: httpx.Client, purpose: Purpose, change_to: str, status: int, code: Code
+) -> None:
+    path = make(purpose=purpose)
     change(f"UPDATE link SET {change_to}")
     for answer in (site.get(path), site.post(path, data=GOOD)):
         assert answer.status_code == status
@@ -104,14 +134,16 @@ def test_a_link_that_is_over_sets_no_password(site: httpx.Client, change_to: str
     assert password_hash() is None
 
 
-def test_nobody_sets_the_password_of_another_account(site: httpx.Client) -> None:
-    victim, attacker = make(), None
+@pytest.mark.parametrize("purpose", Purpose)
+def test_nobody_sets_the_password_of_another_account(site: httpx.Client, purpose: Purpose) -> None:
+    victim, attacker = make(purpose=purpose), None
     with transaction() as session:
         attacker_account = make_account(session, "attaquant@acme.test")
-        link_id, attacker = make_link(session, attacker_account)
+        link_id, attacker = make_link(session, attacker_account, purpose=purpose)
         victims_id: UUID = session.execute(text("SELECT id FROM account WHERE email_norm LIKE 'elodie%'")).scalar_one()
     tokens = [
-        token_of(link_id, victims_id),
+        token_of(link_id, victims_id, purpose=purpose),
+        *(token_of(link_id, attacker_account, purpose=other) for other in Purpose if other is not purpose),
         victim.removeprefix("/links/")[:22] + attacker[22:],
         victim.removeprefix("/links/")[:-1],
         attacker[:-1] + "~",
@@ -162,6 +194,9 @@ def test_many_at_the_same_moment_one_wins_and_few_hash(site: httpx.Client) -> No
         ({"password": "x" * 257, "again": "x" * 257}, Code.PASSWORD_TOO_LONG),
         ({"password": PASSWORD, "again": PASSWORD + "!"}, Code.PASSWORDS_DIFFER),
         ({"password": PASSWORD, "again": ""}, Code.PASSWORDS_DIFFER),
+        ({"password": "1234567890azerty", "again": "1234567890azerty"}, Code.PASSWORD_TOO_COMMON),
+        ({"password": "Élodie Durand 123", "again": "Élodie Durand 123"}, Code.PASSWORD_TOO_PERSONAL),
+        ({"password": "elodie@acme.test", "again": "elodie@acme.test"}, Code.PASSWORD_TOO_PERSONAL),
     ],
 )
 def test_an_error_is_shown_beside_its_field(site: httpx.Client, fields: dict[str, str], code: Code) -> None:
@@ -198,7 +233,7 @@ def test_what_no_keyboard_sends_is_refused_by_name(site: httpx.Client, bytes_: s
 
 
 def test_the_longest_password_fits(site: httpx.Client) -> None:
-    password = "\U0001f600" * 256
+    password = "".join(chr(0x1F300 + 3 * number) for number in range(256))
     assert site.post(make(), data={"password": password, "again": password}).status_code == 200
     assert HASHER.verify(password, str(password_hash()))
 
@@ -271,8 +306,9 @@ def test_every_answer_keeps_the_address_to_itself(site: httpx.Client, monkeypatc
 @pytest.mark.parametrize(
     "first_name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}{0}"]
 )
-def test_a_name_is_inert(site: httpx.Client, first_name: str) -> None:
-    page = site.get(make(first_name=first_name)).text
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_name_is_inert(site: httpx.Client, first_name: str, purpose: Purpose) -> None:
+    page = site.get(make(first_name=first_name, purpose=purpose)).text
     assert first_name not in page or "{{" in first_name
     assert "<script" not in page
     assert "<img" not in page

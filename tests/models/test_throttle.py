@@ -1,0 +1,55 @@
+"""How often something may be asked for."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.throttle import DAY, HOUR, LIMITS, LONGEST, Allowance, Asked, Limit, Scope
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TWO_AN_HOUR = (Limit(2, HOUR),)
+BOTH = (Limit(2, HOUR), Limit(3, DAY))
+
+
+def ago(minutes: float, times: int = 1) -> Asked:
+    return NOW - timedelta(minutes=minutes), times
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "room", "opens_in"),
+    [
+        (TWO_AN_HOUR, [], 2, None),
+        (TWO_AN_HOUR, [ago(10)], 1, None),
+        (TWO_AN_HOUR, [ago(50), ago(10)], 0, 10),
+        (TWO_AN_HOUR, [ago(60), ago(10)], 1, None),  # slid out at this very moment
+        (TWO_AN_HOUR, [ago(59.5), ago(10)], 0, 0.5),
+        (TWO_AN_HOUR, [ago(50, 2)], 0, 10),
+        (TWO_AN_HOUR, [ago(50), ago(30), ago(10)], -1, 30),  # a limit that was lowered: the second must slide out
+        (TWO_AN_HOUR, [ago(50, 5), ago(10)], -4, 10),
+        (BOTH, [ago(600), ago(300), ago(100)], 0, 840),
+        (BOTH, [ago(600), ago(20), ago(10)], 0, 840),  # both are closed: the later of the two
+        (BOTH, [ago(1500), ago(20), ago(10)], 0, 40),
+        (BOTH, [ago(600), ago(10)], 1, None),
+    ],
+)
+def test_a_window_slides(limits: tuple[Limit, ...], asked: list[Asked], room: int, opens_in: float | None) -> None:
+    allowance = Allowance(limits, asked, NOW)
+    assert allowance.room == room
+    assert allowance.closed_until() == (None if opens_in is None else NOW + timedelta(minutes=opens_in))
+
+
+def test_what_is_taken_counts() -> None:
+    allowance = Allowance(TWO_AN_HOUR, [ago(20)], NOW)
+    allowance.take()
+    assert (allowance.room, allowance.taken) == (0, 1)
+    assert allowance.closed_until() == NOW + timedelta(minutes=40)
+    fresh = Allowance(TWO_AN_HOUR, [], NOW)
+    fresh.take()
+    fresh.take()
+    assert fresh.closed_until() == NOW + HOUR
+
+
+def test_every_scope_has_its_limits_and_none_is_longer_than_what_is_kept() -> None:
+    assert LIMITS.keys() == set(Scope)
+    assert LONGEST == DAY
+    assert all(limit.times > 0 for limits in LIMITS.values() for limit in limits)
