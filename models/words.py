@@ -61,6 +61,7 @@ class EmailKind(StrEnum):
 
     INVITATION = "invitation"  # choose a password: the account was never activated
     ATTACHMENT = "attachment"  # an existing account now has access to one more training
+    WITHDRAWAL = "withdrawal"  # no longer enrolled in a training
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
 
 
@@ -80,7 +81,7 @@ class Code(StrEnum):
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
 
     # Why a person was refused.
-    NOT_FOUND = "not_found"  # no such enrollment on this contract
+    NOT_FOUND = "not_found"  # no such enrollment on this contract, or of this portal
     ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
     THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
     ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new

@@ -66,6 +66,7 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | {"link": None, "expires_at": None}),
     "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _LINK),
+    "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
@@ -27,7 +28,7 @@ ACCEPT_ACTOR: Final = "accept"
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_KEY: Final = 200
-RESERVED_KEYS: Final = ("schedule:", "refused-message:")
+RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:")
 
 _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
@@ -58,6 +59,8 @@ Reference = Annotated[str, _checked(clean_reference)]
 Address = Annotated[str, _checked(normalise_email)]
 Asker = Annotated[str, _checked(_asker)]
 Language = Annotated[str, _checked(_language)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
+"""An instant with its offset, in years both PostgreSQL and Python can count."""
 
 
 class Request(BaseModel):

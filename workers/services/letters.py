@@ -26,7 +26,10 @@ from workers.tokens import link_url, make_token
 FACTS = text("""
     SELECT e.id, e.account_id, a.first_name, a.activated_at IS NOT NULL AS activated, company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
-      l.expires_at, l.expires_at <= now() AS link_expired
+      l.expires_at, l.expires_at <= now() AS link_expired,
+      e.kind = :withdrawal AND EXISTS (
+        SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
+          AND again.withdrawn_at IS NULL) AS enrolled_again
     FROM email e
     LEFT JOIN contract ON contract.id = e.contract_id
     LEFT JOIN company ON company.id = contract.company_id
@@ -71,7 +74,12 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
 
 
 def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows], "purpose": Purpose.ACTIVATION})
+    parameters = {
+        "ids": [row.id for row in rows],
+        "purpose": Purpose.ACTIVATION,
+        "withdrawal": EmailKind.WITHDRAWAL,
+    }
+    found = session.execute(FACTS, parameters)
     return {fact.id: fact for fact in found}
 
 
@@ -84,27 +92,36 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     kind = EmailKind(row.columns["kind"])
-    if row.columns["expired"]:
-        return Letter(row, kind, {}, EmailState.EXPIRED)
-    if fact is None or fact.withdrawn:
-        return Letter(row, kind, {}, EmailState.CANCELLED)
+    if row.columns["expired"] or fact is None or (fact.withdrawn and kind is not EmailKind.WITHDRAWAL):
+        return Letter(row, kind, {}, EmailState.EXPIRED if row.columns["expired"] else EmailState.CANCELLED)
     shared = {"company_name": fact.company_name, "training_title": fact.training_title}
     if kind is EmailKind.ENROLLMENT_REPORT:  # also of a request on an unknown contract: then both names are None
         return Letter(row, kind, shared | _report(session, row.columns["job_id"]))
     if fact.company_name is None:
         return Letter(row, kind, {}, EmailState.CANCELLED)
+    if kind is EmailKind.WITHDRAWAL:
+        return _withdrawal(row, shared, fact)
     link = None if fact.activated or fact.link_id is None else _link(fact)
     if link is None and not fact.activated:
         return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
+    context = shared | _to_a_person(fact) | {"link": link, "expires_at": fact.expires_at if link else None}
+    return Letter(row, kind if link else EmailKind.ATTACHMENT, context)
+
+
+def _withdrawal(row: Claimed, shared: Mapping[str, Any], fact: Any) -> Letter:
+    """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
+    if not fact.withdrawn or fact.enrolled_again:
+        return Letter(row, EmailKind.WITHDRAWAL, {}, EmailState.CANCELLED)
+    return Letter(row, EmailKind.WITHDRAWAL, {**shared, **_to_a_person(fact)})
+
+
+def _to_a_person(fact: Any) -> dict[str, Any]:
     settings = get_settings()
-    context = shared | {
+    return {
         "first_name": fact.first_name,
-        "link": link,
-        "expires_at": fact.expires_at if link else None,
         "platform_name": settings.platform_name,
         "support_address": settings.support_address,
     }
-    return Letter(row, kind if link else EmailKind.ATTACHMENT, context)
 
 
 def _link(fact: Any) -> str:
