@@ -44,7 +44,8 @@ SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
 SYSTEMIC: Final = 3
 """Rows failing with one class of error after which the rest is postponed: it is not the rows."""
 
-Batch = Callable[[Sequence[Claimed]], None]
+Batch = Callable[[Sequence[Claimed]], bool | None]
+"""Does claimed rows; true when it gave some back because they were too much for one transaction."""
 
 
 @lru_cache(maxsize=1)
@@ -128,14 +129,15 @@ class Claimer:
             rows = self._claim()
             if len(rows) >= self.size:
                 RINGER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
+            given_back = False
             if rows:
-                self.do_batch(rows)
+                given_back = bool(self.do_batch(rows))
             elif not self._rung.is_set():
                 return
             if time.monotonic() > deadline:
                 self._rung.set()
                 return
-            if len(rows) < self.size // 4 and not any(row.rescues for row in rows):
+            if len(rows) < self.size // 4 and not given_back and not any(row.rescues for row in rows):
                 if self._leaves_to_another():
                     return
                 STOPPING.wait(GATHER_SECONDS)
