@@ -130,7 +130,7 @@ class Code(StrEnum):
 
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
-"""Codes of people for whom the request achieved what it asked; every other code of a person is a refusal."""
+"""Codes of people for whom an enrollment achieved what it asked; every other code of a person is a refusal of it."""
 
 LOCALES = ("fr", "en")
 """Languages mails and pages exist in; the first is the default."""
