@@ -38,6 +38,7 @@ class Enrollment(Record, table=True):
     completed_at: datetime | None = instant(nullable=True)
     progress_at: datetime | None = instant(nullable=True)  # when the latest event that was heard of happened
     score: float | None = None  # percent, of the latest event that gave one
+    scored_at: datetime | None = instant(nullable=True)  # when that event happened
     time_spent_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     external_id: str | None = None
     job_id: UUID | None = None

@@ -62,6 +62,7 @@ class EmailKind(StrEnum):
     INVITATION = "invitation"  # choose a password: the account was never activated
     ATTACHMENT = "attachment"  # an existing account now has access to one more training
     PASSWORD_RESET = "password_reset"  # noqa: S105 - choose a new password
+    WITHDRAWAL = "withdrawal"  # no longer enrolled in a training
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
 
 
@@ -82,7 +83,7 @@ class Code(StrEnum):
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
     # Why a person was refused.
-    NOT_FOUND = "not_found"  # no such enrollment on this contract
+    NOT_FOUND = "not_found"  # no such enrollment on this contract, or of this portal
     ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
     THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
     ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new
@@ -137,7 +138,7 @@ class Code(StrEnum):
 
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
-"""Codes of people for whom the request achieved what it asked; every other code of a person is a refusal."""
+"""Codes of people for whom an enrollment achieved what it asked; every other code of a person is a refusal of it."""
 
 LOCALES = ("fr", "en")
 """Languages mails and pages exist in; the first is the default."""

@@ -10,11 +10,17 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.tables import metadata
 from models.words import JobState
+from workers import ledger
 from workers.database import Session
+from workers.ledger import JOBS
+from workers.queues import Queue
 from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
 from workers.services.acceptance import accept
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment import Answer, Order, check_people, enroll
+from workers.services.jobs import do_jobs, show_job
+from workers.services.maintenance import find_drift
+from workers.shapes import Request
 
 SEATS = """
     SELECT c.enrolled_count,
@@ -100,6 +106,32 @@ def everything(session: Session) -> dict[str, list[str]]:
     }
 
 
-def accepted(session: Session, request: Enroll, key: str = "key") -> UUID:
+def accepted(session: Session, request: Request, key: str = "key") -> UUID:
     """Records a request as a job of the portal `local`."""
     return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key).job_id
+
+
+def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[UUID]:
+    """Enrols these people; returns their enrollments, in the order given."""
+    answer = enrol(session, asking(*people, **options))[0]
+    return [one for person in answer.people if (one := person.enrollment_id)]
+
+
+def did(session: Session, *requests: Request, key: str = "") -> list[dict[str, Any]]:
+    """Does requests as jobs, those of one queue in one batch, inside this session; returns the jobs as they are shown.
+
+    A key given is the one of all of them.
+    """
+    jobs = [accepted(session, request, key or f"key-{new_id()}") for request in requests]
+    for queue in (Queue.ENROLLMENTS, Queue.ROSTERS):
+        claimed = ledger.claim(session, JOBS, queue, size=200, lease=30, worker=new_id())
+        ledger.finish(session, JOBS, do_jobs(session, claimed))
+    assert find_drift(session) == []
+    return [show_job(session, job_id) or {} for job_id in jobs]
+
+
+def results(job: dict[str, Any]) -> list[str]:
+    """The codes of a job, in the order of its request."""
+    people = job["result"]["people"]
+    assert [person["position"] for person in people] == list(range(len(people)))
+    return [person["code"] for person in people]

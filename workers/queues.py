@@ -15,6 +15,11 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"  # reconciliation, retention
 
 
+UNSERVED: Final = frozenset({Queue.CERTIFICATES})
+"""Queues whose actor is still to come. What is owed there stays in the ledger without a due time, so that no bell rings
+for it and nobody is alarmed. Whoever brings the actor takes the queue out of here and makes those rows due.
+"""
+
 ROSTER_SIZE: Final = 1_000
 """Above this many people a request goes to `rosters`."""
 

@@ -3,21 +3,23 @@
 A request is validated where it enters; what a door accepted is stored as it was sent and read again by the same class.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from models.words import LOCALES, Code, Policy
+from models.words import LOCALES, Code, Policy, Progress
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
-from workers.shapes import Address, Label, Language, Reference, Request, read
+from workers.shapes import Address, Label, Language, Moment, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
 MAX_TICKED: Final = 10_000
+MAX_EVENTS: Final = 1_000
+MAX_SECONDS: Final = 1_000_000_000  # thirty years; the column holds twice that
 
 
 class PersonToEnroll(BaseModel):
@@ -176,6 +178,79 @@ class SendPasswordReset(Request):
         return f"job:{self.job}"
 
 
+class Withdraw(_OfTickedRows):
+    """Withdraw people from a contract: their seats are free again, unless they have begun the training.
+
+    The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
+    6,000 identifiers fit in a message of the queue door; the shell takes them all.
+    """
+
+    kind: ClassVar[str] = "withdraw"
+
+    notify: bool = Field(default=True, description="send each withdrawn person a mail")
+
+
+class ProgressEvent(BaseModel):
+    """One thing the LMS saw of one participant."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    enrollment_id: UUID
+    progress: Progress = Field(strict=False, description="how far the participant is by then")
+    occurred_at: Moment = Field(description="when it happened, with its offset")
+    score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
+    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="in all, so far")
+    completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
+
+    @field_validator("completed_at")
+    @classmethod
+    def _of_a_completion(cls, completed_at: datetime | None, others: ValidationInfo) -> datetime | None:
+        if completed_at and others.data.get("progress") not in (None, Progress.COMPLETED):
+            raise PydanticCustomError(Code.INVALID_REQUEST.value, "completed_at of what is not completed")
+        return completed_at
+
+
+class RecordProgress(Request):
+    """Record what the LMS saw of participants, of any contracts of the portal.
+
+    Events may come late, twice or in any order: progress never goes back, an older event changes nothing a newer one
+    says. The answer has one result per event, in the order of the request. A first completion owes the certificate.
+    """
+
+    kind: ClassVar[str] = "record_progress"
+
+    events: list[ProgressEvent] = Field(min_length=1, max_length=MAX_EVENTS)
+
+    @property
+    def lane(self) -> str:
+        """The progress of the portal: its events do not wait for each other's rows, and nobody waits for them."""
+        return "progress"
+
+
+class IssueCertificate(Request):
+    """Issue the certificate of a training that was completed. Its actor is still to come (``UNSERVED``)."""
+
+    kind: ClassVar[str] = "issue_certificate"
+    internal: ClassVar[bool] = True
+
+    enrollment_id: UUID
+
+    @property
+    def queue(self) -> Queue:
+        """Nobody waits in person for the first copy."""
+        return Queue.CERTIFICATES
+
+    @property
+    def lane(self) -> str:
+        """The enrollment: certificates do not wait for each other."""
+        return f"enrollment:{self.enrollment_id}"
+
+    @property
+    def key(self) -> str:
+        """One certificate per enrollment, whatever else is said of it; no portal can use such a key."""
+        return f"certificate:{self.enrollment_id}"
+
+
 class _Maintenance(Request):
     internal: ClassVar[bool] = True
 
@@ -201,8 +276,8 @@ KINDS: Final[dict[str, type[Request]]] = {
     request.kind: request
     for request in (
         *(Enroll, PutCompany, PutTraining, PutContract),
-        *(ResetPasswords, ResendInvitations, RequestPasswordReset, SendPasswordReset),
-        *(ReconcileSeats, Purge),
+        *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset, SendPasswordReset),
+        *(IssueCertificate, ReconcileSeats, Purge),
     )
 }
 """Every request by its kind."""

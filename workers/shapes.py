@@ -7,10 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
@@ -30,7 +31,7 @@ MAX_KEY: Final = 200
 FOLLOW_UP_KEY: Final = "follow-up:"
 """How the key of a job begins that another job owes: then comes the identifier of that one."""
 
-RESERVED_KEYS: Final = ("schedule:", "refused-message:", FOLLOW_UP_KEY)
+RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", FOLLOW_UP_KEY)
 
 _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
@@ -61,6 +62,8 @@ Reference = Annotated[str, _checked(clean_reference)]
 Address = Annotated[str, _checked(normalise_email)]
 Asker = Annotated[str, _checked(_asker)]
 Language = Annotated[str, _checked(_language)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
+"""An instant with its offset, in years both PostgreSQL and Python can count."""
 
 
 class Request(BaseModel):

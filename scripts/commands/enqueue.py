@@ -84,7 +84,7 @@ def _fields(schema: dict[str, Any], indent: str = "  ") -> list[str]:
         lines += textwrap.wrap(said, 76, initial_indent=f"{indent}{star} ", subsequent_indent=indent + " " * 17)
         nested = schema.get("$defs", {}).get(_reference(field.get("items", {})))
         if nested and "properties" in nested:
-            lines += _fields(nested, indent + "    ")
+            lines += _fields(nested | {"$defs": schema["$defs"]}, indent + "    ")
     return lines
 
 
@@ -95,9 +95,8 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_type(option, schema) for option in field["anyOf"])
     if field.get("type") == "array":
-        each = field["items"]
-        of = ", each:" if _reference(each) else f" of {each.get('format') or each['type']}"
-        return f"list of {field['minItems']} to {field['maxItems']}{of}"
+        size = f"list of {field['minItems']} to {field['maxItems']}"
+        return f"{size}, each:" if _reference(field["items"]) else f"{size} {_type(field['items'], schema)}"
     if "maximum" in field:
         return f"{field['type']} from {field['minimum']} to {field['maximum']}"
     return str(field.get("format") or field.get("type"))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.embedded.run import stoppable
-from tests.benchmarks import idle, jobs, latency, live, mails, resets, roster
+from tests.benchmarks import idle, jobs, latency, live, mails, people, resets, roster
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.system import System, running_system
 
@@ -17,6 +17,8 @@ Benchmark = Callable[..., list[Figure]]
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "roster": roster.run,
+    "withdrawal": people.run_withdrawal,
+    "progress": people.run_progress,
     "resets": resets.run,
     "jobs": jobs.run,
     "live": live.run,

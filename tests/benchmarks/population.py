@@ -49,10 +49,10 @@ def add_catalog(contracts: int) -> None:
     references = [contract(number) for number in range(contracts)]
     values = {
         "portal": LOCAL_PORTAL_ID,
-        "company": _known_id("company"),
-        "training": _known_id("training"),
+        "company": known_id("company"),
+        "training": known_id("training"),
         "seats": SEATS,
-        "ids": [_known_id(reference) for reference in references],
+        "ids": [known_id(reference) for reference in references],
         "references": references,
     }
     with transaction() as session:
@@ -97,5 +97,6 @@ def add_jobs(requests: Sequence[Enroll]) -> None:
         session.execute(text("ANALYZE"))
 
 
-def _known_id(name: str) -> UUID:
+def known_id(name: str) -> UUID:
+    """An identifier that is the same in every run."""
     return uuid5(NAMESPACE_OID, f"matricule benchmark {name}")

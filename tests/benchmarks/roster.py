@@ -1,6 +1,5 @@
 """One request of a hundred thousand people, beside plain inserts of the very same rows."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,10 +44,14 @@ class PlainTable:
     types: dict[str, str]
     shared: set[str]
     chunks: list[dict[str, Any]]
-    rows: int
 
     def __len__(self) -> int:
-        return self.rows
+        return self.count
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(len(chunk[name]) for name in list(set(self.types) - self.shared)[:1] for chunk in self.chunks)
 
     @property
     def insert(self) -> str:
@@ -90,7 +93,7 @@ def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> 
         seconds = trial.number(SECONDS)
         written = sum(trial.number(f"SELECT count(*) FROM {table}") for table in TABLES)
         if keep is not None:
-            keep += [read_back(trial, table) for table in TABLES]
+            keep += [read_back(trial, table, parts=-(-count // CHUNK)) for table in TABLES]
         facts = {
             "rows per person": f"{written / count:.2f}",
             "people/s": f"{count / seconds:,.0f}",
@@ -106,21 +109,23 @@ def _record(count: int) -> None:
         accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="roster")
 
 
-def read_back(trial: Trial, table: str) -> PlainTable:
+def read_back(trial: Trial, table: str, *, parts: int | None = None, where: str = "true") -> PlainTable:
+    """The rows of a table that meet a condition, as they were written, in so many parts, or in parts of a chunk."""
     types = {str(name): str(kind) for name, kind in rows(COLUMNS, name=table)}
     types = {name: kind for name, kind in types.items() if name not in NUMBERED.get(table, ())}
+    read = ", ".join(f"{name}::text" if kind == "json" else name for name, kind in types.items())
     with trial.system.connect(trial.name) as connection:
-        found = connection.execute(f"SELECT {', '.join(types)} FROM {table} ORDER BY ctid".encode()).fetchall()
-    plain = [[json.dumps(value) if isinstance(value, dict) else value for value in row] for row in found]
-    columns = dict(zip(types, zip(*plain, strict=True), strict=True))
+        found = connection.execute(f"SELECT {read} FROM {table} WHERE {where} ORDER BY ctid".encode()).fetchall()
+    columns = dict(zip(types, zip(*found, strict=True), strict=True))
     types = {name: kind for name, kind in types.items() if any(value is not None for value in columns[name])}
-    parts = [slice(start, start + CHUNK) for start in range(0, len(found), CHUNK)]
-    shared = {name for name in types if all(len(set(map(str, columns[name][part]))) == 1 for part in parts)}
+    size = -(-len(found) // parts) if parts else CHUNK
+    slices = [slice(start, start + size) for start in range(0, len(found), size)]
+    shared = {name for name in types if all(len(set(map(str, columns[name][part]))) == 1 for part in slices)}
     chunks = [
         {name: columns[name][part.start] if name in shared else list(columns[name][part]) for name in types}
-        for part in parts
+        for part in slices
     ]
-    return PlainTable(table, types, shared, chunks, len(found))
+    return PlainTable(table, types, shared, chunks)
 
 
 def plain_inserts(

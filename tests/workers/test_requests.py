@@ -192,8 +192,8 @@ def test_a_kind_portals_may_not_send(kind: str) -> None:
 
 def test_matricule_itself_may_send_the_internal_ones() -> None:
     internal = [kind for kind in KINDS if KINDS[kind].internal]
-    assert internal == ["send_password_reset", "reconcile_seats", "purge"]
-    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in internal[1:])
+    assert internal == ["send_password_reset", "issue_certificate", "reconcile_seats", "purge"]
+    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in ("reconcile_seats", "purge"))
 
 
 def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:

@@ -51,7 +51,8 @@ Such a row may be the one that kills its process. Whatever else that process hol
 on its last chance as well.
 """
 
-Batch = Callable[[Sequence[Claimed]], None]
+Batch = Callable[[Sequence[Claimed]], bool | None]
+"""Does claimed rows; true when it gave some back because they were too much for one transaction."""
 
 
 @lru_cache(maxsize=1)
@@ -133,28 +134,26 @@ class Claimer:
         while not STOPPING.is_set() and self.ready():
             self._rung.clear()
             silence(self.queue)
-            rows = self._claim_and_do()
+            rows, given_back = self._claim_and_do()
             if not rows and not self._rung.is_set():
                 return
             if time.monotonic() > deadline:
                 self._rung.set()
                 return
-            if len(rows) < self.size // 4 and not any(row.rescues for row in rows):
+            if len(rows) < self.size // 4 and not given_back and not any(row.rescues for row in rows):
                 if self._leaves_to_another():
                     return
                 STOPPING.wait(GATHER_SECONDS)
 
-    def _claim_and_do(self) -> list[Claimed]:
+    def _claim_and_do(self) -> tuple[list[Claimed], bool]:
+        """The rows claimed, and whether some of them were given back."""
         with CLAIMING:
             rows = self._claim()
             if any(row.rescues >= LAST_RESCUE for row in rows):
-                self.do_batch(rows)
-                return rows
+                return rows, bool(self.do_batch(rows))
         if len(rows) >= self.size:
             RINGER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
-        if rows:
-            self.do_batch(rows)
-        return rows
+        return rows, bool(rows and self.do_batch(rows))
 
     def _claim(self) -> list[Claimed]:
         try:

@@ -1,10 +1,11 @@
 """Answers the bells of `enrollments` and `maintenance`: small jobs, many in one transaction."""
 
+import time
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-from workers.actors.claimer import BatchRun, Claimer, give_back
+from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
 from workers.ledger import JOBS, Claimed
 from workers.logs import get_logger
 from workers.queues import Queue
@@ -17,18 +18,32 @@ MOST_ASKED: Final = 200_000
 """Characters of requests done in one transaction, about 2,000 people: others must not wait long for their contracts."""
 
 
-def affordable(rows: Sequence[Claimed]) -> Sequence[Claimed]:
-    """The first of these claimed jobs, as many as one short transaction can do, at least one; gives the others back."""
+HOLD_SECONDS: Final = 0.5
+"""How long claimed jobs that are too many for one transaction are kept for the next: claiming them again for each would
+cost as much as doing them, and whoever comes meanwhile must not wait.
+"""
+
+
+def affordable(rows: Sequence[Claimed]) -> int:
+    """How many of these claimed jobs, from the first, one short transaction can do: at least one."""
     asked = accumulate(len(row.columns["request"]) for row in rows)
-    count = max(1, sum(total <= MOST_ASKED for total in asked))
-    if rows[count:]:
-        give_back(JOBS, rows[count:])
-    return rows[:count]
+    return max(1, sum(total <= MOST_ASKED for total in asked))
 
 
-def do_batch(rows: Sequence[Claimed]) -> None:
-    """Does a batch of claimed jobs."""
-    BatchRun(JOBS, do_jobs).run(affordable(rows))
+def do_batch(rows: Sequence[Claimed]) -> bool:
+    """Does claimed jobs, in as many short transactions as fit in half a second; says whether some were given back.
+
+    After a part that was not done at once the rest is given back too: a job set back must not be overtaken in its lane.
+    """
+    deadline = time.monotonic() + HOLD_SECONDS
+    going = True
+    while rows and going:
+        count = affordable(rows)
+        going = BatchRun(JOBS, do_jobs).run(rows[:count]) and not STOPPING.is_set() and time.monotonic() < deadline
+        rows = rows[count:]
+    if rows:
+        give_back(JOBS, rows)
+    return bool(rows)
 
 
 def enrollments() -> Claimer:

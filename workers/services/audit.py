@@ -1,6 +1,8 @@
 """The audit trail: one row per change, in the transaction of the change."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,21 @@ RECORD = text("""
     INSERT INTO audit (portal_id, requested_by, action, result, company_id, account_id, subject_id, job_id, detail)
     VALUES (:portal_id, :requested_by, :action, :result, :company_id, :account_id, :subject_id, :job_id,
       CAST(:detail AS json))""")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who changed what. Enrollments are not repeated here: their job and its people say it already."""
+
+    action: str
+    portal_id: UUID | None = None
+    requested_by: str = ""
+    result: str = "done"
+    company_id: UUID | None = None
+    account_id: UUID | None = None
+    subject_id: UUID | None = None
+    job_id: UUID | None = None
+    detail: dict[str, Any] | None = None
 
 
 def record(
@@ -27,18 +44,16 @@ def record(
     job_id: UUID | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Writes who changed what. Enrollments are not repeated here: their job and its people say it already."""
-    session.execute(
-        RECORD,
-        {
-            "action": action,
-            "portal_id": portal_id,
-            "requested_by": requested_by,
-            "result": result,
-            "company_id": company_id,
-            "account_id": account_id,
-            "subject_id": subject_id,
-            "job_id": job_id,
-            "detail": None if detail is None else json.dumps(detail),
-        },
-    )
+    """Writes one change."""
+    change = Change(action, portal_id, requested_by, result, company_id, account_id, subject_id, job_id, detail)
+    record_all(session, [change])
+
+
+def record_all(session: Session, changes: Sequence[Change]) -> None:
+    """Writes the changes of a batch, in one go."""
+    if changes:
+        session.execute(RECORD, [_row(change) for change in changes])
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return asdict(change) | {"detail": None if change.detail is None else json.dumps(change.detail)}

@@ -20,6 +20,7 @@ from workers.database import Session, wait_briefly_for_locks
 from workers.queues import URGENT_MAILS
 from workers.requests import Enroll
 from workers.services import enrollment_rows as rows
+from workers.services.results import PersonResult
 
 LOCK_CONTRACTS = text("""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
@@ -54,16 +55,6 @@ class Order:
     people: Sequence[Person | Refusal]
     first_position: int = 0
     taken: set[str] = field(default_factory=set)
-
-
-class PersonResult(NamedTuple):
-    """What happened to one person of a request; `position` is their 0-based place in it."""
-
-    position: int
-    code: Code
-    field: str | None
-    account_id: UUID | None
-    enrollment_id: UUID | None
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -16,18 +15,14 @@ from workers.database import Session
 from workers.ledger import Claimed, Outcome, owe
 from workers.queues import URGENT_MAILS, Queue
 from workers.requests import Enroll, parse
-from workers.services.enrollment import Answer, LockedContract, Order, PersonResult, check_people, enroll
+from workers.services.enrollment import Answer, LockedContract, Order, check_people, enroll
 from workers.services.enrollment_rows import message_id_domain
+from workers.services.results import insert_people, one_or_none, record_people
 
 CHUNK: Final = 1_000
 """People per transaction when a request may be done in parts: short locks, steady progress."""
 
 REPORT_LIFETIME: Final = timedelta(days=5)
-
-INSERT_PEOPLE = text("""
-    INSERT INTO job_person (job_id, position, code, field, account_id, enrollment_id)
-    SELECT * FROM unnest(CAST(:jobs AS uuid[]), CAST(:positions AS int[]), CAST(:codes AS text[]),
-      CAST(:fields AS text[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]))""")
 
 REPORT: Final = EmailKind.ENROLLMENT_REPORT
 
@@ -58,7 +53,7 @@ def enroll_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
         request = read_request(row)
         orders.append(Order(row.id, row.columns["portal_id"], request, check_people(request)))
     answers = enroll(session, orders)
-    _record_people(session, _recorded(answers))
+    record_people(session, [(answer.order.job_id, answer.people) for answer in answers])
     _owe_reports(session, answers)
     return [_outcome(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
@@ -120,7 +115,7 @@ def enroll_chunk(session: Session, course: Course, *, lease: float) -> tuple[Cou
     people = check_people(request, position, position + CHUNK)
     order = Order(row.id, row.columns["portal_id"], request, people, position, course.taken)
     answer = enroll(session, [order])[0]
-    _record_people(session, [(row.id, person) for person in answer.people])
+    insert_people(session, [(row.id, person) for person in answer.people])
     joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
     taken = course.taken | {person.email_norm for person in joined if isinstance(person, Person)}
     further = Course(row, request, position + len(people), taken)
@@ -165,39 +160,8 @@ def _outcome(row: Claimed, answer: Answer) -> Outcome:
         carried_out=answer.plan is not None and answer.plan.carried_out,
         code=answer.code,
     )
-    if len(answer.people) == 1:  # one person's result sits in the job itself
-        result["people"] = [person_json(answer.people[0])]
+    result |= one_or_none(answer.people)
     return Outcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
-
-
-def person_json(person: PersonResult) -> dict[str, Any]:
-    """A person's result as jobs show it."""
-    return {
-        "position": person.position,
-        "code": person.code,
-        "field": person.field,
-        "account_id": str(person.account_id) if person.account_id else None,
-        "enrollment_id": str(person.enrollment_id) if person.enrollment_id else None,
-    }
-
-
-def _recorded(answers: Sequence[Answer]) -> list[tuple[UUID, PersonResult]]:
-    return [(answer.order.job_id, person) for answer in answers if len(answer.people) > 1 for person in answer.people]
-
-
-def _record_people(session: Session, people: Sequence[tuple[UUID, PersonResult]]) -> None:
-    if people:
-        session.execute(
-            INSERT_PEOPLE,
-            {
-                "jobs": [job_id for job_id, _ in people],
-                "positions": [person.position for _, person in people],
-                "codes": [person.code for _, person in people],
-                "fields": [person.field for _, person in people],
-                "accounts": [person.account_id for _, person in people],
-                "enrollments": [person.enrollment_id for _, person in people],
-            },
-        )
 
 
 def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:

@@ -14,8 +14,10 @@ from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment_jobs import enroll_jobs
 from workers.services.maintenance import find_drift, purge
+from workers.services.progress import record_progress_jobs
 from workers.services.resend_jobs import resend_invitations, reset_passwords
 from workers.services.reset_requests import request_resets, send_resets
+from workers.services.withdrawal import withdraw_jobs
 
 READ_JOB = text("""
     SELECT id, kind, queue, state, claim, failures, rescues, due_at, created_at, started_at, finished_at, requested_by,
@@ -62,6 +64,8 @@ def _purge(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
 
 SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
     "enroll": enroll_jobs,
+    "withdraw": withdraw_jobs,
+    "record_progress": record_progress_jobs,
     "put_company": _one_by_one(put_company),
     "put_training": _one_by_one(put_training),
     "put_contract": _one_by_one(put_contract),
@@ -72,7 +76,7 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(_purge),
 }
-"""The service that does each kind of job."""
+"""The service that does each kind of job; `issue_certificate` waits for its own (``workers.queues.UNSERVED``)."""
 
 
 def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:

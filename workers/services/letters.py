@@ -27,7 +27,10 @@ FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
-      l.expires_at, l.expires_at <= now() AS link_expired
+      l.expires_at, l.expires_at <= now() AS link_expired,
+      e.kind = :withdrawal AND EXISTS (
+        SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
+          AND again.withdrawn_at IS NULL) AS enrolled_again
     FROM email e
     LEFT JOIN contract ON contract.id = e.contract_id
     LEFT JOIN company ON company.id = contract.company_id
@@ -79,7 +82,7 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
 
 
 def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
+    found = session.execute(FACTS, {"ids": [row.id for row in rows], "withdrawal": EmailKind.WITHDRAWAL})
     return {fact.id: fact for fact in found}
 
 
@@ -96,11 +99,13 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     kind = EmailKind(row.columns["kind"])
     if row.columns["expired"]:
         return Letter(row, kind, {}, EmailState.EXPIRED)
-    if fact is None or fact.withdrawn:
+    if fact is None or (fact.withdrawn and kind is not EmailKind.WITHDRAWAL):
         return Letter(row, kind, {}, EmailState.CANCELLED)
     if kind is EmailKind.ENROLLMENT_REPORT:  # also of a request on an unknown contract: then both names are None
         return Letter(row, kind, _names(fact) | _report(session, row.columns["job_id"]))
-    return _reset(row, fact) if kind is EmailKind.PASSWORD_RESET else _announcement(row, kind, fact)
+    if kind is EmailKind.PASSWORD_RESET:
+        return _reset(row, fact)
+    return _withdrawal(row, fact) if kind is EmailKind.WITHDRAWAL else _announcement(row, kind, fact)
 
 
 def _announcement(row: Claimed, kind: EmailKind, fact: Any) -> Letter:
@@ -112,6 +117,13 @@ def _announcement(row: Claimed, kind: EmailKind, fact: Any) -> Letter:
     if link is None and not fact.activated:
         return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
     return Letter(row, kind if link else EmailKind.ATTACHMENT, _names(fact) | _person(fact, link))
+
+
+def _withdrawal(row: Claimed, fact: Any) -> Letter:
+    """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
+    if not fact.withdrawn or fact.enrolled_again:
+        return Letter(row, EmailKind.WITHDRAWAL, {}, EmailState.CANCELLED)
+    return Letter(row, EmailKind.WITHDRAWAL, _names(fact) | _to_a_person(fact))
 
 
 def _reset(row: Claimed, fact: Any) -> Letter:
@@ -127,11 +139,13 @@ def _names(fact: Any) -> dict[str, Any]:
 
 
 def _person(fact: Any, link: str | None) -> dict[str, Any]:
+    return _to_a_person(fact) | {"link": link, "expires_at": fact.expires_at if link else None}
+
+
+def _to_a_person(fact: Any) -> dict[str, Any]:
     settings = get_settings()
     return {
         "first_name": fact.first_name,
-        "link": link,
-        "expires_at": fact.expires_at if link else None,
         "platform_name": settings.platform_name,
         "support_address": settings.support_address,
     }

@@ -65,7 +65,7 @@ def find_drift(session: Session) -> list[Drift]:
 
 
 def purge(session: Session) -> dict[str, int]:
-    """Deletes what is kept for a time only: keys and failed attempts 90 days, what throttles and locks count, processes.
+    """Deletes what is kept for a time only: keys and failed attempts (90 days), what throttles count, lost processes.
 
     Returns: rows deleted by table.
     """

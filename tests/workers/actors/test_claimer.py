@@ -17,7 +17,6 @@ from workers import ledger as books
 from workers.actors import claimer as claiming
 from workers.actors import rosters
 from workers.actors.claimer import CLAIMERS, CLAIMING, STOPPING, SYSTEMIC, BatchRun, Claimer, this_process
-from workers.actors.jobs import MOST_ASKED, affordable
 from workers.actors.ringer import RINGER
 from workers.broker import ring
 from workers.database import Session, transaction
@@ -169,16 +168,6 @@ def test_a_connection_lost_before_the_work_blames_no_row(fresh_database: str, mo
         during.setattr(books, "hold", lost)
         do_all(mine)
     assert {state(row_id) for row_id in made} == {("queued", 0, 1)}
-
-
-def test_a_batch_is_no_longer_than_others_can_wait(fresh_database: str) -> None:
-    large = '{"x": "' + "x" * (MOST_ASKED // 2) + '"}'
-    with transaction() as session:
-        made = [owe(session, JOBS, lane=lane(n + 1), request=large if n < 3 else "{}") for n in range(5)]
-    assert [row.id for row in affordable(claim())] == made[:1]
-    assert [state(row_id)[0] for row_id in made] == ["running", "queued", "queued", "queued", "queued"]
-    assert [row.id for row in affordable(claim())] == made[1:2]
-    assert [row.id for row in affordable(claim())] == made[2:]
 
 
 def test_three_rows_failing_alike_are_not_to_blame_and_the_rest_waits(fresh_database: str) -> None:

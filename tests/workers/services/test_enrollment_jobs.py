@@ -23,6 +23,7 @@ from workers.queues import Queue
 from workers.requests import Enroll, PersonToEnroll
 from workers.services import enrollment_jobs
 from workers.services.jobs import do_jobs, show_job
+from workers.services.results import insert_people
 
 FULL = Policy.UNTIL_FULL
 CHUNK = 4
@@ -306,8 +307,8 @@ def test_a_request_left_by_a_stopping_process_is_taken_up_by_the_next(
         if len(seen) == 2:
             claimer.STOPPING.set()
 
-    record = enrollment_jobs._record_people
-    monkeypatch.setattr(enrollment_jobs, "_record_people", stop_in_the_second)
+    record = insert_people
+    monkeypatch.setattr(enrollment_jobs, "insert_people", stop_in_the_second)
     rosters.do_batch(claim(Queue.ROSTERS))
     assert (job(job_id)["state"], job(job_id)["position"]) == ("queued", 2 * CHUNK)
     claimer.STOPPING.clear()
@@ -401,7 +402,7 @@ def accept_all_under(key: str, request: Enroll) -> UUID:
 
 def fail_once_after_writing(monkeypatch: pytest.MonkeyPatch, chunk: int, error: Exception) -> None:
     """Makes the transaction of one chunk fail after everything of it was written."""
-    record = enrollment_jobs._record_people
+    record = insert_people
     chunks: list[int] = []
 
     def fail(session: Session, people: Sequence[Any]) -> None:
@@ -410,4 +411,4 @@ def fail_once_after_writing(monkeypatch: pytest.MonkeyPatch, chunk: int, error: 
         if len(chunks) == chunk + 1:
             raise error
 
-    monkeypatch.setattr(enrollment_jobs, "_record_people", fail)
+    monkeypatch.setattr(enrollment_jobs, "insert_people", fail)

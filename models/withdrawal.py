@@ -1,0 +1,63 @@
+"""The rule that says who can be withdrawn: a pure fold over the enrollments asked for, in input order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from models.words import Code, Progress
+
+WITHDRAWN_CODES: Final = frozenset({Code.WITHDRAWN, Code.ALREADY_WITHDRAWN})
+"""Codes of people for whom a withdrawal achieved what it asked; every other is a refusal."""
+
+
+class Standing(NamedTuple):
+    """An enrollment of the contract, as it stands while its row is held.
+
+    Parameters:
+      since: when it came to this progress, as far as the LMS said; None before the training is begun.
+      withdrawn_at: when the person was withdrawn, None while enrolled.
+    """
+
+    progress: Progress
+    since: datetime | None
+    withdrawn_at: datetime | None
+
+
+class Decision(NamedTuple):
+    """What happens to one enrollment asked for; `detail` are the facts that explain a code, as JSON."""
+
+    code: Code
+    detail: dict[str, str | None] | None = None
+
+
+def decide(asked: Sequence[UUID], standings: dict[UUID, Standing], now: datetime) -> list[Decision]:
+    """Decides for each enrollment, in input order, and moves `standings` on by what was decided.
+
+    The seat comes back only from somebody who has not begun (the managers' guide, *retirer*). Somebody withdrawn
+    before, also further up in the same request, is no refusal: what was asked is so.
+
+    Parameters:
+      asked: the enrollments of the request, as they came; some may be there twice, some may not exist.
+      standings: the enrollments of the contract among them; changed in place.
+      now: the time of the transaction.
+    """
+    decisions = []
+    for enrollment_id in asked:
+        standing = standings.get(enrollment_id)
+        decision = _decide(standing)
+        if standing is not None and decision.code is Code.WITHDRAWN:
+            standings[enrollment_id] = standing._replace(withdrawn_at=now)
+        decisions.append(decision)
+    return decisions
+
+
+def _decide(standing: Standing | None) -> Decision:
+    if standing is None:
+        return Decision(Code.NOT_FOUND)
+    if standing.withdrawn_at is not None:
+        return Decision(Code.ALREADY_WITHDRAWN, {"since": standing.withdrawn_at.isoformat()})
+    if standing.progress is not Progress.NOT_STARTED:
+        since = standing.since.isoformat() if standing.since else None
+        return Decision(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
+    return Decision(Code.WITHDRAWN)

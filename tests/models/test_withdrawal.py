@@ -1,0 +1,68 @@
+"""Who can be withdrawn: the table of the rule, and that asking again changes nothing."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.withdrawal import Standing, decide
+from models.words import Code, Progress
+
+NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
+THEN = datetime(2026, 2, 1, 8, 0, tzinfo=UTC)
+A, B, C, D, GONE = (UUID(int=number) for number in range(1, 6))
+
+FREE = Standing(Progress.NOT_STARTED, None, None)
+STARTED = Standing(Progress.IN_PROGRESS, THEN, None)
+COMPLETED = Standing(Progress.COMPLETED, THEN, None)
+WITHDRAWN = Standing(Progress.NOT_STARTED, None, THEN)
+
+SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-03-14T09:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("standing", "code", "detail"),
+    [
+        (FREE, Code.WITHDRAWN, None),
+        (WITHDRAWN, Code.ALREADY_WITHDRAWN, SINCE_THEN),
+        (STARTED, Code.ALREADY_STARTED, {"progress": "in_progress"} | SINCE_THEN),
+        (COMPLETED, Code.ALREADY_STARTED, {"progress": "completed"} | SINCE_THEN),
+        (STARTED._replace(since=None), Code.ALREADY_STARTED, {"progress": "in_progress", "since": None}),
+        (None, Code.NOT_FOUND, None),
+    ],
+)
+def test_one_enrollment(standing: Standing | None, code: Code, detail: object) -> None:
+    assert decide([A], {A: standing} if standing else {}, NOW) == [(code, detail)]
+
+
+def test_each_is_answered_in_the_order_of_the_request() -> None:
+    standings = {A: FREE, B: STARTED, C: WITHDRAWN, D: FREE}
+    codes = [decision.code for decision in decide([D, GONE, C, B, A], standings, NOW)]
+    assert codes == ["withdrawn", "not_found", "already_withdrawn", "already_started", "withdrawn"]
+
+
+def test_one_that_is_there_twice_is_withdrawn_once_and_refused_as_often_as_it_is_asked() -> None:
+    decisions = decide([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW)
+    assert [decision.code for decision in decisions] == [
+        *("withdrawn", "already_withdrawn"),
+        *("already_started", "already_started"),
+        *("not_found", "not_found"),
+    ]
+    assert decisions[1].detail == SINCE_NOW
+
+
+STANDINGS = st.dictionaries(st.sampled_from([A, B, C, D]), st.sampled_from([FREE, STARTED, COMPLETED, WITHDRAWN]))
+
+
+@given(asked=st.lists(st.sampled_from([A, B, C, D, GONE])), standings=STANDINGS)
+def test_only_who_has_not_begun_leaves_once_and_asking_again_moves_no_seat(
+    asked: list[UUID], standings: dict[UUID, Standing]
+) -> None:
+    before = dict(standings)
+    first, again = decide(asked, standings, NOW), decide(asked, standings, NOW)
+    left = [one for one, decision in zip(asked, first, strict=True) if decision.code is Code.WITHDRAWN]
+    assert sorted(left) == sorted({one for one in asked if before.get(one) == FREE})
+    assert Code.WITHDRAWN not in {decision.code for decision in again}
+    assert {one for one in standings if standings[one] != before[one]} == set(left)

@@ -1,0 +1,90 @@
+"""Small jobs in short transactions: what is too much for one is done in the next, for a moment, in its order."""
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+import pytest
+
+from tests.ledgers import QUEUE, lane, look, owe
+from workers import ledger
+from workers.actors import jobs
+from workers.actors.claimer import STOPPING, this_process
+from workers.actors.jobs import MOST_ASKED, affordable
+from workers.database import Session, transaction
+from workers.errors import Transient
+from workers.ledger import JOBS, Claimed, Outcome
+
+
+@pytest.fixture(autouse=True)
+def _running() -> Iterator[None]:
+    STOPPING.clear()
+    yield
+    STOPPING.clear()
+
+
+def claim() -> list[Claimed]:
+    with transaction() as session:
+        return ledger.claim(session, JOBS, QUEUE, size=100, lease=30, worker=this_process())
+
+
+def state(row_id: UUID) -> str:
+    with transaction() as session:
+        return str(look(session, JOBS, row_id)["state"])
+
+
+def test_a_batch_is_no_longer_than_others_can_wait(fresh_database: str) -> None:
+    large = '{"x": "' + "x" * (MOST_ASKED // 2) + '"}'
+    with transaction() as session:
+        made = [owe(session, JOBS, lane=lane(n + 1), request=large if n < 3 else "{}") for n in range(5)]
+    mine = claim()
+    assert [row.id for row in mine] == made
+    assert (affordable(mine), affordable(mine[1:]), affordable(mine[2:])) == (1, 1, 3)
+
+
+@pytest.fixture
+def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
+    """Three jobs of which two are too much for one transaction; what becomes of each batch of them."""
+    seen: list[list[UUID]] = []
+
+    def keep(_: Session, held: Sequence[Claimed]) -> list[Outcome]:
+        seen.append([row.id for row in held])
+        return [Outcome(row.id, row.claim, "succeeded") for row in held]
+
+    monkeypatch.setattr(jobs, "do_jobs", keep)
+    with transaction() as session:
+        for _ in range(3):
+            owe(session, JOBS, request='{"x": "' + "x" * (MOST_ASKED // 2) + '"}')
+    return seen
+
+
+def test_what_is_too_much_for_one_transaction_is_done_in_the_next(batches: list[list[UUID]]) -> None:
+    mine = claim()
+    assert jobs.do_batch(mine) is False
+    assert batches == [[row.id] for row in mine]
+
+
+def test_what_does_not_fit_in_half_a_second_goes_back(
+    batches: list[list[UUID]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "HOLD_SECONDS", -1.0)
+    mine = claim()
+    assert jobs.do_batch(mine) is True
+    assert batches == [[mine[0].id]]
+    assert [state(row.id) for row in mine] == ["succeeded", "queued", "queued"]
+    assert jobs.do_batch(claim()) is True
+    assert jobs.do_batch(claim()) is False
+    assert batches == [[row.id] for row in mine]
+
+
+def test_behind_a_job_set_back_the_others_of_its_lane_wait(
+    batches: list[list[UUID]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held_elsewhere(*_: object) -> None:
+        raise Transient("a contract is held")
+
+    mine = claim()
+    with monkeypatch.context() as during:
+        during.setattr(jobs, "do_jobs", held_elsewhere)
+        assert jobs.do_batch(mine) is True
+    assert [state(row.id) for row in mine] == ["queued"] * 3
+    assert claim() == []

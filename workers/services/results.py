@@ -1,0 +1,75 @@
+"""Results per person: how they are kept, and how a job shows them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import Code
+from workers.database import Session
+
+INSERT_PEOPLE = text("""
+    INSERT INTO job_person (job_id, position, code, field, account_id, enrollment_id, detail)
+    SELECT job_id, position, code, field, account_id, enrollment_id, CAST(detail AS json)
+    FROM unnest(CAST(:jobs AS uuid[]), CAST(:positions AS int[]), CAST(:codes AS text[]), CAST(:fields AS text[]),
+      CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:details AS text[]))
+      t (job_id, position, code, field, account_id, enrollment_id, detail)""")
+
+
+class PersonResult(NamedTuple):
+    """What happened to one person of a request.
+
+    Parameters:
+      position: their 0-based place in it.
+      detail: the facts that explain the code, as JSON.
+    """
+
+    position: int
+    code: Code
+    field: str | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+    detail: Mapping[str, Any] | None = None
+
+
+def person_json(person: PersonResult) -> dict[str, Any]:
+    """A person's result as jobs show it."""
+    return {
+        "position": person.position,
+        "code": person.code,
+        "field": person.field,
+        "account_id": str(person.account_id) if person.account_id else None,
+        "enrollment_id": str(person.enrollment_id) if person.enrollment_id else None,
+        "detail": person.detail,
+    }
+
+
+def one_or_none(people: Sequence[PersonResult]) -> dict[str, Any]:
+    """What a job's own result says of its people: the only one of a request for one person, else nothing."""
+    return {"people": [person_json(people[0])]} if len(people) == 1 else {}
+
+
+def record_people(session: Session, jobs: Sequence[tuple[UUID, Sequence[PersonResult]]]) -> None:
+    """Keeps the results of jobs of several people; the result of one person sits in the job itself."""
+    people = [(job_id, person) for job_id, found in jobs if len(found) > 1 for person in found]
+    insert_people(session, people)
+
+
+def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]]) -> None:
+    """Keeps results, each with the job it belongs to."""
+    if not people:
+        return
+    session.execute(
+        INSERT_PEOPLE,
+        {
+            "jobs": [job_id for job_id, _ in people],
+            "positions": [person.position for _, person in people],
+            "codes": [person.code for _, person in people],
+            "fields": [person.field for _, person in people],
+            "accounts": [person.account_id for _, person in people],
+            "enrollments": [person.enrollment_id for _, person in people],
+            "details": [json.dumps(person.detail) if person.detail else None for _, person in people],
+        },
+    )

@@ -1,0 +1,222 @@
+"""Withdrawing people: seats come back, mails still owed are cancelled, the person is told.
+
+Lock order, here as everywhere: job rows, contracts by id, accounts by address, enrollments by id, counters. Of a
+withdrawal and a progress that arrive at the same moment the first to hold the enrollment decides; the other reads it as
+that one left it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.withdrawal import WITHDRAWN_CODES, Decision, Standing, decide
+from models.words import Code, EmailKind, JobState, Progress
+from workers.database import Session, wait_briefly_for_locks
+from workers.ledger import Claimed, Outcome, owe
+from workers.queues import URGENT_MAILS, Queue
+from workers.requests import Withdraw, parse
+from workers.services.audit import Change, record_all
+from workers.services.enrollment import LOCK_CONTRACTS
+from workers.services.enrollment_rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
+from workers.services.results import PersonResult, one_or_none, record_people
+
+# A correction of the address waits for us and cancels the mail to the old one, or we wait and read the new one.
+HOLD_ACCOUNTS = text("""
+    SELECT id, email_norm, locale FROM account
+    WHERE id IN (SELECT account_id FROM enrollment
+      WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
+        AND progress = 'not_started' AND withdrawn_at IS NULL)
+    ORDER BY email_norm FOR KEY SHARE""")
+
+LOCK_ENROLLMENTS = text("""
+    SELECT id, contract_id, account_id, progress, withdrawn_at, now() AS now,
+      CASE progress WHEN 'completed' THEN completed_at ELSE started_at END AS since
+    FROM enrollment WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
+    ORDER BY id FOR NO KEY UPDATE""")
+
+# The seats move by the rows that really changed, in the same statement.
+WITHDRAW = text("""
+    WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
+    withdrawn AS (
+      UPDATE enrollment e SET withdrawn_at = now() FROM leaving
+      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL
+      RETURNING e.id, e.contract_id, leaving.job_id),
+    seats AS (
+      INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
+      SELECT contract_id, id, -1, job_id FROM withdrawn)
+    UPDATE contract c SET enrolled_count = c.enrolled_count - freed.seats
+    FROM (SELECT contract_id, count(*) AS seats FROM withdrawn GROUP BY contract_id) freed
+    WHERE c.id = freed.contract_id""")
+
+# Not those a mailer holds: it looks again before it sends (``workers/services/letters.py``).
+CANCEL_MAILS = text("""
+    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
+      SELECT id FROM email WHERE enrollment_id = ANY(CAST(:ids AS uuid[])) AND due_at IS NOT NULL
+        AND leased_until IS NULL
+      ORDER BY id FOR NO KEY UPDATE) owed
+    WHERE email.id = owed.id""")
+
+
+@dataclass(slots=True)
+class _Contract:
+    """A contract whose row this transaction holds; `enrolled_count` moves as requests are decided."""
+
+    id: UUID
+    company_id: UUID
+    planned_seats: int
+    enrolled_count: int
+
+
+@dataclass(slots=True)
+class _Job:
+    row: Claimed
+    request: Withdraw
+    contract: _Contract | None = None
+    people: Sequence[PersonResult] = ()
+    enrolled_count: int = 0
+
+    @property
+    def portal_id(self) -> UUID:
+        return cast("UUID", self.row.columns["portal_id"])
+
+
+class _Leaving(NamedTuple):
+    job: _Job
+    contract: _Contract
+    enrollment_id: UUID
+    account_id: UUID
+
+
+def withdraw_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+    """Does a batch of claimed `withdraw` jobs in ledger order; what an earlier one withdrew, a later one finds so.
+
+    The activation link of somebody withdrawn from all they were enrolled on stays as it is. It opens an account and no
+    training, only its address has it, and it ends by itself; whereas voided here, it would be missing to the invitation
+    another contract may be owing at this very moment, and be a dead end for somebody enrolled again.
+
+    Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
+    """
+    jobs = [_Job(row, cast("Withdraw", parse(row.columns["kind"], row.columns["request"]))) for row in rows]
+    wait_briefly_for_locks(session)
+    _lock_contracts(session, jobs)
+    ids = {
+        "ids": sorted({one for job in jobs for one in job.request.enrollment_ids}),
+        "contracts": list({job.contract.id for job in jobs if job.contract}),
+    }
+    told = any(job.request.notify for job in jobs)
+    accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, ids)} if told else {}
+    found = {row.id: row for row in session.execute(LOCK_ENROLLMENTS, ids)}
+    leaving = _decide(jobs, found)
+    _write(session, leaving, accounts)
+    record_people(session, [(job.row.id, job.people) for job in jobs])
+    record_all(session, [_change(job) for job in jobs if any(one.code is Code.WITHDRAWN for one in job.people)])
+    return [_outcome(job) for job in jobs]
+
+
+def _lock_contracts(session: Session, jobs: Sequence[_Job]) -> None:
+    asked = {"portals": [job.portal_id for job in jobs], "references": [job.request.contract for job in jobs]}
+    locked = {
+        (row.portal_id, row.reference): _Contract(row.id, row.company_id, row.planned_seats, row.enrolled_count)
+        for row in session.execute(LOCK_CONTRACTS, asked)
+    }
+    for job in jobs:
+        job.contract = locked.get((job.portal_id, job.request.contract))
+
+
+def _decide(jobs: Sequence[_Job], found: dict[UUID, Any]) -> list[_Leaving]:
+    """Gives every job its results, and returns who leaves."""
+    standings: dict[UUID, dict[UUID, Standing]] = {}
+    for row in found.values():
+        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at)
+        standings.setdefault(row.contract_id, {})[row.id] = standing
+    now: datetime | None = next((row.now for row in found.values()), None)
+    leaving = []
+    for job in jobs:
+        asked = job.request.enrollment_ids
+        if job.contract is None:
+            job.people = [PersonResult(i, Code.UNKNOWN_CONTRACT, "contract", None, None) for i in range(len(asked))]
+            continue
+        mine = standings.get(job.contract.id, {})
+        decisions = decide(asked, mine, now) if now else [Decision(Code.NOT_FOUND)] * len(asked)
+        job.people = [
+            PersonResult(position, code, None, found[one].account_id if one in mine else None, one, detail)
+            for position, (one, (code, detail)) in enumerate(zip(asked, decisions, strict=True))
+        ]
+        free = [person.enrollment_id for person in job.people if person.code is Code.WITHDRAWN and person.enrollment_id]
+        leaving += [_Leaving(job, job.contract, one, found[one].account_id) for one in free]
+        job.contract.enrolled_count -= len(free)
+        job.enrolled_count = job.contract.enrolled_count
+    return leaving
+
+
+def _write(session: Session, leaving: Sequence[_Leaving], accounts: dict[UUID, Any]) -> None:
+    if not leaving:
+        return
+    ids = [one.enrollment_id for one in leaving]
+    session.execute(WITHDRAW, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
+    session.execute(CANCEL_MAILS, {"ids": ids})
+    _owe_mails(session, [one for one in leaving if one.job.request.notify], accounts)
+
+
+def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, Any]) -> None:
+    if not told:
+        return
+    queues = [
+        Queue.EMAILS if len(one.job.request.enrollment_ids) <= URGENT_MAILS else Queue.EMAILS_BULK for one in told
+    ]
+    for queue in set(queues):
+        owe(session, queue)
+    session.execute(
+        INSERT_EMAILS,
+        {
+            "ids": [new_id() for _ in told],
+            "kinds": [EmailKind.WITHDRAWAL] * len(told),
+            "queues": queues,
+            "companies": [one.contract.company_id for one in told],
+            "enrollments": [one.enrollment_id for one in told],
+            "addresses": [accounts[one.account_id].email_norm for one in told],
+            "locales": [accounts[one.account_id].locale for one in told],
+            "accounts": [one.account_id for one in told],
+            "contracts": [one.contract.id for one in told],
+            "jobs": [one.job.row.id for one in told],
+            "domain": message_id_domain(),
+            "lifetime": MAIL_LIFETIME,
+        },
+    )
+
+
+def _change(job: _Job) -> Change:
+    contract, alone = job.contract, job.people[0] if len(job.people) == 1 else None
+    contract_id = contract.id if contract else None
+    return Change(
+        job.request.kind,
+        portal_id=job.portal_id,
+        requested_by=job.request.requested_by,
+        company_id=contract.company_id if contract else None,
+        account_id=alone.account_id if alone else None,
+        subject_id=alone.enrollment_id if alone else contract_id,
+        job_id=job.row.id,
+        detail={"counts": Counter(one.code for one in job.people)},
+    )
+
+
+def _outcome(job: _Job) -> Outcome:
+    counts = Counter(person.code for person in job.people)
+    result: dict[str, Any] = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
+    if job.contract is None:
+        result["code"] = Code.UNKNOWN_CONTRACT
+    else:
+        result |= {
+            "planned_seats": job.contract.planned_seats,
+            "enrolled_count": job.enrolled_count,
+            "remaining": job.contract.planned_seats - job.enrolled_count,
+        }
+    done = any(counts[code] for code in WITHDRAWN_CODES)
+    state = JobState.SUCCEEDED if done else JobState.REFUSED
+    return Outcome(job.row.id, job.row.claim, state, result | one_or_none(job.people))
