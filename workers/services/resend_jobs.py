@@ -1,6 +1,5 @@
 """Jobs of a manager who ticked rows: password resets and invitations again, a result per row."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
@@ -17,6 +16,7 @@ from workers.queues import URGENT_MAILS, Queue
 from workers.requests import ResendInvitations, ResetPasswords, parse
 from workers.services.audit import record
 from workers.services.resending import Ask, Recipient, Rule, counts, moment_json, send_again
+from workers.services.results import PersonResult, insert_people, one_or_none
 from workers.services.throttle import Subject, address_subjects
 
 FIND_CONTRACTS = text("""
@@ -31,14 +31,6 @@ HOLD_RECIPIENTS = text("""
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) AND e.contract_id = ANY(CAST(:contracts AS uuid[]))
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
-
-INSERT_PEOPLE = text("""
-    INSERT INTO job_person (job_id, position, code, account_id, enrollment_id, detail)
-    SELECT (CAST(:jobs AS uuid[]))[place], position, (CAST(:words AS text[]))[code], account_id, enrollment_id,
-      CAST(detail AS json)
-    FROM unnest(CAST(:places AS int[]), CAST(:positions AS int[]), CAST(:codes AS int[]), CAST(:accounts AS uuid[]),
-      CAST(:enrollments AS uuid[]), CAST(:details AS text[]))
-      t (place, position, code, account_id, enrollment_id, detail)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +103,8 @@ def _do(session: Session, rows: Sequence[Claimed], errand: Errand) -> list[Outco
         asks = [] if contract is None else _asks(row, request, contract, errand, recipients)
         orders.append(Order(row, request, contract, asks))
     send_again(session, [ask for order in orders for ask in order.asks], errand.rule)
-    _record_people(session, [pair for order in orders if len(order.asks) > 1 for pair in order.answered])
+    several = [order for order in orders if len(order.asks) > 1]
+    insert_people(session, [(ask.job_id, _result(ask, row_id)) for order in several for ask, row_id in order.answered])
     return [_outcome(session, order) for order in orders]
 
 
@@ -158,25 +151,9 @@ def _own(errand: Errand, person: Recipient | None, hashes: Mapping[str, UUID]) -
     return (own, Subject(errand.address, hashes[person.email])) if errand.address else (own,)
 
 
-def _record_people(session: Session, answered: Sequence[tuple[Ask, UUID]]) -> None:
-    if not answered:
-        return
-    details = [moment_json(ask.answer) for ask, _ in answered]
-    jobs = {job_id: place for place, job_id in enumerate(dict.fromkeys(ask.job_id for ask, _ in answered), start=1)}
-    words = {code: place for place, code in enumerate(Code, start=1)}
-    session.execute(
-        INSERT_PEOPLE,
-        {
-            "jobs": list(jobs),  # what is the same for many is said once
-            "words": list(words),
-            "places": array(jobs[ask.job_id] for ask, _ in answered),
-            "positions": array(ask.position for ask, _ in answered),
-            "codes": array(words[ask.answer.code] for ask, _ in answered),
-            "accounts": array(ask.recipient.account_id if ask.recipient else None for ask, _ in answered),
-            "enrollments": array(enrollment for _, enrollment in answered),
-            "details": [detail and json.dumps(detail) for detail in details],
-        },
-    )
+def _result(ask: Ask, enrollment_id: UUID) -> PersonResult:
+    account_id = ask.recipient.account_id if ask.recipient else None
+    return PersonResult(ask.position, ask.answer.code, None, account_id, enrollment_id, moment_json(ask.answer))
 
 
 def _outcome(session: Session, order: Order) -> Outcome:
@@ -195,18 +172,6 @@ def _outcome(session: Session, order: Order) -> Outcome:
         job_id=row.id,
         detail=result,
     )
-    if len(asks) == 1:  # one person's result sits in the job itself
-        result["people"] = [_person_json(asks[0], request.enrollment_ids[0])]
+    result |= one_or_none([_result(ask, row_id) for ask, row_id in order.answered])
     sent = any(ask.answer.code in MAILED for ask in asks)
     return Outcome(row.id, row.claim, JobState.SUCCEEDED if sent else JobState.REFUSED, result)
-
-
-def _person_json(ask: Ask, enrollment_id: UUID) -> dict[str, Any]:
-    return {
-        "position": ask.position,
-        "code": ask.answer.code,
-        "field": None,
-        "detail": moment_json(ask.answer),
-        "account_id": str(ask.recipient.account_id) if ask.recipient else None,
-        "enrollment_id": str(enrollment_id),
-    }
