@@ -170,6 +170,16 @@ def test_no_portal_can_take_the_key_of_a_certificate(session: Session) -> None:
         accepted(session, told(event(new_id(), 5)), request.key)
 
 
+def test_a_certificate_is_not_owed_again_once_its_key_is_forgotten(session: Session) -> None:
+    """Keys are kept 90 days; an LMS may repeat itself for years."""
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    did(session, told(event(a, 5, "completed")))
+    session.execute(text("DELETE FROM idempotency"))
+    did(session, told(event(a, 9, "completed", score=80.0)))
+    assert query(session, CERTIFICATES) == [(1, 0, 0)]
+
+
 # Once, whatever happens
 
 
