@@ -13,6 +13,7 @@ from models.passwords import compose_password
 from models.words import Code, Purpose
 from workers.database import Session
 from workers.services.audit import record
+from workers.services.lockouts import forget_failures, subjects_of
 from workers.tokens import SigningKeys, check_token, read_token
 
 HASHER: Final = PasswordHash((Argon2Hasher(),))
@@ -97,6 +98,7 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
         return view
     session.execute(SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash})
     ids = {"account_id": view.account_id, "link_id": view.link_id}
+    forget_failures(session, subjects_of(view.email, view.account_id))
     links: Any = session.execute(USE_UP_LINKS, ids)
     detail = {"purpose": view.purpose, "links_voided": links.rowcount - 1}
     record(session, "choose_password", account_id=view.account_id, subject_id=view.link_id, detail=detail)

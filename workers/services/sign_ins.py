@@ -4,7 +4,6 @@ Three steps, because hashing is slow and must be in no transaction: ``begin`` co
 known (of a hundred guesses at the same moment each counts), ``check`` hashes, ``end`` takes the count back on success.
 """
 
-import hashlib
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,30 +13,13 @@ from sqlalchemy import text
 
 from models.address import normalise_email
 from models.passwords import MAX_PASSWORD, compose_password
-from models.sign_in import FORGOTTEN_AFTER, lock_seconds
 from models.words import Code
 from workers.database import Session
 from workers.services.audit import record
+from workers.services.lockouts import count_failure, forget_failures, subjects_of
 from workers.services.passwords import HASHER, hash_password
 
 FIND = text("SELECT id, password_hash, credential_version FROM account WHERE email_norm = :email")
-
-# In the order of the subject: two tries that share them would deadlock.
-COUNT = text("""
-    INSERT INTO sign_in (subject, failures)
-    SELECT t.subject, 1 FROM unnest(CAST(:subjects AS uuid[])) t (subject) ORDER BY t.subject
-    ON CONFLICT (subject) DO UPDATE SET
-      failures = CASE WHEN sign_in.locked_until > now() THEN sign_in.failures
-        WHEN sign_in.failed_at < now() - :forgotten_after THEN 1 ELSE sign_in.failures + 1 END,
-      failed_at = CASE WHEN sign_in.locked_until > now() THEN sign_in.failed_at ELSE now() END
-    RETURNING subject, failures, CASE WHEN locked_until > now() THEN locked_until END AS locked_until""")
-
-LOCK = text("""
-    UPDATE sign_in s SET locked_until = now() + make_interval(secs => t.seconds)
-    FROM unnest(CAST(:subjects AS uuid[]), CAST(:seconds AS int[])) t (subject, seconds)
-    WHERE s.subject = t.subject AND t.seconds > 0""")
-
-FORGET = text("DELETE FROM sign_in WHERE subject = ANY(CAST(:subjects AS uuid[]))")
 
 # Only over the hash that was checked: the password may have been changed meanwhile.
 REHASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
@@ -81,13 +63,10 @@ def begin(session: Session, email: str) -> Attempt | SignInRefused:
     if isinstance(address, Code):
         return Attempt((), None, _nobodys_hash(), 0)
     account = session.execute(FIND, {"email": address}).one_or_none()
-    subjects = tuple(sorted({address_subject(address), *([account.id] if account else [])}))
-    counted = session.execute(COUNT, {"subjects": list(subjects), "forgotten_after": FORGOTTEN_AFTER}).all()
-    locked = [row.locked_until for row in counted if row.locked_until]
-    if locked:
-        return SignInRefused(Code.SIGN_IN_LOCKED, max(locked))
-    seconds = [lock_seconds(row.failures) for row in counted]
-    session.execute(LOCK, {"subjects": [row.subject for row in counted], "seconds": seconds})
+    subjects = subjects_of(address, account.id if account else None)
+    locked_until = count_failure(session, subjects)
+    if locked_until is not None:
+        return SignInRefused(Code.SIGN_IN_LOCKED, locked_until)
     if account is None or account.password_hash is None:
         return Attempt(subjects, None, _nobodys_hash(), 0)
     return Attempt(subjects, account.id, account.password_hash, account.credential_version)
@@ -108,17 +87,12 @@ def end(session: Session, attempt: Attempt, checked: Checked) -> Verified | Sign
     whose = {"id": attempt.account_id, "version": attempt.credential_version}
     if session.execute(STILL, whose).scalar() is None:  # another password was chosen while this one was checked
         return SignInRefused(Code.WRONG_CREDENTIALS)
-    session.execute(FORGET, {"subjects": list(attempt.subjects)})
+    forget_failures(session, attempt.subjects)
     if checked.new_hash:
         new = {"new": checked.new_hash, "old": attempt.password_hash, "id": attempt.account_id}
         session.execute(REHASH, new)
         record(session, "rehash_password", account_id=attempt.account_id)
     return Verified(attempt.account_id, attempt.credential_version)
-
-
-def address_subject(address: str) -> UUID:
-    """What stands for an address where it must not be kept."""
-    return UUID(bytes=hashlib.blake2b(address.encode(), digest_size=16, person=b"sign-in").digest())
 
 
 @lru_cache(maxsize=1)

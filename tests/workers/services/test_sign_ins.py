@@ -9,11 +9,11 @@ import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from models.sign_in import FREE_TRIES
-from models.words import Code
-from tests.accounts import PASSWORD, make_account
+from models.words import Code, Purpose
+from tests.accounts import PASSWORD, keys, make_account, make_link
 from tests.support import change, rows
 from workers.database import transaction
-from workers.services.passwords import hash_password
+from workers.services.passwords import choose_password, hash_password
 from workers.services.sign_ins import Attempt, Checked, SignInRefused, Verified, check
 from workers.web.sign_ins import verify_credentials
 
@@ -98,6 +98,17 @@ def test_a_success_forgets_the_failures(account: UUID) -> None:
         verify_credentials(EMAIL, "wrong")
     assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
     assert failures() == []
+
+
+def test_a_new_password_opens_what_wrong_ones_closed(account: UUID) -> None:
+    for _ in range(FREE_TRIES + 1):
+        answer = verify_credentials(EMAIL, "wrong")
+    assert isinstance(answer, SignInRefused)
+    assert answer.code is Code.SIGN_IN_LOCKED
+    with transaction() as session:
+        _, token = make_link(session, account, purpose=Purpose.PASSWORD_RESET)
+        choose_password(session, keys(), token, hash_password("cinq mots encore plus longs"))
+    assert verify_credentials(EMAIL, "cinq mots encore plus longs") == Verified(account, 2)
 
 
 def test_failures_of_another_day_are_forgotten(account: UUID) -> None:
