@@ -21,6 +21,9 @@ from workers.mail.transport import Connection, Connections
 SAFE_PART: Final = 0.9
 """Part of a lease this process counts on: the rest is for what lies between the last look at the clock and DATA."""
 
+GATHER_SECONDS: Final = 0.002
+"""How long an outcome waits for those of the other connections: a commit costs the same for one as for all of them."""
+
 
 @dataclass(slots=True)
 class Sealed:
@@ -82,6 +85,7 @@ class Sending:
         self._held = {mail.row.id: mail for mail in mails}
         self._unrecorded: list[Delivered] = []
         self._recording = asyncio.Lock()
+        self._senders = 0  # connections at work
 
     async def run(self, places: int) -> None:
         """Sends over up to `places` connections until nothing waits, the process stops or the relay fails.
@@ -99,10 +103,14 @@ class Sending:
 
     async def _send_over_one(self) -> None:
         async with self.connections.lease() as connection:
+            self._senders += 1
             previous: Delivered | None = None
-            while self.waiting and not STOPPING.is_set() and self.ready():
-                previous = await self._deliver(connection, self.waiting.popleft(), previous)
-            await self._record(previous)
+            try:
+                while self.waiting and not STOPPING.is_set() and self.ready():
+                    previous = await self._deliver(connection, self.waiting.popleft(), previous)
+                await self._record(previous)
+            finally:
+                self._senders -= 1
 
     async def _deliver(self, connection: Connection, mail: Sealed, previous: Delivered | None) -> Delivered | None:
         unrecorded = [previous]
@@ -140,6 +148,8 @@ class Sending:
             return
         self._unrecorded.append(delivered)
         async with self._recording:
+            if 0 < len(self._unrecorded) < self._senders:
+                await asyncio.sleep(GATHER_SECONDS)
             together, self._unrecorded = self._unrecorded, []
             if together:
                 await asyncio.to_thread(self.record, together)
