@@ -8,9 +8,8 @@ from sqlalchemy import text
 from models.portal import LOCAL_PORTAL_ID
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
 from tests.benchmarks.population import add_catalog, contract, person
-from tests.benchmarks.roster import SECONDS, PlainTable, plain_inserts, read_back
+from tests.benchmarks.roster import PlainTable, large_job, plain_inserts
 from tests.benchmarks.system import System
-from tests.benchmarks.usage import peak_memory, per_piece, since
 from workers.database import transaction
 from workers.requests import MAX_TICKED, ResetPasswords
 from workers.services.acceptance import accept
@@ -60,26 +59,11 @@ def add_people(count: int) -> list[UUID]:
 
 
 def resets(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:
-    """Rows a second, from the start of the job to its end."""
-    with system.trial() as trial:
+    """One request to reset the passwords of so many people."""
+
+    def prepare() -> None:
         request = ResetPasswords(contract=contract(0), enrollment_ids=add_people(count))
         with transaction() as session:
             accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="resets")
-        worker = trial.workers("rosters", processes=1, threads=2)
-        meter = trial.meter(worker=worker)
-        trial.wait(lambda: trial.number("SELECT count(started_at) FROM job"))
-        before = meter.read()
-        trial.wait(lambda: trial.number("SELECT count(finished_at) FROM job"))
-        used = since(before, meter.read())
-        memory = peak_memory([worker.pid])
-        seconds = trial.number(SECONDS)
-        written = sum(trial.number(f"SELECT count(*) FROM {table}") for table in TABLES)
-        if keep is not None:
-            keep += [read_back(trial, table) for table in TABLES]
-        facts = {
-            "rows per person": f"{written / count:.2f}",
-            "people/s": f"{count / seconds:,.0f}",
-            "peak memory of the worker": "unknown" if memory is None else f"{memory:,.0f} MB",
-            "CPU ms per person": per_piece(used, count),
-        }
-        return Run(written / seconds, facts)
+
+    return large_job(system, count, prepare, TABLES, keep)

@@ -79,10 +79,31 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:
-    """Rows a second, from the start of the job to its end."""
-    with system.trial() as trial:
+    """One request to enrol so many new people."""
+
+    def prepare() -> None:
         add_catalog(1)
         _record(count)
+
+    return large_job(system, count, prepare, TABLES, keep)
+
+
+def large_job(
+    system: System,
+    count: int,
+    prepare: Callable[[], object],
+    tables: Sequence[str],
+    keep: list[PlainTable] | None = None,
+) -> Run:
+    """Rows a second, from the start of one job for so many people to its end, by one `rosters` process.
+
+    Parameters:
+      prepare: records the job, and what it needs.
+      tables: whose rows count.
+      keep: gains what was written, to be inserted again without us.
+    """
+    with system.trial() as trial:
+        prepare()
         worker = trial.workers("rosters", processes=1, threads=2)
         meter = trial.meter(worker=worker)
         trial.wait(lambda: trial.number("SELECT count(started_at) FROM job"))
@@ -91,9 +112,9 @@ def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> 
         used = since(before, meter.read())
         memory = peak_memory([worker.pid])
         seconds = trial.number(SECONDS)
-        written = sum(trial.number(f"SELECT count(*) FROM {table}") for table in TABLES)
+        written = sum(trial.number(f"SELECT count(*) FROM {table}") for table in tables)
         if keep is not None:
-            keep += [read_back(trial, table, parts=-(-count // CHUNK)) for table in TABLES]
+            keep += [read_back(trial, table, parts=-(-count // CHUNK)) for table in tables]
         facts = {
             "rows per person": f"{written / count:.2f}",
             "people/s": f"{count / seconds:,.0f}",
@@ -109,8 +130,8 @@ def _record(count: int) -> None:
         accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="roster")
 
 
-def read_back(trial: Trial, table: str, *, parts: int | None = None, where: str = "true") -> PlainTable:
-    """The rows of a table that meet a condition, as they were written, in so many parts, or in parts of a chunk."""
+def read_back(trial: Trial, table: str, *, parts: int, where: str = "true") -> PlainTable:
+    """The rows of a table that meet a condition, as they were written, in so many parts."""
     types = {str(name): str(kind) for name, kind in rows(COLUMNS, name=table)}
     types = {name: kind for name, kind in types.items() if name not in NUMBERED.get(table, ())}
     read = ", ".join(f"{name}::text" if kind == "json" else name for name, kind in types.items())
@@ -118,7 +139,7 @@ def read_back(trial: Trial, table: str, *, parts: int | None = None, where: str 
         found = connection.execute(f"SELECT {read} FROM {table} WHERE {where} ORDER BY ctid".encode()).fetchall()
     columns = dict(zip(types, zip(*found, strict=True), strict=True))
     types = {name: kind for name, kind in types.items() if any(value is not None for value in columns[name])}
-    size = -(-len(found) // parts) if parts else CHUNK
+    size = -(-len(found) // parts)
     slices = [slice(start, start + size) for start in range(0, len(found), size)]
     shared = {name for name in types if all(len(set(map(str, columns[name][part]))) == 1 for part in slices)}
     chunks = [

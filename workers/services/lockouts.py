@@ -1,6 +1,5 @@
 """Wrong passwords in a row, counted against an account and against the hash of an address, known or not."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -9,6 +8,7 @@ from sqlalchemy import text
 
 from models.sign_in import FORGOTTEN_AFTER, lock_seconds
 from workers.database import Session
+from workers.services.throttle import address_subjects
 
 # In the order of the subject: two tries that share them would deadlock.
 COUNT = text("""
@@ -49,5 +49,4 @@ def forget_failures(session: Session, subjects: Sequence[UUID]) -> None:
 
 def subjects_of(address: str, account_id: UUID | None) -> tuple[UUID, ...]:
     """Against whom a try with this address counts, in the order of their locks."""
-    hashed = UUID(bytes=hashlib.blake2b(address.encode(), digest_size=16, person=b"sign-in").digest())
-    return tuple(sorted({hashed, *([account_id] if account_id else [])}))
+    return tuple(sorted({*address_subjects([address]).values(), *([account_id] if account_id else [])}))

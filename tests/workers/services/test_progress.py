@@ -9,18 +9,18 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Progress
-from tests.contracts import accepted, add_contract, did, enrolled, everything, query, results
+from tests.committed import claimed, fail_half_way, state_of_things
+from tests.contracts import accepted, add_contract, did, enrolled, query, results
 from tests.support import rows
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
 from workers.errors import InvalidRequest
-from workers.ledger import JOBS, Claimed, bells, due_queues
+from workers.ledger import JOBS, bells, due_queues
 from workers.queues import Queue
 from workers.requests import IssueCertificate, ProgressEvent, RecordProgress, Withdraw
 from workers.services import progress as recording
 from workers.services.jobs import do_jobs, show_job
-from workers.services.maintenance import find_drift
 from workers.services.status import read_status
 from workers.services.unheard import Unheard
 
@@ -189,18 +189,6 @@ def two_enrolled() -> list[UUID]:
         return enrolled(session, "a", "b")
 
 
-def claimed() -> list[Claimed]:
-    with transaction() as session:
-        session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
-        return ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=50, lease=30, worker=new_id())
-
-
-def state_of_things() -> dict[str, list[str]]:
-    with transaction() as session:
-        assert find_drift(session) == []
-        return everything(session)
-
-
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     a, b = two_enrolled()
     request = told(event(a, 5, "completed"), event(b, 5))
@@ -226,16 +214,7 @@ def test_progress_that_fails_half_way_leaves_nothing(
     a, b = two_enrolled()
     with transaction() as session:
         accepted(session, told(event(a, 5, "completed"), event(b, 5)))
-    before = state_of_things()
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("killed half-way")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(recording, step, fail)
-        assert not BatchRun(JOBS, do_jobs).run(claimed())
-    after = state_of_things()
-    assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
+    fail_half_way(monkeypatch, recording, step)
     assert rows(CERTIFICATES) == [(0, 0, 0)]
     assert BatchRun(JOBS, do_jobs).run(claimed())
     assert rows("SELECT state FROM job WHERE kind = 'record_progress'") == [("succeeded",)]

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import EmailKind, EmailState
+from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import (
     accepted,
     add_contract,
@@ -25,7 +26,7 @@ from workers import ledger
 from workers.actors import rosters
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
-from workers.ledger import EMAILS, JOBS, Claimed, bells
+from workers.ledger import EMAILS, JOBS, bells
 from workers.mail.renderer import render
 from workers.queues import ROSTER_SIZE, Queue
 from workers.requests import Enroll, Withdraw
@@ -229,18 +230,6 @@ def contract_with(*people: str) -> list[UUID]:
         return enrolled(session, *people)
 
 
-def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[Claimed]:
-    with transaction() as session:
-        session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
-        return ledger.claim(session, JOBS, queue, size=50, lease=30, worker=new_id())
-
-
-def state_of_things() -> dict[str, list[str]]:
-    with transaction() as session:
-        assert find_drift(session) == []
-        return everything(session)
-
-
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     a, b = contract_with("a", "b")
     with transaction() as session:
@@ -264,16 +253,7 @@ def test_a_withdrawal_that_fails_half_way_leaves_nothing(
     people = contract_with("a", "b")
     with transaction() as session:
         accepted(session, withdraw(*people))
-    before = state_of_things()
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("killed half-way")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(withdrawal, step, fail)
-        assert not BatchRun(JOBS, do_jobs).run(claimed())
-    after = state_of_things()
-    assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
+    fail_half_way(monkeypatch, withdrawal, step)
     assert BatchRun(JOBS, do_jobs).run(claimed())
     assert rows("SELECT state, failures FROM job") == [("succeeded", 1)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal' AND state = 'owed'") == [(2,)]

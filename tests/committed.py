@@ -1,0 +1,44 @@
+"""What tests of services that commit share: claimed jobs, all there is, and work that fails half-way."""
+
+from types import ModuleType
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from tests.contracts import everything
+from workers import ledger
+from workers.actors.claimer import BatchRun
+from workers.database import transaction
+from workers.ledger import JOBS, Claimed
+from workers.queues import Queue
+from workers.services.jobs import do_jobs
+from workers.services.maintenance import find_drift
+
+
+def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[Claimed]:
+    """The jobs of a queue that are not done, whenever they are due."""
+    with transaction() as session:
+        session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
+        return ledger.claim(session, JOBS, queue, size=50, lease=30, worker=new_id())
+
+
+def state_of_things() -> dict[str, list[str]]:
+    """All rows of all tables; the seats add up."""
+    with transaction() as session:
+        assert find_drift(session) == []
+        return everything(session)
+
+
+def fail_half_way(monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str) -> None:
+    """Does the due jobs with a service that dies at this step: nothing is left but the attempt; they are due again."""
+    before = state_of_things()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("killed half-way")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service, step, fail)
+        assert not BatchRun(JOBS, do_jobs).run(claimed())
+    after = state_of_things()
+    assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
