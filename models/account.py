@@ -22,3 +22,4 @@ class Account(Record, table=True):
     credential_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # moving it ends sessions
     activated_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
+    erased_at: datetime | None = instant(nullable=True)  # nothing tells any more who it was

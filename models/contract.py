@@ -7,7 +7,8 @@ from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, Record, instant, new_id
-from models.words import Code
+from models.release import LEAST_RELEASE_DAYS
+from models.words import LOCALES, Code
 
 
 class Contract(Record, table=True):
@@ -18,6 +19,7 @@ class Contract(Record, table=True):
         UniqueConstraint("portal_id", "reference"),
         CheckConstraint("enrolled_count BETWEEN 0 AND planned_seats", name="seats"),
         CheckConstraint("ends_on >= starts_on", name="dates"),
+        CheckConstraint(f"release_after_days >= {LEAST_RELEASE_DAYS}", name="release"),
         HOT_TABLE,
     )
 
@@ -30,6 +32,10 @@ class Contract(Record, table=True):
     enrolled_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     starts_on: date | None = None  # both days included, in Europe/Paris
     ends_on: date | None = None
+    manager_email: str | None = None  # whom to write to about this contract
+    manager_locale: str = Field(default=LOCALES[0], sa_column_kwargs={"server_default": LOCALES[0]})
+    reminders: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})  # of invitations not followed
+    release_after_days: int | None = None  # unused seats of accounts never activated are given back; None: never
     created_at: datetime = instant(default_now=True)
 
 

@@ -22,6 +22,7 @@ class Email(Work, table=True):
     __table_args__ = (
         CheckConstraint("state IN ({})".format(", ".join(f"'{word}'" for word in EmailState)), name="state"),
         Index("ix_email_waiting", "queue", "lane", "due_at", "id", postgresql_where=WAITING),
+        Index("ix_email_account_id", "account_id", "enrollment_id"),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
         HOT_TABLE,
     )
@@ -37,7 +38,7 @@ class Email(Work, table=True):
     expires_at: datetime = instant()
     state: str = EmailState.OWED
     account_id: UUID | None = None
-    enrollment_id: UUID | None = Field(default=None, index=True)
+    enrollment_id: UUID | None = None
     contract_id: UUID | None = None
     job_id: UUID | None = None
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)

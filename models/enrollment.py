@@ -28,6 +28,7 @@ class Enrollment(Record, table=True):
             unique=True,
             postgresql_where=text("withdrawn_at IS NULL"),
         ),
+        Index("ix_enrollment_reminder", "next_reminder_at", postgresql_where=text("next_reminder_at IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -44,6 +45,10 @@ class Enrollment(Record, table=True):
     job_id: UUID | None = None
     enrolled_at: datetime = instant(default_now=True)
     withdrawn_at: datetime | None = instant(nullable=True)
+    detached_at: datetime | None = instant(nullable=True)  # the person said "this is not me"
+    reminders: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # sent so far
+    next_reminder_at: datetime | None = instant(nullable=True)  # None: no further one
+    release_warned_at: datetime | None = instant(nullable=True)  # told that the seat will be given back
 
 
 class Verdict(NamedTuple):

@@ -3,8 +3,10 @@
 from models import (
     account,
     audit,
+    certificate_holder,
     company,
     contract,
+    correction,
     email,
     enrollment,
     job,
@@ -13,6 +15,7 @@ from models import (
     schedule,
     seat_movement,
     sign_in,
+    suppression,
     throttle,
     training,
 )
@@ -21,8 +24,10 @@ from models.base import metadata
 __all__ = [
     "account",
     "audit",
+    "certificate_holder",
     "company",
     "contract",
+    "correction",
     "email",
     "enrollment",
     "job",
@@ -32,6 +37,7 @@ __all__ = [
     "schedule",
     "seat_movement",
     "sign_in",
+    "suppression",
     "throttle",
     "training",
 ]

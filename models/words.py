@@ -54,6 +54,19 @@ class Purpose(StrEnum):
 
     ACTIVATION = "activation"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a purpose, not a password
+    CORRECTION_CONFIRMATION = "correction_confirmation"  # sent to the new address: it is theirs
+    CORRECTION_ANSWER = "correction_answer"  # sent to the old address: agree or cancel
+    NOT_ME = "not_me"  # whoever was attached by mistake detaches themselves
+
+
+class CorrectionState(StrEnum):
+    """Where the correction of an address stands. All but the first are final."""
+
+    PENDING = "pending"  # waits for the new address to confirm, and for the old one's agreement or silence
+    APPLIED = "applied"  # the account has the new address
+    CANCELLED = "cancelled"  # the old address said no, or what it rested on is no longer so
+    SUPERSEDED = "superseded"  # another correction of the same account was asked for
+    EXPIRED = "expired"  # not confirmed in time
 
 
 class EmailKind(StrEnum):
@@ -63,6 +76,14 @@ class EmailKind(StrEnum):
     ATTACHMENT = "attachment"  # an existing account now has access to one more training
     PASSWORD_RESET = "password_reset"  # noqa: S105 - choose a new password
     WITHDRAWAL = "withdrawal"  # no longer enrolled in a training
+    REMINDER = "reminder"  # the invitation's link once more: the account was not activated yet
+    RELEASE_WARNING = "release_warning"  # the seat will be given back unless the account is activated
+    RELEASE = "release"  # the seat was given back: the account was never activated
+    CORRECTION_CONFIRMATION = "correction_confirmation"  # to the new address: confirm it
+    CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
+    CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
+    DETACHMENT = "detachment"  # to the manager: somebody said "this is not me"
+    RELEASE_REPORT = "release_report"  # to the manager: whose seats will be given back, or were
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
 
 
@@ -80,6 +101,11 @@ class Code(StrEnum):
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
+    CORRECTED = "corrected"  # the account has the new address
+    CONFIRMATION_SENT = "confirmation_sent"  # the new address is to confirm, the old one may still say no
+    DETACHED = "detached"  # the person said "this is not me": no longer theirs, whatever the seat
+    EXPORTED = "exported"  # all that is known of a person
+    ERASED = "erased"  # nothing tells who they were, but what the law has kept for certificates
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
     # Why a person was refused.
@@ -87,6 +113,8 @@ class Code(StrEnum):
     ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
     THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
     ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new
+    SHARED_ACCOUNT = "shared_account"  # belongs to another company or portal too: ops can do it, with a reason
+    ADDRESS_TAKEN = "address_taken"  # another account has this address
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"
     MISSING_NAME = "missing_name"
@@ -95,7 +123,7 @@ class Code(StrEnum):
     INVALID_LOCALE = "invalid_locale"
     VALUE_TOO_LONG = "value_too_long"
     DUPLICATE_IN_FILE = "duplicate_in_file"  # the same address as an earlier accepted row of the same request
-    SUPPRESSED_ADDRESS = "suppressed_address"
+    SUPPRESSED_ADDRESS = "suppressed_address"  # mails to it bounced, or ops put it on the list
     NO_SEAT_LEFT = "no_seat_left"
     NOT_CARRIED_OUT = "not_carried_out"  # acceptable in itself; the policy left the whole request undone
 

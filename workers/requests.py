@@ -10,14 +10,15 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.words import LOCALES, Code, Policy, Progress
+from workers import internal_requests as internal
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
-from workers.shapes import Address, Label, Language, Moment, Reference, Request, read
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
-MAX_TICKED: Final = 10_000
 MAX_EVENTS: Final = 1_000
 MAX_SECONDS: Final = 1_000_000_000  # thirty years; the column holds twice that
 
@@ -101,6 +102,19 @@ class PutContract(Request):
     planned_seats: int = Field(ge=0, le=MAX_SEATS)
     starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
     ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
+    manager_email: Address | None = Field(
+        default=None, description="whom to write to about this contract: somebody says “this is not me”, seats released"
+    )
+    manager_locale: Language = Field(default=LOCALES[0], description="language of those mails: fr or en")
+    reminders: bool = Field(
+        default=True, description="remind who does not follow their invitation, after 2, 5 and 10 days"
+    )
+    release_after_days: int | None = Field(
+        default=None,
+        ge=LEAST_RELEASE_DAYS,
+        le=MOST_RELEASE_DAYS,
+        description="days after which a seat is given back whose account was never activated; warned 7 days before",
+    )
 
     @property
     def lane(self) -> str:
@@ -116,24 +130,7 @@ class PutContract(Request):
         return ends_on
 
 
-class _OfTickedRows(Request):
-    contract: Reference
-    enrollment_ids: list[UUID] = Field(
-        min_length=1, max_length=MAX_TICKED, description="the rows ticked, as the answer to enroll named them"
-    )
-
-    @property
-    def queue(self) -> Queue:
-        """Large requests have a queue of their own, so that nobody waits behind one."""
-        return Queue.ROSTERS if len(self.enrollment_ids) > ROSTER_SIZE else Queue.ENROLLMENTS
-
-    @property
-    def lane(self) -> str:
-        """The contract, so that somebody enrolled a moment ago is there."""
-        return f"contract:{self.contract}"
-
-
-class ResetPasswords(_OfTickedRows):
+class ResetPasswords(OfTickedRows):
     """Send a password reset to people of a contract; to who never chose a password, the invitation's link instead.
 
     The answer has one result per enrollment, in the order of the request. The mails are urgent whatever their number.
@@ -142,7 +139,7 @@ class ResetPasswords(_OfTickedRows):
     kind: ClassVar[str] = "reset_passwords"
 
 
-class ResendInvitations(_OfTickedRows):
+class ResendInvitations(OfTickedRows):
     """Send their invitation again to people of a contract who never chose a password: the same link, with more time.
 
     The answer has one result per enrollment, in the order of the request.
@@ -164,21 +161,7 @@ class RequestPasswordReset(Request):
         return f"address:{self.email}"
 
 
-class SendPasswordReset(Request):
-    """What a `request_password_reset` owes: the look-up of its address, when nobody waits for the answer."""
-
-    kind: ClassVar[str] = "send_password_reset"
-    internal: ClassVar[bool] = True
-
-    job: UUID = Field(description="the job that was asked for; the address stays there")
-
-    @property
-    def lane(self) -> str:
-        """The job that owes it."""
-        return f"job:{self.job}"
-
-
-class Withdraw(_OfTickedRows):
+class Withdraw(OfTickedRows):
     """Withdraw people from a contract: their seats are free again, unless they have begun the training.
 
     The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
@@ -188,6 +171,53 @@ class Withdraw(_OfTickedRows):
     kind: ClassVar[str] = "withdraw"
 
     notify: bool = Field(default=True, description="send each withdrawn person a mail")
+
+
+class CorrectEmail(Request):
+    """Put the right address on a participant's account.
+
+    An account never activated and of this company alone has it at once, and the invitation goes there. One that was
+    activated keeps its address until the new one confirmed and the old one agreed, or kept silent for 72 hours.
+    """
+
+    kind: ClassVar[str] = "correct_email"
+
+    enrollment_id: UUID
+    email: Address = Field(description="the right address")
+
+    @property
+    def lane(self) -> str:
+        """The enrollment: what is asked later for the same person counts."""
+        return f"enrollment:{self.enrollment_id}"
+
+
+class _OfOnePerson(Request):
+    email: Address = Field(description="the address the person's account has now")
+
+    @property
+    def lane(self) -> str:
+        """The address."""
+        return f"address:{self.email}"
+
+
+class ExportPerson(_OfOnePerson):
+    """Everything that is known of a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
+
+    A portal is told what concerns its own companies; the portal `local` everything.
+    """
+
+    kind: ClassVar[str] = "export_person"
+
+
+class ErasePerson(_OfOnePerson):
+    """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
+
+    A portal may have somebody erased who belongs to its own companies alone; the portal `local` anybody.
+    """
+
+    kind: ClassVar[str] = "erase_person"
+
+    reason: Label = Field(description="why, for the audit trail; no name, no address")
 
 
 class ProgressEvent(BaseModel):
@@ -227,59 +257,13 @@ class RecordProgress(Request):
         return "progress"
 
 
-class IssueCertificate(Request):
-    """Issue the certificate of a training that was completed. Its actor is still to come (``UNSERVED``)."""
+_OF_PORTALS: Final[tuple[type[Request], ...]] = (
+    *(Enroll, PutCompany, PutTraining, PutContract),
+    *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
+    *(CorrectEmail, ExportPerson, ErasePerson),
+)
 
-    kind: ClassVar[str] = "issue_certificate"
-    internal: ClassVar[bool] = True
-
-    enrollment_id: UUID
-
-    @property
-    def queue(self) -> Queue:
-        """Nobody waits in person for the first copy."""
-        return Queue.CERTIFICATES
-
-    @property
-    def lane(self) -> str:
-        """The enrollment: certificates do not wait for each other."""
-        return f"enrollment:{self.enrollment_id}"
-
-    @property
-    def key(self) -> str:
-        """One certificate per enrollment, whatever else is said of it; no portal can use such a key."""
-        return f"certificate:{self.enrollment_id}"
-
-
-class _Maintenance(Request):
-    internal: ClassVar[bool] = True
-
-    @property
-    def queue(self) -> Queue:
-        """Maintenance waits for nobody and nobody waits for it."""
-        return Queue.MAINTENANCE
-
-
-class ReconcileSeats(_Maintenance):
-    """Compare seat ledger, enrollments and counter of every contract; report drift, repair nothing."""
-
-    kind: ClassVar[str] = "reconcile_seats"
-
-
-class Purge(_Maintenance):
-    """Delete what is kept for a time only, once that time has passed."""
-
-    kind: ClassVar[str] = "purge"
-
-
-KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request
-    for request in (
-        *(Enroll, PutCompany, PutTraining, PutContract),
-        *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset, SendPasswordReset),
-        *(IssueCertificate, ReconcileSeats, Purge),
-    )
-}
+KINDS: Final[dict[str, type[Request]]] = {request.kind: request for request in (*_OF_PORTALS, *internal.REQUESTS)}
 """Every request by its kind."""
 
 

@@ -18,7 +18,7 @@ from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
-from workers.queues import Queue
+from workers.queues import ROSTER_SIZE, Queue
 
 REQUESTS_QUEUE: Final = "requests"
 """The queue portals send to. Its messages are requests; those of every other queue are bells."""
@@ -28,10 +28,11 @@ ACCEPT_ACTOR: Final = "accept"
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_KEY: Final = 200
+MAX_TICKED: Final = 10_000
 FOLLOW_UP_KEY: Final = "follow-up:"
 """How the key of a job begins that another job owes: then comes the identifier of that one."""
 
-RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", FOLLOW_UP_KEY)
+RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", "release:", "ops:", FOLLOW_UP_KEY)
 
 _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
@@ -91,6 +92,25 @@ class Request(BaseModel):
     def lane(self) -> str:
         """What the job is about: jobs of one lane are done one after the other."""
         return ""
+
+
+class OfTickedRows(Request):
+    """What speaks of rows a manager ticked on one contract."""
+
+    contract: Reference
+    enrollment_ids: list[UUID] = Field(
+        min_length=1, max_length=MAX_TICKED, description="the rows ticked, as the answer to enroll named them"
+    )
+
+    @property
+    def queue(self) -> Queue:
+        """Large requests have a queue of their own, so that nobody waits behind one."""
+        return Queue.ROSTERS if len(self.enrollment_ids) > ROSTER_SIZE else Queue.ENROLLMENTS
+
+    @property
+    def lane(self) -> str:
+        """The contract, so that somebody enrolled a moment ago is there."""
+        return f"contract:{self.contract}"
 
 
 def read(shape: type[Shape], body: str | bytes) -> Shape:

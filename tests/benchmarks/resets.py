@@ -11,8 +11,9 @@ from tests.benchmarks.population import add_catalog, contract, person
 from tests.benchmarks.roster import PlainTable, large_job, plain_inserts
 from tests.benchmarks.system import System
 from workers.database import transaction
-from workers.requests import MAX_TICKED, ResetPasswords
+from workers.requests import ResetPasswords
 from workers.services.acceptance import accept
+from workers.shapes import MAX_TICKED
 
 TABLES: Final = ("link", "email", "job_person", "throttle")
 

@@ -36,4 +36,7 @@ def test_every_purpose_has_a_lifetime() -> None:
     assert {purpose: LIFETIME[purpose] for purpose in Purpose} == {
         Purpose.ACTIVATION: timedelta(days=30),
         Purpose.PASSWORD_RESET: timedelta(hours=1),
+        Purpose.CORRECTION_CONFIRMATION: timedelta(days=14),
+        Purpose.CORRECTION_ANSWER: timedelta(days=14),
+        Purpose.NOT_ME: timedelta(days=30),
     }

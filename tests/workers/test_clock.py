@@ -18,8 +18,8 @@ from tests.support import Processes, change, rows, wait_until
 from workers import ledger as books
 from workers.clock import fire_schedules, lead, next_slot, resign, tick
 from workers.database import Session, transaction
+from workers.internal_requests import Purge
 from workers.ledger import EMAILS, JOBS
-from workers.requests import Purge
 from workers.services.acceptance import accept_internal
 
 ONE, TWO = new_id(), new_id()
@@ -220,7 +220,7 @@ def test_what_is_no_cron_expression_is_an_error(cron: str) -> None:
 def test_every_shipped_schedule_can_be_read_and_fired(session: Session) -> None:
     assert fire_schedules(session) == []
     session.execute(text("UPDATE schedule SET next_run_at = now()"))
-    assert sorted(fire_schedules(session)) == ["purge", "reconcile"]
+    assert sorted(fire_schedules(session)) == ["corrections", "purge", "reconcile", "releases", "reminders"]
 
 
 def test_a_leader_that_froze_does_no_harm_when_it_wakes(quiet: str, processes: Processes) -> None:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from models.words import Code, Policy
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
-from workers.requests import KINDS, MAX_PEOPLE, MAX_TICKED, Enroll, PersonToEnroll, PutContract, parse
-from workers.shapes import Request, fingerprint
+from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, parse
+from workers.shapes import MAX_TICKED, Request, fingerprint
 
 PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
 ENROLL = {"contract": "C-1", "people": [PERSON]}
@@ -192,8 +192,10 @@ def test_a_kind_portals_may_not_send(kind: str) -> None:
 
 def test_matricule_itself_may_send_the_internal_ones() -> None:
     internal = [kind for kind in KINDS if KINDS[kind].internal]
-    assert internal == ["send_password_reset", "issue_certificate", "reconcile_seats", "purge"]
-    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in ("reconcile_seats", "purge"))
+    scheduled = ["reconcile_seats", "purge", "apply_corrections", "send_reminders", "plan_releases"]
+    owed = ["send_password_reset", "issue_certificate", "release_seats", "correct_email_by_ops"]
+    assert internal == [*owed, *scheduled]
+    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in scheduled)
 
 
 def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:

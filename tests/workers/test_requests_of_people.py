@@ -9,9 +9,9 @@ import pytest
 from models.words import Code
 from workers.errors import InvalidRequest
 from workers.queues import UNSERVED, Queue
-from workers.requests import KINDS, MAX_EVENTS, MAX_TICKED, RecordProgress, Withdraw, parse
+from workers.requests import KINDS, MAX_EVENTS, RecordProgress, Withdraw, parse
 from workers.services.jobs import SERVICES
-from workers.shapes import MAX_MESSAGE_BYTES, fingerprint
+from workers.shapes import MAX_MESSAGE_BYTES, MAX_TICKED, fingerprint
 
 ID = "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"
 EVENT: dict[str, Any] = {"enrollment_id": ID, "progress": "in_progress", "occurred_at": "2026-03-14T09:30:00+01:00"}

@@ -24,7 +24,8 @@ from workers.mail.message import Identity, build
 from workers.mail.renderer import render
 from workers.mail.transport import Connections
 from workers.queues import Queue
-from workers.services.letters import Letter, read_letters
+from workers.services.letter import Letter
+from workers.services.letters import read_letters
 from workers.settings import get_settings
 
 log = get_logger()

@@ -28,12 +28,17 @@ LOCK_CONTRACT = text("""
     WHERE portal_id = :portal AND reference = :reference FOR NO KEY UPDATE""")
 
 INSERT_CONTRACT = text("""
-    INSERT INTO contract (id, portal_id, reference, company_id, training_id, planned_seats, starts_on, ends_on)
-    VALUES (:id, :portal, :reference, :company, :training, :planned_seats, :starts_on, :ends_on)
+    INSERT INTO contract (id, portal_id, reference, company_id, training_id, planned_seats, starts_on, ends_on,
+      manager_email, manager_locale, reminders, release_after_days)
+    VALUES (:id, :portal, :reference, :company, :training, :planned_seats, :starts_on, :ends_on,
+      :manager_email, :manager_locale, :reminders, :release_after_days)
     ON CONFLICT (portal_id, reference) DO NOTHING RETURNING id""")
 
 CHANGE_CONTRACT = text("""
-    UPDATE contract SET planned_seats = :planned_seats, starts_on = :starts_on, ends_on = :ends_on WHERE id = :id""")
+    UPDATE contract SET planned_seats = :planned_seats, starts_on = :starts_on, ends_on = :ends_on,
+      manager_email = :manager_email, manager_locale = :manager_locale, reminders = :reminders,
+      release_after_days = :release_after_days
+    WHERE id = :id""")
 
 
 class Put(NamedTuple):
@@ -88,6 +93,10 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
         "planned_seats": request.planned_seats,
         "starts_on": request.starts_on,
         "ends_on": request.ends_on,
+        "manager_email": request.manager_email,
+        "manager_locale": request.manager_locale,
+        "reminders": request.reminders,
+        "release_after_days": request.release_after_days,
     }
     if session.execute(INSERT_CONTRACT, values).scalar() is None:
         contract = session.execute(LOCK_CONTRACT, values).one()

@@ -5,23 +5,21 @@ ended before its mail was sent is replaced, so that no owed mail is a dead end. 
 by address, links.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.words import Code, EmailKind, EmailState, Purpose
+from models.link import PASSWORD_PURPOSES
+from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
-from workers.errors import Permanent
 from workers.ledger import Claimed
-from workers.requests import Enroll, PersonToEnroll, parse
 from workers.services.keys import signing_keys
+from workers.services.letter import Letter, not_wanted
 from workers.services.links import replace_dead_links
-from workers.settings import get_settings
-from workers.tokens import link_url, make_token
+from workers.services.report_letters import write_enrollment_report
+from workers.services.training_letters import write_announcement, write_reset, write_withdrawal
 
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
 FACTS = text("""
@@ -44,27 +42,21 @@ FACTS = text("""
     ) l ON true
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
 
-JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER, EmailKind.RELEASE_WARNING,
+                           EmailKind.PASSWORD_RESET})  # fmt: skip
+"""Mails that carry a link to the choice of a password."""
 
-CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
+Writer = Callable[[Session, Claimed, Any], Letter]
+"""Makes the letter of a claimed mail from the facts it speaks of."""
 
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One mail ready to be rendered, or the state in which it ends without being sent.
-
-    Parameters:
-      row: the claimed mail.
-      kind: the templates to render; may differ from the row's (an invitation to somebody who has activated meanwhile
-        only announces the training).
-      context: values for the templates; empty when the mail is not to be sent.
-      unsent: why it is not to be sent, or None.
-    """
-
-    row: Claimed
-    kind: EmailKind
-    context: Mapping[str, Any]
-    unsent: EmailState | None = None
+WRITERS: Final[dict[EmailKind, Writer]] = {
+    EmailKind.INVITATION: write_announcement,
+    EmailKind.ATTACHMENT: write_announcement,
+    EmailKind.PASSWORD_RESET: write_reset,
+    EmailKind.WITHDRAWAL: write_withdrawal,
+    EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+}
+"""Who writes which kind of mail."""
 
 
 def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
@@ -76,7 +68,7 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
         if row.id in facts and _link_ended(row, facts[row.id])
     }
     if ended:
-        for purpose in Purpose:
+        for purpose in PASSWORD_PURPOSES:
             if accounts := {account for account, of in ended if of == purpose}:
                 replace_dead_links(session, accounts, purpose)
         facts = _read_facts(session, rows)
@@ -90,7 +82,7 @@ def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.withdrawn or fact.link_id is None:
+    if row.columns["expired"] or fact.withdrawn or fact.link_id is None or row.columns["kind"] not in LINKED:
         return False
     if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
@@ -98,99 +90,8 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 
 
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
-    kind = EmailKind(row.columns["kind"])
     if row.columns["expired"]:
-        return Letter(row, kind, {}, EmailState.EXPIRED)
-    if fact is None or (fact.withdrawn and kind is not EmailKind.WITHDRAWAL):
-        return Letter(row, kind, {}, EmailState.CANCELLED)
-    if kind is EmailKind.ENROLLMENT_REPORT:  # also of a request on an unknown contract: then both names are None
-        return Letter(row, kind, _names(fact) | _report(session, row.columns["job_id"]))
-    if kind is EmailKind.PASSWORD_RESET:
-        return _reset(row, fact)
-    return _withdrawal(row, fact) if kind is EmailKind.WITHDRAWAL else _announcement(row, kind, fact)
-
-
-def _announcement(row: Claimed, kind: EmailKind, fact: Any) -> Letter:
-    """An invitation or an attachment mail. An invitation sent again is of no use to who has activated meanwhile."""
-    again = bool(row.columns["context"] and row.columns["context"].get("again"))
-    if fact.company_name is None or (fact.activated and again):
-        return Letter(row, kind, {}, EmailState.CANCELLED)
-    link = None if fact.activated or fact.link_id is None else _link(fact)
-    if link is None and not fact.activated:
-        return Letter(row, kind, {}, EmailState.CANCELLED)  # voided on purpose: whoever did that owes another mail
-    return Letter(row, kind if link else EmailKind.ATTACHMENT, _names(fact) | _person(fact, link))
-
-
-def _withdrawal(row: Claimed, fact: Any) -> Letter:
-    """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
-    if not fact.withdrawn or fact.enrolled_again:
-        return Letter(row, EmailKind.WITHDRAWAL, {}, EmailState.CANCELLED)
-    return Letter(row, EmailKind.WITHDRAWAL, _names(fact) | _to_a_person(fact))
-
-
-def _reset(row: Claimed, fact: Any) -> Letter:
-    """A reset; none to who has chosen a password since it was asked for, which used or voided the link."""
-    if fact.link_id is None:
-        return Letter(row, EmailKind.PASSWORD_RESET, {}, EmailState.CANCELLED)
-    asker = {"company_name": fact.company_name}  # None when the person asked, not their company
-    return Letter(row, EmailKind.PASSWORD_RESET, asker | _person(fact, _link(fact)))
-
-
-def _names(fact: Any) -> dict[str, Any]:
-    return {"company_name": fact.company_name, "training_title": fact.training_title}
-
-
-def _person(fact: Any, link: str | None) -> dict[str, Any]:
-    return _to_a_person(fact) | {"link": link, "expires_at": fact.expires_at if link else None}
-
-
-def _to_a_person(fact: Any) -> dict[str, Any]:
-    settings = get_settings()
-    return {
-        "first_name": fact.first_name,
-        "platform_name": settings.platform_name,
-        "support_address": settings.support_address,
-    }
-
-
-def _link(fact: Any) -> str:
-    token = make_token(
-        signing_keys(),
-        key_id=fact.key_id,
-        link_id=fact.link_id,
-        purpose=Purpose(fact.purpose),
-        version=fact.version,
-        account_id=fact.account_id,
-    )
-    return link_url(get_settings().link_base_url, token)
-
-
-def _report(session: Session, job_id: UUID) -> dict[str, Any]:
-    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts."""
-    job = session.execute(JOB, {"id": job_id}).one()
-    request = parse(job.kind, job.request)
-    if not isinstance(request, Enroll):
-        raise Permanent("a report of a job that enrols nobody")
-    result = job.result or {}
-    codes = {person["position"]: person["code"] for person in result.get("people", ())}
-    codes |= {row.position: row.code for row in session.execute(CODES, {"id": job_id})}
-    return {
-        "job_id": str(job_id),
-        "state": job.state,
-        "contract_reference": request.contract,
-        "planned_seats": result.get("planned_seats", 0),
-        "enrolled_count": result.get("enrolled_count", 0),
-        "remaining": result.get("remaining", 0),
-        "counts": Counter(codes.values()),
-        "people": [_reported(index, person, codes) for index, person in enumerate(request.people)],
-    }
-
-
-def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> dict[str, Any]:
-    return {
-        "position": index + 1,
-        "first_name": person.first_name,
-        "last_name": person.last_name,
-        "email": person.email,
-        "code": codes.get(index, Code.NOT_CARRIED_OUT),
-    }
+        return not_wanted(row, EmailState.EXPIRED)
+    if fact is None:
+        return not_wanted(row)
+    return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)

@@ -41,7 +41,7 @@ INSERT = text("""
     INSERT INTO link (id, purpose, account_id, key_id, expires_at)
     SELECT t.id, :purpose, t.account_id, :newest, now() + :lifetime
     FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[])) t (id, account_id) ORDER BY t.account_id
-    ON CONFLICT (account_id, purpose) WHERE consumed_at IS NULL AND voided_at IS NULL
+    ON CONFLICT (account_id, purpose) WHERE consumed_at IS NULL AND voided_at IS NULL AND subject_id IS NULL
     DO UPDATE SET expires_at = greatest(link.expires_at, excluded.expires_at)
     WHERE link.key_id = excluded.key_id""")
 
@@ -57,7 +57,7 @@ RESEND = text("""
     SELECT t.id, :purpose, t.account_id, :newest, now() + :lifetime, t.times - 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:times AS int[])) t (id, account_id, times)
     ORDER BY t.account_id
-    ON CONFLICT (account_id, purpose) WHERE consumed_at IS NULL AND voided_at IS NULL
+    ON CONFLICT (account_id, purpose) WHERE consumed_at IS NULL AND voided_at IS NULL AND subject_id IS NULL
     DO UPDATE SET resent = link.resent + excluded.resent + 1,
       expires_at = CASE WHEN link.key_id = excluded.key_id OR :short_lived
         THEN greatest(link.expires_at, excluded.expires_at) ELSE link.expires_at END""")

@@ -14,8 +14,9 @@ from sqlalchemy import text
 from models.progress import HEARD_CODES, Event, Known, record_events
 from models.words import Code, JobState, Progress
 from workers.database import Session, wait_briefly_for_locks
+from workers.internal_requests import IssueCertificate
 from workers.ledger import Claimed, Outcome
-from workers.requests import IssueCertificate, ProgressEvent, RecordProgress, parse
+from workers.requests import ProgressEvent, RecordProgress, parse
 from workers.services.acceptance import Ask, accept_all
 from workers.services.audit import Change, record_all
 from workers.services.results import PersonResult, one_or_none, record_people

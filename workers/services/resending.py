@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.link import LIFETIME
+from models.link import LIFETIME, PASSWORD_PURPOSES
 from models.resending import MAILED, Answer, Holder
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
@@ -101,7 +101,7 @@ def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
     _decide(asks, rule, allowances, _read_links(session, asks))
     count(session, allowances)
     mailed = [ask for ask in asks if ask.mailed]
-    for purpose in Purpose:
+    for purpose in PASSWORD_PURPOSES:
         resend_links(
             session, purpose, Counter(r.account_id for a in mailed if (r := a.recipient) and r.purpose is purpose)
         )
@@ -122,7 +122,7 @@ def moment_json(answer: Answer) -> dict[str, str] | None:
 
 def _read_links(session: Session, asks: Sequence[Ask]) -> dict[UUID, LiveLink]:
     found: dict[UUID, LiveLink] = {}
-    for purpose in Purpose:
+    for purpose in PASSWORD_PURPOSES:
         accounts = {r.account_id for ask in asks if (r := ask.recipient) and r.purpose is purpose}
         found |= read_live_links(session, purpose, accounts)
     return found

@@ -16,9 +16,10 @@ from models.resending import answer_reset
 from models.throttle import Scope
 from models.words import Code, JobState
 from workers.database import Session, wait_briefly_for_locks
+from workers.internal_requests import SendPasswordReset
 from workers.ledger import Claimed, Outcome, owe
 from workers.queues import Queue
-from workers.requests import RequestPasswordReset, SendPasswordReset, parse
+from workers.requests import RequestPasswordReset, parse
 from workers.services.acceptance import Ask as Accepting
 from workers.services.acceptance import accept_all
 from workers.services.audit import record

@@ -16,7 +16,9 @@ from workers.logs import configure_logs
 from workers.settings import get_settings
 from workers.tokens import SigningKeys
 from workers.web import links
+from workers.web.answers import busy
 from workers.web.edge import Edge
+from workers.web.hashing import HASHES_AT_ONCE
 from workers.web.rendering import asked_locale, note
 
 STOP_SECONDS = 10
@@ -36,7 +38,7 @@ def create_app() -> FastAPI:
     if not get_settings().platform_name:
         raise NotConfigured("MAIL_FROM is empty: give it the name and address mails come from, Name <address>")
     app.state.keys = SigningKeys.parse(get_settings().link_keys)
-    app.state.hashing = CapacityLimiter(links.HASHES_AT_ONCE)
+    app.state.hashing = CapacityLimiter(HASHES_AT_ONCE)
     app.include_router(links.router)
     app.add_api_route("/livez", alive, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/readyz", ready, methods=["GET", "HEAD"], response_model=None)
@@ -78,7 +80,7 @@ async def refuse_request(request: Request, error: Exception) -> Response:
 
 def answer_error(request: Request, status: int) -> Response:
     """A page for what went wrong on our side."""
-    return links.busy(request) if status == 503 else note("failed", asked_locale(request), status=status)
+    return busy(request) if status == 503 else note("failed", asked_locale(request), status=status)
 
 
 def make_server(host: str, port: int) -> uvicorn.Server:

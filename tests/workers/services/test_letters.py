@@ -22,8 +22,10 @@ from workers.mail.renderer import render
 from workers.queues import Queue
 from workers.requests import Enroll
 from workers.services.jobs import do_jobs
-from workers.services.letters import Letter, read_letters
-from workers.services.passwords import LinkView, choose_password
+from workers.services.letter import Letter
+from workers.services.letters import read_letters
+from workers.services.link_views import LinkView
+from workers.services.passwords import choose_password
 from workers.tokens import check_token, read_token
 
 LINK = re.compile(r"http://127\.0\.0\.1:8020/links/(\S+)")

@@ -7,12 +7,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from models.link import PASSWORD_PURPOSES
 from models.passwords import MAX_PASSWORD
 from models.words import Code, Purpose
 from tests.accounts import PASSWORD, keys, make_account, make_email, make_enrollment, make_link, token_of
 from tests.support import rows, wait_until
 from workers.database import Session, transaction
-from workers.services.passwords import HASHER, LinkView, choose_password, hash_password, look_at_link, read_link_use
+from workers.services.link_views import LinkView, look_at_link, read_link_use
+from workers.services.passwords import HASHER, choose_password, hash_password
 
 
 def row(session: Session, table: str, row_id: UUID) -> Any:
@@ -23,14 +25,14 @@ def void(session: Session, link_id: UUID) -> None:
     session.execute(text("UPDATE link SET voided_at = now() WHERE id = :id"), {"id": link_id})
 
 
-@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
 def test_a_link_shows_whose_it_is_and_gives_the_password(session: Session, purpose: Purpose) -> None:
     account_id = make_account(session)
     link_id, token = make_link(session, account_id, purpose=purpose)
     before = row(session, "link", link_id)
     for _ in range(3):
         assert look_at_link(session, keys(), token) == LinkView(
-            link_id, purpose, account_id, "elodie@acme.test", "Élodie", "Durand", "fr"
+            link_id, purpose, account_id, None, "elodie@acme.test", "Élodie", "Durand", "fr"
         )
     assert row(session, "link", link_id) == before
 
@@ -169,3 +171,12 @@ def test_the_same_password_typed_on_two_keyboards_has_one_hash() -> None:
     assert HASHER.verify("cafe\u0301 cafe\u0301 cafe\u0301 noir".replace("e\u0301", "\u00e9"), hashed)
     assert HASHER.verify("é" * MAX_PASSWORD, hash_password("e\u0301" * MAX_PASSWORD))
     assert PASSWORD not in hash_password(PASSWORD)
+
+
+@pytest.mark.parametrize("purpose", [one for one in Purpose if one not in PASSWORD_PURPOSES])
+def test_a_link_for_something_else_sets_no_password(session: Session, purpose: Purpose) -> None:
+    account_id = make_account(session)
+    link_id, token = make_link(session, account_id, purpose=purpose)
+    before = row(session, "account", account_id), row(session, "link", link_id)
+    assert choose_password(session, keys(), token, "hash") is Code.INVALID_LINK
+    assert (row(session, "account", account_id), row(session, "link", link_id)) == before

@@ -16,9 +16,10 @@ from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
 from workers.errors import InvalidRequest
+from workers.internal_requests import IssueCertificate
 from workers.ledger import JOBS, bells, due_queues
 from workers.queues import Queue
-from workers.requests import IssueCertificate, ProgressEvent, RecordProgress, Withdraw
+from workers.requests import ProgressEvent, RecordProgress, Withdraw
 from workers.services import progress as recording
 from workers.services.jobs import do_jobs, show_job
 from workers.services.status import read_status

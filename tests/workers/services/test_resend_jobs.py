@@ -22,8 +22,10 @@ from workers.mail.renderer import render
 from workers.queues import URGENT_MAILS, Queue
 from workers.services.jobs import do_jobs
 from workers.services.keys import signing_keys
-from workers.services.letters import Letter, read_letters
-from workers.services.passwords import LinkView, choose_password
+from workers.services.letter import Letter
+from workers.services.letters import read_letters
+from workers.services.link_views import LinkView
+from workers.services.passwords import choose_password
 from workers.settings import get_settings
 
 

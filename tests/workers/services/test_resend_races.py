@@ -22,7 +22,8 @@ from workers.requests import RequestPasswordReset
 from workers.services import resend_jobs
 from workers.services.jobs import do_jobs
 from workers.services.letters import read_letters
-from workers.services.passwords import LinkView, choose_password, look_at_link
+from workers.services.link_views import LinkView, look_at_link
+from workers.services.passwords import choose_password
 
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 

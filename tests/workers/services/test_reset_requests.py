@@ -24,7 +24,8 @@ from workers.queues import Queue
 from workers.requests import RequestPasswordReset
 from workers.services.jobs import do_jobs
 from workers.services.letters import read_letters
-from workers.services.passwords import LinkView, choose_password
+from workers.services.link_views import LinkView
+from workers.services.passwords import choose_password
 
 
 def by(email: str) -> RequestPasswordReset:

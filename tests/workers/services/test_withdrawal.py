@@ -32,7 +32,8 @@ from workers.queues import ROSTER_SIZE, Queue
 from workers.requests import Enroll, Withdraw
 from workers.services import withdrawal
 from workers.services.jobs import do_jobs
-from workers.services.letters import Letter, read_letters
+from workers.services.letter import Letter
+from workers.services.letters import read_letters
 from workers.services.maintenance import find_drift
 
 MAILS = """

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from models.link import PASSWORD_PURPOSES
 from models.words import Code, Purpose
 from tests.accounts import PASSWORD, make_account, make_link, token_of
 from tests.support import Processes, rows, wait_until
@@ -17,7 +18,7 @@ from workers import database
 from workers.database import transaction
 from workers.services.passwords import HASHER
 from workers.settings import get_settings
-from workers.web import links
+from workers.web import hashing, links, passwords
 from workers.web.forms import MAX_BODY, MAX_DISCARDED
 from workers.web.rendering import TEXTS
 
@@ -121,7 +122,7 @@ def test_an_expired_reset_says_to_ask_for_a_reset(site: httpx.Client) -> None:
         ("key_id = 'withdrawn'", 404, Code.INVALID_LINK),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
 def test_a_link_that_is_over_sets_no_password(
     site: httpx.Client, purpose: Purpose, change_to: str, status: int, code: Code
 ) -> None:
@@ -134,7 +135,7 @@ def test_a_link_that_is_over_sets_no_password(
     assert password_hash() is None
 
 
-@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
 def test_nobody_sets_the_password_of_another_account(site: httpx.Client, purpose: Purpose) -> None:
     victim, attacker = make(purpose=purpose), None
     with transaction() as session:
@@ -162,7 +163,7 @@ def test_nobody_sets_the_password_of_another_account(site: httpx.Client, purpose
 
 def test_garbage_costs_no_hash(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
-    monkeypatch.setattr(links, "hash_password", hashed.append)
+    monkeypatch.setattr(passwords, "hash_password", hashed.append)
     make()
     assert site.post(f"/links/{'A' * 64}", data=GOOD).status_code == 404
     assert hashed == []
@@ -306,7 +307,7 @@ def test_every_answer_keeps_the_address_to_itself(site: httpx.Client, monkeypatc
 @pytest.mark.parametrize(
     "first_name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}{0}"]
 )
-@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
 def test_a_name_is_inert(site: httpx.Client, first_name: str, purpose: Purpose) -> None:
     page = site.get(make(first_name=first_name, purpose=purpose)).text
     assert first_name not in page or "{{" in first_name
@@ -344,7 +345,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 def test_when_too_many_wait_people_are_asked_to_come_back(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make()
-    monkeypatch.setattr(links, "HASHES_WAITING", 0)
+    monkeypatch.setattr(hashing, "HASHES_WAITING", 0)
     answer = site.post(path, data=GOOD)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
     assert password_hash() is None

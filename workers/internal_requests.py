@@ -1,0 +1,116 @@
+"""What Matricule asks of itself: requests no portal may send, from schedules, from other jobs, from ops."""
+
+from typing import ClassVar, Final
+from uuid import UUID
+
+from pydantic import Field
+
+from workers.queues import Queue
+from workers.shapes import Address, Label, OfTickedRows, Request
+
+
+class SendPasswordReset(Request):
+    """What a `request_password_reset` owes: the look-up of its address, when nobody waits for the answer."""
+
+    kind: ClassVar[str] = "send_password_reset"
+    internal: ClassVar[bool] = True
+
+    job: UUID = Field(description="the job that was asked for; the address stays there")
+
+    @property
+    def lane(self) -> str:
+        """The job that owes it."""
+        return f"job:{self.job}"
+
+
+class IssueCertificate(Request):
+    """Issue the certificate of a training that was completed. Its actor is still to come (``UNSERVED``)."""
+
+    kind: ClassVar[str] = "issue_certificate"
+    internal: ClassVar[bool] = True
+
+    enrollment_id: UUID
+
+    @property
+    def queue(self) -> Queue:
+        """Nobody waits in person for the first copy."""
+        return Queue.CERTIFICATES
+
+    @property
+    def lane(self) -> str:
+        """The enrollment: certificates do not wait for each other."""
+        return f"enrollment:{self.enrollment_id}"
+
+    @property
+    def key(self) -> str:
+        """One certificate per enrollment, whatever else is said of it; no portal can use such a key."""
+        return f"certificate:{self.enrollment_id}"
+
+
+class ReleaseSeats(OfTickedRows):
+    """Give back the seats of people of a contract who were warned and still have not activated their account."""
+
+    kind: ClassVar[str] = "release_seats"
+    internal: ClassVar[bool] = True
+
+
+class CorrectEmailByOps(Request):
+    """Put another address on an account at once, whoever it belongs to: what ops do, with a reason."""
+
+    kind: ClassVar[str] = "correct_email_by_ops"
+    internal: ClassVar[bool] = True
+
+    account_id: UUID
+    email: Address = Field(description="the right address")
+    reason: Label = Field(description="why, for the audit trail; no name, no address")
+
+    @property
+    def lane(self) -> str:
+        """The account."""
+        return f"account:{self.account_id}"
+
+
+class _Maintenance(Request):
+    internal: ClassVar[bool] = True
+
+    @property
+    def queue(self) -> Queue:
+        """Maintenance waits for nobody and nobody waits for it."""
+        return Queue.MAINTENANCE
+
+
+class ReconcileSeats(_Maintenance):
+    """Compare seat ledger, enrollments and counter of every contract; report drift, repair nothing."""
+
+    kind: ClassVar[str] = "reconcile_seats"
+
+
+class Purge(_Maintenance):
+    """Delete what is kept for a time only, once that time has passed."""
+
+    kind: ClassVar[str] = "purge"
+
+
+class ApplyCorrections(_Maintenance):
+    """Apply the corrections of addresses whose time has come, end those that were not confirmed in time."""
+
+    kind: ClassVar[str] = "apply_corrections"
+
+
+class SendReminders(_Maintenance):
+    """Remind people of the invitation they did not follow."""
+
+    kind: ClassVar[str] = "send_reminders"
+
+
+class PlanReleases(_Maintenance):
+    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time."""
+
+    kind: ClassVar[str] = "plan_releases"
+
+
+REQUESTS: Final[tuple[type[Request], ...]] = (
+    *(SendPasswordReset, IssueCertificate, ReleaseSeats, CorrectEmailByOps),
+    *(ReconcileSeats, Purge, ApplyCorrections, SendReminders, PlanReleases),
+)
+"""All of them."""

@@ -1,0 +1,63 @@
+"""One mail as its templates want it, and what every kind of mail says alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.words import EmailKind, EmailState, Purpose
+from workers.ledger import Claimed
+from workers.services.keys import signing_keys
+from workers.settings import get_settings
+from workers.tokens import link_url, make_token
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail ready to be rendered, or the state in which it ends without being sent.
+
+    Parameters:
+      row: the claimed mail.
+      kind: the templates to render; may differ from the row's (an invitation to somebody who has activated meanwhile
+        only announces the training).
+      context: values for the templates; empty when the mail is not to be sent.
+      unsent: why it is not to be sent, or None.
+    """
+
+    row: Claimed
+    kind: EmailKind
+    context: Mapping[str, Any]
+    unsent: EmailState | None = None
+
+
+def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:
+    """The letter of a mail that is not to be sent."""
+    return Letter(row, EmailKind(row.columns["kind"]), {}, state)
+
+
+def names(fact: Any) -> dict[str, Any]:
+    """Of which company and training a mail speaks."""
+    return {"company_name": fact.company_name, "training_title": fact.training_title}
+
+
+def to_a_person(fact: Any) -> dict[str, Any]:
+    """What every mail to a person says."""
+    return {"first_name": fact.first_name} | signature()
+
+
+def signature() -> dict[str, Any]:
+    """Who writes, and whom to ask."""
+    settings = get_settings()
+    return {"platform_name": settings.platform_name, "support_address": settings.support_address}
+
+
+def link_address(fact: Any) -> str:
+    """Where a link leads: the fact names its key, purpose and version, and the account."""
+    token = make_token(
+        signing_keys(),
+        key_id=fact.key_id,
+        link_id=fact.link_id,
+        purpose=Purpose(fact.purpose),
+        version=fact.version,
+        account_id=fact.account_id,
+    )
+    return link_url(get_settings().link_base_url, token)

@@ -1,0 +1,55 @@
+"""The mail to a manager that tells what happened to each person of a request."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import Code, EmailKind
+from workers.database import Session
+from workers.errors import Permanent
+from workers.ledger import Claimed
+from workers.requests import Enroll, PersonToEnroll, parse
+from workers.services.letter import Letter, names
+
+JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+
+CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
+
+
+def write_enrollment_report(session: Session, row: Claimed, fact: Any) -> Letter:
+    """Also of a request on an unknown contract: then both names are None."""
+    return Letter(row, EmailKind.ENROLLMENT_REPORT, names(fact) | _report(session, row.columns["job_id"]))
+
+
+def _report(session: Session, job_id: UUID) -> dict[str, Any]:
+    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts."""
+    job = session.execute(JOB, {"id": job_id}).one()
+    request = parse(job.kind, job.request)
+    if not isinstance(request, Enroll):
+        raise Permanent("a report of a job that enrols nobody")
+    result = job.result or {}
+    codes = {person["position"]: person["code"] for person in result.get("people", ())}
+    codes |= {row.position: row.code for row in session.execute(CODES, {"id": job_id})}
+    return {
+        "job_id": str(job_id),
+        "state": job.state,
+        "contract_reference": request.contract,
+        "planned_seats": result.get("planned_seats", 0),
+        "enrolled_count": result.get("enrolled_count", 0),
+        "remaining": result.get("remaining", 0),
+        "counts": Counter(codes.values()),
+        "people": [_reported(index, person, codes) for index, person in enumerate(request.people)],
+    }
+
+
+def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "position": index + 1,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "code": codes.get(index, Code.NOT_CARRIED_OUT),
+    }

@@ -1,0 +1,39 @@
+"""Mails to a person about their access to a training: invitation, attachment, reset, withdrawal."""
+
+from typing import Any
+
+from models.words import EmailKind
+from workers.database import Session
+from workers.ledger import Claimed
+from workers.services.letter import Letter, link_address, names, not_wanted, to_a_person
+
+
+def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
+    """An invitation or an attachment mail. An invitation sent again is of no use to who has activated meanwhile."""
+    again = bool(row.columns["context"] and row.columns["context"].get("again"))
+    if fact.withdrawn or fact.company_name is None or (fact.activated and again):
+        return not_wanted(row)
+    link = None if fact.activated or fact.link_id is None else link_address(fact)
+    if link is None and not fact.activated:
+        return not_wanted(row)  # voided on purpose: whoever did that owes another mail
+    kind = EmailKind(row.columns["kind"]) if link else EmailKind.ATTACHMENT
+    return Letter(row, kind, names(fact) | _person(fact, link))
+
+
+def write_withdrawal(_: Session, row: Claimed, fact: Any) -> Letter:
+    """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
+    if not fact.withdrawn or fact.enrolled_again:
+        return not_wanted(row)
+    return Letter(row, EmailKind.WITHDRAWAL, names(fact) | to_a_person(fact))
+
+
+def write_reset(_: Session, row: Claimed, fact: Any) -> Letter:
+    """A reset; none to who has chosen a password since it was asked for, which used or voided the link."""
+    if fact.withdrawn or fact.link_id is None:
+        return not_wanted(row)
+    asker = {"company_name": fact.company_name}  # None when the person asked, not their company
+    return Letter(row, EmailKind.PASSWORD_RESET, asker | _person(fact, link_address(fact)))
+
+
+def _person(fact: Any, link: str | None) -> dict[str, Any]:
+    return to_a_person(fact) | {"link": link, "expires_at": fact.expires_at if link else None}

@@ -1,0 +1,63 @@
+"""The page "choose a password": behind the link of an invitation and of a reset."""
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.passwords import check_password
+from models.words import Code
+from workers.database import transaction
+from workers.logs import get_logger
+from workers.services.link_views import LinkView, look_at_link
+from workers.services.passwords import choose_password, hash_password
+from workers.settings import get_settings
+from workers.tokens import SigningKeys
+from workers.web.answers import busy, refuse
+from workers.web.hashing import hashing_place
+from workers.web.rendering import asked_locale, note, page
+
+log = get_logger("links")
+
+
+async def show(request: Request, view: LinkView) -> Response:
+    """The empty form."""
+    return _form(request, view)
+
+
+async def take(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
+    """Sets the password, or says what is wrong with it."""
+    password, again = fields.get("password", ""), fields.get("again", "")
+    own = (view.email, view.first_name, view.last_name, get_settings().platform_name)
+    error = check_password(password, again, own)
+    if error is not None:
+        return _form(request, view, error)
+    place = hashing_place(request)
+    if place is None:
+        return busy(request, view.locale)
+    chosen = await to_thread.run_sync(_choose, request.app.state.keys, token, password, limiter=place)
+    if isinstance(chosen, Code):
+        return refuse(request, chosen, view.locale, view.purpose)
+    log.info("password.chosen", account=str(chosen.account_id), purpose=chosen.purpose)
+    return note("password_chosen", asked_locale(request, chosen.locale), email=chosen.email)
+
+
+def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:
+    """Looks once more, for the link may have been used while this waited for its turn: then nothing is hashed."""
+    with transaction() as session:
+        view = look_at_link(session, keys, token)
+    if isinstance(view, Code):
+        return view
+    password_hash = hash_password(password)
+    with transaction() as session:
+        return choose_password(session, keys, token, password_hash)
+
+
+def _form(request: Request, view: LinkView, error: Code | None = None) -> Response:
+    values = {
+        "purpose": view.purpose.value,
+        "first_name": view.first_name,
+        "email": view.email,
+        "error": error and error.value,
+    }
+    locale = asked_locale(request, view.locale)
+    return page("choose_password", locale, values, status=200 if error is None else 422)
