@@ -148,6 +148,7 @@ class Code(StrEnum):
     ENCODING_NOT_RECOGNISED = "encoding_not_recognised"
     MISSING_COLUMN = "missing_column"
     EMPTY_FILE = "empty_file"
+    PASSWORD_PROTECTED = "password_protected"  # noqa: S105
     TOO_LARGE = "too_large"
 
     # What a link or a password answers.

@@ -42,7 +42,7 @@ def show_next(out: Console, logs: Path) -> None:
 
 
 def _lines(roster: Roster, found: Outcome) -> Table:
-    title = f"participants-demo.csv, read as {roster.encoding}, delimiter {roster.delimiter}"
+    title = f"participants-demo.csv, read as {roster.reading.encoding}, delimiter {roster.reading.delimiter}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("line", justify="right")
     table.add_column("person", overflow="fold")

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from models.person import Person, Refusal, check_person
 from models.words import Code
 from workers.rosters import reader
-from workers.rosters.reader import Roster, RosterRefused, RosterRow, read_roster
+from workers.rosters.columns import DELIMITERS
+from workers.rosters.reader import Roster, read_roster
+from workers.rosters.refused import RosterRefused
 
 SAMPLES = Path(__file__).parent / "samples"
 DEMO = Path(__file__).parents[3] / "scripts" / "participants-demo.csv"
-EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text("utf-8"))
+EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text("utf-8"))["files"]
 
 Sorted = tuple[list[tuple[int, Person]], list[tuple[int, Code]]]
 
@@ -38,6 +40,10 @@ def sort_people(roster: Roster) -> Sorted:
     return accepted, refused
 
 
+def cells(roster: Roster) -> list[tuple[int, str, str, str]]:
+    return [(row.line, row.email, row.first_name, row.last_name) for row in roster.rows]
+
+
 def refusal(data: bytes) -> Code:
     with pytest.raises(RosterRefused) as caught:
         read_roster(data)
@@ -52,8 +58,19 @@ REFUSED = [name for name, expected in EXPECTED.items() if expected["file_code"] 
 def test_a_sample_is_read_to_the_letter(name: str) -> None:
     expected = EXPECTED[name]
     roster = read_roster((SAMPLES / name).read_bytes())
-    assert roster.encoding in expected["encoding_accepts"]
-    assert (roster.delimiter, roster.header_line) == (expected["delimiter"], expected["header_line"])
+    reading = roster.reading
+    assert reading.encoding in expected.get("encoding_accepts", [None])
+    assert (reading.kind, reading.delimiter, reading.sheet, reading.header.line) == (
+        *(expected["kind"], expected.get("delimiter"), expected.get("sheet")),
+        expected["header_line"],
+    )
+    header = {name: {"column": found.number, "header": found.header} for name, found in reading.header.columns.items()}
+    assert header == expected["header"]
+    assert [{"column": one.number, "header": one.header} for one in reading.header.ignored] == expected[
+        "ignored_columns"
+    ]
+    assert reading.whole_row_in_one_cell == bool(expected.get("whole_row_in_one_cell"))
+    assert reading.rows == len(roster.rows) == sum(expected["counts"].values())
 
     accepted, refused = sort_people(roster)
     assert [(line, *person[:3]) for line, person in accepted] == [
@@ -74,7 +91,12 @@ def test_a_sample_nobody_could_be_sure_of_is_refused(name: str) -> None:
 def test_the_demonstration_file_has_31_people_for_25_seats() -> None:
     data = DEMO.read_bytes()
     roster = read_roster(data)
-    assert (roster.encoding, roster.delimiter, roster.header_line, len(roster.rows)) == ("windows-1252", ";", 1, 33)
+    assert (roster.reading.encoding, roster.reading.delimiter, roster.reading.header.line, len(roster.rows)) == (
+        "windows-1252",
+        ";",
+        1,
+        33,
+    )
     assert data.count(b"\r\n") == data.count(b"\n") == 34
 
     accepted, refused = sort_people(roster)
@@ -107,10 +129,11 @@ ROW = "Dû;Zoé;zoe@example.com\n"
         "Nom;Prénom;E‑mail",
     ],
 )
-@pytest.mark.parametrize("delimiter", [";", ","])
+@pytest.mark.parametrize("delimiter", DELIMITERS)
 def test_columns_are_known_by_their_names(header: str, delimiter: str) -> None:
     roster = read_roster((header + "\n" + ROW).replace(";", delimiter).encode())
-    assert roster == Roster((RosterRow(2, "zoe@example.com", "Zoé", "Dû"),), "utf-8", delimiter, 1)
+    assert cells(roster) == [(2, "zoe@example.com", "Zoé", "Dû")]
+    assert (roster.reading.encoding, roster.reading.delimiter, roster.reading.header.line) == ("utf-8", delimiter, 1)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +142,8 @@ def test_columns_are_known_by_their_names(header: str, delimiter: str) -> None:
         "Nom de naissance;Prénom;E-mail",
         "Nom;Prénom;E-mail du responsable",
         "Nom;Prénom",
-        "Nom\tPrénom\tE-mail",
-        "Nom|Prénom|E-mail",
-        '"Nom"|"Prénom"|"E-mail"',
+        "Nom:Prénom:E-mail",
+        "Nom/Prénom/E-mail",
         "Nom;Prénom,E-mail",
     ],
 )
@@ -130,7 +152,7 @@ def test_a_header_that_lacks_a_column_is_no_header(header: str) -> None:
 
 
 def test_the_header_is_looked_for_in_twenty_lines() -> None:
-    assert read_roster(("Titre\n" * 19 + HEADER + ROW).encode()).header_line == 20
+    assert read_roster(("Titre\n" * 19 + HEADER + ROW).encode()).reading.header.line == 20
     assert refusal(("Titre\n" * 20 + HEADER + ROW).encode()) is Code.MISSING_COLUMN
 
 
@@ -140,12 +162,12 @@ def test_lines_are_counted_as_an_editor_shows_them(end: str) -> None:
         "\n", end
     )
     roster = read_roster(text.encode())
-    assert roster.header_line == 3
-    assert roster.rows == (
-        RosterRow(4, "zoe@example.com", "Zoé", "Dû"),
-        RosterRow(6, "a@b.fr", "Z\x0bo\x0cé", f"Le{end}Dû"),
-        RosterRow(10, "x", 'a "b" c', 'Dit ""X""'),
-    )
+    assert roster.reading.header.line == 3
+    assert cells(roster) == [
+        (4, "zoe@example.com", "Zoé", "Dû"),
+        (6, "a@b.fr", "Z\x0bo\x0cé", f"Le{end}Dû"),
+        (10, "x", 'a "b" c', 'Dit ""X""'),
+    ]
 
 
 def test_mixed_line_ends_each_end_one_line() -> None:
@@ -155,7 +177,7 @@ def test_mixed_line_ends_each_end_one_line() -> None:
 
 def test_short_rows_are_filled_and_further_cells_left_out() -> None:
     roster = read_roster(f"{HEADER}Dû\nDû;Zoé;z@b.fr;;more;\n".encode())
-    assert roster.rows == (RosterRow(2, "", "", "Dû"), RosterRow(3, "z@b.fr", "Zoé", "Dû"))
+    assert cells(roster) == [(2, "", "", "Dû"), (3, "z@b.fr", "Zoé", "Dû")]
 
 
 def test_a_nul_byte_spoils_only_the_row_it_stands_in() -> None:
@@ -187,7 +209,9 @@ def test_a_cell_may_be_a_megabyte() -> None:
         (b"\x89PNG\r\n", Code.UNSUPPORTED_FORMAT),
         (b"\n<html><table>", Code.UNSUPPORTED_FORMAT),
         (b"a\0b\0c", Code.UNSUPPORTED_FORMAT),
-        ((HEADER + ROW).encode("utf-16"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("utf-32"), Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("utf-16") + b"x", Code.ENCODING_NOT_RECOGNISED),
+        ((HEADER + ROW).encode("utf-16") + b"\x00\xd8", Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("utf-16-le"), Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("utf-16-be"), Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("mac-roman"), Code.ENCODING_NOT_RECOGNISED),
@@ -205,65 +229,6 @@ def test_files_that_are_refused(data: bytes, code: Code) -> None:
 @pytest.mark.parametrize("byte", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
 def test_bytes_windows_1252_leaves_undefined_are_refused(byte: int) -> None:
     assert refusal((HEADER + ROW).encode("cp1252") + bytes([byte])) is Code.ENCODING_NOT_RECOGNISED
-
-
-ASCII_HEADER = "Nom;Prenom;Email\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "encodings"),
-    [
-        ("José", ["mac-roman", "cp850"]),
-        ("Léa", ["mac-roman", "cp850"]),
-        ("Élodie", ["mac-roman", "cp850"]),
-        ("Noël", ["mac-roman", "cp850"]),
-        ("Benoît", ["mac-roman", "cp850"]),
-        ("François", ["mac-roman", "cp850"]),
-        ("Jérôme", ["mac-roman", "cp850"]),
-        ("Hélène", ["mac-roman", "cp850"]),
-        ("Brûlé", ["mac-roman", "cp850"]),
-        ("Côme", ["mac-roman", "cp850"]),
-        ("L’Hostis", ["mac-roman"]),
-        ("d’Almeras", ["mac-roman"]),
-        ("Cœur", ["mac-roman", "iso-8859-15"]),
-        ("Œuvre", ["iso-8859-15"]),
-        ("Šimon", ["iso-8859-15"]),
-        ("Jörg", ["mac-roman", "cp850"]),
-        ("FRANÇOIS", ["mac-roman", "cp850"]),
-        ("HÉLÈNE", ["mac-roman", "cp850"]),
-    ],
-)
-def test_names_in_another_encoding_are_refused_not_damaged(name: str, encodings: list[str]) -> None:
-    for encoding in encodings:
-        data = f"{ASCII_HEADER}{name};Zoe;zoe@example.com\n".encode(encoding)
-        assert refusal(data) is Code.ENCODING_NOT_RECOGNISED, encoding
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "José",
-        "Élodie",
-        "FRANÇOIS",
-        "HÉLÈNE",
-        "LEFéVRE",
-        "d’Alméras",
-        "L’Hœuvre",
-        "Œuvrard",
-        "D’Ambleteuse–Wiry",
-        "Ferré-Šimon",
-        "Simão",
-        "SIMÕES",
-        "Ýmir",
-        "“Momo” Rémy…",
-        "Rémi (100 €)",
-        "L´Hostis",
-        "N°\xa0«\xa0déjà\xa0»",
-    ],
-)
-def test_names_in_windows_1252_are_read(name: str) -> None:
-    roster = read_roster(f"{ASCII_HEADER}{name};Zoe;zoe@example.com\n".encode("cp1252"))
-    assert (roster.encoding, roster.rows[0].last_name) == ("windows-1252", name)
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

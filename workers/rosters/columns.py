@@ -1,0 +1,109 @@
+"""The header of a roster: which column is which, under whatever name French and English software gives it."""
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from models.label import WHITE_SPACE
+
+HEADER_LINES: Final = 20
+"""The header is looked for in these lines; what stands above it is a title."""
+
+DELIMITERS: Final = (";", ",", "\t", "|")
+
+ALIASES: Final = {
+    "first_name": {"prenom", "firstname", "givenname"},
+    "last_name": {"nom", "nomdefamille", "lastname", "surname"},
+    "email": {"email", "courriel", "adressemail", "adresseelectronique", "mel"},
+    "locale": {"langue", "locale"},
+    "external_id": {"matricule", "id", "externalid"},
+}
+"""Our columns and the names they go by, as ``column_name`` makes them."""
+
+NEEDED: Final = frozenset({"first_name", "last_name", "email"})
+
+_FIELDS: Final = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
+_LONGEST_COLUMN_NAME: Final = 100
+_NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE)}_\-‐‑]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as the file names it; `number` counts from 1."""
+
+    number: int
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where the columns are.
+
+    Parameters:
+      line: the physical line, or the row of a sheet, from 1.
+      columns: our fields that were found.
+      ignored: the other columns that have a name; kept for the file of errors.
+      inner: the delimiter inside the first cell, where a whole row sits in one; else None.
+    """
+
+    line: int
+    columns: dict[str, Column]
+    ignored: tuple[Column, ...]
+    inner: str | None = None
+
+    @property
+    def width(self) -> int:
+        """How many cells a row needs so that every field has one."""
+        return max(column.number for column in self.columns.values())
+
+
+def read_header(line: int, cells: Sequence[str]) -> Header | None:
+    """The header this row is, by its cells or by what sits in the only one of them; None for any other row."""
+    found = _header(line, cells, None)
+    if found is None and (whole := only_cell(cells)):
+        for inner in DELIMITERS:
+            if inner in whole:
+                found = found or _header(line, split_cell(whole, inner), inner)
+    return found
+
+
+def _header(line: int, cells: Sequence[str], inner: str | None) -> Header | None:
+    columns: dict[str, Column] = {}
+    ignored = []
+    for number, cell in enumerate(cells, start=1):
+        name = _FIELDS.get(column_name(cell))
+        if name is not None and name not in columns:
+            columns[name] = Column(number, cell)
+        elif cell.strip(WHITE_SPACE):
+            ignored.append(Column(number, cell))
+    if not columns.keys() >= NEEDED:
+        return None
+    return Header(line, columns, tuple(ignored), inner)
+
+
+def column_name(cell: str) -> str:
+    """A column name without what people vary: case, accents, spaces, hyphens, underscores, a final ``*`` or ``:``."""
+    if len(cell) > _LONGEST_COLUMN_NAME:
+        return ""
+    bare = "".join(mark for mark in unicodedata.normalize("NFD", cell) if not unicodedata.combining(mark))
+    name = _NO_PART_OF_A_COLUMN_NAME.sub("", bare).casefold()
+    return name[:-1] if name.endswith(("*", ":")) else name
+
+
+def only_cell(cells: Sequence[str]) -> str:
+    """The first cell when no other holds anything; else nothing."""
+    if not cells or any(cell.strip(WHITE_SPACE) for cell in cells[1:]):
+        return ""
+    return cells[0]
+
+
+def split_cell(cell: str, delimiter: str) -> list[str]:
+    """The cells inside one; a line break in it is a part of a value where it is quoted, and else the end."""
+    try:
+        return next(csv.reader(io.StringIO(cell, newline=""), delimiter=delimiter), [])
+    except csv.Error:  # longer than any cell may be
+        return [cell]

@@ -1,0 +1,18 @@
+"""Why a roster file as a whole cannot be read."""
+
+from models.words import Code
+from workers.errors import MatriculeError
+
+
+class RosterRefused(MatriculeError):
+    """The file as a whole cannot be read; nothing of it was taken.
+
+    Parameters:
+      code: one of the file codes of ``models.words.Code``.
+      detail: what was seen and what to do, in English for logs; without any value of the file.
+    """
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(f"{code.value}: {detail}")
+        self.code = code
+        self.detail = detail

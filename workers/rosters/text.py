@@ -1,0 +1,117 @@
+"""Delimited text, read as a stream: its records, and the header under the one delimiter that makes one."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from models.label import WHITE_SPACE
+from models.words import Code
+from workers.rosters.columns import DELIMITERS, HEADER_LINES, Header, read_header
+from workers.rosters.encoding import codec, not_recognised
+from workers.rosters.refused import RosterRefused
+
+LONGEST_LINE: Final = 10_000_000
+"""Characters of one line, or of one cell: a longer one is no roster, and a line of delimiters would fill the memory."""
+
+UNCLOSED: Final = "unexpected end of data"
+"""The csv module's words for a quote still open at the end of the file."""
+
+csv.field_size_limit(LONGEST_LINE)
+
+Record = tuple[int, list[str]]
+"""The physical line a record begins on, from 1, and its cells."""
+
+
+def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
+    """Each record with the physical line it begins on. CRLF, CR and LF each end a line, inside quotes too.
+
+    The csv module is asked to be strict: else it would close a quote left open at the end of the file, and everybody
+    below it would have gone into one cell.
+
+    Raises:
+      RosterRefused: ``UNREADABLE_FILE`` when quotes do not match, ``TOO_LARGE`` for a line of over ten million
+        characters.
+    """
+    file.seek(0)
+    text = io.TextIOWrapper(file, codec(encoding), newline="")
+    try:
+        reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+        line = 1
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise RosterRefused(Code.UNREADABLE_FILE, f"quotes do not match in the row of line {line} ({error})") from error
+    finally:
+        text.detach()  # the file stays open: it is the caller's
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE):
+        if len(line) >= LONGEST_LINE:
+            raise RosterRefused(Code.TOO_LARGE, f"a line of over {LONGEST_LINE} characters")
+        yield line
+
+
+def find_header(file: BinaryIO, encoding: str) -> tuple[str, Header]:
+    """The first line that names all three columns, and the delimiter that makes it do so.
+
+    Raises:
+      RosterRefused: ``MISSING_COLUMN``, ``EMPTY_FILE``, ``UNREADABLE_FILE`` or, of a text full of NUL,
+        ``ENCODING_NOT_RECOGNISED`` or ``UNSUPPORTED_FORMAT``.
+    """
+    found: list[tuple[str, Header]] = []
+    unclosed: list[RosterRefused] = []
+    for delimiter in DELIMITERS:
+        try:
+            header = _header(file, encoding, delimiter)
+        except RosterRefused as error:
+            # Quotes that only look wrong under a delimiter tell that it is not the one.
+            if UNCLOSED in error.detail or error.code is Code.TOO_LARGE:
+                unclosed.append(error)
+            continue
+        if header is not None:
+            found.append((delimiter, header))
+    if found:
+        # A row in one quoted cell is the same under each: then its own delimiter, which other rows may be written with.
+        return min(found, key=lambda one: (one[1].line, one[1].inner is not None, one[1].inner != one[0]))
+    raise _without_header(file, encoding, unclosed)
+
+
+def _header(file: BinaryIO, encoding: str, delimiter: str) -> Header | None:
+    for line, cells in records(file, encoding, delimiter):
+        if line > HEADER_LINES:
+            return None
+        if header := read_header(line, cells):
+            return header
+    return None
+
+
+def _without_header(file: BinaryIO, encoding: str, unclosed: list[RosterRefused]) -> RosterRefused:
+    """Why there is no header: nothing in the file, another kind of file, a quote never closed, or none."""
+    file.seek(0)
+    beginning = file.read(1 << 16)
+    if b"\0" in beginning and not encoding.startswith("utf-16"):
+        bare = io.BytesIO(beginning.replace(b"\0", b""))
+        try:
+            find_header(bare, "latin-1")
+        except RosterRefused:
+            return RosterRefused(Code.UNSUPPORTED_FORMAT, "NUL bytes: not a text file; save it as CSV")
+        return not_recognised("UTF-16 without its mark")
+    if unclosed:
+        return unclosed[0]
+    if not _holds_anything(file, encoding):
+        return RosterRefused(Code.EMPTY_FILE, "nothing in the file")
+    seen = f"no line of the first {HEADER_LINES} names the columns first name, last name and e-mail"
+    return RosterRefused(Code.MISSING_COLUMN, seen)
+
+
+def _holds_anything(file: BinaryIO, encoding: str) -> bool:
+    nothing = WHITE_SPACE + "".join(DELIMITERS) + '"'
+    file.seek(0)
+    text = io.TextIOWrapper(file, codec(encoding), newline="")
+    try:
+        return any(part.strip(nothing) for part in iter(lambda: text.read(1 << 16), ""))
+    finally:
+        text.detach()

@@ -1,0 +1,88 @@
+"""The first visible sheet of a workbook, read in a process of its own.
+
+The library that reads workbooks holds a whole sheet, with a place for every cell between the first and the last: a file
+of a few bytes may name a cell a billion places away. In a process with a bound on its memory and time that ends that
+process, not the worker.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import IO, Any, BinaryIO, Final
+
+from models.words import Code
+from workers.rosters.refused import RosterRefused
+
+READER: Final = "workers.rosters.workbook_process"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet that can be read, once or several times."""
+
+    name: str
+    file: BinaryIO
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows that hold anything, each with its number from 1.
+
+        Raises:
+          RosterRefused: ``UNREADABLE_FILE``, ``PASSWORD_PROTECTED``, or ``TOO_LARGE`` when it takes too much memory or
+            time.
+        """
+        lines = _read(self.file)
+        next(lines)
+        yield from ((int(line), cells) for line, cells in lines)
+
+
+def open_sheet(file: BinaryIO) -> Sheet:
+    """The first visible sheet. Raises: as ``Sheet.rows``."""
+    lines = _read(file)
+    name = next(lines)
+    lines.close()
+    return Sheet(str(name), file)
+
+
+def _read(file: BinaryIO) -> Generator[Any, None, None]:
+    """The name of the sheet, then its rows as ``[number, cells]``."""
+    with _on_disk(file) as source:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", READER],
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},  # none of our secrets
+        )
+        try:
+            if process.stdout is None:
+                raise AssertionError("its output is a pipe")
+            finished = False
+            for line in process.stdout:
+                said = json.loads(line)
+                if isinstance(said, dict):
+                    if "refused" in said:
+                        raise RosterRefused(Code(said["refused"]), said["detail"])
+                    finished = True
+                    break
+                yield said
+            if not finished:
+                raise RosterRefused(Code.TOO_LARGE, "the workbook takes too much memory or time; save it as CSV")
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+def _on_disk(file: BinaryIO) -> IO[bytes]:
+    """A file of its own place that another process can read: the same file opened again, or a copy of it."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        copy.write(piece)
+    copy.seek(0)
+    return copy

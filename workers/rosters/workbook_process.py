@@ -1,0 +1,75 @@
+"""Reads the first visible sheet of the workbook on its standard input; a line of JSON for the name, then one per row.
+
+``python -m workers.rosters.workbook_process``, started by ``workers/rosters/workbook.py``. It holds no secret, opens
+nothing and is bounded in memory and time.
+"""
+
+import json
+import resource
+import sys
+from datetime import datetime, time
+from typing import Any, Final
+
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
+
+MEMORY: Final = 2 << 30
+SECONDS: Final = 120
+
+EXACT: Final = 1e15
+"""Up to here a number of a sheet has all its digits; Excel keeps fifteen."""
+
+
+def main() -> None:
+    """The process."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        book = CalamineWorkbook.from_filelike(sys.stdin.buffer)
+        sheets = [
+            sheet
+            for sheet in book.sheets_metadata
+            if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
+        ]
+        if not sheets:
+            _say({"refused": "empty_file", "detail": "no visible sheet"})
+            return
+        _say(sheets[0].name)
+        _say_rows(book.get_sheet_by_name(sheets[0].name))
+        _say({"finished": True})
+    except PasswordError:
+        _say({"refused": "password_protected", "detail": "the workbook needs a password; save it without one"})
+    except (CalamineError, ValueError, OSError) as error:
+        _say({"refused": "unreadable_file", "detail": f"{type(error).__name__}; save the workbook again"})
+    sys.stdout.flush()
+
+
+def _say_rows(sheet: Any) -> None:
+    first_row, first_column = sheet.start or (0, 0)
+    margin = [""] * first_column
+    for number, row in enumerate(sheet.to_python(skip_empty_area=True), start=first_row + 1):
+        cells = [shown(value) for value in row]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells:
+            _say([number, margin + cells])
+
+
+def shown(value: Any) -> str:
+    """A cell as text: a number without a needless decimal point, a date as ISO 8601 writes it."""
+    match value:
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case float() if value.is_integer() and abs(value) < EXACT:
+            return str(int(value))
+        case datetime() if value.time() == time():
+            return value.date().isoformat()
+    return "" if value is None else str(value)
+
+
+def _say(what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+
+
+if __name__ == "__main__":
+    main()
