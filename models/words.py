@@ -106,6 +106,7 @@ class Code(StrEnum):
     DETACHED = "detached"  # the person said "this is not me": no longer theirs, whatever the seat
     EXPORTED = "exported"  # all that is known of a person
     ERASED = "erased"  # nothing tells who they were, but what the law has kept for certificates
+    CANCELLED = "cancelled"  # stopped where it stood; what was done stays done
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
     # Why a person was refused.
@@ -128,6 +129,7 @@ class Code(StrEnum):
     NOT_CARRIED_OUT = "not_carried_out"  # acceptable in itself; the policy left the whole request undone
 
     # Why a whole request was refused.
+    ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
     UNKNOWN_COMPANY = "unknown_company"
     UNKNOWN_TRAINING = "unknown_training"
     UNKNOWN_CONTRACT = "unknown_contract"

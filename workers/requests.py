@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.words import LOCALES, Code, Policy, Progress
-from workers import internal_requests as internal
+from workers import internal_requests, roster_requests
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
 from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
@@ -261,9 +261,12 @@ _OF_PORTALS: Final[tuple[type[Request], ...]] = (
     *(Enroll, PutCompany, PutTraining, PutContract),
     *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
     *(CorrectEmail, ExportPerson, ErasePerson),
+    *roster_requests.REQUESTS,
 )
 
-KINDS: Final[dict[str, type[Request]]] = {request.kind: request for request in (*_OF_PORTALS, *internal.REQUESTS)}
+KINDS: Final[dict[str, type[Request]]] = {
+    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS)
+}
 """Every request by its kind."""
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.imports import do_import
 from workers.database import Session
 from workers.ledger import JOBS, Claimed, Outcome
 from workers.queues import Queue
+from workers.roster_requests import ImportRoster
 from workers.services.enrollment_jobs import Course, begin, enroll_chunk
 from workers.services.jobs import do_jobs
 from workers.settings import get_settings
@@ -19,7 +21,10 @@ def rosters() -> Claimer:
 def do_batch(rows: Sequence[Claimed]) -> None:
     """Does claimed large requests one after the other."""
     for row in rows:
-        _do(row)
+        if row.columns["kind"] == ImportRoster.kind:
+            do_import(row)
+        else:
+            _do(row)
 
 
 def _do(row: Claimed) -> None:

@@ -6,7 +6,7 @@ and then read as a stream: a million rows take no more memory than ten.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, Final, Literal
@@ -16,12 +16,15 @@ from models.words import Code
 from workers.rosters.columns import HEADER_LINES, Header, only_cell, read_header, split_cell
 from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
+from workers.rosters.errors_file import carries_errors, unguarded
 from workers.rosters.refused import RosterRefused
 from workers.rosters.text import find_header, records
 from workers.rosters.workbook import Sheet, open_sheet
 
 MAX_BYTES: Final = 200_000_000
 MAX_ROWS: Final = 1_000_000
+BEAT: Final = 100_000
+"""Rows counted between two signs of life: under a second."""
 
 _FIELDS: Final = ("email", "first_name", "last_name", "locale", "external_id")
 
@@ -75,11 +78,12 @@ class Reading:
         return self.header.inner is not None
 
 
-def survey(file: BinaryIO) -> Reading:
+def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
     """Looks at a whole file, and says what it is and how it is to be read.
 
     Parameters:
       file: can be read from any place; stays open.
+      beat: called every few seconds' worth of rows, for whoever must say that they are still at it.
 
     Raises:
       RosterRefused: ``TOO_LARGE`` (over 200 MB, also unpacked, or 1,000,000 rows), ``UNSUPPORTED_FORMAT``,
@@ -88,8 +92,12 @@ def survey(file: BinaryIO) -> Reading:
     if file.seek(0, 2) > MAX_BYTES:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_BYTES} bytes; split the file")
     kind = kind_of_container(file)
-    reading = _survey_text(file) if kind is None else _survey_workbook(file, kind)
-    counted = sum(1 for _ in islice(read_rows(file, reading), MAX_ROWS + 1))
+    reading = _survey_text(file) if kind is None else _survey_workbook(file, kind, beat)
+    counted = 0
+    for _ in islice(read_rows(file, reading), MAX_ROWS + 1):
+        counted += 1
+        if counted % BEAT == 0:
+            beat()
     if counted > MAX_ROWS:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_ROWS} rows; split the file")
     if not counted:
@@ -107,8 +115,8 @@ def _survey_text(file: BinaryIO) -> Reading:
     return Reading("text", header, 0, encoding, header.inner or outer, outer)
 
 
-def _survey_workbook(file: BinaryIO, kind: Kind) -> Reading:
-    sheet = open_sheet(file)
+def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Reading:
+    sheet = open_sheet(file, beat)
     for line, cells in islice(sheet.rows(), HEADER_LINES):
         if header := read_header(line, cells):
             return Reading(kind, header, 0, None, header.inner, sheet=sheet.name)
@@ -119,12 +127,13 @@ def _survey_workbook(file: BinaryIO, kind: Kind) -> Reading:
     )
 
 
-def read_rows(file: BinaryIO, reading: Reading) -> Iterator[RosterRow]:
+def read_rows(file: BinaryIO, reading: Reading) -> Generator[RosterRow, None, None]:
     """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty."""
     header, delimiter = reading.header, reading.delimiter
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
     width = header.width + 1  # one more, always empty, for the columns that are not there
     missing = [""] * width
+    ours = carries_errors(header)
     for line, cells in _records(file, reading):
         if line <= header.line or not any(cells):
             continue
@@ -133,6 +142,8 @@ def read_rows(file: BinaryIO, reading: Reading) -> Iterator[RosterRow]:
             found = split_cell(whole, delimiter)
         if not any(cell.strip(WHITE_SPACE) for cell in found):
             continue
+        if ours:
+            found = [unguarded(cell) for cell in found]
         padded = found if len(found) >= width else [*found, *missing]
         email, first, last, locale, external = [padded[index] if index >= 0 else "" for index in wanted]
         yield RosterRow(line, email, first, last, locale, external, found)

@@ -7,10 +7,11 @@ process, not the worker.
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Final
 
@@ -18,6 +19,7 @@ from models.words import Code
 from workers.rosters.refused import RosterRefused
 
 READER: Final = "workers.rosters.workbook_process"
+BEAT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Sheet:
 
     name: str
     file: BinaryIO
+    beat: Callable[[], None] = lambda: None
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows that hold anything, each with its number from 1.
@@ -34,20 +37,26 @@ class Sheet:
           RosterRefused: ``UNREADABLE_FILE``, ``PASSWORD_PROTECTED``, or ``TOO_LARGE`` when it takes too much memory or
             time.
         """
-        lines = _read(self.file)
+        lines = _read(self.file, self.beat)
         next(lines)
         yield from ((int(line), cells) for line, cells in lines)
 
 
-def open_sheet(file: BinaryIO) -> Sheet:
-    """The first visible sheet. Raises: as ``Sheet.rows``."""
-    lines = _read(file)
+def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Sheet:
+    """The first visible sheet.
+
+    Parameters:
+      beat: called every few seconds while the workbook is opened, which may take a minute or two.
+
+    Raises: as ``Sheet.rows``.
+    """
+    lines = _read(file, beat)
     name = next(lines)
     lines.close()
-    return Sheet(str(name), file)
+    return Sheet(str(name), file, beat)
 
 
-def _read(file: BinaryIO) -> Generator[Any, None, None]:
+def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None]:
     """The name of the sheet, then its rows as ``[number, cells]``."""
     with _on_disk(file) as source:
         process = subprocess.Popen(
@@ -61,7 +70,7 @@ def _read(file: BinaryIO) -> Generator[Any, None, None]:
             if process.stdout is None:
                 raise AssertionError("its output is a pipe")
             finished = False
-            for line in process.stdout:
+            for line in _lines(process.stdout, beat):
                 said = json.loads(line)
                 if isinstance(said, dict):
                     if "refused" in said:
@@ -76,6 +85,13 @@ def _read(file: BinaryIO) -> Generator[Any, None, None]:
             process.wait()
             if process.stdout:
                 process.stdout.close()
+
+
+def _lines(output: IO[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
+    """The lines as they come; the first may take long, because the whole sheet is read before it is given out."""
+    while not select.select([output], [], [], BEAT_SECONDS)[0]:
+        beat()
+    yield from output
 
 
 def _on_disk(file: BinaryIO) -> IO[bytes]:

@@ -7,7 +7,7 @@ the job rows and owns the transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,9 +15,8 @@ from sqlalchemy import text
 from models.contract import closed_because
 from models.enrollment import Plan, Room, plan
 from models.person import Person, Refusal, check_person
-from models.words import Code
+from models.words import Code, Policy
 from workers.database import Session, wait_briefly_for_locks
-from workers.queues import URGENT_MAILS
 from workers.requests import Enroll
 from workers.services import enrollment_rows as rows
 from workers.services.results import PersonResult
@@ -36,25 +35,42 @@ READ_LIVE = text("""
       AND e.withdrawn_at IS NULL""")
 
 
+class Terms(Protocol):
+    """On which contract people are enrolled, and how: what requests to enrol share."""
+
+    @property
+    def contract(self) -> str: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def notify(self) -> bool: ...  # noqa: D102
+    @property
+    def dry_run(self) -> bool: ...  # noqa: D102
+
+
 @dataclass(slots=True)
 class Order:
-    """One request to enrol people, as part of a batch.
+    """One request to enrol people, or a part of one, as part of a batch.
 
     Parameters:
       job_id: the job it is.
       portal_id: whose contract references it speaks of.
-      request: what was asked.
+      request: on which contract, and how.
       people: the rows to do now, checked.
       first_position: the place of the first of them in the request (in chunks; else 0).
       taken: addresses accepted in earlier chunks of the same request.
+      urgent: somebody is waiting for the mails.
+      planned: seats that earlier chunks of a dry run have planned.
     """
 
     job_id: UUID
     portal_id: UUID
-    request: Enroll
+    request: Terms
     people: Sequence[Person | Refusal]
     first_position: int = 0
     taken: set[str] = field(default_factory=set)
+    urgent: bool = False
+    planned: int = 0
 
 
 @dataclass(slots=True)
@@ -180,7 +196,7 @@ def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Join
     if contract is None or contract.closed:
         return _Planned(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
     if order.request.dry_run:
-        room = Room(contract.room.seats_left, set(contract.room.known), set(contract.room.live))
+        room = Room(contract.room.seats_left - order.planned, set(contract.room.known), set(contract.room.live))
         return _Planned(replace(contract), None, plan(order.people, room, order.request.policy, order.taken), ())
     decided = plan(order.people, contract.room, order.request.policy, order.taken)
     mine = [
@@ -192,7 +208,7 @@ def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Join
             company_id=contract.company_id,
             job_id=order.job_id,
             notify=order.request.notify,
-            urgent=len(order.request.people) <= URGENT_MAILS,
+            urgent=order.urgent,
         )
         for index, (person, verdict) in enumerate(zip(order.people, decided.verdicts, strict=True))
         if isinstance(person, Person) and verdict.code in (Code.ENROLLED, Code.ATTACHED)

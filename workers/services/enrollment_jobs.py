@@ -51,7 +51,8 @@ def enroll_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     orders = []
     for row in rows:
         request = read_request(row)
-        orders.append(Order(row.id, row.columns["portal_id"], request, check_people(request)))
+        urgent = len(request.people) <= URGENT_MAILS
+        orders.append(Order(row.id, row.columns["portal_id"], request, check_people(request), urgent=urgent))
     answers = enroll(session, orders)
     record_people(session, [(answer.order.job_id, answer.people) for answer in answers])
     _owe_reports(session, answers)
@@ -169,10 +170,11 @@ def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:
 
     Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
     """
-    asked = [answer for answer in answers if answer.order.request.report_to and not answer.order.request.dry_run]
-    if not asked:
+    given = [(answer, cast("Enroll", answer.order.request)) for answer in answers]
+    given = [(answer, request) for answer, request in given if request.report_to and not request.dry_run]
+    if not given:
         return
-    requests = [answer.order.request for answer in asked]
+    asked, requests = zip(*given, strict=True)
     queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for request in requests]
     for queue in set(queues):
         owe(session, queue)

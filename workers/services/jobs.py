@@ -17,6 +17,7 @@ from workers.services.maintenance import find_drift, purge
 from workers.services.progress import record_progress_jobs
 from workers.services.resend_jobs import resend_invitations, reset_passwords
 from workers.services.reset_requests import request_resets, send_resets
+from workers.services.roster_cancelling import cancel_imports
 from workers.services.withdrawal import withdraw_jobs
 
 READ_JOB = text("""
@@ -73,6 +74,7 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "resend_invitations": resend_invitations,
     "request_password_reset": request_resets,
     "send_password_reset": send_resets,
+    "cancel_import": cancel_imports,
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(_purge),
 }

@@ -1,0 +1,58 @@
+"""roster files and their imports."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "roster_file",
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_roster_file")),
+    )
+    op.create_table(
+        "roster_part",
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["sha256"], ["roster_file.sha256"], name=op.f("fk_roster_part_sha256"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("sha256", "number", name=op.f("pk_roster_part")),
+    )
+    op.create_table(
+        "roster",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("portal_id", sa.Uuid(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("file_name", sa.String(), nullable=False),
+        sa.Column("reading", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("rows", sa.Integer(), nullable=True),
+        sa.Column("cancelled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_roster")),
+    )
+    op.create_index("ix_roster_fingerprint", "roster", ["portal_id", "fingerprint"], unique=False)
+    op.create_table(
+        "roster_address",
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("address", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "address", name=op.f("pk_roster_address")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("roster_address")
+    op.drop_index("ix_roster_fingerprint", table_name="roster")
+    op.drop_table("roster")
+    op.drop_table("roster_part")
+    op.drop_table("roster_file")

@@ -1,0 +1,125 @@
+"""Imports roster files: reads the file outside any transaction, then does it chunk by chunk."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from models.words import Code
+from workers import ledger as books
+from workers.actors.claimer import STOPPING, BatchRun, give_back
+from workers.database import Session, is_transient, transaction
+from workers.ledger import JOBS, Claimed, LostClaimError, Outcome
+from workers.logs import get_logger
+from workers.roster_requests import ImportRoster
+from workers.rosters.reader import survey
+from workers.rosters.refused import RosterRefused
+from workers.services.roster_files import open_file
+from workers.services.roster_imports import Import, import_chunk, read_import, refuse, refused_because, resume
+from workers.services.roster_source import RosterSource
+from workers.settings import get_settings
+
+log = get_logger()
+
+KEPT: Final = 2
+"""Files a process keeps open between two claims of their jobs: one that was postponed comes back within a second."""
+
+_sources: dict[UUID, RosterSource] = {}
+
+
+def do_import(row: Claimed) -> None:
+    """Each chunk commits its people, the position reached and the lease together; a kill loses at most one chunk."""
+    request = read_import(row)
+    try:
+        source = _sources.get(row.id) or _open(row, request)
+    except LostClaimError:
+        return  # whoever took it back does it
+    except RosterRefused as refused:
+        _end(row, refused.code, refused.detail)
+        return
+    if source is None:
+        _end(row, Code.UNREADABLE_FILE, "the file is kept no longer: hand it over again")
+        return
+    if code := refused_because(request, source.reading):
+        _end(row, code, "too many rows to be done at once: split the file, or use the policy until_full")
+        return
+    _do(row, request, source)
+
+
+def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
+    with transaction() as session:
+        file = open_file(session, request.file)
+    if file is None:
+        return None
+    try:
+        source = RosterSource(file, survey(file, lambda: _renew(row)))
+    except BaseException:
+        file.close()
+        raise
+    while len(_sources) >= KEPT:
+        _sources.pop(next(iter(_sources))).close()
+    _sources[row.id] = source
+    return source
+
+
+def _renew(row: Claimed) -> None:
+    """Moves the lease while a large file is looked at. Raises: LostClaimError when the row was taken back."""
+    try:
+        with transaction() as session:
+            ours = books.renew(session, JOBS, [row], lease=get_settings().lease_seconds)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        log.warning("lease.not_renewed", exc_info=error)
+        return
+    if not ours:
+        raise LostClaimError("the import was taken back while its file was looked at")
+
+
+def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:
+    course: Import | None = None
+    while not STOPPING.is_set():
+        if course is not None:
+            course.read_ahead()
+        step = _Step(request, source, course)
+        if not BatchRun(JOBS, step.work).run([row]):
+            return  # it comes back: the file stays open for it
+        if step.over:
+            _close(row.id)
+            return
+        course = step.course
+    give_back(JOBS, [row])
+
+
+class _Step:
+    """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
+
+    def __init__(self, request: ImportRoster, source: RosterSource, course: Import | None) -> None:
+        self.request = request
+        self.source = source
+        self.course = course
+        self.over = False
+
+    def work(self, session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        """Takes the import up, or does its next chunk, if the row is still ours."""
+        if not held:
+            self.over = True
+            return ()
+        if self.course is None:
+            self.course = resume(session, held[0], self.request, self.source)
+            return ()
+        self.course, outcome = import_chunk(session, self.course, lease=get_settings().lease_seconds)
+        self.over = outcome is not None
+        return (outcome,) if outcome else ()
+
+
+def _end(row: Claimed, code: Code, detail: str) -> None:
+    def work(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        return [refuse(one, code, detail) for one in held]
+
+    BatchRun(JOBS, work).run([row])
+
+
+def _close(job_id: UUID) -> None:
+    source = _sources.pop(job_id, None)
+    if source is not None:
+        source.close()

@@ -1,0 +1,84 @@
+"""The file of errors: the rows that failed, as written, with line, code and reason; to be corrected and dropped again.
+
+A spreadsheet would run a cell that begins like a formula, so one ``'`` is put before it. The reader takes it off again,
+only in files that carry our three columns, so that a corrected file says what its author wrote.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from models.words import Code
+from workers.rosters.columns import Header, column_name
+
+MARK: Final = "\N{BYTE ORDER MARK}"
+"""What tells Excel that the file is UTF-8."""
+
+COLUMNS: Final = {"fr": ("ligne", "code", "motif"), "en": ("line", "code", "reason")}
+"""The names of our columns, the last three, by language."""
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "'")
+
+
+class Failed(NamedTuple):
+    """A row that was not enrolled.
+
+    Parameters:
+      cells: as the file has them, in its order.
+      reason: the sentence of the code, in the language of the report.
+    """
+
+    line: int
+    cells: Sequence[str]
+    code: Code
+    reason: str
+
+
+def write_errors(header: Header, failed: Iterable[Failed], *, delimiter: str, locale: str) -> Iterator[str]:
+    """The file as text, a row at a time: its mark, CRLF, every column the original has a name for."""
+    width = header_width(header)
+    yield MARK + _row([*header_cells(header), *COLUMNS[locale]], delimiter)
+    for row in failed:
+        cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
+        yield _row([*cells, str(row.line), row.code.value, row.reason], delimiter)
+
+
+def header_width(header: Header) -> int:
+    """How many of the columns of the file are its own: ours, of a file dropped again, are written anew."""
+    columns = max([column.number for column in (*header.columns.values(), *header.ignored)])
+    return columns - 3 if carries_errors(header) else columns
+
+
+def header_cells(header: Header) -> list[str]:
+    """The names of the file's own columns, in its order; nothing where one has no name."""
+    cells = [""] * header_width(header)
+    for column in (*header.columns.values(), *header.ignored):
+        if column.number <= len(cells):
+            cells[column.number - 1] = column.header
+    return cells
+
+
+def carries_errors(header: Header) -> bool:
+    """Whether this is a file of errors that was dropped again: its last three columns are ours."""
+    last = sorted((column.number, column_name(column.header)) for column in header.ignored)[-3:]
+    furthest = max(column.number for column in header.columns.values())
+    names = tuple(name for _, name in last)
+    in_a_row = [number for number, _ in last] == [last[0][0] + place for place in range(3)] if len(last) == 3 else False
+    return in_a_row and names in COLUMNS.values() and last[0][0] > furthest
+
+
+def guarded(cell: str) -> str:
+    """The cell as a spreadsheet shows it and never runs it."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def unguarded(cell: str) -> str:
+    """The cell as it was before ``guarded``."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def _row(cells: Sequence[str], delimiter: str) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow([guarded(cell) for cell in cells])
+    return line.getvalue()

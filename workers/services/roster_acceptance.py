@@ -1,0 +1,87 @@
+"""Accepting the import of a file: the file, its job and what the job needs are committed together."""
+
+import hashlib
+from typing import BinaryIO
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import Code
+from workers.database import Session
+from workers.errors import InvalidRequest, Problem
+from workers.roster_requests import ImportRoster
+from workers.services.acceptance import Accepted, accept, find_accepted
+from workers.services.roster_files import PART, store_file
+from workers.shapes import check_key, fingerprint
+
+# Of two that drop the same file at the same moment, the second waits and finds the job of the first.
+TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || CAST(:digest AS text), 0))")
+
+FIND_RUNNING = text("""
+    SELECT r.job_id FROM roster r JOIN job j ON j.id = r.job_id
+    WHERE r.portal_id = :portal AND r.fingerprint = :fingerprint AND j.finished_at IS NULL
+    ORDER BY r.created_at LIMIT 1""")
+
+POINT_TO = text("""
+    INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :fingerprint, :job)""")
+
+RECORD = text("""
+    INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)
+    VALUES (:job, :portal, :fingerprint, :sha256, :name)""")
+
+KEPT = text("SELECT 1 FROM roster_file WHERE sha256 = :sha256")
+
+
+def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: ImportRoster, *, key: str) -> Accepted:
+    """Keeps a file and records its import; see ``accept_import``. `request.file` is what ``digest_of`` says of it.
+
+    Raises:
+      InvalidRequest: the key cannot be one.
+      IdempotencyConflict: the key stands for another request.
+    """
+    stored = store_file(session, file)
+    if stored != request.file:
+        raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "the file changed while it was being read"))
+    return accept_import(session, portal_id, request, key=key)
+
+
+def accept_import(session: Session, portal_id: UUID, request: ImportRoster, *, key: str) -> Accepted:
+    """Records the import of a file that is kept: once per key, and once while the same import is under way.
+
+    Raises:
+      InvalidRequest: the key cannot be one, or the file is not kept (any more).
+      IdempotencyConflict: the key stands for another request.
+    """
+    check_key(key)
+    hashed = fingerprint(request)
+    session.execute(TURN, {"digest": f"{portal_id} {hashed.hex()}"})
+    if find_accepted(session, portal_id, key) is None:
+        if session.execute(KEPT, {"sha256": bytes.fromhex(request.file)}).scalar() is None:
+            raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "no such file is kept: hand it over again"))
+        running = session.execute(FIND_RUNNING, {"portal": portal_id, "fingerprint": hashed}).scalar()
+        if running is not None:
+            given = {"portal": portal_id, "key": key, "fingerprint": hashed, "job": running}
+            session.execute(POINT_TO, given)
+            return Accepted(running, request.queue, repeated=True)
+    accepted = accept(session, portal_id, request, request.model_dump_json(), key=key)
+    if not accepted.repeated:
+        session.execute(
+            RECORD,
+            {
+                "job": accepted.job_id,
+                "portal": portal_id,
+                "fingerprint": hashed,
+                "sha256": bytes.fromhex(request.file),
+                "name": request.file_name,
+            },
+        )
+    return accepted
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while part := file.read(PART):
+        digest.update(part)
+    return digest.hexdigest()

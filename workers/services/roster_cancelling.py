@@ -1,0 +1,37 @@
+"""Stopping the import of a file: a flag its next chunk looks at, so that nothing half-done is left."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import text
+
+from models.words import Code, JobState
+from workers.database import Session
+from workers.ledger import Claimed, Outcome
+from workers.requests import parse
+from workers.roster_requests import CancelImport
+from workers.services.audit import record
+
+FIND = text("""
+    SELECT r.job_id, j.finished_at IS NOT NULL AS finished FROM roster r JOIN job j ON j.id = r.job_id
+    WHERE r.job_id = :job AND r.portal_id = :portal""")
+
+CANCEL = text("UPDATE roster SET cancelled_at = coalesce(cancelled_at, now()) WHERE job_id = :job")
+
+
+def cancel_imports(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+    """Does a batch of `cancel_import` jobs; an import that is being done stops before its next chunk."""
+    return [_cancel(session, row) for row in rows]
+
+
+def _cancel(session: Session, row: Claimed) -> Outcome:
+    request = cast("CancelImport", parse(row.columns["kind"], row.columns["request"]))
+    portal_id = row.columns["portal_id"]
+    found = session.execute(FIND, {"job": request.job, "portal": portal_id}).one_or_none()
+    if found is None or found.finished:
+        code = Code.NOT_FOUND if found is None else Code.ALREADY_FINISHED
+        return Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
+    session.execute(CANCEL, {"job": request.job})
+    asker = request.requested_by
+    record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=request.job, job_id=row.id)
+    return Outcome(row.id, row.claim, JobState.SUCCEEDED, {"code": Code.CANCELLED})

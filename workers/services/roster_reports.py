@@ -1,0 +1,78 @@
+"""What became of each row of an imported file: the file read again beside the results of its job."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import DONE_CODES, Code
+from workers.database import Session
+from workers.rosters.errors_file import Failed, write_errors
+from workers.rosters.reader import Reading, RosterRow, read_rows, survey
+from workers.services.roster_files import open_file
+
+READ_IMPORT = text("""
+    SELECT r.file_name, encode(r.sha256, 'hex') AS sha256, r.reading, r.rows, j.position, j.state, j.result
+    FROM roster r JOIN job j ON j.id = r.job_id WHERE r.job_id = :job""")
+
+# In the order of the file, a part at a time: a million results are never held at once.
+READ_RESULTS = text("""
+    SELECT position, code FROM job_person WHERE job_id = :job AND position >= :first ORDER BY position LIMIT :size""")
+
+RESULTS: Final = 5_000
+
+
+class ImportedRow(NamedTuple):
+    """A row of the file and what became of it; None while its turn has not come."""
+
+    row: RosterRow
+    code: Code | None
+
+
+def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
+    """Every row of the file, in order, blank ones left out."""
+    found = _open(session, job_id)
+    if found is None:
+        return
+    file, reading = found
+    with file:
+        codes = _codes(session, job_id)
+        known = next(codes, None)
+        for position, row in enumerate(read_rows(file, reading)):
+            code = None
+            if known is not None and known[0] == position:
+                code, known = known[1], next(codes, None)
+            yield ImportedRow(row, code)
+
+
+def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[[Code, str], str]) -> Iterator[str]:
+    """The rows that were refused, as a file to correct and to drop again; nothing when the file is kept no longer.
+
+    Parameters:
+      sentence: what people read for a code in a language.
+    """
+    found = _open(session, job_id)
+    if found is None:
+        return
+    file, reading = found
+    file.close()
+    failed = (
+        Failed(one.row.line, one.row.cells, one.code, sentence(one.code, locale))
+        for one in report_rows(session, job_id)
+        if one.code is not None and one.code not in DONE_CODES
+    )
+    yield from write_errors(reading.header, failed, delimiter=reading.delimiter or ";", locale=locale)
+
+
+def _open(session: Session, job_id: UUID) -> tuple[Any, Reading] | None:
+    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
+    file = None if found is None else open_file(session, found.sha256)
+    return None if file is None else (file, survey(file))
+
+
+def _codes(session: Session, job_id: UUID) -> Iterator[tuple[int, Code]]:
+    first = 0
+    while rows := session.execute(READ_RESULTS, {"job": job_id, "first": first, "size": RESULTS}).all():
+        yield from ((position, Code(code)) for position, code in rows)
+        first = rows[-1].position + 1
