@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.embedded.run import stoppable
-from tests.benchmarks import idle, jobs, latency, live, mails, people, resets, roster
+from tests.benchmarks import idle, imports, jobs, latency, live, mails, people, resets, roster
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.system import System, running_system
 
@@ -17,6 +17,7 @@ Benchmark = Callable[..., list[Figure]]
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "roster": roster.run,
+    "imports": imports.run,
     "withdrawal": people.run_withdrawal,
     "progress": people.run_progress,
     "resets": resets.run,

@@ -35,6 +35,7 @@ def main() -> None:
             _say({"refused": "empty_file", "detail": "no visible sheet"})
             return
         _say(sheets[0].name)
+        sys.stdout.flush()  # whoever only asks which sheet it is need not wait for its rows
         _say_rows(book.get_sheet_by_name(sheets[0].name))
         _say({"finished": True})
     except PasswordError:
