@@ -1,0 +1,83 @@
+"""The model to download: it imports as it is, and after a spreadsheet in French has opened and saved it."""
+
+import io
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from models.words import LOCALES
+from workers.rosters.model_file import EXAMPLES, HEADERS, csv_model, xlsx_model
+from workers.rosters.people import check_rows
+from workers.rosters.reader import Roster, read_roster
+
+# What Calc in French offers in its dialogue: separator, quote, character set (76 UTF-8, 1 Windows-1252), first line.
+SAVED = {
+    "csv Windows-1252": ("csv", "csv:Text - txt - csv (StarCalc):59,34,1,1"),
+    "csv UTF-8": ("csv", "csv:Text - txt - csv (StarCalc):59,34,76,1"),
+    "xlsx": ("xlsx", "xlsx:Calc MS Excel 2007 XML"),
+    "ods": ("ods", "ods"),
+}
+
+
+def people(roster: Roster) -> list[tuple[str, ...]]:
+    found = [(row.last_name, row.first_name, row.email, row.locale, row.external_id) for row in roster.rows]
+    assert all(not hasattr(checked.person, "code") for checked in check_rows(roster.rows))
+    return found
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_the_csv_model_imports_as_it_is(locale: str, delimiter: str) -> None:
+    data = csv_model(locale, delimiter)
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert data.count(b"\r\n") == data.count(b"\n") == 3
+    roster = read_roster(data)
+    assert people(roster) == list(EXAMPLES)
+    assert (roster.reading.delimiter, roster.reading.header.ignored) == (delimiter, ())
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_workbook_imports_as_it_is(locale: str) -> None:
+    roster = read_roster(xlsx_model(locale))
+    assert people(roster) == list(EXAMPLES)
+    assert [column.header for column in roster.reading.header.columns.values()] == list(HEADERS[locale])
+
+
+def test_the_workbook_keeps_its_header_in_sight_and_its_cells_as_text() -> None:
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_model())).active
+    assert sheet.freeze_panes == "A2"
+    assert {cell.number_format for cell in sheet[2]} == {"@"}
+    assert [str(rule.sqref) for rule in sheet.data_validations.dataValidation] == ["D2:D10001", "C2:C10001"]
+    assert sheet.column_dimensions["E"].width > 10
+
+
+def test_both_are_the_same_bytes_in_content_each_time() -> None:
+    assert csv_model() == csv_model()
+    assert people(read_roster(xlsx_model())) == people(read_roster(xlsx_model()))
+
+
+@pytest.mark.parametrize("saved_as", SAVED)
+@pytest.mark.parametrize("model", ["csv ,", "csv ;", "xlsx"])
+def test_it_imports_after_calc_in_french_has_saved_it(tmp_path: Path, model: str, saved_as: str) -> None:
+    kind, _, delimiter = model.partition(" ")
+    file = tmp_path / f"modele.{kind}"
+    file.write_bytes(xlsx_model() if kind == "xlsx" else csv_model(delimiter=delimiter))
+    suffix, written = SAVED[saved_as]
+    # A comma file opened by a French Calc without a question asked: whole rows in one cell.
+    opened = ["--infilter=Text - txt - csv (StarCalc):59,34,76,1,1/2/2/2/3/2/4/2/5/2"] if kind == "csv" else []
+    soffice = shutil.which("soffice")
+    if soffice is None and "MATRICULE_CI" not in os.environ:
+        pytest.skip("LibreOffice Calc is not installed (.ci/run installs it)")
+    assert soffice, ".ci/run installs LibreOffice Calc"
+    subprocess.run(
+        [soffice, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", *opened, "--convert-to", written,
+         "--outdir", str(tmp_path / "out"), str(file)],
+        check=True, capture_output=True, timeout=120,
+        env={"LC_ALL": "fr_FR.UTF-8", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    roster = read_roster((tmp_path / "out" / f"modele.{suffix}").read_bytes())
+    assert people(roster) == list(EXAMPLES)
