@@ -24,7 +24,9 @@ SAVED = {
 
 
 def people(roster: Roster) -> list[tuple[str, ...]]:
-    found = [(row.last_name, row.first_name, row.email, row.locale, row.external_id) for row in roster.rows]
+    found: list[tuple[str, ...]] = [
+        (row.last_name, row.first_name, row.email, row.locale, row.external_id) for row in roster.rows
+    ]
     assert all(not hasattr(checked.person, "code") for checked in check_rows(roster.rows))
     return found
 

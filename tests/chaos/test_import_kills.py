@@ -1,0 +1,90 @@
+"""Workers killed at any chunk of a file: the end is that of an undisturbed run, row by row; ROWS=100000 runs it long."""
+
+import io
+import os
+import random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.portal import LOCAL_PORTAL_ID
+from tests.contracts import add_contract
+from tests.support import Processes, change, rows, wait_until
+from workers.broker import ring
+from workers.database import transaction
+from workers.queues import Queue
+from workers.roster_requests import ImportRoster
+from workers.services.maintenance import find_drift
+from workers.services.roster_acceptance import accept_file, digest_of
+from workers.services.roster_reports import report_rows
+
+LEASE = 2.0
+ROWS = int(os.environ.get("ROWS", "6000"))
+DONE = "SELECT finished_at IS NOT NULL FROM job"
+REACHED = "SELECT position FROM job"
+MOST_KILLS = 5
+
+
+def file_of(count: int) -> bytes:
+    """People, some twice, some with an address that cannot be, more than there are seats."""
+    chance = random.Random(7)
+    lines = ["Nom;Prénom;E-mail"]
+    for number in range(count):
+        known = chance.randrange(max(1, number)) if chance.random() < 0.1 else number
+        address = "personne@" if chance.random() < 0.02 else f"p{known}@example.com"
+        lines.append(f"Dû{known};Zoé;{address}")
+    return "\r\n".join(lines).encode()
+
+
+def drop(key: str, contract: str) -> UUID:
+    file = io.BytesIO(file_of(ROWS))
+    request = ImportRoster(contract=contract, file=digest_of(file), file_name="liste.csv", notify=False)
+    with transaction() as session:
+        job_id = accept_file(session, LOCAL_PORTAL_ID, file, request, key=key).job_id
+    ring(Queue.ROSTERS)
+    return job_id
+
+
+def outcome(job_id: UUID) -> list[tuple[int, Any]]:
+    with transaction() as session:
+        return [(one.row.line, one.code) for one in report_rows(session, job_id)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_any_chunk_the_end_is_the_same(processes: Processes, seed: int) -> None:
+    seats = int(ROWS * 0.8)
+    with transaction() as session:
+        add_contract(session, "C-1", seats)
+        add_contract(session, "C-2", seats)
+    processes.clock()
+    worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
+    undisturbed = drop("undisturbed", "C-1")
+    wait_until(lambda: rows(DONE) == [(True,)], say=processes.logs, seconds=60 + ROWS / 500)
+    expected = outcome(undisturbed)
+    change("DELETE FROM job_attempt")
+
+    chance, killed = random.Random(seed), 0
+    disturbed = drop("disturbed", "C-2")
+    done = "SELECT finished_at IS NOT NULL, position FROM job WHERE id = :id"
+    place = 0
+    while killed < MOST_KILLS:
+        place += chance.randint(1, max(1, ROWS // 1_000 // MOST_KILLS)) * 1_000
+        wait_until(
+            lambda: rows(done, id=disturbed)[0][0] or rows(done, id=disturbed)[0][1] >= min(place, ROWS),  # noqa: B023
+            say=processes.logs,
+            seconds=60 + ROWS / 500,
+        )
+        if rows(done, id=disturbed)[0][0]:
+            break
+        processes.kill(worker)
+        killed += 1
+        worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
+    wait_until(lambda: bool(rows(done, id=disturbed)[0][0]), say=processes.logs, seconds=60 + ROWS / 500)
+    assert killed
+    found = [(line, "attached" if code == "enrolled" else code) for line, code in outcome(disturbed)]
+    assert found == [(line, "attached" if code == "enrolled" else code) for line, code in expected]
+    assert {code for _, code in found} == {"attached", "duplicate_in_file", "invalid_email", "no_seat_left"}
+    assert rows("SELECT count(*) FROM roster_address") == [(0,)]
+    with transaction() as session:
+        assert find_drift(session) == []
