@@ -1,4 +1,4 @@
-"""Workers killed at any chunk of a file: the end is that of an undisturbed run, row by row; ROWS=100000 runs it long."""
+"""Workers killed at any chunk of a file: the end is that of an undisturbed run. ROWS=100000 makes it the long run."""
 
 import io
 import os
