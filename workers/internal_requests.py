@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import Field
 
+from models.words import LOCALES, Policy
 from workers.queues import Queue
-from workers.shapes import Address, Label, OfTickedRows, Request
+from workers.shapes import Address, Label, Language, OfTickedRows, Reference, Request
 
 
 class SendPasswordReset(Request):
@@ -109,8 +110,40 @@ class PlanReleases(_Maintenance):
     kind: ClassVar[str] = "plan_releases"
 
 
+class PutInbox(_Maintenance):
+    """Set up an inbox: a folder whose files are imported on a contract; or change one."""
+
+    kind: ClassVar[str] = "put_inbox"
+
+    portal: Label = Field(description="whose contract it is")
+    reference: Reference = Field(description="the name of the inbox")
+    contract: Reference
+    url: str = Field(min_length=1, max_length=1_000, description="the folder, as fsspec reads it, without a password")
+    policy: Policy = Field(default=Policy.UNTIL_FULL, strict=False)
+    notify: bool = Field(default=True, description="send each enrolled person a mail")
+    report_to: Address | None = Field(default=None, description="where to send the summary of each file")
+    report_locale: Language = Field(default=LOCALES[0], description="language of the reports: fr or en")
+    most_changed_percent: int | None = Field(
+        default=None, ge=1, le=10_000, description="refuse a file that would add more than this of the participants"
+    )
+    full_sync: bool = Field(default=False, description="report participants that are missing from the file")
+    paused: bool = Field(default=False, description="leave the folder alone")
+
+
+class ScanInboxes(_Maintenance):
+    """Look into every inbox: import what was dropped, put away what is done."""
+
+    kind: ClassVar[str] = "scan_inboxes"
+
+    @property
+    def lane(self) -> str:
+        """Its own: a folder that is slow keeps nothing else waiting."""
+        return "inboxes"
+
+
 REQUESTS: Final[tuple[type[Request], ...]] = (
     *(SendPasswordReset, IssueCertificate, ReleaseSeats, CorrectEmailByOps),
     *(ReconcileSeats, Purge, ApplyCorrections, SendReminders, PlanReleases),
+    *(PutInbox, ScanInboxes),
 )
 """All of them."""

@@ -32,7 +32,7 @@ MAX_TICKED: Final = 10_000
 FOLLOW_UP_KEY: Final = "follow-up:"
 """How the key of a job begins that another job owes: then comes the identifier of that one."""
 
-RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", "release:", "ops:", FOLLOW_UP_KEY)
+RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", "release:", "ops:", "inbox:", FOLLOW_UP_KEY)
 
 _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")

@@ -6,6 +6,8 @@ from itertools import accumulate
 from typing import Final
 
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.inboxes import scan_inboxes
+from workers.internal_requests import ScanInboxes
 from workers.ledger import JOBS, Claimed
 from workers.logs import get_logger
 from workers.queues import Queue
@@ -53,4 +55,12 @@ def enrollments() -> Claimer:
 
 def maintenance() -> Claimer:
     """The claimer of `maintenance`: one job at a time."""
-    return Claimer(JOBS, Queue.MAINTENANCE, do_batch, size=1)
+    return Claimer(JOBS, Queue.MAINTENANCE, maintain, size=1)
+
+
+def maintain(rows: Sequence[Claimed]) -> bool:
+    """Does claimed maintenance; what reaches beyond the database is done outside its transactions."""
+    if [row.columns["kind"] for row in rows] == [ScanInboxes.kind]:
+        scan_inboxes(rows[0])
+        return False
+    return do_batch(rows)

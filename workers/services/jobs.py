@@ -13,6 +13,7 @@ from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment_jobs import enroll_jobs
+from workers.services.inboxes import put_inbox
 from workers.services.maintenance import find_drift, purge
 from workers.services.progress import record_progress_jobs
 from workers.services.resend_jobs import resend_invitations, reset_passwords
@@ -75,6 +76,7 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "request_password_reset": request_resets,
     "send_password_reset": send_resets,
     "cancel_import": cancel_imports,
+    "put_inbox": _one_by_one(put_inbox),
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(_purge),
 }

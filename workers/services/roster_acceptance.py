@@ -10,7 +10,7 @@ from models.words import Code
 from workers.database import Session
 from workers.errors import InvalidRequest, Problem
 from workers.roster_requests import ImportRoster
-from workers.services.acceptance import Accepted, accept, find_accepted
+from workers.services.acceptance import Accepted, accept_internal, find_accepted
 from workers.services.roster_files import PART, store_file
 from workers.shapes import check_key, fingerprint
 
@@ -45,14 +45,20 @@ def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: Impo
     return accept_import(session, portal_id, request, key=key)
 
 
-def accept_import(session: Session, portal_id: UUID, request: ImportRoster, *, key: str) -> Accepted:
+def accept_import(
+    session: Session, portal_id: UUID, request: ImportRoster, *, key: str, internal: bool = False
+) -> Accepted:
     """Records the import of a file that is kept: once per key, and once while the same import is under way.
+
+    Parameters:
+      internal: Matricule itself asks, under a key no portal can use.
 
     Raises:
       InvalidRequest: the key cannot be one, or the file is not kept (any more).
       IdempotencyConflict: the key stands for another request.
     """
-    check_key(key)
+    if not internal:
+        check_key(key)
     hashed = fingerprint(request)
     session.execute(TURN, {"digest": f"{portal_id} {hashed.hex()}"})
     if find_accepted(session, portal_id, key) is None:
@@ -63,7 +69,7 @@ def accept_import(session: Session, portal_id: UUID, request: ImportRoster, *, k
             given = {"portal": portal_id, "key": key, "fingerprint": hashed, "job": running}
             session.execute(POINT_TO, given)
             return Accepted(running, request.queue, repeated=True)
-    accepted = accept(session, portal_id, request, request.model_dump_json(), key=key)
+    accepted = accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
     if not accepted.repeated:
         session.execute(
             RECORD,

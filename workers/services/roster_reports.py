@@ -10,6 +10,7 @@ from models.words import DONE_CODES, Code
 from workers.database import Session
 from workers.rosters.errors_file import Failed, write_errors
 from workers.rosters.reader import Reading, RosterRow, read_rows, survey
+from workers.rosters.refused import RosterRefused
 from workers.services.roster_files import open_file
 
 READ_IMPORT = text("""
@@ -68,7 +69,13 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
 def _open(session: Session, job_id: UUID) -> tuple[Any, Reading] | None:
     found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
     file = None if found is None else open_file(session, found.sha256)
-    return None if file is None else (file, survey(file))
+    if file is None:
+        return None
+    try:
+        return file, survey(file)
+    except RosterRefused:  # refused as a whole: there is nothing to say of its rows
+        file.close()
+        return None
 
 
 def _codes(session: Session, job_id: UUID) -> Iterator[tuple[int, Code]]:

@@ -48,9 +48,45 @@ def upgrade() -> None:
         sa.Column("address", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "address", name=op.f("pk_roster_address")),
     )
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("portal_id", sa.Uuid(), nullable=False),
+        sa.Column("reference", sa.String(), nullable=False),
+        sa.Column("contract", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("policy", sa.String(), nullable=False),
+        sa.Column("notify", sa.Boolean(), nullable=False),
+        sa.Column("report_to", sa.String(), nullable=True),
+        sa.Column("report_locale", sa.String(), nullable=False),
+        sa.Column("most_changed_percent", sa.Integer(), nullable=True),
+        sa.Column("full_sync", sa.Boolean(), nullable=False),
+        sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("most_changed_percent > 0", name=op.f("ck_inbox_most_changed")),
+        sa.ForeignKeyConstraint(["portal_id"], ["portal.id"], name=op.f("fk_inbox_portal_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+        sa.UniqueConstraint("portal_id", "reference", name=op.f("uq_inbox_portal_id_reference")),
+    )
+    op.create_table(
+        "inbox_file",
+        sa.Column("inbox_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("dry_run", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("refused", sa.String(), nullable=True),
+        sa.Column("put_away_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("inbox_id", "name", "version", name=op.f("pk_inbox_file")),
+    )
+    op.execute("INSERT INTO schedule (name, cron, kind, request) VALUES ('inboxes', '* * * * *', 'scan_inboxes', '{}')")
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM schedule WHERE name = 'inboxes'")
+    op.drop_table("inbox_file")
+    op.drop_table("inbox")
     op.drop_table("roster_address")
     op.drop_index("ix_roster_fingerprint", table_name="roster")
     op.drop_table("roster")

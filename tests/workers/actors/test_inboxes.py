@@ -1,0 +1,277 @@
+"""Inboxes: a file dropped in a folder is imported once, put away with its report, whatever happens in between."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code
+from tests.committed import claimed
+from tests.contracts import add_contract, seats
+from tests.support import change, rows
+from workers.actors import imports, inboxes, jobs, rosters
+from workers.database import transaction
+from workers.errors import InvalidRequest, NotConfigured
+from workers.internal_requests import PutInbox, ScanInboxes
+from workers.queues import Queue
+from workers.requests import parse
+from workers.rosters.folder import Folder
+from workers.services import roster_imports
+from workers.services.acceptance import accept_internal
+from workers.services.inboxes import put_inbox, see_files
+
+HEADER = "Nom;Prénom;E-mail\r\n"
+
+
+@pytest.fixture
+def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that is the inbox of contract C-1."""
+    with transaction() as session:
+        add_contract(session, "C-1", 5)
+    place = tmp_path / "inbox"
+    place.mkdir()
+    put(place)
+    yield place
+    for job_id in list(imports._sources):
+        imports._close(job_id)
+
+
+def put(place: Path, **options: Any) -> None:
+    request = PutInbox(portal="local", reference="rh", contract="C-1", url=f"file://{place}", **options)
+    with transaction() as session:
+        put_inbox(session, LOCAL_PORTAL_ID, LOCAL_PORTAL_ID, request)
+
+
+def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None = None) -> Path:
+    lines = "".join(f"Dû;Zoé;{one}@example.com\r\n" for one in people or ("a", "b"))
+    file = place / name
+    file.write_bytes((HEADER + lines).encode() if data is None else data)
+    return file
+
+
+def scan(*, settle: bool = True) -> dict[str, Any]:
+    """One scan; what was seen before has been there for a while."""
+    if settle:
+        change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes' WHERE job_id IS NULL")
+    request = ScanInboxes()
+    with transaction() as session:
+        accept_internal(session, LOCAL_PORTAL_ID, request, "{}", key=f"schedule:inboxes:{time.monotonic_ns()}")
+    jobs.maintain(claimed(Queue.MAINTENANCE))
+    result: Any = rows("SELECT result FROM job WHERE kind = 'scan_inboxes' ORDER BY created_at DESC LIMIT 1")[0][0]
+    return dict(result)
+
+
+def work() -> None:
+    found = claimed(Queue.ROSTERS)
+    if found:
+        rosters.do_batch(found)
+
+
+def all_the_way() -> None:
+    """Seen, taken, imported (after a dry run, if any), put away."""
+    for _ in range(4):
+        scan()
+        work()
+    scan()
+
+
+def names(place: Path) -> list[str]:
+    return sorted(str(one.relative_to(place)) for one in place.rglob("*") if one.is_file())
+
+
+def plain(found: list[str]) -> list[str]:
+    """Without the time a file was seen."""
+    return [name.split("/")[0] + "/" + name.split("-", 2)[2] if "/" in name else name for name in found]
+
+
+def used() -> int:
+    with transaction() as session:
+        return seats(session)
+
+
+def report(place: Path, where: str = "done") -> dict[str, Any]:
+    [found] = list((place / where).glob("*.report.json"))
+    return dict(json.loads(found.read_text("utf-8")))
+
+
+def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> None:
+    drop(folder, "liste.csv", "a", "b", "a")
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    scan(settle=False)  # still being written, for all we know
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    scan()
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(1,)]
+    assert names(folder) == ["liste.csv"]
+    work()
+    assert used() == 2
+    scan()
+    assert plain(names(folder)) == [
+        "done/liste.csv",
+        "done/liste.csv.errors.csv",
+        "done/liste.csv.report.json",
+    ]
+    assert report(folder)["result"]["counts"] == {"enrolled": 2, "duplicate_in_file": 1}
+    before = names(folder)
+    scan()
+    work()
+    assert (names(folder), used()) == (before, 2)
+
+
+def test_a_file_that_grows_is_left_alone_until_it_stays_as_it_is(folder: Path) -> None:
+    file = drop(folder, "liste.csv", "a")
+    scan()
+    file.write_bytes(file.read_bytes() + "Dû;Zoé;b@example.com\r\n".encode())
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    all_the_way()
+    assert used() == 2
+
+
+def test_the_same_name_dropped_again_is_another_file(folder: Path) -> None:
+    drop(folder, "liste.csv", "a")
+    all_the_way()
+    file = drop(folder, "liste.csv", "c")
+    os.utime(file, (time.time() + 5, time.time() + 5))
+    all_the_way()
+    assert used() == 2
+    assert len([name for name in names(folder) if name.endswith("liste.csv")]) == 2
+
+
+@pytest.mark.parametrize("name", [".cache.csv", "liste.csv.part", "~$liste.xlsx", "liste.tmp", "matricule.json"])
+def test_what_is_no_file_to_import_is_left_alone(folder: Path, name: str) -> None:
+    drop(folder, name, data=b'{"contract": "C-1"}' if name == "matricule.json" else None)
+    (folder / "dossier").mkdir()
+    (folder / "lien.csv").symlink_to("/etc/hostname")
+    all_the_way()
+    assert rows("SELECT count(*) FROM inbox_file") == [(0,)]
+    assert (folder / name).exists()
+
+
+def test_a_file_nobody_can_read_is_put_among_the_rejected(folder: Path) -> None:
+    drop(folder, "liste.csv", data=b"%PDF-1.7")
+    all_the_way()
+    assert plain(names(folder)) == ["rejected/liste.csv", "rejected/liste.csv.report.json"]
+    said = report(folder, "rejected")
+    assert (said["state"], said["code"]) == ("refused", "unsupported_format")
+    assert said["reason"].startswith("Ce format de fichier")
+
+
+def test_a_folder_that_says_it_is_for_another_contract(folder: Path) -> None:
+    drop(folder, "matricule.json", data=b'{"contract": "C-2"}')
+    drop(folder)
+    all_the_way()
+    assert report(folder, "rejected")["code"] == "wrong_folder"
+    assert used() == 0
+    (folder / "matricule.json").write_text('{"contract": "C-1"}')
+    drop(folder)
+    all_the_way()
+    assert used() == 2
+
+
+@pytest.mark.parametrize(("percent", "where", "expected"), [(50, "rejected", 2), (100, "done", 4)])
+def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
+    folder: Path, percent: int, where: str, expected: int
+) -> None:
+    put(folder, most_changed_percent=percent)
+    drop(folder, "premier.csv", "a", "b")
+    all_the_way()
+    assert used() == 2  # the first file of a contract may
+    drop(folder, "second.csv", "a", "b", "c", "d")
+    all_the_way()
+    assert used() == expected
+    assert [name.split("-", 2)[2] for name in names(folder / where) if name.endswith("second.csv")] == ["second.csv"]
+    if where == "rejected":
+        assert report(folder, "rejected")["code"] == "too_many_changes"
+
+
+def test_full_sync_reports_who_is_missing_and_touches_nobody(folder: Path) -> None:
+    put(folder, full_sync=True)
+    drop(folder, "premier.csv", "a", "b", "c")
+    all_the_way()
+    drop(folder, "second.csv", "b", "c")
+    all_the_way()
+    assert used() == 3
+    [missing] = list((folder / "done").glob("*second.csv.missing.csv"))
+    assert missing.read_text("utf-8-sig").splitlines() == ['"E-mail";"Prénom";"Nom"', '"a@example.com";"Zoé";"Dû"']
+
+
+def test_two_scanners_at_once_import_once(folder: Path) -> None:
+    drop(folder)
+    scan()
+    change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes'")
+    with transaction() as session:
+        [inbox] = session.execute(text("SELECT * FROM inbox")).all()
+        seen = see_files(session, inbox, [])
+    for _ in range(2):
+        inboxes._take(inbox, Folder(inbox.url), seen[0], None)
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(1,)]
+    work()
+    for _ in range(2):
+        with transaction() as session:
+            seen = see_files(session, inbox, [])
+        for one in seen:
+            inboxes._put_away(inbox, Folder(inbox.url), one)
+    assert used() == 2
+    assert len(names(folder)) == 2
+
+
+@pytest.mark.parametrize("step", ["put", "put_away"])
+def test_a_scanner_that_dies_between_report_and_move_leaves_it_to_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    drop(folder)
+    for _ in range(2):
+        scan()
+    work()
+
+    def fail(*_: object) -> None:
+        raise OSError("killed half-way")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Folder, step, fail)
+        assert scan()["unreadable"] == 1
+    assert (folder / "liste.csv").exists()
+    scan()
+    assert plain(names(folder)) == ["done/liste.csv", "done/liste.csv.report.json"]
+    assert used() == 2
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_other_waiting(folder: Path, tmp_path: Path) -> None:
+    other = PutInbox(portal="local", reference="a", contract="C-1", url=f"file://{tmp_path}/absent")
+    with transaction() as session:
+        put_inbox(session, LOCAL_PORTAL_ID, LOCAL_PORTAL_ID, other)
+        session.execute(text("UPDATE inbox SET id = '00000000-0000-7000-8000-000000000000' WHERE reference = 'a'"))
+    drop(folder)
+    scan()
+    assert scan() == {"inboxes": 2, "unreadable": 1}
+    work()
+    assert used() == 2
+
+
+def test_a_large_file_is_taken_in_chunks_like_any_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_imports, "CHUNK", 2)
+    drop(folder, "liste.csv", *"abcdefg")
+    all_the_way()
+    assert report(folder)["result"]["counts"] == {"enrolled": 5, "no_seat_left": 2}
+
+
+@pytest.mark.parametrize("kind", ["put_inbox", "scan_inboxes"])
+def test_no_portal_sets_up_an_inbox(kind: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, "{}")
+    assert refused.value.code is Code.UNKNOWN_KIND
+
+
+@pytest.mark.parametrize("url", ["sftp://user:secret@host/x", "nowhere://x"])
+def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) -> None:
+    with pytest.raises(NotConfigured) as refused:
+        Folder(url)
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,159 @@
+"""A folder files are dropped in, wherever fsspec can reach: on this host, in S3, behind SFTP.
+
+Nothing is remembered between two looks; what was done with a file is in the database.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec import AbstractFileSystem
+
+from models.inbox import concerns_us
+from models.words import Code
+from workers.errors import NotConfigured
+from workers.rosters.reader import MAX_BYTES
+from workers.rosters.refused import RosterRefused
+
+MANIFEST: Final = "matricule.json"
+"""The file that says what a folder is for: ``{"contract": "CTR-2026-001"}``. Where there is one it must agree."""
+
+DONE: Final = "done"
+REJECTED: Final = "rejected"
+MOST_FILES: Final = 1_000
+"""Files looked at in one scan; the others have their turn when these are put away."""
+
+_PART: Final = 1 << 20
+_LARGEST_MANIFEST: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file of the folder; `version` changes when its content does."""
+
+    name: str
+    size: int
+    version: str
+
+
+class Folder:
+    """One folder.
+
+    Parameters:
+      url: as fsspec reads it. Credentials belong into the environment or fsspec's own configuration, never in here.
+
+    Raises:
+      NotConfigured: the address holds a password, or names a kind of place nobody here can read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._path = open_place(url)
+
+    def files(self) -> list[Dropped]:
+        """The files to import, those whose names come first first. Links are left alone: they may lead anywhere.
+
+        Raises: OSError when the folder cannot be read.
+        """
+        self._fs.invalidate_cache()
+        found = [one for one in self._fs.ls(self._path, detail=True) if _is_a_file(one)]
+        dropped = [Dropped(_name(one), int(one["size"] or 0), _version(one)) for one in found]
+        concerned = [one for one in dropped if concerns_us(one.name) and one.name != MANIFEST]
+        return sorted(concerned, key=lambda one: one.name)[:MOST_FILES]
+
+    def contract(self) -> str | None:
+        """The contract the folder says it is for; None when it says nothing.
+
+        Raises: ValueError when it says so in a way nobody can read.
+        """
+        try:
+            with self._fs.open(self._at(MANIFEST), "rb") as file:
+                said: Any = json.loads(file.read(_LARGEST_MANIFEST))
+        except FileNotFoundError:
+            return None
+        contract = said.get("contract") if isinstance(said, dict) else None
+        if not contract or not isinstance(contract, str):
+            raise ValueError(f"{MANIFEST} names no contract")
+        return str(contract)
+
+    def fetch(self, dropped: Dropped) -> BinaryIO:
+        """The file as a temporary one on this host, gone when closed.
+
+        Raises:
+          RosterRefused: ``TOO_LARGE``.
+          OSError: it cannot be read.
+        """
+        if dropped.size > MAX_BYTES:
+            raise RosterRefused(Code.TOO_LARGE, f"over {MAX_BYTES} bytes; split the file")
+        with ExitStack() as kept:
+            copy = kept.enter_context(tempfile.TemporaryFile())
+            with self._fs.open(self._at(dropped.name), "rb") as file:
+                while part := file.read(_PART):
+                    copy.write(part)
+                    if copy.tell() > MAX_BYTES:
+                        raise RosterRefused(Code.TOO_LARGE, f"over {MAX_BYTES} bytes; split the file")
+            kept.pop_all()
+        return copy
+
+    def version_of(self, name: str) -> str | None:
+        """The version of a file as it is now; None when it is gone."""
+        self._fs.invalidate_cache()
+        try:
+            return _version(self._fs.info(self._at(name)))
+        except FileNotFoundError:
+            return None
+
+    def put(self, where: str, name: str, content: Iterable[bytes]) -> None:
+        """Writes a file of ours beside those put away; under its name only once it is whole."""
+        folder = self._at(where)
+        self._fs.makedirs(folder, exist_ok=True)
+        draft = f"{folder}/.{name}.part"
+        with self._fs.open(draft, "wb") as file:
+            for part in content:
+                file.write(part)
+        self._fs.mv(draft, f"{folder}/{name}")
+
+    def put_away(self, name: str, where: str, new_name: str) -> None:
+        """Moves a file out of sight of the next scan."""
+        self._fs.makedirs(self._at(where), exist_ok=True)
+        self._fs.mv(self._at(name), f"{self._at(where)}/{new_name}")
+
+    def _at(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}"
+
+
+def open_place(url: str) -> tuple[AbstractFileSystem, str]:
+    """The file system and the path of an address.
+
+    Raises: NotConfigured.
+    """
+    if urlsplit(url).password:
+        raise NotConfigured("an inbox's address must hold no password: put it into fsspec's configuration")
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise NotConfigured(f"an inbox's address cannot be used: {error}") from None
+    return fs, str(path)
+
+
+def _is_a_file(info: dict[str, Any]) -> bool:
+    return info.get("type") == "file" and not info.get("islink", False)
+
+
+def _name(info: dict[str, Any]) -> str:
+    return str(info["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _version(info: dict[str, Any]) -> str:
+    """What changes when the content does, as each kind of place tells it."""
+    when = next((info[key] for key in ("ETag", "etag", "mtime", "LastModified", "modified") if info.get(key)), "")
+    return f"{info.get('size') or 0} {when}"
+
+
+def as_bytes(lines: Iterable[str]) -> Iterator[bytes]:
+    """Text as it is written."""
+    return (line.encode() for line in lines)
