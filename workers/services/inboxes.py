@@ -81,7 +81,7 @@ class SeenFile(NamedTuple):
         return is_settled(self.seen_at, self.now)
 
 
-def put_inbox(session: Session, _: UUID, job_id: UUID, request: PutInbox) -> tuple[JobState, dict[str, Any]]:
+def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox) -> tuple[JobState, dict[str, Any]]:
     """Sets an inbox up, or changes it.
 
     Raises:

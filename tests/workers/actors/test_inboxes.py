@@ -45,7 +45,7 @@ def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
 def put(place: Path, **options: Any) -> None:
     request = PutInbox(portal="local", reference="rh", contract="C-1", url=f"file://{place}", **options)
     with transaction() as session:
-        put_inbox(session, LOCAL_PORTAL_ID, LOCAL_PORTAL_ID, request)
+        put_inbox(session, LOCAL_PORTAL_ID, None, request)
 
 
 def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None = None) -> Path:
@@ -247,7 +247,7 @@ def test_a_scanner_that_dies_between_report_and_move_leaves_it_to_the_next(
 def test_a_folder_that_cannot_be_read_keeps_no_other_waiting(folder: Path, tmp_path: Path) -> None:
     other = PutInbox(portal="local", reference="a", contract="C-1", url=f"file://{tmp_path}/absent")
     with transaction() as session:
-        put_inbox(session, LOCAL_PORTAL_ID, LOCAL_PORTAL_ID, other)
+        put_inbox(session, LOCAL_PORTAL_ID, None, other)
         session.execute(text("UPDATE inbox SET id = '00000000-0000-7000-8000-000000000000' WHERE reference = 'a'"))
     drop(folder)
     scan()
