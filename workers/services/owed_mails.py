@@ -18,7 +18,7 @@ from workers.services.enrollment_rows import message_id_domain
 INSERT_EMAILS = text(f"""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
       context, account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT id, :kind, '{Queue.EMAILS_BULK}', company_id, dedup_key, to_address, locale,
+    SELECT id, CAST(:kind AS text), '{Queue.EMAILS_BULK}', company_id, dedup_key, to_address, locale,
       '<' || id || '.' || CAST(:kind AS text) || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
       now() + :lifetime, 'owed', CAST(context AS json), account_id, enrollment_id, contract_id, :job, now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:companies AS uuid[]), CAST(:keys AS text[]), CAST(:addresses AS text[]),

@@ -34,7 +34,7 @@ _OPEN: Final = """c.release_after_days IS NOT NULL
     AND coalesce(c.ends_on >= CAST(now() AT TIME ZONE 'Europe/Paris' AS date), true)"""
 
 # The rule of ``models/release.py`` is asked again for each row that is held; this only leaves out for whom nothing is
-# due. Whoever was enrolled without a mail was given no link to activate with, so nobody warns or releases them.
+# due. Whoever was enrolled without a mail, or has no link, could not activate, so nobody warns or releases them.
 _UNUSED: Final = """n.withdrawn_at IS NULL AND n.detached_at IS NULL AND n.progress = 'not_started'
     AND a.activated_at IS NULL AND a.erased_at IS NULL"""
 
@@ -42,14 +42,18 @@ _TO_WARN: Final = """n.release_warned_at IS NULL
     AND n.enrolled_at <= now() + :warned_before - make_interval(days => c.release_after_days)
     AND EXISTS (
       SELECT 1 FROM email e WHERE e.account_id = n.account_id AND e.enrollment_id = n.id
-        AND e.kind IN ('invitation', 'attachment') AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))"""
+        AND e.kind IN ('invitation', 'attachment') AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))
+    AND EXISTS (
+      SELECT 1 FROM link l WHERE l.account_id = n.account_id AND l.purpose = 'activation' AND l.consumed_at IS NULL
+        AND l.voided_at IS NULL AND l.subject_id IS NULL)"""
 
-# A warning that waits, or left late, puts the release off.
+# A warning that waits, or left late, puts the release off; without one that left there is none, whatever the reason.
 _TO_RELEASE: Final = """n.release_warned_at <= now() - :warned_before
     AND n.enrolled_at <= now() - make_interval(days => c.release_after_days)
-    AND NOT EXISTS (
+    AND EXISTS (
       SELECT 1 FROM email e WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind = 'release_warning'
-        AND (e.due_at IS NOT NULL OR (e.state IN ('sent', 'uncertain') AND e.finished_at > now() - :warned_before)))"""
+        AND e.created_at >= n.release_warned_at AND e.due_at IS NULL AND e.finished_at <= now() - :warned_before
+        AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))"""
 
 CONTRACTS = text(f"""
     SELECT c.id FROM contract c WHERE {_OPEN} AND EXISTS (
@@ -105,7 +109,7 @@ def plan_releases(
     contract = session.execute(HOLD_CONTRACT, {"contract": request.contract_id}).one_or_none()
     if contract is None:  # switched off, or over, since it was found
         return JobState.SUCCEEDED, {"warned": 0, "released": 0, "more": False}
-    looked_at, warned = _warn(session, job_id, contract, request.since)
+    looked_at, warned = _warn(session, job_id, contract)
     more = looked_at > PART
     if more:
         _owe(session, [(f"{FOLLOW_UP_KEY}{job_id}", request)])
@@ -131,7 +135,7 @@ def _owe(session: Session, plans: Sequence[tuple[str, PlanReleases]]) -> None:
         accept_all(session, [Ask(LOCAL_PORTAL_ID, plan, plan.model_dump_json(), key) for key, plan in plans])
 
 
-def _warn(session: Session, job_id: UUID, contract: Any, since: datetime) -> tuple[int, int]:
+def _warn(session: Session, job_id: UUID, contract: Any) -> tuple[int, int]:
     """Warns one part of those to be warned; how many were found (one over the part when there are more), and warned."""
     asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": PART + 1}
     found = session.execute(TO_WARN, asked).all()
@@ -140,7 +144,7 @@ def _warn(session: Session, job_id: UUID, contract: Any, since: datetime) -> tup
     accounts = {row.id: row for row in held}
     locked = session.execute(LOCK_ENROLLMENTS, {"ids": array(row.id for row in part)}).all()
     warned = [row for row in locked if row.account_id in accounts and _still_due(row, contract)]
-    mails = [_warning(row, contract, accounts, since) for row in warned]
+    mails = [_warning(row, contract, accounts, job_id) for row in warned]
     owe_mails(session, job_id, EmailKind.RELEASE_WARNING, mails, WARNING_LIFETIME)
     session.execute(MARK_WARNED, {"ids": array(row.id for row in warned)})
     return len(found), len(warned)
@@ -151,10 +155,10 @@ def _still_due(row: Any, contract: Any) -> bool:
     return step is ReleaseStep.WARN
 
 
-def _warning(row: Any, contract: Any, accounts: Mapping[UUID, Any], since: datetime) -> OwedMail:
+def _warning(row: Any, contract: Any, accounts: Mapping[UUID, Any], job_id: UUID) -> OwedMail:
     account = accounts[row.account_id]
     return OwedMail(
-        key=f"{row.id}:{since.isoformat()}",
+        key=f"{job_id}:{row.id}",  # of two jobs the second finds the person warned
         company_id=contract.company_id,
         contract_id=contract.id,
         address=account.email_norm,
