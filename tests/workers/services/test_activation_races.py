@@ -207,3 +207,24 @@ def test_an_option_changed_while_people_are_warned_forgets_it(threads: ThreadPoo
     assert rows("SELECT count(release_warned_at) FROM enrollment") == [(0,)]
     with transaction() as session:
         assert [letter.unsent for letter in letters(session)] == [EmailState.CANCELLED]
+
+
+@pytest.mark.parametrize(
+    ("days", "job", "kind"),
+    [(2, SendReminders(), "reminder"), (23, PlanReleases(), "release_warning"), (30, PlanReleases(), "release")],
+)
+def test_an_address_corrected_meanwhile_is_the_one_that_is_told(
+    threads: ThreadPoolExecutor, days: float, job: SendReminders | PlanReleases, kind: str
+) -> None:
+    prepare(days, job)
+    taken = take() if kind == "reminder" else release() if kind == "release" else None
+    if taken is None:
+        persist(take())
+        taken = take()
+    with transaction() as correction:
+        correction.execute(text("SELECT id FROM account FOR UPDATE"))
+        second = threads.submit(persist, taken)
+        wait_until(lambda: rows(WAITING) == [(1,)])
+        correction.execute(text("UPDATE account SET email_norm = 'new@example.com'"))
+    second.result(30)
+    assert rows("SELECT to_address FROM email WHERE kind = :kind", kind=kind) == [("new@example.com",)]
