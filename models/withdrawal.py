@@ -17,11 +17,13 @@ class Standing(NamedTuple):
     Parameters:
       since: when it came to this progress, as far as the LMS said; None before the training is begun.
       withdrawn_at: when the person was withdrawn, None while enrolled.
+      stays: why the person stays although the training is not begun, None when nothing speaks against leaving.
     """
 
     progress: Progress
     since: datetime | None
     withdrawn_at: datetime | None
+    stays: "Decision | None" = None
 
 
 class Decision(NamedTuple):
@@ -60,4 +62,4 @@ def _decide(standing: Standing | None) -> Decision:
     if standing.progress is not Progress.NOT_STARTED:
         since = standing.since.isoformat() if standing.since else None
         return Decision(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
-    return Decision(Code.WITHDRAWN)
+    return standing.stays or Decision(Code.WITHDRAWN)

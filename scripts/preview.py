@@ -53,6 +53,22 @@ def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return facts | more
 
 
+_RELEASED_FROM = datetime(2026, 4, 2, 22, 30, tzinfo=UTC)  # the third of April in Paris
+
+
+def _release_report(times: int, released_from: datetime | None) -> dict[str, Any]:
+    """A report of seats that will be given back, or were; at most a hundred people are told by name."""
+    people = [{"first_name": first, "last_name": last, "email": email} for first, last, email in _PEOPLE] * times
+    return {
+        "company_name": _PERSON["company_name"],
+        "training_title": _PERSON["training_title"],
+        "contract_reference": "CTR-2026-001",
+        "released_from": released_from,
+        "people": people[:100],
+        "total": len(people),
+    }
+
+
 _MIXED = ("enrolled", "attached", "already_enrolled", "invalid_email", "no_seat_left")
 _UNDONE = ("not_carried_out", "not_carried_out", "already_enrolled", "invalid_email", "not_carried_out")
 _UNKNOWN: dict[str, Any] = {
@@ -80,6 +96,13 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
         _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
     ),
     "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
+    "reminder": (EmailKind.REMINDER, _PERSON | _LINK | {"last": False, "released_from": None}),
+    "reminder-last": (EmailKind.REMINDER, _PERSON | _LINK | {"last": True, "released_from": _RELEASED_FROM}),
+    "release_warning": (EmailKind.RELEASE_WARNING, _PERSON | _LINK | {"released_from": _RELEASED_FROM}),
+    "release": (EmailKind.RELEASE, _PERSON),
+    "release_report": (EmailKind.RELEASE_REPORT, _release_report(1, _RELEASED_FROM)),
+    "release_report-released": (EmailKind.RELEASE_REPORT, _release_report(1, None)),
+    "release_report-long": (EmailKind.RELEASE_REPORT, _release_report(600, _RELEASED_FROM)),
 }
 """Name of the preview → kind and values; tests render the same ones."""
 

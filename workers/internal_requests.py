@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from workers.queues import Queue
-from workers.shapes import Address, Label, OfTickedRows, Request
+from workers.shapes import Address, Label, Moment, OfTickedRows, Request
 
 
 class SendPasswordReset(Request):
@@ -104,9 +104,16 @@ class SendReminders(_Maintenance):
 
 
 class PlanReleases(_Maintenance):
-    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time."""
+    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time.
+
+    The one that is scheduled names no contract: it owes another of each contract where there is something to do.
+    """
 
     kind: ClassVar[str] = "plan_releases"
+
+    contract_id: UUID | None = None
+    since: Moment | None = Field(default=None, description="when the scheduled one began; what is warned since goes in"
+                                                           " one report")  # fmt: skip
 
 
 REQUESTS: Final[tuple[type[Request], ...]] = (

@@ -15,6 +15,9 @@ from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment_jobs import enroll_jobs
 from workers.services.maintenance import find_drift, purge
 from workers.services.progress import record_progress_jobs
+from workers.services.release_plans import plan_releases
+from workers.services.releases import release_seats
+from workers.services.reminders import send_reminders
 from workers.services.resend_jobs import resend_invitations, reset_passwords
 from workers.services.reset_requests import request_resets, send_resets
 from workers.services.withdrawal import withdraw_jobs
@@ -73,6 +76,9 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "resend_invitations": resend_invitations,
     "request_password_reset": request_resets,
     "send_password_reset": send_resets,
+    "release_seats": release_seats,
+    "send_reminders": _one_by_one(send_reminders),
+    "plan_releases": _one_by_one(plan_releases),
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(_purge),
 }

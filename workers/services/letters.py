@@ -15,9 +15,11 @@ from models.link import PASSWORD_PURPOSES
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.ledger import Claimed
+from workers.services.activation_letters import write_release, write_release_warning, write_reminder
 from workers.services.keys import signing_keys
 from workers.services.letter import Letter, not_wanted
 from workers.services.links import replace_dead_links
+from workers.services.release_letters import write_release_report
 from workers.services.report_letters import write_enrollment_report
 from workers.services.training_letters import write_announcement, write_reset, write_withdrawal
 
@@ -26,8 +28,10 @@ FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
-      l.expires_at, l.expires_at <= now() AS link_expired,
-      e.kind = :withdrawal AND EXISTS (
+      l.expires_at, l.expires_at <= now() AS link_expired, n.detached_at IS NOT NULL AS detached, n.progress,
+      n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
+      contract.release_after_days, now() AS now,
+      e.kind IN ('withdrawal', 'release') AND EXISTS (
         SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
           AND again.withdrawn_at IS NULL) AS enrolled_again
     FROM email e
@@ -55,6 +59,10 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.PASSWORD_RESET: write_reset,
     EmailKind.WITHDRAWAL: write_withdrawal,
     EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+    EmailKind.REMINDER: write_reminder,
+    EmailKind.RELEASE_WARNING: write_release_warning,
+    EmailKind.RELEASE: write_release,
+    EmailKind.RELEASE_REPORT: write_release_report,
 }
 """Who writes which kind of mail."""
 
@@ -76,7 +84,7 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
 
 
 def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows], "withdrawal": EmailKind.WITHDRAWAL})
+    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
     return {fact.id: fact for fact in found}
 
 

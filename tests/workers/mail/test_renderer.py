@@ -25,6 +25,8 @@ INVITATION = dict(SAMPLES["invitation"][1])
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
 FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
+FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
+FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
 VOID = {"meta", "br"}
 
 
@@ -216,6 +218,8 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     for name in ("first_name", "company_name", "training_title", "contract_reference"):
         if name in context:
             context[name] = hostile
+    if kind is EmailKind.RELEASE_REPORT:
+        context["people"] = [{"first_name": hostile, "last_name": hostile, "email": hostile}] * 5
     if kind is EmailKind.ENROLLMENT_REPORT:
         context["people"] = [
             {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}
