@@ -5,7 +5,7 @@ from typing import Any
 from models.words import EmailKind
 from workers.database import Session
 from workers.ledger import Claimed
-from workers.services.letter import Letter, link_address, names, not_wanted, to_a_person
+from workers.services.letter import Letter, link_address, names, not_me_address, not_wanted, to_a_person
 
 
 def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
@@ -17,7 +17,8 @@ def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
     if link is None and not fact.activated:
         return not_wanted(row)  # voided on purpose: whoever did that owes another mail
     kind = EmailKind(row.columns["kind"]) if link else EmailKind.ATTACHMENT
-    return Letter(row, kind, names(fact) | _person(fact, link))
+    says = names(fact) | _person(fact, link)
+    return Letter(row, kind, says | {"not_me_link": not_me_address(fact)} if kind is EmailKind.ATTACHMENT else says)
 
 
 def write_withdrawal(_: Session, row: Claimed, fact: Any) -> Letter:

@@ -35,7 +35,7 @@ HOLD_ACCOUNTS = text("""
     ORDER BY email_norm FOR KEY SHARE""")
 
 LOCK_ENROLLMENTS = text("""
-    SELECT id, contract_id, account_id, progress, withdrawn_at, now() AS now,
+    SELECT id, contract_id, account_id, progress, withdrawn_at, detached_at, now() AS now,
       CASE progress WHEN 'completed' THEN completed_at ELSE started_at END AS since
     FROM enrollment WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
     ORDER BY id FOR NO KEY UPDATE""")
@@ -45,7 +45,7 @@ WITHDRAW = text("""
     WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
     withdrawn AS (
       UPDATE enrollment e SET withdrawn_at = now() FROM leaving
-      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL
+      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
       RETURNING e.id, e.contract_id, leaving.job_id),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
@@ -133,7 +133,7 @@ def _decide(jobs: Sequence[_Job], found: dict[UUID, Any]) -> list[_Leaving]:
     """Gives every job its results, and returns who leaves."""
     standings: dict[UUID, dict[UUID, Standing]] = {}
     for row in found.values():
-        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at)
+        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at, row.detached_at)
         standings.setdefault(row.contract_id, {})[row.id] = standing
     now: datetime | None = next((row.now for row in found.values()), None)
     leaving = []
