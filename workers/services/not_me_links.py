@@ -4,7 +4,7 @@ Lock order: accounts by address, links by enrollment.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -15,6 +15,9 @@ from models.words import EmailKind, Purpose
 from workers.database import Session, array
 from workers.ledger import Claimed
 from workers.services.keys import signing_keys
+from workers.services.training_letters import announcement
+
+ANNOUNCEMENTS: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT)
 
 # Against the whole-row lock under which an address is corrected and the links to the old one are voided: either that is
 # seen by INSERT, or it waits and voids the link made here.
@@ -48,22 +51,14 @@ def hold_accounts(session: Session, accounts: Collection[UUID]) -> None:
     session.execute(HOLD_ACCOUNTS, {"accounts": array(accounts)})
 
 
-def announces_attachment(row: Claimed, fact: Any) -> bool:
-    """Whether the letter of this mail tells somebody who had an account that a company put them on its training.
-
-    That is also what becomes of an invitation whose person has activated their account meanwhile.
-    """
-    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.company_name is None:
-        return False
-    again = bool(row.columns["context"] and row.columns["context"].get("again"))
-    if fact.activated:
-        return row.columns["kind"] in (EmailKind.ATTACHMENT, EmailKind.INVITATION) and not again
-    return row.columns["kind"] == EmailKind.ATTACHMENT and fact.link_id is not None
-
-
 def lacks_link(row: Claimed, fact: Any) -> bool:
-    """Whether an attachment mail has no link yet, or one that time or the withdrawal of its key has ended."""
-    if not announces_attachment(row, fact):
+    """Whether this is to be an attachment mail without a link, or with one that ended by time or with its key.
+
+    An invitation is one too, once its person has activated their account.
+    """
+    if row.columns["kind"] not in ANNOUNCEMENTS or row.columns["expired"] or fact.suppressed:
+        return False
+    if announcement(row, fact) is not EmailKind.ATTACHMENT:
         return False
     if fact.not_me_id is None:
         return True
