@@ -23,6 +23,13 @@ _LINK = {
     "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
 }
 _RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
+_NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
+_DETACHED = {
+    "last_name": "Lefèvre",
+    "person_email": "anne-sophie.lefevre@menuiserie.example",
+    "contract_reference": "CTR-2026-001",
+    "seat_free": True,
+}
 _PEOPLE = [
     ("Anne-Sophie", "Lefèvre", "anne-sophie.lefevre@menuiserie.example"),
     ("Stéphane", "N’Guyen", "stephane@menuiserie.example"),
@@ -81,11 +88,18 @@ _UNKNOWN: dict[str, Any] = {
 
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
-    "attachment": (EmailKind.ATTACHMENT, _PERSON | {"link": None, "expires_at": None}),
-    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _LINK),
+    "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
+    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | _LINK),
+    "attachment-without-not-me": (
+        EmailKind.ATTACHMENT,
+        _PERSON | {"link": None, "expires_at": None, "not_me_link": None},
+    ),
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
     "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
+    "detachment": (EmailKind.DETACHMENT, _PERSON | _DETACHED),
+    "detachment-begun": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"seat_free": False}),
+    "detachment-nameless": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"first_name": "", "last_name": ""}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

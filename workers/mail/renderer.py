@@ -99,6 +99,8 @@ def _shown(name: str, value: Any) -> Any:
     """One value of the context as templates may show it."""
     if not isinstance(value, str):
         return value
+    if name == "person_email":
+        return shown_address(value)
     return inert_name(value) if name in NAMES else visible(value)
 
 

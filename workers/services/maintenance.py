@@ -32,6 +32,7 @@ PURGES = {
     "sign_in": text("DELETE FROM sign_in WHERE failed_at < now() - interval '1 day'"),
     "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
     "throttle": text(f"DELETE FROM throttle WHERE at < now() - interval '{LONGEST.total_seconds():.0f} seconds'"),
+    "suppression": text("DELETE FROM suppression WHERE until <= now()"),
 }
 
 
@@ -65,7 +66,8 @@ def find_drift(session: Session) -> list[Drift]:
 
 
 def purge(session: Session) -> dict[str, int]:
-    """Deletes what is kept for a time only: keys and failed attempts (90 days), what throttles count, lost processes.
+    """Deletes what is kept for a time only: keys and failed attempts (90 days), what throttles count, lost processes,
+    addresses that bounced once they may be written to again.
 
     Returns: rows deleted by table.
     """

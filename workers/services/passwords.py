@@ -27,10 +27,11 @@ SET_PASSWORD = text("""
       credential_version = credential_version + 1
     WHERE id = :id""")
 
+# Not those that say "this is not me": they set no password, and the mail that carries one may be about another company.
 USE_UP_LINKS = text("""
     UPDATE link SET consumed_at = CASE WHEN id = :link_id THEN now() END,
       voided_at = CASE WHEN id <> :link_id THEN now() END
-    WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL""")
+    WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL AND purpose <> 'not_me'""")
 
 END_REMINDERS = text("""
     UPDATE enrollment SET next_reminder_at = NULL FROM (

@@ -47,7 +47,7 @@ WITHDRAW = text("""
     WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
     withdrawn AS (
       UPDATE enrollment e SET withdrawn_at = now(), next_reminder_at = NULL FROM leaving
-      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL
+      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
       RETURNING e.id, e.contract_id, leaving.job_id),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
@@ -175,7 +175,7 @@ def _decide(jobs: Sequence[Job], found: dict[UUID, Any], stays: Mapping[UUID, De
     """Gives every job its results, and returns who leaves."""
     standings: dict[UUID, dict[UUID, Standing]] = {}
     for row in found.values():
-        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at, stays.get(row.id))
+        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, stays.get(row.id))
         standings.setdefault(row.contract_id, {})[row.id] = standing
     now: datetime | None = next((row.now for row in found.values()), None)
     leaving = []

@@ -15,7 +15,7 @@ from models.words import Code, Purpose
 from workers.database import transaction
 from workers.services.link_views import LinkView, look_at_link, read_link_use
 from workers.tokens import SigningKeys
-from workers.web import passwords
+from workers.web import not_me, passwords
 from workers.web.answers import refuse
 from workers.web.forms import read_form
 
@@ -37,6 +37,7 @@ class LinkPage(NamedTuple):
 PAGES: Final[dict[Purpose, LinkPage]] = {
     Purpose.ACTIVATION: LinkPage(passwords.show, passwords.take),
     Purpose.PASSWORD_RESET: LinkPage(passwords.show, passwords.take),
+    Purpose.NOT_ME: LinkPage(not_me.show, not_me.take),
 }
 """The page of each purpose."""
 

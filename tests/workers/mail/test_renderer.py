@@ -27,6 +27,7 @@ RESET = dict(SAMPLES["password_reset"][1])
 FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
 FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
+FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
 VOID = {"meta", "br"}
 
 
@@ -77,7 +78,7 @@ def test_text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mappi
     # The HTML adds a brand, a heading, a button, column titles; the text adds nothing but its signature mark.
     assert said - shown <= {"--"}
     links = {href for href, _ in page.links if href.startswith("http")}
-    assert links == ({context["link"]} if context.get("link") else set())
+    assert links == {context[name] for name in ("link", "not_me_link") if context.get(name)}
     for link in links:
         assert f"\n{link}\n" in mail.text
         assert (link, link) in page.links
