@@ -26,6 +26,7 @@ FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
+      a.erased_at IS NOT NULL AS erased,
       l.expires_at, l.expires_at <= now() AS link_expired,
       e.kind = :withdrawal AND EXISTS (
         SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
@@ -82,7 +83,13 @@ def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.withdrawn or fact.link_id is None or row.columns["kind"] not in LINKED:
+    if (
+        row.columns["expired"]
+        or fact.withdrawn
+        or fact.erased
+        or fact.link_id is None
+        or row.columns["kind"] not in LINKED
+    ):
         return False
     if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
@@ -92,6 +99,6 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
-    if fact is None:
+    if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
         return not_wanted(row)
     return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)
