@@ -41,7 +41,7 @@ def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
     change(STALL)
     change("CREATE TRIGGER stall BEFORE INSERT ON audit FOR EACH ROW"
            f" WHEN (NEW.action = '{request_.kind}') EXECUTE FUNCTION stall()")  # fmt: skip
-    worker = processes.worker("enrollments", LEASE_SECONDS=str(LEASE))
+    worker = processes.worker("maintenance", LEASE_SECONDS=str(LEASE))
     with transaction() as session:
         accept(session, LOCAL_PORTAL_ID, request_, request_.model_dump_json(), key="one")
     with transaction() as session:
@@ -58,7 +58,7 @@ def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
     assert rows(TRUTH, kind=request_.kind) == [(0, 2, 0, 0, 0, 0, 0)]
     change("DROP TRIGGER stall ON audit")
     processes.clock()
-    processes.worker("enrollments", LEASE_SECONDS=str(LEASE))
+    processes.worker("maintenance", LEASE_SECONDS=str(LEASE))
     wait_until(lambda: rows("SELECT state, rescues FROM job WHERE kind = :kind", kind=request_.kind)
                == [("succeeded", 1)], say=processes.logs)  # fmt: skip
     assert rows(TRUTH, kind=request_.kind) == [after]

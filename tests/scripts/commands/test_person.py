@@ -35,7 +35,7 @@ def _people(fresh_database: str) -> None:
 
 @pytest.fixture
 def worker(processes: Processes) -> Processes:
-    processes.worker("enrollments")
+    processes.worker("maintenance")
     return processes
 
 

@@ -78,7 +78,7 @@ def other_portal(session: Session, contract: str) -> UUID:
 def did_for(session: Session, portal: UUID, request: ErasePerson | ExportPerson) -> dict[str, Any]:
     """The same as ``did`` for a portal of its own."""
     job = accept(session, portal, request, request.model_dump_json(), key=f"key-{new_id()}").job_id
-    found = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=200, lease=30, worker=new_id())
+    found = ledger.claim(session, JOBS, Queue.MAINTENANCE, size=200, lease=30, worker=new_id())
     ledger.finish(session, JOBS, do_jobs(session, found))
     return show_job(session, job) or {}
 
@@ -432,7 +432,7 @@ def commit_anne() -> None:
 
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     commit_anne()
-    taken = claimed()
+    taken = claimed(Queue.MAINTENANCE)
     assert BatchRun(JOBS, do_jobs).run(taken)
     before = state_of_things()
     assert BatchRun(JOBS, do_jobs).run(taken)
@@ -450,9 +450,9 @@ def test_an_erasure_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     commit_anne()
-    fail_half_way(monkeypatch, erasure, step)
+    fail_half_way(monkeypatch, erasure, step, Queue.MAINTENANCE)
     assert rows("SELECT CAST(request AS text) LIKE '%lorval%' FROM job WHERE kind = 'erase_person'") == [(True,)]
-    assert BatchRun(JOBS, do_jobs).run(claimed())
+    assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     assert rows("SELECT state, failures, request IS NULL FROM job WHERE kind = 'erase_person'") == [
         ("succeeded", 1, True)
     ]
@@ -462,7 +462,7 @@ def test_an_erasure_that_fails_half_way_leaves_nothing(
 
 def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:
     commit_anne()
-    assert BatchRun(JOBS, do_jobs).run(claimed())
+    assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     with transaction() as session:
         session.execute(text("UPDATE certificate_holder SET kept_until = now() - interval '1 second'"))
         assert purge(session)[Matter.HOLDER] == 1

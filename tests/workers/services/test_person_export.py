@@ -30,7 +30,7 @@ def exported(session: Session, email: str = ANNE, portal: UUID = LOCAL_PORTAL_ID
     """What the export of a person shows."""
     request = ExportPerson(email=email, requested_by="dpo-1")
     job = accept(session, portal, request, request.model_dump_json(), key=f"key-{new_id()}").job_id
-    found = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=200, lease=30, worker=new_id())
+    found = ledger.claim(session, JOBS, Queue.MAINTENANCE, size=200, lease=30, worker=new_id())
     ledger.finish(session, JOBS, do_jobs(session, found))
     return show_job(session, job) or {}
 
@@ -200,7 +200,7 @@ def commit_anne() -> None:
 
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     commit_anne()
-    taken = claimed()
+    taken = claimed(Queue.MAINTENANCE)
     assert BatchRun(JOBS, do_jobs).run(taken)
     before = state_of_things()
     assert BatchRun(JOBS, do_jobs).run(taken)
@@ -213,9 +213,9 @@ def test_an_export_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     commit_anne()
-    fail_half_way(monkeypatch, person_export, step)
+    fail_half_way(monkeypatch, person_export, step, Queue.MAINTENANCE)
     assert rows("SELECT result FROM job WHERE kind = 'export_person'") == [(None,)]
-    assert BatchRun(JOBS, do_jobs).run(claimed())
+    assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     assert rows(
         "SELECT state, failures, CAST(result AS text) LIKE '%Lorval%' FROM job WHERE kind = 'export_person'"
     ) == [("succeeded", 1, True)]
