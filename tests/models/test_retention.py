@@ -1,12 +1,14 @@
 """How long names on certificates are kept, and where the rows of a moment begin."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from models.base import new_id
-from models.retention import RETENTION, Matter, first_id, names_kept_until
+from models.retention import CERTIFICATE_YEARS, RETENTION, Matter, first_id, names_kept_until
+from models.sign_in import FORGOTTEN_AFTER
+from models.throttle import LONGEST
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,10 @@ def test_identifiers_made_from_a_moment_on_are_not_before_it_and_earlier_ones_ar
 def test_every_matter_has_its_term_and_its_reason() -> None:
     assert set(RETENTION) == set(Matter)
     assert all(all(kept) for kept in RETENTION.values())
+
+
+def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
+    day = timedelta(days=1)
+    assert (RETENTION[Matter.THROTTLE].keeps, LONGEST) == ("1 day", day)
+    assert (RETENTION[Matter.SIGN_IN].keeps, FORGOTTEN_AFTER) == ("1 day", day)
+    assert RETENTION[Matter.HOLDER].keeps == f"{CERTIFICATE_YEARS} years"

@@ -11,6 +11,9 @@ from workers.database import Session
 
 FIND = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL")
 
+# An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
+HOLD = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
+
 # Somebody who said "this is not me" is no longer that company's.
 BELONGS = text("""
     SELECT coalesce(bool_or(c.portal_id = :portal), false) AS own,
@@ -34,6 +37,12 @@ class Belongs(NamedTuple):
 def find_person(session: Session, email: str) -> UUID | None:
     """The account of a normalised address, unless it was erased."""
     found: UUID | None = session.execute(FIND, {"email": email}).scalar()
+    return found
+
+
+def hold_person(session: Session, email: str) -> UUID | None:
+    """The same; they are not erased until this transaction ends."""
+    found: UUID | None = session.execute(HOLD, {"email": email}).scalar()
     return found
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import TextClause, text
 from models.portal import LOCAL_PORTAL_ID
 from models.throttle import Scope
 from models.words import Code, JobState
-from workers.database import Session, array
+from workers.database import Session, array, wait_briefly_for_locks
 from workers.requests import Enroll, ExportPerson
 from workers.services.audit import record
 from workers.services.lockouts import subjects_of
-from workers.services.people import find_person, may_not_see
+from workers.services.people import hold_person, may_not_see
 from workers.services.typed_rows import Whose, find_mentions, find_traces, read_typed, whose_is
 
 ACCOUNT = text("""
@@ -86,8 +86,11 @@ def export_person(
     """Does an `export_person` job; its result is kept in the job by this very transaction.
 
     Returns: the state, and the result of a refusal (`not_found`).
+
+    Raises: a transient error of the database when the account is held for over 250 ms.
     """
-    account_id = find_person(session, request.email)
+    wait_briefly_for_locks(session)
+    account_id = hold_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_see(session, portal_id, account_id)
     if account_id is None or refused:
         return JobState.REFUSED, {"code": refused or Code.NOT_FOUND, "field": "email"}

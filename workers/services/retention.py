@@ -106,7 +106,7 @@ def purge(session: Session, part: int = PART) -> dict[Matter, int]:
 
 def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[JobState, dict[str, Any]]:
     """Does a `purge` job: one part of everything. While any part was full the job owes the next."""
-    changed = purge(session)
+    changed = purge(session, PART)
     more = any(count >= PART for count in changed.values())
     if more:
         accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")

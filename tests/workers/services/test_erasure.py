@@ -159,6 +159,13 @@ def test_nothing_tells_any_more_who_it_was_but_what_a_certificate_needs(known: S
     assert query(known, "SELECT count(*) FROM suppression") == [(1,)]
 
 
+def test_names_the_law_no_longer_wants_are_not_kept(known: Session) -> None:
+    known.execute(text("UPDATE enrollment SET completed_at = now() - interval '8 years' WHERE progress = 'completed'"))
+    [job] = did(known, erasing())
+    assert job["result"]["counts"]["certificates"] == 0
+    assert traces(known, *WORDS) == {}
+
+
 def test_seats_of_what_was_not_begun_come_back_and_others_stay_used(known: Session) -> None:
     did(known, erasing())
     assert [seats(known, contract) for contract in ("C-1", "C-2", "C-3")] == [1, 2, 2]

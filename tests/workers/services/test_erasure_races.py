@@ -15,14 +15,17 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, Policy, Progress
 from tests.accounts import keys, make_link
-from tests.contracts import add_contract, asking, enrolled, query, seats, someone
+from tests.committed import claimed
+from tests.contracts import accepted, add_contract, asking, enrolled, query, seats, someone
 from tests.racers import persist
 from tests.support import rows, wait_until
+from workers import ledger
 from workers.database import Session, is_transient, transaction
 from workers.errors import Transient
-from workers.ledger import Claimed
-from workers.requests import ErasePerson, ProgressEvent, RecordProgress, Withdraw
-from workers.services.jobs import SERVICES
+from workers.ledger import JOBS, Claimed
+from workers.queues import Queue
+from workers.requests import ErasePerson, ExportPerson, ProgressEvent, RecordProgress, Withdraw
+from workers.services.jobs import SERVICES, do_jobs
 from workers.services.maintenance import find_drift
 from workers.services.passwords import choose_password
 from workers.shapes import Request
@@ -217,6 +220,43 @@ def test_an_address_corrected_meanwhile_is_nobodys(threads: ThreadPoolExecutor) 
     assert second.result(30)["code"] == Code.NOT_FOUND
     assert rows(PEOPLE) == [("Anne", False)]
     assert rows("SELECT count(*) FROM link WHERE voided_at IS NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("order", [(ExportPerson.kind, ErasePerson.kind), (ErasePerson.kind, ExportPerson.kind)])
+def test_an_export_at_the_same_moment_leaves_nothing_behind(
+    threads: ThreadPoolExecutor, order: tuple[str, str]
+) -> None:
+    contract_with_anne()
+    with transaction() as session:
+        accepted(session, ERASING, "erase")
+        accepted(session, ExportPerson(email=ANNE), "export")
+    jobs = {row.columns["kind"]: row for row in claimed(Queue.MAINTENANCE)}
+    with transaction() as first:
+        finish(first, jobs[order[0]])
+        second = threads.submit(finish_until_done, jobs[order[1]])
+        wait_until(lambda: rows(WAITING) == [(1,)])
+    second.result(30)
+    answers = {"export_person": (None, "succeeded"), "erase_person": ("not_found", "refused")}
+    assert rows("SELECT result ->> 'code', state FROM job WHERE kind = 'export_person'") == [answers[order[0]]]
+    assert rows("SELECT result ->> 'code', state FROM job WHERE kind = 'erase_person'") == [("erased", "succeeded")]
+    assert rows("SELECT count(*) FROM job WHERE CAST(job AS text) LIKE '%Lorval%'") == [(0,)]
+
+
+def finish(session: Session, row: Claimed) -> None:
+    """Does a claimed job and records its outcome, as its actor would."""
+    ledger.finish(session, JOBS, do_jobs(session, ledger.hold(session, JOBS, [row])))
+
+
+def finish_until_done(row: Claimed) -> None:
+    pause = Event()
+    while True:
+        try:
+            with transaction() as session:
+                return finish(session, row)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+        pause.wait(0.02)
 
 
 def test_many_at_once_leave_seats_that_add_up_and_nothing_of_the_erased(threads: ThreadPoolExecutor) -> None:

@@ -12,11 +12,17 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import RETENTION, Matter, first_id
 from tests.accounts import make_account
+from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import add_contract, enrolled, everything, query
+from tests.support import rows
 from workers import ledger
-from workers.database import Session
+from workers.actors.claimer import BatchRun
+from workers.database import Session, transaction, wait_briefly_for_locks
+from workers.internal_requests import Purge
 from workers.ledger import JOBS, bells
 from workers.queues import Queue
+from workers.services import retention
+from workers.services.acceptance import accept_internal
 from workers.services.jobs import do_jobs
 from workers.services.retention import STATEMENTS, purge
 
@@ -221,8 +227,7 @@ def test_in_parts_and_a_full_one_owes_the_next(session: Session, monkeypatch: py
     moment = at_age(session, timedelta(days=40))
     for _ in range(5):
         mail(session, moment)
-    monkeypatch.setattr("workers.services.retention.PART", 2)
-    monkeypatch.setattr(purge, "__defaults__", (2,))
+    monkeypatch.setattr(retention, "PART", 2)
     session.execute(text("INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)"
                          " VALUES (:id, :portal, 'purge', 'maintenance', :id, 'queued', '{}', now())"),
                     {"id": new_id(), "portal": LOCAL_PORTAL_ID})  # fmt: skip
@@ -253,3 +258,46 @@ def test_old_rows_are_found_by_their_key_and_nothing_else_is_read(session: Sessi
     found = json.dumps(plan)
     assert ("pk_job" in found, "Seq Scan" in found) == (True, False)
     assert plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] < 10
+
+
+def committed_purge() -> None:
+    """A purge that finds more than one part of it may end."""
+    with transaction() as session:
+        for _ in range(3):
+            mail(session, at_age(session, timedelta(days=40)))
+        request = Purge()
+        accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="schedule:purge")
+
+
+def test_run_twice_it_owes_the_next_part_once(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 2)
+    committed_purge()
+    taken = claimed(Queue.MAINTENANCE)
+    assert BatchRun(JOBS, do_jobs).run(taken)
+    before = state_of_things()
+    assert BatchRun(JOBS, do_jobs).run(taken)
+    assert state_of_things() == before
+    assert rows("SELECT count(*) FROM job WHERE finished_at IS NULL") == [(1,)]
+    assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]
+
+
+def test_a_purge_that_fails_half_way_leaves_everything(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PART", 2)
+    committed_purge()
+    fail_half_way(monkeypatch, retention, "accept_internal", Queue.MAINTENANCE)
+    assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(0,)]
+    assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
+    assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]
+
+
+def test_a_row_somebody_holds_is_passed_over_until_the_next_run(fresh_database: str) -> None:
+    with transaction() as session:
+        held, free = (mail(session, at_age(session, timedelta(days=40))) for _ in range(2))
+    with transaction() as holder_of_it:
+        query(holder_of_it, "SELECT 1 FROM email WHERE id = :id FOR NO KEY UPDATE", id=held)
+        with transaction() as session:
+            wait_briefly_for_locks(session)
+            assert purge(session)[Matter.MAIL_WORDS] == 1
+    assert rows("SELECT id FROM email WHERE context IS NULL") == [(free,)]
+    with transaction() as session:
+        assert purge(session)[Matter.MAIL_WORDS] == 1
