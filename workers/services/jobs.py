@@ -13,13 +13,16 @@ from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment_jobs import enroll_jobs
-from workers.services.maintenance import find_drift, purge
+from workers.services.erasure import erase_person
+from workers.services.maintenance import find_drift
+from workers.services.person_export import export_person
 from workers.services.progress import record_progress_jobs
 from workers.services.release_plans import plan_releases
 from workers.services.releases import release_seats
 from workers.services.reminders import send_reminders
 from workers.services.resend_jobs import resend_invitations, reset_passwords
 from workers.services.reset_requests import request_resets, send_resets
+from workers.services.retention import purge_job
 from workers.services.withdrawal import withdraw_jobs
 
 READ_JOB = text("""
@@ -61,10 +64,6 @@ def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
     return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
 
 
-def _purge(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
-    return JobState.SUCCEEDED, {"deleted": purge(session)}
-
-
 SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
     "enroll": enroll_jobs,
     "withdraw": withdraw_jobs,
@@ -79,8 +78,10 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "release_seats": release_seats,
     "send_reminders": _one_by_one(send_reminders),
     "plan_releases": _one_by_one(plan_releases),
+    "export_person": _one_by_one(export_person),
+    "erase_person": _one_by_one(erase_person),
     "reconcile_seats": _one_by_one(_reconcile),
-    "purge": _one_by_one(_purge),
+    "purge": _one_by_one(purge_job),
 }
 """The service that does each kind of job; `issue_certificate` waits for its own (``workers.queues.UNSERVED``)."""
 

@@ -30,6 +30,7 @@ FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       company.name AS company_name,
       training.title AS training_title, coalesce(n.withdrawn_at, n.detached_at) IS NOT NULL AS withdrawn,
+      a.erased_at IS NOT NULL AS erased,
       l.id AS link_id, l.key_id, l.version, l.expires_at, l.expires_at <= now() AS link_expired,
       n.detached_at IS NOT NULL AS detached, n.progress,
       n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
@@ -121,7 +122,7 @@ def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.link_id is None:
+    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.link_id is None:
         return False
     if row.columns["kind"] not in LINKED:
         return False
@@ -133,7 +134,7 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
-    if fact is None:
+    if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
         return not_wanted(row)
     if fact.suppressed:
         return not_wanted(row, EmailState.SUPPRESSED)

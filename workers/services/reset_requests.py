@@ -94,6 +94,7 @@ def send_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     originals = {
         job_id: (portal_id, _address(request))
         for job_id, portal_id, request in session.execute(READ_REQUESTS, {"ids": [one.job for one in asked]})
+        if request is not None
     }
     emails = sorted({email for _, email in originals.values()})
     recipients = {person.email: person for person in _hold_recipients(session, emails)}
