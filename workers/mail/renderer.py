@@ -33,6 +33,7 @@ LARGEST_PLAIN_FILE = 1_000_000
 
 ZIP = "application/zip"
 NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "contract_reference"})
+ADDRESSES = frozenset({"new_address"})
 
 _MOMENT = {"fr": ("EEEE d MMMM y 'à' HH:mm", "fr_FR"), "en": ("EEEE d MMMM y 'at' HH:mm", "en_GB")}
 
@@ -101,6 +102,8 @@ def _shown(name: str, value: Any) -> Any:
     """One value of the context as templates may show it."""
     if not isinstance(value, str):
         return value
+    if name in ADDRESSES:
+        return shown_address(value)
     return inert_name(value) if name in NAMES else visible(value)
 
 
@@ -154,7 +157,7 @@ def _environment(locale: str, *, html: bool) -> Environment:
     # A filter, not a function: Jinja calls it without a detour, and a sentence without values is looked up when the
     # template is compiled.
     environment.filters["t"] = _html_sentence(locale) if html else _text_sentence(locale)
-    environment.filters["moment"] = lambda moment: _moment(moment, locale)
+    environment.filters["moment"] = lambda moment: moment_text(moment, locale)
     environment.filters["number"] = lambda number: format_decimal(number, locale=_MOMENT[locale][1])
     return environment
 
@@ -171,7 +174,8 @@ def _html_sentence(locale: str) -> Callable[..., Markup]:
 
 
 @lru_cache(maxsize=1024)
-def _moment(moment: datetime, locale: str) -> str:
+def moment_text(moment: datetime, locale: str) -> str:
+    """A moment as people read it, in Europe/Paris; it must carry a time zone."""
     if moment.tzinfo is None:
         raise ValueError("a moment shown to a person needs a time zone")
     pattern, babel_locale = _MOMENT[locale]

@@ -15,6 +15,7 @@ from models.link import PASSWORD_PURPOSES
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.ledger import Claimed
+from workers.services.correction_letters import write_correction
 from workers.services.keys import signing_keys
 from workers.services.letter import Letter, not_wanted
 from workers.services.links import replace_dead_links
@@ -24,6 +25,7 @@ from workers.services.training_letters import write_announcement, write_reset, w
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
 FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
+      e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
       training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
       l.expires_at, l.expires_at <= now() AS link_expired,
@@ -46,6 +48,11 @@ LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind
                            EmailKind.PASSWORD_RESET})  # fmt: skip
 """Mails that carry a link to the choice of a password."""
 
+TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE}
+"""Mails for whoever has the account. One a mailer held while the address was corrected goes to nobody: the correction
+owes what the new address is to hear.
+"""
+
 Writer = Callable[[Session, Claimed, Any], Letter]
 """Makes the letter of a claimed mail from the facts it speaks of."""
 
@@ -55,6 +62,9 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.PASSWORD_RESET: write_reset,
     EmailKind.WITHDRAWAL: write_withdrawal,
     EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+    EmailKind.CORRECTION_CONFIRMATION: write_correction,
+    EmailKind.CORRECTION_NOTICE: write_correction,
+    EmailKind.CORRECTION_APPLIED: write_correction,
 }
 """Who writes which kind of mail."""
 
@@ -82,7 +92,9 @@ def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.withdrawn or fact.link_id is None or row.columns["kind"] not in LINKED:
+    if row.columns["expired"] or fact.withdrawn or fact.moved or fact.link_id is None:
+        return False
+    if row.columns["kind"] not in LINKED:
         return False
     if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
@@ -92,6 +104,6 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
-    if fact is None:
+    if fact is None or (fact.moved and row.columns["kind"] in TO_THE_ACCOUNT):
         return not_wanted(row)
     return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)

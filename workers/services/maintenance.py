@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import LONGEST
+from models.throttle import COUNTS_FOR
 from workers.database import Session
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
@@ -26,12 +26,21 @@ DRIFT = text("""
       OR s.orphans > 0 OR s.uneven > 0
     ORDER BY c.id""")
 
+_THROTTLES_KEPT = " ".join(
+    f"WHEN '{scope}' THEN interval '{kept.total_seconds():.0f} seconds'" for scope, kept in COUNTS_FOR.items()
+)
+
+# Each scope as long as it counts; what no scope counts any more (a word of an older release) goes with the longest.
+PURGE_THROTTLES = text(f"""
+    DELETE FROM throttle WHERE at < now() - CASE scope {_THROTTLES_KEPT}
+      ELSE interval '{max(COUNTS_FOR.values()).total_seconds():.0f} seconds' END""")
+
 PURGES = {
     "idempotency": text("DELETE FROM idempotency WHERE created_at < now() - interval '90 days'"),
     "job_attempt": text("DELETE FROM job_attempt WHERE created_at < now() - interval '90 days'"),
     "sign_in": text("DELETE FROM sign_in WHERE failed_at < now() - interval '1 day'"),
     "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
-    "throttle": text(f"DELETE FROM throttle WHERE at < now() - interval '{LONGEST.total_seconds():.0f} seconds'"),
+    "throttle": PURGE_THROTTLES,
 }
 
 
