@@ -23,7 +23,7 @@ INSERT_CORRECTION = text("""
     INSERT INTO email_correction (id, account_id, enrollment_id, company_id, portal_id, job_id, requested_by, old_email,
       new_email, state, ground, asked_at, ended_at)
     VALUES (:id, :account_id, :enrollment_id, :company_id, :portal_id, :job_id, :requested_by, :old_email, :new_email,
-      :state, :ground, now(), CASE WHEN :state <> 'pending' THEN now() END)
+      CAST(:state AS text), :ground, now(), CASE WHEN CAST(:state AS text) <> 'pending' THEN now() END)
     RETURNING now() + CAST(:lasts AS interval)""")
 
 END = text("""
