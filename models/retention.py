@@ -39,6 +39,7 @@ class Matter(StrEnum):
     ATTEMPT = "job_attempt"
     SIGN_IN = "sign_in"
     THROTTLE = "throttle"
+    CORRECTION_THROTTLE = "throttle, correction"
     SUPPRESSION = "suppression"
     PROCESS = "process"
 
@@ -124,8 +125,12 @@ RETENTION: Final[dict[Matter, Kept]] = {
         *("the last one", "deleted", "guessing is slowed down (NIST SP 800-63B-4, 3.2.2)"),
     ),
     Matter.THROTTLE: Kept(
-        *("What was asked for too often to be asked again at once", "1 day"),
-        *("the request", "deleted", "the longest window in which anything is counted"),
+        *("Counts of what was asked for, against whoever it counts", "1 day"),
+        *("the request", "deleted", "the longest window in which they are counted"),
+    ),
+    Matter.CORRECTION_THROTTLE: Kept(
+        *("The same of corrections of one person's address", "30 days"),
+        *("the request", "deleted", "the window in which they are counted"),
     ),
     Matter.SUPPRESSION: Kept(
         *("Addresses that bounced", "7 days"),

@@ -37,6 +37,10 @@ _PEOPLE = [
     ("Karim", "", "karim@menuiserie"),
     ("Gagnez http://evil.example", "Ici", "gagnez@evil.example"),
 ]
+_WRITTEN = {name: _PERSON[name] for name in ("company_name", "platform_name", "support_address")}
+_CORRECTION = _WRITTEN | {"new_address": "anne-sophie.lefevre@menuiserie.example"}
+_MASKED = _WRITTEN | {"new_address": "a***@menuiserie.example", "first_name": _PERSON["first_name"]}
+_REPLACED = _WRITTEN | {"link": None}
 
 
 def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
@@ -100,6 +104,14 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "detachment": (EmailKind.DETACHMENT, _PERSON | _DETACHED),
     "detachment-begun": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"seat_free": False}),
     "detachment-nameless": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"first_name": "", "last_name": ""}),
+    "correction_confirmation": (EmailKind.CORRECTION_CONFIRMATION, _CORRECTION | _LINK),
+    "correction_notice": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": True}),
+    "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": False}),
+    "correction_notice-never-activated": (EmailKind.CORRECTION_NOTICE, _REPLACED),
+    "correction_notice-by-ops": (EmailKind.CORRECTION_NOTICE, _REPLACED | {"company_name": None}),
+    "correction_applied": (EmailKind.CORRECTION_APPLIED, _MASKED | _CORRECTION | {"to_new": True}),
+    "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False}),
+    "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False, "company_name": None}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

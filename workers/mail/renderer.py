@@ -30,6 +30,7 @@ LARGEST_PLAIN_FILE = 1_000_000
 
 ZIP = "application/zip"
 NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "contract_reference"})
+ADDRESSES = frozenset({"new_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def _shown(name: str, value: Any) -> Any:
     """One value of the context as templates may show it."""
     if not isinstance(value, str):
         return value
-    if name == "person_email":
+    if name in ADDRESSES:
         return shown_address(value)
     return inert_name(value) if name in NAMES else visible(value)
 

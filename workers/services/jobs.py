@@ -12,6 +12,8 @@ from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
+from workers.services.correction_verdicts import apply_corrections
+from workers.services.corrections import correct_email, correct_email_by_ops
 from workers.services.enrollment_jobs import enroll_jobs
 from workers.services.erasure import erase_person
 from workers.services.maintenance import find_drift
@@ -82,6 +84,9 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "erase_person": _one_by_one(erase_person),
     "reconcile_seats": _one_by_one(_reconcile),
     "purge": _one_by_one(purge_job),
+    "correct_email": correct_email,
+    "correct_email_by_ops": correct_email_by_ops,
+    "apply_corrections": apply_corrections,
 }
 """The service that does each kind of job; `issue_certificate` waits for its own (``workers.queues.UNSERVED``)."""
 

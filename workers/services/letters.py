@@ -16,6 +16,7 @@ from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.ledger import Claimed
 from workers.services.activation_letters import write_release, write_release_warning, write_reminder
+from workers.services.correction_letters import write_correction
 from workers.services.detachment_letters import write_detachment
 from workers.services.keys import signing_keys
 from workers.services.letter import Letter, not_wanted
@@ -28,6 +29,7 @@ from workers.services.training_letters import write_announcement, write_reset, w
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
 FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
+      e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
       training.title AS training_title, coalesce(n.withdrawn_at, n.detached_at) IS NOT NULL AS withdrawn,
       a.erased_at IS NOT NULL AS erased,
@@ -66,6 +68,11 @@ LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind
                            EmailKind.PASSWORD_RESET})  # fmt: skip
 """Mails that carry a link to the choice of a password."""
 
+TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE}
+"""Mails for whoever has the account. One a mailer held while the address was corrected goes to nobody: the correction
+owes what the new address is to hear.
+"""
+
 Writer = Callable[[Session, Claimed, Any], Letter]
 """Makes the letter of a claimed mail from the facts it speaks of."""
 
@@ -80,6 +87,9 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.RELEASE: write_release,
     EmailKind.RELEASE_REPORT: write_release_report,
     EmailKind.DETACHMENT: write_detachment,
+    EmailKind.CORRECTION_CONFIRMATION: write_correction,
+    EmailKind.CORRECTION_NOTICE: write_correction,
+    EmailKind.CORRECTION_APPLIED: write_correction,
 }
 """Who writes which kind of mail."""
 
@@ -122,7 +132,7 @@ def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.link_id is None:
+    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.moved or fact.link_id is None:
         return False
     if row.columns["kind"] not in LINKED:
         return False
@@ -135,6 +145,8 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
     if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
+        return not_wanted(row)
+    if fact.moved and row.columns["kind"] in TO_THE_ACCOUNT:
         return not_wanted(row)
     if fact.suppressed:
         return not_wanted(row, EmailState.SUPPRESSED)

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause, text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import PART, RETENTION, Matter, first_id
+from models.throttle import Scope
 from models.words import JobState
 from workers.database import Session
 from workers.internal_requests import Purge
@@ -83,7 +84,8 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
     Matter.KEY: _part("idempotency", "created_at < :until", order=""),
     Matter.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
     Matter.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
-    Matter.THROTTLE: _part("throttle", "at < :until", order=""),
+    Matter.THROTTLE: _part("throttle", f"at < :until AND scope <> '{Scope.CORRECTION_ENROLLMENT}'", order=""),
+    Matter.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
     Matter.SUPPRESSION: _part("suppression", "until <= now()", order=""),
     Matter.PROCESS: _part("process", "seen_at < :until", order=""),
 }

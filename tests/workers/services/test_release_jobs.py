@@ -81,7 +81,7 @@ def planned(session: Session) -> list[ledger.Claimed]:
     [
         ("UPDATE account SET activated_at = now()", "already_activated"),
         ("UPDATE enrollment SET progress = 'completed', completed_at = now()", "already_started"),
-        ("UPDATE enrollment SET detached_at = now()", "not_due"),
+        ("UPDATE enrollment SET detached_at = now()", "detached"),
         ("UPDATE contract SET release_after_days = NULL", "not_due"),
         ("UPDATE contract SET release_after_days = 31", "not_due"),
         ("UPDATE contract SET ends_on = now() - interval '2 days'", "not_due"),
