@@ -90,7 +90,7 @@ def move(session: Session, whose: Whose, new: str) -> bool:
     return True
 
 
-def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, ground: Ground) -> int:
+def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, ground: Ground | None) -> int:
     """All that a moved address brings with it, but for what ``finish`` does for the whole batch.
 
     Old links end. An account that was never activated gets another link and its invitations; of one that was, both

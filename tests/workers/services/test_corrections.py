@@ -25,10 +25,12 @@ from tests.corrections import (
     mails,
     participant,
     refuse,
+    sweep,
     token,
 )
 from workers.database import Session
 from workers.requests import CorrectEmail, Enroll, PersonToEnroll, Withdraw
+from workers.services import correction_verdicts
 from workers.services.correction_answers import confirm_address
 from workers.services.lockouts import count_failure, subjects_of
 
@@ -203,3 +205,20 @@ def test_the_audit_trail_tells_all_and_names_nobody(session: Session) -> None:
     assert "@" not in str(entries)
     assert query(session, "SELECT count(*) FROM throttle WHERE CAST(throttle AS text) LIKE '%@%'") == [(0,)]
     assert query(session, "SELECT count(*) FROM audit WHERE CAST(audit AS text) LIKE '%@%'") == [(0,)]
+
+
+# Many
+
+
+def test_more_than_one_transaction_takes_is_owed_as_another_job(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        correct(session, participant(session, f"p{number}@example.com"), f"new{number}@example.org")
+    session.execute(text("UPDATE email_correction SET confirmed_at = now(), agreed_at = now()"))
+    monkeypatch.setattr(correction_verdicts, "MOST_AT_ONCE", 2)
+    assert sweep(session) == {"applied": 2}
+    owed = "SELECT count(*) FROM job WHERE kind = 'apply_corrections' AND queue = 'maintenance' AND due_at IS NOT NULL"
+    assert query(session, owed) == [(1,)]
+    assert sweep(session) == {"applied": 1}
+    assert query(session, owed) == [(1,)]  # nothing is left to owe
