@@ -7,13 +7,14 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from models.words import Purpose
+from models.words import Code, Purpose
 from tests.accounts import keys
 from tests.contracts import add_contract, did, enrol_people, query, results, someone
 from workers.database import Session
 from workers.internal_requests import ApplyCorrections, CorrectEmailByOps
 from workers.ledger import Claimed, Outcome
 from workers.requests import CorrectEmail
+from workers.services.correction_answers import agree_to_correction, confirm_address, refuse_correction
 from workers.services.jobs import SERVICES
 from workers.shapes import Request
 from workers.tokens import make_token
@@ -23,6 +24,8 @@ OLD, NEW, OTHER = "anne@example.com", "anne.new@example.org", "other@example.org
 FIND = """
     SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id JOIN contract c ON c.id = e.contract_id
     WHERE a.email_norm = :email AND c.reference = :contract"""
+
+LIVE = "SELECT purpose FROM link WHERE consumed_at IS NULL AND voided_at IS NULL ORDER BY purpose"
 
 ACTIVATE = text("""
     WITH used AS (
@@ -160,3 +163,21 @@ def later(session: Session, days: float) -> None:
         "UPDATE email SET finished_at = finished_at - make_interval(secs => :s)",
     ):
         session.execute(text(statement), {"s": days * 86_400})
+
+
+def confirm(session: Session, *, password_given: bool = False) -> str:
+    """The new address confirms; returns what becomes of the correction, or why the link is of no use."""
+    heard = confirm_address(session, keys(), token(session), password_given=password_given)
+    return heard.value if isinstance(heard, Code) else heard.verdict.state.value
+
+
+def agree(session: Session) -> str:
+    """The old address agrees."""
+    heard = agree_to_correction(session, keys(), answer_token(session))
+    return heard.value if isinstance(heard, Code) else heard.verdict.state.value
+
+
+def refuse(session: Session) -> str:
+    """The old address says no."""
+    heard = refuse_correction(session, keys(), answer_token(session))
+    return heard.value if isinstance(heard, Code) else heard.verdict.state.value

@@ -5,6 +5,7 @@ and for all of its accounts at once, enrollments by id and mails by id.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -53,13 +54,20 @@ CANCEL_MAILS = text("""
       ORDER BY m.id FOR NO KEY UPDATE OF m) owed
     WHERE email.id = owed.id""")
 
-# Whoever was warned at an address that was not theirs was not warned.
-FORGET_WARNINGS = text("""
-    UPDATE enrollment SET release_warned_at = NULL FROM (
-      SELECT id FROM enrollment WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND withdrawn_at IS NULL
-        AND release_warned_at IS NOT NULL
-      ORDER BY id FOR NO KEY UPDATE) warned
-    WHERE enrollment.id = warned.id""")
+# Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not.
+BEGIN_AFRESH = text("""
+    UPDATE enrollment SET release_warned_at = NULL, reminders = 0,
+      next_reminder_at = CASE WHEN next_reminder_at IS NOT NULL OR reminders > 0 THEN now() + :first_reminder END
+    FROM (
+      SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id
+      WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND a.activated_at IS NULL
+        AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
+        AND (e.release_warned_at IS NOT NULL OR e.next_reminder_at IS NOT NULL OR e.reminders > 0)
+      ORDER BY e.id FOR NO KEY UPDATE OF e) begun
+    WHERE enrollment.id = begun.id""")
+
+FIRST_REMINDER: Final = timedelta(days=2)
+"""After the invitation to the right address, as after any other."""
 
 FROZEN: Final = frozenset(
     {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
@@ -82,7 +90,7 @@ def move(session: Session, whose: Whose, new: str) -> bool:
     return True
 
 
-def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, ground: Ground) -> int:
+def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, ground: Ground | None) -> int:
     """All that a moved address brings with it, but for what ``finish`` does for the whole batch.
 
     Old links end. An account that was never activated gets another link and its invitations; of one that was, both
@@ -112,13 +120,13 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
 
 
 def finish(session: Session, moved: Sequence[Whose]) -> None:
-    """Of all accounts moved in this transaction, as they were: mails still owed to the old addresses end, and warnings
-    sent there count for nothing.
+    """Of all accounts moved in this transaction, as they were: mails still owed to the old addresses end, and what was
+    sent there counts for nothing: reminders and warnings begin afresh.
     """
     if not moved:
         return
     accounts = [one.account_id for one in moved]
-    session.execute(FORGET_WARNINGS, {"accounts": array(set(accounts))})
+    session.execute(BEGIN_AFRESH, {"accounts": array(set(accounts)), "first_reminder": FIRST_REMINDER})
     emails = [one.email for one in moved]
     session.execute(CANCEL_MAILS, {"accounts": accounts, "emails": emails, "frozen": list(FROZEN)})
 
