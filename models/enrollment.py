@@ -70,6 +70,7 @@ class Room:
     seats_left: int
     known: set[str]  # addresses that have an account
     live: set[str]  # addresses enrolled on this contract
+    suppressed: set[str] = field(default_factory=set)  # addresses no mail is sent to
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class Plan:
 def plan(people: Sequence[Person | Refusal], room: Room, policy: Policy, taken: set[str] | None = None) -> Plan:
     """Decides what happens to each person, in input order, and moves `room` on by what was decided.
 
-    Somebody already enrolled costs no seat and is no refusal. A refused row reserves no address: a later good row with
+    Somebody already enrolled costs no seat and is no refusal. Nobody is enrolled under an address no mail is sent to:
+    the invitation would not arrive, and the seat be used. A refused row reserves no address: a later good row with
     the same address is accepted; of two good rows the first wins. Under a policy that leaves the request undone, those
     who would have been enrolled answer `not_carried_out` and `room` stays as it was.
 
@@ -132,6 +134,8 @@ def _verdict(person: Person | Refusal, room: Room, accepted: set[str], *, seats_
         return Verdict(Code.DUPLICATE_IN_FILE, "email")
     if email in room.live:
         return ALREADY_ENROLLED
+    if email in room.suppressed:
+        return Verdict(Code.SUPPRESSED_ADDRESS, "email")
     if seats_left <= 0:
         return NO_SEAT_LEFT
     return ATTACHED if email in room.known else ENROLLED

@@ -22,16 +22,23 @@ class Holder(NamedTuple):
       activated: they have chosen a password.
       resent: times their live link was sent again; 0 without one.
       link_ends_at: when their live link ends, or None without one.
+      detached_at: when they said that the enrollment was not theirs, or None.
+      suppressed: no mail is sent to their address.
     """
 
     withdrawn_at: datetime | None
     activated: bool
     resent: int = 0
     link_ends_at: datetime | None = None
+    detached_at: datetime | None = None
+    suppressed: bool = False
 
 
 class Answer(NamedTuple):
-    """What happens to one person. `moment` is since when they are withdrawn, or from when on it may be asked again."""
+    """What happens to one person.
+
+    `moment` is since when they are withdrawn or detached, or from when on it may be asked again.
+    """
 
     code: Code
     moment: datetime | None = None
@@ -40,7 +47,7 @@ class Answer(NamedTuple):
 def answer_reset(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer:
     """Who never chose a password has none to reset, and is sent the invitation's link: no dead end."""
     sent = Code.SENT if holder is not None and holder.activated else Code.ACTIVATION_SENT_INSTEAD
-    return _unfit(holder) or _too_often(holder, allowances) or _take(allowances, sent)
+    return _unfit(holder) or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, sent)
 
 
 def answer_invitation(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer:
@@ -48,13 +55,19 @@ def answer_invitation(holder: Holder | None, allowances: Sequence[Allowance]) ->
     unfit = _unfit(holder)
     if unfit is None and holder is not None and holder.activated:
         return Answer(Code.ALREADY_ACTIVATED)
-    return unfit or _too_often(holder, allowances) or _take(allowances, Code.SENT)
+    return unfit or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, Code.SENT)
 
 
 def _unfit(holder: Holder | None) -> Answer | None:
     if holder is None:
         return Answer(Code.NOT_FOUND)
+    if holder.detached_at is not None:
+        return Answer(Code.DETACHED, holder.detached_at)
     return Answer(Code.ALREADY_WITHDRAWN, holder.withdrawn_at) if holder.withdrawn_at else None
+
+
+def _unreachable(holder: Holder | None) -> Answer | None:
+    return Answer(Code.SUPPRESSED_ADDRESS) if holder is not None and holder.suppressed else None
 
 
 def _too_often(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer | None:

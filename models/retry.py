@@ -37,7 +37,7 @@ class RetryPolicy:
 DEFAULT: Final = RetryPolicy()
 MAINTENANCE: Final = RetryPolicy(max_attempts=3, first_seconds=60.0)
 
-POLICIES: Final = {"reconcile_seats": MAINTENANCE, "purge": MAINTENANCE}
+POLICIES: Final = {"reconcile_seats": MAINTENANCE, "purge": MAINTENANCE, "apply_corrections": MAINTENANCE}
 
 
 def policy_for(kind: str) -> RetryPolicy:

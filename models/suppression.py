@@ -1,7 +1,8 @@
 """Addresses no mail is sent to, for a time or until ops take them off the list."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 from sqlmodel import Field
 
@@ -13,6 +14,34 @@ class SuppressionReason(StrEnum):
 
     HARD_BOUNCE = "hard_bounce"  # its server said that there is no such mailbox
     OPS = "ops"  # put there by hand, after a complaint for example
+
+
+HARD_BOUNCE_LIFETIME: Final = timedelta(days=7)
+"""How long an address that bounced is left alone: somebody hired today may be given their mailbox in a few days, while
+mail providers think less of a sender who goes on writing to addresses that do not exist."""
+
+
+class Listing(NamedTuple):
+    """Why an address is on the list, since when, and until when (None: until it is taken off)."""
+
+    reason: SuppressionReason
+    since: datetime
+    until: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether mails are still kept from the address."""
+        return self.until is None or self.until > now
+
+
+def bounced(known: Listing | None, now: datetime) -> Listing:
+    """What stands on the list once a mail to the address has bounced.
+
+    What ops wrote stays. A further bounce prolongs what holds still, and counts from then; what is over begins anew.
+    """
+    until = now + HARD_BOUNCE_LIFETIME
+    if known is None or not known.holds(now):
+        return Listing(SuppressionReason.HARD_BOUNCE, now, until)
+    return known if known.until is None else known._replace(until=max(known.until, until))
 
 
 class Suppression(Record, table=True):

@@ -41,6 +41,9 @@ class Scope(StrEnum):
     INVITATION_ACCOUNT = "invitation:account"
     INVITATION_COMPANY = "invitation:company"
     INVITATION_PORTAL = "invitation:portal"
+    CORRECTION_ENROLLMENT = "correction:enrollment"
+    CORRECTION_ADDRESS = "correction:address"
+    CORRECTION_PORTAL = "correction:portal"
 
 
 class Limit(NamedTuple):
@@ -66,11 +69,16 @@ LIMITS: Final[dict[Scope, tuple[Limit, ...]]] = {
     Scope.INVITATION_ACCOUNT: _PERSON,
     Scope.INVITATION_COMPANY: _COMPANY,
     Scope.INVITATION_PORTAL: _PORTAL,
+    Scope.CORRECTION_ENROLLMENT: (Limit(3, 30 * DAY),),
+    Scope.CORRECTION_ADDRESS: _PERSON,
+    Scope.CORRECTION_PORTAL: (Limit(10_000, HOUR),),
 }
 """How often: for one person little, so that nobody's mailbox is filled; for many what a mistake needs to be stopped."""
 
-LONGEST: Final = max(limit.window for limits in LIMITS.values() for limit in limits)
-"""After this nothing counts any more."""
+COUNTS_FOR: Final[dict[Scope, timedelta]] = {
+    scope: max(limit.window for limit in limits) for scope, limits in LIMITS.items()
+}
+"""After this what was asked for does not count any more, by scope: no scope is read for as long as another is kept."""
 
 Asked = tuple[datetime, int]
 """When something was asked for, and how many times."""

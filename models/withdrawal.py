@@ -17,11 +17,15 @@ class Standing(NamedTuple):
     Parameters:
       since: when it came to this progress, as far as the LMS said; None before the training is begun.
       withdrawn_at: when the person was withdrawn, None while enrolled.
+      detached_at: when the person said that the enrollment was not theirs; the seat is then free or used for good.
+      stays: why the person stays although the training is not begun, None when nothing speaks against leaving.
     """
 
     progress: Progress
     since: datetime | None
     withdrawn_at: datetime | None
+    detached_at: datetime | None = None
+    stays: "Decision | None" = None
 
 
 class Decision(NamedTuple):
@@ -55,9 +59,11 @@ def decide(asked: Sequence[UUID], standings: dict[UUID, Standing], now: datetime
 def _decide(standing: Standing | None) -> Decision:
     if standing is None:
         return Decision(Code.NOT_FOUND)
+    if standing.detached_at is not None:
+        return Decision(Code.DETACHED, {"since": standing.detached_at.isoformat()})
     if standing.withdrawn_at is not None:
         return Decision(Code.ALREADY_WITHDRAWN, {"since": standing.withdrawn_at.isoformat()})
     if standing.progress is not Progress.NOT_STARTED:
         since = standing.since.isoformat() if standing.since else None
         return Decision(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
-    return Decision(Code.WITHDRAWN)
+    return standing.stays or Decision(Code.WITHDRAWN)

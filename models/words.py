@@ -114,6 +114,7 @@ class Code(StrEnum):
     ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
     THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
     ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new
+    NOT_DUE = "not_due"  # keeps the seat: the contract gives none back by itself, or not yet
     SHARED_ACCOUNT = "shared_account"  # belongs to another company or portal too: ops can do it, with a reason
     ADDRESS_TAKEN = "address_taken"  # another account has this address
     MISSING_EMAIL = "missing_email"

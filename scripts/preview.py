@@ -23,6 +23,13 @@ _LINK = {
     "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
 }
 _RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
+_NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
+_DETACHED = {
+    "last_name": "Lefèvre",
+    "person_email": "anne-sophie.lefevre@menuiserie.example",
+    "contract_reference": "CTR-2026-001",
+    "seat_free": True,
+}
 _PEOPLE = [
     ("Anne-Sophie", "Lefèvre", "anne-sophie.lefevre@menuiserie.example"),
     ("Stéphane", "N’Guyen", "stephane@menuiserie.example"),
@@ -30,6 +37,10 @@ _PEOPLE = [
     ("Karim", "", "karim@menuiserie"),
     ("Gagnez http://evil.example", "Ici", "gagnez@evil.example"),
 ]
+_WRITTEN = {name: _PERSON[name] for name in ("company_name", "platform_name", "support_address")}
+_CORRECTION = _WRITTEN | {"new_address": "anne-sophie.lefevre@menuiserie.example"}
+_MASKED = _WRITTEN | {"new_address": "a***@menuiserie.example", "first_name": _PERSON["first_name"]}
+_REPLACED = _WRITTEN | {"link": None}
 
 
 def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
@@ -53,6 +64,22 @@ def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return facts | more
 
 
+_RELEASED_FROM = datetime(2026, 4, 2, 22, 30, tzinfo=UTC)  # the third of April in Paris
+
+
+def _release_report(times: int, released_from: datetime | None) -> dict[str, Any]:
+    """A report of seats that will be given back, or were; at most a hundred people are told by name."""
+    people = [{"first_name": first, "last_name": last, "email": email} for first, last, email in _PEOPLE] * times
+    return {
+        "company_name": _PERSON["company_name"],
+        "training_title": _PERSON["training_title"],
+        "contract_reference": "CTR-2026-001",
+        "released_from": released_from,
+        "people": people[:100],
+        "total": len(people),
+    }
+
+
 _MIXED = ("enrolled", "attached", "already_enrolled", "invalid_email", "no_seat_left")
 _UNDONE = ("not_carried_out", "not_carried_out", "already_enrolled", "invalid_email", "not_carried_out")
 _UNKNOWN: dict[str, Any] = {
@@ -65,11 +92,26 @@ _UNKNOWN: dict[str, Any] = {
 
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
-    "attachment": (EmailKind.ATTACHMENT, _PERSON | {"link": None, "expires_at": None}),
-    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _LINK),
+    "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
+    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | _LINK),
+    "attachment-without-not-me": (
+        EmailKind.ATTACHMENT,
+        _PERSON | {"link": None, "expires_at": None, "not_me_link": None},
+    ),
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
     "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
+    "detachment": (EmailKind.DETACHMENT, _PERSON | _DETACHED),
+    "detachment-begun": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"seat_free": False}),
+    "detachment-nameless": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"first_name": "", "last_name": ""}),
+    "correction_confirmation": (EmailKind.CORRECTION_CONFIRMATION, _CORRECTION | _LINK),
+    "correction_notice": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": True}),
+    "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": False}),
+    "correction_notice-never-activated": (EmailKind.CORRECTION_NOTICE, _REPLACED),
+    "correction_notice-by-ops": (EmailKind.CORRECTION_NOTICE, _REPLACED | {"company_name": None}),
+    "correction_applied": (EmailKind.CORRECTION_APPLIED, _MASKED | _CORRECTION | {"to_new": True}),
+    "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False}),
+    "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False, "company_name": None}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,
@@ -80,6 +122,13 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
         _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
     ),
     "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
+    "reminder": (EmailKind.REMINDER, _PERSON | _LINK | {"last": False, "released_from": None}),
+    "reminder-last": (EmailKind.REMINDER, _PERSON | _LINK | {"last": True, "released_from": _RELEASED_FROM}),
+    "release_warning": (EmailKind.RELEASE_WARNING, _PERSON | _LINK | {"released_from": _RELEASED_FROM}),
+    "release": (EmailKind.RELEASE, _PERSON),
+    "release_report": (EmailKind.RELEASE_REPORT, _release_report(1, _RELEASED_FROM)),
+    "release_report-released": (EmailKind.RELEASE_REPORT, _release_report(1, None)),
+    "release_report-long": (EmailKind.RELEASE_REPORT, _release_report(600, _RELEASED_FROM)),
 }
 """Name of the preview → kind and values; tests render the same ones."""
 

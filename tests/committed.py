@@ -30,7 +30,9 @@ def state_of_things() -> dict[str, list[str]]:
         return everything(session)
 
 
-def fail_half_way(monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str) -> None:
+def fail_half_way(
+    monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str, queue: Queue = Queue.ENROLLMENTS
+) -> None:
     """Does the due jobs with a service that dies at this step: nothing is left but the attempt; they are due again."""
     before = state_of_things()
 
@@ -39,6 +41,6 @@ def fail_half_way(monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: st
 
     with monkeypatch.context() as broken:
         broken.setattr(service, step, fail)
-        assert not BatchRun(JOBS, do_jobs).run(claimed())
+        assert not BatchRun(JOBS, do_jobs).run(claimed(queue))
     after = state_of_things()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.queues import Queue
-from workers.shapes import Address, Label, Language, OfTickedRows, Reference, Request
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request
 
 
 class SendPasswordReset(Request):
@@ -105,9 +105,16 @@ class SendReminders(_Maintenance):
 
 
 class PlanReleases(_Maintenance):
-    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time."""
+    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time.
+
+    The one that is scheduled names no contract: it owes another of each contract where there is something to do.
+    """
 
     kind: ClassVar[str] = "plan_releases"
+
+    contract_id: UUID | None = None
+    since: Moment | None = Field(default=None, description="when the scheduled one began; what is warned since goes in"
+                                                           " one report")  # fmt: skip
 
 
 class PutInbox(_Maintenance):

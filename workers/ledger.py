@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from models.retention import RETENTION, Matter
 from models.words import EmailState, JobState
 from workers.database import Session
 from workers.errors import Transient
@@ -76,6 +77,7 @@ JOBS: Final = Ledger(
     },
     one_claimer_per_lane=True,
     stuck=f"state = '{JobState.DEAD}'",
+    kept="request IS NOT NULL",
 )
 
 EMAILS: Final = Ledger(
@@ -102,6 +104,8 @@ EMAILS: Final = Ledger(
     stuck=f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}')"
     f" OR (state = '{EmailState.UNCERTAIN}' AND due_at IS NULL)",
     revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or its next claim would expire it
+    kept="to_address <> ''"
+    f" AND coalesce(finished_at >= now() - CAST('{RETENTION[Matter.MAIL_WORDS].keeps}' AS interval), true)",
 )
 
 LEDGERS: Final = (JOBS, EMAILS)

@@ -25,6 +25,7 @@ class Ledger:
         recorded, also when some of them were postponed.
       stuck: the rows that ended without what they are for, and may be given all their attempts again: a condition.
       revived: what such a row needs besides, as assignments that begin with a comma.
+      kept: what such a row must still hold to be done again, after retention or an erasure: a condition.
     """
 
     table: str
@@ -35,6 +36,7 @@ class Ledger:
     one_claimer_per_lane: bool
     stuck: str
     revived: str = ""
+    kept: str = "true"
 
     @property
     def order(self) -> str:
@@ -205,4 +207,4 @@ class Ledger:
         """Gives a stuck row all its attempts again."""
         return text(f"""
             UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
-              finished_at = NULL{self.revived} WHERE id = :id AND ({self.stuck}) RETURNING queue""")
+              finished_at = NULL{self.revived} WHERE id = :id AND ({self.stuck}) AND ({self.kept}) RETURNING queue""")

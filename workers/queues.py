@@ -12,7 +12,7 @@ class Queue(StrEnum):
     EMAILS = "emails"  # mails a person waits for
     EMAILS_BULK = "emails_bulk"  # the others
     CERTIFICATES = "certificates"  # what is owed for completed trainings
-    MAINTENANCE = "maintenance"  # reconciliation, retention
+    MAINTENANCE = "maintenance"  # reconciliation, retention, what is known of one person
 
 
 UNSERVED: Final = frozenset({Queue.CERTIFICATES})

@@ -195,6 +195,13 @@ class _OfOnePerson(Request):
     email: Address = Field(description="the address the person's account has now")
 
     @property
+    def queue(self) -> Queue:
+        """One at a time, in a transaction of its own: it reads all that is kept of requests, and nobody's enrollment
+        stands in the same batch.
+        """
+        return Queue.MAINTENANCE
+
+    @property
     def lane(self) -> str:
         """The address."""
         return f"address:{self.email}"

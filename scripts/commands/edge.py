@@ -53,7 +53,15 @@ def fail(code: int, sentence: str) -> NoReturn:
 
 def print_json(content: Any) -> None:
     """One JSON document on stdout, readable by people and programs."""
-    print(json.dumps(content, ensure_ascii=False, indent=2))
+    print(to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """The same as a text any encoding of Unicode can hold: half a surrogate pair, which a hostile name may have, stays
+    the escape it was in the request.
+    """
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def console() -> Console:

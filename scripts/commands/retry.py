@@ -21,7 +21,8 @@ Who asked is kept in the audit trail.
 \b
 Exit codes:
    0  all of them were revived
-   1  one or more is unknown or needs no retry; the others were revived
+   1  one or more is unknown, needs no retry, or is no longer kept
+      (docs/retention.md); the others were revived
    2  wrong use of the command (an ID is not a UUID)
 {COMMON_CODES}
 """
@@ -51,6 +52,8 @@ def said(answer: Retried) -> str:
         return f"{answer.ledger} was {answer.state}: due again now on {answer.queue}"
     if answer.answer == "not_stuck":
         return f"{answer.ledger} is {answer.state}, which needs no retry: left alone"
+    if answer.answer == "not_kept":
+        return f"{answer.ledger} is {answer.state}, and what it asked for is no longer kept: left alone"
     return "unknown: neither a job nor a mail"
 
 

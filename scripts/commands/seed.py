@@ -47,7 +47,8 @@ FILE is JSON with up to three lists; every field is checked as in the request of
   companies  reference, name
   trainings  reference, title
   contracts  reference, company, training, planned_seats,
-             starts_on and ends_on (YYYY-MM-DD, both may be left out)
+             starts_on and ends_on (YYYY-MM-DD, both may be left out),
+             manager_email, manager_locale, reminders and release_after_days (may be left out too)
 `company` and `training` are references, of this file or recorded before.
 
 \b

@@ -128,7 +128,7 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "nobody leads"
     out.print(f"\nclock     {leader}")
     mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
-    out.print(f"mails     {mails or 'none'}")
+    out.print(f"mails     {mails or 'none'}; addresses sent none: {status['suppressed_addresses']}")
     snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
     out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
     out.print(f"seats     {len(status['drift']) or 'no'} drift\n")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.throttle import DAY, HOUR, LIMITS, LONGEST, Allowance, Asked, Limit, Scope
+from models.throttle import COUNTS_FOR, DAY, HOUR, LIMITS, Allowance, Asked, Limit, Scope
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TWO_AN_HOUR = (Limit(2, HOUR),)
@@ -49,7 +49,9 @@ def test_what_is_taken_counts() -> None:
     assert fresh.closed_until() == NOW + HOUR
 
 
-def test_every_scope_has_its_limits_and_none_is_longer_than_what_is_kept() -> None:
-    assert LIMITS.keys() == set(Scope)
-    assert LONGEST == DAY
+def test_every_scope_has_its_limits_and_is_kept_as_long_as_they_count() -> None:
+    assert LIMITS.keys() == COUNTS_FOR.keys() == set(Scope)
+    assert {scope for scope, kept in COUNTS_FOR.items() if kept > DAY} == {Scope.CORRECTION_ENROLLMENT}
+    assert COUNTS_FOR[Scope.CORRECTION_ENROLLMENT] == 30 * DAY
+    assert COUNTS_FOR[Scope.REQUEST_PORTAL] == HOUR
     assert all(limit.times > 0 for limits in LIMITS.values() for limit in limits)

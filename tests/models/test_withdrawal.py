@@ -18,6 +18,7 @@ FREE = Standing(Progress.NOT_STARTED, None, None)
 STARTED = Standing(Progress.IN_PROGRESS, THEN, None)
 COMPLETED = Standing(Progress.COMPLETED, THEN, None)
 WITHDRAWN = Standing(Progress.NOT_STARTED, None, THEN)
+DETACHED = Standing(Progress.NOT_STARTED, None, NOW, THEN)  # the seat came back at once
 
 SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-03-14T09:00:00+00:00"}
 
@@ -30,6 +31,8 @@ SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-
         (STARTED, Code.ALREADY_STARTED, {"progress": "in_progress"} | SINCE_THEN),
         (COMPLETED, Code.ALREADY_STARTED, {"progress": "completed"} | SINCE_THEN),
         (STARTED._replace(since=None), Code.ALREADY_STARTED, {"progress": "in_progress", "since": None}),
+        (DETACHED, Code.DETACHED, SINCE_THEN),
+        (STARTED._replace(detached_at=THEN, since=NOW), Code.DETACHED, SINCE_THEN),
         (None, Code.NOT_FOUND, None),
     ],
 )
@@ -53,7 +56,9 @@ def test_one_that_is_there_twice_is_withdrawn_once_and_refused_as_often_as_it_is
     assert decisions[1].detail == SINCE_NOW
 
 
-STANDINGS = st.dictionaries(st.sampled_from([A, B, C, D]), st.sampled_from([FREE, STARTED, COMPLETED, WITHDRAWN]))
+STANDINGS = st.dictionaries(
+    st.sampled_from([A, B, C, D]), st.sampled_from([FREE, STARTED, COMPLETED, WITHDRAWN, DETACHED])
+)
 
 
 @given(asked=st.lists(st.sampled_from([A, B, C, D, GONE])), standings=STANDINGS)

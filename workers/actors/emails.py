@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
 
-from models.delivery import RESTING, Suspicion, Verdict, retry_delay, weigh
+from models.delivery import RESTING, Reason, Suspicion, Verdict, retry_delay, weigh
 from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
@@ -26,6 +26,7 @@ from workers.mail.transport import Connections
 from workers.queues import Queue
 from workers.services.letter import Letter
 from workers.services.letters import read_letters
+from workers.services.suppression import suppress_bounced
 from workers.settings import get_settings
 
 log = get_logger()
@@ -182,6 +183,7 @@ class Mailer:
             books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
             if not_sent:
                 books.set_back(session, EMAILS, [setback for _, setback in not_sent])
+                suppress_bounced(session, [one.row.columns["to_address"] for one, _ in not_sent if _bounced(one)])
         if sent:
             log.info("mail.sent", rows=_names(sent))
         for delivered, setback in not_sent:
@@ -208,6 +210,11 @@ class Mailer:
 
 def _sent(delivered: Delivered) -> Outcome:
     return Outcome(delivered.row.id, delivered.row.claim, EmailState.SENT, {"answer": delivered.answer[:200]})
+
+
+def _bounced(delivered: Delivered) -> bool:
+    """Whether the server of its address said that there is no such mailbox."""
+    return delivered.verdict is not None and delivered.verdict.reason is Reason.ADDRESS_REJECTED
 
 
 def _why(delivered: Delivered) -> dict[str, str]:

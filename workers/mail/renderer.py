@@ -9,12 +9,9 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
@@ -23,9 +20,9 @@ from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, translate
 from workers.mail.inlining import InliningLoader
+from workers.mail.moments import LOCALES_OF_BABEL, shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 
-PARIS = ZoneInfo("Europe/Paris")
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000
 """Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
@@ -33,8 +30,7 @@ LARGEST_PLAIN_FILE = 1_000_000
 
 ZIP = "application/zip"
 NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "contract_reference"})
-
-_MOMENT = {"fr": ("EEEE d MMMM y 'à' HH:mm", "fr_FR"), "en": ("EEEE d MMMM y 'at' HH:mm", "en_GB")}
+ADDRESSES = frozenset({"new_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +77,9 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
 
 def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
     values = {name: _shown(name, value) for name, value in context.items()}
+    if kind is EmailKind.RELEASE_REPORT:
+        values["shown_people"] = [_shown_holder(person) for person in context["people"][:PEOPLE_IN_BODY]]
+        values["hidden"] = context["total"] > len(values["shown_people"])
     if kind is not EmailKind.ENROLLMENT_REPORT:
         return values, ()
     people = context["people"]
@@ -101,15 +100,20 @@ def _shown(name: str, value: Any) -> Any:
     """One value of the context as templates may show it."""
     if not isinstance(value, str):
         return value
+    if name in ADDRESSES:
+        return shown_address(value)
     return inert_name(value) if name in NAMES else visible(value)
 
 
 def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:
+    sentence = code_sentence(person["code"], locale)
+    return _shown_holder(person) | {"position": person["position"], "sentence": sentence}
+
+
+def _shown_holder(person: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "position": person["position"],
         "name": " ".join(inert_name(person[part] or "") for part in ("first_name", "last_name")).strip(),
         "email": shown_address(person["email"] or ""),
-        "sentence": code_sentence(person["code"], locale),
     }
 
 
@@ -154,8 +158,9 @@ def _environment(locale: str, *, html: bool) -> Environment:
     # A filter, not a function: Jinja calls it without a detour, and a sentence without values is looked up when the
     # template is compiled.
     environment.filters["t"] = _html_sentence(locale) if html else _text_sentence(locale)
-    environment.filters["moment"] = lambda moment: _moment(moment, locale)
-    environment.filters["number"] = lambda number: format_decimal(number, locale=_MOMENT[locale][1])
+    environment.filters["moment"] = lambda moment: shown_moment(moment, locale)
+    environment.filters["day"] = lambda moment: shown_day(moment, locale)
+    environment.filters["number"] = lambda number: format_decimal(number, locale=LOCALES_OF_BABEL[locale])
     return environment
 
 
@@ -168,14 +173,6 @@ def _html_sentence(locale: str) -> Callable[..., Markup]:
     """Sentences are ours and hold no markup; values are escaped unless a macro made them markup."""
     translated = lru_cache(maxsize=None)(lambda sentence: Markup.escape(translate(locale, sentence)))
     return lambda sentence, **values: translated(sentence) % values if values else translated(sentence)
-
-
-@lru_cache(maxsize=1024)
-def _moment(moment: datetime, locale: str) -> str:
-    if moment.tzinfo is None:
-        raise ValueError("a moment shown to a person needs a time zone")
-    pattern, babel_locale = _MOMENT[locale]
-    return format_datetime(moment, pattern, tzinfo=PARIS, locale=babel_locale)
 
 
 @cache

@@ -24,7 +24,7 @@ FIND_COMPANY = text("SELECT id FROM company WHERE portal_id = :portal AND refere
 FIND_TRAINING = text("SELECT id FROM training WHERE portal_id = :portal AND reference = :reference")
 
 LOCK_CONTRACT = text("""
-    SELECT id, company_id, training_id, enrolled_count FROM contract
+    SELECT id, company_id, training_id, enrolled_count, release_after_days FROM contract
     WHERE portal_id = :portal AND reference = :reference FOR NO KEY UPDATE""")
 
 INSERT_CONTRACT = text("""
@@ -39,6 +39,13 @@ CHANGE_CONTRACT = text("""
       manager_email = :manager_email, manager_locale = :manager_locale, reminders = :reminders,
       release_after_days = :release_after_days
     WHERE id = :id""")
+
+# Whoever was warned under another option is warned afresh: what they were told is no longer so.
+FORGET_WARNINGS = text("""
+    UPDATE enrollment SET release_warned_at = NULL FROM (
+      SELECT id FROM enrollment WHERE contract_id = :id AND release_warned_at IS NOT NULL AND withdrawn_at IS NULL
+      ORDER BY id FOR NO KEY UPDATE) warned
+    WHERE enrollment.id = warned.id""")
 
 
 class Put(NamedTuple):
@@ -107,6 +114,8 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
             return _refused(refusal, "planned_seats", enrolled_count=contract.enrolled_count)
         values["id"] = contract.id
         session.execute(CHANGE_CONTRACT, values)
+        if contract.release_after_days != request.release_after_days:
+            session.execute(FORGET_WARNINGS, values)
     record(
         session,
         request.kind,

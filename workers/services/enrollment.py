@@ -6,7 +6,7 @@ the job rows and owns the transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from workers.database import Session, wait_briefly_for_locks
 from workers.requests import Enroll
 from workers.services import enrollment_rows as rows
 from workers.services.results import PersonResult
+from workers.services.suppression import read_suppressed
 
 LOCK_CONTRACTS = text("""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
@@ -30,7 +31,8 @@ LOCK_CONTRACTS = text("""
     ORDER BY c.id FOR NO KEY UPDATE OF c""")
 
 READ_LIVE = text("""
-    SELECT e.contract_id, a.email_norm, e.account_id, e.id FROM enrollment e JOIN account a ON a.id = e.account_id
+    SELECT e.contract_id, a.email_norm, e.account_id, e.id, e.detached_at
+    FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
       AND e.withdrawn_at IS NULL""")
 
@@ -108,6 +110,14 @@ class LockedContract:
     room: Room
 
 
+class _Live(NamedTuple):
+    """Somebody enrolled on a contract. `detached_at`: when they said that this was not them, after they had begun."""
+
+    account_id: UUID
+    enrollment_id: UUID
+    detached_at: datetime | None = None
+
+
 def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
     """The rows of a request judged one by one: somebody to enrol, or the refusal their own values earned."""
     return [
@@ -125,17 +135,20 @@ def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
     Raises: Transient errors of the database (a contract held for over 250 ms, a deadlock): the batch may be done again.
     """
     contracts = _lock_contracts(session, orders)
-    accounts = rows.read_accounts(session, _addresses(orders))
+    addresses = _addresses(orders)
+    accounts = rows.read_accounts(session, addresses)
+    suppressed = read_suppressed(session, addresses)
     live = _read_live(session, contracts, accounts)
     known = set(accounts)
     for contract in contracts.values():
         contract.room.known = known  # one set for all: an account planned on one contract is known to the next
         contract.room.live = set(live.get(contract.id, ()))
+        contract.room.suppressed = suppressed
     joining: list[rows.Joining] = []
     planned = [_plan(order, contracts.get((order.portal_id, order.request.contract)), joining) for order in orders]
     rows.write(session, joining, accounts)
     for one in joining:
-        live.setdefault(one.contract_id, {})[one.person.email_norm] = (one.account_id, one.enrollment_id)
+        live.setdefault(one.contract_id, {})[one.person.email_norm] = _Live(one.account_id, one.enrollment_id)
     return [_answer(order, decided, live) for order, decided in zip(orders, planned, strict=True)]
 
 
@@ -172,14 +185,14 @@ def _read_live(
     session: Session,
     contracts: dict[tuple[UUID, str], LockedContract],
     accounts: dict[str, rows.KnownAccount],
-) -> dict[UUID, dict[str, tuple[UUID, UUID]]]:
-    """Live enrollments by contract and address: (account, enrollment)."""
-    live: dict[UUID, dict[str, tuple[UUID, UUID]]] = {}
+) -> dict[UUID, dict[str, _Live]]:
+    """Live enrollments by contract and address."""
+    live: dict[UUID, dict[str, _Live]] = {}
     if not contracts or not accounts:
         return live
     parameters = {"contracts": [c.id for c in contracts.values()], "accounts": [a.id for a in accounts.values()]}
-    for contract_id, email, account_id, enrollment_id in session.execute(READ_LIVE, parameters):
-        live.setdefault(contract_id, {})[email] = (account_id, enrollment_id)
+    for contract_id, email, *enrolled in session.execute(READ_LIVE, parameters):
+        live.setdefault(contract_id, {})[email] = _Live(*enrolled)
     return live
 
 
@@ -196,7 +209,8 @@ def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Join
     if contract is None or contract.closed:
         return _Planned(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
     if order.request.dry_run:
-        room = Room(contract.room.seats_left - order.planned, set(contract.room.known), set(contract.room.live))
+        known, live = set(contract.room.known), set(contract.room.live)
+        room = Room(contract.room.seats_left - order.planned, known, live, contract.room.suppressed)
         return _Planned(replace(contract), None, plan(order.people, room, order.request.policy, order.taken), ())
     decided = plan(order.people, contract.room, order.request.policy, order.taken)
     mine = [
@@ -218,7 +232,7 @@ def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Join
     return _Planned(replace(contract), None, decided, mine)
 
 
-def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, tuple[UUID, UUID]]]) -> Answer:
+def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, _Live]]) -> Answer:
     if planned.plan is None or planned.contract is None:
         code = planned.code or Code.UNKNOWN_CONTRACT
         refused = [
@@ -234,8 +248,15 @@ def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, tuple[UU
         if joining is not None:
             people.append(PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id))
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
-            account_id, enrollment_id = enrolled.get(person.email_norm, (None, None))
-            people.append(PersonResult(position, verdict.code, None, account_id, enrollment_id))
+            people.append(_already(position, enrolled.get(person.email_norm)))
         else:
             people.append(PersonResult(position, verdict.code, verdict.field, None, None))
     return Answer(order, None, people, planned.plan, planned.contract)
+
+
+def _already(position: int, known: _Live | None) -> PersonResult:
+    """Already enrolled; of somebody who detached themselves after they had begun, it also says so, and since when."""
+    if known is None:  # planned further up in a dry run
+        return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)
+    detail = None if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}
+    return PersonResult(position, Code.ALREADY_ENROLLED, None, known.account_id, known.enrollment_id, detail)

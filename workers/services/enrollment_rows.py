@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.person import Person
+from models.reminder import STEPS
 from models.words import LOCALES, Code, EmailKind
 from workers.database import Session
 from workers.errors import NotConfigured, Transient
@@ -42,12 +43,14 @@ INSERT_ACCOUNTS = text("""
 INSERT_ENROLLMENTS = text("""
     WITH joining AS (
       SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:contracts AS uuid[]), CAST(:accounts AS uuid[]),
-        CAST(:externals AS text[]), CAST(:jobs AS uuid[])) t (id, contract_id, account_id, external_id, job_id)),
+        CAST(:externals AS text[]), CAST(:jobs AS uuid[]), CAST(:reminded AS bool[]))
+        t (id, contract_id, account_id, external_id, job_id, reminded)),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
       SELECT contract_id, id, 1, job_id FROM joining)
-    INSERT INTO enrollment (id, contract_id, account_id, external_id, job_id)
-    SELECT id, contract_id, account_id, external_id, job_id FROM joining""")
+    INSERT INTO enrollment (id, contract_id, account_id, external_id, job_id, next_reminder_at)
+    SELECT id, contract_id, account_id, external_id, job_id, CASE WHEN reminded THEN now() + :reminded_after END
+    FROM joining""")
 
 COUNT_SEATS = text("""
     UPDATE contract c SET enrolled_count = c.enrolled_count + t.taken
@@ -114,6 +117,9 @@ def write(session: Session, joining: Sequence[Joining], accounts: dict[str, Know
             "accounts": [one.account_id for one in joining],
             "externals": [one.person.external_id for one in joining],
             "jobs": [one.job_id for one in joining],
+            # Whoever is sent a link and may leave it. Whether the contract wants reminders is asked when one is due.
+            "reminded": [one.notify and not accounts[one.person.email_norm].activated for one in joining],
+            "reminded_after": STEPS[0],
         },
     )
     _owe_mails(session, [one for one in joining if one.notify], accounts)

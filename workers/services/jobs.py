@@ -12,12 +12,20 @@ from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.services.catalog import put_company, put_contract, put_training
+from workers.services.correction_verdicts import apply_corrections
+from workers.services.corrections import correct_email, correct_email_by_ops
 from workers.services.enrollment_jobs import enroll_jobs
+from workers.services.erasure import erase_person
 from workers.services.inboxes import put_inbox
-from workers.services.maintenance import find_drift, purge
+from workers.services.maintenance import find_drift
+from workers.services.person_export import export_person
 from workers.services.progress import record_progress_jobs
+from workers.services.release_plans import plan_releases
+from workers.services.releases import release_seats
+from workers.services.reminders import send_reminders
 from workers.services.resend_jobs import resend_invitations, reset_passwords
 from workers.services.reset_requests import request_resets, send_resets
+from workers.services.retention import purge_job
 from workers.services.roster_cancelling import cancel_imports
 from workers.services.withdrawal import withdraw_jobs
 
@@ -60,10 +68,6 @@ def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
     return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
 
 
-def _purge(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
-    return JobState.SUCCEEDED, {"deleted": purge(session)}
-
-
 SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
     "enroll": enroll_jobs,
     "withdraw": withdraw_jobs,
@@ -77,8 +81,16 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "send_password_reset": send_resets,
     "cancel_import": cancel_imports,
     "put_inbox": _one_by_one(put_inbox),
+    "release_seats": release_seats,
+    "send_reminders": _one_by_one(send_reminders),
+    "plan_releases": _one_by_one(plan_releases),
+    "export_person": _one_by_one(export_person),
+    "erase_person": _one_by_one(erase_person),
     "reconcile_seats": _one_by_one(_reconcile),
-    "purge": _one_by_one(_purge),
+    "purge": _one_by_one(purge_job),
+    "correct_email": correct_email,
+    "correct_email_by_ops": correct_email_by_ops,
+    "apply_corrections": apply_corrections,
 }
 """The service that does each kind of job; `issue_certificate` waits for its own (``workers.queues.UNSERVED``)."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from models.words import EmailKind, EmailState, Purpose
 from workers.ledger import Claimed
@@ -52,12 +53,18 @@ def signature() -> dict[str, Any]:
 
 def link_address(fact: Any) -> str:
     """Where a link leads: the fact names its key, purpose and version, and the account."""
+    return _address(fact.key_id, fact.link_id, Purpose(fact.purpose), fact.version, fact.account_id)
+
+
+def not_me_address(fact: Any) -> str | None:
+    """Where whoever is attached by mistake says so; None once that was said, or the link was voided on purpose."""
+    if not fact.not_me_live:
+        return None
+    return _address(fact.not_me_key, fact.not_me_id, Purpose.NOT_ME, fact.not_me_version, fact.account_id)
+
+
+def _address(key_id: str, link_id: UUID, purpose: Purpose, version: int, account_id: UUID) -> str:
     token = make_token(
-        signing_keys(),
-        key_id=fact.key_id,
-        link_id=fact.link_id,
-        purpose=Purpose(fact.purpose),
-        version=fact.version,
-        account_id=fact.account_id,
+        signing_keys(), key_id=key_id, link_id=link_id, purpose=purpose, version=version, account_id=account_id
     )
     return link_url(get_settings().link_base_url, token)

@@ -1,11 +1,11 @@
 """What a claimed mail says: the facts as they stand when it is sent, and the link it carries.
 
 The owed row holds identifiers only; names, titles and links are looked up here and forgotten after sending. A link that
-ended before its mail was sent is replaced, so that no owed mail is a dead end. Lock order: the caller's mails, accounts
-by address, links.
+ended before its mail was sent is replaced, so that no owed mail is a dead end; the link "this is not me" of an
+attachment mail is made here. Lock order: the caller's mails, accounts by address, links.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,19 +15,31 @@ from models.link import PASSWORD_PURPOSES
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.ledger import Claimed
+from workers.services.activation_letters import write_release, write_release_warning, write_reminder
+from workers.services.correction_letters import write_correction
+from workers.services.detachment_letters import write_detachment
 from workers.services.keys import signing_keys
 from workers.services.letter import Letter, not_wanted
 from workers.services.links import replace_dead_links
+from workers.services.not_me_links import hold_accounts, lacks_link, offer_links
+from workers.services.release_letters import write_release_report
 from workers.services.report_letters import write_enrollment_report
 from workers.services.training_letters import write_announcement, write_reset, write_withdrawal
 
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
 FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
+      e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
-      training.title AS training_title, n.withdrawn_at IS NOT NULL AS withdrawn, l.id AS link_id, l.key_id, l.version,
-      l.expires_at, l.expires_at <= now() AS link_expired,
-      e.kind = :withdrawal AND EXISTS (
+      training.title AS training_title, coalesce(n.withdrawn_at, n.detached_at) IS NOT NULL AS withdrawn,
+      a.erased_at IS NOT NULL AS erased,
+      l.id AS link_id, l.key_id, l.version, l.expires_at, l.expires_at <= now() AS link_expired,
+      n.detached_at IS NOT NULL AS detached, n.progress,
+      n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
+      contract.release_after_days, now() AS now,
+      e.enrollment_id, m.id AS not_me_id, m.key_id AS not_me_key, m.version AS not_me_version, m.live AS not_me_live,
+      m.expired AS not_me_expired, s.email_norm IS NOT NULL AS suppressed,
+      e.kind IN ('withdrawal', 'release') AND EXISTS (
         SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
           AND again.withdrawn_at IS NULL) AS enrolled_again
     FROM email e
@@ -40,11 +52,26 @@ FACTS = text("""
       SELECT * FROM link WHERE link.account_id = e.account_id AND link.consumed_at IS NULL AND link.voided_at IS NULL
         AND link.purpose = CASE e.kind WHEN 'password_reset' THEN 'password_reset' ELSE 'activation' END LIMIT 1
     ) l ON true
+    LEFT JOIN LATERAL (
+      SELECT id, key_id, version, consumed_at IS NULL AND voided_at IS NULL AS live, expires_at <= now() AS expired
+      FROM link WHERE link.account_id = e.account_id AND link.subject_id = e.enrollment_id AND link.purpose = 'not_me'
+        AND (e.kind = 'attachment' OR (e.kind = 'invitation' AND a.activated_at IS NOT NULL))
+      ORDER BY live DESC LIMIT 1
+    ) m ON true
+    LEFT JOIN LATERAL (
+      SELECT email_norm FROM suppression WHERE suppression.email_norm = e.to_address
+        AND (suppression.until IS NULL OR suppression.until > now()) LIMIT 1
+    ) s ON true
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
 
 LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER, EmailKind.RELEASE_WARNING,
                            EmailKind.PASSWORD_RESET})  # fmt: skip
 """Mails that carry a link to the choice of a password."""
+
+TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE}
+"""Mails for whoever has the account. One a mailer held while the address was corrected goes to nobody: the correction
+owes what the new address is to hear.
+"""
 
 Writer = Callable[[Session, Claimed, Any], Letter]
 """Makes the letter of a claimed mail from the facts it speaks of."""
@@ -55,6 +82,14 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.PASSWORD_RESET: write_reset,
     EmailKind.WITHDRAWAL: write_withdrawal,
     EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+    EmailKind.REMINDER: write_reminder,
+    EmailKind.RELEASE_WARNING: write_release_warning,
+    EmailKind.RELEASE: write_release,
+    EmailKind.RELEASE_REPORT: write_release_report,
+    EmailKind.DETACHMENT: write_detachment,
+    EmailKind.CORRECTION_CONFIRMATION: write_correction,
+    EmailKind.CORRECTION_NOTICE: write_correction,
+    EmailKind.CORRECTION_APPLIED: write_correction,
 }
 """Who writes which kind of mail."""
 
@@ -68,21 +103,38 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
         if row.id in facts and _link_ended(row, facts[row.id])
     }
     if ended:
+        attached = {facts[row.id].account_id for row in _without_not_me(rows, facts)}
+        if attached:  # all accounts at once, in their order: they are also held one purpose after the other below
+            hold_accounts(session, attached | {account for account, _ in ended})
         for purpose in PASSWORD_PURPOSES:
             if accounts := {account for account, of in ended if of == purpose}:
                 replace_dead_links(session, accounts, purpose)
         facts = _read_facts(session, rows)
+    if attachments := _without_not_me(rows, facts):
+        _offer_not_me(session, [facts[row.id] for row in attachments])
+        facts |= _read_facts(session, attachments)  # of the others nothing was missing when they were looked at
     return [_letter(session, row, facts.get(row.id)) for row in rows]
 
 
+def _without_not_me(rows: Sequence[Claimed], facts: Mapping[UUID, Any]) -> list[Claimed]:
+    return [row for row in rows if row.id in facts and lacks_link(row, facts[row.id])]
+
+
+def _offer_not_me(session: Session, facts: Sequence[Any]) -> None:
+    enrollments = {fact.enrollment_id: fact.account_id for fact in facts}
+    offer_links(session, enrollments, known={fact.enrollment_id for fact in facts if fact.not_me_id})
+
+
 def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows], "withdrawal": EmailKind.WITHDRAWAL})
+    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
     return {fact.id: fact for fact in found}
 
 
 def _link_ended(row: Claimed, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
-    if row.columns["expired"] or fact.withdrawn or fact.link_id is None or row.columns["kind"] not in LINKED:
+    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.moved or fact.link_id is None:
+        return False
+    if row.columns["kind"] not in LINKED:
         return False
     if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
@@ -92,6 +144,10 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
 def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
-    if fact is None:
+    if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
         return not_wanted(row)
+    if fact.moved and row.columns["kind"] in TO_THE_ACCOUNT:
+        return not_wanted(row)
+    if fact.suppressed:
+        return not_wanted(row, EmailState.SUPPRESSED)
     return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)

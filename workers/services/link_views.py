@@ -1,6 +1,7 @@
 """Links as their holders see them: whose they are, what for, and what they answer once they are over."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +29,7 @@ class LinkView:
 
     Parameters:
       subject_id: what it speaks of beside the account (a correction, an enrollment), or None.
+      expires_at: until when it may be used.
     """
 
     link_id: UUID
@@ -38,6 +40,7 @@ class LinkView:
     first_name: str
     last_name: str
     locale: str
+    expires_at: datetime
 
 
 def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
@@ -73,7 +76,7 @@ def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str
     if refused is not None:
         return refused
     whose = (row.email_norm, row.first_name, row.last_name, row.locale)
-    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.subject_id, *whose)
+    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.subject_id, *whose, row.expires_at)
 
 
 def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> Any:

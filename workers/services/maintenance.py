@@ -1,11 +1,10 @@
-"""What is done on schedule: comparing the three accounts of seats, and deleting what was kept for a time only."""
+"""What is done on schedule: comparing the three accounts of seats."""
 
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import LONGEST
 from workers.database import Session
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
@@ -25,14 +24,6 @@ DRIFT = text("""
     WHERE c.enrolled_count <> coalesce(s.live, 0) OR c.enrolled_count <> coalesce(s.balance, 0)
       OR s.orphans > 0 OR s.uneven > 0
     ORDER BY c.id""")
-
-PURGES = {
-    "idempotency": text("DELETE FROM idempotency WHERE created_at < now() - interval '90 days'"),
-    "job_attempt": text("DELETE FROM job_attempt WHERE created_at < now() - interval '90 days'"),
-    "sign_in": text("DELETE FROM sign_in WHERE failed_at < now() - interval '1 day'"),
-    "process": text("DELETE FROM process WHERE seen_at < now() - interval '1 hour'"),
-    "throttle": text(f"DELETE FROM throttle WHERE at < now() - interval '{LONGEST.total_seconds():.0f} seconds'"),
-}
 
 
 class Drift(NamedTuple):
@@ -62,11 +53,3 @@ class Drift(NamedTuple):
 def find_drift(session: Session) -> list[Drift]:
     """The contracts whose seats do not add up. Reports; never repairs, because a repair would hide the bug."""
     return [Drift(i, r, c, v, int(b), o, u) for i, r, c, v, b, o, u in session.execute(DRIFT)]
-
-
-def purge(session: Session) -> dict[str, int]:
-    """Deletes what is kept for a time only: keys and failed attempts (90 days), what throttles count, lost processes.
-
-    Returns: rows deleted by table.
-    """
-    return {table: session.execute(statement).rowcount for table, statement in PURGES.items()}  # type: ignore[attr-defined]

@@ -27,10 +27,17 @@ SET_PASSWORD = text("""
       credential_version = credential_version + 1
     WHERE id = :id""")
 
+# Not those that say "this is not me": they set no password, and the mail that carries one may be about another company.
 USE_UP_LINKS = text("""
     UPDATE link SET consumed_at = CASE WHEN id = :link_id THEN now() END,
       voided_at = CASE WHEN id <> :link_id THEN now() END
-    WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL""")
+    WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL AND purpose <> 'not_me'""")
+
+END_REMINDERS = text("""
+    UPDATE enrollment SET next_reminder_at = NULL FROM (
+      SELECT id FROM enrollment WHERE account_id = :account_id AND next_reminder_at IS NOT NULL
+      ORDER BY id FOR NO KEY UPDATE) reminded
+    WHERE enrollment.id = reminded.id""")
 
 
 def hash_password(password: str) -> str:
@@ -42,9 +49,10 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     """Gives the account its password and uses the link up; the account is activated if it never was.
 
     Everything else that could set a password ends here: the account's other links are voided, its sessions end
-    (``credential_version``). Of two at the same moment one does it and the other, which waited for the account's lock,
-    reads the link again and answers ``USED_LINK``. Invitations not yet sent stay owed, for the link may have come by
-    another mail: they are sent without a link and tell of their training (``workers/services/training_letters.py``).
+    (``credential_version``); and nobody is reminded any more. Of two at the same moment one does it and the other,
+    which waited for the account's lock, reads the link again and answers ``USED_LINK``. Invitations not yet sent stay
+    owed, for the link may have come by another mail: they are sent without a link and tell of their training
+    (``workers/services/training_letters.py``).
 
     Parameters:
       password_hash: from ``hash_password``, computed before the transaction.
@@ -65,6 +73,7 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     ids = {"account_id": view.account_id, "link_id": view.link_id}
     forget_failures(session, subjects_of(view.email, view.account_id))
     links: Any = session.execute(USE_UP_LINKS, ids)
+    session.execute(END_REMINDERS, ids)
     detail = {"purpose": view.purpose, "links_voided": links.rowcount - 1}
     record(session, "choose_password", account_id=view.account_id, subject_id=view.link_id, detail=detail)
     return view

@@ -23,7 +23,7 @@ from workers.services.results import PersonResult, one_or_none, record_people
 
 LOCK = text("""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
-      e.scored_at, e.time_spent_seconds, e.withdrawn_at, now() AS now
+      e.scored_at, e.time_spent_seconds, e.withdrawn_at, e.detached_at, now() AS now
     FROM unnest(CAST(:portals AS uuid[]), CAST(:ids AS uuid[])) m (portal_id, id)
     JOIN enrollment e ON e.id = m.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = m.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
@@ -35,7 +35,7 @@ RECORD = text("""
       CAST(:completed_at AS timestamptz[]), CAST(:progress_at AS timestamptz[]), CAST(:score AS float8[]),
       CAST(:scored_at AS timestamptz[]), CAST(:time_spent_seconds AS int[]))
       t (id, progress, started_at, completed_at, progress_at, score, scored_at, time_spent_seconds)
-    WHERE e.id = t.id AND e.withdrawn_at IS NULL""")
+    WHERE e.id = t.id AND e.withdrawn_at IS NULL AND e.detached_at IS NULL""")
 
 
 class _Place(NamedTuple):
@@ -98,10 +98,8 @@ def _tell(
     if row is None:
         _answer(jobs, places, ((Code.NOT_FOUND, None) for _ in places), None, enrollment_id)
         return None
-    if row.withdrawn_at is not None:
-        since = {"since": row.withdrawn_at.isoformat()}
-        answers = ((Code.ALREADY_WITHDRAWN, since) for _ in places)
-        _answer(jobs, places, answers, row.account_id, enrollment_id)
+    if gone := _gone(row):
+        _answer(jobs, places, (gone for _ in places), row.account_id, enrollment_id)
         return None
     before = Known(
         Progress(row.progress),
@@ -116,6 +114,13 @@ def _tell(
     after, codes = record_events(before, events, row.now)
     _answer(jobs, places, ((code, None) for code in codes), row.account_id, enrollment_id)
     return _Told(portal_id, enrollment_id, before, after)
+
+
+def _gone(row: Any) -> tuple[Code, dict[str, Any]] | None:
+    """Why nothing more is recorded of somebody, and since when."""
+    if row.detached_at is not None:
+        return Code.DETACHED, {"since": row.detached_at.isoformat()}
+    return None if row.withdrawn_at is None else (Code.ALREADY_WITHDRAWN, {"since": row.withdrawn_at.isoformat()})
 
 
 def _answer(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,21 +12,29 @@ from workers.database import Session
 from workers.errors import Permanent
 from workers.ledger import Claimed
 from workers.requests import Enroll, PersonToEnroll, parse
-from workers.services.letter import Letter, names
+from workers.services.letter import Letter, names, not_wanted
+from workers.services.typed_rows import ERASED_ROW
 
 JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+
+ERASED: Final = PersonToEnroll(**ERASED_ROW)
 
 CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
 
 
 def write_enrollment_report(session: Session, row: Claimed, fact: Any) -> Letter:
-    """Also of a request on an unknown contract: then both names are None."""
-    return Letter(row, EmailKind.ENROLLMENT_REPORT, names(fact) | _report(session, row.columns["job_id"]))
+    """Also of a request on an unknown contract: then both names are None. None of a request that is no longer kept."""
+    job = session.execute(JOB, {"id": row.columns["job_id"]}).one_or_none()
+    if job is None or job.request is None:
+        return not_wanted(row)
+    return Letter(row, EmailKind.ENROLLMENT_REPORT, names(fact) | _report(session, row.columns["job_id"], job))
 
 
-def _report(session: Session, job_id: UUID) -> dict[str, Any]:
-    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts."""
-    job = session.execute(JOB, {"id": job_id}).one()
+def _report(session: Session, job_id: UUID, job: Any) -> dict[str, Any]:
+    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts.
+
+    Whoever was erased since (``workers/services/erasure.py``) is counted, and no longer listed.
+    """
     request = parse(job.kind, job.request)
     if not isinstance(request, Enroll):
         raise Permanent("a report of a job that enrols nobody")
@@ -41,7 +49,11 @@ def _report(session: Session, job_id: UUID) -> dict[str, Any]:
         "enrolled_count": result.get("enrolled_count", 0),
         "remaining": result.get("remaining", 0),
         "counts": Counter(codes.values()),
-        "people": [_reported(index, person, codes) for index, person in enumerate(request.people)],
+        "people": [
+            _reported(index, person, codes)
+            for index, person in enumerate(request.people)
+            if person != ERASED or codes.get(index) == Code.MISSING_EMAIL
+        ],
     }
 
 

@@ -57,6 +57,13 @@ class Recipient(NamedTuple):
     withdrawn_at: datetime | None
     enrollment_id: UUID | None
     contract_id: UUID | None
+    detached_at: datetime | None
+    suppressed: bool
+
+    @property
+    def gone(self) -> bool:
+        """No longer on the contract: withdrawn, or detached by themselves."""
+        return self.withdrawn_at is not None or self.detached_at is not None
 
     @property
     def purpose(self) -> Purpose:
@@ -114,7 +121,7 @@ def counts(asks: Sequence[Ask]) -> dict[str, Any]:
 
 
 def moment_json(answer: Answer) -> dict[str, str] | None:
-    """What explains a code: from when on it may be asked again, or since when somebody is withdrawn."""
+    """What explains a code: from when on it may be asked again, or since when somebody is withdrawn or detached."""
     if answer.moment is None:
         return None
     return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}
@@ -136,10 +143,10 @@ def _decide(asks: Sequence[Ask], rule: Rule, allowances: dict[Subject, Allowance
         if person is None:
             ask.answer = rule(None, ())
             continue
-        known = answered.get((ask.job_id, person.account_id)) if person.withdrawn_at is None else None
+        known = answered.get((ask.job_id, person.account_id)) if not person.gone else None
         ask.answer = known or rule(_holder(person, links), [allowances[subject] for subject in ask.subjects])
         ask.mailed = known is None and ask.answer.code in MAILED
-        if person.withdrawn_at is None:
+        if not person.gone:
             answered[ask.job_id, person.account_id] = ask.answer
         if ask.mailed:
             now, link = allowances[ask.subjects[0]].now, links.get(person.account_id)
@@ -148,7 +155,8 @@ def _decide(asks: Sequence[Ask], rule: Rule, allowances: dict[Subject, Allowance
 
 def _holder(person: Recipient, links: dict[UUID, LiveLink]) -> Holder:
     link = links.get(person.account_id)
-    return Holder(person.withdrawn_at, person.activated, *(link or ()))
+    resent, ends_at = link or (0, None)
+    return Holder(person.withdrawn_at, person.activated, resent, ends_at, person.detached_at, person.suppressed)
 
 
 def _owe_mails(session: Session, mailed: Sequence[Ask]) -> None:

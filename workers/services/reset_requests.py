@@ -24,16 +24,19 @@ from workers.services.acceptance import Ask as Accepting
 from workers.services.acceptance import accept_all
 from workers.services.audit import record
 from workers.services.resending import Ask, Recipient, moment_json, send_again
+from workers.services.suppression import SUPPRESSED
 from workers.services.throttle import Subject, address_subjects, count, hold, read_allowances
 from workers.shapes import FOLLOW_UP_KEY
 
 READ_REQUESTS = text("SELECT id, portal_id, CAST(request AS text) FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 # Who never activated is sent the invitation of the training they were enrolled on last.
-HOLD_RECIPIENTS = text("""
-    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, NULL, e.id, e.contract_id
+HOLD_RECIPIENTS = text(f"""
+    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, NULL, e.id, e.contract_id, NULL,
+      {SUPPRESSED.format(address="a.email_norm")}
     FROM account a LEFT JOIN LATERAL (
-      SELECT id, contract_id FROM enrollment WHERE account_id = a.id AND withdrawn_at IS NULL AND a.activated_at IS NULL
+      SELECT id, contract_id FROM enrollment WHERE account_id = a.id AND withdrawn_at IS NULL AND detached_at IS NULL
+        AND a.activated_at IS NULL
       ORDER BY enrolled_at DESC, id DESC LIMIT 1) e ON true
     WHERE a.email_norm = ANY(CAST(:emails AS text[])) ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
@@ -91,6 +94,7 @@ def send_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     originals = {
         job_id: (portal_id, _address(request))
         for job_id, portal_id, request in session.execute(READ_REQUESTS, {"ids": [one.job for one in asked]})
+        if request is not None
     }
     emails = sorted({email for _, email in originals.values()})
     recipients = {person.email: person for person in _hold_recipients(session, emails)}

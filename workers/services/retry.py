@@ -1,6 +1,6 @@
 """Retrying what is stuck: a job or mail gets all its attempts again, and who asked for it is recorded."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -10,18 +10,21 @@ from workers.database import Session
 from workers.ledger import JOBS, LEDGERS, revive
 from workers.services.audit import record
 
+LOOK: Final = "SELECT state, ({ledger.stuck}) AS stuck FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE"
+
 
 class Retried(NamedTuple):
     """What a retry came to.
 
     Parameters:
-      answer: `revived`; `not_stuck`, and nothing was changed; `unknown`: neither a job nor a mail has this id.
+      answer: `revived`; `not_stuck`, and nothing was changed; `not_kept`: what it would need is no longer there
+        (``models/retention.py``, an erasure); `unknown`: neither a job nor a mail has this id.
       ledger: `job` or `email`, empty when unknown.
       state: the state it had.
       queue: whose bell to ring after the commit, empty unless revived.
     """
 
-    answer: Literal["revived", "not_stuck", "unknown"]
+    answer: Literal["revived", "not_stuck", "not_kept", "unknown"]
     ledger: str = ""
     state: str = ""
     queue: str = ""
@@ -33,13 +36,12 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
     A mail has five days more to be sent, unless it had more left.
     """
     for ledger in LEDGERS:
-        found = text(f"SELECT state FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE")
-        state = session.execute(found, {"id": row_id}).scalar()
-        if state is None:
+        found = session.execute(text(LOOK.format(ledger=ledger)), {"id": row_id}).one_or_none()
+        if found is None:
             continue
         queue = revive(session, row_id)
         if queue is None:
-            return Retried("not_stuck", ledger.table, state)
+            return Retried("not_kept" if found.stuck else "not_stuck", ledger.table, found.state)
         record(
             session,
             "retry",
@@ -49,5 +51,5 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
             job_id=row_id if ledger is JOBS else None,
             detail={"ledger": ledger.table},
         )
-        return Retried("revived", ledger.table, state, queue)
+        return Retried("revived", ledger.table, found.state, queue)
     return Retried("unknown")

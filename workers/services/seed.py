@@ -17,7 +17,8 @@ from workers.services.catalog import Put, put_company, put_contract, put_trainin
 READ_COMPANY = text("SELECT reference, name FROM company WHERE portal_id = :portal AND reference = :reference")
 READ_TRAINING = text("SELECT reference, title FROM training WHERE portal_id = :portal AND reference = :reference")
 READ_CONTRACT = text("""
-    SELECT c.reference, o.reference AS company, t.reference AS training, c.planned_seats, c.starts_on, c.ends_on
+    SELECT c.reference, o.reference AS company, t.reference AS training, c.planned_seats, c.starts_on, c.ends_on,
+      c.manager_email, c.manager_locale, c.reminders, c.release_after_days
     FROM contract c JOIN company o ON o.id = c.company_id JOIN training t ON t.id = c.training_id
     WHERE c.portal_id = :portal AND c.reference = :reference""")
 

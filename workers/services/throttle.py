@@ -13,12 +13,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import LIMITS, LONGEST, Allowance, Scope
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, Scope
 from workers.database import Session, array
 from workers.services.keys import signing_keys
 
 WIDE: Final = frozenset({Scope.RESET_COMPANY, Scope.RESET_PORTAL, Scope.REQUEST_PORTAL, Scope.INVITATION_COMPANY,
-                         Scope.INVITATION_PORTAL})  # fmt: skip
+                         Scope.INVITATION_PORTAL, Scope.CORRECTION_PORTAL})  # fmt: skip
 """Scopes that count many people: read by the minute, each minute as if all of it were its last second."""
 
 _ADDRESS: Final = b"matricule throttled address, first form"
@@ -75,7 +75,7 @@ def read_allowances(session: Session, subjects: Collection[Subject]) -> dict[Sub
     allowances = {subject: Allowance(LIMITS[subject.scope], [], now) for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
         found = session.execute(
-            READ, {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": LONGEST}
+            READ, {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
         )
         for subject, at, times in found:
             allowances[Subject(scope, subject)].asked.append((at, times))

@@ -5,19 +5,30 @@ from typing import Any
 from models.words import EmailKind
 from workers.database import Session
 from workers.ledger import Claimed
-from workers.services.letter import Letter, link_address, names, not_wanted, to_a_person
+from workers.services.letter import Letter, link_address, names, not_me_address, not_wanted, to_a_person
+
+
+def announcement(row: Claimed, fact: Any) -> EmailKind | None:
+    """Which mail an owed invitation or attachment has become, or None when it is not wanted any more.
+
+    Whoever has activated meanwhile needs no link, and is told of the training only; an invitation sent again is of no
+    use to them. A link that is missing was voided on purpose: whoever did that owes another mail.
+    """
+    again = bool(row.columns["context"] and row.columns["context"].get("again"))
+    if fact.withdrawn or fact.company_name is None or (fact.activated and again):
+        return None
+    if fact.activated:
+        return EmailKind.ATTACHMENT
+    return None if fact.link_id is None else EmailKind(row.columns["kind"])
 
 
 def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
-    """An invitation or an attachment mail. An invitation sent again is of no use to who has activated meanwhile."""
-    again = bool(row.columns["context"] and row.columns["context"].get("again"))
-    if fact.withdrawn or fact.company_name is None or (fact.activated and again):
+    """An invitation, or an attachment mail with its way to say "this is not me"."""
+    kind = announcement(row, fact)
+    if kind is None:
         return not_wanted(row)
-    link = None if fact.activated or fact.link_id is None else link_address(fact)
-    if link is None and not fact.activated:
-        return not_wanted(row)  # voided on purpose: whoever did that owes another mail
-    kind = EmailKind(row.columns["kind"]) if link else EmailKind.ATTACHMENT
-    return Letter(row, kind, names(fact) | _person(fact, link))
+    says = names(fact) | _person(fact, None if fact.activated else link_address(fact))
+    return Letter(row, kind, says | {"not_me_link": not_me_address(fact)} if kind is EmailKind.ATTACHMENT else says)
 
 
 def write_withdrawal(_: Session, row: Claimed, fact: Any) -> Letter:

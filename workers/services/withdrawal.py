@@ -6,10 +6,10 @@ that one left it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,6 +18,7 @@ from models.base import new_id
 from models.withdrawal import WITHDRAWN_CODES, Decision, Standing, decide
 from models.words import Code, EmailKind, JobState, Progress
 from workers.database import Session, wait_briefly_for_locks
+from workers.internal_requests import ReleaseSeats
 from workers.ledger import Claimed, Outcome, owe
 from workers.queues import URGENT_MAILS, Queue
 from workers.requests import Withdraw, parse
@@ -28,14 +29,15 @@ from workers.services.results import PersonResult, one_or_none, record_people
 
 # A correction of the address waits for us and cancels the mail to the old one, or we wait and read the new one.
 HOLD_ACCOUNTS = text("""
-    SELECT id, email_norm, locale FROM account
+    SELECT id, email_norm, locale, activated_at FROM account
     WHERE id IN (SELECT account_id FROM enrollment
       WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
         AND progress = 'not_started' AND withdrawn_at IS NULL)
     ORDER BY email_norm FOR KEY SHARE""")
 
 LOCK_ENROLLMENTS = text("""
-    SELECT id, contract_id, account_id, progress, withdrawn_at, now() AS now,
+    SELECT id, contract_id, account_id, progress, enrolled_at, withdrawn_at, detached_at, release_warned_at,
+      now() AS now,
       CASE progress WHEN 'completed' THEN completed_at ELSE started_at END AS since
     FROM enrollment WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
     ORDER BY id FOR NO KEY UPDATE""")
@@ -44,8 +46,8 @@ LOCK_ENROLLMENTS = text("""
 WITHDRAW = text("""
     WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
     withdrawn AS (
-      UPDATE enrollment e SET withdrawn_at = now() FROM leaving
-      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL
+      UPDATE enrollment e SET withdrawn_at = now(), next_reminder_at = NULL FROM leaving
+      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
       RETURNING e.id, e.contract_id, leaving.job_id),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
@@ -54,17 +56,43 @@ WITHDRAW = text("""
     FROM (SELECT contract_id, count(*) AS seats FROM withdrawn GROUP BY contract_id) freed
     WHERE c.id = freed.contract_id""")
 
-# Not those a mailer holds: it looks again before it sends (``workers/services/letters.py``).
+# Not those a mailer holds: it looks again before it sends (``workers/services/letters.py``). By account and enrollment,
+# as they are indexed.
 CANCEL_MAILS = text("""
     UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
-      SELECT id FROM email WHERE enrollment_id = ANY(CAST(:ids AS uuid[])) AND due_at IS NOT NULL
-        AND leased_until IS NULL
-      ORDER BY id FOR NO KEY UPDATE) owed
+      SELECT e.id FROM unnest(CAST(:accounts AS uuid[]), CAST(:ids AS uuid[])) t (account_id, enrollment_id)
+      JOIN email e ON e.account_id = t.account_id AND e.enrollment_id = t.enrollment_id
+      WHERE e.due_at IS NOT NULL AND e.leased_until IS NULL
+      ORDER BY e.id FOR NO KEY UPDATE OF e) owed
     WHERE email.id = owed.id""")
 
 
+Stays = Callable[[Session, Mapping[UUID, Any], Mapping[UUID, Any]], Mapping[UUID, Decision]]
+"""Who stays although they have not begun, and why, by enrollment: asked once contracts, accounts (the second) and
+enrollments (the first) are held.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A way for people to leave a contract.
+
+    Parameters:
+      mail: what they are told.
+      stays: who does not leave although their seat could come back.
+      awaited: whether somebody waits for the mails when they are few.
+    """
+
+    mail: EmailKind
+    stays: Stays
+    awaited: bool
+
+
+WITHDRAWAL: Final = Departure(EmailKind.WITHDRAWAL, lambda *_: {}, awaited=True)
+
+
 @dataclass(slots=True)
-class _Contract:
+class HeldContract:
     """A contract whose row this transaction holds; `enrolled_count` moves as requests are decided."""
 
     id: UUID
@@ -74,21 +102,29 @@ class _Contract:
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """One claimed job, and what came of its people."""
+
     row: Claimed
-    request: Withdraw
-    contract: _Contract | None = None
+    request: Withdraw | ReleaseSeats
+    contract: HeldContract | None = None
     people: Sequence[PersonResult] = ()
     enrolled_count: int = 0
 
     @property
     def portal_id(self) -> UUID:
+        """Whose contract references it speaks of."""
         return cast("UUID", self.row.columns["portal_id"])
+
+    @property
+    def notify(self) -> bool:
+        """Whether the people are told; a manager may prefer to do so, a release always tells."""
+        return not isinstance(self.request, Withdraw) or self.request.notify
 
 
 class _Leaving(NamedTuple):
-    job: _Job
-    contract: _Contract
+    job: Job
+    contract: HeldContract
     enrollment_id: UUID
     account_id: UUID
 
@@ -102,38 +138,44 @@ def withdraw_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
 
     Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
     """
-    jobs = [_Job(row, cast("Withdraw", parse(row.columns["kind"], row.columns["request"]))) for row in rows]
+    return [outcome(job) for job in leave(session, rows, WITHDRAWAL)]
+
+
+def leave(session: Session, rows: Sequence[Claimed], departure: Departure) -> list[Job]:
+    """Lets the people of these jobs leave, in ledger order, whoever may by the rule of their departure."""
+    parsed = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
+    jobs = [Job(row, cast("Withdraw | ReleaseSeats", request)) for row, request in zip(rows, parsed, strict=True)]
     wait_briefly_for_locks(session)
     _lock_contracts(session, jobs)
     ids = {
         "ids": sorted({one for job in jobs for one in job.request.enrollment_ids}),
         "contracts": list({job.contract.id for job in jobs if job.contract}),
     }
-    told = any(job.request.notify for job in jobs)
+    told = any(job.notify for job in jobs)
     accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, ids)} if told else {}
     found = {row.id: row for row in session.execute(LOCK_ENROLLMENTS, ids)}
-    leaving = _decide(jobs, found)
-    _write(session, leaving, accounts)
+    leaving = _decide(jobs, found, departure.stays(session, found, accounts))
+    _write(session, leaving, accounts, departure)
     record_people(session, [(job.row.id, job.people) for job in jobs])
     record_all(session, [_change(job) for job in jobs if any(one.code is Code.WITHDRAWN for one in job.people)])
-    return [_outcome(job) for job in jobs]
+    return jobs
 
 
-def _lock_contracts(session: Session, jobs: Sequence[_Job]) -> None:
+def _lock_contracts(session: Session, jobs: Sequence[Job]) -> None:
     asked = {"portals": [job.portal_id for job in jobs], "references": [job.request.contract for job in jobs]}
     locked = {
-        (row.portal_id, row.reference): _Contract(row.id, row.company_id, row.planned_seats, row.enrolled_count)
+        (row.portal_id, row.reference): HeldContract(row.id, row.company_id, row.planned_seats, row.enrolled_count)
         for row in session.execute(LOCK_CONTRACTS, asked)
     }
     for job in jobs:
         job.contract = locked.get((job.portal_id, job.request.contract))
 
 
-def _decide(jobs: Sequence[_Job], found: dict[UUID, Any]) -> list[_Leaving]:
+def _decide(jobs: Sequence[Job], found: dict[UUID, Any], stays: Mapping[UUID, Decision]) -> list[_Leaving]:
     """Gives every job its results, and returns who leaves."""
     standings: dict[UUID, dict[UUID, Standing]] = {}
     for row in found.values():
-        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at)
+        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, stays.get(row.id))
         standings.setdefault(row.contract_id, {})[row.id] = standing
     now: datetime | None = next((row.now for row in found.values()), None)
     leaving = []
@@ -155,28 +197,27 @@ def _decide(jobs: Sequence[_Job], found: dict[UUID, Any]) -> list[_Leaving]:
     return leaving
 
 
-def _write(session: Session, leaving: Sequence[_Leaving], accounts: dict[UUID, Any]) -> None:
+def _write(session: Session, leaving: Sequence[_Leaving], accounts: dict[UUID, Any], departure: Departure) -> None:
     if not leaving:
         return
     ids = [one.enrollment_id for one in leaving]
     session.execute(WITHDRAW, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
-    session.execute(CANCEL_MAILS, {"ids": ids})
-    _owe_mails(session, [one for one in leaving if one.job.request.notify], accounts)
+    session.execute(CANCEL_MAILS, {"ids": ids, "accounts": [one.account_id for one in leaving]})
+    _owe_mails(session, [one for one in leaving if one.job.notify], accounts, departure)
 
 
-def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, Any]) -> None:
+def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, Any], departure: Departure) -> None:
     if not told:
         return
-    queues = [
-        Queue.EMAILS if len(one.job.request.enrollment_ids) <= URGENT_MAILS else Queue.EMAILS_BULK for one in told
-    ]
+    most = URGENT_MAILS if departure.awaited else 0
+    queues = [Queue.EMAILS if len(one.job.request.enrollment_ids) <= most else Queue.EMAILS_BULK for one in told]
     for queue in set(queues):
         owe(session, queue)
     session.execute(
         INSERT_EMAILS,
         {
             "ids": [new_id() for _ in told],
-            "kinds": [EmailKind.WITHDRAWAL] * len(told),
+            "kinds": [departure.mail] * len(told),
             "queues": queues,
             "companies": [one.contract.company_id for one in told],
             "enrollments": [one.enrollment_id for one in told],
@@ -191,7 +232,7 @@ def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, 
     )
 
 
-def _change(job: _Job) -> Change:
+def _change(job: Job) -> Change:
     contract, alone = job.contract, job.people[0] if len(job.people) == 1 else None
     contract_id = contract.id if contract else None
     return Change(
@@ -206,7 +247,8 @@ def _change(job: _Job) -> Change:
     )
 
 
-def _outcome(job: _Job) -> Outcome:
+def outcome(job: Job) -> Outcome:
+    """How a job ended: the counts, and the contract's seats as it left them."""
     counts = Counter(person.code for person in job.people)
     result: dict[str, Any] = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
     if job.contract is None:

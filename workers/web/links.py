@@ -15,7 +15,7 @@ from models.words import Code, Purpose
 from workers.database import transaction
 from workers.services.link_views import LinkView, look_at_link, read_link_use
 from workers.tokens import SigningKeys
-from workers.web import passwords
+from workers.web import corrections, not_me, passwords
 from workers.web.answers import refuse
 from workers.web.forms import read_form
 
@@ -37,6 +37,9 @@ class LinkPage(NamedTuple):
 PAGES: Final[dict[Purpose, LinkPage]] = {
     Purpose.ACTIVATION: LinkPage(passwords.show, passwords.take),
     Purpose.PASSWORD_RESET: LinkPage(passwords.show, passwords.take),
+    Purpose.NOT_ME: LinkPage(not_me.show, not_me.take),
+    Purpose.CORRECTION_CONFIRMATION: LinkPage(corrections.show_confirmation, corrections.confirm),
+    Purpose.CORRECTION_ANSWER: LinkPage(corrections.show_answer, corrections.answer),
 }
 """The page of each purpose."""
 

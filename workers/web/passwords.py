@@ -8,6 +8,7 @@ from models.passwords import check_password
 from models.words import Code
 from workers.database import transaction
 from workers.logs import get_logger
+from workers.mail.moments import shown_moment
 from workers.services.link_views import LinkView, look_at_link
 from workers.services.passwords import choose_password, hash_password
 from workers.settings import get_settings
@@ -53,11 +54,12 @@ def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:
 
 
 def _form(request: Request, view: LinkView, error: Code | None = None) -> Response:
+    locale = asked_locale(request, view.locale)
     values = {
         "purpose": view.purpose.value,
         "first_name": view.first_name,
         "email": view.email,
+        "until": shown_moment(view.expires_at, locale),
         "error": error and error.value,
     }
-    locale = asked_locale(request, view.locale)
     return page("choose_password", locale, values, status=200 if error is None else 422)

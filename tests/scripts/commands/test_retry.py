@@ -76,6 +76,30 @@ def test_a_mail_that_is_tried_anyway_or_was_settled_is_left_alone(call: Call, st
     assert rows("SELECT CAST(e AS text) FROM email e") == before
 
 
+def test_a_job_whose_request_is_no_longer_kept_is_left_alone(call: Call, dead_job: str) -> None:
+    rows("UPDATE job SET request = NULL RETURNING id")
+    before = rows("SELECT CAST(j AS text) FROM job j")
+    called = call(app, dead_job)
+    assert (called.code, "job is dead, and what it asked for is no longer kept" in called.out) == (1, True)
+    assert rows("SELECT CAST(j AS text) FROM job j") == before
+    assert rows("SELECT count(*) FROM audit") == [(0,)]
+
+
+@pytest.mark.parametrize("change", ["to_address = ''", "finished_at = now() - interval '31 days'"])
+def test_a_mail_whose_address_or_words_are_no_longer_kept_is_left_alone(call: Call, change: str) -> None:
+    mail = unsent_mail("failed")
+    rows(f"UPDATE email SET {change} RETURNING id")
+    called = call(app, mail)
+    assert (called.code, "email is failed, and what it asked for is no longer kept" in called.out) == (1, True)
+    assert rows("SELECT state FROM email") == [("failed",)]
+
+
+def test_a_mail_that_failed_lately_is_owed_again(call: Call) -> None:
+    mail = unsent_mail("failed")
+    rows("UPDATE email SET finished_at = now() - interval '29 days' RETURNING id")
+    assert call(app, mail).code == 0
+
+
 def test_an_unknown_id_is_told_and_the_others_are_revived(call: Call, dead_job: str) -> None:
     called = call(app, new_id(), dead_job)
     assert called.code == 1

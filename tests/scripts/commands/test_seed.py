@@ -39,6 +39,16 @@ def test_records_are_created_then_left_alone_then_changed(call: Call) -> None:
     assert rows("SELECT count(*) FROM audit") == [(4,)]
 
 
+@pytest.mark.parametrize(
+    "option",
+    [{"reminders": False}, {"release_after_days": 60}, {"manager_email": "chef@acme.test"}, {"manager_locale": "en"}],
+)
+def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[str, object]) -> None:
+    call(app, "-", stdin=ALL)
+    changed = ALL | {"contracts": [CONTRACT | option]}
+    assert [outcomes(call(app, "-", stdin=changed))[-1] for _ in range(2)] == ["changed", "unchanged"]
+
+
 def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:
     example = tmp_path / "example.json"
     example.write_text(call(app, "--example").out)

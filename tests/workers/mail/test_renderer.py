@@ -24,7 +24,12 @@ EVERY_MAIL = [
 INVITATION = dict(SAMPLES["invitation"][1])
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
+CORRECTIONS = {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
 FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
+FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
+FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
+FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
+FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in CORRECTIONS}
 VOID = {"meta", "br"}
 
 
@@ -75,7 +80,7 @@ def test_text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mappi
     # The HTML adds a brand, a heading, a button, column titles; the text adds nothing but its signature mark.
     assert said - shown <= {"--"}
     links = {href for href, _ in page.links if href.startswith("http")}
-    assert links == ({context["link"]} if context.get("link") else set())
+    assert links == {context[name] for name in ("link", "not_me_link") if context.get(name)}
     for link in links:
         assert f"\n{link}\n" in mail.text
         assert (link, link) in page.links
@@ -106,7 +111,7 @@ def test_structure_a_screen_reader_and_a_dark_screen_need(
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
-    subject_of = "platform_name" if kind is EmailKind.PASSWORD_RESET else "training_title"
+    subject_of = "platform_name" if kind in {EmailKind.PASSWORD_RESET, *CORRECTIONS} else "training_title"
     named = context[subject_of] or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
     assert named in mail.subject
     assert "Anne" not in mail.subject
@@ -216,6 +221,8 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     for name in ("first_name", "company_name", "training_title", "contract_reference"):
         if name in context:
             context[name] = hostile
+    if kind is EmailKind.RELEASE_REPORT:
+        context["people"] = [{"first_name": hostile, "last_name": hostile, "email": hostile}] * 5
     if kind is EmailKind.ENROLLMENT_REPORT:
         context["people"] = [
             {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}

@@ -3,9 +3,11 @@
 import pytest
 from sqlalchemy import text
 
+from models.retention import RETENTION
 from tests.contracts import add_contract, enrol_people, everything, query
 from workers.database import Session
-from workers.services.maintenance import Drift, find_drift, purge
+from workers.services.maintenance import Drift, find_drift
+from workers.services.retention import purge
 
 
 def sound(session: Session) -> None:
@@ -100,14 +102,21 @@ def test_purge_deletes_what_is_too_old_and_nothing_else(session: Session) -> Non
             SELECT 'password_reset:account', gen_random_uuid(), now() - make_interval(hours => hours)
             FROM unnest(ARRAY[0, 23, 25, 400]) hours""")
     )
+    session.execute(
+        text("""
+            INSERT INTO suppression (email_norm, reason, until) VALUES ('a@x.fr', 'hard_bounce', now()),
+              ('b@x.fr', 'hard_bounce', now() + interval '1 minute'), ('c@x.fr', 'ops', NULL)""")
+    )
     before = everything(session)
-    deleted = {"idempotency": 2, "job_attempt": 2, "sign_in": 1, "process": 1, "throttle": 2}
-    assert purge(session) == deleted
-    assert purge(session) == dict.fromkeys(deleted, 0)
+    deleted = {"idempotency": 2, "job_attempt": 2, "sign_in": 1, "process": 1, "throttle": 2, "suppression": 1}
+    nothing = dict.fromkeys(RETENTION, 0)
+    assert purge(session) == nothing | deleted
+    assert purge(session) == nothing
     assert query(session, "SELECT failures FROM sign_in ORDER BY failures") == [(1,), (23,)]
     assert query(session, "SELECT key FROM idempotency ORDER BY key") == [("k0",), ("k89",)]
     assert query(session, "SELECT claim FROM job_attempt ORDER BY claim") == [(0,), (89,)]
     assert query(session, "SELECT pid FROM process ORDER BY pid") == [(0,), (59,)]
     assert query(session, "SELECT count(*) FROM throttle WHERE at > now() - interval '1 day'") == [(2,)]
+    assert query(session, "SELECT email_norm FROM suppression ORDER BY 1") == [("b@x.fr",), ("c@x.fr",)]
     after = everything(session)
     assert {table for table in after if after[table] != before[table]} == set(deleted)

@@ -32,7 +32,7 @@ def test_a_link_shows_whose_it_is_and_gives_the_password(session: Session, purpo
     before = row(session, "link", link_id)
     for _ in range(3):
         assert look_at_link(session, keys(), token) == LinkView(
-            link_id, purpose, account_id, None, "elodie@acme.test", "Élodie", "Durand", "fr"
+            link_id, purpose, account_id, None, "elodie@acme.test", "Élodie", "Durand", "fr", before.expires_at
         )
     assert row(session, "link", link_id) == before
 

@@ -1,0 +1,160 @@
+"""What is kept how long, and why: one table, which the nightly `purge` carries out and docs/retention.md tells people.
+
+Sources: GDPR, article 5(1)(e) (no longer than needed); the evidence of trainings that financing bodies may ask for, six
+years (OCAPIAT, « pièces justificatives : 6 ans »).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+PARIS: Final = ZoneInfo("Europe/Paris")
+
+CERTIFICATE_YEARS: Final = 6
+"""Whole calendar years after the year of completion for which the names on a certificate are kept: « certificat :
+3 ans, pièces justificatives : 6 ans » (OCAPIAT). The longer of the two, because a duplicate is issued from evidence."""
+
+PART: Final = 10_000
+"""Rows one statement of a purge changes at most: no transaction of it lasts long."""
+
+
+class Matter(StrEnum):
+    """What is kept for a time."""
+
+    REQUEST = "job.request"
+    DEAD_REQUEST = "job.request, dead"
+    EXPORT = "job.result, export"
+    PEOPLE = "job_person"
+    JOB = "job"
+    MAIL_WORDS = "email.context"
+    MAIL_ADDRESS = "email.to_address"
+    MAIL = "email"
+    LINK = "link"
+    CORRECTION = "email_correction"
+    HOLDER = "certificate_holder"
+    AUDIT = "audit"
+    KEY = "idempotency"
+    ATTEMPT = "job_attempt"
+    SIGN_IN = "sign_in"
+    THROTTLE = "throttle"
+    CORRECTION_THROTTLE = "throttle, correction"
+    SUPPRESSION = "suppression"
+    PROCESS = "process"
+
+
+class Kept(NamedTuple):
+    """How long something is kept, as docs/retention.md tells it.
+
+    Parameters:
+      what: what people call it.
+      keeps: how long, as PostgreSQL reads an interval.
+      since: from when on it counts.
+      then: what happens afterwards.
+      why: the reason for just so long.
+    """
+
+    what: str
+    keeps: str
+    since: str
+    then: str
+    why: str
+
+
+RETENTION: Final[dict[Matter, Kept]] = {
+    Matter.REQUEST: Kept(
+        *("Requests as they were sent (rows of rosters, addresses), messages that were refused", "90 days"),
+        *("the end of the job", "emptied", "a portal repeats a request under its key for as long"),
+    ),
+    Matter.DEAD_REQUEST: Kept(
+        *("Requests of jobs that gave up", "1 year"),
+        *("the end of the job", "emptied", "what was asked for can still be done by retrying it"),
+    ),
+    Matter.EXPORT: Kept(
+        *("Results of exports of a person", "30 days"),
+        *("the end of the job", "emptied", "time to hand them over (GDPR, article 12(3): one month)"),
+    ),
+    Matter.PEOPLE: Kept(
+        *("Results per person of a job (identifiers and codes)", "3 years"),
+        *("the end of the job", "deleted", "explains a seat for as long as the certificate it led to is checked"),
+    ),
+    Matter.JOB: Kept(
+        *("Jobs (who asked, when, how it ended)", "3 years"),
+        *("the end of the job", "deleted", "the same"),
+    ),
+    Matter.MAIL_WORDS: Kept(
+        *("What a mail was about beside its identifiers, the answers of mail servers", "30 days"),
+        *("the end of the mail", "emptied, but for the class of an error", "complaints about a mail come within weeks"),
+    ),
+    Matter.MAIL_ADDRESS: Kept(
+        *("Addresses mails were sent to", "1 year"),
+        *("the end of the mail", "emptied", "shows where an invitation went while its contract runs"),
+    ),
+    Matter.MAIL: Kept(
+        *("Mails (kind, date, state; never their text)", "3 years"),
+        *("the end of the mail", "deleted", "as long as the job that owed them"),
+    ),
+    Matter.LINK: Kept(
+        *("Links in mails (never the token)", "1 year"),
+        *("their use or end", "deleted", "tells whoever finds an old mail what became of its link"),
+    ),
+    Matter.CORRECTION: Kept(
+        *("Addresses in corrections of an address", "1 year"),
+        *("the end of the correction", "emptied", "time to notice an account taken over and to undo it"),
+    ),
+    Matter.HOLDER: Kept(
+        *("Names of an erased person on certificates", f"{CERTIFICATE_YEARS} years"),
+        *("the end of the year of completion", "deleted"),
+        "evidence of a training that was paid for (OCAPIAT: 6 years), of which a duplicate may be asked for",
+    ),
+    Matter.AUDIT: Kept(
+        *("Audit trail (identifiers, never names or addresses)", "6 years"),
+        *("the entry", "deleted", "as long as the evidence of a training, which it explains"),
+    ),
+    Matter.KEY: Kept(
+        *("Keys of requests, with a hash of what was asked", "90 days"),
+        *("the request", "deleted", "a repeat within that time is done once"),
+    ),
+    Matter.ATTEMPT: Kept(
+        *("Failed attempts and their errors", "90 days"),
+        *("the attempt", "deleted", "to find the cause of a fault"),
+    ),
+    Matter.SIGN_IN: Kept(
+        *("Counts of wrong passwords", "1 day"),
+        *("the last one", "deleted", "guessing is slowed down (NIST SP 800-63B-4, 3.2.2)"),
+    ),
+    Matter.THROTTLE: Kept(
+        *("Counts of what was asked for, against whoever it counts", "1 day"),
+        *("the request", "deleted", "the longest window in which they are counted"),
+    ),
+    Matter.CORRECTION_THROTTLE: Kept(
+        *("The same of corrections of one person's address", "30 days"),
+        *("the request", "deleted", "the window in which they are counted"),
+    ),
+    Matter.SUPPRESSION: Kept(
+        *("Addresses that bounced", "7 days"),
+        *("the bounce", "deleted", "a mailbox that did not exist may be made meanwhile (a new employee's)"),
+    ),
+    Matter.PROCESS: Kept(
+        *("Processes of Matricule", "1 hour"),
+        *("they were last heard of", "deleted", "no personal data"),
+    ),
+}
+"""What is kept for how long. What stands for as long as somebody is a customer is in docs/retention.md beside it."""
+
+
+def names_kept_until(completed_at: datetime) -> datetime:
+    """Until when the names of an erased person are kept for the certificate of a training: the end of the sixth year
+    after the one it was completed in, as years are counted in France.
+    """
+    year = completed_at.astimezone(PARIS).year
+    return datetime(year + CERTIFICATE_YEARS + 1, 1, 1, tzinfo=PARIS)
+
+
+def first_id(moment: datetime) -> UUID:
+    """Before every identifier made from this moment on: those made earlier are smaller (UUID version 7, RFC 9562, 5.7).
+
+    So old rows are found by their primary key, without an index of their own on tables that are written all the time.
+    """
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

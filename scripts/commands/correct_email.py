@@ -1,0 +1,84 @@
+"""Puts another address on an account at once: what a manager is refused and ops may do, with a reason."""
+
+import json
+from typing import Annotated, Final
+from uuid import UUID, uuid4
+
+import typer
+
+from models.address import normalise_email
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code, JobState
+from scripts.commands.edge import COMMON_CODES, DEAD, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, run
+from scripts.commands.enqueue import DEFAULT_WAIT, EXIT_OF_STATE, WaitCommand, follow
+from scripts.commands.retry import asker
+from workers.broker import ring
+from workers.database import Session, transaction
+from workers.internal_requests import CorrectEmailByOps
+from workers.requests import parse
+from workers.services.acceptance import Accepted, accept_internal
+from workers.services.audit_search import find_account
+
+HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
+
+For what a manager is refused: the account belongs to other companies too, or nobody reads its old mailbox and its
+password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account. Open sessions end, links sent
+before are void, both addresses are told (of an account never activated, NEW is invited). The reason goes to the audit
+trail with your name: no name and no address in it.
+
+The request is recorded in the ledger and its bell is rung; the job is printed as JSON.
+
+\b
+Exit codes:
+   0  done; without --wait: accepted
+   {REFUSED}  refused: no such account, or another account has the address
+   2  wrong use of the command
+  {INVALID}  no such person, NEW is no address, or the reason cannot be kept
+{COMMON_CODES}
+  {DEAD}  dead: gave up after its attempts (scripts/retry ID)
+  {UNFINISHED}  not finished within the wait; it goes on: scripts/audit --job ID
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=WaitCommand, help=HELP)
+def main(
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="an address, or the identifier of an account")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="the right address")],
+    reason: Annotated[str, typer.Option(help="why, for the audit trail")],
+    wait: Annotated[
+        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
+    ] = None,
+) -> None:
+    """The command."""
+    with edge():
+        with transaction() as session:
+            accepted = _accept(session, person, new, reason)
+        ring(accepted.queue)
+        job = follow(accepted.job_id, wait or 0.0)
+    print_json(job)
+    if job["finished"]:
+        raise typer.Exit(EXIT_OF_STATE[JobState(job["state"])])
+    if wait is not None:
+        fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: scripts/audit --job {accepted.job_id}")
+
+
+def _accept(session: Session, person: str, new: str, reason: str) -> Accepted:
+    account_id = _account(session, person)
+    asked = {"account_id": str(account_id), "email": new, "reason": reason, "requested_by": asker()}
+    request = parse(CorrectEmailByOps.kind, json.dumps(asked), internal=True)
+    return accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"ops:{uuid4()}")
+
+
+def _account(session: Session, person: str) -> UUID:
+    try:
+        return UUID(person)
+    except ValueError:
+        email = normalise_email(person)
+    found = None if isinstance(email, Code) else find_account(session, email)
+    return found or fail(INVALID, "no account has this address")
+
+
+if __name__ == "__main__":
+    run(app, "correct-email")

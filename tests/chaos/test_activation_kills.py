@@ -1,0 +1,134 @@
+"""Reminders and releases by real processes: started by the clock, sent to the relay, killed in the middle."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from models.words import EmailKind
+from tests.contracts import add_contract, enrolled
+from tests.relay import Mail, Relay
+from tests.support import Processes, change, rows, wait_until
+from tests.unactivated import MANAGER, OPTIONS, change_contract, deliver, invited, later, owe, plan, warned
+from workers.broker import ring
+from workers.database import Session, transaction
+from workers.internal_requests import PlanReleases, SendReminders
+from workers.services.maintenance import find_drift
+
+LEASE = 2.0
+PEOPLE = [f"p{number}" for number in range(20)]
+STALL = """
+    CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$"""
+STALLED = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+STATE = """
+    SELECT count(*) FILTER (WHERE reminders = 1), count(release_warned_at), count(withdrawn_at),
+      (SELECT enrolled_count FROM contract), (SELECT count(*) FROM email WHERE kind = :kind),
+      (SELECT count(DISTINCT enrollment_id) FROM email WHERE kind = :kind)
+    FROM enrollment"""
+
+
+def prepare(session: Session, kind: EmailKind) -> None:
+    """Twenty people, on the day on which they are to get a mail of this kind; the job that begins it is owed."""
+    if kind is EmailKind.RELEASE:
+        warned(session, *PEOPLE)
+    else:
+        invited(session, *PEOPLE)
+        later(session, 2 if kind is EmailKind.REMINDER else 23)
+    owe(session, SendReminders() if kind is EmailKind.REMINDER else PlanReleases())
+
+
+@pytest.mark.parametrize(
+    ("kind", "job", "table", "when", "before", "after"),
+    [
+        (EmailKind.REMINDER, "send_reminders", "email", "NEW.kind = 'reminder'", (0, 0, 0), (20, 0, 0)),
+        (EmailKind.RELEASE_WARNING, "plan_releases", "email", "NEW.kind = 'release_warning'", (0, 0, 0), (0, 20, 0)),
+        (EmailKind.RELEASE, "release_seats", "seat_movement", "NEW.change = -1", (0, 20, 0), (0, 20, 20)),
+    ],
+)
+def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
+    processes: Processes,
+    kind: EmailKind,
+    job: str,
+    table: str,
+    when: str,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> None:
+    with transaction() as session:
+        prepare(session, kind)
+    change("DELETE FROM schedule")
+    change(STALL)
+    change(f"CREATE TRIGGER stall BEFORE INSERT ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION stall()")
+    worker = processes.worker("maintenance", "enrollments", LEASE_SECONDS=str(LEASE))
+    ring("maintenance")
+    wait_until(lambda: rows(STALLED), say=processes.logs)
+    processes.kill(worker)
+    rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+         " AND datname = current_database()")  # fmt: skip
+    wait_until(lambda: not rows(STALLED))
+    assert rows(STATE, kind=kind) == [(*before, 20, 0, 0)]
+    change(f"DROP TRIGGER stall ON {table}")
+    processes.clock()
+    processes.worker("maintenance", "enrollments", LEASE_SECONDS=str(LEASE))
+    done = "SELECT state, rescues FROM job WHERE kind = :kind AND rescues > 0"
+    wait_until(lambda: rows(done, kind=job) == [("succeeded", 1)], say=processes.logs)
+    assert rows(STATE, kind=kind) == [(*after, 20 - after[2], 20, 20)]
+    with transaction() as session:
+        assert find_drift(session) == []
+
+
+@pytest.fixture
+def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    with Relay() as opened:
+        monkeypatch.setenv("SMTP_URL", opened.url)
+        yield opened
+
+
+def three_people(session: Session) -> None:
+    """Luc, warned a week ago; Zoé, to be warned today; Anne, invited two days ago."""
+    add_contract(session)
+    change_contract(session, **OPTIONS)
+    enrolled(session, "luc")
+    deliver(session)
+    later(session, 7)
+    enrolled(session, "zoe")
+    deliver(session)
+    later(session, 16)
+    plan(session)
+    deliver(session)
+    later(session, 5)
+    enrolled(session, "anne")
+    deliver(session)
+    later(session, 2)
+
+
+def test_the_clock_fires_and_the_mails_get_out(relay: Relay, processes: Processes) -> None:
+    with transaction() as session:
+        three_people(session)
+    change("UPDATE enrollment SET next_reminder_at = NULL WHERE enrolled_at < now() - interval '3 days'")
+    change("UPDATE schedule SET next_run_at = now() WHERE name IN ('reminders', 'releases')")
+    processes.clock()
+    processes.worker("maintenance", "enrollments", "emails", "emails_bulk")
+
+    def got() -> bool:
+        addresses = [address for mail in list(relay.mails) for address in mail.recipients]
+        return sorted(addresses) == ["anne@example.com", *[MANAGER] * 2, "luc@example.com", "zoe@example.com"]
+
+    wait_until(got, say=lambda: f"{[(m.recipients, m.message['Subject']) for m in relay.mails]} {processes.logs()}")
+    [anne], [luc], [zoe] = (relay.to(f"{name}@example.com") for name in ("anne", "luc", "zoe"))
+    assert "Rappel" in str(anne.message["Subject"])
+    assert "/links/" in anne.text
+    assert "Ce lien est valable jusqu’au" in anne.text
+    assert "votre place sera rendue à votre entreprise" in zoe.text
+    assert "/links/" in zoe.text
+    assert "a été rendue à Acmé" in luc.text
+    assert "/links/" not in luc.text
+
+    def named(mail: Mail) -> list[bool]:
+        return [f"<{name}@example.com>" in mail.text for name in ("anne", "luc", "zoe")]
+
+    assert sorted(named(mail) for mail in relay.to(MANAGER)) == [[False, False, True], [False, True, False]]
+    wait_until(lambda: not rows("SELECT 1 FROM email WHERE due_at IS NOT NULL"))
+    assert rows("SELECT enrolled_count FROM contract") == [(2,)]
+    assert "@example.com" not in processes.logs()
+    with transaction() as session:
+        assert find_drift(session) == []

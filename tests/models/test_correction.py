@@ -1,0 +1,177 @@
+"""Who may correct an address, and what a correction that waits needs: an account is not taken over by a correction."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.correction import (
+    LASTS,
+    LISTENS_AGAIN,
+    SILENCE,
+    Ground,
+    Participant,
+    Pending,
+    Verdict,
+    answer_correction,
+    answer_ops,
+    judge,
+    mask_address,
+)
+from models.resending import Answer
+from models.throttle import DAY, LIMITS, Allowance, Scope
+from models.words import Code, CorrectionState
+
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+SINCE = NOW - timedelta(days=3)
+NEVER = Participant(None, None, activated=False, shared=False, same=False, taken=False, suppressed=False)
+USED = NEVER._replace(activated=True)
+GONE = NEVER._replace(withdrawn_at=SINCE)
+NOT_ME = NEVER._replace(detached_at=SINCE)
+
+
+@pytest.mark.parametrize(
+    ("person", "answer"),
+    [
+        (None, Answer(Code.NOT_FOUND)),
+        (NEVER, Answer(Code.CORRECTED)),
+        (USED, Answer(Code.CONFIRMATION_SENT)),
+        (GONE, Answer(Code.ALREADY_WITHDRAWN, SINCE)),
+        (NOT_ME, Answer(Code.DETACHED, SINCE)),
+        (NOT_ME._replace(withdrawn_at=NOW), Answer(Code.ALREADY_WITHDRAWN, NOW)),
+        *((person._replace(same=True), Answer(Code.UNCHANGED)) for person in (NEVER, USED)),
+        *((person._replace(shared=True), Answer(Code.SHARED_ACCOUNT)) for person in (NEVER, USED)),
+        *((person._replace(taken=True), Answer(Code.ADDRESS_TAKEN)) for person in (NEVER, USED)),
+        *((person._replace(suppressed=True), Answer(Code.SUPPRESSED_ADDRESS)) for person in (NEVER, USED)),
+        (USED._replace(shared=True, taken=True), Answer(Code.SHARED_ACCOUNT)),  # learns nothing of the address
+        (USED._replace(same=True, shared=True), Answer(Code.UNCHANGED)),
+        (NOT_ME._replace(shared=True, taken=True), Answer(Code.DETACHED, SINCE)),
+    ],
+)
+def test_what_a_manager_is_answered(person: Participant | None, answer: Answer) -> None:
+    assert answer_correction(person, [Allowance(LIMITS[Scope.CORRECTION_ADDRESS], [], NOW)]) == answer
+
+
+@pytest.mark.parametrize(
+    ("person", "open_answer", "closed_answer", "taken"),
+    [
+        (USED, Code.CONFIRMATION_SENT, Code.THROTTLED, 1),
+        (NEVER, Code.CORRECTED, Code.THROTTLED, 1),
+        (USED._replace(taken=True), Code.ADDRESS_TAKEN, Code.THROTTLED, 1),  # nobody tries a thousand addresses
+        (USED._replace(same=True), Code.UNCHANGED, Code.UNCHANGED, 0),
+        (USED._replace(shared=True), Code.SHARED_ACCOUNT, Code.SHARED_ACCOUNT, 0),
+        (GONE, Code.ALREADY_WITHDRAWN, Code.ALREADY_WITHDRAWN, 0),
+        (None, Code.NOT_FOUND, Code.NOT_FOUND, 0),
+    ],
+)
+def test_what_counts_and_when_it_is_too_often(
+    person: Participant | None, open_answer: Code, closed_answer: Code, taken: int
+) -> None:
+    asked = [(NOW - age * DAY, 1) for age in (29, 20)]
+    enrollment = Allowance(LIMITS[Scope.CORRECTION_ENROLLMENT], asked, NOW)
+    portal = Allowance(LIMITS[Scope.CORRECTION_PORTAL], [], NOW)
+    assert answer_correction(person, [enrollment, portal]).code is open_answer
+    assert (enrollment.taken, portal.taken) == (taken, taken)
+    full = Allowance(LIMITS[Scope.CORRECTION_ENROLLMENT], [*asked, (NOW - DAY, 1)], NOW)
+    closed = answer_correction(person, [full, portal])
+    assert (closed.code, full.taken) == (closed_answer, 0)
+    if closed.code is Code.THROTTLED:
+        assert closed.moment == NOW + DAY  # the first of the three is thirty days old tomorrow
+
+
+@pytest.mark.parametrize(
+    ("same", "taken", "code"),
+    [
+        (False, False, Code.CORRECTED),
+        (False, True, Code.ADDRESS_TAKEN),
+        (True, False, Code.UNCHANGED),
+    ],
+)
+def test_what_ops_are_answered(same: bool, taken: bool, code: Code) -> None:
+    assert answer_ops(same=same, taken=taken) is code
+
+
+ASKED = NOW - timedelta(days=5)
+FRESH = Pending(ASKED)
+CONFIRMED = FRESH._replace(confirmed_at=NOW)
+WAITS = Verdict(CorrectionState.PENDING)
+OVER = Verdict(CorrectionState.EXPIRED)
+
+
+def applied(ground: Ground) -> Verdict:
+    return Verdict(CorrectionState.APPLIED, ground)
+
+
+def cancelled(ground: Ground) -> Verdict:
+    return Verdict(CorrectionState.CANCELLED, ground)
+
+
+@pytest.mark.parametrize(
+    ("what", "unconfirmed", "confirmed"),
+    [
+        ({}, WAITS, WAITS),
+        ({"password_given_at": NOW}, WAITS, applied(Ground.PASSWORD)),
+        ({"agreed_at": NOW}, WAITS, applied(Ground.AGREEMENT)),
+        ({"bounced": True}, WAITS, applied(Ground.HARD_BOUNCE)),
+        ({"notice_sent_at": NOW - SILENCE}, WAITS, applied(Ground.SILENCE)),
+        ({"notice_sent_at": NOW - SILENCE + timedelta(seconds=1)}, WAITS, WAITS),
+        ({"notice_sent_at": NOW - SILENCE, "refused_at": ASKED - timedelta(days=1)}, WAITS, WAITS),
+        (
+            {"notice_sent_at": NOW - SILENCE, "refused_at": ASKED - LISTENS_AGAIN},
+            WAITS,
+            applied(Ground.SILENCE),
+        ),
+        ({"agreed_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.AGREEMENT)),
+        ({"password_given_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.PASSWORD)),
+        *(
+            (
+                {field: value, "agreed_at": NOW, "password_given_at": NOW, "notice_sent_at": ASKED, "bounced": True},
+                cancelled(ground),
+                cancelled(ground),
+            )
+            for field, value, ground in (
+                ("shared", True, Ground.SHARED),
+                ("taken", True, Ground.TAKEN),
+                ("theirs", False, Ground.NOT_THEIRS),
+                ("links_voided", True, Ground.LINKS_VOIDED),
+            )
+        ),
+    ],
+)
+def test_when_a_correction_may_be_applied(what: dict[str, object], unconfirmed: Verdict, confirmed: Verdict) -> None:
+    assert judge(FRESH._replace(**what), NOW) == unconfirmed  # type: ignore[arg-type]
+    assert judge(CONFIRMED._replace(**what), NOW) == confirmed  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pending", "verdict"),
+    [
+        (Pending(NOW - LASTS), OVER),
+        (Pending(NOW - LASTS, agreed_at=NOW, notice_sent_at=ASKED, bounced=True), OVER),  # nobody confirmed
+        (Pending(NOW - LASTS, confirmed_at=ASKED), OVER),  # confirmed, and the notice never left
+        (Pending(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=NOW - timedelta(days=1)), OVER),
+        (Pending(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=ASKED), applied(Ground.SILENCE)),  # nobody swept
+        (Pending(NOW - LASTS + timedelta(seconds=1)), WAITS),
+    ],
+)
+def test_when_it_is_too_late(pending: Pending, verdict: Verdict) -> None:
+    assert judge(pending, NOW) == verdict
+
+
+def test_silence_is_counted_from_when_the_notice_left() -> None:
+    assert FRESH.silent_until is None
+    told = FRESH._replace(notice_sent_at=ASKED + DAY)
+    assert told.silent_until == ASKED + DAY + timedelta(hours=72)
+    assert told._replace(refused_at=ASKED - DAY).silent_until is None
+    assert FRESH.ends_at == ASKED + timedelta(days=14)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("jean.dupont@example.com", "j***@example.com"),
+        ("j@example.com", "j***@example.com"),
+        ("=?utf-8?q?x?=@example.com", "=***@example.com"),
+    ],
+)
+def test_a_masked_address_shows_one_character_and_the_domain(address: str, shown: str) -> None:
+    assert mask_address(address) == shown

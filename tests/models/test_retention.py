@@ -1,0 +1,52 @@
+"""How long names on certificates are kept, and where the rows of a moment begin."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.base import new_id
+from models.retention import CERTIFICATE_YEARS, RETENTION, Matter, first_id, names_kept_until
+from models.sign_in import FORGOTTEN_AFTER
+from models.throttle import COUNTS_FOR, Scope
+
+
+@pytest.mark.parametrize(
+    ("completed", "until"),
+    [
+        ("2026-03-05T12:00:00+00:00", "2033-01-01T00:00:00+01:00"),
+        ("2026-01-01T00:00:00+01:00", "2033-01-01T00:00:00+01:00"),
+        ("2026-12-31T23:59:59+01:00", "2033-01-01T00:00:00+01:00"),
+        # In Paris the new year has begun.
+        ("2026-12-31T23:00:00+00:00", "2034-01-01T00:00:00+01:00"),
+        ("2026-12-31T22:59:59+00:00", "2033-01-01T00:00:00+01:00"),
+        ("2027-01-01T03:00:00+09:00", "2033-01-01T00:00:00+01:00"),
+        ("2024-02-29T10:00:00+00:00", "2031-01-01T00:00:00+01:00"),
+    ],
+)
+def test_names_are_kept_until_the_sixth_year_after_completion_has_ended(completed: str, until: str) -> None:
+    assert names_kept_until(datetime.fromisoformat(completed)) == datetime.fromisoformat(until)
+
+
+def test_identifiers_made_from_a_moment_on_are_not_before_it_and_earlier_ones_are() -> None:
+    earlier = [new_id() for _ in range(50)]
+    while time.time_ns() // 1_000_000 <= earlier[-1].int >> 80:
+        pass
+    moment = datetime.now(UTC)
+    later = [new_id() for _ in range(50)]
+    assert max(earlier) < first_id(moment) <= min(later)
+
+
+def test_every_matter_has_its_term_and_its_reason() -> None:
+    assert set(RETENTION) == set(Matter)
+    assert all(all(kept) for kept in RETENTION.values())
+
+
+def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
+    day = timedelta(days=1)
+    longest = max(kept for scope, kept in COUNTS_FOR.items() if scope is not Scope.CORRECTION_ENROLLMENT)
+    assert (RETENTION[Matter.THROTTLE].keeps, longest) == ("1 day", day)
+    corrections = RETENTION[Matter.CORRECTION_THROTTLE].keeps, COUNTS_FOR[Scope.CORRECTION_ENROLLMENT]
+    assert corrections == ("30 days", 30 * day)
+    assert (RETENTION[Matter.SIGN_IN].keeps, FORGOTTEN_AFTER) == ("1 day", day)
+    assert RETENTION[Matter.HOLDER].keeps == f"{CERTIFICATE_YEARS} years"

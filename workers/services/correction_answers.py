@@ -1,0 +1,128 @@
+"""What the two links of a correction do: the new address confirms, the old one agrees or says no.
+
+Each is one transaction that holds the account first, then the link. Of an answer and the sweep at the same moment the
+first to hold the account decides, and the other finds it decided.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+
+from models.correction import Ground, Verdict
+from models.words import Code, CorrectionState, Purpose
+from workers.database import Session
+from workers.services.audit import record
+from workers.services.correction_changes import finish
+from workers.services.correction_facts import Waiting, lock_accounts, read_waiting
+from workers.services.correction_rows import end
+from workers.services.correction_verdicts import settle
+from workers.services.link_views import LinkView, consume_link, hold_link, look_at_link
+from workers.tokens import SigningKeys
+
+SHOW = text("""
+    SELECT c.new_email, company.name AS company_name
+    FROM email_correction c JOIN account a ON a.id = c.account_id LEFT JOIN company ON company.id = c.company_id
+    WHERE c.id = :id AND c.account_id = :account AND c.state = 'pending'""")
+
+CONFIRM = text("""
+    UPDATE email_correction SET confirmed_at = now(),
+      password_given_at = CASE WHEN :password_given THEN now() END
+    WHERE id = :id AND state = 'pending'""")
+
+AGREE = text("UPDATE email_correction SET agreed_at = now() WHERE id = :id AND state = 'pending'")
+
+REFUSED: Final = Verdict(CorrectionState.CANCELLED, Ground.REFUSAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the pages of a pending correction show. `company_name` is None when nobody's company asked."""
+
+    new_email: str
+    company_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of an answer. `waiting` is the correction as it stood when it was judged."""
+
+    verdict: Verdict
+    waiting: Waiting
+
+
+def look_at_correction(session: Session, view: LinkView) -> Shown | None:
+    """The pending correction a link speaks of; None once it is over. Changes nothing."""
+    row = session.execute(SHOW, {"id": view.subject_id, "account": view.account_id}).one_or_none()
+    return None if row is None else Shown(row.new_email, row.company_name)
+
+
+def confirm_address(session: Session, keys: SigningKeys, token: str, *, password_given: bool) -> Heard | Code:
+    """The new address confirms: whoever reads its mail wants the account to have it.
+
+    Parameters:
+      password_given: whether the account's own password was given with it and was right.
+    """
+    view = _hold(session, keys, token, Purpose.CORRECTION_CONFIRMATION)
+    if isinstance(view, Code):
+        return view
+    session.execute(CONFIRM, {"id": view.subject_id, "password_given": password_given})
+    _record(session, view, "confirm_correction", {"password_given": password_given})
+    return _judge(session, view)
+
+
+def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
+    """The old address agrees. Nothing is applied before the new one has confirmed."""
+    view = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
+    if isinstance(view, Code):
+        return view
+    session.execute(AGREE, {"id": view.subject_id})
+    _record(session, view, "agree_to_correction", None)
+    return _judge(session, view)
+
+
+def refuse_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
+    """The old address says no: nothing changes, and for a while its silence counts for nothing."""
+    view = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
+    if isinstance(view, Code):
+        return view
+    waiting = _waiting(session, view)
+    if waiting is None:
+        return Code.INVALID_LINK
+    end(session, waiting, REFUSED)
+    return Heard(REFUSED, waiting)
+
+
+def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> LinkView | Code:
+    """Holds the account, then the link, and uses it up. A link for anything else is none here."""
+    seen = look_at_link(session, keys, token)
+    if isinstance(seen, Code):
+        return seen
+    if seen.purpose is not purpose:
+        return Code.INVALID_LINK
+    lock_accounts(session, [seen.account_id])
+    view = hold_link(session, keys, token)
+    if isinstance(view, LinkView):
+        if _waiting(session, view) is None:
+            return Code.INVALID_LINK
+        consume_link(session, view.link_id)
+    return view
+
+
+def _judge(session: Session, view: LinkView) -> Heard | Code:
+    waiting = _waiting(session, view)
+    if waiting is None:
+        return Code.INVALID_LINK
+    settled = settle(session, waiting)
+    finish(session, settled.moved)
+    return Heard(settled.verdict, waiting)
+
+
+def _waiting(session: Session, view: LinkView) -> Waiting | None:
+    """The account's pending correction, if it is the one this link speaks of."""
+    waiting = read_waiting(session, view.account_id)
+    return waiting if waiting is not None and waiting.id == view.subject_id else None
+
+
+def _record(session: Session, view: LinkView, action: str, detail: dict[str, bool] | None) -> None:
+    record(session, action, account_id=view.account_id, subject_id=view.subject_id, detail=detail)

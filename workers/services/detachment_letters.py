@@ -1,0 +1,27 @@
+"""The mail to a manager that tells that somebody they enrolled said "this is not me"."""
+
+from typing import Any
+
+from sqlalchemy import text
+
+from models.words import EmailKind
+from workers.database import Session
+from workers.ledger import Claimed
+from workers.services.enrolling_requests import read_enrolling_request
+from workers.services.letter import Letter, names, not_wanted, signature
+
+WHO = text("""
+    SELECT a.email_norm, c.reference, n.withdrawn_at IS NOT NULL AS seat_free
+    FROM enrollment n JOIN account a ON a.id = n.account_id JOIN contract c ON c.id = n.contract_id
+    WHERE n.id = :id AND n.detached_at IS NOT NULL AND a.erased_at IS NULL""")
+
+
+def write_detachment(session: Session, row: Claimed, fact: Any) -> Letter:
+    """Who said so, by the names the manager gave: those of the account may be a stranger's, and stay unsaid."""
+    who = session.execute(WHO, {"id": fact.enrollment_id}).one_or_none()
+    if who is None or fact.company_name is None:
+        return not_wanted(row)
+    given = read_enrolling_request(session, fact.enrollment_id)
+    person = {"first_name": given.first_name, "last_name": given.last_name, "person_email": who.email_norm}
+    contract = {"contract_reference": who.reference, "seat_free": who.seat_free}
+    return Letter(row, EmailKind.DETACHMENT, names(fact) | signature() | person | contract)

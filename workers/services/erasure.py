@@ -1,0 +1,147 @@
+"""Erasing a person (GDPR, article 17): nothing tells any more who the account was, but what certificates need.
+
+Lock order, here as everywhere: contracts by id, the account, its links, its enrollments by id, mails. Requests that are
+done are changed last: nobody else holds one for long.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from models.retention import names_kept_until
+from models.throttle import Scope
+from models.words import Code, JobState, Progress
+from workers.database import Session, array, wait_briefly_for_locks
+from workers.errors import Transient
+from workers.requests import Enroll, ErasePerson
+from workers.services import erasure_sql as sql
+from workers.services.audit import record
+from workers.services.lockouts import forget_failures, subjects_of
+from workers.services.people import find_person, may_not_erase
+from workers.services.typed_rows import ERASED_ROW, Whose, find_mentions, find_traces, read_typed, whose_is
+from workers.services.withdrawal import WITHDRAW
+
+ERASED_DOMAIN: Final = "@erased.invalid"
+"""What the address of an erased account ends in."""
+
+
+def erase_person(
+    session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson
+) -> tuple[JobState, dict[str, Any]]:
+    """Does an `erase_person` job. Its own request holds the address: it is emptied whatever the answer.
+
+    Nothing of unfinished jobs is changed. Seats of what was not begun come back; what was begun keeps its seat; the
+    names on certificates are kept apart until the law no longer wants them. The address is free for a new person.
+
+    Returns: `erased` with counts; or refused: `not_found`, `shared_account`.
+
+    Raises: Transient when the person is enrolled at this very moment, and transient errors of the database (a row held
+    for over 250 ms, a deadlock): the job may be done again.
+    """
+    wait_briefly_for_locks(session)
+    _blank_request(session, job_id, None)
+    account_id = find_person(session, request.email)
+    refused = Code.NOT_FOUND if account_id is None else may_not_erase(session, portal_id, account_id)
+    if account_id is None or refused:
+        return _refused(refused or Code.NOT_FOUND)
+    return _erase(session, portal_id, job_id, request, account_id)
+
+
+def _erase(
+    session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, account_id: UUID
+) -> tuple[JobState, dict[str, Any]]:
+    whose = whose_is(session, account_id, request.email)
+    mentions = find_mentions(session, whose)  # a pass over what is kept of requests: before anything is locked
+    asked = {"account": account_id, "email": request.email}
+    contracts = set(session.execute(sql.LOCK_CONTRACTS, asked).scalars())
+    names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
+    refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
+    if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
+        return _refused(refused or Code.NOT_FOUND)
+    session.execute(sql.VOID_LINKS, asked)
+    enrollments = session.execute(sql.LOCK_ENROLLMENTS, asked).all()
+    if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
+        raise Transient("the person was enrolled while they were being erased", seconds=0.1)
+    counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions)
+    record(
+        session,
+        request.kind,
+        portal_id=portal_id,
+        requested_by=request.requested_by,
+        account_id=account_id,
+        job_id=job_id,
+        detail={"reason": request.reason, **counts},
+    )
+    return JobState.SUCCEEDED, {"code": Code.ERASED, "counts": counts}
+
+
+def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
+    return JobState.REFUSED, {"code": code, "field": "email"}
+
+
+def _leaves(row: Any) -> bool:
+    return row.progress == Progress.NOT_STARTED and row.withdrawn_at is None
+
+
+def _leave(
+    session: Session, account_id: UUID, names: Mapping[Any, Any], enrollments: Sequence[Any], job_id: UUID
+) -> dict[str, int]:
+    """Withdraws what was not begun, keeps the names of what was completed, erases the account."""
+    asked = {"account": account_id}
+    leaving = [row.id for row in enrollments if _leaves(row)]
+    if leaving:
+        session.execute(WITHDRAW, {"ids": leaving, "jobs": [job_id] * len(leaving)})
+    completed = [row for row in enrollments if row.progress == Progress.COMPLETED]
+    kept = {row.id: until for row in completed if (until := names_kept_until(row.completed_at)) > row.now}
+    if kept:
+        session.execute(sql.KEEP_NAMES, {"ids": list(kept), "kept_until": list(kept.values()), **names})
+    session.execute(sql.BLANK_ENROLLMENTS, asked)
+    marker = {"marker": f"{account_id}{ERASED_DOMAIN}", "domain": ERASED_DOMAIN}
+    session.execute(sql.ERASE_ACCOUNT, asked | marker)
+    return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
+
+
+def _forget(session: Session, whose: Whose, mentions: set[UUID]) -> dict[str, int]:
+    """Empties mails, corrections, counts and requests."""
+    subjects = {one for address in whose.addresses for one in subjects_of(address, whose.account_id)}
+    asked = {
+        "account": whose.account_id,
+        "emails": list(whose.addresses),
+        "subjects": array(subjects),
+        "scopes": list(Scope),
+    }
+    traces = find_traces(session, whose.account_id)
+    mails = session.execute(sql.BLANK_MAILS, asked).one()
+    corrections: Any = session.execute(sql.BLANK_CORRECTIONS, asked)
+    session.execute(sql.FORGET_SUPPRESSION, asked)
+    session.execute(sql.FORGET_THROTTLES, asked)
+    forget_failures(session, sorted(subjects))
+    session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
+    return {
+        "mails": mails.mails,
+        "mails_cancelled": mails.cancelled,
+        "corrections": corrections.rowcount,
+        "requests": _blank_requests(session, whose, traces | mentions),
+    }
+
+
+def _blank_requests(session: Session, whose: Whose, jobs: set[UUID]) -> int:
+    """Empties what requests that are done say of the person; returns how many did."""
+    blanked = 0
+    for one in read_typed(session, whose, jobs, finished=True):
+        roster = one.kind == Enroll.kind
+        _blank_request(session, one.job_id, _without(one.body, one.positions) if roster else None)
+        blanked += 1
+    return blanked
+
+
+def _without(body: dict[str, Any], positions: Sequence[int]) -> dict[str, Any]:
+    """A request to enrol people without what it says of these; the others keep their places."""
+    for position in positions:
+        body["people"][position] = ERASED_ROW
+    return body
+
+
+def _blank_request(session: Session, job_id: UUID, body: dict[str, Any] | None) -> None:
+    session.execute(sql.BLANK_REQUEST, {"job": job_id, "request": None if body is None else json.dumps(body)})

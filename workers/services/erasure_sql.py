@@ -1,0 +1,80 @@
+"""What an erasure changes, a statement per kind of row."""
+
+from typing import Final
+
+from sqlalchemy import text
+
+from workers.services.retention import SHORT_ERROR
+
+# Their seats come back: only these contracts move.
+LOCK_CONTRACTS = text("""
+    SELECT id FROM contract WHERE id IN (SELECT contract_id FROM enrollment
+      WHERE account_id = :account AND progress = 'not_started' AND withdrawn_at IS NULL)
+    ORDER BY id FOR NO KEY UPDATE""")
+
+# The whole row, as whoever chooses a password: an enrollment that holds the address waits, and then finds nobody.
+LOCK_ACCOUNT = text("""
+    SELECT first_name, last_name FROM account WHERE id = :account AND email_norm = :email AND erased_at IS NULL
+    FOR UPDATE""")
+
+VOID_LINKS = text("""
+    UPDATE link SET voided_at = now() FROM (
+      SELECT id FROM link WHERE account_id = :account AND consumed_at IS NULL AND voided_at IS NULL
+      ORDER BY id FOR NO KEY UPDATE) live
+    WHERE link.id = live.id""")
+
+LOCK_ENROLLMENTS = text("""
+    SELECT id, contract_id, progress, coalesce(completed_at, progress_at, now()) AS completed_at, withdrawn_at,
+      now() AS now
+    FROM enrollment WHERE account_id = :account ORDER BY id FOR NO KEY UPDATE""")
+
+KEEP_NAMES = text("""
+    INSERT INTO certificate_holder (enrollment_id, first_name, last_name, kept_until)
+    SELECT t.id, :first_name, :last_name, t.kept_until
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:kept_until AS timestamptz[])) t (id, kept_until)
+    ON CONFLICT (enrollment_id) DO NOTHING""")
+
+BLANK_ENROLLMENTS = text("""
+    UPDATE enrollment SET external_id = NULL, next_reminder_at = NULL WHERE account_id = :account
+      AND (external_id IS NOT NULL OR next_reminder_at IS NOT NULL)""")
+
+# A mail that a mailer holds is emptied too: it was read when it was claimed, and the mailer asks once more before it
+# sends whether it may (``workers/services/letters.py``).
+BLANK_MAILS: Final = text(f"""
+    WITH theirs AS MATERIALIZED (
+      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email WHERE account_id = :account
+      ORDER BY id FOR NO KEY UPDATE),
+    blanked AS (
+      UPDATE email e SET to_address = '', context = NULL, result = NULL,
+        error = CASE WHEN e.error IS NOT NULL THEN {SHORT_ERROR.replace("error", "e.error")} END,
+        state = CASE WHEN theirs.owed THEN 'cancelled' ELSE e.state END,
+        due_at = CASE WHEN NOT theirs.owed THEN e.due_at END,
+        finished_at = CASE WHEN theirs.owed THEN now() ELSE e.finished_at END
+      FROM theirs WHERE e.id = theirs.id),
+    tried AS (UPDATE job_attempt a SET error = NULL FROM theirs WHERE a.row_id = theirs.id AND a.error IS NOT NULL)
+    SELECT count(*) AS mails, count(*) FILTER (WHERE owed) AS cancelled FROM theirs""")
+
+BLANK_CORRECTIONS = text("""
+    UPDATE email_correction SET old_email = '', new_email = '',
+      state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
+    WHERE account_id = :account""")
+
+FORGET_SUPPRESSION = text("DELETE FROM suppression WHERE email_norm = ANY(CAST(:emails AS text[]))")
+
+FORGET_THROTTLES = text("""
+    DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")
+
+BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job")
+
+BLANK_RESULTS = text("""
+    UPDATE job SET result = NULL WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
+      AND finished_at IS NOT NULL AND result IS NOT NULL""")
+
+# An address nobody can have: the domain `invalid` exists nowhere (RFC 2606). A portal may have typed that very address
+# as somebody's, to keep them from being erased: then another stands for it.
+ERASE_ACCOUNT = text("""
+    UPDATE account SET first_name = '', last_name = '', password_hash = NULL,
+      credential_version = credential_version + 1, erased_at = now(),
+      email_norm = CASE WHEN EXISTS (SELECT 1 FROM account a WHERE a.email_norm = :marker)
+        THEN CAST(gen_random_uuid() AS text) || :domain ELSE :marker END
+    WHERE id = :account""")

@@ -1,0 +1,67 @@
+"""Finding the person a request speaks of by address, and whose business they are."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code
+from workers.database import Session
+
+FIND = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL")
+
+# An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
+HOLD = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
+
+# Somebody who said "this is not me" is no longer that company's.
+BELONGS = text("""
+    SELECT coalesce(bool_or(c.portal_id = :portal), false) AS own,
+      coalesce(bool_or(c.portal_id <> :portal AND e.withdrawn_at IS NULL), false) AS of_others
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id
+    WHERE e.account_id = :account AND e.detached_at IS NULL""")
+
+
+class Belongs(NamedTuple):
+    """Whose an account is, as one portal sees it.
+
+    Parameters:
+      own: it has, or had, an enrollment of this portal.
+      of_others: it has one of another portal that was not withdrawn.
+    """
+
+    own: bool
+    of_others: bool
+
+
+def find_person(session: Session, email: str) -> UUID | None:
+    """The account of a normalised address, unless it was erased."""
+    found: UUID | None = session.execute(FIND, {"email": email}).scalar()
+    return found
+
+
+def hold_person(session: Session, email: str) -> UUID | None:
+    """The same; they are not erased until this transaction ends."""
+    found: UUID | None = session.execute(HOLD, {"email": email}).scalar()
+    return found
+
+
+def may_not_see(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
+    """Why a portal learns nothing of this account: it is none of its companies'; None if it may. `local` always may."""
+    if portal_id == LOCAL_PORTAL_ID or _belongs(session, portal_id, account_id).own:
+        return None
+    return Code.NOT_FOUND
+
+
+def may_not_erase(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
+    """Why a portal cannot have this account erased: none of its own, or another's too. `local` always can."""
+    if portal_id == LOCAL_PORTAL_ID:
+        return None
+    belongs = _belongs(session, portal_id, account_id)
+    if not belongs.own:
+        return Code.NOT_FOUND
+    return Code.SHARED_ACCOUNT if belongs.of_others else None
+
+
+def _belongs(session: Session, portal_id: UUID, account_id: UUID) -> Belongs:
+    return Belongs(*session.execute(BELONGS, {"portal": portal_id, "account": account_id}).one())

@@ -1,0 +1,117 @@
+"""Emptying and deleting what was kept long enough (``models/retention.py``), in parts no transaction of which is long.
+
+Only what has ended: a job or mail that is owed, running or waiting has no `finished_at`, whatever its age. Rows
+somebody holds are passed over until the next run.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.retention import PART, RETENTION, Matter, first_id
+from models.throttle import Scope
+from models.words import JobState
+from workers.database import Session
+from workers.internal_requests import Purge
+from workers.ledger import owe
+from workers.queues import Queue
+from workers.services.acceptance import accept_internal
+from workers.shapes import FOLLOW_UP_KEY
+
+MOMENTS = text("""
+    SELECT t.matter, now() - CAST(t.keeps AS interval)
+    FROM unnest(CAST(:matters AS text[]), CAST(:keeps AS text[])) t (matter, keeps)""")
+
+# What went wrong stays known by class and reason, which name nobody: whether ops have to look at it hangs on them. Cut
+# out of the text, because an operator of json fails on a U+0000 somewhere else in it.
+SHORT_ERROR: Final = """json_build_object(
+    'class', substring(CAST(error AS text) FROM '"class": "([^"\\\\]*)"'),
+    'reason', substring(CAST(error AS text) FROM '"reason": "([^"\\\\]*)"'))"""
+LONG_ERROR: Final = """(error IS NOT NULL AND CAST(error AS text) LIKE '%"message"%')"""
+
+ENDED: Final = "id < :first AND finished_at < :until"
+
+# Identifiers of these grow with time: the first that is young enough ends the search, and nobody reads the others.
+OLD_AUDIT: Final = """
+    at < :until AND id < coalesce((SELECT id FROM audit WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
+
+
+def _part(table: str, which: str, *, change: str = "", order: str = "id") -> TextClause:
+    """Changes, or deletes, at most so many of the rows."""
+    verb = f"UPDATE {table} SET {change}" if change else f"DELETE FROM {table}"
+    sorted_by = f"ORDER BY {order}" if order else ""
+    return text(f"""
+        {verb} WHERE ctid = ANY(ARRAY(
+          SELECT ctid FROM {table} WHERE {which} {sorted_by} LIMIT :part FOR UPDATE SKIP LOCKED))""")
+
+
+STATEMENTS: Final[dict[Matter, TextClause]] = {
+    Matter.REQUEST: _part(
+        "job",
+        f"{ENDED} AND state <> '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
+        change="request = NULL, message = NULL",
+    ),
+    Matter.DEAD_REQUEST: _part(
+        "job",
+        f"{ENDED} AND state = '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
+        change="request = NULL, message = NULL",
+    ),
+    Matter.EXPORT: _part("job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", change="result = NULL"),
+    Matter.PEOPLE: _part(
+        "job_person",
+        "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id"
+        " AND (j.finished_at IS NULL OR j.finished_at >= :until))",
+        order="job_id, position",
+    ),
+    Matter.JOB: _part("job", f"{ENDED} AND NOT EXISTS (SELECT 1 FROM job_person p WHERE p.job_id = job.id)"),
+    Matter.MAIL_WORDS: _part(
+        "email",
+        f"{ENDED} AND (context IS NOT NULL OR result IS NOT NULL OR {LONG_ERROR})",
+        change=f"context = NULL, result = NULL, error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
+    ),
+    Matter.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", change="to_address = ''"),
+    Matter.MAIL: _part("email", ENDED),
+    Matter.LINK: _part("link", "id < :first AND coalesce(consumed_at, voided_at, expires_at) < :until"),
+    Matter.CORRECTION: _part(
+        "email_correction",
+        "id < :first AND ended_at < :until AND (old_email <> '' OR new_email <> '')",
+        change="old_email = '', new_email = ''",
+    ),
+    Matter.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
+    Matter.AUDIT: _part("audit", OLD_AUDIT),
+    Matter.KEY: _part("idempotency", "created_at < :until", order=""),
+    Matter.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
+    Matter.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
+    Matter.THROTTLE: _part("throttle", f"at < :until AND scope <> '{Scope.CORRECTION_ENROLLMENT}'", order=""),
+    Matter.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
+    Matter.SUPPRESSION: _part("suppression", "until <= now()", order=""),
+    Matter.PROCESS: _part("process", "seen_at < :until", order=""),
+}
+"""How each matter ends, in an order that lets a job go in the run in which its people went."""
+
+
+def purge(session: Session, part: int = PART) -> dict[Matter, int]:
+    """Ends what was kept long enough, at most `part` rows of each matter.
+
+    Returns: rows changed by matter.
+    """
+    keeps = {matter: kept.keeps for matter, kept in RETENTION.items()}
+    moments = session.execute(MOMENTS, {"matters": list(keeps), "keeps": list(keeps.values())})
+    until = {Matter(matter): moment for matter, moment in moments}
+    found: dict[Matter, Any] = {
+        matter: session.execute(statement, {"until": until[matter], "first": first_id(until[matter]), "part": part})
+        for matter, statement in STATEMENTS.items()
+    }
+    return {matter: result.rowcount for matter, result in found.items()}
+
+
+def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[JobState, dict[str, Any]]:
+    """Does a `purge` job: one part of everything. While any part was full the job owes the next."""
+    changed = purge(session, PART)
+    more = any(count >= PART for count in changed.values())
+    if more:
+        accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
+        owe(session, Queue.MAINTENANCE)
+    return JobState.SUCCEEDED, {"deleted": changed, "more": more}

@@ -1,0 +1,133 @@
+"""The pages of a correction: the new address confirms that it is theirs, the old one agrees or says no."""
+
+from collections.abc import Callable
+from typing import Final
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.correction import Ground, mask_address
+from models.words import Code, CorrectionState, Purpose
+from workers.database import transaction
+from workers.logs import get_logger
+from workers.mail.moments import shown_moment
+from workers.services.correction_answers import (
+    Heard,
+    Shown,
+    agree_to_correction,
+    confirm_address,
+    look_at_correction,
+    refuse_correction,
+)
+from workers.services.link_views import LinkView
+from workers.services.sign_ins import Verified
+from workers.tokens import SigningKeys
+from workers.web.answers import busy, refuse
+from workers.web.hashing import hashing_place
+from workers.web.rendering import asked_locale, note, page
+from workers.web.sign_ins import verify_credentials
+
+log = get_logger("links")
+
+_ENDED: Final = {
+    Ground.SHARED: "correction_shared",
+    Ground.TAKEN: "correction_taken",
+    Ground.REFUSAL: "correction_refused",
+}
+
+ANSWERS: Final[dict[str, Callable[..., Heard | Code]]] = {"agree": agree_to_correction, "refuse": refuse_correction}
+"""What the two buttons of the old address say."""
+
+
+async def show_confirmation(request: Request, view: LinkView) -> Response:
+    """The page of the new address."""
+    return await _confirmation(request, view)
+
+
+async def confirm(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
+    """The new address confirms; a password, if one was given, must be the account's, else nothing is used up."""
+    password = fields.get("password", "")
+    if password:
+        place = hashing_place(request)
+        if place is None:
+            return busy(request, view.locale)
+        verified = await to_thread.run_sync(verify_credentials, view.email, password, limiter=place)
+        if not isinstance(verified, Verified):
+            return await _confirmation(request, view, verified.code)
+        if verified.account_id != view.account_id:  # the address went to another account at this very moment
+            return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
+    heard = await to_thread.run_sync(_confirm, request.app.state.keys, token, bool(password))
+    return _told(request, view, heard)
+
+
+async def show_answer(request: Request, view: LinkView) -> Response:
+    """The page of the old address, which may be a stranger's mailbox by now: the new one is masked."""
+    shown = await to_thread.run_sync(_look, view)
+    if shown is None:
+        return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
+    values = {"company": shown.company_name or "", "new_address": mask_address(shown.new_email)}
+    return page("answer_correction", asked_locale(request, view.locale), values)
+
+
+async def answer(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
+    """The old address agrees or says no."""
+    say = ANSWERS.get(fields.get("answer", ""))
+    if say is None:
+        return refuse(request, Code.INVALID_REQUEST, view.locale, view.purpose)
+    heard = await to_thread.run_sync(_say, say, request.app.state.keys, token)
+    return _told(request, view, heard)
+
+
+async def _confirmation(request: Request, view: LinkView, error: Code | None = None) -> Response:
+    shown = await to_thread.run_sync(_look, view)
+    if shown is None:
+        return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
+    values = {
+        "company": shown.company_name or "",
+        "new_address": shown.new_email,
+        "error": error and error.value,
+    }
+    locale = asked_locale(request, view.locale)
+    return page("confirm_address", locale, values, status=200 if error is None else 422)
+
+
+def _look(view: LinkView) -> Shown | None:
+    with transaction() as session:
+        return look_at_correction(session, view)
+
+
+def _confirm(keys: SigningKeys, token: str, password_given: bool) -> Heard | Code:
+    with transaction() as session:
+        return confirm_address(session, keys, token, password_given=password_given)
+
+
+def _say(say: Callable[..., Heard | Code], keys: SigningKeys, token: str) -> Heard | Code:
+    with transaction() as session:
+        return say(session, keys, token)
+
+
+def _told(request: Request, view: LinkView, heard: Heard | Code) -> Response:
+    """What came of it, in words."""
+    if isinstance(heard, Code):
+        return refuse(request, heard, view.locale, view.purpose)
+    state, ground = heard.verdict
+    log.info("correction.answered", account=str(view.account_id), purpose=view.purpose, state=state, ground=ground)
+    locale = asked_locale(request, view.locale)
+    new = heard.waiting.new_email
+    shown = new if view.purpose is Purpose.CORRECTION_CONFIRMATION else mask_address(new)
+    if state is CorrectionState.APPLIED:
+        return note("correction_applied", locale, new_address=shown)
+    if state is CorrectionState.PENDING:
+        return _waits(view, heard, locale, shown)
+    return note(_ENDED.get(ground, "correction_ended") if ground else "correction_ended", locale)
+
+
+def _waits(view: LinkView, heard: Heard, locale: str, shown: str) -> Response:
+    pending = heard.waiting.pending
+    if view.purpose is Purpose.CORRECTION_ANSWER:
+        return note("correction_agreed", locale, new_address=shown)
+    if pending.silent_until is not None:
+        return note("correction_waits_until", locale, moment=shown_moment(pending.silent_until, locale))
+    name = "correction_waits_message" if pending.silence_counts else "correction_waits_agreement"
+    return note(name, locale, moment=shown_moment(pending.ends_at, locale))

@@ -1,0 +1,67 @@
+"""The page "this is not me": behind the link of an attachment mail."""
+
+from collections.abc import Collection
+from typing import Final
+
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.detachment import DETACHING, Step
+from models.words import Code
+from workers.actors.ringer import RINGER
+from workers.database import transaction
+from workers.ledger import bells
+from workers.logs import get_logger
+from workers.services.detachment import Attachment, detach, look_at_attachment
+from workers.services.link_views import LinkView
+from workers.tokens import SigningKeys
+from workers.web.answers import refuse
+from workers.web.rendering import asked_locale, note, page
+
+log = get_logger("links")
+
+GONE: Final = 410
+
+
+async def show(request: Request, view: LinkView) -> Response:
+    """What the person was put on, what saying "not me" will do, and the button."""
+    attachment = await to_thread.run_sync(_look, view)
+    if attachment is None or attachment.step not in DETACHING:
+        return _nothing_done(request, view, Step.NOTHING_LEFT if attachment is None else attachment.step)
+    values = {
+        "company": attachment.company_name,
+        "training": attachment.training_title,
+        "first_name": view.first_name,
+        "email": view.email,
+    }
+    return page("not_me", asked_locale(request, view.locale), values)
+
+
+async def take(request: Request, token: str, view: LinkView, _: dict[str, str]) -> Response:
+    """Detaches the person. Whether a seat is free again is the company's business: the answer does not say."""
+    answer, owed = await to_thread.run_sync(_detach, request.app.state.keys, token)
+    if isinstance(answer, Code):
+        return refuse(request, answer, view.locale, view.purpose)
+    if answer not in DETACHING:
+        return _nothing_done(request, view, answer)
+    for queue in owed:
+        RINGER.ring_soon(queue)
+    log.info("person.detached", enrollment=str(view.subject_id), step=answer)
+    return note("detached", asked_locale(request, view.locale))
+
+
+def _look(view: LinkView) -> Attachment | None:
+    with transaction() as session:
+        return look_at_attachment(session, view)
+
+
+def _detach(keys: SigningKeys, token: str) -> tuple[Step | Code, Collection[str]]:
+    with transaction() as session:
+        return detach(session, keys, token), bells(session)
+
+
+def _nothing_done(request: Request, view: LinkView, step: Step) -> Response:
+    if step is Step.DONE_BEFORE:
+        return refuse(request, Code.USED_LINK, view.locale, view.purpose)
+    return note("nothing_to_detach", asked_locale(request, view.locale), status=GONE)
