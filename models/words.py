@@ -131,6 +131,7 @@ class Code(StrEnum):
 
     # Why a whole request was refused.
     ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
+    NOT_FINISHED = "not_finished"  # an import that is still going on: stop it first
     UNKNOWN_COMPANY = "unknown_company"
     UNKNOWN_TRAINING = "unknown_training"
     UNKNOWN_CONTRACT = "unknown_contract"

@@ -13,7 +13,7 @@ from models.words import JobState
 from workers import ledger
 from workers.database import Session
 from workers.ledger import JOBS
-from workers.queues import Queue
+from workers.queues import URGENT_MAILS, Queue
 from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
 from workers.services.acceptance import accept
 from workers.services.catalog import put_company, put_contract, put_training
@@ -73,7 +73,8 @@ def asking(*people: PersonToEnroll | str, contract: str = "C-1", **options: Any)
 
 def order(request: Enroll) -> Order:
     """A request as part of a batch."""
-    return Order(new_id(), LOCAL_PORTAL_ID, request, check_people(request))
+    urgent = len(request.people) <= URGENT_MAILS
+    return Order(new_id(), LOCAL_PORTAL_ID, request, check_people(request), urgent=urgent)
 
 
 def enrol(session: Session, *requests: Enroll) -> list[Answer]:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from models.words import Code
 from workers import ledger as books
-from workers.actors.claimer import STOPPING, BatchRun, give_back
+from workers.actors.claimer import BatchRun
+from workers.actors.courses import Follower
 from workers.database import Session, is_transient, transaction
 from workers.ledger import JOBS, Claimed, LostClaimError, Outcome
 from workers.logs import get_logger
@@ -76,40 +77,11 @@ def _renew(row: Claimed) -> None:
 
 
 def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:
-    course: Import | None = None
-    while not STOPPING.is_set():
-        if course is not None:
-            course.read_ahead()
-        step = _Step(request, source, course)
-        if not BatchRun(JOBS, step.work).run([row]):
-            return  # it comes back: the file stays open for it
-        if step.over:
-            _close(row.id)
-            return
-        course = step.course
-    give_back(JOBS, [row])
-
-
-class _Step:
-    """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
-
-    def __init__(self, request: ImportRoster, source: RosterSource, course: Import | None) -> None:
-        self.request = request
-        self.source = source
-        self.course = course
-        self.over = False
-
-    def work(self, session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
-        """Takes the import up, or does its next chunk, if the row is still ours."""
-        if not held:
-            self.over = True
-            return ()
-        if self.course is None:
-            self.course = resume(session, held[0], self.request, self.source)
-            return ()
-        self.course, outcome = import_chunk(session, self.course, lease=get_settings().lease_seconds)
-        self.over = outcome is not None
-        return (outcome,) if outcome else ()
+    follower = Follower(
+        lambda session, held: resume(session, held, request, source), import_chunk, ahead=Import.read_ahead
+    )
+    if follower.follow(row):
+        _close(row.id)  # else it comes back, and the file stays open for it
 
 
 def _end(row: Claimed, code: Code, detail: str) -> None:

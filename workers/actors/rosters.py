@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.claimer import BatchRun, Claimer
+from workers.actors.courses import Follower
 from workers.actors.imports import do_import
 from workers.database import Session
+from workers.errors import InvalidRequest
 from workers.ledger import JOBS, Claimed, Outcome
 from workers.queues import Queue
-from workers.roster_requests import ImportRoster
-from workers.services.enrollment_jobs import Course, begin, enroll_chunk
+from workers.requests import Enroll, parse
+from workers.roster_requests import ImportRoster, UndoImport
+from workers.services import roster_undoing
+from workers.services.enrollment_jobs import begin, enroll_chunk, in_chunks, read_request
 from workers.services.jobs import do_jobs
-from workers.settings import get_settings
 
 
 def rosters() -> Claimer:
@@ -21,39 +24,25 @@ def rosters() -> Claimer:
 def do_batch(rows: Sequence[Claimed]) -> None:
     """Does claimed large requests one after the other."""
     for row in rows:
-        if row.columns["kind"] == ImportRoster.kind:
-            do_import(row)
-        else:
+        try:
             _do(row)
+        except InvalidRequest:  # of an older release: it ends with that error, as any job that fails
+            BatchRun(JOBS, _read).run([row])
 
 
 def _do(row: Claimed) -> None:
-    """Each chunk commits its people, the position reached and the lease together; a kill loses at most one chunk."""
-    course: Course | None = None
-    while not STOPPING.is_set():
-        step = _Step(course)
-        if not BatchRun(JOBS, step.work).run([row]) or step.over:
-            return
-        course = step.course
-    give_back(JOBS, [row])
+    match row.columns["kind"]:
+        case ImportRoster.kind:
+            do_import(row)
+        case UndoImport.kind:
+            Follower(roster_undoing.resume, roster_undoing.undo_chunk).follow(row)
+        case Enroll.kind if in_chunks(read_request(row)):
+            Follower(begin, enroll_chunk).follow(row)
+        case _:
+            BatchRun(JOBS, do_jobs).run([row])
 
 
-class _Step:
-    """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
-
-    def __init__(self, course: Course | None) -> None:
-        self.course = course
-        self.over = False
-
-    def work(self, session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
-        """Does the next chunk of the row, if it is still ours; all of it where its policy allows no parts."""
-        if not held:
-            self.over = True
-            return ()
-        course = self.course or begin(session, held[0])
-        if course is None:
-            self.over = True
-            return do_jobs(session, held)
-        self.course, outcome = enroll_chunk(session, course, lease=get_settings().lease_seconds)
-        self.over = outcome is not None
-        return (outcome,) if outcome else ()
+def _read(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+    for row in held:
+        parse(row.columns["kind"], row.columns["request"], internal=True)
+    return ()

@@ -89,10 +89,9 @@ class Course:
         return self.position >= len(self.request.people)
 
 
-def begin(session: Session, row: Claimed) -> Course | None:
-    """Takes up a large request where its last committed chunk left it; None when it is not done in parts."""
-    request = read_request(row) if row.columns["kind"] == Enroll.kind else None
-    return resume(session, row, request) if request is not None and in_chunks(request) else None
+def begin(session: Session, row: Claimed) -> Course:
+    """Takes up a large request that is done in parts where its last committed chunk left it."""
+    return resume(session, row, read_request(row))
 
 
 def resume(session: Session, row: Claimed, request: Enroll) -> Course:

@@ -143,6 +143,14 @@ def withdraw_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
 
 def leave(session: Session, rows: Sequence[Claimed], departure: Departure) -> list[Job]:
     """Lets the people of these jobs leave, in ledger order, whoever may by the rule of their departure."""
+    jobs = depart(session, rows, departure)
+    record_people(session, [(job.row.id, job.people) for job in jobs])
+    record_all(session, [_change(job) for job in jobs if any(one.code is Code.WITHDRAWN for one in job.people)])
+    return jobs
+
+
+def depart(session: Session, rows: Sequence[Claimed], departure: Departure) -> list[Job]:
+    """The same, but for the results per person and the audit trail: those of a job done in parts are its own."""
     parsed = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
     jobs = [Job(row, cast("Withdraw | ReleaseSeats", request)) for row, request in zip(rows, parsed, strict=True)]
     wait_briefly_for_locks(session)
@@ -156,8 +164,6 @@ def leave(session: Session, rows: Sequence[Claimed], departure: Departure) -> li
     found = {row.id: row for row in session.execute(LOCK_ENROLLMENTS, ids)}
     leaving = _decide(jobs, found, departure.stays(session, found, accounts))
     _write(session, leaving, accounts, departure)
-    record_people(session, [(job.row.id, job.people) for job in jobs])
-    record_all(session, [_change(job) for job in jobs if any(one.code is Code.WITHDRAWN for one in job.people)])
     return jobs
 
 

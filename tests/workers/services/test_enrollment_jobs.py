@@ -14,7 +14,7 @@ from models.words import Policy
 from tests.contracts import accepted, add_contract, asking, enrol_people, everything, seats, someone
 from tests.support import rows
 from workers import ledger
-from workers.actors import claimer, rosters
+from workers.actors import claimer, courses, rosters
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
 from workers.errors import Transient
@@ -22,6 +22,7 @@ from workers.ledger import JOBS, Claimed
 from workers.queues import Queue
 from workers.requests import Enroll, PersonToEnroll
 from workers.services import enrollment_jobs
+from workers.services.enrollment_jobs import begin, enroll_chunk
 from workers.services.jobs import do_jobs, show_job
 from workers.services.results import insert_people
 
@@ -319,13 +320,14 @@ def test_a_request_left_by_a_stopping_process_is_taken_up_by_the_next(
 def test_a_worker_taken_for_dead_stops_and_doubles_nothing(small_chunks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = mixed()
     [stale] = claim(Queue.ROSTERS)
-    step = rosters._Step(None)
-    assert BatchRun(JOBS, step.work).run([stale])  # its first chunk is committed, then it freezes
+    step = courses._Step(begin, enroll_chunk, None)
+    for _ in range(2):  # taken up, then its first chunk is committed; then it freezes
+        assert BatchRun(JOBS, step.work).run([stale])
     rows("UPDATE job SET leased_until = now() - interval '1 second' RETURNING id")
     with transaction() as session:
         assert ledger.rescue(session, JOBS) == [(job_id, "rosters", 1)]
     rosters.do_batch(claim(Queue.ROSTERS))
-    late = rosters._Step(step.course)
+    late = courses._Step(begin, enroll_chunk, step.course)
     assert BatchRun(JOBS, late.work).run([stale])
     assert late.over
     check_mixed(job_id)

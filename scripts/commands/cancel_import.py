@@ -1,0 +1,31 @@
+"""Stops an import from a shell."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from scripts.commands.edge import run
+from scripts.commands.enqueue import DEFAULT_WAIT, WaitCommand
+from scripts.commands.import_jobs import EXIT_CODES, ask
+from scripts.commands.retry import asker
+from workers.roster_requests import CancelImport
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(cls=WaitCommand, epilog=EXIT_CODES)
+def main(
+    job: Annotated[UUID, typer.Argument(metavar="JOB", help="the job of the import")],
+    *,
+    portal: Annotated[str, typer.Option(help="whose import it is")] = "local",
+    wait: Annotated[
+        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
+    ] = None,
+) -> None:
+    """Stop an import between two chunks; what was done stays done (scripts/undo-import takes it back)."""
+    ask(CancelImport(job=job, requested_by=asker()), portal=portal, wait=wait)
+
+
+if __name__ == "__main__":
+    run(app, "cancel-import")

@@ -1,0 +1,73 @@
+"""Large jobs done chunk by chunk: each chunk commits its rows, the position reached and the lease together.
+
+A kill loses at most one chunk; whoever takes the job up goes on where the last committed one left it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from workers.actors.claimer import STOPPING, BatchRun, give_back
+from workers.database import Session
+from workers.ledger import JOBS, Claimed, Outcome
+from workers.settings import get_settings
+
+Course = TypeVar("Course")
+
+
+class Follower(Generic[Course]):
+    """Follows the course of one kind of large job.
+
+    Parameters:
+      begin: takes a claimed job up where its last chunk left it.
+      chunk: does the next chunk; where that leads, and the outcome with the last one.
+      ahead: what is to be made ready before the transaction of the next chunk begins.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[Session, Claimed], Course],
+        chunk: Callable[..., tuple[Course, Outcome | None]],
+        ahead: Callable[[Course], object] = lambda _: None,
+    ) -> None:
+        self._begin, self._chunk, self._ahead = begin, chunk, ahead
+
+    def follow(self, row: Claimed) -> bool:
+        """Goes on until the job is over (true), comes back later or this process stops (false)."""
+        course: Course | None = None
+        while not STOPPING.is_set():
+            if course is not None:
+                self._ahead(course)
+            step = _Step(self._begin, self._chunk, course)
+            if not BatchRun(JOBS, step.work).run([row]):
+                return False
+            if step.over:
+                return True
+            course = step.course
+        give_back(JOBS, [row])
+        return False
+
+
+class _Step(Generic[Course]):
+    """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
+
+    def __init__(
+        self,
+        begin: Callable[[Session, Claimed], Course],
+        chunk: Callable[..., tuple[Course, Outcome | None]],
+        course: Course | None,
+    ) -> None:
+        self._begin, self._chunk = begin, chunk
+        self.course = course
+        self.over = False
+
+    def work(self, session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        """Takes the job up, or does its next chunk, if it is still ours."""
+        if not held:
+            self.over = True
+            return ()
+        if self.course is None:
+            self.course = self._begin(session, held[0])
+            return ()
+        self.course, outcome = self._chunk(session, self.course, lease=get_settings().lease_seconds)
+        self.over = outcome is not None
+        return (outcome,) if outcome else ()
