@@ -92,7 +92,9 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "correct_email_by_ops": correct_email_by_ops,
     "apply_corrections": apply_corrections,
 }
-"""The service that does each kind of job; `issue_certificate` waits for its own (``workers.queues.UNSERVED``)."""
+"""The service that does each kind of job in one transaction. Imports, what takes them back, and scans of inboxes have
+actors of their own; `issue_certificate` waits for its (``workers.queues.UNSERVED``).
+"""
 
 
 def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
