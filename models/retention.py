@@ -41,6 +41,11 @@ class Matter(StrEnum):
     THROTTLE = "throttle"
     CORRECTION_THROTTLE = "throttle, correction"
     SUPPRESSION = "suppression"
+    ROSTER_FILE = "roster_file"
+    ROSTER_NAME = "roster.file_name"
+    ROSTER = "roster"
+    INBOX_FILE = "inbox_file"
+    ROUTINE = "job, routine"
     PROCESS = "process"
 
 
@@ -135,6 +140,30 @@ RETENTION: Final[dict[Matter, Kept]] = {
     Matter.SUPPRESSION: Kept(
         *("Addresses that bounced", "7 days"),
         *("the bounce", "deleted", "a mailbox that did not exist may be made meanwhile (a new employee's)"),
+    ),
+    Matter.ROSTER_FILE: Kept(
+        *("Roster files", "90 days"),
+        *(
+            "they were last handed over",
+            "deleted",
+            "as long as other requests; the refused rows are asked for until then",
+        ),
+    ),
+    Matter.ROSTER_NAME: Kept(
+        *("Names of roster files and of their columns", "90 days"),
+        *("they were handed over", "emptied", "as long as the files"),
+    ),
+    Matter.ROSTER: Kept(
+        *("What else an import was (contract, how many rows)", "3 years"),
+        *("the file was handed over", "deleted", "as long as its job"),
+    ),
+    Matter.INBOX_FILE: Kept(
+        *("Names of files seen in inboxes", "90 days"),
+        *("they were put away", "deleted", "as long as the files"),
+    ),
+    Matter.ROUTINE: Kept(
+        *("Jobs Matricule does by the clock", "7 days"),
+        *("the end of the job", "deleted", "no personal data; thousands a day"),
     ),
     Matter.PROCESS: Kept(
         *("Processes of Matricule", "1 hour"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.words import LOCALES, EmailKind
 from workers.mail.renderer import render
+from workers.rosters.columns import Column, Header
 
 FOLDER = Path(__file__).resolve().parents[1] / "var" / "preview"
 
@@ -90,6 +91,38 @@ _UNKNOWN: dict[str, Any] = {
     "planned_seats": 0,
 }
 
+_IMPORT: dict[str, Any] = {
+    "company_name": _PERSON["company_name"],
+    "training_title": _PERSON["training_title"],
+    "contract_reference": "CTR-2026-001",
+    "job_id": "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11",
+    "state": "succeeded",
+    "file_code": None,
+    "file_name": "export RH mars 2026.csv",
+    "encoding": "windows-1252",
+    "delimiter": ";",
+    "sheet": None,
+    "planned_seats": 250,
+    "enrolled_count": 250,
+    "remaining": 0,
+    "counts": {"enrolled": 186, "attached": 12, "already_enrolled": 31, "invalid_email": 2, "no_seat_left": 9},
+    "failed_count": 11,
+    "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
+    "header": Header(1, {"last_name": Column(1, "Nom"), "first_name": Column(2, "Nom"), "email": Column(3, "Mél")}, ()),
+}
+_UNREADABLE: dict[str, Any] = {
+    "state": "refused",
+    "file_code": "encoding_not_recognised",
+    "encoding": None,
+    "planned_seats": None,
+    "enrolled_count": None,
+    "remaining": None,
+    "counts": {},
+    "failed_count": 0,
+    "failed": None,
+    "header": None,
+}
+
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
@@ -112,6 +145,11 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "correction_applied": (EmailKind.CORRECTION_APPLIED, _MASKED | _CORRECTION | {"to_new": True}),
     "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False}),
     "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False, "company_name": None}),
+    "import_report": (EmailKind.IMPORT_REPORT, _IMPORT),
+    "import_report-workbook": (EmailKind.IMPORT_REPORT, _IMPORT | {"encoding": None, "sheet": "Session de mars"}),
+    "import_report-many": (EmailKind.IMPORT_REPORT, _IMPORT | {"failed": None, "header": None}),
+    "import_report-unreadable": (EmailKind.IMPORT_REPORT, _IMPORT | _UNREADABLE),
+    "import_report-cancelled": (EmailKind.IMPORT_REPORT, _IMPORT | {"state": "cancelled"}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

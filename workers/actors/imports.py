@@ -85,8 +85,8 @@ def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:
 
 
 def _end(row: Claimed, code: Code, detail: str) -> None:
-    def work(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
-        return [refuse(one, code, detail) for one in held]
+    def work(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        return [refuse(session, one, code, detail) for one in held]
 
     BatchRun(JOBS, work).run([row])
 

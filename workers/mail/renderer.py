@@ -22,6 +22,7 @@ from workers.mail.catalogue import TEMPLATES, code_sentence, translate
 from workers.mail.inlining import InliningLoader
 from workers.mail.moments import LOCALES_OF_BABEL, shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
+from workers.rosters.errors_file import Failed, write_errors
 
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000
@@ -29,7 +30,32 @@ LARGEST_PLAIN_FILE = 1_000_000
 10,240,000); 200,000 people are 27 million bytes of CSV, and under four zipped."""
 
 ZIP = "application/zip"
-NAMES = frozenset({"first_name", "last_name", "company_name", "training_title", "contract_reference"})
+ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "windows-1252": "Windows-1252",
+    "iso-8859-15": "ISO-8859-15",
+}
+IMPORT_FACTS = frozenset(
+    {
+        "state",
+        "encoding",
+        "delimiter",
+        "sheet",
+        "planned_seats",
+        "enrolled_count",
+        "remaining",
+        "failed",
+        "header",
+        "failed_count",
+    }
+)
+DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|": "barre verticale"}
+NAMES = frozenset(
+    {"first_name", "last_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"}
+)
 ADDRESSES = frozenset({"new_address", "person_email"})
 
 
@@ -80,20 +106,49 @@ def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[d
     if kind is EmailKind.RELEASE_REPORT:
         values["shown_people"] = [_shown_holder(person) for person in context["people"][:PEOPLE_IN_BODY]]
         values["hidden"] = context["total"] > len(values["shown_people"])
+    if kind is EmailKind.IMPORT_REPORT:
+        return _import_values(locale, context, values)
     if kind is not EmailKind.ENROLLMENT_REPORT:
         return values, ()
     people = context["people"]
-    values["tallies"] = [
-        {"sentence": code_sentence(code, locale), "number": context["counts"][code]}
-        for code in [*Code, *sorted(set(context["counts"]) - set(Code))]
-        if context["counts"].get(code)
-    ]
+    values["tallies"] = _tallies(locale, context)
     values["shown_people"] = [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]]
     values["hidden"] = max(0, len(people) - PEOPLE_IN_BODY)
     values["total"] = len(people)
     files = (_zipped_if_large(_people_file(people, locale)),) if values["hidden"] else ()
     values["zipped"] = any(file.content_type == ZIP for file in files)
     return values, files
+
+
+def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"sentence": code_sentence(code, locale), "number": context["counts"][code]}
+        for code in [*Code, *sorted(set(context["counts"]) - set(Code))]
+        if context["counts"].get(code)
+    ]
+
+
+def _import_values(
+    locale: str, context: Mapping[str, Any], values: dict[str, Any]
+) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
+    if missed := IMPORT_FACTS - context.keys():  # some are only shown of some imports; none may be forgotten
+        raise KeyError(*sorted(missed))
+    values["tallies"] = _tallies(locale, context)
+    values["file_reason"] = code_sentence(context["file_code"], locale) if context["file_code"] else None
+    values["encoding"] = ENCODINGS.get(context["encoding"])
+    values["delimiter_name"] = translate(locale, DELIMITER_NAMES.get(context["delimiter"], ""))
+    files = (_zipped_if_large(_errors_file(locale, context)),) if context["failed"] else ()
+    values["attached"] = bool(files)
+    values["zipped"] = any(file.content_type == ZIP for file in files)
+    return values, files
+
+
+def _errors_file(locale: str, context: Mapping[str, Any]) -> Attachment:
+    """The refused rows, to be corrected and dropped again as they are."""
+    failed = (Failed(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"])
+    lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
+    content = "".join(lines).encode("utf-8", "replace")
+    return Attachment(translate(locale, "lignes-a-corriger.csv"), "text/csv", content)
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -5,7 +5,6 @@ and for all of its accounts at once, enrollments by id and mails by id.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.correction import Ground
+from models.reminder import STEPS
 from models.words import EmailKind
 from workers.database import Session, array
 from workers.services.audit import record
@@ -65,9 +65,6 @@ BEGIN_AFRESH = text("""
         AND (e.release_warned_at IS NOT NULL OR e.next_reminder_at IS NOT NULL OR e.reminders > 0)
       ORDER BY e.id FOR NO KEY UPDATE OF e) begun
     WHERE enrollment.id = begun.id""")
-
-FIRST_REMINDER: Final = timedelta(days=2)
-"""After the invitation to the right address, as after any other."""
 
 FROZEN: Final = frozenset(
     {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
@@ -126,7 +123,7 @@ def finish(session: Session, moved: Sequence[Whose]) -> None:
     if not moved:
         return
     accounts = [one.account_id for one in moved]
-    session.execute(BEGIN_AFRESH, {"accounts": array(set(accounts)), "first_reminder": FIRST_REMINDER})
+    session.execute(BEGIN_AFRESH, {"accounts": array(set(accounts)), "first_reminder": STEPS[0]})
     emails = [one.email for one in moved]
     session.execute(CANCEL_MAILS, {"accounts": accounts, "emails": emails, "frozen": list(FROZEN)})
 

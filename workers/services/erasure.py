@@ -118,10 +118,12 @@ def _forget(session: Session, whose: Whose, mentions: set[UUID]) -> dict[str, in
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
+    files: Any = session.execute(sql.DELETE_FILES, asked | {"jobs": array(traces)})
     return {
         "mails": mails.mails,
         "mails_cancelled": mails.cancelled,
         "corrections": corrections.rowcount,
+        "files": files.rowcount,
         "requests": _blank_requests(session, whose, traces | mentions),
     }
 

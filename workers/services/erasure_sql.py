@@ -54,6 +54,14 @@ BLANK_MAILS: Final = text(f"""
     tried AS (UPDATE job_attempt a SET error = NULL FROM theirs WHERE a.row_id = theirs.id AND a.error IS NOT NULL)
     SELECT count(*) AS mails, count(*) FILTER (WHERE owed) AS cancelled FROM theirs""")
 
+# A file is kept by its content, which cannot be emptied in part. Not that of an import that is not done yet.
+DELETE_FILES = text("""
+    DELETE FROM roster_file f USING roster r JOIN job j ON j.id = r.job_id
+    WHERE r.sha256 = f.sha256 AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
+        SELECT 1 FROM job_person p WHERE p.job_id = r.job_id AND p.account_id = :account))
+      AND NOT EXISTS (SELECT 1 FROM roster other JOIN job going ON going.id = other.job_id
+        WHERE other.sha256 = f.sha256 AND going.finished_at IS NULL)""")
+
 BLANK_CORRECTIONS = text("""
     UPDATE email_correction SET old_email = '', new_email = '',
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())

@@ -33,14 +33,14 @@ class OwedMail(NamedTuple):
 
     Parameters:
       key: what makes it the only one of its kind, without the kind.
-      company_id: whose mails it takes turns with.
+      company_id: whose mails it takes turns with; a portal where no company is known.
       context: plain facts its letter needs; no name, no link.
       account_id, enrollment_id: whom it is about when it goes to that person; None when it goes to a manager.
     """
 
     key: str
     company_id: UUID
-    contract_id: UUID
+    contract_id: UUID | None
     address: str
     locale: str
     account_id: UUID | None = None

@@ -14,7 +14,14 @@ from models.retention import PART, RETENTION, Matter, first_id
 from models.throttle import Scope
 from models.words import JobState
 from workers.database import Session
-from workers.internal_requests import Purge
+from workers.internal_requests import (
+    ApplyCorrections,
+    PlanReleases,
+    Purge,
+    ReconcileSeats,
+    ScanInboxes,
+    SendReminders,
+)
 from workers.ledger import owe
 from workers.queues import Queue
 from workers.services.acceptance import accept_internal
@@ -36,6 +43,11 @@ ENDED: Final = "id < :first AND finished_at < :until"
 # Identifiers of these grow with time: the first that is young enough ends the search, and nobody reads the others.
 OLD_AUDIT: Final = """
     at < :until AND id < coalesce((SELECT id FROM audit WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
+
+
+ROUTINES: Final = ", ".join(
+    f"'{kind.kind}'" for kind in (Purge, ReconcileSeats, ApplyCorrections, SendReminders, PlanReleases, ScanInboxes)
+)
 
 
 def _part(table: str, which: str, *, change: str = "", order: str = "id") -> TextClause:
@@ -87,6 +99,24 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
     Matter.THROTTLE: _part("throttle", f"at < :until AND scope <> '{Scope.CORRECTION_ENROLLMENT}'", order=""),
     Matter.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
     Matter.SUPPRESSION: _part("suppression", "until <= now()", order=""),
+    Matter.ROSTER_FILE: _part(
+        "roster_file",
+        "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id"
+        " WHERE r.sha256 = roster_file.sha256 AND j.finished_at IS NULL)",
+        order="",
+    ),
+    Matter.ROSTER_NAME: _part(
+        "roster",
+        "job_id < :first AND (file_name <> '' OR reading IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM job j"
+        " WHERE j.id = job_id AND j.finished_at IS NULL)",
+        change="file_name = '', reading = NULL",
+        order="job_id",
+    ),
+    Matter.ROSTER: _part(
+        "roster", "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id)", order="job_id"
+    ),
+    Matter.INBOX_FILE: _part("inbox_file", "put_away_at < :until", order=""),
+    Matter.ROUTINE: _part("job", f"{ENDED} AND kind = ANY(ARRAY[{ROUTINES}]) AND state = '{JobState.SUCCEEDED}'"),
     Matter.PROCESS: _part("process", "seen_at < :until", order=""),
 }
 """How each matter ends, in an order that lets a job go in the run in which its people went."""

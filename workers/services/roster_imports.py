@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.person import Person
-from models.words import DONE_CODES, Code, JobState, Policy
+from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import MAX_PEOPLE, parse
@@ -22,7 +22,8 @@ from workers.roster_requests import ImportRoster
 from workers.rosters.people import check_row
 from workers.rosters.reader import Reading, RosterRow
 from workers.services.enrollment import Answer, Order, enroll
-from workers.services.enrollment_jobs import ADVANCE, CHUNK, COUNTS, summary
+from workers.services.enrollment_jobs import ADVANCE, CHUNK, COUNTS, REPORT_LIFETIME, summary
+from workers.services.owed_mails import OwedMail, owe_mails
 from workers.services.results import PersonResult, insert_people
 from workers.services.roster_source import RosterSource
 from workers.services.throttle import address_subjects
@@ -40,6 +41,8 @@ ADD_ADDRESSES = text("""
     ON CONFLICT DO NOTHING""")
 
 FORGET_ADDRESSES = text("DELETE FROM roster_address WHERE job_id = :job")
+
+CONTRACT = text("SELECT id, company_id FROM contract WHERE portal_id = :portal AND reference = :reference")
 
 IN_PARTS: Final = Policy.UNTIL_FULL
 
@@ -79,8 +82,9 @@ def refused_because(request: ImportRoster, reading: Reading) -> Code | None:
     return Code.TOO_LARGE if request.policy is not IN_PARTS and reading.rows > MAX_PEOPLE else None
 
 
-def refuse(row: Claimed, code: Code, detail: str) -> Outcome:
+def refuse(session: Session, row: Claimed, code: Code, detail: str) -> Outcome:
     """The end of an import whose file as a whole is refused."""
+    _owe_report(session, row, read_import(row))
     return Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "file", "detail": detail})
 
 
@@ -160,7 +164,19 @@ def _end(session: Session, course: Import, answer: Answer | None, state: JobStat
     result = summary(counts, contract, dry_run=course.request.dry_run, carried_out=code is None, code=code)
     result |= {"rows": course.source.reading.rows, "rows_done": course.position}
     ended = JobState.REFUSED if refused else JobState.SUCCEEDED
+    _owe_report(session, row, course.request)
     return Outcome(row.id, row.claim, state or ended, result)
+
+
+def _owe_report(session: Session, row: Claimed, request: ImportRoster) -> None:
+    """The summary to whoever asked for it; none of a dry run, which changed nothing."""
+    if request.report_to is None or request.dry_run:
+        return
+    portal_id: UUID = row.columns["portal_id"]
+    whose = session.execute(CONTRACT, {"portal": portal_id, "reference": request.contract}).one_or_none()
+    company_id, contract_id = (whose.company_id, whose.id) if whose else (portal_id, None)
+    mail = OwedMail(str(row.id), company_id, contract_id, request.report_to, request.report_locale)
+    owe_mails(session, row.id, EmailKind.IMPORT_REPORT, [mail], REPORT_LIFETIME)
 
 
 def _counts(session: Session, job_id: UUID) -> Counter[Code]:

@@ -30,6 +30,9 @@ FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warnin
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in CORRECTIONS}
+FULLEST[EmailKind.IMPORT_REPORT] = dict(SAMPLES["import_report-workbook"][1])
+NAMED_IN_CODE = {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv", "lignes-a-corriger.csv"}
+NAMED_IN_CODE |= {"point-virgule", "virgule", "tabulation", "barre verticale"}
 VOID = {"meta", "br"}
 
 
@@ -146,7 +149,7 @@ def test_english_is_complete_and_holds_no_french() -> None:
     english = sentences("en")
     assert used
     assert used <= english.keys()
-    assert english.keys() - used <= {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv"}
+    assert english.keys() - used <= NAMED_IN_CODE
     for french, translated in english.items():
         assert set(re.findall(r"%\(\w+\)s", french)) == set(re.findall(r"%\(\w+\)s", translated))
         assert not re.search(r"\b(vous|votre|votre|pour|formation|inscription)\b", translated, re.IGNORECASE)
@@ -218,7 +221,7 @@ HOSTILE = [
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
     context = dict(FULLEST.get(kind, INVITATION))
     plain = render(kind, locale, context)
-    for name in ("first_name", "company_name", "training_title", "contract_reference"):
+    for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"):
         if name in context:
             context[name] = hostile
     if kind is EmailKind.RELEASE_REPORT:

@@ -1,5 +1,6 @@
 """Erasing a person: nothing tells who they were but what certificates need; everybody else's data stays; once."""
 
+import io
 import json
 from typing import Any
 from uuid import UUID
@@ -34,6 +35,7 @@ from workers.ledger import EMAILS, JOBS
 from workers.mail.renderer import render
 from workers.queues import Queue
 from workers.requests import CorrectEmail, Enroll, ErasePerson, ExportPerson, RequestPasswordReset, Withdraw, parse
+from workers.roster_requests import ImportRoster
 from workers.services import erasure, sign_ins
 from workers.services.acceptance import accept
 from workers.services.jobs import do_jobs, show_job
@@ -41,6 +43,7 @@ from workers.services.letters import read_letters
 from workers.services.link_views import look_at_link
 from workers.services.retention import purge
 from workers.services.retry import retry
+from workers.services.roster_files import store_file
 from workers.services.throttle import address_subjects
 
 ANNE = "anne.lorval@example.com"
@@ -137,7 +140,7 @@ def test_nothing_tells_any_more_who_it_was_but_what_a_certificate_needs(known: S
     [job] = did(known, erasing())
     assert (job["state"], job["result"]["code"]) == ("succeeded", "erased")
     assert job["result"]["counts"] == {
-        "enrollments": 3, "seats": 1, "certificates": 1, "mails": 3, "mails_cancelled": 2, "corrections": 2,
+        "enrollments": 3, "seats": 1, "certificates": 1, "mails": 3, "mails_cancelled": 2, "corrections": 2, "files": 0,
         "requests": 7,
     }  # fmt: skip
     left = traces(known, *WORDS)
@@ -484,3 +487,32 @@ def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Ses
     [(body,)] = query(session, "SELECT request FROM job WHERE kind = 'enroll'")
     sent = json.loads(request.model_dump_json())
     assert body == sent | {"people": [{"email": "", "first_name": "", "last_name": ""}, sent["people"][1]]}
+
+
+def test_stored_files_that_name_the_person_go_unless_an_import_still_needs_them(session: Session) -> None:
+    add_contract(session)
+    [enrollment] = enrolled(session, anne())
+    file, other = store_file(session, io.BytesIO(b"Anne")), store_file(session, io.BytesIO(b"nobody"))
+    going = store_file(session, io.BytesIO(b"Anne, later"))
+    for sha256, finished, names_her in ((file, True, True), (other, True, False), (going, False, True)):
+        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="x"), sha256)
+        session.execute(
+            text("INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)"
+                 " SELECT id, portal_id, '', :f, 'x' FROM job WHERE id = :job"),
+            {"job": job_id, "f": bytes.fromhex(sha256)},
+        )  # fmt: skip
+        session.execute(
+            text("UPDATE job SET due_at = NULL, finished_at = CASE WHEN :f THEN now() END WHERE id = :job"),
+            {"job": job_id, "f": finished},
+        )
+        if names_her:
+            session.execute(
+                text("INSERT INTO job_person (job_id, position, code, account_id, enrollment_id) SELECT :job, 0,"
+                     " 'already_enrolled', account_id, id FROM enrollment WHERE id = :e"),
+                {"job": job_id, "e": enrollment},
+            )  # fmt: skip
+    [job] = did(session, erasing())
+    assert job["result"]["counts"]["files"] == 1
+    left = query(session, "SELECT encode(sha256, 'hex') FROM roster_file ORDER BY 1")
+    assert left == [(one,) for one in sorted((other, going))]
+    assert query(session, "SELECT count(*) FROM roster_part") == [(2,)]

@@ -111,6 +111,25 @@ def audit(session: Session, moment: datetime) -> None:
     )
 
 
+def roster_file(session: Session, moment: datetime) -> None:
+    session.execute(text("INSERT INTO roster_file (sha256, size, used_at) VALUES (:sha, 1, :at)"),
+                    {"sha": b"x" * 32, "at": moment})  # fmt: skip
+    session.execute(text("INSERT INTO roster_part VALUES (:sha, 0, 'x')"), {"sha": b"x" * 32})
+
+
+def roster(session: Session, moment: datetime, *, done: bool = True) -> None:
+    job_id = job(session, moment, kind="import_roster", ended=done, state="succeeded" if done else "queued")
+    session.execute(
+        text("INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name, reading)"
+             " VALUES (:id, :id, '', :sha, 'équipe.csv', '{}')"), {"id": job_id, "sha": b"x" * 32},
+    )  # fmt: skip
+
+
+def inbox_file(session: Session, moment: datetime) -> None:
+    session.execute(text("INSERT INTO inbox_file (inbox_id, name, version, put_away_at) VALUES (:id, 'x', '1', :at)"),
+                    {"id": new_id(), "at": moment})  # fmt: skip
+
+
 class Case(NamedTuple):
     """One line of the table.
 
@@ -147,6 +166,13 @@ CASES: Final = [
       for how in ("used", "voided", "expired")),
     Case(Matter.CORRECTION, correction, "SELECT old_email, new_email, state FROM email_correction",
          [("a@a.test", "b@a.test", "applied")], [("", "", "applied")]),
+    Case(Matter.ROSTER_FILE, roster_file, "SELECT 1 FROM roster_part", [(1,)], GONE),
+    Case(Matter.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
+         [("équipe.csv", False)], [("", True)]),
+    Case(Matter.ROSTER, roster, "SELECT 1 FROM roster", [(1,)], GONE),
+    Case(Matter.INBOX_FILE, inbox_file, "SELECT 1 FROM inbox_file", [(1,)], GONE),
+    *(Case(Matter.ROUTINE, lambda s, at, kind=kind: job(s, at, kind=kind), "SELECT 1 FROM job", [(1,)], GONE)
+      for kind in ("scan_inboxes", "purge", "reconcile_seats")),
     Case(Matter.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
@@ -186,6 +212,8 @@ def test_what_has_not_ended_stays_whatever_its_age(session: Session) -> None:
     for state in ("owed", "uncertain", "sending"):
         mail(session, moment, state=state, ended=False)
     correction(session, moment, "pending")
+    roster_file(session, moment)
+    roster(session, moment, done=False)
     open_job = job(session, moment, state="queued", ended=False)
     session.execute(text("INSERT INTO job_person (job_id, position, code) VALUES (:id, 0, 'x')"), {"id": open_job})
     account = make_account(session)
