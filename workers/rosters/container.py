@@ -122,6 +122,8 @@ def _holds_dtd(piece: bytes) -> bool:
 
 def _unpacked(file: BinaryIO, part: zipfile.ZipInfo) -> Iterator[bytes]:
     """The content of a part, piece by piece, whatever size it says it has."""
+    if part.header_offset < 0:  # where the end of a damaged container says that a part begins
+        raise _damaged()
     file.seek(part.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     try:

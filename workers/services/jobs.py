@@ -7,10 +7,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.import_progress import measure
 from models.words import JobState
 from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import parse
+from workers.roster_requests import ImportRoster, UndoImport
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.correction_verdicts import apply_corrections
 from workers.services.corrections import correct_email, correct_email_by_ops
@@ -39,6 +41,15 @@ READ_PEOPLE = text("""
 
 READ_ATTEMPTS = text("""
     SELECT claim, outcome, error, created_at FROM job_attempt WHERE row_id = :id ORDER BY id""")
+
+# Of an import, or of what takes one back.
+READ_PROGRESS = text("""
+    SELECT r.rows, j.position, extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at) AS seconds
+    FROM job j LEFT JOIN roster r ON r.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
+      ELSE j.id END
+    WHERE j.id = :id""")
+
+FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
 
 FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
 
@@ -107,6 +118,9 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
     if "people" not in result:
         people = session.execute(READ_PEOPLE, {"id": job_id}).mappings()
         result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
+    if job["kind"] in FILES:
+        found = session.execute(READ_PROGRESS, {"id": job_id}).one()
+        shown["progress"] = measure(found.rows, found.position, found.seconds)._asdict()
     attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
     return shown | {
         "result": result,

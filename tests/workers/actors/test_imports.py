@@ -97,6 +97,9 @@ def test_every_row_is_dealt_with_once_in_parts() -> None:
     shown = job(job_id)
     assert (shown["state"], shown["result"]["rows"], shown["result"]["rows_done"]) == ("succeeded", 11, 11)
     assert shown["result"]["counts"] == {"enrolled": 7, "invalid_email": 2, "duplicate_in_file": 2}
+    assert {name: shown["progress"][name] for name in ("rows", "rows_done", "percent", "seconds_left")} == {
+        "rows": 11, "rows_done": 11, "percent": 100, "seconds_left": 0,
+    }  # fmt: skip
     with transaction() as session:
         assert seats(session) == 7
     assert rows("SELECT count(*) FROM roster_address") == [(0,)]
@@ -136,6 +139,8 @@ def test_a_worker_that_dies_between_two_chunks_loses_nothing(monkeypatch: pytest
     monkeypatch.setattr("workers.actors.imports.import_chunk", stop_after_two)
     work()
     assert rows("SELECT position, state FROM job") == [(8, "queued")]
+    progress = job(job_id)["progress"]
+    assert (progress["rows"], progress["rows_done"], progress["percent"]) == (12, 8, 66)
     claimer.STOPPING.clear()
     imports._close(job_id)
     work()

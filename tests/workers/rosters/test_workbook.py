@@ -135,6 +135,11 @@ def test_a_workbook_that_is_cut_is_unreadable(kept: float) -> None:
     assert refusal(data[: int(len(data) * kept)]) is Code.UNREADABLE_FILE
 
 
+def test_a_container_that_lost_bytes_in_its_middle_is_unreadable() -> None:
+    data = saved(book(HEADER, *[ROW] * 500))
+    assert refusal(data[:40] + data[235:]) is Code.UNREADABLE_FILE
+
+
 def test_a_damaged_part_is_unreadable() -> None:
     data = bytearray(saved(book(HEADER, *[ROW] * 500)))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
