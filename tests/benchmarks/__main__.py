@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.embedded.run import stoppable
-from tests.benchmarks import idle, imports, jobs, latency, live, mails, people, resets, roster
+from tests.benchmarks import files, idle, imports, jobs, latency, live, mails, memory, people, resets, roster
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.system import System, running_system
 
@@ -24,6 +24,8 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "jobs": jobs.run,
     "live": live.run,
     "latency": latency.run,
+    "files": files.run,
+    "memory": memory.run,
     "mails": mails.run,
     "idle": idle.run,
 }

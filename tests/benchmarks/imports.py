@@ -11,7 +11,7 @@ from typing import Final
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
-from tests.benchmarks.population import add_catalog, contract, people
+from tests.benchmarks.population import add_catalog, contract, people, person
 from tests.benchmarks.roster import TABLES, large_job, roster
 from tests.benchmarks.system import System
 from workers.database import transaction
@@ -43,13 +43,13 @@ def from_file(system: System, count: int) -> Run:
     return large_job(system, count, prepare, TABLES)
 
 
-def written(count: int) -> bytes:
-    """The people of the benchmarks as an HR export holds them."""
+def written(count: int, start: int = 0) -> bytes:
+    """The people of the benchmarks, from this one on, as an HR export holds them."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=";", lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for person in people(count):
-        writer.writerow(["Atelier; bâtiment B", person.last_name, person.first_name, person.email, "05/03/2024"])
+    for one in people(count) if not start else map(person, range(start, start + count)):
+        writer.writerow(["Atelier; bâtiment B", one.last_name, one.first_name, one.email, "05/03/2024"])
     return file.getvalue().encode("windows-1252")
 
 
