@@ -58,7 +58,7 @@ def _ole(file: BinaryIO) -> RosterRefused:
     before = b""
     while piece := file.read(1 << 20):
         if _ENCRYPTED_PACKAGE in before + piece:
-            return RosterRefused(Code.PASSWORD_PROTECTED, "the workbook needs a password; save it without one")
+            return _locked()
         before = piece[-len(_ENCRYPTED_PACKAGE) :]
     return RosterRefused(Code.UNSUPPORTED_FORMAT, "an old workbook; save it as .xlsx or CSV")
 
@@ -75,6 +75,8 @@ def _kind(file: BinaryIO, archive: zipfile.ZipFile) -> Container:
     names = set(archive.namelist())
     if "xl/workbook.xml" in names:
         return "xlsx"
+    if "encrypted-package" in names:  # how LibreOffice encrypts a whole document since 24.8
+        raise _locked()
     if "content.xml" in names and _is_spreadsheet(file, archive, names):
         return "ods"
     raise RosterRefused(Code.UNSUPPORTED_FORMAT, "a zip that holds no workbook; save it as .xlsx or CSV")
@@ -93,7 +95,7 @@ def _check_parts(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED:
         raise _too_large()
     if any(part.flag_bits & 1 for part in parts):
-        raise RosterRefused(Code.PASSWORD_PROTECTED, "the workbook needs a password; save it without one")
+        raise _locked()
     left = MAX_UNPACKED
     for part in parts:
         left = _check_part(file, part, left)
@@ -110,7 +112,7 @@ def _check_part(file: BinaryIO, part: zipfile.ZipInfo, left: int) -> int:
         if markup and _holds_dtd(before + piece):
             raise RosterRefused(Code.UNREADABLE_FILE, "a part of the workbook has a DTD; save it again")
         if part.filename == "META-INF/manifest.xml" and b"encryption-data" in before + piece:
-            raise RosterRefused(Code.PASSWORD_PROTECTED, "the workbook needs a password; save it without one")
+            raise _locked()
         before = piece[-64:]
     return left
 
@@ -160,6 +162,10 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
         yield inflating.flush()
     except zlib.error as error:
         raise _damaged() from error
+
+
+def _locked() -> RosterRefused:
+    return RosterRefused(Code.PASSWORD_PROTECTED, "the workbook needs a password; save it without one")
 
 
 def _damaged() -> RosterRefused:

@@ -18,7 +18,7 @@ from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
 from workers.rosters.errors_file import carries_errors, unguarded
 from workers.rosters.refused import RosterRefused
-from workers.rosters.text import find_header, records
+from workers.rosters.text import check_binary, find_header, records
 from workers.rosters.workbook import Sheet, open_sheet
 
 MAX_BYTES: Final = 200_000_000
@@ -28,9 +28,11 @@ BEAT: Final = 100_000
 
 _FIELDS: Final = ("email", "first_name", "last_name", "locale", "external_id")
 
-# Gzip, PNG, JPEG, GIF, RTF, XML and HTML; the containers of Office have their own look.
-_SIGNATURES: Final = (b"%PDF-", b"\x1f\x8b", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf", b"<")
+# Gzip, bzip2, xz, 7z, RAR, PNG, JPEG, GIF, RTF, XML and HTML; the containers of Office have their own look.
+_SIGNATURES: Final = (b"%PDF-", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x89PNG", b"\xff\xd8\xff",
+                      b"GIF8", b"{\\rtf", b"<")  # fmt: skip
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 Kind = Literal["text", "xlsx", "ods"]
 
@@ -108,9 +110,18 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
 
 def _survey_text(file: BinaryIO) -> Reading:
     file.seek(0)
-    if file.read(1024).removeprefix(_UTF8_MARK).lstrip().startswith(_SIGNATURES):
+    beginning = file.read(1024)
+    marked = beginning.startswith(_UTF16_MARKS)
+    if marked:
+        beginning = beginning[2:].replace(b"\0", b"")
+    if beginning.removeprefix(_UTF8_MARK).lstrip().startswith(_SIGNATURES):
         raise RosterRefused(Code.UNSUPPORTED_FORMAT, "not a text file; save it as CSV")
-    encoding = find_encoding(file)
+    try:
+        encoding = find_encoding(file)
+    except RosterRefused:
+        if not marked:
+            check_binary(file)
+        raise
     outer, header = find_header(file, encoding)
     return Reading("text", header, 0, encoding, header.inner or outer, outer)
 

@@ -90,21 +90,39 @@ def _header(file: BinaryIO, encoding: str, delimiter: str) -> Header | None:
 
 def _without_header(file: BinaryIO, encoding: str, unclosed: list[RosterRefused]) -> RosterRefused:
     """Why there is no header: nothing in the file, another kind of file, a quote never closed, or none."""
-    file.seek(0)
-    beginning = file.read(1 << 16)
-    if b"\0" in beginning and not encoding.startswith("utf-16"):
-        bare = io.BytesIO(beginning.replace(b"\0", b""))
-        try:
-            find_header(bare, "latin-1")
-        except RosterRefused:
-            return RosterRefused(Code.UNSUPPORTED_FORMAT, "NUL bytes: not a text file; save it as CSV")
-        return not_recognised("UTF-16 without its mark")
+    binary = None if encoding.startswith("utf-16") else _look_at_nul(file)
+    if binary is not None:
+        return binary
     if unclosed:
         return unclosed[0]
     if not _holds_anything(file, encoding):
         return RosterRefused(Code.EMPTY_FILE, "nothing in the file")
     seen = f"no line of the first {HEADER_LINES} names the columns first name, last name and e-mail"
     return RosterRefused(Code.MISSING_COLUMN, seen)
+
+
+def check_binary(file: BinaryIO) -> None:
+    """Of a file whose encoding is none of ours: whether it is text at all.
+
+    Raises:
+      RosterRefused: ``UNSUPPORTED_FORMAT`` for a picture, an archive, a program.
+    """
+    seen = _look_at_nul(file)
+    if seen is not None and seen.code is Code.UNSUPPORTED_FORMAT:
+        raise seen
+
+
+def _look_at_nul(file: BinaryIO) -> RosterRefused | None:
+    """What NUL bytes tell: text in UTF-16 without its mark has a header without them, anything else has none."""
+    file.seek(0)
+    beginning = file.read(1 << 16)
+    if b"\0" not in beginning:
+        return None
+    try:
+        find_header(io.BytesIO(beginning.replace(b"\0", b"")), "latin-1")
+    except RosterRefused:
+        return RosterRefused(Code.UNSUPPORTED_FORMAT, "NUL bytes: not a text file; save it as CSV")
+    return not_recognised("UTF-16 without its mark")
 
 
 def _holds_anything(file: BinaryIO, encoding: str) -> bool:

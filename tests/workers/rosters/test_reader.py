@@ -206,6 +206,16 @@ def test_a_cell_may_be_a_megabyte() -> None:
         (b"\x89PNG\r\n", Code.UNSUPPORTED_FORMAT),
         (b"\n<html><table>", Code.UNSUPPORTED_FORMAT),
         (b"a\0b\0c", Code.UNSUPPORTED_FORMAT),
+        (b"BM\x36\x10\0\0\0\0\0\0\x36\0\0\0\xff\x8d\x81", Code.UNSUPPORTED_FORMAT),  # a bitmap
+        (b"II*\0\x08\0\0\0\x8e\x9d\x81", Code.UNSUPPORTED_FORMAT),  # TIFF
+        (b"\x7fELF\x02\x01\x01\0\0\0\x9d", Code.UNSUPPORTED_FORMAT),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", Code.UNSUPPORTED_FORMAT),
+        (b"Rar!\x1a\x07\x01\x00", Code.UNSUPPORTED_FORMAT),
+        (b"BZh91AY&SY", Code.UNSUPPORTED_FORMAT),
+        ("<html><table><tr><td>Nom".encode("utf-16"), Code.UNSUPPORTED_FORMAT),
+        (b"\xef\xbb\xbf <?xml version='1.0'?>", Code.UNSUPPORTED_FORMAT),
+        (b"PK\x05\x06" + bytes(18), Code.UNSUPPORTED_FORMAT),  # an empty zip
+        ("Nom;Prénom;E-mail\nDû;Zoé;z@b.fr\n".encode("utf-16-be"), Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("utf-32"), Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("utf-16") + b"x", Code.ENCODING_NOT_RECOGNISED),
         ((HEADER + ROW).encode("utf-16") + b"\x00\xd8", Code.ENCODING_NOT_RECOGNISED),

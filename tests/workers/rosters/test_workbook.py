@@ -187,6 +187,19 @@ def test_an_old_workbook_and_an_encrypted_one_are_told_apart() -> None:
     assert refusal(ole + bytes(1 << 20) + "EncryptedPackage".encode("utf-16-le")) is Code.PASSWORD_PROTECTED
 
 
+def test_an_encrypted_opendocument_file_of_either_kind() -> None:
+    for name, content in (
+        ("encrypted-package", b"?"),
+        ("META-INF/manifest.xml", b"<m:manifest><m:encryption-data m:checksum='x'/></m:manifest>"),
+    ):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as made:
+            made.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+            made.writestr("content.xml", b"\x8e\x9d" * 50)
+            made.writestr(name, content)
+        assert refusal(file.getvalue()) is Code.PASSWORD_PROTECTED, name
+
+
 def test_the_reading_process_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, str]] = []
     popen = subprocess.Popen
