@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
@@ -16,13 +17,13 @@ from models.words import LOCALES, Code, JobState, Policy
 from scripts.commands.edge import COMMON_CODES, DEAD, UNFINISHED, console, edge, fail, print_json, run
 from scripts.commands.enqueue import DEFAULT_WAIT, EXIT_OF_STATE, WaitCommand
 from workers.broker import ring
-from workers.database import transaction
+from workers.database import Session, transaction
 from workers.mail.catalogue import code_sentence
 from workers.roster_requests import ImportRoster
 from workers.services.acceptance import Accepted, find_portal
 from workers.services.jobs import FINAL
 from workers.services.roster_acceptance import accept_file, digest_of
-from workers.services.roster_reports import errors_file
+from workers.services.roster_reports import errors_file, report_rows
 from workers.shapes import read
 
 PAUSE: Final = 0.2
@@ -65,6 +66,10 @@ def main(
     report_to: Annotated[str, typer.Option(help="address to send the summary to")] = "",
     locale: Annotated[str, typer.Option(help="language of summary and reasons: fr or en")] = LOCALES[0],
     errors: Annotated[Path | None, typer.Option(help="file to write the refused rows to; needs --wait")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="file to write every row to, with its code and reason, as JSON lines; needs --wait"),
+    ] = None,
     key: Annotated[str, typer.Option(help="idempotency key: repeats under it are one job [default: a new one]")] = "",
     portal: Annotated[str, typer.Option(help="who asks")] = "local",
     wait: Annotated[
@@ -84,7 +89,9 @@ def main(
         found = _follow(accepted.job_id, wait)
         _tell(accepted.job_id, found, locale)
         if errors is not None and found.state in FINAL:
-            _keep_errors(accepted.job_id, errors, locale)
+            _keep(errors, lambda session: errors_file(session, accepted.job_id, locale, code_sentence))
+        if report is not None and found.state in FINAL:
+            _keep(report, lambda session: _report(session, accepted.job_id, locale))
     if found.state in FINAL:
         raise typer.Exit(EXIT_OF_STATE[JobState(found.state)])
     fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: ask again with --key {key}")
@@ -136,10 +143,18 @@ def _tell(job_id: UUID, found: Any, locale: str) -> None:
         )
 
 
-def _keep_errors(job_id: UUID, path: Path, locale: str) -> None:
+def _keep(path: Path, lines: Callable[[Session], Iterable[str]]) -> None:
+    """Writes a file only its owner can read: it is full of names."""
     with transaction() as session, path.open("w", encoding="utf-8", newline="") as file:
         path.chmod(0o600)
-        file.writelines(errors_file(session, job_id, locale, code_sentence))
+        file.writelines(lines(session))
+
+
+def _report(session: Session, job_id: UUID, locale: str) -> Iterator[str]:
+    for row, code in report_rows(session, job_id):
+        reason = code and code_sentence(code, locale)
+        said = {"line": row.line, "code": code, "reason": reason, "read": list(row.cells)}
+        yield json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
 
 
 if __name__ == "__main__":

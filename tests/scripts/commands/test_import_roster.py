@@ -1,5 +1,6 @@
 """scripts/import: a file handed over and followed; its errors kept; told apart by exit codes."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,13 @@ def test_an_import_is_recorded_without_anybody_at_work(file: Path, call: Call) -
 
 def test_with_wait_a_summary_and_the_errors(file: Path, worker: None, call: Call, tmp_path: Path) -> None:
     errors = tmp_path / "erreurs.csv"
-    called = call(app, file, "--contract", "k", "--wait", "60", "--errors", errors)
+    report = tmp_path / "rapport.jsonl"
+    called = call(app, file, "--contract", "k", "--wait", "60", "--errors", errors, "--report", report)
+    told = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+    assert [(one["line"], one["code"], one["read"][1]) for one in told] == [
+        *((2, "enrolled", "Zoé"), (3, "invalid_email", "Ève"), (4, "enrolled", "Luc"), (5, "no_seat_left", "Max")),
+    ]
+    assert told[1]["reason"].startswith("L’adresse e-mail n’est pas valable")
     assert called.code == 0
     assert "2 of 2 seats used, 0 left" in called.out
     assert "Il ne reste plus de place dans le contrat" in called.out

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from models.label import WHITE_SPACE
+from models.person import Person, Refusal
 from models.words import Code
 from workers.rosters.columns import DELIMITERS
+from workers.rosters.people import check_rows
 from workers.rosters.reader import MAX_ROWS, Roster, RosterRow, read_roster
 from workers.rosters.refused import RosterRefused
 
@@ -157,3 +160,36 @@ def test_any_damage_to_a_workbook_gets_an_answer(seed: int) -> None:
             data[chance.randrange(len(data))] = chance.randrange(256)
         answer = answered(bytes(data))
         assert not isinstance(answer, Code) or answer in FILE_CODES
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.just(("", "", "")),
+        st.just((" ", "\u00a0", "")),
+        st.tuples(st.sampled_from(["Dû", "", "N" * 101]), st.sampled_from(["Zoé", " "]),
+                  st.sampled_from(["a@b.fr", "A@b.fr ", "c@d.fr", "x@", ""])),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(rows=ROWS, workbook=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_every_record_below_the_header_is_accounted_for_once(rows: list[tuple[str, str, str]], workbook: bool) -> None:
+    table = [("Nom", "Prénom", "E-mail"), *rows]
+    if workbook:
+        book = Workbook()
+        for row in table:
+            book.active.append([cell or None for cell in row])
+        file = io.BytesIO()
+        book.save(file)
+        data = file.getvalue()
+    else:
+        data = "\n".join(";".join(row) for row in table).encode()
+    blank = {line for line, row in enumerate(rows, start=2) if not any(cell.strip(WHITE_SPACE) for cell in row)}
+    answer = answered(data)
+    checked = [] if isinstance(answer, Code) else list(check_rows(answer.rows))
+    accepted = {one.row.line for one in checked if isinstance(one.person, Person)}
+    refused = {one.row.line for one in checked if isinstance(one.person, Refusal)}
+    assert len(accepted) + len(refused) == len(checked)
+    assert sorted([*accepted, *refused, *blank]) == list(range(2, len(rows) + 2))
