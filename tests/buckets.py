@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 BUCKET = "fichiers-rh"
 
@@ -16,6 +18,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.start()
     _, port = server.get_host_and_port()
     endpoint = f"http://127.0.0.1:{port}"
+    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()  # moto remembers for as long as the process lives
+    S3FileSystem.clear_instance_cache()  # made for the address of an earlier test
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
