@@ -39,6 +39,8 @@ class Inbox(Record, table=True):
     full_sync: bool = False  # report participants that are missing from the file
     paused: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = instant(default_now=True)
+    scanned_at: datetime | None = instant(nullable=True)
+    trouble: str | None = None  # why the last scan could not read it: the class of an error, never its words
 
 
 class InboxFile(Record, table=True):

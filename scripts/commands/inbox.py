@@ -33,7 +33,7 @@ Exit codes:
 """
 
 LIST = text("""
-    SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused,
+    SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
       count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away
     FROM inbox i JOIN portal p ON p.id = i.portal_id LEFT JOIN inbox_file f ON f.inbox_id = i.id
     GROUP BY p.name, i.id ORDER BY p.name, i.reference""")
@@ -87,15 +87,32 @@ def put(
 def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
     """List the inboxes."""
     with edge(), transaction() as session:
-        found: list[dict[str, Any]] = [dict(row) for row in session.execute(LIST).mappings()]
+        found: list[dict[str, Any]] = [
+            {
+                name: value.isoformat("T", "seconds") if name == "scanned_at" and value else value
+                for name, value in row.items()
+            }
+            for row in session.execute(LIST).mappings()
+        ]
     if as_json:
         print_json(found)
         return
     table = Table(title=f"Inboxes ({len(found)})", title_justify="left", box=None)
-    for heading in ("portal", "reference", "contract", "url", "policy", "paused", "waiting", "put_away"):
+    for heading in (
+        "portal",
+        "reference",
+        "contract",
+        "url",
+        "policy",
+        "paused",
+        "scanned_at",
+        "trouble",
+        "waiting",
+        "put_away",
+    ):
         table.add_column(heading.replace("_", " "), overflow="fold")
     for row in found:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
     console().print(table)
 
 

@@ -40,6 +40,7 @@ SENTENCES: Final = {
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "no_clock": "no clock leads: nothing is rung again, rescued or scheduled",
+    "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "drift": "the seats of contract {subject} do not add up",
 }
 

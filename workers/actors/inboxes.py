@@ -41,11 +41,15 @@ def scan_inboxes(row: Claimed) -> None:
     for inbox in found:
         if STOPPING.is_set() or not _renewed(row):
             break
+        trouble = None
         try:
             _scan(row, inbox)
         except UNREADABLE as error:
             counts["unreadable"] += 1
+            trouble = type(error).__name__
             log.warning("inbox.unreadable", inbox=str(inbox.id), exc_info=error)
+        with transaction() as session:
+            inboxes.note_scan(session, inbox, trouble)
 
     def finish(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
         return [Outcome(one.id, one.claim, JobState.SUCCEEDED, counts) for one in held]

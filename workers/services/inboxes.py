@@ -32,6 +32,8 @@ PUT = text("""
 
 READ = text("SELECT * FROM inbox WHERE NOT paused ORDER BY id")
 
+SCANNED = text("UPDATE inbox SET scanned_at = now(), trouble = :trouble WHERE id = :id")
+
 SEE = text("""
     INSERT INTO inbox_file (inbox_id, name, version)
     SELECT :inbox, * FROM unnest(CAST(:names AS text[]), CAST(:versions AS text[])) ON CONFLICT DO NOTHING""")
@@ -100,6 +102,11 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
 def read_inboxes(session: Session) -> Sequence[Any]:
     """The inboxes to look into."""
     return session.execute(READ).all()
+
+
+def note_scan(session: Session, inbox: Any, trouble: str | None) -> None:
+    """Remembers that an inbox was looked into, and what kept it from being read, if anything did."""
+    session.execute(SCANNED, {"id": inbox.id, "trouble": trouble})
 
 
 def see_files(session: Session, inbox: Any, dropped: Sequence[Dropped]) -> list[SeenFile]:

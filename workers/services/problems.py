@@ -63,6 +63,12 @@ def find_rows(session: Session) -> list[dict[str, Any]]:
     return list(problems.values())
 
 
+def find_inboxes(session: Session) -> list[dict[str, Any]]:
+    """Inboxes the last scan could not read: `unreadable_inbox`, with the class of the error."""
+    found = session.execute(text("SELECT reference, trouble FROM inbox WHERE trouble IS NOT NULL AND NOT paused"))
+    return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
+
+
 def _rows_sql(ledger: Ledger) -> Any:
     return text(f"""
         SELECT * FROM (

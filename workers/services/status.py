@@ -11,7 +11,7 @@ from workers.database import Session
 from workers.ledger import LEDGERS, Ledger
 from workers.queues import UNSERVED, Queue
 from workers.services.maintenance import find_drift
-from workers.services.problems import DEAD, find_problems, find_rows
+from workers.services.problems import DEAD, find_inboxes, find_problems, find_rows
 from workers.services.unheard import Unheard
 from workers.shapes import REQUESTS_QUEUE
 
@@ -86,7 +86,7 @@ def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
         "database": _rows(session, OLDEST)[0],
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
-    problems = find_problems(status, find_rows(session))
+    problems = find_problems(status, [*find_rows(session), *find_inboxes(session)])
     return status | {"problems": problems, "healthy": not problems}
 
 

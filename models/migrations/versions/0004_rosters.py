@@ -63,6 +63,8 @@ def upgrade() -> None:
         sa.Column("full_sync", sa.Boolean(), nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("scanned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("trouble", sa.String(), nullable=True),
         sa.CheckConstraint("most_changed_percent > 0", name=op.f("ck_inbox_most_changed")),
         sa.ForeignKeyConstraint(["portal_id"], ["portal.id"], name=op.f("fk_inbox_portal_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),

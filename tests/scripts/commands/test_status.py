@@ -9,7 +9,7 @@ from scripts.commands.status import age, app
 from tests.messages import send
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
-from tests.support import Processes, forget, rows, wait_until
+from tests.support import Processes, change, forget, rows, wait_until
 from workers.requests import PutCompany
 
 HOSTILE = "BC[/2026]:100:"
@@ -19,6 +19,16 @@ HOSTILE = "BC[/2026]:100:"
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
     """Each test has its own."""
+
+
+def test_an_inbox_that_cannot_be_read_is_told(fresh_database: str, call: Call) -> None:
+    change(
+        "INSERT INTO inbox (id, portal_id, reference, contract, url, policy, notify, report_locale, full_sync, trouble)"
+        " SELECT id, id, 'rh', 'C-1', 'file:///x', 'until_full', true, 'fr', false, 'PermissionError' FROM portal"
+    )
+    assert "the inbox rh cannot be read (PermissionError)" in " ".join(call(app).out.split())
+    change("UPDATE inbox SET paused = true")
+    assert "the inbox rh" not in call(app).out
 
 
 def test_without_any_process_it_says_what_is_missing(call: Call) -> None:

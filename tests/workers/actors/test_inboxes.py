@@ -25,6 +25,7 @@ from workers.rosters.folder import Folder
 from workers.services import roster_imports
 from workers.services.acceptance import accept_internal
 from workers.services.inboxes import put_inbox, see_files
+from workers.services.problems import find_inboxes
 
 HEADER = "Nom;Prénom;E-mail\r\n"
 
@@ -252,6 +253,14 @@ def test_a_folder_that_cannot_be_read_keeps_no_other_waiting(folder: Path, tmp_p
     drop(folder)
     scan()
     assert scan() == {"inboxes": 2, "unreadable": 1}
+    assert rows("SELECT reference, trouble, scanned_at IS NOT NULL FROM inbox ORDER BY 1") == [
+        ("a", "FileNotFoundError", True),
+        ("rh", None, True),
+    ]
+    with transaction() as session:
+        assert find_inboxes(session) == [
+            {"code": "unreadable_inbox", "subject": "a", "count": 1, "class": "FileNotFoundError"}
+        ]
     work()
     assert used() == 2
 
