@@ -47,6 +47,13 @@ def compose(text: str, limit: int) -> str | None:
     return composed if len(composed) <= limit else None
 
 
+def harmless(text: str, fallback: str) -> str:
+    """A label made of a text somebody else chose, such as the name of a file: what is not allowed in one is ``_``."""
+    allowed = _UNSAFE.sub("_", text.encode("utf-8", "replace").decode()).replace("=?", "_").replace("?=", "_")
+    cleaned = clean_label(allowed[-MAX_LABEL:])
+    return fallback if isinstance(cleaned, Code) else cleaned
+
+
 def clean_label(text: str, *, limit: int = MAX_LABEL) -> str | Code:
     """The text as mails will show it: NFC, trimmed, one line.
 

@@ -11,10 +11,14 @@ from models.base import Record, instant
 
 
 class RosterFile(Record, table=True):
-    """A file by its content: the same file dropped twice is kept once."""
+    """A file of a portal by its content: the same file dropped twice is kept once.
+
+    Each portal has its own: to know the hash of another's file is not enough to read it.
+    """
 
     __tablename__ = "roster_file"
 
+    portal_id: UUID = Field(primary_key=True)
     sha256: bytes = Field(primary_key=True, sa_type=LargeBinary)
     size: int  # bytes
     created_at: datetime = instant(default_now=True)
@@ -25,8 +29,13 @@ class RosterPart(Record, table=True):
     """A megabyte of a file: it is written and read as a stream, never held as a whole."""
 
     __tablename__ = "roster_part"
-    __table_args__ = (ForeignKeyConstraint(["sha256"], ["roster_file.sha256"], ondelete="CASCADE"),)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["portal_id", "sha256"], ["roster_file.portal_id", "roster_file.sha256"], ondelete="CASCADE"
+        ),
+    )
 
+    portal_id: UUID = Field(primary_key=True)
     sha256: bytes = Field(primary_key=True, sa_type=LargeBinary)
     number: int = Field(primary_key=True)
     content: bytes = Field(sa_type=LargeBinary)

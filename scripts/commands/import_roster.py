@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from sqlalchemy import text
 
+from models.label import harmless
 from models.words import LOCALES, Code, JobState, Policy
 from scripts.commands.edge import COMMON_CODES, DEAD, UNFINISHED, console, edge, fail, print_json, run
 from scripts.commands.enqueue import DEFAULT_WAIT, EXIT_OF_STATE, WaitCommand
@@ -28,8 +29,6 @@ from workers.shapes import read
 
 PAUSE: Final = 0.2
 """Seconds between two looks at a job that is under way."""
-
-LONGEST_NAME: Final = 200
 
 READ_PROGRESS = text("""
     SELECT j.state, j.position, r.rows, j.result, j.error FROM job j JOIN roster r ON r.job_id = j.id
@@ -99,15 +98,10 @@ def main(
 
 def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> Accepted:
     with file.open("rb") as opened:
-        given = body | {"file": digest_of(opened), "file_name": _name(file)}
+        given = body | {"file": digest_of(opened), "file_name": harmless(file.name, "file")}
         request = read(ImportRoster, json.dumps(given))
         with transaction() as session:
             return accept_file(session, find_portal(session, portal), opened, request, key=key)
-
-
-def _name(file: Path) -> str:
-    """The name of the file as far as it can be shown; bytes that are no text become question marks."""
-    return file.name.encode("utf-8", "replace").decode()[-LONGEST_NAME:]
 
 
 def _follow(job_id: UUID, seconds: float) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.label import clean_label, clean_reference
+from models.label import clean_label, clean_reference, harmless
 from models.words import Code
 
 
@@ -77,3 +77,21 @@ def test_a_clean_label_is_one_line_and_stays_clean(text: str) -> None:
 )
 def test_references(text: str, expected: str | Code) -> None:
     assert clean_reference(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("équipe mars.csv", "équipe mars.csv"),
+        ("a\nb\x00.csv", "a_b_.csv"),
+        ("\u202efdp.exe", "_fdp.exe"),
+        ("=?utf-8?q?x?=", "_utf-8?q?x_"),
+        ("  ", "file"),
+        ("", "file"),
+        ("x" * 300 + ".csv", "x" * 196 + ".csv"),
+        ("\udce9.csv", "?.csv"),
+    ],
+)
+def test_a_text_somebody_else_chose_is_made_a_label(text: str, label: str) -> None:
+    assert harmless(text, "file") == label
+    assert clean_label(label) == label

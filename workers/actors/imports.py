@@ -48,7 +48,7 @@ def do_import(row: Claimed) -> None:
 
 def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
     with transaction() as session:
-        file = open_file(session, request.file)
+        file = open_file(session, row.columns["portal_id"], request.file)
     if file is None:
         return None
     try:

@@ -41,13 +41,12 @@ def scan_inboxes(row: Claimed) -> None:
     for inbox in found:
         if STOPPING.is_set() or not _renewed(row):
             break
-        trouble = None
         try:
-            _scan(row, inbox)
+            trouble = _scan(row, inbox)
         except UNREADABLE as error:
-            counts["unreadable"] += 1
             trouble = type(error).__name__
             log.warning("inbox.unreadable", inbox=str(inbox.id), exc_info=error)
+        counts["unreadable"] += trouble is not None
         with transaction() as session:
             inboxes.note_scan(session, inbox, trouble)
 
@@ -62,7 +61,9 @@ def _renewed(row: Claimed) -> bool:
         return bool(books.renew(session, JOBS, [row], lease=get_settings().lease_seconds))
 
 
-def _scan(row: Claimed, inbox: Any) -> None:
+def _scan(row: Claimed, inbox: Any) -> str | None:
+    """Looks at every file of a folder; returns the class of the last trouble with one of them."""
+    trouble: str | None = None
     folder = Folder(inbox.url)
     meant_for = folder.contract()
     dropped = folder.files()
@@ -71,15 +72,25 @@ def _scan(row: Claimed, inbox: Any) -> None:
         seen = inboxes.see_files(session, inbox, dropped)
     for one in seen:
         if STOPPING.is_set():
-            return
+            break
         if not _renewed(row):
             raise LostClaimError("the scan was taken back")
-        if (one.name, one.version) not in there:
-            _forget(inbox, one)
-        elif one.refused is not None or (one.job_id and one.finished_at):
-            _conclude(inbox, folder, one)
-        elif one.job_id is None and one.settled:
-            _take(inbox, folder, one, meant_for)
+        try:
+            _look_at(inbox, folder, one, meant_for, there=(one.name, one.version) in there)
+        except OSError as error:  # this file, not its folder: the others have their turn
+            trouble = type(error).__name__
+            log.warning("inbox_file.unreadable", inbox=str(inbox.id), exc_info=error)
+    return trouble
+
+
+def _look_at(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
+    """The next step of one file."""
+    if not there:
+        _forget(inbox, seen)
+    elif seen.refused is not None or (seen.job_id and seen.finished_at):
+        _conclude(inbox, folder, seen)
+    elif seen.job_id is None and seen.settled:
+        _take(inbox, folder, seen, meant_for)
 
 
 def _take(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None) -> None:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from workers.actors.claimer import BatchRun, Claimer
 from workers.actors.courses import Follower
 from workers.actors.imports import do_import
-from workers.database import Session
-from workers.errors import InvalidRequest
-from workers.ledger import JOBS, Claimed, Outcome
+from workers.ledger import JOBS, Claimed, Outcome, Work
 from workers.queues import Queue
-from workers.requests import Enroll, parse
+from workers.requests import Enroll
 from workers.roster_requests import ImportRoster, UndoImport
 from workers.services import roster_undoing
 from workers.services.enrollment_jobs import begin, enroll_chunk, in_chunks, read_request
@@ -26,8 +24,8 @@ def do_batch(rows: Sequence[Claimed]) -> None:
     for row in rows:
         try:
             _do(row)
-        except InvalidRequest:  # of an older release: it ends with that error, as any job that fails
-            BatchRun(JOBS, _read).run([row])
+        except Exception as error:  # noqa: BLE001 - outside any transaction: a full disk, a request nobody can read
+            BatchRun(JOBS, _failing(error)).run([row])
 
 
 def _do(row: Claimed) -> None:
@@ -42,7 +40,10 @@ def _do(row: Claimed) -> None:
             BatchRun(JOBS, do_jobs).run([row])
 
 
-def _read(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
-    for row in held:
-        parse(row.columns["kind"], row.columns["request"], internal=True)
-    return ()
+def _failing(error: Exception) -> Work:
+    """Fails as the work did, so that it is tried again or ends as any job does."""
+
+    def work(*_: object) -> Sequence[Outcome]:
+        raise error
+
+    return work

@@ -57,10 +57,10 @@ BLANK_MAILS: Final = text(f"""
 # A file is kept by its content, which cannot be emptied in part. Not that of an import that is not done yet.
 DELETE_FILES = text("""
     DELETE FROM roster_file f USING roster r JOIN job j ON j.id = r.job_id
-    WHERE r.sha256 = f.sha256 AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
+    WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
         SELECT 1 FROM job_person p WHERE p.job_id = r.job_id AND p.account_id = :account))
       AND NOT EXISTS (SELECT 1 FROM roster other JOIN job going ON going.id = other.job_id
-        WHERE other.sha256 = f.sha256 AND going.finished_at IS NULL)""")
+        WHERE other.sha256 = f.sha256 AND other.portal_id = f.portal_id AND going.finished_at IS NULL)""")
 
 BLANK_CORRECTIONS = text("""
     UPDATE email_correction SET old_email = '', new_email = '',

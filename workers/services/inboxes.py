@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.inbox import is_settled, too_many_changes
+from models.label import harmless
 from models.words import Code, JobState, Policy
 from workers.database import Session
 from workers.internal_requests import PutInbox
@@ -120,8 +121,8 @@ def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *
     """Keeps a file and owes its import, once per version of it; also for whoever scans the same folder beside us."""
     request = ImportRoster(
         contract=inbox.contract,
-        file=store_file(session, file),
-        file_name=seen.name.encode("utf-8", "replace").decode()[:200],
+        file=store_file(session, inbox.portal_id, file),
+        file_name=harmless(seen.name, "file"),
         policy=Policy(inbox.policy),
         notify=inbox.notify,
         dry_run=dry_run,

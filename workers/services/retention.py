@@ -102,7 +102,7 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
     Matter.ROSTER_FILE: _part(
         "roster_file",
         "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id"
-        " WHERE r.sha256 = roster_file.sha256 AND j.finished_at IS NULL)",
+        " WHERE r.sha256 = roster_file.sha256 AND r.portal_id = roster_file.portal_id AND j.finished_at IS NULL)",
         order="",
     ),
     Matter.ROSTER_NAME: _part(

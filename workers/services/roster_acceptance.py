@@ -12,6 +12,7 @@ from workers.errors import InvalidRequest, Problem
 from workers.roster_requests import ImportRoster
 from workers.services.acceptance import Accepted, accept_internal, find_accepted
 from workers.services.roster_files import PART, store_file
+from workers.services.roster_imports import record_import
 from workers.shapes import check_key, fingerprint
 
 # Of two that drop the same file at the same moment, the second waits and finds the job of the first.
@@ -25,11 +26,7 @@ FIND_RUNNING = text("""
 POINT_TO = text("""
     INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :fingerprint, :job)""")
 
-RECORD = text("""
-    INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)
-    VALUES (:job, :portal, :fingerprint, :sha256, :name)""")
-
-KEPT = text("SELECT 1 FROM roster_file WHERE sha256 = :sha256")
+KEPT = text("SELECT 1 FROM roster_file WHERE portal_id = :portal AND sha256 = :sha256")
 
 
 def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: ImportRoster, *, key: str) -> Accepted:
@@ -39,7 +36,7 @@ def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: Impo
       InvalidRequest: the key cannot be one.
       IdempotencyConflict: the key stands for another request.
     """
-    stored = store_file(session, file)
+    stored = store_file(session, portal_id, file)
     if stored != request.file:
         raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "the file changed while it was being read"))
     return accept_import(session, portal_id, request, key=key)
@@ -62,7 +59,7 @@ def accept_import(
     hashed = fingerprint(request)
     session.execute(TURN, {"digest": f"{portal_id} {hashed.hex()}"})
     if find_accepted(session, portal_id, key) is None:
-        if session.execute(KEPT, {"sha256": bytes.fromhex(request.file)}).scalar() is None:
+        if session.execute(KEPT, {"portal": portal_id, "sha256": bytes.fromhex(request.file)}).scalar() is None:
             raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "no such file is kept: hand it over again"))
         running = session.execute(FIND_RUNNING, {"portal": portal_id, "fingerprint": hashed}).scalar()
         if running is not None:
@@ -71,16 +68,7 @@ def accept_import(
             return Accepted(running, request.queue, repeated=True)
     accepted = accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
     if not accepted.repeated:
-        session.execute(
-            RECORD,
-            {
-                "job": accepted.job_id,
-                "portal": portal_id,
-                "fingerprint": hashed,
-                "sha256": bytes.fromhex(request.file),
-                "name": request.file_name,
-            },
-        )
+        record_import(session, accepted.job_id, portal_id, request)
     return accepted
 
 

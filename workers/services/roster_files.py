@@ -6,6 +6,7 @@ So a file and the job that imports it are committed together, and any host can d
 import hashlib
 import tempfile
 from typing import BinaryIO, Final
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -14,37 +15,41 @@ from workers.database import Session
 PART: Final = 1 << 20
 
 INSERT_FILE = text("""
-    INSERT INTO roster_file (sha256, size) VALUES (:sha256, :size)
-    ON CONFLICT (sha256) DO UPDATE SET used_at = now() RETURNING xmax = 0""")
+    INSERT INTO roster_file (portal_id, sha256, size) VALUES (:portal, :sha256, :size)
+    ON CONFLICT (portal_id, sha256) DO UPDATE SET used_at = now() RETURNING xmax = 0""")
 
-INSERT_PART = text("INSERT INTO roster_part (sha256, number, content) VALUES (:sha256, :number, :content)")
+INSERT_PART = text("""
+    INSERT INTO roster_part (portal_id, sha256, number, content) VALUES (:portal, :sha256, :number, :content)""")
 
-READ_PART = text("SELECT content FROM roster_part WHERE sha256 = :sha256 AND number = :number")
+READ_PART = text("""
+    SELECT content FROM roster_part WHERE portal_id = :portal AND sha256 = :sha256 AND number = :number""")
 
 
-def store_file(session: Session, file: BinaryIO) -> str:
-    """Keeps a file, once whatever its name; returns its SHA-256 in hexadecimal digits."""
+def store_file(session: Session, portal_id: UUID, file: BinaryIO) -> str:
+    """Keeps a file of a portal, once whatever its name; returns its SHA-256 in hexadecimal digits."""
     digest, size = hashlib.sha256(), 0
     file.seek(0)
     while part := file.read(PART):
         digest.update(part)
         size += len(part)
     sha256 = digest.digest()
-    if session.execute(INSERT_FILE, {"sha256": sha256, "size": size}).scalar():
+    if session.execute(INSERT_FILE, {"portal": portal_id, "sha256": sha256, "size": size}).scalar():
         file.seek(0)
         number = 0
         while part := file.read(PART):
-            session.execute(INSERT_PART, {"sha256": sha256, "number": number, "content": part})
+            session.execute(INSERT_PART, {"portal": portal_id, "sha256": sha256, "number": number, "content": part})
             number += 1
     return sha256.hex()
 
 
-def open_file(session: Session, sha256: str) -> BinaryIO | None:
+def open_file(session: Session, portal_id: UUID, sha256: str) -> BinaryIO | None:
     """The file as a temporary one on this host, gone when closed; None when it is kept no longer."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     digest, number = hashlib.sha256(), 0
     while True:
-        part = session.execute(READ_PART, {"sha256": bytes.fromhex(sha256), "number": number}).scalar()
+        part = session.execute(
+            READ_PART, {"portal": portal_id, "sha256": bytes.fromhex(sha256), "number": number}
+        ).scalar()
         if part is None:
             break
         digest.update(part)

@@ -27,6 +27,12 @@ from workers.services.owed_mails import OwedMail, owe_mails
 from workers.services.results import PersonResult, insert_people
 from workers.services.roster_source import RosterSource
 from workers.services.throttle import address_subjects
+from workers.shapes import fingerprint
+
+# An import that came through the queue of portals has none yet.
+RECORD = text("""
+    INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)
+    VALUES (:job, :portal, :fingerprint, :sha256, :name) ON CONFLICT DO NOTHING""")
 
 RECORD_READING = text("""
     UPDATE roster SET reading = CAST(:reading AS json), rows = :rows WHERE job_id = :job AND rows IS NULL""")
@@ -84,14 +90,31 @@ def refused_because(request: ImportRoster, reading: Reading) -> Code | None:
 
 def refuse(session: Session, row: Claimed, code: Code, detail: str) -> Outcome:
     """The end of an import whose file as a whole is refused."""
-    _owe_report(session, row, read_import(row))
+    request = read_import(row)
+    record_import(session, row.id, row.columns["portal_id"], request)
+    _owe_report(session, row, request)
     return Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "file", "detail": detail})
+
+
+def record_import(session: Session, job_id: UUID, portal_id: UUID, request: ImportRoster) -> None:
+    """Records what an import's job needs beside its request, once."""
+    session.execute(
+        RECORD,
+        {
+            "job": job_id,
+            "portal": portal_id,
+            "fingerprint": fingerprint(request),
+            "sha256": bytes.fromhex(request.file),
+            "name": request.file_name,
+        },
+    )
 
 
 def resume(session: Session, row: Claimed, request: ImportRoster, source: RosterSource) -> Import:
     """Takes an import up where its last committed chunk left it, and records how its file was understood."""
     position = int(row.columns["position"])
     reading = source.reading
+    record_import(session, row.id, row.columns["portal_id"], request)
     session.execute(RECORD_READING, {"job": row.id, "reading": json.dumps(reading_json(reading)), "rows": reading.rows})
     counts = _counts(session, row.id) if position else Counter[Code]()
     planned = counts[Code.ENROLLED] + counts[Code.ATTACHED] if request.dry_run else 0

@@ -14,7 +14,7 @@ from workers.rosters.refused import RosterRefused
 from workers.services.roster_files import open_file
 
 READ_IMPORT = text("""
-    SELECT r.file_name, encode(r.sha256, 'hex') AS sha256, r.reading, r.rows, j.position, j.state, j.result
+    SELECT r.portal_id, r.file_name, encode(r.sha256, 'hex') AS sha256, r.reading, r.rows, j.position, j.state, j.result
     FROM roster r JOIN job j ON j.id = r.job_id WHERE r.job_id = :job""")
 
 # In the order of the file, a part at a time: a million results are never held at once.
@@ -68,7 +68,7 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
 
 def _open(session: Session, job_id: UUID) -> tuple[Any, Reading] | None:
     found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
-    file = None if found is None else open_file(session, found.sha256)
+    file = None if found is None else open_file(session, found.portal_id, found.sha256)
     if file is None:
         return None
     try:

@@ -12,21 +12,26 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "roster_file",
+        sa.Column("portal_id", sa.Uuid(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_roster_file")),
+        sa.PrimaryKeyConstraint("portal_id", "sha256", name=op.f("pk_roster_file")),
     )
     op.create_table(
         "roster_part",
+        sa.Column("portal_id", sa.Uuid(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["sha256"], ["roster_file.sha256"], name=op.f("fk_roster_part_sha256"), ondelete="CASCADE"
+            ["portal_id", "sha256"],
+            ["roster_file.portal_id", "roster_file.sha256"],
+            name=op.f("fk_roster_part_portal_id"),
+            ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("sha256", "number", name=op.f("pk_roster_part")),
+        sa.PrimaryKeyConstraint("portal_id", "sha256", "number", name=op.f("pk_roster_part")),
     )
     op.create_table(
         "roster",

@@ -286,17 +286,17 @@ def test_a_large_file_is_kept_in_parts_and_comes_back_whole() -> None:
     data = file_of(*[f"p{number}" for number in range(60_000)])
     assert len(data) > 2 << 20
     with transaction() as session:
-        sha256 = store_file(session, io.BytesIO(data))
-        store_file(session, io.BytesIO(data))
+        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(data))
+        store_file(session, LOCAL_PORTAL_ID, io.BytesIO(data))
     assert rows("SELECT count(*) FROM roster_part") == [(-(-len(data) // (1 << 20)),)]
     with transaction() as session:
-        found = open_file(session, sha256)
+        found = open_file(session, LOCAL_PORTAL_ID, sha256)
         assert found is not None
         with found:
             found.seek(0)
             assert found.read() == data
         session.execute(text("DELETE FROM roster_part WHERE number = 1"))
-        assert open_file(session, sha256) is None
+        assert open_file(session, LOCAL_PORTAL_ID, sha256) is None
         assert query(session, "SELECT count(*) FROM roster_file") == [(1,)]
 
 
@@ -332,3 +332,41 @@ def test_only_an_import_of_ones_own_is_stopped() -> None:
     with transaction() as session:
         session.execute(text("UPDATE roster SET portal_id = gen_random_uuid()"))
     assert (cancel(job_id)["state"], cancel(job_id)["result"]["code"]) == ("refused", "not_found")
+
+
+def test_an_import_asked_for_through_the_queue_of_portals_is_reported_like_any_other() -> None:
+    contract()
+    data = file_of("a", "x@y")
+    with transaction() as session:
+        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(data))
+        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="liste.csv"), "queue")
+    work()
+    assert lines(job_id) == [(2, "enrolled"), (3, "invalid_email")]
+    assert job(job_id)["file"]["name"] == "liste.csv"
+
+
+def test_the_hash_of_another_portals_file_opens_nothing() -> None:
+    contract()
+    with transaction() as session:
+        session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": UUID(int=7)})
+        sha256 = store_file(session, UUID(int=7), io.BytesIO(file_of("a")))
+        with pytest.raises(InvalidRequest):
+            accept_import(session, LOCAL_PORTAL_ID, ImportRoster(contract="C-1", file=sha256, file_name="x"), key="k")
+        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="x"), "queue")
+    work()
+    assert (job(job_id)["state"], job(job_id)["result"]["code"]) == ("refused", "unreadable_file")
+
+
+def test_a_full_disk_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract()
+    job_id = drop(file_of("a")).job_id
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workers.actors.imports.open_file", full)
+        work()
+    assert rows("SELECT state, failures FROM job") == [("queued", 1)]
+    work()
+    assert codes(job_id) == ["enrolled"]

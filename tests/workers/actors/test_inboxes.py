@@ -284,3 +284,30 @@ def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) 
     with pytest.raises(NotConfigured) as refused:
         Folder(url)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.csv", "\u202efdp.csv", "é" * 80 + ".csv", "=?utf-8?q?x?=.csv", "  .csv", "'; DROP.csv"]
+)
+def test_a_hostile_name_of_a_file_stops_nobody(folder: Path, name: str) -> None:
+    drop(folder, name, "a")
+    drop(folder, "zzz.csv", "b")
+    all_the_way()
+    assert used() == 2
+    assert len([one for one in names(folder) if one.endswith(".report.json")]) == 2
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(folder, "a.csv", "a")
+    drop(folder, "b.csv", "b")
+    real = Folder.fetch
+
+    def deny(self: Folder, dropped: Any) -> Any:
+        if dropped.name == "a.csv":
+            raise PermissionError
+        return real(self, dropped)
+
+    monkeypatch.setattr(Folder, "fetch", deny)
+    all_the_way()
+    assert used() == 1
+    assert rows("SELECT trouble FROM inbox") == [("PermissionError",)]

@@ -492,8 +492,8 @@ def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Ses
 def test_stored_files_that_name_the_person_go_unless_an_import_still_needs_them(session: Session) -> None:
     add_contract(session)
     [enrollment] = enrolled(session, anne())
-    file, other = store_file(session, io.BytesIO(b"Anne")), store_file(session, io.BytesIO(b"nobody"))
-    going = store_file(session, io.BytesIO(b"Anne, later"))
+    contents = (b"Anne", b"nobody", b"Anne, later")
+    file, other, going = [store_file(session, LOCAL_PORTAL_ID, io.BytesIO(content)) for content in contents]
     for sha256, finished, names_her in ((file, True, True), (other, True, False), (going, False, True)):
         job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="x"), sha256)
         session.execute(

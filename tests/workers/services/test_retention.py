@@ -112,16 +112,16 @@ def audit(session: Session, moment: datetime) -> None:
 
 
 def roster_file(session: Session, moment: datetime) -> None:
-    session.execute(text("INSERT INTO roster_file (sha256, size, used_at) VALUES (:sha, 1, :at)"),
-                    {"sha": b"x" * 32, "at": moment})  # fmt: skip
-    session.execute(text("INSERT INTO roster_part VALUES (:sha, 0, 'x')"), {"sha": b"x" * 32})
+    session.execute(text("INSERT INTO roster_file (portal_id, sha256, size, used_at) VALUES (:p, :sha, 1, :at)"),
+                    {"p": LOCAL_PORTAL_ID, "sha": b"x" * 32, "at": moment})  # fmt: skip
+    session.execute(text("INSERT INTO roster_part VALUES (:p, :sha, 0, 'x')"), {"p": LOCAL_PORTAL_ID, "sha": b"x" * 32})
 
 
 def roster(session: Session, moment: datetime, *, done: bool = True) -> None:
     job_id = job(session, moment, kind="import_roster", ended=done, state="succeeded" if done else "queued")
     session.execute(
         text("INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name, reading)"
-             " VALUES (:id, :id, '', :sha, 'équipe.csv', '{}')"), {"id": job_id, "sha": b"x" * 32},
+             " VALUES (:id, :p, '', :sha, 'équipe.csv', '{}')"), {"id": job_id, "p": LOCAL_PORTAL_ID, "sha": b"x" * 32},
     )  # fmt: skip
 
 
