@@ -18,6 +18,8 @@ from workers.rosters.refused import RosterRefused
 SHOWN: Final = 50
 """Refused rows shown in the table; --json has them all."""
 
+NAMED: Final = {"\t": "tab"}
+
 HELP: Final = f"""Read a roster FILE (CSV, .xlsx or .ods) and say what was understood: encoding or sheet, columns, each
 row that would be refused and why. Nothing is enrolled, stored or sent, and no database is needed.
 
@@ -100,7 +102,8 @@ def _tell_refused(refused: RosterRefused, locale: str, *, as_json: bool) -> None
 
 
 def _tell(file: BinaryIO, reading: Reading, locale: str) -> None:
-    shown, counts, more = _table(reading), Counter[str](), 0
+    print(_how(reading))
+    shown, counts, more = Table("line", "code", "reason", box=None), Counter[str](), 0
     for checked in check_rows(read_rows(file, reading)):
         if not isinstance(checked.person, Refusal):
             counts["accepted"] += 1
@@ -110,25 +113,22 @@ def _tell(file: BinaryIO, reading: Reading, locale: str) -> None:
             shown.add_row(*_row(checked, checked.person, locale))
         else:
             more += 1
-    console().print(shown)
+    if shown.row_count:
+        console().print(shown)
     if more:
         console().print(f"… and {more} more; --json has them all")
     refused = counts.total() - counts["accepted"]
     console().print(f"{counts['accepted']} accepted, {refused} refused of {counts.total()} rows")
 
 
-def _table(reading: Reading) -> Table:
-    how = (
-        f"sheet {reading.sheet}"
-        if reading.sheet is not None
-        else f"{reading.encoding}, delimiter {reading.delimiter!r}"
-    )
+def _how(reading: Reading) -> str:
+    """What was understood of the file: one line for how it is read, one for its columns."""
+    delimiter = NAMED.get(reading.delimiter or "", repr(reading.delimiter))
+    how = f"sheet {reading.sheet}" if reading.sheet is not None else f"{reading.encoding}, delimiter {delimiter}"
     columns = ", ".join(f"{name} = {one.header.strip()}" for name, one in reading.header.columns.items())
-    title = f"Read as {reading.kind}, {how}, header on line {reading.header.line}\n{columns}"
-    table = Table(title=title, title_justify="left", box=None)
-    for heading in ("line", "code", "reason"):
-        table.add_column(heading, overflow="fold")
-    return table
+    ignored = ", ".join(one.header.strip() for one in reading.header.ignored)
+    lines = [f"Read as {reading.kind}, {how}, header on line {reading.header.line}", columns]
+    return "\n".join([*lines, f"ignored: {ignored}"] if ignored else lines)
 
 
 def _row(checked: CheckedRow, refusal: Refusal, locale: str) -> tuple[str, str, str]:

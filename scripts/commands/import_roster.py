@@ -123,7 +123,8 @@ def _follow(job_id: UUID, seconds: float) -> Any:
 
 def _tell(job_id: UUID, found: Any, locale: str) -> None:
     result = found.result or {}
-    table = Table(title=f"Import {job_id}: {found.state}", title_justify="left", box=None)
+    what = "Dry run, nothing was changed:" if result.get("dry_run") else "Import"
+    table = Table(title=f"{what} {job_id}: {found.state}", title_justify="left", box=None)
     for heading in ("code", "rows", "meaning"):
         table.add_column(heading, overflow="fold")
     for code, number in sorted(result.get("counts", {}).items(), key=lambda one: -one[1]):

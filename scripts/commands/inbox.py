@@ -98,21 +98,18 @@ def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")
         print_json(found)
         return
     table = Table(title=f"Inboxes ({len(found)})", title_justify="left", box=None)
-    for heading in (
-        "portal",
-        "reference",
-        "contract",
-        "url",
-        "policy",
-        "paused",
-        "scanned_at",
-        "trouble",
-        "waiting",
-        "put_away",
-    ):
-        table.add_column(heading.replace("_", " "), overflow="fold")
+    for heading in ("inbox", "contract", "folder", "last look", "waiting", "put away", "trouble"):
+        table.add_column(heading, overflow="fold")
     for row in found:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(
+            f"{row['portal']}/{row['reference']}",
+            row["contract"],
+            row["url"],
+            row["scanned_at"] or "never",
+            str(row["waiting"]),
+            str(row["put_away"]),
+            "paused" if row["paused"] else row["trouble"] or "",
+        )
     console().print(table)
 
 

@@ -42,6 +42,7 @@ def test_people_read_each_refused_row_with_its_reason(call: Call) -> None:
     called = call(app, SAMPLES / "s10-sirh.csv")
     assert called.code == 0
     assert "Read as text, utf-8, delimiter ';', header on line 4" in called.out
+    assert "ignored: Direction, Nom de naissance, E-mail du responsable" in called.out
     assert "email = Adresse électronique" in called.out
     assert "L’adresse e-mail manque" in called.out
     assert "9 accepted, 3 refused of 12 rows" in called.out
