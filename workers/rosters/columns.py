@@ -102,8 +102,12 @@ def only_cell(cells: Sequence[str]) -> str:
 
 
 def split_cell(cell: str, delimiter: str) -> list[str]:
-    """The cells inside one; a line break in it is a part of a value where it is quoted, and else the end."""
+    """The cells inside one. A line break in it is a part of a value, quoted or not: nothing behind it is dropped."""
+    cells: list[str] = []
     try:
-        return next(csv.reader(io.StringIO(cell, newline=""), delimiter=delimiter), [])
+        for further in csv.reader(io.StringIO(cell.rstrip("\r\n"), newline=""), delimiter=delimiter):
+            joined = [f"{cells.pop()}\n{further[0] if further else ''}", *further[1:]] if cells else further
+            cells += joined
     except csv.Error:  # longer than any cell may be
         return [cell]
+    return cells

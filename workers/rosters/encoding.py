@@ -22,9 +22,10 @@ _UTF32_MARKS: Final = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 
 # Every pattern below begins with one class of rare characters, which the regex engine skips to.
 
-# UTF-8 spellings of é, œ, NBSP, ’ and the like: in a file that is not UTF-8 they tell of two encodings mixed.
+# UTF-8 spellings of é, œ, NBSP, ’, ễ, 😀 and the like: in a file that is not UTF-8 they tell of two encodings mixed.
 _UTF8_AMONG_OTHERS: Final = re.compile(
-    rb"[\xc2-\xdf\xe2](?:(?<=[\xc2\xc3\xc5])[\x80-\xbf]|(?<=\xe2)\x80[\x90-\xaf]|[\x80-\xbf][\xc4-\xdf][\x80-\xbf])"
+    rb"[\xc2-\xdf\xe1\xe2\xf0](?:(?<=[\xc2\xc3\xc5])[\x80-\xbf]|(?<=\xe2)\x80[\x90-\xaf]|(?<=\xe1)[\xb8-\xbb][\x80-\xbf]"
+    rb"|(?<=\xf0)\x9f[\x80-\xbf]{2}|(?<=[\xc2-\xdf])[\x80-\xbf][\xc4-\xdf][\x80-\xbf])"
 )
 
 # What é, è, ê, œ, ’… of MacRoman or DOS look like when they are read as Windows-1252.
@@ -34,32 +35,36 @@ _NEVER: Final = "[ƒˆ˜‡‚]"  # É and à of the Macintosh, ç and é of DOS
 _SIGN: Final = "[„…†‰‹“”•–—™›‘]"
 _CAPITAL: Final = "[ŠŽŒŸËÌÍÎÏÔÕØÙÞ]"
 _READ_WRONGLY: Final = re.compile(
-    rf"[ƒˆ˜‡‚„…†‰‹“”•–—™›‘€×ŠŽŒŸËÌÍÎÏÔÕØÙÞ¤¦¨´¸](?:(?<={_NEVER})"
-    rf"|(?<={_LETTER}{_SIGN})(?={_SMALL})"  # No‘l, Beno”t, C™me, Lo‹c
+    rf"[ƒˆ˜‡‚„…†‰‹“”•–—™›‘€×ŠŽŒŸËÌÍÎÏÔÕØÙÞ¤¦¨´¸¡¢£¥§®¯±](?:(?<={_NEVER})"
+    rf"|(?<={_LETTER}{_SIGN})(?<!\b[DLdl]‘)(?={_SMALL})"  # No‘l, Beno”t, C™me, Lo‹c; d‘Almeras is an apostrophe
+    rf"|(?<=[A-Z][„†‰™‹›])(?=[A-Z])"  # J™RG, M†LLER
+    rf"|(?<={_LETTER}[¡¢£])|(?<={_LETTER}[¥§®¯±])(?={_LETTER})"  # Garc¡a, Ram¢n, MU¥OZ
     rf"|(?<={_LETTER}[€×])(?={_LETTER})"  # FRAN€OIS
-    rf"|(?<={_LETTER}[‘“])"  # Zo‘
+    rf"|(?<={_LETTER}[‘“])(?<!\b[DLdl]‘)"  # Zo‘
     rf"|(?<={_SMALL}{_CAPITAL})|(?<={_LETTER}{_CAPITAL})(?=[A-Z]?{_SMALL})"  # JosŽ, sÏur; LŽa, LÕHostis
     rf"|(?<={_LETTER}[¤¦¨])|(?<!{_LETTER}.)(?<=[¤¦¨´¸])(?={_LETTER}))"
 )
 # These letters are ö, û, Ä… elsewhere: only trusted beside letters no other encoding has in the same place.
-_DOUBTFUL: Final = re.compile("[ŠŽšžŸ]")
+_DOUBTFUL: Final = re.compile("[ŠŽšžŸ](?:(?<!Ÿ)|(?<![A-Z].)|(?=[a-z]))")
 _CERTAIN: Final = re.compile("[à-ÿ](?:(?=[a-z])|(?<=[a-z].))")
 
 # The eight places where ISO-8859-15 differs from Windows-1252 (€ Š š Ž ž Œ œ Ÿ there; ¤ ¦ ¨ ´ ¸ ¼ ½ ¾ here): letters
-# beside letters. A fraction stands behind a digit, and an accent behind L, D or O is an apostrophe (L´Hostis, O´Brien).
+# beside letters. A fraction stands behind a digit; an accent behind a small letter, or behind the one consonant or O a
+# word begins with, is an apostrophe (aujourd´hui, L´Hostis, O´Brien), for Ž is a capital.
 _ANY_LETTER: Final = rb"[A-Za-z\xc0-\xff]"
-_ELISION: Final = rb"(?<=\b[DLOdlo]\xb4)"
+_APOSTROPHE: Final = rb"(?<=[a-z\xdf-\xff]\xb4)|(?<=\b[B-DF-HJ-TV-Zb-df-hj-tv-z]\xb4)"
+_FRACTION: Final = rb"(?<=[0-9][\xbc\xbd\xbe])|(?<=[0-9] [\xbc\xbd\xbe])"
 _LATIN_9: Final = re.compile(
     rb"[\xa4\xa6\xa8\xb4\xb8\xbc\xbd\xbe](?:(?<=\xa4)|(?!"
-    + _ELISION
-    + rb")(?:(?="
+    + _APOSTROPHE
+    + rb"|(?<=[0-9][\xbc\xbd\xbe]))(?:(?="
     + _ANY_LETTER
     + rb")|(?<="
     + _ANY_LETTER
     + rb".)))",
     re.DOTALL,
 )
-_LATIN_1: Final = re.compile(rb"[\xb4\xbc\xbd\xbe](?:(?<=[0-9].)|(?<=[0-9] .)|" + _ELISION + rb")", re.DOTALL)
+_LATIN_1: Final = re.compile(rb"[\xb4\xbc\xbd\xbe](?:" + _FRACTION + rb"|" + _APOSTROPHE + rb")", re.DOTALL)
 _WINDOWS_ONLY: Final = re.compile(rb"[\x80-\x9f]")
 
 

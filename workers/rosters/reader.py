@@ -8,7 +8,7 @@ and then read as a stream: a million rows take no more memory than ten.
 import io
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import BinaryIO, Final, Literal
 
 from models.label import WHITE_SPACE
@@ -128,7 +128,7 @@ def _survey_text(file: BinaryIO) -> Reading:
 
 def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Reading:
     sheet = open_sheet(file, beat)
-    for line, cells in islice(sheet.rows(), HEADER_LINES):
+    for line, cells in takewhile(lambda record: record[0] <= HEADER_LINES, sheet.rows()):
         if header := read_header(line, cells):
             return Reading(kind, header, 0, None, header.inner, sheet=sheet.name)
     if not any(any(cell.strip(WHITE_SPACE) for cell in cells) for _, cells in sheet.rows()):

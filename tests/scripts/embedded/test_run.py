@@ -47,8 +47,8 @@ def read_all(process: subprocess.Popen[str], *words: str) -> dict[str, str]:
 
 def test_a_signal_stops_the_processes_then_the_parts(var: Path, procfile: Path, start: Start) -> None:
     system = start(command(var, procfile, "--formation=clock=2"))
-    said = read_all(system, "pid", "clock.1 | ticking", "clock.2 | ticking")
-    web = int(said["pid"].split()[3])
+    said = read_all(system, "| pid ", "clock.1 | ticking", "clock.2 | ticking")
+    web = int(said["| pid "].split()[3])
     assert (var / "environment").exists()
     system.send_signal(signal.SIGINT)
     system.send_signal(signal.SIGTERM)  # an impatient second one changes nothing
@@ -63,7 +63,7 @@ def test_a_signal_stops_the_processes_then_the_parts(var: Path, procfile: Path, 
 
 def test_a_second_one_says_who_is_running(var: Path, procfile: Path, start: Start) -> None:
     system = start(command(var, procfile), **GIVEN)
-    read_until(system, "pid")
+    read_until(system, "| pid ")
     second = start(command(var, procfile))
     said, _ = second.communicate(timeout=30)
     assert second.returncode == 75
@@ -74,13 +74,13 @@ def test_a_second_one_says_who_is_running(var: Path, procfile: Path, start: Star
 
 def test_nothing_outlives_a_killed_parent_and_the_next_start_works(var: Path, procfile: Path, start: Start) -> None:
     system = start(command(var, procfile))
-    web = int(read_until(system, "pid").split()[3])
+    web = int(read_until(system, "| pid ").split()[3])
     postgres = int((var / "postgres" / "18" / "postmaster.pid").read_text().split()[0])
     system.kill()
     assert wait_until(lambda: not send(web, 0) and not send(postgres, 0), 20)
     again = start(command(var, procfile))
     assert read_until(again, "released")
-    read_until(again, "pid")
+    read_until(again, "| pid ")
     again.terminate()
     assert again.wait(30) == 0
 

@@ -45,6 +45,11 @@ ASCII_HEADER = "Nom;Prenom;Email\n"
         ("Jörg", ["mac-roman", "cp850"]),
         ("FRANÇOIS", ["mac-roman", "cp850"]),
         ("HÉLÈNE", ["mac-roman", "cp850"]),
+        ("García", ["cp850", "cp437"]),
+        ("Ramón", ["cp850", "cp437"]),
+        ("MUÑOZ", ["cp850", "cp437"]),
+        ("JÖRG", ["cp850", "cp437"]),
+        ("MÜLLER", ["cp850", "cp437"]),
     ],
 )
 def test_names_in_another_encoding_are_refused_not_damaged(name: str, encodings: list[str]) -> None:
@@ -72,6 +77,8 @@ def test_names_in_another_encoding_are_refused_not_damaged(name: str, encodings:
         "“Momo” Rémy…",
         "Rémi (100 €)",
         "L´Hostis",
+        "d‘Almeras",
+        "aujourd´hui",
         "N°\xa0«\xa0déjà\xa0»",
     ],
 )
@@ -114,6 +121,12 @@ def test_the_last_byte_counts_as_the_first(late: bytes) -> None:
     row = "Dû;Zoé;zoe@example.com\n".encode("cp1252")
     data = ASCII_HEADER.encode() + row * (2 * encodings.PART // len(row)) + late
     assert refusal(data) is Code.ENCODING_NOT_RECOGNISED
+
+
+@pytest.mark.parametrize("name", ["Nguyễn", "Zoé 😀"])
+def test_utf_8_among_windows_1252_is_refused(name: str) -> None:
+    row = ";Zoé;zoe@example.com\n"
+    assert refusal((ASCII_HEADER + row).encode("cp1252") + f"{name}{row}".encode()) is Code.ENCODING_NOT_RECOGNISED
 
 
 @given(st.integers(1, 40), st.sampled_from(["windows-1252", "iso-8859-15"]))

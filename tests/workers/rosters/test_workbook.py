@@ -124,6 +124,14 @@ def test_a_whole_row_in_one_cell_is_split() -> None:
     assert [row.last_name for row in roster.rows] == ["Dû", 'Le "Dû"']
 
 
+def test_a_line_break_in_a_whole_row_drops_nothing_behind_it() -> None:
+    roster = read(["Nom;Prénom;E-mail"], ["Dû;Zoé\nMarie;zoe@example.com"], ["Dû;Léa;lea@example.com\n"])
+    assert [(row.first_name.split(), row.email) for row in roster.rows] == [
+        (["Zoé", "Marie"], "zoe@example.com"),
+        (["Léa"], "lea@example.com"),
+    ]
+
+
 def test_the_content_decides_not_the_name() -> None:
     assert read(HEADER, ROW).reading.kind == "xlsx"
     assert refusal(with_part(b"PK\x05\x06" + bytes(18), "word/document.xml", b"<w/>")) is Code.UNSUPPORTED_FORMAT
