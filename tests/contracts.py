@@ -124,7 +124,7 @@ def did(session: Session, *requests: Request, key: str = "") -> list[dict[str, A
     A key given is the one of all of them.
     """
     jobs = [accepted(session, request, key or f"key-{new_id()}") for request in requests]
-    for queue in (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE):
+    for queue in (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE, Queue.CERTIFICATES):
         claimed = ledger.claim(session, JOBS, queue, size=200, lease=30, worker=new_id())
         ledger.finish(session, JOBS, do_jobs(session, claimed))
     assert find_drift(session) == []

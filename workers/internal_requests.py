@@ -25,7 +25,7 @@ class SendPasswordReset(Request):
 
 
 class IssueCertificate(Request):
-    """Issue the certificate of a training that was completed. Its actor is still to come (``UNSERVED``)."""
+    """Issue the certificate of a training that was completed."""
 
     kind: ClassVar[str] = "issue_certificate"
     internal: ClassVar[bool] = True

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
+from models.snapshot import Modality, Nature
 from models.words import LOCALES, Code, Policy, Progress
-from workers import internal_requests, roster_requests
+from workers import certificate_requests, internal_requests, roster_requests
+from workers.certificate_requests import Picture
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
 from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
@@ -71,21 +73,32 @@ class Enroll(Request):
 
 
 class PutCompany(Request):
-    """Record a company under the portal's own reference, or change its name."""
+    """Record a company under the portal's own reference, or change it; what a later one leaves out stays as it is."""
 
     kind: ClassVar[str] = "put_company"
 
     reference: Reference
     name: Label
+    colour: str | None = Field(
+        default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
+    )
+    logo: Picture | None = Field(default=None, description="on its certificates: PNG, JPEG or WebP in base64")
 
 
 class PutTraining(Request):
-    """Record a training under the portal's own reference, or change its title."""
+    """Record a training under the portal's own reference, or change it; what a later one leaves out stays as it is.
+
+    All of it is printed on certificates issued from then on.
+    """
 
     kind: ClassVar[str] = "put_training"
 
     reference: Reference
     title: Label
+    nature: Nature = Field(default=Nature.TRAINING, strict=False, description="of the action (L. 6313-1)")
+    objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
+    modality: Modality | None = Field(default=None, strict=False, description="remote, on_site or blended")
+    planned_minutes: int | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
 
 
 class PutContract(Request):
@@ -269,10 +282,11 @@ _OF_PORTALS: Final[tuple[type[Request], ...]] = (
     *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
     *(CorrectEmail, ExportPerson, ErasePerson),
     *roster_requests.REQUESTS,
+    *certificate_requests.OF_PORTALS,
 )
 
 KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS)
+    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS, *certificate_requests.REQUESTS)
 }
 """Every request by its kind."""
 

@@ -11,14 +11,29 @@ from models.words import Code, JobState
 from workers.database import Session, wait_briefly_for_locks
 from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.audit import record
+from workers.services.organisations import checked_colour, checked_logo
 
+# What a request does not say stays as it is: a portal that knows nothing of a field does not reset it.
 PUT_COMPANY = text("""
-    INSERT INTO company (id, portal_id, reference, name) VALUES (:id, :portal, :reference, :name)
-    ON CONFLICT (portal_id, reference) DO UPDATE SET name = excluded.name RETURNING id""")
+    INSERT INTO company (id, portal_id, reference, name, colour, logo)
+    VALUES (:id, :portal, :reference, :name, :colour, :logo)
+    ON CONFLICT (portal_id, reference) DO UPDATE SET name = excluded.name,
+      colour = CASE WHEN 'colour' = ANY(CAST(:said AS text[])) THEN excluded.colour ELSE company.colour END,
+      logo = CASE WHEN 'logo' = ANY(CAST(:said AS text[])) THEN excluded.logo ELSE company.logo END
+    RETURNING id""")
 
 PUT_TRAINING = text("""
-    INSERT INTO training (id, portal_id, reference, title) VALUES (:id, :portal, :reference, :name)
-    ON CONFLICT (portal_id, reference) DO UPDATE SET title = excluded.title RETURNING id""")
+    INSERT INTO training (id, portal_id, reference, title, nature, objectives, modality, planned_minutes)
+    VALUES (:id, :portal, :reference, :title, :nature, to_json(CAST(:objectives AS text[])), :modality,
+      :planned_minutes)
+    ON CONFLICT (portal_id, reference) DO UPDATE SET title = excluded.title,
+      nature = CASE WHEN 'nature' = ANY(CAST(:said AS text[])) THEN excluded.nature ELSE training.nature END,
+      objectives = CASE WHEN 'objectives' = ANY(CAST(:said AS text[])) THEN excluded.objectives
+        ELSE training.objectives END,
+      modality = CASE WHEN 'modality' = ANY(CAST(:said AS text[])) THEN excluded.modality ELSE training.modality END,
+      planned_minutes = CASE WHEN 'planned_minutes' = ANY(CAST(:said AS text[])) THEN excluded.planned_minutes
+        ELSE training.planned_minutes END
+    RETURNING id""")
 
 FIND_COMPANY = text("SELECT id FROM company WHERE portal_id = :portal AND reference = :reference")
 FIND_TRAINING = text("SELECT id FROM training WHERE portal_id = :portal AND reference = :reference")
@@ -56,25 +71,35 @@ class Put(NamedTuple):
 
 
 def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request: PutCompany) -> Put:
-    """Records a company or changes its name."""
-    row_id = _upsert(session, PUT_COMPANY, portal_id, request.reference, request.name)
-    asker = request.requested_by
-    record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=row_id, requested_by=asker)
-    return Put(JobState.SUCCEEDED, {"id": str(row_id)})
+    """Records a company or changes it; refuses a colour or a picture that cannot be printed."""
+    colour = checked_colour(request.colour)
+    if isinstance(colour, Code):
+        return _refused(colour, "colour")
+    logo = checked_logo(session, request.logo)
+    if isinstance(logo, Code):
+        return _refused(logo, "logo")
+    return _upsert(session, PUT_COMPANY, portal_id, job_id, request, colour=colour, logo=logo)
 
 
 def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request: PutTraining) -> Put:
-    """Records a training or changes its title."""
-    row_id = _upsert(session, PUT_TRAINING, portal_id, request.reference, request.title)
+    """Records a training or changes it."""
+    return _upsert(session, PUT_TRAINING, portal_id, job_id, request)
+
+
+def _upsert(
+    session: Session,
+    statement: TextClause,
+    portal_id: UUID,
+    job_id: UUID | None,
+    request: PutCompany | PutTraining,
+    **checked: str | None,
+) -> Put:
+    values = request.model_dump() | checked
+    asked = {"id": new_id(), "portal": portal_id, "said": sorted(request.model_fields_set)}
+    row_id: UUID = session.execute(statement, values | asked).scalar_one()
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=row_id, requested_by=asker)
     return Put(JobState.SUCCEEDED, {"id": str(row_id)})
-
-
-def _upsert(session: Session, statement: TextClause, portal_id: UUID, reference: str, name: str) -> UUID:
-    parameters = {"id": new_id(), "portal": portal_id, "reference": reference, "name": name}
-    row_id: UUID = session.execute(statement, parameters).scalar_one()
-    return row_id
 
 
 def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request: PutContract) -> Put:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from workers.database import Session
 from workers.ledger import LEDGERS, Ledger
-from workers.queues import UNSERVED, Queue
+from workers.queues import Queue
 from workers.services.maintenance import find_drift
 from workers.services.problems import DEAD, find_inboxes, find_problems, find_rows
 from workers.services.unheard import Unheard
@@ -20,7 +20,7 @@ ALIVE_SECONDS: Final = 10
 
 SHOWN_CONTRACTS: Final = 50
 
-EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue if queue not in UNSERVED), "clock")
+EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
 
 MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
@@ -106,14 +106,13 @@ def _queues(session: Session) -> dict[str, dict[str, Any]]:
 
 def _queues_sql(ledger: Ledger) -> Any:
     waiting, dead = "leased_until IS NULL AND due_at <= now()", DEAD[ledger.table]
-    unserved = f"state = '{ledger.waiting}' AND due_at IS NULL"  # owed to an actor that is still to come
     return text(f"""
         SELECT queue, count(*) FILTER (WHERE {waiting}) AS waiting,
-          count(*) FILTER (WHERE leased_until IS NULL AND (due_at > now() OR {unserved})) AS due_later,
+          count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
           count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
           count(*) FILTER (WHERE {dead}) AS dead,
           extract(epoch FROM now() - min(due_at) FILTER (WHERE {waiting}))::float8 AS oldest_due_seconds
-        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({dead}) OR ({unserved})
+        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({dead})
         GROUP BY queue""")
 
 
