@@ -34,10 +34,11 @@ LOCK_ENROLLMENTS = text("""
     SELECT n.id, n.account_id, n.contract_id, n.enrolled_at, n.reminders,
       n.withdrawn_at IS NOT NULL OR n.detached_at IS NOT NULL AS has_left, c.company_id, c.reminders AS wanted,
       coalesce(c.ends_on < CAST(now() AT TIME ZONE 'Europe/Paris' AS date), false) AS over,
-      told.state AS invitation, told.due_at IS NOT NULL AS owed, told.finished_at AS told_at, now() AS now
+      told.id AS invitation_id, told.state AS invitation, told.due_at IS NOT NULL AS owed,
+      told.finished_at AS told_at, now() AS now
     FROM enrollment n JOIN contract c ON c.id = n.contract_id
     LEFT JOIN LATERAL (
-      SELECT e.state, e.due_at, e.finished_at FROM email e
+      SELECT e.id, e.state, e.due_at, e.finished_at FROM email e
       WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ('invitation', 'attachment')
       ORDER BY e.id DESC LIMIT 1) told ON true
     WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
@@ -112,7 +113,7 @@ def _move_on(session: Session, decided: Sequence[_Decided]) -> None:
 def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
     row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
     return OwedMail(
-        key=f"{step}:{row.id}",
+        key=f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
         company_id=row.company_id,
         contract_id=row.contract_id,
         address=account.email_norm,
