@@ -70,7 +70,10 @@ _RELEASED_FROM = datetime(2026, 4, 2, 22, 30, tzinfo=UTC)  # the third of April 
 
 def _release_report(times: int, released_from: datetime | None) -> dict[str, Any]:
     """A report of seats that will be given back, or were; at most a hundred people are told by name."""
-    people = [{"first_name": first, "last_name": last, "email": email} for first, last, email in _PEOPLE] * times
+    people = [
+        {"first_name": first, "last_name": last, "email": email, "refused": email == "karim@menuiserie"}
+        for first, last, email in _PEOPLE
+    ] * times
     return {
         "company_name": _PERSON["company_name"],
         "training_title": _PERSON["training_title"],
@@ -78,6 +81,7 @@ def _release_report(times: int, released_from: datetime | None) -> dict[str, Any
         "released_from": released_from,
         "people": people[:100],
         "total": len(people),
+        "total_refused": times,
     }
 
 

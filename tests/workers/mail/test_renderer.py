@@ -225,7 +225,8 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
         if name in context:
             context[name] = hostile
     if kind is EmailKind.RELEASE_REPORT:
-        context["people"] = [{"first_name": hostile, "last_name": hostile, "email": hostile}] * 5
+        named = {"first_name": hostile, "last_name": hostile, "email": hostile}
+        context["people"] = [named | {"refused": person["refused"]} for person in context["people"]]
     if kind is EmailKind.ENROLLMENT_REPORT:
         context["people"] = [
             {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}
@@ -237,7 +238,8 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     assert "<a href='" not in mail.html
     assert len(mail.subject.splitlines()) == 1
     assert [line for line in mail.text.splitlines() if line.startswith("Bcc")] == []
-    assert structure(mail) == structure(plain)
+    unseen = {"br"} if not inert_name(hostile) else set()  # a name of which nothing is left has no line of its own
+    assert [tag for tag in structure(mail) if tag not in unseen] == [tag for tag in structure(plain) if tag not in unseen]
     mail.text.encode("utf-8")
     assert "é" * 61 not in everything
 

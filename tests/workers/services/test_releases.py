@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.words import EmailKind, EmailState
 from tests.accounts import keys
-from tests.contracts import add_contract, enrol_people, enrolled, query, seats, someone
+from tests.contracts import add_contract, asking, enrol_people, enrolled, query, seats, someone
 from tests.contracts import did as do_request
 from tests.unactivated import (
     MANAGER,
@@ -96,6 +96,68 @@ def test_the_manager_is_told_twice_who_will_lose_a_seat_and_who_did(session: Ses
         letter_to(session, "zoe@example.com", EmailKind.RELEASE)
     )
     assert owed(session, "withdrawal") == []
+
+
+def report_text(session: Session) -> str:
+    return text_of(letter_to(session, MANAGER, EmailKind.RELEASE_REPORT))
+
+
+def test_somebody_elses_account_is_called_what_this_company_typed(session: Session) -> None:
+    """The names an account was registered with may be a stranger's: not for whoever guessed the address."""
+    add_contract(session, "C-0", company="other")
+    enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
+    enrolled(session, someone("zoe@example.com", "Secret", "Stranger"), contract="C-0")
+    later(session, 1)
+    add_contract(session, seats=100)
+    change_contract(session, **OPTIONS)
+    do_request(session, asking(someone("anne@example.com", "Annabelle", "Dupond"), someone("luc@example.com", "Luc")))
+    enrolled(session, someone("zoe@example.com", "Lost", "Request"))  # what was typed is not known any more
+    deliver(session)
+    later(session, 23)
+    plan(session)
+    said = report_text(session)
+    assert "Stranger" not in said
+    for shown in ("\nAnnabelle Dupond <anne@example.com>\n", "\nLuc Le Dû <luc@example.com>\n", "\nzoe@example.com\n"):
+        assert shown in said
+
+
+def test_two_companies_at_the_same_moment_see_no_name_of_each_other(session: Session) -> None:
+    """Of two requests in one transaction nothing tells which made the account: neither is shown its names."""
+    add_contract(session, "C-0", company="other")
+    enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
+    invited(session, someone("anne@example.com", "Anne"))
+    later(session, 23)
+    plan(session)
+    assert "\nanne@example.com\n" in report_text(session)
+
+
+@pytest.mark.parametrize(
+    ("became", "marked"),
+    [
+        ("state = 'suppressed'", True),
+        ("""state = 'failed', error = '{"reason": "address_rejected"}'""", True),
+        ("""state = 'failed', error = '{"reason": "policy"}'""", False),
+        ("state = 'sent'", False),
+    ],
+)
+def test_an_address_that_is_refused_is_marked_and_nobody_is_said_to_know(
+    session: Session, became: str, marked: bool
+) -> None:
+    invited(session, "anne", "zoe")
+    session.execute(text(f"UPDATE email SET {became} WHERE to_address LIKE 'zoe%'"))
+    later(session, 23)
+    plan(session)
+    said = report_text(session)
+    assert ("zoe@example.com> – Adresse refusée" in said) is marked
+    assert ("sauf celles dont l’adresse est refusée" in said) is marked
+    assert "anne@example.com> –" not in said
+    deliver(session)
+    later(session, 7)
+    plan(session)
+    session.execute(text(f"UPDATE email SET {became} WHERE to_address LIKE 'zoe%'"))
+    said = report_text(session)
+    assert "leurs places sont de nouveau libres" in said
+    assert ("zoe@example.com> – Adresse refusée" in said) is marked
 
 
 def test_of_one_person_the_report_reads_the_result_of_the_job(session: Session) -> None:
