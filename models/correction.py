@@ -221,6 +221,19 @@ def _ground(pending: Pending, now: datetime) -> Ground | None:
     return Ground.SILENCE if silent_until is not None and silent_until <= now else None
 
 
+def ending_of(state: str, ground: str | None, *, confirmed: bool) -> str | None:
+    """Why a correction was not made, in the word its mail knows; None of one that was made, or may still be.
+
+    Parameters:
+      confirmed: the new address had confirmed.
+    """
+    if state in (CorrectionState.PENDING, CorrectionState.APPLIED):
+        return None
+    if state == CorrectionState.EXPIRED:
+        return "expired" if confirmed else "unconfirmed"
+    return ground
+
+
 def mask_address(address: str) -> str:
     """What a mailbox that may be a stranger's is shown of another address: its first character and its domain."""
     local_part, _, domain = address.rpartition("@")

@@ -82,6 +82,7 @@ class EmailKind(StrEnum):
     CORRECTION_CONFIRMATION = "correction_confirmation"  # to the new address: confirm it
     CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
     CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
+    CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: it was not made, and why
     DETACHMENT = "detachment"  # to the manager: somebody said "this is not me"
     IMPORT_REPORT = "import_report"  # to whoever dropped a file: what became of it, and the rows to correct
     RELEASE_REPORT = "release_report"  # to the manager: whose seats will be given back, or were

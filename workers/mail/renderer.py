@@ -56,7 +56,7 @@ DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|"
 NAMES = frozenset(
     {"first_name", "last_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"}
 )
-ADDRESSES = frozenset({"new_address", "person_email"})
+ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,8 @@ BEGIN_AFRESH = text("""
       ORDER BY e.id FOR NO KEY UPDATE OF e) begun
     WHERE enrollment.id = begun.id""")
 
-FROZEN: Final = frozenset(
-    {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
-)
+FROZEN: Final = frozenset({EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE,
+                           EmailKind.CORRECTION_APPLIED, EmailKind.CORRECTION_ENDED})  # fmt: skip
 """Mails written to an address, not to whoever has the account: the old one must hear that it was replaced."""
 
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER)

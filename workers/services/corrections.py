@@ -142,7 +142,7 @@ def _ask_both(session: Session, job: Job, known: Known, waiting: Waiting | None,
             owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
         return _waits(known, waiting.pending.ends_at)
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
     correction_id, until = insert_correction(session, new, CorrectionState.PENDING)
     insert_links(session, correction_id, whose.account_id)
     kind, context = EmailKind.CORRECTION_NOTICE, {"correction": str(correction_id)}
@@ -155,7 +155,7 @@ def _ask_both(session: Session, job: Job, known: Known, waiting: Waiting | None,
 def _leave(session: Session, job: Job, known: Known, waiting: Waiting | None, _: list[Whose]) -> Answered:
     """The address it has already: whatever other was asked for before is taken back."""
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by, instead=_new(job, known))
     return _answered(known, Answer(Code.UNCHANGED))
 
 
@@ -187,7 +187,7 @@ def _move(session: Session, whose: Whose, new: NewCorrection, waiting: Waiting |
     if not move(session, whose, new.new_email):
         return None
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
     correction_id, _ = insert_correction(session, new, CorrectionState.APPLIED, ground)
     return follow_up(session, whose, correction_id, new, ground)
 

@@ -25,6 +25,7 @@ INVITATION = dict(SAMPLES["invitation"][1])
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
 CORRECTIONS = {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
+CORRECTIONS |= {EmailKind.CORRECTION_ENDED}
 FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
 FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
@@ -221,7 +222,8 @@ HOSTILE = [
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
     context = dict(FULLEST.get(kind, INVITATION))
     plain = render(kind, locale, context)
-    for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"):
+    for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet",
+                 "new_address", "old_address"):  # fmt: skip
         if name in context:
             context[name] = hostile
     if kind is EmailKind.RELEASE_REPORT:
@@ -239,7 +241,9 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     assert len(mail.subject.splitlines()) == 1
     assert [line for line in mail.text.splitlines() if line.startswith("Bcc")] == []
     unseen = {"br"} if not inert_name(hostile) else set()  # a name of which nothing is left has no line of its own
-    assert [tag for tag in structure(mail) if tag not in unseen] == [tag for tag in structure(plain) if tag not in unseen]
+    assert [tag for tag in structure(mail) if tag not in unseen] == [
+        tag for tag in structure(plain) if tag not in unseen
+    ]
     mail.text.encode("utf-8")
     assert "é" * 61 not in everything
 
