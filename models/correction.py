@@ -94,7 +94,7 @@ class Participant(NamedTuple):
     suppressed: bool
 
 
-CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.UNCHANGED})
+CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.AGREEMENT_AWAITED, Code.UNCHANGED})
 """Codes of people for whom a correction is on its way or needless; every other is a refusal."""
 
 

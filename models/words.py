@@ -100,6 +100,7 @@ class Code(StrEnum):
     WITHDRAWN = "withdrawn"  # no longer enrolled; the seat is free again
     ALREADY_WITHDRAWN = "already_withdrawn"  # nothing to do
     RECORDED = "recorded"  # the progress is known now
+    AGREEMENT_AWAITED = "agreement_awaited"  # the same was asked for before and is confirmed: the old one has its say
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent

@@ -25,7 +25,7 @@ _LINK = {
 }
 _RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
 _NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
-_DETACHED = {
+_DETACHED = {name: value for name, value in _PERSON.items() if name != "platform_name"} | {
     "last_name": "Lefèvre",
     "person_email": "anne-sophie.lefevre@menuiserie.example",
     "contract_reference": "CTR-2026-001",
@@ -146,9 +146,9 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
     "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
-    "detachment": (EmailKind.DETACHMENT, _PERSON | _DETACHED),
-    "detachment-begun": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"seat_free": False}),
-    "detachment-nameless": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"first_name": "", "last_name": ""}),
+    "detachment": (EmailKind.DETACHMENT, _DETACHED),
+    "detachment-begun": (EmailKind.DETACHMENT, _DETACHED | {"seat_free": False}),
+    "detachment-nameless": (EmailKind.DETACHMENT, _DETACHED | {"first_name": "", "last_name": ""}),
     "correction_confirmation": (EmailKind.CORRECTION_CONFIRMATION, _CORRECTION | _LINK),
     "correction_notice": (EmailKind.CORRECTION_NOTICE, _NOTICE | {"silence_counts": True}),
     "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _NOTICE | {"silence_counts": False}),

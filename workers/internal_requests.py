@@ -7,7 +7,7 @@ from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.queues import Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request
 
 
 class SendPasswordReset(Request):
@@ -63,7 +63,7 @@ class CorrectEmailByOps(Request):
 
     account_id: UUID
     email: Address = Field(description="the right address")
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
     @property
     def lane(self) -> str:

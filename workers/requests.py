@@ -15,7 +15,7 @@ from models.words import LOCALES, Code, Policy, Progress
 from workers import internal_requests, roster_requests
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
@@ -231,7 +231,7 @@ class ErasePerson(_OfOnePerson):
 
     kind: ClassVar[str] = "erase_person"
 
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
 
 class ProgressEvent(BaseModel):

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
-from models.label import SURROGATES, clean_label, clean_reference
+from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
@@ -62,6 +62,9 @@ Label = Annotated[str, _checked(clean_label)]
 Reference = Annotated[str, _checked(clean_reference)]
 Address = Annotated[str, _checked(normalise_email)]
 Asker = Annotated[str, _checked(_asker)]
+Reason = Annotated[str, _checked(clean_reason)]
+"""Why ops or a portal ask, as the audit trail keeps it for years: no address."""
+
 Language = Annotated[str, _checked(_language)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
 """An instant with its offset, in years both PostgreSQL and Python can count."""

@@ -1,14 +1,14 @@
 """The list of addresses no mail is sent to: those that bounced, for a time, and those ops put there."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.suppression import Listing, SuppressionReason, bounced
+from models.suppression import Listing, SuppressionReason, bounced, listed_by_ops
 from workers.database import Session
 from workers.services.audit import record
 
@@ -83,20 +83,25 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
     )
 
 
-def suppress(session: Session, email: str, *, why: str, requested_by: str) -> Literal["listed", "already_listed"]:
-    """Puts an address on the list until it is taken off; audited without the address. Twice does it once.
+def suppress(
+    session: Session, email: str, *, why: str, requested_by: str, lasts: timedelta | None = None
+) -> Literal["listed", "already_listed"]:
+    """Puts an address on the list; audited without the address. Twice does it once.
 
     Parameters:
       why: for the audit trail; no name, no address.
+      lasts: for how long, None until it is taken off; what stands there for longer stays.
     """
     session.execute(CLAIM, {"emails": [email], "reason": SuppressionReason.OPS})
     [known] = session.execute(HOLD, {"emails": [email]})
-    if known.until is None:
+    before = Listing(SuppressionReason(known.reason), known.created_at, known.until)
+    after = listed_by_ops(before, known.now, lasts)
+    if after == before:
         return "already_listed"
-    session.execute(
-        WRITE, {"emails": [email], "reasons": [SuppressionReason.OPS], "since": [known.now], "until": [None]}
-    )
-    _record(session, "suppress", email, requested_by, {"reason": why})
+    written = {"reasons": [after.reason], "since": [after.since], "until": [after.until]}
+    session.execute(WRITE, {"emails": [email]} | written)
+    until = {"until": after.until.isoformat()} if after.until else {}
+    _record(session, "suppress", email, requested_by, {"reason": why} | until)
     return "listed"
 
 

@@ -63,7 +63,7 @@ def test_the_row_that_is_refused_is_named_and_costs_nothing(session: Session) ->
     assert query(session, "SELECT count(*) FROM account") == [(1,)]
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     [report] = [one for one in read_letters(session, rows) if one.kind is EmailKind.ENROLLMENT_REPORT]
-    assert "ont été rejetés" in render(report.kind, "fr", report.context).text
+    assert "ne reçoit pas nos messages" in render(report.kind, "fr", report.context).text
 
 
 def test_who_is_enrolled_already_stays_so(session: Session) -> None:
