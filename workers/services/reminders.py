@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.daytime import is_daytime
 from models.portal import LOCAL_PORTAL_ID
 from models.reminder import LIFETIME, TOGETHER, Reminder, Standing, remind
 from models.words import EmailKind, EmailState, JobState
@@ -22,6 +23,8 @@ from workers.shapes import FOLLOW_UP_KEY
 
 PART: Final = 1_000
 """Enrollments looked at in one transaction."""
+
+NOW = text("SELECT now()")
 
 DUE = text("SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most")
 
@@ -57,12 +60,14 @@ class _Decided(NamedTuple):
 
 
 def send_reminders(
-    session: Session, _portal: UUID, job_id: UUID, _request: SendReminders
+    session: Session, _portal: UUID, job_id: UUID, request: SendReminders
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does one part of the reminders that are due, and owes a job for the rest.
+    """Does one part of the reminders that are due, and owes a job for the rest. At night they wait for the morning.
 
     Raises: a transient error of the database when an account or an enrollment is held for over 250 ms.
     """
+    if request.daytime and not is_daytime(session.execute(NOW).scalar_one()):
+        return JobState.SUCCEEDED, {"looked_at": 0, "reminded": 0, "more": False}
     wait_briefly_for_locks(session)
     due = session.execute(DUE, {"most": PART + 1}).scalars().all()
     accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
@@ -73,7 +78,7 @@ def send_reminders(
     owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], LIFETIME)
     more = len(due) > PART
     if more:
-        _owe_the_rest(session, job_id)
+        _owe_the_rest(session, job_id, request)
     return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
 
 
@@ -124,7 +129,6 @@ def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
     )
 
 
-def _owe_the_rest(session: Session, job_id: UUID) -> None:
-    request = SendReminders()
+def _owe_the_rest(session: Session, job_id: UUID, request: SendReminders) -> None:
     accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
     owe(session, request.queue)

@@ -1,11 +1,12 @@
 """Seats given back by themselves: who is warned, who loses a seat, who keeps it, and who is told."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from models.daytime import is_daytime
 from models.words import EmailKind, EmailState
 from tests.accounts import keys
 from tests.contracts import add_contract, asking, enrol_people, enrolled, query, seats, someone
@@ -27,9 +28,12 @@ from tests.unactivated import (
     text_of,
     warned,
 )
+from tests.unactivated import did as did_job
 from workers.database import Session
+from workers.internal_requests import PlanReleases
 from workers.mail.renderer import render
 from workers.requests import ResendInvitations
+from workers.services import release_plans
 from workers.services.link_views import LinkView
 from workers.services.passwords import choose_password
 
@@ -45,6 +49,20 @@ def test_warned_a_week_before_and_released_on_the_day(session: Session) -> None:
     assert course == [(23, "release_warning"), (30, "release")]
     assert (gone(session), seats(session)) == (["anne@example.com"], 0)
     assert answers(session) == [["withdrawn"]]
+
+
+@pytest.mark.parametrize(("now", "warned_people"), [("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 1)])
+def test_a_plan_that_was_missed_warns_nobody_at_the_weekend(
+    session: Session, monkeypatch: pytest.MonkeyPatch, now: str, warned_people: int
+) -> None:
+    invited(session, "anne")
+    later(session, 23)
+    with monkeypatch.context() as then:
+        then.setattr(release_plans, "is_daytime", lambda _: is_daytime(datetime.fromisoformat(now)))
+        did_job(session, PlanReleases(daytime=True))
+    assert len(owed(session, "release_warning")) == warned_people
+    plan(session)
+    assert len(owed(session, "release_warning")) == 1
 
 
 def test_it_is_off_unless_the_contract_says_so(session: Session) -> None:

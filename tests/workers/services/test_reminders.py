@@ -14,6 +14,7 @@ from tests.contracts import add_contract, enrolled, query, someone
 from tests.contracts import did as do_request
 from tests.support import rows
 from tests.unactivated import change_contract, deliver, later, letters, owe, owed, remind, run_all
+from tests.unactivated import did as did_job
 from workers.actors.claimer import BatchRun
 from workers.clock import next_slot
 from workers.database import Session, transaction
@@ -279,10 +280,10 @@ def test_hostile_names_stay_inert(session: Session) -> None:
 @pytest.mark.parametrize(
     ("day", "first", "last"),
     [
-        ("2026-03-28", "07:07", "17:07"),
-        ("2026-03-29", "06:07", "16:07"),  # the clocks go forward in that night
-        ("2026-10-24", "06:07", "16:07"),
-        ("2026-10-25", "07:07", "17:07"),  # and back
+        ("2026-03-27", "07:07", "17:07"),
+        ("2026-03-30", "06:07", "16:07"),  # the clocks have gone forward
+        ("2026-10-23", "06:07", "16:07"),
+        ("2026-10-26", "07:07", "17:07"),  # and back
     ],
 )
 def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
@@ -295,6 +296,31 @@ def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
         slot = next_slot(cron, slot)
         slots.append(slot)
     assert (slots[0].strftime("%F %R"), slots[-1].strftime("%F %R")) == (f"{day} {first}", f"{day} {last}")
+
+
+def test_nobody_is_reminded_at_the_weekend(session: Session) -> None:
+    for name, hour in (("reminders", "07:07"), ("releases", "07:37")):
+        [(cron, request)] = query(session, "SELECT cron, request FROM schedule WHERE name = :name", name=name)
+        friday = datetime.fromisoformat("2026-02-06T19:00+00:00")
+        assert next_slot(cron, friday).strftime("%F %R") == f"2026-02-09 {hour}"
+        assert request == {"daytime": True}
+
+
+@pytest.mark.parametrize(
+    ("now", "reminded"),
+    [("2026-02-06T03:00+01:00", 0), ("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 2)],
+)
+def test_a_slot_that_was_missed_reminds_nobody_at_night(
+    session: Session, monkeypatch: pytest.MonkeyPatch, now: str, reminded: int
+) -> None:
+    invited(session, "anne", "zoe")
+    later(session, 2)
+    monkeypatch.setattr(reminders, "PART", 1)
+    monkeypatch.setattr(reminders, "NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
+    did_job(session, SendReminders(daytime=True))
+    assert len(owed(session, "reminder")) == reminded
+    remind(session)  # nobody is forgotten
+    assert len(owed(session, "reminder")) == 2
 
 
 # Taken up again
