@@ -82,7 +82,7 @@ class Participant(NamedTuple):
       shared: another company, or another portal, has them enrolled too.
       same: their account has the address that is asked for.
       taken: another account has it.
-      suppressed: no mail is sent to it.
+      suppressed: since when no mail is sent to it, or None.
     """
 
     withdrawn_at: datetime | None
@@ -91,7 +91,7 @@ class Participant(NamedTuple):
     shared: bool
     same: bool
     taken: bool
-    suppressed: bool
+    suppressed: datetime | None
 
 
 CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.AGREEMENT_AWAITED, Code.UNCHANGED})
@@ -128,7 +128,7 @@ def _refused(person: Participant | None) -> Answer | None:
         return Answer(Code.UNCHANGED)
     if person.shared:
         return Answer(Code.SHARED_ACCOUNT)
-    return Answer(Code.SUPPRESSED_ADDRESS) if person.suppressed else None
+    return Answer(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
 def answer_ops(*, same: bool, taken: bool) -> Code:

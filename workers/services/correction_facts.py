@@ -18,6 +18,7 @@ from models.delivery import Reason
 from models.suppression import SuppressionReason
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
+from workers.services.suppression import SUPPRESSED_SINCE
 
 LOCK_ACCOUNTS_OF = text("""
     SELECT a.id FROM enrollment e JOIN account a ON a.id = e.account_id
@@ -41,8 +42,7 @@ PARTICIPANT = text(f"""
       e.withdrawn_at, e.detached_at, k.company_id, a.email_norm = :email AS same,
       {_SHARED.format(company="k.company_id", portal="k.portal_id")},
       EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken,
-      EXISTS (SELECT 1 FROM suppression s WHERE s.email_norm = :email AND (s.until IS NULL OR s.until > now()))
-        AS suppressed
+      {SUPPRESSED_SINCE.format(address=":email")} AS suppressed
     FROM enrollment e JOIN contract k ON k.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND k.portal_id = :portal AND a.erased_at IS NULL""")
 

@@ -59,7 +59,7 @@ class Recipient(NamedTuple):
     enrollment_id: UUID | None
     contract_id: UUID | None
     detached_at: datetime | None
-    suppressed: bool
+    suppressed: datetime | None
 
     @property
     def gone(self) -> bool:
@@ -124,7 +124,7 @@ def counts(asks: Sequence[Ask]) -> dict[str, Any]:
 
 
 def moment_json(answer: Answer) -> dict[str, str] | None:
-    """What explains a code: from when on it may be asked again, or since when somebody is withdrawn or detached."""
+    """What explains a code: from when on it may be asked again, or since when it is so."""
     if answer.moment is None:
         return None
     return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}

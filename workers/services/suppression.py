@@ -12,12 +12,12 @@ from models.suppression import Listing, SuppressionReason, bounced, listed_by_op
 from workers.database import Session
 from workers.services.audit import record
 
-SUPPRESSED: Final = """EXISTS (SELECT 1 FROM suppression s WHERE s.email_norm = {address}
+SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.email_norm = {address}
         AND (s.until IS NULL OR s.until > now()))"""
-"""An SQL condition: no mail is sent to this address now."""
+"""An SQL value: since when no mail is sent to this address, NULL when mails are."""
 
 READ = text("""
-    SELECT email_norm FROM suppression
+    SELECT email_norm, created_at FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
 # The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
@@ -56,9 +56,10 @@ class Listed(NamedTuple):
     until: datetime | None
 
 
-def read_suppressed(session: Session, emails: Collection[str]) -> set[str]:
-    """Those of these addresses no mail is sent to now."""
-    return set(session.execute(READ, {"emails": list(emails)}).scalars()) if emails else set()
+def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
+    """Those of these addresses no mail is sent to now, and since when."""
+    found = session.execute(READ, {"emails": list(emails)}) if emails else ()
+    return {row.email_norm: row.created_at for row in found}
 
 
 def suppress_bounced(session: Session, emails: Collection[str]) -> None:
