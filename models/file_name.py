@@ -6,7 +6,7 @@ from typing import Final
 
 from models.snapshot import Document
 
-MOST: Final = 60
+MOST: Final = 24
 """Characters of a name in the name of a file."""
 
 TITLES: Final = {

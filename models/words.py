@@ -82,6 +82,7 @@ class EmailKind(StrEnum):
     CORRECTION_CONFIRMATION = "correction_confirmation"  # to the new address: confirm it
     CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
     CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
+    CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: it was not made, and why
     DETACHMENT = "detachment"  # to the manager: somebody said "this is not me"
     IMPORT_REPORT = "import_report"  # to whoever dropped a file: what became of it, and the rows to correct
     DUPLICATE = "duplicate"  # to whoever asked: duplicates of certificates, attached or behind a link
@@ -100,6 +101,7 @@ class Code(StrEnum):
     WITHDRAWN = "withdrawn"  # no longer enrolled; the seat is free again
     ALREADY_WITHDRAWN = "already_withdrawn"  # nothing to do
     RECORDED = "recorded"  # the progress is known now
+    AGREEMENT_AWAITED = "agreement_awaited"  # the same was asked for before and is confirmed: the old one has its say
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent

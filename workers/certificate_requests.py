@@ -10,7 +10,7 @@ from models.legal_numbers import clean_activity_number, clean_siret
 from models.snapshot import Document
 from models.words import LOCALES, Code
 from workers.queues import FEW_DUPLICATES, Queue
-from workers.shapes import Address, Label, Language, OfTickedRows, Reference, Request, checked
+from workers.shapes import Address, Label, Language, OfTickedRows, Reason, Reference, Request, checked
 
 MOST_LOGO: Final = 180_000
 """Characters of a picture in base64: with it a message stays under what the queue takes."""
@@ -84,7 +84,7 @@ class CorrectCertificate(_OfOneEnrollment):
     reread: bool = Field(
         default=False, description="take company, training, dates and organisation as they are recorded now"
     )
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
     @model_validator(mode="after")
     def _corrects_something(self) -> Self:
@@ -98,7 +98,7 @@ class RevokeCertificate(_OfOneEnrollment):
 
     kind: ClassVar[str] = "revoke_certificate"
 
-    reason: Label = Field(description="why, for the audit trail and the verification page; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail and the verification page; no name, no address")
 
 
 class PutOrganisation(Request):

@@ -17,7 +17,7 @@ from workers import certificate_requests, internal_requests, roster_requests
 from workers.certificate_requests import Picture
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
@@ -104,7 +104,8 @@ class PutTraining(Request):
 class PutContract(Request):
     """Record a contract under the portal's own reference, or change its seats and dates.
 
-    Seats never go below what is used; a contract keeps its company and its training.
+    Seats never go below what is used; a contract keeps its company and its training. A date left out is taken away;
+    the other options keep their value when they are left out, so give null to take one away.
     """
 
     kind: ClassVar[str] = "put_contract"
@@ -116,17 +117,23 @@ class PutContract(Request):
     starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
     ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
     manager_email: Address | None = Field(
-        default=None, description="whom to write to about this contract: somebody says “this is not me”, seats released"
+        default=None,
+        description="whom to write to about this contract: somebody says “this is not me”, seats released; left out:"
+        " unchanged",
     )
-    manager_locale: Language = Field(default=LOCALES[0], description="language of those mails: fr or en")
+    manager_locale: Language = Field(
+        default=LOCALES[0], description="language of those mails: fr or en; left out: unchanged"
+    )
     reminders: bool = Field(
-        default=True, description="remind who does not follow their invitation, after 2, 5 and 10 days"
+        default=True,
+        description="remind who does not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
     )
     release_after_days: int | None = Field(
         default=None,
         ge=LEAST_RELEASE_DAYS,
         le=MOST_RELEASE_DAYS,
-        description="days after which a seat is given back whose account was never activated; warned 7 days before",
+        description="days after which a seat is given back whose account was never activated; warned 7 days before;"
+        " null: never; left out: unchanged",
     )
 
     @property
@@ -237,7 +244,7 @@ class ErasePerson(_OfOnePerson):
 
     kind: ClassVar[str] = "erase_person"
 
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
 
 class ProgressEvent(BaseModel):

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
-from models.label import SURROGATES, clean_label, clean_reference
+from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
@@ -64,6 +64,9 @@ Label = Annotated[str, checked(clean_label)]
 Reference = Annotated[str, checked(clean_reference)]
 Address = Annotated[str, checked(normalise_email)]
 Asker = Annotated[str, checked(_asker)]
+Reason = Annotated[str, checked(clean_reason)]
+"""Why ops or a portal ask, as the audit trail keeps it for years: no address."""
+
 Language = Annotated[str, checked(_language)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
 """An instant with its offset, in years both PostgreSQL and Python can count."""

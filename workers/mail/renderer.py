@@ -56,7 +56,7 @@ DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|"
 NAMES = frozenset(
     {"first_name", "last_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"}
 )
-ADDRESSES = frozenset({"new_address", "person_email"})
+ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,9 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
 def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
     values = {name: _shown(name, value) for name, value in context.items()}
     if kind is EmailKind.RELEASE_REPORT:
-        values["shown_people"] = [_shown_holder(person) for person in context["people"][:PEOPLE_IN_BODY]]
+        values["shown_people"] = [
+            _shown_holder(person) | {"refused": person["refused"]} for person in context["people"][:PEOPLE_IN_BODY]
+        ]
         values["hidden"] = context["total"] > len(values["shown_people"])
     if kind is EmailKind.IMPORT_REPORT:
         return _import_values(locale, context, values)

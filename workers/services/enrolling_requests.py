@@ -1,6 +1,7 @@
 """What a manager wrote when they enrolled somebody, as far as their request is still kept."""
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -8,12 +9,19 @@ from sqlalchemy import text
 
 from models.address import normalise_email
 from models.words import LOCALES, Code
-from workers.database import Session
+from workers.database import Session, array
 
 READ = text("""
     SELECT CAST(j.request AS text) AS request, (
       SELECT min(position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
+
+
+READ_NAMES = text("""
+    SELECT e.id, CAST(j.request AS text) AS request, min(p.position) AS position
+    FROM enrollment e JOIN job j ON j.id = e.job_id
+    LEFT JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
+    WHERE e.id = ANY(CAST(:ids AS uuid[])) GROUP BY e.id, j.id""")
 
 
 class Enrolling(NamedTuple):
@@ -48,6 +56,20 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
         _text(person, "first_name"),
         _text(person, "last_name"),
     )
+
+
+def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UUID, tuple[str, str]]:
+    """What the managers called the people of these enrollments, at most a hundred; empty where that is not known."""
+    if not enrollments:
+        return {}
+    found = {}
+    requests: dict[str, Any] = {}
+    for row in session.execute(READ_NAMES, {"ids": array(enrollments)}):
+        if row.request not in requests:
+            requests[row.request] = json.loads(row.request) if row.request else {}
+        person = _person(requests[row.request], row.position)
+        found[row.id] = (_text(person, "first_name"), _text(person, "last_name"))
+    return found
 
 
 def _person(request: dict[str, Any], position: int | None) -> dict[str, Any]:

@@ -92,6 +92,7 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.CORRECTION_CONFIRMATION: write_correction,
     EmailKind.CORRECTION_NOTICE: write_correction,
     EmailKind.CORRECTION_APPLIED: write_correction,
+    EmailKind.CORRECTION_ENDED: write_correction,
 }
 """Who writes which kind of mail."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 from models.words import Code, JobState
 from workers.database import Session
 from workers.requests import PutCompany, PutContract, PutTraining
-from workers.services.catalog import Put, put_company, put_contract, put_training
+from workers.services.catalog import Put, kept_options, put_company, put_contract, put_training
 
 READ_COMPANY = text("SELECT reference, name FROM company WHERE portal_id = :portal AND reference = :reference")
 READ_TRAINING = text("SELECT reference, title FROM training WHERE portal_id = :portal AND reference = :reference")
@@ -84,7 +84,9 @@ def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[Seeded
 def _seed(session: Session, portal_id: UUID, record: Record) -> Seeded:
     step = STEPS[type(record)]
     there = session.execute(step.read, {"portal": portal_id, "reference": record.reference}).mappings().one_or_none()
-    if there is not None and dict(there) == record.model_dump(exclude={"requested_by"}):
+    left_out = kept_options(record) if isinstance(record, PutContract) else []
+    said = record.model_dump(exclude={"requested_by", *left_out})
+    if there is not None and dict(there) == dict(there) | said:
         return Seeded(record.kind, record.reference, "unchanged")
     put = step.put(session, portal_id, None, record)
     if put.state is JobState.REFUSED:

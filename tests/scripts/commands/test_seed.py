@@ -47,6 +47,9 @@ def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[s
     call(app, "-", stdin=ALL)
     changed = ALL | {"contracts": [CONTRACT | option]}
     assert [outcomes(call(app, "-", stdin=changed))[-1] for _ in range(2)] == ["changed", "unchanged"]
+    assert outcomes(call(app, "-", stdin=ALL))[-1] == "unchanged"  # left out, it stays as it is
+    assert len(rows("SELECT 1 FROM contract WHERE manager_email IS NOT NULL OR manager_locale = 'en' OR NOT reminders"
+                    " OR release_after_days IS NOT NULL")) == 1  # fmt: skip
 
 
 def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:
