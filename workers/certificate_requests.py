@@ -104,7 +104,8 @@ class RevokeCertificate(_OfOneEnrollment):
 class PutOrganisation(Request):
     """Record a training organisation that signs certificates, or change it, and say whose certificates it signs.
 
-    What a later one leaves out stays as it is.     Certificates issued before do not change. What was completed before is issued now.
+    What a later one leaves out stays as it is. Certificates issued before do not change; what was completed before is
+    issued now.
     """
 
     kind: ClassVar[str] = "put_organisation"

@@ -1,4 +1,4 @@
-"""Answers the bells of `certificates` and `certificates_bulk`: renders outside any transaction, records in short ones."""
+"""Answers the bells of `certificates` and `certificates_bulk`: renders outside transactions, records in short ones."""
 
 import time
 from collections.abc import Sequence

@@ -123,10 +123,10 @@ class Maker:
         name = translate(locale, "duplicatas.zip")
         with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
             path = Path(folder) / "file.zip"
-            self.zip(path, copies, self._index(course, copies), locale, beat=lambda: _renew(course.row))
+            self.zip(path, copies, self._index(course), locale, beat=lambda: _renew(course.row))
             return Assembled(name, "zip", self.store.put_file(path, ".zip"), path.stat().st_size)
 
-    def _index(self, course: Copies, copies: Sequence[Copy]) -> list[Line]:
+    def _index(self, course: Copies) -> list[Line]:
         failed = {one.copy.position for one in course.work.made if one.sha256 is None}
         with transaction() as session:
             lines = read_index(session, course.row.id)

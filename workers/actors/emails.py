@@ -3,9 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
@@ -15,9 +15,10 @@ from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
+from workers.actors.files import read_file
 from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
-from workers.errors import Permanent
+from workers.errors import Permanent, Transient
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
 from workers.logs import describe, get_logger
 from workers.mail.message import Identity, build
@@ -33,6 +34,10 @@ log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
+
+
+STORE_PAUSE: Final = 30.0
+"""Seconds a mail waits whose document cannot be read at the moment."""
 
 
 class Mailer:
@@ -104,7 +109,7 @@ class Mailer:
         columns = letter.row.columns
         try:
             message = build(
-                render(letter.kind, columns["locale"], letter.context),
+                render(letter.kind, columns["locale"], _with_file(letter)),
                 to_address=columns["to_address"],
                 message_id=columns["message_id"],
                 date=columns["date"],
@@ -114,6 +119,15 @@ class Mailer:
             log.exception("mail.unrenderable", rows=[f"{letter.row.id}#{letter.row.claim}"])
             setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
             set_back(EMAILS, [setback])
+            return None
+        except Transient as error:  # the store of documents is away: the mail waits for it
+            log.warning("mail.waits", rows=[f"{letter.row.id}#{letter.row.claim}"], exc_info=error)
+            reason = describe(error) | {"traceback": ""}
+            seconds = max(error.seconds, STORE_PAUSE)
+            postponed = Setback(
+                letter.row.id, letter.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False
+            )
+            set_back(EMAILS, [postponed])
             return None
         return Sealed(letter.row, message, letter.row.asked_at + self.lease * SAFE_PART)
 
@@ -260,3 +274,14 @@ def emails() -> Claimer:
 def emails_bulk() -> Claimer:
     """The claimer of the other mails."""
     return _claimer(Queue.EMAILS_BULK)
+
+
+def _with_file(letter: Letter) -> Mapping[str, Any]:
+    """What the templates are given; a document that is to be attached is read here, outside any transaction.
+
+    One that is lost and cannot be made again is left to its link, whose page says so.
+    """
+    if letter.file_id is None or not letter.context["attached"]:
+        return letter.context
+    content = read_file(letter.file_id)
+    return {**letter.context, "content": content, "attached": content is not None}

@@ -108,6 +108,8 @@ def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[d
             _shown_holder(person) | {"refused": person["refused"]} for person in context["people"][:PEOPLE_IN_BODY]
         ]
         values["hidden"] = context["total"] > len(values["shown_people"])
+    if kind is EmailKind.DUPLICATE:
+        return values, (_document(context),) if context["attached"] else ()
     if kind is EmailKind.IMPORT_REPORT:
         return _import_values(locale, context, values)
     if kind is not EmailKind.ENROLLMENT_REPORT:
@@ -120,6 +122,12 @@ def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[d
     files = (_zipped_if_large(_people_file(people, locale)),) if values["hidden"] else ()
     values["zipped"] = any(file.content_type == ZIP for file in files)
     return values, files
+
+
+def _document(context: Mapping[str, Any]) -> Attachment:
+    """A document, or a zip of them, as it lies in the store."""
+    content_type = ZIP if context["kind"] == "zip" else "application/pdf"
+    return Attachment(context["file_name"], content_type, context["content"])
 
 
 def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -42,7 +42,9 @@ def correct_certificate(
     # The earlier one first: of the versions of an enrollment one alone is not replaced.
     session.execute(REPLACE, {"id": fact.certificate_id, "by": new.certificate_id})
     issued = write(session, [new])[fact.id]
-    _audit(session, portal_id, job_id, request, fact, {"replaces": fact.number, "number": issued.number})
+    _audit(
+        session, fact, request, {"replaces": fact.number, "number": issued.number}, portal_id=portal_id, job_id=job_id
+    )
     detail = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": fact.number}
     return JobState.SUCCEEDED, {"code": Code.REISSUED, **detail}
 
@@ -60,7 +62,7 @@ def revoke_certificate(
     if isinstance(fact, Code):
         return _refused(fact)
     session.execute(REVOKE, {"id": fact.certificate_id, "reason": request.reason})
-    _audit(session, portal_id, job_id, request, fact, {"number": fact.number})
+    _audit(session, fact, request, {"number": fact.number}, portal_id=portal_id, job_id=job_id)
     return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": fact.number}
 
 
@@ -95,11 +97,12 @@ def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
 
 def _audit(
     session: Session,
+    fact: Any,
+    request: CorrectCertificate | RevokeCertificate,
+    detail: dict[str, Any],
+    *,
     portal_id: UUID,
     job_id: UUID,
-    request: CorrectCertificate | RevokeCertificate,
-    fact: Any,
-    detail: dict[str, Any],
 ) -> None:
     record(
         session,

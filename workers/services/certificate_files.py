@@ -19,6 +19,9 @@ FIND = text("""
     FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
 
 
+REPLACE = text("UPDATE certificate_file SET sha256 = :sha256, size = :size WHERE id = :file")
+
+
 class File(NamedTuple):
     """What a job of duplicates gave.
 
@@ -76,3 +79,8 @@ def _file(found: Any) -> File:
 def file_address(keys: SigningKeys, file: File) -> str:
     """Where anybody who holds this link fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
+
+
+def replace_bytes(session: Session, file_id: UUID, sha256: str, size: int) -> None:
+    """Remembers that a file was filled anew, and differs from what it was."""
+    session.execute(REPLACE, {"file": file_id, "sha256": sha256, "size": size})

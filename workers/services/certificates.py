@@ -43,7 +43,8 @@ LOCK_ENROLLMENTS = text("""
 
 READ = text("""
     SELECT e.id, e.account_id, e.contract_id, e.progress, e.detached_at, e.time_spent_seconds, e.score,
-      coalesce(e.completed_at, e.progress_at, now()) AS completed_at, coalesce(e.started_at, e.enrolled_at) AS started_at,
+      coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
+      coalesce(e.started_at, e.enrolled_at) AS started_at,
       c.portal_id, c.company_id, c.reference AS contract_reference,
       CASE WHEN a.erased_at IS NULL THEN a.first_name ELSE h.first_name END AS first_name,
       CASE WHEN a.erased_at IS NULL THEN a.last_name ELSE h.last_name END AS last_name,
@@ -55,7 +56,8 @@ READ = text("""
       k.organisation_id AS issued_by,
       now() AS now
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN portal p ON p.id = c.portal_id
-    JOIN account a ON a.id = e.account_id JOIN company ON company.id = c.company_id JOIN training t ON t.id = c.training_id
+    JOIN account a ON a.id = e.account_id
+    JOIN company ON company.id = c.company_id JOIN training t ON t.id = c.training_id
     LEFT JOIN organisation o ON o.id = p.organisation_id
     LEFT JOIN certificate_holder h ON h.enrollment_id = e.id
     LEFT JOIN certificate k ON k.enrollment_id = e.id AND k.replaced_by IS NULL
@@ -233,7 +235,7 @@ def _row(one: New, number: str) -> dict[str, Any]:
 
 
 def catch_up(
-    session: Session, portal_id: UUID, job_id: UUID, request: CatchUpCertificates
+    session: Session, portal_id: UUID, job_id: UUID, _: CatchUpCertificates
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `catch_up_certificates` job: a part; while a part was full, the job owes the next."""
     missing = session.execute(MISSING, {"size": CATCH_UP}).scalars().all()

@@ -30,14 +30,16 @@ MAIL_LIFETIME: Final = timedelta(days=5)
 
 COPIES = text(
     """
-    SELECT d.id, d.certificate_id, d.position, d.number, d.document, d.locale, d.issued_at, k.number AS certificate_number,
-      k.code, k.snapshot, k.issued_at AS certificate_issued_at, earlier.number AS replaces,
+    SELECT d.id, d.certificate_id, d.position, d.number, d.document, d.locale, d.issued_at,
+      k.number AS certificate_number, k.code, k.snapshot, k.issued_at AS certificate_issued_at,
+      earlier.number AS replaces,
       r.sha256, r.size, p.code AS result
     FROM certificate_duplicate d JOIN certificate k ON k.id = d.certificate_id
     JOIN job_person p ON p.job_id = d.job_id AND p.position = d.position
     LEFT JOIN certificate earlier ON earlier.replaced_by = k.id
     LEFT JOIN LATERAL (
-      SELECT sha256, size FROM rendering WHERE duplicate_id = d.id ORDER BY rendered_at DESC, id DESC LIMIT 1) r ON true
+      SELECT sha256, size FROM rendering WHERE duplicate_id = d.id ORDER BY rendered_at DESC, id DESC LIMIT 1
+    ) r ON true
     WHERE {which} ORDER BY d.position""".replace("{which}", "d.job_id = :job")
 )
 
@@ -61,7 +63,8 @@ KEEP_FILE = text("""
 WHOSE = text("""
     SELECT c.id AS contract_id, c.company_id, a.email_norm, a.locale
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
-    JOIN account a ON a.id = e.account_id WHERE p.job_id = :job AND p.code = 'duplicated' ORDER BY p.position LIMIT 1""")
+    JOIN account a ON a.id = e.account_id WHERE p.job_id = :job AND p.code = 'duplicated'
+    ORDER BY p.position LIMIT 1""")
 
 
 class Copy(NamedTuple):
@@ -145,6 +148,14 @@ def read_copy(session: Session, duplicate_id: UUID) -> Copy | None:
     """One duplicate of the register, if what it says is still kept."""
     found = session.execute(ONE_COPY, {"duplicate": duplicate_id}).one_or_none()
     return None if found is None or found.snapshot is None else _copy(found)
+
+
+def read_copies(session: Session, job_id: UUID) -> tuple[list[Copy], str]:
+    """The duplicates a job made, in order, and their language; none when what they say is kept no longer."""
+    found = session.execute(COPIES, {"job": job_id}).all()
+    if not found or any(one.snapshot is None for one in found):
+        return [], ""
+    return [_copy(one) for one in found if one.sha256 is not None], found[0].locale
 
 
 def _copy(found: Any) -> Copy:
@@ -237,8 +248,10 @@ def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outco
 def _owe_mail(session: Session, course: Copies, file_id: UUID) -> None:
     row, request = course.row, course.request
     whose = session.execute(WHOSE, {"job": row.id}).one()
-    own = isinstance(request, DuplicateOwnCertificate)
-    address = (whose.email_norm if request.deliver else None) if own else request.deliver_to
+    if isinstance(request, DuplicateOwnCertificate):
+        address = whose.email_norm if request.deliver else None
+    else:
+        address = request.deliver_to
     if address is None:
         return
     mail = OwedMail(

@@ -34,8 +34,8 @@ ORDINALS = text("""
     FROM certificate k WHERE k.id = ANY(CAST(:certificates AS uuid[]))""")
 
 INSERT = text("""
-    INSERT INTO certificate_duplicate (id, certificate_id, ordinal, number, document, locale, job_id, position, portal_id,
-      requested_by, issued_at)
+    INSERT INTO certificate_duplicate (id, certificate_id, ordinal, number, document, locale, job_id, position,
+      portal_id, requested_by, issued_at)
     SELECT id, certificate_id, ordinal, number, :document, :locale, :job, position, :portal, :asker, now()
     FROM json_to_recordset(CAST(:duplicates AS json)) t (id uuid, certificate_id uuid, ordinal int, number text,
       position int)""")

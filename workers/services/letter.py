@@ -22,12 +22,14 @@ class Letter:
         only announces the training).
       context: values for the templates; empty when the mail is not to be sent.
       unsent: why it is not to be sent, or None.
+      file_id: of the file of duplicates it brings, attached when its context says so.
     """
 
     row: Claimed
     kind: EmailKind
     context: Mapping[str, Any]
     unsent: EmailState | None = None
+    file_id: UUID | None = None
 
 
 def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:
