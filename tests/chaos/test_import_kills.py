@@ -22,7 +22,7 @@ from workers.services.roster_reports import report_rows
 
 LEASE = 2.0
 ROWS = int(os.environ.get("ROWS", "6000"))
-DONE = "SELECT finished_at IS NOT NULL FROM job"
+DONE = "SELECT 1 FROM job WHERE id = :id AND finished_at IS NOT NULL"
 MOST_KILLS = 5
 
 
@@ -60,25 +60,24 @@ def test_killed_at_any_chunk_the_end_is_the_same(processes: Processes, seed: int
     processes.clock()
     worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
     undisturbed = drop("undisturbed", "C-1")
-    wait_until(lambda: rows(DONE) == [(True,)], say=processes.logs, seconds=60 + ROWS / 500)
+    wait_until(partial(rows, DONE, id=undisturbed), say=processes.logs, seconds=60 + ROWS / 500)
     expected = outcome(undisturbed)
     change("DELETE FROM job_attempt")
 
     chance, killed = random.Random(seed), 0
     disturbed = drop("disturbed", "C-2")
     reached = "SELECT 1 FROM job WHERE id = :id AND (finished_at IS NOT NULL OR position >= :place)"
-    done = "SELECT 1 FROM job WHERE id = :id AND finished_at IS NOT NULL"
     place = 0
     while killed < MOST_KILLS:
         place += chance.randint(1, max(1, ROWS // 1_000 // MOST_KILLS)) * 1_000
         look = partial(rows, reached, id=disturbed, place=place)
         wait_until(look, say=processes.logs, seconds=60 + ROWS / 500)
-        if rows(done, id=disturbed):
+        if rows(DONE, id=disturbed):
             break
         processes.kill(worker)
         killed += 1
         worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
-    wait_until(partial(rows, done, id=disturbed), say=processes.logs, seconds=60 + ROWS / 500)
+    wait_until(partial(rows, DONE, id=disturbed), say=processes.logs, seconds=60 + ROWS / 500)
     assert killed
     found = [(line, "attached" if code == "enrolled" else code) for line, code in outcome(disturbed)]
     assert found == [(line, "attached" if code == "enrolled" else code) for line, code in expected]
