@@ -1,11 +1,10 @@
 """Workers killed at any chunk of an undo: everybody is withdrawn once. ROWS=100000 makes it the long run."""
 
-import random
 from functools import partial
 from uuid import UUID
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.chaos.test_import_kills import DONE, LEASE, MOST_KILLS, ROWS, drop
+from tests.chaos.test_import_kills import DONE, LEASE, ROWS, drop, kill_on_the_way
 from tests.contracts import add_contract
 from tests.support import Processes, rows, wait_until
 from workers.broker import ring
@@ -15,7 +14,6 @@ from workers.roster_requests import UndoImport
 from workers.services.acceptance import accept
 from workers.services.maintenance import find_drift
 
-REACHED = "SELECT 1 FROM job WHERE id = :id AND (finished_at IS NOT NULL OR position >= :place)"
 JOINED = "SELECT position FROM job_person WHERE job_id = :id AND code IN ('enrolled', 'attached') ORDER BY position"
 LEFT = "SELECT position FROM job_person WHERE job_id = :id AND code = 'withdrawn' ORDER BY position"
 TRUTH = """
@@ -44,16 +42,8 @@ def test_killed_at_any_chunk_everybody_is_withdrawn_once(processes: Processes) -
     wait_until(partial(rows, DONE, id=imported), say=processes.logs, seconds=seconds)
     joined = rows(JOINED, id=imported)
 
-    chance, killed, place = random.Random(3), 0, 0
     taken_back = undo(imported)
-    while killed < MOST_KILLS:
-        place += chance.randint(1, max(1, ROWS // 1_000 // MOST_KILLS)) * 1_000
-        wait_until(partial(rows, REACHED, id=taken_back, place=place), say=processes.logs, seconds=seconds)
-        if rows(DONE, id=taken_back):
-            break
-        processes.kill(worker)
-        killed += 1
-        worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
+    killed = kill_on_the_way(processes, worker, taken_back, seed=3)
     wait_until(partial(rows, DONE, id=taken_back), say=processes.logs, seconds=seconds)
     assert killed
     assert rows("SELECT state FROM job WHERE id = :id", id=taken_back) == [("succeeded",)]
