@@ -47,7 +47,7 @@ READ_ATTEMPTS = text("""
 
 # Of an import, or of what takes one back.
 READ_PROGRESS = text("""
-    SELECT r.file_name, r.reading, r.rows, j.position,
+    SELECT r.file_name, r.reading, r.rows, j.position, j.finished_at IS NOT NULL AS finished,
       extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at) AS seconds
     FROM job j LEFT JOIN roster r ON r.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
       ELSE j.id END
@@ -129,7 +129,7 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
         result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
     if job["kind"] in FILES:
         found = session.execute(READ_PROGRESS, {"id": job_id}).one()
-        shown["progress"] = measure(found.rows, found.position, found.seconds)._asdict()
+        shown["progress"] = measure(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
         shown["file"] = {"name": found.file_name, "reading": found.reading}
     attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
     return shown | {
