@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from models.snapshot import Modality
 from models.words import Progress
 from tests import contracts
 from tests.contracts import QUEUES, add_contract, enrolled, query
@@ -47,7 +48,7 @@ def training() -> PutTraining:
         reference="T-1",
         title="Sécurité incendie",
         objectives=["Reconnaître un risque", "Donner l’alerte"],
-        modality="remote",  # type: ignore[arg-type]
+        modality=Modality.REMOTE,
         planned_minutes=420,
     )
 

@@ -123,9 +123,7 @@ def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) ->
 QUEUES = (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE)
 
 
-def did(
-    session: Session, *requests: Request, key: str = "", queues: Sequence[Queue] = QUEUES
-) -> list[dict[str, Any]]:
+def did(session: Session, *requests: Request, key: str = "", queues: Sequence[Queue] = QUEUES) -> list[dict[str, Any]]:
     """Does requests as jobs, those of one queue in one batch, inside this session; returns the jobs as they are shown.
 
     A key given is the one of all of them.

@@ -58,10 +58,11 @@ class Maker:
     @classmethod
     def of_this_thread(cls) -> Self:
         """Made once per thread: neither a compiler nor a key device is shared."""
-        maker = getattr(_thread, "maker", None)
-        if not isinstance(maker, cls):
-            settings = get_settings()
-            maker = _thread.maker = cls(Store.from_settings(settings), Sealer.from_settings(settings))
+        settings = get_settings()
+        known = getattr(_thread, "maker", None)
+        if known is None or known[0] is not settings:
+            known = _thread.maker = (settings, cls(Store.from_settings(settings), Sealer.from_settings(settings)))
+        maker: Self = known[1]
         return maker
 
     def make_ahead(self, course: Copies) -> None:

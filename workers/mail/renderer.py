@@ -20,9 +20,10 @@ from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, translate
 from workers.mail.inlining import InliningLoader
-from workers.mail.moments import LOCALES_OF_BABEL, shown_day, shown_moment
+from workers.mail.moments import shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 from workers.rosters.errors_file import Failed, write_errors
+from workers.shown import LOCALES_OF_BABEL
 
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000

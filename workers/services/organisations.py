@@ -5,10 +5,10 @@ import hashlib
 from typing import Any
 from uuid import UUID
 
-from models.branding import clean_colour
 from sqlalchemy import text
 
 from models.base import new_id
+from models.branding import clean_colour
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.certificate_requests import PutOrganisation

@@ -23,7 +23,8 @@ FIND = text("""
     WHERE k.code = :code""")
 
 DUPLICATES = text("""
-    SELECT number, document, locale, issued_at FROM certificate_duplicate WHERE certificate_id = :id ORDER BY ordinal""")
+    SELECT number, document, locale, issued_at FROM certificate_duplicate WHERE certificate_id = :id
+    ORDER BY ordinal""")
 
 MATCH = text("""
     SELECT r.document, r.locale, d.number, coalesce(d.issued_at, k.issued_at) AS issued_at

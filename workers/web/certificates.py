@@ -1,7 +1,7 @@
 """``/certificates/{code}``: anybody who holds a certificate compares it with the register. For people and programs."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
@@ -18,8 +18,9 @@ from models.snapshot import Snapshot
 from models.verification_code import grouped, read_code
 from models.words import Code
 from workers.database import transaction
-from workers.mail.moments import shown_date, shown_day, shown_duration, shown_percent
+from workers.mail.moments import shown_day
 from workers.services.verification import Registered, Verified, as_json, closed_until, find_document, verify
+from workers.shown import shown_date, shown_duration, shown_percent
 from workers.web.rendering import asked_locale, note, page
 
 router = APIRouter()
@@ -60,7 +61,7 @@ async def show_certificate(request: Request, typed: str) -> Response:
     return page("certificate", locale, _values(found, compared, locale, posted=posted))
 
 
-def _look(network: str, code: str | None) -> Verified | None | datetime:
+def _look(network: str, code: str | None) -> Verified | datetime | None:
     """The certificate, or until when this network is to wait: each look counts, whatever it finds."""
     with transaction() as session:
         until = closed_until(session, network)
@@ -132,13 +133,15 @@ async def _digest(request: Request) -> str | Code:
         return Code.INVALID_REQUEST
     except _TooLargeError:
         return Code.TOO_LARGE
-    async with form:
+    try:
         file = form.get("file")
         if file is None or isinstance(file, str) or not file.size:
             return Code.INVALID_REQUEST
         hashed = hashlib.sha256()
         while piece := await file.read(1 << 20):
             hashed.update(piece)
+    finally:
+        await form.close()
     return hashed.hexdigest()
 
 
@@ -146,7 +149,7 @@ class _TooLargeError(Exception):
     """More was sent than is read."""
 
 
-async def _bounded(request: Request) -> AsyncIterator[bytes]:
+async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
     seen = 0
     async for piece in request.stream():
         seen += len(piece)
