@@ -146,6 +146,10 @@ class Code(StrEnum):
     ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
     NOT_FINISHED = "not_finished"  # an import that is still going on: stop it first
     UNKNOWN_ORGANISATION = "unknown_organisation"  # nobody signs for this portal yet: scripts/organisation
+    UNSUPPORTED_IMAGE = "unsupported_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    INVALID_COLOUR = "invalid_colour"
+    LOW_CONTRAST = "low_contrast"  # too light to be read on white
     INVALID_SIRET = "invalid_siret"
     INVALID_ACTIVITY_NUMBER = "invalid_activity_number"
     UNKNOWN_COMPANY = "unknown_company"

@@ -7,7 +7,6 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 from uuid import UUID
@@ -89,7 +88,7 @@ class Maker:
             log.exception("certificate.not_rendered", duplicate=str(copy.duplicate_id), exc_info=error)
             return Made(copy, None)
         if self.sealer is not None:
-            content = self.sealer.seal(content, at=datetime.now(UTC))
+            content = self.sealer.seal(content)
         return Made(copy, self.store.put(content), len(content), sealed=self.sealer is not None)
 
     def fetch(self, duplicate_id: UUID) -> bytes | None:

@@ -58,7 +58,7 @@ def _drawn(text: str) -> Iterator[str]:
     known = _characters()
     for character in text:
         if character.isspace():
-            yield "\N{NO-BREAK SPACE}" if character in "\xa0\u202f" else " "
+            yield " "
         elif character in _JOINERS:
             yield character
         elif unicodedata.category(character) in _DROPPED:

@@ -23,7 +23,7 @@ from workers.logs import get_logger
 log = get_logger()
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-STANDARDS: Final = ["a-2a", "ua-1"]
+STANDARDS: Final[Any] = ["a-2a", "ua-1"]
 MOST_LOGOS: Final = 500
 """Pictures a process keeps on disk for its compilers."""
 

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 from typing import Any, Final, Self
 
@@ -48,14 +47,15 @@ class Sealer:
             raise NotConfigured(f"{', '.join(missing)} missing: a key in a device needs module, token, key and PIN")
         return cls(lambda: _from_device(settings), [])
 
-    def seal(self, document: bytes, *, at: datetime) -> bytes:
+    def seal(self, document: bytes) -> bytes:
         """The document with an invisible seal that allows no change. Its bytes differ each time.
 
         Raises: NotConfigured when the key cannot be used.
         """
         if not self._made:
             self._made.append(_needing_package(self.make_signer))
-        return _needing_package(lambda: _seal(document, self._made[0], at))
+        sealed: bytes = _needing_package(lambda: _seal(document, self._made[0]))
+        return sealed
 
 
 def _needing_package(step: Callable[[], Any]) -> Any:
@@ -71,9 +71,10 @@ def _from_file(settings: Settings) -> Any:
     from pyhanko.sign import signers  # noqa: PLC0415 - takes a second, and is an option
 
     password = settings.seal_password.encode() or None
+    load: Any = signers.SimpleSigner.load_pkcs12
     signer = None
     with contextlib.suppress(OSError):
-        signer = signers.SimpleSigner.load_pkcs12(settings.seal_pkcs12, passphrase=password)
+        signer = load(settings.seal_pkcs12, passphrase=password)
     if signer is None:
         raise NotConfigured("SEAL_PKCS12 cannot be read: is it there, and does SEAL_PASSWORD open it?")
     return signer
@@ -81,18 +82,23 @@ def _from_file(settings: Settings) -> Any:
 
 def _from_device(settings: Settings) -> Any:
     import pkcs11  # noqa: PLC0415
+    from pyhanko.config.pkcs11 import TokenCriteria  # noqa: PLC0415
     from pyhanko.sign.pkcs11 import PKCS11Signer, open_pkcs11_session  # noqa: PLC0415
 
     try:
         session = open_pkcs11_session(
-            settings.seal_pkcs11_module, token_label=settings.seal_pkcs11_token, user_pin=settings.seal_pkcs11_pin
+            settings.seal_pkcs11_module,
+            token_criteria=TokenCriteria(label=settings.seal_pkcs11_token),
+            user_pin=settings.seal_pkcs11_pin,
         )
     except (pkcs11.PKCS11Error, OSError, RuntimeError) as error:
         raise NotConfigured(f"the device of SEAL_PKCS11_MODULE cannot be opened: {type(error).__name__}") from None
-    return PKCS11Signer(session, cert_label=settings.seal_pkcs11_key, key_label=settings.seal_pkcs11_key)
+    label = settings.seal_pkcs11_key
+    # The digest is made here: not every device offers signing with hashing in one step.
+    return PKCS11Signer(session, cert_label=label, key_label=label, use_raw_mechanism=True)
 
 
-def _seal(document: bytes, signer: Any, at: datetime) -> bytes:
+def _seal(document: bytes, signer: Any) -> bytes:
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter  # noqa: PLC0415
     from pyhanko.sign import fields, signers  # noqa: PLC0415
 
@@ -105,7 +111,10 @@ def _seal(document: bytes, signer: Any, at: datetime) -> bytes:
         certify=True,
         docmdp_permissions=fields.MDPPerm.NO_CHANGES,
     )
-    sealer = signers.PdfSigner(metadata, signer=signer, timestamper=None)
+    # Printable as PDF/A wants every annotation, and outside the page, where PDF/UA asks nothing of it (7.18.1).
+    where = fields.InvisSigSettings(set_print_flag=True, set_hidden_flag=False, box_out_of_bounds=True)
+    field = fields.SigFieldSpec(FIELD, invis_sig_settings=where, readable_field_name=FIELD)
+    sealer = signers.PdfSigner(metadata, signer=signer, new_field_spec=field)
     output = BytesIO()
     asyncio.run(sealer.async_sign_pdf(writer, output=output))
     return output.getvalue()

@@ -154,7 +154,9 @@ def test_the_document_of_another_certificate_is_not_this_one(site: httpx.Client)
         a, b = graduates(session, *"ab")
         code = grouped(certificate(session, b)[2])
     content = read_file(UUID(duplicated(a)["result"]["file"]["id"])) or b""
-    assert "n’est pas un document délivré" in words(site.post(f"/certificates/{code}", files={"file": ("a.pdf", content)}))
+    assert "n’est pas un document délivré" in words(
+        site.post(f"/certificates/{code}", files={"file": ("a.pdf", content)})
+    )
 
 
 @pytest.mark.parametrize(
