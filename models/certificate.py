@@ -81,7 +81,7 @@ class Rendering(Record, table=True):
     __table_args__ = (
         UniqueConstraint(
             *("certificate_id", "duplicate_id", "document", "locale", "sha256"),
-            name="uq_rendering",
+            name="uq_rendering_certificate_id_bytes",
             postgresql_nulls_not_distinct=True,
         ),
         Index("ix_rendering_duplicate", "duplicate_id"),
@@ -113,6 +113,7 @@ class CertificateFile(Record, table=True):
     key_id: str
     created_at: datetime = instant(default_now=True)
     expires_at: datetime = instant()
+    dropped_at: datetime | None = instant(nullable=True)  # the bytes of a zip were deleted; it can be filled anew
 
 
 class Facts(NamedTuple):

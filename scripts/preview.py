@@ -135,6 +135,28 @@ _UNREADABLE: dict[str, Any] = {
     "header": None,
 }
 
+_DUPLICATE: dict[str, Any] = {
+    "company_name": _PERSON["company_name"],
+    "training_title": _PERSON["training_title"],
+    "job_id": "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11",
+    "document": "attestation",
+    "made": 1,
+    "refused": 0,
+    "file_name": "attestation-Lefevre-Anne-Sophie-2026-000042-D1.pdf",
+    "kind": "pdf",
+    "attached": True,
+    "content": b"%PDF-1.7",
+    "link": "https://formation.example/files/AZjwwn0-fBGaVT8rjw8qEQ.k1.ZHVwbGljYXRhLWV4ZW1wbGUtZGUtbGllbg",
+    "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
+}
+_DUPLICATES = {name: value for name, value in _DUPLICATE.items() if name != "content"} | {
+    "made": 186,
+    "refused": 3,
+    "file_name": "duplicatas.zip",
+    "kind": "zip",
+    "attached": False,
+}
+
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
@@ -165,6 +187,10 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "import_report-many": (EmailKind.IMPORT_REPORT, _IMPORT | {"failed": None, "header": None}),
     "import_report-unreadable": (EmailKind.IMPORT_REPORT, _IMPORT | _UNREADABLE),
     "import_report-cancelled": (EmailKind.IMPORT_REPORT, _IMPORT | {"state": "cancelled"}),
+    "duplicate": (EmailKind.DUPLICATE, _DUPLICATE),
+    "duplicate-zip": (EmailKind.DUPLICATE, _DUPLICATES),
+    "duplicate-zip-attached": (EmailKind.DUPLICATE, _DUPLICATES | {"attached": True, "content": b"PK", "made": 12}),
+    "duplicate-realisation": (EmailKind.DUPLICATE, _DUPLICATE | {"document": "realisation"}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("dropped_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_certificate_file")),
         sa.UniqueConstraint("job_id", name=op.f("uq_certificate_file_job_id")),
     )
@@ -129,7 +130,7 @@ def upgrade() -> None:
             "document",
             "locale",
             "sha256",
-            name=op.f("uq_rendering"),
+            name=op.f("uq_rendering_certificate_id_bytes"),
             postgresql_nulls_not_distinct=True,
         ),
     )

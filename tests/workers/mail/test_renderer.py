@@ -31,9 +31,11 @@ FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warnin
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in CORRECTIONS}
+FULLEST[EmailKind.DUPLICATE] = dict(SAMPLES["duplicate-zip"][1])
 FULLEST[EmailKind.IMPORT_REPORT] = dict(SAMPLES["import_report-workbook"][1])
 NAMED_IN_CODE = {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv", "lignes-a-corriger.csv"}
 NAMED_IN_CODE |= {"point-virgule", "virgule", "tabulation", "barre verticale"}
+NAMED_IN_CODE |= {"Attestation", "Duplicata", "Code de vérification", "Fichier", "index.csv", "duplicatas.zip"}
 VOID = {"meta", "br"}
 
 

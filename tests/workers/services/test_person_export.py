@@ -80,7 +80,7 @@ def known(session: Session) -> Session:
 def test_all_that_is_known_and_nothing_of_anybody_else(known: Session) -> None:
     found = person(known)
     assert set(found) == {
-        "account", "enrollments", "mails", "corrections", "audit", "results", "typed", "links", "suppression",
+        "account", "enrollments", "certificates", "mails", "corrections", "audit", "results", "typed", "links", "suppression",
         "sign_in_failures", "throttles",
     }  # fmt: skip
     account = found["account"]
