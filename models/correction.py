@@ -143,7 +143,7 @@ class Pending(NamedTuple):
 
     Parameters:
       notice_sent_at: when the relay took the notice to the old address, or None.
-      bounced: there is no old mailbox: the notice, or another mail, was refused for that reason.
+      bounced: there is no old mailbox: the notice, or another mail since it was asked for, was refused for that reason.
       refused_at: when the old address last said no to an earlier correction of this account, or None.
       theirs: the person is still enrolled on the row that was ticked.
       links_voided: one of its links was voided, which choosing a password does.
@@ -168,7 +168,7 @@ class Pending(NamedTuple):
 
     @property
     def silence_counts(self) -> bool:
-        """Whether the old address agrees by saying nothing: not if it said no a short while ago."""
+        """Whether the old address agrees by saying nothing or being no more: not if it said no a short while ago."""
         return self.refused_at is None or self.refused_at + LISTENS_AGAIN <= self.asked_at
 
     @property
@@ -215,7 +215,7 @@ def _ground(pending: Pending, now: datetime) -> Ground | None:
         return Ground.PASSWORD
     if pending.agreed_at is not None:
         return Ground.AGREEMENT
-    if pending.bounced:
+    if pending.bounced and pending.silence_counts:
         return Ground.HARD_BOUNCE
     silent_until = pending.silent_until
     return Ground.SILENCE if silent_until is not None and silent_until <= now else None

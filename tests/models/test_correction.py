@@ -120,6 +120,8 @@ def cancelled(ground: Ground) -> Verdict:
             WAITS,
             applied(Ground.SILENCE),
         ),
+        ({"bounced": True, "refused_at": ASKED - timedelta(days=1)}, WAITS, WAITS),
+        ({"bounced": True, "refused_at": ASKED - LISTENS_AGAIN}, WAITS, applied(Ground.HARD_BOUNCE)),
         ({"agreed_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.AGREEMENT)),
         ({"password_given_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.PASSWORD)),
         *(

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from models.correction import Ground, Participant, Pending
 from models.delivery import Reason
-from models.suppression import SuppressionReason
+from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionReason
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
 from workers.services.suppression import SUPPRESSED_SINCE
@@ -52,13 +52,16 @@ ACCOUNT = text("""
       EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken
     FROM account a WHERE a.id = :account AND a.erased_at IS NULL""")
 
+# A mail that bounced before the correction was asked for proves nothing: the mailbox may have been alive since, and
+# a manager may have waited for that very bounce. A listing that goes on says by its end when the last bounce was.
 _PENDING: Final = f"""
     SELECT c.id, c.account_id, c.enrollment_id, c.portal_id, c.company_id, c.job_id, c.requested_by, c.old_email,
       c.new_email, c.asked_at, c.confirmed_at, c.password_given_at, c.agreed_at, a.locale, now() AS now,
       notice.sent_at AS notice_sent_at,
       coalesce(notice.rejected, false) OR EXISTS (
         SELECT 1 FROM suppression s WHERE s.email_norm = c.old_email AND s.reason = '{SuppressionReason.HARD_BOUNCE}'
-          AND (s.until IS NULL OR s.until > now())) AS bounced,
+          AND (s.until IS NULL OR s.until > now())
+          AND coalesce(s.until - CAST(:listed AS interval), s.created_at) >= c.asked_at) AS bounced,
       (SELECT max(r.ended_at) FROM email_correction r WHERE r.account_id = c.account_id AND r.id <> c.id
         AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{Ground.REFUSAL}') AS refused_at,
       a.erased_at IS NULL AND a.email_norm = c.old_email AND EXISTS (
@@ -151,13 +154,14 @@ def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose,
 
 def read_waiting(session: Session, account_id: UUID) -> Waiting | None:
     """The pending correction of an account, if it has one."""
-    row = session.execute(PENDING_OF_ACCOUNT, {"account": account_id}).one_or_none()
+    asked = {"account": account_id, "listed": HARD_BOUNCE_LIFETIME}
+    row = session.execute(PENDING_OF_ACCOUNT, asked).one_or_none()
     return None if row is None else _waiting(row)
 
 
 def read_all_waiting(session: Session) -> Sequence[Waiting]:
     """Every pending correction, as it stands; nothing is held."""
-    return [_waiting(row) for row in session.execute(ALL_PENDING)]
+    return [_waiting(row) for row in session.execute(ALL_PENDING, {"listed": HARD_BOUNCE_LIFETIME})]
 
 
 def _whose(row: Any) -> Whose:

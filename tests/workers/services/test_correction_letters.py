@@ -92,6 +92,26 @@ def test_who_said_no_before_is_told_that_silence_is_no_yes(session: Session) -> 
     assert "Ce lien est valable" in body(notice)
 
 
+@pytest.mark.parametrize(
+    ("reason", "activated", "unsent"),
+    [("hard_bounce", True, None), ("ops", True, "suppressed"), ("hard_bounce", False, "suppressed")],
+)
+def test_whoever_may_lose_their_account_is_asked_though_a_mail_bounced_before(
+    session: Session, reason: str, activated: bool, unsent: str | None
+) -> None:
+    """An old bounce is no answer; of an account nobody used, a dead mailbox needs no news."""
+    enrollment_id = participant(session, activated=activated)
+    session.execute(
+        text("INSERT INTO suppression (email_norm, reason, created_at) VALUES (:e, :r, now() - interval '6 days')"),
+        {"e": OLD, "r": reason},
+    )
+    correct(session, enrollment_id)
+    notice = letters(session)["correction_notice", OLD]
+    assert notice.unsent == unsent
+    if unsent is None:
+        assert leads_to(notice) == answer_token(session)
+
+
 def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> None:
     correct(session, participant(session))
     notice_sent(session, hours=100)
