@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import text
 
+from models.suppression import SuppressionReason
 from workers.services.retention import SHORT_ERROR
 
 # Their seats come back: only these contracts move.
@@ -67,7 +68,11 @@ BLANK_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
-FORGET_SUPPRESSION = text("DELETE FROM suppression WHERE email_norm = ANY(CAST(:emails AS text[]))")
+# What ops listed stays, and with it the address: somebody decided that no mail goes there, often because its owner asked,
+# and whoever erases them has not decided otherwise.
+FORGET_SUPPRESSION: Final = text(f"""
+    DELETE FROM suppression
+    WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
 
 FORGET_THROTTLES = text("""
     DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")

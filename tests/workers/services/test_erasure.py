@@ -44,6 +44,7 @@ from workers.services.link_views import look_at_link
 from workers.services.retention import purge
 from workers.services.retry import retry
 from workers.services.roster_files import store_file
+from workers.services.suppression import list_suppressed, suppress
 from workers.services.throttle import address_subjects
 
 ANNE = "anne.lorval@example.com"
@@ -116,7 +117,7 @@ def known(session: Session) -> Session:
         (:id, :account, :id, :id, 'anne.ancienne@example.com', :email, 'applied', now()),
         (:id2, :account, :id, :id, :email, 'anne.future@example.com', 'pending', NULL)"""),
         {"id": new_id(), "id2": new_id(), "account": account, "email": ANNE})  # fmt: skip
-    session.execute(text("INSERT INTO suppression (email_norm, reason) VALUES (:email, 'ops'),"
+    session.execute(text("INSERT INTO suppression (email_norm, reason) VALUES (:email, 'hard_bounce'),"
                          " ('zoe@example.com', 'ops')"), {"email": ANNE})  # fmt: skip
     session.execute(text("UPDATE email SET error = '{\"class\": \"failed\", \"reason\": \"mailbox_full\", \"message\":"
                          " \"anne.lorval@example.com is full\"}', result = '{\"answer\": \"anne.lorval@example.com\"}',"
@@ -221,6 +222,19 @@ def test_links_end_and_sessions_too(session: Session) -> None:
     did(session, erasing())
     assert look_at_link(session, keys(), token) == "invalid_link"
     assert query(session, "SELECT credential_version, password_hash FROM account") == [(2, None)]
+
+
+@pytest.mark.parametrize("portal", [True, False])
+def test_an_address_ops_listed_stays_listed(session: Session, portal: bool) -> None:
+    """Else anybody who may have a person erased would lift what was decided about their address."""
+    add_contract(session)
+    enrol_people(session, anne())
+    suppress(session, ANNE, why="complaint", requested_by="ops")
+    asker = other_portal(session, "C-1") if portal else LOCAL_PORTAL_ID
+    assert did_for(session, asker, erasing())["result"]["code"] == "erased"
+    assert [(one.email, one.reason) for one in list_suppressed(session)] == [(ANNE, "ops")]
+    add_contract(session, "C-2")
+    assert enrol_people(session, anne(), contract="C-2") == ["suppressed_address"]
 
 
 def test_audited_with_the_reason_and_what_it_changed(known: Session) -> None:
