@@ -68,8 +68,8 @@ BLANK_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
-# What ops listed stays, and with it the address: somebody decided that no mail goes there, often because its owner asked,
-# and whoever erases them has not decided otherwise.
+# What ops listed stays, and with it the address: somebody decided that no mail goes there, often because its owner
+# asked, and whoever erases them has not decided otherwise.
 FORGET_SUPPRESSION: Final = text(f"""
     DELETE FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
@@ -77,11 +77,14 @@ FORGET_SUPPRESSION: Final = text(f"""
 FORGET_THROTTLES = text("""
     DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")
 
-BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job")
+# Never one that somebody else emptied meanwhile.
+BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job AND request IS NOT NULL")
 
 BLANK_RESULTS = text("""
-    UPDATE job SET result = NULL WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
-      AND finished_at IS NOT NULL AND result IS NOT NULL""")
+    UPDATE job SET result = NULL FROM (
+      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
+        AND finished_at IS NOT NULL AND result IS NOT NULL ORDER BY id FOR NO KEY UPDATE) theirs
+    WHERE job.id = theirs.id""")
 
 # An address nobody can have: the domain `invalid` exists nowhere (RFC 2606). A portal may have typed that very address
 # as somebody's, to keep them from being erased: then another stands for it.

@@ -54,11 +54,17 @@ TRACES = text("""
     UNION SELECT job_id FROM email_correction WHERE account_id = :account
     UNION SELECT job_id FROM audit WHERE account_id = :account AND job_id IS NOT NULL""")
 
-READ = text("""
+_READ: Final = """
     SELECT id, portal_id, kind, created_at, CAST(request AS text) AS request,
       CASE WHEN kind = 'enroll' THEN result END AS result
     FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND request IS NOT NULL AND kind = ANY(CAST(:kinds AS text[]))
-      AND (finished_at IS NOT NULL OR NOT :finished) ORDER BY id""")
+      AND (finished_at IS NOT NULL OR NOT :finished) ORDER BY id"""
+
+READ = text(_READ)
+
+# A request to enrol people is written anew as a whole: of two people in it who are erased at the same moment the second
+# must see it as the first left it.
+READ_HELD = text(f"{_READ} FOR NO KEY UPDATE")
 
 MINE = text("""
     SELECT job_id, position FROM job_person WHERE job_id = ANY(CAST(:ids AS uuid[])) AND account_id = :account""")
@@ -125,12 +131,12 @@ def read_typed(session: Session, whose: Whose, jobs: Collection[UUID], *, finish
     """Those of these jobs whose request speaks of the person, as they were typed, the oldest first.
 
     Parameters:
-      finished: leave out those that are not done yet.
+      finished: leave out those that are not done yet; the others are held until this transaction ends.
     """
     ids = sorted(jobs)
     for start in range(0, len(ids), AT_ONCE):
         asked = {"ids": array(ids[start : start + AT_ONCE]), "finished": finished}
-        rows = session.execute(READ, asked | {"kinds": [Enroll.kind, *ADDRESSED]}).all()
+        rows = session.execute(READ_HELD if finished else READ, asked | {"kinds": [Enroll.kind, *ADDRESSED]}).all()
         found = [Typed(row.id, row.portal_id, row.kind, row.created_at, json.loads(row.request), []) for row in rows]
         _find_rows(session, whose, found, {row.id: row.result or {} for row in rows})
         for one in found:

@@ -31,6 +31,7 @@ from workers.services.passwords import choose_password
 from workers.shapes import Request
 
 ANNE = "anne@example.com"
+BEA = "bea@example.com"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 PEOPLE = "SELECT first_name, erased_at IS NOT NULL FROM account ORDER BY erased_at IS NULL"
 TRUTH = """
@@ -194,6 +195,27 @@ def test_of_two_erasures_at_once_one_finds_nobody(threads: ThreadPoolExecutor) -
         wait_until(lambda: rows(WAITING) == [(1,)])
     assert second.result(30)["code"] == Code.NOT_FOUND
     assert rows("SELECT count(*) FROM audit WHERE action = 'erase_person'") == [(1,)]
+    sound()
+
+
+@pytest.mark.parametrize("order", [(ANNE, BEA), (BEA, ANNE)])
+def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
+    threads: ThreadPoolExecutor, order: tuple[str, str]
+) -> None:
+    with transaction() as session:
+        add_contract(session)
+        accepted(session, asking(anne(), someone(BEA, "Bea", "Martin"), someone("zoe@example.com")))
+    with transaction() as session:
+        jobs = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=9, lease=30, worker=new_id())
+        ledger.finish(session, JOBS, do_jobs(session, jobs))
+        session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now()"))  # no seat is shared
+    with transaction() as first:
+        assert do(first, ErasePerson(email=order[0], reason="x"))["code"] == Code.ERASED
+        second = threads.submit(persistently, ErasePerson(email=order[1], reason="x"))
+        wait_until(lambda: rows(WAITING) == [(1,)])
+    assert second.result(30)["counts"]["requests"] == 1
+    people: Any = rows("SELECT request -> 'people' FROM job")[0][0]
+    assert [(one["email"], one["last_name"]) for one in people] == [("", ""), ("", ""), ("zoe@example.com", "Le Dû")]
     sound()
 
 
