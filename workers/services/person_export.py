@@ -21,11 +21,17 @@ from workers.services.lockouts import subjects_of
 from workers.services.people import hold_person, may_not_see
 from workers.services.typed_rows import Whose, find_mentions, find_traces, read_typed, whose_is
 
-ACCOUNT = text("""
-    SELECT id, email_norm AS address, first_name, last_name, locale, created_at, activated_at
-    FROM account WHERE id = :account""")
-
 _OWN: Final = "(CAST(:portal AS uuid) IS NULL OR {} = :portal)"
+
+# Its names and language are those its first enrollment came with: what another portal typed is not told, or one row
+# with somebody's address would have it read out.
+_FIRST: Final = """(SELECT c.portal_id FROM enrollment e JOIN contract c ON c.id = e.contract_id
+      WHERE e.account_id = a.id ORDER BY e.enrolled_at, e.id LIMIT 1)"""
+
+ACCOUNT = text(f"""
+    SELECT a.id, a.email_norm AS address, m.first_name, m.last_name, m.locale, m.created_at, a.activated_at
+    FROM account a LEFT JOIN account m ON m.id = a.id AND {_OWN.format(_FIRST)}
+    WHERE a.id = :account""")
 
 OF_COMPANIES: Final[dict[str, TextClause]] = {
     "enrollments": text(f"""

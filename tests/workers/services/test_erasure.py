@@ -425,7 +425,16 @@ def test_a_portal_may_have_its_own_people_erased_and_nobody_else(session: Sessio
         query(session, "SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a"
                        " ON a.id = e.account_id WHERE reference = 'C-1' AND email_norm = :email", email=ANNE)[0][0]
     ]))  # fmt: skip
-    assert did_for(session, portal, erasing())["result"]["code"] == "erased"
+    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"  # theirs to keep or to ask for
+    session.execute(text("UPDATE enrollment SET detached_at = now() WHERE withdrawn_at IS NOT NULL"))
+    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"
+    assert did_for(session, LOCAL_PORTAL_ID, erasing())["result"]["code"] == "erased"
+
+
+def test_a_portal_has_those_erased_whom_no_other_ever_enrolled(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, anne())
+    assert did_for(session, other_portal(session, "C-1"), erasing())["result"]["code"] == "erased"
 
 
 def test_a_portal_cannot_erase_somebody_who_belongs_to_nobody(session: Session) -> None:
