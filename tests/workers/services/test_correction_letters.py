@@ -125,6 +125,21 @@ def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> N
     assert OTHER in body(found["correction_applied", OTHER])
 
 
+def test_handed_over_by_ops_both_are_told_that_the_password_is_gone_and_the_new_one_how_to_choose_another(
+    session: Session,
+) -> None:
+    participant(session)
+    by_ops(session, account_id(session))
+    found = letters(session)
+    for address in (OLD, NEW):
+        assert "ne permet plus de se connecter" in said(found["correction_applied", address])
+        assert "n’a pas changé" not in body(found["correction_applied", address])
+    reset = found["password_reset", NEW]
+    assert leads_to(reset) == token(session, Purpose.PASSWORD_RESET)
+    assert "a été corrigée" in said(reset)
+    assert "reste valable" not in body(reset)
+
+
 def test_who_may_be_a_stranger_is_told_no_name_no_address_and_no_link(session: Session) -> None:
     correct(session, participant(session, activated=False))
     found = letters(session)
