@@ -6,7 +6,7 @@ done are changed last: nobody else holds one for long.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from models.retention import names_kept_until
@@ -21,9 +21,6 @@ from workers.services.lockouts import forget_failures, subjects_of
 from workers.services.people import find_person, may_not_erase
 from workers.services.typed_rows import ERASED_ROW, Whose, find_mentions, find_traces, read_typed, whose_is
 from workers.services.withdrawal import WITHDRAW
-
-ERASED_DOMAIN: Final = "@erased.invalid"
-"""What the address of an erased account ends in."""
 
 
 def erase_person(
@@ -97,8 +94,7 @@ def _leave(
     if kept:
         session.execute(sql.KEEP_NAMES, {"ids": list(kept), "kept_until": list(kept.values()), **names})
     session.execute(sql.BLANK_ENROLLMENTS, asked)
-    marker = {"marker": f"{account_id}{ERASED_DOMAIN}", "domain": ERASED_DOMAIN}
-    session.execute(sql.ERASE_ACCOUNT, asked | marker)
+    session.execute(sql.ERASE_ACCOUNT, asked)
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import text
 
+from models.address import ERASED_DOMAIN
 from models.suppression import SuppressionReason
 from workers.services.retention import SHORT_ERROR
 
@@ -86,11 +87,9 @@ BLANK_RESULTS = text("""
         AND finished_at IS NOT NULL AND result IS NOT NULL ORDER BY id FOR NO KEY UPDATE) theirs
     WHERE job.id = theirs.id""")
 
-# An address nobody can have: the domain `invalid` exists nowhere (RFC 2606). A portal may have typed that very address
-# as somebody's, to keep them from being erased: then another stands for it.
-ERASE_ACCOUNT = text("""
+# An address nobody can have, type or guess.
+ERASE_ACCOUNT: Final = text(f"""
     UPDATE account SET first_name = '', last_name = '', password_hash = NULL,
       credential_version = credential_version + 1, erased_at = now(),
-      email_norm = CASE WHEN EXISTS (SELECT 1 FROM account a WHERE a.email_norm = :marker)
-        THEN CAST(gen_random_uuid() AS text) || :domain ELSE :marker END
+      email_norm = CAST(gen_random_uuid() AS text) || '@{ERASED_DOMAIN}'
     WHERE id = :account""")
