@@ -19,7 +19,15 @@ from workers.services import erasure_sql as sql
 from workers.services.audit import record
 from workers.services.lockouts import forget_failures, subjects_of
 from workers.services.people import find_person, may_not_erase
-from workers.services.typed_rows import ERASED_ROW, Whose, find_mentions, find_traces, read_typed, whose_is
+from workers.services.typed_rows import (
+    ERASED_ROW,
+    Whose,
+    find_mentions,
+    find_refused,
+    find_traces,
+    read_typed,
+    whose_is,
+)
 from workers.services.withdrawal import WITHDRAW
 
 
@@ -49,7 +57,8 @@ def _erase(
     session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, account_id: UUID
 ) -> tuple[JobState, dict[str, Any]]:
     whose = whose_is(session, account_id, request.email)
-    mentions = find_mentions(session, whose)  # a pass over what is kept of requests: before anything is locked
+    # A pass over what is kept of requests: before anything is locked.
+    mentions, refused_messages = find_mentions(session, whose), find_refused(session, whose)
     asked = {"account": account_id, "email": request.email}
     contracts = set(session.execute(sql.LOCK_CONTRACTS, asked).scalars())
     names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
@@ -61,6 +70,8 @@ def _erase(
     if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)
     counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions)
+    messages: Any = session.execute(sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
+    counts["messages"] = messages.rowcount
     record(
         session,
         request.kind,

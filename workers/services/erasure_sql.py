@@ -81,6 +81,14 @@ FORGET_THROTTLES = text("""
 # Never one that somebody else emptied meanwhile.
 BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job AND request IS NOT NULL")
 
+# A message that was refused could not be read as a request, so nobody knows which part of it speaks of whom: all of
+# it goes, but for why it was refused.
+BLANK_MESSAGES = text("""
+    UPDATE job SET message = NULL FROM (
+      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND message IS NOT NULL
+      ORDER BY id FOR NO KEY UPDATE) refused
+    WHERE job.id = refused.id""")
+
 BLANK_RESULTS = text("""
     UPDATE job SET result = NULL FROM (
       SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'

@@ -48,6 +48,12 @@ MENTIONS = text("""
         SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
         WHERE position(t.email IN lower(CAST(request AS text))) > 0))""")
 
+# Bytes that may be no text at all: what is ASCII in them stays as it is, and so does an address.
+REFUSED = text("""
+    SELECT id FROM job WHERE message IS NOT NULL AND EXISTS (
+      SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
+      WHERE position(t.email IN lower(encode(message, 'escape'))) > 0)""")
+
 TRACES = text("""
     SELECT job_id FROM enrollment WHERE account_id = :account AND job_id IS NOT NULL
     UNION SELECT job_id FROM email WHERE account_id = :account AND job_id IS NOT NULL
@@ -120,6 +126,11 @@ def find_mentions(session: Session, whose: Whose) -> set[UUID]:
     lanes = [lane_id(portal, subject) for portal in portals for subject in subjects]
     asked = {"kinds": [Enroll.kind, *ADDRESSED], "lanes": array(lanes), "emails": list(whose.addresses)}
     return set(session.execute(MENTIONS, asked).scalars())
+
+
+def find_refused(session: Session, whose: Whose) -> set[UUID]:
+    """The jobs that keep a message that could not be read as a request and names one of the person's addresses."""
+    return set(session.execute(REFUSED, {"emails": list(whose.addresses)}).scalars())
 
 
 def find_traces(session: Session, account_id: UUID) -> set[UUID]:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import Matter
-from models.words import EmailState
+from models.words import Code, EmailState
 from tests.accounts import keys, make_link
 from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import (
@@ -31,7 +31,7 @@ from tests.support import rows
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
-from workers.errors import InvalidRequest
+from workers.errors import InvalidRequest, Problem
 from workers.ledger import EMAILS, JOBS
 from workers.mail.renderer import render
 from workers.queues import Queue
@@ -48,7 +48,7 @@ from workers.requests import (
 )
 from workers.roster_requests import ImportRoster
 from workers.services import erasure, sign_ins
-from workers.services.acceptance import accept
+from workers.services.acceptance import accept, record_refusal
 from workers.services.jobs import do_jobs, show_job
 from workers.services.letters import read_letters
 from workers.services.link_views import look_at_link
@@ -153,7 +153,7 @@ def test_nothing_tells_any_more_who_it_was_but_what_a_certificate_needs(known: S
     assert (job["state"], job["result"]["code"]) == ("succeeded", "erased")
     assert job["result"]["counts"] == {
         "enrollments": 3, "seats": 1, "certificates": 1, "mails": 3, "mails_cancelled": 2, "corrections": 2, "files": 0,
-        "requests": 7,
+        "requests": 7, "messages": 0,
     }  # fmt: skip
     left = traces(known, *WORDS)
     assert {table: len(found) for table, found in left.items()} == {"certificate_holder": 1}
@@ -533,6 +533,19 @@ def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:
         session.execute(text("UPDATE certificate_holder SET kept_until = now() - interval '1 second'"))
         assert purge(session)[Matter.HOLDER] == 1
         assert traces(session, "lorval") == {}
+
+
+def test_a_message_that_was_refused_and_names_the_person_is_emptied(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, anne())
+    hers = b'\xff\x00{"people": [{"email": "ANNE.Lorval@example.com", "first_name": "Anne", "locale": 5}]}'
+    for message in (hers, b'\xff{"people": [{"email": "zoe@example.com", "locale": 5}]}'):
+        problem = InvalidRequest(Problem(Code.INVALID_REQUEST, "people.0.locale"))
+        record_refusal(session, message, problem, content=message, owner=None, kind="enroll")
+    [job] = did(session, erasing())
+    assert job["result"]["counts"]["messages"] == 1
+    kept = query(session, "SELECT message IS NULL, error ->> 'code' FROM job WHERE state = 'refused' ORDER BY id")
+    assert kept == [(True, "invalid_request"), (False, "invalid_request")]
 
 
 def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Session) -> None:
