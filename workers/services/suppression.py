@@ -21,11 +21,12 @@ READ = text("""
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
 # The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
-# wrote. In the order of the address, or they would deadlock.
+# wrote. One that is there is held at once, or what had ended could be purged before it is read. In the order of the
+# address, or they would deadlock.
 CLAIM = text("""
     INSERT INTO suppression (email_norm, reason, until)
     SELECT email, :reason, now() FROM unnest(CAST(:emails AS text[])) email ORDER BY email
-    ON CONFLICT (email_norm) DO NOTHING""")
+    ON CONFLICT (email_norm) DO UPDATE SET reason = suppression.reason""")
 
 HOLD = text("""
     SELECT email_norm, reason, created_at, until, now() AS now FROM suppression
