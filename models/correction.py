@@ -131,11 +131,17 @@ def _refused(person: Participant | None) -> Answer | None:
     return Answer(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
-def answer_ops(*, same: bool, taken: bool) -> Code:
-    """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it."""
+def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> Answer:
+    """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it.
+
+    Not to an address no mail is sent to: whoever has it would be handed an account and never hear of it. Ops can take
+    it off the list first.
+    """
     if same:
-        return Code.UNCHANGED
-    return Code.ADDRESS_TAKEN if taken else Code.CORRECTED
+        return Answer(Code.UNCHANGED)
+    if taken:
+        return Answer(Code.ADDRESS_TAKEN)
+    return Answer(Code.SUPPRESSED_ADDRESS, suppressed) if suppressed else Answer(Code.CORRECTED)
 
 
 class Pending(NamedTuple):

@@ -32,8 +32,9 @@ The request is recorded in the ledger and its bell is rung; the job is printed a
 \b
 Exit codes:
    0  done; without --wait: accepted
-   {REFUSED}  refused: no such account, another account has the address, or the
-      question was answered no
+   {REFUSED}  refused: no such account, another account has the address, no mail is
+      sent to it (scripts/suppress takes it off the list), or the question was
+      answered no
    2  wrong use of the command
   {INVALID}  no such person, NEW is no address, or the reason cannot be kept
 {COMMON_CODES}

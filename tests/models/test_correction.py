@@ -79,15 +79,18 @@ def test_what_counts_and_when_it_is_too_often(
 
 
 @pytest.mark.parametrize(
-    ("same", "taken", "code"),
+    ("same", "taken", "suppressed", "answer"),
     [
-        (False, False, Code.CORRECTED),
-        (False, True, Code.ADDRESS_TAKEN),
-        (True, False, Code.UNCHANGED),
+        (False, False, None, Answer(Code.CORRECTED)),
+        (False, True, None, Answer(Code.ADDRESS_TAKEN)),
+        (False, True, SINCE, Answer(Code.ADDRESS_TAKEN)),
+        (True, False, None, Answer(Code.UNCHANGED)),
+        (True, False, SINCE, Answer(Code.UNCHANGED)),
+        (False, False, SINCE, Answer(Code.SUPPRESSED_ADDRESS, SINCE)),
     ],
 )
-def test_what_ops_are_answered(same: bool, taken: bool, code: Code) -> None:
-    assert answer_ops(same=same, taken=taken) is code
+def test_what_ops_are_answered(same: bool, taken: bool, suppressed: datetime | None, answer: Answer) -> None:
+    assert answer_ops(same=same, taken=taken, suppressed=suppressed) == answer
 
 
 ASKED = NOW - timedelta(days=5)

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.correction import Ground, Participant, Pending
+from models.correction import Ground, Participant, Pending, answer_ops
 from models.delivery import Reason
+from models.resending import Answer
 from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionReason
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
@@ -46,10 +47,11 @@ PARTICIPANT = text(f"""
     FROM enrollment e JOIN contract k ON k.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND k.portal_id = :portal AND a.erased_at IS NULL""")
 
-ACCOUNT = text("""
+ACCOUNT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       a.email_norm = :email AS same,
-      EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken
+      EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken,
+      {SUPPRESSED_SINCE.format(address=":email")} AS suppressed
     FROM account a WHERE a.id = :account AND a.erased_at IS NULL""")
 
 # A mail that bounced before the correction was asked for proves nothing: the mailbox may have been alive since, and
@@ -146,10 +148,12 @@ def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, ema
     return Known(_whose(row), row.company_id, standing)
 
 
-def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose, bool, bool] | None:
-    """An account, whether it has this address, and whether another has it."""
+def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose, Answer] | None:
+    """An account, and what ops are answered who ask for this address for it."""
     row = session.execute(ACCOUNT, {"account": account_id, "email": email}).one_or_none()
-    return None if row is None else (_whose(row), row.same, row.taken)
+    if row is None:
+        return None
+    return _whose(row), answer_ops(same=row.same, taken=row.taken, suppressed=row.suppressed)
 
 
 def read_waiting(session: Session, account_id: UUID) -> Waiting | None:

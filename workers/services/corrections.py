@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from models.correction import CORRECTED_CODES, Ground, Verdict, answer_correction, answer_ops
+from models.correction import CORRECTED_CODES, Ground, Verdict, answer_correction
 from models.resending import Answer
 from models.throttle import Allowance, Scope
 from models.words import Code, CorrectionState, EmailKind, JobState
@@ -256,17 +256,10 @@ def _by_ops(session: Session, row: Claimed, request: CorrectEmailByOps, moved: l
     found = read_account(session, request.account_id, request.email)
     code, detail = Code.NOT_FOUND, None
     if found is not None:
-        whose, same, taken = found
-        code = answer_ops(same=same, taken=taken)
+        whose, (code, since) = found
+        detail = {"since": since.isoformat()} if since else None
         if code is Code.CORRECTED:
-            portal_id: UUID = row.columns["portal_id"]
-            addresses = (whose.email, request.email)
-            new = NewCorrection(whose.account_id, portal_id, row.id, request.requested_by, *addresses)
-            invitations = _move(session, whose, new, read_waiting(session, whose.account_id), Ground.OPS)
-            code = Code.ADDRESS_TAKEN if invitations is None else code
-            if invitations is not None:
-                moved.append(whose)
-                detail = {"invitations": invitations}
+            code, detail = _hand_over(session, row, request, whose, moved)
     record(
         session,
         request.kind,
@@ -279,3 +272,15 @@ def _by_ops(session: Session, row: Claimed, request: CorrectEmailByOps, moved: l
         detail=(detail or {}) | {"reason": request.reason},
     )
     return _finished(row, PersonResult(0, code, None, request.account_id if found else None, None, detail))
+
+
+def _hand_over(
+    session: Session, row: Claimed, request: CorrectEmailByOps, whose: Whose, moved: list[Whose]
+) -> tuple[Code, dict[str, Any] | None]:
+    addresses = (whose.email, request.email)
+    new = NewCorrection(whose.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
+    invitations = _move(session, whose, new, read_waiting(session, whose.account_id), Ground.OPS)
+    if invitations is None:
+        return Code.ADDRESS_TAKEN, None
+    moved.append(whose)
+    return Code.CORRECTED, {"invitations": invitations}

@@ -35,6 +35,7 @@ from workers.services import correction_verdicts, sign_ins
 from workers.services.correction_answers import confirm_address
 from workers.services.lockouts import count_failure, subjects_of
 from workers.services.passwords import choose_password, hash_password
+from workers.services.suppression import lift, suppress
 
 ENTRIES = (
     "SELECT action, result, CAST(detail AS text), requested_by FROM audit WHERE action LIKE '%correct%' ORDER BY id"
@@ -194,6 +195,21 @@ def test_ops_are_refused_what_cannot_be(session: Session) -> None:
     assert by_ops(session, whose, OTHER) == "address_taken"
     assert by_ops(session, new_id()) == "not_found"
     assert (account(session)[0], corrections(session)) == (OLD, [])
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_ops_hand_no_account_to_an_address_no_mail_is_sent_to(session: Session, activated: bool) -> None:
+    participant(session, activated=activated)
+    whose = account_id(session)
+    before = account(session)
+    suppress(session, NEW, why="complaint", requested_by="ops")
+    assert by_ops(session, whose) == "suppressed_address"
+    assert (account(session), corrections(session), mails(session)) == (before, [], [])
+    [(since,)] = query(session, "SELECT created_at FROM suppression")
+    [(detail,)] = query(session, "SELECT detail FROM audit WHERE action = 'correct_email_by_ops'")
+    assert detail == {"since": since.isoformat(), "reason": "lost its mailbox"}
+    lift(session, NEW, requested_by="ops")
+    assert by_ops(session, whose) == "corrected"
 
 
 def test_ops_take_back_what_was_pending(session: Session) -> None:
