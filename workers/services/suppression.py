@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.suppression import Listing, SuppressionReason, bounced, listed_by_ops
-from workers.database import Session
+from workers.database import Session, array
 from workers.services.audit import record
 
 SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.email_norm = {address}
@@ -37,6 +37,9 @@ WRITE = text("""
     FROM unnest(CAST(:emails AS text[]), CAST(:reasons AS text[]), CAST(:since AS timestamptz[]),
       CAST(:until AS timestamptz[])) t (email, reason, since, until)
     WHERE s.email_norm = t.email""")
+
+ADDRESSES = text("""
+    SELECT DISTINCT to_address FROM email WHERE id = ANY(CAST(:mails AS uuid[])) AND to_address <> ''""")
 
 LIFT = text("""
     DELETE FROM suppression WHERE email_norm = :email RETURNING until IS NULL OR until > now() AS held""")
@@ -83,6 +86,15 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
             "until": [listing.until for listing in after],
         },
     )
+
+
+def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
+    """The same for the addresses these mails, which bounced, were sent to; their rows are held.
+
+    Of a mail whose person was erased while it was being sent no address is left, and none is listed.
+    """
+    if mails:
+        suppress_bounced(session, session.execute(ADDRESSES, {"mails": array(mails)}).scalars().all())
 
 
 def suppress(

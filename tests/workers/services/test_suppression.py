@@ -19,12 +19,19 @@ from workers.database import Session, get_engine, transaction
 from workers.ledger import EMAILS
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import RequestPasswordReset
+from workers.requests import ErasePerson, RequestPasswordReset
 from workers.services import suppression
 from workers.services.letters import read_letters
 from workers.services.retention import purge
 from workers.services.status import read_status
-from workers.services.suppression import lift, list_suppressed, read_suppressed, suppress, suppress_bounced
+from workers.services.suppression import (
+    lift,
+    list_suppressed,
+    read_suppressed,
+    suppress,
+    suppress_addresses_of,
+    suppress_bounced,
+)
 
 ANNE = "anne@example.com"
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -162,6 +169,19 @@ def test_an_address_that_bounced_is_kept_by_ops_for_good_and_one_of_nobody_is_au
     suppress_bounced(session, [ANNE])
     assert [(one.reason, one.until) for one in list_suppressed(session)] == [("ops", None)]
     assert query(session, "SELECT action, account_id FROM audit") == [("suppress", None)]
+
+
+def test_a_mail_that_bounces_after_its_person_was_erased_lists_nobody(session: Session) -> None:
+    add_contract(session)
+    enrol(session, asking("anne", "luc"))
+    held = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=9, lease=30, worker=new_id())
+    held += ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
+    assert {row.columns["to_address"] for row in held} == {ANNE, "luc@example.com"}
+    did(session, ErasePerson(email=ANNE, reason="asked"))
+    suppress_addresses_of(session, [row.id for row in held])
+    assert [one.email for one in list_suppressed(session)] == ["luc@example.com"]
+    suppress_addresses_of(session, [])
+    assert ANNE not in str(query(session, "SELECT CAST(s AS text) FROM suppression s"))
 
 
 def test_what_is_over_is_on_no_list(session: Session) -> None:
