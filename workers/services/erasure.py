@@ -39,7 +39,8 @@ def erase_person(
     Nothing of unfinished jobs is changed. Seats of what was not begun come back; what was begun keeps its seat; the
     names on certificates are kept apart until the law no longer wants them. The address is free for a new person.
 
-    Returns: `erased` with counts; or refused: `not_found`, `shared_account`.
+    Returns: `erased` with counts; or refused: `not_found`, `shared_account`. Both are audited, a refusal under the
+    account it was refused, if there is one.
 
     Raises: Transient when the person is enrolled at this very moment, and transient errors of the database (a row held
     for over 250 ms, a deadlock): the job may be done again.
@@ -49,7 +50,7 @@ def erase_person(
     account_id = find_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_erase(session, portal_id, account_id)
     if account_id is None or refused:
-        return _refused(refused or Code.NOT_FOUND)
+        return _refused(session, portal_id, job_id, request, account_id=account_id, code=refused)
     return _erase(session, portal_id, job_id, request, account_id)
 
 
@@ -64,7 +65,8 @@ def _erase(
     names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
     refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
     if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
-        return _refused(refused or Code.NOT_FOUND)
+        whom = account_id if names else None
+        return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
     session.execute(sql.VOID_LINKS, asked)
     enrollments = session.execute(sql.LOCK_ENROLLMENTS, asked).all()
     if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
@@ -84,7 +86,20 @@ def _erase(
     return JobState.SUCCEEDED, {"code": Code.ERASED, "counts": counts}
 
 
-def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
+def _refused(
+    session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, *, account_id: UUID | None, code: Code | None
+) -> tuple[JobState, dict[str, Any]]:
+    code = code or Code.NOT_FOUND
+    record(
+        session,
+        request.kind,
+        portal_id=portal_id,
+        requested_by=request.requested_by,
+        result=code,
+        account_id=account_id,
+        job_id=job_id,
+        detail={"reason": request.reason},
+    )
     return JobState.REFUSED, {"code": code, "field": "email"}
 
 

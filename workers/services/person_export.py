@@ -6,6 +6,7 @@ A portal is told what concerns its own companies. The result is personal data it
 
 import json
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -96,7 +97,8 @@ KEEP = text("UPDATE job SET result = CAST(:result AS json) WHERE id = :job")
 def export_person(
     session: Session, portal_id: UUID, job_id: UUID, request: ExportPerson
 ) -> tuple[JobState, dict[str, Any] | None]:
-    """Does an `export_person` job; its result is kept in the job by this very transaction.
+    """Does an `export_person` job; its result is kept in the job by this very transaction. Refused it is audited too:
+    who tries addresses is seen.
 
     Returns: the state, and the result of a refusal (`not_found`).
 
@@ -105,12 +107,13 @@ def export_person(
     wait_briefly_for_locks(session)
     account_id = hold_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_see(session, portal_id, account_id)
+    asked = partial(record, session, request.kind, portal_id=portal_id, requested_by=request.requested_by)
     if account_id is None or refused:
+        asked(result=refused or Code.NOT_FOUND, account_id=account_id, job_id=job_id)
         return JobState.REFUSED, {"code": refused or Code.NOT_FOUND, "field": "email"}
     person = read_person(session, account_id, request.email, None if portal_id == LOCAL_PORTAL_ID else portal_id)
     session.execute(KEEP, {"job": job_id, "result": json.dumps({"code": Code.EXPORTED, "person": person})})
-    asker = request.requested_by
-    record(session, request.kind, portal_id=portal_id, requested_by=asker, account_id=account_id, job_id=job_id)
+    asked(account_id=account_id, job_id=job_id)
     return JobState.SUCCEEDED, None
 
 

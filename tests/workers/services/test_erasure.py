@@ -453,7 +453,9 @@ def test_a_portal_may_have_its_own_people_erased_and_nobody_else(session: Sessio
     assert did_for(session, portal, erasing("zoe@example.com"))["result"]["code"] == "not_found"
     assert did_for(session, portal, erasing("nobody@example.com"))["result"]["code"] == "not_found"
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {"job", "idempotency"}
+    assert {table for table in after if after[table] != before[table]} == {"job", "idempotency", "audit"}
+    tried = "SELECT result, account_id IS NULL FROM audit WHERE action = 'erase_person' AND portal_id = :p ORDER BY id"
+    assert query(session, tried, p=portal) == [("shared_account", False), ("not_found", False), ("not_found", True)]
     did(session, Withdraw(contract="C-1", enrollment_ids=[
         query(session, "SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a"
                        " ON a.id = e.account_id WHERE reference = 'C-1' AND email_norm = :email", email=ANNE)[0][0]
@@ -508,7 +510,8 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
         [job] = did(session, erasing(), key="another")
     assert (job["state"], job["result"]["code"]) == ("refused", "not_found")
     after = state_of_things()
-    assert {name for name in after if after[name] != before[name]} == {"job", "idempotency"}
+    assert {name for name in after if after[name] != before[name]} == {"job", "idempotency", "audit"}
+    assert rows("SELECT result FROM audit WHERE action = 'erase_person' ORDER BY id") == [("done",), ("not_found",)]
 
 
 @pytest.mark.parametrize("step", ["_leave", "_forget", "_blank_requests", "forget_failures", "record"])

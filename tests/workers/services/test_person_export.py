@@ -136,7 +136,8 @@ def test_it_is_audited_and_changes_nothing_else(known: Session) -> None:
 def test_an_address_nobody_has_is_not_found(known: Session, email: str) -> None:
     shown = exported(known, email)
     assert (shown["state"], shown["result"]) == ("refused", {"code": "not_found", "field": "email", "people": []})
-    assert query(known, "SELECT count(*) FROM audit WHERE action = 'export_person'") == [(0,)]
+    trail = "SELECT requested_by, result, account_id, detail FROM audit WHERE action = 'export_person'"
+    assert query(known, trail) == [("dpo-1", "not_found", None, None)]
 
 
 def test_a_portal_is_told_what_concerns_its_own_companies(known: Session) -> None:
@@ -176,6 +177,9 @@ def test_a_portal_with_no_enrollment_of_the_person_is_told_nothing(known: Sessio
     enrol_people(known, "yves", contract="C-3")
     portal = other_portal(known, "C-3")
     assert exported(known, portal=portal)["result"]["code"] == "not_found"
+    [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
+    trail = "SELECT result, account_id FROM audit WHERE action = 'export_person' AND portal_id = :portal"
+    assert query(known, trail, portal=portal) == [("not_found", account)]  # whoever tries addresses is seen
     # Nor one whose company the person said they are not of.
     known.execute(text("UPDATE contract SET portal_id = :portal"), {"portal": portal})
     known.execute(text("UPDATE enrollment SET detached_at = now()"))
