@@ -22,7 +22,7 @@ from workers.database import Session, array
 from workers.services.suppression import SUPPRESSED_SINCE
 
 LOCK_ACCOUNTS_OF = text("""
-    SELECT a.id FROM enrollment e JOIN account a ON a.id = e.account_id
+    SELECT e.id, a.id AS account_id FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) ORDER BY a.email_norm FOR UPDATE OF a""")
 
 LOCK_ACCOUNTS = text("""
@@ -125,9 +125,10 @@ class Waiting:
     pending: Pending
 
 
-def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> None:
-    """Holds the accounts of these enrollments, in the order of the address; rows of anybody's."""
-    session.execute(LOCK_ACCOUNTS_OF, {"enrollments": array(enrollments)})
+def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> dict[UUID, UUID]:
+    """Holds the accounts of these enrollments, rows of anybody's, in the order of the address; returns them."""
+    found = session.execute(LOCK_ACCOUNTS_OF, {"enrollments": array(enrollments)})
+    return {row.id: row.account_id for row in found}
 
 
 def lock_accounts(session: Session, accounts: Collection[UUID], *, waiting: bool = True) -> set[UUID]:

@@ -42,6 +42,9 @@ from workers.services.throttle import Subject, address_subjects, count, hold, re
 
 TAKEN_BACK: Final = Verdict(CorrectionState.SUPERSEDED, Ground.TAKEN_BACK)
 
+HELD_BY_THE_ACCOUNT: Final = frozenset({Scope.CORRECTION_ENROLLMENT, Scope.CORRECTION_ACCOUNT})
+"""Scopes whose counts nobody moves without the account's row."""
+
 Allowances = Mapping[Subject, Allowance]
 
 
@@ -76,10 +79,11 @@ def correct_email(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     Raises: a transient error of the database when an account or a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    jobs = _jobs(rows)
-    lock_accounts_of(session, {job.request.enrollment_id for job in jobs})
+    requests = [cast("CorrectEmail", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+    accounts = lock_accounts_of(session, {request.enrollment_id for request in requests})
+    jobs = _jobs(rows, requests, accounts)
     subjects = {subject for job in jobs for subject in job.subjects}
-    hold(session, [subject for subject in subjects if subject.scope is not Scope.CORRECTION_ENROLLMENT])
+    hold(session, [subject for subject in subjects if subject.scope not in HELD_BY_THE_ACCOUNT])
     allowances = read_allowances(session, subjects)
     moved: list[Whose] = []
     answered = [_correct(session, job, allowances, moved) for job in jobs]
@@ -88,21 +92,23 @@ def correct_email(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     return [_outcome(session, job, one) for job, one in zip(jobs, answered, strict=True)]
 
 
-def _jobs(rows: Sequence[Claimed]) -> list[Job]:
-    requests = [cast("CorrectEmail", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+def _jobs(rows: Sequence[Claimed], requests: Sequence[CorrectEmail], accounts: Mapping[UUID, UUID]) -> list[Job]:
     hashes = address_subjects({request.email for request in requests})
     return [
-        Job(
-            row,
-            request,
-            (
-                Subject(Scope.CORRECTION_ENROLLMENT, request.enrollment_id),
-                Subject(Scope.CORRECTION_ADDRESS, hashes[request.email]),
-                Subject(Scope.CORRECTION_PORTAL, row.columns["portal_id"]),
-            ),
-        )
+        Job(row, request, _subjects(row, request, hashes[request.email], accounts.get(request.enrollment_id)))
         for row, request in zip(rows, requests, strict=True)
     ]
+
+
+def _subjects(row: Claimed, request: CorrectEmail, address: UUID, account_id: UUID | None) -> tuple[Subject, ...]:
+    """Against whom a correction counts; one of nobody counts against nobody."""
+    own = () if account_id is None else (Subject(Scope.CORRECTION_ACCOUNT, account_id),)
+    return (
+        Subject(Scope.CORRECTION_ENROLLMENT, request.enrollment_id),
+        *own,
+        Subject(Scope.CORRECTION_ADDRESS, address),
+        Subject(Scope.CORRECTION_PORTAL, row.columns["portal_id"]),
+    )
 
 
 def _correct(session: Session, job: Job, allowances: Allowances, moved: list[Whose]) -> Answered:
