@@ -95,7 +95,7 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
     kind = kind_of_container(file)
     reading = _survey_text(file) if kind is None else _survey_workbook(file, kind, beat)
     counted = 0
-    for _ in islice(_filled(file, reading), MAX_ROWS + 1):
+    for _ in islice(_filled(file, reading, beat), MAX_ROWS + 1):
         counted += 1
         if counted % BEAT == 0:
             beat()
@@ -137,24 +137,30 @@ def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Re
     )
 
 
-def read_rows(file: BinaryIO, reading: Reading) -> Generator[RosterRow, None, None]:
-    """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty."""
+def read_rows(
+    file: BinaryIO, reading: Reading, beat: Callable[[], None] = lambda: None
+) -> Generator[RosterRow, None, None]:
+    """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
+
+    Parameters:
+      beat: called every few seconds while a workbook is opened.
+    """
     header = reading.header
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
     width = header.width + 1  # one more, always empty, for the columns that are not there
     missing = [""] * width
     ours = carries_errors(header)
-    for line, cells in _filled(file, reading):
+    for line, cells in _filled(file, reading, beat):
         found = [unguarded(cell) for cell in cells] if ours else cells
         padded = found if len(found) >= width else [*found, *missing]
         email, first, last, locale, external = [padded[index] if index >= 0 else "" for index in wanted]
         yield RosterRow(line, email, first, last, locale, external, found)
 
 
-def _filled(file: BinaryIO, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+def _filled(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
     """The records below the header that are not blank, split again where a whole row sits in one cell."""
     delimiter, address = reading.delimiter, reading.header.columns["email"].number - 1
-    for line, cells in _records(file, reading):
+    for line, cells in _records(file, reading, beat):
         if line <= reading.header.line or not any(cells):
             continue
         found = cells
@@ -165,10 +171,10 @@ def _filled(file: BinaryIO, reading: Reading) -> Iterator[tuple[int, list[str]]]
             yield line, found
 
 
-def _records(file: BinaryIO, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+def _records(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
     if reading.kind == "text" and reading.encoding is not None:
         return records(file, reading.encoding, reading.outer)
-    sheet: Sheet = open_sheet(file)
+    sheet: Sheet = open_sheet(file, beat)
     return sheet.rows()
 
 

@@ -1,4 +1,4 @@
-"""What a manager wrote when they enrolled somebody, as far as their request is still kept."""
+"""What a manager wrote when they enrolled somebody, as far as their request, or their file, is still kept."""
 
 import json
 from typing import Any, NamedTuple, cast
@@ -9,11 +9,19 @@ from sqlalchemy import text
 from models.address import normalise_email
 from models.words import LOCALES, Code
 from workers.database import Session
+from workers.roster_requests import ImportRoster
+from workers.rosters.kept_rows import KeptRows
+from workers.services.roster_reports import find_rows
 
 READ = text("""
     SELECT CAST(j.request AS text) AS request, (
       SELECT min(position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
+
+FILE_ROW = text("""
+    SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
+    JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
+    WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
 
 class Enrolling(NamedTuple):
@@ -21,7 +29,8 @@ class Enrolling(NamedTuple):
 
     Parameters:
       report_to: where its confirmation went, or None.
-      first_name, last_name: what the manager called the person; empty when that is not known any more.
+      first_name, last_name: what the manager called the person; empty when that is not known any more, or stands in a file
+        (``find_enrolling_row``).
     """
 
     report_to: str | None = None
@@ -48,6 +57,12 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
         _text(person, "first_name"),
         _text(person, "last_name"),
     )
+
+
+def find_enrolling_row(session: Session, enrollment_id: UUID) -> KeptRows | None:
+    """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
+    row = session.execute(FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
+    return None if row is None else find_rows(session, row.job_id, [row.position])
 
 
 def _person(request: dict[str, Any], position: int | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One mail as its templates want it, and what every kind of mail says alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,12 +22,18 @@ class Letter:
         only announces the training).
       context: values for the templates; empty when the mail is not to be sent.
       unsent: why it is not to be sent, or None.
+      late: further values, which take seconds to find.
     """
 
     row: Claimed
     kind: EmailKind
     context: Mapping[str, Any]
     unsent: EmailState | None = None
+    late: Callable[[], Mapping[str, Any]] | None = None
+
+    def whole(self) -> Mapping[str, Any]:
+        """The context with all values: not to be asked for inside a transaction."""
+        return self.context if self.late is None else {**self.context, **self.late()}
 
 
 def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:
