@@ -67,7 +67,7 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
             "duplicate_on": shown_date(printed.duplicate.issued_on, locale),
         }
     values |= _of_the_training(snapshot, texts, locale)
-    values["legal"] = " ".join(_legal(issuer, texts))
+    values["legal"] = list(_legal(issuer, texts))
     values["qr"] = _square(snapshot.verify_url)
     values["qr_alt"] = texts["qr_alt"].format(verify_url=values["verify_url"])
     return values | _words(values)
@@ -116,14 +116,13 @@ def _hours(done: int | None, planned: int | None, texts: Mapping[str, Any]) -> s
 
 def _legal(issuer: Issuer, texts: Mapping[str, Any]) -> Iterator[str]:
     """Who issues it, as the law has it say: R. 6351-6, and L. 6352-12 for the sentence on approval."""
-    yield ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
-    if issuer.siret:
-        yield texts["siret"].format(siret=_grouped(issuer.siret)) + "."
+    who = ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
+    yield f"{who} {texts['siret'].format(siret=_grouped(issuer.siret))}." if issuer.siret else who
     if issuer.activity_number:
         sentence = texts["activity_region" if issuer.activity_region else "activity"]
         region = breakable(issuer.activity_region or "")
-        yield sentence.format(activity_number=issuer.activity_number, activity_region=region)
-        yield texts["no_approval"]
+        declared = sentence.format(activity_number=issuer.activity_number, activity_region=region)
+        yield f"{declared} {texts['no_approval']}"
 
 
 def _grouped(siret: str) -> str:
@@ -140,8 +139,10 @@ def _words(values: Mapping[str, Any]) -> dict[str, list[str]]:
         "title_words": words_of(values["title"]),
         "place_words": words_of(values["place"]),
         "signatory_words": words_of(values["signatory"], values["quality"]),
-        "body_words": words_of(*facts, *values["objectives"], values["learner"], values["employer"]),
-        "legal_words": words_of(values["legal"]),
+        "fact_words": words_of(*facts),
+        "objective_words": words_of(*values["objectives"]),
+        "undersigned_words": words_of(values["signatory"], values["quality"], values["issuer"]),
+        "legal_words": words_of(*values["legal"], values["verify_url"]),
     }
 
 
