@@ -51,8 +51,7 @@ class Record(SQLModel):
 class Work(Record):
     """The working columns of anything owed (a job, a mail). ``workers/ledger.py`` reads these and nothing else.
 
-    Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither. What is owed to an
-    actor that is still to come has neither too, and no ``finished_at`` (``workers.queues.UNSERVED``).
+    Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither.
     """
 
     queue: str

@@ -19,4 +19,6 @@ class Company(Record, table=True):
     portal_id: UUID = Field(foreign_key="portal.id")
     reference: str
     name: str
+    colour: str | None = None  # on its certificates
+    logo: str | None = None  # SHA-256 of the picture on them
     created_at: datetime = instant(default_now=True)

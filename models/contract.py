@@ -1,6 +1,8 @@
 """Contracts: a company's seats for a training, and the rule that says whether one is open."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, UniqueConstraint
@@ -52,6 +54,20 @@ def closed_because(starts_on: date | None, ends_on: date | None, today: date) ->
     if ends_on is not None and today > ends_on:
         return Code.CONTRACT_EXPIRED
     return None
+
+
+OPTIONS: Final = ("manager_email", "manager_locale", "reminders", "release_after_days")
+"""What a contract may be asked to do beside its seats and dates; a change that does not name one leaves it as it is."""
+
+_TERMS: Final = ("planned_seats", "starts_on", "ends_on", *OPTIONS)
+
+
+def changed_terms(before: Mapping[Any, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a contract changed, as JSON for the audit trail: each with its new value; an address is not told."""
+    changed = {name: after[name] for name in _TERMS if before[name] != after[name]}
+    if "manager_email" in changed:
+        changed["manager_email"] = "removed" if after["manager_email"] is None else "changed"
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in changed.items()}
 
 
 def seats_refused(planned_seats: int, enrolled_count: int) -> Code | None:

@@ -82,7 +82,7 @@ class Participant(NamedTuple):
       shared: another company, or another portal, has them enrolled too.
       same: their account has the address that is asked for.
       taken: another account has it.
-      suppressed: no mail is sent to it.
+      suppressed: since when no mail is sent to it, or None.
     """
 
     withdrawn_at: datetime | None
@@ -91,10 +91,10 @@ class Participant(NamedTuple):
     shared: bool
     same: bool
     taken: bool
-    suppressed: bool
+    suppressed: datetime | None
 
 
-CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.UNCHANGED})
+CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.AGREEMENT_AWAITED, Code.UNCHANGED})
 """Codes of people for whom a correction is on its way or needless; every other is a refusal."""
 
 
@@ -128,7 +128,7 @@ def _refused(person: Participant | None) -> Answer | None:
         return Answer(Code.UNCHANGED)
     if person.shared:
         return Answer(Code.SHARED_ACCOUNT)
-    return Answer(Code.SUPPRESSED_ADDRESS) if person.suppressed else None
+    return Answer(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
 def answer_ops(*, same: bool, taken: bool) -> Code:
@@ -219,6 +219,19 @@ def _ground(pending: Pending, now: datetime) -> Ground | None:
         return Ground.HARD_BOUNCE
     silent_until = pending.silent_until
     return Ground.SILENCE if silent_until is not None and silent_until <= now else None
+
+
+def ending_of(state: str, ground: str | None, *, confirmed: bool) -> str | None:
+    """Why a correction was not made, in the word its mail knows; None of one that was made, or may still be.
+
+    Parameters:
+      confirmed: the new address had confirmed.
+    """
+    if state in (CorrectionState.PENDING, CorrectionState.APPLIED):
+        return None
+    if state == CorrectionState.EXPIRED:
+        return "expired" if confirmed else "unconfirmed"
+    return ground
 
 
 def mask_address(address: str) -> str:

@@ -1,7 +1,7 @@
 """Enrollments, and the one rule that decides who is enrolled: a pure fold over the people in input order."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -70,7 +70,7 @@ class Room:
     seats_left: int
     known: set[str]  # addresses that have an account
     live: set[str]  # addresses enrolled on this contract
-    suppressed: set[str] = field(default_factory=set)  # addresses no mail is sent to
+    suppressed: Mapping[str, datetime] = field(default_factory=dict)  # addresses no mail is sent to, and since when
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,16 @@ def clean_label(text: str, *, limit: int = MAX_LABEL) -> str | Code:
     return Code.VALUE_TOO_LONG if composed is None else composed
 
 
+def clean_reason(text: str) -> str | Code:
+    """Why something is asked, as the audit trail keeps it long after the person may be forgotten.
+
+    Returns:
+      The text as ``clean_label`` has it; or its refusal, or ``UNSAFE_VALUE`` if it holds an address.
+    """
+    label = clean_label(text)
+    return Code.UNSAFE_VALUE if not isinstance(label, Code) and ("@" in label or "\uff20" in label) else label
+
+
 def clean_reference(text: str) -> str | Code:
     """A portal's own reference, kept to the letter because the portal compares it: 1 to 100 printable ASCII characters.
 

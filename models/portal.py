@@ -19,4 +19,5 @@ class Portal(Record, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     name: str = Field(unique=True)
+    organisation_id: UUID | None = Field(default=None, foreign_key="organisation.id")  # in whose name it certifies
     created_at: datetime = instant(default_now=True)

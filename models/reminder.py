@@ -1,6 +1,6 @@
 """Reminders of an invitation nobody followed: when each is due, and what becomes of one that is."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 from models.words import EmailState
@@ -56,6 +56,15 @@ class Reminder(NamedTuple):
 NO_MORE: Final = Reminder(None, None)
 
 
+def reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
+    """Whether a contract has people reminded: it wants to, and is not over.
+
+    Parameters:
+      today: the date in Europe/Paris.
+    """
+    return wanted and (ends_on is None or ends_on >= today)
+
+
 def is_last(step: int) -> bool:
     """Whether no further reminder follows this one."""
     return step >= len(STEPS)
@@ -64,7 +73,9 @@ def is_last(step: int) -> bool:
 def remind(standing: Standing, now: datetime) -> Reminder:
     """Decides what becomes of one reminder that is due.
 
-    An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link.
+    An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link. One that
+    reached nobody stops them until it is sent again or the address is corrected; a contract that wants none, or is
+    over, until it does or is prolonged (``workers/services/reminder_resuming.py``).
 
     Parameters:
       now: the time of the transaction.

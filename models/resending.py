@@ -23,7 +23,7 @@ class Holder(NamedTuple):
       resent: times their live link was sent again; 0 without one.
       link_ends_at: when their live link ends, or None without one.
       detached_at: when they said that the enrollment was not theirs, or None.
-      suppressed: no mail is sent to their address.
+      suppressed: since when no mail is sent to their address, or None.
     """
 
     withdrawn_at: datetime | None
@@ -31,13 +31,13 @@ class Holder(NamedTuple):
     resent: int = 0
     link_ends_at: datetime | None = None
     detached_at: datetime | None = None
-    suppressed: bool = False
+    suppressed: datetime | None = None
 
 
 class Answer(NamedTuple):
     """What happens to one person.
 
-    `moment` is since when they are withdrawn or detached, or from when on it may be asked again.
+    `moment` is since when it is so (withdrawn, detached, no mail sent to them), or from when on it may be asked again.
     """
 
     code: Code
@@ -67,7 +67,7 @@ def _unfit(holder: Holder | None) -> Answer | None:
 
 
 def _unreachable(holder: Holder | None) -> Answer | None:
-    return Answer(Code.SUPPRESSED_ADDRESS) if holder is not None and holder.suppressed else None
+    return Answer(Code.SUPPRESSED_ADDRESS, holder.suppressed) if holder is not None and holder.suppressed else None
 
 
 def _too_often(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer | None:

@@ -34,6 +34,8 @@ class Matter(StrEnum):
     LINK = "link"
     CORRECTION = "email_correction"
     HOLDER = "certificate_holder"
+    CERTIFICATE = "certificate.snapshot"
+    DUPLICATES_FILE = "certificate_file"
     AUDIT = "audit"
     KEY = "idempotency"
     ATTEMPT = "job_attempt"
@@ -113,6 +115,14 @@ RETENTION: Final[dict[Matter, Kept]] = {
         *("Names of an erased person on certificates", f"{CERTIFICATE_YEARS} years"),
         *("the end of the year of completion", "deleted"),
         "evidence of a training that was paid for (OCAPIAT: 6 years), of which a duplicate may be asked for",
+    ),
+    Matter.CERTIFICATE: Kept(
+        *("What certificates of erased persons say, and the documents made of them", f"{CERTIFICATE_YEARS} years"),
+        *("the end of the year of completion", "emptied; the documents are deleted", "the same"),
+    ),
+    Matter.DUPLICATES_FILE: Kept(
+        *("Links to files of duplicates, and the names of those files", "90 days"),
+        *("the file was made", "deleted", "they end after 7 days, and the zip with them; a portal may ask until then"),
     ),
     Matter.AUDIT: Kept(
         *("Audit trail (identifiers, never names or addresses)", "6 years"),

@@ -44,6 +44,20 @@ def bounced(known: Listing | None, now: datetime) -> Listing:
     return known if known.until is None else known._replace(until=max(known.until, until))
 
 
+def listed_by_ops(known: Listing | None, now: datetime, lasts: timedelta | None) -> Listing:
+    """What stands on the list once ops put an address there; the same when it says as much already.
+
+    Parameters:
+      known: what stands there.
+      lasts: for how long, None until it is taken off. It shortens nothing.
+    """
+    if known is None or not known.holds(now):
+        return Listing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+    if known.until is None or (lasts is not None and now + lasts <= known.until):
+        return known
+    return Listing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+
+
 class Suppression(Record, table=True):
     """An address that is left alone."""
 

@@ -3,6 +3,7 @@
 from models import (
     account,
     audit,
+    certificate,
     certificate_holder,
     company,
     contract,
@@ -12,6 +13,7 @@ from models import (
     inbox,
     job,
     link,
+    organisation,
     portal,
     roster,
     schedule,
@@ -26,6 +28,7 @@ from models.base import metadata
 __all__ = [
     "account",
     "audit",
+    "certificate",
     "certificate_holder",
     "company",
     "contract",
@@ -36,6 +39,7 @@ __all__ = [
     "job",
     "link",
     "metadata",
+    "organisation",
     "portal",
     "roster",
     "schedule",

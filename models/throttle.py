@@ -44,6 +44,7 @@ class Scope(StrEnum):
     CORRECTION_ENROLLMENT = "correction:enrollment"
     CORRECTION_ADDRESS = "correction:address"
     CORRECTION_PORTAL = "correction:portal"
+    VERIFICATION_ADDRESS = "verification:address"
 
 
 class Limit(NamedTuple):
@@ -53,7 +54,7 @@ class Limit(NamedTuple):
     window: timedelta
 
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 _PERSON: Final = (Limit(3, HOUR), Limit(10, DAY))
 _COMPANY: Final = (Limit(20_000, HOUR), Limit(60_000, DAY))  # twice the largest request, so that one can be repeated
@@ -72,6 +73,7 @@ LIMITS: Final[dict[Scope, tuple[Limit, ...]]] = {
     Scope.CORRECTION_ENROLLMENT: (Limit(3, 30 * DAY),),
     Scope.CORRECTION_ADDRESS: _PERSON,
     Scope.CORRECTION_PORTAL: (Limit(10_000, HOUR),),
+    Scope.VERIFICATION_ADDRESS: (Limit(30, MINUTE), Limit(300, HOUR)),
 }
 """How often: for one person little, so that nobody's mailbox is filled; for many what a mistake needs to be stopped."""
 

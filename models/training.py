@@ -1,12 +1,14 @@
 """Trainings: what is learnt."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import JSON, UniqueConstraint
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
+from models.snapshot import Nature
 
 
 class Training(Record, table=True):
@@ -19,4 +21,8 @@ class Training(Record, table=True):
     portal_id: UUID = Field(foreign_key="portal.id")
     reference: str
     title: str
+    nature: str = Field(default=Nature.TRAINING, sa_column_kwargs={"server_default": Nature.TRAINING.value})
+    objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a text each
+    modality: str | None = None
+    planned_minutes: int | None = None
     created_at: datetime = instant(default_now=True)

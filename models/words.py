@@ -82,8 +82,10 @@ class EmailKind(StrEnum):
     CORRECTION_CONFIRMATION = "correction_confirmation"  # to the new address: confirm it
     CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
     CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
+    CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: it was not made, and why
     DETACHMENT = "detachment"  # to the manager: somebody said "this is not me"
     IMPORT_REPORT = "import_report"  # to whoever dropped a file: what became of it, and the rows to correct
+    DUPLICATE = "duplicate"  # to whoever asked: duplicates of certificates, attached or behind a link
     RELEASE_REPORT = "release_report"  # to the manager: whose seats will be given back, or were
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
 
@@ -99,6 +101,7 @@ class Code(StrEnum):
     WITHDRAWN = "withdrawn"  # no longer enrolled; the seat is free again
     ALREADY_WITHDRAWN = "already_withdrawn"  # nothing to do
     RECORDED = "recorded"  # the progress is known now
+    AGREEMENT_AWAITED = "agreement_awaited"  # the same was asked for before and is confirmed: the old one has its say
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
@@ -108,6 +111,10 @@ class Code(StrEnum):
     EXPORTED = "exported"  # all that is known of a person
     ERASED = "erased"  # nothing tells who they were, but what the law has kept for certificates
     CANCELLED = "cancelled"  # stopped where it stood; what was done stays done
+    ISSUED = "issued"  # the certificate has its number
+    DUPLICATED = "duplicated"  # a numbered duplicate of the certificate was made
+    REISSUED = "reissued"  # a corrected certificate takes the place of the other
+    REVOKED = "revoked"  # the certificate is no longer valid
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
     # Why a person was refused.
@@ -118,6 +125,11 @@ class Code(StrEnum):
     NOT_DUE = "not_due"  # keeps the seat: the contract gives none back by itself, or not yet
     SHARED_ACCOUNT = "shared_account"  # belongs to another company or portal too: ops can do it, with a reason
     ADDRESS_TAKEN = "address_taken"  # another account has this address
+    NOT_COMPLETED = "not_completed"  # has not completed the training: there is no certificate yet
+    NOT_ISSUED = "not_issued"  # has completed it; the certificate was not issued yet
+    CERTIFICATE_REVOKED = "certificate_revoked"  # no duplicate is made of a revoked certificate
+    NAMES_NOT_KEPT = "names_not_kept"  # who it was is kept no longer
+    NOT_RENDERED = "not_rendered"  # this one document could not be made; the others were
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"
     MISSING_NAME = "missing_name"
@@ -133,6 +145,13 @@ class Code(StrEnum):
     # Why a whole request was refused.
     ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
     NOT_FINISHED = "not_finished"  # an import that is still going on: stop it first
+    UNKNOWN_ORGANISATION = "unknown_organisation"  # nobody signs for this portal yet: scripts/organisation
+    UNSUPPORTED_IMAGE = "unsupported_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    INVALID_COLOUR = "invalid_colour"
+    LOW_CONTRAST = "low_contrast"  # too light to be read on white
+    INVALID_SIRET = "invalid_siret"
+    INVALID_ACTIVITY_NUMBER = "invalid_activity_number"
     UNKNOWN_COMPANY = "unknown_company"
     UNKNOWN_TRAINING = "unknown_training"
     UNKNOWN_CONTRACT = "unknown_contract"

@@ -25,7 +25,7 @@ _LINK = {
 }
 _RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
 _NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
-_DETACHED = {
+_DETACHED = {name: value for name, value in _PERSON.items() if name != "platform_name"} | {
     "last_name": "Lefèvre",
     "person_email": "anne-sophie.lefevre@menuiserie.example",
     "contract_reference": "CTR-2026-001",
@@ -41,6 +41,14 @@ _PEOPLE = [
 _WRITTEN = {name: _PERSON[name] for name in ("company_name", "platform_name", "support_address")}
 _CORRECTION = _WRITTEN | {"new_address": "anne-sophie.lefevre@menuiserie.example"}
 _MASKED = _WRITTEN | {"new_address": "a***@menuiserie.example", "first_name": _PERSON["first_name"]}
+_NOTICE = _MASKED | {"link": _LINK["link"], "answer_before": _LINK["expires_at"]}
+_ENDED = _CORRECTION | {"ending": "refusal", "to_manager": False}
+_ENDED_TO_MANAGER = _ENDED | {
+    "to_manager": True,
+    "old_address": "a.lefevre@menuiserie.example",
+    "contract_reference": "CTR-2026-001",
+    "training_title": _PERSON["training_title"],
+}
 _REPLACED = _WRITTEN | {"link": None}
 
 
@@ -70,7 +78,10 @@ _RELEASED_FROM = datetime(2026, 4, 2, 22, 30, tzinfo=UTC)  # the third of April 
 
 def _release_report(times: int, released_from: datetime | None) -> dict[str, Any]:
     """A report of seats that will be given back, or were; at most a hundred people are told by name."""
-    people = [{"first_name": first, "last_name": last, "email": email} for first, last, email in _PEOPLE] * times
+    people = [
+        {"first_name": first, "last_name": last, "email": email, "refused": email == "karim@menuiserie"}
+        for first, last, email in _PEOPLE
+    ] * times
     return {
         "company_name": _PERSON["company_name"],
         "training_title": _PERSON["training_title"],
@@ -78,6 +89,7 @@ def _release_report(times: int, released_from: datetime | None) -> dict[str, Any
         "released_from": released_from,
         "people": people[:100],
         "total": len(people),
+        "total_refused": times,
     }
 
 
@@ -132,6 +144,28 @@ _UNREADABLE: dict[str, Any] = {
     "header": None,
 }
 
+_DUPLICATE: dict[str, Any] = {
+    "company_name": _PERSON["company_name"],
+    "training_title": _PERSON["training_title"],
+    "job_id": "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11",
+    "document": "attestation",
+    "made": 1,
+    "refused": 0,
+    "file_name": "attestation-Lefevre-Anne-Sophie-2026-000042-D1.pdf",
+    "kind": "pdf",
+    "attached": True,
+    "content": b"%PDF-1.7",
+    "link": "https://formation.example/files/AZjwwn0-fBGaVT8rjw8qEQ.k1.ZHVwbGljYXRhLWV4ZW1wbGUtZGUtbGllbg",
+    "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
+}
+_DUPLICATES = {name: value for name, value in _DUPLICATE.items() if name != "content"} | {
+    "made": 186,
+    "refused": 3,
+    "file_name": "duplicatas.zip",
+    "kind": "zip",
+    "attached": False,
+}
+
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
     "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
@@ -143,23 +177,30 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
     "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
-    "detachment": (EmailKind.DETACHMENT, _PERSON | _DETACHED),
-    "detachment-begun": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"seat_free": False}),
-    "detachment-nameless": (EmailKind.DETACHMENT, _PERSON | _DETACHED | {"first_name": "", "last_name": ""}),
+    "detachment": (EmailKind.DETACHMENT, _DETACHED),
+    "detachment-begun": (EmailKind.DETACHMENT, _DETACHED | {"seat_free": False}),
+    "detachment-nameless": (EmailKind.DETACHMENT, _DETACHED | {"first_name": "", "last_name": ""}),
     "correction_confirmation": (EmailKind.CORRECTION_CONFIRMATION, _CORRECTION | _LINK),
-    "correction_notice": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": True}),
-    "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _MASKED | _LINK | {"silence_counts": False}),
+    "correction_notice": (EmailKind.CORRECTION_NOTICE, _NOTICE | {"silence_counts": True}),
+    "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _NOTICE | {"silence_counts": False}),
     "correction_notice-never-activated": (EmailKind.CORRECTION_NOTICE, _REPLACED),
     "correction_notice-by-ops": (EmailKind.CORRECTION_NOTICE, _REPLACED | {"company_name": None}),
     "correction_applied": (EmailKind.CORRECTION_APPLIED, _MASKED | _CORRECTION | {"to_new": True}),
     "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False}),
     "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False, "company_name": None}),
+    "correction_ended": (EmailKind.CORRECTION_ENDED, _ENDED),
+    "correction_ended-to-the-manager": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "expired"}),
+    "correction_ended-shared": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "shared"}),
     "import_report": (EmailKind.IMPORT_REPORT, _IMPORT),
     "import_report-workbook": (EmailKind.IMPORT_REPORT, _IMPORT | {"encoding": None, "sheet": "Session de mars"}),
     "import_report-many": (EmailKind.IMPORT_REPORT, _IMPORT | {"failed": None, "header": None}),
     "import_report-unreadable": (EmailKind.IMPORT_REPORT, _IMPORT | _UNREADABLE),
     "import_report-again": (EmailKind.IMPORT_REPORT, _IMPORT | _CLOSED),
     "import_report-cancelled": (EmailKind.IMPORT_REPORT, _IMPORT | {"state": "cancelled"}),
+    "duplicate": (EmailKind.DUPLICATE, _DUPLICATE),
+    "duplicate-zip": (EmailKind.DUPLICATE, _DUPLICATES),
+    "duplicate-zip-attached": (EmailKind.DUPLICATE, _DUPLICATES | {"attached": True, "content": b"PK", "made": 12}),
+    "duplicate-realisation": (EmailKind.DUPLICATE, _DUPLICATE | {"document": "realisation"}),
     "enrollment_report": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED)),
     "enrollment_report-refused": (
         EmailKind.ENROLLMENT_REPORT,

@@ -30,6 +30,7 @@ class Servers:
 
     postgres: Postgres
     valkey: Valkey
+    store: Path
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,7 @@ def servers() -> Iterator[Servers]:
     var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-tests-"))
     var.chmod(0o755)
     where = places(var)
-    started = Servers(Postgres(where, durable=False), Valkey(where))
+    started = Servers(Postgres(where, durable=False), Valkey(where), var / "store")
     started.postgres.start()
     started.valkey.start()
     environment = os.environ | {"DATABASE_URL": started.postgres.url(TEMPLATE), "REDIS_URL": started.valkey.url}
@@ -59,7 +60,7 @@ def servers() -> Iterator[Servers]:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace: str) -> None:
-    """Points this process, and those it starts, at a database and a namespace."""
+    """Points this process, and those it starts, at a database, a namespace and a store."""
     monkeypatch.setenv("DATABASE_URL", servers.postgres.url(name))
     monkeypatch.setenv("REDIS_URL", servers.valkey.url)
     monkeypatch.setenv("REDIS_NAMESPACE", namespace)
@@ -67,6 +68,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace
     monkeypatch.setenv("LINK_BASE_URL", "http://127.0.0.1:8020")
     monkeypatch.setenv("MAIL_FROM", "Formation <ne-pas-repondre@formation.test>")
     monkeypatch.setenv("LOG_LEVEL", "INFO")
+    monkeypatch.setenv("CERTIFICATE_STORE", str(servers.store / name))
     forget()
 
 

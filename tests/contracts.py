@@ -1,5 +1,6 @@
 """What tests of services share: a contract with seats, people to enrol on it, and what the tables say afterwards."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -109,7 +110,8 @@ def everything(session: Session) -> dict[str, list[str]]:
 
 def accepted(session: Session, request: Request, key: str = "key") -> UUID:
     """Records a request as a job of the portal `local`."""
-    return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key).job_id
+    body = request.model_dump_json(exclude_unset=True)  # as portals send it
+    return accept(session, LOCAL_PORTAL_ID, request, body, key=key).job_id
 
 
 def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[UUID]:
@@ -118,13 +120,16 @@ def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) ->
     return [one for person in answer.people if (one := person.enrollment_id)]
 
 
-def did(session: Session, *requests: Request, key: str = "") -> list[dict[str, Any]]:
+QUEUES = (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE)
+
+
+def did(session: Session, *requests: Request, key: str = "", queues: Sequence[Queue] = QUEUES) -> list[dict[str, Any]]:
     """Does requests as jobs, those of one queue in one batch, inside this session; returns the jobs as they are shown.
 
     A key given is the one of all of them.
     """
     jobs = [accepted(session, request, key or f"key-{new_id()}") for request in requests]
-    for queue in (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE):
+    for queue in queues:
         claimed = ledger.claim(session, JOBS, queue, size=200, lease=30, worker=new_id())
         ledger.finish(session, JOBS, do_jobs(session, claimed))
     assert find_drift(session) == []

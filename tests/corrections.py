@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
+from models.correction import CORRECTED_CODES
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, Purpose
 from tests.accounts import keys
@@ -67,7 +68,7 @@ def correct(session: Session, enrollment_id: UUID, email: str = NEW, **more: Any
     """Does one request; returns its code and detail."""
     [job] = did(session, CorrectEmail(enrollment_id=enrollment_id, email=email, requested_by="m-7", **more))
     [code] = results(job)
-    assert job["state"] == ("succeeded" if code in {"corrected", "confirmation_sent", "unchanged"} else "refused")
+    assert job["state"] == ("succeeded" if code in CORRECTED_CODES else "refused")
     return code, job["result"]["people"][0]["detail"]
 
 

@@ -8,10 +8,21 @@ from typing import Any
 from models.words import Policy
 from tests.messages import client
 from tests.support import PROJECT
-from workers.requests import Enroll, parse
+from workers.requests import KINDS, Enroll, parse
 
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BROKER = 'PortalClient("redis://localhost:6379/0", '
+
+
+ASKED = re.compile(r"### What can be asked\n(.*?)\n### ", re.DOTALL)
+
+
+def test_everything_a_portal_can_ask_is_listed() -> None:
+    """What stands in the table, word by word, is what a portal may send."""
+    [section] = ASKED.findall((PROJECT / "README.md").read_text(encoding="utf-8"))
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = [kind for row in rows for kind in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(kind for kind, request in KINDS.items() if not request.internal)
 
 
 def test_the_example_of_a_portal_sends_its_request(fresh_database: str) -> None:

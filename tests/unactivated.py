@@ -33,6 +33,7 @@ PAST = (
       release_warned_at = release_warned_at - :by""",
     "UPDATE email SET finished_at = finished_at - :by, expires_at = expires_at - :by",
     "UPDATE link SET expires_at = expires_at - :by",
+    "UPDATE account SET created_at = created_at - :by",
 )
 
 

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.queues import Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request
+
+IN_DAYTIME: Final = "do nothing but on working days from 8 to 20 in Paris: a slot missed then is made up by the next"
 
 
 class SendPasswordReset(Request):
@@ -25,7 +27,7 @@ class SendPasswordReset(Request):
 
 
 class IssueCertificate(Request):
-    """Issue the certificate of a training that was completed. Its actor is still to come (``UNSERVED``)."""
+    """Issue the certificate of a training that was completed."""
 
     kind: ClassVar[str] = "issue_certificate"
     internal: ClassVar[bool] = True
@@ -63,7 +65,7 @@ class CorrectEmailByOps(Request):
 
     account_id: UUID
     email: Address = Field(description="the right address")
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
     @property
     def lane(self) -> str:
@@ -103,6 +105,8 @@ class SendReminders(_Maintenance):
 
     kind: ClassVar[str] = "send_reminders"
 
+    daytime: bool = Field(default=False, description=IN_DAYTIME)
+
 
 class PlanReleases(_Maintenance):
     """Warn people whose unused seat will be given back, and owe the release of those who were warned in time.
@@ -112,6 +116,7 @@ class PlanReleases(_Maintenance):
 
     kind: ClassVar[str] = "plan_releases"
 
+    daytime: bool = Field(default=False, description=IN_DAYTIME)
     contract_id: UUID | None = None
     since: Moment | None = Field(default=None, description="when the scheduled one began; what is warned since goes in"
                                                            " one report")  # fmt: skip

@@ -10,6 +10,7 @@ import dramatiq
 from dramatiq.middleware import AsyncIO, CurrentMessage
 
 from workers.actors.accept import accept, set_aside
+from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
 from workers.actors.jobs import enrollments, maintenance
 from workers.actors.processes import ProcessMiddleware
@@ -25,7 +26,7 @@ from workers.settings import Settings, get_settings
 from workers.shapes import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.tokens import SigningKeys
 
-CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, maintenance)
+CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
 
 REQUESTS_AFTER_BELLS: Final = 10
 """Dramatiq's priority of requests among what a process has fetched: bells (0) go first."""

@@ -100,7 +100,7 @@ def _json(request: Request) -> str:
     Raises: InvalidRequest, naming the fields that hold half of a surrogate pair: a name cut inside an emoji.
     """
     try:
-        return request.model_dump_json()
+        return request.model_dump_json(exclude_unset=True)  # what is left out may mean "as it is"
     except PydanticSerializationError:
         problems = [
             Problem(Code.UNSAFE_VALUE, field, "half of a surrogate pair: cut inside a character")

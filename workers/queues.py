@@ -11,17 +11,16 @@ class Queue(StrEnum):
     ROSTERS = "rosters"  # larger ones
     EMAILS = "emails"  # mails a person waits for
     EMAILS_BULK = "emails_bulk"  # the others
-    CERTIFICATES = "certificates"  # what is owed for completed trainings
+    CERTIFICATES = "certificates"  # certificates of completed trainings, and duplicates of a few
+    CERTIFICATES_BULK = "certificates_bulk"  # duplicates of many, as one zip
     MAINTENANCE = "maintenance"  # reconciliation, retention, what is known of one person
 
 
-UNSERVED: Final = frozenset({Queue.CERTIFICATES})
-"""Queues whose actor is still to come. What is owed there stays in the ledger without a due time, so that no bell rings
-for it and nobody is alarmed. Whoever brings the actor takes the queue out of here and makes those rows due.
-"""
-
 ROSTER_SIZE: Final = 1_000
 """Above this many people a request goes to `rosters`."""
+
+FEW_DUPLICATES: Final = 10
+"""Up to this many duplicates in a request, somebody is waiting for them: `certificates`; else `certificates_bulk`."""
 
 URGENT_MAILS: Final = 10
 """Up to this many people in a request, somebody is waiting for the mails: `emails`; else `emails_bulk`."""

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
+from models.snapshot import Modality, Nature
 from models.words import LOCALES, Code, Policy, Progress
-from workers import internal_requests, roster_requests
+from workers import certificate_requests, internal_requests, roster_requests
+from workers.certificate_requests import Picture
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reference, Request, read
+from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request, read
 
 MAX_PEOPLE: Final = 200_000
 MAX_SEATS: Final = 1_000_000
@@ -71,27 +73,39 @@ class Enroll(Request):
 
 
 class PutCompany(Request):
-    """Record a company under the portal's own reference, or change its name."""
+    """Record a company under the portal's own reference, or change it; what a later one leaves out stays as it is."""
 
     kind: ClassVar[str] = "put_company"
 
     reference: Reference
     name: Label
+    colour: str | None = Field(
+        default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
+    )
+    logo: Picture | None = Field(default=None, description="on its certificates: PNG, JPEG or WebP in base64")
 
 
 class PutTraining(Request):
-    """Record a training under the portal's own reference, or change its title."""
+    """Record a training under the portal's own reference, or change it; what a later one leaves out stays as it is.
+
+    All of it is printed on certificates issued from then on.
+    """
 
     kind: ClassVar[str] = "put_training"
 
     reference: Reference
     title: Label
+    nature: Nature = Field(default=Nature.TRAINING, strict=False, description="of the action (L. 6313-1)")
+    objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
+    modality: Modality | None = Field(default=None, strict=False, description="remote, on_site or blended")
+    planned_minutes: int | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
 
 
 class PutContract(Request):
     """Record a contract under the portal's own reference, or change its seats and dates.
 
-    Seats never go below what is used; a contract keeps its company and its training.
+    Seats never go below what is used; a contract keeps its company and its training. A date left out is taken away;
+    the other options keep their value when they are left out, so give null to take one away.
     """
 
     kind: ClassVar[str] = "put_contract"
@@ -103,17 +117,23 @@ class PutContract(Request):
     starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
     ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
     manager_email: Address | None = Field(
-        default=None, description="whom to write to about this contract: somebody says “this is not me”, seats released"
+        default=None,
+        description="whom to write to about this contract: somebody says “this is not me”, seats released; left out:"
+        " unchanged",
     )
-    manager_locale: Language = Field(default=LOCALES[0], description="language of those mails: fr or en")
+    manager_locale: Language = Field(
+        default=LOCALES[0], description="language of those mails: fr or en; left out: unchanged"
+    )
     reminders: bool = Field(
-        default=True, description="remind who does not follow their invitation, after 2, 5 and 10 days"
+        default=True,
+        description="remind who does not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
     )
     release_after_days: int | None = Field(
         default=None,
         ge=LEAST_RELEASE_DAYS,
         le=MOST_RELEASE_DAYS,
-        description="days after which a seat is given back whose account was never activated; warned 7 days before",
+        description="days after which a seat is given back whose account was never activated; warned 7 days before;"
+        " null: never; left out: unchanged",
     )
 
     @property
@@ -224,7 +244,7 @@ class ErasePerson(_OfOnePerson):
 
     kind: ClassVar[str] = "erase_person"
 
-    reason: Label = Field(description="why, for the audit trail; no name, no address")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
 
 class ProgressEvent(BaseModel):
@@ -269,10 +289,11 @@ _OF_PORTALS: Final[tuple[type[Request], ...]] = (
     *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
     *(CorrectEmail, ExportPerson, ErasePerson),
     *roster_requests.REQUESTS,
+    *certificate_requests.OF_PORTALS,
 )
 
 KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS)
+    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS, *certificate_requests.REQUESTS)
 }
 """Every request by its kind."""
 

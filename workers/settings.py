@@ -46,6 +46,17 @@ class Settings(BaseSettings):
         default="", description="signing keys of links, newest first: id:hex[,id:hex…], 32 bytes each"
     )
 
+    certificate_store: str = Field(
+        default="var/certificates",
+        description="where documents lie, as fsspec reads it: a folder all processes share, s3://bucket/folder …",
+    )
+    seal_pkcs12: str = Field(default="", description="file of the key that seals documents; empty for no seal")
+    seal_password: str = Field(default="", repr=False, description="what opens that file")
+    seal_pkcs11_module: str = Field(default="", description="library of the device that holds the key instead")
+    seal_pkcs11_token: str = Field(default="", description="label of its token")
+    seal_pkcs11_key: str = Field(default="", description="label of key and certificate on it")
+    seal_pkcs11_pin: str = Field(default="", repr=False, description="its PIN")
+
     lease_seconds: float = Field(
         default=30.0, gt=0, description="how long claimed work may stay silent before it is rescued"
     )

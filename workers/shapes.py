@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
-from models.label import SURROGATES, clean_label, clean_reference
+from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
@@ -38,7 +38,9 @@ _CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be a
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
 
 
-def _checked(rule: Callable[[str], str | Code]) -> AfterValidator:
+def checked(rule: Callable[[str], str | Code]) -> AfterValidator:
+    """A rule of ``models`` as the check of a field: its value is what the rule gives, its error the rule's code."""
+
     def check(value: str) -> str:
         cleaned = rule(value)
         if isinstance(cleaned, Code):
@@ -58,11 +60,14 @@ def _language(value: str) -> str | Code:
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
-Label = Annotated[str, _checked(clean_label)]
-Reference = Annotated[str, _checked(clean_reference)]
-Address = Annotated[str, _checked(normalise_email)]
-Asker = Annotated[str, _checked(_asker)]
-Language = Annotated[str, _checked(_language)]
+Label = Annotated[str, checked(clean_label)]
+Reference = Annotated[str, checked(clean_reference)]
+Address = Annotated[str, checked(normalise_email)]
+Asker = Annotated[str, checked(_asker)]
+Reason = Annotated[str, checked(clean_reason)]
+"""Why ops or a portal ask, as the audit trail keeps it for years: no address."""
+
+Language = Annotated[str, checked(_language)]
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
 """An instant with its offset, in years both PostgreSQL and Python can count."""
 

@@ -25,6 +25,7 @@ _ID_BYTES = 16
 
 # Says what the HMAC is of, so that no other use of the same key, now or later, can yield a valid token.
 _DOMAIN = b"matricule mail link, first form"
+_FILE_DOMAIN = b"matricule file link, first form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,31 @@ def check_token(
         return False
     expected = make_token(keys, key_id=key_id, link_id=link_id, purpose=purpose, version=version, account_id=account_id)
     return hmac.compare_digest(expected, token)
+
+
+def make_file_token(keys: SigningKeys, *, key_id: str, file_id: UUID) -> str:
+    """The token of a file anybody who holds it may fetch until the time its row says: 64 URL-safe characters.
+
+    Raises:
+      NotConfigured: the key is no longer in ``LINK_KEYS``.
+    """
+    secret = keys.secret(key_id)
+    if secret is None:
+        raise NotConfigured(f"LINK_KEYS lacks the key {key_id!r} a file was signed with: put it back")
+    mac = hmac.digest(secret, _FILE_DOMAIN + file_id.bytes, hashlib.sha256)
+    return base64.urlsafe_b64encode(file_id.bytes + mac).decode("ascii")
+
+
+def file_url(base_url: str, token: str) -> str:
+    """Where the link of a file leads."""
+    return f"{base_url.rstrip('/')}/files/{token}"
+
+
+def check_file_token(keys: SigningKeys, token: str, *, key_id: str, file_id: UUID) -> bool:
+    """Whether this is the token of that file, in a time that tells nothing about the right one."""
+    if keys.secret(key_id) is None or not _TOKEN.fullmatch(token):
+        return False
+    return hmac.compare_digest(make_file_token(keys, key_id=key_id, file_id=file_id), token)
 
 
 def _signed_text(link_id: UUID, purpose: Purpose, version: int, account_id: UUID) -> bytes:

@@ -15,23 +15,24 @@ from scripts.commands.retry import asker
 from workers.broker import ring
 from workers.database import Session, transaction
 from workers.internal_requests import CorrectEmailByOps
-from workers.requests import parse
-from workers.services.acceptance import Accepted, accept_internal
+from workers.services.acceptance import accept_internal
 from workers.services.audit_search import find_account
+from workers.shapes import read
 
 HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
 
 For what a manager is refused: the account belongs to other companies too, or nobody reads its old mailbox and its
 password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account. Open sessions end, links sent
 before are void, both addresses are told (of an account never activated, NEW is invited). The reason goes to the audit
-trail with your name: no name and no address in it.
+trail with your name: no name and no address in it. You are asked whether it is meant, unless you say --yes.
 
 The request is recorded in the ledger and its bell is rung; the job is printed as JSON.
 
 \b
 Exit codes:
    0  done; without --wait: accepted
-   {REFUSED}  refused: no such account, or another account has the address
+   {REFUSED}  refused: no such account, another account has the address, or the
+      question was answered no
    2  wrong use of the command
   {INVALID}  no such person, NEW is no address, or the reason cannot be kept
 {COMMON_CODES}
@@ -47,6 +48,8 @@ def main(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="an address, or the identifier of an account")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="the right address")],
     reason: Annotated[str, typer.Option(help="why, for the audit trail")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
     wait: Annotated[
         float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
     ] = None,
@@ -54,7 +57,11 @@ def main(
     """The command."""
     with edge():
         with transaction() as session:
-            accepted = _accept(session, person, new, reason)
+            request = _read(session, person, new, reason)
+        _ask(request, yes=yes)
+        with transaction() as session:
+            body = request.model_dump_json()
+            accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
         ring(accepted.queue)
         job = follow(accepted.job_id, wait or 0.0)
     print_json(job)
@@ -64,11 +71,17 @@ def main(
         fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: scripts/audit --job {accepted.job_id}")
 
 
-def _accept(session: Session, person: str, new: str, reason: str) -> Accepted:
+def _read(session: Session, person: str, new: str, reason: str) -> CorrectEmailByOps:
     account_id = _account(session, person)
     asked = {"account_id": str(account_id), "email": new, "reason": reason, "requested_by": asker()}
-    request = parse(CorrectEmailByOps.kind, json.dumps(asked), internal=True)
-    return accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"ops:{uuid4()}")
+    return read(CorrectEmailByOps, json.dumps(asked))
+
+
+def _ask(request: CorrectEmailByOps, *, yes: bool) -> None:
+    """Whether it is meant: the account is handed over."""
+    question = f"Give account {request.account_id} the address {request.email}? Whoever reads its mail has the account"
+    if not yes and not typer.confirm(question, err=True):
+        fail(REFUSED, "nothing was done")
 
 
 def _account(session: Session, person: str) -> UUID:

@@ -95,7 +95,7 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_type(option, schema) for option in field["anyOf"])
     if field.get("type") == "array":
-        size = f"list of {field['minItems']} to {field['maxItems']}"
+        size = f"list of {field.get('minItems', 0)} to {field['maxItems']}"
         return f"{size}, each:" if _reference(field["items"]) else f"{size} {_type(field['items'], schema)}"
     if "maximum" in field:
         return f"{field['type']} from {field['minimum']} to {field['maximum']}"

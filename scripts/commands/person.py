@@ -8,29 +8,40 @@ from uuid import uuid4
 import typer
 
 from models.portal import LOCAL_PORTAL_ID
-from models.words import JobState
+from models.words import Code, JobState
 from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
 from scripts.commands.edge import run as run_command
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.retry import asker
 from workers.broker import ring
 from workers.database import transaction
+from workers.mail.catalogue import code_sentence
 from workers.requests import ErasePerson, ExportPerson
 from workers.services.acceptance import accept_internal
 from workers.shapes import Request, read
 
 DEFAULT_WAIT: Final = 60.0
 
-EXIT_CODES: Final = f"""\b
+EXIT_CODES: Final = """\b
 Exit codes:
    0  done
-   1  refused: nobody has this address, or the question was answered no
+   1  refused: {refused}
    2  wrong use of the command
-  65  no mail address, no reason, or FILE is there already
-{COMMON_CODES}
+  65  {invalid}
+{common}
   70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
   75  not finished within the wait; it goes on by itself
 """
+
+EXPORT_CODES: Final = EXIT_CODES.format(
+    refused="nobody has this address", invalid="no mail address, or FILE is there already", common=COMMON_CODES
+)
+
+ERASE_CODES: Final = EXIT_CODES.format(
+    refused="nobody has this address, or the question was answered no",
+    invalid="no mail address, or no reason that can be kept",
+    common=COMMON_CODES,
+)
 
 HELP: Final = "Give a person what is known of them (GDPR, article 15), or forget them (article 17)."
 
@@ -48,11 +59,16 @@ app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
 )
 
+SENTENCES: Final = {
+    Code.NOT_FOUND: "nobody has this address",
+}
+"""Refusals in the words of whoever runs the command; those of mails speak to managers."""
+
 Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="the address the person's account has now")]
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)]
 
 
-@app.command(help=EXPORT, epilog=EXIT_CODES)
+@app.command(help=EXPORT, epilog=EXPORT_CODES)
 def export(
     address: Who,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="write it there instead")] = None,
@@ -68,7 +84,7 @@ def export(
         _write(output, to_json(result["person"]))
 
 
-@app.command(help=ERASE, epilog=EXIT_CODES)
+@app.command(help=ERASE, epilog=ERASE_CODES)
 def erase(
     address: Who,
     reason: Annotated[str, typer.Option(help="why, for the audit trail: no name, no address")],
@@ -102,7 +118,8 @@ def _ask(shape: type[Request], fields: dict[str, str], wait: float) -> dict[str,
 def _why(job: dict[str, Any]) -> str:
     if job["state"] == JobState.DEAD:
         return f"job {job['id']} gave up: see why with scripts/status, then scripts/retry {job['id']}"
-    return f"refused: {job['result'].get('code', job['state'])}"
+    code = job["result"].get("code", job["state"])
+    return f"refused: {SENTENCES.get(code) or code_sentence(code, 'en')} ({code})"
 
 
 def _write(output: Path, content: str) -> None:

@@ -129,10 +129,22 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "nobody leads"
     out.print(f"\nclock     {leader}")
     mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
-    out.print(f"mails     {mails or 'none'}; addresses sent none: {status['suppressed_addresses']}")
+    out.print(
+        f"mails     {mails or 'none'}; suppressed {_counted(status['suppressed_addresses'], 'address', 'addresses')}"
+    )
+    out.print(f"pending   {_corrections(status['corrections'])}")
     snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
     out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
     out.print(f"seats     {len(status['drift']) or 'no'} drift\n")
+
+
+def _corrections(waiting: dict[str, Any]) -> str:
+    counted = _counted(waiting["pending"], "correction of an address", "corrections of addresses")
+    return f"{counted}, the oldest for {age(waiting['oldest_seconds'])}" if waiting["pending"] else counted
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number or 'no'} {one if number == 1 else many}"
 
 
 def plain(value: object) -> str:

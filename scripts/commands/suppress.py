@@ -1,12 +1,13 @@
 """Puts addresses on the list of those no mail is sent to, takes them off it, shows it."""
 
+from datetime import timedelta
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
 from models.address import normalise_email
-from models.label import clean_label
+from models.label import clean_reason
 from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, console, edge, fail, print_json, run
 from scripts.commands.retry import asker
@@ -17,12 +18,14 @@ HELP: Final = f"""Leave an address alone: no mail is sent to it, and nobody is e
 
 \b
   scripts/suppress zoe@example.com --reason "asked by phone"
+  scripts/suppress zoe@example.com --reason "bounced, seen in the mailbox of bounces" --days 7
   scripts/suppress --lift zoe@example.com
   scripts/suppress --list
 
-An address whose server says that there is no such mailbox is put on the list by itself, for seven days. One put there
-by hand stays until it is lifted. Who asked and why is kept in the audit trail, without the address; mails that were not
-sent meanwhile are not sent afterwards.
+An address whose server says at once that there is no such mailbox is put on the list by itself, for seven days. A
+bounce that arrives later, as a mail at MAIL_BOUNCE_ADDRESS, is not read: list the address it names, with --days 7. One
+listed by hand without --days stays until it is lifted. Who asked and why is kept in the audit trail, without the
+address; mails that were not sent meanwhile are not sent afterwards.
 
 \b
 Exit codes:
@@ -41,18 +44,21 @@ def main(
     *,
     address: Annotated[str, typer.Argument(help="to be left alone, or with --lift no longer")] = "",
     reason: Annotated[str, typer.Option(help="why, for the audit trail; no name, no address")] = "",
+    days: Annotated[int | None, typer.Option(help="for so many days only", min=1, max=3_650)] = None,
     lifted: Annotated[bool, typer.Option("--lift", help="take the address off the list")] = False,
     listed: Annotated[bool, typer.Option("--list", help="show the list")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --list: for programs")] = False,
 ) -> None:
     """The command."""
     _check_use(address, reason, lifted=lifted, listed=listed, as_json=as_json)
+    if days is not None and not reason:
+        raise typer.BadParameter("--days goes with the --reason an ADDRESS is put on the list for")
     if listed:
         _list(as_json=as_json)
     elif lifted:
         _lift(_normal(address))
     else:
-        _suppress(_normal(address), _harmless(reason))
+        _suppress(_normal(address), _harmless(reason), None if days is None else timedelta(days=days))
 
 
 def _check_use(address: str, reason: str, *, lifted: bool, listed: bool, as_json: bool) -> None:
@@ -73,15 +79,15 @@ def _normal(address: str) -> str:
 
 def _harmless(reason: str) -> str:
     """The reason as it is kept: one line, without an address."""
-    label = clean_label(reason)
-    if isinstance(label, Code) or "@" in label:
+    kept = clean_reason(reason)
+    if isinstance(kept, Code):
         return fail(INVALID, "the reason goes to the audit trail: a short line, without an address")
-    return label
+    return kept
 
 
-def _suppress(email: str, reason: str) -> None:
+def _suppress(email: str, reason: str, lasts: timedelta | None) -> None:
     with edge(), transaction() as session:
-        answer = suppress(session, email, why=reason, requested_by=asker())
+        answer = suppress(session, email, why=reason, requested_by=asker(), lasts=lasts)
     print("on the list: no mail is sent to it" if answer == "listed" else "on the list already: nothing was changed")
 
 

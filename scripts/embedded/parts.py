@@ -119,6 +119,7 @@ class Parts:
             "PORT": port,
             "LINK_BASE_URL": f"http://{WEB_HOST}:{port}",
             "LINK_KEYS": _link_keys(self.var / "link-keys"),
+            "CERTIFICATE_STORE": str(self.var.resolve() / "certificates"),
             "PLATFORM_NAME": "Horizon Formation",
             "SUPPORT_ADDRESS": "aide@horizon-formation.test",
             "MAIL_FROM": "Horizon Formation <ne-pas-repondre@horizon-formation.test>",

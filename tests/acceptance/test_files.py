@@ -18,7 +18,7 @@ from workers.services.roster_reports import report_rows
 COMPANIES = 50
 PER_FILE = 20
 SEATS = 15
-UNFINISHED = "SELECT 1 FROM job WHERE finished_at IS NULL LIMIT 1"
+UNFINISHED = "SELECT 1 FROM job WHERE kind IN ('import_roster', 'enroll') AND finished_at IS NULL LIMIT 1"
 CODES = "SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code ORDER BY code"
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import random
 from functools import partial
+from subprocess import Popen
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,8 @@ from workers.services.roster_reports import report_rows
 
 LEASE = 2.0
 ROWS = int(os.environ.get("ROWS", "6000"))
-DONE = "SELECT finished_at IS NOT NULL FROM job"
+DONE = "SELECT 1 FROM job WHERE id = :id AND finished_at IS NOT NULL"
+REACHED = "SELECT 1 FROM job WHERE id = :id AND (finished_at IS NOT NULL OR position >= :place)"
 MOST_KILLS = 5
 
 
@@ -51,6 +53,23 @@ def outcome(job_id: UUID) -> list[tuple[int, Any]]:
         return [(one.row.line, one.code) for one in report_rows(session, job_id)]
 
 
+def kill_on_the_way(processes: Processes, worker: Popen[bytes], job_id: UUID, seed: int) -> int:
+    """Kills the worker of a job at chunks anywhere in its file, each time after it went on; how often it did."""
+    chunks = range(1, max(2, ROWS // 1_000))
+    killed = reached = 0
+    for chunk in sorted(random.Random(seed).sample(chunks, min(MOST_KILLS, len(chunks)))):
+        place = max(chunk * 1_000, reached + 1)
+        wait_until(partial(rows, REACHED, id=job_id, place=place), say=processes.logs, seconds=60 + ROWS / 500)
+        if rows(DONE, id=job_id):
+            break
+        processes.kill(worker)
+        killed += 1
+        [(position,)] = rows("SELECT position FROM job WHERE id = :id", id=job_id)
+        reached = int(str(position))
+        worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
+    return killed
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_any_chunk_the_end_is_the_same(processes: Processes, seed: int) -> None:
     seats = int(ROWS * 0.8)
@@ -60,25 +79,13 @@ def test_killed_at_any_chunk_the_end_is_the_same(processes: Processes, seed: int
     processes.clock()
     worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
     undisturbed = drop("undisturbed", "C-1")
-    wait_until(lambda: rows(DONE) == [(True,)], say=processes.logs, seconds=60 + ROWS / 500)
+    wait_until(partial(rows, DONE, id=undisturbed), say=processes.logs, seconds=60 + ROWS / 500)
     expected = outcome(undisturbed)
     change("DELETE FROM job_attempt")
 
-    chance, killed = random.Random(seed), 0
     disturbed = drop("disturbed", "C-2")
-    reached = "SELECT 1 FROM job WHERE id = :id AND (finished_at IS NOT NULL OR position >= :place)"
-    done = "SELECT 1 FROM job WHERE id = :id AND finished_at IS NOT NULL"
-    place = 0
-    while killed < MOST_KILLS:
-        place += chance.randint(1, max(1, ROWS // 1_000 // MOST_KILLS)) * 1_000
-        look = partial(rows, reached, id=disturbed, place=place)
-        wait_until(look, say=processes.logs, seconds=60 + ROWS / 500)
-        if rows(done, id=disturbed):
-            break
-        processes.kill(worker)
-        killed += 1
-        worker = processes.worker("rosters", LEASE_SECONDS=str(LEASE))
-    wait_until(partial(rows, done, id=disturbed), say=processes.logs, seconds=60 + ROWS / 500)
+    killed = kill_on_the_way(processes, worker, disturbed, seed)
+    wait_until(partial(rows, DONE, id=disturbed), say=processes.logs, seconds=60 + ROWS / 500)
     assert killed
     found = [(line, "attached" if code == "enrolled" else code) for line, code in outcome(disturbed)]
     assert found == [(line, "attached" if code == "enrolled" else code) for line, code in expected]

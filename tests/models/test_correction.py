@@ -23,7 +23,7 @@ from models.words import Code, CorrectionState
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 SINCE = NOW - timedelta(days=3)
-NEVER = Participant(None, None, activated=False, shared=False, same=False, taken=False, suppressed=False)
+NEVER = Participant(None, None, activated=False, shared=False, same=False, taken=False, suppressed=None)
 USED = NEVER._replace(activated=True)
 GONE = NEVER._replace(withdrawn_at=SINCE)
 NOT_ME = NEVER._replace(detached_at=SINCE)
@@ -41,7 +41,7 @@ NOT_ME = NEVER._replace(detached_at=SINCE)
         *((person._replace(same=True), Answer(Code.UNCHANGED)) for person in (NEVER, USED)),
         *((person._replace(shared=True), Answer(Code.SHARED_ACCOUNT)) for person in (NEVER, USED)),
         *((person._replace(taken=True), Answer(Code.ADDRESS_TAKEN)) for person in (NEVER, USED)),
-        *((person._replace(suppressed=True), Answer(Code.SUPPRESSED_ADDRESS)) for person in (NEVER, USED)),
+        *((person._replace(suppressed=SINCE), Answer(Code.SUPPRESSED_ADDRESS, SINCE)) for person in (NEVER, USED)),
         (USED._replace(shared=True, taken=True), Answer(Code.SHARED_ACCOUNT)),  # learns nothing of the address
         (USED._replace(same=True, shared=True), Answer(Code.UNCHANGED)),
         (NOT_ME._replace(shared=True, taken=True), Answer(Code.DETACHED, SINCE)),

@@ -24,8 +24,8 @@ def person(letter: str) -> Person:
 
 def room(seats_left: int, *, known: str = "", live: str = "") -> Room:
     """Letters stand for people; whoever is enrolled has an account."""
-    addresses = [{person(letter).email_norm for letter in letters} for letters in (known + live, live)]
-    return Room(seats_left, *addresses)
+    accounts, enrolled = ({person(letter).email_norm for letter in letters} for letters in (known + live, live))
+    return Room(seats_left, accounts, enrolled)
 
 
 def rows(letters: str) -> list[Row]:

@@ -1,5 +1,7 @@
 """Who is enrolled while some addresses are left alone."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from models.enrollment import plan
@@ -26,7 +28,7 @@ def test_nobody_is_enrolled_under_an_address_no_mail_is_sent_to(
     people: str, seats_left: int, known: str, live: str, policy: Policy, expected: str
 ) -> None:
     where = room(seats_left, known=known, live=live)
-    where.suppressed = {person("b").email_norm}
+    where.suppressed = {person("b").email_norm: datetime(2026, 3, 2, tzinfo=UTC)}
     decided = plan(rows(people), where, policy)
     assert [verdict.code for verdict in decided.verdicts] == [KEPT_FROM[letter] for letter in expected]
     assert {verdict.field for verdict in decided.verdicts if verdict.code is Code.SUPPRESSED_ADDRESS} <= {"email"}

@@ -22,4 +22,17 @@ from models.import_progress import ImportProgress, measure
     ],
 )
 def test_progress(rows: int | None, done: int, seconds: float | None, expected: ImportProgress) -> None:
-    assert measure(rows, done, seconds) == expected
+    assert measure(rows, done, seconds, finished=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "done", "expected"),
+    [
+        (None, 0, ImportProgress(None, 0, None, None)),
+        (1_000, 0, ImportProgress(1_000, 0, 0, None)),
+        (1_000, 400, ImportProgress(1_000, 400, 40, None)),  # cancelled: nobody waits for the rest
+        (1_000, 1_000, ImportProgress(1_000, 1_000, 100, 0)),
+    ],
+)
+def test_progress_of_what_has_ended(rows: int | None, done: int, expected: ImportProgress) -> None:
+    assert measure(rows, done, 10.0, finished=True) == expected

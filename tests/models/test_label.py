@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.label import clean_label, clean_reference, harmless
+from models.label import clean_label, clean_reason, clean_reference, harmless
 from models.words import Code
 
 
@@ -42,6 +42,22 @@ from models.words import Code
 )
 def test_labels(text: str, expected: str | Code) -> None:
     assert clean_label(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" asked by phone ", "asked by phone"),
+        ("zoe@example.com asked", Code.UNSAFE_VALUE),
+        ("@", Code.UNSAFE_VALUE),
+        ("zoe＠example.com", Code.UNSAFE_VALUE),
+        ("a\nb", Code.UNSAFE_VALUE),
+        ("", Code.MISSING_NAME),
+        ("x" * 201, Code.VALUE_TOO_LONG),
+    ],
+)
+def test_a_reason_holds_no_address(text: str, expected: str | Code) -> None:
+    assert clean_reason(text) == expected
 
 
 def test_a_label_has_the_limit_its_caller_sets() -> None:

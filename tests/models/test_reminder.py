@@ -1,11 +1,11 @@
 """When a reminder is sent, put off or dropped, case by case."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from models.reminder import NO_MORE, STEPS, Reminder, Standing, is_last, remind
+from models.reminder import NO_MORE, STEPS, Reminder, Standing, is_last, remind, reminds
 from models.words import EmailState
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -73,6 +73,20 @@ def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -
     at = datetime.fromisoformat(enrolled)
     assert remind(Standing(at, 0), at + 2 * DAY) == Reminder(1, at + 5 * DAY)
     assert remind(Standing(at, 0), at + 5 * DAY) == Reminder(1, at + 6 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ends_on", "expected"),
+    [
+        (True, None, True),
+        (True, date(2026, 3, 2), True),
+        (True, date(2026, 3, 1), False),
+        (False, None, False),
+        (False, date(2026, 3, 1), False),
+    ],
+)
+def test_a_contract_has_people_reminded_to_its_last_day(wanted: bool, ends_on: date | None, expected: bool) -> None:
+    assert reminds(wanted, ends_on, date(2026, 3, 2)) is expected
 
 
 def test_the_third_is_the_last() -> None:

@@ -33,10 +33,19 @@ def allowance(*, full: bool = False) -> Allowance:
         (Holder(None, False, MOST_RESENT, LATER), True, *[Answer(Code.THROTTLED, LATER)] * 2),  # the later of the two
         (Holder(None, False, MOST_RESENT, NOW), True, *[Answer(Code.THROTTLED, FULL)] * 2),
         (Holder(None, True, detached_at=GONE), False, *[Answer(Code.DETACHED, GONE)] * 2),
-        (Holder(NOW, False, detached_at=GONE, suppressed=True), True, *[Answer(Code.DETACHED, GONE)] * 2),
-        (Holder(GONE, True, suppressed=True), False, *[Answer(Code.ALREADY_WITHDRAWN, GONE)] * 2),
-        (Holder(None, True, suppressed=True), False, Answer(Code.SUPPRESSED_ADDRESS), Answer(Code.ALREADY_ACTIVATED)),
-        (Holder(None, False, suppressed=True), True, *[Answer(Code.SUPPRESSED_ADDRESS)] * 2),  # whatever the throttle
+        (Holder(NOW, False, detached_at=GONE, suppressed=GONE), True, *[Answer(Code.DETACHED, GONE)] * 2),
+        (Holder(GONE, True, suppressed=GONE), False, *[Answer(Code.ALREADY_WITHDRAWN, GONE)] * 2),
+        (
+            Holder(None, True, suppressed=GONE),
+            False,
+            Answer(Code.SUPPRESSED_ADDRESS, GONE),
+            Answer(Code.ALREADY_ACTIVATED),
+        ),
+        (
+            Holder(None, False, suppressed=GONE),
+            True,
+            *[Answer(Code.SUPPRESSED_ADDRESS, GONE)] * 2,
+        ),  # whatever the throttle
         (Holder(None, True, MOST_RESENT, None), False, Answer(Code.SENT), Answer(Code.ALREADY_ACTIVATED)),
     ],
 )

@@ -16,7 +16,7 @@ from tests.messages import client
 from tests.support import PROJECT
 from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll, PutCompany
+from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract
 from workers.shapes import MAX_MESSAGE_BYTES
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")
@@ -64,6 +64,14 @@ def test_a_request_is_one_message(portal: PortalClient, fresh_database: str) -> 
     body = message["kwargs"].pop("body")
     assert message["kwargs"] == {"portal": "local", "kind": "put_company", "version": 1, "key": "one"}
     assert PutCompany.model_validate_json(body) == COMPANY
+
+
+def test_what_is_left_out_is_not_said(portal: PortalClient, fresh_database: str) -> None:
+    """An option of a contract that is left out keeps its value: its default must not travel."""
+    portal.send(PutContract(reference="K-1", company="R-1", training="T-1", planned_seats=3), key="one")
+    [message] = sent(fresh_database)
+    body = json.loads(json.loads(message)["kwargs"]["body"])
+    assert set(body) == {"reference", "company", "training", "planned_seats"}
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201, "a\nb", "a\x00b", "\ud800"])

@@ -3,9 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
@@ -15,9 +15,10 @@ from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
+from workers.actors.files import read_file
 from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
-from workers.errors import Permanent
+from workers.errors import Permanent, Transient
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
 from workers.logs import describe, get_logger
 from workers.mail.message import Identity, build
@@ -33,6 +34,10 @@ log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
+
+
+STORE_PAUSE: Final = 30.0
+"""Seconds a mail waits whose document cannot be read at the moment."""
 
 
 class Mailer:
@@ -100,26 +105,31 @@ class Mailer:
         self._send(self._seal_all(to_send))
 
     def _seal_all(self, letters: Sequence[Letter]) -> list[Sealed]:
-        """The mails as the relay gets them. One that reads a file takes seconds: the leases of all are moved meanwhile."""
-        moved = min((letter.row.asked_at for letter in letters), default=0.0)
-        good_until = {letter.row.id: letter.row.asked_at + self.lease * SAFE_PART for letter in letters}
+        """The mails as the relay gets them. Reading a file takes seconds: the leases of all are moved meanwhile."""
+        rows = [letter.row for letter in letters]
+        held = {row.id: row.asked_at for row in rows}
         sealed = []
         for letter in letters:
-            asked = time.monotonic()
-            if asked >= moved + self.lease / 3:
-                ours = self.renew([one.row for one in letters])
-                if ours is not None:
-                    moved = asked
-                    good_until = {row_id: asked + self.lease * SAFE_PART for row_id in good_until if row_id in ours}
-            if letter.row.id in good_until and (message := self._seal(letter)) is not None:
+            held = self._move_leases(rows, held)
+            if letter.row.id in held and (message := self._seal(letter)) is not None:
                 sealed.append((letter.row, message))
-        return [Sealed(row, message, good_until[row.id]) for row, message in sealed if row.id in good_until]
+        return [
+            Sealed(row, message, held[row.id] + self.lease * SAFE_PART) for row, message in sealed if row.id in held
+        ]
+
+    def _move_leases(self, rows: Sequence[Claimed], held: dict[UUID, float]) -> dict[UUID, float]:
+        """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
+        asked_at = time.monotonic()
+        if asked_at < min(held.values(), default=asked_at) + self.lease / 3:
+            return held
+        ours = self.renew([row for row in rows if row.id in held])
+        return held if ours is None else dict.fromkeys(ours, asked_at)
 
     def _seal(self, letter: Letter) -> bytes | None:
         columns = letter.row.columns
         try:
             return build(
-                render(letter.kind, columns["locale"], letter.whole()),
+                render(letter.kind, columns["locale"], _with_file(letter)),
                 to_address=columns["to_address"],
                 message_id=columns["message_id"],
                 date=columns["date"],
@@ -129,6 +139,15 @@ class Mailer:
             log.exception("mail.unrenderable", rows=[f"{letter.row.id}#{letter.row.claim}"])
             setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
             set_back(EMAILS, [setback])
+            return None
+        except Transient as error:  # the store of documents is away: the mail waits for it
+            log.warning("mail.waits", rows=[f"{letter.row.id}#{letter.row.claim}"], exc_info=error)
+            reason = describe(error) | {"traceback": ""}
+            seconds = max(error.seconds, STORE_PAUSE)
+            postponed = Setback(
+                letter.row.id, letter.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False
+            )
+            set_back(EMAILS, [postponed])
             return None
 
     def _send(self, mails: Sequence[Sealed]) -> None:
@@ -274,3 +293,14 @@ def emails() -> Claimer:
 def emails_bulk() -> Claimer:
     """The claimer of the other mails."""
     return _claimer(Queue.EMAILS_BULK)
+
+
+def _with_file(letter: Letter) -> Mapping[str, Any]:
+    """What the templates are given; a document that is to be attached is read here, outside any transaction.
+
+    One that is lost and cannot be made again is left to its link, whose page says so.
+    """
+    if letter.file_id is None or not letter.context["attached"]:
+        return letter.whole()
+    content = read_file(letter.file_id)
+    return {**letter.context, "content": content, "attached": content is not None}

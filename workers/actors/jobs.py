@@ -6,7 +6,9 @@ from itertools import accumulate
 from typing import Final
 
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.document_purge import purge_documents
 from workers.actors.inboxes import scan_inboxes
+from workers.certificate_requests import PurgeDocuments
 from workers.internal_requests import ScanInboxes
 from workers.ledger import JOBS, Claimed
 from workers.logs import get_logger
@@ -60,7 +62,11 @@ def maintenance() -> Claimer:
 
 def maintain(rows: Sequence[Claimed]) -> bool:
     """Does claimed maintenance; what reaches beyond the database is done outside its transactions."""
-    if [row.columns["kind"] for row in rows] == [ScanInboxes.kind]:
+    kinds = [row.columns["kind"] for row in rows]
+    if kinds == [ScanInboxes.kind]:
         scan_inboxes(rows[0])
+        return False
+    if kinds == [PurgeDocuments.kind]:
+        purge_documents(rows[0])
         return False
     return do_batch(rows)

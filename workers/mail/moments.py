@@ -6,13 +6,12 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 
+from workers.shown import LOCALES_OF_BABEL
+
 PARIS = ZoneInfo("Europe/Paris")
 
 _MOMENT = {"fr": "EEEE d MMMM y 'à' HH:mm", "en": "EEEE d MMMM y 'at' HH:mm"}
 _DAY = "EEEE d MMMM y"
-
-LOCALES_OF_BABEL = {"fr": "fr_FR", "en": "en_GB"}
-"""The country whose dates and numbers each language is shown with."""
 
 
 def shown_moment(moment: datetime, locale: str) -> str:

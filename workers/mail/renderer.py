@@ -20,10 +20,11 @@ from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, translate
 from workers.mail.inlining import InliningLoader
-from workers.mail.moments import LOCALES_OF_BABEL, shown_day, shown_moment
+from workers.mail.moments import shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 from workers.rosters.errors_file import Failed, write_errors
 from workers.rosters.refused import RosterRefused
+from workers.shown import LOCALES_OF_BABEL
 
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000
@@ -64,7 +65,7 @@ DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|"
 NAMES = frozenset(
     {"first_name", "last_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"}
 )
-ADDRESSES = frozenset({"new_address", "person_email"})
+ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,12 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
 def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
     values = {name: _shown(name, value) for name, value in context.items()}
     if kind is EmailKind.RELEASE_REPORT:
-        values["shown_people"] = [_shown_holder(person) for person in context["people"][:PEOPLE_IN_BODY]]
+        values["shown_people"] = [
+            _shown_holder(person) | {"refused": person["refused"]} for person in context["people"][:PEOPLE_IN_BODY]
+        ]
         values["hidden"] = context["total"] > len(values["shown_people"])
+    if kind is EmailKind.DUPLICATE:
+        return values, (_document(context),) if context["attached"] else ()
     if kind is EmailKind.IMPORT_REPORT:
         return _import_values(locale, context, values)
     if kind is not EmailKind.ENROLLMENT_REPORT:
@@ -126,6 +131,12 @@ def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[d
     files = (_zipped_if_large(_people_file(people, locale)),) if values["hidden"] else ()
     values["zipped"] = any(file.content_type == ZIP for file in files)
     return values, files
+
+
+def _document(context: Mapping[str, Any]) -> Attachment:
+    """A document, or a zip of them, as it lies in the store."""
+    content_type = ZIP if context["kind"] == "zip" else "application/pdf"
+    return Attachment(context["file_name"], content_type, context["content"])
 
 
 def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:

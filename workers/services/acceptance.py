@@ -13,19 +13,19 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.database import Session
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
-from workers.queues import UNSERVED, Queue
+from workers.queues import Queue
 from workers.shapes import Request, check_key, fingerprint, lane_id
 
 RECORD = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
-        kind text, queue text, lane uuid, body text, asker text, served bool)),
+        kind text, queue text, lane uuid, body text, asker text)),
     new_key AS (
       INSERT INTO idempotency (portal_id, key, request_hash, job_id)
       SELECT portal_id, key, decode(hash, 'hex'), job_id FROM given ORDER BY portal_id, key
       ON CONFLICT DO NOTHING RETURNING job_id)
     INSERT INTO job (id, portal_id, kind, queue, lane, state, request, requested_by, due_at)
-    SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, CASE WHEN served THEN now() END
+    SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, now()
     FROM given JOIN new_key USING (job_id) RETURNING id""")
 
 EARLIER = text("""
@@ -127,7 +127,7 @@ def accept_all(session: Session, asks: Sequence[Ask]) -> list[Accepted | Idempot
     ]
 
 
-def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str | bool]:
+def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str]:
     return {
         "portal_id": str(ask.portal_id),
         "key": ask.key,
@@ -138,7 +138,6 @@ def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str | bool]:
         "lane": str(lane_id(ask.portal_id, ask.request.lane)),
         "body": ask.body,
         "asker": ask.request.requested_by,
-        "served": ask.request.queue not in UNSERVED,
     }
 
 

@@ -17,13 +17,15 @@ from workers.services.correction_changes import finish
 from workers.services.correction_facts import Waiting, lock_accounts, read_waiting
 from workers.services.correction_rows import end
 from workers.services.correction_verdicts import settle
-from workers.services.link_views import LinkView, consume_link, hold_link, look_at_link
+from workers.services.link_views import LinkUse, LinkView, consume_link, hold_link, look_at_link
 from workers.tokens import SigningKeys
 
 SHOW = text("""
     SELECT c.new_email, company.name AS company_name
-    FROM email_correction c JOIN account a ON a.id = c.account_id LEFT JOIN company ON company.id = c.company_id
+    FROM email_correction c JOIN company ON company.id = c.company_id
     WHERE c.id = :id AND c.account_id = :account AND c.state = 'pending'""")
+
+VERDICT = text("SELECT state, ground FROM email_correction WHERE id = :id AND account_id = :account")
 
 CONFIRM = text("""
     UPDATE email_correction SET confirmed_at = now(),
@@ -37,10 +39,10 @@ REFUSED: Final = Verdict(CorrectionState.CANCELLED, Ground.REFUSAL)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the pages of a pending correction show. `company_name` is None when nobody's company asked."""
+    """What the pages of a pending correction show: none waits that no company asked for."""
 
     new_email: str
-    company_name: str | None
+    company_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,38 +65,43 @@ def confirm_address(session: Session, keys: SigningKeys, token: str, *, password
     Parameters:
       password_given: whether the account's own password was given with it and was right.
     """
-    view = _hold(session, keys, token, Purpose.CORRECTION_CONFIRMATION)
-    if isinstance(view, Code):
-        return view
-    session.execute(CONFIRM, {"id": view.subject_id, "password_given": password_given})
-    _record(session, view, "confirm_correction", {"password_given": password_given})
-    return _judge(session, view)
+    held = _hold(session, keys, token, Purpose.CORRECTION_CONFIRMATION)
+    if isinstance(held, Code):
+        return held
+    session.execute(CONFIRM, {"id": held.id, "password_given": password_given})
+    _record(session, held, "confirm_correction", {"password_given": password_given})
+    return _judge(session, held)
 
 
 def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
     """The old address agrees. Nothing is applied before the new one has confirmed."""
-    view = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
-    if isinstance(view, Code):
-        return view
-    session.execute(AGREE, {"id": view.subject_id})
-    _record(session, view, "agree_to_correction", None)
-    return _judge(session, view)
+    held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
+    if isinstance(held, Code):
+        return held
+    session.execute(AGREE, {"id": held.id})
+    _record(session, held, "agree_to_correction", None)
+    return _judge(session, held)
 
 
 def refuse_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
     """The old address says no: nothing changes, and for a while its silence counts for nothing."""
-    view = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
-    if isinstance(view, Code):
-        return view
-    waiting = _waiting(session, view)
-    if waiting is None:
-        return Code.INVALID_LINK
-    end(session, waiting, REFUSED)
-    return Heard(REFUSED, waiting)
+    held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
+    if isinstance(held, Code):
+        return held
+    end(session, held, REFUSED)
+    return Heard(REFUSED, held)
 
 
-def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> LinkView | Code:
-    """Holds the account, then the link, and uses it up. A link for anything else is none here."""
+def read_verdict(session: Session, use: LinkUse) -> Verdict | None:
+    """What became so far of the correction a link was used for; None when nothing is known of it any more."""
+    row = session.execute(VERDICT, {"id": use.subject_id, "account": use.account_id}).one_or_none()
+    return None if row is None else Verdict(CorrectionState(row.state), row.ground and Ground(row.ground))
+
+
+def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> Waiting | Code:
+    """Holds the account, then the link, and uses it up; the correction it speaks of. A link for anything else is none
+    here.
+    """
     seen = look_at_link(session, keys, token)
     if isinstance(seen, Code):
         return seen
@@ -102,15 +109,17 @@ def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> 
         return Code.INVALID_LINK
     lock_accounts(session, [seen.account_id])
     view = hold_link(session, keys, token)
-    if isinstance(view, LinkView):
-        if _waiting(session, view) is None:
-            return Code.INVALID_LINK
-        consume_link(session, view.link_id)
-    return view
+    if isinstance(view, Code):
+        return view
+    waiting = read_waiting(session, view.account_id)
+    if waiting is None or waiting.id != view.subject_id:
+        return Code.INVALID_LINK
+    consume_link(session, view.link_id)
+    return waiting
 
 
-def _judge(session: Session, view: LinkView) -> Heard | Code:
-    waiting = _waiting(session, view)
+def _judge(session: Session, held: Waiting) -> Heard | Code:
+    waiting = read_waiting(session, held.account_id)  # once more: something was said for it
     if waiting is None:
         return Code.INVALID_LINK
     settled = settle(session, waiting)
@@ -118,11 +127,14 @@ def _judge(session: Session, view: LinkView) -> Heard | Code:
     return Heard(settled.verdict, waiting)
 
 
-def _waiting(session: Session, view: LinkView) -> Waiting | None:
-    """The account's pending correction, if it is the one this link speaks of."""
-    waiting = read_waiting(session, view.account_id)
-    return waiting if waiting is not None and waiting.id == view.subject_id else None
-
-
-def _record(session: Session, view: LinkView, action: str, detail: dict[str, bool] | None) -> None:
-    record(session, action, account_id=view.account_id, subject_id=view.subject_id, detail=detail)
+def _record(session: Session, held: Waiting, action: str, detail: dict[str, bool] | None) -> None:
+    record(
+        session,
+        action,
+        portal_id=held.portal_id,
+        company_id=held.company_id,
+        account_id=held.account_id,
+        subject_id=held.id,
+        job_id=held.job_id,
+        detail=detail,
+    )

@@ -54,21 +54,25 @@ CANCEL_MAILS = text("""
       ORDER BY m.id FOR NO KEY UPDATE OF m) owed
     WHERE email.id = owed.id""")
 
-# Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not.
+# Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not; an invitation that
+# reached nobody had stopped the reminders.
 BEGIN_AFRESH = text("""
     UPDATE enrollment SET release_warned_at = NULL, reminders = 0,
-      next_reminder_at = CASE WHEN next_reminder_at IS NOT NULL OR reminders > 0 THEN now() + :first_reminder END
+      next_reminder_at = CASE WHEN begun.invited THEN now() + :first_reminder END
     FROM (
-      SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id
+      SELECT e.id, was.invited FROM enrollment e JOIN account a ON a.id = e.account_id
+      CROSS JOIN LATERAL (
+        SELECT e.next_reminder_at IS NOT NULL OR e.reminders > 0 OR EXISTS (
+          SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id
+            AND m.kind IN ('invitation', 'attachment')) AS invited) was
       WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND a.activated_at IS NULL
         AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
-        AND (e.release_warned_at IS NOT NULL OR e.next_reminder_at IS NOT NULL OR e.reminders > 0)
+        AND (e.release_warned_at IS NOT NULL OR was.invited)
       ORDER BY e.id FOR NO KEY UPDATE OF e) begun
     WHERE enrollment.id = begun.id""")
 
-FROZEN: Final = frozenset(
-    {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
-)
+FROZEN: Final = frozenset({EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE,
+                           EmailKind.CORRECTION_APPLIED, EmailKind.CORRECTION_ENDED})  # fmt: skip
 """Mails written to an address, not to whoever has the account: the old one must hear that it was replaced."""
 
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER)

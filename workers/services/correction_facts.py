@@ -16,8 +16,9 @@ from sqlalchemy import text
 from models.correction import Ground, Participant, Pending
 from models.delivery import Reason
 from models.suppression import SuppressionReason
-from models.words import CorrectionState, EmailKind, EmailState, Purpose
+from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
+from workers.services.suppression import SUPPRESSED_SINCE
 
 LOCK_ACCOUNTS_OF = text("""
     SELECT a.id FROM enrollment e JOIN account a ON a.id = e.account_id
@@ -41,8 +42,7 @@ PARTICIPANT = text(f"""
       e.withdrawn_at, e.detached_at, k.company_id, a.email_norm = :email AS same,
       {_SHARED.format(company="k.company_id", portal="k.portal_id")},
       EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken,
-      EXISTS (SELECT 1 FROM suppression s WHERE s.email_norm = :email AND (s.until IS NULL OR s.until > now()))
-        AS suppressed
+      {SUPPRESSED_SINCE.format(address=":email")} AS suppressed
     FROM enrollment e JOIN contract k ON k.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND k.portal_id = :portal AND a.erased_at IS NULL""")
 
@@ -67,9 +67,7 @@ _PENDING: Final = f"""
       {_SHARED.format(company="c.company_id", portal="c.portal_id")},
       EXISTS (SELECT 1 FROM account t WHERE t.email_norm = c.new_email AND t.id <> a.id) AS taken,
       EXISTS (SELECT 1 FROM link l WHERE l.account_id = c.account_id AND l.subject_id = c.id
-        AND l.voided_at IS NOT NULL) AS links_voided,
-      EXISTS (SELECT 1 FROM link l WHERE l.account_id = c.account_id AND l.subject_id = c.id
-        AND l.purpose = '{Purpose.CORRECTION_CONFIRMATION}' AND l.consumed_at IS NULL) AS unconfirmed
+        AND l.voided_at IS NOT NULL) AS links_voided
     FROM email_correction c JOIN account a ON a.id = c.account_id
     LEFT JOIN LATERAL (
       SELECT max(finished_at) FILTER (WHERE m.state = '{EmailState.SENT}') AS sent_at,
@@ -106,11 +104,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A pending correction with all that speaks for it.
-
-    Parameters:
-      unconfirmed: its confirmation link can still be used.
-    """
+    """A pending correction with all that speaks for it."""
 
     id: UUID
     account_id: UUID
@@ -124,7 +118,6 @@ class Waiting:
     locale: str
     now: datetime
     pending: Pending
-    unconfirmed: bool
 
 
 def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> None:

@@ -53,12 +53,18 @@ INSERT_EMAILS = text("""
       context, account_id, enrollment_id, contract_id, job_id, due_at)
     SELECT id, kind, :queue, lane, dedup_key, to_address, :locale,
       '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + CAST(:lifetime AS interval), 'owed', CAST(context AS json), :account, enrollment_id, contract_id, :job,
+      now() + CAST(:lifetime AS interval), 'owed', CAST(context AS json), CAST(:account AS uuid), enrollment_id,
+      contract_id, :job,
       now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:lanes AS uuid[]), CAST(:keys AS text[]),
       CAST(:addresses AS text[]), CAST(:contexts AS text[]), CAST(:enrollments AS uuid[]), CAST(:contracts AS uuid[]))
       t (id, kind, lane, dedup_key, to_address, context, enrollment_id, contract_id)
     ON CONFLICT (dedup_key) DO NOTHING""")
+
+MANAGER = text("""
+    SELECT k.id, k.company_id, k.manager_email, k.manager_locale
+    FROM enrollment n JOIN contract k ON k.id = n.contract_id
+    WHERE n.id = :enrollment AND k.manager_email IS NOT NULL""")
 
 PURPOSES: Final = (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
 _OF_A_PENDING_ONE: Final = (EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE)
@@ -116,8 +122,20 @@ def insert_links(session: Session, correction_id: UUID, account_id: UUID) -> Non
     session.execute(INSERT_LINKS, parameters)
 
 
-def end(session: Session, waiting: Waiting, verdict: Verdict, *, requested_by: str = "") -> None:
-    """Ends a pending correction that is not applied: its links are void, its mails are not sent any more."""
+def end(
+    session: Session,
+    waiting: Waiting,
+    verdict: Verdict,
+    *,
+    requested_by: str = "",
+    instead: NewCorrection | None = None,
+) -> None:
+    """Ends a pending correction that is not applied: its links are void, its mails are not sent any more, and whoever
+    waits for it is told.
+
+    Parameters:
+      instead: what was asked for in its place: a manager who did knows, and so does the address both name.
+    """
     session.execute(END, {"id": waiting.id, "state": verdict.state, "ground": verdict.ground})
     session.execute(VOID_LINKS, {"account": waiting.account_id, "correction": waiting.id})
     cancel_pending_mails(session, waiting)
@@ -133,6 +151,22 @@ def end(session: Session, waiting: Waiting, verdict: Verdict, *, requested_by: s
         job_id=waiting.job_id,
         detail={"ground": verdict.ground},
     )
+    if waiting.new_email and (instead is None or instead.new_email != waiting.new_email):  # empty: they were erased
+        _tell_ended(session, waiting, by_manager=instead is not None and instead.enrollment_id is not None)
+
+
+def _tell_ended(session: Session, waiting: Waiting, *, by_manager: bool) -> None:
+    """Owes the mails that say it was not made: to the new address if it had confirmed, to the contract's manager."""
+    kind, lane = EmailKind.CORRECTION_ENDED, waiting.company_id or waiting.portal_id
+    context: dict[str, Any] = {"correction": str(waiting.id), "to_manager": False}
+    if waiting.pending.confirmed_at is not None:
+        mail = OwedMail(kind, f"{kind}:{waiting.id}:new", waiting.new_email, lane, context)
+        owe_mails(session, [mail], account_id=waiting.account_id, job_id=waiting.job_id, locale=waiting.locale)
+    manager = session.execute(MANAGER, {"enrollment": waiting.enrollment_id}).one_or_none()
+    if manager is not None and not by_manager:
+        context = context | {"to_manager": True}
+        mail = OwedMail(kind, f"{kind}:{waiting.id}:manager", manager.manager_email, lane, context, None, manager.id)
+        owe_mails(session, [mail], account_id=None, job_id=waiting.job_id, locale=manager.manager_locale)
 
 
 def mark_applied(session: Session, waiting: Waiting, ground: Ground | None) -> None:
@@ -151,12 +185,12 @@ def owe_mails(
     session: Session,
     mails: Sequence[OwedMail],
     *,
-    account_id: UUID,
+    account_id: UUID | None,
     job_id: UUID,
     locale: str,
     lifetime: timedelta = MAIL_LIFETIME,
 ) -> None:
-    """Owes mails to the addresses of one account, urgently: somebody waits for them."""
+    """Owes mails to the addresses of one account, urgently: somebody waits for them; to a manager it names none."""
     if not mails:
         return
     owe(session, Queue.EMAILS)

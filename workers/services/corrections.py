@@ -134,15 +134,14 @@ def _at_once(session: Session, job: Job, known: Known, waiting: Waiting | None, 
 
 
 def _ask_both(session: Session, job: Job, known: Known, waiting: Waiting | None, _: list[Whose]) -> Answered:
-    """The new address is to confirm, the old one to answer. Asked again, the same link is mailed and no time is won."""
+    """The new address is to confirm, the old one to answer. Asked again, the same link is mailed and no time is won;
+    none once the new address has confirmed.
+    """
     whose, new = known.whose, _new(job, known)
     if waiting is not None and waiting.new_email == new.new_email:
-        if waiting.unconfirmed:
-            mails = [_confirmation(new, waiting.id)]
-            owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
-        return _waits(known, waiting.pending.ends_at)
+        return _ask_again(session, known, new, waiting)
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
     correction_id, until = insert_correction(session, new, CorrectionState.PENDING)
     insert_links(session, correction_id, whose.account_id)
     kind, context = EmailKind.CORRECTION_NOTICE, {"correction": str(correction_id)}
@@ -152,10 +151,20 @@ def _ask_both(session: Session, job: Job, known: Known, waiting: Waiting | None,
     return _waits(known, until)
 
 
+def _ask_again(session: Session, known: Known, new: NewCorrection, waiting: Waiting) -> Answered:
+    confirmed_at, until = waiting.pending.confirmed_at, waiting.pending.ends_at
+    if confirmed_at is not None:
+        detail = {"since": confirmed_at.isoformat(), "until": until.isoformat()}
+        return _answered(known, Answer(Code.AGREEMENT_AWAITED), detail)
+    mails = [_confirmation(new, waiting.id)]
+    owe_mails(session, mails, account_id=new.account_id, job_id=new.job_id, locale=known.whose.locale)
+    return _waits(known, until)
+
+
 def _leave(session: Session, job: Job, known: Known, waiting: Waiting | None, _: list[Whose]) -> Answered:
     """The address it has already: whatever other was asked for before is taken back."""
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by, instead=_new(job, known))
     return _answered(known, Answer(Code.UNCHANGED))
 
 
@@ -187,7 +196,7 @@ def _move(session: Session, whose: Whose, new: NewCorrection, waiting: Waiting |
     if not move(session, whose, new.new_email):
         return None
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by)
+        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
     correction_id, _ = insert_correction(session, new, CorrectionState.APPLIED, ground)
     return follow_up(session, whose, correction_id, new, ground)
 

@@ -15,12 +15,15 @@ from models.detachment import DETACHING, Standing, Step, decide
 from models.words import Code, EmailKind, Progress, Purpose
 from workers.database import Session, wait_briefly_for_locks
 from workers.ledger import owe
+from workers.logs import get_logger
 from workers.queues import Queue
 from workers.services.audit import record
 from workers.services.enrolling_requests import read_enrolling_request
 from workers.services.enrollment_rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
 from workers.services.link_views import LinkView, consume_link, hold_link, look_at_link
 from workers.tokens import SigningKeys
+
+log = get_logger("detachment")
 
 _FOUND: Final = """
     SELECT n.id, n.progress, n.withdrawn_at, n.detached_at, n.job_id, n.contract_id, c.company_id, c.manager_email,
@@ -61,17 +64,23 @@ class Attachment:
 
     Parameters:
       step: what saying so now would come to.
+      told: somebody of the company is known who will be told.
     """
 
     company_name: str
     training_title: str
     step: Step
+    told: bool
 
 
 def look_at_attachment(session: Session, view: LinkView) -> Attachment | None:
     """What the holder of this link may detach themselves from; None when nothing is known of it any more."""
     found = session.execute(FIND, _ids(view)).one_or_none()
-    return None if found is None else Attachment(found.company_name, found.training_title, _decide(found))
+    if found is None:
+        return None
+    return Attachment(
+        found.company_name, found.training_title, _decide(found), _find_manager(session, found) is not None
+    )
 
 
 def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
@@ -101,7 +110,9 @@ def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
     session.execute(GIVE_SEAT_BACK if step is Step.GIVE_SEAT_BACK else DETACH, _ids(view))
     session.execute(CANCEL_MAILS, _ids(view))
     consume_link(session, view.link_id)
-    if manager is not None:
+    if manager is None:
+        log.warning("detachment.nobody_told", enrollment=str(held.id))
+    else:
         _tell(session, held, *manager)
     record(
         session,
@@ -109,7 +120,7 @@ def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
         company_id=held.company_id,
         account_id=view.account_id,
         subject_id=held.id,
-        detail={"progress": held.progress, "seat_freed": step is Step.GIVE_SEAT_BACK},
+        detail={"progress": held.progress, "seat_freed": step is Step.GIVE_SEAT_BACK, "told": manager is not None},
     )
     return step
 

@@ -1,6 +1,7 @@
 """What a manager wrote when they enrolled somebody, as far as their request, or their file, is still kept."""
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from sqlalchemy import text
 
 from models.address import normalise_email
 from models.words import LOCALES, Code
-from workers.database import Session
+from workers.database import Session, array
 from workers.roster_requests import ImportRoster
 from workers.rosters.kept_rows import KeptRows
 from workers.services.roster_reports import find_rows
@@ -23,13 +24,19 @@ FILE_ROW = text("""
     JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
+READ_NAMES = text("""
+    SELECT e.id, CAST(j.request AS text) AS request, min(p.position) AS position
+    FROM enrollment e JOIN job j ON j.id = e.job_id
+    LEFT JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
+    WHERE e.id = ANY(CAST(:ids AS uuid[])) GROUP BY e.id, j.id""")
+
 
 class Enrolling(NamedTuple):
     """The request behind an enrollment.
 
     Parameters:
       report_to: where its confirmation went, or None.
-      first_name, last_name: what the manager called the person; empty when that is not known any more, or stands in a file
+      first_name, last_name: what the manager called the person; empty when that is not known any more, or is in a file
         (``find_enrolling_row``).
     """
 
@@ -63,6 +70,20 @@ def find_enrolling_row(session: Session, enrollment_id: UUID) -> KeptRows | None
     """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
     row = session.execute(FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
     return None if row is None else find_rows(session, row.job_id, [row.position])
+
+
+def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UUID, tuple[str, str]]:
+    """What the managers called the people of these enrollments, at most a hundred; empty where that is not known."""
+    if not enrollments:
+        return {}
+    found = {}
+    requests: dict[str, Any] = {}
+    for row in session.execute(READ_NAMES, {"ids": array(enrollments)}):
+        if row.request not in requests:
+            requests[row.request] = json.loads(row.request) if row.request else {}
+        person = _person(requests[row.request], row.position)
+        found[row.id] = (_text(person, "first_name"), _text(person, "last_name"))
+    return found
 
 
 def _person(request: dict[str, Any], position: int | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.contract import closed_because
-from models.enrollment import Plan, Room, plan
+from models.enrollment import Plan, Room, Verdict, plan
 from models.person import Person, Refusal, check_person
 from models.words import Code, Policy
 from workers.database import Session, wait_briefly_for_locks
@@ -250,8 +250,16 @@ def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, _Live]])
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
             people.append(_already(position, enrolled.get(person.email_norm)))
         else:
-            people.append(PersonResult(position, verdict.code, verdict.field, None, None))
+            since = _left_alone_since(person, verdict, planned.contract.room)
+            people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
     return Answer(order, None, people, planned.plan, planned.contract)
+
+
+def _left_alone_since(person: Person | Refusal, verdict: Verdict, room: Room) -> dict[str, str] | None:
+    """Since when no mail is sent to the address of somebody who is refused for that."""
+    if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
+        return None
+    return {"since": room.suppressed[person.email_norm].isoformat()}
 
 
 def _already(position: int, known: _Live | None) -> PersonResult:

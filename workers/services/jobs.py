@@ -14,12 +14,15 @@ from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.roster_requests import ImportRoster, UndoImport
 from workers.services.catalog import put_company, put_contract, put_training
+from workers.services.certificate_changes import correct_certificate, revoke_certificate
+from workers.services.certificates import catch_up, issue_certificates
 from workers.services.correction_verdicts import apply_corrections
 from workers.services.corrections import correct_email, correct_email_by_ops
 from workers.services.enrollment_jobs import enroll_jobs
 from workers.services.erasure import erase_person
 from workers.services.inboxes import put_inbox
 from workers.services.maintenance import find_drift
+from workers.services.organisations import put_organisation
 from workers.services.person_export import export_person
 from workers.services.progress import record_progress_jobs
 from workers.services.release_plans import plan_releases
@@ -44,7 +47,7 @@ READ_ATTEMPTS = text("""
 
 # Of an import, or of what takes one back.
 READ_PROGRESS = text("""
-    SELECT r.file_name, r.reading, r.rows, j.position,
+    SELECT r.file_name, r.reading, r.rows, j.position, j.finished_at IS NOT NULL AS finished,
       extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at) AS seconds
     FROM job j LEFT JOIN roster r ON r.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
       ELSE j.id END
@@ -103,9 +106,14 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]
     "correct_email": correct_email,
     "correct_email_by_ops": correct_email_by_ops,
     "apply_corrections": apply_corrections,
+    "issue_certificate": issue_certificates,
+    "catch_up_certificates": _one_by_one(catch_up),
+    "correct_certificate": _one_by_one(correct_certificate),
+    "revoke_certificate": _one_by_one(revoke_certificate),
+    "put_organisation": _one_by_one(put_organisation),
 }
-"""The service that does each kind of job in one transaction. Imports, what takes them back, and scans of inboxes have
-actors of their own; `issue_certificate` waits for its (``workers.queues.UNSERVED``).
+"""The service that does each kind of job in one transaction. Imports and what takes them back, scans of inboxes,
+duplicates and the deletion of documents reach beyond the database: they have actors of their own.
 """
 
 
@@ -121,7 +129,7 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
         result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
     if job["kind"] in FILES:
         found = session.execute(READ_PROGRESS, {"id": job_id}).one()
-        shown["progress"] = measure(found.rows, found.position, found.seconds)._asdict()
+        shown["progress"] = measure(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
         shown["file"] = {"name": found.file_name, "reading": found.reading}
     attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
     return shown | {

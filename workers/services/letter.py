@@ -22,6 +22,7 @@ class Letter:
         only announces the training).
       context: values for the templates; empty when the mail is not to be sent.
       unsent: why it is not to be sent, or None.
+      file_id: of the file of duplicates it brings, attached when its context says so.
       late: further values, which take seconds to find.
     """
 
@@ -29,6 +30,7 @@ class Letter:
     kind: EmailKind
     context: Mapping[str, Any]
     unsent: EmailState | None = None
+    file_id: UUID | None = None
     late: Callable[[], Mapping[str, Any]] | None = None
 
     def whole(self) -> Mapping[str, Any]:

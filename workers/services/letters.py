@@ -18,6 +18,7 @@ from workers.ledger import Claimed
 from workers.services.activation_letters import write_release, write_release_warning, write_reminder
 from workers.services.correction_letters import write_correction
 from workers.services.detachment_letters import write_detachment
+from workers.services.duplicate_letters import write_duplicate
 from workers.services.import_letters import write_import_report
 from workers.services.keys import signing_keys
 from workers.services.letter import Letter, not_wanted
@@ -84,6 +85,7 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.WITHDRAWAL: write_withdrawal,
     EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
     EmailKind.IMPORT_REPORT: write_import_report,
+    EmailKind.DUPLICATE: write_duplicate,
     EmailKind.REMINDER: write_reminder,
     EmailKind.RELEASE_WARNING: write_release_warning,
     EmailKind.RELEASE: write_release,
@@ -92,6 +94,7 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
     EmailKind.CORRECTION_CONFIRMATION: write_correction,
     EmailKind.CORRECTION_NOTICE: write_correction,
     EmailKind.CORRECTION_APPLIED: write_correction,
+    EmailKind.CORRECTION_ENDED: write_correction,
 }
 """Who writes which kind of mail."""
 

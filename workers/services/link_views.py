@@ -43,6 +43,16 @@ class LinkView:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """A link that may be over: the language of whose it is, what it is for, and what it speaks of."""
+
+    locale: str
+    purpose: Purpose
+    account_id: UUID
+    subject_id: UUID | None
+
+
 def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
     """Whose link this is, or why it cannot be used. Changes nothing: mail scanners open links too.
 
@@ -62,10 +72,10 @@ def consume_link(session: Session, link_id: UUID) -> None:
     session.execute(CONSUME, {"id": link_id})
 
 
-def read_link_use(session: Session, keys: SigningKeys, token: str) -> tuple[str, Purpose] | None:
-    """The account's language and what the link was for, told to who holds the true token even when the link is over."""
+def read_link_use(session: Session, keys: SigningKeys, token: str) -> LinkUse | None:
+    """What the link was for, told to who holds the true token even when the link is over."""
     row = _read(session, FIND, keys, token)
-    return None if row is None else (str(row.locale), Purpose(row.purpose))
+    return None if row is None else LinkUse(row.locale, Purpose(row.purpose), row.account_id, row.subject_id)
 
 
 def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> LinkView | Code:

@@ -43,6 +43,13 @@ OF_COMPANIES: Final[dict[str, TextClause]] = {
     "corrections": text(f"""
         SELECT old_email, new_email, state, ground, asked_at, confirmed_at, agreed_at, ended_at FROM email_correction
         WHERE account_id = :account AND {_OWN.format("portal_id")} ORDER BY id"""),
+    "certificates": text(f"""
+        SELECT k.id, k.number, k.version, k.snapshot AS certificate, k.issued_at, k.revoked_at, k.revocation_reason,
+          (SELECT json_agg(json_build_object('number', d.number, 'document', d.document, 'locale', d.locale,
+             'requested_by', d.requested_by, 'issued_at', d.issued_at) ORDER BY d.ordinal)
+           FROM certificate_duplicate d WHERE d.certificate_id = k.id) AS duplicates
+        FROM certificate k JOIN enrollment e ON e.id = k.enrollment_id JOIN contract c ON c.id = e.contract_id
+        WHERE e.account_id = :account AND {_OWN.format("c.portal_id")} ORDER BY k.id"""),
     "audit": text(f"""
         SELECT a.at, p.name AS portal, a.requested_by, a.action, a.result, a.job_id, a.detail
         FROM audit a LEFT JOIN portal p ON p.id = a.portal_id
@@ -107,8 +114,8 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
     Parameters:
       portal_id: tell what concerns this portal's companies only; None tells everything.
 
-    Keys: `account`, `enrollments`, `mails`, `corrections`, `audit`, `results` (of jobs), `typed` (requests as they were
-    sent); of everything also `links`, `suppression`, `sign_in_failures`, `throttles`.
+    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `audit`, `results` (of jobs), `typed`
+    (requests as they were sent); of everything also `links`, `suppression`, `sign_in_failures`, `throttles`.
     """
     whose = whose_is(session, account_id, email)
     asked = {

@@ -15,7 +15,8 @@ from models.progress import HEARD_CODES, Event, Known, record_events
 from models.words import Code, JobState, Progress
 from workers.database import Session, wait_briefly_for_locks
 from workers.internal_requests import IssueCertificate
-from workers.ledger import Claimed, Outcome
+from workers.ledger import Claimed, Outcome, owe
+from workers.queues import Queue
 from workers.requests import ProgressEvent, RecordProgress, parse
 from workers.services.acceptance import Ask, accept_all
 from workers.services.audit import Change, record_all
@@ -160,6 +161,7 @@ def _owe_certificates(session: Session, completed: Sequence[_Told]) -> None:
     certificates = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
     asks = [Ask(portal_id, request, request.model_dump_json(), request.key) for portal_id, request in certificates]
     accept_all(session, asks)
+    owe(session, Queue.CERTIFICATES)
 
 
 def _change(job: _Job) -> Change:

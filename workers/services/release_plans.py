@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.daytime import is_daytime
 from models.portal import LOCAL_PORTAL_ID
 from models.release import WARNED_BEFORE, WARNING_LIFETIME, ReleaseStep, release_step
 from models.words import EmailKind, JobState
@@ -104,7 +105,7 @@ def plan_releases(
     Raises: a transient error of the database when a row is held for over 250 ms.
     """
     if request.contract_id is None or request.since is None:
-        return JobState.SUCCEEDED, {"contracts": _owe_plans(session, job_id)}
+        return JobState.SUCCEEDED, {"contracts": _owe_plans(session, job_id, request)}
     wait_briefly_for_locks(session)
     contract = session.execute(HOLD_CONTRACT, {"contract": request.contract_id}).one_or_none()
     if contract is None:  # switched off, or over, since it was found
@@ -121,8 +122,11 @@ def plan_releases(
     return JobState.SUCCEEDED, {"warned": warned, "to_release": owed, "more": more}
 
 
-def _owe_plans(session: Session, job_id: UUID) -> int:
+def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
+    """None at night: what is found the next day is as good, and nobody is written to meanwhile."""
     now: datetime = session.execute(NOW).scalar_one()
+    if request.daytime and not is_daytime(now):
+        return 0
     contracts = session.execute(CONTRACTS, {"warned_before": WARNED_BEFORE}).scalars().all()
     plans = [PlanReleases(contract_id=contract, since=now) for contract in contracts]
     _owe(session, [(f"{FOLLOW_UP_KEY}{job_id}:{plan.contract_id}", plan) for plan in plans])

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.daytime import is_daytime
 from models.portal import LOCAL_PORTAL_ID
 from models.reminder import LIFETIME, TOGETHER, Reminder, Standing, remind
 from models.words import EmailKind, EmailState, JobState
@@ -23,6 +24,8 @@ from workers.shapes import FOLLOW_UP_KEY
 PART: Final = 1_000
 """Enrollments looked at in one transaction."""
 
+NOW = text("SELECT now()")
+
 DUE = text("SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most")
 
 HOLD_ACCOUNTS = text("""
@@ -34,10 +37,11 @@ LOCK_ENROLLMENTS = text("""
     SELECT n.id, n.account_id, n.contract_id, n.enrolled_at, n.reminders,
       n.withdrawn_at IS NOT NULL OR n.detached_at IS NOT NULL AS has_left, c.company_id, c.reminders AS wanted,
       coalesce(c.ends_on < CAST(now() AT TIME ZONE 'Europe/Paris' AS date), false) AS over,
-      told.state AS invitation, told.due_at IS NOT NULL AS owed, told.finished_at AS told_at, now() AS now
+      told.id AS invitation_id, told.state AS invitation, told.due_at IS NOT NULL AS owed,
+      told.finished_at AS told_at, now() AS now
     FROM enrollment n JOIN contract c ON c.id = n.contract_id
     LEFT JOIN LATERAL (
-      SELECT e.state, e.due_at, e.finished_at FROM email e
+      SELECT e.id, e.state, e.due_at, e.finished_at FROM email e
       WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ('invitation', 'attachment')
       ORDER BY e.id DESC LIMIT 1) told ON true
     WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
@@ -56,12 +60,14 @@ class _Decided(NamedTuple):
 
 
 def send_reminders(
-    session: Session, _portal: UUID, job_id: UUID, _request: SendReminders
+    session: Session, _portal: UUID, job_id: UUID, request: SendReminders
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does one part of the reminders that are due, and owes a job for the rest.
+    """Does one part of the reminders that are due, and owes a job for the rest. At night they wait for the morning.
 
     Raises: a transient error of the database when an account or an enrollment is held for over 250 ms.
     """
+    if request.daytime and not is_daytime(session.execute(NOW).scalar_one()):
+        return JobState.SUCCEEDED, {"looked_at": 0, "reminded": 0, "more": False}
     wait_briefly_for_locks(session)
     due = session.execute(DUE, {"most": PART + 1}).scalars().all()
     accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
@@ -72,7 +78,7 @@ def send_reminders(
     owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], LIFETIME)
     more = len(due) > PART
     if more:
-        _owe_the_rest(session, job_id)
+        _owe_the_rest(session, job_id, request)
     return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
 
 
@@ -112,7 +118,7 @@ def _move_on(session: Session, decided: Sequence[_Decided]) -> None:
 def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
     row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
     return OwedMail(
-        key=f"{step}:{row.id}",
+        key=f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
         company_id=row.company_id,
         contract_id=row.contract_id,
         address=account.email_norm,
@@ -123,7 +129,6 @@ def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
     )
 
 
-def _owe_the_rest(session: Session, job_id: UUID) -> None:
-    request = SendReminders()
+def _owe_the_rest(session: Session, job_id: UUID, request: SendReminders) -> None:
     accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
     owe(session, request.queue)

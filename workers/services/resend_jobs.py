@@ -17,7 +17,7 @@ from workers.requests import ResendInvitations, ResetPasswords, parse
 from workers.services.audit import record
 from workers.services.resending import Ask, Recipient, Rule, counts, moment_json, send_again
 from workers.services.results import PersonResult, insert_people, one_or_none
-from workers.services.suppression import SUPPRESSED
+from workers.services.suppression import SUPPRESSED_SINCE
 from workers.services.throttle import Subject, address_subjects
 
 FIND_CONTRACTS = text("""
@@ -29,7 +29,7 @@ FIND_CONTRACTS = text("""
 # the address to stay, is not kept waiting.
 HOLD_RECIPIENTS = text(f"""
     SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, e.withdrawn_at, e.id, e.contract_id, e.detached_at,
-      {SUPPRESSED.format(address="a.email_norm")}
+      {SUPPRESSED_SINCE.format(address="a.email_norm")}
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) AND e.contract_id = ANY(CAST(:contracts AS uuid[]))
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")

@@ -1,6 +1,6 @@
 """Links sent again: password resets and invitations, for one person or ten thousand, a statement per kind of row.
 
-Lock order: job rows, accounts by address, throttles, links by account. Nobody's contract is locked.
+Lock order: job rows, accounts by address, throttles, links by account, enrollments by id. Nobody's contract is locked.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from workers.ledger import owe
 from workers.queues import Queue
 from workers.services.enrollment_rows import MAIL_LIFETIME, message_id_domain
 from workers.services.links import LiveLink, read_live_links, resend_links
+from workers.services.reminder_resuming import resume_enrollments
 from workers.services.throttle import WIDE, Subject, count, hold, read_allowances
 
 RESET_MAIL_LIFETIME: Final = LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
@@ -58,7 +59,7 @@ class Recipient(NamedTuple):
     enrollment_id: UUID | None
     contract_id: UUID | None
     detached_at: datetime | None
-    suppressed: bool
+    suppressed: datetime | None
 
     @property
     def gone(self) -> bool:
@@ -101,7 +102,7 @@ Rule = Callable[[Holder | None, Sequence[Allowance]], Answer]
 
 
 def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
-    """Answers each ask, in order, and writes what follows: throttles, links with more time, mails."""
+    """Answers each ask, in order, and writes what follows: throttles, links with more time, mails, reminders."""
     subjects = {subject for ask in asks if ask.recipient for subject in ask.subjects}
     hold(session, [subject for subject in subjects if subject.scope in WIDE])  # accounts are held by their rows
     allowances = read_allowances(session, subjects)
@@ -113,6 +114,8 @@ def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
             session, purpose, Counter(r.account_id for a in mailed if (r := a.recipient) and r.purpose is purpose)
         )
     _owe_mails(session, mailed)
+    invited = [r for ask in mailed if (r := ask.recipient) and not r.activated]
+    resume_enrollments(session, [r.enrollment_id for r in invited if r.enrollment_id])
 
 
 def counts(asks: Sequence[Ask]) -> dict[str, Any]:
@@ -121,7 +124,7 @@ def counts(asks: Sequence[Ask]) -> dict[str, Any]:
 
 
 def moment_json(answer: Answer) -> dict[str, str] | None:
-    """What explains a code: from when on it may be asked again, or since when somebody is withdrawn or detached."""
+    """What explains a code: from when on it may be asked again, or since when it is so."""
     if answer.moment is None:
         return None
     return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}

@@ -24,7 +24,7 @@ from workers.services.acceptance import Ask as Accepting
 from workers.services.acceptance import accept_all
 from workers.services.audit import record
 from workers.services.resending import Ask, Recipient, moment_json, send_again
-from workers.services.suppression import SUPPRESSED
+from workers.services.suppression import SUPPRESSED_SINCE
 from workers.services.throttle import Subject, address_subjects, count, hold, read_allowances
 from workers.shapes import FOLLOW_UP_KEY
 
@@ -33,7 +33,7 @@ READ_REQUESTS = text("SELECT id, portal_id, CAST(request AS text) FROM job WHERE
 # Who never activated is sent the invitation of the training they were enrolled on last.
 HOLD_RECIPIENTS = text(f"""
     SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, NULL, e.id, e.contract_id, NULL,
-      {SUPPRESSED.format(address="a.email_norm")}
+      {SUPPRESSED_SINCE.format(address="a.email_norm")}
     FROM account a LEFT JOIN LATERAL (
       SELECT id, contract_id FROM enrollment WHERE account_id = a.id AND withdrawn_at IS NULL AND detached_at IS NULL
         AND a.activated_at IS NULL

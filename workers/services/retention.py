@@ -13,6 +13,7 @@ from models.portal import LOCAL_PORTAL_ID
 from models.retention import PART, RETENTION, Matter, first_id
 from models.throttle import Scope
 from models.words import JobState
+from workers.certificate_requests import CatchUpCertificates, PurgeDocuments
 from workers.database import Session
 from workers.internal_requests import (
     ApplyCorrections,
@@ -46,7 +47,17 @@ OLD_AUDIT: Final = """
 
 
 ROUTINES: Final = ", ".join(
-    f"'{kind.kind}'" for kind in (Purge, ReconcileSeats, ApplyCorrections, SendReminders, PlanReleases, ScanInboxes)
+    f"'{kind.kind}'"
+    for kind in (
+        Purge,
+        ReconcileSeats,
+        ApplyCorrections,
+        SendReminders,
+        PlanReleases,
+        ScanInboxes,
+        CatchUpCertificates,
+        PurgeDocuments,
+    )
 )
 
 
@@ -96,6 +107,16 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
         change="old_email = '', new_email = ''",
     ),
     Matter.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
+    Matter.CERTIFICATE: _part(
+        "certificate",
+        "kept_until < now() AND snapshot IS NOT NULL AND EXISTS (SELECT 1 FROM enrollment e"
+        " JOIN account a ON a.id = e.account_id WHERE e.id = enrollment_id AND a.erased_at IS NOT NULL)",
+        change="snapshot = NULL",
+        order="",
+    ),
+    Matter.DUPLICATES_FILE: _part(
+        "certificate_file", "created_at < :until AND (kind = 'pdf' OR dropped_at IS NOT NULL)", order=""
+    ),
     Matter.AUDIT: _part("audit", OLD_AUDIT),
     Matter.KEY: _part("idempotency", "created_at < :until", order=""),
     Matter.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),

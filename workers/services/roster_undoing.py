@@ -24,7 +24,7 @@ from workers.services.withdrawal import WITHDRAWAL, Job, depart
 CHUNK: Final = 1_000
 
 FIND = text("""
-    SELECT r.job_id, j.finished_at IS NOT NULL AS finished, j.kind FROM roster r JOIN job j ON j.id = r.job_id
+    SELECT r.job_id, j.finished_at IS NOT NULL AS finished, r.rows FROM roster r JOIN job j ON j.id = r.job_id
     WHERE r.job_id = :job AND r.portal_id = :portal""")
 
 # By the rows that really joined; the contract is theirs, whatever reference the import spoke of.
@@ -68,11 +68,11 @@ def undo_chunk(session: Session, course: Undoing, *, lease: float) -> tuple[Undo
     people: Sequence[Any] = session.execute(ENROLLED, asked).all()
     if people:
         _withdraw(session, course, people)
-        further = replace(course, position=people[-1].position + 1)
-        session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
-        if len(people) == CHUNK:
-            return further, None
-    return course, _end(session, course)
+    last = len(people) < CHUNK  # whoever stands further down in the file did not join by it: all of it was looked at
+    position = (found.rows or course.position) if last else people[-1].position + 1
+    session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
+    further = replace(course, position=position)
+    return further, _end(session, course) if last else None
 
 
 def _withdraw(session: Session, course: Undoing, people: Sequence[Any]) -> None:

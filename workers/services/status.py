@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from workers.database import Session
 from workers.ledger import LEDGERS, Ledger
-from workers.queues import UNSERVED, Queue
+from workers.queues import Queue
 from workers.services.maintenance import find_drift
 from workers.services.problems import DEAD, find_inboxes, find_problems, find_rows
 from workers.services.unheard import Unheard
@@ -20,12 +20,16 @@ ALIVE_SECONDS: Final = 10
 
 SHOWN_CONTRACTS: Final = 50
 
-EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue if queue not in UNSERVED), "clock")
+EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
 
 MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
 
 SUPPRESSED = text("SELECT count(*) FROM suppression WHERE until IS NULL OR until > now()")
+
+CORRECTIONS = text("""
+    SELECT count(*) AS pending, extract(epoch FROM now() - min(asked_at))::float8 AS oldest_seconds
+    FROM email_correction WHERE state = 'pending'""")
 
 CONTRACTS = text("""
     SELECT p.name AS portal, c.reference, o.name AS company, t.title AS training, c.planned_seats, c.enrolled_count,
@@ -62,11 +66,12 @@ def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
 
     Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when it does not answer); `queues` (waiting,
     due_later, running, dead, oldest_due_seconds by queue; what waits for an actor to come is due later); `mails` by
-    state (`failed` counts the addresses that were refused too, `dead` does not); `suppressed_addresses`, how many are
-    sent no mail; `contracts` (the latest fifty with their three counters) and `contract_count`; `processes` seen within
-    ten seconds, `silent` ones that went without leaving, `missing` (queues, or `clock`, that nobody serves); `clock`,
-    its leader or None; `database` (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems` (code,
-    subject, count, and `rows` where they are rows of a ledger) and `healthy`.
+    state (`failed` counts the addresses that were refused too, `dead` does not); `suppressed_addresses`, how many
+    are sent no mail; `corrections` of addresses that wait (pending, oldest_seconds); `contracts` (the latest fifty
+    with their three counters) and `contract_count`; `processes` seen within ten seconds, `silent` ones that went
+    without leaving, `missing` (queues, or `clock`, that nobody serves); `clock`, its leader or None; `database`
+    (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows`
+    where they are rows of a ledger) and `healthy`.
     """
     seen = _rows(session, PROCESSES)
     processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
@@ -77,6 +82,7 @@ def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
         "queues": _queues(session),
         "mails": {row["state"]: row["mails"] for row in _rows(session, MAILS)},
         "suppressed_addresses": session.execute(SUPPRESSED).scalar_one(),
+        "corrections": _rows(session, CORRECTIONS)[0],
         "contracts": _rows(session, CONTRACTS, shown=SHOWN_CONTRACTS),
         "contract_count": session.execute(COUNT_CONTRACTS).scalar_one(),
         "processes": processes,
@@ -106,14 +112,13 @@ def _queues(session: Session) -> dict[str, dict[str, Any]]:
 
 def _queues_sql(ledger: Ledger) -> Any:
     waiting, dead = "leased_until IS NULL AND due_at <= now()", DEAD[ledger.table]
-    unserved = f"state = '{ledger.waiting}' AND due_at IS NULL"  # owed to an actor that is still to come
     return text(f"""
         SELECT queue, count(*) FILTER (WHERE {waiting}) AS waiting,
-          count(*) FILTER (WHERE leased_until IS NULL AND (due_at > now() OR {unserved})) AS due_later,
+          count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
           count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
           count(*) FILTER (WHERE {dead}) AS dead,
           extract(epoch FROM now() - min(due_at) FILTER (WHERE {waiting}))::float8 AS oldest_due_seconds
-        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({dead}) OR ({unserved})
+        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({dead})
         GROUP BY queue""")
 
 

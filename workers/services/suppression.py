@@ -1,23 +1,23 @@
 """The list of addresses no mail is sent to: those that bounced, for a time, and those ops put there."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.suppression import Listing, SuppressionReason, bounced
+from models.suppression import Listing, SuppressionReason, bounced, listed_by_ops
 from workers.database import Session
 from workers.services.audit import record
 
-SUPPRESSED: Final = """EXISTS (SELECT 1 FROM suppression s WHERE s.email_norm = {address}
+SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.email_norm = {address}
         AND (s.until IS NULL OR s.until > now()))"""
-"""An SQL condition: no mail is sent to this address now."""
+"""An SQL value: since when no mail is sent to this address, NULL when mails are."""
 
 READ = text("""
-    SELECT email_norm FROM suppression
+    SELECT email_norm, created_at FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
 # The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
@@ -56,9 +56,10 @@ class Listed(NamedTuple):
     until: datetime | None
 
 
-def read_suppressed(session: Session, emails: Collection[str]) -> set[str]:
-    """Those of these addresses no mail is sent to now."""
-    return set(session.execute(READ, {"emails": list(emails)}).scalars()) if emails else set()
+def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
+    """Those of these addresses no mail is sent to now, and since when."""
+    found = session.execute(READ, {"emails": list(emails)}) if emails else ()
+    return {row.email_norm: row.created_at for row in found}
 
 
 def suppress_bounced(session: Session, emails: Collection[str]) -> None:
@@ -83,20 +84,25 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
     )
 
 
-def suppress(session: Session, email: str, *, why: str, requested_by: str) -> Literal["listed", "already_listed"]:
-    """Puts an address on the list until it is taken off; audited without the address. Twice does it once.
+def suppress(
+    session: Session, email: str, *, why: str, requested_by: str, lasts: timedelta | None = None
+) -> Literal["listed", "already_listed"]:
+    """Puts an address on the list; audited without the address. Twice does it once.
 
     Parameters:
       why: for the audit trail; no name, no address.
+      lasts: for how long, None until it is taken off; what stands there for longer stays.
     """
     session.execute(CLAIM, {"emails": [email], "reason": SuppressionReason.OPS})
     [known] = session.execute(HOLD, {"emails": [email]})
-    if known.until is None:
+    before = Listing(SuppressionReason(known.reason), known.created_at, known.until)
+    after = listed_by_ops(before, known.now, lasts)
+    if after == before:
         return "already_listed"
-    session.execute(
-        WRITE, {"emails": [email], "reasons": [SuppressionReason.OPS], "since": [known.now], "until": [None]}
-    )
-    _record(session, "suppress", email, requested_by, {"reason": why})
+    written = {"reasons": [after.reason], "since": [after.since], "until": [after.until]}
+    session.execute(WRITE, {"emails": [email]} | written)
+    until = {"until": after.until.isoformat()} if after.until else {}
+    _record(session, "suppress", email, requested_by, {"reason": why} | until)
     return "listed"
 
 

@@ -15,7 +15,7 @@ from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.settings import get_settings
 from workers.tokens import SigningKeys
-from workers.web import links
+from workers.web import certificates, files, links
 from workers.web.answers import busy
 from workers.web.edge import Edge
 from workers.web.hashing import HASHES_AT_ONCE
@@ -40,6 +40,8 @@ def create_app() -> FastAPI:
     app.state.keys = SigningKeys.parse(get_settings().link_keys)
     app.state.hashing = CapacityLimiter(HASHES_AT_ONCE)
     app.include_router(links.router)
+    app.include_router(certificates.router)
+    app.include_router(files.router)
     app.add_api_route("/livez", alive, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/readyz", ready, methods=["GET", "HEAD"], response_model=None)
     app.add_exception_handler(HTTPException, refuse_request)

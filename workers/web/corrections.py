@@ -7,7 +7,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.correction import Ground, mask_address
+from models.correction import Ground, Verdict, mask_address
 from models.words import Code, CorrectionState, Purpose
 from workers.database import transaction
 from workers.logs import get_logger
@@ -18,9 +18,10 @@ from workers.services.correction_answers import (
     agree_to_correction,
     confirm_address,
     look_at_correction,
+    read_verdict,
     refuse_correction,
 )
-from workers.services.link_views import LinkView
+from workers.services.link_views import LinkUse, LinkView
 from workers.services.sign_ins import Verified
 from workers.tokens import SigningKeys
 from workers.web.answers import busy, refuse
@@ -29,6 +30,8 @@ from workers.web.rendering import asked_locale, note, page
 from workers.web.sign_ins import verify_credentials
 
 log = get_logger("links")
+
+GONE: Final = 410
 
 _ENDED: Final = {
     Ground.SHARED: "correction_shared",
@@ -61,12 +64,23 @@ async def confirm(request: Request, token: str, view: LinkView, fields: dict[str
     return _told(request, view, heard)
 
 
+async def show_used(request: Request, use: LinkUse) -> Response:
+    """What became of a correction, to the new address that has confirmed it."""
+    verdict = await to_thread.run_sync(_verdict, use)
+    locale = asked_locale(request, use.locale)
+    if verdict is None or verdict.state is CorrectionState.PENDING:
+        return refuse(request, Code.USED_LINK, use.locale, use.purpose)
+    if verdict.state is CorrectionState.APPLIED:
+        return note("correction_made", locale, status=GONE)
+    return note(_ended(verdict, use.purpose), locale, status=GONE)
+
+
 async def show_answer(request: Request, view: LinkView) -> Response:
     """The page of the old address, which may be a stranger's mailbox by now: the new one is masked."""
     shown = await to_thread.run_sync(_look, view)
     if shown is None:
         return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
-    values = {"company": shown.company_name or "", "new_address": mask_address(shown.new_email)}
+    values = {"company": shown.company_name, "new_address": mask_address(shown.new_email)}
     return page("answer_correction", asked_locale(request, view.locale), values)
 
 
@@ -84,7 +98,7 @@ async def _confirmation(request: Request, view: LinkView, error: Code | None = N
     if shown is None:
         return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
     values = {
-        "company": shown.company_name or "",
+        "company": shown.company_name,
         "new_address": shown.new_email,
         "error": error and error.value,
     }
@@ -95,6 +109,11 @@ async def _confirmation(request: Request, view: LinkView, error: Code | None = N
 def _look(view: LinkView) -> Shown | None:
     with transaction() as session:
         return look_at_correction(session, view)
+
+
+def _verdict(use: LinkUse) -> Verdict | None:
+    with transaction() as session:
+        return read_verdict(session, use)
 
 
 def _confirm(keys: SigningKeys, token: str, password_given: bool) -> Heard | Code:
@@ -120,7 +139,14 @@ def _told(request: Request, view: LinkView, heard: Heard | Code) -> Response:
         return note("correction_applied", locale, new_address=shown)
     if state is CorrectionState.PENDING:
         return _waits(view, heard, locale, shown)
-    return note(_ENDED.get(ground, "correction_ended") if ground else "correction_ended", locale)
+    return note(_ended(heard.verdict, view.purpose), locale)
+
+
+def _ended(verdict: Verdict, purpose: Purpose) -> str:
+    """The note of a correction that was not made; of a refusal, who said no reads another than who asked for it."""
+    if verdict.ground is Ground.REFUSAL and purpose is Purpose.CORRECTION_CONFIRMATION:
+        return "correction_declined"
+    return _ENDED.get(verdict.ground, "correction_ended") if verdict.ground else "correction_ended"
 
 
 def _waits(view: LinkView, heard: Heard, locale: str, shown: str) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from models.words import Code, Purpose
 from workers.database import transaction
-from workers.services.link_views import LinkView, look_at_link, read_link_use
+from workers.services.link_views import LinkUse, LinkView, look_at_link, read_link_use
 from workers.tokens import SigningKeys
 from workers.web import corrections, not_me, passwords
 from workers.web.answers import refuse
@@ -50,7 +50,7 @@ async def answer_link(request: Request, token: str) -> Response:
     """Shows the form, or takes what was filled in."""
     view, use = await to_thread.run_sync(_look, request.app.state.keys, token)
     if isinstance(view, Code):
-        return refuse(request, view, *(use or ()))
+        return await _refuse(request, view, use)
     page = PAGES[view.purpose]
     if request.method != "POST":
         return await page.show(request, view)
@@ -60,10 +60,16 @@ async def answer_link(request: Request, token: str) -> Response:
     return await page.take(request, token, view, fields)
 
 
-def _look(keys: SigningKeys, token: str) -> tuple[LinkView | Code, tuple[str, Purpose] | None]:
-    """What the link answers; and in which language, and what it was for, as far as its holder may know."""
+def _look(keys: SigningKeys, token: str) -> tuple[LinkView | Code, LinkUse | None]:
+    """What the link answers; and of one that is over what it was for, as far as its holder may know."""
     with transaction() as session:
         view = look_at_link(session, keys, token)
-        if isinstance(view, LinkView):
-            return view, (view.locale, view.purpose)
-        return view, read_link_use(session, keys, token)
+        return view, None if isinstance(view, LinkView) else read_link_use(session, keys, token)
+
+
+async def _refuse(request: Request, code: Code, use: LinkUse | None) -> Response:
+    if use is None:
+        return refuse(request, code)
+    if code is Code.USED_LINK and use.purpose is Purpose.CORRECTION_CONFIRMATION:
+        return await corrections.show_used(request, use)
+    return refuse(request, code, use.locale, use.purpose)

@@ -34,6 +34,7 @@ async def show(request: Request, view: LinkView) -> Response:
         "training": attachment.training_title,
         "first_name": view.first_name,
         "email": view.email,
+        "told": attachment.told,
     }
     return page("not_me", asked_locale(request, view.locale), values)
 

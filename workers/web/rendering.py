@@ -49,8 +49,13 @@ def page(name: str, locale: str, values: Mapping[str, Any], *, status: int = 200
 
 
 def note(name: str, locale: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page that only tells something: `name` is its table in ``texts.toml``."""
-    return page("note", locale, {**values, "note": name}, status=status)
+    """A page that only tells something: `name` is its table in ``texts.toml``.
+
+    One that sends people to the support says something else where there is none (``next_without_support``).
+    """
+    alone = not get_settings().support_address and "next_without_support" in TEXTS[locale]["notes"][name]
+    known = {**values, "note": name, "next": "next_without_support" if alone else "next"}
+    return page("note", locale, known, status=status)
 
 
 def asked_locale(request: Request, default: str | None = None) -> str:

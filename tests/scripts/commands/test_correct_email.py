@@ -16,7 +16,7 @@ from workers.database import transaction
 from workers.ledger import JOBS, claim
 from workers.queues import Queue
 
-WHY = ("--reason", "lost the mailbox, ticket 12")
+WHY = ("--reason", "lost the mailbox, ticket 12", "--yes")
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,14 @@ def test_it_waits_for_the_answer_and_a_refusal_is_exit_code_1(call: Call, monkey
     assert (done.code, answer(done)["people"][0]["code"]) == (0, "corrected")
 
 
+@pytest.mark.parametrize(("said", "jobs"), [("n\n", 0), ("", 0), ("y\n", 1)])
+def test_an_account_is_handed_over_when_it_is_meant(call: Call, said: str, jobs: int) -> None:
+    called = call(app, OLD, NEW, *WHY[:2], stdin=said)
+    assert called.code == (0 if jobs else 1)
+    assert "Whoever reads its mail has the account" in called.err
+    assert rows("SELECT count(*) FROM job WHERE kind = 'correct_email_by_ops'") == [(jobs,)]
+
+
 def test_not_finished_within_the_wait(call: Call) -> None:
     called = call(app, OLD, NEW, *WHY, "--wait", "0")
     assert called.code == 75
@@ -84,6 +92,7 @@ def test_not_finished_within_the_wait(call: Call) -> None:
         ((OLD, "no address", *WHY), 65),
         ((OLD, "a@b@c.fr", *WHY), 65),
         ((OLD, NEW, "--reason", ""), 65),
+        ((OLD, NEW, "--reason", f"{NEW} wrote to us"), 65),
         ((OLD, NEW, "--reason", "two\nlines\x00"), 65),
     ],
 )

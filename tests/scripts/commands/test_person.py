@@ -81,12 +81,17 @@ def test_somebody_is_forgotten_when_it_is_meant(call: Call, worker: Processes) -
     assert rows("SELECT detail ->> 'reason' FROM audit WHERE action = 'erase_person'") == [("lettre du 3 mars",)]
     for command in (("erase", ANNE, "--reason", "x", "--yes"), ("export", ANNE)):
         called = call(app, *command)
-        assert (called.code, called.out, called.err) == (1, "", "refused: not_found\n")
+        assert (called.code, called.out, called.err) == (1, "", "refused: nobody has this address (not_found)\n")
 
 
 @pytest.mark.parametrize(
     "args",
-    [("export", "no address"), ("erase", ANNE, "--reason", "", "--yes"), ("erase", "x", "--reason", "x", "--yes")],
+    [
+        ("export", "no address"),
+        ("erase", ANNE, "--reason", "", "--yes"),
+        ("erase", "x", "--reason", "x", "--yes"),
+        ("erase", ANNE, "--reason", f"{ANNE} asked for it", "--yes"),
+    ],
 )
 def test_what_cannot_be_asked_is_told(call: Call, args: tuple[str, ...]) -> None:
     called = call(app, *args)
@@ -123,3 +128,5 @@ def test_help_tells_the_exit_codes(call: Call) -> None:
         shown = call(app, command, "--help").out
         assert "75  not" in shown
         assert max(map(len, shown.splitlines())) <= 80
+        assert ("no reason" in shown, "answered no" in shown) == (command == "erase",) * 2
+        assert ("FILE is there" in shown) is (command == "export")

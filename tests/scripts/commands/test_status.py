@@ -3,14 +3,18 @@
 import re
 
 import pytest
+from sqlalchemy import text
 
 from scripts.commands import enqueue, seed
 from scripts.commands.status import age, app
+from tests.corrections import correct, participant
 from tests.messages import send
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
 from tests.support import Processes, change, forget, rows, wait_until
+from workers.database import transaction
 from workers.requests import PutCompany
+from workers.services.suppression import suppress
 
 HOSTILE = "BC[/2026]:100:"
 """A contract's reference as a portal may give it: neither markup nor an emoji."""
@@ -54,6 +58,23 @@ def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: C
         assert words in called.out
     assert "\x1b" not in called.out
     assert max(map(len, called.out.splitlines())) <= 80
+
+
+def test_corrections_that_wait_and_addresses_that_are_left_alone_are_counted(call: Call) -> None:
+    shown = call(app).out
+    assert "suppressed no addresses" in shown
+    assert "no corrections of addresses\n" in shown
+    assert call(app, "--json").json["corrections"] == {"pending": 0, "oldest_seconds": None}
+    with transaction() as session:
+        correct(session, participant(session))
+        session.execute(text("UPDATE email_correction SET asked_at = now() - interval '5 hours'"))
+        for number in range(3):
+            suppress(session, f"a{number}@example.com", why="asked", requested_by="")
+    shown = call(app).out
+    assert "suppressed 3 addresses" in shown
+    assert "1 correction of an address, the oldest for 5 h\n" in shown
+    waiting = call(app, "--json").json["corrections"]
+    assert (waiting["pending"], round(waiting["oldest_seconds"] / 3_600)) == (1, 5)
 
 
 def test_json_says_the_same_to_programs(call: Call) -> None:

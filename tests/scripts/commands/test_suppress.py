@@ -1,5 +1,7 @@
 """scripts/suppress: addresses are left alone, taken off the list, shown; who asked is recorded, never the address."""
 
+from datetime import timedelta
+
 import pytest
 
 from scripts.commands.suppress import app
@@ -49,6 +51,10 @@ def test_put_on_shown_and_taken_off(call: Call) -> None:
         (("--lift", ANNE, "--reason", "x"), 2),
         (("--reason", "x"), 2),
         (("--list", "--reason", "x"), 2),
+        ((ANNE, "--reason", "x", "--days", "0"), 2),
+        ((ANNE, "--days", "7"), 2),
+        (("--lift", ANNE, "--days", "7"), 2),
+        (("--list", "--days", "7"), 2),
         ((ANNE, "--reason", "x", "--json"), 2),
         (("anne", "--reason", "x"), 65),
         (("--lift", "anne"), 65),
@@ -61,6 +67,25 @@ def test_put_on_shown_and_taken_off(call: Call) -> None:
 def test_what_is_wrong_changes_nothing(call: Call, arguments: tuple[str, ...], code: int) -> None:
     assert call(app, *arguments).code == code
     assert (rows(LIST), rows(AUDIT)) == ([], [])
+
+
+def test_for_some_days_only_which_shortens_nothing(call: Call) -> None:
+    how_long = "SELECT reason, until - created_at FROM suppression"
+    assert call(app, ANNE, "--reason", "bounced", "--days", "7").out == "on the list: no mail is sent to it\n"
+    assert rows(how_long) == [("ops", timedelta(days=7))]
+    assert "already" in call(app, ANNE, "--reason", "bounced", "--days", "3").out
+    assert rows(how_long) == [("ops", timedelta(days=7))]
+    call(app, ANNE, "--reason", "bounced", "--days", "9")
+    assert rows(how_long) == [("ops", timedelta(days=9))]
+    call(app, ANNE, "--reason", "asked to be left alone")
+    assert rows(how_long) == [("ops", None)]
+    assert "already" in call(app, ANNE, "--reason", "bounced", "--days", "9").out
+    details = rows("SELECT detail ->> 'reason', detail ->> 'until' IS NULL FROM audit ORDER BY id")
+    assert details == [("bounced", False), ("bounced", False), ("asked to be left alone", True)]
+
+
+def test_bounces_that_arrive_as_mail_are_told_of(call: Call) -> None:
+    assert "MAIL_BOUNCE_ADDRESS" in call(app, "--help").out
 
 
 def test_one_that_bounced_shows_until_when(call: Call) -> None:

@@ -54,7 +54,8 @@ def private_var() -> Iterator[Path]:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is set that would replace an embedded part."""
-    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL"):
+    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL",
+                 "CERTIFICATE_STORE"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("MATRICULE_FROM_PARTS", raising=False)
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 NOBODY = 65534
 NAMES = {"DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL"}
+NAMES |= {"CERTIFICATE_STORE"}
 HOLDER = """
 import sys, threading
 from pathlib import Path

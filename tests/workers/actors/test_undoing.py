@@ -85,6 +85,7 @@ def test_whoever_the_file_enrolled_and_has_not_begun_is_withdrawn() -> None:
     assert codes(taken_back) == ["withdrawn", "withdrawn", "already_started", "withdrawn", "withdrawn"]
     assert (shown["state"], shown["result"]["counts"]) == ("succeeded", {"withdrawn": 4, "already_started": 1})
     assert [person["detail"]["line"] for person in shown["result"]["people"]] == [2, 4, 5, 7, 8]
+    assert (shown["progress"]["percent"], shown["progress"]["seconds_left"]) == (100, 0)  # the last row joined nobody
     assert used() == 2  # who was there before, and who has begun
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal'") == [(4,)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'invitation' AND state = 'owed'") == [(2,)]
@@ -167,7 +168,8 @@ def test_what_cannot_be_taken_back() -> None:
 def test_a_dry_run_has_nothing_to_take_back() -> None:
     taken_back = undo(imported("a", dry_run=True))
     work()
-    assert (job(taken_back)["state"], job(taken_back)["result"]["counts"]) == ("succeeded", {})
+    shown = job(taken_back)
+    assert (shown["state"], shown["result"]["counts"], shown["progress"]["percent"]) == ("succeeded", {}, 100)
 
 
 def test_whoever_was_enrolled_again_since_stays() -> None:

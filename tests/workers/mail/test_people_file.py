@@ -131,7 +131,7 @@ def sent(mail: Rendered) -> bytes:
     return build(mail, to_address="chef@example.com", message_id="<x@b.fr>", date=DAY, identity=IDENTITY)
 
 
-@pytest.mark.parametrize(("locale", "name"), [("fr", "inscriptions"), ("en", "enrolments")])
+@pytest.mark.parametrize(("locale", "name"), [("fr", "inscriptions"), ("en", "enrollments")])
 def test_the_largest_report_is_a_mail_that_relays_take(locale: str, name: str) -> None:
     people = list(workforce(MAX_PEOPLE))
     mail = render(EmailKind.ENROLLMENT_REPORT, locale, REPORT | {"people": people})

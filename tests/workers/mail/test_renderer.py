@@ -25,14 +25,17 @@ INVITATION = dict(SAMPLES["invitation"][1])
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
 CORRECTIONS = {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
+CORRECTIONS |= {EmailKind.CORRECTION_ENDED}
 FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
 FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in CORRECTIONS}
+FULLEST[EmailKind.DUPLICATE] = dict(SAMPLES["duplicate-zip"][1])
 FULLEST[EmailKind.IMPORT_REPORT] = dict(SAMPLES["import_report-workbook"][1])
 NAMED_IN_CODE = {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv", "lignes-a-corriger.csv"}
 NAMED_IN_CODE |= {"point-virgule", "virgule", "tabulation", "barre verticale"}
+NAMED_IN_CODE |= {"Attestation", "Duplicata", "Code de vérification", "Fichier", "index.csv", "duplicatas.zip"}
 VOID = {"meta", "br"}
 
 
@@ -221,11 +224,13 @@ HOSTILE = [
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
     context = dict(FULLEST.get(kind, INVITATION))
     plain = render(kind, locale, context)
-    for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"):
+    for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet",
+                 "new_address", "old_address"):  # fmt: skip
         if name in context:
             context[name] = hostile
     if kind is EmailKind.RELEASE_REPORT:
-        context["people"] = [{"first_name": hostile, "last_name": hostile, "email": hostile}] * 5
+        named = {"first_name": hostile, "last_name": hostile, "email": hostile}
+        context["people"] = [named | {"refused": person["refused"]} for person in context["people"]]
     if kind is EmailKind.ENROLLMENT_REPORT:
         context["people"] = [
             {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}
@@ -237,7 +242,10 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     assert "<a href='" not in mail.html
     assert len(mail.subject.splitlines()) == 1
     assert [line for line in mail.text.splitlines() if line.startswith("Bcc")] == []
-    assert structure(mail) == structure(plain)
+    unseen = {"br"} if not inert_name(hostile) else set()  # a name of which nothing is left has no line of its own
+    assert [tag for tag in structure(mail) if tag not in unseen] == [
+        tag for tag in structure(plain) if tag not in unseen
+    ]
     mail.text.encode("utf-8")
     assert "é" * 61 not in everything
 

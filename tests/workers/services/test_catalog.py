@@ -128,6 +128,41 @@ def test_seats_can_be_lowered_to_what_is_used(session: Session) -> None:
     assert enrol_people(session, "c") == ["enrolled"]
 
 
+OPTIONS = "SELECT manager_email, manager_locale, reminders, release_after_days FROM contract"
+
+
+def test_an_option_left_out_stays_as_it_is_and_null_takes_it_away(session: Session) -> None:
+    add_contract(session)
+    options: dict[str, Any] = {
+        "manager_email": "chef@example.com",
+        "manager_locale": "en",
+        "reminders": False,
+        "release_after_days": 30,
+    }
+    contract(session, **options)
+    contract(session, planned_seats=5)
+    assert query(session, OPTIONS) == [("chef@example.com", "en", False, 30)]
+    contract(session, manager_email=None, release_after_days=None)
+    assert query(session, OPTIONS) == [(None, "en", False, None)]
+    contract(session, manager_locale="fr", reminders=True)
+    assert query(session, OPTIONS) == [(None, "fr", True, None)]
+
+
+def test_what_changed_is_audited_without_an_address(session: Session) -> None:
+    add_contract(session, seats=3, starts_on=date(2026, 1, 1))
+    contract(session, starts_on=date(2026, 1, 1), manager_email="chef@example.com", release_after_days=30)
+    contract(session, starts_on=date(2026, 1, 1))
+    contract(session, ends_on=date(2036, 1, 1), planned_seats=4, manager_email=None, reminders=False)
+    audited = query(session, "SELECT detail FROM audit WHERE action = 'put_contract' ORDER BY id")
+    assert [detail for (detail,) in audited] == [
+        {"planned_seats": 3},
+        {"planned_seats": 3, "changed": {"manager_email": "changed", "release_after_days": 30}},
+        {"planned_seats": 3},
+        {"planned_seats": 4, "changed": {"planned_seats": 4, "starts_on": None, "ends_on": "2036-01-01",
+                                         "manager_email": "removed", "reminders": False}},
+    ]  # fmt: skip
+
+
 def test_each_change_is_audited_once_with_its_cause(session: Session) -> None:
     job_ids = [new_id() for _ in range(4)]
     asker: dict[str, Any] = {"requested_by": "u-7"}

@@ -1,5 +1,6 @@
 """What the mails of a correction say when they leave, and which of them do not leave any more."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.corrections import (
 from workers import ledger
 from workers.database import Session
 from workers.ledger import EMAILS
+from workers.mail.moments import shown_moment
 from workers.mail.renderer import render
 from workers.queues import Queue
 from workers.services.correction_answers import confirm_address, refuse_correction
@@ -52,6 +54,11 @@ def body(letter: Letter) -> str:
     return rendered.subject + rendered.text + rendered.html
 
 
+def said(letter: Letter) -> str:
+    """The text."""
+    return render(letter.kind, "fr", letter.context).text
+
+
 def leads_to(letter: Letter) -> str:
     return str(letter.context["link"]).rpartition("/")[2]
 
@@ -66,7 +73,10 @@ def test_both_mailboxes_are_written_to_with_their_own_link_and_the_old_one_sees_
     assert "Zoé" not in body(confirmation)  # nobody knows yet whose mailbox it is
     assert "a***@example.org" in body(notice)
     assert NEW not in body(notice)
-    assert "72 heures" in body(notice)
+    [(now,)] = query(session, "SELECT now()")
+    assert f"Répondez avant le {shown_moment(now + timedelta(hours=72), 'fr')} (heure de Paris)" in said(notice)
+    assert said(notice).index("Répondez avant") < said(notice).index("/links/")
+    assert "Ce lien est valable" not in body(notice)  # silence is a yes long before it ends
     for letter in (confirmation, notice):
         assert "Acmé" in body(letter)
 
@@ -77,7 +87,9 @@ def test_who_said_no_before_is_told_that_silence_is_no_yes(session: Session) -> 
     letters(session)
     refuse_correction(session, keys(), answer_token(session))
     correct(session, enrollment_id, OTHER)
-    assert "72 heures" not in body(letters(session)["correction_notice", OLD])
+    notice = letters(session)["correction_notice", OLD]
+    assert "sans réponse" not in body(notice)
+    assert "Ce lien est valable" in body(notice)
 
 
 def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> None:

@@ -1,6 +1,7 @@
 """A correction that waits: only as far as both mailboxes let it, and never for longer than its time."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -247,8 +248,11 @@ def test_the_same_again_mails_the_same_link_and_wins_no_time(session: Session) -
     assert token(session) == link
     assert [kind for kind, _, _ in mails(session)] == [*["correction_confirmation"] * 2, "correction_notice"]
     confirm(session)
-    assert correct(session, enrollment_id)[0] == "confirmation_sent"
-    assert len(mails(session)) == 3  # nothing to confirm any more
+    [(confirmed_at, asked_at)] = query(session, "SELECT confirmed_at, asked_at FROM email_correction")
+    until = (asked_at + timedelta(days=14)).isoformat()
+    detail = {"since": confirmed_at.isoformat(), "until": until}
+    assert correct(session, enrollment_id) == ("agreement_awaited", detail)
+    assert len(mails(session)) == 3  # nothing to confirm any more: no message is promised
     assert len(corrections(session)) == 1
 
 

@@ -1,6 +1,7 @@
 """ "This is not me": what is detached, what stays, who is told, what others then find."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -51,7 +52,7 @@ def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
         session, "SELECT account_id, subject_id, portal_id, company_id, detail FROM audit WHERE action = 'detach'"
     )
     assert (account, subject, portal, detail) == (
-        anne.account_id, anne.enrollment_id, None, {"progress": "not_started", "seat_freed": True},
+        anne.account_id, anne.enrollment_id, None, {"progress": "not_started", "seat_freed": True, "told": True},
     )  # fmt: skip
     assert query(session, "SELECT reference FROM company WHERE id = :id", id=company) == [("autre",)]
     assert find_drift(session) == []
@@ -151,6 +152,29 @@ def test_the_manager_reads_the_names_they_gave_and_the_address_it_went_to(sessio
     for shown in (rendered.text, rendered.html):
         assert "Durand" not in shown
         assert "la place est de nouveau libre" in shown
+    assert "&lt;" not in rendered.html
+    assert "Gestion entreprise" in rendered.html
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["<script>alert(1)</script>", "evil.com", "\u202emoc.live", "{{ 7 * 7 }} %(x)s", "<a href='http://evil.fr'>x"],
+)
+def test_hostile_names_in_the_mail_to_the_manager_are_inert(session: Session, hostile: str) -> None:
+    anne = attach(session)
+    people = [{"email": "anne@example.com", "first_name": hostile, "last_name": hostile}]
+    kept = json.dumps({"report_to": "chef@example.com", "people": people})
+    session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": kept})
+    session.execute(text("UPDATE company SET name = :name"), {"name": hostile})
+    session.execute(text("UPDATE training SET title = :name"), {"name": hostile})
+    session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
+    detach(session, keys(), anne.token)
+    for locale in ("fr", "en"):
+        mail = render(EmailKind.DETACHMENT, locale, told(session))
+        assert "<script" not in mail.html
+        assert "<a href='" not in mail.html
+        assert not re.search(r"evil\.\S|http://|\u202e|49", mail.subject + mail.text + mail.html)
+        assert len(mail.subject.splitlines()) == 1
 
 
 def test_the_manager_of_the_contract_comes_before_whoever_had_it_confirmed(session: Session) -> None:

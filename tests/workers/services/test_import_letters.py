@@ -180,7 +180,7 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
 
 def test_rows_that_hardly_shrink_are_left_out() -> None:
     """Twenty million characters of anything may be more than a mail can carry, zipped or not."""
-    noise = random.Random(1)  # noqa: S311 - guards nothing
+    noise = random.Random(1)
     rows = (f"Dû;Zoé;b{n}@b;{noise.randbytes(2_000).hex()}\n" for n in range(3_000))
     imported(("Nom;Prénom;E-mail;Note\n" + "".join(rows)).encode())
     assert mail().attachments == ()

@@ -109,7 +109,9 @@ def test_no_other_token_gives_a_password(session: Session) -> None:
 def test_the_language_is_told_to_the_holder_of_a_true_token_only(session: Session) -> None:
     account_id = make_account(session, locale="en")
     link_id, token = make_link(session, account_id, lives="-1 second")
-    assert read_link_use(session, keys(), token) == ("en", Purpose.ACTIVATION)
+    use = read_link_use(session, keys(), token)
+    assert use is not None
+    assert (use.locale, use.purpose) == ("en", Purpose.ACTIVATION)
     assert read_link_use(session, keys(), token_of(link_id, account_id, version=2)) is None
 
 

@@ -12,18 +12,14 @@ from models.words import Progress
 from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import accepted, add_contract, did, enrolled, query, results
 from tests.support import rows
-from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
 from workers.errors import InvalidRequest
 from workers.internal_requests import IssueCertificate
 from workers.ledger import JOBS, bells, due_queues
-from workers.queues import Queue
 from workers.requests import ProgressEvent, RecordProgress, Withdraw
 from workers.services import progress as recording
-from workers.services.jobs import do_jobs, show_job
-from workers.services.status import read_status
-from workers.services.unheard import Unheard
+from workers.services.jobs import do_jobs
 
 KNOWN = """
     SELECT progress, started_at, completed_at, progress_at, score, time_spent_seconds FROM enrollment WHERE id = :id"""
@@ -135,34 +131,20 @@ def test_the_first_completion_owes_the_certificate_exactly_once(session: Session
     a, b = enrolled(session, "a", "b")
     did(session, told(event(a, 5, "completed"), event(a, 4, "completed"), event(b, 5)))
     did(session, told(event(a, 6, "completed")), told(event(a, 2, "completed")))
-    assert query(session, "SELECT kind, queue, state, request, due_at, finished_at FROM job"
-                          " WHERE queue = 'certificates'") == [
-        ("issue_certificate", "certificates", "queued", {"enrollment_id": str(a), "requested_by": ""}, None, None)
-    ]  # fmt: skip
+    assert query(session, "SELECT kind, state, request, due_at = now() FROM job WHERE queue = 'certificates'") == [
+        ("issue_certificate", "queued", {"enrollment_id": str(a), "requested_by": ""}, True)
+    ]
     assert query(session, "SELECT key FROM idempotency WHERE key LIKE 'certificate:%'") == [(f"certificate:{a}",)]
     assert known(session, a)[2] == day(2)
 
 
-def test_a_certificate_waits_for_its_actor_without_a_bell_or_an_alarm(session: Session) -> None:
+def test_the_bell_of_certificates_is_rung_for_a_completion_alone(session: Session) -> None:
     add_contract(session)
     [a] = enrolled(session, "a", notify=False)
+    did(session, told(event(a, 4)))
+    assert (bells(session), due_queues(session)) == (set(), set())
     did(session, told(event(a, 5, "completed")))
-    assert bells(session) == set()
-    assert due_queues(session) == set()
-    assert ledger.claim(session, JOBS, Queue.CERTIFICATES, size=9, lease=30, worker=new_id()) == []
-    status = read_status(session, Unheard(0, None))
-    assert {problem["code"] for problem in status["problems"]} == {"no_clock", "no_process"}  # nothing runs here
-    assert "certificates" not in {problem["subject"] for problem in status["problems"]} | set(status["missing"])
-    assert status["queues"]["certificates"] == {
-        "waiting": 0,
-        "due_later": 1,
-        "running": 0,
-        "dead": 0,
-        "oldest_due_seconds": None,
-    }
-    [(job_id,)] = query(session, "SELECT id FROM job WHERE queue = 'certificates'")
-    shown = show_job(session, job_id) or {}
-    assert (shown["state"], shown["finished"], shown["due_at"]) == ("queued", False, None)
+    assert (bells(session), due_queues(session)) == ({"certificates"}, {"certificates"})
 
 
 def test_no_portal_can_take_the_key_of_a_certificate(session: Session) -> None:
@@ -178,7 +160,7 @@ def test_a_certificate_is_not_owed_again_once_its_key_is_forgotten(session: Sess
     did(session, told(event(a, 5, "completed")))
     session.execute(text("DELETE FROM idempotency"))
     did(session, told(event(a, 9, "completed", score=80.0)))
-    assert query(session, CERTIFICATES) == [(1, 0, 0)]
+    assert query(session, CERTIFICATES) == [(1, 1, 0)]
 
 
 # Once, whatever happens
@@ -205,7 +187,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     assert (job["state"], results(job)) == ("succeeded", ["unchanged"] * 2)
     after = state_of_things()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency"}
-    assert rows(CERTIFICATES) == [(1, 0, 0)]
+    assert rows(CERTIFICATES) == [(1, 1, 0)]
 
 
 @pytest.mark.parametrize("step", ["accept_all", "record_people", "record_all", "_outcome"])
@@ -220,7 +202,7 @@ def test_progress_that_fails_half_way_leaves_nothing(
     assert BatchRun(JOBS, do_jobs).run(claimed())
     assert rows("SELECT state FROM job WHERE kind = 'record_progress'") == [("succeeded",)]
     assert rows("SELECT progress FROM enrollment ORDER BY progress") == [("completed",), ("in_progress",)]
-    assert rows(CERTIFICATES) == [(1, 0, 0)]
+    assert rows(CERTIFICATES) == [(1, 1, 0)]
 
 
 def test_what_was_recorded_is_in_the_audit_and_what_was_known_is_not(session: Session) -> None:

@@ -1,14 +1,15 @@
 """Seats given back by themselves: who is warned, who loses a seat, who keeps it, and who is told."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from models.daytime import is_daytime
 from models.words import EmailKind, EmailState
 from tests.accounts import keys
-from tests.contracts import add_contract, enrol_people, enrolled, query, seats, someone
+from tests.contracts import add_contract, asking, enrol_people, enrolled, query, seats, someone
 from tests.contracts import did as do_request
 from tests.unactivated import (
     MANAGER,
@@ -27,9 +28,12 @@ from tests.unactivated import (
     text_of,
     warned,
 )
+from tests.unactivated import did as did_job
 from workers.database import Session
+from workers.internal_requests import PlanReleases
 from workers.mail.renderer import render
 from workers.requests import ResendInvitations
+from workers.services import release_plans
 from workers.services.link_views import LinkView
 from workers.services.passwords import choose_password
 
@@ -45,6 +49,20 @@ def test_warned_a_week_before_and_released_on_the_day(session: Session) -> None:
     assert course == [(23, "release_warning"), (30, "release")]
     assert (gone(session), seats(session)) == (["anne@example.com"], 0)
     assert answers(session) == [["withdrawn"]]
+
+
+@pytest.mark.parametrize(("now", "warned_people"), [("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 1)])
+def test_a_plan_that_was_missed_warns_nobody_at_the_weekend(
+    session: Session, monkeypatch: pytest.MonkeyPatch, now: str, warned_people: int
+) -> None:
+    invited(session, "anne")
+    later(session, 23)
+    with monkeypatch.context() as then:
+        then.setattr(release_plans, "is_daytime", lambda _: is_daytime(datetime.fromisoformat(now)))
+        did_job(session, PlanReleases(daytime=True))
+    assert len(owed(session, "release_warning")) == warned_people
+    plan(session)
+    assert len(owed(session, "release_warning")) == 1
 
 
 def test_it_is_off_unless_the_contract_says_so(session: Session) -> None:
@@ -96,6 +114,68 @@ def test_the_manager_is_told_twice_who_will_lose_a_seat_and_who_did(session: Ses
         letter_to(session, "zoe@example.com", EmailKind.RELEASE)
     )
     assert owed(session, "withdrawal") == []
+
+
+def report_text(session: Session) -> str:
+    return text_of(letter_to(session, MANAGER, EmailKind.RELEASE_REPORT))
+
+
+def test_somebody_elses_account_is_called_what_this_company_typed(session: Session) -> None:
+    """The names an account was registered with may be a stranger's: not for whoever guessed the address."""
+    add_contract(session, "C-0", company="other")
+    enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
+    enrolled(session, someone("zoe@example.com", "Secret", "Stranger"), contract="C-0")
+    later(session, 1)
+    add_contract(session, seats=100)
+    change_contract(session, **OPTIONS)
+    do_request(session, asking(someone("anne@example.com", "Annabelle", "Dupond"), someone("luc@example.com", "Luc")))
+    enrolled(session, someone("zoe@example.com", "Lost", "Request"))  # what was typed is not known any more
+    deliver(session)
+    later(session, 23)
+    plan(session)
+    said = report_text(session)
+    assert "Stranger" not in said
+    for shown in ("\nAnnabelle Dupond <anne@example.com>\n", "\nLuc Le Dû <luc@example.com>\n", "\nzoe@example.com\n"):
+        assert shown in said
+
+
+def test_two_companies_at_the_same_moment_see_no_name_of_each_other(session: Session) -> None:
+    """Of two requests in one transaction nothing tells which made the account: neither is shown its names."""
+    add_contract(session, "C-0", company="other")
+    enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
+    invited(session, someone("anne@example.com", "Anne"))
+    later(session, 23)
+    plan(session)
+    assert "\nanne@example.com\n" in report_text(session)
+
+
+@pytest.mark.parametrize(
+    ("became", "marked"),
+    [
+        ("state = 'suppressed'", True),
+        ("""state = 'failed', error = '{"reason": "address_rejected"}'""", True),
+        ("""state = 'failed', error = '{"reason": "policy"}'""", False),
+        ("state = 'sent'", False),
+    ],
+)
+def test_an_address_that_is_refused_is_marked_and_nobody_is_said_to_know(
+    session: Session, became: str, marked: bool
+) -> None:
+    invited(session, "anne", "zoe")
+    session.execute(text(f"UPDATE email SET {became} WHERE to_address LIKE 'zoe%'"))
+    later(session, 23)
+    plan(session)
+    said = report_text(session)
+    assert ("zoe@example.com> – Adresse refusée" in said) is marked
+    assert ("sauf celles dont l’adresse est refusée" in said) is marked
+    assert "anne@example.com> –" not in said
+    deliver(session)
+    later(session, 7)
+    plan(session)
+    session.execute(text(f"UPDATE email SET {became} WHERE to_address LIKE 'zoe%'"))
+    said = report_text(session)
+    assert "leurs places sont de nouveau libres" in said
+    assert ("zoe@example.com> – Adresse refusée" in said) is marked
 
 
 def test_of_one_person_the_report_reads_the_result_of_the_job(session: Session) -> None:

@@ -1,7 +1,7 @@
 """Reminders: who gets one, when, about which training, and when no more."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from tests.contracts import add_contract, enrolled, query, someone
 from tests.contracts import did as do_request
 from tests.support import rows
 from tests.unactivated import change_contract, deliver, later, letters, owe, owed, remind, run_all
+from tests.unactivated import did as did_job
 from workers.actors.claimer import BatchRun
 from workers.clock import next_slot
 from workers.database import Session, transaction
@@ -21,7 +22,7 @@ from workers.internal_requests import SendReminders
 from workers.ledger import JOBS, bells
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import ResendInvitations, Withdraw
+from workers.requests import CorrectEmail, ResendInvitations, Withdraw
 from workers.services import reminders
 from workers.services.jobs import do_jobs
 from workers.services.link_views import LinkView
@@ -29,6 +30,7 @@ from workers.services.passwords import choose_password
 
 ANNE = ("anne@example.com", "C-1")
 STEPS = "SELECT reminders, next_reminder_at FROM enrollment"
+INVITED = "SELECT enrollment_id, id FROM email WHERE kind = 'invitation'"
 
 
 def token(link: str) -> str:
@@ -73,7 +75,7 @@ def test_a_reminder_carries_the_same_live_link_with_no_more_time(session: Sessio
     assert bells(session) >= {"emails_bulk"}
     assert query(session, "SELECT dedup_key, queue, lane = (SELECT id FROM company) FROM email"
                           " WHERE kind = 'reminder'") == [
-        (f"reminder:1:{query(session, 'SELECT id FROM enrollment')[0][0]}", "emails_bulk", True)]  # fmt: skip
+        ("reminder:1:{}:{}".format(*query(session, INVITED)[0]), "emails_bulk", True)]  # fmt: skip
     [letter] = letters(session)
     assert (letter.kind, letter.unsent) == (EmailKind.REMINDER, None)
     mail = render(letter.kind, "fr", letter.context)
@@ -278,10 +280,10 @@ def test_hostile_names_stay_inert(session: Session) -> None:
 @pytest.mark.parametrize(
     ("day", "first", "last"),
     [
-        ("2026-03-28", "07:07", "17:07"),
-        ("2026-03-29", "06:07", "16:07"),  # the clocks go forward in that night
-        ("2026-10-24", "06:07", "16:07"),
-        ("2026-10-25", "07:07", "17:07"),  # and back
+        ("2026-03-27", "07:07", "17:07"),
+        ("2026-03-30", "06:07", "16:07"),  # the clocks have gone forward
+        ("2026-10-23", "06:07", "16:07"),
+        ("2026-10-26", "07:07", "17:07"),  # and back
     ],
 )
 def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
@@ -294,6 +296,101 @@ def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
         slot = next_slot(cron, slot)
         slots.append(slot)
     assert (slots[0].strftime("%F %R"), slots[-1].strftime("%F %R")) == (f"{day} {first}", f"{day} {last}")
+
+
+def test_nobody_is_reminded_at_the_weekend(session: Session) -> None:
+    for name, hour in (("reminders", "07:07"), ("releases", "07:37")):
+        [(cron, request)] = query(session, "SELECT cron, request FROM schedule WHERE name = :name", name=name)
+        friday = datetime.fromisoformat("2026-02-06T19:00+00:00")
+        assert next_slot(cron, friday).strftime("%F %R") == f"2026-02-09 {hour}"
+        assert request == {"daytime": True}
+
+
+@pytest.mark.parametrize(
+    ("now", "reminded"),
+    [("2026-02-06T03:00+01:00", 0), ("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 2)],
+)
+def test_a_slot_that_was_missed_reminds_nobody_at_night(
+    session: Session, monkeypatch: pytest.MonkeyPatch, now: str, reminded: int
+) -> None:
+    invited(session, "anne", "zoe")
+    later(session, 2)
+    monkeypatch.setattr(reminders, "PART", 1)
+    monkeypatch.setattr(reminders, "NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
+    did_job(session, SendReminders(daytime=True))
+    assert len(owed(session, "reminder")) == reminded
+    remind(session)  # nobody is forgotten
+    assert len(owed(session, "reminder")) == 2
+
+
+# Taken up again
+
+
+@pytest.mark.parametrize("state", ["failed", "suppressed", "cancelled"])
+def test_an_invitation_sent_again_takes_reminders_up_again(session: Session, state: str) -> None:
+    invited(session, "anne")
+    session.execute(text("UPDATE email SET state = :state"), {"state": state})
+    later(session, 2)
+    assert remind(session)["reminded"] == 0
+    assert query(session, STEPS) == [(0, None)]
+    [(one,)] = query(session, "SELECT id FROM enrollment")
+    do_request(session, ResendInvitations(contract="C-1", enrollment_ids=[one]))
+    assert query(session, "SELECT reminders, next_reminder_at - enrolled_at FROM enrollment") == [
+        (0, timedelta(days=3))
+    ]
+    deliver(session)
+    later(session, 1)
+    assert remind(session)["reminded"] == 1
+
+
+def test_an_invitation_sent_again_reminds_nobody_a_fourth_time(session: Session) -> None:
+    invited(session, "anne")
+    session.execute(text("UPDATE enrollment SET reminders = 3, next_reminder_at = NULL"))
+    [(one,)] = query(session, "SELECT id FROM enrollment")
+    do_request(session, ResendInvitations(contract="C-1", enrollment_ids=[one]))
+    assert query(session, STEPS) == [(3, None)]
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_at_a_corrected_address_the_reminders_begin_with_the_first(session: Session, reached: bool) -> None:
+    invited(session, "anne")
+    if not reached:
+        session.execute(text("UPDATE email SET state = 'failed'"))
+    later(session, 2)
+    assert remind(session)["reminded"] == reached
+    deliver(session)
+    [(one,)] = query(session, "SELECT id FROM enrollment")
+    do_request(session, CorrectEmail(enrollment_id=one, email="anne.new@example.com"))
+    deliver(session)
+    later(session, 2)
+    assert remind(session)["reminded"] == 1
+    assert owed(session, "reminder") == [("anne.new@example.com", "C-1")]
+
+
+STOPPED: dict[str, dict[str, Any]] = {"off": {"reminders": False}, "over": {"ends_on": date(2026, 1, 1)}}
+
+
+@pytest.mark.parametrize("stopped", STOPPED)
+def test_a_contract_that_reminds_again_reminds_who_still_has_not_activated(session: Session, stopped: str) -> None:
+    invited(session, "anne", "zoe", "luc", "max")
+    enrolled(session, "eve", notify=False)
+    session.execute(text("UPDATE account SET activated_at = now() WHERE email_norm LIKE 'zoe%'"))
+    gone = query(session, "SELECT n.id FROM enrollment n JOIN account a ON a.id = n.account_id"
+                          " WHERE email_norm LIKE 'luc%'")  # fmt: skip
+    do_request(session, Withdraw(contract="C-1", enrollment_ids=[gone[0][0]], notify=False))
+    deliver(session)
+    later(session, 2)
+    change_contract(session, **STOPPED[stopped])
+    assert remind(session)["reminded"] == 0
+    later(session, 1)
+    change_contract(session, planned_seats=90, **STOPPED[stopped])  # still so: nobody is
+    assert query(session, "SELECT count(next_reminder_at) FROM enrollment") == [(0,)]
+    change_contract(session, reminders=True, ends_on=None)
+    remind(session)
+    assert owed(session, "reminder") == [ANNE, ("max@example.com", "C-1")]
+    deliver(session)
+    later(session, 2)
+    assert remind(session)["reminded"] == 2  # and the next on the fifth day
 
 
 # Part by part, and once whatever happens

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.certificate import CertificateFile
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import RETENTION, Matter, first_id
 from tests.accounts import make_account
@@ -142,6 +143,14 @@ def roster_address(session: Session, moment: datetime) -> None:
     session.execute(text("INSERT INTO roster_address VALUES (:id, :id)"), {"id": job_id})
 
 
+def duplicates_file(session: Session, moment: datetime, kind: str = "pdf") -> None:
+    dropped = moment if kind == "zip" else None
+    file = CertificateFile(job_id=new_id(), portal_id=LOCAL_PORTAL_ID, name="a", kind=kind, sha256="x", size=1,
+                           key_id="k", created_at=moment, expires_at=moment, dropped_at=dropped)  # fmt: skip
+    session.add(file)
+    session.flush()
+
+
 class Case(NamedTuple):
     """One line of the table.
 
@@ -186,6 +195,8 @@ CASES: Final = [
     Case(Matter.INBOX_FILE, inbox_file, "SELECT 1 FROM inbox_file", [(1,)], GONE),
     *(Case(Matter.ROUTINE, lambda s, at, kind=kind: job(s, at, kind=kind), "SELECT 1 FROM job", [(1,)], GONE)
       for kind in ("scan_inboxes", "purge", "reconcile_seats")),
+    *(Case(Matter.DUPLICATES_FILE, lambda s, at, kind=kind: duplicates_file(s, at, kind),
+           "SELECT 1 FROM certificate_file", [(1,)], GONE) for kind in ("pdf", "zip")),
     Case(Matter.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 

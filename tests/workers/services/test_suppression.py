@@ -59,11 +59,13 @@ def test_the_row_that_is_refused_is_named_and_costs_nothing(session: Session) ->
     [job] = did(session, asking(*people, policy=Policy.VALID_ROWS, report_to="chef@example.com"))
     first, second = job["result"]["people"]
     assert (first["code"], first["field"], first["account_id"]) == ("suppressed_address", "email", None)
+    [(since,)] = query(session, "SELECT created_at FROM suppression")
+    assert (first["detail"], second["detail"]) == ({"since": since.isoformat()}, None)
     assert (second["code"], seats(session)) == ("enrolled", 1)
     assert query(session, "SELECT count(*) FROM account") == [(1,)]
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     [report] = [one for one in read_letters(session, rows) if one.kind is EmailKind.ENROLLMENT_REPORT]
-    assert "ont été rejetés" in render(report.kind, "fr", report.context).text
+    assert "ne reçoit pas nos messages" in render(report.kind, "fr", report.context).text
 
 
 def test_who_is_enrolled_already_stays_so(session: Session) -> None:
@@ -81,7 +83,10 @@ def test_a_link_is_not_sent_again_to_such_an_address(session: Session, activated
     invited_luc = "already_activated" if activated else "sent"
     invited_anne = "already_activated" if activated else "suppressed_address"
     before = query(session, "SELECT count(*) FROM throttle")
-    assert answers(session, reset(anne)) == ["suppressed_address"]
+    [refused] = do(session, reset(anne))
+    [(since,)] = query(session, "SELECT created_at FROM suppression")
+    assert refused["result"]["people"][0]["code"] == "suppressed_address"
+    assert refused["result"]["people"][0]["detail"] == {"since": since.isoformat()}
     assert answers(session, resend(anne)) == [invited_anne]
     assert query(session, "SELECT count(*) FROM throttle") == before  # nothing counts that was not sent
     assert answers(session, reset(anne, luc)) == ["suppressed_address", reset_luc]
@@ -99,7 +104,7 @@ def test_who_forgot_their_password_is_answered_as_ever(session: Session) -> None
     assert found[0] == found[1] == found[2]
     assert [to for _, _, to in mails(session)] == ["luc@example.com"]
     said = query(session, "SELECT result, detail FROM audit WHERE action = 'request_password_reset' ORDER BY result")
-    assert said == [("sent", None), ("suppressed_address", None)]
+    assert [(code, since and set(since)) for code, since in said] == [("sent", None), ("suppressed_address", {"since"})]
 
 
 def _shown(job: dict[str, Any]) -> tuple[Any, ...]:
@@ -160,14 +165,14 @@ def test_what_is_over_is_on_no_list(session: Session) -> None:
     suppress_bounced(session, [ANNE, "luc@example.com"])
     [(anne, until), _] = query(session, "SELECT email_norm, until - created_at FROM suppression ORDER BY email_norm")
     assert (anne, until) == (ANNE, timedelta(days=7))
-    assert read_suppressed(session, [ANNE, "x@example.com"]) == {ANNE}
+    assert set(read_suppressed(session, [ANNE, "x@example.com"])) == {ANNE}
     assert read_status(session, None)["suppressed_addresses"] == 2
     session.execute(text("UPDATE suppression SET until = now() WHERE email_norm = :anne"), {"anne": ANNE})
-    assert (read_suppressed(session, [ANNE]), read_status(session, None)["suppressed_addresses"]) == (set(), 1)
+    assert (read_suppressed(session, [ANNE]), read_status(session, None)["suppressed_addresses"]) == ({}, 1)
     assert [one.email for one in list_suppressed(session)] == ["luc@example.com"]
     assert lift(session, ANNE, requested_by="x") == "not_listed"
     assert query(session, "SELECT count(*) FROM audit") == [(0,)]
-    assert read_suppressed(session, []) == set()
+    assert read_suppressed(session, []) == {}
 
 
 def test_suppressed_mails_need_nobody(session: Session) -> None:

@@ -32,6 +32,7 @@ from tests.support import change, rows
 from tests.ticked import reset
 from workers.database import transaction
 from workers.services.passwords import hash_password
+from workers.settings import get_settings
 from workers.web import hashing
 from workers.web.rendering import TEXTS
 
@@ -109,7 +110,7 @@ def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -
     assert (address(), state()) == (NEW, [("applied", "password", NEW)])
     assert rows("SELECT count(*) FROM sign_in") == [(0,)]
     again = site.get(confirmation)
-    assert (again.status_code, title(again)) == (410, note_title("used_link_correction_confirmation"))
+    assert (again.status_code, title(again)) == (410, note_title("correction_made"))
     late = site.post(answer, data={"answer": "refuse"})
     assert (late.status_code, title(late)) == (404, note_title("invalid_link_correction_answer"))
     assert address() == NEW
@@ -218,7 +219,23 @@ def test_the_old_address_refuses(site: httpx.Client) -> None:
         notice_sent(session, hours=100)
         assert sweep(session) == {}
     assert (address(), state()) == (OLD, [("cancelled", "refusal", NEW)])
+    again = site.get(confirmation)  # nothing is awaited any more
+    assert (again.status_code, title(again)) == (410, note_title("correction_declined"))
     assert title(site.post(answer, data={"answer": "agree"})) == note_title("used_link_correction_answer")
+
+
+@pytest.mark.parametrize("support", ["", "support@formation.example"])
+def test_nobody_is_sent_to_a_support_there_is_none_of(
+    site: httpx.Client, monkeypatch: pytest.MonkeyPatch, support: str
+) -> None:
+    confirmation, _ = asked()
+    monkeypatch.setenv("SUPPORT_ADDRESS", support)
+    get_settings.cache_clear()
+    with transaction() as session:
+        enrol_also(session)
+    told = site.post(confirmation, data={"password": ""}).text
+    assert ("support" in told) is bool(support)
+    assert "gère votre inscription" in told
 
 
 @pytest.mark.parametrize("fields", [{}, {"answer": ""}, {"answer": "yes"}, {"agree": "1"}])
@@ -235,7 +252,7 @@ def test_what_changed_meanwhile_is_told(site: httpx.Client) -> None:
         enrol_also(session)
     shared = site.post(confirmation, data={"password": PASSWORD})
     assert (shared.status_code, title(shared)) == (200, note_title("correction_shared"))
-    assert title(site.get(confirmation)) == note_title("used_link_correction_confirmation")
+    assert title(site.get(confirmation)) == note_title("correction_shared")
     assert address() == OLD
 
 

@@ -32,7 +32,7 @@ HOSTILE = [
 ]
 
 
-def attached(**more: bool | str) -> tuple[Attached, str]:
+def attached(**more: bool | str | None) -> tuple[Attached, str]:
     """Somebody attached, and the path of their link."""
     with transaction() as session:
         anne = attach(session, **more)  # type: ignore[arg-type]
@@ -82,6 +82,21 @@ def test_opening_changes_nothing_and_the_button_detaches(site: httpx.Client) -> 
         assert (used.status_code, title(used)) == (410, "Ce lien a déjà servi")
         assert "mot de passe" not in used.text
     assert now(anne) == ("not_started", True, True, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("report_to", "manager", "promised"),
+    [("chef@example.com", None, True), (None, "rh@example.com", True), (None, None, False)],
+)
+def test_that_somebody_is_told_is_promised_when_somebody_is_known(
+    site: httpx.Client, report_to: str | None, manager: str | None, promised: bool
+) -> None:
+    anne, path = attached(report_to=report_to)
+    change("UPDATE contract SET manager_email = :manager", manager=manager)
+    assert ("ce sera signalé à" in site.get(path).text) is promised
+    assert press(site, path).status_code == 200
+    assert now(anne)[5] == promised  # mails to managers
+    assert rows("SELECT CAST(detail ->> 'told' AS bool) FROM audit WHERE action = 'detach'") == [(promised,)]
 
 
 def test_the_answer_is_the_same_for_who_has_begun(site: httpx.Client) -> None:

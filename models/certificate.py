@@ -1,0 +1,222 @@
+"""Certificates, their duplicates, the bytes that were made of them, and the rules on who is given one."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import JSON, Index, Integer, UniqueConstraint, text
+from sqlmodel import Field
+
+from models.base import Record, instant, new_id
+from models.retention import PARIS
+from models.snapshot import Issuer, Modality, Nature, Snapshot
+from models.words import Code, Progress
+
+FILE_DAYS: Final = 7
+"""Days a link to a file of duplicates can be followed."""
+
+
+class Certificate(Record, table=True):
+    """A certificate, one version of it. ``snapshot`` is everything that is printed; it never changes.
+
+    The number comes from a gapless yearly sequence per organisation. A wrong name is mended by a new version, which
+    the old one names; of the versions of an enrollment one alone is not replaced.
+    """
+
+    __tablename__ = "certificate"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "number"),
+        UniqueConstraint("enrollment_id", "version"),
+        Index("uq_certificate_current", "enrollment_id", unique=True, postgresql_where=text("replaced_by IS NULL")),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    enrollment_id: UUID = Field(foreign_key="enrollment.id")
+    version: int = 1
+    organisation_id: UUID = Field(foreign_key="organisation.id")
+    number: str = Field(index=True)
+    code: str = Field(unique=True)  # verification code, ungrouped
+    snapshot: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # None: kept long enough
+    issued_at: datetime = instant(default_now=True)
+    replaced_by: UUID | None = None
+    revoked_at: datetime | None = instant(nullable=True)
+    revocation_reason: str | None = None
+    kept_until: datetime = instant()  # the law wants it no longer
+
+
+class CertificateCounter(Record, table=True):
+    """The last number an organisation gave in a year. It grows in the transaction of the certificates: no gap."""
+
+    __tablename__ = "certificate_counter"
+
+    organisation_id: UUID = Field(foreign_key="organisation.id", primary_key=True)
+    year: int = Field(primary_key=True, sa_type=Integer)
+    last: int
+
+
+class CertificateDuplicate(Record, table=True):
+    """The register of duplicates: which, of what, for whom, asked by whom, when."""
+
+    __tablename__ = "certificate_duplicate"
+    __table_args__ = (UniqueConstraint("certificate_id", "ordinal"), UniqueConstraint("job_id", "position"))
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    certificate_id: UUID = Field(foreign_key="certificate.id")
+    ordinal: int  # 1 for the first duplicate of a certificate
+    number: str
+    document: str
+    locale: str
+    job_id: UUID
+    position: int
+    portal_id: UUID
+    requested_by: str = ""
+    issued_at: datetime = instant(default_now=True)
+
+
+class Rendering(Record, table=True):
+    """Bytes that were made of a certificate or a duplicate, by their hash: an uploaded file is compared with these."""
+
+    __tablename__ = "rendering"
+    __table_args__ = (
+        UniqueConstraint(
+            *("certificate_id", "duplicate_id", "document", "locale", "sha256"),
+            name="uq_rendering_certificate_id_bytes",
+            postgresql_nulls_not_distinct=True,
+        ),
+        Index("ix_rendering_duplicate", "duplicate_id"),
+    )
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    certificate_id: UUID = Field(foreign_key="certificate.id")
+    duplicate_id: UUID | None = Field(default=None, foreign_key="certificate_duplicate.id")
+    document: str
+    locale: str
+    sha256: str = Field(index=True)
+    size: int
+    sealed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    rendered_at: datetime = instant(default_now=True)
+
+
+class CertificateFile(Record, table=True):
+    """What one job of duplicates gave: a document, or a zip of them. Behind a link that ends."""
+
+    __tablename__ = "certificate_file"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    job_id: UUID = Field(unique=True)
+    portal_id: UUID
+    name: str
+    kind: str  # pdf, zip
+    sha256: str
+    size: int
+    key_id: str
+    created_at: datetime = instant(default_now=True)
+    expires_at: datetime = instant()
+    dropped_at: datetime | None = instant(nullable=True)  # the bytes of a zip were deleted; it can be filled anew
+
+
+class Facts(NamedTuple):
+    """What is true of a completed enrollment when its certificate is issued."""
+
+    first_name: str
+    last_name: str
+    employer: str
+    colour: str | None
+    logo: str | None
+    title: str
+    nature: str
+    objectives: Sequence[str]
+    modality: str | None
+    planned_minutes: int | None
+    started_at: datetime
+    completed_at: datetime
+    time_spent_seconds: int
+    score: float | None
+
+
+def freeze(issuer: Issuer, facts: Facts, verify_url: str) -> Snapshot:
+    """Everything a certificate will say, for ever. Days are those of Europe/Paris."""
+    return Snapshot(
+        issuer=issuer,
+        first_name=facts.first_name,
+        last_name=facts.last_name,
+        employer=facts.employer,
+        colour=facts.colour,
+        logo=facts.logo,
+        title=facts.title,
+        nature=Nature(facts.nature),
+        objectives=tuple(facts.objectives),
+        modality=Modality(facts.modality) if facts.modality else None,
+        starts_on=min(day_in_paris(facts.started_at), day_in_paris(facts.completed_at)),
+        ends_on=day_in_paris(facts.completed_at),
+        planned_minutes=facts.planned_minutes,
+        done_minutes=done_minutes(facts.time_spent_seconds),
+        score=facts.score,
+        verify_url=verify_url,
+    )
+
+
+def done_minutes(seconds: int) -> int | None:
+    """Whole minutes, rounded to the nearest and at least one; None when no time was measured."""
+    return max(1, round(seconds / 60)) if seconds > 0 else None
+
+
+def day_in_paris(moment: datetime) -> date:
+    """The day it was in France at this moment."""
+    return moment.astimezone(PARIS).date()
+
+
+def certificate_number(year: int, ordinal: int) -> str:
+    """``2026-000042``: the year it was issued in, and its place in the sequence of that year."""
+    return f"{year}-{ordinal:06}"
+
+
+def duplicate_number(number: str, ordinal: int) -> str:
+    """``2026-000042-D1``: the certificate's number, and which duplicate of it."""
+    return f"{number}-D{ordinal}"
+
+
+def not_issued_because(progress: Progress, *, organisation: bool, names: bool) -> Code | None:
+    """Why no certificate can be issued, or None.
+
+    Parameters:
+      organisation: somebody is there to sign.
+      names: it is still known who completed the training.
+    """
+    if progress is not Progress.COMPLETED:
+        return Code.NOT_COMPLETED
+    if not organisation:
+        return Code.UNKNOWN_ORGANISATION
+    return None if names else Code.NAMES_NOT_KEPT
+
+
+def no_duplicate_because(progress: Progress, *, detached: bool, revoked: bool, kept: bool) -> Code | None:
+    """Why no duplicate is given of an enrollment's certificate, or None.
+
+    Parameters:
+      detached: the person said "this is not me".
+      revoked: the certificate was revoked.
+      kept: what it says is still kept.
+    """
+    if detached:
+        return Code.DETACHED
+    if progress is not Progress.COMPLETED:
+        return Code.NOT_COMPLETED
+    if revoked:
+        return Code.CERTIFICATE_REVOKED
+    return None if kept else Code.NAMES_NOT_KEPT
+
+
+class Status(NamedTuple):
+    """Where a certificate stands, as anybody who holds it may know."""
+
+    word: str  # valid, replaced, revoked
+    since: datetime | None
+
+
+def status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> Status:
+    """A revoked certificate is revoked whatever else happened to it."""
+    if revoked_at is not None:
+        return Status("revoked", revoked_at)
+    return Status("replaced", replaced_at) if replaced_at is not None else Status("valid", None)

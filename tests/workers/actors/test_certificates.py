@@ -1,0 +1,276 @@
+"""Duplicates on their way: rendered, stored, zipped with an index, mailed; once, whatever dies on the way."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from tests.certificates import graduates
+from tests.committed import claimed, state_of_things
+from tests.contracts import accepted, enrolled, someone
+from tests.support import change, rows
+from workers.actors import certificates, claimer, documents
+from workers.actors.documents import Maker
+from workers.actors.files import pieces, read_file
+from workers.certificate_requests import DuplicateCertificates
+from workers.certificates.renderer import NotRendered, render
+from workers.database import transaction
+from workers.errors import Transient
+from workers.queues import Queue
+from workers.services import duplicate_copies
+from workers.services.acceptance import accept
+from workers.services.certificate_files import find_by_job
+from workers.services.jobs import show_job
+
+
+@pytest.fixture(autouse=True)
+def stopping(fresh_database: str) -> Iterator[None]:
+    """Nothing stops in the next test that stopped in this one."""
+    yield
+    claimer.STOPPING.clear()
+
+
+def certified(*people: Any) -> list[UUID]:
+    with transaction() as session:
+        return graduates(session, *people)
+
+
+def asking(*enrollments: UUID, **more: Any) -> DuplicateCertificates:
+    return DuplicateCertificates(contract="C-1", enrollment_ids=list(enrollments), **more)
+
+
+def ask(request: DuplicateCertificates, key: str = "") -> UUID:
+    with transaction() as session:
+        return accepted(session, request, key or f"key-{new_id()}")
+
+
+def work(queue: Queue = Queue.CERTIFICATES) -> None:
+    certificates.do_batch(claimed(queue))
+
+
+def job(job_id: UUID) -> dict[str, Any]:
+    with transaction() as session:
+        return show_job(session, job_id) or {}
+
+
+def done(request: DuplicateCertificates, key: str = "") -> dict[str, Any]:
+    job_id = ask(request, key)
+    work(request.queue)
+    return job(job_id)
+
+
+def content(shown: dict[str, Any]) -> bytes:
+    found = read_file(UUID(shown["result"]["file"]["id"]))
+    assert found is not None
+    assert len(found) == shown["result"]["file"]["size"]
+    return found
+
+
+def unzipped(shown: dict[str, Any]) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content(shown))) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def index(files: dict[str, bytes]) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(files["index.csv"].decode("utf-8-sig")), delimiter=";"))
+
+
+def test_one_person_is_given_one_document() -> None:
+    [zoe] = certified(someone("zoe", "Zoé", "Le Dû"))
+    shown = done(asking(zoe))
+    person = shown["result"]["people"][0]
+    assert (shown["state"], shown["result"]["counts"]) == ("succeeded", {"duplicated": 1})
+    assert shown["result"]["file"]["name"] == f"attestation-Le-Du-Zoe-{person['detail']['number']}.pdf"
+    assert content(shown).startswith(b"%PDF-")
+    [(sha256, size)] = rows("SELECT sha256, size FROM rendering")
+    assert (sha256, size) == (shown["result"]["file"]["sha256"], shown["result"]["file"]["size"])
+
+
+def test_several_are_given_a_zip_with_the_right_person_in_every_file() -> None:
+    names = [("Zoé", "Le Dû"), ("Zoé", "Le Dû"), ("Anne/../..", "O’Brien"), ("Ωμέγα", "محمد"), ("=1+1", "CON")]
+    people = certified(*(someone(f"p{number}", *name) for number, name in enumerate(names)))
+    with transaction() as session:
+        [new] = enrolled(session, "new")
+    shown = done(asking(*people, new))
+    files = unzipped(shown)
+    lines = index(files)
+    assert shown["result"]["counts"] == {"duplicated": 5, "not_completed": 1}
+    assert len(files) == 6
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") for name in files)
+    assert [line[7] for line in lines[1:]] == ["duplicated"] * 5 + ["not_completed"]
+    for number, line in enumerate(lines[1:6]):
+        assert [line[1].lstrip("'"), line[2]] == list(names[number])
+        made = files[line[6]]
+        assert made.startswith(b"%PDF-")
+        assert line[4] == shown["result"]["people"][number]["detail"]["number"]
+    assert lines[5][1] == "'=1+1"  # no cell runs as a formula
+    assert len({bytes(value) for name, value in files.items() if name != "index.csv"}) == 5
+
+
+def test_a_large_zip_goes_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicate_copies, "CHUNK", 3)
+    monkeypatch.setattr(documents, "CHUNK", 3)
+    people = certified(*(f"p{number}" for number in range(11)))
+    shown = done(asking(*people))
+    assert shown["queue"] == "certificates_bulk"
+    assert len(unzipped(shown)) == 12
+
+
+def test_the_failure_of_one_is_listed_and_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = certified(*(someone(name, name.title(), "Dû") for name in ("a", "b", "c")))
+    real = render
+
+    def sometimes(printed: Any, *more: Any, **options: Any) -> bytes:
+        if printed.snapshot.first_name == "B":
+            raise NotRendered("no glyph")
+        return real(printed, *more, **options)
+
+    monkeypatch.setattr(documents, "render", sometimes)
+    shown = done(asking(*people))
+    files = unzipped(shown)
+    assert [line[7] for line in index(files)[1:]] == ["duplicated", "not_rendered", "duplicated"]
+    assert [person["code"] for person in shown["result"]["people"]] == ["duplicated", "not_rendered", "duplicated"]
+    assert shown["result"]["counts"] == {"duplicated": 2, "not_rendered": 1}
+    assert len(files) == 3
+
+
+def test_when_nobody_can_be_given_one_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    certified("zoe")
+    with transaction() as session:
+        [new] = enrolled(session, "new")
+    shown = done(asking(new))
+    assert (shown["state"], shown["result"]["counts"]) == ("refused", {"not_completed": 1})
+    assert "file" not in shown["result"]
+
+
+def test_the_same_request_under_the_same_key_is_the_same_duplicate() -> None:
+    [zoe] = certified("zoe")
+    first = done(asking(zoe), "once")
+    again = done(asking(zoe), "once")
+    assert again == first
+    assert rows("SELECT count(*) FROM certificate_duplicate") == [(1,)]
+
+
+def test_a_hundred_who_ask_for_the_same_at_once_are_given_one_number() -> None:
+    [zoe] = certified("zoe")
+    request = asking(zoe)
+    body = request.model_dump_json(exclude_unset=True)
+
+    def once(_: int) -> UUID:
+        with transaction() as session:
+            return accept(session, LOCAL_PORTAL_ID, request, body, key="once").job_id
+
+    with ThreadPoolExecutor(20) as threads:
+        jobs = set(threads.map(once, range(100)))
+        list(threads.map(lambda _: work(), range(20)))
+    assert len(jobs) == 1
+    assert rows("SELECT ordinal FROM certificate_duplicate") == [(1,)]
+    assert rows("SELECT count(*) FROM rendering") == [(1,)]
+
+
+def test_many_who_ask_each_for_their_own_are_given_numbers_without_gaps() -> None:
+    [zoe] = certified("zoe")
+    for _ in range(30):
+        ask(asking(zoe))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: work(), range(8)))
+    while rows("SELECT 1 FROM job WHERE finished_at IS NULL"):
+        work()
+    assert [ordinal for (ordinal,) in rows("SELECT ordinal FROM certificate_duplicate ORDER BY 1")] == [*range(1, 31)]
+
+
+@pytest.mark.parametrize("step", ["register", "record_made", "_end"])
+def test_killed_half_way_it_goes_on_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    people = certified(*"ab")
+    job_id = ask(asking(*people))
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed half-way")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(duplicate_copies, step, die)
+        work()
+    assert job(job_id)["state"] == "queued"
+    work()
+    shown = job(job_id)
+    assert (shown["state"], len(unzipped(shown))) == ("succeeded", 3)
+    assert rows("SELECT ordinal FROM certificate_duplicate") == [(1,), (1,)]
+    assert rows("SELECT count(*) FROM rendering") == [(2,)]
+
+
+def test_run_twice_it_is_done_once() -> None:
+    people = certified(*"ab")
+    ask(asking(*people))
+    held = claimed(Queue.CERTIFICATES)
+    certificates.do_batch(held)
+    before = state_of_things()
+    certificates.do_batch(held)
+    assert state_of_things() == before
+
+
+def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    [zoe] = certified("zoe")
+    job_id = ask(asking(zoe))
+
+    def away(*_: object) -> None:
+        raise Transient("the store does not answer", seconds=5)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(Maker.of_this_thread().store), "put", away)
+        work()
+    waiting = job(job_id)
+    assert (waiting["state"], waiting["failures"], waiting["attempts"][0]["outcome"]) == ("queued", 0, "postponed")
+    work()
+    assert job(job_id)["state"] == "succeeded"
+
+
+def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:
+    people = certified(*"ab")
+    shown = done(asking(*people))
+    first = content(shown)
+    store = Maker.of_this_thread().store
+    for (digest,) in rows("SELECT sha256 FROM rendering"):
+        store.delete(str(digest), ".pdf")
+    store.delete(shown["result"]["file"]["sha256"], ".zip")
+    assert content(shown) == first
+    assert rows("SELECT count(*) FROM rendering") == [(2,)]
+
+
+def test_what_is_rendered_otherwise_is_another_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+    [zoe] = certified("zoe")
+    shown = done(asking(zoe))
+    digest = shown["result"]["file"]["sha256"]
+    Maker.of_this_thread().store.delete(digest, ".pdf")
+    real = render
+    monkeypatch.setattr(documents, "render", lambda *a, **o: real(*a, **o) + b"\n")
+    again = read_file(UUID(shown["result"]["file"]["id"]))
+    assert again is not None
+    assert {str(sha) for (sha,) in rows("SELECT sha256 FROM rendering")} > {digest}
+
+
+def test_a_portal_fetches_the_file_of_its_own_job_alone() -> None:
+    [zoe] = certified("zoe")
+    shown = done(asking(zoe))
+    change("INSERT INTO portal (id, name) VALUES (:id, 'autre')", id=(other := new_id()))
+    with transaction() as session:
+        assert find_by_job(session, other, UUID(shown["id"])) is None
+        file = find_by_job(session, LOCAL_PORTAL_ID, UUID(shown["id"]))
+        assert file is not None
+    assert b"".join(pieces(file) or ()) == content(shown)
+
+
+def test_issues_of_many_are_one_transaction() -> None:
+    people = certified(*(f"p{number}" for number in range(5)))
+    change("DELETE FROM certificate")
+    change("UPDATE job SET state = 'queued', finished_at = NULL, due_at = now() WHERE kind = 'issue_certificate'")
+    work()
+    assert rows("SELECT count(*) FROM certificate") == [(len(people),)]
+    assert rows("SELECT count(DISTINCT finished_at) FROM job WHERE kind = 'issue_certificate'") == [(1,)]

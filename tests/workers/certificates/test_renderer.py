@@ -1,0 +1,325 @@
+"""Documents: one page whatever the names, PDF/A and PDF/UA, the same bytes for the same data, the right words."""
+
+import hashlib
+import io
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.snapshot import Document, Duplicate, Issuer, Modality, Nature, Printed, Snapshot
+from models.verification_code import grouped, new_code
+from tests.support import PROJECT
+from workers.certificates import renderer
+from workers.certificates.contents import contents
+from workers.certificates.printable import breakable, printable
+from workers.certificates.renderer import NotRendered, render
+
+AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+URL = "https://formation.example/certificates/7KQ2-M9XD-4TBN-8ZC6"
+ISSUER = Issuer(
+    legal_name="Formation Pro SAS",
+    address=("12 rue des Écoles", "75005 Paris"),
+    siret="73282932000074",
+    activity_number="11755555575",
+    activity_region="Île-de-France",
+    signatory_name="Claire Martin",
+    signatory_quality="Directrice de la formation",
+    place="Paris",
+)
+OUTLOUD = Path(sys.executable).with_name("outloud")
+EVERY = [(document, locale) for document in Document for locale in ("fr", "en")]
+
+
+def printed(
+    *, duplicate: bool = True, number: str = "2026-000042", replaces: str | None = None, **more: Any
+) -> Printed:
+    facts: dict[str, Any] = {
+        "issuer": ISSUER,
+        "first_name": "Zoé",
+        "last_name": "Le Dû",
+        "employer": "Menuiserie Lefèvre & Fils",
+        "title": "Sécurité incendie",
+        "objectives": ("Reconnaître un risque", "Donner l’alerte"),
+        "nature": Nature.TRAINING,
+        "modality": Modality.REMOTE,
+        "starts_on": date(2026, 3, 2),
+        "ends_on": date(2026, 3, 9),
+        "planned_minutes": 420,
+        "done_minutes": 400,
+        "score": 87.5,
+        "verify_url": URL,
+    }
+    return Printed(
+        snapshot=Snapshot(**(facts | more)),
+        number=number,
+        code="7KQ2-M9XD-4TBN-8ZC6",
+        issued_on=date(2026, 3, 10),
+        replaces=replaces,
+        duplicate=Duplicate(number=f"{number}-D1", issued_on=date(2026, 11, 25)) if duplicate else None,
+    )
+
+
+def made(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
+    return render(printed(**more), document, locale, logos={}, timestamp=AT)
+
+
+def said(pdf: bytes) -> str:
+    """The text people copy out of it, in the order it was written; spaces are plain."""
+    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    return " ".join(text.split())
+
+
+def pages(pdf: bytes) -> int:
+    with pikepdf.open(io.BytesIO(pdf)) as opened:
+        return len(opened.pages)
+
+
+def spoken(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+@pytest.mark.parametrize(("document", "locale"), EVERY)
+def test_everything_is_on_one_page(document: Document, locale: str) -> None:
+    pdf = made(document, locale, replaces="2026-000007")
+    text = said(pdf)
+    assert pages(pdf) == 1
+    expected = {
+        "fr": [
+            "2 mars 2026",
+            "9 mars 2026",
+            "87,5 %",
+            "10 mars 2026",
+            "25 novembre 2026",
+            "à distance",
+            "Fait à Paris",
+        ],
+        "en": ["2 March 2026", "9 March 2026", "87.5%", "10 March 2026", "25 November 2026", "remote", "Done at Paris"],
+    }[locale]
+    for part in (
+        *("Zoé Le Dû", "Menuiserie Lefèvre & Fils", "Sécurité incendie", "Claire Martin", "Directrice de la formation"),
+        *("2026-000042", "2026-000042-D1", "DUPLICATA", "2026-000007", "7KQ2-M9XD-4TBN-8ZC6", URL, "7 h", "6 h 40"),
+        *("732 829 320 00074", "11755555575", "Île-de-France", "ne vaut pas agrément de l’État", *expected),
+    ):
+        assert part in text, part
+
+
+@pytest.mark.parametrize(("document", "locale"), EVERY)
+def test_no_false_legal_basis_is_printed(document: Document, locale: str) -> None:
+    """Since 2019 no article orders an attestation: L. 6353-1 speaks of the agreement with the buyer."""
+    text = said(made(document, locale))
+    assert "6353" not in text
+    assert ("6313-1" in text) == (document is Document.REALISATION)
+
+
+def test_the_two_documents_do_not_bear_each_others_title() -> None:
+    attestation, realisation = said(made()), said(made(Document.REALISATION))
+    assert "Attestation de fin de formation" in attestation
+    assert "Certificat de réalisation" not in attestation
+    assert "Certificat de réalisation" in realisation
+    assert "Attestation de fin" not in realisation
+    assert "Reconnaître un risque" in attestation
+    assert "trois ans" in realisation
+
+
+def test_what_is_not_known_is_not_printed() -> None:
+    bare = Issuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
+    for document in Document:
+        text = said(
+            made(document, issuer=bare, objectives=(), modality=None, planned_minutes=None, done_minutes=None,
+                 score=None, duplicate=False)
+        )  # fmt: skip
+        for absent in ("évaluation", "Modalité", "Durée", "Objectifs", "SIRET", "agrément", "DUPLICATA", "remplace"):
+            assert absent not in text, absent
+
+
+HOSTILE = [
+    '#panic("x") *gras* $x^2$ @ref <label> `raw` // /* \\u{1F600}',
+    "<b>Anne</b> & \"Co\" 'x'",
+    '#read("/etc/passwd") #import "@preview/x"',
+    '","learner":"Autre',
+    "Zoé 🎓👩‍🎓",
+    "A\u0301\u0328\u0300" * 8,
+    "a\u202eb\u2066c",
+    "x\x00y\x07z\x1b",
+    "half \ud83d pair",
+    "private \ue000 use \uffff",
+    "\u200b\u2060\ufeff",
+    "山田太郎 한글 ไทย देव",
+    "محمد عبد الله",
+    "בן־דוד",
+    "Ωνάσης Живаго Nguyễn Łódź İstanbul",
+    "W" * 100,
+    "i" * 100,
+    "été " * 25,
+    "{first} %s {{ 7 * 7 }}",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("document", Document)
+def test_hostile_and_odd_names_are_printed_as_they_are(document: Document, name: str) -> None:
+    pdf = made(document, first_name=name, last_name=name, employer=name, title=name, objectives=(name,) * 3)
+    text = said(pdf)
+    assert pages(pdf) == 1
+    assert "DUPLICATA" in text
+    assert "2026-000042-D1" in text
+    if not re.search("[\u0590-\u08ff]", name):  # from right to left pdftotext gives the order of the page
+        assert spoken(f"{name} {name}") in text or spoken(f"{name} {name}").replace(" ", "") in text.replace(" ", "")
+
+
+@given(
+    st.text(st.characters(), max_size=100), st.text(st.characters(), max_size=100), st.sampled_from(Document),
+    st.sampled_from(["fr", "en"]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_name_is_printed_on_one_page(first_name: str, last_name: str, document: Document, locale: str) -> None:
+    pdf = made(document, locale, first_name=first_name, last_name=last_name, title=first_name, employer=last_name)
+    assert pages(pdf) == 1
+    assert "2026-000042-D1" in said(pdf)
+
+
+def test_the_longest_of_everything_is_one_page() -> None:
+    words, word = ("mot " * 50)[:200], "W" * 200
+    for long in (words, word):
+        issuer = ISSUER.model_copy(update=dict.fromkeys(("legal_name", "signatory_name", "place"), long))
+        issuer = issuer.model_copy(update={"signatory_quality": long, "address": (long,) * 5, "activity_region": long})
+        for document in Document:
+            pdf = made(document, issuer=issuer, employer=long, title=long, objectives=(long,) * 10,
+                       first_name=long[:100], last_name=long[:100])  # fmt: skip
+            assert pages(pdf) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("Zoé", "Zoé"),
+        ("Zoe\u0301", "Zoé"),
+        ("a\x00b\u202ec\ue000d", "abcd"),
+        ("Zoé 🎓👩‍🎓!", "Zoé \ufffd\u200d\ufffd!"),
+        ("half \ud83d pair", "half ? pair"),
+        ("م\u200cن", "م\u200cن"),
+        ("a \u3000 b", "a b"),
+    ],
+)
+def test_what_cannot_be_drawn_is_shown_as_such(text: str, drawn: str) -> None:
+    assert printable(text) == drawn
+
+
+def test_only_what_is_no_name_is_broken() -> None:
+    assert breakable("W" * 41).count("\u200b") == 4
+    assert breakable("W" * 40) == "W" * 40
+    assert "\u200b" not in str(contents(printed(first_name="W" * 100), Document.ATTESTATION, "fr", {})["learner"])
+
+
+@pytest.mark.parametrize("document", Document)
+def test_the_same_data_give_the_same_bytes(document: Document) -> None:
+    first = made(document)
+    assert made(document) == first
+    script = (
+        "import hashlib; from tests.workers.certificates.test_renderer import made;"
+        "from models.snapshot import Document;"
+        f"print(hashlib.sha256(made(Document('{document}'))).hexdigest())"
+    )
+    other = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == hashlib.sha256(first).hexdigest()
+
+
+def test_threads_render_the_right_person() -> None:
+    people = [f"Personne{number}" for number in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        pdfs = list(threads.map(lambda name: made(first_name=name), people))
+    assert len({hashlib.sha256(pdf).hexdigest() for pdf in pdfs}) == 40
+    for name, pdf in list(zip(people, pdfs, strict=True))[::5]:
+        assert f"{name} Le Dû" in said(pdf)
+
+
+def picture(colour: str = "#1b3a5f") -> tuple[str, bytes]:
+    written = io.BytesIO()
+    Image.new("RGB", (300, 100), colour).save(written, "PNG")
+    return hashlib.sha256(written.getvalue()).hexdigest(), written.getvalue()
+
+
+def test_logos_are_shown_and_a_damaged_one_is_left_out() -> None:
+    digest, content = picture()
+    issuer = ISSUER.model_copy(update={"logo": digest})
+    asked = printed(issuer=issuer, logo=digest)
+    shown = render(asked, Document.ATTESTATION, "fr", logos={digest: content}, timestamp=AT)
+    with pikepdf.open(io.BytesIO(shown)) as opened:
+        assert len(opened.pages[0].get_images()) == 1
+    other = "0" * 64
+    broken = printed(issuer=issuer.model_copy(update={"logo": other}), logo=None)
+    without = render(broken, Document.ATTESTATION, "fr", logos={other: b"\x89PNG no picture"}, timestamp=AT)
+    assert pages(without) == 1
+    assert "Formation Pro SAS" in said(without)
+
+
+def test_what_typst_refuses_is_said_without_what_it_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(renderer, "contents", lambda *_: {"learner": "Zoé Le Dû"})
+        with pytest.raises(NotRendered) as refused:
+            made()
+    assert "Zoé" not in str(refused.value)
+    assert pages(made()) == 1  # the compiler goes on
+
+
+# Conformance
+
+
+@pytest.mark.parametrize(("document", "locale"), EVERY)
+@pytest.mark.parametrize("duplicate", [False, True])
+def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool, tmp_path: Path) -> None:
+    file = tmp_path / "a.pdf"
+    file.write_bytes(made(document, locale, duplicate=duplicate))
+    subprocess.run(["qpdf", "--check", file], check=True, capture_output=True)
+    with pikepdf.open(file) as opened:
+        with opened.open_metadata() as metadata:
+            assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"], metadata["pdfuaid:part"]) == (
+                "2",
+                "A",
+                "1",
+            )
+            assert metadata["dc:creator"] == ["Formation Pro SAS"]
+            assert "2026-000042" in metadata["dc:title"]
+        assert str(opened.Root.Lang).startswith(locale)
+        assert opened.Root.MarkInfo.Marked
+    told = subprocess.run(["pdfinfo", "-isodates", file], check=True, capture_output=True, text=True).stdout
+    assert "Zoé Le Dû" in told
+    assert "2026-03-10T09:00:00Z" in told
+    assert "Tagged:          yes" in told
+    checked = subprocess.run([OUTLOUD, "--no-info", file], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("document", Document)
+def test_the_square_leads_to_the_page_of_the_certificate(document: Document, tmp_path: Path) -> None:
+    file = tmp_path / "a.pdf"
+    file.write_bytes(made(document))
+    subprocess.run(["pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a"], check=True)
+    read = subprocess.run(["zbarimg", "-q", "--raw", tmp_path / "a.png"], capture_output=True, text=True, check=True)
+    assert read.stdout.strip() == URL
+
+
+def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
+    for number in range(12):
+        url = f"https://formation.example/certificates/{grouped(new_code())}"
+        file = tmp_path / f"{number}.pdf"
+        file.write_bytes(made(verify_url=url))
+        subprocess.run(["pdftoppm", "-r", "110", "-png", "-singlefile", file, file.with_suffix("")], check=True)
+        png = file.with_suffix(".png")
+        read = subprocess.run(["zbarimg", "-q", "--raw", png], capture_output=True, text=True, check=True)
+        assert read.stdout.strip() == url
+
+
+def test_what_the_tests_need_is_there() -> None:
+    assert all(shutil.which(name) for name in ("pdftotext", "pdfinfo", "pdftoppm", "qpdf", "zbarimg"))

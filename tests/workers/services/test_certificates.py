@@ -1,0 +1,203 @@
+"""Certificates: one per completed enrollment, numbered without gaps, frozen; corrected, revoked, never rewritten."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.snapshot import Snapshot
+from models.verification_code import read_code
+from tests.certificates import SIRET, certificate, complete, completed, did, graduates, organisation, training
+from tests.contracts import add_contract, enrolled, query, results, someone
+from workers.certificate_requests import CatchUpCertificates, CorrectCertificate, RevokeCertificate
+from workers.database import Session
+from workers.internal_requests import IssueCertificate
+from workers.requests import ErasePerson, PutCompany, PutTraining, RecordProgress
+from workers.services import certificates
+from workers.services.certificate_changes import revoke_certificate
+
+ISSUE_JOBS = "SELECT state, CAST(result AS text) FROM job WHERE kind = 'issue_certificate' ORDER BY id"
+
+
+def numbers(session: Session) -> list[str]:
+    return [number for (number,) in query(session, "SELECT number FROM certificate ORDER BY number")]
+
+
+def again(session: Session, enrollment: UUID) -> dict[str, Any]:
+    [job] = did(session, IssueCertificate(enrollment_id=enrollment))
+    return job
+
+
+def test_a_completion_is_certified_with_everything_that_is_printed(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    _, number, code, kept, version = certificate(session, zoe)
+    snapshot = Snapshot.model_validate(kept)
+    year = query(session, "SELECT extract(year FROM now() AT TIME ZONE 'Europe/Paris')::int")[0][0]
+    assert (number, version) == (f"{year}-000001", 1)
+    assert read_code(code) == code
+    assert snapshot.issuer.legal_name == "Formation Pro SAS"
+    assert snapshot.issuer.address == ("12 rue des Écoles", "75005 Paris")
+    assert snapshot.issuer.siret == SIRET
+    assert (snapshot.first_name, snapshot.last_name, snapshot.employer) == ("Zoé", "Le Dû", "Acmé")
+    assert (snapshot.title, snapshot.objectives) == ("Sécurité incendie", ("Reconnaître un risque", "Donner l’alerte"))
+    assert (snapshot.starts_on, snapshot.ends_on) == (date(2026, 3, 2), date(2026, 3, 9))
+    assert (snapshot.planned_minutes, snapshot.done_minutes, snapshot.score) == (420, 400, 87.5)
+    assert snapshot.verify_url.replace("-", "").endswith(f"/certificates/{code}")
+
+
+def test_issued_again_it_is_the_same(session: Session) -> None:
+    [zoe] = graduates(session, "zoe")
+    before = certificate(session, zoe)
+    job = again(session, zoe)
+    assert results(job) == ["issued"]
+    assert job["result"]["people"][0]["detail"]["number"] == before[1]
+    assert certificate(session, zoe) == before
+
+
+def test_numbers_follow_each_other_without_gaps_for_each_organisation(session: Session) -> None:
+    graduates(session, *"abc")
+    did(session, organisation("of-2", legal_name="Autre", portals=["local"]))
+    more = enrolled(session, *"de")
+    complete(session, *more)
+    [year] = {number[:4] for number in numbers(session)}
+    assert numbers(session) == [f"{year}-{n:06}" for n in (1, 1, 2, 2, 3)]
+
+
+def test_without_anybody_to_sign_it_waits_and_is_caught_up(session: Session) -> None:
+    add_contract(session)
+    people = enrolled(session, *"ab")
+    complete(session, *people)
+    assert [state for state, _ in query(session, ISSUE_JOBS)] == ["refused", "refused"]
+    assert all("unknown_organisation" in result for _, result in query(session, ISSUE_JOBS))
+    did(session, organisation())
+    assert len(numbers(session)) == 0 or len(numbers(session)) == 2
+    did(session, CatchUpCertificates())
+    assert len(numbers(session)) == 2
+    [job] = did(session, CatchUpCertificates())
+    assert job["result"]["counts"] == {}
+
+
+def test_a_catch_up_goes_on_in_parts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_contract(session, seats=20)
+    people = enrolled(session, *"abcde")
+    complete(session, *people)
+    monkeypatch.setattr(certificates, "CATCH_UP", 2)
+    did(session, organisation())
+    for _ in range(3):
+        did(session, training())  # whatever is owed meanwhile is done with it
+    assert len(numbers(session)) == 5
+
+
+@pytest.mark.parametrize("progress", ["not_started", "in_progress"])
+def test_nothing_is_issued_before_completion(session: Session, progress: str) -> None:
+    add_contract(session)
+    did(session, organisation())
+    [zoe] = enrolled(session, "zoe")
+    session.execute(text("UPDATE enrollment SET progress = :progress"), {"progress": progress})
+    assert results(again(session, zoe)) == ["not_completed"]
+    assert results(again(session, new_id())) == ["not_found"]
+    assert numbers(session) == []
+
+
+def test_nothing_that_changes_later_changes_a_certificate(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    before = certificate(session, zoe)
+    did(
+        session,
+        PutCompany(reference="acme", name="Autre nom"),
+        PutTraining(reference="T-1", title="Autre titre"),
+        organisation(legal_name="Autre organisme"),
+        RecordProgress(events=[completed(zoe, day=12, score=12.0)]),
+    )
+    session.execute(text("UPDATE account SET first_name = 'Autre', last_name = 'Personne'"))
+    again(session, zoe)
+    assert certificate(session, zoe) == before
+
+
+def test_a_training_keeps_what_a_later_request_does_not_say(session: Session) -> None:
+    add_contract(session)
+    did(session, training(), PutTraining(reference="T-1", title="Titre"))
+    kept = query(session, "SELECT title, planned_minutes, modality, objectives FROM training")
+    assert kept == [("Titre", 420, "remote", ["Reconnaître un risque", "Donner l’alerte"])]
+    did(session, PutTraining(reference="T-1", title="Titre", planned_minutes=None))
+    assert query(session, "SELECT planned_minutes FROM training") == [(None,)]
+
+
+def test_a_wrong_name_is_mended_by_a_new_version_the_old_one_names(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoe", "Ledu"))
+    first = certificate(session, zoe)
+    asked = CorrectCertificate(enrollment_id=zoe, first_name="Zoé", last_name="Le Dû", reason="faute de frappe")
+    [job] = did(session, asked)
+    second = certificate(session, zoe)
+    assert (job["state"], job["result"]["code"], job["result"]["replaces"]) == ("succeeded", "reissued", first[1])
+    assert (second[4], second[3]["first_name"], second[3]["last_name"]) == (2, "Zoé", "Le Dû")
+    assert second[1] != first[1]
+    assert second[2] != first[2]
+    [(replaced_by, old)] = query(session, "SELECT replaced_by, snapshot FROM certificate WHERE id = :id", id=first[0])
+    assert (replaced_by, old) == (second[0], first[3])
+    assert query(session, "SELECT first_name, last_name FROM account") == [("Zoe", "Ledu")]
+    assert query(session, "SELECT count(*) FROM audit WHERE action = 'correct_certificate'") == [(1,)]
+    assert again(session, zoe)["result"]["people"][0]["detail"]["number"] == second[1]
+
+
+def test_a_correction_may_read_everything_anew(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    did(session, PutTraining(reference="T-1", title="Le bon titre"))
+    did(session, CorrectCertificate(enrollment_id=zoe, reread=True, reason="titre"))
+    snapshot = certificate(session, zoe)[3]
+    assert (snapshot["title"], snapshot["last_name"]) == ("Le bon titre", "Le Dû")
+
+
+def test_a_revoked_certificate_stays_and_is_revoked_for_good(session: Session) -> None:
+    [zoe] = graduates(session, "zoe")
+    [job] = did(session, RevokeCertificate(enrollment_id=zoe, reason="fraude"))
+    assert job["result"]["code"] == "revoked"
+    refused = did(
+        session,
+        RevokeCertificate(enrollment_id=zoe, reason="encore"),
+        CorrectCertificate(enrollment_id=zoe, first_name="A", reason="non"),
+    )
+    assert [one["result"]["code"] for one in refused] == ["certificate_revoked"] * 2
+    assert query(session, "SELECT revocation_reason FROM certificate") == [("fraude",)]
+
+
+def test_what_is_not_there_cannot_be_corrected(session: Session) -> None:
+    add_contract(session)
+    [zoe] = enrolled(session, "zoe")
+    asked = [CorrectCertificate(enrollment_id=one, first_name="A", reason="r") for one in (zoe, new_id())]
+    assert [job["result"]["code"] for job in did(session, *asked)] == ["not_issued", "not_found"]
+
+
+def test_another_portals_certificate_is_not_found(session: Session) -> None:
+    [zoe] = graduates(session, "zoe")
+    other = new_id()
+    session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'autre')"), {"id": other})
+    _, result = revoke_certificate(session, other, new_id(), RevokeCertificate(enrollment_id=zoe, reason="x"))
+    assert result["code"] == "not_found"
+
+
+def test_an_erasure_leaves_what_the_certificate_says(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    before = certificate(session, zoe)
+    did(session, ErasePerson(email="zoe@example.com", reason="demande"))
+    assert certificate(session, zoe) == before
+
+
+def test_who_is_erased_before_is_certified_under_the_names_kept_apart(session: Session) -> None:
+    add_contract(session)
+    [zoe] = enrolled(session, someone("zoe", "Zoé", "Le Dû"))
+    complete(session, zoe)
+    did(session, ErasePerson(email="zoe@example.com", reason="demande"))
+    did(session, organisation())
+    did(session, CatchUpCertificates())
+    snapshot = certificate(session, zoe)[3]
+    assert (snapshot["first_name"], snapshot["last_name"]) == ("Zoé", "Le Dû")
+
+
+def test_a_portal_nobody_knows_changes_nothing(session: Session) -> None:
+    [job] = did(session, organisation(portals=["local", "inconnu"]))
+    assert (job["state"], job["result"]["code"], job["result"]["unknown"]) == ("refused", "unknown_portal", ["inconnu"])
+    assert query(session, "SELECT count(*) FROM organisation") == [(0,)]

@@ -1,0 +1,57 @@
+"""Fetching a file of duplicates: its bytes as they were delivered, made again when the store has lost them."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+from workers.actors.documents import Maker
+from workers.database import transaction
+from workers.services.certificate_files import File, find_file, replace_bytes
+from workers.services.duplicate_copies import read_copies
+from workers.services.duplicate_index import read_index
+
+PIECE = 1 << 16
+
+
+def read_file(file_id: UUID) -> bytes | None:
+    """The whole file; None when it cannot be made again."""
+    with transaction() as session:
+        file = find_file(session, file_id)
+    return None if file is None else b"".join(pieces(file) or ()) or None
+
+
+def pieces(file: File) -> Iterator[bytes] | None:
+    """The file piece by piece, so that a large zip is never in memory; None when it cannot be made again.
+
+    Raises: Transient when the store cannot be reached.
+    """
+    maker = Maker.of_this_thread()
+    if file.duplicate_id is not None:
+        content = maker.fetch(file.duplicate_id)
+        return None if content is None else iter([content])
+    digest = file.sha256 if maker.store.size(file.sha256, file.suffix) is not None else _zip_again(maker, file)
+    return None if digest is None else _read(maker, digest, file.suffix)
+
+
+def _read(maker: Maker, digest: str, suffix: str) -> Iterator[bytes]:
+    with maker.store.open(digest, suffix) as opened:
+        while piece := opened.read(PIECE):
+            yield piece
+
+
+def _zip_again(maker: Maker, file: File) -> str | None:
+    """Fills a zip the store has lost anew; its hash, which is another one when its documents were sealed anew."""
+    with transaction() as session:
+        copies, locale = read_copies(session, file.job_id)
+        index = read_index(session, file.job_id)
+    if not copies:
+        return None
+    with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
+        path = Path(folder) / "file.zip"
+        maker.zip(path, copies, index, locale, beat=lambda: None)
+        digest, size = maker.store.put_file(path, file.suffix), path.stat().st_size
+    if digest != file.sha256:
+        with transaction() as session:
+            replace_bytes(session, file.file_id, digest, size)
+    return digest

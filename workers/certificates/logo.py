@@ -1,0 +1,47 @@
+"""Pictures on certificates: decoded, reduced and written anew when handed over, so that none harms a document."""
+
+import io
+import warnings
+from typing import Final
+
+from PIL import Image, ImageOps
+
+from models.branding import MOST_BYTES, MOST_PIXELS, PRINTED_WIDTH
+from models.words import Code
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP")
+"""No SVG: it may hold scripts, fonts and addresses."""
+
+
+def clean_logo(content: bytes) -> bytes | Code:
+    """The picture as PNG, at most 600 pixels wide, upright, without metadata.
+
+    Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
+    WebP, ``IMAGE_TOO_LARGE`` if it is over 1 MB or 4,000 pixels in a direction.
+    """
+    if len(content) > MOST_BYTES:
+        return Code.IMAGE_TOO_LARGE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Pillow's own warning of a picture that unpacks to very much
+            with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+                if max(opened.size) > MOST_PIXELS:
+                    return Code.IMAGE_TOO_LARGE
+                return _as_png(opened)
+    except Image.DecompressionBombWarning:
+        return Code.IMAGE_TOO_LARGE
+    except Exception:  # noqa: BLE001 - whatever a decoder meets in a picture somebody made, it is no picture
+        return Code.UNSUPPORTED_IMAGE
+
+
+def _as_png(opened: Image.Image) -> bytes:
+    upright = ImageOps.exif_transpose(opened)
+    picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
+    if picture.width > PRINTED_WIDTH:
+        height = max(1, round(picture.height * PRINTED_WIDTH / picture.width))
+        picture = picture.resize((PRINTED_WIDTH, height), Image.Resampling.LANCZOS)
+    plain = Image.new(picture.mode, picture.size)
+    plain.paste(picture)
+    written = io.BytesIO()
+    plain.save(written, "PNG", optimize=True)
+    return written.getvalue()

@@ -1,0 +1,126 @@
+"""From what a certificate says to a PDF that is PDF/A-2a and PDF/UA-1 at once; the same bytes for the same data.
+
+Typst does it: in one process, without a network, without any font but those beside this file. Data goes in as one
+JSON string and is never evaluated.
+"""
+
+import json
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import typst
+
+from models.snapshot import Document, Printed
+from workers.certificates.contents import contents
+from workers.certificates.printable import FONTS
+from workers.logs import get_logger
+
+log = get_logger()
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+STANDARDS: Final[Any] = ["a-2a", "ua-1"]
+MOST_LOGOS: Final = 500
+"""Pictures a process keeps on disk for its compilers."""
+
+
+class NotRendered(Exception):
+    """This one document cannot be made; doing it again cannot help."""
+
+
+def render(
+    printed: Printed, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
+) -> bytes:
+    """The document as PDF, one page.
+
+    Parameters:
+      locale: `fr` or `en`.
+      logos: PNG pictures by their SHA-256; one that is missing or damaged is left out.
+      timestamp: its creation date; with the same one the bytes are the same.
+
+    Raises: NotRendered.
+    """
+    room = _room()
+    places = {digest: place for digest, content in logos.items() if (place := room.keep(digest, content))}
+    data = contents(printed, document, locale, places)
+    try:
+        return room.compile(document, data, timestamp)
+    except NotRendered:
+        if not places:
+            raise
+        log.warning("certificate.without_logo", certificate=printed.number)
+        return room.compile(document, contents(printed, document, locale, {}), timestamp)
+
+
+class _Room:
+    """The templates and pictures of this process on disk: a compiler reads nothing outside its root."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="matricule-typst-")
+        self.root = Path(self._folder.name)
+        for template in TEMPLATES.glob("*.typ"):
+            (self.root / template.name).write_bytes(template.read_bytes())
+        (self.root / "logos").mkdir()
+        self._kept: set[str] = set()
+        self._lock = threading.Lock()
+        self._of_thread = threading.local()
+
+    def keep(self, digest: str, content: bytes) -> str | None:
+        """Puts a picture where templates find it; None when there are too many already."""
+        name = f"{digest}.png"
+        with self._lock:
+            if digest not in self._kept:
+                if len(self._kept) >= MOST_LOGOS:
+                    return None
+                draft = self.root / "logos" / f".{name}"
+                draft.write_bytes(content)
+                draft.replace(self.root / "logos" / name)
+                self._kept.add(digest)
+        return f"/logos/{name}"
+
+    def compile(self, document: Document, data: Mapping[str, Any], timestamp: datetime) -> bytes:
+        """Raises: NotRendered."""
+        try:
+            made = self._compiler(document).compile(
+                format="pdf",
+                sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
+                pdf_standards=STANDARDS,
+                timestamp=int(timestamp.timestamp()),
+            )
+        except (typst.TypstError, RuntimeError, ValueError) as error:
+            raise NotRendered(f"{document}: {_reason(error)}") from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # Typst's own, which is no Exception
+                raise
+            self._of_thread.compilers = {}  # whatever it was in the middle of
+            raise NotRendered(f"{document}: the compiler gave up") from error
+        if not isinstance(made, bytes):
+            raise NotRendered(f"{document}: more than one file")
+        return made
+
+    def _compiler(self, document: Document) -> typst.Compiler:
+        """One for each thread: a compiler cannot be shared. It remembers what it laid out before."""
+        compilers: dict[Document, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
+        if document not in compilers:
+            main = self.root / f"{document}.typ"
+            compilers[document] = typst.Compiler(main, root=self.root, font_paths=_fonts())
+        return compilers[document]
+
+
+def _reason(error: Exception) -> str:
+    """What Typst says, without what it quotes: a value may be somebody's name."""
+    return str(getattr(error, "message", type(error).__name__)).partition('"')[0].partition("`")[0].strip()[:100]
+
+
+@lru_cache(maxsize=1)
+def _room() -> _Room:
+    return _Room()
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> typst.Fonts:
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(FONTS)])

@@ -1,0 +1,161 @@
+"""Where documents lie, by the hash of their bytes, wherever fsspec can reach: a folder of this host, S3, SFTP.
+
+What is read is compared with its hash: bytes that were changed or cut are as good as lost, and are made again.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, Self, TypeVar, cast
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from workers.errors import NotConfigured, Transient
+from workers.logs import get_logger
+from workers.settings import Settings
+
+log = get_logger()
+
+PIECE: Final = 1 << 20
+AWAY_SECONDS: Final = 15.0
+"""Seconds work waits for a store that does not answer."""
+
+CLIENTS: Final = frozenset({"aiobotocore", "aiohttp", "botocore", "paramiko"})
+"""Libraries fsspec speaks through whose errors of the network are no OSError."""
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_SUFFIX: Final = re.compile(r"\.[a-z]{1,5}")
+
+Answer = TypeVar("Answer")
+
+
+class Store:
+    """One place.
+
+    Parameters:
+      url: as fsspec reads it, without a password: credentials belong into the environment or fsspec's configuration.
+
+    Raises:
+      NotConfigured: the address holds a password, or names a kind of place nobody here can read.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not url:
+            raise NotConfigured("CERTIFICATE_STORE is empty: give it a folder, or any address fsspec reads")
+        if urlsplit(url).password:
+            raise NotConfigured("CERTIFICATE_STORE must hold no password: put it into fsspec's configuration")
+        try:
+            self._fs, path = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise NotConfigured(f"CERTIFICATE_STORE cannot be used: {error}") from None
+        self._path = str(path).rstrip("/")
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The store of this installation."""
+        return cls(settings.certificate_store)
+
+    def put(self, content: bytes, suffix: str = ".pdf") -> str:
+        """Keeps these bytes; their SHA-256. Doing it again changes nothing.
+
+        Raises: Transient when the place cannot be written at the moment.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        self._try(lambda: self._write(digest, suffix, iter([content])))
+        return digest
+
+    def put_file(self, path: Path, suffix: str) -> str:
+        """The same of a file, never whole in memory."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            self._try(lambda: self._write(digest, suffix, iter(lambda: file.read(PIECE), b"")))
+        return digest
+
+    def get(self, digest: str, suffix: str = ".pdf") -> bytes | None:
+        """The bytes with this hash; None when they are not there, or are no longer what they were.
+
+        Raises: Transient when the place cannot be read at the moment.
+        """
+        try:
+            content = cast("bytes", self._try(lambda: self._fs.cat_file(self._at(digest, suffix))))
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content
+        log.error("store.damaged", sha256=digest)
+        return None
+
+    @contextmanager
+    def open(self, digest: str, suffix: str) -> Iterator[BinaryIO]:
+        """A file to be read piece by piece. Raises: FileNotFoundError, Transient."""
+        opened = self._try(lambda: self._fs.open(self._at(digest, suffix), "rb"))
+        with opened:
+            yield opened
+
+    def size(self, digest: str, suffix: str = ".pdf") -> int | None:
+        """How many bytes lie there; None when nothing does. Raises: Transient."""
+        try:
+            return int(self._try(lambda: self._fs.info(self._at(digest, suffix)))["size"])
+        except FileNotFoundError:
+            return None
+
+    def delete(self, digest: str, suffix: str = ".pdf") -> None:
+        """Deletes what has this hash; nothing is said of what is not there. Raises: Transient."""
+        try:
+            self._try(lambda: self._fs.rm_file(self._at(digest, suffix)))
+        except FileNotFoundError:
+            return
+
+    def _at(self, digest: str, suffix: str) -> str:
+        if not _DIGEST.fullmatch(digest) or not _SUFFIX.fullmatch(suffix):
+            raise ValueError("not a hash and a suffix")
+        return f"{self._path}/{digest[:2]}/{digest}{suffix}"
+
+    def _write(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
+        target = self._at(digest, suffix)
+        if not self._local:  # one upload becomes visible whole, or not at all
+            with self._fs.open(target, "wb") as file:
+                for piece in content:
+                    file.write(piece)
+            return
+        folder = Path(target).parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = folder / f".{digest}.{uuid4().hex}"
+        try:
+            with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                for piece in content:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(folder)
+
+    def _try(self, step: Callable[[], Answer]) -> Answer:
+        try:
+            self._fs.invalidate_cache()
+            return step()
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in CLIENTS:
+                raise
+            raise Transient(f"the store of documents: {type(error).__name__}", seconds=AWAY_SECONDS) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A name that was just given is safe once its folder is."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

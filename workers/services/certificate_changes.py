@@ -1,0 +1,117 @@
+"""Correcting a certificate, by a new version the earlier one names; and revoking one."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from models.snapshot import Snapshot
+from models.verification_code import new_code
+from models.words import Code, JobState
+from workers.certificate_requests import CorrectCertificate, RevokeCertificate
+from workers.database import Session
+from workers.services.audit import record
+from workers.services.certificates import New, hold, snapshot_of, verify_url, write
+
+REPLACE = text("UPDATE certificate SET replaced_by = :by WHERE id = :id")
+
+REVOKE = text("UPDATE certificate SET revoked_at = now(), revocation_reason = :reason WHERE id = :id")
+
+PRINTED_NAMES: Final = ("first_name", "last_name")
+
+
+def correct_certificate(
+    session: Session, portal_id: UUID, job_id: UUID, request: CorrectCertificate
+) -> tuple[JobState, dict[str, Any]]:
+    """Does a `correct_certificate` job: a new number and code; the earlier certificate says by which it is replaced.
+
+    Refuses: `not_found`, `not_issued`, `certificate_revoked`, `names_not_kept`.
+
+    Raises: a transient error of the database when the enrollment is held for over 250 ms.
+    """
+    fact = _find(session, portal_id, request.enrollment_id)
+    if isinstance(fact, Code):
+        return _refused(fact)
+    code = new_code()
+    snapshot = _corrected(fact, request, code)
+    if isinstance(snapshot, Code):
+        return _refused(snapshot)
+    new = New(new_id(), fact.id, fact.issued_by, snapshot, code, fact.now, fact.completed_at, fact.version + 1)
+    # The earlier one first: of the versions of an enrollment one alone is not replaced.
+    session.execute(REPLACE, {"id": fact.certificate_id, "by": new.certificate_id})
+    issued = write(session, [new])[fact.id]
+    _audit(
+        session, fact, request, {"replaces": fact.number, "number": issued.number}, portal_id=portal_id, job_id=job_id
+    )
+    detail = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": fact.number}
+    return JobState.SUCCEEDED, {"code": Code.REISSUED, **detail}
+
+
+def revoke_certificate(
+    session: Session, portal_id: UUID, job_id: UUID, request: RevokeCertificate
+) -> tuple[JobState, dict[str, Any]]:
+    """Does a `revoke_certificate` job: from now on it is told to be revoked, and no duplicate is made of it.
+
+    Refuses: `not_found`, `not_issued`, `certificate_revoked`.
+
+    Raises: a transient error of the database when the enrollment is held for over 250 ms.
+    """
+    fact = _find(session, portal_id, request.enrollment_id)
+    if isinstance(fact, Code):
+        return _refused(fact)
+    session.execute(REVOKE, {"id": fact.certificate_id, "reason": request.reason})
+    _audit(session, fact, request, {"number": fact.number}, portal_id=portal_id, job_id=job_id)
+    return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": fact.number}
+
+
+def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> Any:
+    """The enrollment with its certificate in force, or why there is none. The portal `local` finds those of all."""
+    fact = hold(session, [enrollment_id]).get(enrollment_id)
+    if fact is None or portal_id not in (fact.portal_id, LOCAL_PORTAL_ID):
+        return Code.NOT_FOUND
+    if fact.certificate_id is None:
+        return Code.NOT_ISSUED
+    return Code.CERTIFICATE_REVOKED if fact.revoked_at is not None else fact
+
+
+def _corrected(fact: Any, request: CorrectCertificate, code: str) -> Snapshot | Code:
+    if fact.snapshot is None:
+        return Code.NAMES_NOT_KEPT
+    earlier = Snapshot.model_validate(fact.snapshot)
+    names = {name: getattr(request, name) or getattr(earlier, name) for name in PRINTED_NAMES}
+    if not request.reread:
+        return earlier.model_copy(update=names | {"verify_url": verify_url(code)})
+    if fact.organisation_id is None:
+        return Code.UNKNOWN_ORGANISATION
+    if fact.first_name is None:
+        return Code.NAMES_NOT_KEPT
+    # Names are what was printed: those of the account may have changed since, and nobody asked for that.
+    return snapshot_of(fact, code).model_copy(update=names)
+
+
+def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
+    return JobState.REFUSED, {"code": code, "field": "enrollment_id"}
+
+
+def _audit(
+    session: Session,
+    fact: Any,
+    request: CorrectCertificate | RevokeCertificate,
+    detail: dict[str, Any],
+    *,
+    portal_id: UUID,
+    job_id: UUID,
+) -> None:
+    record(
+        session,
+        request.kind,
+        portal_id=portal_id,
+        requested_by=request.requested_by,
+        company_id=fact.company_id,
+        account_id=fact.account_id,
+        subject_id=fact.id,
+        job_id=job_id,
+        detail=detail | {"reason": request.reason},
+    )

@@ -1,0 +1,86 @@
+"""Files of duplicates, found by their link or by whoever asked for them."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code
+from workers.database import Session
+from workers.settings import get_settings
+from workers.tokens import SigningKeys, check_file_token, file_url, make_file_token, read_token
+
+FIND = text("""
+    SELECT f.id, f.job_id, f.portal_id, f.name, f.kind, f.sha256, f.size, f.key_id, f.expires_at,
+      f.expires_at <= now() AS expired,
+      (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id
+    FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
+
+
+REPLACE = text("UPDATE certificate_file SET sha256 = :sha256, size = :size WHERE id = :file")
+
+
+class File(NamedTuple):
+    """What a job of duplicates gave.
+
+    Parameters:
+      duplicate_id: of a single document: of which it can be rendered again.
+    """
+
+    file_id: UUID
+    job_id: UUID
+    name: str
+    kind: str
+    sha256: str
+    size: int
+    key_id: str
+    expires_at: datetime
+    duplicate_id: UUID | None
+
+    @property
+    def suffix(self) -> str:
+        """Of its name in the store."""
+        return f".{self.kind}"
+
+
+def find_by_token(session: Session, keys: SigningKeys, token: str) -> File | Code:
+    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`."""
+    file_id = read_token(token)
+    found = None if file_id is None else _find(session, file=file_id)
+    if found is None or not check_file_token(keys, token, key_id=found.key_id, file_id=found.id):
+        return Code.INVALID_LINK
+    return Code.EXPIRED_LINK if found.expired else _file(found)
+
+
+def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> File | None:
+    """The file a portal's own job gave, whatever became of its link; the portal `local` finds those of all."""
+    found = _find(session, job=job_id)
+    return None if found is None or portal_id not in (found.portal_id, LOCAL_PORTAL_ID) else _file(found)
+
+
+def find_file(session: Session, file_id: UUID) -> File | None:
+    """A file by its identifier."""
+    found = _find(session, file=file_id)
+    return None if found is None else _file(found)
+
+
+def _find(session: Session, *, file: UUID | None = None, job: UUID | None = None) -> Any:
+    return session.execute(FIND, {"file": file, "job": job}).one_or_none()
+
+
+def _file(found: Any) -> File:
+    single = found.duplicate_id if found.kind == "pdf" else None
+    return File(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
+                found.expires_at, single)  # fmt: skip
+
+
+def file_address(keys: SigningKeys, file: File) -> str:
+    """Where anybody who holds this link fetches the file until it expires."""
+    return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
+
+
+def replace_bytes(session: Session, file_id: UUID, sha256: str, size: int) -> None:
+    """Remembers that a file was filled anew, and differs from what it was."""
+    session.execute(REPLACE, {"file": file_id, "sha256": sha256, "size": size})

@@ -1,0 +1,208 @@
+"""``/certificates/{code}``: anybody who holds a certificate compares it with the register. For people and programs."""
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import APIRouter
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from models.label import WHITE_SPACE
+from models.snapshot import Snapshot
+from models.verification_code import grouped, read_code
+from models.words import Code
+from workers.database import transaction
+from workers.mail.moments import shown_day
+from workers.services.verification import Registered, Verified, as_json, closed_until, find_document, verify
+from workers.shown import shown_date, shown_duration, shown_percent
+from workers.web.rendering import asked_locale, note, page
+
+router = APIRouter()
+
+MOST_UPLOADED: Final = 10_000_000
+"""Bytes of a file to be compared."""
+
+JSON: Final = ".json"
+
+
+@router.api_route("/certificates", methods=["GET", "HEAD"], response_model=None)
+async def ask_code(request: Request) -> Response:
+    """The form to type a code in; with one, its page."""
+    typed = request.query_params.get("code", "").strip(WHITE_SPACE)[:100]
+    code = read_code(typed)
+    if code is not None:
+        return RedirectResponse(f"certificates/{grouped(code)}{_language(request)}", 303)
+    values = {"typed": typed, "wrong": bool(typed), "unknown": False}
+    return page("verify", asked_locale(request), values, status=404 if typed else 200)
+
+
+@router.api_route("/certificates/{typed}", methods=["GET", "HEAD", "POST"], response_model=None)
+async def show_certificate(request: Request, typed: str) -> Response:
+    """Every printed field and where it stands; a file that is posted is compared by its hash. Nothing is changed."""
+    wants_json = typed.endswith(JSON) or _prefers_json(request)
+    code = read_code(typed.removesuffix(JSON))
+    found = await to_thread.run_sync(_look, _network(request), code)
+    if isinstance(found, datetime):
+        return _too_often(request, found, json=wants_json)
+    if found is None:
+        return _unknown(request, typed, json=wants_json, mistyped=code is None)
+    if wants_json and request.method != "POST":
+        return JSONResponse(as_json(found))
+    locale, posted = asked_locale(request), request.method == "POST"
+    compared = await _compare(request, found) if posted else None
+    if isinstance(compared, Code):
+        return note(f"{compared.value}_document", locale, status=413 if compared is Code.TOO_LARGE else 400)
+    return page("certificate", locale, _values(found, compared, locale, posted=posted))
+
+
+def _look(network: str, code: str | None) -> Verified | datetime | None:
+    """The certificate, or until when this network is to wait: each look counts, whatever it finds."""
+    with transaction() as session:
+        until = closed_until(session, network)
+        if until is not None:
+            return until
+        return None if code is None else verify(session, code)
+
+
+def _network(request: Request) -> str:
+    """Whose looks count together: an IPv4 address, or the 64 bits of an IPv6 network, which one household has."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
+    return str(address)
+
+
+def _prefers_json(request: Request) -> bool:
+    accepted = request.headers.get("accept", "")
+    return "application/json" in accepted and "text/html" not in accepted
+
+
+def _language(request: Request) -> str:
+    asked = request.query_params.get("lang", "")
+    return f"?lang={quote(asked)}" if asked in ("fr", "en") else ""
+
+
+def _too_often(request: Request, until: datetime, *, json: bool) -> Response:
+    seconds = max(1, round((until - datetime.now(UTC)).total_seconds()))
+    answer: Response
+    if json:
+        answer = JSONResponse({"code": Code.THROTTLED, "detail": "too many looks from this network"}, 429)
+    else:
+        answer = note("throttled", asked_locale(request), status=429)
+    answer.headers["Retry-After"] = str(seconds)
+    return answer
+
+
+def _unknown(request: Request, typed: str, *, json: bool, mistyped: bool) -> Response:
+    if json:
+        detail = "cannot be a code: a character is wrong" if mistyped else "no certificate has this code"
+        return JSONResponse({"code": Code.NOT_FOUND, "detail": detail}, 404)
+    locale = asked_locale(request)
+    return page("verify", locale, {"typed": typed[:100], "wrong": mistyped, "unknown": not mistyped}, status=404)
+
+
+async def _compare(request: Request, found: Verified) -> Registered | Code | None:
+    """The document of this certificate the file is, byte for byte; None when it is none; or why it is not read."""
+    digest = await _digest(request)
+    if isinstance(digest, Code):
+        return digest
+    return await to_thread.run_sync(_find, found, digest)
+
+
+def _find(found: Verified, digest: str) -> Registered | None:
+    with transaction() as session:
+        return find_document(session, found.certificate_id, digest)
+
+
+async def _digest(request: Request) -> str | Code:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return Code.INVALID_REQUEST
+    try:
+        form = await MultiPartParser(request.headers, _bounded(request), max_files=1, max_fields=1).parse()
+    except MultiPartException:
+        return Code.INVALID_REQUEST
+    except _TooLargeError:
+        return Code.TOO_LARGE
+    try:
+        file = form.get("file")
+        if file is None or isinstance(file, str) or not file.size:
+            return Code.INVALID_REQUEST
+        hashed = hashlib.sha256()
+        while piece := await file.read(1 << 20):
+            hashed.update(piece)
+    finally:
+        await form.close()
+    return hashed.hexdigest()
+
+
+class _TooLargeError(Exception):
+    """More was sent than is read."""
+
+
+async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
+    seen = 0
+    async for piece in request.stream():
+        seen += len(piece)
+        if seen > MOST_UPLOADED:
+            raise _TooLargeError
+        yield piece
+
+
+def _values(found: Verified, compared: Registered | None, locale: str, *, posted: bool) -> dict[str, Any]:
+    replaced = found.replaced_by
+    return {
+        "number": found.number,
+        "code": found.code,
+        "issued_on": shown_date(found.issued_on, locale),
+        "status": found.status.word,
+        "since": shown_day(found.status.since, locale) if found.status.since else "",
+        "reason": found.reason,
+        "replaced_by": replaced[0] if replaced else "",
+        "replaced_by_code": replaced[1] if replaced else "",
+        "fields": list(_fields(found.snapshot, locale)) if found.snapshot else [],
+        "objectives": found.snapshot.objectives if found.snapshot else (),
+        "duplicates": [_shown(one, locale) for one in found.duplicates],
+        "replaces": found.replaces,
+        "posted": posted,
+        "compared": _shown(compared, locale) if compared else None,
+    }
+
+
+def _shown(one: Registered, locale: str) -> dict[str, str | None]:
+    return {"number": one.number, "document": one.document, "issued_on": shown_date(one.issued_on, locale)}
+
+
+def _fields(snapshot: Snapshot, locale: str) -> Iterator[tuple[str, str, bool]]:
+    """What is printed: the key of its label, its value, and whether the value is a key of the texts itself."""
+    issuer = snapshot.issuer
+    yield "learner", f"{snapshot.first_name} {snapshot.last_name}", False
+    yield "employer", snapshot.employer, False
+    yield "training", snapshot.title, False
+    yield "nature", snapshot.nature.value, True
+    if snapshot.modality:
+        yield "modality", snapshot.modality.value, True
+    yield "starts_on", shown_date(snapshot.starts_on, locale), False
+    yield "ends_on", shown_date(snapshot.ends_on, locale), False
+    if snapshot.planned_minutes:
+        yield "planned", shown_duration(snapshot.planned_minutes), False
+    if snapshot.done_minutes:
+        yield "done", shown_duration(snapshot.done_minutes), False
+    if snapshot.score is not None:
+        yield "score", shown_percent(snapshot.score, locale), False
+    yield "organisation", ", ".join([issuer.legal_name, *issuer.address]), False
+    if issuer.siret:
+        yield "siret", issuer.siret, False
+    if issuer.activity_number:
+        yield "activity_number", ", ".join(filter(None, (issuer.activity_number, issuer.activity_region))), False
+    yield "signatory", f"{issuer.signatory_name}, {issuer.signatory_quality}", False
+    yield "place", issuer.place, False

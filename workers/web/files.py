@@ -1,0 +1,46 @@
+"""``/files/{token}``: where the link of duplicates leads, until it expires. Fetched as often as one likes."""
+
+from typing import Final
+from urllib.parse import quote
+
+from anyio import to_thread
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from models.words import Code
+from workers.actors.files import pieces
+from workers.database import transaction
+from workers.services.certificate_files import File, find_by_token
+from workers.tokens import SigningKeys
+from workers.web.rendering import asked_locale, note
+
+router = APIRouter()
+
+TYPES: Final = {"pdf": "application/pdf", "zip": "application/zip"}
+
+REFUSALS: Final = {Code.INVALID_LINK: ("invalid_file", 404), Code.EXPIRED_LINK: ("expired_file", 410)}
+
+
+@router.api_route("/files/{token}", methods=["GET", "HEAD"], response_model=None)
+async def send_file(request: Request, token: str) -> Response:
+    """The document, or the zip; a page when the link leads nowhere any more."""
+    file = await to_thread.run_sync(_find, request.app.state.keys, token)
+    if isinstance(file, Code):
+        name, status = REFUSALS[file]
+        return note(name, asked_locale(request), status=status)
+    if request.method == "HEAD":
+        return Response(headers=_headers(file) | {"Content-Length": str(file.size)}, media_type=TYPES[file.kind])
+    content = await to_thread.run_sync(pieces, file)
+    if content is None:
+        return note("lost_file", asked_locale(request), status=410)
+    return StreamingResponse(content, headers=_headers(file), media_type=TYPES[file.kind])
+
+
+def _find(keys: SigningKeys, token: str) -> File | Code:
+    with transaction() as session:
+        return find_by_token(session, keys, token)
+
+
+def _headers(file: File) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{quote(file.name, safe=".-_")}"'}
