@@ -1,4 +1,6 @@
-"""Roster files that name a person: an erasure deletes them, but not what an import was asked for meanwhile needs."""
+"""Roster files that name a person: an export names them, an erasure deletes them, but not what an import was asked for
+meanwhile needs.
+"""
 
 import io
 from collections.abc import Iterator
@@ -12,11 +14,11 @@ from models.portal import LOCAL_PORTAL_ID
 from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import add_contract, enrol_people, someone
 from tests.imports import drop, let_go, rows_of, work
-from tests.support import rows, wait_until
+from tests.support import change, rows, wait_until
 from workers.actors import jobs
 from workers.database import transaction
 from workers.queues import Queue
-from workers.requests import ErasePerson
+from workers.requests import ErasePerson, ExportPerson
 from workers.roster_requests import ImportRoster
 from workers.services import erasure
 from workers.services.acceptance import accept
@@ -59,6 +61,32 @@ def did(request: Request, portal: Any = LOCAL_PORTAL_ID) -> dict[str, Any]:
 
 def erased() -> int:
     return int(did(ERASING)["counts"]["files"])
+
+
+def files(portal: Any = LOCAL_PORTAL_ID) -> list[tuple[object, ...]]:
+    found = did(ExportPerson(email=ANNE), portal)["person"]["files"]
+    assert "Paie" not in str(found)
+    return [(one["file_name"], one["sha256"], one["line"], one["code"], one["kept"]) for one in found]
+
+
+def test_an_export_says_which_line_of_which_file_is_theirs() -> None:
+    first, second = (digest_of(io.BytesIO(data)) for data in (FIRST, SECOND))
+    assert files() == [
+        ("liste.csv", first, 4, "already_enrolled", True),
+        ("liste.csv", second, 2, "already_enrolled", True),
+    ]
+    change("DELETE FROM roster_file WHERE encode(sha256, 'hex') = :file", file=first)
+    assert [(line, kept) for _, _, line, _, kept in files()] == [(4, False), (2, True)]
+
+
+def test_an_export_tells_a_portal_of_its_own_files_only() -> None:
+    portal = new_id()
+    change("INSERT INTO portal (id, name) VALUES (:id, 'lms')", id=portal)
+    change("UPDATE contract SET portal_id = :id", id=portal)
+    assert files(portal) == []
+    change("UPDATE roster SET portal_id = :id WHERE encode(sha256, 'hex') = :file", id=portal,
+           file=digest_of(io.BytesIO(SECOND)))  # fmt: skip
+    assert [(line, kept) for _, _, line, _, kept in files(portal)] == [(2, False)]
 
 
 def test_an_erasure_deletes_the_files_with_their_parts_and_no_others() -> None:
