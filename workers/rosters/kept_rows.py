@@ -12,15 +12,14 @@ from workers.rosters.refused import RosterRefused
 from workers.rosters.text import find_header
 
 SECONDS: Final = 10.0
-"""How long the reader of a mail's rows may take: the lease of the mail lasts thirty."""
+"""How long the rows of one mail may take: its lease lasts thirty."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRows:
-    """Rows of a file that are read when they are asked for: outside any transaction, as often as wanted.
+    """Rows of an open file; each pass over them reads it again.
 
     Parameters:
-      file: open; closed when this is let go of.
       positions: from 0, blank rows left out; in order.
     """
 
@@ -28,12 +27,8 @@ class KeptRows:
     reading: Reading
     positions: Sequence[int]
 
-    def __del__(self) -> None:
-        """A mail that is never rendered closes its file as well."""
-        self.file.close()
-
-    def __iter__(self) -> Iterator[tuple[int, RosterRow]]:
-        """Each with its position; nothing behind the last is read.
+    def __iter__(self) -> Iterator[RosterRow]:
+        """Nothing behind the last is read.
 
         Raises: RosterRefused when that takes longer than ``SECONDS``, or the file cannot be read any more.
         """
@@ -44,12 +39,13 @@ class KeptRows:
             for position, row in enumerate(rows):
                 _hurry(deadline)
                 if position == next_one:
-                    yield position, row
+                    yield row
                     next_one = next(wanted, None)
                 if next_one is None:
                     return
         finally:
             rows.close()
+        raise RosterRefused(Code.UNREADABLE_FILE, "rows of its import are not there any more")
 
 
 def _hurry(deadline: float) -> None:

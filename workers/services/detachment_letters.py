@@ -1,6 +1,5 @@
 """The mail to a manager that tells that somebody they enrolled said "this is not me"."""
 
-from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -9,7 +8,6 @@ from models.words import EmailKind
 from workers.database import Session
 from workers.ledger import Claimed
 from workers.rosters.kept_rows import KeptRows
-from workers.rosters.refused import RosterRefused
 from workers.services.enrolling_requests import find_enrolling_row, read_enrolling_request
 from workers.services.letter import Letter, names, not_wanted, signature
 
@@ -28,15 +26,9 @@ def write_detachment(session: Session, row: Claimed, fact: Any) -> Letter:
     person = {"first_name": given.first_name, "last_name": given.last_name, "person_email": who.email_norm}
     contract = {"contract_reference": who.reference, "seat_free": who.seat_free}
     context = names(fact) | signature() | person | contract
-    kept = find_enrolling_row(session, fact.enrollment_id)
-    return Letter(row, EmailKind.DETACHMENT, context, late=partial(_named_in, kept) if kept else None)
+    rows = find_enrolling_row(session, fact.enrollment_id)
+    return Letter(row, EmailKind.DETACHMENT, context, rows=rows, from_rows=_names_in)
 
 
-def _named_in(kept: KeptRows) -> dict[str, str]:
-    """The names of the row; nothing when it cannot be read in time: the mail says enough without them."""
-    try:
-        for _, row in kept:
-            return {"first_name": row.first_name, "last_name": row.last_name}
-    except (RosterRefused, OSError):
-        pass
-    return {}
+def _names_in(rows: KeptRows) -> dict[str, str]:
+    return next(({"first_name": one.first_name, "last_name": one.last_name} for one in rows), {})

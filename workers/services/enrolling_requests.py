@@ -11,8 +11,7 @@ from models.address import normalise_email
 from models.words import LOCALES, Code
 from workers.database import Session, array
 from workers.roster_requests import ImportRoster
-from workers.rosters.kept_rows import KeptRows
-from workers.services.roster_reports import find_rows
+from workers.services.roster_reports import StoredRows, find_rows
 
 READ = text("""
     SELECT CAST(j.request AS text) AS request, (
@@ -66,7 +65,7 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
     )
 
 
-def find_enrolling_row(session: Session, enrollment_id: UUID) -> KeptRows | None:
+def find_enrolling_row(session: Session, enrollment_id: UUID) -> StoredRows | None:
     """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
     row = session.execute(FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
     return None if row is None else find_rows(session, row.job_id, [row.position])

@@ -1,9 +1,9 @@
 """The mail to whoever dropped a file: what became of it, and the rows to be corrected."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -30,14 +30,14 @@ READ_FAILED = text("""
 
 @dataclass(frozen=True, slots=True)
 class FailedRows:
-    """The refused rows of a file, read while the mail is rendered. Each is line, cells and code."""
+    """The refused rows of a file, read while the mail is rendered: never all of them at once."""
 
-    kept: KeptRows
+    rows: KeptRows
     codes: Sequence[Code]
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[str], Code]]:
-        """Raises: RosterRefused when they cannot be read in the time a mail has."""
-        for (_, row), code in zip(self.kept, self.codes, strict=False):
+        """Line, cells and code of each. Raises: RosterRefused (``KeptRows``)."""
+        for row, code in zip(self.rows, self.codes, strict=True):
             yield row.line, row.cells, code
 
 
@@ -66,15 +66,15 @@ def write_import_report(session: Session, row: Claimed, fact: Any) -> Letter:
         "remaining": result.get("remaining"),
         "counts": counts,
         "failed_count": failed_count,
+        "failed": None,
+        "header": None,
     }
     wanted = 0 < failed_count <= MOST_FAILED and not context["again"] and found.state != JobState.DEAD
-    failed = _failed(session, job_id) if wanted else None
-    header = failed.kept.reading.header if failed else None
-    return Letter(row, EmailKind.IMPORT_REPORT, names(fact) | context | {"failed": failed, "header": header})
+    failed = session.execute(READ_FAILED, {"job": job_id, "done": list(DONE_CODES)}).all() if wanted else []
+    rows = find_rows(session, job_id, [one.position for one in failed]) if failed else None
+    attach = partial(_attached, [Code(one.code) for one in failed])
+    return Letter(row, EmailKind.IMPORT_REPORT, names(fact) | context, rows=rows, from_rows=attach)
 
 
-def _failed(session: Session, job_id: UUID) -> FailedRows | None:
-    """The refused rows; None when the file is kept no longer, or is too large to be read for a mail."""
-    found = session.execute(READ_FAILED, {"job": job_id, "done": [code.value for code in DONE_CODES]}).all()
-    kept = find_rows(session, job_id, [position for position, _ in found])
-    return None if kept is None else FailedRows(kept, [Code(code) for _, code in found])
+def _attached(codes: Sequence[Code], rows: KeptRows) -> Mapping[str, Any]:
+    return {"failed": FailedRows(rows, codes), "header": rows.reading.header}

@@ -1,7 +1,8 @@
 """What became of each row of an imported file: the file read again beside the results of its job."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,7 +10,6 @@ from sqlalchemy import text
 from models.words import DONE_CODES, Code
 from workers.database import Session
 from workers.rosters.errors_file import Failed, write_errors
-from workers.rosters.kept_rows import KeptRows, recall
 from workers.rosters.reader import Reading, RosterRow, read_rows, survey
 from workers.rosters.refused import RosterRefused
 from workers.services.roster_files import open_file
@@ -70,25 +70,30 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
     yield from write_errors(reading.header, failed, delimiter=reading.delimiter or ";", locale=locale)
 
 
-def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> KeptRows | None:
-    """Rows of an imported file as they were typed, for whoever has seconds; read them outside any transaction.
-
-    None when the file is kept no longer, was refused as a whole, or is one that takes longer (``LARGEST``).
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Rows of an imported file, by where they stand in it.
 
     Parameters:
+      understood: what its import has kept of how it is read.
       positions: from 0, blank rows left out; in order.
+    """
+
+    portal_id: UUID
+    sha256: str
+    understood: Mapping[str, Any]
+    positions: Sequence[int]
+
+
+def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> StoredRows | None:
+    """Where rows of an import are to be read again, by whoever has seconds for it.
+
+    None when the file is kept no longer, was refused as a whole, or is one that takes longer (``LARGEST``).
     """
     found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
     if found is None or found.reading is None or found.size > LARGEST[found.reading["kind"]]:
         return None
-    file = open_file(session, found.portal_id, found.sha256)
-    if file is None:
-        return None
-    try:
-        return KeptRows(file, recall(file, found.reading), positions)
-    except RosterRefused:
-        file.close()
-        return None
+    return StoredRows(found.portal_id, found.sha256, found.reading, positions)
 
 
 def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, Reading] | None:

@@ -1,6 +1,7 @@
 """Somebody enrolled by a file says "this is not me": whoever imported it is told, by the names it has."""
 
 from collections.abc import Iterator
+from errno import ENOSPC
 
 import pytest
 
@@ -9,6 +10,8 @@ from tests.attachments import letters, token_of
 from tests.contracts import add_contract, enrol_people, someone
 from tests.imports import drop, let_go, rows_of, work
 from tests.support import change, rows
+from workers.actors import letter_files
+from workers.actors.letter_files import whole_context
 from workers.database import transaction
 from workers.mail.renderer import render
 from workers.rosters import kept_rows
@@ -48,8 +51,8 @@ def told() -> Letter:
 
 
 def named(letter: Letter) -> tuple[str, str]:
-    values = letter.whole()
-    mail = render(letter.kind, "en", values)
+    with whole_context(letter) as values:
+        mail = render(letter.kind, "en", values)
     assert ("Annabelle" in mail.text) is bool(values["first_name"])
     return values["first_name"].strip(), values["last_name"]
 
@@ -75,6 +78,15 @@ def test_whoever_imported_the_file_is_told_by_the_names_it_has() -> None:
 def test_without_the_file_they_are_told_without_a_name(lost: str) -> None:
     says_not_me()
     change(lost)
+    assert named(told()) == ("", "")
+
+
+def test_where_the_disk_is_full_they_are_told_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(ENOSPC, "no space left")
+
+    says_not_me()
+    monkeypatch.setattr(letter_files, "open_file", full)
     assert named(told()) == ("", "")
 
 

@@ -16,9 +16,10 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailKind, EmailState
 from tests.committed import claimed
 from tests.contracts import add_contract
-from tests.support import rows
+from tests.support import change, rows
 from workers import ledger
-from workers.actors import imports, rosters
+from workers.actors import imports, letter_files, rosters
+from workers.actors.letter_files import whole_context
 from workers.database import transaction
 from workers.ledger import EMAILS
 from workers.mail import renderer
@@ -67,7 +68,12 @@ def letter() -> Letter:
 def mail(locale: str = "fr") -> Rendered:
     one = letter()
     assert one.unsent is None
-    return render(one.kind, locale, one.context)
+    return rendered(one, locale)
+
+
+def rendered(one: Letter, locale: str = "fr") -> Rendered:
+    with whole_context(one) as context:
+        return render(one.kind, locale, context)
 
 
 def owed() -> list[tuple[object, ...]]:
@@ -158,7 +164,7 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
     data = ("Nom;Prénom;E-mail\n" + "".join(f"Dû{n};Zoé{'x' * 100};b{n}@b\n" for n in range(8_000))).encode()
     imported(data)
     one = letter()
-    [file] = render(one.kind, "fr", one.context).attachments
+    [file] = rendered(one).attachments
     assert file.filename == "lignes-a-corriger.zip"
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
         assert archive.read("lignes-a-corriger.csv").count(b"\r\n") == 8_001
@@ -173,7 +179,7 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
             small.setattr(module, bound, value)
             with transaction() as session:
                 [again] = read_letters(session, [one.row])
-            sent = render(again.kind, "fr", again.context)
+            sent = rendered(again)
         assert sent.attachments == ()
         assert "demandez le fichier des lignes refusées" in sent.text
 
@@ -186,22 +192,33 @@ def test_rows_that_hardly_shrink_are_left_out() -> None:
     assert mail().attachments == ()
 
 
-def test_nothing_of_the_file_is_looked_through_while_facts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_of_the_file_is_read_while_facts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A workbook that takes long would outlive the lease, in a transaction that holds the mail."""
 
     def look(*_: object) -> None:
-        raise AssertionError("the file was read inside the transaction")
+        raise AssertionError("the file was opened inside the transaction")
 
     imported((SAMPLES / "s13-calc.xlsx").read_bytes(), name="équipe.xlsx")
     refused = rows("SELECT code FROM job_person WHERE code <> 'enrolled' ORDER BY position")
     with monkeypatch.context() as watched:
-        watched.setattr(roster_reports, "survey", look)
-        watched.setattr(roster_reports, "read_rows", look)
-        watched.setattr(kept_rows, "read_rows", look)
+        for module in (roster_reports, letter_files):
+            watched.setattr(module, "open_file", look)
         one = letter()
     for _ in range(2):  # as often as it is tried
-        [file] = render(one.kind, "fr", one.context).attachments
+        [file] = rendered(one).attachments
         assert len(read_roster(file.content).rows) == len(refused) > 0
+
+
+@pytest.mark.parametrize(
+    "lost", ["DELETE FROM roster_file", "DELETE FROM roster_part", "UPDATE roster_part SET content = 'x'"]
+)
+def test_a_file_that_goes_meanwhile_is_left_out(lost: str) -> None:
+    imported(LINES.encode())
+    one = letter()
+    change(lost)
+    sent = rendered(one)
+    assert sent.attachments == ()
+    assert "demandez le fichier des lignes refusées" in sent.text
 
 
 @pytest.mark.parametrize(
