@@ -162,7 +162,7 @@ CERTIFICATES = ["certificates", "certificates_bulk"]
         (["clock", "requests enrollments maintenance", "rosters", *CERTIFICATES, "emails emails_bulk"], []),
         (
             ["clock", "clock", "emails", "requests"],
-            ["enrollments", "rosters", *CERTIFICATES, "emails_bulk", "maintenance"],
+            ["enrollments", "rosters", "emails_bulk", *CERTIFICATES, "maintenance"],
         ),
     ],
 )
