@@ -46,6 +46,7 @@ class Matter(StrEnum):
     ROSTER_FILE = "roster_file"
     ROSTER_NAME = "roster.file_name"
     ROSTER = "roster"
+    ROSTER_ADDRESS = "roster_address"
     INBOX_FILE = "inbox_file"
     ROUTINE = "job, routine"
     PROCESS = "process"
@@ -166,6 +167,10 @@ RETENTION: Final[dict[Matter, Kept]] = {
     Matter.ROSTER: Kept(
         *("What else an import was (contract, how many rows)", "3 years"),
         *("the file was handed over", "deleted", "as long as its job"),
+    ),
+    Matter.ROSTER_ADDRESS: Kept(
+        *("Addresses met in a roster file, as hashes, of an import that gave up", "90 days"),
+        *("the end of the job", "deleted", "an import that is retried must know them, as long as it has its file"),
     ),
     Matter.INBOX_FILE: Kept(
         *("Names of files seen in inboxes", "90 days"),

@@ -59,7 +59,9 @@ class Roster(Record, table=True):
 
 
 class RosterAddress(Record, table=True):
-    """An address a job has accepted, as a hash: a later row with it is a duplicate. Gone when the job is finished."""
+    """An address a job has accepted, as a hash: a later row with it is a duplicate. Gone when the job is finished;
+    of one that gave up, with its file.
+    """
 
     __tablename__ = "roster_address"
 

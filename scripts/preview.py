@@ -123,8 +123,17 @@ _IMPORT: dict[str, Any] = {
     "remaining": 0,
     "counts": {"enrolled": 186, "attached": 12, "already_enrolled": 31, "invalid_email": 2, "no_seat_left": 9},
     "failed_count": 11,
+    "again": False,
     "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
     "header": Header(1, {"last_name": Column(1, "Nom"), "first_name": Column(2, "Nom"), "email": Column(3, "Mél")}, ()),
+}
+_CLOSED: dict[str, Any] = {
+    "state": "refused",
+    "counts": {"contract_expired": 240},
+    "failed_count": 240,
+    "again": True,
+    "failed": None,
+    "header": None,
 }
 _UNREADABLE: dict[str, Any] = {
     "state": "refused",
@@ -191,6 +200,7 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "import_report-workbook": (EmailKind.IMPORT_REPORT, _IMPORT | {"encoding": None, "sheet": "Session de mars"}),
     "import_report-many": (EmailKind.IMPORT_REPORT, _IMPORT | {"failed": None, "header": None}),
     "import_report-unreadable": (EmailKind.IMPORT_REPORT, _IMPORT | _UNREADABLE),
+    "import_report-again": (EmailKind.IMPORT_REPORT, _IMPORT | _CLOSED),
     "import_report-cancelled": (EmailKind.IMPORT_REPORT, _IMPORT | {"state": "cancelled"}),
     "duplicate": (EmailKind.DUPLICATE, _DUPLICATE),
     "duplicate-zip": (EmailKind.DUPLICATE, _DUPLICATES),

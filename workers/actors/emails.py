@@ -3,9 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
@@ -15,7 +15,7 @@ from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
-from workers.actors.files import read_file
+from workers.actors.letter_files import whole_context
 from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
 from workers.errors import Permanent, Transient
@@ -35,9 +35,8 @@ log = get_logger()
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
 
-
-STORE_PAUSE: Final = 30.0
-"""Seconds a mail waits whose document cannot be read at the moment."""
+FILE_PAUSE: Final = 30.0
+"""Seconds a mail waits whose file cannot be read at the moment."""
 
 
 class Mailer:
@@ -102,14 +101,37 @@ class Mailer:
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        sealed = [self._seal(letter) for letter in to_send]
-        self._send([mail for mail in sealed if mail is not None])
+        self._send(self._seal_all(to_send))
 
-    def _seal(self, letter: Letter) -> Sealed | None:
+    def _seal_all(self, letters: Sequence[Letter]) -> list[Sealed]:
+        """The mails as the relay gets them. Reading a file takes seconds: the leases of all are moved meanwhile."""
+        rows = [letter.row for letter in letters]
+        held = {row.id: row.asked_at for row in rows}
+        sealed = []
+        for letter in letters:
+            held = self._move_leases(rows, held)
+            if letter.row.id in held and (message := self._seal(letter)) is not None:
+                sealed.append((letter.row, message))
+        held = self._move_leases(rows, held)
+        return [
+            Sealed(row, message, held[row.id] + self.lease * SAFE_PART) for row, message in sealed if row.id in held
+        ]
+
+    def _move_leases(self, rows: Sequence[Claimed], held: dict[UUID, float]) -> dict[UUID, float]:
+        """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
+        asked_at = time.monotonic()
+        if asked_at < min(held.values(), default=asked_at) + self.lease / 3:
+            return held
+        ours = self.renew([row for row in rows if row.id in held])
+        return held if ours is None else dict.fromkeys(ours, asked_at)
+
+    def _seal(self, letter: Letter) -> bytes | None:
         columns = letter.row.columns
         try:
-            message = build(
-                render(letter.kind, columns["locale"], _with_file(letter)),
+            with whole_context(letter) as context:
+                rendered = render(letter.kind, columns["locale"], context)
+            return build(
+                rendered,
                 to_address=columns["to_address"],
                 message_id=columns["message_id"],
                 date=columns["date"],
@@ -120,16 +142,17 @@ class Mailer:
             setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
             set_back(EMAILS, [setback])
             return None
-        except Transient as error:  # the store of documents is away: the mail waits for it
+        except Exception as error:  # the store of documents or the database is away: the mail waits for it
+            if not isinstance(error, Transient) and not is_transient(error):
+                raise
             log.warning("mail.waits", rows=[f"{letter.row.id}#{letter.row.claim}"], exc_info=error)
             reason = describe(error) | {"traceback": ""}
-            seconds = max(error.seconds, STORE_PAUSE)
+            seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
             postponed = Setback(
                 letter.row.id, letter.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False
             )
             set_back(EMAILS, [postponed])
             return None
-        return Sealed(letter.row, message, letter.row.asked_at + self.lease * SAFE_PART)
 
     def _send(self, mails: Sequence[Sealed]) -> None:
         loop = get_event_loop_thread()
@@ -274,14 +297,3 @@ def emails() -> Claimer:
 def emails_bulk() -> Claimer:
     """The claimer of the other mails."""
     return _claimer(Queue.EMAILS_BULK)
-
-
-def _with_file(letter: Letter) -> Mapping[str, Any]:
-    """What the templates are given; a document that is to be attached is read here, outside any transaction.
-
-    One that is lost and cannot be made again is left to its link, whose page says so.
-    """
-    if letter.file_id is None or not letter.context["attached"]:
-        return letter.context
-    content = read_file(letter.file_id)
-    return {**letter.context, "content": content, "attached": content is not None}

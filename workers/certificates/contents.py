@@ -1,11 +1,8 @@
 """What a document says, as plain texts its template puts in place."""
 
 import io
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +10,13 @@ import segno
 
 from models.snapshot import Document, Issuer, Modality, Printed, Snapshot
 from workers.certificates.printable import breakable, printable, words_of
-from workers.shown import shown_date, shown_duration, shown_percent
+from workers.shown import read_texts, shown_date, shown_duration, shown_percent
 
-TEXTS: Final = Path(__file__).parent / "texts.toml"
+TEXTS: Final = read_texts(Path(__file__).parent / "texts.toml")
 DEFAULT_COLOUR: Final = "#1b3a5f"
 
 MASK: Final = 3
 """Of the eight patterns a QR code may be laid over with, one without long runs of its own."""
-
-_FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
 
 
 def contents(printed: Printed, document: Document, locale: str, logos: Mapping[str, str]) -> dict[str, Any]:
@@ -30,7 +25,7 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
     Parameters:
       logos: where each picture lies below the root of the templates, by its hash.
     """
-    texts = _texts()[locale]
+    texts = TEXTS[locale]
     snapshot, issuer = printed.snapshot, printed.snapshot.issuer
     realisation = document is Document.REALISATION
     labels = dict(texts)
@@ -67,7 +62,7 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
             "duplicate_on": shown_date(printed.duplicate.issued_on, locale),
         }
     values |= _of_the_training(snapshot, texts, locale)
-    values["legal"] = " ".join(_legal(issuer, texts))
+    values["legal"] = list(_legal(issuer, texts))
     values["qr"] = _square(snapshot.verify_url)
     values["qr_alt"] = texts["qr_alt"].format(verify_url=values["verify_url"])
     return values | _words(values)
@@ -116,14 +111,13 @@ def _hours(done: int | None, planned: int | None, texts: Mapping[str, Any]) -> s
 
 def _legal(issuer: Issuer, texts: Mapping[str, Any]) -> Iterator[str]:
     """Who issues it, as the law has it say: R. 6351-6, and L. 6352-12 for the sentence on approval."""
-    yield ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
-    if issuer.siret:
-        yield texts["siret"].format(siret=_grouped(issuer.siret)) + "."
+    who = ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
+    yield f"{who} {texts['siret'].format(siret=_grouped(issuer.siret))}." if issuer.siret else who
     if issuer.activity_number:
         sentence = texts["activity_region" if issuer.activity_region else "activity"]
         region = breakable(issuer.activity_region or "")
-        yield sentence.format(activity_number=issuer.activity_number, activity_region=region)
-        yield texts["no_approval"]
+        declared = sentence.format(activity_number=issuer.activity_number, activity_region=region)
+        yield f"{declared} {texts['no_approval']}"
 
 
 def _grouped(siret: str) -> str:
@@ -140,8 +134,10 @@ def _words(values: Mapping[str, Any]) -> dict[str, list[str]]:
         "title_words": words_of(values["title"]),
         "place_words": words_of(values["place"]),
         "signatory_words": words_of(values["signatory"], values["quality"]),
-        "body_words": words_of(*facts, *values["objectives"], values["learner"], values["employer"]),
-        "legal_words": words_of(values["legal"]),
+        "fact_words": words_of(*facts),
+        "objective_words": words_of(*values["objectives"]),
+        "undersigned_words": words_of(values["signatory"], values["quality"], values["issuer"]),
+        "legal_words": words_of(*values["legal"], values["verify_url"]),
     }
 
 
@@ -156,16 +152,3 @@ def _square(url: str) -> str:
         drawn, kind="svg", border=0, xmldecl=False, svgns=True, nl=False
     )
     return drawn.getvalue().decode()
-
-
-@lru_cache(maxsize=1)
-def _texts() -> dict[str, Any]:
-    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-    texts["fr"] = _typeset(texts["fr"])
-    return texts
-
-
-def _typeset(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _typeset(value) for key, value in node.items()}
-    return _FRENCH_SPACE.sub("\N{NO-BREAK SPACE}", node)

@@ -62,8 +62,8 @@ class _Room:
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="matricule-typst-")
         self.root = Path(self._folder.name)
-        for template in TEMPLATES.glob("*.typ"):
-            (self.root / template.name).write_bytes(template.read_bytes())
+        for file in TEMPLATES.iterdir():
+            (self.root / file.name).write_bytes(file.read_bytes())
         (self.root / "logos").mkdir()
         self._kept: set[str] = set()
         self._lock = threading.Lock()

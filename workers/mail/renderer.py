@@ -23,12 +23,19 @@ from workers.mail.inlining import InliningLoader
 from workers.mail.moments import shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 from workers.rosters.errors_file import Failed, write_errors
+from workers.rosters.refused import RosterRefused
 from workers.shown import LOCALES_OF_BABEL
 
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000
 """Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
 10,240,000); 200,000 people are 27 million bytes of CSV, and under four zipped."""
+
+LARGEST_FILE = 5_000_000
+"""Bytes of an attached file of rows, zipped: half of what relays take."""
+
+LARGEST_TEXT = 30_000_000
+"""Bytes of it before it is zipped, held in memory: rows of people shrink to a fifth at least."""
 
 ZIP = "application/zip"
 ENCODINGS = {
@@ -51,6 +58,7 @@ IMPORT_FACTS = frozenset(
         "failed",
         "header",
         "failed_count",
+        "again",
     }
 )
 DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|": "barre verticale"}
@@ -148,18 +156,30 @@ def _import_values(
     values["file_reason"] = code_sentence(context["file_code"], locale) if context["file_code"] else None
     values["encoding"] = ENCODINGS.get(context["encoding"])
     values["delimiter_name"] = translate(locale, DELIMITER_NAMES.get(context["delimiter"], ""))
-    files = (_zipped_if_large(_errors_file(locale, context)),) if context["failed"] else ()
+    file = _errors_file(locale, context) if context["failed"] else None
+    files = (file,) if file else ()
     values["attached"] = bool(files)
     values["zipped"] = any(file.content_type == ZIP for file in files)
     return values, files
 
 
-def _errors_file(locale: str, context: Mapping[str, Any]) -> Attachment:
-    """The refused rows, to be corrected and dropped again as they are."""
+def _errors_file(locale: str, context: Mapping[str, Any]) -> Attachment | None:
+    """The refused rows, to be corrected and dropped again as they are; None when they are too many for a mail, or take
+    too long to read: the mail is worth sending without.
+    """
     failed = (Failed(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"])
     lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
-    content = "".join(lines).encode("utf-8", "replace")
-    return Attachment(translate(locale, "lignes-a-corriger.csv"), "text/csv", content)
+    content = io.BytesIO()
+    try:
+        for written in lines:
+            content.write(written.encode("utf-8", "replace"))
+            if content.tell() > LARGEST_TEXT:
+                return None
+    except (RosterRefused, OSError):
+        return None
+    name = translate(locale, "lignes-a-corriger.csv")
+    file = _zipped_if_large(Attachment(name, "text/csv", content.getvalue()))
+    return file if len(file.content) <= LARGEST_FILE else None
 
 
 def _shown(name: str, value: Any) -> Any:

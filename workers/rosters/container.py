@@ -21,7 +21,11 @@ MOST_PARTS: Final = 10_000
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIPS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
-_OUR_FIRST_PARTS: Final = re.compile(rb"\[Content_Types\]\.xml|_rels/|docProps/|xl/|mimetype")
+_CENTRAL_HEADER: Final = b"PK\x01\x02"
+_OUR_FIRST_PARTS: Final = re.compile(
+    rb"\[Content_Types\]\.xml|_rels/|docProps/|customXml/|xl[/\\]|mimetype(?!application/epub)"
+)
+_PARTS_OF_OTHERS: Final = re.compile(rb"PK\x03\x04.{26}(?:word|ppt|visio)/", re.DOTALL)
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 _DTD: Final = re.compile("<!(?:DOCTYPE|ENTITY)")
 _PIECE: Final = 1 << 16
@@ -43,6 +47,8 @@ def kind_of_container(file: BinaryIO) -> Container | None:
         raise _ole(file)
     if not beginning.startswith(_ZIPS):
         return None
+    if _count(file, _CENTRAL_HEADER) > MOST_PARTS:  # told before they are all held at once
+        raise _too_large()
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
@@ -63,17 +69,23 @@ def _ole(file: BinaryIO) -> RosterRefused:
     return RosterRefused(Code.UNSUPPORTED_FORMAT, "an old workbook; save it as .xlsx or CSV")
 
 
-def _cut(file: BinaryIO) -> RosterRefused:
-    """Of a zip without its end: a workbook begins with parts of known names."""
+def _count(file: BinaryIO, mark: bytes) -> int:
     file.seek(0)
-    if _OUR_FIRST_PARTS.match(file.read(256)[30:]):
+    return sum(piece.count(mark) for piece in iter(lambda: file.read(1 << 20), b""))
+
+
+def _cut(file: BinaryIO) -> RosterRefused:
+    """Of a zip without its end: a workbook begins with parts of known names, and has none of a text document."""
+    file.seek(0)
+    beginning = file.read(1 << 20)
+    if _OUR_FIRST_PARTS.match(beginning, 30) and not _PARTS_OF_OTHERS.search(beginning):
         return RosterRefused(Code.UNREADABLE_FILE, "the workbook is cut or damaged; save it again")
     return RosterRefused(Code.UNSUPPORTED_FORMAT, "a zip, not a workbook")
 
 
 def _kind(file: BinaryIO, archive: zipfile.ZipFile) -> Container:
-    names = set(archive.namelist())
-    if "xl/workbook.xml" in names:
+    names = {name.replace("\\", "/") for name in archive.namelist()}  # some software writes them so
+    if "xl/workbook.xml" in map(str.lower, names):
         return "xlsx"
     if "encrypted-package" in names:  # how LibreOffice encrypts a whole document since 24.8
         raise _locked()
@@ -94,6 +106,8 @@ def _check_parts(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     parts = archive.infolist()
     if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED:
         raise _too_large()
+    if sum(part.compress_size for part in parts) > file.seek(0, io.SEEK_END):
+        raise _damaged()  # the same bytes under several names would be gone through again and again
     if any(part.flag_bits & 1 for part in parts):
         raise _locked()
     left = MAX_UNPACKED
@@ -159,9 +173,13 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
             yield inflating.decompress(piece, _PIECE)
             while inflating.unconsumed_tail:
                 yield inflating.decompress(inflating.unconsumed_tail, _PIECE)
+            if inflating.eof:
+                return  # what follows would be collected, and copied with each piece
         yield inflating.flush()
     except zlib.error as error:
         raise _damaged() from error
+    if not inflating.eof:
+        raise _damaged()
 
 
 def _locked() -> RosterRefused:

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, NamedTuple
 
 from models.label import WHITE_SPACE
 from models.words import Code
@@ -28,18 +28,17 @@ BEAT: Final = 100_000
 
 _FIELDS: Final = ("email", "first_name", "last_name", "locale", "external_id")
 
-# Gzip, bzip2, xz, 7z, RAR, PNG, JPEG, GIF, RTF, XML and HTML; the containers of Office have their own look.
+# Gzip, bzip2, xz, 7z, RAR, PNG, JPEG, GIF, RTF, PostScript, MHTML, XML and HTML; containers of Office look otherwise.
 _SIGNATURES: Final = (b"%PDF-", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x89PNG", b"\xff\xd8\xff",
-                      b"GIF8", b"{\\rtf", b"<")  # fmt: skip
+                      b"GIF8", b"{\\rtf", b"%!PS", b"MIME-Version:", b"<")  # fmt: skip
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 Kind = Literal["text", "xlsx", "ods"]
 
 
-@dataclass(frozen=True, slots=True)
-class RosterRow:
-    """One person's cells as written.
+class RosterRow(NamedTuple):
+    """One person's cells as written. A named tuple because a million of them are made for one file.
 
     Parameters:
       line: the physical line on which the row begins, or the row of the sheet, from 1.
@@ -96,7 +95,7 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
     kind = kind_of_container(file)
     reading = _survey_text(file) if kind is None else _survey_workbook(file, kind, beat)
     counted = 0
-    for _ in islice(read_rows(file, reading), MAX_ROWS + 1):
+    for _ in islice(_filled(file, reading, beat), MAX_ROWS + 1):
         counted += 1
         if counted % BEAT == 0:
             beat()
@@ -138,32 +137,44 @@ def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Re
     )
 
 
-def read_rows(file: BinaryIO, reading: Reading) -> Generator[RosterRow, None, None]:
-    """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty."""
-    header, delimiter = reading.header, reading.delimiter
+def read_rows(
+    file: BinaryIO, reading: Reading, beat: Callable[[], None] = lambda: None
+) -> Generator[RosterRow, None, None]:
+    """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
+
+    Parameters:
+      beat: called every few seconds while a workbook is opened.
+    """
+    header = reading.header
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
     width = header.width + 1  # one more, always empty, for the columns that are not there
     missing = [""] * width
     ours = carries_errors(header)
-    for line, cells in _records(file, reading):
-        if line <= header.line or not any(cells):
-            continue
-        found = cells
-        if delimiter is not None and len(cells[0]) > 1 and delimiter in cells[0] and (whole := only_cell(cells)):
-            found = split_cell(whole, delimiter)
-        if not any(cell.strip(WHITE_SPACE) for cell in found):
-            continue
-        if ours:
-            found = [unguarded(cell) for cell in found]
+    for line, cells in _filled(file, reading, beat):
+        found = [unguarded(cell) for cell in cells] if ours else cells
         padded = found if len(found) >= width else [*found, *missing]
         email, first, last, locale, external = [padded[index] if index >= 0 else "" for index in wanted]
         yield RosterRow(line, email, first, last, locale, external, found)
 
 
-def _records(file: BinaryIO, reading: Reading) -> Iterator[tuple[int, list[str]]]:
+def _filled(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
+    """The records below the header that are not blank, split again where a whole row sits in one cell."""
+    delimiter, address = reading.delimiter, reading.header.columns["email"].number - 1
+    for line, cells in _records(file, reading, beat):
+        if line <= reading.header.line or not any(cells):
+            continue
+        found = cells
+        if delimiter is not None and delimiter in cells[0] and len(cells[0]) > 1 and (whole := only_cell(cells)):
+            found = split_cell(whole, delimiter)
+        # Nearly every row has an address: then no other cell need be looked at.
+        if (len(found) > address and found[address].strip(WHITE_SPACE)) or any(one.strip(WHITE_SPACE) for one in found):
+            yield line, found
+
+
+def _records(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
     if reading.kind == "text" and reading.encoding is not None:
         return records(file, reading.encoding, reading.outer)
-    sheet: Sheet = open_sheet(file)
+    sheet: Sheet = open_sheet(file, beat)
     return sheet.rows()
 
 

@@ -8,6 +8,7 @@ process, not the worker.
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,7 @@ def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None
                     break
                 yield said
             if not finished:
-                raise RosterRefused(Code.TOO_LARGE, "the workbook takes too much memory or time; save it as CSV")
+                raise _ended(process.wait())
         finally:
             process.kill()
             process.wait()
@@ -87,11 +88,18 @@ def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None
                 process.stdout.close()
 
 
+def _ended(status: int) -> RosterRefused:
+    """Why a process ended before its time: at one of its bounds, or because it stumbled over what is in the file."""
+    if -status in (signal.SIGABRT, signal.SIGKILL, signal.SIGXCPU):
+        return RosterRefused(Code.TOO_LARGE, "the workbook takes too much memory or time; save it as CSV")
+    return RosterRefused(Code.UNREADABLE_FILE, "the workbook is damaged; save it again")
+
+
 def _lines(output: IO[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
     """The lines as they come; the first may take long, because the whole sheet is read before it is given out."""
     while not select.select([output], [], [], BEAT_SECONDS)[0]:
         beat()
-    yield from output
+    yield from (line for line in output if line.endswith(b"\n"))  # a process that is ended may leave half a line
 
 
 def _on_disk(file: BinaryIO) -> IO[bytes]:

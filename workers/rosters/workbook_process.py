@@ -7,16 +7,20 @@ nothing and is bounded in memory and time.
 import json
 import resource
 import sys
+import zlib
 from datetime import datetime, time
 from typing import Any, Final
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
+from workers.rosters.ods_text import with_plain_text
+
 MEMORY: Final = 2 << 30
 SECONDS: Final = 120
 
-EXACT: Final = 1e15
-"""Up to here a number of a sheet has all its digits; Excel keeps fifteen."""
+LONGEST_ROW: Final = 10_000_000
+MOST_CHARACTERS: Final = 1_000_000_000
+"""Of all cells together: a text a workbook holds once may stand in a million of them."""
 
 
 def main() -> None:
@@ -25,7 +29,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        book = CalamineWorkbook.from_filelike(sys.stdin.buffer)
+        book = CalamineWorkbook.from_filelike(with_plain_text(sys.stdin.buffer))
         sheets = [
             sheet
             for sheet in book.sheets_metadata
@@ -36,24 +40,34 @@ def main() -> None:
             return
         _say(sheets[0].name)
         sys.stdout.flush()  # whoever only asks which sheet it is need not wait for its rows
-        _say_rows(book.get_sheet_by_name(sheets[0].name))
-        _say({"finished": True})
+        if _say_rows(book.get_sheet_by_name(sheets[0].name)):
+            _say({"finished": True})
+        else:
+            _say({"refused": "too_large", "detail": "cells longer than any roster's; save the sheet as CSV"})
     except PasswordError:
         _say({"refused": "password_protected", "detail": "the workbook needs a password; save it without one"})
-    except (CalamineError, ValueError, OSError) as error:
+    except MemoryError:
+        _say({"refused": "too_large", "detail": "the workbook takes too much memory; save it as CSV"})
+    except (CalamineError, ValueError, OSError, zlib.error) as error:
         _say({"refused": "unreadable_file", "detail": f"{type(error).__name__}; save the workbook again"})
     sys.stdout.flush()
 
 
-def _say_rows(sheet: Any) -> None:
+def _say_rows(sheet: Any) -> bool:
+    """Each row that holds anything; False once they are too long."""
     first_row, first_column = sheet.start or (0, 0)
-    margin = [""] * first_column
+    margin, said = [""] * first_column, 0
     for number, row in enumerate(sheet.to_python(skip_empty_area=True), start=first_row + 1):
         cells = [shown(value) for value in row]
         while cells and not cells[-1]:
             cells.pop()
         if cells:
+            length = sum(map(len, cells))
+            said += length
+            if length > LONGEST_ROW or said > MOST_CHARACTERS:
+                return False
             _say([number, margin + cells])
+    return True
 
 
 def shown(value: Any) -> str:
@@ -61,8 +75,8 @@ def shown(value: Any) -> str:
     match value:
         case bool():
             return "TRUE" if value else "FALSE"
-        case float() if value.is_integer() and abs(value) < EXACT:
-            return str(int(value))
+        case float():
+            return str(value + 0.0).removesuffix(".0")  # and no negative zero
         case datetime() if value.time() == time():
             return value.date().isoformat()
     return "" if value is None else str(value)

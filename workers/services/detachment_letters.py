@@ -7,7 +7,8 @@ from sqlalchemy import text
 from models.words import EmailKind
 from workers.database import Session
 from workers.ledger import Claimed
-from workers.services.enrolling_requests import read_enrolling_request
+from workers.rosters.kept_rows import KeptRows
+from workers.services.enrolling_requests import find_enrolling_row, read_enrolling_request
 from workers.services.letter import Letter, names, not_wanted, signature
 
 WHO = text("""
@@ -24,4 +25,10 @@ def write_detachment(session: Session, row: Claimed, fact: Any) -> Letter:
     given = read_enrolling_request(session, fact.enrollment_id)
     person = {"first_name": given.first_name, "last_name": given.last_name, "person_email": who.email_norm}
     contract = {"contract_reference": who.reference, "seat_free": who.seat_free}
-    return Letter(row, EmailKind.DETACHMENT, names(fact) | signature() | person | contract)
+    context = names(fact) | signature() | person | contract
+    rows = find_enrolling_row(session, fact.enrollment_id)
+    return Letter(row, EmailKind.DETACHMENT, context, rows=rows, from_rows=_names_in)
+
+
+def _names_in(rows: KeptRows) -> dict[str, str]:
+    return next(({"first_name": one.first_name, "last_name": one.last_name} for one in rows), {})

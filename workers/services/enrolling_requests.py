@@ -1,4 +1,4 @@
-"""What a manager wrote when they enrolled somebody, as far as their request is still kept."""
+"""What a manager wrote when they enrolled somebody, as far as their request, or their file, is still kept."""
 
 import json
 from collections.abc import Collection
@@ -10,12 +10,18 @@ from sqlalchemy import text
 from models.address import normalise_email
 from models.words import LOCALES, Code
 from workers.database import Session, array
+from workers.roster_requests import ImportRoster
+from workers.services.roster_reports import StoredRows, find_rows
 
 READ = text("""
     SELECT CAST(j.request AS text) AS request, (
       SELECT min(position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
 
+FILE_ROW = text("""
+    SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
+    JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
+    WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
 READ_NAMES = text("""
     SELECT e.id, CAST(j.request AS text) AS request, min(p.position) AS position
@@ -29,7 +35,8 @@ class Enrolling(NamedTuple):
 
     Parameters:
       report_to: where its confirmation went, or None.
-      first_name, last_name: what the manager called the person; empty when that is not known any more.
+      first_name, last_name: what the manager called the person; empty when that is not known any more, or is in a file
+        (``find_enrolling_row``).
     """
 
     report_to: str | None = None
@@ -56,6 +63,12 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
         _text(person, "first_name"),
         _text(person, "last_name"),
     )
+
+
+def find_enrolling_row(session: Session, enrollment_id: UUID) -> StoredRows | None:
+    """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
+    row = session.execute(FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
+    return None if row is None else find_rows(session, row.job_id, [row.position])
 
 
 def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UUID, tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Erasing a person (GDPR, article 17): nothing tells any more who the account was, but what certificates need.
 
 Lock order, here as everywhere: contracts by id, the account, its links, its enrollments by id, mails. Requests that are
-done are changed last: nobody else holds one for long.
+done are changed last, then files: nobody else holds one for long.
 """
 
 import json
@@ -140,14 +140,21 @@ def _forget(session: Session, whose: Whose, mentions: set[UUID]) -> dict[str, in
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
-    files: Any = session.execute(sql.DELETE_FILES, asked | {"jobs": array(traces)})
     return {
         "mails": mails.mails,
         "mails_cancelled": mails.cancelled,
         "corrections": corrections.rowcount,
-        "files": files.rowcount,
         "requests": _blank_requests(session, whose, traces | mentions),
+        "files": _delete_files(session, asked | {"jobs": array(traces)}),
     }
+
+
+def _delete_files(session: Session, asked: Mapping[str, Any]) -> int:
+    """Deletes the files with a row that led to the person, but for what an unfinished import needs."""
+    held = session.execute(sql.HOLD_FILES, asked).all()
+    whose = {"portals": array(row.portal_id for row in held), "files": [bytes(row.sha256) for row in held]}
+    deleted: Any = session.execute(sql.DELETE_FILES, whose)
+    return int(deleted.rowcount)
 
 
 def _blank_requests(session: Session, whose: Whose, jobs: set[UUID]) -> int:

@@ -56,13 +56,21 @@ BLANK_MAILS: Final = text(f"""
     tried AS (UPDATE job_attempt a SET error = NULL FROM theirs WHERE a.row_id = theirs.id AND a.error IS NOT NULL)
     SELECT count(*) AS mails, count(*) FILTER (WHERE owed) AS cancelled FROM theirs""")
 
+# Held before they are looked at: a statement that waits for a file sees, once it has it, none of the imports that were
+# accepted meanwhile. The next one does.
+HOLD_FILES = text("""
+    SELECT portal_id, sha256 FROM roster_file f WHERE EXISTS (
+      SELECT 1 FROM roster r WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id
+        AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
+          SELECT 1 FROM job_person p WHERE p.job_id = r.job_id AND p.account_id = :account)))
+    ORDER BY portal_id, sha256 FOR UPDATE""")
+
 # A file is kept by its content, which cannot be emptied in part. Not that of an import that is not done yet.
 DELETE_FILES = text("""
-    DELETE FROM roster_file f USING roster r JOIN job j ON j.id = r.job_id
-    WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
-        SELECT 1 FROM job_person p WHERE p.job_id = r.job_id AND p.account_id = :account))
-      AND NOT EXISTS (SELECT 1 FROM roster other JOIN job going ON going.id = other.job_id
-        WHERE other.sha256 = f.sha256 AND other.portal_id = f.portal_id AND going.finished_at IS NULL)""")
+    DELETE FROM roster_file f USING unnest(CAST(:portals AS uuid[]), CAST(:files AS bytea[])) t (portal_id, sha256)
+    WHERE f.portal_id = t.portal_id AND f.sha256 = t.sha256 AND NOT EXISTS (
+      SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id
+      WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id AND j.finished_at IS NULL)""")
 
 BLANK_CORRECTIONS = text("""
     UPDATE email_correction SET old_email = '', new_email = '',

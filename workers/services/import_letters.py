@@ -1,25 +1,44 @@
 """The mail to whoever dropped a file: what became of it, and the rows to be corrected."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import text
 
-from models.words import DONE_CODES, EmailKind, JobState
+from models.words import DONE_CODES, Code, EmailKind, JobState
 from workers.database import Session
 from workers.ledger import Claimed
 from workers.roster_requests import ImportRoster
-from workers.rosters.columns import Column, Header
+from workers.rosters.kept_rows import KeptRows
 from workers.services.letter import Letter, names, not_wanted
-from workers.services.roster_reports import report_rows
+from workers.services.roster_reports import find_rows
 from workers.shapes import read
 
-MOST_CHARACTERS: Final = 20_000_000
-"""Of the refused rows: zipped that is under the five megabytes a mail may carry. More are not sent."""
+MOST_FAILED: Final = 300_000
+"""Refused rows a mail may still be able to carry (``workers/mail/renderer.py``)."""
 
 READ = text("""
     SELECT j.state, j.result, CAST(j.request AS text) AS request, r.file_name, r.reading
     FROM job j JOIN roster r ON r.job_id = j.id WHERE j.id = :job""")
+
+READ_FAILED = text("""
+    SELECT position, code FROM job_person WHERE job_id = :job AND code <> ALL(CAST(:done AS text[])) ORDER BY position
+    """)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRows:
+    """The refused rows of a file, read while the mail is rendered: never all of them at once."""
+
+    rows: KeptRows
+    codes: Sequence[Code]
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[str], Code]]:
+        """Line, cells and code of each. Raises: RosterRefused (``KeptRows``)."""
+        for row, code in zip(self.rows, self.codes, strict=True):
+            yield row.line, row.cells, code
 
 
 def write_import_report(session: Session, row: Claimed, fact: Any) -> Letter:
@@ -31,10 +50,12 @@ def write_import_report(session: Session, row: Claimed, fact: Any) -> Letter:
     result, reading = found.result or {}, found.reading or {}
     counts = result.get("counts", {})
     failed_count = sum(number for code, number in counts.items() if code not in DONE_CODES)
+    unread = result.get("field") == "file"
     context = {
         "job_id": str(job_id),
         "state": found.state,
-        "file_code": result.get("code") if result.get("field") == "file" else None,
+        "file_code": result.get("code") if unread else None,
+        "again": result.get("code") is not None and not unread,
         "file_name": found.file_name,
         "encoding": reading.get("encoding"),
         "delimiter": reading.get("delimiter"),
@@ -45,27 +66,15 @@ def write_import_report(session: Session, row: Claimed, fact: Any) -> Letter:
         "remaining": result.get("remaining"),
         "counts": counts,
         "failed_count": failed_count,
+        "failed": None,
+        "header": None,
     }
-    attached = _failed(session, job_id, found.state) if failed_count else None
-    header = _header(reading) if attached else None
-    return Letter(row, EmailKind.IMPORT_REPORT, names(fact) | context | {"failed": attached, "header": header})
+    wanted = 0 < failed_count <= MOST_FAILED and not context["again"] and found.state != JobState.DEAD
+    failed = session.execute(READ_FAILED, {"job": job_id, "done": list(DONE_CODES)}).all() if wanted else []
+    rows = find_rows(session, job_id, [one.position for one in failed]) if failed else None
+    attach = partial(_attached, [Code(one.code) for one in failed])
+    return Letter(row, EmailKind.IMPORT_REPORT, names(fact) | context, rows=rows, from_rows=attach)
 
 
-def _failed(session: Session, job_id: UUID, state: str) -> list[tuple[int, Any, Any]] | None:
-    """The refused rows: line, cells, code; None when they are too many, or the file is kept no longer."""
-    if state == JobState.DEAD:
-        return None
-    failed, characters = [], 0
-    for one in report_rows(session, job_id):
-        if one.code is not None and one.code not in DONE_CODES:
-            characters += sum(map(len, one.row.cells))
-            if characters > MOST_CHARACTERS:
-                return None
-            failed.append((one.row.line, one.row.cells, one.code))
-    return failed or None
-
-
-def _header(reading: dict[str, Any]) -> Header:
-    columns = {name: Column(one["column"], one["header"]) for name, one in reading["header"].items()}
-    ignored = tuple(Column(one["column"], one["header"]) for one in reading["ignored_columns"])
-    return Header(reading["header_line"], columns, ignored)
+def _attached(codes: Sequence[Code], rows: KeptRows) -> Mapping[str, Any]:
+    return {"failed": FailedRows(rows, codes), "header": rows.reading.header}

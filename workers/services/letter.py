@@ -1,13 +1,15 @@
 """One mail as its templates want it, and what every kind of mail says alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from models.words import EmailKind, EmailState, Purpose
 from workers.ledger import Claimed
+from workers.rosters.kept_rows import KeptRows
 from workers.services.keys import signing_keys
+from workers.services.roster_reports import StoredRows
 from workers.settings import get_settings
 from workers.tokens import link_url, make_token
 
@@ -23,6 +25,8 @@ class Letter:
       context: values for the templates; empty when the mail is not to be sent.
       unsent: why it is not to be sent, or None.
       file_id: of the file of duplicates it brings, attached when its context says so.
+      rows: of the roster file it speaks of, which is read later: a file takes seconds, in which no lock is held.
+      from_rows: what those rows add to the context, from their file opened.
     """
 
     row: Claimed
@@ -30,6 +34,8 @@ class Letter:
     context: Mapping[str, Any]
     unsent: EmailState | None = None
     file_id: UUID | None = None
+    rows: StoredRows | None = None
+    from_rows: Callable[[KeptRows], Mapping[str, Any]] = lambda _: {}
 
 
 def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:

@@ -57,6 +57,13 @@ OF_COMPANIES: Final[dict[str, TextClause]] = {
            FROM certificate_duplicate d WHERE d.certificate_id = k.id) AS duplicates
         FROM certificate k JOIN enrollment e ON e.id = k.enrollment_id JOIN contract c ON c.id = e.contract_id
         WHERE e.account_id = :account AND {_OWN.format("c.portal_id")} ORDER BY k.id"""),
+    "files": text(f"""
+        SELECT r.job_id, p.name AS portal, r.file_name, encode(r.sha256, 'hex') AS sha256, r.created_at AS at,
+          CAST(m.detail->>'line' AS int) AS line, m.code, f.sha256 IS NOT NULL AS kept
+        FROM roster r JOIN job_person m ON m.job_id = r.job_id AND m.account_id = :account
+        JOIN portal p ON p.id = r.portal_id
+        LEFT JOIN roster_file f ON f.portal_id = r.portal_id AND f.sha256 = r.sha256
+        WHERE {_OWN.format("r.portal_id")} ORDER BY r.job_id, m.position"""),
     "audit": text(f"""
         SELECT a.at, p.name AS portal, a.requested_by, a.action, a.result, a.job_id, a.detail
         FROM audit a LEFT JOIN portal p ON p.id = a.portal_id
@@ -123,8 +130,10 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
     Parameters:
       portal_id: tell what concerns this portal's companies only; None tells everything.
 
-    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `audit`, `results` (of jobs), `typed`
-    (requests as they were sent); of everything also `links`, `suppression`, `sign_in_failures`, `throttles`.
+    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `files` (roster files that met them: which
+    line, what came of it, whether the file is still kept; not the line itself, for a file takes seconds to read),
+    `audit`, `results` (of jobs), `typed` (requests as they were sent); of everything also `links`, `suppression`,
+    `sign_in_failures`, `throttles`.
     """
     whose = whose_is(session, account_id, email)
     asked = {

@@ -63,6 +63,9 @@ ROUTINES: Final = ", ".join(
 
 _LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)
 
+FEWER: Final = {Matter.ROSTER_FILE: 100}
+"""Rows of a part where each takes others with it: a file has a row per megabyte."""
+
 
 def _part(table: str, which: str, *, change: str = "", order: str = "id") -> TextClause:
     """Changes, or deletes, at most so many of the rows."""
@@ -139,6 +142,12 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
     Matter.ROSTER: _part(
         "roster", "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id)", order="job_id"
     ),
+    Matter.ROSTER_ADDRESS: _part(
+        "roster_address",
+        "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id"
+        " AND (j.finished_at IS NULL OR j.finished_at >= :until))",
+        order="job_id, address",
+    ),
     Matter.INBOX_FILE: _part("inbox_file", "put_away_at < :until", order=""),
     Matter.ROUTINE: _part("job", f"{ENDED} AND kind = ANY(ARRAY[{ROUTINES}]) AND state = '{JobState.SUCCEEDED}'"),
     Matter.PROCESS: _part("process", "seen_at < :until", order=""),
@@ -147,24 +156,29 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
 
 
 def purge(session: Session, part: int = PART) -> dict[Matter, int]:
-    """Ends what was kept long enough, at most `part` rows of each matter.
+    """Ends what was kept long enough, at most `part` rows of each matter, of some fewer (``FEWER``).
 
     Returns: rows changed by matter.
     """
     keeps = {matter: kept.keeps for matter, kept in RETENTION.items()}
     moments = session.execute(MOMENTS, {"matters": list(keeps), "keeps": list(keeps.values())})
     until = {Matter(matter): moment for matter, moment in moments}
-    found: dict[Matter, Any] = {
-        matter: session.execute(statement, {"until": until[matter], "first": first_id(until[matter]), "part": part})
-        for matter, statement in STATEMENTS.items()
-    }
-    return {matter: result.rowcount for matter, result in found.items()}
+    changed = {}
+    for matter, statement in STATEMENTS.items():
+        asked = {"until": until[matter], "first": first_id(until[matter]), "part": _size(matter, part)}
+        result: Any = session.execute(statement, asked)
+        changed[matter] = result.rowcount
+    return changed
+
+
+def _size(matter: Matter, part: int) -> int:
+    return min(part, FEWER.get(matter, part))
 
 
 def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[JobState, dict[str, Any]]:
     """Does a `purge` job: one part of everything. While any part was full the job owes the next."""
     changed = purge(session, PART)
-    more = any(count >= PART for count in changed.values())
+    more = any(count >= _size(matter, PART) for matter, count in changed.items())
     if more:
         accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
         owe(session, Queue.MAINTENANCE)

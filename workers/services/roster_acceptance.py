@@ -26,7 +26,8 @@ FIND_RUNNING = text("""
 POINT_TO = text("""
     INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :fingerprint, :job)""")
 
-KEPT = text("SELECT 1 FROM roster_file WHERE portal_id = :portal AND sha256 = :sha256")
+# A use, which holds the file: neither retention nor an erasure takes it while its import is accepted.
+USE = text("UPDATE roster_file SET used_at = now() WHERE portal_id = :portal AND sha256 = :sha256 RETURNING 1")
 
 
 def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: ImportRoster, *, key: str) -> Accepted:
@@ -57,9 +58,11 @@ def accept_import(
     if not internal:
         check_key(key)
     hashed = fingerprint(request)
+    # First the file, then the turn: in this order whoever hands the file over with the request takes them, too.
+    kept = session.execute(USE, {"portal": portal_id, "sha256": bytes.fromhex(request.file)}).scalar()
     session.execute(TURN, {"digest": f"{portal_id} {hashed.hex()}"})
     if find_accepted(session, portal_id, key) is None:
-        if session.execute(KEPT, {"portal": portal_id, "sha256": bytes.fromhex(request.file)}).scalar() is None:
+        if kept is None:
             raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "no such file is kept: hand it over again"))
         running = session.execute(FIND_RUNNING, {"portal": portal_id, "fingerprint": hashed}).scalar()
         if running is not None:

@@ -1,7 +1,8 @@
 """What became of each row of an imported file: the file read again beside the results of its job."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,14 +15,17 @@ from workers.rosters.refused import RosterRefused
 from workers.services.roster_files import open_file
 
 READ_IMPORT = text("""
-    SELECT r.portal_id, r.file_name, encode(r.sha256, 'hex') AS sha256, r.reading, r.rows, j.position, j.state, j.result
-    FROM roster r JOIN job j ON j.id = r.job_id WHERE r.job_id = :job""")
+    SELECT r.portal_id, encode(r.sha256, 'hex') AS sha256, r.reading, f.size
+    FROM roster r JOIN roster_file f ON f.portal_id = r.portal_id AND f.sha256 = r.sha256 WHERE r.job_id = :job""")
 
 # In the order of the file, a part at a time: a million results are never held at once.
 READ_RESULTS = text("""
     SELECT position, code FROM job_person WHERE job_id = :job AND position >= :first ORDER BY position LIMIT :size""")
 
 RESULTS: Final = 5_000
+
+LARGEST: Final = {"text": 50_000_000, "xlsx": 5_000_000, "ods": 5_000_000}
+"""Bytes of a file of which a mail may speak: a workbook is unpacked, and held as a whole by its reader."""
 
 
 class ImportedRow(NamedTuple):
@@ -66,7 +70,33 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
     yield from write_errors(reading.header, failed, delimiter=reading.delimiter or ";", locale=locale)
 
 
-def _open(session: Session, job_id: UUID) -> tuple[Any, Reading] | None:
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Rows of an imported file, by where they stand in it.
+
+    Parameters:
+      understood: what its import has kept of how it is read.
+      positions: from 0, blank rows left out; in order.
+    """
+
+    portal_id: UUID
+    sha256: str
+    understood: Mapping[str, Any]
+    positions: Sequence[int]
+
+
+def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> StoredRows | None:
+    """Where rows of an import are to be read again, by whoever has seconds for it.
+
+    None when the file is kept no longer, was refused as a whole, or is one that takes longer (``LARGEST``).
+    """
+    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
+    if found is None or found.reading is None or found.size > LARGEST[found.reading["kind"]]:
+        return None
+    return StoredRows(found.portal_id, found.sha256, found.reading, positions)
+
+
+def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, Reading] | None:
     found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
     file = None if found is None else open_file(session, found.portal_id, found.sha256)
     if file is None:

@@ -13,9 +13,13 @@ from models.words import Code, JobState
 from workers.database import Session
 from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.catalog import Put, kept_options, put_company, put_contract, put_training
+from workers.services.organisations import checked_colour, checked_logo
 
-READ_COMPANY = text("SELECT reference, name FROM company WHERE portal_id = :portal AND reference = :reference")
-READ_TRAINING = text("SELECT reference, title FROM training WHERE portal_id = :portal AND reference = :reference")
+READ_COMPANY = text("""
+    SELECT reference, name, colour, logo FROM company WHERE portal_id = :portal AND reference = :reference""")
+READ_TRAINING = text("""
+    SELECT reference, title, nature, objectives, modality, planned_minutes
+    FROM training WHERE portal_id = :portal AND reference = :reference""")
 READ_CONTRACT = text("""
     SELECT c.reference, o.reference AS company, t.reference AS training, c.planned_seats, c.starts_on, c.ends_on,
       c.manager_email, c.manager_locale, c.reminders, c.release_after_days
@@ -84,11 +88,21 @@ def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[Seeded
 def _seed(session: Session, portal_id: UUID, record: Record) -> Seeded:
     step = STEPS[type(record)]
     there = session.execute(step.read, {"portal": portal_id, "reference": record.reference}).mappings().one_or_none()
-    left_out = kept_options(record) if isinstance(record, PutContract) else []
-    said = record.model_dump(exclude={"requested_by", *left_out})
-    if there is not None and dict(there) == dict(there) | said:
+    if there is not None and dict(there) == dict(there) | _said(session, record):
         return Seeded(record.kind, record.reference, "unchanged")
     put = step.put(session, portal_id, None, record)
     if put.state is JobState.REFUSED:
         return Seeded(record.kind, record.reference, "refused", put.result["code"], put.result["field"])
     return Seeded(record.kind, record.reference, "created" if there is None else "changed")
+
+
+def _said(session: Session, record: Record) -> dict[str, Any]:
+    """What a record says, as it would be kept: what it leaves out stays as it is."""
+    if isinstance(record, PutContract):
+        return record.model_dump(exclude={"requested_by", *kept_options(record)})
+    said = record.model_dump(include=record.model_fields_set, exclude={"requested_by"})
+    if "colour" in said:
+        said["colour"] = checked_colour(said["colour"])
+    if "logo" in said:
+        said["logo"] = checked_logo(session, said["logo"])
+    return said

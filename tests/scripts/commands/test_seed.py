@@ -1,10 +1,13 @@
 """scripts/seed: everything or nothing, twice as once, and every refusal named."""
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from scripts.commands.seed import EXAMPLE, app
 from tests.scripts.commands.conftest import Call, Called
@@ -14,6 +17,15 @@ COMPANY = {"reference": "acme", "name": "Acmé"}
 TRAINING = {"reference": "sst", "title": "SST"}
 CONTRACT = {"reference": "C-1", "company": "acme", "training": "sst", "planned_seats": 5, "ends_on": "2036-12-31"}
 ALL: dict[str, Any] = {"companies": [COMPANY], "trainings": [TRAINING], "contracts": [CONTRACT]}
+
+
+def picture() -> str:
+    written = io.BytesIO()
+    Image.new("RGB", (30, 10), "#0b5d4b").save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+LOGO = picture()
 
 
 def outcomes(called: Called) -> list[str]:
@@ -50,6 +62,26 @@ def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[s
     assert outcomes(call(app, "-", stdin=ALL))[-1] == "unchanged"  # left out, it stays as it is
     assert len(rows("SELECT 1 FROM contract WHERE manager_email IS NOT NULL OR manager_locale = 'en' OR NOT reminders"
                     " OR release_after_days IS NOT NULL")) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("companies", {"colour": "#0B5D4B"}),
+        ("companies", {"logo": LOGO}),
+        ("trainings", {"nature": "skills_assessment", "modality": "remote"}),
+        ("trainings", {"objectives": ["Alerter", "Secourir"], "planned_minutes": 420}),
+    ],
+)
+def test_what_certificates_print_is_seen_to_change_and_kept_when_left_out(
+    call: Call, name: str, more: dict[str, object]
+) -> None:
+    call(app, "-", stdin=ALL)
+    changed = ALL | {name: [ALL[name][0] | more]}
+    place = list(ALL).index(name)
+    assert [outcomes(call(app, "-", stdin=changed))[place] for _ in range(2)] == ["changed", "unchanged"]
+    assert outcomes(call(app, "-", stdin=ALL)) == ["unchanged"] * 3
+    assert outcomes(call(app, "-", stdin=changed))[place] == "unchanged"
 
 
 def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:

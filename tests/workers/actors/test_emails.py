@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.relay import DROP, HANG, Relay
 from tests.support import Processes, change, forget, rows, wait_until
 from workers import ledger
 from workers.actors.emails import MOST_UNCERTAIN, Mailer
+from workers.actors.sending import Sealed
 from workers.broker import ring
 from workers.database import transaction
 from workers.errors import InvalidRequest
@@ -407,14 +409,30 @@ def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay
     assert (mail()["claim"], attempts()) == (2, [])
 
 
+@pytest.mark.parametrize(("kept", "sent"), [(slice(0), 0), (slice(4), 4), (None, 0)])
 def test_a_mailer_frozen_while_it_claimed_does_not_believe_in_a_lease_that_ended(
-    relay: Relay, loop: EventLoopThread
+    relay: Relay, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, kept: slice | None, sent: int
 ) -> None:
+    """It asks which are still its own; where the database does not answer, none is."""
     owe(*crowd(6))
-    mailer = Mailer()
-    mailer.do_batch([replace(row, asked_at=row.asked_at - mailer.lease) for row in claim()])
-    assert (relay.mails, states()) == ([], {"sending": 6})
+    mailer, mine = Mailer(), claim()
+    ours = None if kept is None else {row.id for row in mine[kept]}
+    monkeypatch.setattr(mailer, "renew", lambda _: ours)
+    mailer.do_batch([replace(row, asked_at=row.asked_at - mailer.lease) for row in mine])
+    assert len(relay.mails) == states()["sent"] == sent
+    assert states()["sending"] == 6 - sent
     _close(mailer)
+
+
+def test_leases_are_moved_while_mails_are_made(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    owe(*crowd(6))
+    mailer, mine = Mailer(), claim()
+    change("UPDATE email SET leased_until = now() + interval '1 s'")
+    made: list[Sealed] = []
+    monkeypatch.setattr(mailer, "_send", made.extend)
+    mailer.do_batch([replace(row, asked_at=row.asked_at - mailer.lease / 2) for row in mine])
+    assert rows("SELECT count(*) FROM email WHERE leased_until > now() + interval '10 s'") == [(6,)]
+    assert sum(one.good_until > time.monotonic() + mailer.lease / 2 for one in made) == 6
 
 
 def test_a_renewal_the_database_does_not_answer_says_nothing_of_the_leases(

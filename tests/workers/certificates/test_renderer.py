@@ -143,6 +143,17 @@ def test_what_is_not_known_is_not_printed() -> None:
             assert absent not in text, absent
 
 
+@pytest.mark.parametrize("document", Document)
+@pytest.mark.parametrize("mode", ["-raw", "-layout"])
+def test_the_large_word_behind_the_page_is_not_mixed_with_its_text(document: Document, mode: str) -> None:
+    pdf = made(document, title="Conduite d’un chariot élévateur à mât rétractable en entrepôt frigorifique")
+    told = subprocess.run(["pdftotext", mode, "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    lines = [" ".join(line.split()) for line in told.splitlines()]
+    assert told.count("DUPLICATA") == 1
+    assert "Zoé Le Dû" in lines
+    assert all(len(line) != 1 for line in lines)
+
+
 HOSTILE = [
     '#panic("x") *gras* $x^2$ @ref <label> `raw` // /* \\u{1F600}',
     "<b>Anne</b> & \"Co\" 'x'",

@@ -212,6 +212,8 @@ def test_a_cell_may_be_a_megabyte() -> None:
         (b"7z\xbc\xaf\x27\x1c\x00\x04", Code.UNSUPPORTED_FORMAT),
         (b"Rar!\x1a\x07\x01\x00", Code.UNSUPPORTED_FORMAT),
         (b"BZh91AY&SY", Code.UNSUPPORTED_FORMAT),
+        (b"MIME-Version: 1.0\r\nContent-Type: multipart/related\r\n", Code.UNSUPPORTED_FORMAT),
+        (b"%!PS-Adobe-3.0\n", Code.UNSUPPORTED_FORMAT),
         ("<html><table><tr><td>Nom".encode("utf-16"), Code.UNSUPPORTED_FORMAT),
         (b"\xef\xbb\xbf <?xml version='1.0'?>", Code.UNSUPPORTED_FORMAT),
         (b"PK\x05\x06" + bytes(18), Code.UNSUPPORTED_FORMAT),  # an empty zip

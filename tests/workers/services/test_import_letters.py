@@ -1,8 +1,10 @@
 """The summary of an import by mail: owed once with its end, what it says, and the rows that come with it."""
 
 import io
+import random
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,21 +16,25 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailKind, EmailState
 from tests.committed import claimed
 from tests.contracts import add_contract
-from tests.support import rows
+from tests.support import change, rows
 from workers import ledger
-from workers.actors import imports, rosters
+from workers.actors import imports, letter_files, rosters
+from workers.actors.letter_files import whole_context
 from workers.database import transaction
 from workers.ledger import EMAILS
+from workers.mail import renderer
 from workers.mail.renderer import Rendered, render
 from workers.queues import Queue
 from workers.roster_requests import ImportRoster
+from workers.rosters import kept_rows
 from workers.rosters.reader import read_roster
-from workers.services import import_letters, roster_imports
+from workers.services import import_letters, roster_imports, roster_reports
 from workers.services.letter import Letter
 from workers.services.letters import read_letters
 from workers.services.roster_acceptance import accept_file, digest_of
 
 CHIEF = "chef@example.com"
+SAMPLES = Path(__file__).parents[1] / "rosters" / "samples"
 LINES = 'Nom;Prénom;E-mail;Note\nDû;Zoé;a@b.fr;x\n"=SOMME(A1)";Ève;b@b;"un; deux"\nDû;Max;c@b.fr;\n'
 
 
@@ -62,7 +68,12 @@ def letter() -> Letter:
 def mail(locale: str = "fr") -> Rendered:
     one = letter()
     assert one.unsent is None
-    return render(one.kind, locale, one.context)
+    return rendered(one, locale)
+
+
+def rendered(one: Letter, locale: str = "fr") -> Rendered:
+    with whole_context(one) as context:
+        return render(one.kind, locale, context)
 
 
 def owed() -> list[tuple[object, ...]]:
@@ -149,17 +160,83 @@ def test_without_the_request_there_is_nothing_to_say() -> None:
     assert letter().unsent is EmailState.CANCELLED
 
 
-def test_many_rows_are_zipped_and_too_many_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     data = ("Nom;Prénom;E-mail\n" + "".join(f"Dû{n};Zoé{'x' * 100};b{n}@b\n" for n in range(8_000))).encode()
     imported(data)
     one = letter()
-    [file] = render(one.kind, "fr", one.context).attachments
+    [file] = rendered(one).attachments
     assert file.filename == "lignes-a-corriger.zip"
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
         assert archive.read("lignes-a-corriger.csv").count(b"\r\n") == 8_001
-    monkeypatch.setattr(import_letters, "MOST_CHARACTERS", 1_000)
+    for module, bound, value in (
+        (renderer, "LARGEST_FILE", 10_000),
+        (renderer, "LARGEST_TEXT", 1_000_000),
+        (import_letters, "MOST_FAILED", 7_999),
+        (roster_reports, "LARGEST", {"text": 100_000}),
+        (kept_rows, "SECONDS", 0.0),
+    ):
+        with monkeypatch.context() as small:
+            small.setattr(module, bound, value)
+            with transaction() as session:
+                [again] = read_letters(session, [one.row])
+            sent = rendered(again)
+        assert sent.attachments == ()
+        assert "demandez le fichier des lignes refusées" in sent.text
+
+
+def test_rows_that_hardly_shrink_are_left_out() -> None:
+    """Twenty million characters of anything may be more than a mail can carry, zipped or not."""
+    noise = random.Random(1)
+    rows = (f"Dû;Zoé;b{n}@b;{noise.randbytes(2_000).hex()}\n" for n in range(3_000))
+    imported(("Nom;Prénom;E-mail;Note\n" + "".join(rows)).encode())
+    assert mail().attachments == ()
+
+
+def test_nothing_of_the_file_is_read_while_facts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workbook that takes long would outlive the lease, in a transaction that holds the mail."""
+
+    def look(*_: object) -> None:
+        raise AssertionError("the file was opened inside the transaction")
+
+    imported((SAMPLES / "s13-calc.xlsx").read_bytes(), name="équipe.xlsx")
+    refused = rows("SELECT code FROM job_person WHERE code <> 'enrolled' ORDER BY position")
+    with monkeypatch.context() as watched:
+        for module in (roster_reports, letter_files):
+            watched.setattr(module, "open_file", look)
+        one = letter()
+    for _ in range(2):  # as often as it is tried
+        [file] = rendered(one).attachments
+        assert len(read_roster(file.content).rows) == len(refused) > 0
+
+
+@pytest.mark.parametrize(
+    "lost", ["DELETE FROM roster_file", "DELETE FROM roster_part", "UPDATE roster_part SET content = 'x'"]
+)
+def test_a_file_that_goes_meanwhile_is_left_out(lost: str) -> None:
+    imported(LINES.encode())
+    one = letter()
+    change(lost)
+    sent = rendered(one)
+    assert sent.attachments == ()
+    assert "demandez le fichier des lignes refusées" in sent.text
+
+
+@pytest.mark.parametrize(
+    ("ends_on", "contract", "said"),
+    [("2020-01-01", "C-1", "3 – Le contrat est terminé"), (None, "C-404", "3 – Ce contrat n’est pas connu")],
+)
+def test_where_the_contract_refuses_all_the_same_file_is_imported_again(
+    ends_on: str | None, contract: str, said: str
+) -> None:
     with transaction() as session:
-        assert not read_letters(session, [one.row])[0].context["failed"]
+        session.execute(text("UPDATE contract SET starts_on = :on, ends_on = :on"), {"on": ends_on})
+    imported(LINES.replace("b@b", "b@b.fr").encode(), contract=contract)
+    sent = mail()
+    assert sent.attachments == ()
+    assert said in sent.text
+    assert "importez le même fichier à nouveau" in sent.text
+    assert "importez le même fichier à nouveau" in sent.html
+    assert "Lignes à corriger" not in sent.text
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def known(session: Session) -> Session:
 def test_all_that_is_known_and_nothing_of_anybody_else(known: Session) -> None:
     found = person(known)
     assert set(found) == {
-        "account", "enrollments", "certificates", "mails", "corrections", "audit", "results", "typed", "links",
-        "suppression", "sign_in_failures", "throttles",
+        "account", "enrollments", "certificates", "mails", "corrections", "files", "audit", "results", "typed",
+        "links", "suppression", "sign_in_failures", "throttles",
     }  # fmt: skip
     account = found["account"]
     assert (account["address"], account["first_name"], account["last_name"]) == (ANNE, "Anne", "Lorval")

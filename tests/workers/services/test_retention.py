@@ -1,6 +1,8 @@
 """What is kept how long: just before its time nothing happens, just after it is gone; what has not ended stays."""
 
+import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -15,18 +17,23 @@ from models.retention import RETENTION, Matter, first_id
 from tests.accounts import make_account
 from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import add_contract, enrolled, everything, query
-from tests.support import rows
+from tests.support import change, rows, wait_until
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction, wait_briefly_for_locks
+from workers.errors import InvalidRequest
 from workers.internal_requests import Purge
 from workers.ledger import JOBS, bells
 from workers.queues import Queue
+from workers.roster_requests import ImportRoster
 from workers.services import retention
 from workers.services.acceptance import accept_internal
 from workers.services.jobs import do_jobs
-from workers.services.retention import STATEMENTS, purge
+from workers.services.retention import STATEMENTS, purge, purge_job
+from workers.services.roster_acceptance import accept_import, digest_of
+from workers.services.roster_files import store_file
 
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 MARGIN: Final = timedelta(minutes=5)
 
 JOB = """
@@ -131,6 +138,11 @@ def inbox_file(session: Session, moment: datetime) -> None:
                     {"id": new_id(), "at": moment})  # fmt: skip
 
 
+def roster_address(session: Session, moment: datetime) -> None:
+    job_id = job(session, moment, kind="import_roster", state="dead")
+    session.execute(text("INSERT INTO roster_address VALUES (:id, :id)"), {"id": job_id})
+
+
 def duplicates_file(session: Session, moment: datetime, kind: str = "pdf") -> None:
     dropped = moment if kind == "zip" else None
     file = CertificateFile(job_id=new_id(), portal_id=LOCAL_PORTAL_ID, name="a", kind=kind, sha256="x", size=1,
@@ -179,6 +191,7 @@ CASES: Final = [
     Case(Matter.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
          [("équipe.csv", False)], [("", True)]),
     Case(Matter.ROSTER, roster, "SELECT 1 FROM roster", [(1,)], GONE),
+    Case(Matter.ROSTER_ADDRESS, roster_address, "SELECT 1 FROM roster_address", [(1,)], GONE),
     Case(Matter.INBOX_FILE, inbox_file, "SELECT 1 FROM inbox_file", [(1,)], GONE),
     *(Case(Matter.ROUTINE, lambda s, at, kind=kind: job(s, at, kind=kind), "SELECT 1 FROM job", [(1,)], GONE)
       for kind in ("scan_inboxes", "purge", "reconcile_seats")),
@@ -227,6 +240,7 @@ def test_what_has_not_ended_stays_whatever_its_age(session: Session) -> None:
     roster(session, moment, done=False)
     open_job = job(session, moment, state="queued", ended=False)
     session.execute(text("INSERT INTO job_person (job_id, position, code) VALUES (:id, 0, 'x')"), {"id": open_job})
+    session.execute(text("INSERT INTO roster_address VALUES (:id, :id)"), {"id": open_job})
     account = make_account(session)
     session.execute(text("INSERT INTO link (id, purpose, account_id, key_id, expires_at) VALUES"
                          " (:id, 'activation', :account, 'test', now() - interval '1 day')"),
@@ -280,6 +294,62 @@ def test_in_parts_and_a_full_one_owes_the_next(session: Session, monkeypatch: py
     keys = query(session, "SELECT key FROM idempotency ORDER BY created_at, key")
     assert (f"follow-up:{first}",) in keys
     assert (len(keys), query(session, "SELECT count(*) FROM job WHERE finished_at IS NULL")) == (2, [(0,)])
+
+
+def test_files_go_in_smaller_parts_and_a_full_one_owes_the_next(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = at_age(session, timedelta(days=100))
+    session.execute(text("INSERT INTO roster_file (portal_id, sha256, size, used_at)"
+                         " SELECT :p, sha256(CAST(CAST(n AS text) AS bytea)), 1, :at FROM generate_series(1, 250) n"),
+                    {"p": LOCAL_PORTAL_ID, "at": long_ago})  # fmt: skip
+    left = []
+    for _ in range(3):
+        request = Purge()
+        asked = accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=str(new_id())).job_id
+        _, result = purge_job(session, LOCAL_PORTAL_ID, asked, request)
+        left.append((query(session, "SELECT count(*) FROM roster_file"), result["more"]))
+    assert left == [([(150,)], True), ([(50,)], True), ([(0,)], False)]
+
+
+def test_a_file_that_is_just_asked_for_is_not_taken(fresh_database: str) -> None:
+    with transaction() as session:
+        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(b"Nom;"))
+        session.execute(text("UPDATE roster_file SET used_at = now() - interval '100 days'"))
+    request = ImportRoster(contract="C-1", file=sha256, file_name="liste.csv")
+    with transaction() as asking:
+        accept_import(asking, LOCAL_PORTAL_ID, request, key="one")
+        with transaction() as session:
+            wait_briefly_for_locks(session)
+            assert purge(session)[Matter.ROSTER_FILE] == 0
+    change("UPDATE job SET finished_at = now(), due_at = NULL, state = 'succeeded'")
+    with transaction() as session:
+        assert purge(session)[Matter.ROSTER_FILE] == 0  # used a moment ago
+    change("UPDATE roster_file SET used_at = now() - interval '91 days'")
+    with transaction() as session:
+        assert purge(session)[Matter.ROSTER_FILE] == 1
+    with transaction() as session, pytest.raises(InvalidRequest):
+        accept_import(session, LOCAL_PORTAL_ID, request, key="two")
+
+
+def test_two_that_ask_for_one_file_in_either_way_wait_for_each_other_and_do_not_fail(fresh_database: str) -> None:
+    """Both hold the file first, so that neither has what the other waits for."""
+    file = io.BytesIO(b"Nom;")
+    request = ImportRoster(contract="C-1", file=digest_of(file), file_name="liste.csv")
+    with transaction() as session:
+        store_file(session, LOCAL_PORTAL_ID, file)
+
+    def ask() -> UUID:
+        with transaction() as session:
+            return accept_import(session, LOCAL_PORTAL_ID, request, key="two").job_id
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction() as first:
+            store_file(first, LOCAL_PORTAL_ID, file)
+            second = pool.submit(ask)
+            wait_until(lambda: rows(WAITING))
+            accepted = accept_import(first, LOCAL_PORTAL_ID, request, key="one")
+        assert second.result(30) == accepted.job_id
 
 
 def test_old_rows_are_found_by_their_key_and_nothing_else_is_read(session: Session) -> None:
