@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import Final
 
 import idna
 
@@ -16,6 +17,10 @@ MAX_DOMAIN_LABEL = 63  # RFC 1035, 2.3.4
 _LONGEST_COMPOSED = 1000
 # Up to this length the local part, each label and the whole cannot be over their limits: one regex decides.
 _SHORT = 64
+
+ERASED_DOMAIN: Final = "erased.invalid"
+"""Where the addresses that stand for erased people are: a domain that exists nowhere (RFC 2606), for nobody to type."""
+_ERASED = f"@{ERASED_DOMAIN}"
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
@@ -35,11 +40,13 @@ def normalise_email(text: str) -> str | Code:
 
     Returns:
       The address; or ``MISSING_EMAIL`` if nothing is left after cleaning, ``INVALID_EMAIL`` if it is not one dot-atom
-      of 1 to 64 characters (RFC 5322, 3.2.3), an @ and a domain of at least two labels, 254 characters in all.
+      of 1 to 64 characters (RFC 5322, 3.2.3), an @ and a domain of at least two labels, 254 characters in all; or if
+      it stands for somebody who was erased (``ERASED_DOMAIN``).
     """
     # Nearly every address of a large request is plain; the long way takes ten times as long to say the same.
     if len(text) <= _SHORT and _PLAIN_ADDRESS.fullmatch(text):
-        return text.lower()
+        address = text.lower()
+        return Code.INVALID_EMAIL if address.endswith(_ERASED) else address
     return normalise_unusual_email(text)
 
 
@@ -57,7 +64,7 @@ def normalise_unusual_email(text: str) -> str | Code:
     if ascii_domain is None or len(local_part) > MAX_LOCAL_PART or not _DOT_ATOM.fullmatch(local_part):
         return Code.INVALID_EMAIL
     address = f"{local_part.lower()}@{ascii_domain}"
-    return address if len(address) <= MAX_ADDRESS else Code.INVALID_EMAIL
+    return Code.INVALID_EMAIL if len(address) > MAX_ADDRESS or address.endswith(_ERASED) else address
 
 
 def _clean(text: str) -> str:

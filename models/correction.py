@@ -131,11 +131,17 @@ def _refused(person: Participant | None) -> Answer | None:
     return Answer(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
-def answer_ops(*, same: bool, taken: bool) -> Code:
-    """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it."""
+def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> Answer:
+    """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it.
+
+    Not to an address no mail is sent to: whoever has it would be handed an account and never hear of it. Ops can take
+    it off the list first.
+    """
     if same:
-        return Code.UNCHANGED
-    return Code.ADDRESS_TAKEN if taken else Code.CORRECTED
+        return Answer(Code.UNCHANGED)
+    if taken:
+        return Answer(Code.ADDRESS_TAKEN)
+    return Answer(Code.SUPPRESSED_ADDRESS, suppressed) if suppressed else Answer(Code.CORRECTED)
 
 
 class Pending(NamedTuple):
@@ -143,7 +149,7 @@ class Pending(NamedTuple):
 
     Parameters:
       notice_sent_at: when the relay took the notice to the old address, or None.
-      bounced: there is no old mailbox: the notice, or another mail, was refused for that reason.
+      bounced: there is no old mailbox: the notice, or another mail since it was asked for, was refused for that reason.
       refused_at: when the old address last said no to an earlier correction of this account, or None.
       theirs: the person is still enrolled on the row that was ticked.
       links_voided: one of its links was voided, which choosing a password does.
@@ -168,7 +174,7 @@ class Pending(NamedTuple):
 
     @property
     def silence_counts(self) -> bool:
-        """Whether the old address agrees by saying nothing: not if it said no a short while ago."""
+        """Whether the old address agrees by saying nothing or being no more: not if it said no a short while ago."""
         return self.refused_at is None or self.refused_at + LISTENS_AGAIN <= self.asked_at
 
     @property
@@ -215,7 +221,7 @@ def _ground(pending: Pending, now: datetime) -> Ground | None:
         return Ground.PASSWORD
     if pending.agreed_at is not None:
         return Ground.AGREEMENT
-    if pending.bounced:
+    if pending.bounced and pending.silence_counts:
         return Ground.HARD_BOUNCE
     silent_until = pending.silent_until
     return Ground.SILENCE if silent_until is not None and silent_until <= now else None

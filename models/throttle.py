@@ -42,6 +42,7 @@ class Scope(StrEnum):
     INVITATION_COMPANY = "invitation:company"
     INVITATION_PORTAL = "invitation:portal"
     CORRECTION_ENROLLMENT = "correction:enrollment"
+    CORRECTION_ACCOUNT = "correction:account"
     CORRECTION_ADDRESS = "correction:address"
     CORRECTION_PORTAL = "correction:portal"
     VERIFICATION_ADDRESS = "verification:address"
@@ -71,6 +72,7 @@ LIMITS: Final[dict[Scope, tuple[Limit, ...]]] = {
     Scope.INVITATION_COMPANY: _COMPANY,
     Scope.INVITATION_PORTAL: _PORTAL,
     Scope.CORRECTION_ENROLLMENT: (Limit(3, 30 * DAY),),
+    Scope.CORRECTION_ACCOUNT: (Limit(3, 30 * DAY),),  # whoever is withdrawn and enrolled again is the same person
     Scope.CORRECTION_ADDRESS: _PERSON,
     Scope.CORRECTION_PORTAL: (Limit(10_000, HOUR),),
     Scope.VERIFICATION_ADDRESS: (Limit(30, MINUTE), Limit(300, HOUR)),
@@ -81,6 +83,9 @@ COUNTS_FOR: Final[dict[Scope, timedelta]] = {
     scope: max(limit.window for limit in limits) for scope, limits in LIMITS.items()
 }
 """After this what was asked for does not count any more, by scope: no scope is read for as long as another is kept."""
+
+KEPT_LONGER: Final = tuple(scope for scope, kept in COUNTS_FOR.items() if kept > DAY)
+"""Of these what was asked for counts for weeks."""
 
 Asked = tuple[datetime, int]
 """When something was asked for, and how many times."""

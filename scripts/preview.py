@@ -23,7 +23,9 @@ _LINK = {
     "link": "https://formation.example/activation/0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11.k1.Zm9ybWF0aW9uLXByby1leGVtcGxl",
     "expires_at": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
 }
-_RESET = {name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}}
+_RESET = {
+    name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}
+} | {"corrected": False}
 _NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
 _DETACHED = {name: value for name, value in _PERSON.items() if name != "platform_name"} | {
     "last_name": "Lefèvre",
@@ -41,6 +43,8 @@ _PEOPLE = [
 _WRITTEN = {name: _PERSON[name] for name in ("company_name", "platform_name", "support_address")}
 _CORRECTION = _WRITTEN | {"new_address": "anne-sophie.lefevre@menuiserie.example"}
 _MASKED = _WRITTEN | {"new_address": "a***@menuiserie.example", "first_name": _PERSON["first_name"]}
+_APPLIED = _MASKED | {"password_kept": True}
+_BY_OPS = _MASKED | {"password_kept": False, "company_name": None}
 _NOTICE = _MASKED | {"link": _LINK["link"], "answer_before": _LINK["expires_at"]}
 _ENDED = _CORRECTION | {"ending": "refusal", "to_manager": False}
 _ENDED_TO_MANAGER = _ENDED | {
@@ -176,6 +180,7 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     ),
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
+    "password_reset-corrected": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None, "corrected": True}),
     "withdrawal": (EmailKind.WITHDRAWAL, _PERSON),
     "detachment": (EmailKind.DETACHMENT, _DETACHED),
     "detachment-begun": (EmailKind.DETACHMENT, _DETACHED | {"seat_free": False}),
@@ -185,9 +190,9 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "correction_notice-refused-before": (EmailKind.CORRECTION_NOTICE, _NOTICE | {"silence_counts": False}),
     "correction_notice-never-activated": (EmailKind.CORRECTION_NOTICE, _REPLACED),
     "correction_notice-by-ops": (EmailKind.CORRECTION_NOTICE, _REPLACED | {"company_name": None}),
-    "correction_applied": (EmailKind.CORRECTION_APPLIED, _MASKED | _CORRECTION | {"to_new": True}),
-    "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False}),
-    "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _MASKED | {"to_new": False, "company_name": None}),
+    "correction_applied": (EmailKind.CORRECTION_APPLIED, _APPLIED | _CORRECTION | {"to_new": True}),
+    "correction_applied-to-the-old-address": (EmailKind.CORRECTION_APPLIED, _APPLIED | {"to_new": False}),
+    "correction_applied-by-ops": (EmailKind.CORRECTION_APPLIED, _BY_OPS | {"to_new": False}),
     "correction_ended": (EmailKind.CORRECTION_ENDED, _ENDED),
     "correction_ended-to-the-manager": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "expired"}),
     "correction_ended-shared": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "shared"}),

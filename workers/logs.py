@@ -16,6 +16,7 @@ ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+")
 LINK = re.compile(r"https?://\S+")
 SHORTEST_TOKEN = 60
 TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},}}")
+SPELT_OUT = re.compile(r"^(DETAIL|CONTEXT):.*$", re.MULTILINE)
 MASKS = ((LINK, "[link]"), (ADDRESS, "[address]"), (TOKEN, "[token]"))
 
 get_logger = structlog.get_logger
@@ -63,12 +64,20 @@ def safe_reason(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """An error as it is kept in the ledger: class, text and traceback, cut to a size that can be read."""
+    """An error as it is kept in the ledger: class, text and traceback, cut to a size that can be read.
+
+    It stays there for months and no erasure looks at it: addresses, links and tokens are masked, and so is where
+    PostgreSQL spells out the row or the text it failed on.
+    """
     return {
         "class": type(error).__name__,
-        "message": _storable(str(error))[:2000],
-        "traceback": _storable("".join(traceback.format_exception(error)))[-8000:],
+        "message": _kept(str(error)[:4000])[:2000],
+        "traceback": _kept("".join(traceback.format_exception(error))[-16_000:])[-8000:],
     }
+
+
+def _kept(text: str) -> str:
+    return masked(SPELT_OUT.sub(r"\1: [hidden]", _storable(text)))
 
 
 def _storable(text: str) -> str:

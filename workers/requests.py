@@ -230,7 +230,8 @@ class _OfOnePerson(Request):
 class ExportPerson(_OfOnePerson):
     """Everything that is known of a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
 
-    A portal is told what concerns its own companies; the portal `local` everything.
+    A portal is told what concerns its own companies, and the account's names and language if it was the first to
+    enroll the person; the portal `local` everything.
     """
 
     kind: ClassVar[str] = "export_person"
@@ -239,7 +240,8 @@ class ExportPerson(_OfOnePerson):
 class ErasePerson(_OfOnePerson):
     """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
 
-    A portal may have somebody erased who belongs to its own companies alone; the portal `local` anybody.
+    A portal may have somebody erased whom no other portal ever enrolled; the portal `local` anybody. Refused with
+    `shared_account` it can still withdraw them, and have ops erase them (`scripts/person erase`).
     """
 
     kind: ClassVar[str] = "erase_person"

@@ -23,16 +23,18 @@ HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
 
 For what a manager is refused: the account belongs to other companies too, or nobody reads its old mailbox and its
 password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account. Open sessions end, links sent
-before are void, both addresses are told (of an account never activated, NEW is invited). The reason goes to the audit
-trail with your name: no name and no address in it. You are asked whether it is meant, unless you say --yes.
+before are void, the password opens it no more, both addresses are told, and NEW is sent a link to choose another (of an
+account never activated, NEW is invited). The reason goes to the audit trail with your name: no name and no address in
+it. You are asked whether it is meant, unless you say --yes.
 
 The request is recorded in the ledger and its bell is rung; the job is printed as JSON.
 
 \b
 Exit codes:
    0  done; without --wait: accepted
-   {REFUSED}  refused: no such account, another account has the address, or the
-      question was answered no
+   {REFUSED}  refused: no such account, another account has the address, no mail is
+      sent to it (scripts/suppress takes it off the list), or the question was
+      answered no
    2  wrong use of the command
   {INVALID}  no such person, NEW is no address, or the reason cannot be kept
 {COMMON_CODES}

@@ -116,6 +116,9 @@ def test_nothing_is_a_missing_address(text: str) -> None:
         "a@" + "." * 1_000_000,
         "@" * 1_000_000,
         "<" * 1_000_000,
+        "anne@erased.invalid",  # stands for somebody who was erased
+        "Anne <ANNE@Erased.INVALID>",
+        f"{'a' * 64}@erased.invalid",
     ],
 )
 def test_what_is_no_address_is_refused_not_repaired(text: str) -> None:
@@ -134,6 +137,8 @@ def test_any_text_gets_an_answer(text: str) -> None:
 @example("a@b.c\n")
 @example(f"{LOCAL_64}@b.fr")
 @example(f"a@{LABEL_63}")
+@example("a@erased.invalid")
+@example("A@Erased.Invalid ")
 def test_the_short_way_answers_what_the_long_way_does(text: str) -> None:
     assert normalise_email(text) == normalise_unusual_email(text)
 

@@ -79,15 +79,18 @@ def test_what_counts_and_when_it_is_too_often(
 
 
 @pytest.mark.parametrize(
-    ("same", "taken", "code"),
+    ("same", "taken", "suppressed", "answer"),
     [
-        (False, False, Code.CORRECTED),
-        (False, True, Code.ADDRESS_TAKEN),
-        (True, False, Code.UNCHANGED),
+        (False, False, None, Answer(Code.CORRECTED)),
+        (False, True, None, Answer(Code.ADDRESS_TAKEN)),
+        (False, True, SINCE, Answer(Code.ADDRESS_TAKEN)),
+        (True, False, None, Answer(Code.UNCHANGED)),
+        (True, False, SINCE, Answer(Code.UNCHANGED)),
+        (False, False, SINCE, Answer(Code.SUPPRESSED_ADDRESS, SINCE)),
     ],
 )
-def test_what_ops_are_answered(same: bool, taken: bool, code: Code) -> None:
-    assert answer_ops(same=same, taken=taken) is code
+def test_what_ops_are_answered(same: bool, taken: bool, suppressed: datetime | None, answer: Answer) -> None:
+    assert answer_ops(same=same, taken=taken, suppressed=suppressed) == answer
 
 
 ASKED = NOW - timedelta(days=5)
@@ -120,6 +123,8 @@ def cancelled(ground: Ground) -> Verdict:
             WAITS,
             applied(Ground.SILENCE),
         ),
+        ({"bounced": True, "refused_at": ASKED - timedelta(days=1)}, WAITS, WAITS),
+        ({"bounced": True, "refused_at": ASKED - LISTENS_AGAIN}, WAITS, applied(Ground.HARD_BOUNCE)),
         ({"agreed_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.AGREEMENT)),
         ({"password_given_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.PASSWORD)),
         *(

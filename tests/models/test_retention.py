@@ -8,7 +8,7 @@ import pytest
 from models.base import new_id
 from models.retention import CERTIFICATE_YEARS, RETENTION, Matter, first_id, names_kept_until
 from models.sign_in import FORGOTTEN_AFTER
-from models.throttle import COUNTS_FOR, Scope
+from models.throttle import COUNTS_FOR, KEPT_LONGER, Scope
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_matter_has_its_term_and_its_reason() -> None:
 
 def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
     day = timedelta(days=1)
-    longest = max(kept for scope, kept in COUNTS_FOR.items() if scope is not Scope.CORRECTION_ENROLLMENT)
+    longest = max(kept for scope, kept in COUNTS_FOR.items() if scope not in KEPT_LONGER)
     assert (RETENTION[Matter.THROTTLE].keeps, longest) == ("1 day", day)
     corrections = RETENTION[Matter.CORRECTION_THROTTLE].keeps, COUNTS_FOR[Scope.CORRECTION_ENROLLMENT]
     assert corrections == ("30 days", 30 * day)

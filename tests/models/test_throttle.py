@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.throttle import COUNTS_FOR, DAY, HOUR, LIMITS, Allowance, Asked, Limit, Scope
+from models.throttle import COUNTS_FOR, DAY, HOUR, KEPT_LONGER, LIMITS, Allowance, Asked, Limit, Scope
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TWO_AN_HOUR = (Limit(2, HOUR),)
@@ -51,7 +51,7 @@ def test_what_is_taken_counts() -> None:
 
 def test_every_scope_has_its_limits_and_is_kept_as_long_as_they_count() -> None:
     assert LIMITS.keys() == COUNTS_FOR.keys() == set(Scope)
-    assert {scope for scope, kept in COUNTS_FOR.items() if kept > DAY} == {Scope.CORRECTION_ENROLLMENT}
-    assert COUNTS_FOR[Scope.CORRECTION_ENROLLMENT] == 30 * DAY
+    assert set(KEPT_LONGER) == {Scope.CORRECTION_ENROLLMENT, Scope.CORRECTION_ACCOUNT}
+    assert {COUNTS_FOR[scope] for scope in KEPT_LONGER} == {30 * DAY}
     assert COUNTS_FOR[Scope.REQUEST_PORTAL] == HOUR
     assert all(limit.times > 0 for limits in LIMITS.values() for limit in limits)

@@ -78,7 +78,7 @@ def test_postgresql_is_quoted_without_its_values(session: Session, statement: st
 
 def test_an_error_is_described_whole_for_the_ledger() -> None:
     try:
-        raise ValueError("Zéphyrine \x00 \ud800 " + "x" * 5_000)
+        raise ValueError("Zéphyrine \x00 \ud800 " + "xxx " * 5_000)
     except ValueError as error:
         kept = describe(error)
     assert kept["class"] == "ValueError"
@@ -87,6 +87,28 @@ def test_an_error_is_described_whole_for_the_ledger() -> None:
     assert "test_logs.py" not in kept["message"]
     assert len(kept["traceback"]) <= 8_000
     json.dumps(kept).encode()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO suppression VALUES ('quasimodo@zephyrine.fr', 'x'), ('quasimodo@zephyrine.fr', 'x')",
+        "INSERT INTO suppression (email_norm, reason) VALUES ('Quasimodo', NULL)",
+        'SELECT CAST(\'{"name": "Quasimodo \\u0000"}\' AS jsonb)',
+    ],
+)
+def test_an_error_is_kept_without_the_values_it_failed_on(session: Session, statement: str) -> None:
+    with pytest.raises(Exception) as failed:  # noqa: PT011
+        session.execute(text(statement.replace(":", "\\:")))
+    try:
+        raise RuntimeError(f"mail to quasimodo@zephyrine.fr with {LINK}") from failed.value
+    except RuntimeError as error:
+        wrapped = describe(error)
+    kept = json.dumps([describe(failed.value), wrapped])
+    assert "uasimodo" not in kept.replace(json.dumps(statement)[1:-1], "")
+    assert "[hidden]" in kept
+    assert "[address] with [link]" in wrapped["message"]
+    assert TOKEN not in kept
 
 
 @pytest.fixture

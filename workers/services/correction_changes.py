@@ -13,19 +13,23 @@ from sqlalchemy.exc import IntegrityError
 
 from models.correction import Ground
 from models.reminder import STEPS
-from models.words import EmailKind
+from models.words import EmailKind, Purpose
 from workers.database import Session, array
 from workers.services.audit import record
 from workers.services.correction_facts import Whose
 from workers.services.correction_rows import NewCorrection, OwedMail, owe_mails
-from workers.services.links import offer_links
+from workers.services.links import offer_links, resend_links
 from workers.services.lockouts import forget_failures, subjects_of
+from workers.services.resending import RESET_MAIL_LIFETIME
 
 # Sessions of an account that had none need not end.
 MOVE = text("""
     UPDATE account SET email_norm = :email,
       credential_version = credential_version + CASE WHEN activated_at IS NULL THEN 0 ELSE 1 END
     WHERE id = :account""")
+
+# Activated it stays: it is asked for a new password, not invited. Its sessions have ended with the move.
+FORGET_PASSWORD = text("UPDATE account SET password_hash = NULL WHERE id = :account")
 
 VOID_LINKS = text("""
     UPDATE link SET voided_at = now() WHERE account_id = :account AND consumed_at IS NULL AND voided_at IS NULL""")
@@ -95,7 +99,8 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
     """All that a moved address brings with it, but for what ``finish`` does for the whole batch.
 
     Old links end. An account that was never activated gets another link and its invitations; of one that was, both
-    addresses are told. Returns how many invitations are owed.
+    addresses are told. Where ops hand it over, whoever chose its password may be the wrong person: it opens the account
+    no more, and the new address is sent a link to choose another. Returns how many invitations are owed.
     """
     voided: Any = session.execute(VOID_LINKS, {"account": whose.account_id})
     forget_failures(session, subjects_of(whose.email, None))  # nobody's address; the account's own count goes on
@@ -105,6 +110,9 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
         invitations = _invitations(session, whose, correction_id, new, had_links=voided.rowcount > 0)
         mails = [*invitations, *_notice(session, whose, correction_id, new)]
     owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
+    handed_over = whose.activated and ground is Ground.OPS
+    if handed_over:
+        _ask_for_password(session, whose, correction_id, new)
     record(
         session,
         "apply_correction",
@@ -115,7 +123,12 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
         account_id=whose.account_id,
         subject_id=correction_id,
         job_id=new.job_id,
-        detail={"ground": ground, "links_voided": voided.rowcount, "mails": len(mails)},
+        detail={
+            "ground": ground,
+            "links_voided": voided.rowcount,
+            "mails": len(mails) + handed_over,
+            "password_forgotten": handed_over,
+        },
     )
     return len(invitations)
 
@@ -149,6 +162,21 @@ def _invitations(
         OwedMail(kind, f"{kind}:{one.id}:{correction_id}", new.new_email, one.company_id, {}, one.id, one.contract_id)
         for one in told
     ]
+
+
+def _ask_for_password(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection) -> None:
+    session.execute(FORGET_PASSWORD, {"account": whose.account_id})
+    resend_links(session, Purpose.PASSWORD_RESET, {whose.account_id: 1})
+    kind = EmailKind.PASSWORD_RESET
+    mail = OwedMail(kind, f"{kind}:{correction_id}", new.new_email, new.lane, {"corrected": True})
+    owe_mails(
+        session,
+        [mail],
+        account_id=whose.account_id,
+        job_id=new.job_id,
+        locale=whose.locale,
+        lifetime=RESET_MAIL_LIFETIME,
+    )
 
 
 def _notice(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:

@@ -13,15 +13,16 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.correction import Ground, Participant, Pending
+from models.correction import Ground, Participant, Pending, answer_ops
 from models.delivery import Reason
-from models.suppression import SuppressionReason
+from models.resending import Answer
+from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionReason
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
 from workers.services.suppression import SUPPRESSED_SINCE
 
 LOCK_ACCOUNTS_OF = text("""
-    SELECT a.id FROM enrollment e JOIN account a ON a.id = e.account_id
+    SELECT e.id, a.id AS account_id FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) ORDER BY a.email_norm FOR UPDATE OF a""")
 
 LOCK_ACCOUNTS = text("""
@@ -46,19 +47,23 @@ PARTICIPANT = text(f"""
     FROM enrollment e JOIN contract k ON k.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND k.portal_id = :portal AND a.erased_at IS NULL""")
 
-ACCOUNT = text("""
+ACCOUNT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       a.email_norm = :email AS same,
-      EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken
+      EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken,
+      {SUPPRESSED_SINCE.format(address=":email")} AS suppressed
     FROM account a WHERE a.id = :account AND a.erased_at IS NULL""")
 
+# A mail that bounced before the correction was asked for proves nothing: the mailbox may have been alive since, and
+# a manager may have waited for that very bounce. A listing that goes on says by its end when the last bounce was.
 _PENDING: Final = f"""
     SELECT c.id, c.account_id, c.enrollment_id, c.portal_id, c.company_id, c.job_id, c.requested_by, c.old_email,
       c.new_email, c.asked_at, c.confirmed_at, c.password_given_at, c.agreed_at, a.locale, now() AS now,
       notice.sent_at AS notice_sent_at,
       coalesce(notice.rejected, false) OR EXISTS (
         SELECT 1 FROM suppression s WHERE s.email_norm = c.old_email AND s.reason = '{SuppressionReason.HARD_BOUNCE}'
-          AND (s.until IS NULL OR s.until > now())) AS bounced,
+          AND (s.until IS NULL OR s.until > now())
+          AND coalesce(s.until - CAST(:listed AS interval), s.created_at) >= c.asked_at) AS bounced,
       (SELECT max(r.ended_at) FROM email_correction r WHERE r.account_id = c.account_id AND r.id <> c.id
         AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{Ground.REFUSAL}') AS refused_at,
       a.erased_at IS NULL AND a.email_norm = c.old_email AND EXISTS (
@@ -120,9 +125,10 @@ class Waiting:
     pending: Pending
 
 
-def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> None:
-    """Holds the accounts of these enrollments, in the order of the address; rows of anybody's."""
-    session.execute(LOCK_ACCOUNTS_OF, {"enrollments": array(enrollments)})
+def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> dict[UUID, UUID]:
+    """Holds the accounts of these enrollments, rows of anybody's, in the order of the address; returns them."""
+    found = session.execute(LOCK_ACCOUNTS_OF, {"enrollments": array(enrollments)})
+    return {row.id: row.account_id for row in found}
 
 
 def lock_accounts(session: Session, accounts: Collection[UUID], *, waiting: bool = True) -> set[UUID]:
@@ -143,21 +149,24 @@ def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, ema
     return Known(_whose(row), row.company_id, standing)
 
 
-def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose, bool, bool] | None:
-    """An account, whether it has this address, and whether another has it."""
+def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose, Answer] | None:
+    """An account, and what ops are answered who ask for this address for it."""
     row = session.execute(ACCOUNT, {"account": account_id, "email": email}).one_or_none()
-    return None if row is None else (_whose(row), row.same, row.taken)
+    if row is None:
+        return None
+    return _whose(row), answer_ops(same=row.same, taken=row.taken, suppressed=row.suppressed)
 
 
 def read_waiting(session: Session, account_id: UUID) -> Waiting | None:
     """The pending correction of an account, if it has one."""
-    row = session.execute(PENDING_OF_ACCOUNT, {"account": account_id}).one_or_none()
+    asked = {"account": account_id, "listed": HARD_BOUNCE_LIFETIME}
+    row = session.execute(PENDING_OF_ACCOUNT, asked).one_or_none()
     return None if row is None else _waiting(row)
 
 
 def read_all_waiting(session: Session) -> Sequence[Waiting]:
     """Every pending correction, as it stands; nothing is held."""
-    return [_waiting(row) for row in session.execute(ALL_PENDING)]
+    return [_waiting(row) for row in session.execute(ALL_PENDING, {"listed": HARD_BOUNCE_LIFETIME})]
 
 
 def _whose(row: Any) -> Whose:

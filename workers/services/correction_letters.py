@@ -98,7 +98,12 @@ def _notice(correction: Any, link: str, now: datetime) -> dict[str, Any]:
 
 def _applied(correction: Any, *, to_new: bool) -> dict[str, Any]:
     shown = correction.new_email if to_new else mask_address(correction.new_email)
-    return _facts(correction) | {"first_name": correction.first_name, "new_address": shown, "to_new": to_new}
+    return _facts(correction) | {
+        "first_name": correction.first_name,
+        "new_address": shown,
+        "to_new": to_new,
+        "password_kept": correction.ground != Ground.OPS,
+    }
 
 
 def _ended(row: Claimed, correction: Any) -> Letter:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from models.correction import CORRECTED_CODES, Ground, Verdict, answer_correction, answer_ops
+from models.correction import CORRECTED_CODES, Ground, Verdict, answer_correction
 from models.resending import Answer
 from models.throttle import Allowance, Scope
 from models.words import Code, CorrectionState, EmailKind, JobState
@@ -41,6 +41,9 @@ from workers.services.results import PersonResult, one_or_none
 from workers.services.throttle import Subject, address_subjects, count, hold, read_allowances
 
 TAKEN_BACK: Final = Verdict(CorrectionState.SUPERSEDED, Ground.TAKEN_BACK)
+
+HELD_BY_THE_ACCOUNT: Final = frozenset({Scope.CORRECTION_ENROLLMENT, Scope.CORRECTION_ACCOUNT})
+"""Scopes whose counts nobody moves without the account's row."""
 
 Allowances = Mapping[Subject, Allowance]
 
@@ -76,10 +79,11 @@ def correct_email(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     Raises: a transient error of the database when an account or a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    jobs = _jobs(rows)
-    lock_accounts_of(session, {job.request.enrollment_id for job in jobs})
+    requests = [cast("CorrectEmail", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+    accounts = lock_accounts_of(session, {request.enrollment_id for request in requests})
+    jobs = _jobs(rows, requests, accounts)
     subjects = {subject for job in jobs for subject in job.subjects}
-    hold(session, [subject for subject in subjects if subject.scope is not Scope.CORRECTION_ENROLLMENT])
+    hold(session, [subject for subject in subjects if subject.scope not in HELD_BY_THE_ACCOUNT])
     allowances = read_allowances(session, subjects)
     moved: list[Whose] = []
     answered = [_correct(session, job, allowances, moved) for job in jobs]
@@ -88,21 +92,23 @@ def correct_email(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     return [_outcome(session, job, one) for job, one in zip(jobs, answered, strict=True)]
 
 
-def _jobs(rows: Sequence[Claimed]) -> list[Job]:
-    requests = [cast("CorrectEmail", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+def _jobs(rows: Sequence[Claimed], requests: Sequence[CorrectEmail], accounts: Mapping[UUID, UUID]) -> list[Job]:
     hashes = address_subjects({request.email for request in requests})
     return [
-        Job(
-            row,
-            request,
-            (
-                Subject(Scope.CORRECTION_ENROLLMENT, request.enrollment_id),
-                Subject(Scope.CORRECTION_ADDRESS, hashes[request.email]),
-                Subject(Scope.CORRECTION_PORTAL, row.columns["portal_id"]),
-            ),
-        )
+        Job(row, request, _subjects(row, request, hashes[request.email], accounts.get(request.enrollment_id)))
         for row, request in zip(rows, requests, strict=True)
     ]
+
+
+def _subjects(row: Claimed, request: CorrectEmail, address: UUID, account_id: UUID | None) -> tuple[Subject, ...]:
+    """Against whom a correction counts; one of nobody counts against nobody."""
+    own = () if account_id is None else (Subject(Scope.CORRECTION_ACCOUNT, account_id),)
+    return (
+        Subject(Scope.CORRECTION_ENROLLMENT, request.enrollment_id),
+        *own,
+        Subject(Scope.CORRECTION_ADDRESS, address),
+        Subject(Scope.CORRECTION_PORTAL, row.columns["portal_id"]),
+    )
 
 
 def _correct(session: Session, job: Job, allowances: Allowances, moved: list[Whose]) -> Answered:
@@ -256,17 +262,10 @@ def _by_ops(session: Session, row: Claimed, request: CorrectEmailByOps, moved: l
     found = read_account(session, request.account_id, request.email)
     code, detail = Code.NOT_FOUND, None
     if found is not None:
-        whose, same, taken = found
-        code = answer_ops(same=same, taken=taken)
+        whose, (code, since) = found
+        detail = {"since": since.isoformat()} if since else None
         if code is Code.CORRECTED:
-            portal_id: UUID = row.columns["portal_id"]
-            addresses = (whose.email, request.email)
-            new = NewCorrection(whose.account_id, portal_id, row.id, request.requested_by, *addresses)
-            invitations = _move(session, whose, new, read_waiting(session, whose.account_id), Ground.OPS)
-            code = Code.ADDRESS_TAKEN if invitations is None else code
-            if invitations is not None:
-                moved.append(whose)
-                detail = {"invitations": invitations}
+            code, detail = _hand_over(session, row, request, whose, moved)
     record(
         session,
         request.kind,
@@ -279,3 +278,15 @@ def _by_ops(session: Session, row: Claimed, request: CorrectEmailByOps, moved: l
         detail=(detail or {}) | {"reason": request.reason},
     )
     return _finished(row, PersonResult(0, code, None, request.account_id if found else None, None, detail))
+
+
+def _hand_over(
+    session: Session, row: Claimed, request: CorrectEmailByOps, whose: Whose, moved: list[Whose]
+) -> tuple[Code, dict[str, Any] | None]:
+    addresses = (whose.email, request.email)
+    new = NewCorrection(whose.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
+    invitations = _move(session, whose, new, read_waiting(session, whose.account_id), Ground.OPS)
+    if invitations is None:
+        return Code.ADDRESS_TAKEN, None
+    moved.append(whose)
+    return Code.CORRECTED, {"invitations": invitations}

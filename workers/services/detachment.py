@@ -36,6 +36,12 @@ LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
 HOLD_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
 LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF n")
 
+# Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
+# anybody's scanner, and a request may be of 200,000 people.
+CONFIRMED: Final = text(f"""
+    SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
+    WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id)""")
+
 DETACH = text("""
     UPDATE enrollment SET detached_at = now(), next_reminder_at = NULL
     WHERE id = :id AND withdrawn_at IS NULL AND detached_at IS NULL""")
@@ -78,9 +84,8 @@ def look_at_attachment(session: Session, view: LinkView) -> Attachment | None:
     found = session.execute(FIND, _ids(view)).one_or_none()
     if found is None:
         return None
-    return Attachment(
-        found.company_name, found.training_title, _decide(found), _find_manager(session, found) is not None
-    )
+    told = found.manager_email is not None or session.execute(CONFIRMED, {"job": found.job_id}).scalar() is not None
+    return Attachment(found.company_name, found.training_title, _decide(found), told)
 
 
 def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:

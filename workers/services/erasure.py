@@ -6,7 +6,7 @@ done are changed last, then files: nobody else holds one for long.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from models.retention import names_kept_until
@@ -19,11 +19,16 @@ from workers.services import erasure_sql as sql
 from workers.services.audit import record
 from workers.services.lockouts import forget_failures, subjects_of
 from workers.services.people import find_person, may_not_erase
-from workers.services.typed_rows import ERASED_ROW, Whose, find_mentions, find_traces, read_typed, whose_is
+from workers.services.typed_rows import (
+    ERASED_ROW,
+    Whose,
+    find_mentions,
+    find_refused,
+    find_traces,
+    read_typed,
+    whose_is,
+)
 from workers.services.withdrawal import WITHDRAW
-
-ERASED_DOMAIN: Final = "@erased.invalid"
-"""What the address of an erased account ends in."""
 
 
 def erase_person(
@@ -34,7 +39,8 @@ def erase_person(
     Nothing of unfinished jobs is changed. Seats of what was not begun come back; what was begun keeps its seat; the
     names on certificates are kept apart until the law no longer wants them. The address is free for a new person.
 
-    Returns: `erased` with counts; or refused: `not_found`, `shared_account`.
+    Returns: `erased` with counts; or refused: `not_found`, `shared_account`. Both are audited, a refusal under the
+    account it was refused, if there is one.
 
     Raises: Transient when the person is enrolled at this very moment, and transient errors of the database (a row held
     for over 250 ms, a deadlock): the job may be done again.
@@ -44,7 +50,7 @@ def erase_person(
     account_id = find_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_erase(session, portal_id, account_id)
     if account_id is None or refused:
-        return _refused(refused or Code.NOT_FOUND)
+        return _refused(session, portal_id, job_id, request, account_id=account_id, code=refused)
     return _erase(session, portal_id, job_id, request, account_id)
 
 
@@ -52,18 +58,22 @@ def _erase(
     session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, account_id: UUID
 ) -> tuple[JobState, dict[str, Any]]:
     whose = whose_is(session, account_id, request.email)
-    mentions = find_mentions(session, whose)  # a pass over what is kept of requests: before anything is locked
+    # A pass over what is kept of requests: before anything is locked.
+    mentions, refused_messages = find_mentions(session, whose), find_refused(session, whose)
     asked = {"account": account_id, "email": request.email}
     contracts = set(session.execute(sql.LOCK_CONTRACTS, asked).scalars())
     names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
     refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
     if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
-        return _refused(refused or Code.NOT_FOUND)
+        whom = account_id if names else None
+        return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
     session.execute(sql.VOID_LINKS, asked)
     enrollments = session.execute(sql.LOCK_ENROLLMENTS, asked).all()
     if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)
     counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions)
+    messages: Any = session.execute(sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
+    counts["messages"] = messages.rowcount
     record(
         session,
         request.kind,
@@ -76,7 +86,20 @@ def _erase(
     return JobState.SUCCEEDED, {"code": Code.ERASED, "counts": counts}
 
 
-def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
+def _refused(
+    session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, *, account_id: UUID | None, code: Code | None
+) -> tuple[JobState, dict[str, Any]]:
+    code = code or Code.NOT_FOUND
+    record(
+        session,
+        request.kind,
+        portal_id=portal_id,
+        requested_by=request.requested_by,
+        result=code,
+        account_id=account_id,
+        job_id=job_id,
+        detail={"reason": request.reason},
+    )
     return JobState.REFUSED, {"code": code, "field": "email"}
 
 
@@ -97,8 +120,7 @@ def _leave(
     if kept:
         session.execute(sql.KEEP_NAMES, {"ids": list(kept), "kept_until": list(kept.values()), **names})
     session.execute(sql.BLANK_ENROLLMENTS, asked)
-    marker = {"marker": f"{account_id}{ERASED_DOMAIN}", "domain": ERASED_DOMAIN}
-    session.execute(sql.ERASE_ACCOUNT, asked | marker)
+    session.execute(sql.ERASE_ACCOUNT, asked)
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
 
 

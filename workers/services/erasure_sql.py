@@ -4,6 +4,8 @@ from typing import Final
 
 from sqlalchemy import text
 
+from models.address import ERASED_DOMAIN
+from models.suppression import SuppressionReason
 from workers.services.retention import SHORT_ERROR
 
 # Their seats come back: only these contracts move.
@@ -75,22 +77,35 @@ BLANK_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
-FORGET_SUPPRESSION = text("DELETE FROM suppression WHERE email_norm = ANY(CAST(:emails AS text[]))")
+# What ops listed stays, and with it the address: somebody decided that no mail goes there, often because its owner
+# asked, and whoever erases them has not decided otherwise.
+FORGET_SUPPRESSION: Final = text(f"""
+    DELETE FROM suppression
+    WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
 
 FORGET_THROTTLES = text("""
     DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")
 
-BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job")
+# Never one that somebody else emptied meanwhile.
+BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job AND request IS NOT NULL")
+
+# A message that was refused could not be read as a request, so nobody knows which part of it speaks of whom: all of
+# it goes, but for why it was refused.
+BLANK_MESSAGES = text("""
+    UPDATE job SET message = NULL FROM (
+      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND message IS NOT NULL
+      ORDER BY id FOR NO KEY UPDATE) refused
+    WHERE job.id = refused.id""")
 
 BLANK_RESULTS = text("""
-    UPDATE job SET result = NULL WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
-      AND finished_at IS NOT NULL AND result IS NOT NULL""")
+    UPDATE job SET result = NULL FROM (
+      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
+        AND finished_at IS NOT NULL AND result IS NOT NULL ORDER BY id FOR NO KEY UPDATE) theirs
+    WHERE job.id = theirs.id""")
 
-# An address nobody can have: the domain `invalid` exists nowhere (RFC 2606). A portal may have typed that very address
-# as somebody's, to keep them from being erased: then another stands for it.
-ERASE_ACCOUNT = text("""
+# An address nobody can have, type or guess.
+ERASE_ACCOUNT: Final = text(f"""
     UPDATE account SET first_name = '', last_name = '', password_hash = NULL,
       credential_version = credential_version + 1, erased_at = now(),
-      email_norm = CASE WHEN EXISTS (SELECT 1 FROM account a WHERE a.email_norm = :marker)
-        THEN CAST(gen_random_uuid() AS text) || :domain ELSE :marker END
+      email_norm = CAST(gen_random_uuid() AS text) || '@{ERASED_DOMAIN}'
     WHERE id = :account""")

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.link import PASSWORD_PURPOSES
+from models.suppression import SuppressionReason
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.ledger import Claimed
@@ -40,7 +41,7 @@ FACTS = text("""
       n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
       contract.release_after_days, now() AS now,
       e.enrollment_id, m.id AS not_me_id, m.key_id AS not_me_key, m.version AS not_me_version, m.live AS not_me_live,
-      m.expired AS not_me_expired, s.email_norm IS NOT NULL AS suppressed,
+      m.expired AS not_me_expired, s.reason AS suppressed,
       e.kind IN ('withdrawal', 'release') AND EXISTS (
         SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
           AND again.withdrawn_at IS NULL) AS enrolled_again
@@ -61,7 +62,7 @@ FACTS = text("""
       ORDER BY live DESC LIMIT 1
     ) m ON true
     LEFT JOIN LATERAL (
-      SELECT email_norm FROM suppression WHERE suppression.email_norm = e.to_address
+      SELECT reason FROM suppression WHERE suppression.email_norm = e.to_address
         AND (suppression.until IS NULL OR suppression.until > now()) LIMIT 1
     ) s ON true
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
@@ -153,6 +154,14 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
         return not_wanted(row)
     if fact.moved and row.columns["kind"] in TO_THE_ACCOUNT:
         return not_wanted(row)
-    if fact.suppressed:
+    if fact.suppressed and not _written_all_the_same(row, fact):
         return not_wanted(row, EmailState.SUPPRESSED)
     return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)
+
+
+def _written_all_the_same(row: Claimed, fact: Any) -> bool:
+    """Whoever may lose their account is asked even where a mail bounced a while ago: only an answer of today says that
+    their mailbox is no more. What ops listed stays unwritten to, and its silence counts for nothing.
+    """
+    asks = row.columns["kind"] == EmailKind.CORRECTION_NOTICE and not (row.columns["context"] or {}).get("done")
+    return asks and fact.suppressed == SuppressionReason.HARD_BOUNCE

@@ -14,12 +14,12 @@ FIND = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS N
 # An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
 HOLD = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
 
-# Somebody who said "this is not me" is no longer that company's.
+# Somebody who said "this is not me" is no longer that company's. For others an enrollment counts for ever: else whoever
+# enrolls somebody once destroys all another portal has of them, history and certificates, once that one withdrew them.
 BELONGS = text("""
-    SELECT coalesce(bool_or(c.portal_id = :portal), false) AS own,
-      coalesce(bool_or(c.portal_id <> :portal AND e.withdrawn_at IS NULL), false) AS of_others
-    FROM enrollment e JOIN contract c ON c.id = e.contract_id
-    WHERE e.account_id = :account AND e.detached_at IS NULL""")
+    SELECT coalesce(bool_or(c.portal_id = :portal AND e.detached_at IS NULL), false) AS own,
+      coalesce(bool_or(c.portal_id <> :portal), false) AS of_others
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id WHERE e.account_id = :account""")
 
 
 class Belongs(NamedTuple):
@@ -27,7 +27,7 @@ class Belongs(NamedTuple):
 
     Parameters:
       own: it has, or had, an enrollment of this portal.
-      of_others: it has one of another portal that was not withdrawn.
+      of_others: it has, or had, one of another portal.
     """
 
     own: bool
@@ -54,7 +54,9 @@ def may_not_see(session: Session, portal_id: UUID, account_id: UUID) -> Code | N
 
 
 def may_not_erase(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
-    """Why a portal cannot have this account erased: none of its own, or another's too. `local` always can."""
+    """Why a portal cannot have this account erased: none of its own, or ever another's too. `local` always can: a
+    portal that is refused withdraws its own enrollments and asks ops.
+    """
     if portal_id == LOCAL_PORTAL_ID:
         return None
     belongs = _belongs(session, portal_id, account_id)

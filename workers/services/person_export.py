@@ -6,6 +6,7 @@ A portal is told what concerns its own companies. The result is personal data it
 
 import json
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,11 +22,17 @@ from workers.services.lockouts import subjects_of
 from workers.services.people import hold_person, may_not_see
 from workers.services.typed_rows import Whose, find_mentions, find_traces, read_typed, whose_is
 
-ACCOUNT = text("""
-    SELECT id, email_norm AS address, first_name, last_name, locale, created_at, activated_at
-    FROM account WHERE id = :account""")
-
 _OWN: Final = "(CAST(:portal AS uuid) IS NULL OR {} = :portal)"
+
+# Its names and language are those its first enrollment came with: what another portal typed is not told, or one row
+# with somebody's address would have it read out.
+_FIRST: Final = """(SELECT c.portal_id FROM enrollment e JOIN contract c ON c.id = e.contract_id
+      WHERE e.account_id = a.id ORDER BY e.enrolled_at, e.id LIMIT 1)"""
+
+ACCOUNT = text(f"""
+    SELECT a.id, a.email_norm AS address, m.first_name, m.last_name, m.locale, m.created_at, a.activated_at
+    FROM account a LEFT JOIN account m ON m.id = a.id AND {_OWN.format(_FIRST)}
+    WHERE a.id = :account""")
 
 OF_COMPANIES: Final[dict[str, TextClause]] = {
     "enrollments": text(f"""
@@ -97,7 +104,8 @@ KEEP = text("UPDATE job SET result = CAST(:result AS json) WHERE id = :job")
 def export_person(
     session: Session, portal_id: UUID, job_id: UUID, request: ExportPerson
 ) -> tuple[JobState, dict[str, Any] | None]:
-    """Does an `export_person` job; its result is kept in the job by this very transaction.
+    """Does an `export_person` job; its result is kept in the job by this very transaction. Refused it is audited too:
+    who tries addresses is seen.
 
     Returns: the state, and the result of a refusal (`not_found`).
 
@@ -106,12 +114,13 @@ def export_person(
     wait_briefly_for_locks(session)
     account_id = hold_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_see(session, portal_id, account_id)
+    asked = partial(record, session, request.kind, portal_id=portal_id, requested_by=request.requested_by)
     if account_id is None or refused:
+        asked(result=refused or Code.NOT_FOUND, account_id=account_id, job_id=job_id)
         return JobState.REFUSED, {"code": refused or Code.NOT_FOUND, "field": "email"}
     person = read_person(session, account_id, request.email, None if portal_id == LOCAL_PORTAL_ID else portal_id)
     session.execute(KEEP, {"job": job_id, "result": json.dumps({"code": Code.EXPORTED, "person": person})})
-    asker = request.requested_by
-    record(session, request.kind, portal_id=portal_id, requested_by=asker, account_id=account_id, job_id=job_id)
+    asked(account_id=account_id, job_id=job_id)
     return JobState.SUCCEEDED, None
 
 

@@ -32,6 +32,7 @@ HOLD_RECIPIENTS = text(f"""
       {SUPPRESSED_SINCE.format(address="a.email_norm")}
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) AND e.contract_id = ANY(CAST(:contracts AS uuid[]))
+      AND a.erased_at IS NULL
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
 

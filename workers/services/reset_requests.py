@@ -38,7 +38,8 @@ HOLD_RECIPIENTS = text(f"""
       SELECT id, contract_id FROM enrollment WHERE account_id = a.id AND withdrawn_at IS NULL AND detached_at IS NULL
         AND a.activated_at IS NULL
       ORDER BY enrolled_at DESC, id DESC LIMIT 1) e ON true
-    WHERE a.email_norm = ANY(CAST(:emails AS text[])) ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
+    WHERE a.email_norm = ANY(CAST(:emails AS text[])) AND a.erased_at IS NULL
+    ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
 ANSWER: Final = {"code": Code.REQUESTED}
 

@@ -11,7 +11,7 @@ from sqlalchemy import TextClause, text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import PART, RETENTION, Matter, first_id
-from models.throttle import Scope
+from models.throttle import KEPT_LONGER
 from models.words import JobState
 from workers.certificate_requests import CatchUpCertificates, PurgeDocuments
 from workers.database import Session
@@ -60,6 +60,8 @@ ROUTINES: Final = ", ".join(
     )
 )
 
+
+_LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)
 
 FEWER: Final = {Matter.ROSTER_FILE: 100}
 """Rows of a part where each takes others with it: a file has a row per megabyte."""
@@ -121,7 +123,7 @@ STATEMENTS: Final[dict[Matter, TextClause]] = {
     Matter.KEY: _part("idempotency", "created_at < :until", order=""),
     Matter.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
     Matter.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
-    Matter.THROTTLE: _part("throttle", f"at < :until AND scope <> '{Scope.CORRECTION_ENROLLMENT}'", order=""),
+    Matter.THROTTLE: _part("throttle", f"at < :until AND NOT scope = ANY(ARRAY[{_LONGER}])", order=""),
     Matter.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
     Matter.SUPPRESSION: _part("suppression", "until <= now()", order=""),
     Matter.ROSTER_FILE: _part(

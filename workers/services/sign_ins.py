@@ -19,7 +19,8 @@ from workers.services.audit import record
 from workers.services.lockouts import count_failure, forget_failures, subjects_of
 from workers.services.passwords import HASHER, hash_password
 
-FIND = text("SELECT id, password_hash, credential_version FROM account WHERE email_norm = :email")
+FIND = text("""
+    SELECT id, password_hash, credential_version FROM account WHERE email_norm = :email AND erased_at IS NULL""")
 
 # Only over the hash that was checked: the password may have been changed meanwhile.
 REHASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")

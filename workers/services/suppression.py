@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.suppression import Listing, SuppressionReason, bounced, listed_by_ops
-from workers.database import Session
+from workers.database import Session, array
 from workers.services.audit import record
 
 SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.email_norm = {address}
@@ -21,11 +21,12 @@ READ = text("""
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
 # The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
-# wrote. In the order of the address, or they would deadlock.
+# wrote. One that is there is held at once, or what had ended could be purged before it is read. In the order of the
+# address, or they would deadlock.
 CLAIM = text("""
     INSERT INTO suppression (email_norm, reason, until)
     SELECT email, :reason, now() FROM unnest(CAST(:emails AS text[])) email ORDER BY email
-    ON CONFLICT (email_norm) DO NOTHING""")
+    ON CONFLICT (email_norm) DO UPDATE SET reason = suppression.reason""")
 
 HOLD = text("""
     SELECT email_norm, reason, created_at, until, now() AS now FROM suppression
@@ -36,6 +37,9 @@ WRITE = text("""
     FROM unnest(CAST(:emails AS text[]), CAST(:reasons AS text[]), CAST(:since AS timestamptz[]),
       CAST(:until AS timestamptz[])) t (email, reason, since, until)
     WHERE s.email_norm = t.email""")
+
+ADDRESSES = text("""
+    SELECT DISTINCT to_address FROM email WHERE id = ANY(CAST(:mails AS uuid[])) AND to_address <> ''""")
 
 LIFT = text("""
     DELETE FROM suppression WHERE email_norm = :email RETURNING until IS NULL OR until > now() AS held""")
@@ -82,6 +86,15 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
             "until": [listing.until for listing in after],
         },
     )
+
+
+def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
+    """The same for the addresses these mails, which bounced, were sent to; their rows are held.
+
+    Of a mail whose person was erased while it was being sent no address is left, and none is listed.
+    """
+    if mails:
+        suppress_bounced(session, session.execute(ADDRESSES, {"mails": array(mails)}).scalars().all())
 
 
 def suppress(

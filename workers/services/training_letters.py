@@ -42,7 +42,8 @@ def write_reset(_: Session, row: Claimed, fact: Any) -> Letter:
     """A reset; none to who has chosen a password since it was asked for, which used or voided the link."""
     if fact.withdrawn or fact.link_id is None:
         return not_wanted(row)
-    asker = {"company_name": fact.company_name}  # None when the person asked, not their company
+    corrected = bool((row.columns["context"] or {}).get("corrected"))  # their password opens the account no more
+    asker = {"company_name": fact.company_name, "corrected": corrected}  # None when the person asked, not their company
     return Letter(row, EmailKind.PASSWORD_RESET, asker | _person(fact, link_address(fact)))
 
 

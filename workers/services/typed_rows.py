@@ -48,17 +48,29 @@ MENTIONS = text("""
         SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
         WHERE position(t.email IN lower(CAST(request AS text))) > 0))""")
 
+# Bytes that may be no text at all: what is ASCII in them stays as it is, and so does an address.
+REFUSED = text("""
+    SELECT id FROM job WHERE message IS NOT NULL AND EXISTS (
+      SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
+      WHERE position(t.email IN lower(encode(message, 'escape'))) > 0)""")
+
 TRACES = text("""
     SELECT job_id FROM enrollment WHERE account_id = :account AND job_id IS NOT NULL
     UNION SELECT job_id FROM email WHERE account_id = :account AND job_id IS NOT NULL
     UNION SELECT job_id FROM email_correction WHERE account_id = :account
     UNION SELECT job_id FROM audit WHERE account_id = :account AND job_id IS NOT NULL""")
 
-READ = text("""
+_READ: Final = """
     SELECT id, portal_id, kind, created_at, CAST(request AS text) AS request,
       CASE WHEN kind = 'enroll' THEN result END AS result
     FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND request IS NOT NULL AND kind = ANY(CAST(:kinds AS text[]))
-      AND (finished_at IS NOT NULL OR NOT :finished) ORDER BY id""")
+      AND (finished_at IS NOT NULL OR NOT :finished) ORDER BY id"""
+
+READ = text(_READ)
+
+# A request to enrol people is written anew as a whole: of two people in it who are erased at the same moment the second
+# must see it as the first left it.
+READ_HELD = text(f"{_READ} FOR NO KEY UPDATE")
 
 MINE = text("""
     SELECT job_id, position FROM job_person WHERE job_id = ANY(CAST(:ids AS uuid[])) AND account_id = :account""")
@@ -116,6 +128,11 @@ def find_mentions(session: Session, whose: Whose) -> set[UUID]:
     return set(session.execute(MENTIONS, asked).scalars())
 
 
+def find_refused(session: Session, whose: Whose) -> set[UUID]:
+    """The jobs that keep a message that could not be read as a request and names one of the person's addresses."""
+    return set(session.execute(REFUSED, {"emails": list(whose.addresses)}).scalars())
+
+
 def find_traces(session: Session, account_id: UUID) -> set[UUID]:
     """The jobs that did something to this account."""
     return set(session.execute(TRACES, {"account": account_id}).scalars())
@@ -125,12 +142,12 @@ def read_typed(session: Session, whose: Whose, jobs: Collection[UUID], *, finish
     """Those of these jobs whose request speaks of the person, as they were typed, the oldest first.
 
     Parameters:
-      finished: leave out those that are not done yet.
+      finished: leave out those that are not done yet; the others are held until this transaction ends.
     """
     ids = sorted(jobs)
     for start in range(0, len(ids), AT_ONCE):
         asked = {"ids": array(ids[start : start + AT_ONCE]), "finished": finished}
-        rows = session.execute(READ, asked | {"kinds": [Enroll.kind, *ADDRESSED]}).all()
+        rows = session.execute(READ_HELD if finished else READ, asked | {"kinds": [Enroll.kind, *ADDRESSED]}).all()
         found = [Typed(row.id, row.portal_id, row.kind, row.created_at, json.loads(row.request), []) for row in rows]
         _find_rows(session, whose, found, {row.id: row.result or {} for row in rows})
         for one in found:

@@ -1,6 +1,7 @@
 """The pages of a correction: the new address confirms that it is theirs, the old one agrees or says no."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from anyio import to_thread
@@ -9,7 +10,9 @@ from starlette.responses import Response
 
 from models.correction import Ground, Verdict, mask_address
 from models.words import Code, CorrectionState, Purpose
+from workers.actors.ringer import RINGER
 from workers.database import transaction
+from workers.ledger import bells
 from workers.logs import get_logger
 from workers.mail.moments import shown_moment
 from workers.services.correction_answers import (
@@ -60,8 +63,7 @@ async def confirm(request: Request, token: str, view: LinkView, fields: dict[str
             return await _confirmation(request, view, verified.code)
         if verified.account_id != view.account_id:  # the address went to another account at this very moment
             return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
-    heard = await to_thread.run_sync(_confirm, request.app.state.keys, token, bool(password))
-    return _told(request, view, heard)
+    return await _hear(request, view, partial(confirm_address, token=token, password_given=bool(password)))
 
 
 async def show_used(request: Request, use: LinkUse) -> Response:
@@ -89,8 +91,7 @@ async def answer(request: Request, token: str, view: LinkView, fields: dict[str,
     say = ANSWERS.get(fields.get("answer", ""))
     if say is None:
         return refuse(request, Code.INVALID_REQUEST, view.locale, view.purpose)
-    heard = await to_thread.run_sync(_say, say, request.app.state.keys, token)
-    return _told(request, view, heard)
+    return await _hear(request, view, partial(say, token=token))
 
 
 async def _confirmation(request: Request, view: LinkView, error: Code | None = None) -> Response:
@@ -116,14 +117,17 @@ def _verdict(use: LinkUse) -> Verdict | None:
         return read_verdict(session, use)
 
 
-def _confirm(keys: SigningKeys, token: str, password_given: bool) -> Heard | Code:
-    with transaction() as session:
-        return confirm_address(session, keys, token, password_given=password_given)
+async def _hear(request: Request, view: LinkView, say: Callable[..., Heard | Code]) -> Response:
+    """Does what was said, sends what it owes at once, and tells what came of it."""
+    heard, owed = await to_thread.run_sync(_say, say, request.app.state.keys)
+    for queue in owed:
+        RINGER.ring_soon(queue)
+    return _told(request, view, heard)
 
 
-def _say(say: Callable[..., Heard | Code], keys: SigningKeys, token: str) -> Heard | Code:
+def _say(say: Callable[..., Heard | Code], keys: SigningKeys) -> tuple[Heard | Code, Collection[str]]:
     with transaction() as session:
-        return say(session, keys, token)
+        return say(session, keys), bells(session)
 
 
 def _told(request: Request, view: LinkView, heard: Heard | Code) -> Response:

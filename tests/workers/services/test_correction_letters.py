@@ -92,6 +92,26 @@ def test_who_said_no_before_is_told_that_silence_is_no_yes(session: Session) -> 
     assert "Ce lien est valable" in body(notice)
 
 
+@pytest.mark.parametrize(
+    ("reason", "activated", "unsent"),
+    [("hard_bounce", True, None), ("ops", True, "suppressed"), ("hard_bounce", False, "suppressed")],
+)
+def test_whoever_may_lose_their_account_is_asked_though_a_mail_bounced_before(
+    session: Session, reason: str, activated: bool, unsent: str | None
+) -> None:
+    """An old bounce is no answer; of an account nobody used, a dead mailbox needs no news."""
+    enrollment_id = participant(session, activated=activated)
+    session.execute(
+        text("INSERT INTO suppression (email_norm, reason, created_at) VALUES (:e, :r, now() - interval '6 days')"),
+        {"e": OLD, "r": reason},
+    )
+    correct(session, enrollment_id)
+    notice = letters(session)["correction_notice", OLD]
+    assert notice.unsent == unsent
+    if unsent is None:
+        assert leads_to(notice) == answer_token(session)
+
+
 def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> None:
     correct(session, participant(session))
     notice_sent(session, hours=100)
@@ -103,6 +123,21 @@ def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> N
     assert "a***@example.org" in body(found["correction_applied", OLD])
     assert NEW not in body(found["correction_applied", OLD])
     assert OTHER in body(found["correction_applied", OTHER])
+
+
+def test_handed_over_by_ops_both_are_told_that_the_password_is_gone_and_the_new_one_how_to_choose_another(
+    session: Session,
+) -> None:
+    participant(session)
+    by_ops(session, account_id(session))
+    found = letters(session)
+    for address in (OLD, NEW):
+        assert "ne permet plus de se connecter" in said(found["correction_applied", address])
+        assert "n’a pas changé" not in body(found["correction_applied", address])
+    reset = found["password_reset", NEW]
+    assert leads_to(reset) == token(session, Purpose.PASSWORD_RESET)
+    assert "a été corrigée" in said(reset)
+    assert "reste valable" not in body(reset)
 
 
 def test_who_may_be_a_stranger_is_told_no_name_no_address_and_no_link(session: Session) -> None:

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.words import Code
-from tests.accounts import keys
+from models.words import Code, Purpose
+from tests.accounts import PASSWORD, keys
 from tests.contracts import add_contract, did, enrol_people, query, results
 from tests.corrections import (
     LIVE,
@@ -17,6 +17,7 @@ from tests.corrections import (
     OTHER,
     account,
     account_id,
+    activate,
     by_ops,
     confirm,
     correct,
@@ -30,9 +31,11 @@ from tests.corrections import (
 )
 from workers.database import Session
 from workers.requests import CorrectEmail, Enroll, PersonToEnroll, Withdraw
-from workers.services import correction_verdicts
+from workers.services import correction_verdicts, sign_ins
 from workers.services.correction_answers import confirm_address
 from workers.services.lockouts import count_failure, subjects_of
+from workers.services.passwords import choose_password, hash_password
+from workers.services.suppression import lift, suppress
 
 ENTRIES = (
     "SELECT action, result, CAST(detail AS text), requested_by FROM audit WHERE action LIKE '%correct%' ORDER BY id"
@@ -153,10 +156,36 @@ def test_ops_correct_at_once_whoever_has_the_account(session: Session, activated
     assert corrections(session) == [("applied", "ops", NEW)]
     owed = [(kind, to) for kind, to, state in mails(session) if state == "owed"]
     if activated:
-        assert owed == [("correction_applied", NEW), ("correction_applied", OLD)]
+        assert owed == [("correction_applied", NEW), ("correction_applied", OLD), ("password_reset", NEW)]
     else:
         assert owed == [("correction_notice", OLD), *[("invitation", NEW)] * (2 if shared else 1)]
     assert by_ops(session, whose) == "unchanged"
+
+
+def test_the_password_of_before_opens_no_account_that_ops_handed_over(session: Session) -> None:
+    """Whoever chose it may be a stranger the first address led to."""
+    participant(session, activated=False)
+    activate(session, password_hash=hash_password(PASSWORD))
+    assert by_ops(session, account_id(session)) == "corrected"
+    for address in (OLD, NEW):
+        attempt = sign_ins.begin(session, address)
+        assert isinstance(attempt, sign_ins.Attempt)
+        refused = sign_ins.end(session, attempt, sign_ins.check(attempt, PASSWORD))
+        assert refused == sign_ins.SignInRefused(Code.WRONG_CREDENTIALS)
+    reset = token(session, Purpose.PASSWORD_RESET)
+    assert query(session, LIVE) == [("password_reset",)]
+    assert not isinstance(choose_password(session, keys(), reset, hash_password("un autre, plus long")), Code)
+    assert account(session) == (NEW, True, 3)
+
+
+def test_two_corrections_of_ops_at_once_leave_one_way_to_choose_a_password(session: Session) -> None:
+    participant(session)
+    whose = account_id(session)
+    by_ops(session, whose, OTHER)
+    by_ops(session, whose, NEW)
+    resets = "SELECT to_address, state FROM email WHERE kind = 'password_reset' ORDER BY to_address"
+    assert query(session, resets) == [(NEW, "owed"), (OTHER, "cancelled")]
+    assert query(session, LIVE) == [("password_reset",)]
 
 
 def test_ops_are_refused_what_cannot_be(session: Session) -> None:
@@ -166,6 +195,21 @@ def test_ops_are_refused_what_cannot_be(session: Session) -> None:
     assert by_ops(session, whose, OTHER) == "address_taken"
     assert by_ops(session, new_id()) == "not_found"
     assert (account(session)[0], corrections(session)) == (OLD, [])
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_ops_hand_no_account_to_an_address_no_mail_is_sent_to(session: Session, activated: bool) -> None:
+    participant(session, activated=activated)
+    whose = account_id(session)
+    before = account(session)
+    suppress(session, NEW, why="complaint", requested_by="ops")
+    assert by_ops(session, whose) == "suppressed_address"
+    assert (account(session), corrections(session), mails(session)) == (before, [], [])
+    [(since,)] = query(session, "SELECT created_at FROM suppression")
+    [(detail,)] = query(session, "SELECT detail FROM audit WHERE action = 'correct_email_by_ops'")
+    assert detail == {"since": since.isoformat(), "reason": "lost its mailbox"}
+    lift(session, NEW, requested_by="ops")
+    assert by_ops(session, whose) == "corrected"
 
 
 def test_ops_take_back_what_was_pending(session: Session) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.correction import LASTS
+from models.suppression import HARD_BOUNCE_LIFETIME
 from models.words import Code, CorrectionState, Purpose
 from tests.accounts import PASSWORD, keys
 from tests.contracts import did, enrol_people, query
@@ -119,6 +120,35 @@ def test_what_is_no_ground(session: Session, change: str) -> None:
     assert confirm(session) == "pending"
     assert sweep(session) == {}
     assert account(session)[0] == OLD
+
+
+LISTED = text("""
+    INSERT INTO suppression (email_norm, reason, created_at, until)
+    VALUES ('anne@example.com', 'hard_bounce', now() - CAST(:first AS interval),
+      now() - CAST(:last AS interval) + CAST(:lasts AS interval))""")
+
+
+@pytest.mark.parametrize(("last", "verdict"), [("6 days", "pending"), ("1 second", "pending"), ("0", "applied")])
+def test_a_bounce_from_before_it_was_asked_for_proves_nothing(session: Session, last: str, verdict: str) -> None:
+    """A listing is prolonged by each bounce: its end says when the last was."""
+    enrollment_id = participant(session)
+    session.execute(LISTED, {"first": "6 days", "last": last, "lasts": HARD_BOUNCE_LIFETIME})
+    correct(session, enrollment_id)
+    assert confirm(session) == verdict
+    assert sweep(session) == {}
+    assert account(session)[0] == (NEW if verdict == "applied" else OLD)
+
+
+def test_a_mailbox_that_said_no_before_says_nothing_by_being_no_more(session: Session) -> None:
+    enrollment_id = participant(session)
+    correct(session, enrollment_id)
+    refuse(session)
+    later(session, days=1)
+    correct(session, enrollment_id, OTHER)
+    session.execute(LISTED, {"first": "0", "last": "0", "lasts": HARD_BOUNCE_LIFETIME})
+    assert confirm(session) == "pending"
+    assert sweep(session) == {}
+    assert agree(session) == "applied"
 
 
 def test_silence_is_heard_by_the_sweep_and_not_a_moment_early(session: Session) -> None:

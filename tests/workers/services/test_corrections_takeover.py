@@ -7,7 +7,7 @@ from models.base import new_id
 from models.retention import Matter
 from models.words import Code, Purpose
 from tests.accounts import PASSWORD, keys
-from tests.contracts import did, enrol_people, query, results
+from tests.contracts import did, enrol_people, enrolled, query, results, someone
 from tests.corrections import (
     LIVE,
     NEW,
@@ -128,6 +128,16 @@ def test_three_in_thirty_days_and_an_attempt_on_a_taken_address_counts(session: 
     assert correct(session, enrollment_id, NEW)[0] == "throttled"
     later(session, days=10)
     assert correct(session, enrollment_id, NEW)[0] == "confirmation_sent"
+
+
+def test_whoever_is_withdrawn_and_enrolled_again_is_the_same_person(session: Session) -> None:
+    """Else a manager fills a mailbox with questions, and asks until somebody clicks."""
+    codes, enrollment_id = [], participant(session)
+    for number in range(4):
+        codes.append(correct(session, enrollment_id, f"x{number}@example.org")[0])
+        did(session, Withdraw(contract="C-1", enrollment_ids=[enrollment_id], notify=False))
+        [enrollment_id] = enrolled(session, someone(OLD))
+    assert codes == [*["confirmation_sent"] * 3, "throttled"]
 
 
 def test_one_mailbox_is_not_filled_through_many_participants(session: Session) -> None:

@@ -28,7 +28,8 @@ from workers.requests import (
     Withdraw,
 )
 from workers.services import detachment
-from workers.services.detachment import detach
+from workers.services.detachment import detach, look_at_attachment
+from workers.services.link_views import LinkView, look_at_link
 from workers.services.maintenance import find_drift
 from workers.shapes import Request
 
@@ -205,6 +206,25 @@ def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to
         context = told(session)
         assert (context["to"], context["locale"]) == ("chef@example.com", "fr")
         render(EmailKind.DETACHMENT, "fr", context)
+
+
+def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scanners open it again and again; the request behind it may be of 200,000 people."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the request was read")
+
+    monkeypatch.setattr(detachment, "read_enrolling_request", fail)
+    anne = attach(session)
+    view = look_at_link(session, keys(), anne.token)
+    assert isinstance(view, LinkView)
+    shown = look_at_attachment(session, view)
+    assert shown is not None
+    assert shown.told
+    session.execute(text("UPDATE job SET request = NULL"))  # as after 90 days: nobody is known any more
+    shown = look_at_attachment(session, view)
+    assert shown is not None
+    assert not shown.told
 
 
 def test_without_anybody_to_tell_it_is_done_all_the_same(session: Session) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import Matter
-from models.words import EmailState
+from models.words import Code, EmailState
 from tests.accounts import keys, make_link
 from tests.committed import claimed, fail_half_way, state_of_things
 from tests.contracts import (
@@ -31,19 +31,31 @@ from tests.support import rows
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
+from workers.errors import InvalidRequest, Problem
 from workers.ledger import EMAILS, JOBS
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import CorrectEmail, Enroll, ErasePerson, ExportPerson, RequestPasswordReset, Withdraw, parse
+from workers.requests import (
+    CorrectEmail,
+    Enroll,
+    ErasePerson,
+    ExportPerson,
+    RequestPasswordReset,
+    ResendInvitations,
+    ResetPasswords,
+    Withdraw,
+    parse,
+)
 from workers.roster_requests import ImportRoster
 from workers.services import erasure, sign_ins
-from workers.services.acceptance import accept
+from workers.services.acceptance import accept, record_refusal
 from workers.services.jobs import do_jobs, show_job
 from workers.services.letters import read_letters
 from workers.services.link_views import look_at_link
 from workers.services.retention import purge
 from workers.services.retry import retry
 from workers.services.roster_files import store_file
+from workers.services.suppression import list_suppressed, suppress
 from workers.services.throttle import address_subjects
 
 ANNE = "anne.lorval@example.com"
@@ -116,7 +128,7 @@ def known(session: Session) -> Session:
         (:id, :account, :id, :id, 'anne.ancienne@example.com', :email, 'applied', now()),
         (:id2, :account, :id, :id, :email, 'anne.future@example.com', 'pending', NULL)"""),
         {"id": new_id(), "id2": new_id(), "account": account, "email": ANNE})  # fmt: skip
-    session.execute(text("INSERT INTO suppression (email_norm, reason) VALUES (:email, 'ops'),"
+    session.execute(text("INSERT INTO suppression (email_norm, reason) VALUES (:email, 'hard_bounce'),"
                          " ('zoe@example.com', 'ops')"), {"email": ANNE})  # fmt: skip
     session.execute(text("UPDATE email SET error = '{\"class\": \"failed\", \"reason\": \"mailbox_full\", \"message\":"
                          " \"anne.lorval@example.com is full\"}', result = '{\"answer\": \"anne.lorval@example.com\"}',"
@@ -141,14 +153,18 @@ def test_nothing_tells_any_more_who_it_was_but_what_a_certificate_needs(known: S
     assert (job["state"], job["result"]["code"]) == ("succeeded", "erased")
     assert job["result"]["counts"] == {
         "enrollments": 3, "seats": 1, "certificates": 1, "mails": 3, "mails_cancelled": 2, "corrections": 2, "files": 0,
-        "requests": 7,
+        "requests": 7, "messages": 0,
     }  # fmt: skip
     left = traces(known, *WORDS)
     assert {table: len(found) for table, found in left.items()} == {"certificate_holder": 1}
-    assert query(known, "SELECT email_norm, first_name, last_name, locale, password_hash, credential_version,"
-                        " erased_at IS NOT NULL FROM account WHERE id = :id", id=account) == [
-        (f"{account}@erased.invalid", "", "", locale, None, version + 1, True)
-    ]  # fmt: skip
+    [(marker, *left_of_it)] = query(
+        known,
+        "SELECT email_norm, first_name, last_name, locale, password_hash, credential_version, erased_at IS NOT NULL"
+        " FROM account WHERE id = :id",
+        id=account,
+    )
+    assert left_of_it == ["", "", locale, None, version + 1, True]
+    assert (marker.endswith("@erased.invalid"), str(account) in marker) == (True, False)
     assert query(known, "SELECT h.first_name, h.last_name FROM certificate_holder h JOIN enrollment e"
                         " ON e.id = h.enrollment_id WHERE e.progress = 'completed'"
                         " AND kept_until = '2033-01-01T00:00+01:00'") == [("Anne-Lise", "Lorval-Quimper")]  # fmt: skip
@@ -223,6 +239,19 @@ def test_links_end_and_sessions_too(session: Session) -> None:
     assert query(session, "SELECT credential_version, password_hash FROM account") == [(2, None)]
 
 
+@pytest.mark.parametrize("portal", [True, False])
+def test_an_address_ops_listed_stays_listed(session: Session, portal: bool) -> None:
+    """Else anybody who may have a person erased would lift what was decided about their address."""
+    add_contract(session)
+    enrol_people(session, anne())
+    suppress(session, ANNE, why="complaint", requested_by="ops")
+    asker = other_portal(session, "C-1") if portal else LOCAL_PORTAL_ID
+    assert did_for(session, asker, erasing())["result"]["code"] == "erased"
+    assert [(one.email, one.reason) for one in list_suppressed(session)] == [(ANNE, "ops")]
+    add_contract(session, "C-2")
+    assert enrol_people(session, anne(), contract="C-2") == ["suppressed_address"]
+
+
 def test_audited_with_the_reason_and_what_it_changed(known: Session) -> None:
     [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
     before = query(known, "SELECT count(*) FROM audit")[0][0]
@@ -260,16 +289,34 @@ def test_the_address_is_free_for_a_new_person(session: Session) -> None:
     assert query(session, "SELECT count(*), count(erased_at), count(DISTINCT email_norm) FROM account") == [(2, 2, 2)]
 
 
-def test_an_address_typed_to_keep_somebody_from_being_erased_does_not(session: Session) -> None:
+def test_nobody_acts_on_an_account_that_was_erased(session: Session) -> None:
     add_contract(session)
-    enrol_people(session, anne())
-    [(account,)] = query(session, "SELECT id FROM account")
-    enrol_people(session, someone(f"{account}@erased.invalid"))
-    [job] = did(session, erasing())
-    assert job["result"]["code"] == "erased"
-    assert traces(session, "lorval") == {}
-    [again] = did(session, erasing(query(session, "SELECT email_norm FROM account WHERE id = :id", id=account)[0][0]))
-    assert again["result"]["code"] == "not_found"
+    [enrollment] = enrolled(session, anne())
+    session.execute(text("UPDATE account SET activated_at = now()"))
+    start(session, "C-1", "in_progress")
+    did(session, erasing())
+    [(marker,)] = query(session, "SELECT email_norm FROM account")
+    assert enrol_people(session, someone(marker)) == ["invalid_email"]
+    for request in (ResetPasswords, ResendInvitations):
+        [job] = did(session, request(contract="C-1", enrollment_ids=[enrollment]))
+        assert results(job) == ["not_found"]
+    assert query(session, "SELECT count(*) FROM email WHERE due_at IS NOT NULL") == [(0,)]
+    for kind in ("request_password_reset", "export_person", "correct_email"):
+        with pytest.raises(InvalidRequest, match="invalid_email"):
+            parse(kind, json.dumps({"email": marker, "enrollment_id": str(enrollment)}))
+
+
+def test_a_reset_asked_for_or_a_sign_in_begun_before_finds_nobody(session: Session) -> None:
+    """Both look an address up that was read before: also one of an older marker."""
+    add_contract(session)
+    enrolled(session, anne())
+    session.execute(text("UPDATE account SET activated_at = now(), password_hash = 'h', erased_at = now()"))
+    did(session, RequestPasswordReset(email=ANNE))
+    did(session)  # what it owes
+    assert query(session, "SELECT count(*) FROM email WHERE kind = 'password_reset'") == [(0,)]
+    attempt = sign_ins.begin(session, ANNE)
+    assert isinstance(attempt, sign_ins.Attempt)
+    assert attempt.account_id is None
 
 
 def test_a_row_that_was_refused_or_is_hostile_is_emptied_and_its_neighbours_stay(session: Session) -> None:
@@ -406,12 +453,23 @@ def test_a_portal_may_have_its_own_people_erased_and_nobody_else(session: Sessio
     assert did_for(session, portal, erasing("zoe@example.com"))["result"]["code"] == "not_found"
     assert did_for(session, portal, erasing("nobody@example.com"))["result"]["code"] == "not_found"
     after = everything(session)
-    assert {table for table in after if after[table] != before[table]} == {"job", "idempotency"}
+    assert {table for table in after if after[table] != before[table]} == {"job", "idempotency", "audit"}
+    tried = "SELECT result, account_id IS NULL FROM audit WHERE action = 'erase_person' AND portal_id = :p ORDER BY id"
+    assert query(session, tried, p=portal) == [("shared_account", False), ("not_found", False), ("not_found", True)]
     did(session, Withdraw(contract="C-1", enrollment_ids=[
         query(session, "SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a"
                        " ON a.id = e.account_id WHERE reference = 'C-1' AND email_norm = :email", email=ANNE)[0][0]
     ]))  # fmt: skip
-    assert did_for(session, portal, erasing())["result"]["code"] == "erased"
+    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"  # theirs to keep or to ask for
+    session.execute(text("UPDATE enrollment SET detached_at = now() WHERE withdrawn_at IS NOT NULL"))
+    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"
+    assert did_for(session, LOCAL_PORTAL_ID, erasing())["result"]["code"] == "erased"
+
+
+def test_a_portal_has_those_erased_whom_no_other_ever_enrolled(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, anne())
+    assert did_for(session, other_portal(session, "C-1"), erasing())["result"]["code"] == "erased"
 
 
 def test_a_portal_cannot_erase_somebody_who_belongs_to_nobody(session: Session) -> None:
@@ -452,7 +510,8 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
         [job] = did(session, erasing(), key="another")
     assert (job["state"], job["result"]["code"]) == ("refused", "not_found")
     after = state_of_things()
-    assert {name for name in after if after[name] != before[name]} == {"job", "idempotency"}
+    assert {name for name in after if after[name] != before[name]} == {"job", "idempotency", "audit"}
+    assert rows("SELECT result FROM audit WHERE action = 'erase_person' ORDER BY id") == [("done",), ("not_found",)]
 
 
 @pytest.mark.parametrize("step", ["_leave", "_forget", "_blank_requests", "forget_failures", "record"])
@@ -477,6 +536,19 @@ def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:
         session.execute(text("UPDATE certificate_holder SET kept_until = now() - interval '1 second'"))
         assert purge(session)[Matter.HOLDER] == 1
         assert traces(session, "lorval") == {}
+
+
+def test_a_message_that_was_refused_and_names_the_person_is_emptied(session: Session) -> None:
+    add_contract(session)
+    enrol_people(session, anne())
+    hers = b'\xff\x00{"people": [{"email": "ANNE.Lorval@example.com", "first_name": "Anne", "locale": 5}]}'
+    for message in (hers, b'\xff{"people": [{"email": "zoe@example.com", "locale": 5}]}'):
+        problem = InvalidRequest(Problem(Code.INVALID_REQUEST, "people.0.locale"))
+        record_refusal(session, message, problem, content=message, owner=None, kind="enroll")
+    [job] = did(session, erasing())
+    assert job["result"]["counts"]["messages"] == 1
+    kept = query(session, "SELECT message IS NULL, error ->> 'code' FROM job WHERE state = 'refused' ORDER BY id")
+    assert kept == [(True, "invalid_request"), (False, "invalid_request")]
 
 
 def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Session) -> None:

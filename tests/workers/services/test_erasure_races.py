@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from models.words import Code, Policy, Progress
+from models.words import Code, EmailState, Policy, Progress
 from tests.accounts import keys, make_link
 from tests.committed import claimed
 from tests.contracts import accepted, add_contract, asking, enrolled, query, seats, someone
@@ -22,15 +22,17 @@ from tests.support import rows, wait_until
 from workers import ledger
 from workers.database import Session, is_transient, transaction
 from workers.errors import Transient
-from workers.ledger import JOBS, Claimed
+from workers.ledger import EMAILS, JOBS, Claimed
 from workers.queues import Queue
 from workers.requests import ErasePerson, ExportPerson, ProgressEvent, RecordProgress, Withdraw
 from workers.services.jobs import SERVICES, do_jobs
+from workers.services.letters import read_letters
 from workers.services.maintenance import find_drift
 from workers.services.passwords import choose_password
 from workers.shapes import Request
 
 ANNE = "anne@example.com"
+BEA = "bea@example.com"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 PEOPLE = "SELECT first_name, erased_at IS NOT NULL FROM account ORDER BY erased_at IS NULL"
 TRUTH = """
@@ -193,8 +195,73 @@ def test_of_two_erasures_at_once_one_finds_nobody(threads: ThreadPoolExecutor) -
         second = threads.submit(persistently, ERASING)
         wait_until(lambda: rows(WAITING) == [(1,)])
     assert second.result(30)["code"] == Code.NOT_FOUND
-    assert rows("SELECT count(*) FROM audit WHERE action = 'erase_person'") == [(1,)]
+    trail = rows("SELECT result, account_id IS NULL FROM audit WHERE action = 'erase_person' ORDER BY id")
+    assert trail == [("done", False), ("not_found", True)]
     sound()
+
+
+@pytest.mark.parametrize("order", [(ANNE, BEA), (BEA, ANNE)])
+def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
+    threads: ThreadPoolExecutor, order: tuple[str, str]
+) -> None:
+    with transaction() as session:
+        add_contract(session)
+        accepted(session, asking(anne(), someone(BEA, "Bea", "Martin"), someone("zoe@example.com")))
+    with transaction() as session:
+        jobs = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=9, lease=30, worker=new_id())
+        ledger.finish(session, JOBS, do_jobs(session, jobs))
+        session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now()"))  # no seat is shared
+    with transaction() as first:
+        assert do(first, ErasePerson(email=order[0], reason="x"))["code"] == Code.ERASED
+        second = threads.submit(persistently, ErasePerson(email=order[1], reason="x"))
+        wait_until(lambda: rows(WAITING) == [(1,)])
+    assert second.result(30)["counts"]["requests"] == 1
+    people: Any = rows("SELECT request -> 'people' FROM job")[0][0]
+    assert [(one["email"], one["last_name"]) for one in people] == [("", ""), ("", ""), ("zoe@example.com", "Le Dû")]
+    sound()
+
+
+def invitation_with_a_dead_link() -> list[Claimed]:
+    """Anne's invitation in a mailer's hands; to be sent it needs another link, and for that her account."""
+    contract_with_anne()
+    with transaction() as session:
+        session.execute(text("UPDATE link SET expires_at = now() - interval '1 minute'"))
+        found = [
+            row
+            for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
+            for row in ledger.claim(session, EMAILS, queue, size=9, lease=30, worker=new_id())
+        ]
+    assert len(found) == 1
+    return found
+
+
+def test_a_mailer_and_an_erasure_that_want_what_the_other_holds_do_not_deadlock(threads: ThreadPoolExecutor) -> None:
+    """The mailer holds the mail and wants the account, the erasure the other way round: it gives way, at once."""
+    mails = invitation_with_a_dead_link()
+    with transaction() as mailer:
+        held = ledger.hold(mailer, EMAILS, mails)
+        second = threads.submit(persistently, ERASING)
+        wait_until(lambda: rows(WAITING) == [(1,)])
+        [letter] = read_letters(mailer, held)
+        assert (letter.unsent, "link" in letter.context) == (None, True)
+    assert second.result(30)["counts"]["mails"] == 1
+    assert rows("SELECT count(*) FROM link WHERE voided_at IS NULL") == [(0,)]
+    assert rows("SELECT to_address, context FROM email") == [("", None)]
+
+
+def test_a_mail_whose_person_is_being_erased_waits_and_is_not_sent(threads: ThreadPoolExecutor) -> None:
+    mails = invitation_with_a_dead_link()
+
+    def read() -> list[Any]:
+        with transaction() as mailer:
+            return [letter.unsent for letter in read_letters(mailer, ledger.hold(mailer, EMAILS, mails))]
+
+    with transaction() as first:
+        do(first, ERASING)
+        second = threads.submit(read)
+        wait_until(lambda: rows(WAITING) == [(1,)])
+    assert second.result(30) == [EmailState.CANCELLED]
+    assert rows("SELECT count(*) FROM link WHERE voided_at IS NULL") == [(0,)]
 
 
 def test_when_the_enrollment_gives_up_the_erasure_decides(threads: ThreadPoolExecutor) -> None:

@@ -17,7 +17,7 @@ from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
 from workers.ledger import JOBS
 from workers.queues import Queue
-from workers.requests import ExportPerson, RequestPasswordReset, ResetPasswords, parse
+from workers.requests import ExportPerson, RequestPasswordReset, ResetPasswords, Withdraw, parse
 from workers.services import person_export, sign_ins
 from workers.services.acceptance import accept
 from workers.services.jobs import do_jobs, show_job
@@ -44,7 +44,7 @@ def person(session: Session, **options: Any) -> dict[str, Any]:
 
 def other_portal(session: Session, contract: str) -> UUID:
     portal = new_id()
-    session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'lms')"), {"id": portal})
+    session.execute(text("INSERT INTO portal (id, name) VALUES (:id, :name)"), {"id": portal, "name": str(portal)})
     session.execute(text("UPDATE contract SET portal_id = :id WHERE reference = :contract"),
                     {"id": portal, "contract": contract})  # fmt: skip
     session.execute(text("UPDATE job SET portal_id = :id WHERE CAST(request AS text) LIKE :said"),
@@ -136,13 +136,14 @@ def test_it_is_audited_and_changes_nothing_else(known: Session) -> None:
 def test_an_address_nobody_has_is_not_found(known: Session, email: str) -> None:
     shown = exported(known, email)
     assert (shown["state"], shown["result"]) == ("refused", {"code": "not_found", "field": "email", "people": []})
-    assert query(known, "SELECT count(*) FROM audit WHERE action = 'export_person'") == [(0,)]
+    trail = "SELECT requested_by, result, account_id, detail FROM audit WHERE action = 'export_person'"
+    assert query(known, trail) == [("dpo-1", "not_found", None, None)]
 
 
 def test_a_portal_is_told_what_concerns_its_own_companies(known: Session) -> None:
     portal = other_portal(known, "C-2")
     found = person(known, portal=portal)
-    assert found["account"]["first_name"] == "Anne"
+    assert found["account"]["first_name"] is None
     assert [one["contract"] for one in found["enrollments"]] == ["C-2"]
     assert [one["kind"] for one in found["mails"]] == ["attachment"]
     assert (found["corrections"], found["audit"]) == ([], [])
@@ -152,11 +153,33 @@ def test_a_portal_is_told_what_concerns_its_own_companies(known: Session) -> Non
     assert "C-1" not in json.dumps(found)
 
 
+def test_a_portal_is_not_told_what_another_typed(session: Session) -> None:
+    """A row with somebody's address, nobody told and withdrawn at once, would read their name out."""
+    add_contract(session, "C-1")
+    enrol_people(session, someone(ANNE, "Véritable", "Nomsecret", locale="en"))
+    add_contract(session, "C-2", company="evil")
+    [enrollment] = enrolled(session, someone(ANNE, "x", "y"), contract="C-2", notify=False)
+    did(session, Withdraw(contract="C-2", enrollment_ids=[enrollment], notify=False))
+    evil = other_portal(session, "C-2")
+    found = person(session, portal=evil)
+    names = ("address", "first_name", "last_name", "locale", "created_at")
+    assert {name: found["account"][name] for name in names} == {
+        "address": ANNE, "first_name": None, "last_name": None, "locale": None, "created_at": None,
+    }  # fmt: skip
+    assert "secret" not in json.dumps(found)
+    first = other_portal(session, "C-1")
+    account = person(session, portal=first)["account"]
+    assert (account["first_name"], account["last_name"], account["locale"]) == ("Véritable", "Nomsecret", "en")
+
+
 def test_a_portal_with_no_enrollment_of_the_person_is_told_nothing(known: Session) -> None:
     add_contract(known, "C-3")
     enrol_people(known, "yves", contract="C-3")
     portal = other_portal(known, "C-3")
     assert exported(known, portal=portal)["result"]["code"] == "not_found"
+    [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
+    trail = "SELECT result, account_id FROM audit WHERE action = 'export_person' AND portal_id = :portal"
+    assert query(known, trail, portal=portal) == [("not_found", account)]  # whoever tries addresses is seen
     # Nor one whose company the person said they are not of.
     known.execute(text("UPDATE contract SET portal_id = :portal"), {"portal": portal})
     known.execute(text("UPDATE enrollment SET detached_at = now()"))

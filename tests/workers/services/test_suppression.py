@@ -8,20 +8,30 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.retention import Matter
 from models.words import Code, EmailKind, Policy
 from tests import support
 from tests.contracts import accepted, add_contract, asking, codes, did, enrol, everything, query, seats, someone
 from tests.support import wait_until
 from tests.ticked import answers, do, enrolled, mails, resend, reset
 from workers import ledger
-from workers.database import Session, transaction
+from workers.database import Session, get_engine, transaction
 from workers.ledger import EMAILS
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import RequestPasswordReset
+from workers.requests import ErasePerson, RequestPasswordReset
+from workers.services import suppression
 from workers.services.letters import read_letters
+from workers.services.retention import purge
 from workers.services.status import read_status
-from workers.services.suppression import lift, list_suppressed, read_suppressed, suppress, suppress_bounced
+from workers.services.suppression import (
+    lift,
+    list_suppressed,
+    read_suppressed,
+    suppress,
+    suppress_addresses_of,
+    suppress_bounced,
+)
 
 ANNE = "anne@example.com"
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -161,6 +171,19 @@ def test_an_address_that_bounced_is_kept_by_ops_for_good_and_one_of_nobody_is_au
     assert query(session, "SELECT action, account_id FROM audit") == [("suppress", None)]
 
 
+def test_a_mail_that_bounces_after_its_person_was_erased_lists_nobody(session: Session) -> None:
+    add_contract(session)
+    enrol(session, asking("anne", "luc"))
+    held = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=9, lease=30, worker=new_id())
+    held += ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
+    assert {row.columns["to_address"] for row in held} == {ANNE, "luc@example.com"}
+    did(session, ErasePerson(email=ANNE, reason="asked"))
+    suppress_addresses_of(session, [row.id for row in held])
+    assert [one.email for one in list_suppressed(session)] == ["luc@example.com"]
+    suppress_addresses_of(session, [])
+    assert ANNE not in str(query(session, "SELECT CAST(s AS text) FROM suppression s"))
+
+
 def test_what_is_over_is_on_no_list(session: Session) -> None:
     suppress_bounced(session, [ANNE, "luc@example.com"])
     [(anne, until), _] = query(session, "SELECT email_norm, until - created_at FROM suppression ORDER BY email_norm")
@@ -200,6 +223,28 @@ def test_two_that_bounce_at_once_in_opposite_orders_wait_and_do_not_deadlock(fre
     found = support.rows("SELECT email_norm, count(*), min(until - created_at) FROM suppression GROUP BY 1 ORDER BY 1")
     assert [(email, number) for email, number, _ in found] == [("a@x.fr", 1), ("b@x.fr", 1)]
     assert all(lasts >= timedelta(days=7) for *_, lasts in found)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("by_ops", [True, False])
+def test_what_had_ended_is_not_purged_from_under_who_lists_it_again(fresh_database: str, by_ops: bool) -> None:
+    """The purge comes between the two statements; before them it leaves nothing, after them it finds what holds."""
+    with transaction() as session:
+        put(session, until="-1 second")
+
+    class PurgedBetween(Session):
+        def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
+            if statement is suppression.HOLD:
+                with transaction() as other:
+                    assert purge(other)[Matter.SUPPRESSION] == 0
+            return super().execute(statement, *args, **kwargs)
+
+    with PurgedBetween(get_engine()) as session, session.begin():
+        if by_ops:
+            assert suppress(session, ANNE, why="complaint", requested_by="ops") == "listed"
+        else:
+            suppress_bounced(session, [ANNE])
+    reason = "ops" if by_ops else "hard_bounce"
+    assert support.rows("SELECT email_norm, reason, until IS NULL FROM suppression") == [(ANNE, reason, by_ops)]
 
 
 def test_ops_and_a_bounce_at_once_leave_what_ops_wrote(fresh_database: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from sqlalchemy import text
 
 from models.sign_in import FREE_TRIES
@@ -28,9 +29,10 @@ from tests.corrections import (
     sweep,
     token,
 )
-from tests.support import change, rows
+from tests.support import change, rows, wait_until
 from tests.ticked import reset
 from workers.database import transaction
+from workers.queues import Queue
 from workers.services.passwords import hash_password
 from workers.settings import get_settings
 from workers.web import hashing
@@ -99,6 +101,25 @@ def test_the_old_address_sees_the_company_and_little_of_the_new_one(site: httpx.
     assert 'name="answer" value="refuse"' in page
     assert 'name="answer" value="agree"' in page
     assert all(f'id="{name}"' in page for name in re.findall('aria-describedby="([^"]+)"', page))
+
+
+def rung() -> bool:
+    """Whether the bell of urgent mails was rung."""
+    with redis.Redis.from_url(get_settings().redis_url) as opened:
+        return bool(opened.llen(f"{get_settings().redis_namespace}:{Queue.EMAILS}"))
+
+
+@pytest.mark.parametrize("how", ["password", "agreement", "refusal"])
+def test_the_mails_an_answer_owes_leave_at_once(site: httpx.Client, how: str) -> None:
+    confirmation, answer = asked()
+    if how != "password":
+        assert site.post(confirmation, data={"password": ""}).status_code == 200
+    assert not rung()
+    if how == "password":
+        site.post(confirmation, data={"password": PASSWORD})
+    else:
+        site.post(answer, data={"answer": "agree" if how == "agreement" else "refuse"})
+    wait_until(rung)
 
 
 def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -> None:
