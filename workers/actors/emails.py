@@ -27,7 +27,7 @@ from workers.mail.transport import Connections
 from workers.queues import Queue
 from workers.services.letter import Letter
 from workers.services.letters import read_letters
-from workers.services.suppression import suppress_bounced
+from workers.services.suppression import suppress_addresses_of
 from workers.settings import get_settings
 
 log = get_logger()
@@ -220,7 +220,7 @@ class Mailer:
             books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
             if not_sent:
                 books.set_back(session, EMAILS, [setback for _, setback in not_sent])
-                suppress_bounced(session, [one.row.columns["to_address"] for one, _ in not_sent if _bounced(one)])
+                suppress_addresses_of(session, [one.row.id for one, _ in not_sent if _bounced(one)])
         if sent:
             log.info("mail.sent", rows=_names(sent))
         for delivered, setback in not_sent:

@@ -6,7 +6,7 @@ import pytest
 
 from models.base import new_id
 from models.delivery import Fault, Phase, judge
-from tests.contracts import add_contract, asking, enrol, someone
+from tests.contracts import add_contract, asking, did, enrol, someone
 from tests.relay import Relay
 from tests.support import Processes, change, rows, wait_until
 from workers import ledger
@@ -17,6 +17,7 @@ from workers.broker import ring
 from workers.database import transaction
 from workers.ledger import EMAILS, Claimed
 from workers.queues import Queue
+from workers.requests import ErasePerson
 
 LIST = """
     SELECT email_norm, reason, until - created_at = interval '7 days', created_at > now() - interval '1 minute'
@@ -127,6 +128,16 @@ def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Re
     assert states() == ["failed", "failed"]
 
 
+def test_a_bounce_of_somebody_erased_meanwhile_lists_nobody(relay: Relay) -> None:
+    owe("anne", "luc")
+    claimed = claim()
+    with transaction() as session:
+        did(session, ErasePerson(email="anne@example.com", reason="asked"))
+    Mailer().record([bounce(row) for row in claimed])
+    assert rows("SELECT email_norm FROM suppression") == [("luc@example.com",)]
+    assert rows("SELECT count(*) FROM email WHERE CAST(email AS text) LIKE '%anne%'") == [(0,)]
+
+
 def test_what_ops_wrote_stays(relay: Relay) -> None:
     owe("anne")
     change("INSERT INTO suppression (email_norm, reason, created_at) VALUES ('anne@example.com', 'ops', '2026-01-01Z')")
@@ -153,7 +164,7 @@ def test_half_way_neither_the_outcome_nor_the_address_is_recorded(
         raise RuntimeError("killed half-way")
 
     with monkeypatch.context() as broken:
-        broken.setattr(emails, "suppress_bounced", fail)
+        broken.setattr(emails, "suppress_addresses_of", fail)
         with pytest.raises(RuntimeError):
             Mailer().record([bounce(one) for one in row])
     assert (states(), rows(LIST)) == (["sending"], [])
