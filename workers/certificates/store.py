@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -68,7 +67,7 @@ class Store:
         Raises: Transient when the place cannot be written at the moment.
         """
         digest = hashlib.sha256(content).hexdigest()
-        self._try(lambda: self._write(digest, suffix, iter([content])))
+        self._keep(digest, suffix, iter([content]))
         return digest
 
     def put_file(self, path: Path, suffix: str) -> str:
@@ -76,7 +75,7 @@ class Store:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            self._try(lambda: self._write(digest, suffix, iter(lambda: file.read(PIECE), b"")))
+            self._keep(digest, suffix, iter(lambda: file.read(PIECE), b""))
         return digest
 
     def get(self, digest: str, suffix: str = ".pdf") -> bytes | None:
@@ -93,19 +92,18 @@ class Store:
         log.error("store.damaged", sha256=digest)
         return None
 
-    @contextmanager
-    def open(self, digest: str, suffix: str) -> Iterator[BinaryIO]:
-        """A file to be read piece by piece. Raises: FileNotFoundError, Transient."""
-        opened = self._try(lambda: self._fs.open(self._at(digest, suffix), "rb"))
-        with opened:
-            yield opened
+    def copy(self, digest: str, suffix: str, into: BinaryIO) -> bool:
+        """Copies what has this hash into a file, never whole in memory; false when it is not there or was changed.
 
-    def size(self, digest: str, suffix: str = ".pdf") -> int | None:
-        """How many bytes lie there; None when nothing does. Raises: Transient."""
+        Nothing of it is to be used before that is known. Raises: Transient when the place cannot be read at the moment.
+        """
         try:
-            return int(self._try(lambda: self._fs.info(self._at(digest, suffix)))["size"])
+            found = self._try(lambda: self._read(self._at(digest, suffix), into))
         except FileNotFoundError:
-            return None
+            return False
+        if found != digest:
+            log.error("store.damaged", sha256=digest)
+        return found == digest
 
     def delete(self, digest: str, suffix: str = ".pdf") -> None:
         """Deletes what has this hash; nothing is said of what is not there. Raises: Transient."""
@@ -118,6 +116,21 @@ class Store:
         if not _DIGEST.fullmatch(digest) or not _SUFFIX.fullmatch(suffix):
             raise ValueError("not a hash and a suffix")
         return f"{self._path}/{digest[:2]}/{digest}{suffix}"
+
+    def _read(self, source: str, into: BinaryIO) -> str:
+        """The hash of what was copied."""
+        read = hashlib.sha256()
+        with self._fs.open(source, "rb") as file:
+            while piece := file.read(PIECE):
+                read.update(piece)
+                into.write(piece)
+        return read.hexdigest()
+
+    def _keep(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
+        try:
+            self._try(lambda: self._write(digest, suffix, content))
+        except FileNotFoundError as error:  # of what is written: the bucket is not there, or a folder was taken away
+            raise Transient("the store of documents: its place is missing", seconds=AWAY_SECONDS) from error
 
     def _write(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
         target = self._at(digest, suffix)

@@ -1,7 +1,9 @@
 """The page anybody verifies a certificate at: every printed field, its standing, its duplicates, and files compared."""
 
+import os
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -241,3 +243,16 @@ def test_a_file_that_can_no_longer_be_made_says_so(site: httpx.Client) -> None:
     path = address(duplicated(zoe))
     change("UPDATE certificate SET snapshot = NULL")
     assert site.get(path).status_code == 410
+
+
+def test_while_the_place_of_documents_is_away_people_are_told_to_come_back(site: httpx.Client) -> None:
+    zoe, _, _ = certified()
+    path = address(duplicated(zoe))
+    root = Path(os.environ["CERTIFICATE_STORE"])
+    root.rename(root.with_suffix(".away"))
+    root.write_bytes(b"no folder")
+    away = site.get(path)
+    assert (away.status_code, away.headers["retry-after"]) == (503, "60")
+    root.unlink()
+    root.with_suffix(".away").rename(root)
+    assert site.get(path).status_code == 200
