@@ -3,9 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
@@ -14,15 +14,13 @@ from models.delivery import RESTING, Reason, Suspicion, Verdict, retry_delay, we
 from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
-from workers.actors.files import read_file
-from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
+from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.sealing import seal_letters
+from workers.actors.sending import Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
-from workers.errors import Permanent, Transient
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
-from workers.logs import describe, get_logger
-from workers.mail.message import Identity, build
-from workers.mail.renderer import render
+from workers.logs import get_logger
+from workers.mail.message import Identity
 from workers.mail.transport import Connections
 from workers.queues import Queue
 from workers.services.letter import Letter
@@ -34,10 +32,6 @@ log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
-
-
-STORE_PAUSE: Final = 30.0
-"""Seconds a mail waits whose document cannot be read at the moment."""
 
 
 class Mailer:
@@ -102,34 +96,9 @@ class Mailer:
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        sealed = [self._seal(letter) for letter in to_send]
-        self._send([mail for mail in sealed if mail is not None])
-
-    def _seal(self, letter: Letter) -> Sealed | None:
-        columns = letter.row.columns
-        try:
-            message = build(
-                render(letter.kind, columns["locale"], _with_file(letter)),
-                to_address=columns["to_address"],
-                message_id=columns["message_id"],
-                date=columns["date"],
-                identity=self.identity,
-            )
-        except Permanent as error:
-            log.exception("mail.unrenderable", rows=[f"{letter.row.id}#{letter.row.claim}"])
-            setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
-            set_back(EMAILS, [setback])
-            return None
-        except Transient as error:  # the store of documents is away: the mail waits for it
-            log.warning("mail.waits", rows=[f"{letter.row.id}#{letter.row.claim}"], exc_info=error)
-            reason = describe(error) | {"traceback": ""}
-            seconds = max(error.seconds, STORE_PAUSE)
-            postponed = Setback(
-                letter.row.id, letter.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False
-            )
-            set_back(EMAILS, [postponed])
-            return None
-        return Sealed(letter.row, message, letter.row.asked_at + self.lease * SAFE_PART)
+        # What is attached may have to be waited for: whoever waits for a plain mail does not wait with it.
+        self._send(seal_letters([one for one in to_send if one.file_id is None], self.identity, self.lease))
+        self._send(seal_letters([one for one in to_send if one.file_id is not None], self.identity, self.lease))
 
     def _send(self, mails: Sequence[Sealed]) -> None:
         loop = get_event_loop_thread()
@@ -274,14 +243,3 @@ def emails() -> Claimer:
 def emails_bulk() -> Claimer:
     """The claimer of the other mails."""
     return _claimer(Queue.EMAILS_BULK)
-
-
-def _with_file(letter: Letter) -> Mapping[str, Any]:
-    """What the templates are given; a document that is to be attached is read here, outside any transaction.
-
-    One that is lost and cannot be made again is left to its link, whose page says so.
-    """
-    if letter.file_id is None or not letter.context["attached"]:
-        return letter.context
-    content = read_file(letter.file_id)
-    return {**letter.context, "content": content, "attached": content is not None}
