@@ -1,23 +1,44 @@
 """Documents and the place they lie in: what was lost or damaged there is made again, what cannot be reached waits."""
 
+import base64
+import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from PIL import Image
 from s3fs import S3FileSystem
 
+from models.snapshot import Document
 from tests.buckets import BUCKET, bucket
-from tests.certificates import ask, certified, content, duplicated, index, job, said, unzipped
+from tests.certificates import (
+    ask,
+    certified,
+    complete,
+    completed,
+    content,
+    did,
+    duplicated,
+    index,
+    job,
+    organisation,
+    said,
+    training,
+    unzipped,
+)
 from tests.committed import claimed
-from tests.contracts import someone
-from tests.support import rows
+from tests.contracts import add_contract, enrolled, someone
+from tests.support import change, rows
 from workers.actors import certificates, documents
 from workers.actors.documents import Maker
 from workers.actors.files import read_file
 from workers.certificates.renderer import render
+from workers.database import transaction
 from workers.queues import Queue
+from workers.requests import PutCompany, PutTraining, RecordProgress
 from workers.settings import get_settings
 
 __all__ = ["bucket"]
@@ -118,3 +139,40 @@ def test_a_place_that_cannot_be_used_is_waited_for_and_nothing_is_lost() -> None
     assert job(job_id)["result"]["counts"] == {"duplicated": 2}
     assert rows("SELECT ordinal FROM certificate_duplicate") == [(1,), (1,)]
     assert len(unzipped(job(job_id))) == 3
+
+
+def logo(colour: str) -> str:
+    written = io.BytesIO()
+    Image.new("RGB", (90, 30), colour).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+@pytest.mark.parametrize("document", Document)
+def test_nothing_that_is_renamed_changes_a_document(document: Document) -> None:
+    with transaction() as session:
+        did(session, organisation(logo=logo("#111111"), colour="#333333"))
+        add_contract(session)
+        did(session, PutCompany(reference="acme", name="Acmé", logo=logo("#222222"), colour="#1b3a5f"), training())
+        people = enrolled(session, someone("a", "Zoé", "Le Dû"), someone("b", "Anne", "Roy"))
+        complete(session, *people)
+    single, zipped = duplicated(people[0], document=document), duplicated(*people, document=document)
+    before = content(single), content(zipped)
+    with transaction() as session:
+        did(
+            session,
+            organisation(
+                legal_name="Nouveau SAS", signatory_name="Autre", place="Lyon", logo=logo("#444444"), siret=None
+            ),
+            PutCompany(reference="acme", name="Nouvelle Acmé", logo=None, colour="#000000"),
+            PutTraining(reference="T-1", title="Autre titre", objectives=[]),
+            RecordProgress(events=[completed(one, day=12, score=1.0, time_spent_seconds=99_000) for one in people]),
+        )
+    change("UPDATE account SET first_name = 'Autre', last_name = 'Personne', email_norm = id || '@example.com'")
+    shutil.rmtree(os.environ["CERTIFICATE_STORE"])
+    assert (content(single), content(zipped)) == before
+    assert rows("SELECT count(*), count(DISTINCT sha256) FROM rendering") == [(3, 3)]
+    later = said(content(duplicated(people[0], document=document)))
+    for kept in ("Zoé Le Dû", "Acmé", "Sécurité incendie", "Formation Pro SAS", "Claire Martin", "Fait à Paris"):
+        assert kept in later
+    for new in ("Autre", "Personne", "Nouve", "Lyon", "12 mars"):
+        assert new not in later
