@@ -12,8 +12,8 @@ MOST_BYTES: Final = 1_000_000
 MOST_PIXELS: Final = 4_000
 """In each direction."""
 
-PRINTED_WIDTH: Final = 600
-"""Pixels a picture is reduced to: 50 mm at 300 dots an inch."""
+PRINTED_SIDE: Final = 600
+"""Pixels a picture is reduced to in each direction: 50 mm at 300 dots an inch."""
 
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}")
 

@@ -17,7 +17,7 @@ def clean_siret(text: str) -> str | Code:
     plain sum for the establishments of La Poste, whose numbers INSEE gave otherwise).
     """
     digits = "".join(text.split())
-    if not _SIRET.fullmatch(digits):
+    if not _SIRET.fullmatch(digits) or not digits.strip("0"):  # nothing but zeros would add up
         return Code.INVALID_SIRET
     if digits.startswith(_LA_POSTE) and sum(map(int, digits)) % 5 == 0:
         return digits

@@ -1,17 +1,26 @@
 """What tests of certificates share: somebody who signs, people who completed a training, jobs of certificates."""
 
+import csv
+import io
+import subprocess
+import zipfile
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from models.base import new_id
 from models.snapshot import Modality
 from models.words import Progress
 from tests import contracts
+from tests.committed import claimed
 from tests.contracts import QUEUES, add_contract, enrolled, query
-from workers.certificate_requests import PutOrganisation
-from workers.database import Session
-from workers.queues import Queue
+from workers.actors import certificates
+from workers.actors.files import read_file
+from workers.certificate_requests import DuplicateCertificates, PutOrganisation
+from workers.database import Session, transaction
+from workers.queues import FEW_DUPLICATES, Queue
 from workers.requests import ProgressEvent, PutTraining, RecordProgress
+from workers.services.jobs import show_job
 from workers.shapes import Request
 
 SIRET = "73282932000074"
@@ -83,3 +92,58 @@ def certificate(session: Session, enrollment: UUID) -> tuple[Any, ...]:
     """Identifier, number, code, snapshot and version of the certificate in force."""
     [found] = query(session, CURRENT, enrollment=enrollment)
     return found
+
+
+def certified(*people: Any) -> list[UUID]:
+    """The same, committed."""
+    with transaction() as session:
+        return graduates(session, *people)
+
+
+def ask(*enrollments: UUID, key: str = "", **more: Any) -> UUID:
+    """Asks for duplicates, committed; the job."""
+    request = DuplicateCertificates(contract="C-1", enrollment_ids=list(enrollments), **more)
+    with transaction() as session:
+        return contracts.accepted(session, request, key or f"key-{new_id()}")
+
+
+def duplicated(*enrollments: UUID, **more: Any) -> dict[str, Any]:
+    """Duplicates made by the actor, committed; the job as it is shown."""
+    job_id = ask(*enrollments, **more)
+    few = len(enrollments) <= FEW_DUPLICATES
+    certificates.do_batch(claimed(Queue.CERTIFICATES if few else Queue.CERTIFICATES_BULK))
+    return job(job_id)
+
+
+def job(job_id: UUID) -> dict[str, Any]:
+    """A job as it is shown, committed."""
+    with transaction() as session:
+        return show_job(session, job_id) or {}
+
+
+def content(done: dict[str, Any]) -> bytes:
+    """The file a job gave."""
+    found = read_file(UUID(done["result"]["file"]["id"]))
+    assert found is not None
+    assert len(found) == done["result"]["file"]["size"]
+    return found
+
+
+def unzipped(done: dict[str, Any]) -> dict[str, bytes]:
+    """What stands in the zip a job gave, by name; no name twice."""
+    with zipfile.ZipFile(io.BytesIO(content(done))) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len({name.casefold() for name in names}) == len(names)
+        return {name: archive.read(name) for name in names}
+
+
+def index(files: dict[str, bytes]) -> list[list[str]]:
+    """The lines of the index that stands in a zip, below its head."""
+    return list(csv.reader(io.StringIO(files["index.csv"].decode("utf-8-sig")), delimiter=";"))[1:]
+
+
+def said(pdf: bytes) -> str:
+    """The text people copy out of a document, in the order it was written; spaces are plain."""
+    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    return " ".join(text.split())

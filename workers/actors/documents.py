@@ -5,6 +5,7 @@ import io
 import tempfile
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,19 +136,31 @@ class Maker:
         self, path: Path, copies: Sequence[Copy], index: Sequence[Line], locale: str, beat: Callable[[], None]
     ) -> None:
         """Fills a zip with documents from the store, and an index of everybody who was asked for."""
-        names = {copy.position: copy.file_name for copy in copies}
+        names = _file_names(copies)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(_entry(translate(locale, "index.csv")), _index_file(index, names, locale))
             for number, copy in enumerate(copies, start=1):
                 content = self.store.get(copy.sha256 or "") or self.fetch(copy.duplicate_id)
                 if content is None:
                     raise Transient("a document that was just made is not in the store", seconds=5)
-                archive.writestr(_entry(copy.file_name), content)
+                archive.writestr(_entry(names[copy.position]), content)
                 if number % RENEWED_EVERY == 0:
                     beat()
 
 
 _thread = threading.local()
+
+
+def _file_names(copies: Sequence[Copy]) -> dict[int, str]:
+    """By position. Two organisations may have given homonyms the same number: a name that is taken is counted up."""
+    names: dict[int, str] = {}
+    taken: Counter[str] = Counter()
+    for copy in copies:
+        name = copy.file_name
+        taken[name.casefold()] += 1
+        times = taken[name.casefold()]
+        names[copy.position] = name if times == 1 else f"{name.removesuffix('.pdf')}-{times}.pdf"
+    return names
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

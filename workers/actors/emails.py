@@ -14,15 +14,13 @@ from models.delivery import RESTING, Reason, Suspicion, Verdict, retry_delay, we
 from models.delivery import Outcome as Delivery
 from models.words import EmailState
 from workers import ledger as books
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back, set_back
-from workers.actors.letter_files import whole_context
-from workers.actors.sending import SAFE_PART, Delivered, Sealed, Sending
+from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
+from workers.actors.sealing import seal_letters
+from workers.actors.sending import Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
-from workers.errors import Permanent, Transient
 from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
-from workers.logs import describe, get_logger
-from workers.mail.message import Identity, build
-from workers.mail.renderer import render
+from workers.logs import get_logger
+from workers.mail.message import Identity
 from workers.mail.transport import Connections
 from workers.queues import Queue
 from workers.services.letter import Letter
@@ -34,9 +32,6 @@ log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
 """Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
-
-FILE_PAUSE: Final = 30.0
-"""Seconds a mail waits whose file cannot be read at the moment."""
 
 
 class Mailer:
@@ -101,58 +96,9 @@ class Mailer:
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        self._send(self._seal_all(to_send))
-
-    def _seal_all(self, letters: Sequence[Letter]) -> list[Sealed]:
-        """The mails as the relay gets them. Reading a file takes seconds: the leases of all are moved meanwhile."""
-        rows = [letter.row for letter in letters]
-        held = {row.id: row.asked_at for row in rows}
-        sealed = []
-        for letter in letters:
-            held = self._move_leases(rows, held)
-            if letter.row.id in held and (message := self._seal(letter)) is not None:
-                sealed.append((letter.row, message))
-        held = self._move_leases(rows, held)
-        return [
-            Sealed(row, message, held[row.id] + self.lease * SAFE_PART) for row, message in sealed if row.id in held
-        ]
-
-    def _move_leases(self, rows: Sequence[Claimed], held: dict[UUID, float]) -> dict[UUID, float]:
-        """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
-        asked_at = time.monotonic()
-        if asked_at < min(held.values(), default=asked_at) + self.lease / 3:
-            return held
-        ours = self.renew([row for row in rows if row.id in held])
-        return held if ours is None else dict.fromkeys(ours, asked_at)
-
-    def _seal(self, letter: Letter) -> bytes | None:
-        columns = letter.row.columns
-        try:
-            with whole_context(letter) as context:
-                rendered = render(letter.kind, columns["locale"], context)
-            return build(
-                rendered,
-                to_address=columns["to_address"],
-                message_id=columns["message_id"],
-                date=columns["date"],
-                identity=self.identity,
-            )
-        except Permanent as error:
-            log.exception("mail.unrenderable", rows=[f"{letter.row.id}#{letter.row.claim}"])
-            setback = Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
-            set_back(EMAILS, [setback])
-            return None
-        except Exception as error:  # the store of documents or the database is away: the mail waits for it
-            if not isinstance(error, Transient) and not is_transient(error):
-                raise
-            log.warning("mail.waits", rows=[f"{letter.row.id}#{letter.row.claim}"], exc_info=error)
-            reason = describe(error) | {"traceback": ""}
-            seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
-            postponed = Setback(
-                letter.row.id, letter.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False
-            )
-            set_back(EMAILS, [postponed])
-            return None
+        # A file may have to be waited for: whoever waits for a plain mail does not wait with it.
+        for some in ([one for one in to_send if not one.has_file], [one for one in to_send if one.has_file]):
+            self._send(seal_letters(some, self.identity, self.lease, self.renew))
 
     def _send(self, mails: Sequence[Sealed]) -> None:
         loop = get_event_loop_thread()

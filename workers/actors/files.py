@@ -1,13 +1,15 @@
 """Fetching a file of duplicates: its bytes as they were delivered, made again when the store has lost them."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 from workers.actors.documents import Maker
 from workers.database import transaction
-from workers.services.certificate_files import File, find_file, replace_bytes
+from workers.services.certificate_files import File, find_file, refill, replace_bytes
 from workers.services.duplicate_copies import read_copies
 from workers.services.duplicate_index import read_index
 
@@ -30,28 +32,37 @@ def pieces(file: File) -> Iterator[bytes] | None:
     if file.duplicate_id is not None:
         content = maker.fetch(file.duplicate_id)
         return None if content is None else iter([content])
-    digest = file.sha256 if maker.store.size(file.sha256, file.suffix) is not None else _zip_again(maker, file)
-    return None if digest is None else _read(maker, digest, file.suffix)
+    opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed by whoever reads the pieces
+    if maker.store.copy(file.sha256, file.suffix, opened) or _zip_again(maker, file, opened):
+        return _read(opened)
+    opened.close()
+    return None
 
 
-def _read(maker: Maker, digest: str, suffix: str) -> Iterator[bytes]:
-    with maker.store.open(digest, suffix) as opened:
+def _read(opened: BinaryIO) -> Iterator[bytes]:
+    with opened:
+        opened.seek(0)
         while piece := opened.read(PIECE):
             yield piece
 
 
-def _zip_again(maker: Maker, file: File) -> str | None:
-    """Fills a zip the store has lost anew; its hash, which is another one when its documents were sealed anew."""
+def _zip_again(maker: Maker, file: File, into: BinaryIO) -> bool:
+    """Fills a zip the store has lost anew; its hash is another one when its documents were sealed anew."""
     with transaction() as session:
         copies, locale = read_copies(session, file.job_id)
         index = read_index(session, file.job_id)
-    if not copies:
-        return None
+        if not copies:
+            return False
+        refill(session, file.file_id)  # before its bytes are there: what dies in between leaves none that stay for good
     with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
         path = Path(folder) / "file.zip"
         maker.zip(path, copies, index, locale, beat=lambda: None)
         digest, size = maker.store.put_file(path, file.suffix), path.stat().st_size
+        into.seek(0)
+        into.truncate()
+        with path.open("rb") as filled:
+            shutil.copyfileobj(filled, into)
     if digest != file.sha256:
         with transaction() as session:
             replace_bytes(session, file.file_id, digest, size)
-    return digest
+    return True

@@ -9,7 +9,7 @@ from typing import Any, Final
 import segno
 
 from models.snapshot import Document, Issuer, Modality, Printed, Snapshot
-from workers.certificates.printable import breakable, printable, words_of
+from workers.certificates.printable import REPLACEMENT, breakable, printable, words_of
 from workers.shown import read_texts, shown_date, shown_duration, shown_percent
 
 TEXTS: Final = read_texts(Path(__file__).parent / "texts.toml")
@@ -31,7 +31,7 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
     labels = dict(texts)
     if realisation:
         labels["duplicate_from"] = texts["duplicate_from_realisation"]
-    learner = printable(f"{snapshot.first_name} {snapshot.last_name}")
+    learner = printable(f"{snapshot.first_name} {snapshot.last_name}") or REPLACEMENT
     values: dict[str, Any] = {
         "lang": locale,
         "labels": labels,

@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from models.branding import MOST_BYTES, MOST_PIXELS, PRINTED_WIDTH
+from models.branding import MOST_BYTES, MOST_PIXELS, PRINTED_SIDE
 from models.words import Code
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
@@ -14,7 +14,7 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP")
 
 
 def clean_logo(content: bytes) -> bytes | Code:
-    """The picture as PNG, at most 600 pixels wide, upright, without metadata.
+    """The picture as PNG, at most 600 pixels wide and high, upright, without metadata.
 
     Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
     WebP, ``IMAGE_TOO_LARGE`` if it is over 1 MB or 4,000 pixels in a direction.
@@ -28,7 +28,7 @@ def clean_logo(content: bytes) -> bytes | Code:
                 if max(opened.size) > MOST_PIXELS:
                     return Code.IMAGE_TOO_LARGE
                 return _as_png(opened)
-    except Image.DecompressionBombWarning:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return Code.IMAGE_TOO_LARGE
     except Exception:  # noqa: BLE001 - whatever a decoder meets in a picture somebody made, it is no picture
         return Code.UNSUPPORTED_IMAGE
@@ -37,9 +37,9 @@ def clean_logo(content: bytes) -> bytes | Code:
 def _as_png(opened: Image.Image) -> bytes:
     upright = ImageOps.exif_transpose(opened)
     picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
-    if picture.width > PRINTED_WIDTH:
-        height = max(1, round(picture.height * PRINTED_WIDTH / picture.width))
-        picture = picture.resize((PRINTED_WIDTH, height), Image.Resampling.LANCZOS)
+    if max(picture.size) > PRINTED_SIDE:
+        reduced = [max(1, round(side * PRINTED_SIDE / max(picture.size))) for side in picture.size]
+        picture = picture.resize(reduced, Image.Resampling.LANCZOS)
     plain = Image.new(picture.mode, picture.size)
     plain.paste(picture)
     written = io.BytesIO()

@@ -22,6 +22,7 @@ ZERO_WIDTH_SPACE: Final = "\N{ZERO WIDTH SPACE}"
 # Names in Arabic script and in Indic ones are spelt with these two.
 _JOINERS: Final = "\u200c\u200d"
 _DROPPED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
+_APART: Final = frozenset({"Mn", "Mc", "Me", "Cf"})
 _SPACES: Final = re.compile(r"\s+")
 
 
@@ -69,6 +70,25 @@ def _drawn(text: str) -> Iterator[str]:
             # A base and its marks may have been composed into one the fonts lack, and be there apart.
             apart = unicodedata.normalize("NFD", character)
             yield apart if all(ord(one) in known for one in apart) else REPLACEMENT
+
+
+def without_marks(text: str) -> str:
+    """The text without the marks and joiners that stand apart from their letters.
+
+    Marks of one script on letters of another are in fonts of their own, and Typst finds no glyph for the pair.
+    """
+    return "".join(one for one in printable(text) if unicodedata.category(one) not in _APART)
+
+
+def of_one_font(text: str) -> str:
+    """The same of Latin, Greek and Cyrillic letters, which are all in one font; U+FFFD for the others."""
+    return "".join(one if ord(one) in _of_the_first() else REPLACEMENT for one in without_marks(text))
+
+
+@lru_cache(maxsize=1)
+def _of_the_first() -> frozenset[int]:
+    with TTFont(FONTS / "NotoSans-Regular.ttf", lazy=True) as font:
+        return _characters() & set(font.getBestCmap() or {})
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ JSON string and is never evaluated.
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ import typst
 
 from models.snapshot import Document, Printed
 from workers.certificates.contents import contents
-from workers.certificates.printable import FONTS
+from workers.certificates.printable import FONTS, of_one_font, without_marks
 from workers.logs import get_logger
 
 log = get_logger()
@@ -32,6 +32,10 @@ class NotRendered(Exception):
     """This one document cannot be made; doing it again cannot help."""
 
 
+class Undrawable(NotRendered):
+    """Its fonts have every character of it, and not these side by side."""
+
+
 def render(
     printed: Printed, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
 ) -> bytes:
@@ -44,16 +48,40 @@ def render(
 
     Raises: NotRendered.
     """
+    asked = printed
+    for plainer in (without_marks, of_one_font):
+        try:
+            return _render(asked, document, locale, logos, timestamp)
+        except Undrawable:
+            log.warning("certificate.plainer", certificate=printed.number)
+            asked = Printed.model_validate(_each_text(printed.model_dump(mode="json"), plainer))
+    return _render(asked, document, locale, logos, timestamp)
+
+
+def _render(
+    printed: Printed, document: Document, locale: str, logos: Mapping[str, bytes], timestamp: datetime
+) -> bytes:
     room = _room()
-    places = {digest: place for digest, content in logos.items() if (place := room.keep(digest, content))}
+    places = {digest: room.keep(digest, content) for digest, content in logos.items()}
     data = contents(printed, document, locale, places)
     try:
         return room.compile(document, data, timestamp)
+    except Undrawable:
+        raise
     except NotRendered:
         if not places:
             raise
         log.warning("certificate.without_logo", certificate=printed.number)
         return room.compile(document, contents(printed, document, locale, {}), timestamp)
+
+
+def _each_text(node: Any, change: Callable[[str], str]) -> Any:
+    """A tree of values with every text in it changed."""
+    if isinstance(node, dict):
+        return {key: _each_text(value, change) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_each_text(value, change) for value in node]
+    return change(node) if isinstance(node, str) else node
 
 
 class _Room:
@@ -65,22 +93,25 @@ class _Room:
         for file in TEMPLATES.iterdir():
             (self.root / file.name).write_bytes(file.read_bytes())
         (self.root / "logos").mkdir()
-        self._kept: set[str] = set()
+        self._kept: dict[str, None] = {}  # by when they were last used
         self._lock = threading.Lock()
         self._of_thread = threading.local()
 
-    def keep(self, digest: str, content: bytes) -> str | None:
-        """Puts a picture where templates find it; None when there are too many already."""
-        name = f"{digest}.png"
+    def keep(self, digest: str, content: bytes) -> str:
+        """Puts a picture where templates find it, in the place of the one unused for longest when there are many."""
+        place = self.root / "logos" / f"{digest}.png"
         with self._lock:
             if digest not in self._kept:
                 if len(self._kept) >= MOST_LOGOS:
-                    return None
-                draft = self.root / "logos" / f".{name}"
+                    unused = next(iter(self._kept))
+                    del self._kept[unused]
+                    place.with_name(f"{unused}.png").unlink(missing_ok=True)
+                draft = place.with_name(f".{place.name}")
                 draft.write_bytes(content)
-                draft.replace(self.root / "logos" / name)
-                self._kept.add(digest)
-        return f"/logos/{name}"
+                draft.replace(place)
+            self._kept.pop(digest, None)
+            self._kept[digest] = None
+        return f"/logos/{place.name}"
 
     def compile(self, document: Document, data: Mapping[str, Any], timestamp: datetime) -> bytes:
         """Raises: NotRendered."""
@@ -92,7 +123,8 @@ class _Room:
                 timestamp=int(timestamp.timestamp()),
             )
         except (typst.TypstError, RuntimeError, ValueError) as error:
-            raise NotRendered(f"{document}: {_reason(error)}") from error
+            kind = Undrawable if "could not be displayed" in str(error) else NotRendered
+            raise kind(f"{document}: {_reason(error)}") from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # Typst's own, which is no Exception
                 raise

@@ -7,9 +7,8 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, Self, TypeVar, cast
+from typing import Any, BinaryIO, Final, Self, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,6 +24,13 @@ log = get_logger()
 PIECE: Final = 1 << 20
 AWAY_SECONDS: Final = 15.0
 """Seconds work waits for a store that does not answer."""
+
+PATIENCE: Final = {"connect_timeout": 2.0, "read_timeout": 5.0}
+TRIES: Final = 3
+"""Seconds and times S3 is asked for one thing, which has to end before a lease does: left alone it takes minutes."""
+
+LONGEST_SECONDS: Final = 20.0
+"""Any one of these takes, in all."""
 
 CLIENTS: Final = frozenset({"aiobotocore", "aiohttp", "botocore", "paramiko"})
 """Libraries fsspec speaks through whose errors of the network are no OSError."""
@@ -51,9 +57,13 @@ class Store:
         if urlsplit(url).password:
             raise NotConfigured("CERTIFICATE_STORE must hold no password: put it into fsspec's configuration")
         try:
-            self._fs, path = fsspec.core.url_to_fs(url)
+            self._fs, path = fsspec.core.url_to_fs(url, **_patience(url))
         except (ValueError, ImportError) as error:
             raise NotConfigured(f"CERTIFICATE_STORE cannot be used: {error}") from None
+        if hasattr(self._fs, "retries"):  # s3fs asks five times what botocore asks five times
+            self._fs.retries = 1
+        # A server that takes a connection and says nothing is waited for without end where bytes are sent (aiohttp).
+        self._limit = {"timeout": LONGEST_SECONDS} if self._fs.async_impl else {}
         self._path = str(path).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
 
@@ -68,15 +78,15 @@ class Store:
         Raises: Transient when the place cannot be written at the moment.
         """
         digest = hashlib.sha256(content).hexdigest()
-        self._try(lambda: self._write(digest, suffix, iter([content])))
+        self._keep(digest, suffix, iter([content]))
         return digest
 
     def put_file(self, path: Path, suffix: str) -> str:
-        """The same of a file, never whole in memory."""
+        """The same of a file; in a folder it is never whole in memory."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            self._try(lambda: self._write(digest, suffix, iter(lambda: file.read(PIECE), b"")))
+            self._keep(digest, suffix, iter(lambda: file.read(PIECE), b""))
         return digest
 
     def get(self, digest: str, suffix: str = ".pdf") -> bytes | None:
@@ -85,7 +95,7 @@ class Store:
         Raises: Transient when the place cannot be read at the moment.
         """
         try:
-            content = cast("bytes", self._try(lambda: self._fs.cat_file(self._at(digest, suffix))))
+            content = cast("bytes", self._try(lambda: self._fs.cat_file(self._at(digest, suffix), **self._limit)))
         except FileNotFoundError:
             return None
         if hashlib.sha256(content).hexdigest() == digest:
@@ -93,24 +103,23 @@ class Store:
         log.error("store.damaged", sha256=digest)
         return None
 
-    @contextmanager
-    def open(self, digest: str, suffix: str) -> Iterator[BinaryIO]:
-        """A file to be read piece by piece. Raises: FileNotFoundError, Transient."""
-        opened = self._try(lambda: self._fs.open(self._at(digest, suffix), "rb"))
-        with opened:
-            yield opened
+    def copy(self, digest: str, suffix: str, into: BinaryIO) -> bool:
+        """Copies what has this hash into a file, never whole in memory; false when it is not there or was changed.
 
-    def size(self, digest: str, suffix: str = ".pdf") -> int | None:
-        """How many bytes lie there; None when nothing does. Raises: Transient."""
+        Nothing of it is to be used before that is known. Raises: Transient when the place cannot be read at the moment.
+        """
         try:
-            return int(self._try(lambda: self._fs.info(self._at(digest, suffix)))["size"])
+            found = self._try(lambda: self._read(self._at(digest, suffix), into))
         except FileNotFoundError:
-            return None
+            return False
+        if found != digest:
+            log.error("store.damaged", sha256=digest)
+        return found == digest
 
     def delete(self, digest: str, suffix: str = ".pdf") -> None:
         """Deletes what has this hash; nothing is said of what is not there. Raises: Transient."""
         try:
-            self._try(lambda: self._fs.rm_file(self._at(digest, suffix)))
+            self._try(lambda: self._fs.rm_file(self._at(digest, suffix), **self._limit))
         except FileNotFoundError:
             return
 
@@ -119,12 +128,25 @@ class Store:
             raise ValueError("not a hash and a suffix")
         return f"{self._path}/{digest[:2]}/{digest}{suffix}"
 
+    def _read(self, source: str, into: BinaryIO) -> str:
+        """The hash of what was copied."""
+        read = hashlib.sha256()
+        with self._fs.open(source, "rb") as file:
+            while piece := file.read(PIECE):
+                read.update(piece)
+                into.write(piece)
+        return read.hexdigest()
+
+    def _keep(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
+        try:
+            self._try(lambda: self._write(digest, suffix, content))
+        except FileNotFoundError as error:  # of what is written: the bucket is not there, or a folder was taken away
+            raise Transient("the store of documents: its place is missing", seconds=AWAY_SECONDS) from error
+
     def _write(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
         target = self._at(digest, suffix)
         if not self._local:  # one upload becomes visible whole, or not at all
-            with self._fs.open(target, "wb") as file:
-                for piece in content:
-                    file.write(piece)
+            self._fs.pipe_file(target, b"".join(content), **self._limit)
             return
         folder = Path(target).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -150,6 +172,12 @@ class Store:
             if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in CLIENTS:
                 raise
             raise Transient(f"the store of documents: {type(error).__name__}", seconds=AWAY_SECONDS) from error
+
+
+def _patience(url: str) -> dict[str, Any]:
+    if urlsplit(url).scheme not in ("s3", "s3a"):
+        return {}
+    return {"config_kwargs": PATIENCE | {"retries": {"max_attempts": TRIES - 1}}}
 
 
 def _sync_folder(folder: Path) -> None:

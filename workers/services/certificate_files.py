@@ -19,6 +19,8 @@ FIND = text("""
     FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
 
 
+REFILL = text("UPDATE certificate_file SET dropped_at = NULL WHERE id = :file")
+
 REPLACE = text("UPDATE certificate_file SET sha256 = :sha256, size = :size WHERE id = :file")
 
 
@@ -79,6 +81,11 @@ def _file(found: Any) -> File:
 def file_address(keys: SigningKeys, file: File) -> str:
     """Where anybody who holds this link fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
+
+
+def refill(session: Session, file_id: UUID) -> None:
+    """Remembers that a file is about to be filled anew: its bytes are to be deleted once more when its link is over."""
+    session.execute(REFILL, {"file": file_id})
 
 
 def replace_bytes(session: Session, file_id: UUID, sha256: str, size: int) -> None:

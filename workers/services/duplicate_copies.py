@@ -151,11 +151,9 @@ def read_copy(session: Session, duplicate_id: UUID) -> Copy | None:
 
 
 def read_copies(session: Session, job_id: UUID) -> tuple[list[Copy], str]:
-    """The duplicates a job made, in order, and their language; none when what they say is kept no longer."""
-    found = session.execute(COPIES, {"job": job_id}).all()
-    if not found or any(one.snapshot is None for one in found):
-        return [], ""
-    return [_copy(one) for one in found if one.sha256 is not None], found[0].locale
+    """The duplicates a job made, in order, and their language, but those whose certificate says nothing any more."""
+    found = [one for one in session.execute(COPIES, {"job": job_id}) if one.snapshot and one.sha256]
+    return [_copy(one) for one in found], found[0].locale if found else ""
 
 
 def _copy(found: Any) -> Copy:

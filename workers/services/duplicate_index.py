@@ -11,7 +11,9 @@ from workers.database import Session
 
 # Names of those who have a certificate are what it says; of the others what the account says, if it is not erased.
 READ = text("""
-    SELECT p.position, p.code, d.number, k.number AS certificate, k.code AS verification,
+    SELECT p.position, d.number,
+      CASE WHEN p.code = 'duplicated' AND k.snapshot IS NULL THEN 'names_not_kept' ELSE p.code END AS code,
+      k.number AS certificate, k.code AS verification,
       CASE WHEN k.id IS NOT NULL THEN k.snapshot ->> 'first_name' WHEN a.erased_at IS NULL THEN a.first_name END
         AS first_name,
       CASE WHEN k.id IS NOT NULL THEN k.snapshot ->> 'last_name' WHEN a.erased_at IS NULL THEN a.last_name END

@@ -32,7 +32,7 @@ def write_duplicate(session: Session, row: Claimed, fact: Any) -> Letter:
     found = session.execute(READ, {"file": file.file_id, "job": file.job_id}).one()
     if found.expired:
         return not_wanted(row, EmailState.EXPIRED)
-    counts = Counter(dict(session.execute(COUNTS, {"job": file.job_id}).tuples().all()))
+    counts = Counter(dict(map(tuple, session.execute(COUNTS, {"job": file.job_id}))))
     context = {
         "job_id": str(file.job_id),
         "document": found.document,

@@ -37,6 +37,11 @@ class Letter:
     rows: StoredRows | None = None
     from_rows: Callable[[KeptRows], Mapping[str, Any]] = lambda _: {}
 
+    @property
+    def has_file(self) -> bool:
+        """Whether a file is read before it can be rendered."""
+        return self.rows is not None or bool(self.file_id and self.context.get("attached"))
+
 
 def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:
     """The letter of a mail that is not to be sent."""

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.database import is_transient
+from workers.errors import Transient
 from workers.logs import get_logger
 from workers.web.rendering import POLICY
 
@@ -57,7 +58,7 @@ class Edge:
         except ClientDisconnect:
             log.info("client.left", method=scope["method"])
         except Exception as error:
-            status = 503 if is_transient(error) else 500
+            status = 503 if isinstance(error, Transient) or is_transient(error) else 500
             log.exception("request.failed", method=scope["method"], status=status, exc_info=error)
             if not begun:
                 await self._answer(Request(scope, receive), status)(scope, receive, send_safely)

@@ -48,7 +48,7 @@ def clean() -> dict[str, Any]:
 
 
 def stored(digest: object, suffix: str = ".pdf") -> bool:
-    return Maker.of_this_thread().store.size(str(digest), suffix) is not None
+    return Maker.of_this_thread().store.get(str(digest), suffix) is not None
 
 
 def test_a_zip_goes_with_its_link_and_is_filled_anew_when_asked_for(fresh_database: str) -> None:
@@ -61,6 +61,8 @@ def test_a_zip_goes_with_its_link_and_is_filled_anew_when_asked_for(fresh_databa
     assert all(stored(digest) for (digest,) in rows("SELECT sha256 FROM rendering"))
     assert clean()["result"]["deleted"] == 0
     assert read_file(UUID(file["id"])) == before
+    assert clean()["result"]["deleted"] == 1  # what was filled anew is nobody's once more
+    assert not stored(file["sha256"], ".zip")
 
 
 def test_what_an_erased_persons_certificate_says_goes_after_the_laws_time(fresh_database: str) -> None:

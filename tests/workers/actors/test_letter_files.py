@@ -14,7 +14,8 @@ from tests.relay import Relay
 from tests.support import change, rows
 from workers import ledger
 from workers.actors import letter_files
-from workers.actors.emails import FILE_PAUSE, Mailer
+from workers.actors.emails import Mailer
+from workers.actors.sealing import FILE_PAUSE
 from workers.database import transaction
 from workers.errors import Transient
 from workers.ledger import EMAILS

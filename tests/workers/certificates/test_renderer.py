@@ -275,6 +275,20 @@ def test_logos_are_shown_and_a_damaged_one_is_left_out() -> None:
     assert "Formation Pro SAS" in said(without)
 
 
+def test_the_pictures_of_many_companies_are_all_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "MOST_LOGOS", 3)
+    pictures = [picture(f"#{number}{number}5a5f") for number in (10, 20, 30, 40, 50)]
+    first = []
+    for digest, content in [*pictures, *pictures]:
+        asked = printed(issuer=ISSUER.model_copy(update={"logo": digest}))
+        first.append(render(asked, Document.ATTESTATION, "fr", logos={digest: content}, timestamp=AT))
+    assert first[:5] == first[5:]
+    assert len(set(first)) == 5
+    for pdf in first:
+        with pikepdf.open(io.BytesIO(pdf)) as opened:
+            assert len(opened.pages[0].get_images()) == 1
+
+
 def test_what_typst_refuses_is_said_without_what_it_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(renderer, "contents", lambda *_: {"learner": "Zoé Le Dû"})

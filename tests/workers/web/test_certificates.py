@@ -1,7 +1,9 @@
 """The page anybody verifies a certificate at: every printed field, its standing, its duplicates, and files compared."""
 
+import os
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ import pytest
 
 from models.throttle import LIMITS, Scope
 from models.verification_code import grouped, new_code
+from models.words import Purpose
 from tests.certificates import certificate, did, graduates
 from tests.committed import claimed
 from tests.contracts import accepted, someone
@@ -22,6 +25,7 @@ from workers.queues import Queue
 from workers.services.certificate_files import file_address, find_file
 from workers.services.jobs import show_job
 from workers.services.keys import signing_keys
+from workers.tokens import SigningKeys, make_file_token, make_token
 from workers.web.rendering import POLICY
 
 HOSTILE = [
@@ -236,8 +240,33 @@ def test_a_link_that_is_over_or_was_changed_leads_nowhere(site: httpx.Client) ->
     assert "a expiré" in words(over)
 
 
+def test_a_token_of_another_purpose_or_another_key_leads_nowhere(site: httpx.Client) -> None:
+    zoe, _, _ = certified()
+    file_id = UUID(duplicated(zoe)["result"]["file"]["id"])
+    keys, stranger = signing_keys(), SigningKeys.parse("test:" + "6b" * 32)
+    activation = make_token(
+        keys, key_id="test", link_id=file_id, purpose=Purpose.ACTIVATION, version=1, account_id=file_id
+    )
+    for token in (activation, make_file_token(stranger, key_id="test", file_id=file_id)):
+        assert site.get(f"/files/{token}").status_code == 404
+    assert site.get(f"/files/{make_file_token(keys, key_id='test', file_id=file_id)}").status_code == 200
+
+
 def test_a_file_that_can_no_longer_be_made_says_so(site: httpx.Client) -> None:
     zoe, _, _ = certified()
     path = address(duplicated(zoe))
     change("UPDATE certificate SET snapshot = NULL")
     assert site.get(path).status_code == 410
+
+
+def test_while_the_place_of_documents_is_away_people_are_told_to_come_back(site: httpx.Client) -> None:
+    zoe, _, _ = certified()
+    path = address(duplicated(zoe))
+    root = Path(os.environ["CERTIFICATE_STORE"])
+    root.rename(root.with_suffix(".away"))
+    root.write_bytes(b"no folder")
+    away = site.get(path)
+    assert (away.status_code, away.headers["retry-after"]) == (503, "60")
+    root.unlink()
+    root.with_suffix(".away").rename(root)
+    assert site.get(path).status_code == 200

@@ -1,0 +1,165 @@
+"""Duplicates by mail: attached when small, behind a link else; a document that cannot be read keeps nobody waiting."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from dramatiq.asyncio import EventLoopThread
+
+from models.base import new_id
+from models.words import EmailState
+from tests.certificates import certified, content, duplicated, job
+from tests.committed import claimed
+from tests.contracts import accepted, asking, enrol, someone
+from tests.relay import Mail, Relay
+from tests.support import change, rows
+from tests.workers.actors.test_emails import _close, loop, relay
+from tests.workers.web.conftest import site
+from workers import ledger
+from workers.actors import certificates
+from workers.actors.documents import Maker
+from workers.actors.emails import Mailer
+from workers.certificate_requests import DuplicateOwnCertificate
+from workers.database import transaction
+from workers.ledger import EMAILS
+from workers.queues import Queue
+from workers.services import duplicate_letters
+from workers.settings import get_settings
+
+__all__ = ["loop", "relay", "site"]
+
+MANAGER = "rh@acme.test"
+STATE = "SELECT state, failures, due_at > now() FROM email WHERE kind = 'duplicate'"
+
+
+@pytest.fixture
+def mailer(relay: Relay, loop: EventLoopThread) -> Iterator[Mailer]:
+    made = Mailer()
+    yield made
+    _close(made)
+
+
+def graduate(*people: Any) -> list[UUID]:
+    """People with a certificate, to whom no other mail is owed."""
+    made = certified(*people)
+    change("UPDATE email SET state = 'cancelled', due_at = NULL")
+    return made
+
+
+def send(mailer: Mailer) -> None:
+    """Everything that is owed, as one batch."""
+    change("UPDATE email SET due_at = now(), queue = 'emails_bulk' WHERE due_at IS NOT NULL")
+    with transaction() as session:
+        mine = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=50, lease=30, worker=new_id())
+    mailer.do_batch(mine)
+
+
+def attached(mail: Mail) -> list[tuple[str | None, str, bytes]]:
+    parts = mail.message.iter_attachments()
+    return [(part.get_filename(), part.get_content_type(), part.get_payload(decode=True)) for part in parts]  # type: ignore[misc]
+
+
+def link(mail: Mail) -> str:
+    found = re.search(r"http://127\.0\.0\.1:8020(/files/\S+)", mail.text)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(("count", "kind"), [(1, "application/pdf"), (2, "application/zip")])
+def test_a_small_file_is_attached_and_is_behind_a_link_too(
+    relay: Relay, mailer: Mailer, site: httpx.Client, count: int, kind: str
+) -> None:
+    people = graduate(*(someone(f"p{number}", "Zoé", "Le Dû") for number in range(count)))
+    done = duplicated(*people, deliver_to=MANAGER)
+    send(mailer)
+    [mail] = relay.mails
+    assert mail.recipients == (MANAGER,)
+    assert attached(mail) == [(done["result"]["file"]["name"], kind, content(done))]
+    assert site.get(link(mail)).content == content(done)
+    assert "Le Dû" not in str(mail.message["Subject"])
+    send(mailer)
+    assert len(relay.mails) == 1
+
+
+@pytest.mark.parametrize(("over", "attachments"), [(0, 1), (1, 0)])
+def test_a_large_one_is_behind_its_link_alone(
+    relay: Relay, mailer: Mailer, site: httpx.Client, monkeypatch: pytest.MonkeyPatch, over: int, attachments: int
+) -> None:
+    done = duplicated(*graduate("zoe"), deliver_to=MANAGER)
+    assert duplicate_letters.MOST_ATTACHED == 5_000_000
+    monkeypatch.setattr(duplicate_letters, "MOST_ATTACHED", done["result"]["file"]["size"] - over)
+    send(mailer)
+    [mail] = relay.mails
+    assert len(attached(mail)) == attachments
+    assert site.get(link(mail)).content == content(done)
+    change("UPDATE certificate_file SET expires_at = now()")
+    assert site.get(link(mail)).status_code == 410
+
+
+def test_the_learner_is_sent_their_own_to_the_address_of_the_account(relay: Relay, mailer: Mailer) -> None:
+    [zoe] = graduate("zoe")
+    [(account,)] = rows("SELECT account_id FROM enrollment")
+    request = DuplicateOwnCertificate(enrollment_id=zoe, account_id=UUID(str(account)), deliver=True, locale="en")
+    with transaction() as session:
+        job_id = accepted(session, request)
+    certificates.do_batch(claimed(Queue.CERTIFICATES))
+    send(mailer)
+    [mail] = relay.mails
+    assert mail.recipients == ("zoe@example.com",)
+    assert [part[2] for part in attached(mail)] == [content(job(job_id))]
+
+
+def test_nobody_is_written_to_who_was_not_named(mailer: Mailer) -> None:
+    duplicated(*graduate("zoe"))
+    assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(0,)]
+
+
+@pytest.mark.parametrize("trouble", ["away", "not configured"])
+def test_while_the_place_of_documents_is_away_its_mails_wait_and_no_others(
+    relay: Relay, mailer: Mailer, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    done = [duplicated(one, deliver_to=MANAGER) for one in graduate("zoe", "eve")]
+    with transaction() as session:
+        enrol(session, asking("anne"))
+    root = Path(os.environ["CERTIFICATE_STORE"])
+    with monkeypatch.context() as broken:
+        root.rename(root.with_suffix(".away"))
+        if trouble == "away":
+            root.write_bytes(b"no folder")
+        else:
+            broken.setenv("CERTIFICATE_STORE", "nowhere-we-know://x")
+        get_settings.cache_clear()
+        for _ in range(4):  # oftener than a mail is tried
+            send(mailer)
+            assert rows(STATE) == [(EmailState.OWED, 0, True)] * 2
+    assert [mail.recipients for mail in relay.mails] == [("anne@example.com",)]
+    assert {outcome for (outcome,) in rows("SELECT outcome FROM job_attempt WHERE ledger = 'email'")} == {"postponed"}
+    root.unlink(missing_ok=True)
+    root.with_suffix(".away").rename(root)
+    get_settings.cache_clear()
+    send(mailer)
+    assert [state for state, *_ in rows(STATE)] == [EmailState.SENT] * 2
+    assert {attached(mail)[0][2] for mail in relay.mails[1:]} == {content(one) for one in done}
+
+
+def test_what_can_no_longer_be_made_is_left_to_its_link(relay: Relay, mailer: Mailer, site: httpx.Client) -> None:
+    done = duplicated(*graduate("zoe"), deliver_to=MANAGER)
+    change("UPDATE certificate SET snapshot = NULL")
+    Maker.of_this_thread().store.delete(done["result"]["file"]["sha256"])
+    send(mailer)
+    [mail] = relay.mails
+    assert attached(mail) == []
+    assert site.get(link(mail)).status_code == 410
+
+
+def test_a_mail_whose_link_is_over_is_not_sent(relay: Relay, mailer: Mailer) -> None:
+    duplicated(*graduate("zoe"), deliver_to=MANAGER)
+    change("UPDATE certificate_file SET expires_at = now()")
+    send(mailer)
+    assert relay.mails == []
+    assert [state for state, *_ in rows(STATE)] == [EmailState.EXPIRED]
