@@ -56,13 +56,17 @@ def render(
         return room.compile(document, contents(printed, document, locale, {}), timestamp)
 
 
-class _Room:
-    """The templates and pictures of this process on disk: a compiler reads nothing outside its root."""
+class Room:
+    """The templates and pictures of this process on disk: a compiler reads nothing outside its root.
 
-    def __init__(self) -> None:
+    Parameters:
+      templates: a folder of them, copied; `attestation` is compiled from its `attestation.typ`.
+    """
+
+    def __init__(self, templates: Path = TEMPLATES) -> None:
         self._folder = TemporaryDirectory(prefix="matricule-typst-")
         self.root = Path(self._folder.name)
-        for file in TEMPLATES.iterdir():
+        for file in templates.iterdir():
             (self.root / file.name).write_bytes(file.read_bytes())
         (self.root / "logos").mkdir()
         self._kept: set[str] = set()
@@ -82,8 +86,11 @@ class _Room:
                 self._kept.add(digest)
         return f"/logos/{name}"
 
-    def compile(self, document: Document, data: Mapping[str, Any], timestamp: datetime) -> bytes:
-        """Raises: NotRendered."""
+    def compile(self, document: str, data: Mapping[str, Any], timestamp: datetime) -> bytes:
+        """The template with this data, as PDF; safe to be called by several threads at once.
+
+        Raises: NotRendered.
+        """
         try:
             made = self._compiler(document).compile(
                 format="pdf",
@@ -102,9 +109,9 @@ class _Room:
             raise NotRendered(f"{document}: more than one file")
         return made
 
-    def _compiler(self, document: Document) -> typst.Compiler:
+    def _compiler(self, document: str) -> typst.Compiler:
         """One for each thread: a compiler cannot be shared. It remembers what it laid out before."""
-        compilers: dict[Document, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
+        compilers: dict[str, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
         if document not in compilers:
             main = self.root / f"{document}.typ"
             compilers[document] = typst.Compiler(main, root=self.root, font_paths=_fonts())
@@ -117,8 +124,8 @@ def _reason(error: Exception) -> str:
 
 
 @lru_cache(maxsize=1)
-def _room() -> _Room:
-    return _Room()
+def _room() -> Room:
+    return Room()
 
 
 @lru_cache(maxsize=1)
