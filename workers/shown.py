@@ -1,13 +1,31 @@
-"""Days, durations and percentages as people read them, on pages and documents alike."""
+"""Sentences, days, durations and percentages as people read them, on pages and documents alike."""
 
+import re
+import tomllib
 from datetime import date
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from babel.dates import format_date
 from babel.numbers import format_decimal
 
 LOCALES_OF_BABEL: Final = {"fr": "fr_FR", "en": "en_GB"}
 """The country whose dates and numbers each language is shown with."""
+
+_FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
+
+
+def read_texts(file: Path) -> dict[str, Any]:
+    """The sentences of a TOML file by language; French ones are given the spaces that do not break."""
+    texts = tomllib.loads(file.read_text(encoding="utf-8"))
+    texts["fr"] = _typeset(texts["fr"])
+    return texts
+
+
+def _typeset(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _typeset(value) for key, value in node.items()}
+    return _FRENCH_SPACE.sub("\N{NO-BREAK SPACE}", node)
 
 
 def shown_date(day: date, locale: str) -> str:

@@ -220,7 +220,8 @@ def test_what_is_no_cron_expression_is_an_error(cron: str) -> None:
 def test_every_shipped_schedule_can_be_read_and_fired(session: Session) -> None:
     assert fire_schedules(session) == []
     session.execute(text("UPDATE schedule SET next_run_at = now()"))
-    assert sorted(fire_schedules(session)) == ["corrections", "inboxes", "purge", "reconcile", "releases", "reminders"]
+    shipped = ["certificates", "corrections", "documents", "inboxes", "purge", "reconcile", "releases", "reminders"]
+    assert sorted(fire_schedules(session)) == shipped
 
 
 def test_a_leader_that_froze_does_no_harm_when_it_wakes(quiet: str, processes: Processes) -> None:

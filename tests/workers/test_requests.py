@@ -194,8 +194,9 @@ def test_matricule_itself_may_send_the_internal_ones() -> None:
     internal = [kind for kind in KINDS if KINDS[kind].internal]
     scheduled = ["reconcile_seats", "purge", "apply_corrections", "send_reminders", "plan_releases", "scan_inboxes"]
     owed = ["send_password_reset", "issue_certificate", "release_seats", "correct_email_by_ops"]
-    assert internal == [*owed, *scheduled[:-1], "put_inbox", scheduled[-1]]
-    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in scheduled)
+    documents = ["catch_up_certificates", "purge_documents"]
+    assert internal == [*owed, *scheduled[:-1], "put_inbox", scheduled[-1], "put_organisation", *documents]
+    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in [*scheduled, *documents])
 
 
 def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:

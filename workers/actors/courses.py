@@ -6,11 +6,14 @@ A kill loses at most one chunk; whoever takes the job up goes on where the last 
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, give_back
-from workers.database import Session
-from workers.ledger import JOBS, Claimed, Outcome
+from workers.database import Session, is_transient, transaction
+from workers.ledger import JOBS, Claimed, LostClaimError, Outcome
+from workers.logs import get_logger
 from workers.settings import get_settings
 
+log = get_logger()
 Course = TypeVar("Course")
 
 
@@ -71,3 +74,17 @@ class _Step(Generic[Course]):
         self.course, outcome = self._chunk(session, self.course, lease=get_settings().lease_seconds)
         self.over = outcome is not None
         return (outcome,) if outcome else ()
+
+
+def keep_lease(row: Claimed) -> None:
+    """Moves the lease of a job during a step that takes long. Raises: LostClaimError when the row was taken back."""
+    try:
+        with transaction() as session:
+            ours = books.renew(session, JOBS, [row], lease=get_settings().lease_seconds)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        log.warning("lease.not_renewed", exc_info=error)
+        return
+    if not ours:
+        raise LostClaimError("the job was taken back during a step that took long")

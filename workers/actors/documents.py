@@ -12,13 +12,12 @@ from typing import Final, Self
 from uuid import UUID
 
 from models.words import Code
-from workers import ledger as books
+from workers.actors.courses import keep_lease
 from workers.certificates.renderer import NotRendered, render
 from workers.certificates.seal import Sealer
 from workers.certificates.store import Store
-from workers.database import is_transient, transaction
+from workers.database import transaction
 from workers.errors import Transient
-from workers.ledger import JOBS, Claimed, LostClaimError
 from workers.logs import get_logger
 from workers.mail.catalogue import code_sentence, translate
 from workers.mail.values import safe_cell
@@ -123,7 +122,7 @@ class Maker:
         name = translate(locale, "duplicatas.zip")
         with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
             path = Path(folder) / "file.zip"
-            self.zip(path, copies, self._index(course), locale, beat=lambda: _renew(course.row))
+            self.zip(path, copies, self._index(course), locale, beat=lambda: keep_lease(course.row))
             return Assembled(name, "zip", self.store.put_file(path, ".zip"), path.stat().st_size)
 
     def _index(self, course: Copies) -> list[Line]:
@@ -172,17 +171,3 @@ def _index_rows(index: Sequence[Line], names: Mapping[int, str], locale: str) ->
         people = [safe_cell(line.first_name or ""), safe_cell(line.last_name or "")]
         certificate = [line.certificate or "", line.number or "", line.code_shown or "", names.get(line.position, "")]
         yield [line.position + 1, *people, *certificate, line.code, code_sentence(line.code, locale)]
-
-
-def _renew(row: Claimed) -> None:
-    """Moves the lease while a zip is filled. Raises: LostClaimError when the row was taken back."""
-    try:
-        with transaction() as session:
-            ours = books.renew(session, JOBS, [row], lease=get_settings().lease_seconds)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        log.warning("lease.not_renewed", exc_info=error)
-        return
-    if not ours:
-        raise LostClaimError("the job was taken back while its zip was filled")

@@ -5,10 +5,9 @@ from typing import Final
 from uuid import UUID
 
 from models.words import Code
-from workers import ledger as books
 from workers.actors.claimer import BatchRun
-from workers.actors.courses import Follower
-from workers.database import Session, is_transient, transaction
+from workers.actors.courses import Follower, keep_lease
+from workers.database import Session, transaction
 from workers.ledger import JOBS, Claimed, LostClaimError, Outcome
 from workers.logs import get_logger
 from workers.roster_requests import ImportRoster
@@ -17,7 +16,6 @@ from workers.rosters.refused import RosterRefused
 from workers.services.roster_files import open_file
 from workers.services.roster_imports import Import, import_chunk, read_import, refuse, refused_because, resume
 from workers.services.roster_source import RosterSource
-from workers.settings import get_settings
 
 log = get_logger()
 
@@ -52,7 +50,7 @@ def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
     if file is None:
         return None
     try:
-        source = RosterSource(file, survey(file, lambda: _renew(row)))
+        source = RosterSource(file, survey(file, lambda: keep_lease(row)))
     except BaseException:
         file.close()
         raise
@@ -60,20 +58,6 @@ def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
         _sources.pop(next(iter(_sources))).close()
     _sources[row.id] = source
     return source
-
-
-def _renew(row: Claimed) -> None:
-    """Moves the lease while a large file is looked at. Raises: LostClaimError when the row was taken back."""
-    try:
-        with transaction() as session:
-            ours = books.renew(session, JOBS, [row], lease=get_settings().lease_seconds)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        log.warning("lease.not_renewed", exc_info=error)
-        return
-    if not ours:
-        raise LostClaimError("the import was taken back while its file was looked at")
 
 
 def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:

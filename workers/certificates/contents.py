@@ -1,11 +1,8 @@
 """What a document says, as plain texts its template puts in place."""
 
 import io
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +10,13 @@ import segno
 
 from models.snapshot import Document, Issuer, Modality, Printed, Snapshot
 from workers.certificates.printable import breakable, printable, words_of
-from workers.shown import shown_date, shown_duration, shown_percent
+from workers.shown import read_texts, shown_date, shown_duration, shown_percent
 
-TEXTS: Final = Path(__file__).parent / "texts.toml"
+TEXTS: Final = read_texts(Path(__file__).parent / "texts.toml")
 DEFAULT_COLOUR: Final = "#1b3a5f"
 
 MASK: Final = 3
 """Of the eight patterns a QR code may be laid over with, one without long runs of its own."""
-
-_FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
 
 
 def contents(printed: Printed, document: Document, locale: str, logos: Mapping[str, str]) -> dict[str, Any]:
@@ -30,7 +25,7 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
     Parameters:
       logos: where each picture lies below the root of the templates, by its hash.
     """
-    texts = _texts()[locale]
+    texts = TEXTS[locale]
     snapshot, issuer = printed.snapshot, printed.snapshot.issuer
     realisation = document is Document.REALISATION
     labels = dict(texts)
@@ -157,16 +152,3 @@ def _square(url: str) -> str:
         drawn, kind="svg", border=0, xmldecl=False, svgns=True, nl=False
     )
     return drawn.getvalue().decode()
-
-
-@lru_cache(maxsize=1)
-def _texts() -> dict[str, Any]:
-    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-    texts["fr"] = _typeset(texts["fr"])
-    return texts
-
-
-def _typeset(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _typeset(value) for key, value in node.items()}
-    return _FRENCH_SPACE.sub("\N{NO-BREAK SPACE}", node)

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import re
-import tomllib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from starlette.responses import HTMLResponse
 from models.passwords import MAX_PASSWORD, MIN_PASSWORD
 from models.words import LOCALES
 from workers.settings import get_settings
+from workers.shown import read_texts
 
 PAGES: Final = Path(__file__).parent / "pages"
 STYLE: Final = (PAGES / "style.css").read_text(encoding="utf-8")
@@ -25,8 +24,6 @@ POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: our one style sheet, known by its hash, and a form that posts back here."""
-
-_FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
 
 templates: Final = Environment(
     loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -78,16 +75,4 @@ def _isolate(value: object) -> object:
     return Markup("<bdi>{}</bdi>").format(value) if isinstance(value, str) else value
 
 
-def _read_texts() -> dict[str, Any]:
-    texts = tomllib.loads((PAGES / "texts.toml").read_text(encoding="utf-8"))
-    texts["fr"] = _typeset(texts["fr"])
-    return texts
-
-
-def _typeset(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _typeset(value) for key, value in node.items()}
-    return _FRENCH_SPACE.sub("\N{NO-BREAK SPACE}", node)
-
-
-TEXTS: Final = _read_texts()
+TEXTS: Final = read_texts(PAGES / "texts.toml")

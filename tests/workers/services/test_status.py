@@ -72,7 +72,7 @@ def contract(session: Session, reference: str, seats: int) -> None:
 def everything_served(session: Session) -> None:
     leader = process(session, "clock")
     process(session, "enrollments maintenance requests")
-    for queue in ("rosters", "emails", "emails_bulk"):
+    for queue in ("rosters", "certificates", "certificates_bulk", "emails", "emails_bulk"):
         process(session, queue)
     session.execute(LEADER, {"id": leader})
 
@@ -152,12 +152,18 @@ def test_ages_of_the_database_are_numbers(session: Session) -> None:
     assert database["transaction_seconds"] >= 0
 
 
+CERTIFICATES = ["certificates", "certificates_bulk"]
+
+
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [
         ([], list(EXPECTED)),
-        (["clock", "requests enrollments maintenance", "rosters", "emails emails_bulk"], []),
-        (["clock", "clock", "emails"], ["requests", "enrollments", "rosters", "emails_bulk", "maintenance"]),
+        (["clock", "requests enrollments maintenance", "rosters", *CERTIFICATES, "emails emails_bulk"], []),
+        (
+            ["clock", "clock", "emails", "requests"],
+            ["enrollments", "rosters", "emails_bulk", *CERTIFICATES, "maintenance"],
+        ),
     ],
 )
 def test_what_no_process_serves(kinds: list[str], expected: list[str]) -> None:
