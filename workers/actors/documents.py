@@ -6,6 +6,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -67,8 +68,7 @@ class Maker:
         """Renders the next chunk, and fills the file when it was the last. What goes wrong waits in the course."""
         work = course.work
         try:
-            for copy in course.todo[:CHUNK]:
-                work.made.append(self.make(copy, course.logos))
+            work.made += self._make_all(course.todo[:CHUNK], course.logos)
             made = [one.copy._replace(sha256=one.sha256, size=one.size) for one in work.made if one.sha256]
             finished = [*course.done, *made]
             if len(course.todo) <= CHUNK and finished:
@@ -81,13 +81,26 @@ class Maker:
 
         Raises: Transient when the store cannot be reached, NotConfigured when the seal's key cannot be used.
         """
+        return self._put(copy, self._drawn(copy, logos))
+
+    def _make_all(self, copies: Sequence[Copy], logos: Mapping[str, bytes]) -> list[Made]:
+        """The same of several, in their order. One is put away, which is waiting, while the next is rendered."""
+        with ThreadPoolExecutor(1, thread_name_prefix="store") as beside:
+            putting = [beside.submit(self._put, copy, self._drawn(copy, logos)) for copy in copies]
+        return [one.result() for one in putting]
+
+    def _drawn(self, copy: Copy, logos: Mapping[str, bytes]) -> bytes | None:
+        """Its bytes, by the compiler and the key of this thread; None when it cannot be made."""
         try:
             content = render(copy.printed, copy.document, copy.locale, logos=logos, timestamp=copy.issued_at)
         except NotRendered as error:
             log.exception("certificate.not_rendered", duplicate=str(copy.duplicate_id), exc_info=error)
+            return None
+        return content if self.sealer is None else self.sealer.seal(content)
+
+    def _put(self, copy: Copy, content: bytes | None) -> Made:
+        if content is None:
             return Made(copy, None)
-        if self.sealer is not None:
-            content = self.sealer.seal(content)
         return Made(copy, self.store.put(content), len(content), sealed=self.sealer is not None)
 
     def fetch(self, duplicate_id: UUID) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
+from models.snapshot import Printed
 from tests.certificates import graduates
 from tests.committed import claimed, state_of_things
 from tests.contracts import accepted, enrolled, someone
@@ -21,6 +23,7 @@ from workers.actors.documents import Maker
 from workers.actors.files import pieces, read_file
 from workers.certificate_requests import DuplicateCertificates
 from workers.certificates.renderer import NotRendered, render
+from workers.certificates.store import Store
 from workers.database import transaction
 from workers.errors import Transient
 from workers.queues import Queue
@@ -230,6 +233,26 @@ def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert (waiting["state"], waiting["failures"], waiting["attempts"][0]["outcome"]) == ("queued", 0, "postponed")
     work()
     assert job(job_id)["state"] == "succeeded"
+
+
+def test_one_is_put_away_while_the_next_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = certified(*(someone(name, name) for name in "abc"))
+    second = threading.Event()
+    put = Store.put
+
+    def put_late(store: Store, content: bytes) -> str:
+        assert second.wait(30)
+        return put(store, content)
+
+    def rendered(printed: Printed, *args: Any, **more: Any) -> bytes:
+        if printed.snapshot.first_name == "b":
+            second.set()
+        return render(printed, *args, **more)
+
+    monkeypatch.setattr(Store, "put", put_late)
+    monkeypatch.setattr(documents, "render", rendered)
+    shown = done(asking(*people))
+    assert (shown["state"], len(unzipped(shown))) == ("succeeded", 4)
 
 
 def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:
