@@ -1,9 +1,9 @@
 """Renders documents: as Matricule does, with Typst alone, or with WeasyPrint. A process of its own.
 
-python -m tests.benchmarks.rendering ENGINE SHEETS_FILE WARM GO_FILE SHARE; renders the first so many, which do not count,
-says that it is ready, waits for GO_FILE, so that two processes begin together, then renders the others, each once: Typst
-remembers what it laid out before, and a document seen twice takes a third of the time. Prints as JSON when it began and
-ended, the milliseconds of each document, and a hash of all their bytes.
+python -m tests.benchmarks.rendering ENGINE SHEETS_FILE WARM GO_FILE SHARE; renders the first WARM documents, which do
+not count, says that it is ready, waits for GO_FILE, so that two processes begin together, then renders the others, each
+once: Typst remembers what it laid out before, and a document seen twice takes a third of the time. Prints as JSON when
+it began and ended, the milliseconds of each document, and a hash of all their bytes; the last one lies beside GO_FILE.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,15 +72,17 @@ class Bare:
         return made
 
 
-def weasyprint(sheets: list[Sheet], logos: Mapping[str, bytes]) -> Engine:
+def _weasyprint(sheets: list[Sheet], logos: Mapping[str, bytes], *, keep: bool) -> Engine:
     """WeasyPrint, read only by the process that measures it."""
-    return import_module("tests.benchmarks.weasy_page").WeasyPage(sheets, logos)  # type: ignore[no-any-return]
+    made: Engine = import_module("tests.benchmarks.weasy_page").WeasyPage(sheets, logos, keep=keep)
+    return made
 
 
 ENGINES: Final[dict[str, Callable[[list[Sheet], Mapping[str, bytes]], Engine]]] = {
     "ours": Ours,
     "bare": Bare,
-    "weasyprint": weasyprint,
+    "weasyprint": partial(_weasyprint, keep=False),
+    "weasyprint-kept": partial(_weasyprint, keep=True),
 }
 
 
@@ -101,6 +103,7 @@ def main() -> None:
         made.append(render_one(number))
         each.append(1000 * (time.perf_counter() - start))
     ended = time.time()
+    Path(go).with_name(f"last.{share}.pdf").write_bytes(made[-1])
     digest = hashlib.sha256(b"".join(made)).hexdigest()
     print(json.dumps({"began": began, "ended": ended, "each": each, "sha256": digest}))
 

@@ -53,7 +53,8 @@ ul { display: inline-block; width: 118mm; text-align: left; vertical-align: top 
 PAGE: Final = """<!DOCTYPE html>
 <html lang="{lang}"><head><meta charset="utf-8"><title>{document_title}</title>
 <meta name="author" content="{author}"><meta name="keywords" content="{number}">
-<meta name="dcterms.created" content="{at}"><meta name="dcterms.modified" content="{at}"></head><body>
+<meta name="dcterms.created" content="{at}"><meta name="dcterms.modified" content="{at}">
+<style>{style}</style></head><body>
 <div class="frame"></div><div class="inner"></div><img class="watermark" src="duplicata.svg" alt="">
 <div class="part" style="top:19mm;height:15mm">{logos}</div>
 <div class="part" style="top:38mm;height:14mm"><h1 class="display accent" style="font-size:34pt;line-height:14mm">
@@ -80,28 +81,30 @@ PAGE: Final = """<!DOCTYPE html>
 
 
 class WeasyPage:
-    """Pages written as HTML beforehand, and turned into PDF one by one; style, fonts and pictures are read once.
+    """Pages written as HTML beforehand, and turned into PDF one by one.
+
+    Parameters:
+      keep: fonts, style and pictures are read once and kept, which is the most WeasyPrint offers; else each page is
+        given as its guide shows it, with its style.
 
     Raises: RuntimeError when HarfBuzz's subsetter is not installed: WeasyPrint would do without, five times slower.
     """
 
-    def __init__(self, sheets: list[Sheet], logos: Mapping[str, bytes]) -> None:
+    def __init__(self, sheets: list[Sheet], logos: Mapping[str, bytes], *, keep: bool) -> None:
         if not getattr(ffi, "harfbuzz_subset", None):
             raise RuntimeError("libharfbuzz-subset is missing (Debian: apt-get install libharfbuzz-subset0)")
-        self._pages = [page(sheet, logos) for sheet in sheets]
-        self._fonts = FontConfiguration()
         colour = contents(sheets[0].printed, sheets[0].document, sheets[0].locale, {})["colour"]
-        self._style = CSS(string=_faces() + STYLE.replace("COLOUR", colour), font_config=self._fonts)
-        self._pictures: dict[str, Any] = {}
+        style = _faces() + STYLE.replace("COLOUR", colour)
+        self._pages = [page(sheet, logos, "" if keep else style) for sheet in sheets]
+        self._kept: dict[str, Any] = {}
+        if keep:
+            fonts = FontConfiguration()
+            self._kept = {"font_config": fonts, "stylesheets": [CSS(string=style, font_config=fonts)], "cache": {}}
 
     def __call__(self, number: int) -> bytes:
         """The PDF of one of them."""
-        made = HTML(string=self._pages[number], base_url=TEMPLATES.as_uri() + "/").write_pdf(
-            stylesheets=[self._style],
-            font_config=self._fonts,
-            cache=self._pictures,
-            pdf_variant=VARIANT,
-            pdf_identifier=f"{number}".encode(),
+        made = HTML(string=self._pages[number], base_url=f"{TEMPLATES.as_uri()}/").write_pdf(
+            pdf_variant=VARIANT, pdf_identifier=f"{number}".encode(), **self._kept
         )
         assert isinstance(made, bytes)
         return made
@@ -116,7 +119,7 @@ def _faces() -> str:
     )
 
 
-def page(sheet: Sheet, logos: Mapping[str, bytes]) -> str:
+def page(sheet: Sheet, logos: Mapping[str, bytes], style: str) -> str:
     """The page as HTML, ready to be laid out."""
     data = contents(sheet.printed, sheet.document, sheet.locale, {digest: digest for digest in logos})
     told = {name: escape(value) for name, value in data.items() if isinstance(value, str)}
@@ -131,6 +134,7 @@ def page(sheet: Sheet, logos: Mapping[str, bytes]) -> str:
         **told | filled | {"qr": base64.b64encode(data["qr"].encode()).decode()},
         **{name: escape(labels[name]) for name in ("awarded_to", "completed", "duplicate_word")},
         at=sheet.timestamp.isoformat(),
+        style=style,
         title_of=escape(labels[Document.ATTESTATION]),
         objectives_label=escape(labels["objectives"]),
         code_label=escape(labels["code"]),
