@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, Self
 from uuid import UUID
@@ -30,6 +31,9 @@ log = get_logger()
 
 RENEWED_EVERY: Final = 50
 """Files between two renewals of a lease while a zip is filled."""
+
+HANDS: Final = 2
+"""Documents made at once. One waits for the store while another is rendered; neither holds Python up."""
 
 COLUMNS: Final = (
     "N°",
@@ -68,7 +72,7 @@ class Maker:
         """Renders the next chunk, and fills the file when it was the last. What goes wrong waits in the course."""
         work = course.work
         try:
-            work.made += self._make_all(course.todo[:CHUNK], course.logos)
+            work.made += _hands().map(partial(_make, course.logos), course.todo[:CHUNK])
             made = [one.copy._replace(sha256=one.sha256, size=one.size) for one in work.made if one.sha256]
             finished = [*course.done, *made]
             if len(course.todo) <= CHUNK and finished:
@@ -81,26 +85,13 @@ class Maker:
 
         Raises: Transient when the store cannot be reached, NotConfigured when the seal's key cannot be used.
         """
-        return self._put(copy, self._drawn(copy, logos))
-
-    def _make_all(self, copies: Sequence[Copy], logos: Mapping[str, bytes]) -> list[Made]:
-        """The same of several, in their order. One is put away, which is waiting, while the next is rendered."""
-        with ThreadPoolExecutor(1, thread_name_prefix="store") as beside:
-            putting = [beside.submit(self._put, copy, self._drawn(copy, logos)) for copy in copies]
-        return [one.result() for one in putting]
-
-    def _drawn(self, copy: Copy, logos: Mapping[str, bytes]) -> bytes | None:
-        """Its bytes, by the compiler and the key of this thread; None when it cannot be made."""
         try:
             content = render(copy.printed, copy.document, copy.locale, logos=logos, timestamp=copy.issued_at)
         except NotRendered as error:
             log.exception("certificate.not_rendered", duplicate=str(copy.duplicate_id), exc_info=error)
-            return None
-        return content if self.sealer is None else self.sealer.seal(content)
-
-    def _put(self, copy: Copy, content: bytes | None) -> Made:
-        if content is None:
             return Made(copy, None)
+        if self.sealer is not None:
+            content = self.sealer.seal(content)
         return Made(copy, self.store.put(content), len(content), sealed=self.sealer is not None)
 
     def fetch(self, duplicate_id: UUID) -> bytes | None:
@@ -161,6 +152,16 @@ class Maker:
 
 
 _thread = threading.local()
+
+
+@lru_cache(maxsize=1)
+def _hands() -> ThreadPoolExecutor:
+    """Who makes the documents of all jobs of this process. They stay: a compiler belongs to the thread that made it."""
+    return ThreadPoolExecutor(HANDS, thread_name_prefix="documents")
+
+
+def _make(logos: Mapping[str, bytes], copy: Copy) -> Made:
+    return Maker.of_this_thread().make(copy, logos)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
