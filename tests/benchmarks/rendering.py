@@ -3,7 +3,8 @@
 python -m tests.benchmarks.rendering ENGINE SHEETS_FILE WARM GO_FILE SHARE; renders the first WARM documents, which do
 not count, says that it is ready, waits for GO_FILE, so that two processes begin together, then renders the others, each
 once: Typst remembers what it laid out before, and a document seen twice takes a third of the time. Prints as JSON when
-it began and ended, the milliseconds of each document, and a hash of all their bytes; the last one lies beside GO_FILE.
+it began and ended, its CPU seconds, the milliseconds of each document, and a hash of all their bytes; the last document
+lies beside GO_FILE.
 """
 
 import hashlib
@@ -97,15 +98,15 @@ def main() -> None:
     while not Path(go).exists():
         time.sleep(0.002)
     made, each = [], []
-    began = time.time()
+    began, used = time.time(), time.process_time()
     for number in range(int(warm), len(sheets)):
         start = time.perf_counter()
         made.append(render_one(number))
         each.append(1000 * (time.perf_counter() - start))
-    ended = time.time()
+    ended, used = time.time(), time.process_time() - used
     Path(go).with_name(f"last.{share}.pdf").write_bytes(made[-1])
     digest = hashlib.sha256(b"".join(made)).hexdigest()
-    print(json.dumps({"began": began, "ended": ended, "each": each, "sha256": digest}))
+    print(json.dumps({"began": began, "ended": ended, "used": used, "each": each, "sha256": digest}))
 
 
 if __name__ == "__main__":
