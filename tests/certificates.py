@@ -80,7 +80,7 @@ def complete(session: Session, *enrollments: UUID, **more: Any) -> list[dict[str
 
 def graduates(session: Session, *people: Any, contract: str = "C-1") -> list[UUID]:
     """People of a contract who completed the training, each with a certificate."""
-    add_contract(session, contract, 50)
+    add_contract(session, contract, max(50, len(people)))
     did(session, organisation(), training())
     enrollments = enrolled(session, *people, contract=contract)
     complete(session, *enrollments, score=87.5, time_spent_seconds=24_000)

@@ -9,7 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.embedded.run import stoppable
-from tests.benchmarks import files, idle, imports, jobs, latency, live, mails, memory, people, resets, roster
+from tests.benchmarks import (
+    certificates,
+    files,
+    idle,
+    imports,
+    jobs,
+    latency,
+    live,
+    mails,
+    memory,
+    people,
+    resets,
+    roster,
+)
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.system import System, running_system
 
@@ -27,6 +40,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "files": files.run,
     "memory": memory.run,
     "mails": mails.run,
+    "certificates": certificates.run,
     "idle": idle.run,
 }
 

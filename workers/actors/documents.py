@@ -7,7 +7,9 @@ import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, Self
 from uuid import UUID
@@ -30,6 +32,9 @@ log = get_logger()
 
 RENEWED_EVERY: Final = 50
 """Files between two renewals of a lease while a zip is filled."""
+
+HANDS: Final = 2
+"""Documents made at once. One waits for the store while another is rendered; neither holds Python up."""
 
 COLUMNS: Final = (
     "N°",
@@ -68,8 +73,7 @@ class Maker:
         """Renders the next chunk, and fills the file when it was the last. What goes wrong waits in the course."""
         work = course.work
         try:
-            for copy in course.todo[:CHUNK]:
-                work.made.append(self.make(copy, course.logos))
+            work.made += _hands().map(partial(_make, course.logos), course.todo[:CHUNK])
             made = [one.copy._replace(sha256=one.sha256, size=one.size) for one in work.made if one.sha256]
             finished = [*course.done, *made]
             if len(course.todo) <= CHUNK and finished:
@@ -161,6 +165,16 @@ def _file_names(copies: Sequence[Copy]) -> dict[int, str]:
         times = taken[name.casefold()]
         names[copy.position] = name if times == 1 else f"{name.removesuffix('.pdf')}-{times}.pdf"
     return names
+
+
+@lru_cache(maxsize=1)
+def _hands() -> ThreadPoolExecutor:
+    """Who makes the documents of all jobs of this process. They stay: a compiler belongs to the thread that made it."""
+    return ThreadPoolExecutor(HANDS, thread_name_prefix="documents")
+
+
+def _make(logos: Mapping[str, bytes], copy: Copy) -> Made:
+    return Maker.of_this_thread().make(copy, logos)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -24,6 +24,12 @@ log = get_logger()
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STANDARDS: Final[Any] = ["a-2a", "ua-1"]
+BLANK: Final = "blank"
+BLANKS: Final = 3
+"""Empty documents after each one. Typst forgets what was of no use to ten compilations, of all threads, and nothing of
+somebody's certificate is of use to the next: these have it forgotten earlier, which saves 10 MB and costs no time.
+"""
+
 MOST_LOGOS: Final = 500
 """Pictures a process keeps on disk for its compilers."""
 
@@ -84,18 +90,27 @@ def _each_text(node: Any, change: Callable[[str], str]) -> Any:
     return change(node) if isinstance(node, str) else node
 
 
-class _Room:
-    """The templates and pictures of this process on disk: a compiler reads nothing outside its root."""
+class Room:
+    """The templates and pictures of this process on disk: a compiler reads nothing outside its root.
 
-    def __init__(self) -> None:
+    Parameters:
+      templates: a folder of them, copied; `attestation` is compiled from its `attestation.typ`.
+    """
+
+    def __init__(self, templates: Path = TEMPLATES) -> None:
         self._folder = TemporaryDirectory(prefix="matricule-typst-")
         self.root = Path(self._folder.name)
-        for file in TEMPLATES.iterdir():
+        for file in templates.iterdir():
             (self.root / file.name).write_bytes(file.read_bytes())
+        (self.root / f"{BLANK}.typ").touch()
         (self.root / "logos").mkdir()
         self._kept: dict[str, None] = {}  # by when they were last used
         self._lock = threading.Lock()
         self._of_thread = threading.local()
+
+    def close(self) -> None:
+        """Removes the files; those of a process go with it."""
+        self._folder.cleanup()
 
     def keep(self, digest: str, content: bytes) -> str:
         """Puts a picture where templates find it, in the place of the one unused for longest when there are many."""
@@ -113,8 +128,11 @@ class _Room:
             self._kept[digest] = None
         return f"/logos/{place.name}"
 
-    def compile(self, document: Document, data: Mapping[str, Any], timestamp: datetime) -> bytes:
-        """Raises: NotRendered."""
+    def compile(self, document: str, data: Mapping[str, Any], timestamp: datetime) -> bytes:
+        """The template with this data, as PDF; safe to be called by several threads at once.
+
+        Raises: NotRendered.
+        """
         try:
             made = self._compiler(document).compile(
                 format="pdf",
@@ -132,11 +150,13 @@ class _Room:
             raise NotRendered(f"{document}: the compiler gave up") from error
         if not isinstance(made, bytes):
             raise NotRendered(f"{document}: more than one file")
+        for _ in range(BLANKS):
+            self._compiler(BLANK).compile(format="svg")
         return made
 
-    def _compiler(self, document: Document) -> typst.Compiler:
+    def _compiler(self, document: str) -> typst.Compiler:
         """One for each thread: a compiler cannot be shared. It remembers what it laid out before."""
-        compilers: dict[Document, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
+        compilers: dict[str, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
         if document not in compilers:
             main = self.root / f"{document}.typ"
             compilers[document] = typst.Compiler(main, root=self.root, font_paths=_fonts())
@@ -149,8 +169,8 @@ def _reason(error: Exception) -> str:
 
 
 @lru_cache(maxsize=1)
-def _room() -> _Room:
-    return _Room()
+def _room() -> Room:
+    return Room()
 
 
 @lru_cache(maxsize=1)

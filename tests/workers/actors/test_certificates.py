@@ -1,5 +1,6 @@
 """Duplicates on their way: rendered, stored, zipped with an index, mailed; once, whatever dies on the way."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
+from models.snapshot import Printed
 from tests.certificates import ask, certified, content, duplicated, index, job, unzipped
 from tests.committed import claimed, state_of_things
 from tests.contracts import enrolled, someone
@@ -18,6 +20,7 @@ from workers.actors.documents import Maker
 from workers.actors.files import pieces, read_file
 from workers.certificate_requests import DuplicateCertificates
 from workers.certificates.renderer import NotRendered, render
+from workers.certificates.store import Store
 from workers.database import transaction
 from workers.errors import Transient
 from workers.queues import Queue
@@ -188,6 +191,26 @@ def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     assert (waiting["state"], waiting["failures"], waiting["attempts"][0]["outcome"]) == ("queued", 0, "postponed")
     work()
     assert job(job_id)["state"] == "succeeded"
+
+
+def test_one_is_put_away_while_the_next_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = certified(*(someone(name, name) for name in "abc"))
+    second = threading.Event()
+    put = Store.put
+
+    def put_late(store: Store, content: bytes) -> str:
+        assert second.wait(30)
+        return put(store, content)
+
+    def rendered(printed: Printed, *args: Any, **more: Any) -> bytes:
+        if printed.snapshot.first_name == "b":
+            second.set()
+        return render(printed, *args, **more)
+
+    monkeypatch.setattr(Store, "put", put_late)
+    monkeypatch.setattr(documents, "render", rendered)
+    shown = duplicated(*people)
+    assert (shown["state"], len(unzipped(shown))) == ("succeeded", 4)
 
 
 def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:

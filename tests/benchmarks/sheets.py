@@ -1,0 +1,29 @@
+"""Documents kept in a file by one process, for another to render."""
+
+import pickle
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from models.snapshot import Document, Printed
+
+
+class Sheet(NamedTuple):
+    """One document, as the renderer is given it."""
+
+    printed: Printed
+    document: Document
+    locale: str
+    timestamp: datetime
+
+
+def keep(file: Path, sheets: list[Sheet], logos: Mapping[str, bytes]) -> None:
+    """Writes documents and the pictures on them."""
+    file.write_bytes(pickle.dumps((sheets, dict(logos))))
+
+
+def kept(file: Path) -> tuple[list[Sheet], dict[str, bytes]]:
+    """Reads them."""
+    found: tuple[list[Sheet], dict[str, bytes]] = pickle.loads(file.read_bytes())
+    return found
