@@ -1,5 +1,6 @@
 """Correcting a certificate, by a new version the earlier one names; and revoking one."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +28,7 @@ def correct_certificate(
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `correct_certificate` job: a new number and code; the earlier certificate says by which it is replaced.
 
-    Refuses: `not_found`, `not_issued`, `certificate_revoked`, `names_not_kept`.
+    Refuses: `not_found`, `not_issued`, `certificate_revoked`, `names_not_kept`, `unchanged` (nothing is corrected).
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
@@ -38,13 +39,14 @@ def correct_certificate(
     snapshot = _corrected(fact, request, code)
     if isinstance(snapshot, Code):
         return _refused(snapshot)
-    new = New(new_id(), fact.id, fact.issued_by, snapshot, code, fact.now, fact.completed_at, fact.version + 1)
+    # Its number is from the sequence of whoever signs it: read again, that may be another organisation.
+    organisation_id = fact.organisation_id if request.reread else fact.issued_by
+    new = New(new_id(), fact.id, organisation_id, snapshot, code, fact.now, fact.completed_at, fact.version + 1)
     # The earlier one first: of the versions of an enrollment one alone is not replaced.
     session.execute(REPLACE, {"id": fact.certificate_id, "by": new.certificate_id})
     issued = write(session, [new])[fact.id]
-    _audit(
-        session, fact, request, {"replaces": fact.number, "number": issued.number}, portal_id=portal_id, job_id=job_id
-    )
+    corrected = {"replaces": fact.number, "number": issued.number, "changed": _changed(fact, snapshot)}
+    _audit(session, fact, request, corrected, portal_id=portal_id, job_id=job_id)
     detail = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": fact.number}
     return JobState.SUCCEEDED, {"code": Code.REISSUED, **detail}
 
@@ -81,14 +83,31 @@ def _corrected(fact: Any, request: CorrectCertificate, code: str) -> Snapshot | 
         return Code.NAMES_NOT_KEPT
     earlier = Snapshot.model_validate(fact.snapshot)
     names = {name: getattr(request, name) or getattr(earlier, name) for name in PRINTED_NAMES}
+    corrected = _written_again(fact, request, earlier, names, code)
+    return corrected if isinstance(corrected, Code) or _changed(fact, corrected) else Code.UNCHANGED
+
+
+def _written_again(
+    fact: Any, request: CorrectCertificate, earlier: Snapshot, names: Mapping[str, str], code: str
+) -> Snapshot | Code:
     if not request.reread:
-        return earlier.model_copy(update=names | {"verify_url": verify_url(code)})
+        return earlier.model_copy(update={**names, "verify_url": verify_url(code)})
     if fact.organisation_id is None:
         return Code.UNKNOWN_ORGANISATION
     if fact.first_name is None:
         return Code.NAMES_NOT_KEPT
     # Names are what was printed: those of the account may have changed since, and nobody asked for that.
     return snapshot_of(fact, code).model_copy(update=names)
+
+
+def _changed(fact: Any, corrected: Snapshot) -> list[str]:
+    """Which parts say something else now, by name: what they say is no matter of the audit trail."""
+    earlier = Snapshot.model_validate(fact.snapshot)
+    return [
+        name
+        for name in Snapshot.model_fields
+        if name != "verify_url" and getattr(earlier, name) != getattr(corrected, name)
+    ]
 
 
 def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:

@@ -36,7 +36,7 @@ COPIES = text(
       r.sha256, r.size, p.code AS result
     FROM certificate_duplicate d JOIN certificate k ON k.id = d.certificate_id
     JOIN job_person p ON p.job_id = d.job_id AND p.position = d.position
-    LEFT JOIN certificate earlier ON earlier.replaced_by = k.id
+    LEFT JOIN certificate earlier ON earlier.enrollment_id = k.enrollment_id AND earlier.version = k.version - 1
     LEFT JOIN LATERAL (
       SELECT sha256, size FROM rendering WHERE duplicate_id = d.id ORDER BY rendered_at DESC, id DESC LIMIT 1
     ) r ON true

@@ -19,7 +19,7 @@ FIND = text("""
       later.number AS replaced_by, later.code AS replaced_by_code, later.issued_at AS replaced_at,
       earlier.number AS replaces
     FROM certificate k LEFT JOIN certificate later ON later.id = k.replaced_by
-    LEFT JOIN certificate earlier ON earlier.replaced_by = k.id
+    LEFT JOIN certificate earlier ON earlier.enrollment_id = k.enrollment_id AND earlier.version = k.version - 1
     WHERE k.code = :code""")
 
 DUPLICATES = text("""

@@ -151,6 +151,47 @@ def test_a_correction_may_read_everything_anew(session: Session) -> None:
     assert (snapshot["title"], snapshot["last_name"]) == ("Le bon titre", "Le Dû")
 
 
+def test_read_anew_it_is_of_whoever_signs_now_and_numbered_in_their_sequence(session: Session) -> None:
+    """Under the number of the earlier organisation two documents of the later one would bear the same number."""
+    zoe, _ = graduates(session, "zoe", "luc")
+    did(session, organisation("of-2", legal_name="Autre organisme"))
+    did(session, CorrectCertificate(enrollment_id=zoe, reread=True, reason="organisme"))
+    [max_] = enrolled(session, "max")
+    complete(session, max_)
+    numbered = query(
+        session,
+        """SELECT o.reference, k.number, k.snapshot -> 'issuer' ->> 'legal_name' FROM certificate k
+           JOIN organisation o ON o.id = k.organisation_id ORDER BY o.reference, k.number""",
+    )
+    year = numbered[0][1][:4]
+    assert numbered == [
+        *[("of-1", f"{year}-00000{number}", "Formation Pro SAS") for number in (1, 2)],
+        *[("of-2", f"{year}-00000{number}", "Autre organisme") for number in (1, 2)],
+    ]
+    did(session, CorrectCertificate(enrollment_id=zoe, last_name="Autre", reason="nom"))
+    assert certificate(session, zoe)[1] == f"{year}-000003"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"reread": True}, {"first_name": "Zoé"}, {"first_name": "Zoé", "last_name": "Le Dû"}]
+)
+def test_a_correction_that_corrects_nothing_is_refused(session: Session, asked: dict[str, Any]) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    before = certificate(session, zoe)
+    [job] = did(session, CorrectCertificate(enrollment_id=zoe, reason="rien", **asked))
+    assert (job["state"], job["result"]["code"]) == ("refused", "unchanged")
+    assert certificate(session, zoe) == before
+
+
+def test_the_audit_says_which_parts_were_corrected_and_not_into_what(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoe", "Ledu"))
+    did(session, PutTraining(reference="T-1", title="Le bon titre"))
+    did(session, CorrectCertificate(enrollment_id=zoe, first_name="Zoé", reread=True, reason="titre et nom"))
+    [(detail,)] = query(session, "SELECT detail FROM audit WHERE action = 'correct_certificate'")
+    assert detail["changed"] == ["first_name", "title"]
+    assert "Zoé" not in str(detail)
+
+
 def test_a_revoked_certificate_stays_and_is_revoked_for_good(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     [job] = did(session, RevokeCertificate(enrollment_id=zoe, reason="fraude"))
