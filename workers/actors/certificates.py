@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
-from workers.actors.courses import Follower
+from workers.actors.courses import Follower, keeping_leases
 from workers.actors.documents import Maker
 from workers.certificate_requests import DuplicateCertificates, DuplicateOwnCertificate
 from workers.ledger import JOBS, Claimed, Outcome, Work
@@ -40,7 +40,9 @@ def do_batch(rows: Sequence[Claimed]) -> bool:
         BatchRun(JOBS, do_jobs).run(small)
     waiting = [row for row in rows if row.columns["kind"] in DUPLICATES]
     while waiting and not STOPPING.is_set() and time.monotonic() < deadline:
-        _duplicate(waiting.pop(0))
+        with keeping_leases(waiting):
+            _duplicate(waiting[0])
+        del waiting[0]
     if waiting:
         give_back(JOBS, waiting)
     return bool(waiting)

@@ -3,8 +3,11 @@
 A kill loses at most one chunk; whoever takes the job up goes on where the last committed one left it.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Generic, TypeVar
 
 from workers import ledger as books
 from workers.actors.claimer import STOPPING, BatchRun, give_back
@@ -14,6 +17,9 @@ from workers.logs import get_logger
 from workers.settings import get_settings
 
 log = get_logger()
+LONGEST_STEP: Final = 900.0
+"""Seconds a step may take whose leases are kept."""
+
 Course = TypeVar("Course")
 
 
@@ -74,6 +80,32 @@ class _Step(Generic[Course]):
         self.course, outcome = self._chunk(session, self.course, lease=get_settings().lease_seconds)
         self.over = outcome is not None
         return (outcome,) if outcome else ()
+
+
+@contextmanager
+def keeping_leases(rows: Sequence[Claimed]) -> Iterator[None]:
+    """Moves the leases of jobs in hand, from a thread of its own, for as long as a step takes: a store may be slow.
+
+    Not for ever: a step that hangs is left to whoever rescues its job.
+    """
+    over = threading.Event()
+
+    def keep() -> None:
+        ends = time.monotonic() + LONGEST_STEP
+        while time.monotonic() < ends and not over.wait(get_settings().lease_seconds / 3):
+            try:
+                with transaction() as session:
+                    books.renew(session, JOBS, rows, lease=get_settings().lease_seconds)
+            except Exception as error:
+                log.warning("lease.not_renewed", exc_info=error)
+
+    keeper = threading.Thread(target=keep, name="leases", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def keep_lease(row: Claimed) -> None:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,7 +15,6 @@ from typing import Final, Self
 from uuid import UUID
 
 from models.words import Code
-from workers.actors.courses import keep_lease
 from workers.certificates.renderer import NotRendered, render
 from workers.certificates.seal import Sealer
 from workers.certificates.store import Store
@@ -29,9 +28,6 @@ from workers.services.duplicate_index import Line, read_index
 from workers.settings import get_settings
 
 log = get_logger()
-
-RENEWED_EVERY: Final = 50
-"""Files between two renewals of a lease while a zip is filled."""
 
 HANDS: Final = 2
 """Documents made at once. One waits for the store while another is rendered; neither holds Python up."""
@@ -127,7 +123,7 @@ class Maker:
         name = translate(locale, "duplicatas.zip")
         with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
             path = Path(folder) / "file.zip"
-            self.zip(path, copies, self._index(course), locale, beat=lambda: keep_lease(course.row))
+            self.zip(path, copies, self._index(course), locale)
             return Assembled(name, "zip", self.store.put_file(path, ".zip"), path.stat().st_size)
 
     def _index(self, course: Copies) -> list[Line]:
@@ -136,20 +132,16 @@ class Maker:
             lines = read_index(session, course.row.id)
         return [line._replace(code=Code.NOT_RENDERED) if line.position in failed else line for line in lines]
 
-    def zip(
-        self, path: Path, copies: Sequence[Copy], index: Sequence[Line], locale: str, beat: Callable[[], None]
-    ) -> None:
+    def zip(self, path: Path, copies: Sequence[Copy], index: Sequence[Line], locale: str) -> None:
         """Fills a zip with documents from the store, and an index of everybody who was asked for."""
         names = _file_names(copies)
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(_entry(translate(locale, "index.csv")), _index_file(index, names, locale))
-            for number, copy in enumerate(copies, start=1):
+            for copy in copies:
                 content = self.store.get(copy.sha256 or "") or self.fetch(copy.duplicate_id)
                 if content is None:
                     raise Transient("a document that was just made is not in the store", seconds=5)
                 archive.writestr(_entry(names[copy.position]), content)
-                if number % RENEWED_EVERY == 0:
-                    beat()
 
 
 _thread = threading.local()

@@ -56,7 +56,7 @@ def _zip_again(maker: Maker, file: File, into: BinaryIO) -> bool:
         refill(session, file.file_id)  # before its bytes are there: what dies in between leaves none that stay for good
     with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
         path = Path(folder) / "file.zip"
-        maker.zip(path, copies, index, locale, beat=lambda: None)
+        maker.zip(path, copies, index, locale)
         digest, size = maker.store.put_file(path, file.suffix), path.stat().st_size
         into.seek(0)
         into.truncate()

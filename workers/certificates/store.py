@@ -30,7 +30,10 @@ TRIES: Final = 3
 """Seconds and times S3 is asked for one thing, which has to end before a lease does: left alone it takes minutes."""
 
 LONGEST_SECONDS: Final = 20.0
-"""Any one of these takes, in all."""
+"""Any one of these takes, in all; what is sent takes longer by its size."""
+
+SLOWEST: Final = 1_000_000
+"""Bytes a second a store takes that is only slow."""
 
 CLIENTS: Final = frozenset({"aiobotocore", "aiohttp", "botocore", "paramiko"})
 """Libraries fsspec speaks through whose errors of the network are no OSError."""
@@ -146,7 +149,10 @@ class Store:
     def _write(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
         target = self._at(digest, suffix)
         if not self._local:  # one upload becomes visible whole, or not at all
-            self._fs.pipe_file(target, b"".join(content), **self._limit)
+            whole = b"".join(content)
+            self._fs.pipe_file(
+                target, whole, **{name: most + len(whole) / SLOWEST for name, most in self._limit.items()}
+            )
             return
         folder = Path(target).parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

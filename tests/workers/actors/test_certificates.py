@@ -14,8 +14,8 @@ from models.snapshot import Printed
 from tests.certificates import ask, certified, content, duplicated, index, job, unzipped
 from tests.committed import claimed, state_of_things
 from tests.contracts import enrolled, someone
-from tests.support import change, rows
-from workers.actors import certificates, claimer, documents
+from tests.support import change, rows, wait_until
+from workers.actors import certificates, claimer, courses, documents
 from workers.actors.documents import Maker
 from workers.actors.files import pieces, read_file
 from workers.certificate_requests import DuplicateCertificates
@@ -27,6 +27,7 @@ from workers.queues import Queue
 from workers.services import duplicate_copies
 from workers.services.acceptance import accept
 from workers.services.certificate_files import find_by_job
+from workers.settings import get_settings
 
 
 @pytest.fixture(autouse=True)
@@ -255,3 +256,28 @@ def test_issues_of_many_are_one_transaction() -> None:
     work()
     assert rows("SELECT count(*) FROM certificate") == [(len(people),)]
     assert rows("SELECT count(DISTINCT finished_at) FROM job WHERE kind = 'issue_certificate'") == [(1,)]
+
+
+def test_leases_are_kept_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the jobs that wait behind it too: each time a lease runs out counts as a worker that was lost."""
+    for person in certified(*"ab"):
+        ask(person)
+    held = "SELECT id, leased_until FROM job WHERE leased_until IS NOT NULL"
+    put, kept = Store.put, []
+
+    def slow(store: Store, content: bytes) -> str:
+        before: dict[Any, Any] = {job_id: until for job_id, until in rows(held)}
+        wait_until(lambda: all(until > before[job_id] for job_id, until in rows(held)))
+        kept.append(len(before))
+        return put(store, content)
+
+    found = claimed(Queue.CERTIFICATES)
+    change("UPDATE job SET leased_until = now() WHERE leased_until IS NOT NULL")
+    with monkeypatch.context() as hurried:
+        hurried.setattr(courses, "get_settings", lambda: get_settings().model_copy(update={"lease_seconds": 0.9}))
+        hurried.setattr(Store, "put", slow)
+        certificates.do_batch(found)
+    assert kept == [2, 1]
+    assert rows("SELECT DISTINCT state, rescues, failures FROM job WHERE kind = 'duplicate_certificates'") == [
+        ("succeeded", 0, 0)
+    ]
