@@ -102,6 +102,14 @@ SAMPLES: Final[dict[str, Printed]] = {
     "long": of(changed(first_name=("Marie Charlotte Élisabeth " * 4)[:100].strip(),
                        last_name=("de La Rochefoucauld-Montmorency " * 4)[:100].strip(), **_LONG),
                duplicate=_DUPLICATE, replaces="2025-000031"),
+    "fullest": of(
+        changed(first_name=("mot " * 25).strip(), last_name=("mot " * 25).strip(), title=("titre " * 33).strip(),
+                employer=("société " * 25).strip(), issuer=ISSUER.model_copy(update=dict.fromkeys(
+                    ("legal_name", "signatory_name", "signatory_quality", "place"), ("texte " * 33).strip()))),
+        duplicate=_DUPLICATE, replaces="2025-000031"),
+    "signatory": of(changed(issuer=ISSUER.model_copy(update={
+        "signatory_name": "Marie-Clémentine de La Rochefoucauld-Doudeauville",
+        "signatory_quality": "Directrice générale déléguée à la formation professionnelle continue"}))),
     "unbroken": of(changed(first_name="W" * 100, last_name="M" * 100, **_LONG)),
     "arabic": of(changed(first_name="محمد", last_name="بن عبد الله", employer="شركة النور",
                          title="الوقاية من المخاطر الكهربائية",

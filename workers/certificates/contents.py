@@ -15,6 +15,10 @@ from workers.shown import read_texts, shown_date, shown_duration, shown_percent
 TEXTS: Final = read_texts(Path(__file__).parent / "texts.toml")
 DEFAULT_COLOUR: Final = "#1b3a5f"
 
+NAMES: Final = ("learner", "issuer", "employer", "title", "signatory", "quality")
+MANY: Final = 250
+"""Characters of these from which on a page may be too full for what it says besides."""
+
 MASK: Final = 3
 """Of the eight patterns a QR code may be laid over with, one without long runs of its own."""
 
@@ -27,22 +31,36 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
     Parameters:
       logos: where each picture lies below the root of the templates, by its hash.
     """
-    texts = TEXTS[locale]
-    snapshot, issuer = printed.snapshot, printed.snapshot.issuer
-    realisation = document is Document.REALISATION
-    labels = dict(texts)
-    if realisation:
-        labels["duplicate_from"] = texts["duplicate_from_realisation"]
-    learner = printable(f"{snapshot.first_name} {snapshot.last_name}") or REPLACEMENT
-    values: dict[str, Any] = {
+    texts, snapshot = TEXTS[locale], printed.snapshot
+    colour, issuer_logo = snapshot.colour or snapshot.issuer.colour, logos.get(snapshot.issuer.logo or "")
+    values = {
         "lang": locale,
-        "labels": labels,
-        "colour": snapshot.colour or issuer.colour or DEFAULT_COLOUR,
-        "issuer_logo": logos.get(issuer.logo or ""),
+        "labels": _labels(document, texts),
+        "colour": colour or DEFAULT_COLOUR,
+        "issuer_logo": issuer_logo,
         "logo": logos.get(snapshot.logo or ""),
-        "document_title": f"{texts[document.value]} {printed.number} – {learner}",
+        **_names(snapshot),
+        **_register(printed, locale),
+        **_of_the_training(snapshot, texts, locale),
+        "legal": list(_legal(snapshot.issuer, texts)),
+        "qr": _square(snapshot.verify_url),
+        "qr_alt": texts["qr_alt"].format(verify_url=printable(snapshot.verify_url)),
+    }
+    values["document_title"] = f"{texts[document.value]} {printed.number} – {values['learner']}"
+    values["long"] = sum(len(str(values[name])) for name in NAMES) > MANY
+    return values | _words(values)
+
+
+def _labels(document: Document, texts: Mapping[str, Any]) -> dict[str, Any]:
+    of_it = texts["duplicate_from_realisation" if document is Document.REALISATION else "duplicate_from"]
+    return {**texts, "duplicate_from": of_it}
+
+
+def _names(snapshot: Snapshot) -> dict[str, Any]:
+    issuer = snapshot.issuer
+    return {
         "author": printable(issuer.legal_name),
-        "learner": learner,
+        "learner": printable(f"{snapshot.first_name} {snapshot.last_name}") or REPLACEMENT,
         "issuer": breakable(issuer.legal_name),
         "employer": breakable(snapshot.employer),
         "title": breakable(snapshot.title),
@@ -50,24 +68,26 @@ def contents(printed: Printed, document: Document, locale: str, logos: Mapping[s
         "signatory": breakable(issuer.signatory_name),
         "quality": breakable(issuer.signatory_quality),
         "place": breakable(issuer.place),
+        "verify_url": printable(snapshot.verify_url),
+    }
+
+
+def _register(printed: Printed, locale: str) -> dict[str, Any]:
+    """What only the register gives."""
+    known = {
         "number": printed.number,
         "code": printed.code,
-        "verify_url": printable(snapshot.verify_url),
         "issued_on": shown_date(printed.issued_on, locale),
         "replaces": printed.replaces,
         "duplicate": None,
     }
-    if printed.duplicate:
-        values |= {
-            "duplicate": True,
-            "duplicate_number": printed.duplicate.number,
-            "duplicate_on": shown_date(printed.duplicate.issued_on, locale),
-        }
-    values |= _of_the_training(snapshot, texts, locale)
-    values["legal"] = list(_legal(issuer, texts))
-    values["qr"] = _square(snapshot.verify_url)
-    values["qr_alt"] = texts["qr_alt"].format(verify_url=values["verify_url"])
-    return values | _words(values)
+    if printed.duplicate is None:
+        return known
+    return known | {
+        "duplicate": True,
+        "duplicate_number": printed.duplicate.number,
+        "duplicate_on": shown_date(printed.duplicate.issued_on, locale),
+    }
 
 
 def _of_the_training(snapshot: Snapshot, texts: Mapping[str, Any], locale: str) -> dict[str, Any]:

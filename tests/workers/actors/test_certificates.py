@@ -266,7 +266,7 @@ def test_leases_are_kept_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch
     put, kept = Store.put, []
 
     def slow(store: Store, content: bytes) -> str:
-        before: dict[Any, Any] = {job_id: until for job_id, until in rows(held)}
+        before: dict[Any, Any] = dict(rows(held))  # type: ignore[arg-type]
         wait_until(lambda: all(until > before[job_id] for job_id, until in rows(held)))
         kept.append(len(before))
         return put(store, content)
