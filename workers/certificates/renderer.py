@@ -30,8 +30,8 @@ BLANKS: Final = 3
 somebody's certificate is of use to the next: these have it forgotten earlier, which saves 10 MB and costs no time.
 """
 
-MOST_LOGOS: Final = 500
-"""Pictures a process keeps on disk for its compilers."""
+MOST_LOGOS: Final = 100
+"""Pictures a thread keeps on disk for its compiler."""
 
 
 class NotRendered(Exception):
@@ -104,7 +104,7 @@ class Room:
             (self.root / file.name).write_bytes(file.read_bytes())
         (self.root / f"{BLANK}.typ").touch()
         (self.root / "logos").mkdir()
-        self._kept: dict[str, None] = {}  # by when they were last used
+        self._places = 0
         self._lock = threading.Lock()
         self._of_thread = threading.local()
 
@@ -113,20 +113,25 @@ class Room:
         self._folder.cleanup()
 
     def keep(self, digest: str, content: bytes) -> str:
-        """Puts a picture where templates find it, in the place of the one unused for longest when there are many."""
-        place = self.root / "logos" / f"{digest}.png"
-        with self._lock:
-            if digest not in self._kept:
-                if len(self._kept) >= MOST_LOGOS:
-                    unused = next(iter(self._kept))
-                    del self._kept[unused]
-                    place.with_name(f"{unused}.png").unlink(missing_ok=True)
-                draft = place.with_name(f".{place.name}")
-                draft.write_bytes(content)
-                draft.replace(place)
-            self._kept.pop(digest, None)
-            self._kept[digest] = None
+        """Puts a picture where templates find it, in the place of the one unused for longest when there are many.
+
+        Places are used again, and each thread has its own: Typst numbers every file it ever saw, up to 65,535, and no
+        picture is exchanged under a document that is being made.
+        """
+        kept: dict[str, Path] = self._of_thread.__dict__.setdefault("kept", {})  # by when they were last used
+        place = kept.pop(digest, None)
+        if place is None:
+            place = kept.pop(next(iter(kept))) if len(kept) >= MOST_LOGOS else self._free_place()
+            draft = place.with_suffix(".draft")
+            draft.write_bytes(content)
+            draft.replace(place)
+        kept[digest] = place
         return f"/logos/{place.name}"
+
+    def _free_place(self) -> Path:
+        with self._lock:
+            self._places += 1
+            return self.root / "logos" / f"{self._places}.png"
 
     def compile(self, document: str, data: Mapping[str, Any], timestamp: datetime) -> bytes:
         """The template with this data, as PDF; safe to be called by several threads at once.
