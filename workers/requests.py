@@ -273,8 +273,8 @@ class RecordProgress(Request):
     """Record what the LMS saw of participants, of any contracts of the portal.
 
     Events may come late, twice or in any order: progress never goes back, an older event changes nothing a newer one
-    says. The answer has one result per event, in the order of the request. A first completion owes the certificate, which
-    prints what is known by then: a score or time that comes later needs `correct_certificate` with `reread`.
+    says. The answer has one result per event, in the order of the request. A first completion owes the certificate,
+    which prints what is known by then: a score or time that comes later needs `correct_certificate` with `reread`.
     """
 
     kind: ClassVar[str] = "record_progress"
