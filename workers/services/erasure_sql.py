@@ -44,7 +44,8 @@ BLANK_ENROLLMENTS = text("""
 # sends whether it may (``workers/services/letters.py``).
 BLANK_MAILS: Final = text(f"""
     WITH theirs AS MATERIALIZED (
-      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email WHERE account_id = :account
+      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email
+      WHERE account_id = :account OR id = ANY(CAST(:addressed AS uuid[]))
       ORDER BY id FOR NO KEY UPDATE),
     blanked AS (
       UPDATE email e SET to_address = '', context = NULL, result = NULL,
