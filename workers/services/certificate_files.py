@@ -9,6 +9,7 @@ from sqlalchemy import text
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from workers.database import Session
+from workers.services.keys import signing_keys
 from workers.settings import get_settings
 from workers.tokens import SigningKeys, check_file_token, file_url, make_file_token, read_token
 
@@ -81,6 +82,18 @@ def _file(found: Any) -> File:
 def file_address(keys: SigningKeys, file: File) -> str:
     """Where anybody who holds this link fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
+
+
+def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
+    """What whoever reads a job is told of its file: `name`, `expires_at`, and where it is fetched, `link`.
+
+    Looked up each time, for neither a signed link nor somebody's name is kept in a result; None once it is over.
+    """
+    found = _find(session, job=job_id)
+    if found is None:
+        return {"name": None, "expires_at": None, "link": None}
+    link = None if found.expired else file_address(signing_keys(), _file(found))
+    return {"name": found.name, "expires_at": found.expires_at.isoformat(), "link": link}
 
 
 def refill(session: Session, file_id: UUID) -> None:

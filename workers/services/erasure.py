@@ -143,6 +143,7 @@ def _forget(session: Session, whose: Whose, mentions: set[UUID], addressed: set[
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))
+    session.execute(sql.RENAME_FILES, asked)
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
     return {
         "mails": mails.mails,

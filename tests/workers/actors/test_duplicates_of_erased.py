@@ -11,7 +11,7 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState
 from tests.certificates import duplicated, job
 from tests.committed import claimed
-from tests.contracts import accepted, everything
+from tests.contracts import accepted, everything, someone
 from tests.relay import Relay
 from tests.support import change, rows
 from tests.workers.actors.test_duplicate_mails import graduate, loop, mailer, relay, send
@@ -27,6 +27,7 @@ from workers.services.correction_changes import CANCEL_MAILS
 from workers.services.erasure import erase_person
 from workers.services.letters import read_letters
 from workers.services.person_export import read_person
+from workers.services.retention import purge
 
 __all__ = ["loop", "mailer", "relay"]
 
@@ -119,3 +120,24 @@ def test_a_mailer_that_holds_a_managers_mail_does_not_send_it(mailer: Mailer) ->
     erase("rh@example.com")
     with transaction() as session:
         assert [one.unsent for one in read_letters(session, held)] == [EmailState.CANCELLED]
+
+
+def test_no_name_of_a_file_outlives_its_person(mailer: Mailer) -> None:
+    people = graduate(someone("zoe", "Champignac", "Zorglub"), "anne")
+    done = duplicated(people[0])
+    duplicated(people[1])
+    number = done["result"]["people"][0]["detail"]["number"]
+    assert done["result"]["file"]["name"] == f"attestation-Zorglub-Champignac-{number}.pdf"
+    assert found("Champignac-", "-Champignac") == {"certificate_file"}
+    erase()
+    assert found("Zorglub-Champignac") == set()
+    assert job(UUID(done["id"]))["result"]["file"]["name"] == f"{number}.pdf"
+    assert rows("SELECT count(*) FROM certificate_file WHERE name LIKE 'attestation-Le-Du-Zoe-%'") == [(1,)]
+    # The law's time is over, and the links too.
+    for table in ("certificate", "certificate_holder"):
+        change(f"UPDATE {table} SET kept_until = now() - interval '1 second'")
+    change("UPDATE certificate_file SET created_at = '2020-01-01'")
+    with transaction() as session:
+        purge(session)
+    assert found("Zorglub", "Champignac") == set()
+    assert job(UUID(done["id"]))["result"]["file"]["name"] is None
