@@ -22,6 +22,7 @@ from workers.services.duplicates import DuplicateRequest, read_duplicate_request
 from workers.services.enrollment_jobs import ADVANCE
 from workers.services.keys import signing_keys
 from workers.services.owed_mails import OwedMail, owe_mails
+from workers.services.suppression import read_suppressed
 
 CHUNK: Final = 10
 """Duplicates rendered between two commits: a fraction of a second, so that a lease is never in doubt."""
@@ -244,29 +245,36 @@ def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outco
             "days": timedelta(days=FILE_DAYS),
         },
     )
-    _owe_mail(session, course, file_id)
-    return Outcome(row.id, row.claim, JobState.SUCCEEDED, result | {"file": {"id": str(file_id), **file}})
+    result |= {"file": {"id": str(file_id), **file}} | _owe_mail(session, course, file_id)
+    return Outcome(row.id, row.claim, JobState.SUCCEEDED, result)
 
 
-def _owe_mail(session: Session, course: Copies, file_id: UUID) -> None:
-    """Owes the mail somebody asked for: it is the learner's own, and ends with their account, or a manager's."""
+def _owe_mail(session: Session, course: Copies, file_id: UUID) -> dict[str, Any]:
+    """Owes the mail somebody asked for: it is the learner's own, and ends with their account, or a manager's.
+
+    Returns: `mail`, why none is owed and since when, where nobody is written to any more (`suppressed_address`).
+    """
     row, request = course.row, course.request
     managers = request.deliver_to if isinstance(request, DuplicateCertificates) else None
     own = isinstance(request, DuplicateOwnCertificate) and request.deliver
     if managers is None and not own:
-        return
+        return {}
     wait_briefly_for_locks(session)
     whose = session.execute(WHOSE, {"job": row.id}).one()
     if own and whose.erased:
-        return
+        return {}
+    address = managers or whose.email_norm
+    if since := read_suppressed(session, [address]).get(address):
+        return {"mail": {"code": Code.SUPPRESSED_ADDRESS, "since": since.isoformat()}}
     mail = OwedMail(
         key=str(row.id),
         company_id=whose.company_id,
         contract_id=whose.contract_id,
-        address=managers or whose.email_norm,
+        address=address,
         locale=request.locale,
         account_id=whose.account_id if own else None,
         enrollment_id=whose.enrollment_id if own else None,
         context={"file_id": str(file_id)},
     )
     owe_mails(session, row.id, EmailKind.DUPLICATE, [mail], MAIL_LIFETIME)
+    return {}

@@ -1,8 +1,10 @@
 """Duplicates by mail: attached when small, behind a link else; a document that cannot be read keeps nobody waiting."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +17,7 @@ from models.base import new_id
 from models.words import EmailState
 from tests.certificates import certified, content, duplicated, job
 from tests.committed import claimed
-from tests.contracts import accepted, asking, enrol, someone
+from tests.contracts import accepted, asking, enrol, everything, someone
 from tests.relay import Mail, Relay
 from tests.support import change, rows
 from tests.workers.actors.test_emails import _close, loop, relay
@@ -112,6 +114,40 @@ def test_the_learner_is_sent_their_own_to_the_address_of_the_account(relay: Rela
     [mail] = relay.mails
     assert mail.recipients == ("zoe@example.com",)
     assert [part[2] for part in attached(mail)] == [content(job(job_id))]
+
+
+@pytest.mark.parametrize("until", ["NULL", "now() + interval '1 day'"])
+def test_where_no_mail_is_sent_any_more_the_result_says_so_and_since_when(mailer: Mailer, until: str) -> None:
+    [zoe] = graduate("zoe")
+    change(f"INSERT INTO suppression (email_norm, reason, created_at, until) VALUES ('{MANAGER}', 'hard_bounce',"
+           f" '2026-03-05T12:00Z', {until})")  # fmt: skip
+    done = duplicated(zoe, deliver_to=MANAGER)
+    told = done["result"]["mail"]
+    assert (done["state"], told["code"]) == ("succeeded", "suppressed_address")
+    assert datetime.fromisoformat(told["since"]) == datetime(2026, 3, 5, 12, tzinfo=UTC)
+    assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(0,)]
+    change("UPDATE suppression SET until = now()")
+    assert "mail" not in duplicated(zoe, deliver_to=MANAGER)["result"]
+    assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(1,)]
+
+
+def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_rest(
+    mailer: Mailer, site: httpx.Client
+) -> None:
+    done = duplicated(*graduate("zoe", "eve"))
+    file = done["result"]["file"]
+    path = file["link"].removeprefix("http://127.0.0.1:8020")
+    assert site.get(path).content == content(done)
+    assert datetime.fromisoformat(file["expires_at"]) > datetime.now(UTC) + timedelta(days=6)
+    with transaction() as session:
+        assert "/files/" not in str(everything(session))
+    assert set(
+        json.loads(str(rows("SELECT CAST(result -> 'file' AS text) FROM job WHERE result ->> 'file' > ''")[0][0]))
+    ) == {
+        *("id", "kind", "sha256", "size"),
+    }
+    change("UPDATE certificate_file SET expires_at = now()")
+    assert job(UUID(done["id"]))["result"]["file"]["link"] is None
 
 
 def test_nobody_is_written_to_who_was_not_named(mailer: Mailer) -> None:
