@@ -16,7 +16,11 @@ from workers.tokens import SigningKeys, check_file_token, file_url, make_file_to
 FIND = text("""
     SELECT f.id, f.job_id, f.portal_id, f.name, f.kind, f.sha256, f.size, f.key_id, f.expires_at,
       f.expires_at <= now() AS expired,
-      (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id
+      (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id,
+      f.kind = 'pdf' AND EXISTS (
+        SELECT 1 FROM certificate_duplicate d JOIN certificate k ON k.id = d.certificate_id
+        JOIN certificate last ON last.enrollment_id = k.enrollment_id AND last.replaced_by IS NULL
+        WHERE d.job_id = f.job_id AND last.revoked_at IS NOT NULL) AS revoked
     FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
 
 
@@ -30,6 +34,7 @@ class File(NamedTuple):
 
     Parameters:
       duplicate_id: of a single document: of which it can be rendered again.
+      revoked: of a single document: its certificate is no longer valid, nor one that replaced it.
     """
 
     file_id: UUID
@@ -41,6 +46,7 @@ class File(NamedTuple):
     key_id: str
     expires_at: datetime
     duplicate_id: UUID | None
+    revoked: bool
 
     @property
     def suffix(self) -> str:
@@ -49,12 +55,17 @@ class File(NamedTuple):
 
 
 def find_by_token(session: Session, keys: SigningKeys, token: str) -> File | Code:
-    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`."""
+    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`, `certificate_revoked`.
+
+    A zip goes on when one of its certificates is revoked: it is the others' too.
+    """
     file_id = read_token(token)
     found = None if file_id is None else _find(session, file=file_id)
     if found is None or not check_file_token(keys, token, key_id=found.key_id, file_id=found.id):
         return Code.INVALID_LINK
-    return Code.EXPIRED_LINK if found.expired else _file(found)
+    if found.expired:
+        return Code.EXPIRED_LINK
+    return Code.CERTIFICATE_REVOKED if found.revoked else _file(found)
 
 
 def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> File | None:
@@ -76,7 +87,7 @@ def _find(session: Session, *, file: UUID | None = None, job: UUID | None = None
 def _file(found: Any) -> File:
     single = found.duplicate_id if found.kind == "pdf" else None
     return File(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
-                found.expires_at, single)  # fmt: skip
+                found.expires_at, single, found.revoked)  # fmt: skip
 
 
 def file_address(keys: SigningKeys, file: File) -> str:
@@ -92,7 +103,7 @@ def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
     found = _find(session, job=job_id)
     if found is None:
         return {"name": None, "expires_at": None, "link": None}
-    link = None if found.expired else file_address(signing_keys(), _file(found))
+    link = None if found.expired or found.revoked else file_address(signing_keys(), _file(found))
     return {"name": found.name, "expires_at": found.expires_at.isoformat(), "link": link}
 
 

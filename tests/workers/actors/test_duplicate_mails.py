@@ -15,7 +15,7 @@ from dramatiq.asyncio import EventLoopThread
 
 from models.base import new_id
 from models.words import EmailState
-from tests.certificates import certified, content, duplicated, job
+from tests.certificates import certified, content, did, duplicated, job
 from tests.committed import claimed
 from tests.contracts import accepted, asking, enrol, everything, someone
 from tests.relay import Mail, Relay
@@ -26,7 +26,7 @@ from workers import ledger
 from workers.actors import certificates
 from workers.actors.documents import Maker
 from workers.actors.emails import Mailer
-from workers.certificate_requests import DuplicateOwnCertificate
+from workers.certificate_requests import CorrectCertificate, DuplicateOwnCertificate, RevokeCertificate
 from workers.database import transaction
 from workers.ledger import EMAILS
 from workers.queues import Queue
@@ -70,6 +70,10 @@ def link(mail: Mail) -> str:
     found = re.search(r"http://127\.0\.0\.1:8020(/files/\S+)", mail.text)
     assert found
     return found[1]
+
+
+def path_of(done: dict[str, Any]) -> str:
+    return str(done["result"]["file"]["link"]).removeprefix("http://127.0.0.1:8020")
 
 
 @pytest.mark.parametrize(("count", "kind"), [(1, "application/pdf"), (2, "application/zip")])
@@ -136,8 +140,7 @@ def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_re
 ) -> None:
     done = duplicated(*graduate("zoe", "eve"))
     file = done["result"]["file"]
-    path = file["link"].removeprefix("http://127.0.0.1:8020")
-    assert site.get(path).content == content(done)
+    assert site.get(path_of(done)).content == content(done)
     assert datetime.fromisoformat(file["expires_at"]) > datetime.now(UTC) + timedelta(days=6)
     with transaction() as session:
         assert "/files/" not in str(everything(session))
@@ -148,6 +151,26 @@ def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_re
     }
     change("UPDATE certificate_file SET expires_at = now()")
     assert job(UUID(done["id"]))["result"]["file"]["link"] is None
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_document_of_a_revoked_certificate_is_fetched_no_more_and_a_zip_is(
+    relay: Relay, mailer: Mailer, site: httpx.Client, corrected: bool
+) -> None:
+    zoe, eve = graduate("zoe", "eve")
+    both, single, other = duplicated(zoe, eve), duplicated(zoe, deliver_to=MANAGER), duplicated(eve)
+    with transaction() as session:
+        if corrected:
+            did(session, CorrectCertificate(enrollment_id=zoe, last_name="Autre", reason="faute"))
+        did(session, RevokeCertificate(enrollment_id=zoe, reason="fraude"))
+    answers = [site.get(path_of(one), params={"lang": "en"}) for one in (both, other, single)]
+    assert [answer.status_code for answer in answers] == [200, 200, 410]
+    assert "This certificate was revoked" in answers[2].text
+    assert site.head(path_of(single)).status_code == 410
+    send(mailer)
+    assert relay.mails == []
+    assert [state for state, *_ in rows(STATE)] == [EmailState.CANCELLED]
+    assert job(UUID(single["id"]))["result"]["file"]["link"] is None
 
 
 def test_nobody_is_written_to_who_was_not_named(mailer: Mailer) -> None:
