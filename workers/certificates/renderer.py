@@ -173,8 +173,17 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "message", type(error).__name__)).partition('"')[0].partition("`")[0].strip()[:100]
 
 
-@lru_cache(maxsize=1)
+_MAKING: Final = threading.Lock()
+"""Two threads that render the first documents of a process would each make a room, and one be thrown away in use."""
+
+
 def _room() -> Room:
+    with _MAKING:
+        return _only_room()
+
+
+@lru_cache(maxsize=1)
+def _only_room() -> Room:
     return Room()
 
 

@@ -9,13 +9,18 @@ from sqlalchemy import text
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from workers.database import Session
+from workers.services.keys import signing_keys
 from workers.settings import get_settings
 from workers.tokens import SigningKeys, check_file_token, file_url, make_file_token, read_token
 
 FIND = text("""
     SELECT f.id, f.job_id, f.portal_id, f.name, f.kind, f.sha256, f.size, f.key_id, f.expires_at,
       f.expires_at <= now() AS expired,
-      (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id
+      (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id,
+      f.kind = 'pdf' AND EXISTS (
+        SELECT 1 FROM certificate_duplicate d JOIN certificate k ON k.id = d.certificate_id
+        JOIN certificate last ON last.enrollment_id = k.enrollment_id AND last.replaced_by IS NULL
+        WHERE d.job_id = f.job_id AND last.revoked_at IS NOT NULL) AS revoked
     FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
 
 
@@ -29,6 +34,7 @@ class File(NamedTuple):
 
     Parameters:
       duplicate_id: of a single document: of which it can be rendered again.
+      revoked: of a single document: its certificate is no longer valid, nor one that replaced it.
     """
 
     file_id: UUID
@@ -40,6 +46,7 @@ class File(NamedTuple):
     key_id: str
     expires_at: datetime
     duplicate_id: UUID | None
+    revoked: bool
 
     @property
     def suffix(self) -> str:
@@ -48,12 +55,17 @@ class File(NamedTuple):
 
 
 def find_by_token(session: Session, keys: SigningKeys, token: str) -> File | Code:
-    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`."""
+    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`, `certificate_revoked`.
+
+    A zip goes on when one of its certificates is revoked: it is the others' too.
+    """
     file_id = read_token(token)
     found = None if file_id is None else _find(session, file=file_id)
     if found is None or not check_file_token(keys, token, key_id=found.key_id, file_id=found.id):
         return Code.INVALID_LINK
-    return Code.EXPIRED_LINK if found.expired else _file(found)
+    if found.expired:
+        return Code.EXPIRED_LINK
+    return Code.CERTIFICATE_REVOKED if found.revoked else _file(found)
 
 
 def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> File | None:
@@ -75,12 +87,24 @@ def _find(session: Session, *, file: UUID | None = None, job: UUID | None = None
 def _file(found: Any) -> File:
     single = found.duplicate_id if found.kind == "pdf" else None
     return File(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
-                found.expires_at, single)  # fmt: skip
+                found.expires_at, single, found.revoked)  # fmt: skip
 
 
 def file_address(keys: SigningKeys, file: File) -> str:
     """Where anybody who holds this link fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
+
+
+def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
+    """What whoever reads a job is told of its file: `name`, `expires_at`, and where it is fetched, `link`.
+
+    Looked up each time, for neither a signed link nor somebody's name is kept in a result; None once it is over.
+    """
+    found = _find(session, job=job_id)
+    if found is None:
+        return {"name": None, "expires_at": None, "link": None}
+    link = None if found.expired or found.revoked else file_address(signing_keys(), _file(found))
+    return {"name": found.name, "expires_at": found.expires_at.isoformat(), "link": link}
 
 
 def refill(session: Session, file_id: UUID) -> None:

@@ -15,13 +15,14 @@ from models.file_name import document_file_name
 from models.snapshot import Document, Duplicate, Printed, Snapshot
 from models.verification_code import grouped
 from models.words import Code, EmailKind, JobState
-from workers.certificate_requests import DuplicateOwnCertificate
-from workers.database import Session
+from workers.certificate_requests import DuplicateCertificates, DuplicateOwnCertificate
+from workers.database import Session, wait_briefly_for_locks
 from workers.ledger import Claimed, Outcome
 from workers.services.duplicates import DuplicateRequest, read_duplicate_request, register
 from workers.services.enrollment_jobs import ADVANCE
 from workers.services.keys import signing_keys
 from workers.services.owed_mails import OwedMail, owe_mails
+from workers.services.suppression import read_suppressed
 
 CHUNK: Final = 10
 """Duplicates rendered between two commits: a fraction of a second, so that a lease is never in doubt."""
@@ -60,11 +61,14 @@ KEEP_FILE = text("""
     VALUES (:id, :job, :portal, :name, :kind, :sha256, :size, :key_id, now() + :days)
     ON CONFLICT (job_id) DO NOTHING""")
 
+# An erasure or a correction of the address takes the account whole: it waits and then finds the mail, or it is waited
+# for and the account read as it is afterwards.
 WHOSE = text("""
-    SELECT c.id AS contract_id, c.company_id, a.email_norm, a.locale
+    SELECT c.id AS contract_id, c.company_id, e.id AS enrollment_id, a.id AS account_id, a.email_norm,
+      a.erased_at IS NOT NULL AS erased
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
     JOIN account a ON a.id = e.account_id WHERE p.job_id = :job AND p.code = 'duplicated'
-    ORDER BY p.position LIMIT 1""")
+    ORDER BY p.position LIMIT 1 FOR KEY SHARE OF a""")
 
 
 class Copy(NamedTuple):
@@ -227,11 +231,13 @@ def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outco
     if assembled is None:
         return Outcome(row.id, row.claim, JobState.REFUSED, result)
     file_id = new_id()
-    file = {"name": assembled.name, "kind": assembled.kind, "sha256": assembled.sha256, "size": assembled.size}
+    # Not its name, which is the person's: a result is kept for years, and by whom nobody looks in an erasure.
+    file = {"kind": assembled.kind, "sha256": assembled.sha256, "size": assembled.size}
     session.execute(
         KEEP_FILE,
         file
         | {
+            "name": assembled.name,
             "id": file_id,
             "job": row.id,
             "portal": row.columns["portal_id"],
@@ -239,25 +245,36 @@ def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outco
             "days": timedelta(days=FILE_DAYS),
         },
     )
-    _owe_mail(session, course, file_id)
-    return Outcome(row.id, row.claim, JobState.SUCCEEDED, result | {"file": {"id": str(file_id), **file}})
+    result |= {"file": {"id": str(file_id), **file}} | _owe_mail(session, course, file_id)
+    return Outcome(row.id, row.claim, JobState.SUCCEEDED, result)
 
 
-def _owe_mail(session: Session, course: Copies, file_id: UUID) -> None:
+def _owe_mail(session: Session, course: Copies, file_id: UUID) -> dict[str, Any]:
+    """Owes the mail somebody asked for: it is the learner's own, and ends with their account, or a manager's.
+
+    Returns: `mail`, why none is owed and since when, where nobody is written to any more (`suppressed_address`).
+    """
     row, request = course.row, course.request
+    managers = request.deliver_to if isinstance(request, DuplicateCertificates) else None
+    own = isinstance(request, DuplicateOwnCertificate) and request.deliver
+    if managers is None and not own:
+        return {}
+    wait_briefly_for_locks(session)
     whose = session.execute(WHOSE, {"job": row.id}).one()
-    if isinstance(request, DuplicateOwnCertificate):
-        address = whose.email_norm if request.deliver else None
-    else:
-        address = request.deliver_to
-    if address is None:
-        return
+    if own and whose.erased:
+        return {}
+    address = managers or whose.email_norm
+    if since := read_suppressed(session, [address]).get(address):
+        return {"mail": {"code": Code.SUPPRESSED_ADDRESS, "since": since.isoformat()}}
     mail = OwedMail(
         key=str(row.id),
         company_id=whose.company_id,
         contract_id=whose.contract_id,
         address=address,
         locale=request.locale,
+        account_id=whose.account_id if own else None,
+        enrollment_id=whose.enrollment_id if own else None,
         context={"file_id": str(file_id)},
     )
     owe_mails(session, row.id, EmailKind.DUPLICATE, [mail], MAIL_LIFETIME)
+    return {}

@@ -27,7 +27,7 @@ def write_duplicate(session: Session, row: Claimed, fact: Any) -> Letter:
     """The file is read when the mail is rendered, after this transaction: `file` is its identifier."""
     file_id = UUID((row.columns["context"] or {}).get("file_id", "")) if row.columns["context"] else None
     file = find_file(session, file_id) if file_id else None
-    if file is None:
+    if file is None or file.revoked:
         return not_wanted(row)
     found = session.execute(READ, {"file": file.file_id, "job": file.job_id}).one()
     if found.expired:

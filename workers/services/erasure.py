@@ -12,6 +12,7 @@ from uuid import UUID
 from models.retention import names_kept_until
 from models.throttle import Scope
 from models.words import Code, JobState, Progress
+from workers.certificate_requests import DuplicateCertificates
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.errors import Transient
 from workers.requests import Enroll, ErasePerson
@@ -21,7 +22,9 @@ from workers.services.lockouts import forget_failures, subjects_of
 from workers.services.people import find_person, may_not_erase
 from workers.services.typed_rows import (
     ERASED_ROW,
+    Typed,
     Whose,
+    find_addressed_mails,
     find_mentions,
     find_refused,
     find_traces,
@@ -60,6 +63,7 @@ def _erase(
     whose = whose_is(session, account_id, request.email)
     # A pass over what is kept of requests: before anything is locked.
     mentions, refused_messages = find_mentions(session, whose), find_refused(session, whose)
+    addressed = find_addressed_mails(session, whose)
     asked = {"account": account_id, "email": request.email}
     contracts = set(session.execute(sql.LOCK_CONTRACTS, asked).scalars())
     names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
@@ -71,7 +75,7 @@ def _erase(
     enrollments = session.execute(sql.LOCK_ENROLLMENTS, asked).all()
     if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)
-    counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions)
+    counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions, addressed)
     messages: Any = session.execute(sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
     counts["messages"] = messages.rowcount
     record(
@@ -124,7 +128,7 @@ def _leave(
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
 
 
-def _forget(session: Session, whose: Whose, mentions: set[UUID]) -> dict[str, int]:
+def _forget(session: Session, whose: Whose, mentions: set[UUID], addressed: set[UUID]) -> dict[str, int]:
     """Empties mails, corrections, counts and requests."""
     subjects = {one for address in whose.addresses for one in subjects_of(address, whose.account_id)}
     asked = {
@@ -134,11 +138,12 @@ def _forget(session: Session, whose: Whose, mentions: set[UUID]) -> dict[str, in
         "scopes": list(Scope),
     }
     traces = find_traces(session, whose.account_id)
-    mails = session.execute(sql.BLANK_MAILS, asked).one()
+    mails = session.execute(sql.BLANK_MAILS, asked | {"addressed": array(addressed)}).one()
     corrections: Any = session.execute(sql.BLANK_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))
+    session.execute(sql.RENAME_FILES, asked)
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
     return {
         "mails": mails.mails,
@@ -161,17 +166,22 @@ def _blank_requests(session: Session, whose: Whose, jobs: set[UUID]) -> int:
     """Empties what requests that are done say of the person; returns how many did."""
     blanked = 0
     for one in read_typed(session, whose, jobs, finished=True):
-        roster = one.kind == Enroll.kind
-        _blank_request(session, one.job_id, _without(one.body, one.positions) if roster else None)
+        _blank_request(session, one.job_id, _without(one))
         blanked += 1
     return blanked
 
 
-def _without(body: dict[str, Any], positions: Sequence[int]) -> dict[str, Any]:
-    """A request to enrol people without what it says of these; the others keep their places."""
-    for position in positions:
-        body["people"][position] = ERASED_ROW
-    return body
+def _without(one: Typed) -> dict[str, Any] | None:
+    """A request without what it says of the person: of a roster the others keep their places, of duplicates it stays
+    whose they were; of any other nothing is left.
+    """
+    if one.kind == DuplicateCertificates.kind:
+        return {name: value for name, value in one.body.items() if name != "deliver_to"}
+    if one.kind != Enroll.kind:
+        return None
+    for position in one.positions:
+        one.body["people"][position] = ERASED_ROW
+    return one.body
 
 
 def _blank_request(session: Session, job_id: UUID, body: dict[str, Any] | None) -> None:

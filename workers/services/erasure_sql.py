@@ -44,7 +44,8 @@ BLANK_ENROLLMENTS = text("""
 # sends whether it may (``workers/services/letters.py``).
 BLANK_MAILS: Final = text(f"""
     WITH theirs AS MATERIALIZED (
-      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email WHERE account_id = :account
+      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email
+      WHERE account_id = :account OR id = ANY(CAST(:addressed AS uuid[]))
       ORDER BY id FOR NO KEY UPDATE),
     blanked AS (
       UPDATE email e SET to_address = '', context = NULL, result = NULL,
@@ -55,6 +56,14 @@ BLANK_MAILS: Final = text(f"""
       FROM theirs WHERE e.id = theirs.id),
     tried AS (UPDATE job_attempt a SET error = NULL FROM theirs WHERE a.row_id = theirs.id AND a.error IS NOT NULL)
     SELECT count(*) AS mails, count(*) FILTER (WHERE owed) AS cancelled FROM theirs""")
+
+# The document of one person is named after them. A zip is not, and what stands in it is deleted with its link.
+RENAME_FILES = text("""
+    UPDATE certificate_file SET name = single.number || '.pdf' FROM (
+      SELECT f.id, d.number FROM enrollment e JOIN certificate k ON k.enrollment_id = e.id
+      JOIN certificate_duplicate d ON d.certificate_id = k.id JOIN certificate_file f ON f.job_id = d.job_id
+      WHERE e.account_id = :account AND f.kind = 'pdf' ORDER BY f.id FOR NO KEY UPDATE OF f) single
+    WHERE certificate_file.id = single.id""")
 
 # Held before they are looked at: a statement that waits for a file sees, once it has it, none of the imports that were
 # accepted meanwhile. The next one does.

@@ -9,12 +9,14 @@ from sqlalchemy import text
 
 from models.import_progress import measure
 from models.words import JobState
+from workers.certificate_requests import DuplicateCertificates, DuplicateOwnCertificate
 from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import parse
 from workers.roster_requests import ImportRoster, UndoImport
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.certificate_changes import correct_certificate, revoke_certificate
+from workers.services.certificate_files import show_file
 from workers.services.certificates import catch_up, issue_certificates
 from workers.services.correction_verdicts import apply_corrections
 from workers.services.corrections import correct_email, correct_email_by_ops
@@ -54,6 +56,8 @@ READ_PROGRESS = text("""
     WHERE j.id = :id""")
 
 FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
+
+DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
 
 FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
 
@@ -131,6 +135,8 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
         found = session.execute(READ_PROGRESS, {"id": job_id}).one()
         shown["progress"] = measure(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
         shown["file"] = {"name": found.file_name, "reading": found.reading}
+    if job["kind"] in DUPLICATES and "file" in result:
+        result["file"] = result["file"] | show_file(session, job_id)
     attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
     return shown | {
         "result": result,

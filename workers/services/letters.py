@@ -35,7 +35,7 @@ FACTS = text("""
       e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
       training.title AS training_title, coalesce(n.withdrawn_at, n.detached_at) IS NOT NULL AS withdrawn,
-      a.erased_at IS NOT NULL AS erased,
+      a.erased_at IS NOT NULL OR e.to_address = '' AS erased,
       l.id AS link_id, l.key_id, l.version, l.expires_at, l.expires_at <= now() AS link_expired,
       n.detached_at IS NOT NULL AS detached, n.progress,
       n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
@@ -71,9 +71,9 @@ LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind
                            EmailKind.PASSWORD_RESET})  # fmt: skip
 """Mails that carry a link to the choice of a password."""
 
-TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE}
-"""Mails for whoever has the account. One a mailer held while the address was corrected goes to nobody: the correction
-owes what the new address is to hear.
+TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE, EmailKind.DUPLICATE}
+"""Mails for whoever has the account; of duplicates those a learner asked for, a manager's are of no account. One a
+mailer held while the address was corrected goes to nobody: the correction owes what the new address is to hear.
 """
 
 Writer = Callable[[Session, Claimed, Any], Letter]

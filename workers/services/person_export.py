@@ -20,7 +20,7 @@ from workers.requests import Enroll, ExportPerson
 from workers.services.audit import record
 from workers.services.lockouts import subjects_of
 from workers.services.people import hold_person, may_not_see
-from workers.services.typed_rows import Whose, find_mentions, find_traces, read_typed, whose_is
+from workers.services.typed_rows import Whose, find_addressed_mails, find_mentions, find_traces, read_typed, whose_is
 
 _OWN: Final = "(CAST(:portal AS uuid) IS NULL OR {} = :portal)"
 
@@ -46,7 +46,8 @@ OF_COMPANIES: Final[dict[str, TextClause]] = {
         SELECT e.id, e.kind, e.to_address AS address, e.locale, e.date, e.state,
           CASE WHEN e.state = 'sent' THEN e.finished_at END AS sent_at
         FROM email e LEFT JOIN contract c ON c.id = e.contract_id
-        WHERE e.account_id = :account AND {_OWN.format("c.portal_id")} ORDER BY e.id"""),
+        WHERE (e.account_id = :account OR e.id = ANY(CAST(:addressed AS uuid[]))) AND {_OWN.format("c.portal_id")}
+        ORDER BY e.id"""),
     "corrections": text(f"""
         SELECT old_email, new_email, state, ground, asked_at, confirmed_at, agreed_at, ended_at FROM email_correction
         WHERE account_id = :account AND {_OWN.format("portal_id")} ORDER BY id"""),
@@ -142,6 +143,7 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
         "emails": list(whose.addresses),
         "subjects": array({one for address in whose.addresses for one in subjects_of(address, account_id)}),
         "scopes": list(Scope),
+        "addressed": array(find_addressed_mails(session, whose)),
     }
     account = session.execute(ACCOUNT, asked).mappings().one()
     sections = OF_COMPANIES if portal_id else OF_COMPANIES | OF_THE_ACCOUNT
@@ -172,8 +174,8 @@ def _typed(session: Session, whose: Whose, jobs: Collection[UUID], portal_id: UU
         if portal_id and one.portal_id != portal_id:
             continue
         about = _plain({"job_id": one.job_id, "kind": one.kind, "at": one.at})
-        if one.kind != Enroll.kind:
-            yield about | {"request": one.body}
+        if one.kind != Enroll.kind:  # whose duplicates were asked for is others' business
+            yield about | {"request": {name: said for name, said in one.body.items() if name != "enrollment_ids"}}
         for position in one.positions:
             yield about | {"position": position, "row": one.body["people"][position]}
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.address import normalise_email
+from workers.certificate_requests import DuplicateCertificates
 from workers.database import Session, array
 from workers.internal_requests import CorrectEmailByOps
 from workers.requests import CorrectEmail, Enroll, ErasePerson, ExportPerson, RequestPasswordReset
@@ -22,9 +23,13 @@ ERASED_ROW: Final = {"email": "", "first_name": "", "last_name": ""}
 """What is left of a row of a request: it still parses, and whoever does the request again has it refused."""
 
 ADDRESSED: Final = tuple(
-    request.kind for request in (RequestPasswordReset, CorrectEmail, CorrectEmailByOps, ExportPerson, ErasePerson)
+    request.kind
+    for request in (
+        *(RequestPasswordReset, CorrectEmail, CorrectEmailByOps, ExportPerson, ErasePerson),
+        DuplicateCertificates,
+    )
 )
-"""Requests that speak of one person by an address."""
+"""Requests that speak of one person by an address; of duplicates it is the address they were to be mailed to."""
 
 AT_ONCE: Final = 10
 """Requests read at once: one may be of 200,000 people."""
@@ -53,6 +58,11 @@ REFUSED = text("""
     SELECT id FROM job WHERE message IS NOT NULL AND EXISTS (
       SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
       WHERE position(t.email IN lower(encode(message, 'escape'))) > 0)""")
+
+# Of no account, whoever has the address: a manager may be somebody's learner. One pass over the mails.
+ADDRESSED_MAILS = text("""
+    SELECT id FROM email
+    WHERE kind = 'duplicate' AND account_id IS NULL AND to_address = ANY(CAST(:emails AS text[]))""")
 
 TRACES = text("""
     SELECT job_id FROM enrollment WHERE account_id = :account AND job_id IS NOT NULL
@@ -133,6 +143,11 @@ def find_refused(session: Session, whose: Whose) -> set[UUID]:
     return set(session.execute(REFUSED, {"emails": list(whose.addresses)}).scalars())
 
 
+def find_addressed_mails(session: Session, whose: Whose) -> set[UUID]:
+    """The mails with duplicates that a manager had sent to one of the person's addresses."""
+    return set(session.execute(ADDRESSED_MAILS, {"emails": list(whose.addresses)}).scalars())
+
+
 def find_traces(session: Session, account_id: UUID) -> set[UUID]:
     """The jobs that did something to this account."""
     return set(session.execute(TRACES, {"account": account_id}).scalars())
@@ -156,7 +171,8 @@ def read_typed(session: Session, whose: Whose, jobs: Collection[UUID], *, finish
 
 
 def _speaks_of(one: Typed, whose: Whose) -> bool:
-    if normalise_email(one.body["email"]) in whose.addresses:
+    address = one.body.get("deliver_to") if one.kind == DuplicateCertificates.kind else one.body["email"]
+    if address is not None and normalise_email(address) in whose.addresses:
         return True
     enrollment, account = one.body.get("enrollment_id"), one.body.get("account_id")
     return (enrollment is not None and UUID(enrollment) in whose.enrollments) or (

@@ -19,7 +19,11 @@ router = APIRouter()
 
 TYPES: Final = {"pdf": "application/pdf", "zip": "application/zip"}
 
-REFUSALS: Final = {Code.INVALID_LINK: ("invalid_file", 404), Code.EXPIRED_LINK: ("expired_file", 410)}
+REFUSALS: Final = {
+    Code.INVALID_LINK: ("invalid_file", 404),
+    Code.EXPIRED_LINK: ("expired_file", 410),
+    Code.CERTIFICATE_REVOKED: ("revoked_file", 410),
+}
 
 
 @router.api_route("/files/{token}", methods=["GET", "HEAD"], response_model=None)

@@ -1,8 +1,10 @@
 """Duplicates by mail: attached when small, behind a link else; a document that cannot be read keeps nobody waiting."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,9 +15,9 @@ from dramatiq.asyncio import EventLoopThread
 
 from models.base import new_id
 from models.words import EmailState
-from tests.certificates import certified, content, duplicated, job
+from tests.certificates import certified, content, did, duplicated, job
 from tests.committed import claimed
-from tests.contracts import accepted, asking, enrol, someone
+from tests.contracts import accepted, asking, enrol, everything, someone
 from tests.relay import Mail, Relay
 from tests.support import change, rows
 from tests.workers.actors.test_emails import _close, loop, relay
@@ -24,7 +26,7 @@ from workers import ledger
 from workers.actors import certificates
 from workers.actors.documents import Maker
 from workers.actors.emails import Mailer
-from workers.certificate_requests import DuplicateOwnCertificate
+from workers.certificate_requests import CorrectCertificate, DuplicateOwnCertificate, RevokeCertificate
 from workers.database import transaction
 from workers.ledger import EMAILS
 from workers.queues import Queue
@@ -70,6 +72,10 @@ def link(mail: Mail) -> str:
     return found[1]
 
 
+def path_of(done: dict[str, Any]) -> str:
+    return str(done["result"]["file"]["link"]).removeprefix("http://127.0.0.1:8020")
+
+
 @pytest.mark.parametrize(("count", "kind"), [(1, "application/pdf"), (2, "application/zip")])
 def test_a_small_file_is_attached_and_is_behind_a_link_too(
     relay: Relay, mailer: Mailer, site: httpx.Client, count: int, kind: str
@@ -112,6 +118,59 @@ def test_the_learner_is_sent_their_own_to_the_address_of_the_account(relay: Rela
     [mail] = relay.mails
     assert mail.recipients == ("zoe@example.com",)
     assert [part[2] for part in attached(mail)] == [content(job(job_id))]
+
+
+@pytest.mark.parametrize("until", ["NULL", "now() + interval '1 day'"])
+def test_where_no_mail_is_sent_any_more_the_result_says_so_and_since_when(mailer: Mailer, until: str) -> None:
+    [zoe] = graduate("zoe")
+    change(f"INSERT INTO suppression (email_norm, reason, created_at, until) VALUES ('{MANAGER}', 'hard_bounce',"
+           f" '2026-03-05T12:00Z', {until})")  # fmt: skip
+    done = duplicated(zoe, deliver_to=MANAGER)
+    told = done["result"]["mail"]
+    assert (done["state"], told["code"]) == ("succeeded", "suppressed_address")
+    assert datetime.fromisoformat(told["since"]) == datetime(2026, 3, 5, 12, tzinfo=UTC)
+    assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(0,)]
+    change("UPDATE suppression SET until = now()")
+    assert "mail" not in duplicated(zoe, deliver_to=MANAGER)["result"]
+    assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(1,)]
+
+
+def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_rest(
+    mailer: Mailer, site: httpx.Client
+) -> None:
+    done = duplicated(*graduate("zoe", "eve"))
+    file = done["result"]["file"]
+    assert site.get(path_of(done)).content == content(done)
+    assert datetime.fromisoformat(file["expires_at"]) > datetime.now(UTC) + timedelta(days=6)
+    with transaction() as session:
+        assert "/files/" not in str(everything(session))
+    assert set(
+        json.loads(str(rows("SELECT CAST(result -> 'file' AS text) FROM job WHERE result ->> 'file' > ''")[0][0]))
+    ) == {
+        *("id", "kind", "sha256", "size"),
+    }
+    change("UPDATE certificate_file SET expires_at = now()")
+    assert job(UUID(done["id"]))["result"]["file"]["link"] is None
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_document_of_a_revoked_certificate_is_fetched_no_more_and_a_zip_is(
+    relay: Relay, mailer: Mailer, site: httpx.Client, corrected: bool
+) -> None:
+    zoe, eve = graduate("zoe", "eve")
+    both, single, other = duplicated(zoe, eve), duplicated(zoe, deliver_to=MANAGER), duplicated(eve)
+    with transaction() as session:
+        if corrected:
+            did(session, CorrectCertificate(enrollment_id=zoe, last_name="Autre", reason="faute"))
+        did(session, RevokeCertificate(enrollment_id=zoe, reason="fraude"))
+    answers = [site.get(path_of(one), params={"lang": "en"}) for one in (both, other, single)]
+    assert [answer.status_code for answer in answers] == [200, 200, 410]
+    assert "This certificate was revoked" in answers[2].text
+    assert site.head(path_of(single)).status_code == 410
+    send(mailer)
+    assert relay.mails == []
+    assert [state for state, *_ in rows(STATE)] == [EmailState.CANCELLED]
+    assert job(UUID(single["id"]))["result"]["file"]["link"] is None
 
 
 def test_nobody_is_written_to_who_was_not_named(mailer: Mailer) -> None:

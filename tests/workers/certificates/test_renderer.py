@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -348,3 +349,17 @@ def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
 
 def test_what_the_tests_need_is_there() -> None:
     assert all(shutil.which(name) for name in ("pdftotext", "pdfinfo", "pdftoppm", "qpdf", "zbarimg"))
+
+
+def test_threads_that_render_first_at_the_same_moment_share_one_room() -> None:
+    before, start = renderer._room(), threading.Barrier(8)
+    renderer._only_room.cache_clear()
+
+    def first(_: int) -> renderer.Room:
+        start.wait(timeout=10)
+        return renderer._room()
+
+    with ThreadPoolExecutor(8) as threads:
+        rooms = list(threads.map(first, range(8)))
+    before.close()
+    assert len(set(rooms)) == 1

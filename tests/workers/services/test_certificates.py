@@ -1,6 +1,6 @@
 """Certificates: one per completed enrollment, numbered without gaps, frozen; corrected, revoked, never rewritten."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.snapshot import Snapshot
-from models.verification_code import read_code
+from models.verification_code import new_code, read_code
 from tests.certificates import SIRET, certificate, complete, completed, did, graduates, organisation, training
 from tests.contracts import add_contract, enrolled, query, results, someone
 from workers.certificate_requests import CatchUpCertificates, CorrectCertificate, RevokeCertificate
@@ -64,6 +64,44 @@ def test_numbers_follow_each_other_without_gaps_for_each_organisation(session: S
     complete(session, *more)
     [year] = {number[:4] for number in numbers(session)}
     assert numbers(session) == [f"{year}-{n:06}" for n in (1, 1, 2, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"), [("2026-12-31T22:59Z", "2026-000001"), ("2026-12-31T23:00Z", "2027-000001")]
+)
+def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, number: str) -> None:
+    add_contract(session)
+    did(session, organisation())
+    [zoe] = enrolled(session, "zoe")
+    fact, code = certificates.hold(session, [zoe])[zoe], new_code()
+    snapshot, now = certificates.snapshot_of(fact, code), datetime.fromisoformat(moment)
+    new = certificates.New(new_id(), zoe, fact.organisation_id, snapshot, code, now, fact.completed_at)
+    assert certificates.write(session, [new])[zoe].number == number
+    assert numbers(session) == [number]
+
+
+def test_it_is_kept_from_the_end_of_the_training_however_late_it_is_issued_or_corrected(session: Session) -> None:
+    add_contract(session)
+    did(session, organisation())
+    [zoe] = enrolled(session, "zoe")
+    session.execute(text("UPDATE enrollment SET progress = 'completed', completed_at = '2021-12-31T22:59Z'"))
+    again(session, zoe)
+    did(session, CorrectCertificate(enrollment_id=zoe, last_name="Le Dû", reason="faute"))
+    kept = query(session, "SELECT version, kept_until FROM certificate ORDER BY version")
+    law = datetime.fromisoformat("2028-01-01T00:00+01:00")
+    assert kept == [(1, law), (2, law)]
+
+
+def test_read_anew_it_keeps_the_names_that_were_printed(session: Session) -> None:
+    [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
+    session.execute(text("UPDATE account SET first_name = 'Autre', last_name = 'Personne'"))
+    did(session, PutTraining(reference="T-1", title="Titre juste"))
+    did(session, CorrectCertificate(enrollment_id=zoe, reread=True, reason="titre"))
+    kept = certificate(session, zoe)[3]
+    assert (kept["title"], kept["first_name"], kept["last_name"]) == ("Titre juste", "Zoé", "Le Dû")
+    did(session, CorrectCertificate(enrollment_id=zoe, reread=True, last_name="Le Duc", reason="nom"))
+    kept = certificate(session, zoe)[3]
+    assert (kept["first_name"], kept["last_name"]) == ("Zoé", "Le Duc")
 
 
 def test_without_anybody_to_sign_it_waits_and_is_caught_up(session: Session) -> None:

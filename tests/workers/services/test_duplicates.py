@@ -1,5 +1,6 @@
 """Duplicates: numbered, registered, for those who completed the training, asked by whoever may."""
 
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +22,9 @@ from workers.certificate_requests import (
 from workers.database import Session
 from workers.ledger import JOBS, Claimed
 from workers.requests import RecordProgress
-from workers.services.duplicate_copies import begin
+from workers.services.duplicate_copies import begin, read_copy
 from workers.services.jobs import show_job
+from workers.services.verification import as_json, verify
 from workers.shapes import Request
 
 REGISTER = """
@@ -121,6 +123,22 @@ def test_of_a_corrected_certificate_the_new_version_is_duplicated(session: Sessi
     assert (copy.printed.number, copy.printed.snapshot.last_name) == (current[1], "Le Dû")
     assert copy.printed.replaces is not None
     assert copy.printed.replaces != current[1]
+
+
+def test_the_days_on_a_duplicate_and_in_the_register_are_those_of_france(session: Session) -> None:
+    [zoe] = graduates(session, "zoe")
+    row = claim(session, asking(zoe))
+    [made] = begin(session, row).todo
+    session.execute(text("UPDATE certificate SET issued_at = '2026-06-30T22:00Z'"))
+    session.execute(text("UPDATE certificate_duplicate SET issued_at = '2026-12-31T23:00Z'"))
+    copy = read_copy(session, made.duplicate_id)
+    assert copy is not None
+    assert copy.printed.duplicate is not None
+    assert (copy.printed.issued_on, copy.printed.duplicate.issued_on) == (date(2026, 7, 1), date(2027, 1, 1))
+    shown = verify(session, certificate(session, zoe)[2])
+    assert shown is not None
+    assert as_json(shown)["issued_on"] == "2026-07-01"
+    assert [one["issued_on"] for one in as_json(shown)["duplicates"]] == ["2027-01-01"]
 
 
 def test_of_a_revoked_certificate_none_is_made(session: Session) -> None:
