@@ -6,19 +6,25 @@ from uuid import UUID
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from models.branding import MOST_BYTES
 from models.legal_numbers import clean_activity_number, clean_siret
 from models.snapshot import Document
 from models.words import LOCALES, Code
 from workers.queues import FEW_DUPLICATES, Queue
 from workers.shapes import Address, Label, Language, OfTickedRows, Reason, Reference, Request, checked
 
-MOST_LOGO: Final = 180_000
-"""Characters of a picture in base64: with it a message stays under what the queue takes."""
+MOST_LOGO: Final = -(-MOST_BYTES // 3) * 4
+"""Characters of a picture in base64."""
+
+
+def _of_a_size(picture: str) -> str | Code:
+    return picture if len(picture) <= MOST_LOGO else Code.IMAGE_TOO_LARGE
+
 
 Siret = Annotated[str, checked(clean_siret)]
 ActivityNumber = Annotated[str, checked(clean_activity_number)]
-Picture = Annotated[str, Field(max_length=MOST_LOGO, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-"""A PNG, JPEG or WebP in base64."""
+Picture = Annotated[str, checked(_of_a_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+"""A PNG, JPEG or WebP in base64, up to 130,000 bytes."""
 
 
 class DuplicateCertificates(OfTickedRows):
@@ -121,7 +127,7 @@ class PutOrganisation(Request):
     signatory_quality: Label
     place: Label = Field(description="where it signs")
     colour: str | None = Field(default=None, max_length=20, description="#rrggbb, dark enough to be read on white")
-    logo: Picture | None = Field(default=None, description="PNG, JPEG or WebP in base64")
+    logo: Picture | None = Field(default=None, description="PNG, JPEG or WebP up to 130 kB, in base64")
     portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
 
     @property

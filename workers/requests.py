@@ -82,7 +82,9 @@ class PutCompany(Request):
     colour: str | None = Field(
         default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
     )
-    logo: Picture | None = Field(default=None, description="on its certificates: PNG, JPEG or WebP in base64")
+    logo: Picture | None = Field(
+        default=None, description="on its certificates: PNG, JPEG, WebP up to 130 kB, in base64"
+    )
 
 
 class PutTraining(Request):

@@ -17,7 +17,7 @@ def clean_logo(content: bytes) -> bytes | Code:
     """The picture as PNG, at most 600 pixels wide and high, upright, without metadata.
 
     Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
-    WebP, ``IMAGE_TOO_LARGE`` if it is over 1 MB or 4,000 pixels in a direction.
+    WebP, ``IMAGE_TOO_LARGE`` if it is over 130 kB or 4,000 pixels in a direction.
     """
     if len(content) > MOST_BYTES:
         return Code.IMAGE_TOO_LARGE
@@ -34,8 +34,15 @@ def clean_logo(content: bytes) -> bytes | Code:
         return Code.UNSUPPORTED_IMAGE
 
 
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey in sixteen bits a pixel as grey in eight: Pillow would take whatever is over 255 for white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+
+
 def _as_png(opened: Image.Image) -> bytes:
-    upright = ImageOps.exif_transpose(opened)
+    upright = _in_eight_bits(ImageOps.exif_transpose(opened))
     picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
     if max(picture.size) > PRINTED_SIDE:
         reduced = [max(1, round(side * PRINTED_SIDE / max(picture.size))) for side in picture.size]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from models.words import Code
 from tests.certificates import certificate, complete, did, graduates, organisation
 from tests.contracts import add_contract, enrolled, query
 from workers.certificate_requests import MOST_LOGO
@@ -83,6 +84,13 @@ def test_what_a_later_request_leaves_out_stays_and_null_takes_it_away(session: S
 def test_what_is_no_base64_or_too_long_never_becomes_a_job(logo: str) -> None:
     with pytest.raises(ValidationError):
         company(logo=logo)
+
+
+def test_a_picture_that_is_too_large_is_told_so() -> None:
+    with pytest.raises(ValidationError) as refused:
+        company(logo="A" * (MOST_LOGO + 4))
+    assert [error["type"] for error in refused.value.errors()] == [Code.IMAGE_TOO_LARGE.value]
+    assert company(logo="A" * MOST_LOGO).logo
 
 
 def test_a_certificate_keeps_the_logos_and_colours_of_its_day(session: Session) -> None:
