@@ -174,6 +174,7 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     PASSWORD_PROTECTED = "password_protected"  # noqa: S105
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"  # what was sent to a page did not arrive in time
     TOO_MANY_CHANGES = "too_many_changes"  # more of the participants than its inbox allows at once
     WRONG_FOLDER = "wrong_folder"  # the folder says itself that it is for another contract
 
