@@ -193,7 +193,7 @@ def _fetch(job: UUID, portal: str, output: Path) -> None:
         content = pieces(file)
         if content is None:
             fail(REFUSED, "the file can no longer be made: what it says is kept no longer")
-        _write(output, content)
+        _write(output, content.pieces)
 
 
 def _write(output: Path, content: Iterable[bytes]) -> None:

@@ -20,7 +20,15 @@ from models.verification_code import grouped, read_code
 from models.words import Code
 from workers.database import transaction
 from workers.mail.moments import shown_day
-from workers.services.verification import Registered, Verified, as_json, closed_until, find_document, verify
+from workers.services.verification import (
+    Registered,
+    Verified,
+    as_json,
+    closed_until,
+    document_as_json,
+    find_document,
+    verify,
+)
 from workers.shown import shown_date, shown_duration, shown_percent
 from workers.web import forms
 from workers.web.answers import STATUS, hang_up
@@ -32,11 +40,14 @@ MOST_UPLOADED: Final = 10_000_000
 """Bytes of a file to be compared."""
 
 UNREAD: Final = {
-    Code.INVALID_REQUEST: "invalid_request_document",
-    Code.REQUEST_TOO_LARGE: "too_large_document",
-    Code.TOO_SLOW: "too_slow",
+    Code.INVALID_REQUEST: ("invalid_request_document", "no file came as the field `file` of multipart/form-data"),
+    Code.REQUEST_TOO_LARGE: (
+        "too_large_document",
+        f"more than {MOST_UPLOADED} bytes: none of our documents is so large",
+    ),
+    Code.TOO_SLOW: ("too_slow", f"did not arrive within {forms.READ_SECONDS:g} s"),
 }
-"""The note for a file that was not compared, by why."""
+"""The note for people, and the detail for programs, about a file that was not compared, by why."""
 
 JSON: Final = ".json"
 
@@ -62,12 +73,14 @@ async def show_certificate(request: Request, typed: str) -> Response:
         return _too_often(request, found, json=wants_json)
     if found is None:
         return _unknown(request, typed, json=wants_json, mistyped=code is None)
-    if wants_json and request.method != "POST":
-        return JSONResponse(as_json(found))
-    locale, posted = asked_locale(request), request.method == "POST"
+    posted = request.method == "POST"
     compared = await _compare(request, found) if posted else None
     if isinstance(compared, Code):
-        return _unread(request, compared)
+        return _unread(request, compared, json=wants_json)
+    if wants_json:
+        told = {"compared": compared and document_as_json(compared)} if posted else {}
+        return JSONResponse(as_json(found) | told)
+    locale = asked_locale(request)
     return page("certificate", locale, _values(found, compared, locale, posted=posted))
 
 
@@ -121,8 +134,11 @@ def _unknown(request: Request, typed: str, *, json: bool, mistyped: bool) -> Res
     return page("verify", locale, {"typed": typed[:100], "wrong": mistyped, "unknown": not mistyped}, status=404)
 
 
-def _unread(request: Request, code: Code) -> Response:
-    return hang_up(note(UNREAD[code], asked_locale(request), status=STATUS[code]), code)
+def _unread(request: Request, code: Code, *, json: bool) -> Response:
+    name, detail = UNREAD[code]
+    if json:
+        return hang_up(JSONResponse({"code": code, "detail": detail}, STATUS[code]), code)
+    return hang_up(note(name, asked_locale(request), status=STATUS[code]), code)
 
 
 async def _compare(request: Request, found: Verified) -> Registered | Code | None:
