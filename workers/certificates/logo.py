@@ -17,7 +17,7 @@ def clean_logo(content: bytes) -> bytes | Code:
     """The picture as PNG, at most 600 pixels wide and high, upright, without metadata.
 
     Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
-    WebP, ``IMAGE_TOO_LARGE`` if it is over 1 MB or 4,000 pixels in a direction.
+    WebP, ``IMAGE_TOO_LARGE`` if it is over 130 kB or 4,000 pixels in a direction.
     """
     if len(content) > MOST_BYTES:
         return Code.IMAGE_TOO_LARGE
@@ -35,7 +35,7 @@ def clean_logo(content: bytes) -> bytes | Code:
 
 
 def _as_png(opened: Image.Image) -> bytes:
-    upright = ImageOps.exif_transpose(opened)
+    upright = _in_eight_bits(ImageOps.exif_transpose(opened))
     picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
     if max(picture.size) > PRINTED_SIDE:
         reduced = [max(1, round(side * PRINTED_SIDE / max(picture.size))) for side in picture.size]
@@ -45,3 +45,17 @@ def _as_png(opened: Image.Image) -> bytes:
     written = io.BytesIO()
     plain.save(written, "PNG", optimize=True)
     return written.getvalue()
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    """The same greys, coarser. Pillow's own conversion cuts off whatever is over 255, which leaves a white rectangle.
+
+    Pillow reads 16-bit greys of PNG as ``I;16``, or ``I`` in versions before; none of the formats holds more.
+    """
+    if not picture.mode.startswith("I"):
+        return picture
+    greys = picture.convert("I").point(lambda grey: grey * (1 / 257) + 0.5).convert("L")
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        greys.info["transparency"] = round(clear / 257)
+    return greys
