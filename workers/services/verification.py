@@ -27,20 +27,15 @@ DUPLICATES = text("""
     ORDER BY ordinal""")
 
 MATCH = text("""
-    SELECT r.document, r.locale, d.number, coalesce(d.issued_at, k.issued_at) AS issued_at
-    FROM rendering r JOIN certificate k ON k.id = r.certificate_id
-    LEFT JOIN certificate_duplicate d ON d.id = r.duplicate_id
+    SELECT r.document, r.locale, d.number, d.issued_at
+    FROM rendering r JOIN certificate_duplicate d ON d.id = r.duplicate_id
     WHERE r.certificate_id = :id AND r.sha256 = :sha256 ORDER BY r.id LIMIT 1""")
 
 
 class Registered(NamedTuple):
-    """A document in the register.
+    """A duplicate in the register: whatever is delivered is one."""
 
-    Parameters:
-      number: of the duplicate; None for the original.
-    """
-
-    number: str | None
+    number: str
     document: str
     locale: str
     issued_on: date

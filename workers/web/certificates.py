@@ -222,7 +222,7 @@ def _values(found: Verified, compared: Registered | None, locale: str, *, posted
     }
 
 
-def _shown(one: Registered, locale: str) -> dict[str, str | None]:
+def _shown(one: Registered, locale: str) -> dict[str, str]:
     return {"number": one.number, "document": one.document, "issued_on": shown_date(one.issued_on, locale)}
 
 
