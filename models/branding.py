@@ -9,7 +9,7 @@ LEAST_CONTRAST: Final = 4.5
 """Of text with its ground (WCAG 2.2, success criterion 1.4.3)."""
 
 MOST_BYTES: Final = 130_000
-"""Of a picture: in base64 it fits into a message of the queue."""
+"""Of a picture as it is handed over: in base64 the message with it stays under what the queue takes."""
 
 MOST_PIXELS: Final = 4_000
 """In each direction."""

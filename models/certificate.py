@@ -75,21 +75,20 @@ class CertificateDuplicate(Record, table=True):
 
 
 class Rendering(Record, table=True):
-    """Bytes that were made of a certificate or a duplicate, by their hash: an uploaded file is compared with these."""
+    """Bytes that were made of a duplicate, by their hash: an uploaded file is compared with these."""
 
     __tablename__ = "rendering"
     __table_args__ = (
         UniqueConstraint(
             *("certificate_id", "duplicate_id", "document", "locale", "sha256"),
             name="uq_rendering_certificate_id_bytes",
-            postgresql_nulls_not_distinct=True,
         ),
         Index("ix_rendering_duplicate", "duplicate_id"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     certificate_id: UUID = Field(foreign_key="certificate.id")
-    duplicate_id: UUID | None = Field(default=None, foreign_key="certificate_duplicate.id")
+    duplicate_id: UUID = Field(foreign_key="certificate_duplicate.id")
     document: str
     locale: str
     sha256: str = Field(index=True)

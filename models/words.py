@@ -127,7 +127,7 @@ class Code(StrEnum):
     ADDRESS_TAKEN = "address_taken"  # another account has this address
     NOT_COMPLETED = "not_completed"  # has not completed the training: there is no certificate yet
     NOT_ISSUED = "not_issued"  # has completed it; the certificate was not issued yet
-    CERTIFICATE_REVOKED = "certificate_revoked"  # no duplicate is made of a revoked certificate
+    CERTIFICATE_REVOKED = "certificate_revoked"  # for good: neither corrected nor duplicated any more
     NAMES_NOT_KEPT = "names_not_kept"  # who it was is kept no longer
     NOT_RENDERED = "not_rendered"  # this one document could not be made; the others were
     MISSING_EMAIL = "missing_email"
@@ -174,6 +174,7 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     PASSWORD_PROTECTED = "password_protected"  # noqa: S105
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"  # what was sent to a page did not arrive in time
     TOO_MANY_CHANGES = "too_many_changes"  # more of the participants than its inbox allows at once
     WRONG_FOLDER = "wrong_folder"  # the folder says itself that it is for another contract
 

@@ -1,30 +1,31 @@
 """Requests about certificates: duplicates, corrections, revocations, and who signs."""
 
+from math import ceil
 from typing import Annotated, ClassVar, Final, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.branding import MOST_BYTES
+from models.branding import MOST_BYTES, MOST_PIXELS
 from models.legal_numbers import clean_activity_number, clean_siret
 from models.snapshot import Document
 from models.words import LOCALES, Code
 from workers.queues import FEW_DUPLICATES, Queue
 from workers.shapes import Address, Label, Language, OfTickedRows, Reason, Reference, Request, checked
 
-MOST_LOGO: Final = -(-MOST_BYTES // 3) * 4
-"""Characters of a picture in base64."""
-
-
-def _of_a_size(picture: str) -> str | Code:
-    return picture if len(picture) <= MOST_LOGO else Code.IMAGE_TOO_LARGE
-
-
 Siret = Annotated[str, checked(clean_siret)]
 ActivityNumber = Annotated[str, checked(clean_activity_number)]
-Picture = Annotated[str, checked(_of_a_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
-"""A PNG, JPEG or WebP in base64, up to 130,000 bytes."""
+
+
+def _of_allowed_size(picture: str) -> str | Code:
+    return Code.IMAGE_TOO_LARGE if len(picture) > 4 * ceil(MOST_BYTES / 3) else picture
+
+
+Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+"""A PNG, JPEG or WebP in base64."""
+
+PICTURE: Final = f"PNG, JPEG or WebP in base64, at most {MOST_BYTES // 1000} kB and {MOST_PIXELS} pixels a side"
 
 
 class DuplicateCertificates(OfTickedRows):
@@ -127,7 +128,7 @@ class PutOrganisation(Request):
     signatory_quality: Label
     place: Label = Field(description="where it signs")
     colour: str | None = Field(default=None, max_length=20, description="#rrggbb, dark enough to be read on white")
-    logo: Picture | None = Field(default=None, description="PNG, JPEG or WebP up to 130 kB, in base64")
+    logo: Picture | None = Field(default=None, description=PICTURE)
     portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
 
     @property

@@ -14,7 +14,7 @@ from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.snapshot import Modality, Nature
 from models.words import LOCALES, Code, Policy, Progress
 from workers import certificate_requests, internal_requests, roster_requests
-from workers.certificate_requests import Picture
+from workers.certificate_requests import PICTURE, Picture
 from workers.errors import InvalidRequest, Problem
 from workers.queues import ROSTER_SIZE, Queue
 from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request, read
@@ -82,9 +82,7 @@ class PutCompany(Request):
     colour: str | None = Field(
         default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
     )
-    logo: Picture | None = Field(
-        default=None, description="on its certificates: PNG, JPEG, WebP up to 130 kB, in base64"
-    )
+    logo: Picture | None = Field(default=None, description=f"on its certificates: {PICTURE}")
 
 
 class PutTraining(Request):

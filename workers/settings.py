@@ -2,6 +2,7 @@
 
 from email.utils import parseaddr
 from functools import lru_cache
+from ipaddress import ip_network
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -64,11 +65,31 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field(default="INFO", description="the least that is logged, in capitals or not")
     host: str = Field(default="127.0.0.1", description="address the web process listens on")
     port: int = Field(default=8020, ge=0, le=65535, description="port the web process listens on")
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1",
+        description="addresses and networks of the proxies whose X-Forwarded-For is believed, with commas between",
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_capitals(cls, level: object) -> object:
         return level.upper() if isinstance(level, str) else level
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _named_one_by_one(cls, listed: str) -> str:
+        """Whoever is trusted may say to be any address: a word that trusts everybody ends all counting of looks."""
+        named = [one.strip() for one in listed.split(",") if one.strip()]
+        for one in named:
+            try:
+                everybody = ip_network(one).prefixlen == 0
+            except ValueError:
+                everybody = True
+            if everybody:
+                raise ValueError(
+                    f"{one!r} is neither an address nor a network of proxies, such as 10.0.0.7,10.1.0.0/16"
+                )
+        return ",".join(named)
 
     @field_validator("redis_url")
     @classmethod

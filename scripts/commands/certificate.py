@@ -32,7 +32,7 @@ Exit codes:
    0  done
    1  refused, a business answer: the code says why
    2  wrong use of the command
-  65  invalid request, or FILE is there already
+  65  invalid request; FILE is there already, or cannot be written
 {COMMON_CODES}
   70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
   75  not finished within the wait; it goes on by itself
@@ -49,7 +49,12 @@ CORRECT: Final = """Issue a certificate anew because it says something wrong.
 It has a new number and code; whoever verifies the earlier one is told by which it is replaced. The account keeps its
 names."""
 
-FIND: Final = text("SELECT code FROM certificate WHERE number = :number OR enrollment_id::text = :number ORDER BY id")
+FIND: Final = text("""
+    SELECT k.code FROM certificate k
+    WHERE k.number = :number OR k.enrollment_id = CAST(:enrollment AS uuid)
+      OR (k.number = :original AND EXISTS (
+        SELECT FROM certificate_duplicate d WHERE d.certificate_id = k.id AND d.number = :number))
+    ORDER BY k.id""")
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
@@ -64,12 +69,14 @@ Output = Annotated[Path | None, typer.Option(metavar="FILE", help="write the fil
 
 @app.command(help="Print what certificates say and where they stand, as JSON.", epilog=EXIT_CODES)
 def show(
-    which: Annotated[str, typer.Argument(metavar="WHICH", help="a number, a verification code, or an enrollment")],
+    which: Annotated[
+        str, typer.Argument(metavar="WHICH", help="a number, also of a duplicate; a code; or an enrollment")
+    ],
 ) -> None:
     """The command `show`."""
     with edge(), transaction() as session:
         code = read_code(which)
-        codes = [code] if code else session.execute(FIND, {"number": which}).scalars().all()
+        codes = [code] if code else session.execute(FIND, _sought(which)).scalars().all()
         found = [as_json(one) for known in codes if (one := verify(session, known))]
     if not found:
         fail(REFUSED, "no certificate has this number, code or enrollment")
@@ -149,6 +156,15 @@ def revoke(
     _end(job)
 
 
+def _sought(which: str) -> dict[str, str | UUID | None]:
+    """What `which` may be. A duplicate is looked for at its original, whose number begins its own."""
+    try:
+        enrollment = UUID(which)
+    except ValueError:
+        enrollment = None
+    return {"number": which, "enrollment": enrollment, "original": which.rpartition("-D")[0]}
+
+
 def _ask(shape: type[Request], body: dict[str, Any], *, portal: str, wait: float, key: str = "") -> dict[str, Any]:
     with edge():
         said = {name: value for name, value in body.items() if value is not None} | {"requested_by": asker()}
@@ -180,8 +196,13 @@ def _link(job: dict[str, Any], portal: str) -> str | None:
 
 
 def _must_be_new(output: Path | None) -> None:
-    if output is not None and os.path.lexists(output):
+    """Before anything is asked for: a duplicate that nobody gets would stay in the register."""
+    if output is None:
+        return
+    if os.path.lexists(output):
         fail(INVALID, f"{output} is there already: name another file")
+    if not os.access(output.parent, os.W_OK | os.X_OK) or not output.parent.is_dir():
+        fail(INVALID, f"{output} cannot be written: {output.parent} is no folder you may write in")
 
 
 def _fetch(job: UUID, portal: str, output: Path) -> None:
@@ -193,7 +214,7 @@ def _fetch(job: UUID, portal: str, output: Path) -> None:
         content = pieces(file)
         if content is None:
             fail(REFUSED, "the file can no longer be made: what it says is kept no longer")
-        _write(output, content)
+        _write(output, content.pieces)
 
 
 def _write(output: Path, content: Iterable[bytes]) -> None:

@@ -64,7 +64,9 @@ def put(
     activity_number: Annotated[str | None, typer.Option(help="of its declaration of activity, 11 characters")] = None,
     activity_region: Annotated[str | None, typer.Option(help="of the prefect it was declared to")] = None,
     colour: Annotated[str | None, typer.Option(help="#rrggbb, dark enough to be read on white")] = None,
-    logo: Annotated[Path | None, typer.Option(help="PNG, JPEG or WebP", exists=True, dir_okay=False)] = None,
+    logo: Annotated[
+        Path | None, typer.Option(help="PNG, JPEG or WebP, at most 130 kB", exists=True, dir_okay=False)
+    ] = None,
     portal: Annotated[list[str] | None, typer.Option(help="whose certificates it signs; may be repeated")] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)] = 60.0,
 ) -> None:

@@ -60,3 +60,24 @@ def test_a_wrong_log_level_is_named_with_what_it_may_be(monkeypatch: pytest.Monk
     monkeypatch.setenv("LOG_LEVEL", "chatty")
     with pytest.raises(ValidationError, match=r"(?s)log_level.*'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"):
         settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7, 10.1.0.0/16,2001:db8::/32 ", "10.0.0.7,10.1.0.0/16,2001:db8::/32"),
+        ("", ""),
+    ],
+)
+def test_proxies_are_named_by_address_or_network(given: str, read: str) -> None:
+    assert settings(trusted_proxies=given).trusted_proxies == read
+
+
+@pytest.mark.parametrize(
+    "given", ["*", "10.0.0.7,*", "0.0.0.0/0", "::/0", "proxy.internal", "10.0.0.7/16", "10.0.0.256"]
+)
+def test_a_proxy_that_could_be_anybody_is_refused_by_name(given: str) -> None:
+    with pytest.raises(ValidationError, match="trusted_proxies") as refused:
+        settings(trusted_proxies=given)
+    assert repr(given.rpartition(",")[2]) in str(refused.value)

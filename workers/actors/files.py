@@ -3,8 +3,9 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
 from workers.actors.documents import Maker
@@ -16,14 +17,26 @@ from workers.services.duplicate_index import read_index
 PIECE = 1 << 16
 
 
+class Content(NamedTuple):
+    """What is delivered, which may differ in size from what was registered when it had to be made again.
+
+    Parameters:
+      size: bytes of all pieces.
+    """
+
+    size: int
+    pieces: Iterator[bytes]
+
+
 def read_file(file_id: UUID) -> bytes | None:
     """The whole file; None when it cannot be made again."""
     with transaction() as session:
         file = find_file(session, file_id)
-    return None if file is None else b"".join(pieces(file) or ()) or None
+    found = None if file is None else pieces(file)
+    return None if found is None else b"".join(found.pieces) or None
 
 
-def pieces(file: File) -> Iterator[bytes] | None:
+def pieces(file: File) -> Content | None:
     """The file piece by piece, so that a large zip is never in memory; None when it cannot be made again.
 
     Raises: Transient when the store cannot be reached.
@@ -31,10 +44,10 @@ def pieces(file: File) -> Iterator[bytes] | None:
     maker = Maker.of_this_thread()
     if file.duplicate_id is not None:
         content = maker.fetch(file.duplicate_id)
-        return None if content is None else iter([content])
+        return None if content is None else Content(len(content), iter([content]))
     opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed by whoever reads the pieces
     if maker.store.copy(file.sha256, file.suffix, opened) or _zip_again(maker, file, opened):
-        return _read(opened)
+        return Content(opened.seek(0, SEEK_END), _read(opened))
     opened.close()
     return None
 

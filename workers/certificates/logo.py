@@ -34,13 +34,6 @@ def clean_logo(content: bytes) -> bytes | Code:
         return Code.UNSUPPORTED_IMAGE
 
 
-def _in_eight_bits(picture: Image.Image) -> Image.Image:
-    """Grey in sixteen bits a pixel as grey in eight: Pillow would take whatever is over 255 for white."""
-    if not picture.mode.startswith("I"):
-        return picture
-    return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-
-
 def _as_png(opened: Image.Image) -> bytes:
     upright = _in_eight_bits(ImageOps.exif_transpose(opened))
     picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
@@ -52,3 +45,17 @@ def _as_png(opened: Image.Image) -> bytes:
     written = io.BytesIO()
     plain.save(written, "PNG", optimize=True)
     return written.getvalue()
+
+
+def _in_eight_bits(picture: Image.Image) -> Image.Image:
+    """The same greys, coarser. Pillow's own conversion cuts off whatever is over 255, which leaves a white rectangle.
+
+    Pillow reads 16-bit greys of PNG as ``I;16``, or ``I`` in versions before; none of the formats holds more.
+    """
+    if not picture.mode.startswith("I"):
+        return picture
+    greys = picture.convert("I").point(lambda grey: grey * (1 / 257) + 0.5).convert("L")
+    clear = picture.info.get("transparency")
+    if isinstance(clear, int):
+        greys.info["transparency"] = round(clear / 257)
+    return greys

@@ -7,10 +7,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
+from models.certificate import not_issued_because
 from models.portal import LOCAL_PORTAL_ID
 from models.snapshot import Snapshot
 from models.verification_code import new_code
-from models.words import Code, JobState
+from models.words import Code, JobState, Progress
 from workers.certificate_requests import CorrectCertificate, RevokeCertificate
 from workers.database import Session
 from workers.services.audit import record
@@ -28,7 +29,8 @@ def correct_certificate(
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `correct_certificate` job: a new number and code; the earlier certificate says by which it is replaced.
 
-    Refuses: `not_found`, `not_issued`, `certificate_revoked`, `names_not_kept`, `unchanged` (nothing is corrected).
+    Refuses: `not_found`, `not_completed`, `not_issued`, `unknown_organisation`, `certificate_revoked`,
+    `names_not_kept`, `unchanged` (nothing is corrected).
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
@@ -56,7 +58,8 @@ def revoke_certificate(
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `revoke_certificate` job: from now on it is told to be revoked, and no duplicate is made of it.
 
-    Refuses: `not_found`, `not_issued`, `certificate_revoked`.
+    Refuses: `not_found`, `not_completed`, `not_issued`, `unknown_organisation`, `certificate_revoked`,
+    `names_not_kept`.
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
@@ -74,7 +77,9 @@ def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> Any:
     if fact is None or portal_id not in (fact.portal_id, LOCAL_PORTAL_ID):
         return Code.NOT_FOUND
     if fact.certificate_id is None:
-        return Code.NOT_ISSUED
+        organised, named = fact.organisation_id is not None, fact.first_name is not None
+        because = not_issued_because(Progress(fact.progress), organisation=organised, names=named)
+        return because or Code.NOT_ISSUED
     return Code.CERTIFICATE_REVOKED if fact.revoked_at is not None else fact
 
 

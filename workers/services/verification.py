@@ -27,20 +27,15 @@ DUPLICATES = text("""
     ORDER BY ordinal""")
 
 MATCH = text("""
-    SELECT r.document, r.locale, d.number, coalesce(d.issued_at, k.issued_at) AS issued_at
-    FROM rendering r JOIN certificate k ON k.id = r.certificate_id
-    LEFT JOIN certificate_duplicate d ON d.id = r.duplicate_id
+    SELECT r.document, r.locale, d.number, d.issued_at
+    FROM rendering r JOIN certificate_duplicate d ON d.id = r.duplicate_id
     WHERE r.certificate_id = :id AND r.sha256 = :sha256 ORDER BY r.id LIMIT 1""")
 
 
 class Registered(NamedTuple):
-    """A document in the register.
+    """A duplicate in the register: whatever is delivered is one."""
 
-    Parameters:
-      number: of the duplicate; None for the original.
-    """
-
-    number: str | None
+    number: str
     document: str
     locale: str
     issued_on: date
@@ -102,7 +97,7 @@ def closed_until(session: Session, address: str) -> datetime | None:
     """Counts one look against whoever looks; until when they are to wait, None while they may look.
 
     Parameters:
-      address: of the network they come from; only a keyed hash of it is kept, for an hour.
+      address: of the network they come from; only a keyed hash of it is kept, for a day.
     """
     subject = Subject(Scope.VERIFICATION_ADDRESS, address_subjects([address])[address])
     hold(session, [subject])
@@ -128,15 +123,13 @@ def as_json(found: Verified) -> dict[str, Any]:
         "status_since": found.status.since.isoformat() if found.status.since else None,
         "reason": found.reason,
         "replaced_by": found.replaced_by[0] if found.replaced_by else None,
+        "replaced_by_code": found.replaced_by[1] if found.replaced_by else None,
         "replaces": found.replaces,
         "certificate": snapshot,
-        "duplicates": [
-            {
-                "number": one.number,
-                "document": one.document,
-                "locale": one.locale,
-                "issued_on": one.issued_on.isoformat(),
-            }
-            for one in found.duplicates
-        ],
+        "duplicates": [document_as_json(one) for one in found.duplicates],
     }
+
+
+def document_as_json(one: Registered) -> dict[str, Any]:
+    """A document of the register for programs."""
+    return one._asdict() | {"issued_on": one.issued_on.isoformat()}

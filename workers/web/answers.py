@@ -14,6 +14,7 @@ STATUS: Final = {
     Code.USED_LINK: 410,
     Code.REQUEST_TOO_LARGE: 413,
     Code.INVALID_REQUEST: 400,
+    Code.TOO_SLOW: 408,
 }
 
 
@@ -26,7 +27,14 @@ def refuse(request: Request, code: Code, locale: str | None = None, purpose: Pur
     special = f"{code.value}_{purpose.value}" if purpose else code.value
     spoken = asked_locale(request, locale)
     name = special if special in TEXTS[spoken]["notes"] else code.value
-    return note(name, spoken, status=STATUS[code])
+    return hang_up(note(name, spoken, status=STATUS[code]), code)
+
+
+def hang_up(answer: Response, code: Code) -> Response:
+    """The answer, after which no more is read from whoever is too slow."""
+    if code is Code.TOO_SLOW:
+        answer.headers["Connection"] = "close"
+    return answer
 
 
 def busy(request: Request, locale: str | None = None) -> Response:

@@ -94,6 +94,7 @@ def make_server(host: str, port: int) -> uvicorn.Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        forwarded_allow_ips=get_settings().trusted_proxies,
         ws="none",
         timeout_graceful_shutdown=STOP_SECONDS,
     )

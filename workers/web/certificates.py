@@ -7,8 +7,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 from urllib.parse import quote
 
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from fastapi import APIRouter
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -19,14 +20,34 @@ from models.verification_code import grouped, read_code
 from models.words import Code
 from workers.database import transaction
 from workers.mail.moments import shown_day
-from workers.services.verification import Registered, Verified, as_json, closed_until, find_document, verify
+from workers.services.verification import (
+    Registered,
+    Verified,
+    as_json,
+    closed_until,
+    document_as_json,
+    find_document,
+    verify,
+)
 from workers.shown import shown_date, shown_duration, shown_percent
+from workers.web import forms
+from workers.web.answers import STATUS, hang_up
 from workers.web.rendering import asked_locale, note, page
 
 router = APIRouter()
 
 MOST_UPLOADED: Final = 10_000_000
 """Bytes of a file to be compared."""
+
+UNREAD: Final = {
+    Code.INVALID_REQUEST: ("invalid_request_document", "no file came as the field `file` of multipart/form-data"),
+    Code.REQUEST_TOO_LARGE: (
+        "too_large_document",
+        f"more than {MOST_UPLOADED} bytes: none of our documents is so large",
+    ),
+    Code.TOO_SLOW: ("too_slow", f"did not arrive within {forms.READ_SECONDS:g} s"),
+}
+"""The note for people, and the detail for programs, about a file that was not compared, by why."""
 
 JSON: Final = ".json"
 
@@ -52,12 +73,14 @@ async def show_certificate(request: Request, typed: str) -> Response:
         return _too_often(request, found, json=wants_json)
     if found is None:
         return _unknown(request, typed, json=wants_json, mistyped=code is None)
-    if wants_json and request.method != "POST":
-        return JSONResponse(as_json(found))
-    locale, posted = asked_locale(request), request.method == "POST"
+    posted = request.method == "POST"
     compared = await _compare(request, found) if posted else None
     if isinstance(compared, Code):
-        return note(f"{compared.value}_document", locale, status=413 if compared is Code.TOO_LARGE else 400)
+        return _unread(request, compared, json=wants_json)
+    if wants_json:
+        told = {"compared": compared and document_as_json(compared)} if posted else {}
+        return JSONResponse(as_json(found) | told)
+    locale = asked_locale(request)
     return page("certificate", locale, _values(found, compared, locale, posted=posted))
 
 
@@ -111,6 +134,13 @@ def _unknown(request: Request, typed: str, *, json: bool, mistyped: bool) -> Res
     return page("verify", locale, {"typed": typed[:100], "wrong": mistyped, "unknown": not mistyped}, status=404)
 
 
+def _unread(request: Request, code: Code, *, json: bool) -> Response:
+    name, detail = UNREAD[code]
+    if json:
+        return hang_up(JSONResponse({"code": code, "detail": detail}, STATUS[code]), code)
+    return hang_up(note(name, asked_locale(request), status=STATUS[code]), code)
+
+
 async def _compare(request: Request, found: Verified) -> Registered | Code | None:
     """The document of this certificate the file is, byte for byte; None when it is none; or why it is not read."""
     digest = await _digest(request)
@@ -127,22 +157,36 @@ def _find(found: Verified, digest: str) -> Registered | None:
 async def _digest(request: Request) -> str | Code:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return Code.INVALID_REQUEST
+    parser = _Parser(request.headers, _bounded(request), max_files=1, max_fields=1)
     try:
-        form = await MultiPartParser(request.headers, _bounded(request), max_files=1, max_fields=1).parse()
+        with fail_after(forms.READ_SECONDS):
+            form = await parser.parse()
+        return await _hash(form.get("file"))
     except MultiPartException:
         return Code.INVALID_REQUEST
     except _TooLargeError:
-        return Code.TOO_LARGE
-    try:
-        file = form.get("file")
-        if file is None or isinstance(file, str) or not file.size:
-            return Code.INVALID_REQUEST
-        hashed = hashlib.sha256()
-        while piece := await file.read(1 << 20):
-            hashed.update(piece)
+        return Code.REQUEST_TOO_LARGE
+    except TimeoutError:
+        return Code.TOO_SLOW
     finally:
-        await form.close()
+        parser.close()
+
+
+async def _hash(file: UploadFile | str | None) -> str | Code:
+    if file is None or isinstance(file, str) or not file.size:
+        return Code.INVALID_REQUEST
+    hashed = hashlib.sha256()
+    while piece := await file.read(1 << 20):
+        hashed.update(piece)
     return hashed.hexdigest()
+
+
+class _Parser(MultiPartParser):
+    """Closes what it opened, also the file of a part that was cut off: of that one the form knows nothing."""
+
+    def close(self) -> None:
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 class _TooLargeError(Exception):
@@ -178,7 +222,7 @@ def _values(found: Verified, compared: Registered | None, locale: str, *, posted
     }
 
 
-def _shown(one: Registered, locale: str) -> dict[str, str | None]:
+def _shown(one: Registered, locale: str) -> dict[str, str]:
     return {"number": one.number, "document": one.document, "issued_on": shown_date(one.issued_on, locale)}
 
 

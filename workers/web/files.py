@@ -34,11 +34,11 @@ async def send_file(request: Request, token: str) -> Response:
         name, status = REFUSALS[file]
         return note(name, asked_locale(request), status=status)
     if request.method == "HEAD":
-        return Response(headers=_headers(file) | {"Content-Length": str(file.size)}, media_type=TYPES[file.kind])
+        return Response(headers=_headers(file, file.size), media_type=TYPES[file.kind])
     content = await to_thread.run_sync(pieces, file)
     if content is None:
         return note("lost_file", asked_locale(request), status=410)
-    return StreamingResponse(content, headers=_headers(file), media_type=TYPES[file.kind])
+    return StreamingResponse(content.pieces, headers=_headers(file, content.size), media_type=TYPES[file.kind])
 
 
 def _find(keys: SigningKeys, token: str) -> File | Code:
@@ -46,5 +46,6 @@ def _find(keys: SigningKeys, token: str) -> File | Code:
         return find_by_token(session, keys, token)
 
 
-def _headers(file: File) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{quote(file.name, safe=".-_")}"'}
+def _headers(file: File, size: int) -> dict[str, str]:
+    named = f'attachment; filename="{quote(file.name, safe=".-_")}"'
+    return {"Content-Disposition": named, "Content-Length": str(size)}

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import parse_qsl
 
+from anyio import fail_after
 from starlette.requests import Request
 
 from models.words import Code
@@ -13,19 +14,27 @@ MAX_BODY: Final = 16 * 1024
 MAX_DISCARDED: Final = 1024 * 1024
 """Bytes read and dropped, so that a browser that sends too much gets to read why. More than this is cut off."""
 
+READ_SECONDS: Final = 30.0
+"""How long a body may take to arrive: sent byte by byte it would hold a connection for ever."""
+
 MAX_FIELDS: Final = 16
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str] | Code:
-    """The fields of a posted form, or why it could not be read: ``INVALID_REQUEST``, ``REQUEST_TOO_LARGE``.
+    """The fields of a posted form, or why it could not be read: ``INVALID_REQUEST``, ``REQUEST_TOO_LARGE``,
+    ``TOO_SLOW``.
 
     Bytes that are not UTF-8 come out as lone surrogates, which the rule on passwords refuses by name.
 
     Raises:
       starlette.requests.ClientDisconnect: the browser went away.
     """
-    body = await _read_body(request)
+    try:
+        with fail_after(READ_SECONDS):
+            body = await _read_body(request)
+    except TimeoutError:
+        return Code.TOO_SLOW
     if len(body) > MAX_BODY:
         return Code.REQUEST_TOO_LARGE
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:

@@ -4,14 +4,16 @@ import stat
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from scripts.commands.certificate import app
+from models.base import new_id
+from scripts.commands.certificate import FIND, _sought, app
 from scripts.commands.organisation import app as organisations
 from tests.certificates import SIRET, complete, did, training
 from tests.contracts import add_contract, enrolled, someone
 from tests.scripts.commands.conftest import Call
 from tests.support import Processes, rows, wait_until
-from workers.database import transaction
+from workers.database import Session, transaction
 
 FACTS = {
     "--legal-name": "Formation Pro SAS",
@@ -63,13 +65,19 @@ def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, 
     assert call(app, "fetch", made.json["id"], "--output", again).code == 65
     assert rows("SELECT requested_by LIKE 'shell:_%' FROM certificate_duplicate") == [(True,)]
 
+    assert call(app, "show", f"{known['number']}-D1").json == call(app, "show", known["number"]).json
+    assert call(app, "show", f"{known['number']}-D2").code == 1
+    nowhere = call(app, "duplicate", zoe, "--contract", "C-1", "--output", tmp_path / "no folder" / "zoe.pdf")
+    assert (nowhere.code, "no folder" in nowhere.err) == (65, True)
+    assert rows("SELECT count(*) FROM certificate_duplicate") == [(1,)]
+
     corrected = call(app, "correct", zoe, "--last-name", "Le Du", "--reason", "accent")
     assert (corrected.code, corrected.json["result"]["replaces"]) == (0, known["number"])
     assert call(app, "show", known["number"]).json[0]["replaced_by"] == corrected.json["result"]["number"]
     revoked = call(app, "revoke", zoe, "--reason", "double", "--yes")
     assert revoked.json["result"]["code"] == "revoked"
     refused = call(app, "duplicate", zoe, "--contract", "C-1")
-    assert (refused.code, "was revoked" in refused.err) == (1, True)
+    assert (refused.code, "is revoked" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +115,10 @@ def test_what_is_not_there_is_said(call: Call, fresh_database: str, which: str) 
 def test_nothing_is_revoked_by_mistake(call: Call, fresh_database: str, zoe: str) -> None:
     assert call(app, "revoke", zoe, "--reason", "x").code != 0
     assert rows("SELECT count(*) FROM job WHERE kind = 'revoke_certificate'") == [(0,)]
+
+
+def test_no_certificate_is_looked_for_among_all(session: Session) -> None:
+    session.execute(text("SET LOCAL enable_seqscan = off"))
+    session.execute(text("SET LOCAL enable_indexscan = off"))
+    plan = "\n".join(session.execute(text(f"EXPLAIN {FIND.text}"), _sought(str(new_id()))).scalars())
+    assert "Index Cond: (enrollment_id" in plan, plan

@@ -246,7 +246,10 @@ def test_a_portal_fetches_the_file_of_its_own_job_alone() -> None:
         assert find_by_job(session, other, UUID(shown["id"])) is None
         file = find_by_job(session, LOCAL_PORTAL_ID, UUID(shown["id"]))
         assert file is not None
-    assert b"".join(pieces(file) or ()) == content(shown)
+    delivered = pieces(file)
+    assert delivered is not None
+    assert b"".join(delivered.pieces) == content(shown)
+    assert delivered.size == len(content(shown))
 
 
 def test_issues_of_many_are_one_transaction() -> None:

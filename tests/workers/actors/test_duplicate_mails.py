@@ -85,11 +85,20 @@ def test_a_small_file_is_attached_and_is_behind_a_link_too(
     send(mailer)
     [mail] = relay.mails
     assert mail.recipients == (MANAGER,)
+    assert ("Il est joint" if count == 1 else "Ils sont joints") in mail.text
     assert attached(mail) == [(done["result"]["file"]["name"], kind, content(done))]
     assert site.get(link(mail)).content == content(done)
     assert "Le Dû" not in str(mail.message["Subject"])
     send(mailer)
     assert len(relay.mails) == 1
+
+
+def test_a_zip_that_holds_one_document_is_spoken_of_as_one(relay: Relay, mailer: Mailer) -> None:
+    duplicated(*graduate("zoe"), new_id(), deliver_to=MANAGER)
+    send(mailer)
+    [mail] = relay.mails
+    assert [part[1] for part in attached(mail)] == ["application/zip"]
+    assert "Voici le duplicata demandé. Il est joint à ce message." in " ".join(mail.text.split())
 
 
 @pytest.mark.parametrize(("over", "attachments"), [(0, 1), (1, 0)])

@@ -3,18 +3,23 @@
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from models.words import Code
+from models.branding import MOST_BYTES
+from models.words import LOCALES, Code
 from tests.certificates import certificate, complete, did, graduates, organisation
 from tests.contracts import add_contract, enrolled, query
-from workers.certificate_requests import MOST_LOGO
+from workers.certificate_requests import PutOrganisation
+from workers.certificates.logo import clean_logo
 from workers.database import Session
+from workers.mail.catalogue import code_sentence
 from workers.requests import PutCompany
+from workers.shapes import Request
 
 COMPANY = "SELECT colour, logo FROM company"
 
@@ -23,6 +28,11 @@ def picture(colour: str = "#1b3a5f", size: tuple[int, int] = (90, 30)) -> str:
     written = io.BytesIO()
     Image.new("RGB", size, colour).save(written, "PNG")
     return base64.b64encode(written.getvalue()).decode()
+
+
+def picture_of_bytes(size: int) -> bytes:
+    """A picture with something behind it, which is left behind."""
+    return base64.b64decode(picture()).ljust(size, b"\0")
 
 
 def company(**more: Any) -> PutCompany:
@@ -80,17 +90,34 @@ def test_what_a_later_request_leaves_out_stays_and_null_takes_it_away(session: S
     assert query(session, COMPANY) == [(None, None)]
 
 
-@pytest.mark.parametrize("logo", ["A" * (MOST_LOGO + 4), "data:image/png;base64,AAAA", "AA AA", "é", "AAAA\n"])
-def test_what_is_no_base64_or_too_long_never_becomes_a_job(logo: str) -> None:
+@pytest.mark.parametrize("logo", ["data:image/png;base64,AAAA", "AA AA", "é", "AAAA\n"])
+def test_what_is_no_base64_never_becomes_a_job(logo: str) -> None:
     with pytest.raises(ValidationError):
         company(logo=logo)
 
 
-def test_a_picture_that_is_too_large_is_told_so() -> None:
-    with pytest.raises(ValidationError) as refused:
-        company(logo="A" * (MOST_LOGO + 4))
-    assert [error["type"] for error in refused.value.errors()] == [Code.IMAGE_TOO_LARGE.value]
-    assert company(logo="A" * MOST_LOGO).logo
+@pytest.mark.parametrize("whose", [company, organisation])
+@pytest.mark.parametrize("over", [0, 1, 2, 3, 60_000, 900_000])
+def test_a_picture_of_too_many_bytes_is_told_so_whoever_counts(
+    session: Session, whose: Callable[..., Request], over: int
+) -> None:
+    content = picture_of_bytes(MOST_BYTES + over)
+    assert over or clean_logo(content) is not Code.IMAGE_TOO_LARGE
+    try:
+        [job] = did(session, whose(logo=base64.b64encode(content).decode()))
+        told = job["result"].get("code")
+    except ValidationError as refused:
+        [error] = refused.errors()
+        told = error["type"]
+    assert told == ("image_too_large" if over else None)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_limit_of_pictures_is_said_wherever_they_are_asked_for(locale: str) -> None:
+    said = f"{MOST_BYTES // 1000} k{'o' if locale == 'fr' else 'B'}"
+    assert said in " ".join(code_sentence(Code.IMAGE_TOO_LARGE, locale).split())
+    for shape in (PutCompany, PutOrganisation):
+        assert "at most 130 kB" in (shape.model_fields["logo"].description or "")
 
 
 def test_a_certificate_keeps_the_logos_and_colours_of_its_day(session: Session) -> None:

@@ -10,11 +10,13 @@ from sqlalchemy import text
 from models.base import new_id
 from models.snapshot import Snapshot
 from models.verification_code import new_code, read_code
+from models.words import LOCALES, Code
 from tests.certificates import SIRET, certificate, complete, completed, did, graduates, organisation, training
 from tests.contracts import add_contract, enrolled, query, results, someone
 from workers.certificate_requests import CatchUpCertificates, CorrectCertificate, RevokeCertificate
 from workers.database import Session
 from workers.internal_requests import IssueCertificate
+from workers.mail.catalogue import code_sentence
 from workers.requests import ErasePerson, PutCompany, PutTraining, RecordProgress
 from workers.services import certificates
 from workers.services.certificate_changes import revoke_certificate
@@ -245,9 +247,19 @@ def test_a_revoked_certificate_stays_and_is_revoked_for_good(session: Session) -
 
 def test_what_is_not_there_cannot_be_corrected(session: Session) -> None:
     add_contract(session)
-    [zoe] = enrolled(session, "zoe")
-    asked = [CorrectCertificate(enrollment_id=one, first_name="A", reason="r") for one in (zoe, new_id())]
-    assert [job["result"]["code"] for job in did(session, *asked)] == ["not_issued", "not_found"]
+    zoe, nobody_signs = enrolled(session, "zoe", "max")
+    complete(session, nobody_signs)
+    for enrollment, code in ((zoe, "not_completed"), (nobody_signs, "unknown_organisation"), (new_id(), "not_found")):
+        correct = CorrectCertificate(enrollment_id=enrollment, first_name="A", reason="r")
+        jobs = did(session, correct, RevokeCertificate(enrollment_id=enrollment, reason="r"))
+        assert [job["result"]["code"] for job in jobs] == [code, code]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_what_is_said_of_a_revoked_certificate_fits_whoever_asks(locale: str) -> None:
+    said = code_sentence(Code.CERTIFICATE_REVOKED, locale)
+    assert "duplicata" not in said  # which neither a correction nor a second revocation asks for
+    assert ("corrigée" if locale == "fr" else "corrected") in said
 
 
 def test_another_portals_certificate_is_not_found(session: Session) -> None:

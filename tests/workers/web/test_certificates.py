@@ -127,7 +127,9 @@ def test_a_corrected_one_says_by_which_it_is_replaced(site: httpx.Client) -> Non
     assert f'href="/certificates/{grouped(later_code)}"' in old.text
     assert "Zoe Ledu" in words(old)
     assert f"Remplace l’attestation n° {number}" in words(new)
-    assert site.get(f"/certificates/{code}.json").json()["replaced_by"] == later
+    told = site.get(f"/certificates/{code}.json").json()
+    assert (told["replaced_by"], told["replaced_by_code"]) == (later, grouped(later_code))
+    assert site.get(f"/certificates/{told['replaced_by_code']}.json").json()["replaced_by_code"] is None
 
 
 def test_a_revoked_one_says_so(site: httpx.Client) -> None:
@@ -151,6 +153,23 @@ def test_a_file_is_compared_byte_by_byte(site: httpx.Client) -> None:
     assert f"exactement le duplicata n° {number}-D1" in words(same)
     assert "n’est pas un document délivré" in words(other)
     assert rows("SELECT CAST(c AS text) FROM certificate c") == before
+
+
+@pytest.mark.parametrize(("ending", "headers"), [(".json", {}), ("", {"Accept": "application/json"})])
+def test_programs_compare_files_too(site: httpx.Client, ending: str, headers: dict[str, str]) -> None:
+    zoe, _, code = certified()
+    content = read_file(UUID(duplicated(zoe)["result"]["file"]["id"])) or b""
+    path = f"/certificates/{code}{ending}"
+    plain = site.get(path, headers=headers).json()
+    same = site.post(path, headers=headers, files={"file": ("a.pdf", content)})
+    other = site.post(path, headers=headers, files={"file": ("a.pdf", content[:-1] + b"x")})
+    assert (same.status_code, same.json()) == (200, plain | {"compared": plain["duplicates"][0]})
+    assert (other.status_code, other.json()) == (200, plain | {"compared": None})
+    assert "compared" not in plain
+    empty = site.post(path, headers=headers, files={"file": ("a.pdf", b"")})
+    large = site.post(path, headers=headers, files={"file": ("a.pdf", b"x" * 10_100_000)})
+    assert (empty.status_code, empty.json()["code"]) == (400, "invalid_request")
+    assert (large.status_code, large.json()["code"]) == (413, "request_too_large")
 
 
 def test_the_document_of_another_certificate_is_not_this_one(site: httpx.Client) -> None:
@@ -224,7 +243,8 @@ def test_a_file_is_fetched_by_its_link_as_often_as_one_likes(site: httpx.Client)
     assert first.content == again.content == read_file(UUID(shown["result"]["file"]["id"]))
     assert first.headers["content-type"] == head.headers["content-type"] == "application/pdf"
     assert first.headers["content-disposition"] == f'attachment; filename="attestation-Le-Du-Zoe-{number}-D1.pdf"'
-    assert int(head.headers["content-length"]) == len(first.content)
+    for answer in (head, first, again):
+        assert int(answer.headers["content-length"]) == len(first.content)
     assert first.headers["cache-control"] == "no-store"
 
 
