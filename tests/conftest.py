@@ -1,10 +1,13 @@
 """Real PostgreSQL and Valkey for every test that touches them; a database cloned from a migrated template."""
 
+import io
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+import structlog
 
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
@@ -19,6 +23,7 @@ from scripts.embedded.valkey import Valkey
 from tests.support import PROJECT, Processes, forget
 from workers import database
 from workers.database import Session
+from workers.logs import configure_logs
 
 TEMPLATE = "matricule"
 LINK_KEYS = "test:" + "5a" * 32
@@ -111,3 +116,18 @@ def processes(fresh_database: str, tmp_path: Path) -> Iterator[Processes]:
     started = Processes(tmp_path)
     yield started
     started.stop_all()
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What this process logs through loggers that are used for the first time meanwhile: others keep their stream."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    stream = io.StringIO()
+    with monkeypatch.context() as during:
+        during.setattr(sys, "stderr", stream)
+        configure_logs("INFO")
+        yield stream
+    structlog.configure(**before)
+    root.handlers[:], sys.excepthook, threading.excepthook = handlers, *hooks
+    root.setLevel(level)

@@ -6,8 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -18,7 +16,7 @@ from tests.messages import message, push, send
 from tests.support import PROJECT, Processes, change, rows, wait_until
 from workers.database import Session
 from workers.errors import InvalidRequest, Permanent, Problem, Transient
-from workers.logs import configure_logs, describe, get_logger, masked, safe_reason
+from workers.logs import describe, get_logger, masked, safe_reason
 from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
 
 TOKEN = "AbCdEfGh-_" * 6 + "1234"
@@ -111,31 +109,17 @@ def test_an_error_is_kept_without_the_values_it_failed_on(session: Session, stat
     assert TOKEN not in kept
 
 
-@pytest.fixture
-def captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What this process logs."""
-    root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
-    stream = io.StringIO()
-    with monkeypatch.context() as during:
-        during.setattr(sys, "stderr", stream)
-        configure_logs("INFO")
-        yield stream
-    root.handlers[:], sys.excepthook, threading.excepthook = handlers, *hooks
-    root.setLevel(level)
-
-
-def test_an_exception_is_logged_by_its_class_and_place(captured: io.StringIO) -> None:
+def test_an_exception_is_logged_by_its_class_and_place(logged: io.StringIO) -> None:
     try:
         raise ValueError("Zéphyrine <zephyrine@quasimodo.test>")
     except ValueError as error:
         get_logger().warning("it.failed", exc_info=error, job="1", to=f"{LINK} {TOKEN}")
         logging.getLogger("library").exception("oh no, zephyrine@quasimodo.test")
-    ours, theirs = (json.loads(line) for line in captured.getvalue().splitlines())
+    ours, theirs = (json.loads(line) for line in logged.getvalue().splitlines())
     assert (ours["event"], ours["error"], ours["reason"], ours["job"]) == ("it.failed", "ValueError", "", "1")
     assert ours["frames"][0].startswith("test_logs.py") or "test_logs.py" in ours["frames"][0]
     assert (theirs["event"], theirs["error"]) == ("oh no, [address]", "ValueError")
-    assert not [secret for secret in SECRETS if secret in captured.getvalue()]
+    assert not [secret for secret in SECRETS if secret in logged.getvalue()]
 
 
 def test_a_crash_is_logged_through_the_masks() -> None:

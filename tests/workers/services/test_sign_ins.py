@@ -1,5 +1,6 @@
 """Checking credentials: who comes in, who waits, and what nobody can tell from outside."""
 
+import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median, pstdev
@@ -13,6 +14,8 @@ from models.words import Code, Purpose
 from tests.accounts import PASSWORD, keys, make_account, make_link
 from tests.support import change, forget, rows
 from workers.database import transaction
+from workers.logs import get_logger
+from workers.services import sign_ins
 from workers.services.passwords import choose_password, hash_password
 from workers.services.sign_ins import Attempt, Checked, SignInRefused, Verified, check
 from workers.web.sign_ins import verify_credentials
@@ -170,10 +173,13 @@ def test_what_is_kept_of_an_address_tells_nobody_who_it_is(account: UUID, monkey
     assert failures() == [1, 1]
 
 
-def test_no_address_and_no_password_is_logged(account: UUID, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_address_and_no_password_is_logged(
+    account: UUID, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_ins, "log", get_logger())
     for email in (EMAIL, "somebody.else@acme.test"):
         verify_credentials(email, "wrong but mine")
-    logged = "".join(capfd.readouterr())
-    assert logged.count("sign_in.refused") == 2
-    assert "acme.test" not in logged
-    assert "wrong but mine" not in logged
+    lines = logged.getvalue()
+    assert lines.count("sign_in.refused") == 2
+    assert "acme.test" not in lines
+    assert "wrong but mine" not in lines
