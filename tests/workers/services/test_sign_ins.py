@@ -15,7 +15,6 @@ from tests.accounts import PASSWORD, keys, make_account, make_link
 from tests.support import change, forget, rows
 from workers.database import transaction
 from workers.logs import get_logger
-from workers.services import sign_ins
 from workers.services.passwords import choose_password, hash_password
 from workers.services.sign_ins import Attempt, Checked, SignInRefused, Verified, check
 from workers.web.sign_ins import verify_credentials
@@ -176,7 +175,7 @@ def test_what_is_kept_of_an_address_tells_nobody_who_it_is(account: UUID, monkey
 def test_no_address_and_no_password_is_logged(
     account: UUID, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_ins, "log", get_logger())
+    monkeypatch.setattr("workers.web.sign_ins.log", get_logger())
     for email in (EMAIL, "somebody.else@acme.test"):
         verify_credentials(email, "wrong but mine")
     lines = logged.getvalue()
