@@ -16,10 +16,11 @@ from tests.committed import claimed
 from tests.contracts import QUEUES, add_contract, enrolled, query
 from workers.actors import certificates
 from workers.actors.files import read_file
+from workers.catalog_requests import PutTraining
 from workers.certificate_requests import DuplicateCertificates, PutOrganisation
 from workers.database import Session, transaction
 from workers.queues import FEW_DUPLICATES, Queue
-from workers.requests import ProgressEvent, PutTraining, RecordProgress
+from workers.requests import ProgressEvent, RecordProgress
 from workers.services.jobs import show_job
 from workers.shapes import Request
 

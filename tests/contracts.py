@@ -12,10 +12,11 @@ from models.portal import LOCAL_PORTAL_ID
 from models.tables import metadata
 from models.words import JobState
 from workers import ledger
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session
 from workers.ledger import JOBS
 from workers.queues import URGENT_MAILS, Queue
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
+from workers.requests import Enroll, PersonToEnroll
 from workers.services.acceptance import accept
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.enrollment import Answer, Order, check_people, enroll

@@ -12,12 +12,12 @@ from models.words import EmailKind
 from tests.contracts import add_contract, enrolled, query
 from workers import ledger
 from workers.actors.claimer import BatchRun
+from workers.catalog_requests import PutContract
 from workers.database import Session, transaction
 from workers.internal_requests import PlanReleases, SendReminders
 from workers.ledger import EMAILS, JOBS, Claimed
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import PutContract
 from workers.services.acceptance import accept_internal
 from workers.services.catalog import put_contract
 from workers.services.jobs import do_jobs, show_job

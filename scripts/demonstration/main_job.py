@@ -14,9 +14,10 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState, JobState, Policy
 from scripts.demonstration.expectation import Outcome
 from scripts.demonstration.progress import Say
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import transaction
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
+from workers.requests import Enroll, PersonToEnroll
 from workers.rosters.reader import Roster, read_roster
 from workers.services.acceptance import find_accepted
 from workers.services.jobs import show_job

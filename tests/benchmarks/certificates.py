@@ -27,9 +27,9 @@ from tests.benchmarks.usage import peak_memory
 from tests.certificates import did, graduates, organisation
 from tests.contracts import add_contract
 from tests.support import PROJECT
+from workers.catalog_requests import PutCompany
 from workers.certificate_requests import DuplicateCertificates
 from workers.database import transaction
-from workers.requests import PutCompany
 from workers.services.acceptance import accept
 from workers.services.catalog import put_company
 from workers.services.duplicate_copies import read_copies, read_logos

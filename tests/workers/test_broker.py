@@ -13,10 +13,10 @@ from sqlalchemy import text
 from tests.messages import client, left, push, send
 from tests.support import Processes, forget, rows, wait_until
 from workers.broker import BELL_MS, DoorbellBroker, make_broker, producer_client, ring, silence
+from workers.catalog_requests import PutCompany
 from workers.consumer import MAINTENANCE_SECONDS, SteadyConsumer
 from workers.database import transaction
 from workers.queues import Queue
-from workers.requests import PutCompany
 
 
 @pytest.fixture

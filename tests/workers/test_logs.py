@@ -14,10 +14,11 @@ from sqlalchemy import text
 from models.words import Code
 from tests.messages import message, push, send
 from tests.support import PROJECT, Processes, change, rows, wait_until
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session
 from workers.errors import InvalidRequest, Permanent, Problem, Transient
 from workers.logs import describe, get_logger, masked, safe_reason
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
+from workers.requests import Enroll, PersonToEnroll
 
 TOKEN = "AbCdEfGh-_" * 6 + "1234"
 LINK = f"https://formation.test/activation?token={TOKEN}"

@@ -14,9 +14,10 @@ import redis
 from models.words import Code
 from tests.messages import client
 from tests.support import PROJECT
+from workers.catalog_requests import PutCompany, PutContract
 from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract
+from workers.requests import Enroll, PersonToEnroll
 from workers.shapes import MAX_MESSAGE_BYTES
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.words import Code, Policy
+from workers.catalog_requests import PutContract
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
-from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, PutContract, parse
+from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, parse
 from workers.shapes import MAX_TICKED, Request, fingerprint
 
 PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}

@@ -10,8 +10,8 @@ from models.base import new_id
 from models.contract import OPTIONS, changed_terms, seats_refused
 from models.reminder import reminds
 from models.words import Code, JobState
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session, wait_briefly_for_locks
-from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.audit import record
 from workers.services.organisations import checked_colour, checked_logo
 from workers.services.reminder_resuming import resume_contract

@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import TextClause, text
 
 from models.words import Code, JobState
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session
-from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.catalog import Put, kept_options, put_company, put_contract, put_training
 from workers.services.organisations import checked_colour, checked_logo
 

@@ -12,8 +12,8 @@ from tests.messages import send
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
 from tests.support import Processes, change, forget, rows, wait_until
+from workers.catalog_requests import PutCompany
 from workers.database import transaction
-from workers.requests import PutCompany
 from workers.services.suppression import suppress
 
 HOSTILE = "BC[/2026]:100:"

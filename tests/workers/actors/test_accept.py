@@ -8,7 +8,8 @@ import pytest
 from models.words import Code
 from tests.messages import left, message, push, send, without
 from tests.support import Processes, change, rows, wait_until
-from workers.requests import Enroll, PersonToEnroll, PutCompany, PutContract, PutTraining
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
+from workers.requests import Enroll, PersonToEnroll
 from workers.shapes import MAX_MESSAGE_BYTES
 
 

@@ -35,10 +35,11 @@ from tests.support import change, rows
 from workers.actors import certificates, documents
 from workers.actors.documents import Maker
 from workers.actors.files import read_file
+from workers.catalog_requests import PutCompany, PutTraining
 from workers.certificates.renderer import render
 from workers.database import transaction
 from workers.queues import Queue
-from workers.requests import PutCompany, PutTraining, RecordProgress
+from workers.requests import RecordProgress
 from workers.settings import get_settings
 
 __all__ = ["bucket"]

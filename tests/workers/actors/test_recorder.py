@@ -11,9 +11,9 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.support import wait_until
 from workers.actors.recorder import Recorder
+from workers.catalog_requests import PutCompany
 from workers.errors import IdempotencyConflict
 from workers.queues import Queue
-from workers.requests import PutCompany
 from workers.services.acceptance import Accepted, Ask
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
+from workers.catalog_requests import PutCompany
 from workers.database import Session
 from workers.errors import IdempotencyConflict, InvalidRequest
-from workers.requests import PutCompany
 from workers.services.acceptance import accept, find_accepted
 from workers.services.jobs import show_job
 

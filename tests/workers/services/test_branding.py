@@ -14,11 +14,11 @@ from models.branding import MOST_BYTES
 from models.words import LOCALES, Code
 from tests.certificates import certificate, complete, did, graduates, organisation
 from tests.contracts import add_contract, enrolled, query
+from workers.catalog_requests import PutCompany
 from workers.certificate_requests import PutOrganisation
 from workers.certificates.logo import clean_logo
 from workers.database import Session
 from workers.mail.catalogue import code_sentence
-from workers.requests import PutCompany
 from workers.shapes import Request
 
 COMPANY = "SELECT colour, logo FROM company"

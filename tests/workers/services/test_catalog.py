@@ -11,8 +11,8 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from tests.contracts import add_contract, enrol_people, everything, query, seats
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session
-from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services.catalog import Put, put_company, put_contract, put_training
 
 CONTRACTS = "SELECT reference, planned_seats, enrolled_count, starts_on, ends_on FROM contract ORDER BY reference"

@@ -13,11 +13,12 @@ from models.verification_code import new_code, read_code
 from models.words import LOCALES, Code
 from tests.certificates import SIRET, certificate, complete, completed, did, graduates, organisation, training
 from tests.contracts import add_contract, enrolled, query, results, someone
+from workers.catalog_requests import PutCompany, PutTraining
 from workers.certificate_requests import CatchUpCertificates, CorrectCertificate, RevokeCertificate
 from workers.database import Session
 from workers.internal_requests import IssueCertificate
 from workers.mail.catalogue import code_sentence
-from workers.requests import ErasePerson, PutCompany, PutTraining, RecordProgress
+from workers.requests import ErasePerson, RecordProgress
 from workers.services import certificates
 from workers.services.certificate_changes import revoke_certificate
 

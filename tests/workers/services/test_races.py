@@ -18,10 +18,10 @@ from tests.racers import enrol_pairs, persist, race, work_until_done
 from tests.support import rows, wait_until
 from workers import ledger
 from workers.actors.claimer import BatchRun
+from workers.catalog_requests import PutContract
 from workers.database import Session, transaction
 from workers.ledger import JOBS
 from workers.queues import Queue
-from workers.requests import PutContract
 from workers.services.catalog import Put, put_contract
 from workers.services.jobs import do_jobs
 from workers.services.maintenance import find_drift

@@ -7,8 +7,8 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
+from workers.catalog_requests import PutCompany, PutContract, PutTraining
 from workers.database import Session
-from workers.requests import PutCompany, PutContract, PutTraining
 from workers.services import status as looking
 from workers.services.catalog import put_company, put_contract, put_training
 from workers.services.status import EXPECTED, missing
