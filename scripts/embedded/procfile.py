@@ -169,13 +169,17 @@ class Printer:
         self._lock = threading.Lock()
 
     def tell(self, title: str, text: str) -> None:
-        """Writes one line."""
+        """Writes one line of a process."""
         name = f"{title:<{self._width}} |"
         if title in self._colours:
             name = f"\x1b[{self._colours[title]}m{name}\x1b[0m"
+        self.say(f"{name} {text}")
+
+    def say(self, text: str) -> None:
+        """Writes a line that is nobody's; unlike `print`, it is never torn by the line of a process."""
         # A terminal that was closed must not end the threads that keep the processes.
         with self._lock, contextlib.suppress(OSError):
-            self._output.write(f"{name} {text}\n")
+            self._output.write(f"{text}\n")
             self._output.flush()
 
     def follow(self, title: str, process: subprocess.Popen[bytes]) -> threading.Thread:
@@ -258,6 +262,10 @@ class Supervisor:
         deadline = time.monotonic() + self._grace
         for child in reversed(started):
             child.wait(deadline)
+
+    def say(self, text: str) -> None:
+        """Writes a whole line between those of the processes."""
+        self._printer.say(text)
 
     def pids(self) -> dict[str, int]:
         """The pid of each process that is running now, by title: `web`, or `clock.1` and `clock.2` for two."""

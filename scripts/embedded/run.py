@@ -89,7 +89,12 @@ class LocalSystem:
         never = threading.Event()
         while not never.wait(LOOK_SECONDS):
             for name in self.parts.revive():
-                print(f"{name} had died and was started again", file=self._output, flush=True)
+                self.say(f"{name} had died and was started again")
+
+    def say(self, text: str) -> None:
+        """Writes a whole line between those of the processes; only while they run."""
+        if self.supervisor is not None:
+            self.supervisor.say(text)
 
     def __enter__(self) -> Self:
         self.start()
@@ -129,9 +134,9 @@ def run(system: LocalSystem) -> int:
     """Starts everything, tells where it is, stays until a signal; returns the exit code."""
     try:
         with stoppable(), system:
-            print(f"links of the mails open at {system.environment['LINK_BASE_URL']}", flush=True)
+            system.say(f"links of the mails open at {system.environment['LINK_BASE_URL']}")
             if "MAILBOX_URL" in system.environment:
-                print(f"read the mails at {system.environment['MAILBOX_URL']}", flush=True)
+                system.say(f"read the mails at {system.environment['MAILBOX_URL']}")
             system.keep()
     except AlreadyRunning as error:
         print(error, file=sys.stderr)

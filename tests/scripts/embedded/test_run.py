@@ -1,3 +1,4 @@
+import io
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from scripts.embedded.guard import send
 from scripts.embedded.processes import wait_until
+from scripts.embedded.run import LocalSystem, run
 
 Start = Callable[..., subprocess.Popen[str]]
 GIVEN = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x"}
@@ -121,3 +123,33 @@ def test_the_addresses_it_tells_are_those_of_pages(var: Path, procfile: Path, st
     assert read_until(system, "http") == "links of the mails open at https://learn.example.fr\n"
     system.terminate()
     system.communicate(timeout=30)
+
+
+class Pieces(io.StringIO):
+    """Remembers what each write brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[str] = []
+
+    def write(self, text: str, /) -> int:
+        self.written.append(text)
+        return super().write(text)
+
+
+class Brief(LocalSystem):
+    """Stops as if somebody pressed Ctrl-C as soon as everything runs."""
+
+    def keep(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_no_line_is_torn_by_that_of_a_process(
+    var: Path, procfile: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**GIVEN, "LINK_BASE_URL": "https://learn.example.fr"}.items():
+        monkeypatch.setenv(name, value)
+    output = Pieces()
+    assert run(Brief(var, procfile=procfile, output=output)) == 0
+    assert "links of the mails open at https://learn.example.fr\n" in output.written
+    assert [piece for piece in output.written if not piece.endswith("\n")] == []
