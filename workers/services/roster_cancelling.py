@@ -9,12 +9,13 @@ from models.words import Code, JobState
 from workers.database import Session
 from workers.ledger import Claimed, Outcome
 from workers.requests import parse
-from workers.roster_requests import CancelImport
+from workers.roster_requests import CancelImport, ImportRoster
 from workers.services.audit import record
+from workers.services.roster_imports import record_import
 
 FIND = text("""
-    SELECT r.job_id, j.finished_at IS NOT NULL AS finished FROM roster r JOIN job j ON j.id = r.job_id
-    WHERE r.job_id = :job AND r.portal_id = :portal""")
+    SELECT kind, CAST(request AS text) AS request, finished_at IS NOT NULL AS finished FROM job
+    WHERE id = :job AND portal_id = :portal AND kind = :kind""")
 
 CANCEL = text("UPDATE roster SET cancelled_at = coalesce(cancelled_at, now()) WHERE job_id = :job")
 
@@ -27,10 +28,13 @@ def cancel_imports(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
 def _cancel(session: Session, row: Claimed) -> Outcome:
     request = cast("CancelImport", parse(row.columns["kind"], row.columns["request"]))
     portal_id = row.columns["portal_id"]
-    found = session.execute(FIND, {"job": request.job, "portal": portal_id}).one_or_none()
+    wanted = {"job": request.job, "portal": portal_id, "kind": ImportRoster.kind}
+    found = session.execute(FIND, wanted).one_or_none()
     if found is None or found.finished:
         code = Code.NOT_FOUND if found is None else Code.ALREADY_FINISHED
         return Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
+    # One that came through the queue of portals and has not begun has no row of its own yet.
+    record_import(session, request.job, portal_id, cast("ImportRoster", parse(found.kind, found.request)))
     session.execute(CANCEL, {"job": request.job})
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=request.job, job_id=row.id)

@@ -330,8 +330,20 @@ def test_only_an_import_of_ones_own_is_stopped() -> None:
     contract()
     job_id = drop(file_of("a")).job_id
     with transaction() as session:
-        session.execute(text("UPDATE roster SET portal_id = gen_random_uuid()"))
+        session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": UUID(int=7)})
+        session.execute(text("UPDATE job SET portal_id = :id"), {"id": UUID(int=7)})
     assert (cancel(job_id)["state"], cancel(job_id)["result"]["code"]) == ("refused", "not_found")
+
+
+def test_an_import_that_has_not_begun_is_stopped() -> None:
+    """Also one that came through the queue of portals: nobody is enrolled when its turn comes."""
+    contract()
+    with transaction() as session:
+        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(file_of("a")))
+        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="liste.csv"), "queue")
+    assert cancel(job_id)["result"]["code"] == "cancelled"
+    work()
+    assert (job(job_id)["state"], codes(job_id)) == ("cancelled", [])
 
 
 def test_an_import_asked_for_through_the_queue_of_portals_is_reported_like_any_other() -> None:
