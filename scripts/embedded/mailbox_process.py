@@ -3,17 +3,16 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 from scripts.embedded import processes
 from scripts.embedded.mailbox import HOST, PORTS_FILE
+from scripts.embedded.part import Part
 from scripts.embedded.places import Places
 
 PROJECT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
-STOP_SIGNALS = ((signal.SIGTERM, 10.0),)
 
 
 def free_port(preferred: int) -> int:
@@ -27,7 +26,7 @@ def free_port(preferred: int) -> int:
         return int(probe.getsockname()[1])
 
 
-class Mailbox:
+class Mailbox(Part):
     """The mailbox of one data folder; its mails stay in `<var>/mailbox`.
 
     Parameters:
@@ -35,12 +34,14 @@ class Mailbox:
       smtp_port, web_port: the ports to take if they are free; a restart keeps those that were taken.
     """
 
+    stop_signals = ((signal.SIGTERM, 10.0),)
+
     def __init__(self, places: Places, *, smtp_port: int = 8025, web_port: int = 8026) -> None:
+        super().__init__()
         self.folder = places.var / "mailbox"
         self._ports = {"smtp": smtp_port, "web": web_port}
         self._log = places.var / "mailbox.log"
         self._pid_file = places.short / "mailbox.pid"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it; returns when both ports listen. One left by a killed parent is stopped first.
@@ -50,7 +51,7 @@ class Mailbox:
         """
         left = processes.leftover(self._pid_file, "python", str(self.folder))
         if left is not None:
-            processes.end_leftover(left, STOP_SIGNALS)
+            processes.end_leftover(left, self.stop_signals)
         with self._log.open("ab") as log:
             process = self._process = processes.spawn(self._command(), stop=signal.SIGTERM, output=log, folder=PROJECT)
         self._pid_file.write_text(str(process.pid))
@@ -60,30 +61,6 @@ class Mailbox:
             raise processes.StartFailed(
                 f"the mailbox did not start; the end of {self._log}:\n{processes.log_tail(self._log)}"
             )
-
-    def stop(self) -> None:
-        """Stops it in order."""
-        if self._process is not None:
-            processes.end(self._process, STOP_SIGNALS)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._process is not None:
-            processes.end(self._process, ())
-
-    def restart(self) -> None:
-        """Stops it if it runs, then starts it on the same ports and mails."""
-        self.stop()
-        self.start()
-
-    def running(self) -> bool:
-        """Whether its process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """The pid of its process, None before the first start."""
-        return self._process.pid if self._process else None
 
     @property
     def smtp_url(self) -> str:

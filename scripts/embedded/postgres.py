@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from scripts.embedded import processes
+from scripts.embedded.part import Part
 from scripts.embedded.places import Places, UnsafePlace
 
 MAJOR = 18
@@ -23,13 +24,12 @@ USER = "matricule"
 DATABASE = "matricule"
 PORT = 5432  # only names the socket; said everywhere, or a PGPORT of the person who starts it would be taken
 READY_SECONDS = 60.0  # recovery after a kill reads the log of what was written since the last checkpoint
-STOP_SIGNALS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate shutdown
 LAUNCHES = 20
 OLD_BACKENDS_LIVE = "pre-existing shared memory block"
 CAREFREE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
-class Postgres:
+class Postgres(Part):
     """The server of one data folder, reachable by a Unix socket only.
 
     Parameters:
@@ -38,12 +38,14 @@ class Postgres:
         SIGKILL then loses the commits of the last moments. No figure may be quoted from it.
     """
 
+    stop_signals = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate shutdown
+
     def __init__(self, places: Places, *, durable: bool = True) -> None:
+        super().__init__()
         self._places = places
         self._durable = durable
         self._data = places.postgres_home / str(MAJOR)
         self._log = places.var / "postgres.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the server, creating its data and the database `matricule` the first time; returns when it answers.
@@ -60,30 +62,6 @@ class Postgres:
         self._launch(binaries)
         self._check_version()
         self._create_missing(DATABASE)
-
-    def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, connections closed, everything is on disk."""
-        if self._process is not None:
-            processes.end(self._process, STOP_SIGNALS)
-
-    def kill(self) -> None:
-        """SIGKILL to the server and all its backends at once, as a crash would."""
-        if self._process is not None:
-            processes.end(self._process, ())
-
-    def restart(self) -> None:
-        """Stops it if it runs, then starts it on the same data."""
-        self.stop()
-        self.start()
-
-    def running(self) -> bool:
-        """Whether the server process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """The pid of the server process, None before the first start."""
-        return self._process.pid if self._process else None
 
     def url(self, database: str = DATABASE) -> str:
         """The address of a database for SQLAlchemy with psycopg 3."""
@@ -132,7 +110,7 @@ class Postgres:
         pid_file = self._data / "postmaster.pid"
         pid = processes.leftover(pid_file, "postgres", str(self._data))
         if pid is not None:
-            processes.end_leftover(pid, STOP_SIGNALS)
+            processes.end_leftover(pid, self.stop_signals)
         # PostgreSQL would take the pid of an unrelated process for a running server and refuse to start.
         for stale in (pid_file, *self._places.postgres_short.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)

