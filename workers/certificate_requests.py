@@ -12,7 +12,17 @@ from models.legal_numbers import clean_activity_number, clean_siret
 from models.snapshot import Document
 from models.words import LOCALES, Code
 from workers.queues import FEW_DUPLICATES, Queue
-from workers.shapes import Address, Label, Language, OfTickedRows, Reason, Reference, Request, checked
+from workers.shapes import (
+    Address,
+    Label,
+    Language,
+    MaintenanceRequest,
+    OfTickedRows,
+    Reason,
+    Reference,
+    Request,
+    checked,
+)
 
 Siret = Annotated[str, checked(clean_siret)]
 ActivityNumber = Annotated[str, checked(clean_activity_number)]
@@ -108,7 +118,7 @@ class RevokeCertificate(_OfOneEnrollment):
     reason: Reason = Field(description="why, for the audit trail and the verification page; no name, no address")
 
 
-class PutOrganisation(Request):
+class PutOrganisation(MaintenanceRequest):
     """Record a training organisation that signs certificates, or change it, and say whose certificates it signs.
 
     What a later one leaves out stays as it is. Certificates issued before do not change; what was completed before is
@@ -116,7 +126,6 @@ class PutOrganisation(Request):
     """
 
     kind: ClassVar[str] = "put_organisation"
-    internal: ClassVar[bool] = True
 
     reference: Reference
     legal_name: Label
@@ -131,34 +140,17 @@ class PutOrganisation(Request):
     logo: Picture | None = Field(default=None, description=PICTURE)
     portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
 
-    @property
-    def queue(self) -> Queue:
-        """Rare, and nobody's enrollment stands in the same batch."""
-        return Queue.MAINTENANCE
 
-
-class CatchUpCertificates(Request):
+class CatchUpCertificates(MaintenanceRequest):
     """Issue the certificates of trainings that were completed before anybody could sign, a part at a time."""
 
     kind: ClassVar[str] = "catch_up_certificates"
-    internal: ClassVar[bool] = True
-
-    @property
-    def queue(self) -> Queue:
-        """Behind everybody who waits in person."""
-        return Queue.MAINTENANCE
 
 
-class PurgeDocuments(Request):
+class PurgeDocuments(MaintenanceRequest):
     """Delete the bytes of documents that are kept no longer."""
 
     kind: ClassVar[str] = "purge_documents"
-    internal: ClassVar[bool] = True
-
-    @property
-    def queue(self) -> Queue:
-        """Maintenance waits for nobody and nobody waits for it."""
-        return Queue.MAINTENANCE
 
 
 OF_PORTALS: Final[tuple[type[Request], ...]] = (

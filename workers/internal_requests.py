@@ -7,7 +7,17 @@ from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.queues import Queue
-from workers.shapes import Address, Label, Language, Moment, OfTickedRows, Reason, Reference, Request
+from workers.shapes import (
+    Address,
+    Label,
+    Language,
+    MaintenanceRequest,
+    Moment,
+    OfTickedRows,
+    Reason,
+    Reference,
+    Request,
+)
 
 IN_DAYTIME: Final = "do nothing but on working days from 8 to 20 in Paris: a slot missed then is made up by the next"
 
@@ -73,34 +83,25 @@ class CorrectEmailByOps(Request):
         return f"account:{self.account_id}"
 
 
-class _Maintenance(Request):
-    internal: ClassVar[bool] = True
-
-    @property
-    def queue(self) -> Queue:
-        """Maintenance waits for nobody and nobody waits for it."""
-        return Queue.MAINTENANCE
-
-
-class ReconcileSeats(_Maintenance):
+class ReconcileSeats(MaintenanceRequest):
     """Compare seat ledger, enrollments and counter of every contract; report drift, repair nothing."""
 
     kind: ClassVar[str] = "reconcile_seats"
 
 
-class Purge(_Maintenance):
+class Purge(MaintenanceRequest):
     """Delete what is kept for a time only, once that time has passed."""
 
     kind: ClassVar[str] = "purge"
 
 
-class ApplyCorrections(_Maintenance):
+class ApplyCorrections(MaintenanceRequest):
     """Apply the corrections of addresses whose time has come, end those that were not confirmed in time."""
 
     kind: ClassVar[str] = "apply_corrections"
 
 
-class SendReminders(_Maintenance):
+class SendReminders(MaintenanceRequest):
     """Remind people of the invitation they did not follow."""
 
     kind: ClassVar[str] = "send_reminders"
@@ -108,7 +109,7 @@ class SendReminders(_Maintenance):
     daytime: bool = Field(default=False, description=IN_DAYTIME)
 
 
-class PlanReleases(_Maintenance):
+class PlanReleases(MaintenanceRequest):
     """Warn people whose unused seat will be given back, and owe the release of those who were warned in time.
 
     The one that is scheduled names no contract: it owes another of each contract where there is something to do.
@@ -122,7 +123,7 @@ class PlanReleases(_Maintenance):
                                                            " one report")  # fmt: skip
 
 
-class PutInbox(_Maintenance):
+class PutInbox(MaintenanceRequest):
     """Set up an inbox: a folder whose files are imported on a contract; or change one."""
 
     kind: ClassVar[str] = "put_inbox"
@@ -142,7 +143,7 @@ class PutInbox(_Maintenance):
     paused: bool = Field(default=False, description="leave the folder alone")
 
 
-class ScanInboxes(_Maintenance):
+class ScanInboxes(MaintenanceRequest):
     """Look into every inbox: import what was dropped, put away what is done."""
 
     kind: ClassVar[str] = "scan_inboxes"

@@ -99,6 +99,17 @@ class Request(BaseModel):
         return ""
 
 
+class MaintenanceRequest(Request):
+    """What Matricule or its ops ask for and nobody waits for in person."""
+
+    internal: ClassVar[bool] = True
+
+    @property
+    def queue(self) -> Queue:
+        """Maintenance waits for nobody and nobody waits for it."""
+        return Queue.MAINTENANCE
+
+
 class OfTickedRows(Request):
     """What speaks of rows a manager ticked on one contract."""
 

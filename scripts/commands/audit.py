@@ -8,11 +8,10 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from models.address import normalise_email
-from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, fail, print_json, run
+from scripts.commands.options import account_of
 from workers.database import Session, transaction
-from workers.services.audit_search import Entry, find_account, find_company, search_audit
+from workers.services.audit_search import Entry, find_company, search_audit
 
 HELP: Final = f"""Show what was done, the latest first: to a person, for a company, by a job.
 
@@ -43,7 +42,7 @@ def main(
     with edge(), transaction() as session:
         entries = search_audit(
             session,
-            account=_account(session, person) if person else None,
+            account=account_of(session, person) if person else None,
             company=_company(session, portal, company) if company else None,
             job=job,
             limit=limit,
@@ -52,15 +51,6 @@ def main(
         print_json([{name: _plain(value) for name, value in entry._asdict().items()} for entry in entries])
     else:
         console().print(_table(entries))
-
-
-def _account(session: Session, person: str) -> UUID:
-    try:
-        return UUID(person)
-    except ValueError:
-        email = normalise_email(person)
-    found = None if isinstance(email, Code) else find_account(session, email)
-    return found or fail(INVALID, "no account has this address")
 
 
 def _company(session: Session, portal: str, reference: str) -> UUID:

@@ -6,8 +6,8 @@ from uuid import UUID
 import typer
 
 from scripts.commands.edge import run
-from scripts.commands.enqueue import DEFAULT_WAIT, WaitCommand
 from scripts.commands.import_jobs import EXIT_CODES, ask
+from scripts.commands.options import Wait, WaitCommand
 from scripts.commands.retry import asker
 from workers.roster_requests import CancelImport
 
@@ -19,9 +19,7 @@ def main(
     job: Annotated[UUID, typer.Argument(metavar="JOB", help="the job of the import")],
     *,
     portal: Annotated[str, typer.Option(help="whose import it is")] = "local",
-    wait: Annotated[
-        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
-    ] = None,
+    wait: Wait = None,
 ) -> None:
     """Stop an import between two chunks; what was done stays done (scripts/undo-import takes it back)."""
     ask(CancelImport(job=job, requested_by=asker()), portal=portal, wait=wait)

@@ -15,6 +15,7 @@ from models.words import LOCALES, JobState
 from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
 from scripts.commands.edge import run as run_command
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
+from scripts.commands.options import Key, Portal
 from scripts.commands.retry import asker
 from workers.actors.files import pieces
 from workers.broker import ring
@@ -61,7 +62,6 @@ app = typer.Typer(
 )
 
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)]
-Portal = Annotated[str, typer.Option(help="who asks")]
 Enrollment = Annotated[UUID, typer.Argument(metavar="ENROLLMENT", help="as the answer to enroll named it")]
 Reason = Annotated[str, typer.Option(help="why, for the audit trail: no name, no address")]
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="write the file there, for its owner alone")]
@@ -92,7 +92,7 @@ def duplicate(
     locale: Annotated[str, typer.Option(help="language of the document: fr or en")] = LOCALES[0],
     deliver_to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="mail it there")] = None,
     output: Output = None,
-    key: Annotated[str, typer.Option(help="idempotency key: repeats under it are one job [default: a new one]")] = "",
+    key: Key = "",
     portal: Portal = "local",
     wait: Wait = 300.0,
 ) -> None:

@@ -2,21 +2,20 @@
 
 import json
 from typing import Annotated, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import typer
 
-from models.address import normalise_email
 from models.portal import LOCAL_PORTAL_ID
-from models.words import Code, JobState
+from models.words import JobState
 from scripts.commands.edge import COMMON_CODES, DEAD, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, run
-from scripts.commands.enqueue import DEFAULT_WAIT, EXIT_OF_STATE, WaitCommand, follow
+from scripts.commands.enqueue import EXIT_OF_STATE, follow
+from scripts.commands.options import Wait, WaitCommand, account_of
 from scripts.commands.retry import asker
 from workers.broker import ring
 from workers.database import Session, transaction
 from workers.internal_requests import CorrectEmailByOps
 from workers.services.acceptance import accept_internal
-from workers.services.audit_search import find_account
 from workers.shapes import read
 
 HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
@@ -52,9 +51,7 @@ def main(
     reason: Annotated[str, typer.Option(help="why, for the audit trail")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
-    wait: Annotated[
-        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
-    ] = None,
+    wait: Wait = None,
 ) -> None:
     """The command."""
     with edge():
@@ -74,7 +71,7 @@ def main(
 
 
 def _read(session: Session, person: str, new: str, reason: str) -> CorrectEmailByOps:
-    account_id = _account(session, person)
+    account_id = account_of(session, person)
     asked = {"account_id": str(account_id), "email": new, "reason": reason, "requested_by": asker()}
     return read(CorrectEmailByOps, json.dumps(asked))
 
@@ -84,15 +81,6 @@ def _ask(request: CorrectEmailByOps, *, yes: bool) -> None:
     question = f"Give account {request.account_id} the address {request.email}? Whoever reads its mail has the account"
     if not yes and not typer.confirm(question, err=True):
         fail(REFUSED, "nothing was done")
-
-
-def _account(session: Session, person: str) -> UUID:
-    try:
-        return UUID(person)
-    except ValueError:
-        email = normalise_email(person)
-    found = None if isinstance(email, Code) else find_account(session, email)
-    return found or fail(INVALID, "no account has this address")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
 import typer
-from typer.core import TyperCommand
 
 from models.words import Code, JobState
 from scripts.commands.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge, fail, print_json, run
+from scripts.commands.options import Key, Portal, Wait, WaitCommand
 from workers.broker import ring
 from workers.database import transaction
 from workers.errors import InvalidRequest, Problem
@@ -19,7 +19,6 @@ from workers.services.acceptance import Accepted, accept, find_portal
 from workers.services.jobs import show_job
 from workers.shapes import Request
 
-DEFAULT_WAIT: Final = "60"
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 HELP: Final = """Send one request: KIND with its fields as JSON.
@@ -45,25 +44,6 @@ EXIT_OF_STATE: Final = {
     JobState.CANCELLED: REFUSED,
     JobState.DEAD: DEAD,
 }
-
-
-class WaitCommand(TyperCommand):
-    """Lets `--wait` stand alone or be followed by seconds."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts in the seconds that were left out."""
-        return super().parse_args(ctx, with_seconds(args))
-
-
-def with_seconds(args: list[str]) -> list[str]:
-    """The arguments with the default seconds behind a `--wait` that has none."""
-    full: list[str] = []
-    for place, arg in enumerate(args):
-        full.append(arg)
-        following = args[place + 1] if place + 1 < len(args) else ""
-        if arg == "--wait" and not following.replace(".", "", 1).isdigit():
-            full.append(DEFAULT_WAIT)
-    return full
 
 
 def describe_kinds() -> str:
@@ -122,11 +102,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def main(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="one of the kinds below")],
     file: Annotated[typer.FileBinaryRead, typer.Option(metavar="FILE", help="the fields as JSON; - for stdin")],
-    key: Annotated[str, typer.Option(help="idempotency key: repeats under it are one job [default: a new one]")] = "",
-    portal: Annotated[str, typer.Option(help="who asks")] = "local",
-    wait: Annotated[
-        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
-    ] = None,
+    key: Key = "",
+    portal: Portal = "local",
+    wait: Wait = None,
 ) -> None:
     """The command."""
     key = key or f"shell:{uuid4()}"

@@ -16,7 +16,8 @@ from sqlalchemy import text
 from models.label import harmless
 from models.words import LOCALES, Code, JobState, Policy
 from scripts.commands.edge import COMMON_CODES, DEAD, UNFINISHED, console, edge, fail, print_json, run
-from scripts.commands.enqueue import DEFAULT_WAIT, EXIT_OF_STATE, WaitCommand
+from scripts.commands.enqueue import EXIT_OF_STATE
+from scripts.commands.options import Key, Portal, Wait, WaitCommand
 from workers.broker import ring
 from workers.database import Session, transaction
 from workers.mail.catalogue import code_sentence
@@ -69,11 +70,9 @@ def main(
         Path | None,
         typer.Option(help="file to write every row to, with its code and reason, as JSON lines; needs --wait"),
     ] = None,
-    key: Annotated[str, typer.Option(help="idempotency key: repeats under it are one job [default: a new one]")] = "",
-    portal: Annotated[str, typer.Option(help="who asks")] = "local",
-    wait: Annotated[
-        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
-    ] = None,
+    key: Key = "",
+    portal: Portal = "local",
+    wait: Wait = None,
 ) -> None:
     """The command."""
     key = key or f"shell:{uuid4()}"

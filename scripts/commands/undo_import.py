@@ -6,8 +6,8 @@ from uuid import UUID
 import typer
 
 from scripts.commands.edge import run
-from scripts.commands.enqueue import DEFAULT_WAIT, WaitCommand
 from scripts.commands.import_jobs import EXIT_CODES, ask
+from scripts.commands.options import Wait, WaitCommand
 from scripts.commands.retry import asker
 from workers.roster_requests import UndoImport
 
@@ -20,9 +20,7 @@ def main(
     *,
     no_mails: Annotated[bool, typer.Option("--no-mails", help="send the people withdrawn no mail")] = False,
     portal: Annotated[str, typer.Option(help="whose import it is")] = "local",
-    wait: Annotated[
-        float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
-    ] = None,
+    wait: Wait = None,
 ) -> None:
     """Withdraw the people an import enrolled, unless they have begun the training; their seats are free again."""
     ask(UndoImport(job=job, notify=not no_mails, requested_by=asker()), portal=portal, wait=wait)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from scripts.commands import seed
-from scripts.commands.enqueue import app, with_seconds
+from scripts.commands.enqueue import app
+from scripts.commands.options import with_seconds
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
 from tests.support import Processes, rows
