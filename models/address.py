@@ -67,6 +67,15 @@ def normalise_unusual_email(text: str) -> str | Code:
     return Code.INVALID_EMAIL if len(address) > MAX_ADDRESS or address.endswith(_ERASED) else address
 
 
+def unicode_email(email: str) -> str:
+    """A normalised address with its domain as people write it, where that has letters that are not ASCII."""
+    local_part, _, domain = email.partition("@")
+    try:
+        return f"{local_part}@{idna.decode(domain)}" if "xn--" in domain else email
+    except UnicodeError:
+        return email
+
+
 def _clean(text: str) -> str:
     """NFC without white space around, zero-width characters or ``mailto:``; not NFC if too long to be an address."""
     text = trim(text.translate(_REMOVE_ZERO_WIDTH))

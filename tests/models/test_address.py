@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.address import normalise_email, normalise_unusual_email
+from models.address import normalise_email, normalise_unusual_email, unicode_email
 from models.words import Code
 
 LOCAL_64 = "l" * 64
@@ -149,3 +149,17 @@ PLAIN = st.from_regex(r"[A-Za-z0-9.+'-]{1,30}@[A-Za-z0-9-]{1,15}(\.[A-Za-z0-9-]{
 @given(PLAIN)
 def test_the_short_way_answers_what_the_long_way_does_for_plain_addresses(text: str) -> None:
     assert normalise_email(text) == normalise_unusual_email(text)
+
+
+@pytest.mark.parametrize(
+    ("email", "written"),
+    [
+        ("odile@example.fr", "odile@example.fr"),
+        ("odile@xn--cole-9oa.example", "odile@école.example"),
+        ("odile@mail.xn--cole-9oa.example", "odile@mail.école.example"),
+        ("xn--odile@example.fr", "xn--odile@example.fr"),
+        ("odile@xn--.example", "odile@xn--.example"),
+    ],
+)
+def test_an_accented_domain_is_written_as_people_do(email: str, written: str) -> None:
+    assert unicode_email(email) == written

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.address import normalise_email
+from models.address import normalise_email, unicode_email
 from workers.certificate_requests import DuplicateCertificates
 from workers.database import Session, array
 from workers.internal_requests import CorrectEmailByOps
@@ -134,13 +134,32 @@ def find_mentions(session: Session, whose: Whose) -> set[UUID]:
     subjects += [f"enrollment:{one}" for one in whose.enrollments] + [f"account:{whose.account_id}"]
     portals = session.execute(PORTALS).scalars().all()
     lanes = [lane_id(portal, subject) for portal in portals for subject in subjects]
-    asked = {"kinds": [Enroll.kind, *ADDRESSED], "lanes": array(lanes), "emails": list(whose.addresses)}
+    emails = [_as_typed(email) for email in whose.addresses]
+    asked = {"kinds": [Enroll.kind, *ADDRESSED], "lanes": array(lanes), "emails": emails}
     return set(session.execute(MENTIONS, asked).scalars())
 
 
 def find_refused(session: Session, whose: Whose) -> set[UUID]:
     """The jobs that keep a message that could not be read as a request and names one of the person's addresses."""
-    return set(session.execute(REFUSED, {"emails": list(whose.addresses)}).scalars())
+    emails = [form for email in whose.addresses for form in _in_messages(email)]
+    return set(session.execute(REFUSED, {"emails": emails}).scalars())
+
+
+def _as_typed(email: str) -> str:
+    """What every spelling of the address has in it: of an accented domain people type other letters than DNS knows."""
+    local_part, _, domain = email.partition("@")
+    return email if "xn--" not in domain else f"{local_part}@"
+
+
+def _in_messages(email: str) -> list[str]:
+    """The spellings of the address in the bytes of a message, as PostgreSQL shows them: letters that are not ASCII
+    stand there in UTF-8 or as JSON's escapes.
+    """
+    spoken = unicode_email(email)
+    if spoken == email:
+        return [email]
+    in_utf8 = "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in spoken.encode())
+    return [email, in_utf8, json.dumps(spoken)[1:-1].replace("\\", "\\\\")]
 
 
 def find_addressed_mails(session: Session, whose: Whose) -> set[UUID]:

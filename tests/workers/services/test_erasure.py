@@ -551,6 +551,21 @@ def test_a_message_that_was_refused_and_names_the_person_is_emptied(session: Ses
     assert kept == [(True, "invalid_request"), (False, "invalid_request")]
 
 
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_an_accented_domain_is_found_as_it_was_typed(session: Session, ensure_ascii: bool) -> None:
+    typed = "anne@école.example"
+    add_contract(session)
+    enrol_people(session, someone(typed, "Anne", "Lorval"))
+    did(session, asking(someone("Anne@ÉCOLE.example", "Anne", "Lorval"), "zoe", contract="C-404"))
+    bad = json.dumps({"people": [{"email": typed, "locale": 5}]}, ensure_ascii=ensure_ascii).encode()
+    problem = InvalidRequest(Problem(Code.INVALID_REQUEST, "people.0.locale"))
+    record_refusal(session, bad, problem, content=bad, owner=None, kind="enroll")
+    [job] = did(session, erasing("anne@xn--cole-9oa.example"))
+    assert (job["state"], job["result"]["counts"]["messages"]) == ("succeeded", 1)
+    assert traces(session, *WORDS) == {}
+    assert query(session, "SELECT count(*) FROM job WHERE lower(CAST(request AS text)) LIKE '%zoe@%'") == [(1,)]
+
+
 def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Session) -> None:
     add_contract(session)
     request = asking(anne(external_id="7"), "zoe", requested_by="u-7", notify=False)
