@@ -16,10 +16,10 @@ HEADERS: Final = {
 """The columns by language; the last two may be left empty or taken out."""
 
 EXAMPLES: Final = (
-    ("Le Goff", "Anaïs", "anais.legoff@exemple.fr", "fr", "00412"),
-    ("N’Guyen", "Stéphane", "stephane.nguyen@exemple.fr", "", ""),
+    ("Le Goff", "Anaïs", "anais.legoff@entreprise.example", "fr", "00412"),
+    ("N’Guyen", "Stéphane", "stephane.nguyen@entreprise.example", "", ""),
 )
-"""Two rows to be replaced."""
+"""Two rows to be replaced; somebody who leaves them in writes to nobody (RFC 2606 keeps `.example` for this)."""
 
 FILLED: Final = 10_000
 """Rows of the sheet that are ready to be filled in."""

@@ -31,6 +31,11 @@ def people(roster: Roster) -> list[tuple[str, ...]]:
     return found
 
 
+def test_examples_left_in_reach_nobody() -> None:
+    """Nobody can own a domain that ends so (RFC 2606, 2)."""
+    assert {email.rpartition(".")[2] for _, _, email, *_ in EXAMPLES} == {"example"}
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_the_csv_model_imports_as_it_is(locale: str, delimiter: str) -> None:
