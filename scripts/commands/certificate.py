@@ -23,8 +23,7 @@ from workers.certificate_requests import CorrectCertificate, DuplicateCertificat
 from workers.database import transaction
 from workers.mail.catalogue import code_sentence
 from workers.services.acceptance import accept, find_portal
-from workers.services.certificate_files import file_address, find_by_job
-from workers.services.keys import signing_keys
+from workers.services.certificate_files import find_by_job
 from workers.services.verification import as_json, verify
 from workers.shapes import Request, read
 
@@ -101,7 +100,7 @@ def duplicate(
     body = {"contract": contract, "enrollment_ids": [str(one) for one in enrollments], "document": document.value,
             "locale": locale, "deliver_to": deliver_to}  # fmt: skip
     job = _ask(DuplicateCertificates, body, portal=portal, wait=wait, key=key)
-    print_json(job | {"link": _link(job, portal)})
+    print_json(job)
     _end(job)
     if output is not None:
         _fetch(UUID(job["id"]), portal, output)
@@ -187,12 +186,6 @@ def _end(job: dict[str, Any]) -> None:
         return
     codes = [person["code"] for person in job["result"]["people"]] or [job["result"].get("code", state)]
     fail(EXIT_OF_STATE[state], "; ".join(f"refused: {code_sentence(code, 'en')} ({code})" for code in set(codes)))
-
-
-def _link(job: dict[str, Any], portal: str) -> str | None:
-    with edge(), transaction() as session:
-        file = find_by_job(session, find_portal(session, portal), UUID(job["id"]))
-        return None if file is None else file_address(signing_keys(), file)
 
 
 def _must_be_new(output: Path | None) -> None:

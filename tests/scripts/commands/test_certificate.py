@@ -56,7 +56,7 @@ def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, 
     file = tmp_path / "zoe.pdf"
     made = call(app, "duplicate", zoe, "--contract", "C-1", "--output", file, "--key", "once")
     assert (made.code, made.json["result"]["counts"]) == (0, {"duplicated": 1})
-    assert made.json["link"].startswith("http://127.0.0.1:8020/files/")
+    assert made.json["result"]["file"]["link"].startswith("http://127.0.0.1:8020/files/")
     assert file.read_bytes().startswith(b"%PDF-")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = tmp_path / "again.pdf"
