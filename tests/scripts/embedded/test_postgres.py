@@ -93,7 +93,7 @@ def test_kill_ends_backends_in_the_middle_of_a_query(postgres: Postgres) -> None
     connection.pgconn.send_query(b"SELECT pg_sleep(600)")
     postgres.kill()
     connection.close()
-    assert wait_until(lambda: not send(backend, 0), 5)
+    assert wait_until(lambda: not send(backend, 0), 30)
     postgres.start()
 
 
