@@ -21,6 +21,11 @@ BIDI_CONTROL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 SURROGATES = "\ud800-\udfff"
 """Halves of a UTF-16 pair, which JSON can carry alone and neither UTF-8 nor PostgreSQL can store."""
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell must not begin with in a file a spreadsheet may open: it could run as a formula (OWASP ASVS 5, 1.2.10).
+The last four are the full-width forms, which spreadsheets in East Asian languages read alike.
+"""
+
 MAX_LABEL = 200
 MAX_REFERENCE = 100
 

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from models.label import FORMULA_STARTS
 from models.words import Code
 from workers.rosters.columns import Header, column_name
 
@@ -18,7 +19,7 @@ MARK: Final = "\N{BYTE ORDER MARK}"
 COLUMNS: Final = {"fr": ("ligne", "code", "motif"), "en": ("line", "code", "reason")}
 """The names of our columns, the last three, by language."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "'")
+_MARKED: Final = (*FORMULA_STARTS, "'")
 
 
 class Failed(NamedTuple):
@@ -70,12 +71,12 @@ def carries_errors(header: Header) -> bool:
 
 def guarded(cell: str) -> str:
     """The cell as a spreadsheet shows it and never runs it."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.startswith(_MARKED) else cell
 
 
 def unguarded(cell: str) -> str:
     """The cell as it was before ``guarded``."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_MARKED) else cell
 
 
 def _row(cells: Sequence[str], delimiter: str) -> str:

@@ -103,7 +103,7 @@ def test_a_longer_report_carries_everybody_in_a_file_excel_reads() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠"])
 def test_no_cell_runs_as_a_formula(start: str) -> None:
     assert safe_cell(f"{start}1+1") == f"'{start}1+1"
     assert safe_cell("Anne") == "Anne"
