@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from tests.contracts import everything
+from tests.contracts import add_contract, everything, seats
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import transaction
@@ -44,3 +44,17 @@ def fail_half_way(
         assert not BatchRun(JOBS, do_jobs).run(claimed(queue))
     after = state_of_things()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
+
+
+def contract(seats: int = 100, *references: str) -> None:
+    """Contracts with so many seats each."""
+    with transaction() as session:
+        for reference in references or ("C-1",):
+            add_contract(session, reference, seats)
+
+
+def used(reference: str = "C-1") -> int:
+    """The seats used, on which all there is agrees."""
+    with transaction() as session:
+        assert find_drift(session) == []
+        return seats(session, reference)
