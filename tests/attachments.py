@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.words import JobState
+from models.words import EmailKind, JobState
 from tests.contracts import accepted, add_contract, asking, query, someone
 from workers import ledger
 from workers.database import Session
@@ -99,3 +99,10 @@ def standing(session: Session, enrollment_id: UUID) -> tuple[object, ...]:
     """How things stand (``ENROLLMENT``)."""
     [found] = query(session, ENROLLMENT, id=enrollment_id)
     return found
+
+
+def told(session: Session) -> dict[str, Any]:
+    """What the manager who is told of a detachment reads."""
+    [letter] = [one for one in letters(session) if one.kind is EmailKind.DETACHMENT]
+    assert letter.unsent is None
+    return dict(letter.context) | {"to": letter.row.columns["to_address"], "locale": letter.row.columns["locale"]}

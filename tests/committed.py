@@ -1,18 +1,22 @@
 """What tests of services that commit share: claimed jobs, all there is, and work that fails half-way."""
 
 from types import ModuleType
+from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from tests.contracts import everything
+from tests.contracts import accepted, add_contract, everything, seats
+from tests.support import rows
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import transaction
 from workers.ledger import JOBS, Claimed
 from workers.queues import Queue
-from workers.services.jobs import do_jobs
+from workers.requests import Enroll
+from workers.services.jobs import do_jobs, show_job
 from workers.services.maintenance import find_drift
 
 
@@ -44,3 +48,36 @@ def fail_half_way(
         assert not BatchRun(JOBS, do_jobs).run(claimed(queue))
     after = state_of_things()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
+
+
+def contract(seats: int = 100, *references: str) -> None:
+    """Contracts with so many seats each."""
+    with transaction() as session:
+        for reference in references or ("C-1",):
+            add_contract(session, reference, seats)
+
+
+def used(reference: str = "C-1") -> int:
+    """The seats used, on which all there is agrees."""
+    with transaction() as session:
+        assert find_drift(session) == []
+        return seats(session, reference)
+
+
+def accept_all(*requests: Enroll) -> list[UUID]:
+    """The jobs of these requests, each under a key of its own, accepted in one transaction."""
+    with transaction() as session:
+        return [accepted(session, request, f"key-{number}") for number, request in enumerate(requests)]
+
+
+def job(job_id: UUID) -> dict[str, Any]:
+    """A job as its portal sees it."""
+    with transaction() as session:
+        return show_job(session, job_id) or {}
+
+
+def people_codes(job_id: UUID) -> list[str]:
+    """What happened to each person of a large request, in its order."""
+    return [
+        str(code) for (code,) in rows("SELECT code FROM job_person WHERE job_id = :id ORDER BY position", id=job_id)
+    ]

@@ -30,6 +30,13 @@ SEATS = """
       (SELECT coalesce(sum(change), 0) FROM seat_movement s WHERE s.contract_id = c.id)
     FROM contract c WHERE c.reference = :reference"""
 
+MAILS = "SELECT kind, to_address, queue, locale, state FROM email ORDER BY to_address, kind"
+
+LINKS = """
+    SELECT l.id, l.voided_at IS NOT NULL, CAST(extract(epoch FROM l.expires_at - now()) / 86400 AS int)
+    FROM link l JOIN account a ON a.id = l.account_id WHERE a.email_norm = :email ORDER BY l.created_at, l.id"""
+"""The links of an address, oldest first: whether each was voided, and the days it has left."""
+
 
 def query(session: Session, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
     """What a query answers inside this session's transaction."""

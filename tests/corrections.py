@@ -11,7 +11,7 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, Purpose
 from tests.accounts import keys
 from tests.contracts import add_contract, did, enrol_people, query, results, someone
-from workers.database import Session
+from workers.database import Session, transaction
 from workers.internal_requests import ApplyCorrections, CorrectEmailByOps
 from workers.ledger import Claimed, Outcome
 from workers.requests import CorrectEmail
@@ -21,6 +21,11 @@ from workers.shapes import Request
 from workers.tokens import make_token
 
 OLD, NEW, OTHER = "anne@example.com", "anne.new@example.org", "other@example.org"
+
+ACCOUNTS = """
+    SELECT email_norm, count(e.id) FROM account a LEFT JOIN enrollment e ON e.account_id = a.id
+    GROUP BY a.id ORDER BY email_norm"""
+"""Addresses and how many enrollments each has."""
 
 FIND = """
     SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id JOIN contract c ON c.id = e.contract_id
@@ -49,6 +54,16 @@ def participant(
         activate(session, email)
     [(enrollment_id,)] = query(session, FIND, email=email, contract=contract)
     return enrollment_id  # type: ignore[no-any-return]
+
+
+def somebody(*, activated: bool = True, pending: bool = False) -> UUID:
+    """The same, committed, beside a contract of another company; a correction may wait already."""
+    with transaction() as session:
+        enrollment_id = participant(session, activated=activated)
+        add_contract(session, "C-2", 5, company="other")
+        if pending:
+            correct(session, enrollment_id)
+        return enrollment_id
 
 
 def enrol_also(session: Session, email: str = OLD, *, contract: str = "C-2", company: str = "other") -> UUID:

@@ -1,4 +1,4 @@
-"""What runs in the processes of a race. Kept out of the test modules so that a new process can import it."""
+"""What runs in the processes and threads of a race. Kept out of test modules so that a new process can import it."""
 
 import multiprocessing
 import os
@@ -6,16 +6,18 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Policy
 from tests.contracts import asking, codes, enrol
+from tests.support import rows, wait_until
 from workers import ledger
 from workers.actors.claimer import BatchRun
-from workers.database import dispose_engine, is_transient, transaction
+from workers.database import Session, dispose_engine, is_transient, transaction
 from workers.errors import Transient
 from workers.ledger import JOBS
 from workers.queues import Queue
@@ -24,7 +26,11 @@ from workers.services.jobs import do_jobs
 
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "REDIS_NAMESPACE", "LINK_KEYS", "MAIL_FROM")
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 UNFINISHED = text("SELECT count(*) FROM job WHERE finished_at IS NULL")
+
+Answered = TypeVar("Answered")
 
 
 def race(run: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -52,17 +58,38 @@ def enrol_pairs(prefix: str, people: int) -> tuple[list[str], float]:
     return found, longest
 
 
-def persist(request: Enroll) -> list[str]:
-    """Does one request, again after each fault around it, as a worker would."""
+def until_done(step: Callable[[Session], Answered]) -> Answered:
+    """Does something in a transaction of its own, again after each fault around it, as a worker would."""
     pause = threading.Event()
     while True:
         try:
             with transaction() as session:
-                return codes(enrol(session, request)[0])
+                return step(session)
         except Exception as error:
             if not (isinstance(error, Transient) or is_transient(error)):
                 raise
         pause.wait(random.uniform(0.005, 0.05))
+
+
+def persist(request: Enroll) -> list[str]:
+    """Enrols people, however often it takes."""
+    return until_done(lambda session: codes(enrol(session, request)[0]))
+
+
+def waiting_for_a_lock(number: int) -> Callable[[], bool]:
+    """Whether so many sessions of this database wait for a lock of another."""
+    return lambda: rows(WAITING) == [(number,)]
+
+
+def meeting(
+    threads: ThreadPoolExecutor, first: Callable[[Session], Any], second: Callable[[Session], Any]
+) -> tuple[Any, Any]:
+    """The second begins while the first holds what it holds, and waits for it."""
+    with transaction() as session:
+        answer = first(session)
+        other = threads.submit(until_done, second)
+        wait_until(waiting_for_a_lock(1))
+    return answer, other.result(30)
 
 
 def work_until_done() -> int:

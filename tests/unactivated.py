@@ -132,6 +132,18 @@ def answers(session: Session, kind: str = "release_seats") -> list[list[str]]:
     return [[person["code"] for person in job["result"]["people"]] for job in shown]
 
 
+def token(link: str) -> str:
+    """The token in the link of a mail."""
+    return link.rpartition("/")[2]
+
+
+def welcomed(session: Session, *names: str) -> None:
+    """People whose invitation was sent the moment they were enrolled."""
+    add_contract(session, seats=50)
+    enrolled(session, *names)
+    deliver(session)
+
+
 # Releases
 
 MANAGER = "chef@example.com"

@@ -1,6 +1,5 @@
 """Somebody activates at the moment they are reminded or lose their seat: real sessions, both orders, one truth."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -24,12 +23,6 @@ from workers.services.passwords import choose_password
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
 
 
 def prepare(days: float, job: SendReminders | PlanReleases) -> str:

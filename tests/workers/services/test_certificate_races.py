@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier, Event
@@ -46,12 +46,6 @@ SEQUENCES = """
     SELECT c.last, array_agg(right(k.number, 6)::int ORDER BY k.number) FROM certificate_counter c
     LEFT JOIN certificate k ON k.organisation_id = c.organisation_id AND left(k.number, 4)::int = c.year
     GROUP BY c.organisation_id, c.year, c.last ORDER BY c.last"""
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(6) as pool:
-        yield pool
 
 
 def do(session: Session, request: Request) -> dict[str, Any]:

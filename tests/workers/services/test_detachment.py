@@ -1,23 +1,18 @@
-""" "This is not me": what is detached, what stays, who is told, what others then find."""
+""" "This is not me": what is detached, what stays, what others then find."""
 
-import json
-import re
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from models.base import new_id
 from models.detachment import Step
-from models.words import Code, EmailKind, JobState, Progress, Purpose
+from models.words import Code, JobState, Progress, Purpose
 from tests.accounts import keys, make_link, token_of
-from tests.attachments import Attached, attach, begin, done, letters, standing
+from tests.attachments import Attached, attach, begin, done, letters, standing, told
 from tests.contracts import asking, everything, query, someone
 from workers.database import Session
 from workers.ledger import bells
-from workers.mail.renderer import render
 from workers.queues import Queue
 from workers.requests import (
     ProgressEvent,
@@ -28,19 +23,11 @@ from workers.requests import (
     Withdraw,
 )
 from workers.services import detachment
-from workers.services.detachment import detach, look_at_attachment
-from workers.services.link_views import LinkView, look_at_link
+from workers.services.detachment import detach
 from workers.services.maintenance import find_drift
 from workers.shapes import Request
 
 OWED = "SELECT kind, state FROM email ORDER BY kind"
-
-
-def told(session: Session) -> dict[str, Any]:
-    """What the manager reads."""
-    [letter] = [one for one in letters(session) if one.kind is EmailKind.DETACHMENT]
-    assert letter.unsent is None
-    return dict(letter.context) | {"to": letter.row.columns["to_address"], "locale": letter.row.columns["locale"]}
 
 
 def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
@@ -136,124 +123,6 @@ def test_the_link_of_another_purpose_or_another_person_detaches_nobody(session: 
     forged = token_of(link_id, anne.account_id, purpose=Purpose.NOT_ME)
     assert detach(session, keys(), forged) is Code.INVALID_LINK
     assert everything(session) == before
-
-
-# Who is told
-
-
-def test_the_manager_reads_the_names_they_gave_and_the_address_it_went_to(session: Session) -> None:
-    anne = attach(session)
-    detach(session, keys(), anne.token)
-    context = told(session)
-    assert (context["to"], context["locale"]) == ("chef@example.com", "fr")
-    assert (context["first_name"], context["last_name"]) == ("Annabelle", "Dupond")
-    assert (context["person_email"], context["contract_reference"]) == ("anne@example.com", "C-2")
-    assert (context["seat_free"], context["training_title"]) == (True, "Sécurité")
-    rendered = render(EmailKind.DETACHMENT, "fr", context)
-    for shown in (rendered.text, rendered.html):
-        assert "Durand" not in shown
-        assert "la place est de nouveau libre" in shown
-    assert "&lt;" not in rendered.html
-    assert "Gestion entreprise" in rendered.html
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    ["<script>alert(1)</script>", "evil.com", "\u202emoc.live", "{{ 7 * 7 }} %(x)s", "<a href='http://evil.fr'>x"],
-)
-def test_hostile_names_in_the_mail_to_the_manager_are_inert(session: Session, hostile: str) -> None:
-    anne = attach(session)
-    people = [{"email": "anne@example.com", "first_name": hostile, "last_name": hostile}]
-    kept = json.dumps({"report_to": "chef@example.com", "people": people})
-    session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": kept})
-    session.execute(text("UPDATE company SET name = :name"), {"name": hostile})
-    session.execute(text("UPDATE training SET title = :name"), {"name": hostile})
-    session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
-    detach(session, keys(), anne.token)
-    for locale in ("fr", "en"):
-        mail = render(EmailKind.DETACHMENT, locale, told(session))
-        assert "<script" not in mail.html
-        assert "<a href='" not in mail.html
-        assert not re.search(r"evil\.\S|http://|\u202e|49", mail.subject + mail.text + mail.html)
-        assert len(mail.subject.splitlines()) == 1
-
-
-def test_the_manager_of_the_contract_comes_before_whoever_had_it_confirmed(session: Session) -> None:
-    anne = attach(session)
-    session.execute(text("UPDATE contract SET manager_email = 'rh@example.com', manager_locale = 'en'"))
-    detach(session, keys(), anne.token)
-    context = told(session)
-    assert (context["to"], context["locale"]) == ("rh@example.com", "en")
-
-
-@pytest.mark.parametrize(
-    ("kept", "told_to"),
-    [
-        ({"report_to": " Chef@Example.COM ", "people": [{"first_name": "\x00", "last_name": None}]}, 1),
-        ({"report_to": "chef@example.com", "report_locale": "xx", "people": "erased"}, 1),
-        ({"report_to": "no address", "people": []}, 0),
-        ([1], 0),
-        (None, 0),
-    ],
-)
-def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to: int) -> None:
-    anne = attach(session)
-    session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
-    session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": json.dumps(kept) if kept else None})
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id)[5] == told_to
-    if told_to:
-        context = told(session)
-        assert (context["to"], context["locale"]) == ("chef@example.com", "fr")
-        render(EmailKind.DETACHMENT, "fr", context)
-
-
-def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scanners open it again and again; the request behind it may be of 200,000 people."""
-
-    def fail(*_: object) -> None:
-        raise AssertionError("the request was read")
-
-    monkeypatch.setattr(detachment, "read_enrolling_request", fail)
-    anne = attach(session)
-    view = look_at_link(session, keys(), anne.token)
-    assert isinstance(view, LinkView)
-    shown = look_at_attachment(session, view)
-    assert shown is not None
-    assert shown.told
-    session.execute(text("UPDATE job SET request = NULL"))  # as after 90 days: nobody is known any more
-    shown = look_at_attachment(session, view)
-    assert shown is not None
-    assert not shown.told
-
-
-def test_without_anybody_to_tell_it_is_done_all_the_same(session: Session) -> None:
-    anne = attach(session, report_to=None)
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 0, 1)
-
-
-def test_of_several_people_the_right_one_is_named(session: Session) -> None:
-    anne = attach(session)
-    session.execute(text("""
-        UPDATE enrollment SET withdrawn_at = now() WHERE id = :id"""), {"id": anne.enrollment_id})  # fmt: skip
-    session.execute(text("DELETE FROM email"))
-    people = [someone("zoe@example.com", "Zoé"), someone("anne@example.com", "Anouk"), someone("x@example.com", "Xu")]
-    job = done(session, asking(*people, contract="C-2", report_to="chef@example.com"))
-    ids = {person["code"]: person["enrollment_id"] for person in job["result"]["people"]}
-    [letter] = [one for one in letters(session) if one.kind is EmailKind.ATTACHMENT]
-    detach(session, keys(), letter.context["not_me_link"].rpartition("/")[2])
-    assert told(session)["first_name"] == "Anouk"
-    assert query(session, "SELECT id FROM enrollment WHERE detached_at IS NOT NULL") == [(UUID(ids["attached"]),)]
-    session.execute(text("DELETE FROM job_person"))  # what was asked is gone: better no name than another's
-    assert told(session)["first_name"] == ""
-
-
-def test_a_mail_to_the_manager_of_an_erased_person_is_not_sent(session: Session) -> None:
-    anne = attach(session)
-    detach(session, keys(), anne.token)
-    session.execute(text("UPDATE account SET erased_at = now()"))
-    assert {one.unsent for one in letters(session) if one.kind is EmailKind.DETACHMENT} == {"cancelled"}
 
 
 # What others then find

@@ -1,7 +1,6 @@
 """A detachment and what happens at the same moment: real sessions, both orders, one truth afterwards."""
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from uuid import UUID
@@ -28,12 +27,6 @@ from workers.shapes import Request
 WAITING_LONG = """
     SELECT count(*) FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE datname = current_database()
       AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '400 ms'"""
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
 
 
 def attached(*, activated: bool = True) -> Attached:

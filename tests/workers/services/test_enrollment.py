@@ -1,4 +1,4 @@
-"""Enrolling people: accounts, seats, mails, links and answers, on the real database."""
+"""Enrolling people: accounts, seats and answers, on the real database."""
 
 import json
 import unicodedata
@@ -7,21 +7,20 @@ from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, Policy
 from tests.contracts import (
+    LINKS,
+    MAILS,
     accepted,
     add_contract,
     asking,
     codes,
     enrol,
     enrol_people,
-    everything,
     order,
     query,
     seats,
@@ -30,17 +29,8 @@ from tests.contracts import (
 from workers.database import Session
 from workers.requests import Enroll, PersonToEnroll, parse
 from workers.services.enrollment import enroll
-from workers.tokens import SigningKeys
 
 ALL, VALID, FULL = Policy.ALL_OR_NOTHING, Policy.VALID_ROWS, Policy.UNTIL_FULL
-MAILS = "SELECT kind, to_address, queue, locale, state FROM email ORDER BY to_address, kind"
-LINKS = """
-    SELECT l.id, l.voided_at IS NOT NULL, CAST(extract(epoch FROM l.expires_at - now()) / 86400 AS int)
-    FROM link l JOIN account a ON a.id = l.account_id WHERE a.email_norm = :email ORDER BY l.created_at, l.id"""
-
-
-def activate(session: Session, email: str) -> None:
-    session.execute(text("UPDATE account SET activated_at = now() WHERE email_norm = :email"), {"email": email})
 
 
 def test_a_new_person_gets_an_account_a_seat_and_an_invitation(session: Session) -> None:
@@ -223,251 +213,6 @@ def test_a_portal_does_not_reach_the_contract_of_another(session: Session) -> No
     theirs.portal_id = stranger
     answers = enroll(session, [theirs, mine])
     assert [codes(answer) for answer in answers] == [["unknown_contract"], ["enrolled"]]
-
-
-# Mails and links
-
-
-def test_an_activated_account_is_told_without_a_link(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a", notify=False)
-    activate(session, "a@example.com")
-    assert enrol_people(session, "a", contract="C-2") == ["attached"]
-    assert [row[0] for row in query(session, MAILS)] == ["attachment"]
-    assert query(session, "SELECT 1 FROM link") == []
-
-
-def test_an_account_never_activated_is_attached_with_its_link_and_more_time(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a")
-    session.execute(text("UPDATE link SET expires_at = now() + interval '2 days'"))
-    [(link_id, _, _)] = query(session, LINKS, email="a@example.com")
-    enrol_people(session, "a", contract="C-2")
-    assert query(session, LINKS, email="a@example.com") == [(link_id, False, 30)]
-    assert [row[0] for row in query(session, MAILS)] == ["attachment", "invitation"]
-
-
-def test_a_link_is_never_shortened(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a")
-    session.execute(text("UPDATE link SET expires_at = now() + interval '90 days'"))
-    enrol_people(session, "a", contract="C-2")
-    assert [days for _, _, days in query(session, LINKS, email="a@example.com")] == [90]
-
-
-@pytest.mark.parametrize("column", ["expires_at", "voided_at", "consumed_at"])
-def test_a_dead_link_is_replaced(session: Session, column: str) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a", "b")
-    session.execute(text(f"UPDATE link SET {column} = now() - interval '1 second'"))
-    enrol_people(session, "a", contract="C-2")
-    old, new = query(session, LINKS, email="a@example.com")
-    assert (old[1], new[1:]) == (column != "consumed_at", (False, 30))
-    [(_, voided, _)] = query(session, LINKS, email="b@example.com")
-    assert voided == (column == "voided_at")  # nobody else's link is touched
-
-
-@pytest.mark.parametrize(("key", "left", "kept"), [("older", 8, True), ("older", 6, False), ("gone", 20, False)])
-def test_a_link_of_an_older_key_is_replaced_before_it_is_too_short(
-    session: Session, monkeypatch: pytest.MonkeyPatch, key: str, left: int, kept: bool
-) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a", "b")
-    keys = SigningKeys.parse(f"test:{'5a' * 32},older:{'6b' * 32}")
-    monkeypatch.setattr("workers.services.links.signing_keys", lambda: keys)
-    session.execute(text(f"UPDATE link SET key_id = '{key}', expires_at = now() + interval '{left} days'"))
-    enrol_people(session, "a", contract="C-2")
-    old, *new = [link[1:] for link in query(session, LINKS, email="a@example.com")]
-    assert (old, new) == (((False, left), []) if kept else ((True, left), [(False, 30)]))
-    signed = (
-        "SELECT key_id FROM link l JOIN account a ON a.id = account_id WHERE email_norm LIKE 'a%' AND voided_at IS NULL"
-    )
-    assert query(session, signed) == [(key if kept else "test",)]
-    assert [link[1:] for link in query(session, LINKS, email="b@example.com")] == [(False, left)]
-
-
-def test_without_notify_nothing_is_owed(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, "a", "b", notify=False)
-    enrol_people(session, "a", contract="C-2", notify=False)
-    assert (query(session, MAILS), query(session, "SELECT 1 FROM link")) == ([], [])
-
-
-def test_a_mail_names_its_cause_and_carries_no_link(session: Session) -> None:
-    contract_id = add_contract(session)
-    [answer] = enrol(session, asking("a"))
-    [person] = answer.people
-    [mail] = query(
-        session,
-        "SELECT dedup_key, account_id, enrollment_id, contract_id, job_id, context, message_id, lane, due_at <= now(),"
-        " expires_at > now() FROM email",
-    )
-    [(company_id,)] = query(session, "SELECT id FROM company")
-    assert mail[:6] == (
-        f"invitation:{person.enrollment_id}",
-        person.account_id,
-        person.enrollment_id,
-        contract_id,
-        answer.order.job_id,
-        None,
-    )
-    assert mail[6].endswith(".invitation@formation.test>")
-    assert mail[7:] == (company_id, True, True)
-
-
-def test_one_mail_per_enrollment_and_none_for_who_was_there(session: Session) -> None:
-    add_contract(session, seats=3)
-    enrol_people(session, "a", "b")
-    enrol_people(session, "a", "b", "c", policy=FULL)
-    enrol_people(session, "d", policy=FULL)
-    assert query(session, "SELECT count(*), count(DISTINCT enrollment_id) FROM email") == [(3, 3)]
-
-
-@pytest.mark.parametrize(("people", "queue"), [(10, "emails"), (11, "emails_bulk")])
-def test_mails_of_many_wait_apart(session: Session, people: int, queue: str) -> None:
-    add_contract(session, seats=20)
-    enrol_people(session, *(f"p{number}" for number in range(people)))
-    assert query(session, "SELECT DISTINCT queue FROM email") == [(queue,)]
-
-
-# Batches of several jobs
-
-
-def test_the_same_new_person_on_two_contracts_in_one_batch(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2", company="autre")
-    first, second = enrol(session, asking(someone("a", "Zoé")), asking(someone("a", "Z."), contract="C-2"))
-    assert (codes(first), codes(second)) == (["enrolled"], ["attached"])
-    assert first.people[0].account_id == second.people[0].account_id
-    assert query(session, "SELECT first_name FROM account") == [("Zoé",)]
-    assert [row[0] for row in query(session, MAILS)] == ["attachment", "invitation"]
-    assert len(query(session, LINKS, email="a@example.com")) == 1
-
-
-def test_an_unnotified_first_order_leaves_the_link_to_the_second(session: Session) -> None:
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol(session, asking("a", notify=False), asking("a", contract="C-2"))
-    assert [row[0] for row in query(session, MAILS)] == ["attachment"]
-    assert [voided for _, voided, _ in query(session, LINKS, email="a@example.com")] == [False]
-
-
-def test_the_same_person_twice_on_one_contract_in_one_batch(session: Session) -> None:
-    add_contract(session)
-    first, second = enrol(session, asking("a"), asking(someone("A@example.com"), "b"))
-    assert (codes(first), codes(second)) == (["enrolled"], ["already_enrolled", "enrolled"])
-    assert second.people[0][3:] == first.people[0][3:]
-    assert seats(session) == 2
-
-
-def test_orders_take_seats_in_ledger_order_each_by_its_own_policy(session: Session) -> None:
-    add_contract(session, seats=3)
-    answers = enrol(
-        session,
-        asking("a", "b"),
-        asking("c", "d", policy=ALL),
-        asking("c", "d", policy=FULL),
-        asking("e", policy=VALID),
-        asking("a"),
-    )
-    assert [codes(answer) for answer in answers] == [
-        ["enrolled", "enrolled"],
-        ["not_carried_out", "no_seat_left"],
-        ["enrolled", "no_seat_left"],
-        ["no_seat_left"],
-        ["already_enrolled"],
-    ]
-    assert [answer.refused for answer in answers] == [False, True, False, True, False]
-    assert seats(session) == 3
-
-
-def test_each_answer_shows_the_contract_as_its_own_order_left_it(session: Session) -> None:
-    add_contract(session, seats=9)
-    answers = enrol(session, asking("a", "b"), asking("c", dry_run=True), asking("d"))
-    assert [answer.contract and answer.contract.enrolled_count for answer in answers] == [2, 2, 3]
-
-
-# Dry runs
-
-
-def test_a_dry_run_writes_nothing(session: Session) -> None:
-    add_contract(session, seats=4)
-    add_contract(session, "C-2")
-    enrol_people(session, "there")
-    enrol_people(session, "known", contract="C-2")
-    session.execute(text("UPDATE link SET expires_at = now() - interval '1 day'"))
-    before = everything(session)
-    people = [someone("a"), someone("@"), someone("there"), someone("known"), someone("A@example.com"), someone("b")]
-    for policy in Policy:
-        enrol(session, asking(*people, policy=policy, dry_run=True, report_to="chef@example.com"))
-    assert everything(session) == before
-    assert enrol_people(session, *people, policy=VALID, dry_run=True) == [
-        "enrolled",
-        "invalid_email",
-        "already_enrolled",
-        "attached",
-        "duplicate_in_file",
-        "enrolled",
-    ]
-
-
-def test_a_dry_run_takes_nothing_from_the_orders_behind_it(session: Session) -> None:
-    add_contract(session, seats=1)
-    add_contract(session, "C-2")
-    answers = enrol(
-        session,
-        asking("a", dry_run=True),
-        asking("a"),
-        asking("a", dry_run=True),
-        asking("b", dry_run=True, contract="C-2"),
-        asking("b", contract="C-2"),
-    )
-    assert [codes(answer) for answer in answers] == [
-        ["enrolled"],
-        ["enrolled"],
-        ["already_enrolled"],
-        ["enrolled"],
-        ["enrolled"],
-    ]
-
-
-ROWS = st.lists(
-    st.builds(
-        someone,
-        st.sampled_from(["a", "A@Example.com", "b", "c", "d", "there", "known", "both", "@", ""]),
-        st.sampled_from(["Zoé", "<b>", "", "Nul\0", "x" * 101]),
-    ),
-    min_size=1,
-    max_size=8,
-)
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(people=ROWS, policy=st.sampled_from(Policy), planned_seats=st.integers(2, 7), notify=st.booleans())
-def test_what_a_dry_run_says_is_what_happens(
-    session: Session, people: list[PersonToEnroll], policy: Policy, planned_seats: int, notify: bool
-) -> None:
-    with session.begin_nested() as undone:
-        add_contract(session, seats=planned_seats)
-        add_contract(session, "C-2")
-        enrol_people(session, "there", "both")
-        enrol_people(session, "known", "both", contract="C-2")
-        before = everything(session)
-        [said] = enrol(session, asking(*people, policy=policy, notify=notify, dry_run=True))
-        assert everything(session) == before
-        [done] = enrol(session, asking(*people, policy=policy, notify=notify))
-        assert [p[:3] for p in said.people] == [p[:3] for p in done.people]
-        assert said.plan == done.plan
-        assert seats(session) == 2 + (done.plan.seats if done.plan else 0)
-        if done.refused:
-            assert everything(session) == before
-        undone.rollback()
 
 
 def test_accepting_twice_is_one_job(session: Session) -> None:

@@ -3,25 +3,21 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
-from models.base import new_id
-from models.words import Code, EmailKind, EmailState, Policy, Purpose
+from models.words import EmailKind, EmailState, Purpose
 from tests import support
 from tests.accounts import keys
-from tests.contracts import accepted, add_contract, asking, enrol_people, query, someone
+from tests.contracts import add_contract, enrol_people, query, someone
+from tests.letters import attach, change, claim, letters
+from tests.racers import waiting_for_a_lock
 from tests.support import wait_until
-from workers import ledger
 from workers.database import Session, transaction
-from workers.ledger import EMAILS, JOBS, Claimed, Ledger
+from workers.ledger import EMAILS, Claimed
 from workers.mail.renderer import render
 from workers.queues import Queue
-from workers.requests import Enroll
-from workers.services.jobs import do_jobs
 from workers.services.letter import Letter
 from workers.services.letters import read_letters
 from workers.services.link_views import LinkView
@@ -30,40 +26,10 @@ from workers.tokens import check_token, read_token
 
 LINK = re.compile(r"http://127\.0\.0\.1:8020/links/(\S+)")
 
-WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-def claim(session: Session, book: Ledger, *queues: Queue) -> list[Claimed]:
-    claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
-    return [row for rows in claims for row in rows]
-
-
-def letters(session: Session) -> list[Letter]:
-    """What all owed mails say now."""
-    rows = claim(session, EMAILS, Queue.EMAILS, Queue.EMAILS_BULK)
-    found = read_letters(session, rows)
-    assert [letter.row for letter in found] == rows
-    return found
-
 
 def letter(session: Session) -> Letter:
     [found] = letters(session)
     return found
-
-
-def change(session: Session, statement: str) -> None:
-    session.execute(text(statement))
-
-
-def attach(session: Session, first_name: str = "Autre", *, activated: bool) -> None:
-    """Somebody who has an account, told long ago, is enrolled on one more contract."""
-    add_contract(session)
-    add_contract(session, "C-2")
-    enrol_people(session, someone("anne@example.com", "Anne"))
-    change(session, "DELETE FROM email")
-    if activated:
-        change(session, "UPDATE account SET activated_at = now()")
-    enrol_people(session, someone("anne@example.com", first_name), contract="C-2")
 
 
 def link_of(found: Letter) -> str:
@@ -219,7 +185,7 @@ def read_while(others: str) -> Letter:
     with ThreadPoolExecutor(1) as pool, transaction() as session:
         change(session, "SELECT 1 FROM account FOR UPDATE")
         reading = pool.submit(read)
-        wait_until(lambda: support.rows(WAITING_FOR_A_LOCK))
+        wait_until(waiting_for_a_lock(1))
         change(session, others)
         session.commit()
         [found] = reading.result()
@@ -260,7 +226,7 @@ def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> 
     with ThreadPoolExecutor(1) as pool, transaction() as session:
         [found] = read_letters(session, [first])
         reading = pool.submit(read, second)
-        wait_until(lambda: support.rows(WAITING_FOR_A_LOCK))
+        wait_until(waiting_for_a_lock(1))
         session.commit()
         assert reading.result().context["link"] == found.context["link"]
     assert support.rows("SELECT count(*), count(voided_at) FROM link WHERE purpose = 'activation'") == [(2, 1)]
@@ -284,87 +250,3 @@ def test_nothing_secret_is_kept(session: Session) -> None:
     assert token not in kept
     assert "/links/" not in kept
     assert query(session, "SELECT count(*), count(context) FROM email") == [(1, 0)]
-
-
-# Reports
-
-
-def report(session: Session, request: Enroll) -> dict[str, Any]:
-    """The job is done; what its confirmation says."""
-    job_id = accepted(session, request)
-    rows = claim(session, JOBS, Queue.ENROLLMENTS, Queue.ROSTERS)
-    ledger.finish(session, JOBS, do_jobs(session, rows))
-    [found] = [one for one in letters(session) if one.kind is EmailKind.ENROLLMENT_REPORT]
-    assert (found.unsent, found.row.columns["to_address"]) == (None, "chef@example.com")
-    assert found.context["job_id"] == str(job_id)
-    return dict(found.context)
-
-
-def told(context: dict[str, Any]) -> list[tuple[int, str, str, str]]:
-    return [(person["position"], person["first_name"], person["email"], person["code"]) for person in context["people"]]
-
-
-def test_a_report_says_what_became_of_each_as_the_manager_wrote_them(session: Session) -> None:
-    add_contract(session, seats=2)
-    enrol_people(session, someone("anne@example.com", "Anne"))
-    change(session, "DELETE FROM email")
-    people = [
-        someone("  ANNE@Example.com ", "Annie"),
-        someone("pas une adresse", "Bob"),
-        someone("zoe@example.com", "Zoé"),
-        someone("ZOE@example.com", "Zoé bis"),
-        someone("yann@example.com", "Yann"),
-    ]
-    context = report(session, asking(*people, policy=Policy.UNTIL_FULL, report_to="chef@example.com"))
-    assert told(context) == [
-        (1, "Annie", "  ANNE@Example.com ", Code.ALREADY_ENROLLED),
-        (2, "Bob", "pas une adresse", Code.INVALID_EMAIL),
-        (3, "Zoé", "zoe@example.com", Code.ENROLLED),
-        (4, "Zoé bis", "ZOE@example.com", Code.DUPLICATE_IN_FILE),
-        (5, "Yann", "yann@example.com", Code.NO_SEAT_LEFT),
-    ]
-    assert (context["planned_seats"], context["enrolled_count"], context["remaining"]) == (2, 2, 0)
-    assert context["counts"] == dict.fromkeys(
-        ("already_enrolled", "invalid_email", "enrolled", "duplicate_in_file", "no_seat_left"), 1
-    )
-    assert (context["state"], context["contract_reference"]) == ("succeeded", "C-1")
-
-
-def test_a_report_of_one_person_reads_the_result_of_the_job(session: Session) -> None:
-    add_contract(session, seats=3)
-    context = report(session, asking(someone("anne@example.com", "Anne"), report_to="chef@example.com"))
-    assert query(session, "SELECT count(*) FROM job_person") == [(0,)]
-    assert told(context) == [(1, "Anne", "anne@example.com", Code.ENROLLED)]
-    assert (context["enrolled_count"], context["remaining"], context["counts"]) == (1, 2, {"enrolled": 1})
-
-
-def test_a_report_of_a_refused_request_says_that_nothing_was_done(session: Session) -> None:
-    add_contract(session, seats=1)
-    context = report(session, asking("a", "b", report_to="chef@example.com"))
-    assert (context["state"], context["enrolled_count"], context["remaining"]) == ("refused", 0, 1)
-    assert not {code for *_, code in told(context)} & {Code.ENROLLED, Code.ATTACHED}
-    assert sum(context["counts"].values()) == 2
-    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
-    assert "1. Zoé Le Dû <a@example.com>" in rendered.text
-
-
-def test_a_report_on_an_unknown_contract_says_so(session: Session) -> None:
-    context = report(session, asking("a", "b", contract="C-404", report_to="chef@example.com"))
-    assert (context["state"], context["counts"]) == ("refused", {"unknown_contract": 2})
-    assert (context["company_name"], context["training_title"]) == (None, None)
-    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
-    assert rendered.subject == "Demande d’inscription refusée : le contrat n’est pas connu"
-    assert "Contrat\u00a0: C-404\n" in rendered.text
-    assert "Places restantes" not in rendered.text + rendered.html
-    assert "Ce contrat n’est pas connu" in rendered.text
-
-
-def test_a_report_never_tells_the_names_an_account_is_registered_with(session: Session) -> None:
-    attach(session, activated=True)
-    change(session, "DELETE FROM email")
-    add_contract(session, "C-3")
-    request = asking(someone("anne@example.com", "Surnom"), "b", contract="C-3", report_to="chef@example.com")
-    context = report(session, request)
-    rendered = render(EmailKind.ENROLLMENT_REPORT, "fr", context)
-    assert told(context)[0] == (1, "Surnom", "anne@example.com", Code.ATTACHED)
-    assert "Anne" not in rendered.text + rendered.html

@@ -1,9 +1,9 @@
-"""Many at once on one contract: real processes and sessions, real commits; what the database says afterwards."""
+"""The same people and the same request from many sides at once: real sessions; what the database says afterwards."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier, Event
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 import pytest
@@ -11,94 +11,28 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.base import new_id
-from models.portal import LOCAL_PORTAL_ID
-from models.words import JobState, Policy
+from tests.committed import contract, used
 from tests.contracts import accepted, add_contract, asking, codes, enrol, enrol_people, query, seats
-from tests.racers import enrol_pairs, persist, race, work_until_done
+from tests.racers import persist, waiting_for_a_lock, work_until_done
 from tests.support import rows, wait_until
 from workers import ledger
 from workers.actors.claimer import BatchRun
-from workers.catalog_requests import PutContract
 from workers.database import Session, transaction
 from workers.ledger import JOBS
 from workers.queues import Queue
-from workers.services.catalog import Put, put_contract
 from workers.services.jobs import do_jobs
 from workers.services.maintenance import find_drift
 
-FULL = Policy.UNTIL_FULL
-SEATS, PROCESSES, PEOPLE = 300, 20, 50
-LONGEST_WAIT = 30.0
-
 T = TypeVar("T")
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
-def contract(seats: int, *references: str) -> None:
-    with transaction() as session:
-        for reference in references or ("C-1",):
-            add_contract(session, reference, seats)
-
-
-def used(reference: str = "C-1") -> int:
-    with transaction() as session:
-        assert find_drift(session) == []
-        return seats(session, reference)
-
-
-def waiting_for_a_lock(number: int) -> Callable[[], bool]:
-    """Whether so many sessions of this database wait for a lock of another."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return lambda: rows(waiting) == [(number,)]
-
-
-# (a) More people than seats, all at once
-
-
-def test_a_thousand_people_from_twenty_processes_take_three_hundred_seats(fresh_database: str) -> None:
-    contract(SEATS)
-    answers = race(enrol_pairs, [(f"q{number}", PEOPLE) for number in range(PROCESSES)])
-    assert Counter(code for found, _ in answers for code in found) == {"enrolled": SEATS, "no_seat_left": 700}
-    assert max(longest for _, longest in answers) < LONGEST_WAIT
-    assert used() == SEATS
-    assert rows("SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM link), count(DISTINCT enrollment_id)"
-                ", count(*) FROM email") == [(SEATS,) * 4]  # fmt: skip
-
-
-def test_a_thousand_people_through_the_ledger_take_three_hundred_seats(fresh_database: str) -> None:
-    contract(SEATS)
-    with transaction() as session:
-        for number in range(0, PROCESSES * PEOPLE, 2):
-            accepted(session, asking(f"p{number}", f"p{number + 1}", policy=FULL), f"key-{number}")
-    batches = race(work_until_done, [()] * 4)
-    assert sum(batches) >= 500 // 7
-    assert rows("SELECT code, count(*) FROM job_person GROUP BY code ORDER BY code") == [
-        ("enrolled", SEATS),
-        ("no_seat_left", 700),
-    ]
-    assert rows("SELECT state, count(*) FROM job GROUP BY state ORDER BY state") == [
-        ("refused", 350),
-        ("succeeded", 150),
-    ]
-    assert rows("SELECT max(failures), max(rescues) FROM job") == [(0, 0)]
-    assert used() == SEATS
-    # One lane: the jobs were done in the order they were accepted.
-    assert rows("SELECT max(j.id) FILTER (WHERE state = 'succeeded') < min(j.id) FILTER (WHERE state = 'refused')"
-                " FROM (SELECT CAST(id AS text), state FROM job) j") == [(True,)]  # fmt: skip
-
-
-# (b) The same new people from two sides
+# The same new people from two sides
 
 
 HELD = 4711
+
 GATE = f"""
     CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       IF NEW.email_norm LIKE 'm%' THEN PERFORM pg_advisory_xact_lock_shared({HELD}); END IF; RETURN NEW; END $$"""
+
 SHUT = "CREATE TRIGGER gate BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION gate()"
 
 
@@ -154,7 +88,7 @@ def test_an_address_corrected_meanwhile_is_not_attached(threads: ThreadPoolExecu
     assert used("C-2") == 1
 
 
-# (c) The same request many times
+# The same request many times
 
 
 def at_once(threads: ThreadPoolExecutor, number: int, run: Callable[[], T]) -> list[T]:
@@ -228,79 +162,21 @@ def test_two_claims_at_once_do_not_share_a_lane(threads: ThreadPoolExecutor) -> 
     assert second.result(30) == []
 
 
-# (d) Seats lowered meanwhile
-
-
-def lower_to(planned_seats: int) -> Put:
-    asked = PutContract(reference="C-1", company="acme", training="T-1", planned_seats=planned_seats)
-    with transaction() as session:
-        return put_contract(session, LOCAL_PORTAL_ID, new_id(), asked)
-
-
-def test_lowering_waits_for_an_enrollment_and_is_refused_below_it(threads: ThreadPoolExecutor) -> None:
-    contract(5)
-    with transaction() as session:
-        enrol_people(session, "a", "b", "c")
-        lowered: Future[Put] = threads.submit(lower_to, 2)
-        wait_until(waiting_for_a_lock(1))
-    assert lowered.result(30) == Put(
-        JobState.REFUSED, {"code": "seats_below_enrolled", "field": "planned_seats", "enrolled_count": 3}
-    )
-    assert rows("SELECT planned_seats FROM contract") == [(5,)]
-    assert used() == 3
-
-
-def test_an_enrollment_waits_for_lowering_and_keeps_to_it(threads: ThreadPoolExecutor) -> None:
-    contract(5)
-    lowered, release = Event(), Event()
-
-    def lower_slowly() -> None:
-        asked = PutContract(reference="C-1", company="acme", training="T-1", planned_seats=2)
-        with transaction() as session:
-            put_contract(session, LOCAL_PORTAL_ID, new_id(), asked)
-            lowered.set()
-            assert release.wait(30)
-
-    slow = threads.submit(lower_slowly)
-    assert lowered.wait(30)
-    enrolled = threads.submit(persist, asking("a", "b", "c", policy=FULL))
-    wait_until(waiting_for_a_lock(1))
-    release.set()
-    slow.result(30)
-    assert enrolled.result(30) == ["enrolled", "enrolled", "no_seat_left"]
-    assert used() == 2
-
-
-def test_seats_moved_up_and_down_while_people_enrol_are_never_oversold(threads: ThreadPoolExecutor) -> None:
-    contract(5)
-    over = Event()
-
-    def move() -> set[JobState]:
-        states = set()
-        while not over.is_set():
-            states |= {lower_to(planned).state for planned in (2, 30, 4, 12)}
-        return states
-
-    moving = threads.submit(move)
-    found = [threads.submit(enrol_pairs, f"q{number}", 20) for number in range(4)]
-    enrolled = sum(Counter(future.result(60)[0])["enrolled"] for future in found)
-    over.set()
-    assert moving.result(30) <= {JobState.SUCCEEDED, JobState.REFUSED}
-    assert used() == enrolled <= 30
-
-
-# (e) What the database itself refuses
+# What the database itself refuses
 
 
 ENROL_AGAIN = """
     INSERT INTO enrollment (id, contract_id, account_id)
     SELECT gen_random_uuid(), contract_id, account_id FROM enrollment"""
+
 LINK_AGAIN = """
     INSERT INTO link (id, purpose, account_id, key_id, expires_at)
     SELECT gen_random_uuid(), purpose, account_id, key_id, expires_at FROM link"""
+
 ACCOUNT_AGAIN = """
     INSERT INTO account (id, email_norm, first_name, last_name, locale)
     SELECT gen_random_uuid(), email_norm, 'X', 'Y', 'fr' FROM account"""
+
 MAIL_AGAIN = """
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state)
     SELECT gen_random_uuid(), kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state

@@ -1,7 +1,7 @@
 """Resets asked for at the same moment, and workers that die half-way: one truth, and never a dead link."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -32,12 +32,6 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND
 def patient(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for, so that the second of two is forced to come second and not to come back later."""
     monkeypatch.setattr(resend_jobs, "wait_briefly_for_locks", lambda session: None)
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
 
 
 def people(*names: str, activated: bool = True, contract: str = "C-1") -> list[UUID]:

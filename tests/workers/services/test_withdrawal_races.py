@@ -1,7 +1,7 @@
 """A withdrawal and what happens at the same moment: real sessions, both orders, one truth afterwards."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier, Event
@@ -28,12 +28,6 @@ TRUTH = """
       (SELECT sum(change) FROM seat_movement), (SELECT count(*) FROM email WHERE kind = 'withdrawal'),
       (SELECT count(*) FROM job WHERE kind = 'issue_certificate')
     FROM enrollment"""
-
-
-@pytest.fixture
-def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
 
 
 def contract_with(*people: str) -> list[UUID]:

@@ -1,0 +1,51 @@
+"""What races of an erasure share: Anne on a contract, what is done beside it, and the truth afterwards."""
+
+from typing import Any
+from uuid import UUID
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from tests.contracts import add_contract, enrolled, someone
+from tests.racers import until_done
+from tests.support import rows
+from workers.database import Session, transaction
+from workers.ledger import Claimed
+from workers.requests import ErasePerson
+from workers.services.jobs import SERVICES
+from workers.services.maintenance import find_drift
+from workers.shapes import Request
+
+ANNE = "anne@example.com"
+ERASING = ErasePerson(email=ANNE, reason="x")
+TRACES = """
+    SELECT count(*) FROM account a JOIN email m ON m.account_id = a.id
+    WHERE a.erased_at IS NOT NULL AND (m.to_address <> '' OR m.due_at IS NOT NULL)"""
+
+
+def anne(first_name: str = "Anne") -> Any:
+    return someone(ANNE, first_name, "Lorval")
+
+
+def contract_with_anne() -> list[UUID]:
+    with transaction() as session:
+        add_contract(session)
+        return enrolled(session, anne())
+
+
+def do(session: Session, request: Request) -> dict[str, Any]:
+    """What its service answers."""
+    columns = {"kind": request.kind, "request": request.model_dump_json(), "portal_id": LOCAL_PORTAL_ID}
+    row = Claimed(new_id(), 1, 0, 0, new_id(), columns | {"requested_by": ""})
+    [outcome] = SERVICES[request.kind](session, [row])
+    return dict(outcome.result or {})
+
+
+def persistently(request: Request) -> dict[str, Any]:
+    """In transactions of its own, again after each fault around it, as a worker would."""
+    return until_done(lambda session: do(session, request))
+
+
+def sound() -> None:
+    with transaction() as session:
+        assert find_drift(session) == []
+    assert rows(TRACES) == [(0,)]
