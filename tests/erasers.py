@@ -3,15 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from models.base import new_id
-from models.portal import LOCAL_PORTAL_ID
 from tests.contracts import add_contract, enrolled, someone
-from tests.racers import until_done
+from tests.racers import outcome_of, until_done
 from tests.support import rows
 from workers.database import Session, transaction
-from workers.ledger import Claimed
 from workers.requests import ErasePerson
-from workers.services.jobs import SERVICES
 from workers.services.maintenance import find_drift
 from workers.shapes import Request
 
@@ -34,10 +30,7 @@ def contract_with_anne() -> list[UUID]:
 
 def do(session: Session, request: Request) -> dict[str, Any]:
     """What its service answers."""
-    columns = {"kind": request.kind, "request": request.model_dump_json(), "portal_id": LOCAL_PORTAL_ID}
-    row = Claimed(new_id(), 1, 0, 0, new_id(), columns | {"requested_by": ""})
-    [outcome] = SERVICES[request.kind](session, [row])
-    return dict(outcome.result or {})
+    return dict(outcome_of(session, request).result or {})
 
 
 def persistently(request: Request) -> dict[str, Any]:

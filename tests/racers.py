@@ -7,22 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import text
 
 from models.base import new_id
-from models.words import Policy
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Policy, Progress
 from tests.contracts import asking, codes, enrol
 from tests.support import rows, wait_until
 from workers import ledger
 from workers.actors.claimer import BatchRun
 from workers.database import Session, dispose_engine, is_transient, transaction
 from workers.errors import Transient
-from workers.ledger import JOBS
+from workers.ledger import JOBS, Claimed, Outcome
 from workers.queues import Queue
-from workers.requests import Enroll
-from workers.services.jobs import do_jobs
+from workers.requests import Enroll, ProgressEvent, RecordProgress
+from workers.services.jobs import SERVICES, do_jobs
+from workers.shapes import Request
 
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "REDIS_NAMESPACE", "LINK_KEYS", "MAIL_FROM")
 
@@ -69,6 +73,36 @@ def until_done(step: Callable[[Session], Answered]) -> Answered:
             if not (isinstance(error, Transient) or is_transient(error)):
                 raise
         pause.wait(random.uniform(0.005, 0.05))
+
+
+def outcome_of(session: Session, request: Request) -> Outcome:
+    """What its service does, as a job of the portal `local` that nobody recorded."""
+    columns = {
+        "kind": request.kind,
+        "request": request.model_dump_json(),
+        "portal_id": LOCAL_PORTAL_ID,
+        "requested_by": "",
+    }
+    [outcome] = SERVICES[request.kind](session, [Claimed(new_id(), 1, 0, 0, new_id(), columns)])
+    return outcome
+
+
+def do(session: Session, request: Request) -> tuple[str, dict[str, int]]:
+    """What its service does and answers: the state and how many rows ended how."""
+    outcome = outcome_of(session, request)
+    return outcome.state, dict((outcome.result or {})["counts"])
+
+
+def do_until_done(request: Request) -> tuple[str, dict[str, int]]:
+    """The same in transactions of its own, as a worker would."""
+    return until_done(lambda session: do(session, request))
+
+
+def beginning(enrollments: Sequence[UUID], progress: Progress = Progress.COMPLETED) -> RecordProgress:
+    """What the LMS says of these people."""
+    at = datetime(2026, 3, 5, tzinfo=UTC)
+    events = [ProgressEvent(enrollment_id=one, progress=progress, occurred_at=at) for one in enrollments]
+    return RecordProgress(events=events)
 
 
 def persist(request: Enroll) -> list[str]:

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.contracts import accepted, add_contract, enrol_people, seats
+from tests.racers import beginning, do, do_until_done, waiting_for_a_lock
 from tests.support import rows, wait_until
-from tests.workers.services.test_withdrawal_races import WAITING, beginning, do, do_until_done
 from workers import ledger
 from workers.actors import claimer, imports, rosters
 from workers.database import Session, transaction
@@ -113,7 +113,7 @@ def test_an_undo_that_arrives_during_progress_finds_the_training_begun(threads: 
     with transaction() as session:
         do(session, beginning(begun))
         second = threads.submit(work_until_done)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert codes(taken_back) == ["withdrawn", "already_started", *["withdrawn"] * 6]
     assert used() == 1
@@ -130,7 +130,7 @@ def test_progress_that_arrives_during_an_undo_finds_the_person_gone(
     def meanwhile(*arguments: Any) -> Any:
         if not told:
             told.append(threads.submit(do_until_done, beginning(people[:1])))
-            wait_until(lambda: rows(WAITING) == [(1,)])
+            wait_until(waiting_for_a_lock(1))
         return real(*arguments)
 
     real = roster_undoing._placed

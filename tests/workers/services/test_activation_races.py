@@ -10,6 +10,7 @@ from sqlalchemy import text
 from models.words import Code, EmailState, JobState
 from tests.accounts import keys, token_of
 from tests.contracts import add_contract, enrolled
+from tests.racers import until_done, waiting_for_a_lock
 from tests.support import rows, wait_until
 from tests.unactivated import change_contract, claim, deliver, later, letters, owe
 from workers import ledger
@@ -21,7 +22,6 @@ from workers.services.link_views import LinkView
 from workers.services.maintenance import find_drift
 from workers.services.passwords import choose_password
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
@@ -57,15 +57,7 @@ def take() -> list[Claimed]:
 
 def persist(taken: list[Claimed]) -> None:
     """Does claimed jobs in transactions of their own, again after each fault around them."""
-    pause = Event()
-    while True:
-        try:
-            with transaction() as session:
-                return do(session, taken)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        pause.wait(0.02)
+    until_done(lambda session: do(session, taken))
 
 
 def do_until_done(kind: str) -> None:
@@ -95,7 +87,7 @@ def test_a_reminder_that_meets_an_activation_is_not_sent(threads: ThreadPoolExec
     with transaction() as first:
         assert isinstance(choose_password(first, keys(), token, "hash"), LinkView)
         second = threads.submit(persist, taken)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert rows("SELECT count(*) FROM email WHERE kind = 'reminder'") == [(0,)]
     assert rows("SELECT count(next_reminder_at) FROM enrollment") == [(0,)]
@@ -107,7 +99,7 @@ def test_an_activation_that_meets_a_reminder_has_it_dropped(threads: ThreadPoolE
     with transaction() as first:
         do(first, taken)
         second = threads.submit(activate, token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert isinstance(second.result(30), LinkView)
     assert rows("SELECT count(*), count(n.next_reminder_at) FROM email e JOIN enrollment n ON n.id = e.enrollment_id"
                 " WHERE kind = 'reminder'") == [(1, 0)]  # fmt: skip
@@ -127,7 +119,7 @@ def test_a_release_that_meets_an_activation_leaves_the_seat(threads: ThreadPoolE
     with transaction() as first:
         assert isinstance(choose_password(first, keys(), token, "hash"), LinkView)
         second = threads.submit(persist, taken)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert rows(SEAT) == [(1, 0, 1, 0)]
     result: Any = rows("SELECT state, result FROM job WHERE kind = 'release_seats'")[0]
@@ -142,7 +134,7 @@ def test_an_activation_that_meets_a_release_works_and_opens_no_training(threads:
     with transaction() as first:
         do(first, taken)
         second = threads.submit(activate, token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert isinstance(second.result(30), LinkView)
     assert rows(SEAT) == [(0, 1, 1, 1)]
     with transaction() as session:
@@ -157,7 +149,7 @@ def test_a_warning_that_meets_an_activation_is_not_owed(threads: ThreadPoolExecu
     with transaction() as first:
         assert isinstance(choose_password(first, keys(), token, "hash"), LinkView)
         second = threads.submit(persist, taken)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert rows("SELECT count(release_warned_at) FROM enrollment") == [(0,)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'release_warning'") == [(0,)]
@@ -170,7 +162,7 @@ def test_nobody_is_warned_under_an_option_that_is_being_changed(threads: ThreadP
     with transaction() as first:
         change_contract(first, release_after_days=None)
         second = threads.submit(persist, taken)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert rows("SELECT count(release_warned_at) FROM enrollment") == [(0,)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'release_warning'") == [(0,)]
@@ -195,7 +187,7 @@ def test_an_option_changed_while_people_are_warned_forgets_it(threads: ThreadPoo
     with transaction() as first:
         do(first, taken)
         second = threads.submit(lengthen)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     assert rows("SELECT count(release_warned_at) FROM enrollment") == [(0,)]
     with transaction() as session:
@@ -217,7 +209,7 @@ def test_an_address_corrected_meanwhile_is_the_one_that_is_told(
     with transaction() as correction:
         correction.execute(text("SELECT id FROM account FOR UPDATE"))
         second = threads.submit(persist, taken)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         correction.execute(text("UPDATE account SET email_norm = 'new@example.com'"))
     second.result(30)
     assert rows("SELECT to_address FROM email WHERE kind = :kind", kind=kind) == [("new@example.com",)]

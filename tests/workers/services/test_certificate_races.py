@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier, Event
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from models.words import Code
 from tests.certificates import ask, certificate, certified, completed, did, job, organisation, training
 from tests.committed import claimed
 from tests.contracts import add_contract, enrolled, someone
+from tests.racers import outcome_of, until_done, waiting_for_a_lock
 from tests.support import rows, wait_until
 from workers import ledger
 from workers.actors import certificates as actor
@@ -28,19 +29,16 @@ from workers.certificate_requests import (
     DuplicateCertificates,
     RevokeCertificate,
 )
-from workers.database import Session, is_transient, transaction
-from workers.errors import Transient
+from workers.database import Session, transaction
 from workers.internal_requests import IssueCertificate
-from workers.ledger import JOBS, Claimed
+from workers.ledger import JOBS
 from workers.queues import Queue
 from workers.requests import ErasePerson, RecordProgress
 from workers.services import certificates
 from workers.services.acceptance import accept
 from workers.services.duplicates import register
-from workers.services.jobs import SERVICES
 from workers.shapes import Request
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 REGISTER = "SELECT p.code FROM job_person p JOIN job j ON j.id = p.job_id WHERE j.kind = 'duplicate_certificates'"
 SEQUENCES = """
     SELECT c.last, array_agg(right(k.number, 6)::int ORDER BY k.number) FROM certificate_counter c
@@ -50,23 +48,7 @@ SEQUENCES = """
 
 def do(session: Session, request: Request) -> dict[str, Any]:
     """What its service answers."""
-    columns = {"kind": request.kind, "request": request.model_dump_json(), "portal_id": LOCAL_PORTAL_ID}
-    row = Claimed(new_id(), 1, 0, 0, new_id(), columns | {"requested_by": ""})
-    [outcome] = SERVICES[request.kind](session, [row])
-    return dict(outcome.result or {})
-
-
-def persistently(step: Callable[[Session], Any]) -> Any:
-    """In a transaction of its own, again after each fault around it, as a worker would."""
-    pause = Event()
-    while True:
-        try:
-            with transaction() as session:
-                return step(session)
-        except Exception as error:
-            if not (isinstance(error, Transient) or is_transient(error)):
-                raise
-        pause.wait(random.uniform(0.005, 0.05))
+    return dict(outcome_of(session, request).result or {})
 
 
 def doing(request: Request) -> Callable[[Session], Any]:
@@ -113,8 +95,8 @@ def in_order(threads: ThreadPoolExecutor, first: Callable[[Session], Any], secon
     """What both answer when the second arrives while the first is not committed yet."""
     with transaction() as session:
         begun = first(session)
-        later = threads.submit(persistently, second)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        later = threads.submit(until_done, second)
+        wait_until(waiting_for_a_lock(1))
     return begun, later.result(30)
 
 
@@ -138,7 +120,7 @@ def test_a_hundred_at_once_who_ask_for_the_same_duplicate_have_one_number_and_th
 
     def ask_and_work(_: int) -> tuple[UUID, str]:
         barrier.wait(60)
-        job_id = persistently(lambda session: accept(session, LOCAL_PORTAL_ID, request, body, key="once").job_id)
+        job_id = until_done(lambda session: accept(session, LOCAL_PORTAL_ID, request, body, key="once").job_id)
         with transaction() as session:
             mine = ledger.claim(session, JOBS, Queue.CERTIFICATES, size=50, lease=30, worker=new_id())
         actor.do_batch(mine)
@@ -169,22 +151,22 @@ def test_numbers_have_no_gap_whoever_issues_corrects_and_gives_up_at_once(thread
         order = random.Random(seed).sample([*people, *others], 90)
         for start in range(0, 90, 7):
             batch = order[start : start + 7]
-            persistently(partial(issue, batch))
+            until_done(partial(issue, batch))
 
     def give_up_often() -> None:
         barrier.wait(30)
         for one in people[::3]:
-            persistently(partial(give_up, one))
+            until_done(partial(give_up, one))
 
     def correct_some() -> None:
         barrier.wait(30)
         for one in people[::4]:
-            persistently(doing(IssueCertificate(enrollment_id=one)))
-            persistently(doing(CorrectCertificate(enrollment_id=one, first_name="Autre", reason="x")))
+            until_done(doing(IssueCertificate(enrollment_id=one)))
+            until_done(doing(CorrectCertificate(enrollment_id=one, first_name="Autre", reason="x")))
 
     def catch_up() -> None:
         barrier.wait(30)
-        persistently(doing(CatchUpCertificates()))
+        until_done(doing(CatchUpCertificates()))
 
     runs = [threads.submit(issue_all, seed) for seed in range(3)]
     runs += [threads.submit(step) for step in (give_up_often, correct_some, catch_up)]

@@ -25,7 +25,7 @@ from tests.corrections import (
     sweep,
     token,
 )
-from tests.racers import WAITING, meeting, until_done
+from tests.racers import meeting, until_done, waiting_for_a_lock
 from tests.support import change, rows, wait_until
 from workers.actors.claimer import BatchRun
 from workers.database import Session, transaction
@@ -146,5 +146,5 @@ def test_two_corrections_to_one_address_one_wins(threads: ThreadPoolExecutor) ->
         # Each holds the throttle of the address: the second waits there, and finds it taken.
         assert correcting(mine)(session) == "corrected"
         second = threads.submit(until_done, correcting(other))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == "address_taken"

@@ -1,8 +1,7 @@
 """A detachment and what happens at the same moment: real sessions, both orders, one truth afterwards."""
 
-import random
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Event
+from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -12,10 +11,9 @@ from models.words import Code, EmailKind, JobState, Progress
 from tests.accounts import PASSWORD, keys, make_link
 from tests.attachments import Attached, attach, letters, standing, token_of
 from tests.contracts import add_contract, asking, enrol, query, seats, someone
-from tests.racers import persist
+from tests.racers import beginning, do, do_until_done, persist, until_done, waiting_for_a_lock
 from tests.support import change, rows, wait_until
-from tests.workers.services.test_withdrawal_races import WAITING, beginning, do, do_until_done
-from workers.database import is_transient, transaction
+from workers.database import transaction
 from workers.requests import Withdraw
 from workers.services.detachment import detach
 from workers.services.link_views import LinkView
@@ -36,15 +34,7 @@ def attached(*, activated: bool = True) -> Attached:
 
 def detach_until_done(token: str) -> Step | Code:
     """As somebody who presses the button again when the page says to come back in a minute."""
-    pause = Event()
-    while True:
-        try:
-            with transaction() as session:
-                return detach(session, keys(), token)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        pause.wait(random.uniform(0.005, 0.05))
+    return until_done(lambda session: detach(session, keys(), token))
 
 
 def truth(anne: Attached) -> tuple[object, ...]:
@@ -62,7 +52,7 @@ def test_progress_that_arrives_during_a_detachment_finds_the_person_gone(threads
     with transaction() as first:
         assert detach(first, keys(), anne.token) is Step.GIVE_SEAT_BACK
         second = threads.submit(do_until_done, beginning([anne.enrollment_id]))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"detached": 1})
     assert truth(anne) == ("not_started", True, True, 0, 0, 1, 1)
 
@@ -72,7 +62,7 @@ def test_a_detachment_that_arrives_during_progress_leaves_the_seat_used(threads:
     with transaction() as first:
         assert do(first, beginning([anne.enrollment_id], Progress.IN_PROGRESS)) == (JobState.SUCCEEDED, {"recorded": 1})
         second = threads.submit(detach_until_done, anne.token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) is Step.KEEP_SEAT
     assert truth(anne) == ("in_progress", False, True, 1, 1, 1, 1)
 
@@ -82,7 +72,7 @@ def test_a_withdrawal_that_arrives_during_a_detachment_moves_no_second_seat(thre
     with transaction() as first:
         assert detach(first, keys(), anne.token) is Step.GIVE_SEAT_BACK
         second = threads.submit(do_until_done, withdrawing(anne.enrollment_id))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"detached": 1})
     assert truth(anne) == ("not_started", True, True, 0, 0, 1, 1)
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal'") == [(0,)]
@@ -93,7 +83,7 @@ def test_a_detachment_that_arrives_during_a_withdrawal_finds_nothing_left(thread
     with transaction() as first:
         assert do(first, withdrawing(anne.enrollment_id)) == (JobState.SUCCEEDED, {"withdrawn": 1})
         second = threads.submit(detach_until_done, anne.token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) is Step.NOTHING_LEFT
     assert truth(anne) == ("not_started", True, False, 0, 0, 0, 0)
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal' AND state = 'owed'") == [(1,)]
@@ -106,7 +96,7 @@ def test_when_the_first_gives_up_the_detachment_decides(threads: ThreadPoolExecu
     with transaction() as first:
         do(first, withdrawing(*ids) if loser == "withdraw" else beginning(ids))
         second = threads.submit(detach_until_done, anne.token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         first.rollback()
     assert second.result(30) is Step.GIVE_SEAT_BACK
     assert truth(anne) == ("not_started", True, True, 0, 0, 1, 1)
@@ -117,7 +107,7 @@ def test_when_the_detachment_gives_up_the_withdrawal_decides(threads: ThreadPool
     with transaction() as first:
         detach(first, keys(), anne.token)
         second = threads.submit(do_until_done, withdrawing(anne.enrollment_id))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         first.rollback()
     assert second.result(30) == (JobState.SUCCEEDED, {"withdrawn": 1})
     assert truth(anne) == ("not_started", True, False, 0, 0, 0, 0)
@@ -129,7 +119,7 @@ def test_the_seat_given_back_goes_to_who_waits_for_it(threads: ThreadPoolExecuto
     with transaction() as first:
         detach(first, keys(), anne.token)
         second = threads.submit(persist, asking("luc", contract="C-2"))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     with transaction() as session:
         assert (find_drift(session), seats(session, "C-2")) == ([], 1)
@@ -158,7 +148,7 @@ def test_a_password_chosen_meanwhile_keeps_nobody(threads: ThreadPoolExecutor) -
     with transaction() as first:
         assert isinstance(choose_password(first, keys(), activation, PASSWORD), LinkView)
         second = threads.submit(detach_until_done, anne.token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) is Step.GIVE_SEAT_BACK
 
 
@@ -167,7 +157,7 @@ def test_an_address_corrected_meanwhile_voids_the_link_of_the_old_one(threads: T
     with transaction() as correction:
         query(correction, "SELECT id FROM account FOR UPDATE")
         second = threads.submit(detach_until_done, anne.token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         query(correction, "UPDATE link SET voided_at = now() WHERE purpose = 'not_me' RETURNING id")
     assert second.result(30) is Code.INVALID_LINK
     assert truth(anne)[1:3] == (False, False)

@@ -11,7 +11,7 @@ from models.words import Code, EmailState
 from tests.committed import claimed
 from tests.contracts import accepted, add_contract, asking, someone
 from tests.erasers import ANNE, ERASING, anne, contract_with_anne, do, persistently, sound
-from tests.racers import WAITING, until_done
+from tests.racers import until_done, waiting_for_a_lock
 from tests.support import rows, wait_until
 from workers import ledger
 from workers.database import Session, transaction
@@ -38,7 +38,7 @@ def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
     with transaction() as first:
         assert do(first, ErasePerson(email=order[0], reason="x"))["code"] == Code.ERASED
         second = threads.submit(persistently, ErasePerson(email=order[1], reason="x"))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["requests"] == 1
     people: Any = rows("SELECT request -> 'people' FROM job")[0][0]
     assert [(one["email"], one["last_name"]) for one in people] == [("", ""), ("", ""), ("zoe@example.com", "Le Dû")]
@@ -65,7 +65,7 @@ def test_a_mailer_and_an_erasure_that_want_what_the_other_holds_do_not_deadlock(
     with transaction() as mailer:
         held = ledger.hold(mailer, EMAILS, mails)
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         [letter] = read_letters(mailer, held)
         assert (letter.unsent, "link" in letter.context) == (None, True)
     assert second.result(30)["counts"]["mails"] == 1
@@ -83,7 +83,7 @@ def test_a_mail_whose_person_is_being_erased_waits_and_is_not_sent(threads: Thre
     with transaction() as first:
         do(first, ERASING)
         second = threads.submit(read)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == [EmailState.CANCELLED]
     assert rows("SELECT count(*) FROM link WHERE voided_at IS NULL") == [(0,)]
 
@@ -100,7 +100,7 @@ def test_an_export_at_the_same_moment_leaves_nothing_behind(
     with transaction() as first:
         finish(first, jobs[order[0]])
         second = threads.submit(finish_until_done, jobs[order[1]])
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     second.result(30)
     answers = {"export_person": (None, "succeeded"), "erase_person": ("not_found", "refused")}
     assert rows("SELECT result ->> 'code', state FROM job WHERE kind = 'export_person'") == [answers[order[0]]]

@@ -12,7 +12,7 @@ from models.words import Code, Policy, Progress
 from tests.accounts import keys, make_link
 from tests.contracts import add_contract, asking, enrolled, query, seats, someone
 from tests.erasers import ERASING, anne, contract_with_anne, do, persistently, sound
-from tests.racers import WAITING, persist
+from tests.racers import persist, waiting_for_a_lock
 from tests.support import rows, wait_until
 from workers.database import transaction
 from workers.requests import ErasePerson, ProgressEvent, RecordProgress, Withdraw
@@ -39,7 +39,7 @@ def test_whoever_is_enrolled_during_an_erasure_is_a_new_person(threads: ThreadPo
     with transaction() as first:
         assert do(first, ERASING)["code"] == Code.ERASED
         second = threads.submit(persist, asking(anne("Annie"), contract="C-2"))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     assert rows(PEOPLE) == [("", True), ("Annie", False)]
     with transaction() as session:
@@ -57,7 +57,7 @@ def test_an_erasure_that_arrives_during_an_enrollment_finds_it(threads: ThreadPo
     with transaction() as first:
         assert len(enrolled(first, anne(), contract=contract)) == 1
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["seats"] == 2
     assert rows(PEOPLE) == [("", True)]
     with transaction() as session:
@@ -70,7 +70,7 @@ def test_a_password_chosen_during_an_erasure_is_not(threads: ThreadPoolExecutor)
     with transaction() as first:
         do(first, ERASING)
         second = threads.submit(choose, token)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) is Code.INVALID_LINK
     assert rows("SELECT password_hash, activated_at FROM account") == [(None, None)]
     sound()
@@ -81,7 +81,7 @@ def test_an_erasure_that_arrives_while_a_password_is_chosen_forgets_it(threads: 
     with transaction() as first:
         assert not isinstance(choose_password(first, keys(), token, "hash"), Code)
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["code"] == Code.ERASED
     assert rows("SELECT password_hash, credential_version FROM account") == [(None, 3)]
     sound()
@@ -105,7 +105,7 @@ def test_a_completion_that_is_told_during_an_erasure_finds_the_person_gone(threa
     with transaction() as first:
         do(first, ERASING)
         second = threads.submit(persistently, completing(people))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"] == {"already_withdrawn": 1}
     assert rows(TRUTH) == [("not_started", True, 0, 0, 0)]
     sound()
@@ -118,7 +118,7 @@ def test_an_erasure_that_arrives_during_a_completion_keeps_the_names_of_the_cert
     with transaction() as first:
         do(first, completing(people))
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["certificates"] == 1
     assert rows(TRUTH) == [("completed", False, 1, 1, 1)]
     assert rows("SELECT first_name, last_name FROM certificate_holder") == [("Anne", "Lorval")]
@@ -130,7 +130,7 @@ def test_of_two_erasures_at_once_one_finds_nobody(threads: ThreadPoolExecutor) -
     with transaction() as first:
         assert do(first, ERASING)["code"] == Code.ERASED
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30)["code"] == Code.NOT_FOUND
     trail = rows("SELECT result, account_id IS NULL FROM audit WHERE action = 'erase_person' ORDER BY id")
     assert trail == [("done", False), ("not_found", True)]
@@ -144,7 +144,7 @@ def test_when_the_enrollment_gives_up_the_erasure_decides(threads: ThreadPoolExe
     with transaction() as first:
         enrolled(first, anne(), contract="C-2")
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         first.rollback()
     assert second.result(30)["counts"]["seats"] == 1
     sound()
@@ -155,7 +155,7 @@ def test_an_address_corrected_meanwhile_is_nobodys(threads: ThreadPoolExecutor) 
     with transaction() as correction:
         query(correction, "SELECT id FROM account FOR UPDATE")
         second = threads.submit(persistently, ERASING)
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         query(correction, "UPDATE account SET email_norm = 'new@example.com' RETURNING id")
     assert second.result(30)["code"] == Code.NOT_FOUND
     assert rows(PEOPLE) == [("Anne", False)]

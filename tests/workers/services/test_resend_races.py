@@ -11,6 +11,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import EmailState
 from tests.accounts import keys
+from tests.racers import waiting_for_a_lock
 from tests.support import rows, wait_until
 from tests.ticked import Asked, answers, ask, claim, enrolled, resend, reset, work
 from workers import database, ledger
@@ -24,8 +25,6 @@ from workers.services.jobs import do_jobs
 from workers.services.letters import read_letters
 from workers.services.link_views import LinkView, look_at_link
 from workers.services.passwords import choose_password
-
-WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_two_asked_at_once_are_two_mails_with_the_same_live_link(
     with transaction() as first:
         mailed = answers(first, reset(anne))
         second = threads.submit(do, reset(anne))
-        wait_until(lambda: rows(WAITING))
+        wait_until(waiting_for_a_lock(1))
         first.commit()
         assert second.result() == mailed
     one, other = tokens()
@@ -79,7 +78,7 @@ def test_two_processes_count_the_same(patient: None, threads: ThreadPoolExecutor
     with transaction() as first:
         assert answers(first, reset(anne)) == ["sent"]
         second = threads.submit(do, reset(anne))
-        wait_until(lambda: rows(WAITING))
+        wait_until(waiting_for_a_lock(1))
         first.commit()
         assert second.result() == (["sent"] if times == 2 else ["throttled"])
     assert rows("SELECT count(*) FROM throttle WHERE scope = 'password_reset:account'") == [(3,)]
@@ -91,7 +90,7 @@ def test_two_of_one_company_count_the_same(patient: None, threads: ThreadPoolExe
     with transaction() as first:
         answers(first, reset(anne))
         second = threads.submit(do, reset(zoe))
-        wait_until(lambda: rows(WAITING))
+        wait_until(waiting_for_a_lock(1))
         first.commit()
         assert second.result() == ["sent"]
     assert rows("SELECT scope, sum(times) FROM throttle GROUP BY scope ORDER BY scope") == [
@@ -136,7 +135,7 @@ def test_a_reset_and_an_activation_at_the_same_moment(
         else:
             assert isinstance(choose_password(first, keys(), token, "chosen"), LinkView)
             other = threads.submit(do, reset(luc))
-        wait_until(lambda: rows(WAITING))
+        wait_until(waiting_for_a_lock(1))
         first.commit()
         result = other.result()
     with transaction() as session:

@@ -1,28 +1,21 @@
 """A withdrawal and what happens at the same moment: real sessions, both orders, one truth afterwards."""
 
-import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from threading import Barrier, Event
+from threading import Barrier
 from uuid import UUID
 
 import pytest
 
-from models.base import new_id
-from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState, Progress
 from tests.contracts import add_contract, asking, enrolled, query, seats
-from tests.racers import persist
+from tests.racers import beginning, do, do_until_done, persist, waiting_for_a_lock
 from tests.support import rows, wait_until
-from workers.database import Session, is_transient, transaction
-from workers.ledger import Claimed
-from workers.requests import ProgressEvent, RecordProgress, Withdraw
-from workers.services.jobs import SERVICES
+from workers.database import transaction
+from workers.requests import Withdraw
 from workers.services.maintenance import find_drift
 from workers.shapes import Request
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 TRUTH = """
     SELECT progress, withdrawn_at IS NOT NULL, (SELECT enrolled_count FROM contract),
       (SELECT sum(change) FROM seat_movement), (SELECT count(*) FROM email WHERE kind = 'withdrawal'),
@@ -40,43 +33,12 @@ def withdrawing(enrollments: Sequence[UUID]) -> Withdraw:
     return Withdraw(contract="C-1", enrollment_ids=list(enrollments))
 
 
-def beginning(enrollments: Sequence[UUID], progress: Progress = Progress.COMPLETED) -> RecordProgress:
-    at = datetime(2026, 3, 5, tzinfo=UTC)
-    events = [ProgressEvent(enrollment_id=one, progress=progress, occurred_at=at) for one in enrollments]
-    return RecordProgress(events=events)
-
-
-def do(session: Session, request: Request) -> tuple[str, dict[str, int]]:
-    """What its service does and answers."""
-    columns = {
-        "kind": request.kind,
-        "request": request.model_dump_json(),
-        "portal_id": LOCAL_PORTAL_ID,
-        "requested_by": "",
-    }
-    [outcome] = SERVICES[request.kind](session, [Claimed(new_id(), 1, 0, 0, new_id(), columns)])
-    return outcome.state, dict((outcome.result or {})["counts"])
-
-
-def do_until_done(request: Request) -> tuple[str, dict[str, int]]:
-    """In transactions of its own, again after each fault around it, as a worker would."""
-    pause = Event()
-    while True:
-        try:
-            with transaction() as session:
-                return do(session, request)
-        except Exception as error:
-            if not is_transient(error):
-                raise
-        pause.wait(random.uniform(0.005, 0.05))
-
-
 def test_progress_that_arrives_during_a_withdrawal_finds_the_person_gone(threads: ThreadPoolExecutor) -> None:
     people = contract_with("a")
     with transaction() as first:
         assert do(first, withdrawing(people)) == (JobState.SUCCEEDED, {"withdrawn": 1})
         second = threads.submit(do_until_done, beginning(people))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"already_withdrawn": 1})
     assert rows(TRUTH) == [("not_started", True, 0, 0, 1, 0)]
     with transaction() as session:
@@ -88,7 +50,7 @@ def test_a_withdrawal_that_arrives_during_progress_finds_the_training_begun(thre
     with transaction() as first:
         assert do(first, beginning(people)) == (JobState.SUCCEEDED, {"recorded": 1})
         second = threads.submit(do_until_done, withdrawing(people))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"already_started": 1})
     assert rows(TRUTH) == [("completed", False, 1, 1, 0, 1)]
     with transaction() as session:
@@ -103,7 +65,7 @@ def test_when_the_first_gives_up_the_second_decides(threads: ThreadPoolExecutor,
     with transaction() as first:
         do(first, requests[loser])
         second = threads.submit(do_until_done, requests[winner])
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         first.rollback()
     assert second.result(30)[0] == JobState.SUCCEEDED
     expected = ("not_started", True, 0, 0, 1, 0) if winner == "withdraw" else ("completed", False, 1, 1, 0, 1)
@@ -143,7 +105,7 @@ def test_a_completion_told_twice_at_once_owes_one_certificate(threads: ThreadPoo
     with transaction() as first:
         do(first, beginning(people))
         second = threads.submit(do_until_done, beginning(people))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.SUCCEEDED, {"unchanged": 1})
     assert rows(TRUTH) == [("completed", False, 1, 1, 0, 1)]
 
@@ -153,7 +115,7 @@ def test_the_seat_given_back_goes_to_who_waits_for_it_and_to_nobody_before(threa
     with transaction() as first:
         do(first, withdrawing(people))
         second = threads.submit(persist, asking("b"))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     with transaction() as session:
         assert (find_drift(session), seats(session)) == ([], 1)
@@ -164,7 +126,7 @@ def test_an_address_corrected_meanwhile_is_the_one_that_is_told(threads: ThreadP
     with transaction() as correction:
         query(correction, "SELECT id FROM account FOR UPDATE")
         second = threads.submit(do_until_done, withdrawing(people))
-        wait_until(lambda: rows(WAITING) == [(1,)])
+        wait_until(waiting_for_a_lock(1))
         query(correction, "UPDATE account SET email_norm = 'new@example.com' RETURNING id")
     assert second.result(30)[0] == JobState.SUCCEEDED
     assert rows("SELECT to_address FROM email WHERE kind = 'withdrawal'") == [("new@example.com",)]
