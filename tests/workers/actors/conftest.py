@@ -1,4 +1,4 @@
-"""The relay and the loop of mailers."""
+"""The relay and the loop of mailers, imports in small chunks, a process that is not stopping."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import pytest
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
+from tests.imports import CHUNK, let_go
 from tests.relay import Relay
+from workers.actors import claimer
+from workers.services import roster_imports
 
 
 @pytest.fixture
@@ -26,3 +29,20 @@ def loop() -> Iterator[EventLoopThread]:
     yield thread
     set_event_loop_thread(None)
     thread.stop()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Chunks of four rows; no file stays open for the next test."""
+    monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
+    yield
+    claimer.STOPPING.clear()
+    let_go()
+
+
+@pytest.fixture
+def running() -> Iterator[None]:
+    """This process is not stopping, whatever the test before or this one told it."""
+    claimer.STOPPING.clear()
+    yield
+    claimer.STOPPING.clear()
