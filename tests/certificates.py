@@ -2,7 +2,6 @@
 
 import csv
 import io
-import subprocess
 import zipfile
 from datetime import UTC, datetime
 from typing import Any
@@ -142,9 +141,3 @@ def unzipped(done: dict[str, Any]) -> dict[str, bytes]:
 def index(files: dict[str, bytes]) -> list[list[str]]:
     """The lines of the index that stands in a zip, below its head."""
     return list(csv.reader(io.StringIO(files["index.csv"].decode("utf-8-sig")), delimiter=";"))[1:]
-
-
-def said(pdf: bytes) -> str:
-    """The text people copy out of a document, in the order it was written; spaces are plain."""
-    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
-    return " ".join(text.split())

@@ -2,22 +2,42 @@
 
 import io
 from typing import Any
+from uuid import UUID
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.committed import claimed
+from tests.contracts import add_contract
+from tests.support import rows
 from workers.actors import imports, rosters
 from workers.database import transaction
 from workers.queues import Queue
 from workers.roster_requests import ImportRoster
 from workers.services.acceptance import Accepted
 from workers.services.roster_acceptance import accept_file, digest_of
+from workers.services.roster_reports import report_rows
 
 HEADER = "Nom;Prénom;E-mail;Service\r\n"
+CHUNK = 4
+"""Rows of a chunk with the fixture `small_chunks`."""
 
 
 def rows_of(*rows: str, header: str = HEADER) -> bytes:
     """A file of these rows, each as it is written."""
     return (header + "".join(f"{row}\r\n" for row in rows)).encode()
+
+
+def file_of(*emails: str, header: str = HEADER) -> bytes:
+    """A file of these people, by the names of their mailboxes, one a row."""
+    lines = (
+        f"Dû{place};Zoé;{email if '@' in email else f'{email}@example.com'};Paie" for place, email in enumerate(emails)
+    )
+    return (header + "".join(f"{line}\r\n" for line in lines)).encode()
+
+
+def contract(seats: int = 100) -> None:
+    """The contract files are imported into, with so many seats."""
+    with transaction() as session:
+        add_contract(session, "C-1", seats)
 
 
 def drop(data: bytes, key: str = "key", *, contract: str = "C-1", name: str = "liste.csv", **options: Any) -> Accepted:
@@ -37,3 +57,15 @@ def let_go() -> None:
     """No file stays open for the next test."""
     for job_id in list(imports._sources):
         imports._close(job_id)
+
+
+def codes(job_id: UUID) -> list[str]:
+    """What became of each row of an import, in their order."""
+    found = rows("SELECT code FROM job_person WHERE job_id = :id ORDER BY position", id=job_id)
+    return [str(code) for (code,) in found]
+
+
+def lines(job_id: UUID) -> list[tuple[int, str | None]]:
+    """The lines of a report: number in the file and code."""
+    with transaction() as session:
+        return [(one.row.line, one.code) for one in report_rows(session, job_id)]

@@ -1,17 +1,26 @@
 """Owed rows for tests of the ledger: made without any door, looked at without any service."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
+from workers import ledger as books
 from workers.database import Session
-from workers.ledger import Ledger
+from workers.ledger import EMAILS, FIRST_LANE, JOBS, Claimed, Ledger, Outcome, Setback
 
 QUEUE = "enrollments"
 FIRST = UUID(int=1)
+ME = UUID(int=7)
+WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+DONE = {"job": "succeeded", "email": "sent"}
+
+both = pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
+"""For what holds in both ledgers alike."""
 
 OWE_JOB = text("""
     INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)
@@ -76,3 +85,26 @@ def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
         text("SELECT claim, outcome FROM job_attempt WHERE row_id = :id ORDER BY id"), {"id": row_id}
     )
     return [(claim, outcome) for claim, outcome in found]
+
+
+def claim(
+    session: Session, ledger: Ledger, *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
+) -> list[Claimed]:
+    """Claims rows of the queue of these tests; the lease in seconds."""
+    return books.claim(session, ledger, QUEUE, size=size, lease=lease, worker=ME, cursor=cursor)
+
+
+def ids(rows: Sequence[Claimed]) -> list[UUID]:
+    """Which rows these are."""
+    return [row.id for row in rows]
+
+
+def finished(ledger: Ledger, rows: Sequence[Claimed]) -> list[Outcome]:
+    """That each of these rows was done."""
+    return [Outcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
+
+
+def setback(ledger: Ledger, row: Claimed, outcome: str, seconds: float | None, *, counts: bool = True) -> Setback:
+    """That a row was not done: to be tried again in so many seconds, or dead for None."""
+    state = ledger.dead if seconds is None else ledger.waiting
+    return Setback(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)

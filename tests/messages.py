@@ -5,10 +5,19 @@ import os
 from typing import Any
 from uuid import uuid4
 
+import pytest
 import redis
 
+from models.words import Code
+from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
+from workers.requests import parse
 from workers.shapes import Request
+
+PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
+ENROLL = {"contract": "C-1", "people": [PERSON]}
+COMPANY = {"reference": "acme", "name": "Acmé"}
+CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_seats": 3}
 
 
 def client() -> redis.Redis:
@@ -73,3 +82,17 @@ def left() -> dict[str, int]:
             size = {b"list": opened.llen, b"hash": opened.hlen, b"set": opened.scard, b"zset": opened.zcard}[kind]
             kept[name.decode()] = int(size(name))
     return kept
+
+
+def problems(kind: str, body: object) -> list[tuple[Code, str]]:
+    """What is wrong with a request, as its refusal names it: codes and fields."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, text)
+    assert refused.value.code is refused.value.problems[0].code
+    return [(problem.code, problem.field) for problem in refused.value.problems]
+
+
+def read(kind: str, body: dict[str, Any]) -> Request:
+    """A request as a door reads it."""
+    return parse(kind, json.dumps(body))

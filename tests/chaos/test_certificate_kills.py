@@ -9,8 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.certificates import ask, complete, did, index, job, organisation, said, training, unzipped
+from tests.certificates import ask, complete, did, index, job, organisation, training, unzipped
 from tests.contracts import add_contract, enrolled, someone
+from tests.documents import said
 from tests.support import Processes, rows, wait_until
 from workers.broker import ring
 from workers.database import transaction

@@ -1,165 +1,31 @@
 """Whatever is killed, flushed or stopped: what was accepted is done, once."""
 
-import os
-import random
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Policy
-from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
+from tests.crews import (
+    LEASE,
+    QUEUES,
+    Crew,
+    accept_all,
+    each_is_enrolled_once,
+    flush,
+    make_contracts,
+    request,
+    states,
+    under_way,
+)
 from tests.messages import send
-from tests.support import PROJECT, Processes, change, forget, rows, wait_until
+from tests.support import Processes, forget, rows, wait_until
 from workers.broker import ring
 from workers.clock import TERM_SECONDS
 from workers.database import transaction
 from workers.requests import Enroll, PersonToEnroll
 from workers.services.acceptance import accept
-
-LEASE = 2.0
-QUEUES = ("requests", "enrollments", "maintenance")
-
-
-@pytest.fixture
-def own_folder() -> Iterator[Path]:
-    """A data folder whose servers may be killed; sockets included, it is gone after the test."""
-    var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-chaos-"))
-    var.chmod(0o755)
-    yield var
-    where = places(var)
-    for folder in {where.var, *where.outside}:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def valkey(fresh_database: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
-    """A Valkey of this test's own."""
-    server = Valkey(places(own_folder))
-    server.start()
-    monkeypatch.setenv("REDIS_URL", server.url)
-    monkeypatch.setenv("LEASE_SECONDS", str(LEASE))
-    forget()
-    yield server
-    forget()
-    server.stop()
-
-
-@pytest.fixture
-def postgres(valkey: Valkey, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
-    """A PostgreSQL of this test's own, which keeps what it committed."""
-    server = Postgres(places(own_folder))
-    server.start()
-    monkeypatch.setenv("DATABASE_URL", server.url())
-    forget()
-    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=PROJECT, check=True, capture_output=True)
-    yield server
-    forget()
-    server.stop()
-
-
-class Crew:
-    """Workers and a clock; any of them may be killed and is replaced."""
-
-    def __init__(self, processes: Processes, seed: int) -> None:
-        self.processes = processes
-        self.random = random.Random(seed)
-        self.members = [self._start(kind) for kind in ("worker", "worker", "clock")]
-
-    def _start(self, kind: str) -> tuple[str, "subprocess.Popen[bytes]"]:
-        return kind, self.processes.clock() if kind == "clock" else self.processes.worker(*QUEUES)
-
-    def lose_one(self) -> None:
-        """SIGKILL to one of them, and another in its place."""
-        place = self.random.randrange(len(self.members))
-        kind, process = self.members[place]
-        self.processes.kill(process)
-        self.members[place] = self._start(kind)
-
-
-def make_contracts(count: int, *, seats: int = 1_000) -> list[str]:
-    change(
-        "INSERT INTO company (id, portal_id, reference, name) VALUES (gen_random_uuid(), :portal, 'C', 'Lorval')",
-        portal=LOCAL_PORTAL_ID,
-    )
-    change(
-        "INSERT INTO training (id, portal_id, reference, title) VALUES (gen_random_uuid(), :portal, 'T', 'Hygiène')",
-        portal=LOCAL_PORTAL_ID,
-    )
-    references = [f"K-{number}" for number in range(count)]
-    change(
-        "INSERT INTO contract (id, portal_id, reference, company_id, training_id, planned_seats)"
-        " SELECT gen_random_uuid(), :portal, r, (SELECT id FROM company), (SELECT id FROM training), :seats"
-        " FROM unnest(CAST(:references AS text[])) r",
-        portal=LOCAL_PORTAL_ID,
-        references=references,
-        seats=seats,
-    )
-    return references
-
-
-def request(number: int, contract: str) -> Enroll:
-    person = PersonToEnroll(email=f"p{number}@example.com", first_name="Perle", last_name="Lorval")
-    return Enroll(contract=contract, people=[person])
-
-
-def accept_all(numbers: range, contracts: list[str]) -> None:
-    with transaction() as session:
-        for number in numbers:
-            asked = request(number, contracts[number % len(contracts)])
-            accept(session, LOCAL_PORTAL_ID, asked, asked.model_dump_json(), key=f"key-{number}")
-    ring("enrollments")
-
-
-def states() -> dict[object, object]:
-    found = rows("SELECT state, count(*) FROM job WHERE kind = 'enroll' GROUP BY state")
-    return {state: count for state, count in found}  # noqa: C416
-
-
-def under_way() -> object:
-    """Somebody is at work on a row a kill would not bury, or there is nothing left to do."""
-    if not rows("SELECT 1 FROM job WHERE kind = 'enroll' AND due_at IS NOT NULL"):
-        return True
-    return rows("SELECT 1 FROM job WHERE leased_until IS NOT NULL HAVING max(rescues) < 2")
-
-
-def each_is_enrolled_once(people: int, *, jobs: int | None = None) -> None:
-    """One account per address, one live enrollment and one owed mail each; counter = rows = ledger of seats.
-
-    Parameters:
-      jobs: how many jobs did it; each person's own if not given.
-    """
-    assert rows("SELECT count(*), count(DISTINCT email_norm) FROM account") == [(people, people)]
-    assert rows(
-        "SELECT count(*), count(DISTINCT account_id), count(DISTINCT job_id) FROM enrollment WHERE withdrawn_at IS NULL"
-    ) == [(people, people, jobs or people)]
-    assert rows("SELECT count(*), sum(change) FROM seat_movement") == [(people, people)]
-    assert rows("SELECT sum(enrolled_count) FROM contract") == [(people,)]
-    assert (
-        rows(
-            "SELECT 1 FROM contract c"
-            " WHERE enrolled_count <> (SELECT count(*) FROM enrollment WHERE contract_id = c.id)"
-        )
-        == []
-    )
-    assert rows("SELECT count(*), count(DISTINCT enrollment_id), count(DISTINCT account_id) FROM email") == [
-        (people, people, people)
-    ]
-
-
-def flush() -> None:
-    with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
-        opened.flushall()
 
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:

@@ -1,37 +1,20 @@
-"""What a door reads: every wrong field named with a code, nothing half-read, the same request the same fingerprint."""
+"""What a door reads: every wrong field named with a code, nothing half-read, values kept as their rules clean them."""
 
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models.words import Code, Policy
+from tests.messages import CONTRACT, ENROLL, PERSON, problems, read
 from workers.catalog_requests import PutContract
 from workers.errors import InvalidRequest
 from workers.queues import ROSTER_SIZE, Queue
 from workers.requests import KINDS, MAX_PEOPLE, Enroll, PersonToEnroll, parse
-from workers.shapes import MAX_TICKED, Request, fingerprint
+from workers.shapes import MAX_TICKED
 
-PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
-ENROLL = {"contract": "C-1", "people": [PERSON]}
 TICKED = {"contract": "C-1", "enrollment_ids": [ID := "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"]}
-COMPANY = {"reference": "acme", "name": "Acmé"}
-CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_seats": 3}
-
-
-def problems(kind: str, body: object) -> list[tuple[Code, str]]:
-    text = body if isinstance(body, str) else json.dumps(body)
-    with pytest.raises(InvalidRequest) as refused:
-        parse(kind, text)
-    assert refused.value.code is refused.value.problems[0].code
-    return [(problem.code, problem.field) for problem in refused.value.problems]
-
-
-def read(kind: str, body: dict[str, Any]) -> Request:
-    return parse(kind, json.dumps(body))
 
 
 @pytest.mark.parametrize(
@@ -216,49 +199,6 @@ def test_values_are_kept_as_their_rules_clean_them() -> None:
     assert (request.policy, request.notify, request.dry_run) == (Policy.ALL_OR_NOTHING, True, False)
 
 
-@pytest.mark.parametrize(
-    ("people", "queue"),
-    [(1, Queue.ENROLLMENTS), (ROSTER_SIZE, Queue.ENROLLMENTS), (ROSTER_SIZE + 1, Queue.ROSTERS)],
-)
-def test_large_requests_have_a_queue_of_their_own(people: int, queue: Queue) -> None:
-    assert read("enroll", ENROLL | {"people": [PERSON] * people}).queue is queue
-
-
-def test_a_contract_and_its_enrollments_share_a_lane() -> None:
-    assert read("enroll", ENROLL).lane == read("put_contract", CONTRACT).lane
-
-
-BASE: dict[str, Any] = ENROLL | {"policy": "valid_rows", "notify": False, "requested_by": "u-7"}
-
-
-@given(st.permutations(list(BASE)), st.permutations(list(PERSON)))
-def test_the_order_of_fields_does_not_change_the_fingerprint(names: list[str], inner: list[str]) -> None:
-    shuffled = {name: BASE[name] for name in names} | {"people": [{name: PERSON[name] for name in inner}]}
-    assert fingerprint(read("enroll", shuffled)) == fingerprint(read("enroll", BASE))
-
-
-def test_a_default_that_is_spelt_out_does_not_change_the_fingerprint() -> None:
-    spelt_out = ENROLL | {"policy": "all_or_nothing", "notify": True, "report_to": None}
-    assert fingerprint(read("enroll", spelt_out)) == fingerprint(read("enroll", ENROLL))
-
-
-class LaterPerson(PersonToEnroll):
-    phone: str | None = None
-
-
-class LaterEnroll(Enroll):
-    """The same request, spoken by a Matricule that has learnt optional fields."""
-
-    people: list[LaterPerson]  # type: ignore[assignment]
-    tag: str | None = None
-
-
-def test_a_request_is_still_the_same_after_its_class_got_optional_fields() -> None:
-    assert fingerprint(LaterEnroll.model_validate_json(json.dumps(BASE))) == fingerprint(read("enroll", BASE))
-    tagged = LaterEnroll.model_validate_json(json.dumps(BASE | {"tag": "x"}))
-    assert fingerprint(tagged) != fingerprint(read("enroll", BASE))
-
-
 @pytest.mark.parametrize("policy", [*Policy, *map(str, Policy)])
 def test_a_policy_may_be_given_as_its_word(policy: Policy | str) -> None:
     request = Enroll(contract="C-1", people=[PersonToEnroll(**PERSON)], policy=policy)
@@ -269,29 +209,6 @@ def test_a_policy_may_be_given_as_its_word(policy: Policy | str) -> None:
 def test_any_other_policy_is_refused(policy: object) -> None:
     with pytest.raises(ValidationError, match="policy"):
         Enroll(contract="C-1", people=[PersonToEnroll(**PERSON)], policy=policy)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"contract": "C-2"},
-        {"policy": "until_full"},
-        {"notify": True},
-        {"dry_run": True},
-        {"requested_by": "u-8"},
-        {"people": [PERSON, PERSON]},
-        {"people": [PERSON | {"first_name": "Zoe"}]},
-        {"people": [PERSON | {"locale": "en"}]},
-    ],
-)
-def test_any_other_request_has_another_fingerprint(change: dict[str, Any]) -> None:
-    assert fingerprint(read("enroll", BASE | change)) != fingerprint(read("enroll", BASE))
-
-
-def test_two_kinds_with_the_same_body_have_other_fingerprints() -> None:
-    prints = {fingerprint(parse(kind, "{}", internal=True)) for kind in ("reconcile_seats", "purge")}
-    assert len(prints) == 2
-    assert fingerprint(read("put_company", COMPANY)) not in prints
 
 
 @pytest.mark.parametrize("kind", ["reset_passwords", "resend_invitations"])

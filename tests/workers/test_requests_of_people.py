@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models.words import Code
-from workers.errors import InvalidRequest
+from tests.messages import problems
 from workers.queues import Queue
 from workers.requests import KINDS, MAX_EVENTS, RecordProgress, Withdraw, parse
 from workers.services.jobs import SERVICES
@@ -17,12 +17,6 @@ ID = "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"
 EVENT: dict[str, Any] = {"enrollment_id": ID, "progress": "in_progress", "occurred_at": "2026-03-14T09:30:00+01:00"}
 DONE = EVENT | {"progress": "completed"}
 WITHDRAW: dict[str, Any] = {"contract": "C-1", "enrollment_ids": [ID]}
-
-
-def problems(kind: str, body: object) -> list[tuple[Code, str]]:
-    with pytest.raises(InvalidRequest) as refused:
-        parse(kind, json.dumps(body))
-    return [(problem.code, problem.field) for problem in refused.value.problems]
 
 
 @pytest.mark.parametrize(

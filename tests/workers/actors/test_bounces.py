@@ -1,7 +1,5 @@
 """Mails to addresses without a mailbox: the address is left alone for a week, and the next mails to it end unsent."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from models.base import new_id
@@ -24,14 +22,6 @@ LIST = """
     FROM suppression ORDER BY email_norm"""
 STATES = "SELECT to_address, kind, state FROM email ORDER BY created_at, to_address"
 NO_MAILBOX = "550 5.1.1 no such user here"
-
-
-@pytest.fixture
-def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A relay every mailer of this test sends to."""
-    with Relay() as opened:
-        monkeypatch.setenv("SMTP_URL", opened.url)
-        yield opened
 
 
 def owe(*people: str, contract: str = "C-1") -> list[str]:

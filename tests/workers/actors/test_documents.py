@@ -25,12 +25,12 @@ from tests.certificates import (
     index,
     job,
     organisation,
-    said,
     training,
     unzipped,
 )
 from tests.committed import claimed
 from tests.contracts import add_contract, enrolled, someone
+from tests.documents import said
 from tests.support import change, rows
 from workers.actors import certificates, documents
 from workers.actors.documents import Maker

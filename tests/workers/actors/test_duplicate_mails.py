@@ -18,9 +18,9 @@ from models.words import EmailState
 from tests.certificates import certified, content, did, duplicated, job
 from tests.committed import claimed
 from tests.contracts import accepted, asking, enrol, everything, someone
+from tests.mailers import close_connections
 from tests.relay import Mail, Relay
 from tests.support import change, rows
-from tests.workers.actors.test_emails import _close, loop, relay
 from tests.workers.web.conftest import site
 from workers import ledger
 from workers.actors import certificates
@@ -33,7 +33,7 @@ from workers.queues import Queue
 from workers.services import duplicate_letters
 from workers.settings import get_settings
 
-__all__ = ["loop", "relay", "site"]
+__all__ = ["site"]
 
 MANAGER = "rh@acme.test"
 STATE = "SELECT state, failures, due_at > now() FROM email WHERE kind = 'duplicate'"
@@ -43,7 +43,7 @@ STATE = "SELECT state, failures, due_at > now() FROM email WHERE kind = 'duplica
 def mailer(relay: Relay, loop: EventLoopThread) -> Iterator[Mailer]:
     made = Mailer()
     yield made
-    _close(made)
+    close_connections(made)
 
 
 def graduate(*people: Any) -> list[UUID]:

@@ -14,7 +14,7 @@ from tests.committed import claimed
 from tests.contracts import accepted, everything, someone
 from tests.relay import Relay
 from tests.support import change, rows
-from tests.workers.actors.test_duplicate_mails import graduate, loop, mailer, relay, send
+from tests.workers.actors.test_duplicate_mails import graduate, mailer, send
 from workers import ledger
 from workers.actors import certificates
 from workers.actors.emails import Mailer
@@ -29,7 +29,7 @@ from workers.services.letters import read_letters
 from workers.services.person_export import read_person
 from workers.services.retention import purge
 
-__all__ = ["loop", "mailer", "relay"]
+__all__ = ["mailer"]
 
 ZOE = "zoe@example.com"
 MAILS = "SELECT to_address, state, context IS NULL FROM email WHERE kind = 'duplicate'"

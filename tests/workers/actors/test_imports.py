@@ -2,7 +2,6 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -10,74 +9,20 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.committed import claimed, state_of_things
-from tests.contracts import accepted, add_contract, enrol_people, query, seats, someone
+from tests.certificates import job
+from tests.committed import state_of_things
+from tests.contracts import add_contract, enrol_people, query, seats, someone
+from tests.imports import HEADER, codes, contract, drop, file_of, lines, work
 from tests.support import rows
-from workers.actors import claimer, imports, jobs, rosters
+from workers.actors import claimer, imports
 from workers.database import transaction
-from workers.errors import IdempotencyConflict, InvalidRequest
 from workers.mail.catalogue import code_sentence
-from workers.queues import Queue
-from workers.roster_requests import CancelImport, ImportRoster
 from workers.rosters.reader import read_roster
 from workers.services import roster_imports
-from workers.services.acceptance import Accepted
-from workers.services.jobs import show_job
-from workers.services.roster_acceptance import accept_file, accept_import, digest_of
 from workers.services.roster_files import open_file, store_file
-from workers.services.roster_imports import Import
-from workers.services.roster_reports import errors_file, report_rows
+from workers.services.roster_reports import errors_file
 
-HEADER = "Nom;Prénom;E-mail;Service\r\n"
-CHUNK = 4
-
-
-@pytest.fixture(autouse=True)
-def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Chunks of four rows; no file stays open for the next test."""
-    monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
-    yield
-    claimer.STOPPING.clear()
-    for job_id in list(imports._sources):
-        imports._close(job_id)
-
-
-def file_of(*emails: str, header: str = HEADER) -> bytes:
-    lines = (
-        f"Dû{place};Zoé;{email if '@' in email else f'{email}@example.com'};Paie" for place, email in enumerate(emails)
-    )
-    return (header + "".join(f"{line}\r\n" for line in lines)).encode()
-
-
-def drop(data: bytes, key: str = "key", *, name: str = "liste.csv", **options: Any) -> Accepted:
-    file = io.BytesIO(data)
-    request = ImportRoster(contract="C-1", file=digest_of(file), file_name=name, **options)
-    with transaction() as session:
-        return accept_file(session, LOCAL_PORTAL_ID, file, request, key=key)
-
-
-def work() -> None:
-    rosters.do_batch(claimed(Queue.ROSTERS))
-
-
-def job(job_id: UUID) -> dict[str, Any]:
-    with transaction() as session:
-        return show_job(session, job_id) or {}
-
-
-def contract(seats: int = 100) -> None:
-    with transaction() as session:
-        add_contract(session, "C-1", seats)
-
-
-def codes(job_id: UUID) -> list[str]:
-    found = rows("SELECT code FROM job_person WHERE job_id = :id ORDER BY position", id=job_id)
-    return [str(code) for (code,) in found]
-
-
-def lines(job_id: UUID) -> list[tuple[int, str | None]]:
-    with transaction() as session:
-        return [(one.row.line, one.code) for one in report_rows(session, job_id)]
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def errors(job_id: UUID, locale: str = "fr") -> str:
@@ -221,34 +166,6 @@ def test_an_unknown_contract_is_told_for_every_row() -> None:
     assert codes(job_id) == ["unknown_contract"] * 2
 
 
-def test_the_same_file_is_the_same_job_while_it_runs_and_another_afterwards() -> None:
-    contract(2)
-    data = file_of("a", "b", "c")
-    first = drop(data, "one")
-    again = drop(data, "two")
-    assert (again.job_id, again.repeated) == (first.job_id, True)
-    assert drop(data, "three", dry_run=True).job_id != first.job_id
-    work()
-    work()
-    assert codes(first.job_id) == ["enrolled", "enrolled", "no_seat_left"]
-    contract(5)  # seats bought since
-    later = drop(data, "four")
-    assert not later.repeated
-    work()
-    assert codes(later.job_id) == ["already_enrolled", "already_enrolled", "enrolled"]
-    assert drop(data, "one").job_id == first.job_id  # the same key gives the first report
-    assert rows("SELECT count(*) FROM roster_file") == [(1,)]
-
-
-def test_a_key_stands_for_one_file() -> None:
-    contract()
-    drop(file_of("a"))
-    with pytest.raises(IdempotencyConflict):
-        drop(file_of("b"))
-    with transaction() as session, pytest.raises(InvalidRequest):
-        accept_import(session, LOCAL_PORTAL_ID, ImportRoster(contract="C-1", file="0" * 64, file_name="x"), key="k")
-
-
 def test_the_errors_can_be_corrected_and_dropped_again() -> None:
     contract()
     data = (HEADER + 'Dû;Zoé;zoe@x;Paie\r\n"=1+1";Ève;eve@;"L""a;b"\r\nOk;Ok;ok@example.com;\r\n').encode()
@@ -298,75 +215,6 @@ def test_a_large_file_is_kept_in_parts_and_comes_back_whole() -> None:
         session.execute(text("DELETE FROM roster_part WHERE number = 1"))
         assert open_file(session, LOCAL_PORTAL_ID, sha256) is None
         assert query(session, "SELECT count(*) FROM roster_file") == [(1,)]
-
-
-def cancel(job_id: UUID, key: str = "cancel") -> dict[str, Any]:
-    with transaction() as session:
-        asked = accepted(session, CancelImport(job=job_id), key)
-    jobs.do_batch(claimed())
-    return job(asked)
-
-
-def test_an_import_is_stopped_between_two_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    contract()
-    job_id = drop(file_of(*"abcdefghij")).job_id
-    answers: list[dict[str, Any]] = []
-
-    def cancel_after_the_first(course: Import) -> None:
-        if course.position and not answers:
-            answers.append(cancel(job_id))
-        real(course)
-
-    real = Import.read_ahead
-    monkeypatch.setattr(Import, "read_ahead", cancel_after_the_first)
-    work()
-    assert [(one["state"], one["result"]["code"]) for one in answers] == [("succeeded", "cancelled")]
-    shown = job(job_id)
-    assert (shown["state"], shown["result"]["rows_done"], codes(job_id)) == ("cancelled", CHUNK, ["enrolled"] * CHUNK)
-    assert cancel(job_id, "again")["result"]["code"] == "already_finished"
-
-
-def test_only_an_import_of_ones_own_is_stopped() -> None:
-    contract()
-    job_id = drop(file_of("a")).job_id
-    with transaction() as session:
-        session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": UUID(int=7)})
-        session.execute(text("UPDATE job SET portal_id = :id"), {"id": UUID(int=7)})
-    assert (cancel(job_id)["state"], cancel(job_id)["result"]["code"]) == ("refused", "not_found")
-
-
-def test_an_import_that_has_not_begun_is_stopped() -> None:
-    """Also one that came through the queue of portals: nobody is enrolled when its turn comes."""
-    contract()
-    with transaction() as session:
-        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(file_of("a")))
-        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="liste.csv"), "queue")
-    assert cancel(job_id)["result"]["code"] == "cancelled"
-    work()
-    assert (job(job_id)["state"], codes(job_id)) == ("cancelled", [])
-
-
-def test_an_import_asked_for_through_the_queue_of_portals_is_reported_like_any_other() -> None:
-    contract()
-    data = file_of("a", "x@y")
-    with transaction() as session:
-        sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(data))
-        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="liste.csv"), "queue")
-    work()
-    assert lines(job_id) == [(2, "enrolled"), (3, "invalid_email")]
-    assert job(job_id)["file"]["name"] == "liste.csv"
-
-
-def test_the_hash_of_another_portals_file_opens_nothing() -> None:
-    contract()
-    with transaction() as session:
-        session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": UUID(int=7)})
-        sha256 = store_file(session, UUID(int=7), io.BytesIO(file_of("a")))
-        with pytest.raises(InvalidRequest):
-            accept_import(session, LOCAL_PORTAL_ID, ImportRoster(contract="C-1", file=sha256, file_name="x"), key="k")
-        job_id = accepted(session, ImportRoster(contract="C-1", file=sha256, file_name="x"), "queue")
-    work()
-    assert (job(job_id)["state"], job(job_id)["result"]["code"]) == ("refused", "unreadable_file")
 
 
 def test_a_full_disk_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,7 @@
 """Inboxes: a file dropped in a folder is imported once, put away with its report, whatever happens in between."""
 
-import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,93 +10,19 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
-from tests.committed import claimed
-from tests.contracts import add_contract, seats
+from tests.inboxes import all_the_way, drop, folder, names, plain, put, report, scan, used, work
 from tests.support import change, rows
-from workers.actors import imports, inboxes, jobs, rosters
+from workers.actors import inboxes
 from workers.database import transaction
 from workers.errors import InvalidRequest, NotConfigured
-from workers.internal_requests import PutInbox, ScanInboxes
-from workers.queues import Queue
+from workers.internal_requests import PutInbox
 from workers.requests import parse
 from workers.rosters.folder import Folder
 from workers.services import roster_imports
-from workers.services.acceptance import accept_internal
 from workers.services.inboxes import put_inbox, see_files
 from workers.services.problems import find_inboxes
 
-HEADER = "Nom;Prénom;E-mail\r\n"
-
-
-@pytest.fixture
-def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
-    """An empty folder that is the inbox of contract C-1."""
-    with transaction() as session:
-        add_contract(session, "C-1", 5)
-    place = tmp_path / "inbox"
-    place.mkdir()
-    put(place)
-    yield place
-    for job_id in list(imports._sources):
-        imports._close(job_id)
-
-
-def put(place: Path, **options: Any) -> None:
-    request = PutInbox(portal="local", reference="rh", contract="C-1", url=f"file://{place}", **options)
-    with transaction() as session:
-        put_inbox(session, LOCAL_PORTAL_ID, None, request)
-
-
-def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None = None) -> Path:
-    lines = "".join(f"Dû;Zoé;{one}@example.com\r\n" for one in people or ("a", "b"))
-    file = place / name
-    file.write_bytes((HEADER + lines).encode() if data is None else data)
-    return file
-
-
-def scan(*, settle: bool = True) -> dict[str, Any]:
-    """One scan; what was seen before has been there for a while."""
-    if settle:
-        change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes' WHERE job_id IS NULL")
-    request = ScanInboxes()
-    with transaction() as session:
-        accept_internal(session, LOCAL_PORTAL_ID, request, "{}", key=f"schedule:inboxes:{time.monotonic_ns()}")
-    jobs.maintain(claimed(Queue.MAINTENANCE))
-    result: Any = rows("SELECT result FROM job WHERE kind = 'scan_inboxes' ORDER BY created_at DESC LIMIT 1")[0][0]
-    return dict(result)
-
-
-def work() -> None:
-    found = claimed(Queue.ROSTERS)
-    if found:
-        rosters.do_batch(found)
-
-
-def all_the_way() -> None:
-    """Seen, taken, imported (after a dry run, if any), put away."""
-    for _ in range(4):
-        scan()
-        work()
-    scan()
-
-
-def names(place: Path) -> list[str]:
-    return sorted(str(one.relative_to(place)) for one in place.rglob("*") if one.is_file())
-
-
-def plain(found: list[str]) -> list[str]:
-    """Without the time a file was seen."""
-    return [name.split("/")[0] + "/" + name.split("-", 2)[2] if "/" in name else name for name in found]
-
-
-def used() -> int:
-    with transaction() as session:
-        return seats(session)
-
-
-def report(place: Path, where: str = "done") -> dict[str, Any]:
-    [found] = list((place / where).glob("*.report.json"))
-    return dict(json.loads(found.read_text("utf-8")))
+__all__ = ["folder"]
 
 
 def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> None:

@@ -19,11 +19,11 @@ from tests.certificates import (
     graduates,
     index,
     organisation,
-    said,
     training,
     unzipped,
 )
 from tests.contracts import add_contract, enrolled, query, someone
+from tests.documents import said
 from tests.support import change
 from workers.actors import documents
 from workers.actors.documents import Maker

@@ -2,7 +2,6 @@
 
 import io
 import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -14,14 +13,13 @@ from hypothesis import strategies as st
 from models.person import MAX_NAME, clean_name
 from models.snapshot import Document
 from models.words import Code
-from tests.workers.certificates.test_renderer import EVERY, URL, made, pages
+from tests.documents import EVERY, OUTLOUD, URL, made, pages
 from workers.certificates import renderer
 from workers.certificates.printable import _characters, of_one_font, printable, without_marks
 from workers.certificates.renderer import NotRendered, Undrawable
 
 KNOWN = sorted(map(chr, _characters()))
 MARKS = [one for one in KNOWN if unicodedata.category(one) in ("Mn", "Mc", "Me")]
-OUTLOUD = Path(sys.executable).with_name("outloud")
 
 # Each character is in the fonts; side by side Typst finds no glyph for one of them.
 UNDRAWABLE = [

@@ -1,93 +1,24 @@
-"""Documents: one page whatever the names, PDF/A and PDF/UA, the same bytes for the same data, the right words."""
+"""Documents: the right words on one page, PDF/A and PDF/UA, the same bytes for the same data, logos, threads."""
 
 import hashlib
 import io
-import re
 import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import pikepdf
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from models.snapshot import Document, Duplicate, Issuer, Modality, Nature, Printed, Snapshot
+from models.snapshot import Document, Issuer
 from models.verification_code import grouped, new_code
+from tests.documents import AT, EVERY, ISSUER, OUTLOUD, URL, made, pages, printed, said
 from tests.support import PROJECT
 from workers.certificates import renderer
-from workers.certificates.contents import contents
-from workers.certificates.printable import breakable, printable
 from workers.certificates.renderer import NotRendered, render
-
-AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
-URL = "https://formation.example/certificates/7KQ2-M9XD-4TBN-8ZC6"
-ISSUER = Issuer(
-    legal_name="Formation Pro SAS",
-    address=("12 rue des Écoles", "75005 Paris"),
-    siret="73282932000074",
-    activity_number="11755555575",
-    activity_region="Île-de-France",
-    signatory_name="Claire Martin",
-    signatory_quality="Directrice de la formation",
-    place="Paris",
-)
-OUTLOUD = Path(sys.executable).with_name("outloud")
-EVERY = [(document, locale) for document in Document for locale in ("fr", "en")]
-
-
-def printed(
-    *, duplicate: bool = True, number: str = "2026-000042", replaces: str | None = None, **more: Any
-) -> Printed:
-    facts: dict[str, Any] = {
-        "issuer": ISSUER,
-        "first_name": "Zoé",
-        "last_name": "Le Dû",
-        "employer": "Menuiserie Lefèvre & Fils",
-        "title": "Sécurité incendie",
-        "objectives": ("Reconnaître un risque", "Donner l’alerte"),
-        "nature": Nature.TRAINING,
-        "modality": Modality.REMOTE,
-        "starts_on": date(2026, 3, 2),
-        "ends_on": date(2026, 3, 9),
-        "planned_minutes": 420,
-        "done_minutes": 400,
-        "score": 87.5,
-        "verify_url": URL,
-    }
-    return Printed(
-        snapshot=Snapshot(**(facts | more)),
-        number=number,
-        code="7KQ2-M9XD-4TBN-8ZC6",
-        issued_on=date(2026, 3, 10),
-        replaces=replaces,
-        duplicate=Duplicate(number=f"{number}-D1", issued_on=date(2026, 11, 25)) if duplicate else None,
-    )
-
-
-def made(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
-    return render(printed(**more), document, locale, logos={}, timestamp=AT)
-
-
-def said(pdf: bytes) -> str:
-    """The text people copy out of it, in the order it was written; spaces are plain."""
-    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
-    return " ".join(text.split())
-
-
-def pages(pdf: bytes) -> int:
-    with pikepdf.open(io.BytesIO(pdf)) as opened:
-        return len(opened.pages)
-
-
-def spoken(text: str) -> str:
-    return " ".join(printable(text).split())
 
 
 @pytest.mark.parametrize(("document", "locale"), EVERY)
@@ -155,91 +86,12 @@ def test_the_large_word_behind_the_page_is_not_mixed_with_its_text(document: Doc
     assert all(len(line) != 1 for line in lines)
 
 
-HOSTILE = [
-    '#panic("x") *gras* $x^2$ @ref <label> `raw` // /* \\u{1F600}',
-    "<b>Anne</b> & \"Co\" 'x'",
-    '#read("/etc/passwd") #import "@preview/x"',
-    '","learner":"Autre',
-    "Zoé 🎓👩‍🎓",
-    "A\u0301\u0328\u0300" * 8,
-    "a\u202eb\u2066c",
-    "x\x00y\x07z\x1b",
-    "half \ud83d pair",
-    "private \ue000 use \uffff",
-    "\u200b\u2060\ufeff",
-    "山田太郎 한글 ไทย देव",
-    "محمد عبد الله",
-    "בן־דוד",
-    "Ωνάσης Живаго Nguyễn Łódź İstanbul",
-    "W" * 100,
-    "i" * 100,
-    "été " * 25,
-    "{first} %s {{ 7 * 7 }}",
-]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("document", Document)
-def test_hostile_and_odd_names_are_printed_as_they_are(document: Document, name: str) -> None:
-    pdf = made(document, first_name=name, last_name=name, employer=name, title=name, objectives=(name,) * 3)
-    text = said(pdf)
-    assert pages(pdf) == 1
-    assert "DUPLICATA" in text
-    assert "2026-000042-D1" in text
-    if not re.search("[\u0590-\u08ff]", name):  # from right to left pdftotext gives the order of the page
-        assert spoken(f"{name} {name}") in text or spoken(f"{name} {name}").replace(" ", "") in text.replace(" ", "")
-
-
-@given(
-    st.text(st.characters(), max_size=100), st.text(st.characters(), max_size=100), st.sampled_from(Document),
-    st.sampled_from(["fr", "en"]),
-)  # fmt: skip
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_name_is_printed_on_one_page(first_name: str, last_name: str, document: Document, locale: str) -> None:
-    pdf = made(document, locale, first_name=first_name, last_name=last_name, title=first_name, employer=last_name)
-    assert pages(pdf) == 1
-    assert "2026-000042-D1" in said(pdf)
-
-
-def test_the_longest_of_everything_is_one_page() -> None:
-    words, word = ("mot " * 50)[:200], "W" * 200
-    for long in (words, word):
-        issuer = ISSUER.model_copy(update=dict.fromkeys(("legal_name", "signatory_name", "place"), long))
-        issuer = issuer.model_copy(update={"signatory_quality": long, "address": (long,) * 5, "activity_region": long})
-        for document in Document:
-            pdf = made(document, issuer=issuer, employer=long, title=long, objectives=(long,) * 10,
-                       first_name=long[:100], last_name=long[:100])  # fmt: skip
-            assert pages(pdf) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "drawn"),
-    [
-        ("Zoé", "Zoé"),
-        ("Zoe\u0301", "Zoé"),
-        ("a\x00b\u202ec\ue000d", "abcd"),
-        ("Zoé 🎓👩‍🎓!", "Zoé \ufffd\u200d\ufffd!"),
-        ("half \ud83d pair", "half ? pair"),
-        ("م\u200cن", "م\u200cن"),
-        ("a \u3000 b", "a b"),
-    ],
-)
-def test_what_cannot_be_drawn_is_shown_as_such(text: str, drawn: str) -> None:
-    assert printable(text) == drawn
-
-
-def test_only_what_is_no_name_is_broken() -> None:
-    assert breakable("W" * 41).count("\u200b") == 4
-    assert breakable("W" * 40) == "W" * 40
-    assert "\u200b" not in str(contents(printed(first_name="W" * 100), Document.ATTESTATION, "fr", {})["learner"])
-
-
 @pytest.mark.parametrize("document", Document)
 def test_the_same_data_give_the_same_bytes(document: Document) -> None:
     first = made(document)
     assert made(document) == first
     script = (
-        "import hashlib; from tests.workers.certificates.test_renderer import made;"
+        "import hashlib; from tests.documents import made;"
         "from models.snapshot import Document;"
         f"print(hashlib.sha256(made(Document('{document}'))).hexdigest())"
     )

@@ -8,7 +8,7 @@ from PIL import Image
 from models.snapshot import Document
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from scripts.commands.preview_certificate import write_certificates
-from tests.workers.certificates.test_renderer import pages, said
+from tests.documents import pages, said
 from workers.certificates.renderer import render
 
 

@@ -25,7 +25,7 @@ from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
 from models.snapshot import Document
-from tests.workers.certificates.test_renderer import AT, OUTLOUD, printed
+from tests.documents import AT, OUTLOUD, printed
 from workers.certificates import seal as seals
 from workers.certificates.renderer import render
 from workers.certificates.seal import Sealer

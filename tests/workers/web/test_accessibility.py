@@ -14,9 +14,9 @@ from models.words import Purpose
 from tests.accounts import make_account, make_link
 from tests.certificates import certificate, did, graduates
 from tests.contracts import someone
+from tests.correction_pages import asked
 from tests.support import rows
 from tests.workers.web.test_certificates import certified, duplicated
-from tests.workers.web.test_corrections import asked
 from tests.workers.web.test_not_me import attached
 from workers.certificate_requests import CorrectCertificate, RevokeCertificate
 from workers.database import transaction

@@ -1,7 +1,5 @@
 """The page a mail leads to: what people see, what scanners cannot do, what nobody can take over."""
 
-import re
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -13,46 +11,15 @@ from sqlalchemy import text
 from models.link import PASSWORD_PURPOSES
 from models.words import Code, Purpose
 from tests.accounts import PASSWORD, make_account, make_link, token_of
-from tests.support import Processes, rows, wait_until
+from tests.link_pages import GOOD, field, make, password_hash, title
+from tests.support import change, rows
 from workers import database
 from workers.database import transaction
 from workers.services.passwords import HASHER
 from workers.settings import get_settings
-from workers.web import hashing, links, passwords
-from workers.web.forms import MAX_BODY, MAX_DISCARDED
 from workers.web.rendering import TEXTS
 
-GOOD = {"password": PASSWORD, "again": PASSWORD}
 STATE = "SELECT a.*, l.* FROM account a LEFT JOIN link l ON l.account_id = a.id ORDER BY a.id, l.id"
-
-
-def make(*, first_name: str = "Élodie", locale: str = "fr", purpose: Purpose = Purpose.ACTIVATION) -> str:
-    """The path of a live link of a new account."""
-    with transaction() as session:
-        account_id = make_account(session, first_name=first_name, locale=locale)
-        return f"/links/{make_link(session, account_id, purpose=purpose)[1]}"
-
-
-def change(statement: str) -> None:
-    with transaction() as session:
-        session.execute(text(statement))
-
-
-def title(answer: httpx.Response) -> str:
-    found = re.search("<title>(.*?)</title>", answer.text)
-    assert found
-    return found[1]
-
-
-def password_hash() -> object:
-    return rows("SELECT password_hash FROM account")[0][0]
-
-
-def field(answer: httpx.Response, name: str) -> str:
-    """The tag of an input."""
-    found = re.search(f'<input [^>]*name="{name}"[^>]*>', answer.text)
-    assert found
-    return found[0]
 
 
 def test_opening_changes_nothing_and_then_choosing_works(site: httpx.Client) -> None:
@@ -161,14 +128,6 @@ def test_nobody_sets_the_password_of_another_account(site: httpx.Client, purpose
     assert rows("SELECT password_hash IS NULL FROM account ORDER BY email_norm") == [(False,), (True,)]
 
 
-def test_garbage_costs_no_hash(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[str] = []
-    monkeypatch.setattr(passwords, "hash_password", hashed.append)
-    make()
-    assert site.post(f"/links/{'A' * 64}", data=GOOD).status_code == 404
-    assert hashed == []
-
-
 def test_many_at_the_same_moment_one_wins_and_few_hash(site: httpx.Client) -> None:
     path = make()
     together = threading.Barrier(6)
@@ -185,139 +144,6 @@ def test_many_at_the_same_moment_one_wins_and_few_hash(site: httpx.Client) -> No
     (winner,) = [password for status, password in answers if status == 200]
     assert HASHER.verify(winner, str(password_hash()))
     assert rows("SELECT credential_version FROM account") == [(2,)]
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"password": "", "again": ""}, Code.PASSWORD_TOO_SHORT),
-        ({"password": "court", "again": "court"}, Code.PASSWORD_TOO_SHORT),
-        ({"password": "x" * 257, "again": "x" * 257}, Code.PASSWORD_TOO_LONG),
-        ({"password": PASSWORD, "again": PASSWORD + "!"}, Code.PASSWORDS_DIFFER),
-        ({"password": PASSWORD, "again": ""}, Code.PASSWORDS_DIFFER),
-        ({"password": "1234567890azerty", "again": "1234567890azerty"}, Code.PASSWORD_TOO_COMMON),
-        ({"password": "Élodie Durand 123", "again": "Élodie Durand 123"}, Code.PASSWORD_TOO_PERSONAL),
-        ({"password": "elodie@acme.test", "again": "elodie@acme.test"}, Code.PASSWORD_TOO_PERSONAL),
-    ],
-)
-def test_an_error_is_shown_beside_its_field(site: httpx.Client, fields: dict[str, str], code: Code) -> None:
-    path = make()
-    answer = site.post(path, data=fields)
-    assert answer.status_code == 422
-    assert title(answer).startswith("Erreur\u00a0: ")
-    tag = field(answer, "password")
-    assert 'aria-invalid="true" autofocus' in tag
-    described = re.search('aria-describedby="([^"]*)"', tag)
-    assert described
-    assert described[1].split()[0] == "password-error"
-    assert all(f'id="{name}"' in answer.text for name in described[1].split())
-    assert '<a href="#password">' in answer.text
-    assert 'role="alert"' in answer.text
-    assert answer.text.count("aria-invalid") == answer.text.count("autofocus") == 1
-    assert "value=" not in field(answer, "password") + field(answer, "again")
-    assert PASSWORD not in answer.text
-    shown = TEXTS["fr"]["errors"][code].format(shortest=15, longest=256)
-    assert answer.text.count(shown) == 2
-    assert password_hash() is None
-    assert site.post(path, data=GOOD).status_code == 200
-
-
-@pytest.mark.parametrize("bytes_", ["%ED%A0%80", "%FF", "\udcff"])
-def test_what_no_keyboard_sends_is_refused_by_name(site: httpx.Client, bytes_: str) -> None:
-    encoded = f"quatre+mots+bien+longs+{bytes_}".encode("utf-8", "surrogateescape")
-    body = b"password=" + encoded + b"&again=" + encoded
-    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-    answer = site.post(make(), content=body, headers=headers)
-    assert answer.status_code == 422
-    assert TEXTS["fr"]["errors"]["unsafe_value"] in answer.text
-    assert password_hash() is None
-
-
-def test_the_longest_password_fits(site: httpx.Client) -> None:
-    password = "".join(chr(0x1F300 + 3 * number) for number in range(256))
-    assert site.post(make(), data={"password": password, "again": password}).status_code == 200
-    assert HASHER.verify(password, str(password_hash()))
-
-
-@pytest.mark.parametrize("size", [MAX_BODY + 1, 300_000, MAX_DISCARDED])
-def test_an_oversized_body_is_answered(site: httpx.Client, size: int) -> None:
-    path = make()
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    declared = site.post(path, content=b"password=" + b"x" * (size - 9), headers=form)
-    streamed = site.post(path, content=iter([b"password=", b"x" * (size - 9)]), headers=form)
-    assert (declared.status_code, streamed.status_code) == (413, 413)
-    assert TEXTS["fr"]["notes"]["request_too_large"]["title"] in declared.text
-
-
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b'{"password": "quatre mots bien longs"}', "application/json"),
-        (b"password=x&again=x", "text/plain"),
-        (b"&".join(b"f%d=1" % number for number in range(100)), "application/x-www-form-urlencoded"),
-    ],
-)
-def test_what_is_no_form_is_refused(site: httpx.Client, body: bytes, kind: str) -> None:
-    assert site.post(make(), content=body, headers={"Content-Type": kind}).status_code == 400
-    assert password_hash() is None
-
-
-def test_every_answer_keeps_the_address_to_itself(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make()
-    answers = [
-        site.get(path),
-        site.head(path),
-        site.post(path, data={"password": "court"}),
-        site.post(path, content=b"x" * (MAX_BODY + 1)),
-        site.post(path, data=GOOD),
-        site.get(path),
-        site.get("/links/x"),
-        site.get(f"{path}/"),
-        site.get("/nothing"),
-        site.get("/docs"),
-        site.get("/openapi.json"),
-        site.delete(path),
-        site.options(path),
-        site.request("FROB", path),
-        site.request("TRACE", path),
-        site.get("/livez"),
-        site.get("/readyz"),
-    ]
-    monkeypatch.setattr(links, "look_at_link", None)
-    answers.append(site.get(path))
-    assert [answer.status_code for answer in answers] == [
-        *(200, 200, 422, 413, 200, 410, 404, 404, 404, 404, 404, 405, 405, 405, 405, 200, 200, 500),
-    ]
-    for answer in answers:
-        policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'; style-src 'sha256-" in policy
-        assert "unsafe" not in policy
-        assert policy.endswith("form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert "noindex" in answer.headers["X-Robots-Tag"]
-        assert not {"set-cookie", "location", "server"} & set(answer.headers)
-        assert "<script" not in answer.text
-        assert path not in answer.text
-        assert not re.search(r"""(src|href)=["']?(https?:)?//""", answer.text)
-    assert sorted(answers[11].headers["Allow"].split(", ")) == ["GET", "HEAD", "POST"]
-
-
-@pytest.mark.parametrize(
-    "first_name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}{0}"]
-)
-@pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
-def test_a_name_is_inert(site: httpx.Client, first_name: str, purpose: Purpose) -> None:
-    page = site.get(make(first_name=first_name, purpose=purpose)).text
-    assert first_name not in page or "{{" in first_name
-    assert "<script" not in page
-    assert "<img" not in page
-    assert "49" not in re.sub("<style>.*</style>", "", page, flags=re.DOTALL)
-
-
-def test_a_name_that_runs_the_other_way_is_kept_apart(site: httpx.Client) -> None:
-    assert "Bonjour <bdi>\u202eאלודי</bdi>," in site.get(make(first_name="\u202eאלודי")).text
 
 
 def test_the_language_is_the_accounts_unless_asked_otherwise(site: httpx.Client) -> None:
@@ -343,14 +169,6 @@ def test_both_languages_say_the_same_things() -> None:
     assert keys(TEXTS["fr"]) == keys(TEXTS["en"])
 
 
-def test_when_too_many_wait_people_are_asked_to_come_back(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make()
-    monkeypatch.setattr(hashing, "HASHES_WAITING", 0)
-    answer = site.post(path, data=GOOD)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
-    assert password_hash() is None
-
-
 def test_a_database_that_is_away_is_told(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make()
     assert site.get("/readyz").status_code == 200
@@ -362,58 +180,3 @@ def test_a_database_that_is_away_is_told(site: httpx.Client, monkeypatch: pytest
     away = site.get(path)
     assert (away.status_code, away.headers["Retry-After"]) == (503, "60")
     assert TEXTS["fr"]["notes"]["busy"]["title"] in away.text
-
-
-def test_a_browser_that_leaves_harms_nobody(site: httpx.Client) -> None:
-    path = make()
-    with socket.create_connection((site.base_url.host, site.base_url.port or 80)) as leaving:
-        leaving.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\n\r\npassword=".encode()
-        )
-    assert site.post(path, data=GOOD).status_code == 200
-
-
-def test_the_process_logs_no_token_and_no_address(processes: Processes) -> None:
-    path = make()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes.start("workers.web.app", PORT=str(port), LOG_LEVEL="DEBUG")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-
-        def answers() -> bool:
-            try:
-                return client.get("/livez").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_until(answers, say=processes.logs)
-        assert client.get(path, params={"x": "\x00"}).status_code == 200
-        assert client.post(path, data={"password": "court"}).status_code == 422
-        assert client.post(path, data=GOOD).status_code == 200
-        assert client.post(path, data=GOOD).status_code == 410
-        change("ALTER TABLE link RENAME TO gone")
-        assert client.get(path).status_code in {500, 503}
-    processes.stop_all()
-    logs = processes.logs()
-    token = path.removeprefix("/links/")
-    assert "request.failed" in logs
-    assert "password.chosen" in logs
-    for secret in (
-        token,
-        token[22:40],
-        "elodie",
-        PASSWORD,
-        PASSWORD.replace(" ", "+"),
-        "$argon2",
-        "HTTP/1.1",
-        "[token]",
-    ):
-        assert secret not in logs
-
-
-def test_the_process_says_what_is_missing(processes: Processes) -> None:
-    process = processes.start("workers.web.app", LINK_KEYS="")
-    assert process.wait(timeout=30) != 0
-    assert "LINK_KEYS is empty: give it one key" in processes.logs()

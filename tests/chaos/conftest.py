@@ -1,0 +1,53 @@
+"""Servers of its own that a test may kill, flush or stop."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.embedded.places import SHORT_ROOT, places
+from scripts.embedded.postgres import Postgres
+from scripts.embedded.valkey import Valkey
+from tests.crews import LEASE
+from tests.support import PROJECT, forget
+
+
+@pytest.fixture
+def own_folder() -> Iterator[Path]:
+    """A data folder whose servers may be killed; sockets included, it is gone after the test."""
+    var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-chaos-"))
+    var.chmod(0o755)
+    yield var
+    where = places(var)
+    for folder in {where.var, *where.outside}:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def valkey(fresh_database: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    """A Valkey of this test's own."""
+    server = Valkey(places(own_folder))
+    server.start()
+    monkeypatch.setenv("REDIS_URL", server.url)
+    monkeypatch.setenv("LEASE_SECONDS", str(LEASE))
+    forget()
+    yield server
+    forget()
+    server.stop()
+
+
+@pytest.fixture
+def postgres(valkey: Valkey, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
+    """A PostgreSQL of this test's own, which keeps what it committed."""
+    server = Postgres(places(own_folder))
+    server.start()
+    monkeypatch.setenv("DATABASE_URL", server.url())
+    forget()
+    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=PROJECT, check=True, capture_output=True)
+    yield server
+    forget()
+    server.stop()

@@ -1,0 +1,48 @@
+"""The relay and the loop of mailers, imports in small chunks, a process that is not stopping."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
+
+from tests.imports import CHUNK, let_go
+from tests.relay import Relay
+from workers.actors import claimer
+from workers.services import roster_imports
+
+
+@pytest.fixture
+def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """A relay every mailer of this test sends to."""
+    with Relay() as opened:
+        monkeypatch.setenv("SMTP_URL", opened.url)
+        yield opened
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoopThread]:
+    """What the AsyncIO middleware gives a mailer process, for mailers of this process."""
+    thread = EventLoopThread(logging.getLogger("test"))
+    thread.start(timeout=5)
+    set_event_loop_thread(thread)
+    yield thread
+    set_event_loop_thread(None)
+    thread.stop()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Chunks of four rows; no file stays open for the next test."""
+    monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
+    yield
+    claimer.STOPPING.clear()
+    let_go()
+
+
+@pytest.fixture
+def running() -> Iterator[None]:
+    """This process is not stopping, whatever the test before or this one told it."""
+    claimer.STOPPING.clear()
+    yield
+    claimer.STOPPING.clear()

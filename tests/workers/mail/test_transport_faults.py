@@ -1,0 +1,135 @@
+"""A relay that refuses, drops or hangs at any step: the fault it is, and the connection that is left or is not."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from models.delivery import Fault, Outcome, Phase, Reason, Trouble, judge
+from tests.relay import DROP, HANG
+from tests.scripted_relay import PERSON, ScriptedRelay, connection_to, faulty, send
+from workers.mail.outcomes import fault_from, masked
+
+
+def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -> tuple[Fault, bool]:
+    """The fault of one delivery, and whether the next mail goes through on the same place of the pool."""
+
+    async def scenario() -> tuple[Fault, bool]:
+        async with relay.listening():
+            connection = connection_to(relay, command=command, body=body)
+            fault = await faulty(connection)
+            stayed = connection.is_open
+            relay.released.set()
+            assert await send(connection) == "2.0.0 queued as X1"
+            connection.close()
+            return fault, stayed
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "phase", "reason", "stays_open"),
+    [
+        ("GREETING", "421 busy", Phase.CONNECT, Reason.RELAY_BUSY, False),
+        ("GREETING", "554 greeting", Phase.CONNECT, Reason.RELAY_REFUSED, False),
+        ("GREETING", DROP, Phase.CONNECT, Reason.CONNECTION_LOST, False),
+        ("EHLO", "550 no", Phase.HELLO, Reason.RELAY_REFUSED, False),
+        ("EHLO", DROP, Phase.HELLO, Reason.CONNECTION_LOST, False),
+        ("MAIL", "451 4.3.0 later", Phase.MAIL, Reason.DEFERRED, True),
+        ("MAIL", "421 4.7.0 too many", Phase.MAIL, Reason.RELAY_BUSY, False),
+        ("MAIL", "550 5.7.1 not you", Phase.MAIL, Reason.SENDER_REFUSED, True),
+        ("MAIL", DROP, Phase.MAIL, Reason.CONNECTION_LOST, False),
+        ("RCPT", "450 4.7.1 greylisted", Phase.RCPT, Reason.DEFERRED, True),
+        ("RCPT", f"550 5.1.1 <{PERSON}>: User unknown", Phase.RCPT, Reason.ADDRESS_REJECTED, True),
+        ("RCPT", "421 bye", Phase.RCPT, Reason.RELAY_BUSY, False),
+        ("RCPT", "503 5.5.1 sequence", Phase.RCPT, Reason.PROTOCOL_ERROR, False),
+        ("RCPT", "what?", Phase.RCPT, Reason.PROTOCOL_ERROR, False),
+        ("RCPT", DROP, Phase.RCPT, Reason.CONNECTION_LOST, False),
+        ("DATA", "451 later", Phase.DATA, Reason.DEFERRED, True),
+        ("DATA", "250 what", Phase.DATA, Reason.PROTOCOL_ERROR, False),
+        ("DATA", DROP, Phase.DATA, Reason.CONNECTION_LOST, False),
+        ("BODY", "452 4.3.1 full", Phase.BODY, Reason.DEFERRED, True),
+        ("BODY", "554 5.7.1 spam", Phase.BODY, Reason.POLICY, True),
+        ("BODY", "421 4.3.2 closing", Phase.BODY, Reason.RELAY_BUSY, False),
+        ("BODY", DROP, Phase.BODY, Reason.LOST_AFTER_BODY, False),
+    ],
+)
+def test_each_fault_at_each_step(step: str, answer: str, phase: Phase, reason: Reason, stays_open: bool) -> None:
+    fault, stayed = run_faulty(ScriptedRelay({step: [answer]}))
+    assert (fault.phase, judge(fault).reason, stayed) == (phase, reason, stays_open)
+    assert PERSON not in fault.text
+
+
+@pytest.mark.parametrize(
+    ("step", "phase", "outcome"),
+    [
+        ("GREETING", Phase.CONNECT, Outcome.RELAY_DOWN),
+        ("RCPT", Phase.RCPT, Outcome.RETRY),
+        ("DATA", Phase.DATA, Outcome.RETRY),
+        ("BODY", Phase.BODY, Outcome.UNCERTAIN),
+    ],
+)
+def test_silence_ends_in_a_timeout_and_a_late_answer_is_heard_by_nobody(
+    step: str, phase: Phase, outcome: Outcome
+) -> None:
+    fault, stayed = run_faulty(ScriptedRelay({step: [HANG]}), command=0.5, body=0.5)
+    assert (fault.phase, fault.trouble, judge(fault).outcome, stayed) == (phase, Trouble.TIMEOUT, outcome, False)
+
+
+def test_a_slow_250_is_waited_for_beyond_the_time_of_a_command() -> None:
+    async def scenario() -> None:
+        async with ScriptedRelay({"BODY": [HANG]}).listening() as relay:
+            connection = connection_to(relay, command=0.5)
+            sending = asyncio.create_task(send(connection))
+            await relay.reached.wait()
+            asyncio.get_running_loop().call_later(1.0, relay.released.set)
+            assert await sending == "2.0.0 queued as X1"
+            connection.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("step", "phase"), [("MAIL", Phase.MAIL), ("DATA", Phase.DATA), ("BODY", Phase.BODY)])
+def test_a_cancelled_delivery_leaves_no_reusable_client(step: str, phase: Phase) -> None:
+    async def scenario() -> None:
+        async with ScriptedRelay({step: [HANG]}).listening() as relay:
+            connection = connection_to(relay)
+            sending = asyncio.create_task(send(connection))
+            await relay.reached.wait()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            assert (connection.is_open, connection.phase) == (False, phase)
+            relay.released.set()
+            await send(connection)
+            assert relay.sessions == 2
+            connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_no_relay_at_all_is_relay_down() -> None:
+    async def scenario() -> None:
+        async with ScriptedRelay().listening() as relay:
+            pass
+        fault = await faulty(connection_to(relay))
+        assert (fault.phase, judge(fault).reason) == (Phase.CONNECT, Reason.CONNECTION_LOST)
+
+    asyncio.run(scenario())
+
+
+def test_addresses_in_answers_are_masked() -> None:
+    answer = "5.1.1 <Anne.Lefevre@client.example>: unknown\r\n(see anne@x.fr)\x1b[31m " + "x" * 400
+    shown = masked(answer)
+    assert "@" not in shown
+    assert "\x1b" not in shown
+    assert shown.startswith("5.1.1 <(address)>: unknown (see (address))")
+    assert len(shown) == 300
+
+
+def test_what_is_neither_the_relay_nor_the_network_is_a_bug() -> None:
+    assert fault_from(KeyError("x"), Phase.RCPT) is None
+    assert fault_from(ValueError("another loop"), Phase.MAIL) is None
+    certificate = fault_from(ssl.SSLCertVerificationError("expired"), Phase.TLS)
+    assert certificate is not None
+    assert certificate.trouble is Trouble.TLS
