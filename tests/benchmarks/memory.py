@@ -11,6 +11,7 @@ from tests.benchmarks.imports import from_file
 from tests.benchmarks.measure import Figure, Verdict
 from tests.benchmarks.population import person
 from tests.benchmarks.system import System
+from tests.benchmarks.usage import KIB, MB
 from tests.support import PROJECT
 
 MOST_MEGABYTES: Final = 20
@@ -43,7 +44,7 @@ def _peak_of_reading(folder: Path, count: int) -> float:
     rows, kilobytes = map(int, reading.stdout.split())
     if rows != count:
         raise AssertionError(f"{rows} rows read of {count}")
-    return kilobytes / 1024
+    return kilobytes * KIB / MB
 
 
 def _lines(count: int) -> Iterator[str]:

@@ -41,6 +41,10 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
+KIB, MB = 1024, 1_000_000
+"""The kernel counts in the first and writes kB; figures are in the second."""
+
+
 def peak_memory(pids: Iterable[int]) -> float | None:
     """The most memory one of these processes ever held, in MB; None where the system does not tell (macOS)."""
     peaks = [peak for pid in pids for member in tree(pid) if (peak := _peak(member.pid)) is not None]
@@ -61,4 +65,4 @@ def _peak(pid: int) -> float | None:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:")), None)
+    return next((int(line.split()[1]) * KIB / MB for line in lines if line.startswith("VmHWM:")), None)

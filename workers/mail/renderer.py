@@ -19,7 +19,6 @@ from markupsafe import Markup
 from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
 from workers.mail.catalogue import TEMPLATES, code_sentence, translate
-from workers.mail.inlining import InliningLoader
 from workers.mail.moments import shown_day, shown_moment
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 from workers.rosters.errors_file import Failed, write_errors
@@ -232,6 +231,8 @@ def _zipped_if_large(file: Attachment) -> Attachment:
 @cache
 def _environment(locale: str, *, html: bool) -> Environment:
     """One environment per language and format, so that nothing about a mail is looked up twice."""
+    from workers.mail.inlining import InliningLoader  # noqa: PLC0415 - 2 MB in every process, for those that mail
+
     environment = Environment(
         loader=InliningLoader(TEMPLATES) if html else FileSystemLoader(TEMPLATES),
         autoescape=html,  # noqa: S701 - plain text has nothing to escape; its values are made inert

@@ -12,7 +12,6 @@ from models.branding import clean_colour
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.certificate_requests import PutOrganisation
-from workers.certificates.logo import clean_logo
 from workers.database import Session
 from workers.services.audit import record
 from workers.services.certificates import owe_catch_up
@@ -80,6 +79,8 @@ def checked_logo(session: Session, picture: str | None) -> str | Code | None:
         content = base64.b64decode(picture, validate=True)
     except ValueError:
         return Code.UNSUPPORTED_IMAGE
+    from workers.certificates.logo import clean_logo  # noqa: PLC0415 - 3 MB in every process, for a rare request
+
     cleaned = clean_logo(content)
     if isinstance(cleaned, Code):
         return cleaned
