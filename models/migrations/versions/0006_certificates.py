@@ -114,7 +114,7 @@ def upgrade() -> None:
         "rendering",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("certificate_id", sa.Uuid(), nullable=False),
-        sa.Column("duplicate_id", sa.Uuid(), nullable=False),
+        sa.Column("duplicate_id", sa.Uuid(), nullable=True),
         sa.Column("document", sa.String(), nullable=False),
         sa.Column("locale", sa.String(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
@@ -131,6 +131,7 @@ def upgrade() -> None:
             "locale",
             "sha256",
             name=op.f("uq_rendering_certificate_id_bytes"),
+            postgresql_nulls_not_distinct=True,
         ),
     )
     op.create_index("ix_rendering_duplicate", "rendering", ["duplicate_id"], unique=False)
