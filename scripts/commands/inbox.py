@@ -1,6 +1,7 @@
 """Sets up, changes and lists inboxes: the folders rosters are dropped in."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -87,30 +88,29 @@ def put(
 def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
     """List the inboxes."""
     with edge(), transaction() as session:
-        found: list[dict[str, Any]] = [
-            {
-                name: value.isoformat("T", "seconds") if name == "scanned_at" and value else value
-                for name, value in row.items()
-            }
-            for row in session.execute(LIST).mappings()
-        ]
+        found = session.execute(LIST).mappings().all()
     if as_json:
-        print_json(found)
+        print_json([_plain(row) for row in found])
         return
     table = Table(title=f"Inboxes ({len(found)})", title_justify="left", box=None)
     for heading in ("inbox", "contract", "folder", "last look", "waiting", "put away", "trouble"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "last look")
     for row in found:
         table.add_row(
             f"{row['portal']}/{row['reference']}",
             row["contract"],
             row["url"],
-            row["scanned_at"] or "never",
+            f"{row['scanned_at']:%Y-%m-%d %H:%M}" if row["scanned_at"] else "never",
             str(row["waiting"]),
             str(row["put_away"]),
             "paused" if row["paused"] else row["trouble"] or "",
         )
     console().print(table)
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    at = row["scanned_at"]
+    return {**row, "scanned_at": at and at.isoformat("T", "seconds")}
 
 
 if __name__ == "__main__":

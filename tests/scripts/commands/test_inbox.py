@@ -6,7 +6,7 @@ import pytest
 
 from scripts.commands.inbox import app
 from tests.scripts.commands.conftest import Call
-from tests.support import rows
+from tests.support import change, rows
 
 
 def test_an_inbox_is_set_up_changed_and_listed(fresh_database: str, call: Call, tmp_path: Path) -> None:
@@ -22,6 +22,14 @@ def test_an_inbox_is_set_up_changed_and_listed(fresh_database: str, call: Call, 
     ]
     assert "rh" in call(app, "list").out
     assert rows("SELECT action, requested_by <> '' FROM audit") == [("put_inbox", True)] * 2
+
+
+def test_the_last_look_is_on_one_line(fresh_database: str, call: Call, tmp_path: Path) -> None:
+    call(app, "put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}")
+    assert "never" in call(app, "list").out
+    change("UPDATE inbox SET scanned_at = '2026-11-25 14:46:00+00'")
+    assert "2026-11-25 14:46" in call(app, "list").out
+    assert [one["scanned_at"] for one in call(app, "list", "--json").json] == ["2026-11-25T14:46:00+00:00"]
 
 
 @pytest.mark.parametrize(
