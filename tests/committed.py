@@ -34,6 +34,15 @@ def state_of_things() -> dict[str, list[str]]:
         return everything(session)
 
 
+def done_twice(taken: list[Claimed]) -> dict[str, list[str]]:
+    """Does claimed jobs, and once more, which changes nothing; returns all there is."""
+    assert BatchRun(JOBS, do_jobs).run(taken)
+    done = state_of_things()
+    assert BatchRun(JOBS, do_jobs).run(taken)
+    assert state_of_things() == done
+    return done
+
+
 def fail_half_way(
     monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str, queue: Queue = Queue.ENROLLMENTS
 ) -> None:

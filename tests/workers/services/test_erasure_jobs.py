@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import Matter
-from tests.committed import claimed, fail_half_way, state_of_things
+from tests.committed import claimed, done_twice, fail_half_way, state_of_things
 from tests.contracts import accepted, add_contract, asking, did, enrol_people, enrolled, everything, query
 from tests.erasing import ANNE, anne, did_for, erasing, other_portal, start, traces
 from tests.support import rows
@@ -80,10 +80,7 @@ def commit_anne() -> None:
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     commit_anne()
     taken = claimed(Queue.MAINTENANCE)
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == before
+    before = done_twice(taken)
     with transaction() as session:
         assert accepted(session, erasing(), "one") == taken[0].id
         [job] = did(session, erasing(), key="another")

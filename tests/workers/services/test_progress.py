@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Progress
-from tests.committed import claimed, fail_half_way, state_of_things
+from tests.committed import claimed, done_twice, fail_half_way, state_of_things
 from tests.contracts import accepted, add_contract, did, enrolled, query, results
 from tests.support import rows
 from workers.actors.claimer import BatchRun
@@ -178,10 +178,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     with transaction() as session:
         assert accepted(session, request, "one") == accepted(session, request, "one")
     taken = claimed()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == before
+    before = done_twice(taken)
     with transaction() as session:
         [job] = did(session, request, key="another")
     assert (job["state"], results(job)) == ("succeeded", ["unchanged"] * 2)

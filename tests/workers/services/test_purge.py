@@ -14,7 +14,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import Matter, first_id
 from tests.aged import at_age, mail
-from tests.committed import claimed, fail_half_way, state_of_things
+from tests.committed import claimed, done_twice, fail_half_way
 from tests.contracts import query
 from tests.racers import waiting_for_a_lock
 from tests.support import change, rows, wait_until
@@ -147,10 +147,7 @@ def test_run_twice_it_owes_the_next_part_once(fresh_database: str, monkeypatch: 
     monkeypatch.setattr(retention, "PART", 2)
     committed_purge()
     taken = claimed(Queue.MAINTENANCE)
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == before
+    done_twice(taken)
     assert rows("SELECT count(*) FROM job WHERE finished_at IS NULL") == [(1,)]
     assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]
 

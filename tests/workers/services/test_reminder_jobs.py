@@ -5,19 +5,16 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from tests.committed import claimed, fail_half_way, state_of_things
+from tests.committed import claimed, done_twice, fail_half_way, state_of_things
 from tests.contracts import query
 from tests.support import rows
 from tests.unactivated import did as did_job
 from tests.unactivated import later, owe, owed, remind, run_all, welcomed
-from workers.actors.claimer import BatchRun
 from workers.clock import next_slot
 from workers.database import Session, transaction
 from workers.internal_requests import SendReminders
-from workers.ledger import JOBS
 from workers.queues import Queue
 from workers.services import reminders
-from workers.services.jobs import do_jobs
 
 
 @pytest.mark.parametrize(
@@ -95,10 +92,7 @@ def due_tomorrow(*names: str) -> None:
 def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     due_tomorrow("anne", "zoe")
     taken = claimed(Queue.MAINTENANCE)
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == before
+    before = done_twice(taken)
     with transaction() as session:
         owe(session, SendReminders())
     run_all()

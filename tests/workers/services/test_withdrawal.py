@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import EmailKind, EmailState
-from tests.committed import claimed, fail_half_way, state_of_things
+from tests.committed import claimed, done_twice, fail_half_way, state_of_things
 from tests.contracts import (
     accepted,
     add_contract,
@@ -236,10 +236,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     with transaction() as session:
         assert accepted(session, withdraw(a, b), "one") == accepted(session, withdraw(a, b), "one")
     taken = claimed()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
-    assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == before
+    before = done_twice(taken)
     with transaction() as session:
         [job] = did(session, withdraw(a, b), key="another")
     assert (job["state"], results(job)) == ("succeeded", ["already_withdrawn"] * 2)
