@@ -49,7 +49,7 @@ class Record(SQLModel):
 
 
 class Work(Record):
-    """The working columns of anything owed (a job, a mail). ``workers/ledger.py`` reads these and nothing else.
+    """The working columns of anything owed (a job, a mail). ``workers/engine/ledger.py`` reads these and nothing else.
 
     Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither.
     """

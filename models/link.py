@@ -26,7 +26,7 @@ LEAST_LEFT: Final = timedelta(days=7)
 
 
 class Link(Record, table=True):
-    """A link somebody holds. The token in it is derived (``workers/tokens.py``): nothing secret is stored.
+    """A link somebody holds. The token in it is derived (``workers/security/tokens.py``): nothing secret is stored.
 
     ``subject_id`` is what it speaks of beside the account: a correction of its address, or an enrollment ("not me").
     """

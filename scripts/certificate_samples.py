@@ -8,7 +8,7 @@ from typing import Any, Final
 from PIL import Image, ImageDraw
 
 from models.snapshot import Duplicate, Issuer, Modality, Printed, Snapshot
-from workers.certificates.logo import clean_logo
+from workers.documents.logo import clean_logo
 
 MOMENT: Final = datetime(2026, 3, 5, 9, 30, tzinfo=UTC)
 

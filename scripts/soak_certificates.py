@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from workers.certificates.renderer import NotRendered, Room
+from workers.documents.renderer import NotRendered, Room
 
 COUNT: Final = 70_000
 THREADS: Final = 2

@@ -20,7 +20,7 @@ import structlog
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
-from tests.support import PROJECT, Processes, forget
+from tests.kit.processes.support import PROJECT, Processes, forget
 from workers import database
 from workers.database import Session
 from workers.logs import configure_logs

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from models.words import Policy
-from tests.messages import client
-from tests.support import PROJECT
-from workers.requests import KINDS, Enroll, parse
+from tests.kit.actors.messages import client
+from tests.kit.processes.support import PROJECT
+from workers.requests.registry import KINDS, Enroll, parse
 
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BROKER = 'PortalClient("redis://localhost:6379/0", '

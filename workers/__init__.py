@@ -1,10 +1,10 @@
 """What happens.
 
-request (requests.py)            what can be asked, one class each
-  → message on queue `requests`  portal_client.py sends it, actors/accept.py records it
-  → job row (ledger.py)          the promise; a bell (broker.py) says something is due
-  → actor (actors/)              claims a batch, opens one transaction, calls one service
-  → service (services/)          set-based SQL inside that transaction; decides with pure rules of models/
+request (requests/)              what can be asked, one class each
+  → message on queue `requests`  portal_client.py sends it, actors/requests.py records it
+  → job row (engine/ledger.py)   the promise; a bell (engine/broker.py) says something is due
+  → actor (actors/)              claims a batch, opens one transaction, calls one capability
+  → capability (enrollment/ …)   set-based SQL inside that transaction; decides with pure rules of models/
   → owed row                     a mail to send, committed with its cause
   → mail (mail/)                 rendered, sent, its outcome recorded
 clock.py rings again what is due, rescues what was left, fires schedules.

@@ -18,15 +18,15 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from workers import ledger as books
-from workers.actors.processes import Alive
-from workers.broker import ring
 from workers.database import Session, is_transient, transaction
+from workers.engine import ledger as books
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import ring
+from workers.engine.ledger import LEDGERS
+from workers.engine.processes import Alive
 from workers.errors import InvalidRequest
-from workers.ledger import LEDGERS
 from workers.logs import configure_logs, get_logger
-from workers.requests import parse
-from workers.services.acceptance import accept_internal
+from workers.requests.registry import parse
 from workers.settings import get_settings
 
 log = get_logger()

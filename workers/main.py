@@ -9,22 +9,22 @@ from typing import Final
 import dramatiq
 from dramatiq.middleware import AsyncIO, CurrentMessage
 
-from workers.actors.accept import accept, set_aside
 from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
 from workers.actors.jobs import enrollments, maintenance
-from workers.actors.processes import ProcessMiddleware
+from workers.actors.requests import accept, set_aside
 from workers.actors.rosters import rosters
-from workers.broker import DoorbellBroker, make_broker, worker_client
-from workers.consumer import SET_ASIDE
+from workers.engine.broker import DoorbellBroker, make_broker, worker_client
+from workers.engine.consumer import SET_ASIDE
+from workers.engine.processes import ProcessMiddleware
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.mail.message import Identity
 from workers.mail.relay import parse_smtp_url
-from workers.queues import bell_name
+from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
+from workers.requests.queues import bell_name
+from workers.security.tokens import SigningKeys
 from workers.settings import Settings, get_settings
-from workers.shapes import ACCEPT_ACTOR, REQUESTS_QUEUE
-from workers.tokens import SigningKeys
 
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
 

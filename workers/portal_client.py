@@ -21,7 +21,13 @@ from redis.retry import Retry
 from models.label import SURROGATES
 from models.words import Code
 from workers.errors import InvalidRequest, Problem
-from workers.shapes import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE, Request, check_key
+from workers.requests.base import (
+    ACCEPT_ACTOR,
+    MAX_MESSAGE_BYTES,
+    REQUESTS_QUEUE,
+    Request,
+    check_key,
+)
 
 TIMEOUT_SECONDS: Final = 2
 """How long one try may take."""

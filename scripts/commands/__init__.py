@@ -1,1 +1,1 @@
-"""What people type: seed, enqueue, status, retry, demo. Thin; what is domain lives in ``workers/services``."""
+"""What people type: seed, enqueue, status, retry, demo. Thin; the domain lives in the folders of ``workers``."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, fail, print_json, run
 from scripts.commands.options import account_of
 from workers.database import Session, transaction
-from workers.services.audit_search import Entry, find_company, search_audit
+from workers.ops.audit_search import Entry, find_company, search_audit
 
 HELP: Final = f"""Show what was done, the latest first: to a person, for a company, by a job.
 

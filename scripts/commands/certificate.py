@@ -17,15 +17,15 @@ from scripts.commands.edge import run as run_command
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.options import Key, Portal
 from scripts.commands.retry import asker
-from workers.actors.files import pieces
-from workers.broker import ring
-from workers.certificate_requests import CorrectCertificate, DuplicateCertificates, RevokeCertificate
+from workers.certificates.fetching import pieces
+from workers.certificates.file_links import find_by_job
+from workers.certificates.verification import as_json, verify
 from workers.database import transaction
-from workers.mail.catalogue import code_sentence
-from workers.services.acceptance import accept, find_portal
-from workers.services.certificate_files import find_by_job
-from workers.services.verification import as_json, verify
-from workers.shapes import Request, read
+from workers.engine.acceptance import accept, find_portal
+from workers.engine.broker import ring
+from workers.i18n.catalogues import code_sentence
+from workers.requests.base import Request, read
+from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
 
 EXIT_CODES: Final = f"""\b
 Exit codes:

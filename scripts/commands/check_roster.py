@@ -10,7 +10,7 @@ from rich.table import Table
 from models.person import Person, Refusal
 from models.words import LOCALES
 from scripts.commands.edge import REFUSED, UNEXPECTED, console, print_json, run
-from workers.mail.catalogue import code_sentence
+from workers.i18n.catalogues import code_sentence
 from workers.rosters.people import CheckedRow, check_rows
 from workers.rosters.reader import Reading, read_rows, survey
 from workers.rosters.refused import RosterRefused

@@ -12,11 +12,11 @@ from scripts.commands.edge import COMMON_CODES, DEAD, INVALID, REFUSED, UNFINISH
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.options import Wait, WaitCommand, account_of
 from scripts.commands.retry import asker
-from workers.broker import ring
 from workers.database import Session, transaction
-from workers.internal_requests import CorrectEmailByOps
-from workers.services.acceptance import accept_internal
-from workers.shapes import read
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import ring
+from workers.requests.base import read
+from workers.requests.internal import CorrectEmailByOps
 
 HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
 

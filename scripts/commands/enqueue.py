@@ -11,13 +11,13 @@ import typer
 from models.words import Code, JobState
 from scripts.commands.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge, fail, print_json, run
 from scripts.commands.options import Key, Portal, Wait, WaitCommand
-from workers.broker import ring
+from workers.actors.registry import show_job
 from workers.database import transaction
+from workers.engine.acceptance import Accepted, accept, find_portal
+from workers.engine.broker import ring
 from workers.errors import InvalidRequest, Problem
-from workers.requests import KINDS, parse
-from workers.services.acceptance import Accepted, accept, find_portal
-from workers.services.jobs import show_job
-from workers.shapes import Request
+from workers.requests.base import Request
+from workers.requests.registry import KINDS, parse
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 

@@ -8,10 +8,10 @@ import typer
 from models.words import JobState
 from scripts.commands.edge import COMMON_CODES, UNFINISHED, edge, fail, print_json
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
-from workers.broker import ring
 from workers.database import transaction
-from workers.services.acceptance import accept, find_portal
-from workers.shapes import Request
+from workers.engine.acceptance import accept, find_portal
+from workers.engine.broker import ring
+from workers.requests.base import Request
 
 EXIT_CODES: Final = f"""\b
 Exit codes:

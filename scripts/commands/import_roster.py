@@ -18,15 +18,15 @@ from models.words import LOCALES, Code, JobState, Policy
 from scripts.commands.edge import COMMON_CODES, DEAD, UNFINISHED, console, edge, fail, print_json, run
 from scripts.commands.enqueue import EXIT_OF_STATE
 from scripts.commands.options import Key, Portal, Wait, WaitCommand
-from workers.broker import ring
+from workers.actors.registry import FINAL
 from workers.database import Session, transaction
-from workers.mail.catalogue import code_sentence
-from workers.roster_requests import ImportRoster
-from workers.services.acceptance import Accepted, find_portal
-from workers.services.jobs import FINAL
-from workers.services.roster_acceptance import accept_file, digest_of
-from workers.services.roster_reports import errors_file, report_rows
-from workers.shapes import read
+from workers.engine.acceptance import Accepted, find_portal
+from workers.engine.broker import ring
+from workers.i18n.catalogues import code_sentence
+from workers.imports.acceptance import accept_file, digest_of
+from workers.imports.reports import errors_file, report_rows
+from workers.requests.base import read
+from workers.requests.imports import ImportRoster
 
 PAUSE: Final = 0.2
 """Seconds between two looks at a job that is under way."""

@@ -14,9 +14,9 @@ from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, console, edge,
 from scripts.commands.retry import asker
 from workers.database import transaction
 from workers.errors import NotConfigured
-from workers.internal_requests import PutInbox
-from workers.services.inboxes import put_inbox
-from workers.shapes import read
+from workers.imports.inboxes import put_inbox
+from workers.requests.base import read
+from workers.requests.internal import PutInbox
 
 HELP: Final = f"""Folders rosters are dropped in: anything fsspec can read (file:///srv/rh, s3://bucket/rh, sftp://host/rh).
 

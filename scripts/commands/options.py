@@ -10,7 +10,7 @@ from models.address import normalise_email
 from models.words import Code
 from scripts.commands.edge import INVALID, fail
 from workers.database import Session
-from workers.services.audit_search import find_account
+from workers.ops.audit_search import find_account
 
 DEFAULT_WAIT: Final = "60"
 

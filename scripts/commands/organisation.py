@@ -14,12 +14,12 @@ from scripts.commands.edge import COMMON_CODES, UNFINISHED, edge, fail, print_js
 from scripts.commands.edge import run as run_command
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.retry import asker
-from workers.broker import ring
-from workers.certificate_requests import PutOrganisation
 from workers.database import transaction
-from workers.mail.catalogue import code_sentence
-from workers.services.acceptance import accept_internal
-from workers.shapes import read
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import ring
+from workers.i18n.catalogues import code_sentence
+from workers.requests.base import read
+from workers.requests.certificates import PutOrganisation
 
 EXIT_CODES: Final = f"""\b
 Exit codes:

@@ -13,12 +13,12 @@ from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, ed
 from scripts.commands.edge import run as run_command
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.retry import asker
-from workers.broker import ring
 from workers.database import transaction
-from workers.mail.catalogue import code_sentence
-from workers.requests import ErasePerson, ExportPerson
-from workers.services.acceptance import accept_internal
-from workers.shapes import Request, read
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import ring
+from workers.i18n.catalogues import code_sentence
+from workers.requests.base import Request, read
+from workers.requests.registry import ErasePerson, ExportPerson
 
 DEFAULT_WAIT: Final = 60.0
 

@@ -12,7 +12,7 @@ from models.snapshot import Document
 from models.words import LOCALES
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from scripts.commands.edge import REFUSED, fail, run
-from workers.certificates.renderer import render
+from workers.documents.renderer import render
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "var" / "preview" / "certificates"
 HELP: Final = f"""\

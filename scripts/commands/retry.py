@@ -8,9 +8,9 @@ from uuid import UUID
 import typer
 
 from scripts.commands.edge import COMMON_CODES, REFUSED, edge, run
-from workers.broker import ring
 from workers.database import transaction
-from workers.services.retry import Retried, retry
+from workers.engine.broker import ring
+from workers.ops.retry import Retried, retry
 
 HELP: Final = f"""Retry dead jobs, and mails that failed, expired or were left uncertain: all attempts again, now.
 

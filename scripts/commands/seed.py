@@ -9,11 +9,11 @@ from rich.text import Text
 
 from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, run
+from workers.catalog.seed import Catalogue, Seeded, seed
 from workers.database import Session, transaction
+from workers.engine.acceptance import find_portal
 from workers.errors import InvalidRequest, Problem
-from workers.services.acceptance import find_portal
-from workers.services.seed import Catalogue, Seeded, seed
-from workers.shapes import read
+from workers.requests.base import read
 
 EXAMPLE: Final[dict[str, Any]] = {
     "companies": [

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from scripts.commands.edge import COMMON_CODES, REFUSED, console, edge, print_json, run
 from workers.database import transaction
-from workers.services.status import SHOWN_CONTRACTS, read_status
-from workers.services.unheard import count_unheard
+from workers.ops.status import SHOWN_CONTRACTS, read_status
+from workers.ops.unheard import count_unheard
 
 HELP: Final = f"""Show how Matricule is: requests, queues, mails, contracts, processes, clock, database.
 

@@ -12,7 +12,12 @@ from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, console, edge, fail, print_json, run
 from scripts.commands.retry import asker
 from workers.database import transaction
-from workers.services.suppression import Listed, lift, list_suppressed, suppress
+from workers.outbox.suppression import (
+    Listed,
+    lift,
+    list_suppressed,
+    suppress,
+)
 
 HELP: Final = f"""Leave an address alone: no mail is sent to it, and nobody is enrolled under it.
 

@@ -9,7 +9,7 @@ from scripts.commands.edge import run
 from scripts.commands.import_jobs import EXIT_CODES, ask
 from scripts.commands.options import Wait, WaitCommand
 from scripts.commands.retry import asker
-from workers.roster_requests import UndoImport
+from workers.requests.imports import UndoImport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from models.words import LOCALES
 from scripts.demonstration.expectation import Outcome
 from scripts.demonstration.story import Story
-from workers.mail.catalogue import code_sentence
+from workers.i18n.catalogues import code_sentence
 from workers.rosters.reader import Roster
 
 GOOD = ("enrolled", "attached", "already_enrolled")

@@ -14,14 +14,14 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState, JobState, Policy
 from scripts.demonstration.expectation import Outcome
 from scripts.demonstration.progress import Say
-from workers.catalog_requests import PutCompany, PutContract, PutTraining
+from workers.actors.registry import show_job
 from workers.database import transaction
+from workers.engine.acceptance import find_accepted
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll
+from workers.requests.base import Request, fingerprint
+from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.registry import Enroll, PersonToEnroll
 from workers.rosters.reader import Roster, read_roster
-from workers.services.acceptance import find_accepted
-from workers.services.jobs import show_job
-from workers.shapes import Request, fingerprint
 
 ROSTER: Final = Path(__file__).parents[1] / "participants-demo.csv"
 SEATS: Final = 25

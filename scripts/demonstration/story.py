@@ -14,10 +14,10 @@ from scripts.demonstration.main_job import WentWrong
 from scripts.demonstration.progress import Progress, Say
 from scripts.embedded.run import LocalSystem
 from workers.database import transaction
+from workers.ops.status import read_status
+from workers.ops.unheard import count_unheard
 from workers.portal_client import PortalClient
 from workers.rosters.reader import Roster
-from workers.services.status import read_status
-from workers.services.unheard import count_unheard
 from workers.settings import get_settings
 
 LOOK_SECONDS = 0.2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.embedded.places import SHORT_ROOT, places
-from tests.support import PROJECT, wait_until
+from tests.kit.processes.support import PROJECT, wait_until
 
 FROM_TESTS = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "REDIS_NAMESPACE", "LINK_KEYS")
 

@@ -24,15 +24,15 @@ from tests.benchmarks.population import person
 from tests.benchmarks.sheets import Sheet
 from tests.benchmarks.system import System
 from tests.benchmarks.usage import peak_memory
-from tests.certificates import did, graduates, organisation
-from tests.contracts import add_contract
-from tests.support import PROJECT
-from workers.catalog_requests import PutCompany
-from workers.certificate_requests import DuplicateCertificates
+from tests.kit.builders.certificates import did, graduates, organisation
+from tests.kit.builders.contracts import add_contract
+from tests.kit.processes.support import PROJECT
+from workers.catalog.records import put_company
+from workers.certificates.duplicate_copies import read_copies, read_logos
 from workers.database import transaction
-from workers.services.acceptance import accept
-from workers.services.catalog import put_company
-from workers.services.duplicate_copies import read_copies, read_logos
+from workers.engine.acceptance import accept
+from workers.requests.catalog import PutCompany
+from workers.requests.certificates import DuplicateCertificates
 
 WARM: Final = 20
 """Documents rendered before any counts."""

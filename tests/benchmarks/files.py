@@ -11,13 +11,13 @@ from tests.benchmarks.imports import written
 from tests.benchmarks.measure import Figure, Verdict, percentile
 from tests.benchmarks.population import add_catalog, contract, single
 from tests.benchmarks.system import System, Trial
-from tests.support import rows
-from workers.broker import ring
+from tests.kit.processes.support import rows
 from workers.database import transaction
-from workers.queues import Queue
-from workers.roster_requests import ImportRoster
-from workers.services.acceptance import accept
-from workers.services.roster_acceptance import accept_file, digest_of
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
+from workers.imports.acceptance import accept_file, digest_of
+from workers.requests.imports import ImportRoster
+from workers.requests.queues import Queue
 
 FILES: Final = 50
 PAUSES: Final = (0.02, 0.1)  # seconds between two singles

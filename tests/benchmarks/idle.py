@@ -10,7 +10,7 @@ from scripts.embedded.run import LocalSystem
 from tests.benchmarks.measure import Figure, Verdict
 from tests.benchmarks.system import System
 from tests.benchmarks.usage import Meter, since
-from tests.support import PROJECT
+from tests.kit.processes.support import PROJECT
 
 SETTLING_SECONDS = 8.0
 

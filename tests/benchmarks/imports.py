@@ -15,9 +15,9 @@ from tests.benchmarks.population import add_catalog, contract, people, person
 from tests.benchmarks.roster import TABLES, large_job, roster
 from tests.benchmarks.system import System
 from workers.database import transaction
-from workers.roster_requests import ImportRoster
+from workers.imports.acceptance import accept_file, digest_of
+from workers.requests.imports import ImportRoster
 from workers.rosters.reader import read_rows, survey
-from workers.services.roster_acceptance import accept_file, digest_of
 
 COLUMNS: Final = ("Service", "Nom", "Prénom", "E-mail", "Date d'entrée")
 

@@ -9,11 +9,11 @@ from models.portal import LOCAL_PORTAL_ID
 from tests.benchmarks.measure import Figure, delay_figure, percentile
 from tests.benchmarks.population import add_catalog, single
 from tests.benchmarks.system import System, Trial
-from tests.support import rows
-from workers.broker import ring
+from tests.kit.processes.support import rows
 from workers.database import transaction
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
 from workers.portal_client import PortalClient
-from workers.services.acceptance import accept
 
 CONTRACTS = 50
 PAUSES = (0.1, 0.4)  # seconds: long enough for the system to be idle again

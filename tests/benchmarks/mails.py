@@ -11,8 +11,8 @@ from tests.benchmarks.population import add_catalog, contract, people
 from tests.benchmarks.system import LOOK_SECONDS, System, Trial
 from tests.benchmarks.usage import per_piece, since
 from workers.database import transaction
-from workers.requests import Enroll
-from workers.services.acceptance import accept
+from workers.engine.acceptance import accept
+from workers.requests.registry import Enroll
 
 PROCESSES, CONNECTIONS = 2, 4
 

@@ -11,7 +11,7 @@ from tests.benchmarks.imports import from_file
 from tests.benchmarks.measure import Figure, Verdict
 from tests.benchmarks.population import person
 from tests.benchmarks.system import System
-from tests.support import PROJECT
+from tests.kit.processes.support import PROJECT
 
 MOST_MEGABYTES: Final = 20
 """How much more a hundred times as many rows may take: what the allocator of Python keeps for itself."""

@@ -20,11 +20,16 @@ from tests.benchmarks.population import add_catalog, contract, known_id
 from tests.benchmarks.roster import PlainTable, read_back
 from tests.benchmarks.system import System, Trial
 from tests.benchmarks.usage import per_piece, since
-from tests.support import rows
+from tests.kit.processes.support import rows
 from workers.database import transaction
-from workers.requests import MAX_EVENTS, ProgressEvent, RecordProgress, Withdraw
-from workers.services.acceptance import accept
-from workers.shapes import Request
+from workers.engine.acceptance import accept
+from workers.requests.base import Request
+from workers.requests.registry import (
+    MAX_EVENTS,
+    ProgressEvent,
+    RecordProgress,
+    Withdraw,
+)
 
 ADD_PEOPLE = text("""
     WITH people AS (SELECT * FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY t (id, n)),

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from workers.database import transaction
-from workers.requests import Enroll, PersonToEnroll
-from workers.shapes import fingerprint, lane_id
+from workers.requests.base import fingerprint, lane_id
+from workers.requests.registry import Enroll, PersonToEnroll
 
 SEATS: Final = 1_000_000
 FIRST_NAMES: Final = ("Anne-Sophie", "Stéphane", "Zoé", "Karim", "Inès", "Jean", "Maëlys", "Théo", "Fatou", "Loïc")
@@ -27,7 +27,7 @@ ADD_CATALOG = text("""
     SELECT id, :portal, reference, :company, :training, :seats
     FROM unnest(CAST(:ids AS uuid[]), CAST(:references AS text[])) t (id, reference)""")
 
-# The columns ``workers.services.acceptance`` writes.
+# The columns ``workers.engine.acceptance`` writes.
 ADD_JOBS = text("""
     WITH new_keys AS (
       INSERT INTO idempotency (portal_id, key, request_hash, job_id)

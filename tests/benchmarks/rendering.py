@@ -21,9 +21,9 @@ from typing import Final
 import typst
 
 from tests.benchmarks.sheets import Sheet, kept
-from workers.certificates.contents import contents
-from workers.certificates.printable import FONTS
-from workers.certificates.renderer import STANDARDS, TEMPLATES, render
+from workers.documents.contents import contents
+from workers.documents.printable import FONTS
+from workers.documents.renderer import STANDARDS, TEMPLATES, render
 
 Engine = Callable[[int], bytes]
 

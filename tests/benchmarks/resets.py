@@ -11,9 +11,9 @@ from tests.benchmarks.population import add_catalog, contract, person
 from tests.benchmarks.roster import PlainTable, large_job, plain_inserts
 from tests.benchmarks.system import System
 from workers.database import transaction
-from workers.requests import ResetPasswords
-from workers.services.acceptance import accept
-from workers.shapes import MAX_TICKED
+from workers.engine.acceptance import accept
+from workers.requests.base import MAX_TICKED
+from workers.requests.registry import ResetPasswords
 
 TABLES: Final = ("link", "email", "job_person", "throttle")
 

@@ -11,10 +11,10 @@ from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figur
 from tests.benchmarks.population import add_catalog, contract, people
 from tests.benchmarks.system import System, Trial
 from tests.benchmarks.usage import peak_memory, per_piece, since
-from tests.support import rows
+from tests.kit.processes.support import rows
 from workers.database import transaction
-from workers.requests import Enroll
-from workers.services.acceptance import accept
+from workers.engine.acceptance import accept
+from workers.requests.registry import Enroll
 
 CHUNK: Final = 1_000
 TABLES: Final = ("account", "enrollment", "seat_movement", "link", "email", "job_person")

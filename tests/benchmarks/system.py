@@ -25,7 +25,7 @@ from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import DATABASE, Postgres
 from scripts.embedded.valkey import Valkey
 from tests.benchmarks.usage import Meter
-from tests.support import PROJECT, forget, rows
+from tests.kit.processes.support import PROJECT, forget, rows
 
 LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 900.0

@@ -15,9 +15,9 @@ from weasyprint.text.fonts import FontConfiguration
 
 from models.snapshot import Document
 from tests.benchmarks.sheets import Sheet
-from workers.certificates.contents import contents
-from workers.certificates.printable import FONTS
-from workers.certificates.renderer import TEMPLATES
+from workers.documents.contents import contents
+from workers.documents.printable import FONTS
+from workers.documents.renderer import TEMPLATES
 
 VARIANT: Final = "pdf/a-2a"
 """Tagged PDF/A as ours. WeasyPrint cannot declare PDF/UA-1 in the same file."""

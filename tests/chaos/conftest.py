@@ -12,8 +12,8 @@ import pytest
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
-from tests.crews import LEASE
-from tests.support import PROJECT, forget
+from tests.kit.processes.crews import LEASE
+from tests.kit.processes.support import PROJECT, forget
 
 
 @pytest.fixture

@@ -5,14 +5,29 @@ from collections.abc import Iterator
 import pytest
 
 from models.words import EmailKind
-from tests.contracts import add_contract, enrolled
-from tests.relay import Mail, Relay
-from tests.support import Processes, change, rows, wait_until
-from tests.unactivated import MANAGER, OPTIONS, change_contract, deliver, invited, later, owe, plan, warned
-from workers.broker import ring
+from tests.kit.builders.contracts import add_contract, enrolled
+from tests.kit.builders.unactivated import (
+    MANAGER,
+    OPTIONS,
+    change_contract,
+    deliver,
+    invited,
+    later,
+    owe,
+    plan,
+    warned,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import Mail, Relay
 from workers.database import Session, transaction
-from workers.internal_requests import PlanReleases, SendReminders
-from workers.services.maintenance import find_drift
+from workers.engine.broker import ring
+from workers.ops.reconciliation import find_drift
+from workers.requests.internal import PlanReleases, SendReminders
 
 LEASE = 2.0
 PEOPLE = [f"p{number}" for number in range(20)]

@@ -9,13 +9,22 @@ from uuid import UUID
 
 import pytest
 
-from tests.certificates import ask, complete, did, index, job, organisation, training, unzipped
-from tests.contracts import add_contract, enrolled, someone
-from tests.documents import said
-from tests.support import Processes, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.certificates import (
+    ask,
+    complete,
+    did,
+    index,
+    job,
+    organisation,
+    training,
+    unzipped,
+)
+from tests.kit.builders.contracts import add_contract, enrolled, someone
+from tests.kit.builders.documents import said
+from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
-from workers.queues import Queue
+from workers.engine.broker import ring
+from workers.requests.queues import Queue
 
 LEASE = 2.0
 PEOPLE = 120

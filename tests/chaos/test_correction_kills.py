@@ -3,16 +3,28 @@
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.accounts import keys
-from tests.corrections import NEW, OLD, correct, notice_sent, participant, token
-from tests.support import Processes, change, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.accounts import keys
+from tests.kit.builders.corrections import (
+    NEW,
+    OLD,
+    correct,
+    notice_sent,
+    participant,
+    token,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from workers.corrections.answers import confirm_address
 from workers.database import transaction
-from workers.internal_requests import ApplyCorrections
-from workers.requests import CorrectEmail
-from workers.services.acceptance import accept_internal
-from workers.services.correction_answers import confirm_address
-from workers.shapes import Request
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import ring
+from workers.requests.base import Request
+from workers.requests.internal import ApplyCorrections
+from workers.requests.registry import CorrectEmail
 
 LEASE = 2.0
 LOOK = """

@@ -5,10 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from scripts.embedded.mailbox_process import free_port
-from tests.attachments import attach, standing
-from tests.support import Processes, change, rows, wait_until
+from tests.kit.builders.attachments import attach, standing
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.database import transaction
-from workers.services.maintenance import find_drift
+from workers.ops.reconciliation import find_drift
 from workers.web.forms import FORM_TYPE
 
 STALL = """

@@ -3,14 +3,25 @@
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.contracts import add_contract, asking, did, everything, someone
-from tests.support import Processes, change, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.contracts import (
+    add_contract,
+    asking,
+    did,
+    everything,
+    someone,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.database import transaction
-from workers.requests import ErasePerson, ExportPerson
-from workers.services.acceptance import accept
-from workers.services.maintenance import find_drift
-from workers.shapes import Request
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
+from workers.ops.reconciliation import find_drift
+from workers.requests.base import Request
+from workers.requests.registry import ErasePerson, ExportPerson
 
 LEASE = 2.0
 ANNE = "anne@example.com"

@@ -11,15 +11,20 @@ from uuid import UUID
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.contracts import add_contract
-from tests.support import Processes, change, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.contracts import add_contract
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.database import transaction
-from workers.queues import Queue
-from workers.roster_requests import ImportRoster
-from workers.services.maintenance import find_drift
-from workers.services.roster_acceptance import accept_file, digest_of
-from workers.services.roster_reports import report_rows
+from workers.engine.broker import ring
+from workers.imports.acceptance import accept_file, digest_of
+from workers.imports.reports import report_rows
+from workers.ops.reconciliation import find_drift
+from workers.requests.imports import ImportRoster
+from workers.requests.queues import Queue
 
 LEASE = 2.0
 ROWS = int(os.environ.get("ROWS", "6000"))

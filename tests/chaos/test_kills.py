@@ -7,7 +7,8 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import Policy
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
-from tests.crews import (
+from tests.kit.actors.messages import send
+from tests.kit.processes.crews import (
     LEASE,
     QUEUES,
     Crew,
@@ -19,13 +20,17 @@ from tests.crews import (
     states,
     under_way,
 )
-from tests.messages import send
-from tests.support import Processes, forget, rows, wait_until
-from workers.broker import ring
+from tests.kit.processes.support import (
+    Processes,
+    forget,
+    rows,
+    wait_until,
+)
 from workers.clock import TERM_SECONDS
 from workers.database import transaction
-from workers.requests import Enroll, PersonToEnroll
-from workers.services.acceptance import accept
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
+from workers.requests.registry import Enroll, PersonToEnroll
 
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:

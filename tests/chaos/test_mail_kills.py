@@ -10,9 +10,14 @@ import pytest
 import redis
 from sqlalchemy.exc import DBAPIError
 
-from tests.contracts import add_contract, asking, enrol
-from tests.relay import Relay
-from tests.support import Processes, change, rows, wait_until
+from tests.kit.builders.contracts import add_contract, asking, enrol
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import Relay
 from workers.database import transaction
 
 PEOPLE = 60

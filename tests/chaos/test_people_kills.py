@@ -3,13 +3,18 @@
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.contracts import add_contract, enrolled
-from tests.support import Processes, change, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.contracts import add_contract, enrolled
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.database import transaction
-from workers.requests import parse
-from workers.services.acceptance import accept
-from workers.services.maintenance import find_drift
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
+from workers.ops.reconciliation import find_drift
+from workers.requests.registry import parse
 
 LEASE = 2.0
 PEOPLE = 20

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.chaos.test_import_kills import DONE, LEASE, ROWS, drop, kill_on_the_way
-from tests.contracts import add_contract
-from tests.support import Processes, rows, wait_until
-from workers.broker import ring
+from tests.kit.builders.contracts import add_contract
+from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
-from workers.queues import Queue
-from workers.roster_requests import UndoImport
-from workers.services.acceptance import accept
-from workers.services.maintenance import find_drift
+from workers.engine.acceptance import accept
+from workers.engine.broker import ring
+from workers.ops.reconciliation import find_drift
+from workers.requests.imports import UndoImport
+from workers.requests.queues import Queue
 
 JOINED = "SELECT position FROM job_person WHERE job_id = :id AND code IN ('enrolled', 'attached') ORDER BY position"
 LEFT = "SELECT position FROM job_person WHERE job_id = :id AND code = 'withdrawn' ORDER BY position"

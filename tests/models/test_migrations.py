@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.tables import metadata
-from tests.support import PROJECT, rows
+from tests.kit.processes.support import PROJECT, rows
 from workers import database
 
 COLUMNS = """

@@ -1,7 +1,7 @@
 """docs/retention.md says what the program does."""
 
 from models.retention import RETENTION
-from tests.support import PROJECT
+from tests.kit.processes.support import PROJECT
 
 
 def test_the_page_has_every_line_of_the_table_and_no_other() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from scripts.embedded.parts import _exports
 from scripts.embedded.places import SHORT_ROOT
-from tests.support import PROJECT
+from tests.kit.processes.support import PROJECT
 
 NOBODY = 65534
 NOTHING: Mapping[str, str] = {}

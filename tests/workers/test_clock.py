@@ -12,15 +12,20 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.ledgers import QUEUE, lane, owe
-from tests.messages import client
-from tests.support import Processes, change, rows, wait_until
-from workers import ledger as books
+from tests.kit.actors.messages import client
+from tests.kit.builders.ledgers import QUEUE, lane, owe
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.clock import fire_schedules, lead, next_slot, resign, tick
 from workers.database import Session, transaction
-from workers.internal_requests import Purge
-from workers.ledger import EMAILS, JOBS
-from workers.services.acceptance import accept_internal
+from workers.engine import ledger as books
+from workers.engine.acceptance import accept_internal
+from workers.engine.ledger import EMAILS, JOBS
+from workers.requests.internal import Purge
 
 ONE, TWO = new_id(), new_id()
 SLOTS = "SELECT key FROM idempotency WHERE key LIKE 'schedule:%' ORDER BY key"

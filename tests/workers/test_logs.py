@@ -12,13 +12,19 @@ import pytest
 from sqlalchemy import text
 
 from models.words import Code
-from tests.messages import message, push, send
-from tests.support import PROJECT, Processes, change, rows, wait_until
-from workers.catalog_requests import PutCompany, PutContract, PutTraining
+from tests.kit.actors.messages import message, push, send
+from tests.kit.processes.support import (
+    PROJECT,
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
 from workers.database import Session
 from workers.errors import InvalidRequest, Permanent, Problem, Transient
 from workers.logs import describe, get_logger, masked, safe_reason
-from workers.requests import Enroll, PersonToEnroll
+from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.registry import Enroll, PersonToEnroll
 
 TOKEN = "AbCdEfGh-_" * 6 + "1234"
 LINK = f"https://formation.test/activation?token={TOKEN}"

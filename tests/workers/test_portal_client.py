@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from models.words import Code
-from tests.messages import client
-from tests.support import PROJECT
-from workers.catalog_requests import PutCompany, PutContract
+from tests.kit.actors.messages import client
+from tests.kit.processes.support import PROJECT
 from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
-from workers.requests import Enroll, PersonToEnroll
-from workers.shapes import MAX_MESSAGE_BYTES
+from workers.requests.base import MAX_MESSAGE_BYTES
+from workers.requests.catalog import PutCompany, PutContract
+from workers.requests.registry import Enroll, PersonToEnroll
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")
 
@@ -54,7 +54,7 @@ def test_it_needs_no_database() -> None:
     shown = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in json.loads(shown.stdout)}
     assert loaded.isdisjoint({"sqlalchemy", "sqlmodel", "psycopg", "alembic", "structlog"})
-    assert not any(name.startswith(("workers.actors", "workers.services")) for name in json.loads(shown.stdout))
+    assert not any(name.startswith(("workers.actors", "workers.engine")) for name in json.loads(shown.stdout))
 
 
 def test_a_request_is_one_message(portal: PortalClient, fresh_database: str) -> None:

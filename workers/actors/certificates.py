@@ -4,14 +4,24 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
-from workers.actors.courses import Follower, keeping_leases
-from workers.actors.documents import Maker
-from workers.certificate_requests import DuplicateCertificates, DuplicateOwnCertificate
-from workers.ledger import JOBS, Claimed, Outcome, Work
-from workers.queues import Queue
-from workers.services.duplicate_copies import begin, next_chunk
-from workers.services.jobs import do_jobs
+from workers.actors.registry import do_jobs
+from workers.certificates.documents import Maker
+from workers.certificates.duplicate_copies import begin, next_chunk
+from workers.engine.chunks import Follower, keeping_leases
+from workers.engine.claimer import (
+    STOPPING,
+    BatchRun,
+    Claimer,
+    give_back,
+)
+from workers.engine.ledger import (
+    JOBS,
+    Claimed,
+    Outcome,
+    Work,
+)
+from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
+from workers.requests.queues import Queue
 
 DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
 

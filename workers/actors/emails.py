@@ -13,19 +13,30 @@ from dramatiq.asyncio import get_event_loop_thread
 from models.delivery import RESTING, Reason, Suspicion, Verdict, retry_delay, weigh
 from models.delivery import Outcome as Delivery
 from models.words import EmailState
-from workers import ledger as books
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
-from workers.actors.sealing import seal_letters
-from workers.actors.sending import Delivered, Sealed, Sending
 from workers.database import Session, is_transient, transaction
-from workers.ledger import EMAILS, Claimed, LostClaimError, Outcome, Setback
+from workers.engine import ledger as books
+from workers.engine.claimer import (
+    STOPPING,
+    BatchRun,
+    Claimer,
+    give_back,
+)
+from workers.engine.ledger import (
+    EMAILS,
+    Claimed,
+    LostClaimError,
+    Outcome,
+    Setback,
+)
 from workers.logs import get_logger
+from workers.mail.letters.letter import Letter
+from workers.mail.letters.reading import read_letters
 from workers.mail.message import Identity
+from workers.mail.sealing import seal_letters
+from workers.mail.sending import Delivered, Sealed, Sending
 from workers.mail.transport import Connections
-from workers.queues import Queue
-from workers.services.letter import Letter
-from workers.services.letters import read_letters
-from workers.services.suppression import suppress_addresses_of
+from workers.outbox.suppression import suppress_addresses_of
+from workers.requests.queues import Queue
 from workers.settings import get_settings
 
 log = get_logger()

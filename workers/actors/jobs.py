@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-from workers.actors.claimer import STOPPING, BatchRun, Claimer, give_back
-from workers.actors.document_purge import purge_documents
-from workers.actors.inboxes import scan_inboxes
-from workers.certificate_requests import PurgeDocuments
-from workers.internal_requests import ScanInboxes
-from workers.ledger import JOBS, Claimed
+from workers.actors.registry import do_jobs
+from workers.certificates.document_purge import purge_documents
+from workers.engine.claimer import (
+    STOPPING,
+    BatchRun,
+    Claimer,
+    give_back,
+)
+from workers.engine.ledger import JOBS, Claimed
+from workers.imports.scanning import scan_inboxes
 from workers.logs import get_logger
-from workers.queues import Queue
-from workers.services.jobs import do_jobs
+from workers.requests.certificates import PurgeDocuments
+from workers.requests.internal import ScanInboxes
+from workers.requests.queues import Queue
 from workers.settings import get_settings
 
 log = get_logger()

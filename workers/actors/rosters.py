@@ -2,16 +2,26 @@
 
 from collections.abc import Sequence
 
-from workers.actors.claimer import BatchRun, Claimer
-from workers.actors.courses import Follower
-from workers.actors.imports import do_import
-from workers.ledger import JOBS, Claimed, Outcome, Work
-from workers.queues import Queue
-from workers.requests import Enroll
-from workers.roster_requests import ImportRoster, UndoImport
-from workers.services import roster_undoing
-from workers.services.enrollment_jobs import begin, enroll_chunk, in_chunks, read_request
-from workers.services.jobs import do_jobs
+from workers.actors.registry import do_jobs
+from workers.engine.chunks import Follower
+from workers.engine.claimer import BatchRun, Claimer
+from workers.engine.ledger import (
+    JOBS,
+    Claimed,
+    Outcome,
+    Work,
+)
+from workers.enrollment.jobs import (
+    begin,
+    enroll_chunk,
+    in_chunks,
+    read_request,
+)
+from workers.imports import undoing as roster_undoing
+from workers.imports.running import do_import
+from workers.requests.imports import ImportRoster, UndoImport
+from workers.requests.queues import Queue
+from workers.requests.registry import Enroll
 
 
 def rosters() -> Claimer:

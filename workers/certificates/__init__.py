@@ -1,1 +1,1 @@
-"""Documents as bytes: rendered, sealed, kept. Nothing here knows the database."""
+"""Certificates and their duplicates: issued, corrected, revoked, rendered and fetched."""

@@ -18,12 +18,12 @@ from markupsafe import Markup
 
 from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
-from workers.mail.catalogue import TEMPLATES, code_sentence, translate
-from workers.mail.moments import shown_day, shown_moment
+from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
+from workers.i18n.moments import shown_day, shown_moment
+from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
 from workers.rosters.errors_file import Failed, write_errors
 from workers.rosters.refused import RosterRefused
-from workers.shown import LOCALES_OF_BABEL
 
 PEOPLE_IN_BODY = 100
 LARGEST_PLAIN_FILE = 1_000_000

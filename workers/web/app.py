@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from workers.database import is_transient, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
+from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
-from workers.tokens import SigningKeys
 from workers.web import certificates, files, links
 from workers.web.answers import busy
 from workers.web.edge import Edge

@@ -18,9 +18,7 @@ from models.label import WHITE_SPACE
 from models.snapshot import Snapshot
 from models.verification_code import grouped, read_code
 from models.words import Code
-from workers.database import transaction
-from workers.mail.moments import shown_day
-from workers.services.verification import (
+from workers.certificates.verification import (
     Registered,
     Verified,
     as_json,
@@ -29,7 +27,9 @@ from workers.services.verification import (
     find_document,
     verify,
 )
-from workers.shown import shown_date, shown_duration, shown_percent
+from workers.database import transaction
+from workers.i18n.moments import shown_day
+from workers.i18n.values import shown_date, shown_duration, shown_percent
 from workers.web import forms
 from workers.web.answers import STATUS, hang_up
 from workers.web.rendering import asked_locale, note, page

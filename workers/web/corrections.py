@@ -10,12 +10,8 @@ from starlette.responses import Response
 
 from models.correction import Ground, Verdict, mask_address
 from models.words import Code, CorrectionState, Purpose
-from workers.actors.ringer import RINGER
-from workers.database import transaction
-from workers.ledger import bells
-from workers.logs import get_logger
-from workers.mail.moments import shown_moment
-from workers.services.correction_answers import (
+from workers.access.sign_ins import Verified
+from workers.corrections.answers import (
     Heard,
     Shown,
     agree_to_correction,
@@ -24,9 +20,13 @@ from workers.services.correction_answers import (
     read_verdict,
     refuse_correction,
 )
-from workers.services.link_views import LinkUse, LinkView
-from workers.services.sign_ins import Verified
-from workers.tokens import SigningKeys
+from workers.database import transaction
+from workers.engine.ledger import bells
+from workers.engine.wake import RINGER
+from workers.i18n.moments import shown_moment
+from workers.logs import get_logger
+from workers.security.link_views import LinkUse, LinkView
+from workers.security.tokens import SigningKeys
 from workers.web.answers import busy, refuse
 from workers.web.hashing import hashing_place
 from workers.web.rendering import asked_locale, note, page

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from models.words import Code
-from workers.actors.files import pieces
+from workers.certificates.fetching import pieces
+from workers.certificates.file_links import File, find_by_token
 from workers.database import transaction
-from workers.services.certificate_files import File, find_by_token
-from workers.tokens import SigningKeys
+from workers.security.tokens import SigningKeys
 from workers.web.rendering import asked_locale, note
 
 router = APIRouter()

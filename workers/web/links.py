@@ -13,8 +13,13 @@ from starlette.responses import Response
 
 from models.words import Code, Purpose
 from workers.database import transaction
-from workers.services.link_views import LinkUse, LinkView, look_at_link, read_link_use
-from workers.tokens import SigningKeys
+from workers.security.link_views import (
+    LinkUse,
+    LinkView,
+    look_at_link,
+    read_link_use,
+)
+from workers.security.tokens import SigningKeys
 from workers.web import corrections, not_me, passwords
 from workers.web.answers import refuse
 from workers.web.forms import read_form

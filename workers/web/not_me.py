@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from models.detachment import DETACHING, Step
 from models.words import Code
-from workers.actors.ringer import RINGER
 from workers.database import transaction
-from workers.ledger import bells
+from workers.engine.ledger import bells
+from workers.engine.wake import RINGER
 from workers.logs import get_logger
-from workers.services.detachment import Attachment, detach, look_at_attachment
-from workers.services.link_views import LinkView
-from workers.tokens import SigningKeys
+from workers.people.detachment import Attachment, detach, look_at_attachment
+from workers.security.link_views import LinkView
+from workers.security.tokens import SigningKeys
 from workers.web.answers import refuse
 from workers.web.rendering import asked_locale, note, page
 

@@ -6,13 +6,13 @@ from starlette.responses import Response
 
 from models.passwords import check_password
 from models.words import Code
+from workers.access.passwords import choose_password, hash_password
 from workers.database import transaction
+from workers.i18n.moments import shown_moment
 from workers.logs import get_logger
-from workers.mail.moments import shown_moment
-from workers.services.link_views import LinkView, look_at_link
-from workers.services.passwords import choose_password, hash_password
+from workers.security.link_views import LinkView, look_at_link
+from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
-from workers.tokens import SigningKeys
 from workers.web.answers import busy, refuse
 from workers.web.hashing import hashing_place
 from workers.web.rendering import asked_locale, note, page

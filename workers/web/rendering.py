@@ -14,8 +14,8 @@ from starlette.responses import HTMLResponse
 
 from models.passwords import MAX_PASSWORD, MIN_PASSWORD
 from models.words import LOCALES
+from workers.i18n.values import read_texts
 from workers.settings import get_settings
-from workers.shown import read_texts
 
 PAGES: Final = Path(__file__).parent / "pages"
 STYLE: Final = (PAGES / "style.css").read_text(encoding="utf-8")

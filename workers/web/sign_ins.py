@@ -1,8 +1,14 @@
 """The check of credentials, for a portal that asks whether somebody may come in."""
 
+from workers.access.sign_ins import (
+    SignInRefused,
+    Verified,
+    begin,
+    check,
+    end,
+)
 from workers.database import transaction
 from workers.logs import get_logger
-from workers.services.sign_ins import SignInRefused, Verified, begin, check, end
 
 log = get_logger("sign_ins")
 

@@ -4,13 +4,13 @@ import pytest
 
 from scripts.commands import enqueue, seed
 from scripts.commands.audit import app
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call
-from tests.support import rows
 from workers.actors import jobs
-from workers.actors.claimer import this_process
 from workers.database import transaction
-from workers.ledger import JOBS, claim
-from workers.queues import Queue
+from workers.engine.claimer import this_process
+from workers.engine.ledger import JOBS, claim
+from workers.requests.queues import Queue
 
 CATALOG = {
     "companies": [{"reference": "acme", "name": "Acmé"}, {"reference": "other", "name": "Autre"}],

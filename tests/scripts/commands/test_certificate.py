@@ -9,10 +9,15 @@ from sqlalchemy import text
 from models.base import new_id
 from scripts.commands.certificate import FIND, _sought, app
 from scripts.commands.organisation import app as organisations
-from tests.certificates import SIRET, complete, did, training
-from tests.contracts import add_contract, enrolled, someone
+from tests.kit.builders.certificates import (
+    SIRET,
+    complete,
+    did,
+    training,
+)
+from tests.kit.builders.contracts import add_contract, enrolled, someone
+from tests.kit.processes.support import Processes, rows, wait_until
 from tests.scripts.commands.conftest import Call
-from tests.support import Processes, rows, wait_until
 from workers.database import Session, transaction
 
 FACTS = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from scripts.commands.check_roster import app
+from tests.kit.processes.support import PROJECT
 from tests.scripts.commands.conftest import Call
-from tests.support import PROJECT
 
 SAMPLES = PROJECT / "tests" / "workers" / "rosters" / "samples"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text("utf-8"))["files"]

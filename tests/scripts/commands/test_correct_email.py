@@ -7,14 +7,19 @@ import pytest
 
 from models.base import new_id
 from scripts.commands.correct_email import app
-from tests.corrections import NEW, OLD, enrol_also, participant
+from tests.kit.builders.corrections import (
+    NEW,
+    OLD,
+    enrol_also,
+    participant,
+)
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call, Called
-from tests.support import rows
 from workers.actors import jobs
-from workers.actors.claimer import this_process
 from workers.database import transaction
-from workers.ledger import JOBS, claim
-from workers.queues import Queue
+from workers.engine.claimer import this_process
+from workers.engine.ledger import JOBS, claim
+from workers.requests.queues import Queue
 
 WHY = ("--reason", "lost the mailbox, ticket 12", "--yes")
 

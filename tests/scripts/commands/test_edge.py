@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support import PROJECT, forget, rows
+from tests.kit.processes.support import PROJECT, forget, rows
 
 COMMANDS = {
     "seed": ("-",),

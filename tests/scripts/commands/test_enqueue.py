@@ -7,9 +7,9 @@ import pytest
 from scripts.commands import seed
 from scripts.commands.enqueue import app
 from scripts.commands.options import with_seconds
+from tests.kit.processes.support import Processes, rows
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
-from tests.support import Processes, rows
 
 PERSON = {"email": "ines@exemple.test", "first_name": "Inès", "last_name": "d’Alméras"}
 ENROLL = {"contract": "C-1", "people": [PERSON]}

@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 
 from scripts.commands import cancel_import, undo_import
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call
-from tests.support import rows
 
 
 @pytest.mark.parametrize(("command", "kind"), [(undo_import, "undo_import"), (cancel_import, "cancel_import")])

@@ -9,13 +9,13 @@ import pytest
 
 from scripts.commands import seed
 from scripts.commands.import_roster import app
+from tests.kit.processes.support import rows, wait_until
 from tests.scripts.commands.conftest import Call
-from tests.support import rows, wait_until
 from workers.actors import rosters
-from workers.actors.claimer import this_process
 from workers.database import transaction
-from workers.ledger import JOBS, claim
-from workers.queues import Queue
+from workers.engine.claimer import this_process
+from workers.engine.ledger import JOBS, claim
+from workers.requests.queues import Queue
 
 CATALOG = {
     "companies": [{"reference": "acme", "name": "Acmé"}],

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from scripts.commands.inbox import app
+from tests.kit.processes.support import change, rows
 from tests.scripts.commands.conftest import Call
-from tests.support import change, rows
 
 
 def test_an_inbox_is_set_up_changed_and_listed(fresh_database: str, call: Call, tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ import pytest
 from models.portal import LOCAL_PORTAL_ID
 from scripts.commands import edge
 from scripts.commands.person import app
-from tests.contracts import add_contract, asking, did, someone
+from tests.kit.builders.contracts import (
+    add_contract,
+    asking,
+    did,
+    someone,
+)
+from tests.kit.processes.support import Processes, change, rows
 from tests.scripts.commands.conftest import Call
-from tests.support import Processes, change, rows
 from workers.database import transaction
-from workers.requests import parse
-from workers.services.acceptance import accept
+from workers.engine.acceptance import accept
+from workers.requests.registry import parse
 
 ANNE = "anne@example.com"
 NAME = "Anne\u0000 <b>\u202e 😀"

@@ -7,8 +7,8 @@ import pytest
 from models.base import new_id
 from scripts.commands import enqueue
 from scripts.commands.retry import app
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call
-from tests.support import rows
 
 COMPANY = {"reference": "acme", "name": "Acmé"}
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from scripts.commands.seed import EXAMPLE, app
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call, Called
-from tests.support import rows
 
 COMPANY = {"reference": "acme", "name": "Acmé"}
 TRAINING = {"reference": "sst", "title": "SST"}

@@ -7,14 +7,20 @@ from sqlalchemy import text
 
 from scripts.commands import enqueue, seed
 from scripts.commands.status import age, app
-from tests.corrections import correct, participant
-from tests.messages import send
+from tests.kit.actors.messages import send
+from tests.kit.builders.corrections import correct, participant
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    forget,
+    rows,
+    wait_until,
+)
 from tests.scripts.commands.conftest import Call
 from tests.scripts.commands.test_seed import ALL
-from tests.support import Processes, change, forget, rows, wait_until
-from workers.catalog_requests import PutCompany
 from workers.database import transaction
-from workers.services.suppression import suppress
+from workers.outbox.suppression import suppress
+from workers.requests.catalog import PutCompany
 
 HOSTILE = "BC[/2026]:100:"
 """A contract's reference as a portal may give it: neither markup nor an emoji."""

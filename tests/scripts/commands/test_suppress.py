@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from scripts.commands.suppress import app
+from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call
-from tests.support import rows
 
 ANNE = "anne@example.com"
 LIST = "SELECT email_norm, reason, until FROM suppression"

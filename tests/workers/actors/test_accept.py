@@ -6,11 +6,22 @@ from typing import Any
 import pytest
 
 from models.words import Code
-from tests.messages import left, message, push, send, without
-from tests.support import Processes, change, rows, wait_until
-from workers.catalog_requests import PutCompany, PutContract, PutTraining
-from workers.requests import Enroll, PersonToEnroll
-from workers.shapes import MAX_MESSAGE_BYTES
+from tests.kit.actors.messages import (
+    left,
+    message,
+    push,
+    send,
+    without,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from workers.requests.base import MAX_MESSAGE_BYTES
+from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.registry import Enroll, PersonToEnroll
 
 
 def jobs() -> dict[object, object]:
@@ -189,7 +200,7 @@ def test_a_worker_that_stops_gives_back_what_it_could_not_record(processes: Proc
 
 
 def test_a_bug_on_the_way_loses_no_message(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workers.actors import accept as door  # noqa: PLC0415
+    from workers.actors import requests as door  # noqa: PLC0415
 
     def broken(*_: object) -> None:
         raise RecursionError("a bug")

@@ -4,18 +4,29 @@ import pytest
 
 from models.base import new_id
 from models.delivery import Fault, Phase, judge
-from tests.contracts import add_contract, asking, did, enrol, someone
-from tests.relay import Relay
-from tests.support import Processes, change, rows, wait_until
-from workers import ledger
+from tests.kit.builders.contracts import (
+    add_contract,
+    asking,
+    did,
+    enrol,
+    someone,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import Relay
 from workers.actors import emails
 from workers.actors.emails import Mailer
-from workers.actors.sending import Delivered
-from workers.broker import ring
 from workers.database import transaction
-from workers.ledger import EMAILS, Claimed
-from workers.queues import Queue
-from workers.requests import ErasePerson
+from workers.engine import ledger
+from workers.engine.broker import ring
+from workers.engine.ledger import EMAILS, Claimed
+from workers.mail.sending import Delivered
+from workers.requests.queues import Queue
+from workers.requests.registry import ErasePerson
 
 LIST = """
     SELECT email_norm, reason, until - created_at = interval '7 days', created_at > now() - interval '1 minute'

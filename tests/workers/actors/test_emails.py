@@ -8,13 +8,29 @@ import pytest
 from dramatiq.asyncio import EventLoopThread
 
 from models.words import Code
-from tests.contracts import someone
-from tests.mailers import QUEUES, attempts, claim, close_connections, crowd, each_came_once, mail, owe, states, until
-from tests.relay import Relay
-from tests.support import Processes, change, forget, rows
+from tests.kit.actors.mailers import (
+    QUEUES,
+    attempts,
+    claim,
+    close_connections,
+    crowd,
+    each_came_once,
+    mail,
+    owe,
+    states,
+    until,
+)
+from tests.kit.builders.contracts import someone
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    forget,
+    rows,
+)
+from tests.kit.relay.relay import Relay
 from workers.actors.emails import Mailer
 from workers.errors import InvalidRequest
-from workers.requests import parse
+from workers.requests.registry import parse
 
 # What goes well
 

@@ -8,11 +8,28 @@ from dataclasses import replace
 import pytest
 from dramatiq.asyncio import EventLoopThread
 
-from tests.mailers import QUEUES, attempts, claim, close_connections, crowd, each_came_once, mail, owe, states, until
-from tests.relay import HANG, Relay
-from tests.support import Processes, change, forget, rows, wait_until
+from tests.kit.actors.mailers import (
+    QUEUES,
+    attempts,
+    claim,
+    close_connections,
+    crowd,
+    each_came_once,
+    mail,
+    owe,
+    states,
+    until,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    forget,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import HANG, Relay
 from workers.actors.emails import Mailer
-from workers.actors.sending import Sealed
+from workers.mail.sending import Sealed
 
 LEASE = "5"
 """Seconds: long enough for a busy machine to renew it in time, short enough to wait for its end."""

@@ -4,10 +4,20 @@ import re
 
 import pytest
 
-from tests.contracts import someone
-from tests.mailers import QUEUES, attempts, crowd, due_now, each_came_once, mail, owe, states, until
-from tests.relay import DROP, Relay
-from tests.support import Processes, rows, wait_until
+from tests.kit.actors.mailers import (
+    QUEUES,
+    attempts,
+    crowd,
+    due_now,
+    each_came_once,
+    mail,
+    owe,
+    states,
+    until,
+)
+from tests.kit.builders.contracts import someone
+from tests.kit.processes.support import Processes, rows, wait_until
+from tests.kit.relay.relay import DROP, Relay
 from workers.actors.emails import MOST_UNCERTAIN
 
 # What the relay refuses

@@ -5,14 +5,19 @@ from uuid import UUID
 
 import pytest
 
-from tests.ledgers import QUEUE, lane, look, owe
-from workers import ledger
+from tests.kit.builders.ledgers import (
+    QUEUE,
+    lane,
+    look,
+    owe,
+)
 from workers.actors import jobs
-from workers.actors.claimer import STOPPING, this_process
 from workers.actors.jobs import MOST_ASKED, affordable
 from workers.database import Session, transaction
+from workers.engine import ledger
+from workers.engine.claimer import STOPPING, this_process
+from workers.engine.ledger import JOBS, Claimed, Outcome
 from workers.errors import Transient
-from workers.ledger import JOBS, Claimed, Outcome
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from models.words import LOCALES, EmailKind
 from scripts.mail_samples import SAMPLES
-from tests.mail_pages import CORRECTIONS, INVITATION, Page
+from tests.kit.pages.mails import CORRECTIONS, INVITATION, Page
 from workers.mail.renderer import Rendered, render
 from workers.mail.values import inert_name, shown_address
 

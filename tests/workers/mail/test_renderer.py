@@ -9,9 +9,15 @@ import pytest
 
 from models.words import LOCALES, Code, EmailKind
 from scripts.mail_samples import SAMPLES
-from tests.mail_pages import CORRECTIONS, INVITATION, Page
+from tests.kit.pages.mails import CORRECTIONS, INVITATION, Page
 from workers.errors import Permanent
-from workers.mail.catalogue import TEMPLATES, code_sentence, code_sentences, sentences, typeset
+from workers.i18n.catalogues import (
+    TEMPLATES,
+    code_sentence,
+    code_sentences,
+    sentences,
+    typeset,
+)
 from workers.mail.inlining import inline_template
 from workers.mail.renderer import render
 

@@ -5,8 +5,15 @@ import asyncio
 import pytest
 
 from models.delivery import Reason, judge
-from tests.relay import DROP, HANG
-from tests.scripted_relay import MESSAGE, PERSON, ScriptedRelay, connection_to, faulty, send
+from tests.kit.relay.relay import DROP, HANG
+from tests.kit.relay.scripted import (
+    MESSAGE,
+    PERSON,
+    ScriptedRelay,
+    connection_to,
+    faulty,
+    send,
+)
 from workers.mail import transport
 from workers.mail.outcomes import DeliveryFault
 from workers.mail.relay import Relay, Security

@@ -6,8 +6,14 @@ import ssl
 import pytest
 
 from models.delivery import Fault, Outcome, Phase, Reason, Trouble, judge
-from tests.relay import DROP, HANG
-from tests.scripted_relay import PERSON, ScriptedRelay, connection_to, faulty, send
+from tests.kit.relay.relay import DROP, HANG
+from tests.kit.relay.scripted import (
+    PERSON,
+    ScriptedRelay,
+    connection_to,
+    faulty,
+    send,
+)
 from workers.mail.outcomes import fault_from, masked
 
 

@@ -14,7 +14,13 @@ from aiosmtpd import smtp as aiosmtpd_smtp
 from aiosmtpd.handlers import Message as MessageHandler
 
 from models.delivery import Outcome, Phase, Reason, judge
-from tests.scripted_relay import PERSON, ScriptedRelay, connection_to, faulty, send
+from tests.kit.relay.scripted import (
+    PERSON,
+    ScriptedRelay,
+    connection_to,
+    faulty,
+    send,
+)
 from workers.errors import NotConfigured
 from workers.mail.relay import Relay, Security, parse_smtp_url
 from workers.mail.transport import Connections

@@ -3,7 +3,7 @@
 import boto3
 import pytest
 
-from tests.buckets import BUCKET, bucket
+from tests.kit.processes.buckets import BUCKET, bucket
 from workers.rosters.folder import Folder
 
 __all__ = ["bucket"]

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.support import PROJECT
+from tests.kit.processes.support import PROJECT
 
 SECONDS = 12
 

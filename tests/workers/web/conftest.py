@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.serving import serving
+from tests.kit.processes.serving import serving
 
 
 @pytest.fixture

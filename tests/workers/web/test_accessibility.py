@@ -11,15 +11,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from models.verification_code import grouped, new_code
 from models.words import Purpose
-from tests.accounts import make_account, make_link
-from tests.certificates import certificate, did, graduates
-from tests.contracts import someone
-from tests.correction_pages import asked
-from tests.support import rows
+from tests.kit.builders.accounts import make_account, make_link
+from tests.kit.builders.certificates import certificate, did, graduates
+from tests.kit.builders.contracts import someone
+from tests.kit.pages.corrections import asked
+from tests.kit.processes.support import rows
 from tests.workers.web.test_certificates import certified, duplicated
 from tests.workers.web.test_not_me import attached
-from workers.certificate_requests import CorrectCertificate, RevokeCertificate
 from workers.database import transaction
+from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
 CHROMIUM = "/usr/bin/chromium"  # Debian's: .ci/run installs it
 PHONE = {"width": 320, "height": 640}

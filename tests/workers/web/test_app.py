@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import forget
+from tests.kit.processes.support import forget
 from workers.errors import NotConfigured
 from workers.web.app import create_app
 

@@ -9,9 +9,9 @@ import pytest
 from starlette import formparsers
 
 from models.verification_code import grouped
-from tests.accounts import make_account, make_link
-from tests.certificates import certificate, graduates
-from tests.contracts import someone
+from tests.kit.builders.accounts import make_account, make_link
+from tests.kit.builders.certificates import certificate, graduates
+from tests.kit.builders.contracts import someone
 from workers.database import transaction
 from workers.web import forms
 

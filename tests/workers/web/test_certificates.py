@@ -13,19 +13,19 @@ import pytest
 from models.throttle import LIMITS, Scope
 from models.verification_code import grouped, new_code
 from models.words import Purpose
-from tests.certificates import certificate, did, graduates
-from tests.committed import claimed
-from tests.contracts import accepted, someone
-from tests.support import change, rows
+from tests.kit.actors.committed import claimed
+from tests.kit.builders.certificates import certificate, did, graduates
+from tests.kit.builders.contracts import accepted, someone
+from tests.kit.processes.support import change, rows
 from workers.actors import certificates
-from workers.actors.files import read_file
-from workers.certificate_requests import CorrectCertificate, DuplicateCertificates, RevokeCertificate
+from workers.actors.registry import show_job
+from workers.certificates.fetching import read_file
+from workers.certificates.file_links import file_address, find_file
 from workers.database import transaction
-from workers.queues import Queue
-from workers.services.certificate_files import file_address, find_file
-from workers.services.jobs import show_job
-from workers.services.keys import signing_keys
-from workers.tokens import SigningKeys, make_file_token, make_token
+from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
+from workers.requests.queues import Queue
+from workers.security.keys import signing_keys
+from workers.security.tokens import SigningKeys, make_file_token, make_token
 from workers.web.rendering import POLICY
 
 HOSTILE = [

@@ -9,14 +9,28 @@ import redis
 from sqlalchemy import text
 
 from models.words import Purpose
-from tests.accounts import PASSWORD
-from tests.contracts import did
-from tests.correction_pages import address, asked, note_title, state, title
-from tests.corrections import NEW, OLD, enrol_also, notice_sent, participant, sweep, token
-from tests.support import change, rows, wait_until
-from tests.ticked import reset
+from tests.kit.builders.accounts import PASSWORD
+from tests.kit.builders.contracts import did
+from tests.kit.builders.corrections import (
+    NEW,
+    OLD,
+    enrol_also,
+    notice_sent,
+    participant,
+    sweep,
+    token,
+)
+from tests.kit.builders.ticked import reset
+from tests.kit.pages.corrections import (
+    address,
+    asked,
+    note_title,
+    state,
+    title,
+)
+from tests.kit.processes.support import change, rows, wait_until
 from workers.database import transaction
-from workers.queues import Queue
+from workers.requests.queues import Queue
 from workers.settings import get_settings
 
 

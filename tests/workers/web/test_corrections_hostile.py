@@ -10,12 +10,33 @@ from sqlalchemy import text
 
 from models.sign_in import FREE_TRIES
 from models.words import Purpose
-from tests.accounts import PASSWORD, keys, make_link, token_of
-from tests.correction_pages import HASH, STATE, address, asked, note_title, state, title
-from tests.corrections import NEW, OLD, account_id, answer_token, correct, participant, token
-from tests.support import change, rows
+from tests.kit.builders.accounts import (
+    PASSWORD,
+    keys,
+    make_link,
+    token_of,
+)
+from tests.kit.builders.corrections import (
+    NEW,
+    OLD,
+    account_id,
+    answer_token,
+    correct,
+    participant,
+    token,
+)
+from tests.kit.pages.corrections import (
+    HASH,
+    STATE,
+    address,
+    asked,
+    note_title,
+    state,
+    title,
+)
+from tests.kit.processes.support import change, rows
+from workers.access.passwords import hash_password
 from workers.database import transaction
-from workers.services.passwords import hash_password
 from workers.web import hashing
 from workers.web.rendering import TEXTS
 

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import text
 
 from models.words import Purpose
-from tests.accounts import PASSWORD, make_account, make_link
+from tests.kit.builders.accounts import PASSWORD, make_account, make_link
 from workers.database import transaction
 
 

@@ -7,9 +7,15 @@ import httpx
 import pytest
 
 from models.words import Code
-from tests.accounts import PASSWORD
-from tests.link_pages import GOOD, field, make, password_hash, title
-from workers.services.passwords import HASHER
+from tests.kit.builders.accounts import PASSWORD
+from tests.kit.pages.links import (
+    GOOD,
+    field,
+    make,
+    password_hash,
+    title,
+)
+from workers.access.passwords import HASHER
 from workers.web import hashing, passwords
 from workers.web.forms import MAX_BODY, MAX_DISCARDED
 from workers.web.rendering import TEXTS

@@ -8,9 +8,9 @@ import pytest
 
 from models.link import PASSWORD_PURPOSES
 from models.words import Purpose
-from tests.accounts import PASSWORD
-from tests.link_pages import GOOD, make
-from tests.support import Processes, change, wait_until
+from tests.kit.builders.accounts import PASSWORD
+from tests.kit.pages.links import GOOD, make
+from tests.kit.processes.support import Processes, change, wait_until
 from workers.web import links
 from workers.web.forms import MAX_BODY
 

@@ -10,12 +10,23 @@ from sqlalchemy import text
 
 from models.link import PASSWORD_PURPOSES
 from models.words import Code, Purpose
-from tests.accounts import PASSWORD, make_account, make_link, token_of
-from tests.link_pages import GOOD, field, make, password_hash, title
-from tests.support import change, rows
+from tests.kit.builders.accounts import (
+    PASSWORD,
+    make_account,
+    make_link,
+    token_of,
+)
+from tests.kit.pages.links import (
+    GOOD,
+    field,
+    make,
+    password_hash,
+    title,
+)
+from tests.kit.processes.support import change, rows
 from workers import database
+from workers.access.passwords import HASHER
 from workers.database import transaction
-from workers.services.passwords import HASHER
 from workers.settings import get_settings
 from workers.web.rendering import TEXTS
 

@@ -8,10 +8,20 @@ import pytest
 
 from models.words import Code, Purpose
 from scripts.embedded.mailbox_process import free_port
-from tests.accounts import make_account, make_enrollment, make_link
-from tests.attachments import Attached, attach, begin, standing
-from tests.relay import Relay
-from tests.support import Processes, change, rows, wait_until
+from tests.kit.builders.accounts import make_account, make_enrollment, make_link
+from tests.kit.builders.attachments import (
+    Attached,
+    attach,
+    begin,
+    standing,
+)
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import Relay
 from workers.database import transaction
 from workers.web.forms import FORM_TYPE
 from workers.web.rendering import POLICY, TEXTS

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.serving import serving
-from tests.support import forget, rows
+from tests.kit.processes.serving import serving
+from tests.kit.processes.support import forget, rows
 
 OTHER_CODE = "/certificates/0000-0000-0000-0000"
 

@@ -1,0 +1,97 @@
+"""What tests of mailers share: people who are owed a mail, mails as they stand, a batch of them claimed."""
+
+from collections import Counter
+from typing import Any
+
+from dramatiq.asyncio import get_event_loop_thread
+
+from models.base import new_id
+from tests.kit.builders.contracts import add_contract, asking, enrol
+from tests.kit.processes.support import (
+    Processes,
+    change,
+    rows,
+    wait_until,
+)
+from tests.kit.relay.relay import Relay
+from workers.actors.emails import Mailer
+from workers.database import transaction
+from workers.engine import ledger
+from workers.engine.broker import ring
+from workers.engine.ledger import EMAILS, Claimed
+from workers.requests.queues import Queue
+from workers.requests.registry import PersonToEnroll
+
+QUEUES = ("emails", "emails_bulk")
+
+
+def owe(*people: PersonToEnroll | str) -> None:
+    """Enrols these people: each is owed an invitation."""
+    with transaction() as session:
+        add_contract(session, seats=1_000)
+        enrol(session, asking(*people))
+
+
+def crowd(number: int) -> list[str]:
+    """The names of so many people."""
+    return [f"p{index}" for index in range(number)]
+
+
+def mail(word: str = "anne") -> dict[str, Any]:
+    """One mail as it stands; `pause` is the time between its last attempt that failed and the next."""
+    [(found,)] = rows(
+        "SELECT to_jsonb(e) || jsonb_build_object('pause', (SELECT extract(epoch FROM e.due_at - max(a.created_at))"
+        " FROM job_attempt a WHERE a.row_id = e.id)) FROM email e WHERE to_address = :address",
+        address=f"{word}@example.com",
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+def attempts(word: str = "anne") -> list[object]:
+    """How the attempts kept of this mail ended."""
+    found = rows(
+        "SELECT outcome FROM job_attempt a JOIN email e ON e.id = a.row_id"
+        " WHERE a.ledger = 'email' AND to_address = :address ORDER BY a.id",
+        address=f"{word}@example.com",
+    )
+    return [outcome for (outcome,) in found]
+
+
+def states() -> Counter[object]:
+    """How many mails are in each state."""
+    return Counter(state for (state,) in rows("SELECT state FROM email"))
+
+
+def due_now() -> None:
+    """The time until the next attempt has passed."""
+    change("UPDATE email SET due_at = now() WHERE due_at IS NOT NULL")
+    for queue in QUEUES:
+        ring(queue)
+
+
+def until(processes: Processes, **wanted: int) -> None:
+    """Returns when so many mails are in each state, and no others."""
+    wait_until(lambda: states() == wanted, say=lambda: f"{states()} {processes.logs()[-3000:]}")
+
+
+def each_came_once(relay: Relay, number: int) -> None:
+    """The relay got so many mails, and none twice."""
+    assert Counter(relay.got().values()) == {1: number}
+
+
+def claim() -> list[Claimed]:
+    """Urgent mails, claimed by a mailer of this process."""
+    with transaction() as session:
+        return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
+
+
+def close_connections(mailer: Mailer) -> None:
+    """Ends the connections of a mailer of this process."""
+
+    async def close() -> None:
+        mailer.connections.close()
+
+    loop = get_event_loop_thread()
+    assert loop is not None
+    loop.run_coroutine(close())

@@ -1,0 +1,98 @@
+"""Messages for tests of the first door: good ones, and whatever else may come on a queue."""
+
+import json
+import os
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+
+from models.words import Code
+from workers.errors import InvalidRequest
+from workers.portal_client import PortalClient
+from workers.requests.base import Request
+from workers.requests.registry import parse
+
+PERSON = {"email": "a@example.com", "first_name": "Zoé", "last_name": "Le Dû"}
+ENROLL = {"contract": "C-1", "people": [PERSON]}
+COMPANY = {"reference": "acme", "name": "Acmé"}
+CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_seats": 3}
+
+
+def client() -> redis.Redis:
+    """The Redis of this test."""
+    return redis.Redis.from_url(os.environ["REDIS_URL"])
+
+
+def send(request: Request, key: str) -> str:
+    """Sends a request as a portal would."""
+    portal = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
+    try:
+        return portal.send(request, key=key)
+    finally:
+        portal.close()
+
+
+def message(body: object = None, *, options: object = None, **changes: object) -> dict[str, Any]:
+    """A message as `accept` takes it, with changes: of its own fields, or of its arguments when they have that name."""
+    kwargs = {"portal": "local", "kind": "put_company", "version": 1, "key": f"key-{uuid4()}", "body": body}
+    if body is None:
+        kwargs["body"] = json.dumps({"reference": "R-1", "name": "Lorval"})
+    fields: dict[str, Any] = {
+        "queue_name": "requests",
+        "actor_name": "accept",
+        "args": [],
+        "options": {} if options is None else options,
+        "message_id": str(uuid4()),
+        "message_timestamp": 1,
+    }
+    fields |= {name: value for name, value in changes.items() if name not in kwargs}
+    fields.setdefault("kwargs", kwargs | {name: value for name, value in changes.items() if name in kwargs})
+    return fields
+
+
+def without(name: str) -> dict[str, Any]:
+    """A message that lacks an argument."""
+    fields = message()
+    del fields["kwargs"][name]
+    return fields
+
+
+def push(data: bytes | dict[str, Any] | None, *, queue: str = "requests", key: str | None = None) -> bytes:
+    """Puts bytes on a queue under a key, as dramatiq does; None for a key without a message. Returns the bytes."""
+    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+    name, key = f"{os.environ['REDIS_NAMESPACE']}:{queue}", key or str(uuid4())
+    with client() as opened:
+        if data is not None:
+            opened.hset(f"{name}.msgs", key, raw)
+        opened.rpush(name, key)
+    return raw
+
+
+def left() -> dict[str, int]:
+    """What is left in Redis of messages: lists, payloads, acknowledgement sets and dead letters that are not empty."""
+    kept = {}
+    with client() as opened:
+        for name in opened.scan_iter(f"{os.environ['REDIS_NAMESPACE']}:*"):
+            kind = opened.type(name)
+            # No mailer runs here, and a key may go between two looks.
+            if kind == b"none" or name.endswith(b":__heartbeats__") or b":bell:" in name or b":emails" in name:
+                continue
+            size = {b"list": opened.llen, b"hash": opened.hlen, b"set": opened.scard, b"zset": opened.zcard}[kind]
+            kept[name.decode()] = int(size(name))
+    return kept
+
+
+def problems(kind: str, body: object) -> list[tuple[Code, str]]:
+    """What is wrong with a request, as its refusal names it: codes and fields."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, text)
+    assert refused.value.code is refused.value.problems[0].code
+    return [(problem.code, problem.field) for problem in refused.value.problems]
+
+
+def read(kind: str, body: dict[str, Any]) -> Request:
+    """A request as a door reads it."""
+    return parse(kind, json.dumps(body))

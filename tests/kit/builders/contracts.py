@@ -1,0 +1,156 @@
+"""What tests of services share: a contract with seats, people to enrol on it, and what the tables say afterwards."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from models.tables import metadata
+from models.words import JobState
+from workers.actors.registry import do_jobs, show_job
+from workers.catalog.records import put_company, put_contract, put_training
+from workers.database import Session
+from workers.engine import ledger
+from workers.engine.acceptance import accept
+from workers.engine.ledger import JOBS
+from workers.enrollment.enrolling import (
+    Answer,
+    Order,
+    check_people,
+    enroll,
+)
+from workers.ops.reconciliation import find_drift
+from workers.requests.base import Request
+from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.queues import URGENT_MAILS, Queue
+from workers.requests.registry import Enroll, PersonToEnroll
+
+SEATS = """
+    SELECT c.enrolled_count,
+      (SELECT count(*) FROM enrollment e WHERE e.contract_id = c.id AND e.withdrawn_at IS NULL),
+      (SELECT coalesce(sum(change), 0) FROM seat_movement s WHERE s.contract_id = c.id)
+    FROM contract c WHERE c.reference = :reference"""
+
+MAILS = "SELECT kind, to_address, queue, locale, state FROM email ORDER BY to_address, kind"
+
+LINKS = """
+    SELECT l.id, l.voided_at IS NOT NULL, CAST(extract(epoch FROM l.expires_at - now()) / 86400 AS int)
+    FROM link l JOIN account a ON a.id = l.account_id WHERE a.email_norm = :email ORDER BY l.created_at, l.id"""
+"""The links of an address, oldest first: whether each was voided, and the days it has left."""
+
+
+def query(session: Session, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+    """What a query answers inside this session's transaction."""
+    return [tuple(row) for row in session.execute(text(statement), parameters)]
+
+
+def add_contract(
+    session: Session,
+    reference: str = "C-1",
+    seats: int = 10,
+    *,
+    company: str = "acme",
+    starts_on: date | None = None,
+    ends_on: date | None = None,
+) -> UUID:
+    """Records a contract with its company and training; returns its identifier."""
+    asked = PutContract(
+        reference=reference,
+        company=company,
+        training="T-1",
+        planned_seats=seats,
+        starts_on=starts_on,
+        ends_on=ends_on,
+    )
+    put_company(session, LOCAL_PORTAL_ID, new_id(), PutCompany(reference=company, name="Acmé"))
+    put_training(session, LOCAL_PORTAL_ID, new_id(), PutTraining(reference="T-1", title="Sécurité"))
+    state, result = put_contract(session, LOCAL_PORTAL_ID, new_id(), asked)
+    assert state is JobState.SUCCEEDED, result
+    return UUID(result["id"])
+
+
+def someone(email: str, first_name: str = "Zoé", last_name: str = "Le Dû", **more: str) -> PersonToEnroll:
+    """A row of a request; a bare word becomes an address."""
+    address = email if "@" in email or not email.isalnum() else f"{email}@example.com"
+    return PersonToEnroll(email=address, first_name=first_name, last_name=last_name, **more)
+
+
+def asking(*people: PersonToEnroll | str, contract: str = "C-1", **options: Any) -> Enroll:
+    """A request to enrol these people."""
+    rows = [someone(one) if isinstance(one, str) else one for one in people]
+    return Enroll(contract=contract, people=rows, **options)
+
+
+def order(request: Enroll) -> Order:
+    """A request as part of a batch."""
+    urgent = len(request.people) <= URGENT_MAILS
+    return Order(new_id(), LOCAL_PORTAL_ID, request, check_people(request), urgent=urgent)
+
+
+def enrol(session: Session, *requests: Enroll) -> list[Answer]:
+    """Does the requests as one batch."""
+    return enroll(session, [order(request) for request in requests])
+
+
+def enrol_people(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[str]:
+    """Does one request; returns a code per person."""
+    return codes(enrol(session, asking(*people, **options))[0])
+
+
+def codes(answer: Answer) -> list[str]:
+    """What happened to each, in input order."""
+    return [person.code.value for person in answer.people]
+
+
+def seats(session: Session, reference: str = "C-1") -> int:
+    """The seats used, on which counter, rows and seat ledger agree."""
+    [(counter, live, balance)] = query(session, SEATS, reference=reference)
+    assert counter == live == balance
+    return int(counter)
+
+
+def everything(session: Session) -> dict[str, list[str]]:
+    """Every row of every table."""
+    return {
+        table.name: sorted(row for (row,) in query(session, f"SELECT CAST(t AS text) FROM {table.name} t"))
+        for table in metadata.sorted_tables
+    }
+
+
+def accepted(session: Session, request: Request, key: str = "key") -> UUID:
+    """Records a request as a job of the portal `local`."""
+    body = request.model_dump_json(exclude_unset=True)  # as portals send it
+    return accept(session, LOCAL_PORTAL_ID, request, body, key=key).job_id
+
+
+def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[UUID]:
+    """Enrols these people; returns their enrollments, in the order given."""
+    answer = enrol(session, asking(*people, **options))[0]
+    return [one for person in answer.people if (one := person.enrollment_id)]
+
+
+QUEUES = (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE)
+
+
+def did(session: Session, *requests: Request, key: str = "", queues: Sequence[Queue] = QUEUES) -> list[dict[str, Any]]:
+    """Does requests as jobs, those of one queue in one batch, inside this session; returns the jobs as they are shown.
+
+    A key given is the one of all of them.
+    """
+    jobs = [accepted(session, request, key or f"key-{new_id()}") for request in requests]
+    for queue in queues:
+        claimed = ledger.claim(session, JOBS, queue, size=200, lease=30, worker=new_id())
+        ledger.finish(session, JOBS, do_jobs(session, claimed))
+    assert find_drift(session) == []
+    return [show_job(session, job_id) or {} for job_id in jobs]
+
+
+def results(job: dict[str, Any]) -> list[str]:
+    """The codes of a job, in the order of its request."""
+    people = job["result"]["people"]
+    assert [person["position"] for person in people] == list(range(len(people)))
+    return [person["code"] for person in people]

@@ -1,0 +1,75 @@
+"""What tests of documents share: facts that are printed, a document of them, what people read in it."""
+
+import io
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pikepdf
+
+from models.snapshot import Document, Duplicate, Issuer, Modality, Nature, Printed, Snapshot
+from workers.documents.renderer import render
+
+AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+URL = "https://formation.example/certificates/7KQ2-M9XD-4TBN-8ZC6"
+ISSUER = Issuer(
+    legal_name="Formation Pro SAS",
+    address=("12 rue des Écoles", "75005 Paris"),
+    siret="73282932000074",
+    activity_number="11755555575",
+    activity_region="Île-de-France",
+    signatory_name="Claire Martin",
+    signatory_quality="Directrice de la formation",
+    place="Paris",
+)
+OUTLOUD = Path(sys.executable).with_name("outloud")
+EVERY = [(document, locale) for document in Document for locale in ("fr", "en")]
+
+
+def printed(
+    *, duplicate: bool = True, number: str = "2026-000042", replaces: str | None = None, **more: Any
+) -> Printed:
+    """A certificate as it is printed: Zoé Le Dû followed a remote training; facts may be given."""
+    facts: dict[str, Any] = {
+        "issuer": ISSUER,
+        "first_name": "Zoé",
+        "last_name": "Le Dû",
+        "employer": "Menuiserie Lefèvre & Fils",
+        "title": "Sécurité incendie",
+        "objectives": ("Reconnaître un risque", "Donner l’alerte"),
+        "nature": Nature.TRAINING,
+        "modality": Modality.REMOTE,
+        "starts_on": date(2026, 3, 2),
+        "ends_on": date(2026, 3, 9),
+        "planned_minutes": 420,
+        "done_minutes": 400,
+        "score": 87.5,
+        "verify_url": URL,
+    }
+    return Printed(
+        snapshot=Snapshot(**(facts | more)),
+        number=number,
+        code="7KQ2-M9XD-4TBN-8ZC6",
+        issued_on=date(2026, 3, 10),
+        replaces=replaces,
+        duplicate=Duplicate(number=f"{number}-D1", issued_on=date(2026, 11, 25)) if duplicate else None,
+    )
+
+
+def made(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
+    """A document of that certificate, as PDF."""
+    return render(printed(**more), document, locale, logos={}, timestamp=AT)
+
+
+def said(pdf: bytes) -> str:
+    """The text people copy out of a document, in the order it was written; spaces are plain."""
+    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    return " ".join(text.split())
+
+
+def pages(pdf: bytes) -> int:
+    """How many pages a document has."""
+    with pikepdf.open(io.BytesIO(pdf)) as opened:
+        return len(opened.pages)

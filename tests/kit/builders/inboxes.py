@@ -1,0 +1,99 @@
+"""What tests of inboxes share: a folder that is one, files dropped in it, scans, what is put away."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.portal import LOCAL_PORTAL_ID
+from tests.kit.actors.committed import claimed
+from tests.kit.builders.contracts import add_contract, seats
+from tests.kit.builders.imports import let_go
+from tests.kit.processes.support import change, rows
+from workers.actors import jobs, rosters
+from workers.database import transaction
+from workers.engine.acceptance import accept_internal
+from workers.imports.inboxes import put_inbox
+from workers.requests.internal import PutInbox, ScanInboxes
+from workers.requests.queues import Queue
+
+HEADER = "Nom;Prénom;E-mail\r\n"
+
+
+@pytest.fixture
+def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that is the inbox of contract C-1."""
+    with transaction() as session:
+        add_contract(session, "C-1", 5)
+    place = tmp_path / "inbox"
+    place.mkdir()
+    put(place)
+    yield place
+    let_go()
+
+
+def put(place: Path, **options: Any) -> None:
+    """Sets the folder up as the inbox `rh` of contract C-1, or changes its options."""
+    request = PutInbox(portal="local", reference="rh", contract="C-1", url=f"file://{place}", **options)
+    with transaction() as session:
+        put_inbox(session, LOCAL_PORTAL_ID, None, request)
+
+
+def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None = None) -> Path:
+    """Drops a file of these people, or of these bytes."""
+    lines = "".join(f"Dû;Zoé;{one}@example.com\r\n" for one in people or ("a", "b"))
+    file = place / name
+    file.write_bytes((HEADER + lines).encode() if data is None else data)
+    return file
+
+
+def scan(*, settle: bool = True) -> dict[str, Any]:
+    """One scan; what was seen before has been there for a while."""
+    if settle:
+        change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes' WHERE job_id IS NULL")
+    request = ScanInboxes()
+    with transaction() as session:
+        accept_internal(session, LOCAL_PORTAL_ID, request, "{}", key=f"schedule:inboxes:{time.monotonic_ns()}")
+    jobs.maintain(claimed(Queue.MAINTENANCE))
+    result: Any = rows("SELECT result FROM job WHERE kind = 'scan_inboxes' ORDER BY created_at DESC LIMIT 1")[0][0]
+    return dict(result)
+
+
+def work() -> None:
+    """Does the imports that are due."""
+    found = claimed(Queue.ROSTERS)
+    if found:
+        rosters.do_batch(found)
+
+
+def all_the_way() -> None:
+    """Seen, taken, imported (after a dry run, if any), put away."""
+    for _ in range(4):
+        scan()
+        work()
+    scan()
+
+
+def names(place: Path) -> list[str]:
+    """All files of a folder, those put away included."""
+    return sorted(str(one.relative_to(place)) for one in place.rglob("*") if one.is_file())
+
+
+def plain(found: list[str]) -> list[str]:
+    """Without the time a file was seen."""
+    return [name.split("/")[0] + "/" + name.split("-", 2)[2] if "/" in name else name for name in found]
+
+
+def used() -> int:
+    """Seats taken on contract C-1."""
+    with transaction() as session:
+        return seats(session)
+
+
+def report(place: Path, where: str = "done") -> dict[str, Any]:
+    """The only report put away there."""
+    [found] = list((place / where).glob("*.report.json"))
+    return dict(json.loads(found.read_text("utf-8")))

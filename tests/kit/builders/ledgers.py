@@ -1,0 +1,118 @@
+"""Owed rows for tests of the ledger: made without any door, looked at without any service."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from workers.database import Session
+from workers.engine import ledger as books
+from workers.engine.ledger import (
+    EMAILS,
+    FIRST_LANE,
+    JOBS,
+    Claimed,
+    Ledger,
+    Outcome,
+    Setback,
+)
+
+QUEUE = "enrollments"
+FIRST = UUID(int=1)
+ME = UUID(int=7)
+WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+DONE = {"job": "succeeded", "email": "sent"}
+
+both = pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
+"""For what holds in both ledgers alike."""
+
+OWE_JOB = text("""
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)
+    VALUES (:id, :portal, :kind, :queue, :lane, 'queued', CAST(:request AS json), now() + make_interval(secs => :due))
+    """)
+
+OWE_EMAIL = text("""
+    INSERT INTO email (id, kind, dedup_key, to_address, locale, message_id, date, expires_at, state, queue, lane,
+      due_at)
+    VALUES (:id, :kind, CAST(:id AS text), 'a@example.com', 'fr', CAST(:id AS text), now(), now() + interval '1 day',
+      'owed', :queue, :lane, now() + make_interval(secs => :due))""")
+
+
+def lane(number: int) -> UUID:
+    """The lanes of a test, in the order a claim walks them."""
+    return UUID(int=number)
+
+
+def owe(
+    session: Session,
+    ledger: Ledger,
+    *,
+    lane: UUID = FIRST,
+    due: float = -1.0,
+    queue: str = QUEUE,
+    kind: str = "put_company",
+    request: str = "{}",
+) -> UUID:
+    """Records a row due in so many seconds; rows made later with the same time come later."""
+    row_id = new_id()
+    statement = OWE_JOB if ledger.table == "job" else OWE_EMAIL
+    session.execute(
+        statement,
+        {
+            "id": row_id,
+            "portal": LOCAL_PORTAL_ID,
+            "kind": kind,
+            "queue": queue,
+            "lane": lane,
+            "due": due,
+            "request": request,
+        },
+    )
+    return row_id
+
+
+def look(session: Session, ledger: Ledger, row_id: UUID) -> dict[str, Any]:
+    """A row as it stands, with the seconds until it is due and until its lease ends."""
+    found = session.execute(
+        text(
+            "SELECT *, extract(epoch FROM due_at - now()) AS due_in, extract(epoch FROM leased_until - now()) AS"
+            f" leased_for FROM {ledger.table} WHERE id = :id"
+        ),
+        {"id": row_id},
+    )
+    return dict(found.mappings().one())
+
+
+def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
+    """The attempts kept of a row: its claim and how it ended."""
+    found = session.execute(
+        text("SELECT claim, outcome FROM job_attempt WHERE row_id = :id ORDER BY id"), {"id": row_id}
+    )
+    return [(claim, outcome) for claim, outcome in found]
+
+
+def claim(
+    session: Session, ledger: Ledger, *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
+) -> list[Claimed]:
+    """Claims rows of the queue of these tests; the lease in seconds."""
+    return books.claim(session, ledger, QUEUE, size=size, lease=lease, worker=ME, cursor=cursor)
+
+
+def ids(rows: Sequence[Claimed]) -> list[UUID]:
+    """Which rows these are."""
+    return [row.id for row in rows]
+
+
+def finished(ledger: Ledger, rows: Sequence[Claimed]) -> list[Outcome]:
+    """That each of these rows was done."""
+    return [Outcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
+
+
+def setback(ledger: Ledger, row: Claimed, outcome: str, seconds: float | None, *, counts: bool = True) -> Setback:
+    """That a row was not done: to be tried again in so many seconds, or dead for None."""
+    state = ledger.dead if seconds is None else ledger.waiting
+    return Setback(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)

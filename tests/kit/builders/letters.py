@@ -1,0 +1,42 @@
+"""What tests of letters share: what owed mails say, and somebody who has an account on one more contract."""
+
+from sqlalchemy import text
+
+from models.base import new_id
+from tests.kit.builders.contracts import add_contract, enrol_people, someone
+from workers.database import Session
+from workers.engine import ledger
+from workers.engine.ledger import EMAILS, Claimed, Ledger
+from workers.mail.letters.letter import Letter
+from workers.mail.letters.reading import read_letters
+from workers.requests.queues import Queue
+
+
+def claim(session: Session, book: Ledger, *queues: Queue) -> list[Claimed]:
+    """The rows of these queues that are due."""
+    claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
+    return [row for rows in claims for row in rows]
+
+
+def letters(session: Session) -> list[Letter]:
+    """What all owed mails say now."""
+    rows = claim(session, EMAILS, Queue.EMAILS, Queue.EMAILS_BULK)
+    found = read_letters(session, rows)
+    assert [letter.row for letter in found] == rows
+    return found
+
+
+def change(session: Session, statement: str) -> None:
+    """Does a statement inside this session's transaction."""
+    session.execute(text(statement))
+
+
+def attach(session: Session, first_name: str = "Autre", *, activated: bool) -> None:
+    """Somebody who has an account, told long ago, is enrolled on one more contract."""
+    add_contract(session)
+    add_contract(session, "C-2")
+    enrol_people(session, someone("anne@example.com", "Anne"))
+    change(session, "DELETE FROM email")
+    if activated:
+        change(session, "UPDATE account SET activated_at = now()")
+    enrol_people(session, someone("anne@example.com", first_name), contract="C-2")

@@ -1,0 +1,57 @@
+"""What tests of the pages of a correction share: a pending one, its two links, what the pages show."""
+
+import html
+import re
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from tests.kit.builders.accounts import PASSWORD
+from tests.kit.builders.corrections import (
+    answer_token,
+    correct,
+    corrections,
+    participant,
+    token,
+)
+from tests.kit.processes.support import rows
+from workers.access.passwords import hash_password
+from workers.database import transaction
+from workers.web.rendering import TEXTS
+
+STATE = """
+    SELECT a.*, l.*, c.* FROM account a LEFT JOIN link l ON l.account_id = a.id
+    LEFT JOIN email_correction c ON c.account_id = a.id ORDER BY a.id, l.id"""
+HASH = hash_password(PASSWORD)
+
+
+def asked() -> tuple[str, str]:
+    """A pending correction; the paths of the new address and of the old one."""
+    with transaction() as session:
+        correct(session, participant(session))
+        session.execute(text("UPDATE account SET password_hash = :hash"), {"hash": HASH})
+        return f"/links/{token(session)}", f"/links/{answer_token(session)}"
+
+
+def title(answer: httpx.Response) -> str:
+    """What the tab of the browser shows, without the name of the platform."""
+    found = re.search("<title>(.*?)</title>", answer.text)
+    assert found
+    return html.unescape(found[1]).rpartition(" – ")[0]
+
+
+def note_title(name: str, locale: str = "fr") -> str:
+    """The title of a note as its text says it."""
+    return str(TEXTS[locale]["notes"][name]["title"])
+
+
+def address() -> object:
+    """The address of the account whose correction was asked for."""
+    return rows("SELECT email_norm FROM account ORDER BY created_at, id LIMIT 1")[0][0]
+
+
+def state() -> list[tuple[Any, ...]]:
+    """State, ground and new address of each correction."""
+    with transaction() as session:
+        return corrections(session)

@@ -1,0 +1,44 @@
+"""What races of an erasure share: Anne on a contract, what is done beside it, and the truth afterwards."""
+
+from typing import Any
+from uuid import UUID
+
+from tests.kit.builders.contracts import add_contract, enrolled, someone
+from tests.kit.processes.support import rows
+from tests.kit.races.racers import outcome_of, until_done
+from workers.database import Session, transaction
+from workers.ops.reconciliation import find_drift
+from workers.requests.base import Request
+from workers.requests.registry import ErasePerson
+
+ANNE = "anne@example.com"
+ERASING = ErasePerson(email=ANNE, reason="x")
+TRACES = """
+    SELECT count(*) FROM account a JOIN email m ON m.account_id = a.id
+    WHERE a.erased_at IS NOT NULL AND (m.to_address <> '' OR m.due_at IS NOT NULL)"""
+
+
+def anne(first_name: str = "Anne") -> Any:
+    return someone(ANNE, first_name, "Lorval")
+
+
+def contract_with_anne() -> list[UUID]:
+    with transaction() as session:
+        add_contract(session)
+        return enrolled(session, anne())
+
+
+def do(session: Session, request: Request) -> dict[str, Any]:
+    """What its service answers."""
+    return dict(outcome_of(session, request).result or {})
+
+
+def persistently(request: Request) -> dict[str, Any]:
+    """In transactions of its own, again after each fault around it, as a worker would."""
+    return until_done(lambda session: do(session, request))
+
+
+def sound() -> None:
+    with transaction() as session:
+        assert find_drift(session) == []
+    assert rows(TRACES) == [(0,)]

@@ -1,0 +1,195 @@
+"""Checking credentials: who comes in, who waits, and what nobody can tell from outside."""
+
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median, pstdev
+from uuid import UUID
+
+import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from models.sign_in import FREE_TRIES
+from models.words import Code, Purpose
+from tests.kit.builders.accounts import (
+    PASSWORD,
+    keys,
+    make_account,
+    make_link,
+)
+from tests.kit.processes.support import change, forget, rows
+from workers.access.passwords import choose_password, hash_password
+from workers.access.sign_ins import (
+    Attempt,
+    Checked,
+    SignInRefused,
+    Verified,
+    check,
+)
+from workers.database import transaction
+from workers.logs import get_logger
+from workers.web.sign_ins import verify_credentials
+
+EMAIL = "elodie@acme.test"
+WRONG = SignInRefused(Code.WRONG_CREDENTIALS)
+
+
+@pytest.fixture
+def account(fresh_database: str) -> UUID:
+    """An activated account with a password."""
+    with transaction() as session:
+        account_id = make_account(session, EMAIL)
+    change(
+        "UPDATE account SET password_hash = :hash, activated_at = now() WHERE id = :id",
+        hash=hash_password(PASSWORD),
+        id=account_id,
+    )
+    return account_id
+
+
+def failures() -> list[object]:
+    return [count for (count,) in rows("SELECT failures FROM sign_in ORDER BY failures")]
+
+
+def unlock() -> None:
+    """The time of the lock has passed."""
+    change("UPDATE sign_in SET locked_until = now() - interval '1 second' WHERE locked_until IS NOT NULL")
+
+
+@pytest.mark.parametrize("spelt", [EMAIL, " Elodie@ACME.test", "<elodie@acme.test>\u00a0"])
+def test_the_right_password_comes_in_however_the_address_is_spelt(account: UUID, spelt: str) -> None:
+    assert verify_credentials(spelt, PASSWORD) == Verified(account, 1)
+    assert failures() == []
+
+
+def test_the_same_keys_on_another_system_are_the_same_password(account: UUID) -> None:
+    change("UPDATE account SET password_hash = :hash", hash=hash_password("mots très bien accentués"))
+    assert verify_credentials(EMAIL, "mots tre\u0300s bien accentue\u0301s") == Verified(account, 1)
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, PASSWORD + "!"),
+        (EMAIL, ""),
+        (EMAIL, "x" * 100_000),
+        (EMAIL, "\ud800" * 20),
+        (EMAIL, "a\x00b"),
+        ("nobody@acme.test", PASSWORD),
+        ("no address", PASSWORD),
+        ("' OR 1=1 --@acme.test", PASSWORD),
+    ],
+)
+def test_anything_else_is_refused_in_the_same_words(account: UUID, email: str, password: str) -> None:
+    assert verify_credentials(email, password) == WRONG
+
+
+def test_an_account_that_was_never_activated_answers_like_an_unknown_one(fresh_database: str) -> None:
+    with transaction() as session:
+        make_account(session, EMAIL)
+    assert verify_credentials(EMAIL, "") == WRONG
+    assert verify_credentials(EMAIL, UUID(int=0).hex) == WRONG
+    assert verify_credentials("nobody@acme.test", UUID(int=0).hex) == WRONG
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nobody@acme.test"])
+def test_too_many_failures_in_a_row_close_the_address_known_or_not(account: UUID, email: str) -> None:
+    for _ in range(FREE_TRIES):
+        assert verify_credentials(email, "wrong") == WRONG
+    locked = verify_credentials(email, PASSWORD)
+    assert isinstance(locked, SignInRefused)
+    assert (locked.code, locked.locked_until is not None) == (Code.SIGN_IN_LOCKED, True)
+    assert set(failures()) == {FREE_TRIES}  # what comes while it is locked counts no further
+    unlock()
+    assert verify_credentials(email, "wrong") == WRONG
+    [(seconds,)] = rows("SELECT DISTINCT round(extract(epoch FROM locked_until - failed_at)) FROM sign_in")
+    assert int(str(seconds)) == 300
+
+
+def test_a_success_forgets_the_failures(account: UUID) -> None:
+    for _ in range(FREE_TRIES - 1):
+        verify_credentials(EMAIL, "wrong")
+    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    assert failures() == []
+
+
+def test_a_new_password_opens_what_wrong_ones_closed(account: UUID) -> None:
+    for _ in range(FREE_TRIES + 1):
+        answer = verify_credentials(EMAIL, "wrong")
+    assert isinstance(answer, SignInRefused)
+    assert answer.code is Code.SIGN_IN_LOCKED
+    with transaction() as session:
+        _, token = make_link(session, account, purpose=Purpose.PASSWORD_RESET)
+        choose_password(session, keys(), token, hash_password("cinq mots encore plus longs"))
+    assert verify_credentials(EMAIL, "cinq mots encore plus longs") == Verified(account, 2)
+
+
+def test_failures_of_another_day_are_forgotten(account: UUID) -> None:
+    verify_credentials(EMAIL, "wrong")
+    change("UPDATE sign_in SET failures = 40, failed_at = now() - interval '25 hours'")
+    assert verify_credentials(EMAIL, "wrong") == WRONG
+    assert failures() == [1, 1]
+
+
+def test_guesses_at_the_same_moment_count_each(account: UUID) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(lambda n: verify_credentials(EMAIL, f"guess {n}"), range(12)))
+    codes = [answer.code for answer in answers if isinstance(answer, SignInRefused)]
+    assert codes.count(Code.WRONG_CREDENTIALS) == FREE_TRIES
+    assert codes.count(Code.SIGN_IN_LOCKED) == 12 - FREE_TRIES
+
+
+def test_a_password_chosen_meanwhile_ends_the_try(account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change_and_check(attempt: Attempt, password: str) -> Checked:
+        change("UPDATE account SET credential_version = credential_version + 1")
+        return check(attempt, password)
+
+    monkeypatch.setattr("workers.web.sign_ins.check", change_and_check)
+    assert verify_credentials(EMAIL, PASSWORD) == WRONG
+
+
+def test_a_hash_of_older_parameters_is_renewed_once(account: UUID) -> None:
+    older = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    change("UPDATE account SET password_hash = :hash", hash=older)
+    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    [(renewed,)] = rows("SELECT password_hash FROM account")
+    assert renewed != older
+    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    assert rows("SELECT password_hash FROM account") == [(renewed,)]
+    assert rows("SELECT action, count(*) FROM audit GROUP BY action") == [("rehash_password", 1)]
+
+
+def test_known_and_unknown_take_the_same_time(account: UUID) -> None:
+    """The difference of the medians is below the noise of one and the same call."""
+
+    def spent(email: str) -> float:
+        change("DELETE FROM sign_in")
+        begun = time.process_time()
+        assert verify_credentials(email, "wrong") == WRONG
+        return time.process_time() - begun
+
+    spent("nobody@acme.test")  # the first makes the hash nobody has
+    pairs = [(spent(EMAIL), spent("nobody@acme.test")) for _ in range(15)]
+    known, unknown = ([pair[side] for pair in pairs] for side in (0, 1))
+    assert abs(median(known) - median(unknown)) < max(pstdev(known), pstdev(unknown), 0.1 * median(known))
+
+
+def test_what_is_kept_of_an_address_tells_nobody_who_it_is(account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another key the same address leaves another trace: without the key nobody can look for it."""
+    verify_credentials("somebody.else@acme.test", "wrong")
+    monkeypatch.setenv("LINK_KEYS", "other:" + "6b" * 32)
+    forget()
+    verify_credentials("somebody.else@acme.test", "wrong")
+    assert failures() == [1, 1]
+
+
+def test_no_address_and_no_password_is_logged(
+    account: UUID, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.web.sign_ins.log", get_logger())
+    for email in (EMAIL, "somebody.else@acme.test"):
+        verify_credentials(email, "wrong but mine")
+    lines = logged.getvalue()
+    assert lines.count("sign_in.refused") == 2
+    assert "acme.test" not in lines
+    assert "wrong but mine" not in lines

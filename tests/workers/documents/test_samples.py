@@ -1,0 +1,35 @@
+"""The samples people look at: each is one page with its number, and the command writes them as PDF and as picture."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models.snapshot import Document
+from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
+from scripts.commands.preview_certificate import write_certificates
+from tests.kit.builders.documents import pages, said
+from workers.documents.renderer import render
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("document", Document)
+@pytest.mark.parametrize("locale", ["fr", "en"])
+def test_each_sample_is_one_page(name: str, document: Document, locale: str) -> None:
+    pdf = render(SAMPLES[name], document, locale, logos=LOGOS, timestamp=MOMENT)
+    assert pages(pdf) == 1
+    text = said(pdf)
+    assert SAMPLES[name].number in text
+    assert SAMPLES[name].code in text
+    assert ("DUPLICATA" in text) == (SAMPLES[name].duplicate is not None)
+
+
+def test_pages_and_pictures_are_written(tmp_path: Path) -> None:
+    given = list(write_certificates(tmp_path / "samples", ["short"]))
+    assert [file.suffix for file in given] == [".pdf"] * 4
+    written = sorted(file.name for file in (tmp_path / "samples").iterdir())
+    stems = [f"{document}-short.{locale}" for document in sorted(Document) for locale in ("en", "fr")]
+    assert written == [f"{stem}.{kind}" for stem in stems for kind in ("pdf", "png")]
+    with Image.open(tmp_path / "samples" / "attestation-short.fr.png") as picture:
+        assert picture.width > picture.height
+        assert len(set(picture.convert("L").tobytes())) > 16  # something is drawn

@@ -1,0 +1,46 @@
+"""Accepting a request: once per key, never half."""
+
+import pytest
+
+from models.portal import LOCAL_PORTAL_ID
+from workers.actors.registry import show_job
+from workers.database import Session
+from workers.engine.acceptance import accept, find_accepted
+from workers.errors import IdempotencyConflict, InvalidRequest
+from workers.requests.catalog import PutCompany
+
+
+def put(session: Session, name: str, key: str) -> object:
+    request = PutCompany(reference="acme", name=name)
+    return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key)
+
+
+def test_the_same_request_under_the_same_key_is_one_job(session: Session) -> None:
+    first = accept(
+        session, LOCAL_PORTAL_ID, PutCompany(reference="a", name="A"), '{"reference":"a","name":"A"}', key="k"
+    )
+    again = accept(
+        session, LOCAL_PORTAL_ID, PutCompany(reference="a", name="A"), '{"name":"A", "reference":"a"}', key="k"
+    )
+    assert (again.job_id, first.repeated, again.repeated) == (first.job_id, False, True)
+    assert (show_job(session, first.job_id) or {})["state"] == "queued"
+
+
+def test_another_request_under_the_same_key_is_a_conflict(session: Session) -> None:
+    put(session, "Acmé", "k")
+    with pytest.raises(IdempotencyConflict):
+        put(session, "Autre", "k")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\x00b", "a\nb"])
+def test_a_key_that_cannot_be_one_is_refused_by_name(session: Session, key: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        put(session, "Acmé", key)
+    assert refused.value.problems[0].field == "key"
+
+
+def test_the_job_of_a_key_is_found_once_it_is_accepted(session: Session) -> None:
+    assert find_accepted(session, LOCAL_PORTAL_ID, "k") is None
+    request = PutCompany(reference="acme", name="Acmé")
+    accepted = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="k")
+    assert find_accepted(session, LOCAL_PORTAL_ID, "k") == accepted.job_id

@@ -1,0 +1,244 @@
+"""Bells, and the consumer that reads them, on a real Valkey."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from dramatiq.broker import MessageProxy
+from sqlalchemy import text
+
+from tests.kit.actors.messages import (
+    client,
+    left,
+    push,
+    send,
+)
+from tests.kit.processes.support import (
+    Processes,
+    forget,
+    rows,
+    wait_until,
+)
+from workers.database import transaction
+from workers.engine.broker import (
+    BELL_MS,
+    DoorbellBroker,
+    make_broker,
+    producer_client,
+    ring,
+    silence,
+)
+from workers.engine.consumer import MAINTENANCE_SECONDS, SteadyConsumer
+from workers.requests.catalog import PutCompany
+from workers.requests.queues import Queue
+
+
+@pytest.fixture
+def nobody_listens(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that refuses connections."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
+    forget()
+
+
+@pytest.fixture
+def broker(fresh_database: str) -> Iterator[DoorbellBroker]:
+    """A broker with one actor on `enrollments`."""
+    made = make_broker(producer_client(os.environ["REDIS_URL"]))
+    made.declare_queue(Queue.ENROLLMENTS)
+    yield made
+    made.client.close()
+
+
+def bells(queue: str = Queue.ENROLLMENTS) -> int:
+    with client() as opened:
+        return int(opened.llen(f"{os.environ['REDIS_NAMESPACE']}:{queue}"))
+
+
+def test_bells_of_a_queue_are_one_until_it_is_silenced(fresh_database: str) -> None:
+    for _ in range(5):
+        ring(Queue.ENROLLMENTS)
+    ring(Queue.ROSTERS)
+    assert (bells(), bells(Queue.ROSTERS)) == (1, 1)
+    silence(Queue.ENROLLMENTS)
+    ring(Queue.ENROLLMENTS)
+    assert bells() == 2
+
+
+def test_a_bell_nobody_answers_stands_for_two_seconds_only(fresh_database: str) -> None:
+    ring(Queue.ENROLLMENTS)
+    with client() as opened:
+        assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:bell:enrollments") <= BELL_MS
+
+
+def test_ringing_never_fails_the_caller(nobody_listens: None) -> None:
+    before = time.monotonic()
+    ring(Queue.ENROLLMENTS)
+    silence(Queue.ENROLLMENTS)
+    assert time.monotonic() - before < 5
+
+
+def test_there_is_no_delay_queue(broker: DoorbellBroker) -> None:
+    assert broker.get_declared_queues() == {"enrollments"}
+    assert broker.delay_queues == set()
+
+
+def test_an_idle_queue_is_looked_at_often(broker: DoorbellBroker) -> None:
+    consumer = broker.consume("enrollments", timeout=60_000)
+    before = time.monotonic()
+    assert [next(consumer) for _ in range(10)] == [None] * 10
+    assert time.monotonic() - before < 2
+
+
+def test_closing_gives_back_what_was_not_looked_at(broker: DoorbellBroker) -> None:
+    sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
+    consumer = broker.consume("enrollments", prefetch=10)
+    first = next(consumer)
+    assert first is not None
+    assert bells() == 0
+    consumer.close()
+    assert bells() == 2
+    consumer.ack(first)
+    other = broker.consume("enrollments", prefetch=10)
+    seen = [next(other) for _ in range(2)]
+    assert [getattr(message, "raw", None) for message in seen] == sent[1:]
+
+
+def test_what_is_done_is_deleted_with_the_next_fetch(broker: DoorbellBroker) -> None:
+    for number in range(3):
+        push(b"noise %d" % number, queue="enrollments")
+    consumer = broker.consume("enrollments", prefetch=2)
+    first, second = next(consumer), next(consumer)
+    assert first is not None
+    assert second is not None
+    consumer.ack(first)
+    third = next(consumer)
+    assert third is not None
+    consumer.ack(second)
+    consumer.ack(third)
+    assert next(consumer) is None
+    assert left() == {}
+
+
+def test_what_is_done_after_the_end_is_deleted_at_once(broker: DoorbellBroker) -> None:
+    push(b"noise", queue="enrollments")
+    consumer = broker.consume("enrollments")
+    message = next(consumer)
+    assert message is not None
+    consumer.close()
+    consumer.ack(message)
+    assert left() == {}
+
+
+def test_a_key_without_a_message_holds_nothing_up(broker: DoorbellBroker) -> None:
+    push(None, queue="enrollments")
+    sent = push(b"noise", queue="enrollments")
+    consumer = broker.consume("enrollments", prefetch=2)
+    message = next(consumer)
+    assert getattr(message, "raw", None) == sent
+
+
+def after_a_while(consumer: SteadyConsumer) -> MessageProxy | None:
+    """What the consumer finds once it is time to look for what was left behind."""
+    consumer._maintained_at -= MAINTENANCE_SECONDS
+    found: MessageProxy | None = next(consumer)
+    return found
+
+
+def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: DoorbellBroker) -> None:
+    sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
+    consumer = broker.consume("enrollments", prefetch=4)
+    first = next(consumer)
+    assert first is not None
+    # As after a fetch that Redis did and whose answer never came: it is in nobody's hands.
+    consumer.message_cache.clear()
+    consumer.ack(first)
+    assert next(consumer) is None
+    seen = [after_a_while(consumer), next(consumer)]
+    assert {getattr(message, "raw", None) for message in seen} == set(sent[1:])
+    assert after_a_while(consumer) is None  # what is in hand is not given out twice
+
+
+def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker) -> None:
+    sent = push(b"noise", queue="enrollments")
+    dead = broker.consume("enrollments")
+    assert next(dead) is not None
+    with client() as opened:  # its last heartbeat was two minutes ago
+        beats = f"{os.environ['REDIS_NAMESPACE']}:__heartbeats__"
+        opened.zadd(beats, {broker.broker_id: int((time.time() - 120) * 1000)})
+    living = make_broker(producer_client(os.environ["REDIS_URL"]))
+    consumer = living.consume("enrollments")
+    message = after_a_while(consumer)
+    assert message is not None
+    assert getattr(message, "raw", None) == sent
+    consumer.ack(message)
+    consumer.close()
+    assert left() == {}
+    living.client.close()
+
+
+def test_a_message_given_back_is_read_again(broker: DoorbellBroker) -> None:
+    push(b"noise", queue="enrollments")
+    consumer = broker.consume("enrollments")
+    message = next(consumer)
+    assert message is not None
+    message.given_back = True  # type: ignore[attr-defined]
+    consumer.ack(message)
+    again = next(consumer)
+    assert again is not None
+    consumer.ack(again)
+    consumer.close()
+    assert left() == {}
+
+
+def test_a_full_consumer_does_not_fetch(broker: DoorbellBroker) -> None:
+    for number in range(4):
+        push(b"noise %d" % number, queue="enrollments")
+    consumer = broker.consume("enrollments", prefetch=2)
+    held = [next(consumer) for _ in range(3)]
+    assert [message is None for message in held] == [False, False, True]
+    assert bells() == 2
+
+
+def test_a_full_broker_still_says_it_is_alive(broker: DoorbellBroker) -> None:
+    broker.beat()
+    with client() as opened:
+        (beat,) = opened.zrange(f"{os.environ['REDIS_NAMESPACE']}:__heartbeats__", 0, -1, withscores=True)
+    assert beat[0].decode() == broker.broker_id
+    assert abs(beat[1] / 1000 - time.time()) < 5
+
+
+def test_what_a_stopped_worker_had_fetched_is_done_by_another(processes: Processes) -> None:
+    for number in range(20):
+        send(PutCompany(reference=f"R-{number}", name="Lorval"), f"key-{number}")
+    with transaction() as session:
+        session.execute(text("LOCK TABLE idempotency"))
+        first = processes.worker("requests", "enrollments", threads=2)
+        wait_until(lambda: bells("requests") == 16, say=processes.logs)  # two of each thread are fetched
+        first.terminate()
+        wait_until(lambda: "Shutting down" in processes.logs())
+    first.wait(timeout=20)
+    ((recorded,),) = rows("SELECT count(*) FROM job")
+    assert isinstance(recorded, int)
+    assert recorded < 20  # those its threads had in hand; the others were given back
+    processes.worker("requests", "enrollments")
+    wait_until(lambda: rows("SELECT count(*) FROM job") == [(20,)] and not left(), seconds=15, say=lambda: str(left()))
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["once", "twice"])
+def test_sigterm_ends_a_worker_in_good_order_however_often_it_comes(processes: Processes, repeated: bool) -> None:
+    worker = processes.worker("enrollments", "maintenance", processes=2, threads=2)
+    wait_until(lambda: processes.logs().count("ready for action") == 2, say=processes.logs)
+    pids = [int(str(pid)) for (pid,) in rows("SELECT pid FROM process")]
+    worker.terminate()
+    wait_until(lambda: processes.logs().count("Stopping worker process") == 2, say=processes.logs)
+    if repeated:  # as from a service manager that tells every process of a service
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+    assert worker.wait(timeout=10) == 0
+    assert processes.logs().count("process.stopped") == 2
+    assert rows("SELECT 1 FROM process") == []

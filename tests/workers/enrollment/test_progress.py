@@ -1,0 +1,227 @@
+"""Progress from the LMS: a result per event, one truth per enrollment, one certificate owed, once whatever happens."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.words import Progress
+from tests.kit.actors.committed import (
+    claimed,
+    done_twice,
+    fail_half_way,
+    state_of_things,
+)
+from tests.kit.builders.contracts import (
+    accepted,
+    add_contract,
+    did,
+    enrolled,
+    query,
+    results,
+)
+from tests.kit.processes.support import rows
+from workers.actors.registry import do_jobs
+from workers.database import Session, transaction
+from workers.engine.claimer import BatchRun
+from workers.engine.ledger import JOBS, bells, due_queues
+from workers.enrollment import progress as recording
+from workers.errors import InvalidRequest
+from workers.requests.internal import IssueCertificate
+from workers.requests.registry import ProgressEvent, RecordProgress, Withdraw
+
+KNOWN = """
+    SELECT progress, started_at, completed_at, progress_at, score, time_spent_seconds FROM enrollment WHERE id = :id"""
+CERTIFICATES = "SELECT count(*), count(due_at), count(finished_at) FROM job WHERE kind = 'issue_certificate'"
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 3, number, 12, 0, tzinfo=UTC)
+
+
+def event(enrollment: UUID, at: int, progress: str = "in_progress", **more: Any) -> ProgressEvent:
+    return ProgressEvent(enrollment_id=enrollment, progress=Progress(progress), occurred_at=day(at), **more)
+
+
+def told(*events: ProgressEvent, **options: Any) -> RecordProgress:
+    return RecordProgress(events=list(events), **options)
+
+
+def known(session: Session, enrollment: UUID) -> tuple[Any, ...]:
+    return query(session, KNOWN, id=enrollment)[0]
+
+
+def test_each_event_is_answered_in_order_and_folded_into_its_enrollment(session: Session) -> None:
+    add_contract(session)
+    add_contract(session, "C-2")
+    a, b = enrolled(session, "a", "b")
+    [c] = enrolled(session, "c", contract="C-2")
+    unknown = new_id()
+    [job] = did(
+        session,
+        told(
+            event(a, 5, score=40.0, time_spent_seconds=600),
+            event(c, 5, "completed", completed_at=day(4)),
+            event(unknown, 5),
+            event(a, 3, time_spent_seconds=60),
+            event(b, 2, "not_started"),
+            event(a, 5, score=40.0),
+        ),
+    )
+    assert results(job) == ["recorded", "recorded", "not_found", "recorded", "recorded", "unchanged"]
+    assert [person["enrollment_id"] for person in job["result"]["people"]] == [str(x) for x in (a, c, unknown, a, b, a)]
+    assert job["result"]["counts"] == {"recorded": 4, "not_found": 1, "unchanged": 1}
+    assert known(session, a) == ("in_progress", day(3), None, day(5), 40.0, 600)
+    assert known(session, b) == ("not_started", None, None, day(2), None, 0)
+    assert known(session, c) == ("completed", day(4), day(4), day(5), None, 0)
+
+
+def test_what_comes_late_changes_nothing_newer_says(session: Session) -> None:
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    did(session, told(event(a, 9, "completed", score=90.5, time_spent_seconds=7_200)))
+    [late] = did(session, told(event(a, 4, score=10.0, time_spent_seconds=60)))
+    assert results(late) == ["recorded"]  # it was begun earlier than anybody knew
+    assert known(session, a) == ("completed", day(4), day(9), day(9), 90.5, 7_200)
+    [again] = did(session, told(event(a, 4, score=10.0, time_spent_seconds=60)))
+    assert (again["state"], results(again)) == ("succeeded", ["unchanged"])
+
+
+def test_jobs_of_one_batch_are_folded_in_their_order(session: Session) -> None:
+    add_contract(session)
+    a, b = enrolled(session, "a", "b")
+    jobs = did(session, told(event(a, 3), event(b, 3)), told(event(a, 3)), told(event(b, 4, "completed"), event(a, 2)))
+    assert [results(job) for job in jobs] == [["recorded"] * 2, ["unchanged"], ["recorded"] * 2]
+    assert known(session, a)[:2] == ("in_progress", day(2))
+    assert known(session, b)[:3] == ("completed", day(3), day(4))
+
+
+def test_somebody_withdrawn_is_told_of_since_when_and_nothing_changes(session: Session) -> None:
+    add_contract(session)
+    a, b = enrolled(session, "a", "b")
+    did(session, Withdraw(contract="C-1", enrollment_ids=[a]))
+    [(since,)] = query(session, "SELECT withdrawn_at FROM enrollment WHERE id = :id", id=a)
+    before = known(session, a)
+    jobs = did(session, told(event(a, 5, "completed"), event(b, 5), event(a, 6)), told(event(a, 5)))
+    assert results(jobs[0]) == ["already_withdrawn", "recorded", "already_withdrawn"]
+    assert jobs[0]["result"]["people"][2]["detail"] == {"since": since.isoformat()}
+    assert (jobs[1]["state"], results(jobs[1])) == ("refused", ["already_withdrawn"])
+    assert known(session, a) == before
+    assert query(session, CERTIFICATES) == [(0, 0, 0)]
+
+
+def test_a_portal_hears_nothing_of_the_enrollments_of_another(session: Session) -> None:
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    portal = new_id()
+    session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": portal})
+    session.execute(text("UPDATE contract SET portal_id = :id"), {"id": portal})
+    [job] = did(session, told(event(a, 5)))
+    [person] = job["result"]["people"]
+    assert (job["state"], person["code"], person["account_id"]) == ("refused", "not_found", None)
+    assert known(session, a)[0] == "not_started"
+
+
+def test_an_event_from_the_future_is_refused_alone(session: Session) -> None:
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    far = ProgressEvent(enrollment_id=a, progress=Progress.COMPLETED, occurred_at=datetime(2099, 1, 1, tzinfo=UTC))
+    [job] = did(session, told(far, event(a, 5)))
+    assert results(job) == ["invalid_request", "recorded"]
+    assert [person["field"] for person in job["result"]["people"]] == ["occurred_at", None]
+    assert known(session, a)[0] == "in_progress"
+
+
+# The certificate a completion owes
+
+
+def test_the_first_completion_owes_the_certificate_exactly_once(session: Session) -> None:
+    add_contract(session)
+    a, b = enrolled(session, "a", "b")
+    did(session, told(event(a, 5, "completed"), event(a, 4, "completed"), event(b, 5)))
+    did(session, told(event(a, 6, "completed")), told(event(a, 2, "completed")))
+    assert query(session, "SELECT kind, state, request, due_at = now() FROM job WHERE queue = 'certificates'") == [
+        ("issue_certificate", "queued", {"enrollment_id": str(a), "requested_by": ""}, True)
+    ]
+    assert query(session, "SELECT key FROM idempotency WHERE key LIKE 'certificate:%'") == [(f"certificate:{a}",)]
+    assert known(session, a)[2] == day(2)
+
+
+def test_the_bell_of_certificates_is_rung_for_a_completion_alone(session: Session) -> None:
+    add_contract(session)
+    [a] = enrolled(session, "a", notify=False)
+    did(session, told(event(a, 4)))
+    assert (bells(session), due_queues(session)) == (set(), set())
+    did(session, told(event(a, 5, "completed")))
+    assert (bells(session), due_queues(session)) == ({"certificates"}, {"certificates"})
+
+
+def test_no_portal_can_take_the_key_of_a_certificate(session: Session) -> None:
+    request = IssueCertificate(enrollment_id=new_id())
+    with pytest.raises(InvalidRequest, match="reserved"):
+        accepted(session, told(event(new_id(), 5)), request.key)
+
+
+def test_a_certificate_is_not_owed_again_once_its_key_is_forgotten(session: Session) -> None:
+    """Keys are kept 90 days; an LMS may repeat itself for years."""
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    did(session, told(event(a, 5, "completed")))
+    session.execute(text("DELETE FROM idempotency"))
+    did(session, told(event(a, 9, "completed", score=80.0)))
+    assert query(session, CERTIFICATES) == [(1, 1, 0)]
+
+
+# Once, whatever happens
+
+
+def two_enrolled() -> list[UUID]:
+    with transaction() as session:
+        add_contract(session)
+        return enrolled(session, "a", "b")
+
+
+def test_run_twice_it_is_done_once(fresh_database: str) -> None:
+    a, b = two_enrolled()
+    request = told(event(a, 5, "completed"), event(b, 5))
+    with transaction() as session:
+        assert accepted(session, request, "one") == accepted(session, request, "one")
+    taken = claimed()
+    before = done_twice(taken)
+    with transaction() as session:
+        [job] = did(session, request, key="another")
+    assert (job["state"], results(job)) == ("succeeded", ["unchanged"] * 2)
+    after = state_of_things()
+    assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency"}
+    assert rows(CERTIFICATES) == [(1, 1, 0)]
+
+
+@pytest.mark.parametrize("step", ["accept_all", "record_people", "record_all", "_outcome"])
+def test_progress_that_fails_half_way_leaves_nothing(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    a, b = two_enrolled()
+    with transaction() as session:
+        accepted(session, told(event(a, 5, "completed"), event(b, 5)))
+    fail_half_way(monkeypatch, recording, step)
+    assert rows(CERTIFICATES) == [(0, 0, 0)]
+    assert BatchRun(JOBS, do_jobs).run(claimed())
+    assert rows("SELECT state FROM job WHERE kind = 'record_progress'") == [("succeeded",)]
+    assert rows("SELECT progress FROM enrollment ORDER BY progress") == [("completed",), ("in_progress",)]
+    assert rows(CERTIFICATES) == [(1, 1, 0)]
+
+
+def test_what_was_recorded_is_in_the_audit_and_what_was_known_is_not(session: Session) -> None:
+    add_contract(session)
+    a, b = enrolled(session, "a", "b")
+    asked = told(event(a, 5), requested_by="lms")
+    jobs = did(session, asked, asked, told(event(a, 6), event(b, 6), event(a, 6)))
+    audited = query(session, "SELECT job_id, requested_by, subject_id, detail FROM audit"
+                             " WHERE action = 'record_progress' ORDER BY id")  # fmt: skip
+    assert audited == [
+        (UUID(jobs[0]["id"]), "lms", a, {"counts": {"recorded": 1}}),
+        (UUID(jobs[2]["id"]), "", None, {"counts": {"recorded": 2, "unchanged": 1}}),
+    ]

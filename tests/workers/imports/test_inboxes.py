@@ -1,0 +1,248 @@
+"""Inboxes: a file dropped in a folder is imported once, put away with its report, whatever happens in between."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code
+from tests.kit.builders.inboxes import (
+    all_the_way,
+    drop,
+    folder,
+    names,
+    plain,
+    put,
+    report,
+    scan,
+    used,
+    work,
+)
+from tests.kit.processes.support import change, rows
+from workers.database import transaction
+from workers.errors import InvalidRequest, NotConfigured
+from workers.imports import importing as roster_imports
+from workers.imports import scanning as inboxes
+from workers.imports.inboxes import put_inbox, see_files
+from workers.ops.problems import find_inboxes
+from workers.requests.internal import PutInbox
+from workers.requests.registry import parse
+from workers.rosters.folder import Folder
+
+__all__ = ["folder"]
+
+
+def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> None:
+    drop(folder, "liste.csv", "a", "b", "a")
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    scan(settle=False)  # still being written, for all we know
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    scan()
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(1,)]
+    assert names(folder) == ["liste.csv"]
+    work()
+    assert used() == 2
+    scan()
+    assert plain(names(folder)) == [
+        "done/liste.csv",
+        "done/liste.csv.errors.csv",
+        "done/liste.csv.report.json",
+    ]
+    assert report(folder)["result"]["counts"] == {"enrolled": 2, "duplicate_in_file": 1}
+    before = names(folder)
+    scan()
+    work()
+    assert (names(folder), used()) == (before, 2)
+
+
+def test_a_file_that_grows_is_left_alone_until_it_stays_as_it_is(folder: Path) -> None:
+    file = drop(folder, "liste.csv", "a")
+    scan()
+    file.write_bytes(file.read_bytes() + "Dû;Zoé;b@example.com\r\n".encode())
+    scan()
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
+    all_the_way()
+    assert used() == 2
+
+
+def test_the_same_name_dropped_again_is_another_file(folder: Path) -> None:
+    drop(folder, "liste.csv", "a")
+    all_the_way()
+    file = drop(folder, "liste.csv", "c")
+    os.utime(file, (time.time() + 5, time.time() + 5))
+    all_the_way()
+    assert used() == 2
+    assert len([name for name in names(folder) if name.endswith("liste.csv")]) == 2
+
+
+@pytest.mark.parametrize("name", [".cache.csv", "liste.csv.part", "~$liste.xlsx", "liste.tmp", "matricule.json"])
+def test_what_is_no_file_to_import_is_left_alone(folder: Path, name: str) -> None:
+    drop(folder, name, data=b'{"contract": "C-1"}' if name == "matricule.json" else None)
+    (folder / "dossier").mkdir()
+    (folder / "lien.csv").symlink_to("/etc/hostname")
+    all_the_way()
+    assert rows("SELECT count(*) FROM inbox_file") == [(0,)]
+    assert (folder / name).exists()
+
+
+def test_a_file_nobody_can_read_is_put_among_the_rejected(folder: Path) -> None:
+    drop(folder, "liste.csv", data=b"%PDF-1.7")
+    all_the_way()
+    assert plain(names(folder)) == ["rejected/liste.csv", "rejected/liste.csv.report.json"]
+    said = report(folder, "rejected")
+    assert (said["state"], said["code"]) == ("refused", "unsupported_format")
+    assert said["reason"].startswith("Ce format de fichier")
+
+
+def test_a_folder_that_says_it_is_for_another_contract(folder: Path) -> None:
+    drop(folder, "matricule.json", data=b'{"contract": "C-2"}')
+    drop(folder)
+    all_the_way()
+    assert report(folder, "rejected")["code"] == "wrong_folder"
+    assert used() == 0
+    (folder / "matricule.json").write_text('{"contract": "C-1"}')
+    drop(folder)
+    all_the_way()
+    assert used() == 2
+
+
+@pytest.mark.parametrize(("percent", "where", "expected"), [(50, "rejected", 2), (100, "done", 4)])
+def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
+    folder: Path, percent: int, where: str, expected: int
+) -> None:
+    put(folder, most_changed_percent=percent)
+    drop(folder, "premier.csv", "a", "b")
+    all_the_way()
+    assert used() == 2  # the first file of a contract may
+    drop(folder, "second.csv", "a", "b", "c", "d")
+    all_the_way()
+    assert used() == expected
+    assert [name.split("-", 2)[2] for name in names(folder / where) if name.endswith("second.csv")] == ["second.csv"]
+    if where == "rejected":
+        assert report(folder, "rejected")["code"] == "too_many_changes"
+
+
+def test_full_sync_reports_who_is_missing_and_touches_nobody(folder: Path) -> None:
+    put(folder, full_sync=True)
+    drop(folder, "premier.csv", "a", "b", "c")
+    all_the_way()
+    drop(folder, "second.csv", "b", "c")
+    all_the_way()
+    assert used() == 3
+    [missing] = list((folder / "done").glob("*second.csv.missing.csv"))
+    assert missing.read_text("utf-8-sig").splitlines() == ['"E-mail";"Prénom";"Nom"', '"a@example.com";"Zoé";"Dû"']
+
+
+def test_two_scanners_at_once_import_once(folder: Path) -> None:
+    drop(folder)
+    scan()
+    change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes'")
+    with transaction() as session:
+        [inbox] = session.execute(text("SELECT * FROM inbox")).all()
+        seen = see_files(session, inbox, [])
+    for _ in range(2):
+        inboxes._take(inbox, Folder(inbox.url), seen[0], None)
+    assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(1,)]
+    work()
+    for _ in range(2):
+        with transaction() as session:
+            seen = see_files(session, inbox, [])
+        for one in seen:
+            inboxes._put_away(inbox, Folder(inbox.url), one)
+    assert used() == 2
+    assert len(names(folder)) == 2
+
+
+@pytest.mark.parametrize("step", ["put", "put_away"])
+def test_a_scanner_that_dies_between_report_and_move_leaves_it_to_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    drop(folder)
+    for _ in range(2):
+        scan()
+    work()
+
+    def fail(*_: object) -> None:
+        raise OSError("killed half-way")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Folder, step, fail)
+        assert scan()["unreadable"] == 1
+    assert (folder / "liste.csv").exists()
+    scan()
+    assert plain(names(folder)) == ["done/liste.csv", "done/liste.csv.report.json"]
+    assert used() == 2
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_other_waiting(folder: Path, tmp_path: Path) -> None:
+    other = PutInbox(portal="local", reference="a", contract="C-1", url=f"file://{tmp_path}/absent")
+    with transaction() as session:
+        put_inbox(session, LOCAL_PORTAL_ID, None, other)
+        session.execute(text("UPDATE inbox SET id = '00000000-0000-7000-8000-000000000000' WHERE reference = 'a'"))
+    drop(folder)
+    scan()
+    assert scan() == {"inboxes": 2, "unreadable": 1}
+    assert rows("SELECT reference, trouble, scanned_at IS NOT NULL FROM inbox ORDER BY 1") == [
+        ("a", "FileNotFoundError", True),
+        ("rh", None, True),
+    ]
+    with transaction() as session:
+        assert find_inboxes(session) == [
+            {"code": "unreadable_inbox", "subject": "a", "count": 1, "class": "FileNotFoundError"}
+        ]
+    work()
+    assert used() == 2
+
+
+def test_a_large_file_is_taken_in_chunks_like_any_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster_imports, "CHUNK", 2)
+    drop(folder, "liste.csv", *"abcdefg")
+    all_the_way()
+    assert report(folder)["result"]["counts"] == {"enrolled": 5, "no_seat_left": 2}
+
+
+@pytest.mark.parametrize("kind", ["put_inbox", "scan_inboxes"])
+def test_no_portal_sets_up_an_inbox(kind: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(kind, "{}")
+    assert refused.value.code is Code.UNKNOWN_KIND
+
+
+@pytest.mark.parametrize("url", ["sftp://user:secret@host/x", "nowhere://x"])
+def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) -> None:
+    with pytest.raises(NotConfigured) as refused:
+        Folder(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.csv", "\u202efdp.csv", "é" * 80 + ".csv", "=?utf-8?q?x?=.csv", "  .csv", "'; DROP.csv"]
+)
+def test_a_hostile_name_of_a_file_stops_nobody(folder: Path, name: str) -> None:
+    drop(folder, name, "a")
+    drop(folder, "zzz.csv", "b")
+    all_the_way()
+    assert used() == 2
+    assert len([one for one in names(folder) if one.endswith(".report.json")]) == 2
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(folder, "a.csv", "a")
+    drop(folder, "b.csv", "b")
+    real = Folder.fetch
+
+    def deny(self: Folder, dropped: Any) -> Any:
+        if dropped.name == "a.csv":
+            raise PermissionError
+        return real(self, dropped)
+
+    monkeypatch.setattr(Folder, "fetch", deny)
+    all_the_way()
+    assert used() == 1
+    assert rows("SELECT trouble FROM inbox") == [("PermissionError",)]

@@ -1,0 +1,99 @@
+"""A batch on its way, without a ledger: what is recorded when something goes wrong that should not, and who hears."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import pytest
+
+from models.base import new_id
+from models.delivery import Outcome
+from tests.kit.relay.relay import HANG, Relay
+from workers.engine.ledger import FIRST_LANE, Claimed
+from workers.mail.relay import parse_smtp_url
+from workers.mail.sending import Delivered, Sealed, Sending
+from workers.mail.transport import Connections
+
+GOOD = b"Subject: test\r\n\r\nhello\r\n"
+BUG = b"no end of line"
+
+
+def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> Sealed:
+    row = Claimed(new_id(), 1, 0, 0, FIRST_LANE, {"to_address": to_address})
+    return Sealed(row, message, time.monotonic() + 60)
+
+
+def send(
+    relay: Relay,
+    recorded: list[UUID],
+    *mails: Sealed,
+    places: int = 1,
+    lease: float = 60.0,
+    renew: Callable[[Sequence[Claimed]], set[UUID] | None] = lambda _: set(),
+    heard: Callable[[Delivered], None] = lambda _: None,
+) -> None:
+    """Sends them; those whose outcome was recorded are added to `recorded`."""
+
+    def record(deliveries: Sequence[Delivered]) -> None:
+        recorded.extend(delivered.row.id for delivered in deliveries)
+
+    async def run() -> None:
+        connections = Connections(parse_smtp_url(relay.url), size=places, local_hostname="worker.test")
+        sending = Sending(
+            connections,
+            envelope_from="bounce@app.example",
+            mails=mails,
+            record=record,
+            renew=renew,
+            ready=lambda: True,
+            heard=heard,
+            lease=lease,
+        )
+        try:
+            await sending.run(places)
+        finally:
+            connections.close()
+
+    asyncio.run(run())
+
+
+def recorded_beside_a_bug(*mails: Sealed, places: int) -> list[UUID]:
+    recorded: list[UUID] = []
+    with Relay() as relay, pytest.raises(ValueError, match="CRLF"):
+        send(relay, recorded, *mails, places=places)
+    return recorded
+
+
+def test_a_bug_met_by_one_mail_leaves_the_one_before_recorded() -> None:
+    first, second, third = sealed(), sealed(), sealed()
+    assert recorded_beside_a_bug(first, second, sealed(BUG), third, places=1) == [first.row.id, second.row.id]
+
+
+def test_a_bug_met_on_one_connection_lets_the_others_end() -> None:
+    good = [sealed() for _ in range(6)]
+    assert set(recorded_beside_a_bug(sealed(BUG), *good, places=2)) == {mail.row.id for mail in good}
+
+
+@pytest.mark.parametrize(("still_ours", "sent"), [(None, True), (set(), False)])
+def test_only_a_renewal_that_was_answered_takes_a_lease_away(still_ours: set[UUID] | None, sent: bool) -> None:
+    mail, recorded, renewals = sealed(), list[UUID](), 0
+
+    def renew(_: Sequence[Claimed]) -> set[UUID] | None:
+        nonlocal renewals
+        renewals += 1
+        if renewals == 3:
+            relay.go_on.set()
+        return still_ours
+
+    with Relay(always={"RCPT": HANG}) as relay:
+        send(relay, recorded, mail, lease=0.15, renew=renew)
+    assert (recorded == [mail.row.id], len(relay.mails)) == (sent, int(sent))
+
+
+def test_a_mail_that_is_accepted_is_heard_of_before_the_next_is_refused() -> None:
+    mails = [sealed(to_address=address) for address in ("a@x.example", "b@y.example", "c@z.example")]
+    heard: list[Outcome | None] = []
+    with Relay(always={f"RCPT {word}": "421 busy" for word in ("a@x.example", "c@z.example")}) as relay:
+        send(relay, [], *mails, heard=lambda one: heard.append(one.verdict.suspect if one.verdict else None))
+    assert heard == [Outcome.RELAY_DOWN, None, Outcome.RELAY_DOWN]

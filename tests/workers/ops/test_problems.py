@@ -1,0 +1,45 @@
+"""What is a problem and what is only busy, as a table."""
+
+from typing import Any
+
+import pytest
+
+from workers.ops.problems import find_problems
+from workers.ops.unheard import Unheard
+
+QUIET = {"waiting": 0, "oldest_due_seconds": None}
+
+
+def busy(waiting: int, oldest: float) -> dict[str, Any]:
+    return {"waiting": waiting, "oldest_due_seconds": oldest}
+
+
+def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
+    return Unheard(waiting, oldest)._asdict()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"clock": None}, [("no_clock", "clock", 1)]),
+        ({"missing": ["rosters"]}, []),
+        ({"missing": ["rosters"], "queues": {"rosters": busy(4, 99)}}, [("no_process", "rosters", 4)]),
+        ({"missing": ["requests"]}, [("no_process", "requests", 0)]),
+        ({"missing": ["requests"], "requests": sent(3, 400)}, [("no_process", "requests", 3)]),
+        ({"missing": ["requests"], "requests": None}, [("no_redis", "redis", 1), ("no_process", "requests", 0)]),
+        ({"requests": sent(3, 60)}, []),
+        ({"requests": sent(3, 61)}, [("late", "requests", 3)]),
+        ({"requests": None}, [("no_redis", "redis", 1)]),
+        ({"queues": {"enrollments": busy(4, 60), "rosters": busy(4, 900)}}, []),
+        ({"queues": {"enrollments": busy(4, 61)}}, [("late", "enrollments", 4)]),
+        ({"queues": {"emails": busy(1, 61)}}, [("late", "emails", 1)]),
+        ({"queues": {"rosters": busy(4, 901)}}, [("late", "rosters", 4)]),
+        ({"queues": {"emails_bulk": busy(2, 901)}}, [("late", "emails_bulk", 2)]),
+        ({"queues": {"maintenance": busy(1, 901)}}, [("late", "maintenance", 1)]),
+        ({"drift": [{"reference": "C-9"}]}, [("drift", "C-9", 1)]),
+    ],
+)
+def test_what_is_a_problem(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
+    status = {"clock": {"pid": 1}, "missing": [], "queues": {"rosters": QUIET}, "drift": [], "requests": sent(0)}
+    assert [(p["code"], p["subject"], p["count"]) for p in find_problems(status | change)] == expected

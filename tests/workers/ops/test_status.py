@@ -1,0 +1,225 @@
+"""What ops look at first: counts, contracts, processes, clock, drift, and which of it is a problem."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from workers.catalog.records import put_company, put_contract, put_training
+from workers.database import Session
+from workers.ops import status as looking
+from workers.ops.status import EXPECTED, missing
+from workers.ops.unheard import Unheard
+from workers.requests.catalog import PutCompany, PutContract, PutTraining
+
+JOB = text("""
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, due_at, leased_until)
+    VALUES (:id, :portal, 'put_company', :queue, :id, :state, now() + CAST(:due AS interval),
+      now() + CAST(:lease AS interval))""")
+
+MAIL = text("""
+    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
+      due_at, error, created_at)
+    VALUES (:id, 'invitation', 'emails', :id, :key, 'a@exemple.test', 'fr', '<a@b>', now(), now(), :state,
+      now() + CAST(:due AS interval), CAST(:error AS json), now() - CAST(:age AS interval))""")
+
+PROCESS = text("""
+    INSERT INTO process (id, kind, host, pid, seen_at)
+    VALUES (:id, :kind, 'ici', 12, now() - CAST(:ago AS interval))""")
+
+NOTHING_SENT = Unheard(0, None)
+
+LEADER = text("INSERT INTO clock (name, holder, until) VALUES ('clock', :id, now() + interval '5 s')")
+
+
+def read_status(session: Session) -> dict[str, Any]:
+    return looking.read_status(session, NOTHING_SENT)
+
+
+def listed(status: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(problem["code"], problem["subject"], problem["count"]) for problem in status["problems"]]
+
+
+def job(
+    session: Session, state: str, *, due: str | None = None, lease: str | None = None, queue: str = "rosters"
+) -> None:
+    values = {"id": new_id(), "portal": LOCAL_PORTAL_ID, "queue": queue, "state": state, "due": due, "lease": lease}
+    session.execute(JOB, values)
+
+
+def mail(session: Session, state: str, *, due: str | None = None, error: str | None = None, age: str = "1 min") -> str:
+    row_id = new_id()
+    values = {"id": row_id, "key": str(row_id), "state": state, "due": due, "error": error, "age": age}
+    session.execute(MAIL, values)
+    return str(row_id)
+
+
+def process(session: Session, kind: str, ago: str = "1 s") -> Any:
+    row_id = new_id()
+    session.execute(PROCESS, {"id": row_id, "kind": kind, "ago": ago})
+    return row_id
+
+
+def contract(session: Session, reference: str, seats: int) -> None:
+    put_company(session, LOCAL_PORTAL_ID, None, PutCompany(reference="acme", name="Acmé"))
+    put_training(session, LOCAL_PORTAL_ID, None, PutTraining(reference="sst", title="SST"))
+    request = PutContract(reference=reference, company="acme", training="sst", planned_seats=seats)
+    put_contract(session, LOCAL_PORTAL_ID, None, request)
+
+
+def everything_served(session: Session) -> None:
+    leader = process(session, "clock")
+    process(session, "enrollments maintenance requests")
+    for queue in ("rosters", "certificates", "certificates_bulk", "emails", "emails_bulk"):
+        process(session, queue)
+    session.execute(LEADER, {"id": leader})
+
+
+def test_an_idle_system_with_all_its_processes_is_healthy(session: Session) -> None:
+    everything_served(session)
+    status = read_status(session)
+    assert (status["healthy"], status["problems"], status["missing"], status["silent"]) == (True, [], [], [])
+    assert status["clock"]["host"] == "ici"
+    assert {process["kind"] for process in status["processes"]} >= {"clock", "emails"}
+
+
+def test_work_is_counted_by_queue_over_both_ledgers(session: Session) -> None:
+    job(session, "queued", due="-90 s")
+    job(session, "queued", due="-10 s")
+    job(session, "queued", due="1 hour")
+    job(session, "running", due="-1 s", lease="30 s")
+    job(session, "dead")
+    job(session, "succeeded")
+    mail(session, "owed", due="-5 s")
+    status = read_status(session)
+    assert status["queues"]["rosters"] == {
+        "waiting": 2,
+        "due_later": 1,
+        "running": 1,
+        "dead": 1,
+        "oldest_due_seconds": 90.0,
+    }
+    assert (status["queues"]["emails"]["waiting"], status["queues"]["emails"]["oldest_due_seconds"]) == (1, 5.0)
+    assert status["queues"]["enrollments"]["oldest_due_seconds"] is None
+    assert status["mails"] == {"owed": 1}
+
+
+def test_an_address_the_relay_refused_is_no_dead_mail(session: Session) -> None:
+    mail(session, "failed", error='{"class": "failed", "reason": "address_rejected"}')
+    mail(session, "failed", error='{"class": "WorkerLost"}')
+    mail(session, "failed")
+    status = read_status(session)
+    assert (status["mails"], status["queues"]["emails"]["dead"]) == ({"failed": 3}, 2)
+
+
+def test_a_process_that_went_silent_serves_nothing(session: Session) -> None:
+    process(session, "emails", ago="11 s")
+    status = read_status(session)
+    assert [process["kind"] for process in status["silent"]] == ["emails"]
+    assert status["processes"] == []
+    assert status["missing"] == list(EXPECTED)
+
+
+def test_a_clock_that_stopped_leading_leads_no_more(session: Session) -> None:
+    session.execute(LEADER, {"id": new_id()})
+    session.execute(text("UPDATE clock SET until = now() - interval '1 s'"))
+    assert read_status(session)["clock"] is None
+
+
+def test_contracts_show_their_three_counters_and_how_many_there_are(session: Session) -> None:
+    for number in range(52):
+        contract(session, f"C-{number}", seats=number)
+    status = read_status(session)
+    assert (len(status["contracts"]), status["contract_count"]) == (50, 52)
+    latest = status["contracts"][0]
+    shown = [latest[key] for key in ("reference", "company", "planned_seats", "enrolled_count", "remaining")]
+    assert shown == ["C-51", "Acmé", 51, 0, 51]
+
+
+def test_a_counter_that_does_not_add_up_is_drift(session: Session) -> None:
+    contract(session, "C-1", seats=3)
+    session.execute(text("UPDATE contract SET enrolled_count = 2"))
+    status = read_status(session)
+    assert status["drift"][0]["reference"] == "C-1"
+    assert {"code": "drift", "subject": "C-1", "count": 1} in status["problems"]
+
+
+def test_ages_of_the_database_are_numbers(session: Session) -> None:
+    database = read_status(session)["database"]
+    assert database["snapshot_seconds"] >= 0
+    assert database["transaction_seconds"] >= 0
+
+
+CERTIFICATES = ["certificates", "certificates_bulk"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([], list(EXPECTED)),
+        (["clock", "requests enrollments maintenance", "rosters", *CERTIFICATES, "emails emails_bulk"], []),
+        (
+            ["clock", "clock", "emails", "requests"],
+            ["enrollments", "rosters", "emails_bulk", *CERTIFICATES, "maintenance"],
+        ),
+    ],
+)
+def test_what_no_process_serves(kinds: list[str], expected: list[str]) -> None:
+    assert missing(kinds) == expected
+
+
+FULL = '{"class": "retry", "reason": "mailbox_full"}'
+REJECTED = '{"class": "failed", "reason": "address_rejected"}'
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"state": "failed"}, "dead"),
+        ({"state": "failed", "error": REJECTED}, None),
+        ({"state": "expired"}, "expired"),
+        ({"state": "expired", "error": '{"class": "relay_down", "reason": "timed_out"}'}, "expired"),
+        ({"state": "expired", "error": FULL}, None),
+        ({"state": "uncertain"}, "uncertain"),
+        ({"state": "uncertain", "due": "9 min"}, None),
+        ({"state": "uncertain", "due": "9 min", "age": "61 min"}, "unsent"),
+        ({"state": "owed", "due": "9 min", "age": "59 min"}, None),
+        ({"state": "owed", "due": "9 min", "age": "61 min"}, "unsent"),
+        ({"state": "owed", "due": "9 min", "age": "61 min", "error": FULL}, None),
+        ({"state": "sent", "age": "61 min"}, None),
+        ({"state": "cancelled", "age": "61 min"}, None),
+    ],
+)
+def test_which_mails_need_a_person(session: Session, row: dict[str, Any], expected: str | None) -> None:
+    everything_served(session)
+    mail(session, **row)
+    status = read_status(session)
+    assert listed(status) == ([(expected, "emails", 1)] if expected else [])
+    assert status["healthy"] is (expected is None)
+
+
+def test_a_queue_that_stands_still_though_its_process_lives_is_late(session: Session) -> None:
+    everything_served(session)
+    job(session, "queued", due="-59 s", queue="enrollments")
+    assert read_status(session)["healthy"]
+    job(session, "queued", due="-61 s", queue="enrollments")
+    assert listed(read_status(session)) == [("late", "enrollments", 2)]
+
+
+def test_a_problem_lists_its_oldest_rows_with_their_errors(session: Session) -> None:
+    everything_served(session)
+    first = mail(
+        session, "failed", error='{"class": "failed", "reason": "policy", "message": "a@exemple.test says no"}'
+    )
+    others = [mail(session, "failed") for _ in range(10)]
+    job(session, "dead")
+    session.execute(text("""UPDATE job SET error = '{"class": "ValueError", "message": "Zoé"}'"""))
+    [of_jobs, of_mails] = read_status(session)["problems"]
+    assert [row["id"] for row in of_mails["rows"]] == [first, *others[:9]]
+    assert (of_mails["subject"], of_mails["count"]) == ("emails", 11)
+    assert of_mails["rows"][0] == {"id": first, "kind": "invitation", "class": "failed", "reason": "policy"}
+    assert [(row["kind"], row["class"], row["reason"]) for row in of_jobs["rows"]] == [
+        ("put_company", "ValueError", None)
+    ]

@@ -1,0 +1,46 @@
+"""What waits in Redis for somebody to hear it."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+
+from tests.kit.actors.messages import client, message, push
+from workers.ops.unheard import Unheard, count_unheard
+from workers.settings import get_settings
+
+
+def test_what_was_sent_and_not_recorded_is_counted(fresh_database: str) -> None:
+    assert count_unheard() == Unheard(0, None)
+    now = time.time() * 1000
+    for age in (90, 5, 70):
+        push(message() | {"message_timestamp": now - age * 1000})
+    found = count_unheard()
+    assert found is not None
+    assert (found.waiting, round(found.oldest_seconds or 0)) == (3, 90)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"garbage", b"[]", json.dumps(message() | {"message_timestamp": "x"}).encode(), None]
+)
+def test_a_message_that_cannot_be_read_has_no_age(fresh_database: str, payload: bytes | None) -> None:
+    push(payload)
+    assert count_unheard() == Unheard(int(payload is not None), None)
+
+
+def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
+    with client() as opened:
+        name = f"{os.environ['REDIS_NAMESPACE']}:requests"
+        opened.hset(f"{name}.msgs", b"\xff", b"noise")
+        opened.rpush(name, b"\xff")
+    assert count_unheard() == Unheard(1, None)
+
+
+def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
+    get_settings.cache_clear()
+    assert count_unheard() is None

@@ -1,0 +1,1 @@
+"""How a person gets into their account: passwords, resets, invitations sent again, sign-ins."""

@@ -1,0 +1,194 @@
+"""Links sent again: password resets and invitations, for one person or ten thousand, a statement per kind of row.
+
+Lock order: job rows, accounts by address, throttles, links by account, enrollments by id. Nobody's contract is locked.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.link import LIFETIME, PASSWORD_PURPOSES
+from models.resending import MAILED, Answer, Holder
+from models.throttle import Allowance
+from models.words import Code, EmailKind, Purpose
+from workers.database import Session, array
+from workers.engine.ledger import owe
+from workers.enrollment.reminder_resuming import resume_enrollments
+from workers.enrollment.rows import MAIL_LIFETIME, message_id_domain
+from workers.requests.queues import Queue
+from workers.security.links import LiveLink, read_live_links, resend_links
+from workers.security.throttles import (
+    WIDE,
+    Subject,
+    count,
+    hold,
+    read_allowances,
+)
+
+RESET_MAIL_LIFETIME: Final = LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
+"""How late a reset mail may be sent: whoever gets the last one has a quarter of an hour to use its link."""
+
+# One mail per job and account: a job that is done again owes no other. Kind, address and language are read from the
+# accounts, which this transaction holds. `again`: of no use to who activated meanwhile.
+INSERT_EMAILS = text(f"""
+    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
+      context, account_id, enrollment_id, contract_id, job_id, due_at)
+    SELECT t.id, k.kind, j.queue, j.lane, k.kind || ':' || j.id || ':' || a.id, a.email_norm, a.locale,
+      '<' || t.id || '.' || k.kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
+      now() + CASE WHEN a.activated_at IS NULL THEN CAST(:lifetime AS interval)
+        ELSE CAST(:reset_lifetime AS interval) END, 'owed', CAST('{{"again": true}}' AS json),
+      a.id, t.enrollment_id, j.contract_id, j.id, now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:places AS int[]))
+      t (id, account_id, enrollment_id, place)
+    JOIN unnest(CAST(:jobs AS uuid[]), CAST(:queues AS text[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]))
+      WITH ORDINALITY j (id, queue, lane, contract_id, place) USING (place)
+    JOIN account a ON a.id = t.account_id
+    CROSS JOIN LATERAL (SELECT CASE WHEN a.activated_at IS NULL THEN '{EmailKind.INVITATION}'
+      ELSE '{EmailKind.PASSWORD_RESET}' END AS kind) k
+    ON CONFLICT (dedup_key) DO NOTHING""")
+
+
+class Recipient(NamedTuple):
+    """Somebody whose account's row this transaction holds, and the enrollment their mail speaks of, if it does."""
+
+    account_id: UUID
+    email: str
+    locale: str
+    activated: bool
+    withdrawn_at: datetime | None
+    enrollment_id: UUID | None
+    contract_id: UUID | None
+    detached_at: datetime | None
+    suppressed: datetime | None
+
+    @property
+    def gone(self) -> bool:
+        """No longer on the contract: withdrawn, or detached by themselves."""
+        return self.withdrawn_at is not None or self.detached_at is not None
+
+    @property
+    def purpose(self) -> Purpose:
+        """Which of their links they are sent."""
+        return Purpose.PASSWORD_RESET if self.activated else Purpose.ACTIVATION
+
+
+NOBODY: Final = Answer(Code.NOT_FOUND)
+
+
+@dataclass(slots=True)
+class Ask:
+    """One person asked for in one job.
+
+    Parameters:
+      lane: whose mails take turns with others': the company, or the portal where nobody's company asked.
+      recipient: who it is, or None for nobody.
+      subjects: against whom it counts.
+      answer: what came of it.
+      mailed: whether this ask owes the mail; False for a person named twice in one job.
+    """
+
+    job_id: UUID
+    position: int
+    lane: UUID
+    queue: Queue
+    recipient: Recipient | None
+    subjects: tuple[Subject, ...]
+    answer: Answer = NOBODY
+    mailed: bool = False
+
+
+Rule = Callable[[Holder | None, Sequence[Allowance]], Answer]
+"""Decides what happens to one person (``models/resending.py``)."""
+
+
+def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
+    """Answers each ask, in order, and writes what follows: throttles, links with more time, mails, reminders."""
+    subjects = {subject for ask in asks if ask.recipient for subject in ask.subjects}
+    hold(session, [subject for subject in subjects if subject.scope in WIDE])  # accounts are held by their rows
+    allowances = read_allowances(session, subjects)
+    _decide(asks, rule, allowances, _read_links(session, asks))
+    count(session, allowances)
+    mailed = [ask for ask in asks if ask.mailed]
+    for purpose in PASSWORD_PURPOSES:
+        resend_links(
+            session, purpose, Counter(r.account_id for a in mailed if (r := a.recipient) and r.purpose is purpose)
+        )
+    _owe_mails(session, mailed)
+    invited = [r for ask in mailed if (r := ask.recipient) and not r.activated]
+    resume_enrollments(session, [r.enrollment_id for r in invited if r.enrollment_id])
+
+
+def counts(asks: Sequence[Ask]) -> dict[str, Any]:
+    """A job's result as a whole."""
+    return {"counts": dict(Counter(ask.answer.code for ask in asks))}
+
+
+def moment_json(answer: Answer) -> dict[str, str] | None:
+    """What explains a code: from when on it may be asked again, or since when it is so."""
+    if answer.moment is None:
+        return None
+    return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}
+
+
+def _read_links(session: Session, asks: Sequence[Ask]) -> dict[UUID, LiveLink]:
+    found: dict[UUID, LiveLink] = {}
+    for purpose in PASSWORD_PURPOSES:
+        accounts = {r.account_id for ask in asks if (r := ask.recipient) and r.purpose is purpose}
+        found |= read_live_links(session, purpose, accounts)
+    return found
+
+
+def _decide(asks: Sequence[Ask], rule: Rule, allowances: dict[Subject, Allowance], links: dict[UUID, LiveLink]) -> None:
+    """A fold in the order asked: what one ask took, the next does not find."""
+    answered: dict[tuple[UUID, UUID], Answer] = {}
+    for ask in asks:
+        person = ask.recipient
+        if person is None:
+            ask.answer = rule(None, ())
+            continue
+        known = answered.get((ask.job_id, person.account_id)) if not person.gone else None
+        ask.answer = known or rule(_holder(person, links), [allowances[subject] for subject in ask.subjects])
+        ask.mailed = known is None and ask.answer.code in MAILED
+        if not person.gone:
+            answered[ask.job_id, person.account_id] = ask.answer
+        if ask.mailed:
+            now, link = allowances[ask.subjects[0]].now, links.get(person.account_id)
+            links[person.account_id] = LiveLink(link.resent + 1 if link else 0, now + LIFETIME[person.purpose])
+
+
+def _holder(person: Recipient, links: dict[UUID, LiveLink]) -> Holder:
+    link = links.get(person.account_id)
+    resent, ends_at = link or (0, None)
+    return Holder(person.withdrawn_at, person.activated, resent, ends_at, person.detached_at, person.suppressed)
+
+
+def _owe_mails(session: Session, mailed: Sequence[Ask]) -> None:
+    if not mailed:
+        return
+    for queue in {ask.queue for ask in mailed}:
+        owe(session, queue)
+    jobs = list({ask.job_id: ask for ask in mailed}.values())  # one ask of each: all of a job speak of one contract
+    places = {ask.job_id: place for place, ask in enumerate(jobs, start=1)}
+    people = [ask.recipient for ask in mailed if ask.recipient]
+    session.execute(
+        INSERT_EMAILS,
+        {
+            "ids": array(new_id() for _ in mailed),
+            "accounts": array(person.account_id for person in people),
+            "enrollments": array(person.enrollment_id for person in people),
+            "places": array(places[ask.job_id] for ask in mailed),
+            "jobs": list(places),
+            "queues": [ask.queue for ask in jobs],
+            "lanes": [ask.lane for ask in jobs],
+            "contracts": [ask.recipient.contract_id if ask.recipient else None for ask in jobs],
+            "domain": message_id_domain(),
+            "lifetime": MAIL_LIFETIME,
+            "reset_lifetime": RESET_MAIL_LIFETIME,
+        },
+    )

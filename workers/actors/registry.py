@@ -1,0 +1,151 @@
+"""Jobs: which service does which kind, and how a job is shown."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.import_progress import measure
+from models.words import JobState
+from workers.access.resend_jobs import resend_invitations, reset_passwords
+from workers.access.reset_requests import request_resets, send_resets
+from workers.catalog.organisations import put_organisation
+from workers.catalog.records import put_company, put_contract, put_training
+from workers.certificates.changes import correct_certificate, revoke_certificate
+from workers.certificates.file_links import show_file
+from workers.certificates.issuing import catch_up, issue_certificates
+from workers.corrections.jobs import correct_email, correct_email_by_ops
+from workers.corrections.verdicts import apply_corrections
+from workers.database import Session
+from workers.engine.ledger import Claimed, Outcome
+from workers.enrollment.jobs import enroll_jobs
+from workers.enrollment.progress import record_progress_jobs
+from workers.enrollment.release_plans import plan_releases
+from workers.enrollment.releases import release_seats
+from workers.enrollment.reminders import send_reminders
+from workers.enrollment.withdrawal import withdraw_jobs
+from workers.imports.cancelling import cancel_imports
+from workers.imports.inboxes import put_inbox
+from workers.ops.reconciliation import find_drift
+from workers.people.erasure import erase_person
+from workers.people.export import export_person
+from workers.people.retention import purge_job
+from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
+from workers.requests.imports import ImportRoster, UndoImport
+from workers.requests.registry import parse
+
+READ_JOB = text("""
+    SELECT id, kind, queue, state, claim, failures, rescues, due_at, created_at, started_at, finished_at, requested_by,
+      result, error, position FROM job WHERE id = :id""")
+
+READ_PEOPLE = text("""
+    SELECT position, code, field, detail, account_id, enrollment_id FROM job_person WHERE job_id = :id
+    ORDER BY position""")
+
+READ_ATTEMPTS = text("""
+    SELECT claim, outcome, error, created_at FROM job_attempt WHERE row_id = :id ORDER BY id""")
+
+# Of an import, or of what takes one back.
+READ_PROGRESS = text("""
+    SELECT r.file_name, r.reading, r.rows, j.position, j.finished_at IS NOT NULL AS finished,
+      extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at) AS seconds
+    FROM job j LEFT JOIN roster r ON r.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
+      ELSE j.id END
+    WHERE j.id = :id""")
+
+FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
+
+DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
+
+FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
+
+
+def do_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+    """Does a batch of claimed jobs in ledger order, each run of one kind by its service."""
+    outcomes: list[Outcome] = []
+    for kind, run in groupby(rows, key=lambda row: row.columns["kind"]):
+        outcomes += SERVICES[kind](session, list(run))
+    return outcomes
+
+
+def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[Claimed]], list[Outcome]]:
+    def do(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+        outcomes = []
+        for row in rows:
+            request = parse(row.columns["kind"], row.columns["request"], internal=True)
+            state, result = service(session, row.columns["portal_id"], row.id, request)
+            outcomes.append(Outcome(row.id, row.claim, state, result))
+        return outcomes
+
+    return do
+
+
+def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
+    drift = find_drift(session)
+    return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
+
+
+SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
+    "enroll": enroll_jobs,
+    "withdraw": withdraw_jobs,
+    "record_progress": record_progress_jobs,
+    "put_company": _one_by_one(put_company),
+    "put_training": _one_by_one(put_training),
+    "put_contract": _one_by_one(put_contract),
+    "reset_passwords": reset_passwords,
+    "resend_invitations": resend_invitations,
+    "request_password_reset": request_resets,
+    "send_password_reset": send_resets,
+    "cancel_import": cancel_imports,
+    "put_inbox": _one_by_one(put_inbox),
+    "release_seats": release_seats,
+    "send_reminders": _one_by_one(send_reminders),
+    "plan_releases": _one_by_one(plan_releases),
+    "export_person": _one_by_one(export_person),
+    "erase_person": _one_by_one(erase_person),
+    "reconcile_seats": _one_by_one(_reconcile),
+    "purge": _one_by_one(purge_job),
+    "correct_email": correct_email,
+    "correct_email_by_ops": correct_email_by_ops,
+    "apply_corrections": apply_corrections,
+    "issue_certificate": issue_certificates,
+    "catch_up_certificates": _one_by_one(catch_up),
+    "correct_certificate": _one_by_one(correct_certificate),
+    "revoke_certificate": _one_by_one(revoke_certificate),
+    "put_organisation": _one_by_one(put_organisation),
+}
+"""The service that does each kind of job in one transaction. Imports and what takes them back, scans of inboxes,
+duplicates and the deletion of documents reach beyond the database: they have actors of their own.
+"""
+
+
+def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
+    """A job as JSON: its state, its result with one entry per person in input order, and the attempts that failed."""
+    job = session.execute(READ_JOB, {"id": job_id}).mappings().one_or_none()
+    if job is None:
+        return None
+    shown = {name: _shown(value) for name, value in job.items()}
+    result = dict(job["result"] or {})
+    if "people" not in result:
+        people = session.execute(READ_PEOPLE, {"id": job_id}).mappings()
+        result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
+    if job["kind"] in FILES:
+        found = session.execute(READ_PROGRESS, {"id": job_id}).one()
+        shown["progress"] = measure(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
+        shown["file"] = {"name": found.file_name, "reading": found.reading}
+    if job["kind"] in DUPLICATES and "file" in result:
+        result["file"] = result["file"] | show_file(session, job_id)
+    attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
+    return shown | {
+        "result": result,
+        "finished": job["state"] in FINAL,
+        "attempts": [{name: _shown(value) for name, value in attempt.items()} for attempt in attempts],
+    }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,149 @@
+"""The queue door: what portals send on `requests` becomes a job, or is kept as refused with its bytes."""
+
+import base64
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from dramatiq.middleware import CurrentMessage
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from models.words import Code
+from workers.database import transaction
+from workers.engine.acceptance import (
+    Ask,
+    Owner,
+    find_portal,
+    record_refusal,
+)
+from workers.engine.claimer import STOPPING, call
+from workers.engine.recorder import Recorder, record_in_one_transaction
+from workers.errors import InvalidRequest, Problem
+from workers.logs import get_logger
+from workers.requests.base import MAX_MESSAGE_BYTES, check_key
+from workers.requests.registry import KINDS, parse
+
+log = get_logger()
+
+T = TypeVar("T")
+
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two tries while PostgreSQL is away."""
+
+
+RECORDER: Final = Recorder(record_in_one_transaction)
+
+
+def accept(**fields: Any) -> None:
+    """Records one request; returns only once it is committed, because returning acknowledges the message."""
+    raw = _bytes_of_this_message(fields)
+    try:
+        accepted = _until_recorded(lambda: RECORDER.record(_read(fields, raw)))
+    except InvalidRequest as problem:
+        _refuse(raw, problem, fields)
+        return
+    except Exception as error:  # the outermost edge: what somebody sent must not be lost to a bug
+        log.exception("accept.failed", exc_info=error)
+        detail = f"{type(error).__name__} while reading it"
+        _refuse(raw, InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", detail)), fields)
+        return
+    if accepted is None:
+        return
+    if not accepted.repeated:
+        call(accepted.queue)
+
+
+def set_aside(*, queue: str, data: str) -> None:
+    """Keeps a message nobody can read or answer: its bytes, and on which queue it came."""
+    _refuse(base64.b64decode(data), InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}")))
+
+
+def _read(fields: dict[str, Any], raw: bytes) -> Ask:
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MAX_MESSAGE_BYTES} bytes as a message"))
+    portal, kind, key, body = (_text(fields, name) for name in ("portal", "kind", "key", "body"))
+    if kind in KINDS and fields.get("version") != KINDS[kind].version:
+        spoken = KINDS[kind].version
+        raise InvalidRequest(Problem(Code.UNKNOWN_KIND, "version", f"{kind} is spoken in version {spoken}"))
+    check_key(key)
+    return Ask(known_portal(portal), parse(kind, body), body, key)
+
+
+@lru_cache(maxsize=1_000)
+def known_portal(name: str) -> UUID:
+    """The identifier of a portal; an unknown name is asked for again next time. Portals are never renamed."""
+    with transaction() as session:
+        return find_portal(session, name)
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or "\x00" in value:
+        raise InvalidRequest(Problem(Code.INVALID_REQUEST, name, "a text is required"))
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(Problem(Code.INVALID_REQUEST, name, "half of a surrogate pair")) from None
+    return value
+
+
+def _refuse(raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None = None) -> None:
+    kind = str((fields or {}).get("kind"))
+    content = raw if fields is None else json.dumps(fields, sort_keys=True).encode()
+
+    def record() -> str:
+        owner = _owner(fields or {})
+        with transaction() as session:
+            kind_known = kind if kind in KINDS else "unknown"
+            return str(record_refusal(session, raw, problem, content=content, owner=owner, kind=kind_known))
+
+    job = _until_recorded(record)
+    if job is not None:
+        log.warning("message.refused", job=job, attempt=0, code=problem.code)
+
+
+def _owner(fields: dict[str, Any]) -> Owner | None:
+    """Whose request it was and under which key, when both can be read."""
+    try:
+        portal, key = _text(fields, "portal"), _text(fields, "key")
+        check_key(key)
+        return Owner(known_portal(portal), key)
+    except InvalidRequest:
+        return None
+
+
+def _until_recorded(record: Callable[[], T]) -> T | None:
+    """Tries again while PostgreSQL cannot record: without a commit there is nothing to acknowledge.
+
+    Returns: None if this process stops first; then the message goes back to its queue.
+    """
+    pause = 0.1
+    while True:
+        try:
+            return record()
+        except DBAPIError as error:
+            if isinstance(error, DataError | IntegrityError):
+                raise
+            log.warning("accept.waits", exc_info=error)
+        except PoolTimeoutError as error:
+            log.warning("accept.waits", exc_info=error)
+        if STOPPING.wait(pause):
+            _give_back_this_message()
+            return None
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _give_back_this_message() -> None:
+    message: Any = CurrentMessage.get_current_message()
+    if message is not None:
+        message.given_back = True
+
+
+def _bytes_of_this_message(fields: dict[str, Any]) -> bytes:
+    """The message as it came; the consumer keeps it beside what was read of it."""
+    message = CurrentMessage.get_current_message()
+    raw: bytes | None = getattr(message, "raw", None)
+    return raw if raw is not None else json.dumps(fields).encode()

@@ -1,0 +1,1 @@
+"""Companies, trainings, contracts and training organisations, as portals and operators record them."""

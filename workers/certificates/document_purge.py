@@ -1,0 +1,54 @@
+"""Deletes documents from the store whose time is over; the bytes first, so that none is forgotten and stays."""
+
+from collections.abc import Sequence
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import JobState
+from workers.certificates.document_retention import (
+    PART,
+    Over,
+    find_over,
+    forget,
+)
+from workers.certificates.documents import Maker
+from workers.database import Session, transaction
+from workers.engine.acceptance import accept_internal
+from workers.engine.claimer import BatchRun
+from workers.engine.ledger import (
+    JOBS,
+    Claimed,
+    Outcome,
+    owe,
+)
+from workers.requests.base import FOLLOW_UP_KEY
+from workers.requests.certificates import PurgeDocuments
+
+
+def purge_documents(row: Claimed) -> None:
+    """One part; while a part was full the job owes the next."""
+    deleted: list[Over] = []
+    trouble: Exception | None = None
+    try:
+        with transaction() as session:
+            over = find_over(session)
+        store = Maker.of_this_thread().store
+        for one in over:
+            store.delete(one.sha256, one.suffix)
+            deleted.append(one)
+    except Exception as error:  # noqa: BLE001 - raised again in the transaction below, where failures are counted
+        trouble = error
+
+    def work(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        if trouble is not None:
+            raise trouble
+        forget(session, deleted)
+        more = len(deleted) >= PART
+        if more:
+            request = PurgeDocuments()
+            key = f"{FOLLOW_UP_KEY}{row.id}"
+            accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key)
+            owe(session, request.queue)
+        result = {"deleted": len(deleted), "more": more}
+        return [Outcome(one.id, one.claim, JobState.SUCCEEDED, result) for one in held]
+
+    BatchRun(JOBS, work).run([row])

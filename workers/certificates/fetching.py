@@ -1,0 +1,86 @@
+"""Fetching a file of duplicates: its bytes as they were delivered, made again when the store has lost them."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from os import SEEK_END
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from uuid import UUID
+
+from workers.certificates.documents import Maker
+from workers.certificates.duplicate_copies import read_copies
+from workers.certificates.duplicate_index import read_index
+from workers.certificates.file_links import (
+    File,
+    find_file,
+    refill,
+    replace_bytes,
+)
+from workers.database import transaction
+
+PIECE = 1 << 16
+
+
+class Content(NamedTuple):
+    """What is delivered, which may differ in size from what was registered when it had to be made again.
+
+    Parameters:
+      size: bytes of all pieces.
+    """
+
+    size: int
+    pieces: Iterator[bytes]
+
+
+def read_file(file_id: UUID) -> bytes | None:
+    """The whole file; None when it cannot be made again."""
+    with transaction() as session:
+        file = find_file(session, file_id)
+    found = None if file is None else pieces(file)
+    return None if found is None else b"".join(found.pieces) or None
+
+
+def pieces(file: File) -> Content | None:
+    """The file piece by piece, so that a large zip is never in memory; None when it cannot be made again.
+
+    Raises: Transient when the store cannot be reached.
+    """
+    maker = Maker.of_this_thread()
+    if file.duplicate_id is not None:
+        content = maker.fetch(file.duplicate_id)
+        return None if content is None else Content(len(content), iter([content]))
+    opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed by whoever reads the pieces
+    if maker.store.copy(file.sha256, file.suffix, opened) or _zip_again(maker, file, opened):
+        return Content(opened.seek(0, SEEK_END), _read(opened))
+    opened.close()
+    return None
+
+
+def _read(opened: BinaryIO) -> Iterator[bytes]:
+    with opened:
+        opened.seek(0)
+        while piece := opened.read(PIECE):
+            yield piece
+
+
+def _zip_again(maker: Maker, file: File, into: BinaryIO) -> bool:
+    """Fills a zip the store has lost anew; its hash is another one when its documents were sealed anew."""
+    with transaction() as session:
+        copies, locale = read_copies(session, file.job_id)
+        index = read_index(session, file.job_id)
+        if not copies:
+            return False
+        refill(session, file.file_id)  # before its bytes are there: what dies in between leaves none that stay for good
+    with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
+        path = Path(folder) / "file.zip"
+        maker.zip(path, copies, index, locale)
+        digest, size = maker.store.put_file(path, file.suffix), path.stat().st_size
+        into.seek(0)
+        into.truncate()
+        with path.open("rb") as filled:
+            shutil.copyfileobj(filled, into)
+    if digest != file.sha256:
+        with transaction() as session:
+            replace_bytes(session, file.file_id, digest, size)
+    return True

@@ -1,0 +1,141 @@
+"""What anybody who holds a certificate may compare it with: every printed field, where it stands, its duplicates."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.certificate import Status, day_in_paris, status
+from models.snapshot import Snapshot
+from models.throttle import Scope
+from models.verification_code import grouped
+from workers.database import Session
+from workers.security.throttles import (
+    Subject,
+    address_subjects,
+    count,
+    hold,
+    read_allowances,
+)
+
+FIND = text("""
+    SELECT k.id, k.number, k.code, k.snapshot, k.issued_at, k.revoked_at, k.revocation_reason, k.version,
+      later.number AS replaced_by, later.code AS replaced_by_code, later.issued_at AS replaced_at,
+      earlier.number AS replaces
+    FROM certificate k LEFT JOIN certificate later ON later.id = k.replaced_by
+    LEFT JOIN certificate earlier ON earlier.enrollment_id = k.enrollment_id AND earlier.version = k.version - 1
+    WHERE k.code = :code""")
+
+DUPLICATES = text("""
+    SELECT number, document, locale, issued_at FROM certificate_duplicate WHERE certificate_id = :id
+    ORDER BY ordinal""")
+
+MATCH = text("""
+    SELECT r.document, r.locale, d.number, d.issued_at
+    FROM rendering r JOIN certificate_duplicate d ON d.id = r.duplicate_id
+    WHERE r.certificate_id = :id AND r.sha256 = :sha256 ORDER BY r.id LIMIT 1""")
+
+
+class Registered(NamedTuple):
+    """A duplicate in the register: whatever is delivered is one."""
+
+    number: str
+    document: str
+    locale: str
+    issued_on: date
+
+
+class Verified(NamedTuple):
+    """A certificate, as whoever holds it may know it.
+
+    Parameters:
+      snapshot: what it says; None when that is kept no longer.
+      code: grouped.
+      replaced_by: number and grouped code of the one that corrects it.
+    """
+
+    certificate_id: UUID
+    number: str
+    code: str
+    issued_on: date
+    snapshot: Snapshot | None
+    status: Status
+    reason: str | None
+    replaced_by: tuple[str, str] | None
+    replaces: str | None
+    duplicates: Sequence[Registered]
+
+
+def verify(session: Session, code: str) -> Verified | None:
+    """The certificate with this code, ungrouped; None when there is none."""
+    found = session.execute(FIND, {"code": code}).one_or_none()
+    if found is None:
+        return None
+    duplicates = [
+        Registered(row.number, row.document, row.locale, day_in_paris(row.issued_at))
+        for row in session.execute(DUPLICATES, {"id": found.id})
+    ]
+    return Verified(
+        certificate_id=found.id,
+        number=found.number,
+        code=grouped(found.code),
+        issued_on=day_in_paris(found.issued_at),
+        snapshot=Snapshot.model_validate(found.snapshot) if found.snapshot else None,
+        status=status(replaced_at=found.replaced_at, revoked_at=found.revoked_at),
+        reason=found.revocation_reason,
+        replaced_by=(found.replaced_by, grouped(found.replaced_by_code)) if found.replaced_by else None,
+        replaces=found.replaces,
+        duplicates=duplicates,
+    )
+
+
+def find_document(session: Session, certificate_id: UUID, sha256: str) -> Registered | None:
+    """The document of this certificate that has just these bytes; None when none was ever made."""
+    found = session.execute(MATCH, {"id": certificate_id, "sha256": sha256}).one_or_none()
+    if found is None:
+        return None
+    return Registered(found.number, found.document, found.locale, day_in_paris(found.issued_at))
+
+
+def closed_until(session: Session, address: str) -> datetime | None:
+    """Counts one look against whoever looks; until when they are to wait, None while they may look.
+
+    Parameters:
+      address: of the network they come from; only a keyed hash of it is kept, for a day.
+    """
+    subject = Subject(Scope.VERIFICATION_ADDRESS, address_subjects([address])[address])
+    hold(session, [subject])
+    allowances = read_allowances(session, [subject])
+    allowance = allowances[subject]
+    if until := allowance.closed_until():
+        return until
+    allowance.take()
+    count(session, allowances)
+    return None
+
+
+def as_json(found: Verified) -> dict[str, Any]:
+    """The same for programs. Keys are stable; days are ISO 8601, durations minutes."""
+    snapshot = found.snapshot.model_dump(mode="json", exclude={"form", "colour", "logo"}) if found.snapshot else None
+    if snapshot is not None:
+        snapshot["issuer"] = {key: value for key, value in snapshot["issuer"].items() if key not in ("colour", "logo")}
+    return {
+        "number": found.number,
+        "code": found.code,
+        "issued_on": found.issued_on.isoformat(),
+        "status": found.status.word,
+        "status_since": found.status.since.isoformat() if found.status.since else None,
+        "reason": found.reason,
+        "replaced_by": found.replaced_by[0] if found.replaced_by else None,
+        "replaced_by_code": found.replaced_by[1] if found.replaced_by else None,
+        "replaces": found.replaces,
+        "certificate": snapshot,
+        "duplicates": [document_as_json(one) for one in found.duplicates],
+    }
+
+
+def document_as_json(one: Registered) -> dict[str, Any]:
+    """A document of the register for programs."""
+    return one._asdict() | {"issued_on": one.issued_on.isoformat()}

@@ -1,0 +1,1 @@
+"""Documents as bytes: rendered, sealed, kept. Nothing here knows the database."""

@@ -1,0 +1,192 @@
+"""From what a certificate says to a PDF that is PDF/A-2a and PDF/UA-1 at once; the same bytes for the same data.
+
+Typst does it: in one process, without a network, without any font but those beside this file. Data goes in as one
+JSON string and is never evaluated.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import typst
+
+from models.snapshot import Document, Printed
+from workers.documents.contents import contents
+from workers.documents.printable import FONTS, of_one_font, without_marks
+from workers.logs import get_logger
+
+log = get_logger()
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+STANDARDS: Final[Any] = ["a-2a", "ua-1"]
+BLANK: Final = "blank"
+BLANKS: Final = 3
+"""Empty documents after each one. Typst forgets what was of no use to ten compilations, of all threads, and nothing of
+somebody's certificate is of use to the next: these have it forgotten earlier, which saves 10 MB and costs no time.
+"""
+
+MOST_LOGOS: Final = 100
+"""Pictures a thread keeps on disk for its compiler."""
+
+
+class NotRendered(Exception):
+    """This one document cannot be made; doing it again cannot help."""
+
+
+class Undrawable(NotRendered):
+    """Its fonts have every character of it, and not these side by side."""
+
+
+def render(
+    printed: Printed, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
+) -> bytes:
+    """The document as PDF, one page.
+
+    Parameters:
+      locale: `fr` or `en`.
+      logos: PNG pictures by their SHA-256; one that is missing or damaged is left out.
+      timestamp: its creation date; with the same one the bytes are the same.
+
+    Raises: NotRendered.
+    """
+    asked = printed
+    for plainer in (without_marks, of_one_font):
+        try:
+            return _render(asked, document, locale, logos, timestamp)
+        except Undrawable:
+            log.warning("certificate.plainer", certificate=printed.number)
+            asked = Printed.model_validate(_each_text(printed.model_dump(mode="json"), plainer))
+    return _render(asked, document, locale, logos, timestamp)
+
+
+def _render(
+    printed: Printed, document: Document, locale: str, logos: Mapping[str, bytes], timestamp: datetime
+) -> bytes:
+    room = _room()
+    places = {digest: room.keep(digest, content) for digest, content in logos.items()}
+    data = contents(printed, document, locale, places)
+    try:
+        return room.compile(document, data, timestamp)
+    except Undrawable:
+        raise
+    except NotRendered:
+        if not places:
+            raise
+        log.warning("certificate.without_logo", certificate=printed.number)
+        return room.compile(document, contents(printed, document, locale, {}), timestamp)
+
+
+def _each_text(node: Any, change: Callable[[str], str]) -> Any:
+    """A tree of values with every text in it changed."""
+    if isinstance(node, dict):
+        return {key: _each_text(value, change) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_each_text(value, change) for value in node]
+    return change(node) if isinstance(node, str) else node
+
+
+class Room:
+    """The templates and pictures of this process on disk: a compiler reads nothing outside its root.
+
+    Parameters:
+      templates: a folder of them, copied; `attestation` is compiled from its `attestation.typ`.
+    """
+
+    def __init__(self, templates: Path = TEMPLATES) -> None:
+        self._folder = TemporaryDirectory(prefix="matricule-typst-")
+        self.root = Path(self._folder.name)
+        for file in templates.iterdir():
+            (self.root / file.name).write_bytes(file.read_bytes())
+        (self.root / f"{BLANK}.typ").touch()
+        (self.root / "logos").mkdir()
+        self._places = 0
+        self._lock = threading.Lock()
+        self._of_thread = threading.local()
+
+    def close(self) -> None:
+        """Removes the files; those of a process go with it."""
+        self._folder.cleanup()
+
+    def keep(self, digest: str, content: bytes) -> str:
+        """Puts a picture where templates find it, in the place of the one unused for longest when there are many.
+
+        Places are used again, and each thread has its own: Typst numbers every file it ever saw, up to 65,535, and no
+        picture is exchanged under a document that is being made.
+        """
+        kept: dict[str, Path] = self._of_thread.__dict__.setdefault("kept", {})  # by when they were last used
+        place = kept.pop(digest, None)
+        if place is None:
+            place = kept.pop(next(iter(kept))) if len(kept) >= MOST_LOGOS else self._free_place()
+            draft = place.with_suffix(".draft")
+            draft.write_bytes(content)
+            draft.replace(place)
+        kept[digest] = place
+        return f"/logos/{place.name}"
+
+    def _free_place(self) -> Path:
+        with self._lock:
+            self._places += 1
+            return self.root / "logos" / f"{self._places}.png"
+
+    def compile(self, document: str, data: Mapping[str, Any], timestamp: datetime) -> bytes:
+        """The template with this data, as PDF; safe to be called by several threads at once.
+
+        Raises: NotRendered.
+        """
+        try:
+            made = self._compiler(document).compile(
+                format="pdf",
+                sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
+                pdf_standards=STANDARDS,
+                timestamp=int(timestamp.timestamp()),
+            )
+        except (typst.TypstError, RuntimeError, ValueError) as error:
+            kind = Undrawable if "could not be displayed" in str(error) else NotRendered
+            raise kind(f"{document}: {_reason(error)}") from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # Typst's own, which is no Exception
+                raise
+            self._of_thread.compilers = {}  # whatever it was in the middle of
+            raise NotRendered(f"{document}: the compiler gave up") from error
+        if not isinstance(made, bytes):
+            raise NotRendered(f"{document}: more than one file")
+        for _ in range(BLANKS):
+            self._compiler(BLANK).compile(format="svg")
+        return made
+
+    def _compiler(self, document: str) -> typst.Compiler:
+        """One for each thread: a compiler cannot be shared. It remembers what it laid out before."""
+        compilers: dict[str, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
+        if document not in compilers:
+            main = self.root / f"{document}.typ"
+            compilers[document] = typst.Compiler(main, root=self.root, font_paths=_fonts())
+        return compilers[document]
+
+
+def _reason(error: Exception) -> str:
+    """What Typst says, without what it quotes: a value may be somebody's name."""
+    return str(getattr(error, "message", type(error).__name__)).partition('"')[0].partition("`")[0].strip()[:100]
+
+
+_MAKING: Final = threading.Lock()
+"""Two threads that render the first documents of a process would each make a room, and one be thrown away in use."""
+
+
+def _room() -> Room:
+    with _MAKING:
+        return _only_room()
+
+
+@lru_cache(maxsize=1)
+def _only_room() -> Room:
+    return Room()
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> typst.Fonts:
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(FONTS)])

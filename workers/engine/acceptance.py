@@ -1,0 +1,208 @@
+"""Accepting a request: the moment it becomes a promise. After the commit the job is owed; before it, nothing is."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code, JobState
+from workers.database import Session
+from workers.errors import IdempotencyConflict, InvalidRequest, Problem
+from workers.requests.base import (
+    Request,
+    check_key,
+    fingerprint,
+    lane_id,
+)
+from workers.requests.queues import Queue
+
+RECORD = text("""
+    WITH given AS (
+      SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
+        kind text, queue text, lane uuid, body text, asker text)),
+    new_key AS (
+      INSERT INTO idempotency (portal_id, key, request_hash, job_id)
+      SELECT portal_id, key, decode(hash, 'hex'), job_id FROM given ORDER BY portal_id, key
+      ON CONFLICT DO NOTHING RETURNING job_id)
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, request, requested_by, due_at)
+    SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, now()
+    FROM given JOIN new_key USING (job_id) RETURNING id""")
+
+EARLIER = text("""
+    SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i
+    JOIN unnest(CAST(:portals AS uuid[]), CAST(:keys AS text[])) t (portal_id, key) USING (portal_id, key)""")
+
+REFUSE = text("""
+    WITH new_key AS (
+      INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)
+      ON CONFLICT DO NOTHING RETURNING job_id)
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, message, error, finished_at)
+    SELECT job_id, :portal, :kind, :queue, :lane, :state, :message, CAST(:error AS json), now()
+    FROM new_key RETURNING id""")
+
+FIND_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
+
+PORTAL = text("SELECT id FROM portal WHERE name = :name")
+
+
+class Ask(NamedTuple):
+    """A request on its way into the ledger.
+
+    Parameters:
+      request: what `body` was read as.
+      body: the JSON as it came; stored to the letter.
+      key: the portal's idempotency key.
+    """
+
+    portal_id: UUID
+    request: Request
+    body: str
+    key: str
+
+
+class Accepted(NamedTuple):
+    """A request in the ledger.
+
+    Parameters:
+      job_id: its job.
+      queue: whose bell to ring once this is committed.
+      repeated: the same request was accepted before, under the same key; nothing new is owed.
+    """
+
+    job_id: UUID
+    queue: Queue
+    repeated: bool
+
+
+def find_portal(session: Session, name: str) -> UUID:
+    """The portal of this name.
+
+    Raises: InvalidRequest with `unknown_portal`.
+    """
+    portal_id: UUID | None = session.execute(PORTAL, {"name": name}).scalar()
+    if portal_id is None:
+        raise InvalidRequest(Problem(Code.UNKNOWN_PORTAL, "portal", "no such portal"))
+    return portal_id
+
+
+def find_accepted(session: Session, portal_id: UUID, key: str) -> UUID | None:
+    """The job a key stands for; None while nothing was accepted under it. This is the answer to a sent message."""
+    job_id: UUID | None = session.execute(FIND_KEY, {"portal": portal_id, "key": key}).scalar()
+    return job_id
+
+
+def accept(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> Accepted:
+    """Records a portal's request as a job, once per key. Ring the bell of its queue after the commit.
+
+    Raises:
+      InvalidRequest: the key cannot be one.
+      IdempotencyConflict: the key stands for another request.
+    """
+    check_key(key)
+    return accept_internal(session, portal_id, request, body, key=key)
+
+
+def accept_internal(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> Accepted:
+    """The same for what Matricule asks of itself, under a key no portal can use.
+
+    Raises: IdempotencyConflict.
+    """
+    accepted = accept_all(session, [Ask(portal_id, request, body, key)])[0]
+    if isinstance(accepted, IdempotencyConflict):
+        raise accepted
+    return accepted
+
+
+def accept_all(session: Session, asks: Sequence[Ask]) -> list[Accepted | IdempotencyConflict]:
+    """Records several requests in one statement; an answer for each, in the order given. Keys are checked before."""
+    jobs = [new_id() for _ in asks]
+    hashes = [fingerprint(ask.request) for ask in asks]
+    rows = [_row(ask, job, hashed) for ask, job, hashed in zip(asks, jobs, hashes, strict=True)]
+    recorded = set(session.execute(RECORD, {"asks": json.dumps(rows)}).scalars())
+    # A new statement: the one that met the conflict cannot see a key committed while it waited.
+    earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
+    return [
+        Accepted(job, ask.request.queue, repeated=False) if job in recorded else _repeated(ask, hashed, earlier)
+        for ask, job, hashed in zip(asks, jobs, hashes, strict=True)
+    ]
+
+
+def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str]:
+    return {
+        "portal_id": str(ask.portal_id),
+        "key": ask.key,
+        "hash": hashed.hex(),
+        "job_id": str(job_id),
+        "kind": ask.request.kind,
+        "queue": ask.request.queue,
+        "lane": str(lane_id(ask.portal_id, ask.request.lane)),
+        "body": ask.body,
+        "asker": ask.request.requested_by,
+    }
+
+
+def _earlier(session: Session, asks: Sequence[Ask]) -> dict[tuple[UUID, str], tuple[bytes, UUID]]:
+    if not asks:
+        return {}
+    parameters = {"portals": [ask.portal_id for ask in asks], "keys": [ask.key for ask in asks]}
+    found = session.execute(EARLIER, parameters)
+    return {(row.portal_id, row.key): (bytes(row.request_hash), row.job_id) for row in found}
+
+
+def _repeated(
+    ask: Ask, hashed: bytes, earlier: dict[tuple[UUID, str], tuple[bytes, UUID]]
+) -> Accepted | IdempotencyConflict:
+    known, job_id = earlier[ask.portal_id, ask.key]
+    return Accepted(job_id, ask.request.queue, repeated=True) if known == hashed else IdempotencyConflict()
+
+
+class Owner(NamedTuple):
+    """Whose request a refused message was, as far as it could be read: it gets its answer under its key."""
+
+    portal_id: UUID
+    key: str
+
+
+def record_refusal(
+    session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: Owner | None, kind: str
+) -> UUID | None:
+    """Keeps a message that cannot be done, with its bytes and the reason: refused, never executed, never lost.
+
+    Parameters:
+      message: the bytes as they came.
+      content: what the sender asked, without what differs from sending to sending; the same met again is recorded once.
+      owner: whose it is, if that could be read and the key stands for nothing else; else it is kept under `local`.
+
+    Returns: the job, None for a repeat.
+    """
+    digest = hashlib.sha256(content).digest()
+    if owner is not None:
+        refused: UUID | None = session.execute(REFUSE, _refusal(message, problem, owner, digest, kind)).scalar()
+        if refused is not None:
+            return refused
+        earlier = session.execute(EARLIER, {"portals": [owner.portal_id], "keys": [owner.key]}).one()
+        if bytes(earlier.request_hash) == digest:
+            return None
+    nobody = Owner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
+    job_id: UUID | None = session.execute(REFUSE, _refusal(message, problem, nobody, digest, kind)).scalar()
+    return job_id
+
+
+def _refusal(message: bytes, problem: InvalidRequest, owner: Owner, digest: bytes, kind: str) -> dict[str, object]:
+    return {
+        "portal": owner.portal_id,
+        "key": owner.key,
+        "hash": digest,
+        "job": new_id(),
+        "kind": kind,
+        "queue": Queue.ENROLLMENTS,
+        "lane": lane_id(owner.portal_id, "refused"),
+        "state": JobState.REFUSED,
+        "message": message,
+        "error": json.dumps(problem.as_json()),
+    }

@@ -1,0 +1,133 @@
+"""Dramatiq on Redis: how messages arrive, and how bells are rung.
+
+A bell carries nothing: it says "something is due on this queue". Losing one costs a moment (the clock rings again),
+ringing one too many costs nothing.
+"""
+
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.message import Message
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import BusyLoadingError, ReadOnlyError
+from redis.retry import Retry
+
+from workers.engine.consumer import SteadyConsumer
+from workers.logs import get_logger
+from workers.requests.queues import Queue, bell_name
+from workers.settings import get_settings
+
+log = get_logger()
+
+BELL_MS: Final = 2_000
+"""How long one bell stands for all: the time a claimer goes on once it has answered."""
+
+POLL_MS: Final = 50
+"""Longest pause between two looks at an idle queue. Dramatiq's own 1,000 ms would be the latency of a lone request."""
+
+IDLE_POLL_MS: Final = 1_000
+
+FAULTS: Final[list[type[Exception]]] = [redis.ConnectionError, redis.TimeoutError, ReadOnlyError, BusyLoadingError]
+
+
+def worker_client(url: str) -> redis.Redis:
+    """For processes that consume: retries for ever, so that an outage pauses them and loses no message.
+
+    With fewer retries dramatiq 2.2.1 strands prefetched messages and can lose a consumer thread after an outage.
+    """
+    retry = Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), -1)
+    return _client(url, retry, socket_timeout=10)
+
+
+def producer_client(url: str) -> redis.Redis:
+    """For whoever rings or sends: gives up after about a second, because somebody waits and the ledger remembers."""
+    return _client(url, Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3), socket_timeout=2)
+
+
+def _client(url: str, retry: Retry, *, socket_timeout: float) -> redis.Redis:
+    options: dict[str, Any] = {"socket_timeout": socket_timeout, "retry": retry, "retry_on_error": FAULTS}
+    if not url.startswith("unix:"):
+        options |= {"socket_connect_timeout": 3, "health_check_interval": 15, "socket_keepalive": True}
+    return redis.Redis.from_url(url, **options)
+
+
+class DoorbellBroker(RedisBroker):
+    """Dramatiq's Redis broker with a steady consumer, short polls, and no delay queues: `due_at` delays."""
+
+    def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
+        namespace = get_settings().redis_namespace
+        super().__init__(client=client, namespace=namespace, middleware=list(middleware))  # type: ignore[no-untyped-call]
+
+    @property
+    def consumer_class(self) -> type[SteadyConsumer]:
+        """What reads a queue."""
+        return SteadyConsumer
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MS) -> SteadyConsumer:
+        """A consumer that looks at its queue at least every `POLL_MS`; nobody waits for maintenance."""
+        longest = IDLE_POLL_MS if queue_name == Queue.MAINTENANCE else POLL_MS
+        return SteadyConsumer(self, queue_name, prefetch, min(timeout, longest))
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declares a queue without the delay queue dramatiq would poll beside it."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def _should_do_maintenance(self, command: str) -> int:
+        """Consumers ask for it in their own time; dramatiq leaves it to chance, which can take an hour."""
+        return int(command == "qsize")
+
+    def beat(self) -> None:
+        """Tells Redis this broker is alive, even while its consumers are full and do not poll."""
+        # Not over the client that retries for ever: while Redis is away this process is to be seen alive all the same.
+        _bell_ringer().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+
+
+def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> DoorbellBroker:
+    """A broker on this client, with only the middleware given: retries, delays and time limits live in the ledger."""
+    return DoorbellBroker(client, middleware)
+
+
+@lru_cache(maxsize=1)
+def _bell_ringer() -> DoorbellBroker:
+    return make_broker(producer_client(get_settings().redis_url))
+
+
+def _bell_key(queue: str) -> str:
+    return f"{get_settings().redis_namespace}:bell:{queue}"
+
+
+def ring(queue: str, *, again: bool = False) -> None:
+    """Rings the bell of a queue, unless one already stands. Call it after the commit; it never raises.
+
+    Redis away is no reason to fail: the work is in the ledger and the clock rings again.
+
+    Parameters:
+      again: also when one stands: its message may have been answered by a process that now leaves.
+    """
+    ringer = _bell_ringer()
+    try:
+        if ringer.client.set(_bell_key(queue), 1, nx=not again, px=BELL_MS):
+            ringer.enqueue(Message(queue_name=queue, actor_name=bell_name(queue), args=(), kwargs={}, options={}))
+    except redis.RedisError as error:
+        log.warning("bell.not_rung", queue=queue, error=type(error).__name__)
+
+
+def silence(queue: str) -> None:
+    """Takes the bell down, before a claim: whatever becomes due after it may ring again."""
+    try:
+        _bell_ringer().client.delete(_bell_key(queue))
+    except redis.RedisError as error:
+        log.warning("bell.not_silenced", queue=queue, error=type(error).__name__)
+
+
+def forget_ringer() -> None:
+    """Drops the connection bells are rung with (after a fork, between tests)."""
+    _bell_ringer.cache_clear()

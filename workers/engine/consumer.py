@@ -1,0 +1,198 @@
+"""How messages are taken from Redis: many at once, and none lost to what cannot be read."""
+
+import base64
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import redis
+from dramatiq.broker import MessageProxy
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.common import compute_backoff
+from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.message import Message
+
+from workers.logs import get_logger
+from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
+
+log = get_logger()
+
+SET_ASIDE: Final = "set_aside"
+"""The actor that records a message nobody can read. Only the consumer below may address it."""
+
+MAINTENANCE_SECONDS: Final = 10.0
+"""How often a consumer looks for what a dead process fetched from its queue and left."""
+
+# Dramatiq's own fetch answers payloads without the keys Redis holds them under, and deletes one message a call.
+TAKE: Final = """
+local queue, me = KEYS[1] .. ':' .. ARGV[2], ARGV[3]
+local mine = KEYS[1] .. ':__acks__.' .. me .. '.' .. ARGV[2]
+redis.call('zadd', KEYS[1] .. ':__heartbeats__', ARGV[1], me)
+for i = 5, #ARGV do
+  if redis.call('srem', mine, ARGV[i]) > 0 then
+    redis.call('hdel', queue .. '.msgs', ARGV[i])
+  end
+end
+local taken = {}
+for _ = 1, tonumber(ARGV[4]) do
+  local key = redis.call('lpop', queue)
+  if not key then
+    break
+  end
+  local payload = redis.call('hget', queue .. '.msgs', key)
+  if payload then
+    redis.call('sadd', mine, key)
+    table.insert(taken, key)
+    table.insert(taken, payload)
+  end
+end
+return taken
+"""
+
+
+class SteadyConsumer(_RedisConsumer):
+    """A consumer that survives what cannot be read, and asks Redis once for many messages.
+
+    In dramatiq 2.2.1 one undecodable payload strands the good messages fetched beside it, a message for an unknown
+    actor goes to a dead-letter set for seven days, and one that names another queue kills the thread that meets it.
+    Here each is handed, bytes and all, to the actor that records it in the ledger as refused.
+    """
+
+    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self.message_cache: list[tuple[bytes, bytes]] = []  # what was fetched and not looked at: key and payload
+        self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
+        self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests their actor could not take
+        self._freed = threading.Event()  # set when half the room is free again
+        self._closed = False
+        self._taking = threading.Lock()  # a closed consumer takes in whichever thread comes late
+        self._maintained_at = time.monotonic()
+        self._script = broker.client.register_script(TAKE)
+
+    def __next__(self) -> MessageProxy | None:
+        if self._broken:
+            return self._handed(self._aside(self._broken[0][1]), *self._broken.pop(0))
+        if not self.message_cache and self._is_full():
+            self._freed.wait(self.timeout / 1000)
+            self._freed.clear()
+            return None
+        try:
+            if not self.message_cache and not self._fetch():
+                self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
+                time.sleep(pause_ms / 1000)
+                return None
+            self.misses = 0
+            return self._read(*self.message_cache.pop(0)) if self.message_cache else None
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+    def ack(self, message: MessageProxy) -> None:
+        """Has the message deleted with the next fetch, or puts it back if its actor asked for that (`given_back`).
+
+        A process that dies in between has it done again: requests have a key, and a bell too many does nothing. A
+        request whose actor raised is recorded as refused, with its bytes; what cannot be recorded is tried again.
+        """
+        key = message.options["redis_message_id"]
+        raised = message._exception is not None  # noqa: SLF001 - dramatiq has no other name for it
+        if getattr(message, "given_back", False):
+            self.requeue([message])  # type: ignore[no-untyped-call]
+        elif raised and message.actor_name == ACCEPT_ACTOR:
+            self._broken.append((key, message.raw))
+        elif not raised or message.actor_name != SET_ASIDE:
+            self._done.append(key)
+        self.queued_message_ids.discard(key)
+        if not self._is_full():
+            self._freed.set()
+        if self._closed:  # nothing will be fetched any more
+            self._take(0)
+
+    def close(self) -> None:
+        """Gives back what was fetched and not looked at; dramatiq leaves it until this process is taken for dead."""
+        self._closed = True
+        unread, self.message_cache = self._broken + self.message_cache, []
+        self._take(0)
+        if unread:
+            self.broker.do_requeue(self.queue_name, *(key for key, _ in unread))
+
+    def _is_full(self) -> bool:
+        """Whether less than half the room is free: a call for each message costs more than the message."""
+        return bool(self._room() * 2 < self.prefetch)
+
+    def _room(self) -> int:
+        return int(self.prefetch - self.outstanding_message_count)
+
+    def _fetch(self) -> bool:
+        if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
+            self._maintained_at = time.monotonic()
+            self._maintain()
+        self.message_cache = self._take(self._room())
+        return bool(self.message_cache)
+
+    def _maintain(self) -> None:
+        """Puts back what dead processes had fetched, and what this one has without knowing.
+
+        A fetch whose answer is lost on the way is repeated by the client; what the first had fetched is nobody's.
+        """
+        self.broker.do_qsize(self.queue_name)
+        mine = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
+        fetched = self.broker.client.smembers(mine)
+        known = self.queued_message_ids | {*self._done} | {key for key, _ in self.message_cache + self._broken}
+        strays = fetched - known
+        if strays:
+            log.warning("messages.put_back", queue=self.queue_name, count=len(strays))
+            self.broker.do_requeue(self.queue_name, *strays)
+
+    def _take(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Deletes what is done and fetches up to `count` messages, in one call; returns their keys and payloads."""
+        with self._taking:
+            done = self._done[:]
+            try:
+                answer: Sequence[bytes] = self._script(
+                    keys=[self.broker.namespace],
+                    args=[int(time.time() * 1000), self.queue_name, self.broker.broker_id, count, *done],
+                )
+            except redis.ConnectionError as error:
+                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            del self._done[: len(done)]  # only now: after a fault they are deleted with the next call
+        return list(zip(answer[::2], answer[1::2], strict=True))
+
+    def _read(self, key: bytes, data: bytes) -> MessageProxy:
+        try:
+            message = Message.decode(data)
+        except DecodeError:
+            message = None
+        if message is None or not self._acceptable(message):
+            message = self._aside(data)
+        return self._handed(message, key, data)
+
+    def _handed(self, message: Message[Any], key: bytes, data: bytes) -> MessageProxy:
+        self.queued_message_ids.add(key)
+        # Options can steer dramatiq (`throws`, `eta`): none but the key is taken from whoever sent the message.
+        proxy = MessageProxy(replace(message, options={"redis_message_id": key}))
+        # Kept until it is acknowledged: a refusal records what came, to the byte.
+        proxy.raw = data  # type: ignore[attr-defined]
+        return proxy
+
+    def _acceptable(self, message: Message[Any]) -> bool:
+        texts = (message.queue_name, message.actor_name, message.message_id)
+        if not all(isinstance(value, str) for value in texts) or not isinstance(message.kwargs, dict) or message.args:
+            return False
+        actor = self.broker.actors.get(message.actor_name)
+        return (
+            actor is not None
+            and message.actor_name != SET_ASIDE
+            and actor.queue_name == self.queue_name == message.queue_name
+            and (self.queue_name == REQUESTS_QUEUE or not message.kwargs)  # a bell carries nothing
+            and not (isinstance(message.options, dict) and "eta" in message.options)
+        )
+
+    def _aside(self, data: bytes) -> Message[Any]:
+        return Message(
+            queue_name=self.queue_name,
+            actor_name=SET_ASIDE,
+            args=(),
+            kwargs={"queue": self.queue_name, "data": base64.b64encode(data).decode()},
+            options={},
+        )

@@ -1,0 +1,122 @@
+"""What every dramatiq process does beside its work: says it is alive, and stops between two pieces of work."""
+
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+from uuid import UUID
+
+import dramatiq
+from sqlalchemy import text
+
+from workers.database import dispose_engine, is_transient, transaction
+from workers.engine.broker import DoorbellBroker, ring
+from workers.engine.claimer import STOPPING, this_process
+from workers.logs import get_logger
+from workers.requests.queues import bell_name
+
+log = get_logger()
+
+ALIVE_SECONDS: Final = 2.0
+
+SEEN = text("""
+    INSERT INTO process (id, kind, host, pid) VALUES (:id, :kind, :host, :pid)
+    ON CONFLICT (id) DO UPDATE SET seen_at = now()""")
+
+GONE = text("DELETE FROM process WHERE id = :id")
+
+
+class Alive(threading.Thread):
+    """Says every two seconds that this process is alive.
+
+    Parameters:
+      kind: what the process does (`clock`, or its queues).
+      beat: called each time too; what it raises is logged.
+    """
+
+    def __init__(self, process: UUID, kind: str, beat: Callable[[], Any] = lambda: None) -> None:
+        super().__init__(name="alive", daemon=True)
+        self.row = {"id": process, "kind": kind, "host": socket.gethostname(), "pid": os.getpid()}
+        self.beat = beat
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Until `leave`."""
+        while not self._end.is_set():
+            try:
+                self._say(SEEN)
+                self.beat()
+            except Exception as error:  # the outermost edge: this thread lives as long as its process
+                log.exception("process.not_alive", exc_info=error)
+            self._end.wait(ALIVE_SECONDS)
+
+    def leave(self) -> None:
+        """Takes this process off the list: it stops on purpose."""
+        self._end.set()
+        self.join(timeout=10)
+        self._say(GONE)
+
+    def _say(self, statement: Any) -> None:
+        try:
+            with transaction() as session:
+                session.execute(statement, self.row)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("process.not_recorded", exc_info=error)
+
+
+def stop_once() -> None:
+    """Makes this process deaf to a second SIGTERM.
+
+    Service managers send one to every process of a service, and dramatiq's master hands its own on. To dramatiq the
+    second means "kill": the process would leave its work half-done and then wait for ever for its event loop.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        return
+
+    def stop_and_ignore_more(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(number, frame)
+
+    signal.signal(signal.SIGTERM, stop_and_ignore_more)
+
+
+class ProcessMiddleware(dramatiq.Middleware):
+    """Starts and ends what a dramatiq process needs: after the fork, so that nothing is shared across it."""
+
+    def __init__(self) -> None:
+        self._alive: Alive | None = None
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Says the process is alive, and looks for work that waited while nobody listened."""
+        stop_once()
+        # What was imported stays for good: looking through it again and again costs a tenth of the time of small jobs.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
+        queues = sorted(worker.consumers)
+        beat = broker.beat if isinstance(broker, DoorbellBroker) else lambda: None
+        self._alive = Alive(this_process(), " ".join(queues), beat)
+        self._alive.start()
+        log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
+        for queue in queues:
+            if bell_name(queue) in broker.actors:
+                ring(queue)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
+        """Asks claimers to stop after what they are doing."""
+        STOPPING.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
+        """Leaves in good order."""
+        if self._alive is not None:
+            self._alive.leave()
+        dispose_engine()
+        log.info("process.stopped", process=str(this_process()))

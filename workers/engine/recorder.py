@@ -1,0 +1,98 @@
+"""Recording requests together: of the threads that accept at the same moment, one writes for all.
+
+A commit waits for the disk, and a statement costs the same for one request as for eight. A lone request is recorded at
+once; while several come together, the one who records waits a moment for the others.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from workers.database import is_transient, transaction
+from workers.engine.acceptance import Accepted, Ask, accept_all
+from workers.errors import IdempotencyConflict
+from workers.logs import get_logger
+
+log = get_logger()
+
+GATHER_SECONDS: Final = 0.001
+"""How long the one who records waits for others, while they come in numbers; a lone request waits for nobody."""
+
+Answer = Accepted | IdempotencyConflict | Exception
+
+
+@dataclass(slots=True)
+class _Entry:
+    ask: Ask
+    answer: Answer | None = None
+
+
+class Recorder:
+    """One per process; called by the threads that accept.
+
+    Parameters:
+      record: commits these requests together and answers for each.
+    """
+
+    def __init__(self, record: Callable[[Sequence[Ask]], Sequence[Accepted | IdempotencyConflict]]) -> None:
+        self._record = record
+        self._waiting: list[_Entry] = []
+        self._changed = threading.Condition()
+        self._recording = False  # one of the threads records
+        self._together = 1  # requests of the last commit
+
+    def record(self, ask: Ask) -> Accepted:
+        """Returns once the request is committed.
+
+        Raises:
+          IdempotencyConflict: the key stands for another request.
+          Exception: what the database raised; nothing of this request was recorded.
+        """
+        entry = _Entry(ask)
+        with self._changed:
+            self._waiting.append(entry)
+            # Not a lock to stand in line for: whoever was answered would wait behind the next who records.
+            self._changed.wait_for(lambda: entry.answer is not None or not self._recording)
+            leads = entry.answer is None
+            self._recording |= leads
+        if leads:
+            self._record_all()
+        if isinstance(entry.answer, Accepted):
+            return entry.answer
+        raise entry.answer or AssertionError
+
+    def _record_all(self) -> None:
+        try:
+            if self._together > 1:
+                time.sleep(GATHER_SECONDS)
+            with self._changed:
+                entries, self._waiting = self._waiting, []
+            self._together = len(entries)
+            self._answer(entries)
+        finally:
+            with self._changed:
+                self._recording = False
+                self._changed.notify_all()
+
+    def _answer(self, entries: Sequence[_Entry]) -> None:
+        try:
+            answers: Sequence[Answer] = self._record([entry.ask for entry in entries])
+        except Exception as error:  # noqa: BLE001 - handed to each thread that waits
+            if len(entries) > 1 and not is_transient(error):
+                for entry in entries:  # one of them spoils it for all: each alone
+                    self._answer([entry])
+                return
+            answers = [error for _ in entries]
+        for entry, answer in zip(entries, answers, strict=True):
+            entry.answer = answer
+
+
+def record_in_one_transaction(asks: Sequence[Ask]) -> list[Accepted | IdempotencyConflict]:
+    """Commits these requests together."""
+    with transaction() as session:
+        answers = accept_all(session, asks)
+    jobs = [f"{answer.job_id}#0" for answer in answers if isinstance(answer, Accepted)]
+    log.info("requests.accepted", rows=jobs, count=len(jobs))
+    return answers

@@ -1,0 +1,1 @@
+"""Participants on a contract: enrolling, withdrawing, recording progress, reminding, giving seats back."""

@@ -1,0 +1,270 @@
+"""Enrolling people: one set-based operation for one person, ten rows or a hundred thousand.
+
+Lock order, here as everywhere: job rows, contracts by id, accounts by address, enrollments, counters. The caller holds
+the job rows and owns the transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.contract import closed_because
+from models.enrollment import Plan, Room, Verdict, plan
+from models.person import Person, Refusal, check_person
+from models.words import Code, Policy
+from workers.database import Session, wait_briefly_for_locks
+from workers.engine.results import PersonResult
+from workers.enrollment import rows
+from workers.outbox.suppression import read_suppressed
+from workers.requests.registry import Enroll
+
+LOCK_CONTRACTS = text("""
+    SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
+      CAST(now() AT TIME ZONE 'Europe/Paris' AS date) AS today
+    FROM contract c
+    JOIN (SELECT DISTINCT * FROM unnest(CAST(:portals AS uuid[]), CAST(:references AS text[]))) m (portal_id, reference)
+      ON m.portal_id = c.portal_id AND m.reference = c.reference
+    ORDER BY c.id FOR NO KEY UPDATE OF c""")
+
+READ_LIVE = text("""
+    SELECT e.contract_id, a.email_norm, e.account_id, e.id, e.detached_at
+    FROM enrollment e JOIN account a ON a.id = e.account_id
+    WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
+      AND e.withdrawn_at IS NULL""")
+
+
+class Terms(Protocol):
+    """On which contract people are enrolled, and how: what requests to enrol share."""
+
+    @property
+    def contract(self) -> str: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def notify(self) -> bool: ...  # noqa: D102
+    @property
+    def dry_run(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Order:
+    """One request to enrol people, or a part of one, as part of a batch.
+
+    Parameters:
+      job_id: the job it is.
+      portal_id: whose contract references it speaks of.
+      request: on which contract, and how.
+      people: the rows to do now, checked.
+      first_position: the place of the first of them in the request (in chunks; else 0).
+      taken: addresses accepted in earlier chunks of the same request.
+      urgent: somebody is waiting for the mails.
+      planned: seats that earlier chunks of a dry run have planned.
+    """
+
+    job_id: UUID
+    portal_id: UUID
+    request: Terms
+    people: Sequence[Person | Refusal]
+    first_position: int = 0
+    taken: set[str] = field(default_factory=set)
+    urgent: bool = False
+    planned: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What happened to one request.
+
+    Parameters:
+      code: why the request as a whole was refused, or None.
+      people: a result per person, in input order.
+      plan: what was decided, or None when refused as a whole.
+      contract: the contract after it, or None when it is unknown.
+    """
+
+    order: Order
+    code: Code | None
+    people: list[PersonResult]
+    plan: Plan | None
+    contract: "LockedContract | None"
+
+    @property
+    def refused(self) -> bool:
+        """Nothing was done for anybody."""
+        return self.plan is None or self.plan.refused
+
+
+@dataclass(slots=True)
+class LockedContract:
+    """A contract whose row this transaction holds; `enrolled_count` moves as requests are planned."""
+
+    id: UUID
+    company_id: UUID
+    planned_seats: int
+    enrolled_count: int
+    closed: Code | None
+    room: Room
+
+
+class _Live(NamedTuple):
+    """Somebody enrolled on a contract. `detached_at`: when they said that this was not them, after they had begun."""
+
+    account_id: UUID
+    enrollment_id: UUID
+    detached_at: datetime | None = None
+
+
+def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
+    """The rows of a request judged one by one: somebody to enrol, or the refusal their own values earned."""
+    return [
+        check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
+        for person in request.people[start:stop]
+    ]
+
+
+def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
+    """Enrols the people of one or more requests, in order, and owes their mails.
+
+    Each request keeps its own policy and its own answer; what the earlier ones took, the later ones do not find.
+    A dry run is planned under the same locks and not written.
+
+    Raises: Transient errors of the database (a contract held for over 250 ms, a deadlock): the batch may be done again.
+    """
+    contracts = _lock_contracts(session, orders)
+    addresses = _addresses(orders)
+    accounts = rows.read_accounts(session, addresses)
+    suppressed = read_suppressed(session, addresses)
+    live = _read_live(session, contracts, accounts)
+    known = set(accounts)
+    for contract in contracts.values():
+        contract.room.known = known  # one set for all: an account planned on one contract is known to the next
+        contract.room.live = set(live.get(contract.id, ()))
+        contract.room.suppressed = suppressed
+    joining: list[rows.Joining] = []
+    planned = [_plan(order, contracts.get((order.portal_id, order.request.contract)), joining) for order in orders]
+    rows.write(session, joining, accounts)
+    for one in joining:
+        live.setdefault(one.contract_id, {})[one.person.email_norm] = _Live(one.account_id, one.enrollment_id)
+    return [_answer(order, decided, live) for order, decided in zip(orders, planned, strict=True)]
+
+
+def _lock_contracts(session: Session, orders: Sequence[Order]) -> dict[tuple[UUID, str], LockedContract]:
+    # For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
+    wait_briefly_for_locks(session)
+    found = session.execute(
+        LOCK_CONTRACTS,
+        {
+            "portals": [order.portal_id for order in orders],
+            "references": [order.request.contract for order in orders],
+        },
+    ).all()
+    return {(row.portal_id, row.reference): _locked(row) for row in found}
+
+
+def _locked(row: Any) -> LockedContract:
+    starts_on: date | None = row.starts_on
+    return LockedContract(
+        id=row.id,
+        company_id=row.company_id,
+        planned_seats=row.planned_seats,
+        enrolled_count=row.enrolled_count,
+        closed=closed_because(starts_on, row.ends_on, row.today),
+        room=Room(seats_left=row.planned_seats - row.enrolled_count, known=set(), live=set()),
+    )
+
+
+def _addresses(orders: Sequence[Order]) -> list[str]:
+    return sorted({p.email_norm for order in orders for p in order.people if isinstance(p, Person)})
+
+
+def _read_live(
+    session: Session,
+    contracts: dict[tuple[UUID, str], LockedContract],
+    accounts: dict[str, rows.KnownAccount],
+) -> dict[UUID, dict[str, _Live]]:
+    """Live enrollments by contract and address."""
+    live: dict[UUID, dict[str, _Live]] = {}
+    if not contracts or not accounts:
+        return live
+    parameters = {"contracts": [c.id for c in contracts.values()], "accounts": [a.id for a in accounts.values()]}
+    for contract_id, email, *enrolled in session.execute(READ_LIVE, parameters):
+        live.setdefault(contract_id, {})[email] = _Live(*enrolled)
+    return live
+
+
+class _Planned(NamedTuple):
+    """What one order comes to; `contract` is a copy, as this order leaves it."""
+
+    contract: LockedContract | None
+    code: Code | None
+    plan: Plan | None
+    joining: Sequence[rows.Joining]
+
+
+def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Joining]) -> _Planned:
+    if contract is None or contract.closed:
+        return _Planned(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
+    if order.request.dry_run:
+        known, live = set(contract.room.known), set(contract.room.live)
+        room = Room(contract.room.seats_left - order.planned, known, live, contract.room.suppressed)
+        return _Planned(replace(contract), None, plan(order.people, room, order.request.policy, order.taken), ())
+    decided = plan(order.people, contract.room, order.request.policy, order.taken)
+    mine = [
+        rows.Joining(
+            person=person,
+            code=verdict.code,
+            position=order.first_position + index,
+            contract_id=contract.id,
+            company_id=contract.company_id,
+            job_id=order.job_id,
+            notify=order.request.notify,
+            urgent=order.urgent,
+        )
+        for index, (person, verdict) in enumerate(zip(order.people, decided.verdicts, strict=True))
+        if isinstance(person, Person) and verdict.code in (Code.ENROLLED, Code.ATTACHED)
+    ]
+    contract.enrolled_count += len(mine)
+    joining.extend(mine)
+    return _Planned(replace(contract), None, decided, mine)
+
+
+def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, _Live]]) -> Answer:
+    if planned.plan is None or planned.contract is None:
+        code = planned.code or Code.UNKNOWN_CONTRACT
+        refused = [
+            PersonResult(order.first_position + i, code, "contract", None, None) for i in range(len(order.people))
+        ]
+        return Answer(order, code, refused, None, planned.contract)
+    mine = {joining.position: joining for joining in planned.joining}
+    enrolled = live.get(planned.contract.id, {})
+    people = []
+    for index, (person, verdict) in enumerate(zip(order.people, planned.plan.verdicts, strict=True)):
+        position = order.first_position + index
+        joining = mine.get(position)
+        if joining is not None:
+            people.append(PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id))
+        elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
+            people.append(_already(position, enrolled.get(person.email_norm)))
+        else:
+            since = _left_alone_since(person, verdict, planned.contract.room)
+            people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
+    return Answer(order, None, people, planned.plan, planned.contract)
+
+
+def _left_alone_since(person: Person | Refusal, verdict: Verdict, room: Room) -> dict[str, str] | None:
+    """Since when no mail is sent to the address of somebody who is refused for that."""
+    if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
+        return None
+    return {"since": room.suppressed[person.email_norm].isoformat()}
+
+
+def _already(position: int, known: _Live | None) -> PersonResult:
+    """Already enrolled; of somebody who detached themselves after they had begun, it also says so, and since when."""
+    if known is None:  # planned further up in a dry run
+        return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)
+    detail = None if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}
+    return PersonResult(position, Code.ALREADY_ENROLLED, None, known.account_id, known.enrollment_id, detail)

@@ -1,0 +1,199 @@
+"""Jobs that enrol people: from claimed rows to results, in one transaction or, for the largest, chunk by chunk."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.person import Person
+from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
+from workers.database import Session
+from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.results import insert_people, one_or_none, record_people
+from workers.enrollment.enrolling import (
+    Answer,
+    LockedContract,
+    Order,
+    check_people,
+    enroll,
+)
+from workers.enrollment.rows import message_id_domain
+from workers.requests.queues import URGENT_MAILS, Queue
+from workers.requests.registry import Enroll, parse
+
+CHUNK: Final = 1_000
+"""People per transaction when a request may be done in parts: short locks, steady progress."""
+
+REPORT_LIFETIME: Final = timedelta(days=5)
+
+REPORT: Final = EmailKind.ENROLLMENT_REPORT
+
+INSERT_REPORTS = text(f"""
+    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at,
+      state, contract_id, job_id, due_at)
+    SELECT id, '{REPORT}', queue, lane, '{REPORT}:' || job_id, to_address, locale,
+      '<' || id || '.{REPORT}@' || CAST(:domain AS text) || '>', date_trunc('second', now()), now() + :lifetime,
+      'owed', contract_id, job_id, now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]),
+      CAST(:addresses AS text[]), CAST(:locales AS text[]), CAST(:queues AS text[]))
+      t (id, job_id, lane, contract_id, to_address, locale, queue)
+    ON CONFLICT (dedup_key) DO NOTHING""")
+
+ADVANCE = text("""
+    UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
+    WHERE id = :id AND claim = :claim""")
+
+DONE_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :id AND code = ANY(CAST(:codes AS text[]))")
+
+COUNTS = text("SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code")
+
+
+def enroll_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+    """Does a batch of claimed `enroll` jobs, each by its own policy, in ledger order; returns their outcomes."""
+    orders = []
+    for row in rows:
+        request = read_request(row)
+        urgent = len(request.people) <= URGENT_MAILS
+        orders.append(Order(row.id, row.columns["portal_id"], request, check_people(request), urgent=urgent))
+    answers = enroll(session, orders)
+    record_people(session, [(answer.order.job_id, answer.people) for answer in answers])
+    _owe_reports(session, answers)
+    return [_outcome(row, answer) for row, answer in zip(rows, answers, strict=True)]
+
+
+def read_request(row: Claimed) -> Enroll:
+    """The request of a claimed job, as it was accepted."""
+    return cast("Enroll", parse(row.columns["kind"], row.columns["request"]))
+
+
+def in_chunks(request: Enroll) -> bool:
+    """Whether a request may be done in parts: only the policy that takes what it can get, and not a dry run."""
+    return len(request.people) > CHUNK and request.policy is Policy.UNTIL_FULL and not request.dry_run
+
+
+@dataclass(slots=True)
+class Course:
+    """A large request on its way, chunk by chunk.
+
+    Parameters:
+      position: people done; also kept in the job, moved in each chunk's transaction.
+      taken: addresses accepted so far.
+    """
+
+    row: Claimed
+    request: Enroll
+    position: int
+    taken: set[str] = field(default_factory=set)
+
+    @property
+    def finished(self) -> bool:
+        """Everybody was dealt with."""
+        return self.position >= len(self.request.people)
+
+
+def begin(session: Session, row: Claimed) -> Course:
+    """Takes up a large request that is done in parts where its last committed chunk left it."""
+    return resume(session, row, read_request(row))
+
+
+def resume(session: Session, row: Claimed, request: Enroll) -> Course:
+    """The course of a request done in parts, with what earlier chunks committed."""
+    position = int(row.columns["position"])
+    course = Course(row, request, position)
+    if position:
+        codes = [code.value for code in DONE_CODES]
+        done = set(session.execute(DONE_POSITIONS, {"id": row.id, "codes": codes}).scalars())
+        people = check_people(request, 0, position)
+        course.taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
+    return course
+
+
+def enroll_chunk(session: Session, course: Course, *, lease: float) -> tuple[Course, Outcome | None]:
+    """Does the next chunk and moves position and lease with it; the outcome comes with the last.
+
+    The course given is left as it was, so that a chunk whose transaction fails can be done again.
+    """
+    row, request, position = course.row, course.request, course.position
+    people = check_people(request, position, position + CHUNK)
+    order = Order(row.id, row.columns["portal_id"], request, people, position, course.taken)
+    answer = enroll(session, [order])[0]
+    insert_people(session, [(row.id, person) for person in answer.people])
+    joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
+    taken = course.taken | {person.email_norm for person in joined if isinstance(person, Person)}
+    further = Course(row, request, position + len(people), taken)
+    session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
+    if not further.finished:
+        return further, None
+    _owe_reports(session, [answer])
+    counts = Counter({Code(code): number for code, number in session.execute(COUNTS, {"id": row.id})})
+    refused = not any(counts[code] for code in DONE_CODES)
+    code = answer.code if refused else None
+    result = summary(counts, answer.contract, dry_run=False, carried_out=code is None, code=code)
+    return further, Outcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
+
+
+def summary(
+    counts: Mapping[Code, int], contract: LockedContract | None, *, dry_run: bool, carried_out: bool, code: Code | None
+) -> dict[str, Any]:
+    """What a job's result says as a whole; the results per person stand beside it."""
+    result: dict[str, Any] = {
+        "counts": {code: number for code, number in counts.items() if number},
+        "seats": counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0),
+        "carried_out": carried_out,
+        "dry_run": dry_run,
+    }
+    if code is not None:
+        result["code"] = code
+    if contract is not None:
+        result |= {
+            "planned_seats": contract.planned_seats,
+            "enrolled_count": contract.enrolled_count,
+            "remaining": contract.planned_seats - contract.enrolled_count,
+        }
+    return result
+
+
+def _outcome(row: Claimed, answer: Answer) -> Outcome:
+    counts = Counter(person.code for person in answer.people)
+    result = summary(
+        counts,
+        answer.contract,
+        dry_run=answer.order.request.dry_run,
+        carried_out=answer.plan is not None and answer.plan.carried_out,
+        code=answer.code,
+    )
+    result |= one_or_none(answer.people)
+    return Outcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
+
+
+def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:
+    """One confirmation per request that names an address for it; none of a dry run, which changed nothing.
+
+    Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
+    """
+    given = [(answer, cast("Enroll", answer.order.request)) for answer in answers]
+    given = [(answer, request) for answer, request in given if request.report_to and not request.dry_run]
+    if not given:
+        return
+    asked, requests = zip(*given, strict=True)
+    queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for request in requests]
+    for queue in set(queues):
+        owe(session, queue)
+    session.execute(
+        INSERT_REPORTS,
+        {
+            "ids": [new_id() for _ in asked],
+            "jobs": [answer.order.job_id for answer in asked],
+            "lanes": [a.contract.company_id if a.contract else a.order.portal_id for a in asked],
+            "contracts": [answer.contract.id if answer.contract else None for answer in asked],
+            "addresses": [request.report_to for request in requests],
+            "locales": [request.report_locale for request in requests],
+            "queues": queues,
+            "domain": message_id_domain(),
+            "lifetime": REPORT_LIFETIME,
+        },
+    )

@@ -1,0 +1,134 @@
+"""Reminders of invitations nobody followed, a part at a time: whoever is left over is the next job's.
+
+Lock order: job rows, accounts by address, enrollments by id. Whoever activates at this moment holds the account's whole
+row: they either come first, and nothing is due any more, or wait, and the mail is dropped when it is about to be sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.daytime import is_daytime
+from models.portal import LOCAL_PORTAL_ID
+from models.reminder import LIFETIME, TOGETHER, Reminder, Standing, remind
+from models.words import EmailKind, EmailState, JobState
+from workers.database import Session, array, wait_briefly_for_locks
+from workers.engine.acceptance import accept_internal
+from workers.engine.ledger import owe
+from workers.outbox.mails import OwedMail, owe_mails
+from workers.requests.base import FOLLOW_UP_KEY
+from workers.requests.internal import SendReminders
+
+PART: Final = 1_000
+"""Enrollments looked at in one transaction."""
+
+NOW = text("SELECT now()")
+
+DUE = text("SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most")
+
+HOLD_ACCOUNTS = text("""
+    SELECT id, email_norm, locale, activated_at IS NOT NULL OR erased_at IS NOT NULL AS activated FROM account
+    WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
+
+# Also what falls due soon for the same people: one mail for all of it.
+LOCK_ENROLLMENTS = text("""
+    SELECT n.id, n.account_id, n.contract_id, n.enrolled_at, n.reminders,
+      n.withdrawn_at IS NOT NULL OR n.detached_at IS NOT NULL AS has_left, c.company_id, c.reminders AS wanted,
+      coalesce(c.ends_on < CAST(now() AT TIME ZONE 'Europe/Paris' AS date), false) AS over,
+      told.id AS invitation_id, told.state AS invitation, told.due_at IS NOT NULL AS owed,
+      told.finished_at AS told_at, now() AS now
+    FROM enrollment n JOIN contract c ON c.id = n.contract_id
+    LEFT JOIN LATERAL (
+      SELECT e.id, e.state, e.due_at, e.finished_at FROM email e
+      WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ('invitation', 'attachment')
+      ORDER BY e.id DESC LIMIT 1) told ON true
+    WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
+    ORDER BY n.id FOR NO KEY UPDATE OF n""")
+
+MOVE_ON = text("""
+    UPDATE enrollment n SET reminders = t.reminders, next_reminder_at = t.next_at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:reminders AS int[]), CAST(:next_at AS timestamptz[]))
+      t (id, reminders, next_at)
+    WHERE n.id = t.id""")
+
+
+class _Decided(NamedTuple):
+    row: Any
+    reminder: Reminder
+
+
+def send_reminders(
+    session: Session, _portal: UUID, job_id: UUID, request: SendReminders
+) -> tuple[JobState, dict[str, Any]]:
+    """Does one part of the reminders that are due, and owes a job for the rest. At night they wait for the morning.
+
+    Raises: a transient error of the database when an account or an enrollment is held for over 250 ms.
+    """
+    if request.daytime and not is_daytime(session.execute(NOW).scalar_one()):
+        return JobState.SUCCEEDED, {"looked_at": 0, "reminded": 0, "more": False}
+    wait_briefly_for_locks(session)
+    due = session.execute(DUE, {"most": PART + 1}).scalars().all()
+    accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
+    rows = session.execute(LOCK_ENROLLMENTS, {"accounts": array(accounts), "together": TOGETHER}).all()
+    decided = [_Decided(row, remind(_standing(row, accounts), row.now)) for row in rows]
+    mailed = _one_each(decided)
+    _move_on(session, decided)
+    owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], LIFETIME)
+    more = len(due) > PART
+    if more:
+        _owe_the_rest(session, job_id, request)
+    return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
+
+
+def _standing(row: Any, accounts: Mapping[UUID, Any]) -> Standing:
+    return Standing(
+        enrolled_at=row.enrolled_at,
+        sent=row.reminders,
+        activated=accounts[row.account_id].activated,
+        left=row.has_left,
+        wanted=row.wanted,
+        over=row.over,
+        invitation=None if row.invitation is None else EmailState(row.invitation),
+        owed=row.owed,
+        told_at=row.told_at if row.invitation in (EmailState.SENT, EmailState.UNCERTAIN) else None,
+    )
+
+
+def _one_each(decided: Sequence[_Decided]) -> list[_Decided]:
+    """One reminder per account, of the training they were enrolled on last; the others only move on."""
+    latest: dict[UUID, _Decided] = {}
+    for one in sorted(decided, key=lambda one: (one.row.enrolled_at, one.row.id)):
+        if one.reminder.step is not None:
+            latest[one.row.account_id] = one
+    return list(latest.values())
+
+
+def _move_on(session: Session, decided: Sequence[_Decided]) -> None:
+    if decided:
+        parameters = {
+            "ids": array(one.row.id for one in decided),
+            "reminders": array(one.reminder.step or one.row.reminders for one in decided),
+            "next_at": [one.reminder.next_at for one in decided],
+        }
+        session.execute(MOVE_ON, parameters)
+
+
+def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
+    row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
+    return OwedMail(
+        key=f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
+        company_id=row.company_id,
+        contract_id=row.contract_id,
+        address=account.email_norm,
+        locale=account.locale,
+        account_id=row.account_id,
+        enrollment_id=row.id,
+        context={"step": step},
+    )
+
+
+def _owe_the_rest(session: Session, job_id: UUID, request: SendReminders) -> None:
+    accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
+    owe(session, request.queue)

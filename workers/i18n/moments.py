@@ -1,0 +1,31 @@
+"""Moments as people read them: in words, by the clock of Paris."""
+
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime
+
+from workers.i18n.values import LOCALES_OF_BABEL
+
+PARIS = ZoneInfo("Europe/Paris")
+
+_MOMENT = {"fr": "EEEE d MMMM y 'à' HH:mm", "en": "EEEE d MMMM y 'at' HH:mm"}
+_DAY = "EEEE d MMMM y"
+
+
+def shown_moment(moment: datetime, locale: str) -> str:
+    """Day, hour and minute."""
+    return _shown(moment, locale, _MOMENT[locale])
+
+
+def shown_day(moment: datetime, locale: str) -> str:
+    """The day alone."""
+    return _shown(moment, locale, _DAY)
+
+
+@lru_cache(maxsize=1024)
+def _shown(moment: datetime, locale: str, pattern: str) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("a moment shown to a person needs a time zone")
+    return format_datetime(moment, pattern, tzinfo=PARIS, locale=LOCALES_OF_BABEL[locale])

@@ -1,0 +1,1 @@
+"""Roster files: recorded, imported chunk by chunk, cancelled, undone, and inboxes where they arrive."""

@@ -1,0 +1,93 @@
+"""Imports roster files: reads the file outside any transaction, then does it chunk by chunk."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from models.words import Code
+from workers.database import Session, transaction
+from workers.engine.chunks import Follower, keep_lease
+from workers.engine.claimer import BatchRun
+from workers.engine.ledger import (
+    JOBS,
+    Claimed,
+    LostClaimError,
+    Outcome,
+)
+from workers.imports.files import open_file
+from workers.imports.importing import (
+    Import,
+    import_chunk,
+    read_import,
+    refuse,
+    refused_because,
+    resume,
+)
+from workers.imports.source import RosterSource
+from workers.logs import get_logger
+from workers.requests.imports import ImportRoster
+from workers.rosters.reader import survey
+from workers.rosters.refused import RosterRefused
+
+log = get_logger()
+
+KEPT: Final = 2
+"""Files a process keeps open between two claims of their jobs: one that was postponed comes back within a second."""
+
+_sources: dict[UUID, RosterSource] = {}
+
+
+def do_import(row: Claimed) -> None:
+    """Each chunk commits its people, the position reached and the lease together; a kill loses at most one chunk."""
+    request = read_import(row)
+    try:
+        source = _sources.get(row.id) or _open(row, request)
+    except LostClaimError:
+        return  # whoever took it back does it
+    except RosterRefused as refused:
+        _end(row, refused.code, refused.detail)
+        return
+    if source is None:
+        _end(row, Code.UNREADABLE_FILE, "the file is kept no longer: hand it over again")
+        return
+    if code := refused_because(request, source.reading):
+        _end(row, code, "too many rows to be done at once: split the file, or use the policy until_full")
+        return
+    _do(row, request, source)
+
+
+def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
+    with transaction() as session:
+        file = open_file(session, row.columns["portal_id"], request.file)
+    if file is None:
+        return None
+    try:
+        source = RosterSource(file, survey(file, lambda: keep_lease(row)))
+    except BaseException:
+        file.close()
+        raise
+    while len(_sources) >= KEPT:
+        _sources.pop(next(iter(_sources))).close()
+    _sources[row.id] = source
+    return source
+
+
+def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:
+    follower = Follower(
+        lambda session, held: resume(session, held, request, source), import_chunk, ahead=Import.read_ahead
+    )
+    if follower.follow(row):
+        _close(row.id)  # else it comes back, and the file stays open for it
+
+
+def _end(row: Claimed, code: Code, detail: str) -> None:
+    def work(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        return [refuse(session, one, code, detail) for one in held]
+
+    BatchRun(JOBS, work).run([row])
+
+
+def _close(job_id: UUID) -> None:
+    source = _sources.pop(job_id, None)
+    if source is not None:
+        source.close()

@@ -1,0 +1,196 @@
+"""Looks into inboxes: folders are read and written outside any transaction, what was decided is committed in between.
+
+Every step may be done twice, or by two scanners at once: a file's import has one key, reports are written over
+themselves, a file that is gone was put away before.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from models.words import LOCALES, Code, JobState
+from workers.database import Session, transaction
+from workers.engine import ledger as books
+from workers.engine.broker import ring
+from workers.engine.claimer import STOPPING, BatchRun
+from workers.engine.ledger import (
+    JOBS,
+    Claimed,
+    LostClaimError,
+    Outcome,
+)
+from workers.errors import NotConfigured
+from workers.i18n.catalogues import code_sentence
+from workers.imports import inboxes
+from workers.imports.inboxes import SeenFile
+from workers.imports.reports import errors_file
+from workers.logs import get_logger
+from workers.rosters.errors_file import guarded
+from workers.rosters.folder import DONE, REJECTED, Folder, as_bytes
+from workers.rosters.refused import RosterRefused
+from workers.settings import get_settings
+
+log = get_logger()
+
+UNREADABLE: Final = (OSError, NotConfigured, ValueError)
+"""What a folder that cannot be read, or says nonsense, raises: the others must not wait for it."""
+
+
+def scan_inboxes(row: Claimed) -> None:
+    """Does one claimed scan of all inboxes."""
+    with transaction() as session:
+        found = inboxes.read_inboxes(session)
+    counts: dict[str, int] = {"inboxes": len(found), "unreadable": 0}
+    for inbox in found:
+        if STOPPING.is_set() or not _renewed(row):
+            break
+        try:
+            trouble = _scan(row, inbox)
+        except UNREADABLE as error:
+            trouble = type(error).__name__
+            log.warning("inbox.unreadable", inbox=str(inbox.id), exc_info=error)
+        counts["unreadable"] += trouble is not None
+        with transaction() as session:
+            inboxes.note_scan(session, inbox, trouble)
+
+    def finish(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        return [Outcome(one.id, one.claim, JobState.SUCCEEDED, counts) for one in held]
+
+    BatchRun(JOBS, finish).run([row])
+
+
+def _renewed(row: Claimed) -> bool:
+    with transaction() as session:
+        return bool(books.renew(session, JOBS, [row], lease=get_settings().lease_seconds))
+
+
+def _scan(row: Claimed, inbox: Any) -> str | None:
+    """Looks at every file of a folder; returns the class of the last trouble with one of them."""
+    trouble: str | None = None
+    folder = Folder(inbox.url)
+    meant_for = folder.contract()
+    dropped = folder.files()
+    there = {(one.name, one.version): one for one in dropped}
+    with transaction() as session:
+        seen = inboxes.see_files(session, inbox, dropped)
+    for one in seen:
+        if STOPPING.is_set():
+            break
+        if not _renewed(row):
+            raise LostClaimError("the scan was taken back")
+        try:
+            _look_at(inbox, folder, one, meant_for, there=(one.name, one.version) in there)
+        except OSError as error:  # this file, not its folder: the others have their turn
+            trouble = type(error).__name__
+            log.warning("inbox_file.unreadable", inbox=str(inbox.id), exc_info=error)
+    return trouble
+
+
+def _look_at(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
+    """The next step of one file."""
+    if not there:
+        _forget(inbox, seen)
+    elif seen.refused is not None or (seen.job_id and seen.finished_at):
+        _conclude(inbox, folder, seen)
+    elif seen.job_id is None and seen.settled:
+        _take(inbox, folder, seen, meant_for)
+
+
+def _take(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None) -> None:
+    """Begins the import of a file, or its dry run; one that cannot be imported here is noted as refused."""
+    if meant_for is not None and meant_for != inbox.contract:
+        _refuse(inbox, seen, Code.WRONG_FOLDER)
+        return
+    try:
+        dropped = next(one for one in folder.files() if (one.name, one.version) == (seen.name, seen.version))
+        file = folder.fetch(dropped)
+    except RosterRefused as refused:
+        _refuse(inbox, seen, refused.code)
+        return
+    except StopIteration:
+        return  # it changed meanwhile: the next scan sees another version
+    with file:
+        if folder.version_of(seen.name) != seen.version:
+            return
+        _begin(inbox, seen, file, dry_run=inbox.most_changed_percent is not None)
+
+
+def _begin(inbox: Any, seen: SeenFile, file: Any, *, dry_run: bool) -> None:
+    with transaction() as session:
+        inboxes.begin_import(session, inbox, seen, file, dry_run=dry_run)
+    for queue in books.bells(session):
+        ring(queue)
+
+
+def _refuse(inbox: Any, seen: SeenFile, code: Code) -> None:
+    with transaction() as session:
+        inboxes.refuse_file(session, inbox, seen, code)
+
+
+def _conclude(inbox: Any, folder: Folder, seen: SeenFile) -> None:
+    """After a dry run the import, unless it would change too much; after an import, or a refusal, the file goes."""
+    if seen.dry_run and seen.refused is None and seen.state == JobState.SUCCEEDED:
+        with transaction() as session:
+            code = inboxes.weigh_dry_run(session, inbox, seen)
+        if code is None:
+            with folder.fetch(_as_dropped(folder, seen)) as file:
+                _begin(inbox, seen, file, dry_run=False)
+            return
+        _refuse(inbox, seen, code)
+        seen = seen._replace(refused=code)
+    _put_away(inbox, folder, seen)
+
+
+def _as_dropped(folder: Folder, seen: SeenFile) -> Any:
+    return next(one for one in folder.files() if one.name == seen.name)
+
+
+def _put_away(inbox: Any, folder: Folder, seen: SeenFile) -> None:
+    """Reports first, then the file: if this ends in between, the reports are written over themselves."""
+    where = DONE if seen.refused is None and seen.state == JobState.SUCCEEDED else REJECTED
+    version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two of one name may come in the same second
+    stamp = f"{seen.seen_at:%Y%m%dT%H%M%S}-{version}-{seen.name}"
+    folder.put(where, f"{stamp}.report.json", [json.dumps(_report(inbox, seen), ensure_ascii=False, indent=2).encode()])
+    if seen.job_id is not None:
+        with transaction() as session:
+            lines = list(as_bytes(errors_file(session, seen.job_id, inbox.report_locale, code_sentence)))
+        if len(lines) > 1:
+            folder.put(where, f"{stamp}.errors.csv", lines)
+        if inbox.full_sync and where == DONE:
+            folder.put(where, f"{stamp}.missing.csv", _missing(inbox, seen))
+    with suppress(FileNotFoundError):
+        folder.put_away(seen.name, where, stamp)
+    _forget(inbox, seen)
+
+
+def _forget(inbox: Any, seen: SeenFile) -> None:
+    with transaction() as session:
+        inboxes.put_away(session, inbox, seen)
+
+
+def _report(inbox: Any, seen: SeenFile) -> dict[str, Any]:
+    """What became of a file, for whoever dropped it."""
+    result = seen.result or {}
+    code = seen.refused or result.get("code")
+    return {
+        "file": seen.name,
+        "contract": inbox.contract,
+        "state": "refused" if seen.refused else seen.state,
+        "code": code,
+        "reason": code_sentence(Code(code), inbox.report_locale) if code else None,
+        "job": str(seen.job_id) if seen.job_id else None,
+        "result": {name: value for name, value in result.items() if name != "people"},
+    }
+
+
+def _missing(inbox: Any, seen: SeenFile) -> Iterator[bytes]:
+    """Participants the file does not name. Nothing is done about them: a short file must withdraw nobody."""
+    with transaction() as session:
+        people = inboxes.missing_people(session, inbox, seen.job_id) if seen.job_id else []
+    yield "\N{BYTE ORDER MARK}".encode()
+    headings = {"fr": ("E-mail", "Prénom", "Nom"), "en": ("Email", "First name", "Last name")}
+    for row in [headings.get(inbox.report_locale, headings[LOCALES[0]]), *people]:
+        cells = ('"' + guarded(cell).replace('"', '""') + '"' for cell in row)
+        yield (";".join(cells) + "\r\n").encode()

@@ -1,0 +1,167 @@
+"""What a claimed mail says: the facts as they stand when it is sent, and the link it carries.
+
+The owed row holds identifiers only; names, titles and links are looked up here and forgotten after sending. A link that
+ended before its mail was sent is replaced, so that no owed mail is a dead end; the link "this is not me" of an
+attachment mail is made here. Lock order: the caller's mails, accounts by address, links.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.link import PASSWORD_PURPOSES
+from models.suppression import SuppressionReason
+from models.words import EmailKind, EmailState, Purpose
+from workers.database import Session
+from workers.engine.ledger import Claimed
+from workers.mail.letters.activation import write_release, write_release_warning, write_reminder
+from workers.mail.letters.correction import write_correction
+from workers.mail.letters.detachment import write_detachment
+from workers.mail.letters.duplicate import write_duplicate
+from workers.mail.letters.enrollment_report import write_enrollment_report
+from workers.mail.letters.import_report import write_import_report
+from workers.mail.letters.letter import Letter, not_wanted
+from workers.mail.letters.not_me_links import hold_accounts, lacks_link, offer_links
+from workers.mail.letters.release_report import write_release_report
+from workers.mail.letters.training import write_announcement, write_reset, write_withdrawal
+from workers.security.keys import signing_keys
+from workers.security.links import replace_dead_links
+
+# LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
+FACTS = text("""
+    SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
+      e.to_address <> a.email_norm AS moved,
+      company.name AS company_name,
+      training.title AS training_title, coalesce(n.withdrawn_at, n.detached_at) IS NOT NULL AS withdrawn,
+      a.erased_at IS NOT NULL OR e.to_address = '' AS erased,
+      l.id AS link_id, l.key_id, l.version, l.expires_at, l.expires_at <= now() AS link_expired,
+      n.detached_at IS NOT NULL AS detached, n.progress,
+      n.enrolled_at, n.release_warned_at, contract.reference AS contract_reference, contract.reminders,
+      contract.release_after_days, now() AS now,
+      e.enrollment_id, m.id AS not_me_id, m.key_id AS not_me_key, m.version AS not_me_version, m.live AS not_me_live,
+      m.expired AS not_me_expired, s.reason AS suppressed,
+      e.kind IN ('withdrawal', 'release') AND EXISTS (
+        SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
+          AND again.withdrawn_at IS NULL) AS enrolled_again
+    FROM email e
+    LEFT JOIN contract ON contract.id = e.contract_id
+    LEFT JOIN company ON company.id = contract.company_id
+    LEFT JOIN training ON training.id = contract.training_id
+    LEFT JOIN account a ON a.id = e.account_id
+    LEFT JOIN enrollment n ON n.id = e.enrollment_id
+    LEFT JOIN LATERAL (
+      SELECT * FROM link WHERE link.account_id = e.account_id AND link.consumed_at IS NULL AND link.voided_at IS NULL
+        AND link.purpose = CASE e.kind WHEN 'password_reset' THEN 'password_reset' ELSE 'activation' END LIMIT 1
+    ) l ON true
+    LEFT JOIN LATERAL (
+      SELECT id, key_id, version, consumed_at IS NULL AND voided_at IS NULL AS live, expires_at <= now() AS expired
+      FROM link WHERE link.account_id = e.account_id AND link.subject_id = e.enrollment_id AND link.purpose = 'not_me'
+        AND (e.kind = 'attachment' OR (e.kind = 'invitation' AND a.activated_at IS NOT NULL))
+      ORDER BY live DESC LIMIT 1
+    ) m ON true
+    LEFT JOIN LATERAL (
+      SELECT reason FROM suppression WHERE suppression.email_norm = e.to_address
+        AND (suppression.until IS NULL OR suppression.until > now()) LIMIT 1
+    ) s ON true
+    WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
+
+LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER, EmailKind.RELEASE_WARNING,
+                           EmailKind.PASSWORD_RESET})  # fmt: skip
+"""Mails that carry a link to the choice of a password."""
+
+TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE, EmailKind.DUPLICATE}
+"""Mails for whoever has the account; of duplicates those a learner asked for, a manager's are of no account. One a
+mailer held while the address was corrected goes to nobody: the correction owes what the new address is to hear.
+"""
+
+Writer = Callable[[Session, Claimed, Any], Letter]
+"""Makes the letter of a claimed mail from the facts it speaks of."""
+
+WRITERS: Final[dict[EmailKind, Writer]] = {
+    EmailKind.INVITATION: write_announcement,
+    EmailKind.ATTACHMENT: write_announcement,
+    EmailKind.PASSWORD_RESET: write_reset,
+    EmailKind.WITHDRAWAL: write_withdrawal,
+    EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+    EmailKind.IMPORT_REPORT: write_import_report,
+    EmailKind.DUPLICATE: write_duplicate,
+    EmailKind.REMINDER: write_reminder,
+    EmailKind.RELEASE_WARNING: write_release_warning,
+    EmailKind.RELEASE: write_release,
+    EmailKind.RELEASE_REPORT: write_release_report,
+    EmailKind.DETACHMENT: write_detachment,
+    EmailKind.CORRECTION_CONFIRMATION: write_correction,
+    EmailKind.CORRECTION_NOTICE: write_correction,
+    EmailKind.CORRECTION_APPLIED: write_correction,
+    EmailKind.CORRECTION_ENDED: write_correction,
+}
+"""Who writes which kind of mail."""
+
+
+def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
+    """What each claimed mail says, in the order given; links that ended meanwhile are replaced."""
+    facts = _read_facts(session, rows)
+    ended = {
+        (facts[row.id].account_id, facts[row.id].purpose)
+        for row in rows
+        if row.id in facts and _link_ended(row, facts[row.id])
+    }
+    if ended:
+        attached = {facts[row.id].account_id for row in _without_not_me(rows, facts)}
+        if attached:  # all accounts at once, in their order: they are also held one purpose after the other below
+            hold_accounts(session, attached | {account for account, _ in ended})
+        for purpose in PASSWORD_PURPOSES:
+            if accounts := {account for account, of in ended if of == purpose}:
+                replace_dead_links(session, accounts, purpose)
+        facts = _read_facts(session, rows)
+    if attachments := _without_not_me(rows, facts):
+        _offer_not_me(session, [facts[row.id] for row in attachments])
+        facts |= _read_facts(session, attachments)  # of the others nothing was missing when they were looked at
+    return [_letter(session, row, facts.get(row.id)) for row in rows]
+
+
+def _without_not_me(rows: Sequence[Claimed], facts: Mapping[UUID, Any]) -> list[Claimed]:
+    return [row for row in rows if row.id in facts and lacks_link(row, facts[row.id])]
+
+
+def _offer_not_me(session: Session, facts: Sequence[Any]) -> None:
+    enrollments = {fact.enrollment_id: fact.account_id for fact in facts}
+    offer_links(session, enrollments, known={fact.enrollment_id for fact in facts if fact.not_me_id})
+
+
+def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
+    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
+    return {fact.id: fact for fact in found}
+
+
+def _link_ended(row: Claimed, fact: Any) -> bool:
+    """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
+    if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.moved or fact.link_id is None:
+        return False
+    if row.columns["kind"] not in LINKED:
+        return False
+    if fact.activated and fact.purpose == Purpose.ACTIVATION:
+        return False
+    return fact.link_expired or signing_keys().secret(fact.key_id) is None
+
+
+def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
+    if row.columns["expired"]:
+        return not_wanted(row, EmailState.EXPIRED)
+    if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
+        return not_wanted(row)
+    if fact.moved and row.columns["kind"] in TO_THE_ACCOUNT:
+        return not_wanted(row)
+    if fact.suppressed and not _written_all_the_same(row, fact):
+        return not_wanted(row, EmailState.SUPPRESSED)
+    return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)
+
+
+def _written_all_the_same(row: Claimed, fact: Any) -> bool:
+    """Whoever may lose their account is asked even where a mail bounced a while ago: only an answer of today says that
+    their mailbox is no more. What ops listed stays unwritten to, and its silence counts for nothing.
+    """
+    asks = row.columns["kind"] == EmailKind.CORRECTION_NOTICE and not (row.columns["context"] or {}).get("done")
+    return asks and fact.suppressed == SuppressionReason.HARD_BOUNCE

@@ -1,0 +1,120 @@
+"""What somebody has to look at, told from what is only busy or waiting: the rules behind `healthy`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from models.delivery import Reason
+from workers.database import Session
+from workers.engine.ledger import (
+    EMAILS,
+    JOBS,
+    LEDGERS,
+    Ledger,
+)
+from workers.requests.base import REQUESTS_QUEUE
+from workers.requests.queues import Queue
+
+LATE_SECONDS: Final = 60.0
+"""Work that has been due for longer is late: its process lives and does not work, or the mail relay is away."""
+
+LATE_IN_BULK_SECONDS: Final = 900.0
+"""The same where nobody waits in person: the mails of a large roster take minutes by themselves."""
+
+BULK: Final = (Queue.ROSTERS, Queue.EMAILS_BULK, Queue.MAINTENANCE)
+
+SHOWN_ROWS: Final = 10
+"""Rows of a problem that are listed, the oldest."""
+
+ADDRESS_REASONS: Final = (
+    Reason.ADDRESS_REJECTED,
+    Reason.ADDRESS_UNSENDABLE,
+    Reason.RECIPIENT_REFUSED,
+    Reason.MAILBOX_FULL,
+)
+"""A mail that was not sent for one of these is an answer about a person's address, for the manager, not for ops."""
+
+NOT_THE_ADDRESS: Final = "coalesce(error ->> 'reason', '') NOT IN ({})".format(
+    ", ".join(f"'{reason}'" for reason in ADDRESS_REASONS)
+)
+
+DEAD: Final = {JOBS.table: "state = 'dead'", EMAILS.table: f"state = 'failed' AND {NOT_THE_ADDRESS}"}
+
+CODE: Final = {
+    JOBS.table: f"CASE WHEN {DEAD[JOBS.table]} THEN 'dead' END",
+    EMAILS.table: f"""CASE
+        WHEN {DEAD[EMAILS.table]} THEN 'dead'
+        WHEN state = 'expired' AND {NOT_THE_ADDRESS} THEN 'expired'
+        WHEN state = 'uncertain' AND due_at IS NULL THEN 'uncertain'
+        WHEN (due_at IS NOT NULL OR leased_until IS NOT NULL) AND created_at < now() - interval '1 hour'
+          AND {NOT_THE_ADDRESS} THEN 'unsent' END""",
+}
+"""Which problem a row of each ledger is, if any."""
+
+
+def find_rows(session: Session) -> list[dict[str, Any]]:
+    """The problems that are rows of the ledgers, by code and queue, each with its oldest rows and their errors.
+
+    Codes: `dead`, a job that gave up or a mail that failed; of mails also `expired`, `uncertain` (it may have arrived
+    and is not sent again by itself) and `unsent` (owed for over an hour).
+    """
+    problems: dict[tuple[str, str], dict[str, Any]] = {}
+    for ledger in LEDGERS:
+        for row in session.execute(_rows_sql(ledger)):
+            problem = {"code": row.code, "subject": row.queue, "count": row.count, "rows": []}
+            shown = {"id": str(row.id), "kind": row.kind, "class": row.error_class, "reason": row.reason}
+            problems.setdefault((row.code, row.queue), problem)["rows"].append(shown)
+    return list(problems.values())
+
+
+def find_inboxes(session: Session) -> list[dict[str, Any]]:
+    """Inboxes the last scan could not read: `unreadable_inbox`, with the class of the error."""
+    found = session.execute(text("SELECT reference, trouble FROM inbox WHERE trouble IS NOT NULL AND NOT paused"))
+    return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
+
+
+def _rows_sql(ledger: Ledger) -> Any:
+    return text(f"""
+        SELECT * FROM (
+          SELECT code, queue, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason,
+            count(*) OVER (PARTITION BY code, queue) AS count,
+            row_number() OVER (PARTITION BY code, queue ORDER BY id) AS place
+          FROM (SELECT queue, id, kind, error, {CODE[ledger.table]} AS code FROM {ledger.table}) coded
+          WHERE code IS NOT NULL) placed
+        WHERE place <= {SHOWN_ROWS} ORDER BY code, queue, id""")
+
+
+def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+    """What somebody has to look at, each with a code, what it is about and how many.
+
+    Parameters:
+      status: what was seen (``read_status``).
+      rows: what ``find_rows`` found.
+    """
+    problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
+    problems += _of_requests(status)
+    for queue, counts in status["queues"].items():
+        problems += _of_waiting(queue, counts["waiting"], counts["oldest_due_seconds"], status["missing"])
+    problems += [dict(problem) for problem in rows]
+    problems += [{"code": "drift", "subject": contract["reference"], "count": 1} for contract in status["drift"]]
+    return problems
+
+
+def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The door is different: what is sent there is nowhere else, so it needs a process even when nothing waits."""
+    sent = status["requests"]
+    if sent is None:
+        yield {"code": "no_redis", "subject": "redis", "count": 1}
+    if REQUESTS_QUEUE in status["missing"]:
+        yield {"code": "no_process", "subject": REQUESTS_QUEUE, "count": sent["waiting"] if sent else 0}
+    elif sent is not None:
+        yield from _of_waiting(REQUESTS_QUEUE, sent["waiting"], sent["oldest_seconds"], ())
+
+
+def _of_waiting(queue: str, waiting: int, oldest: float | None, missing: Sequence[str]) -> Iterable[dict[str, Any]]:
+    longest = LATE_IN_BULK_SECONDS if queue in BULK else LATE_SECONDS
+    if waiting and queue in missing:
+        yield {"code": "no_process", "subject": queue, "count": waiting}
+    elif oldest is not None and oldest > longest:
+        yield {"code": "late", "subject": queue, "count": waiting, "seconds": oldest}

@@ -1,0 +1,1 @@
+"""Mails that are owed, and the suppression list of addresses that are sent none."""

@@ -1,0 +1,188 @@
+"""Somebody attached by mistake detaches themselves: the one transaction in which their link "this is not me" is used.
+
+Lock order, here as everywhere: contracts, accounts, links, enrollments, counters. Of a detachment and a progress or a
+withdrawal that arrive at the same moment the first to hold the enrollment decides.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.base import new_id
+from models.detachment import DETACHING, Standing, Step, decide
+from models.words import Code, EmailKind, Progress, Purpose
+from workers.audit import record
+from workers.database import Session, wait_briefly_for_locks
+from workers.engine.ledger import owe
+from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
+from workers.logs import get_logger
+from workers.people.enrolling_requests import read_enrolling_request
+from workers.requests.queues import Queue
+from workers.security.link_views import (
+    LinkView,
+    consume_link,
+    hold_link,
+    look_at_link,
+)
+from workers.security.tokens import SigningKeys
+
+log = get_logger("detachment")
+
+_FOUND: Final = """
+    SELECT n.id, n.progress, n.withdrawn_at, n.detached_at, n.job_id, n.contract_id, c.company_id, c.manager_email,
+      c.manager_locale, company.name AS company_name, training.title AS training_title
+    FROM enrollment n JOIN contract c ON c.id = n.contract_id JOIN company ON company.id = c.company_id
+    JOIN training ON training.id = c.training_id WHERE n.id = :id AND n.account_id = :account_id"""
+
+FIND = text(_FOUND)
+LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
+HOLD_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
+LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF n")
+
+# Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
+# anybody's scanner, and a request may be of 200,000 people.
+CONFIRMED: Final = text(f"""
+    SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
+    WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id)""")
+
+DETACH = text("""
+    UPDATE enrollment SET detached_at = now(), next_reminder_at = NULL
+    WHERE id = :id AND withdrawn_at IS NULL AND detached_at IS NULL""")
+
+# The seat moves by the row that really changed, in the same statement.
+GIVE_SEAT_BACK = text("""
+    WITH gone AS (
+      UPDATE enrollment SET detached_at = now(), withdrawn_at = now(), next_reminder_at = NULL
+      WHERE id = :id AND progress = 'not_started' AND withdrawn_at IS NULL AND detached_at IS NULL
+      RETURNING id, contract_id),
+    seats AS (INSERT INTO seat_movement (contract_id, enrollment_id, change) SELECT contract_id, id, -1 FROM gone)
+    UPDATE contract SET enrolled_count = enrolled_count - 1 FROM gone WHERE contract.id = gone.contract_id""")
+
+# To the person, whom it would mislead; not those a mailer holds: it looks again before it sends.
+CANCEL_MAILS = text("""
+    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
+      SELECT id FROM email WHERE account_id = :account_id AND enrollment_id = :id AND due_at IS NOT NULL
+        AND leased_until IS NULL
+      ORDER BY id FOR NO KEY UPDATE) owed
+    WHERE email.id = owed.id""")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a link "this is not me" speaks of, as the page shows it.
+
+    Parameters:
+      step: what saying so now would come to.
+      told: somebody of the company is known who will be told.
+    """
+
+    company_name: str
+    training_title: str
+    step: Step
+    told: bool
+
+
+def look_at_attachment(session: Session, view: LinkView) -> Attachment | None:
+    """What the holder of this link may detach themselves from; None when nothing is known of it any more."""
+    found = session.execute(FIND, _ids(view)).one_or_none()
+    if found is None:
+        return None
+    told = found.manager_email is not None or session.execute(CONFIRMED, {"job": found.job_id}).scalar() is not None
+    return Attachment(found.company_name, found.training_title, _decide(found), told)
+
+
+def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
+    """Detaches the person from the enrollment their link speaks of, and uses the link up.
+
+    A seat not begun is free again, with its movement, as after a withdrawal; a begun one stays used. Mails still owed
+    to the person about it are cancelled, and they get no other; the manager is told by mail, if any is known. Of two at
+    the same moment one does it, and the other, which waited for the contract, answers ``USED_LINK``.
+
+    Returns:
+      What was done; a step outside ``DETACHING`` changed nothing. Or why the link cannot be used (``look_at_link``).
+
+    Raises: transient errors of the database (a row held for too long): it may be done again.
+    """
+    view = look_at_link(session, keys, token)
+    if isinstance(view, Code):
+        return view
+    if view.purpose is not Purpose.NOT_ME:
+        return Code.INVALID_LINK
+    found = session.execute(FIND, _ids(view)).one_or_none()
+    if found is None or (step := _decide(found)) not in DETACHING:
+        return Step.NOTHING_LEFT if found is None else step
+    manager = _find_manager(session, found)  # may take a moment: before anything is held
+    held = _hold(session, keys, token, view)
+    if isinstance(held, Code) or (step := _decide(held)) not in DETACHING:
+        return held if isinstance(held, Code) else step
+    session.execute(GIVE_SEAT_BACK if step is Step.GIVE_SEAT_BACK else DETACH, _ids(view))
+    session.execute(CANCEL_MAILS, _ids(view))
+    consume_link(session, view.link_id)
+    if manager is None:
+        log.warning("detachment.nobody_told", enrollment=str(held.id))
+    else:
+        _tell(session, held, *manager)
+    record(
+        session,
+        "detach",
+        company_id=held.company_id,
+        account_id=view.account_id,
+        subject_id=held.id,
+        detail={"progress": held.progress, "seat_freed": step is Step.GIVE_SEAT_BACK, "told": manager is not None},
+    )
+    return step
+
+
+def _ids(view: LinkView) -> dict[str, UUID | None]:
+    return {"id": view.subject_id, "account_id": view.account_id}
+
+
+def _decide(row: Any) -> Step:
+    return decide(Standing(Progress(row.progress), row.withdrawn_at, row.detached_at))
+
+
+def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> Any | Code:
+    """The enrollment, once it, its contract, account and link are held; or why the link cannot be used any more.
+
+    The contract is waited for as long as it takes a roster to give it back, holding nothing; the rest briefly, because
+    others then wait for the contract.
+    """
+    session.execute(LOCK_CONTRACT, _ids(view))
+    wait_briefly_for_locks(session)
+    session.execute(HOLD_ACCOUNT, _ids(view))
+    held = hold_link(session, keys, token)
+    if isinstance(held, Code):
+        return held
+    return session.execute(LOCK_ENROLLMENT, _ids(view)).one_or_none() or Code.INVALID_LINK
+
+
+def _find_manager(session: Session, row: Any) -> tuple[str, str] | None:
+    """Whom to tell, and in which language: the contract's manager, or else whoever had the enrollment confirmed."""
+    if row.manager_email is not None:
+        return row.manager_email, row.manager_locale
+    request = read_enrolling_request(session, row.id)
+    return None if request.report_to is None else (request.report_to, request.report_locale)
+
+
+def _tell(session: Session, row: Any, address: str, locale: str) -> None:
+    """Owes the manager's mail. It names no account: what is done to the mails of a person does not concern it."""
+    owe(session, Queue.EMAILS)
+    session.execute(
+        INSERT_EMAILS,
+        {
+            "ids": [new_id()],
+            "kinds": [EmailKind.DETACHMENT],
+            "queues": [Queue.EMAILS],
+            "companies": [row.company_id],
+            "enrollments": [row.id],
+            "addresses": [address],
+            "locales": [locale],
+            "accounts": [None],
+            "contracts": [row.contract_id],
+            "jobs": [row.job_id],
+            "domain": message_id_domain(),
+            "lifetime": MAIL_LIFETIME,
+        },
+    )

@@ -1,0 +1,103 @@
+"""Requests about what enrollments stand on: companies, trainings, contracts."""
+
+from datetime import date
+from typing import ClassVar, Final
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
+from models.snapshot import Modality, Nature
+from models.words import LOCALES, Code
+from workers.requests.base import (
+    Address,
+    Label,
+    Language,
+    Reference,
+    Request,
+)
+from workers.requests.certificates import PICTURE, Picture
+
+MAX_SEATS: Final = 1_000_000
+
+
+class PutCompany(Request):
+    """Record a company under the portal's own reference, or change it; what a later one leaves out stays as it is."""
+
+    kind: ClassVar[str] = "put_company"
+
+    reference: Reference
+    name: Label
+    colour: str | None = Field(
+        default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
+    )
+    logo: Picture | None = Field(default=None, description=f"on its certificates: {PICTURE}")
+
+
+class PutTraining(Request):
+    """Record a training under the portal's own reference, or change it; what a later one leaves out stays as it is.
+
+    All of it is printed on certificates issued from then on.
+    """
+
+    kind: ClassVar[str] = "put_training"
+
+    reference: Reference
+    title: Label
+    nature: Nature = Field(default=Nature.TRAINING, strict=False, description="of the action (L. 6313-1)")
+    objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
+    modality: Modality | None = Field(default=None, strict=False, description="remote, on_site or blended")
+    planned_minutes: int | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
+
+
+class PutContract(Request):
+    """Record a contract under the portal's own reference, or change its seats and dates.
+
+    Seats never go below what is used; a contract keeps its company and its training. A date left out is taken away;
+    the other options keep their value when they are left out, so give null to take one away.
+    """
+
+    kind: ClassVar[str] = "put_contract"
+
+    reference: Reference
+    company: Reference
+    training: Reference
+    planned_seats: int = Field(ge=0, le=MAX_SEATS)
+    starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
+    ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
+    manager_email: Address | None = Field(
+        default=None,
+        description="whom to write to about this contract: somebody says “this is not me”, seats released; left out:"
+        " unchanged",
+    )
+    manager_locale: Language = Field(
+        default=LOCALES[0], description="language of those mails: fr or en; left out: unchanged"
+    )
+    reminders: bool = Field(
+        default=True,
+        description="remind who does not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
+    )
+    release_after_days: int | None = Field(
+        default=None,
+        ge=LEAST_RELEASE_DAYS,
+        le=MOST_RELEASE_DAYS,
+        description="days after which a seat is given back whose account was never activated; warned 7 days before;"
+        " null: never; left out: unchanged",
+    )
+
+    @property
+    def lane(self) -> str:
+        """The contract, so that its enrollments wait for a change of its seats sent before them."""
+        return f"contract:{self.reference}"
+
+    @field_validator("ends_on")
+    @classmethod
+    def _ends_after_it_starts(cls, ends_on: date | None, others: ValidationInfo) -> date | None:
+        starts_on = others.data.get("starts_on")
+        if starts_on and ends_on and ends_on < starts_on:
+            raise PydanticCustomError(Code.INVALID_REQUEST.value, "ends_on is before starts_on")
+        return ends_on
+
+
+OF_PORTALS: Final[tuple[type[Request], ...]] = (PutCompany, PutTraining, PutContract)
+"""All of them."""

@@ -1,0 +1,160 @@
+"""Requests about certificates: duplicates, corrections, revocations, and who signs."""
+
+from math import ceil
+from typing import Annotated, ClassVar, Final, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from models.branding import MOST_BYTES, MOST_PIXELS
+from models.legal_numbers import clean_activity_number, clean_siret
+from models.snapshot import Document
+from models.words import LOCALES, Code
+from workers.requests.base import (
+    Address,
+    Label,
+    Language,
+    MaintenanceRequest,
+    OfTickedRows,
+    Reason,
+    Reference,
+    Request,
+    checked,
+)
+from workers.requests.queues import FEW_DUPLICATES, Queue
+
+Siret = Annotated[str, checked(clean_siret)]
+ActivityNumber = Annotated[str, checked(clean_activity_number)]
+
+
+def _of_allowed_size(picture: str) -> str | Code:
+    return Code.IMAGE_TOO_LARGE if len(picture) > 4 * ceil(MOST_BYTES / 3) else picture
+
+
+Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+"""A PNG, JPEG or WebP in base64."""
+
+PICTURE: Final = f"PNG, JPEG or WebP in base64, at most {MOST_BYTES // 1000} kB and {MOST_PIXELS} pixels a side"
+
+
+class DuplicateCertificates(OfTickedRows):
+    """Make numbered duplicates of the certificates of people of a contract who completed the training.
+
+    One document for one person, a zip with an index for several. The answer has one result per enrollment, in the order
+    of the request, and says where the file is fetched; asked again under the same key it is the same duplicate.
+    """
+
+    kind: ClassVar[str] = "duplicate_certificates"
+
+    document: Document = Field(
+        default=Document.ATTESTATION,
+        strict=False,
+        description="attestation (attestation de fin de formation) or realisation (certificat de réalisation)",
+    )
+    locale: Language = Field(default=LOCALES[0], description="language of the document: fr or en")
+    deliver_to: Address | None = Field(
+        default=None, description="mail the file there: attached up to 5 MB, else behind a link of 7 days"
+    )
+
+    @property
+    def queue(self) -> Queue:
+        """Whoever asks for a few waits for them in person."""
+        return Queue.CERTIFICATES_BULK if len(self.enrollment_ids) > FEW_DUPLICATES else Queue.CERTIFICATES
+
+
+class _OfOneEnrollment(Request):
+    enrollment_id: UUID
+
+    @property
+    def queue(self) -> Queue:
+        """Somebody waits."""
+        return Queue.CERTIFICATES
+
+    @property
+    def lane(self) -> str:
+        """The enrollment: certificates do not wait for each other."""
+        return f"enrollment:{self.enrollment_id}"
+
+
+class DuplicateOwnCertificate(_OfOneEnrollment):
+    """Make a duplicate for the learner, whom the portal has signed in: the account must be the enrollment's."""
+
+    kind: ClassVar[str] = "duplicate_own_certificate"
+
+    account_id: UUID = Field(description="who is signed in, as verify_credentials answered")
+    document: Document = Field(default=Document.ATTESTATION, strict=False)
+    locale: Language = Field(default=LOCALES[0], description="language of the document: fr or en")
+    deliver: bool = Field(default=False, description="mail the file to the account's address")
+
+
+class CorrectCertificate(_OfOneEnrollment):
+    """Issue a certificate anew because it says something wrong; the earlier one says by what it is replaced.
+
+    The names given are printed on it and nowhere else: an account keeps its own.
+    """
+
+    kind: ClassVar[str] = "correct_certificate"
+
+    first_name: Label | None = None
+    last_name: Label | None = None
+    reread: bool = Field(
+        default=False, description="take company, training, dates and organisation as they are recorded now"
+    )
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
+
+    @model_validator(mode="after")
+    def _corrects_something(self) -> Self:
+        if not (self.first_name or self.last_name or self.reread):
+            raise PydanticCustomError(Code.INVALID_REQUEST.value, "says neither a name nor reread: nothing to correct")
+        return self
+
+
+class RevokeCertificate(_OfOneEnrollment):
+    """Revoke a certificate: whoever verifies it is told so, and since when."""
+
+    kind: ClassVar[str] = "revoke_certificate"
+
+    reason: Reason = Field(description="why, for the audit trail and the verification page; no name, no address")
+
+
+class PutOrganisation(MaintenanceRequest):
+    """Record a training organisation that signs certificates, or change it, and say whose certificates it signs.
+
+    What a later one leaves out stays as it is. Certificates issued before do not change; what was completed before is
+    issued now.
+    """
+
+    kind: ClassVar[str] = "put_organisation"
+
+    reference: Reference
+    legal_name: Label
+    address: list[Label] = Field(default=[], max_length=5, description="its lines")
+    siret: Siret | None = None
+    activity_number: ActivityNumber | None = Field(default=None, description="of its declaration (L. 6351-1)")
+    activity_region: Label | None = Field(default=None, description="of the prefect it was declared to")
+    signatory_name: Label
+    signatory_quality: Label
+    place: Label = Field(description="where it signs")
+    colour: str | None = Field(default=None, max_length=20, description="#rrggbb, dark enough to be read on white")
+    logo: Picture | None = Field(default=None, description=PICTURE)
+    portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
+
+
+class CatchUpCertificates(MaintenanceRequest):
+    """Issue the certificates of trainings that were completed before anybody could sign, a part at a time."""
+
+    kind: ClassVar[str] = "catch_up_certificates"
+
+
+class PurgeDocuments(MaintenanceRequest):
+    """Delete the bytes of documents that are kept no longer."""
+
+    kind: ClassVar[str] = "purge_documents"
+
+
+OF_PORTALS: Final[tuple[type[Request], ...]] = (
+    *(DuplicateCertificates, DuplicateOwnCertificate, CorrectCertificate, RevokeCertificate),
+)
+REQUESTS: Final[tuple[type[Request], ...]] = (*OF_PORTALS, PutOrganisation, CatchUpCertificates, PurgeDocuments)
+"""All of them."""

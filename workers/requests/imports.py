@@ -1,0 +1,83 @@
+"""Requests about roster files: import one, stop it, take it back."""
+
+from typing import Annotated, ClassVar, Final
+from uuid import UUID
+
+from pydantic import Field
+
+from models.words import LOCALES, Policy
+from workers.requests.base import (
+    Address,
+    Label,
+    Language,
+    Reference,
+    Request,
+)
+from workers.requests.queues import Queue
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class ImportRoster(Request):
+    """Enrol the people of a file on a contract; the file itself was handed over before.
+
+    The answer has one result per row of the file, in order, with its line. The same file for the same contract, asked
+    for again while it is being imported, is the same job; afterwards it runs again, and who is enrolled costs nothing.
+    """
+
+    kind: ClassVar[str] = "import_roster"
+
+    contract: Reference
+    file: Digest = Field(description="SHA-256 of the file, in hexadecimal digits")
+    file_name: Label
+    policy: Policy = Field(
+        default=Policy.UNTIL_FULL, strict=False, description="what to do when not everybody can be enrolled"
+    )
+    notify: bool = Field(default=True, description="send each enrolled person a mail")
+    dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
+    report_to: Address | None = Field(
+        default=None, description="where to send the summary, with the rows that were refused in a file to correct"
+    )
+    report_locale: Language = Field(default=LOCALES[0], description="language of that summary: fr or en")
+
+    @property
+    def queue(self) -> Queue:
+        """A queue of their own: nobody waits behind a file."""
+        return Queue.ROSTERS
+
+    @property
+    def lane(self) -> str:
+        """The contract."""
+        return f"contract:{self.contract}"
+
+
+class _OfOneImport(Request):
+    job: UUID = Field(description="the job of the import")
+
+    @property
+    def lane(self) -> str:
+        """The import: it is not waited for."""
+        return f"import:{self.job}"
+
+
+class CancelImport(_OfOneImport):
+    """Stop the import of a file where it stands; what was done stays done."""
+
+    kind: ClassVar[str] = "cancel_import"
+
+
+class UndoImport(_OfOneImport):
+    """Withdraw the people an import enrolled, unless they have begun the training. One result per enrollment."""
+
+    kind: ClassVar[str] = "undo_import"
+
+    notify: bool = Field(default=True, description="send each withdrawn person a mail")
+
+    @property
+    def queue(self) -> Queue:
+        """As large as the file."""
+        return Queue.ROSTERS
+
+
+REQUESTS: Final[tuple[type[Request], ...]] = (ImportRoster, CancelImport, UndoImport)
+"""All of them."""

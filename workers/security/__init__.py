@@ -1,0 +1,1 @@
+"""Links and their tokens, rate limits, and the lockouts that follow wrong passwords."""

@@ -1,0 +1,108 @@
+"""Links as their holders see them: whose they are, what for, and what they answer once they are over."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+
+from models.link import link_refused
+from models.words import Code, Purpose
+from workers.database import Session
+from workers.security.tokens import SigningKeys, check_token, read_token
+
+_FOUND: Final = """
+    SELECT l.id, l.purpose, l.account_id, l.subject_id, l.key_id, l.version, l.expires_at, l.consumed_at, l.voided_at,
+      now() AS now, a.email_norm, a.first_name, a.last_name, a.locale
+    FROM link l JOIN account a ON a.id = l.account_id WHERE l.id = :id"""
+
+FIND = text(_FOUND)
+FIND_AND_LOCK = text(f"{_FOUND} FOR UPDATE OF l")
+
+CONSUME = text("UPDATE link SET consumed_at = now() WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A link that may be used, and whose it is: what the page shows.
+
+    Parameters:
+      subject_id: what it speaks of beside the account (a correction, an enrollment), or None.
+      expires_at: until when it may be used.
+    """
+
+    link_id: UUID
+    purpose: Purpose
+    account_id: UUID
+    subject_id: UUID | None
+    email: str
+    first_name: str
+    last_name: str
+    locale: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUse:
+    """A link that may be over: the language of whose it is, what it is for, and what it speaks of."""
+
+    locale: str
+    purpose: Purpose
+    account_id: UUID
+    subject_id: UUID | None
+
+
+def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
+    """Whose link this is, or why it cannot be used. Changes nothing: mail scanners open links too.
+
+    A token that is unknown, tampered with, signed for another purpose or with a withdrawn key, and a link that was
+    voided, all answer ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are only told to who holds the true token.
+    """
+    return _find(session, FIND, keys, token)
+
+
+def hold_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
+    """The same, and nobody else uses the link until this transaction ends. Lock its account before."""
+    return _find(session, FIND_AND_LOCK, keys, token)
+
+
+def consume_link(session: Session, link_id: UUID) -> None:
+    """Uses a held link up."""
+    session.execute(CONSUME, {"id": link_id})
+
+
+def read_link_use(session: Session, keys: SigningKeys, token: str) -> LinkUse | None:
+    """What the link was for, told to who holds the true token even when the link is over."""
+    row = _read(session, FIND, keys, token)
+    return None if row is None else LinkUse(row.locale, Purpose(row.purpose), row.account_id, row.subject_id)
+
+
+def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> LinkView | Code:
+    row = _read(session, statement, keys, token)
+    if row is None:
+        return Code.INVALID_LINK
+    refused = link_refused(consumed_at=row.consumed_at, voided_at=row.voided_at, expires_at=row.expires_at, now=row.now)
+    if refused is not None:
+        return refused
+    whose = (row.email_norm, row.first_name, row.last_name, row.locale)
+    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.subject_id, *whose, row.expires_at)
+
+
+def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> Any:
+    """The row of the link, if this is its token; else None."""
+    link_id = read_token(token)
+    row = None if link_id is None else session.execute(statement, {"id": link_id}).one_or_none()
+    return row if row is not None and _signed(keys, token, row) else None
+
+
+def _signed(keys: SigningKeys, token: str, row: Any) -> bool:
+    return check_token(
+        keys,
+        token,
+        key_id=row.key_id,
+        link_id=row.id,
+        purpose=Purpose(row.purpose),
+        version=row.version,
+        account_id=row.account_id,
+    )
