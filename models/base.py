@@ -48,7 +48,7 @@ class Record(SQLModel):
     metadata = metadata
 
 
-class Work(Record):
+class OwedWork(Record):
     """The working columns of anything owed (a job, a mail). ``workers/engine/ledger.py`` reads these and nothing else.
 
     Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither.

@@ -10,7 +10,7 @@ from sqlmodel import Field
 
 from models.base import Record, instant, new_id
 from models.retention import PARIS
-from models.snapshot import Issuer, Modality, Nature, Snapshot
+from models.snapshot import CertificateIssuer, CertificateSnapshot, TrainingModality, TrainingNature
 from models.words import Code, Progress
 
 FILE_DAYS: Final = 7
@@ -115,7 +115,7 @@ class CertificateFile(Record, table=True):
     dropped_at: datetime | None = instant(nullable=True)  # the bytes of a zip were deleted; it can be filled anew
 
 
-class Facts(NamedTuple):
+class IssuingFacts(NamedTuple):
     """What is true of a completed enrollment when its certificate is issued."""
 
     first_name: str
@@ -134,9 +134,9 @@ class Facts(NamedTuple):
     score: float | None
 
 
-def freeze(issuer: Issuer, facts: Facts, verify_url: str) -> Snapshot:
+def freeze(issuer: CertificateIssuer, facts: IssuingFacts, verify_url: str) -> CertificateSnapshot:
     """Everything a certificate will say, for ever. Days are those of Europe/Paris."""
-    return Snapshot(
+    return CertificateSnapshot(
         issuer=issuer,
         first_name=facts.first_name,
         last_name=facts.last_name,
@@ -144,9 +144,9 @@ def freeze(issuer: Issuer, facts: Facts, verify_url: str) -> Snapshot:
         colour=facts.colour,
         logo=facts.logo,
         title=facts.title,
-        nature=Nature(facts.nature),
+        nature=TrainingNature(facts.nature),
         objectives=tuple(facts.objectives),
-        modality=Modality(facts.modality) if facts.modality else None,
+        modality=TrainingModality(facts.modality) if facts.modality else None,
         starts_on=min(day_in_paris(facts.started_at), day_in_paris(facts.completed_at)),
         ends_on=day_in_paris(facts.completed_at),
         planned_minutes=facts.planned_minutes,
@@ -207,15 +207,15 @@ def no_duplicate_because(progress: Progress, *, detached: bool, revoked: bool, k
     return None if kept else Code.NAMES_NOT_KEPT
 
 
-class Status(NamedTuple):
+class CertificateStatus(NamedTuple):
     """Where a certificate stands, as anybody who holds it may know."""
 
     word: str  # valid, replaced, revoked
     since: datetime | None
 
 
-def status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> Status:
+def status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> CertificateStatus:
     """A revoked certificate is revoked whatever else happened to it."""
     if revoked_at is not None:
-        return Status("revoked", revoked_at)
-    return Status("replaced", replaced_at) if replaced_at is not None else Status("valid", None)
+        return CertificateStatus("revoked", revoked_at)
+    return CertificateStatus("replaced", replaced_at) if replaced_at is not None else CertificateStatus("valid", None)

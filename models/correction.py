@@ -11,7 +11,7 @@ from sqlmodel import Field
 
 from models.base import Record, instant, new_id
 from models.link import LIFETIME
-from models.resending import Answer
+from models.resending import ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, CorrectionState, Purpose
 
@@ -25,7 +25,7 @@ LASTS: Final = LIFETIME[Purpose.CORRECTION_CONFIRMATION]
 """How long a correction may wait for all it needs."""
 
 
-class Ground(StrEnum):
+class CorrectionGround(StrEnum):
     """Why a correction was applied, or why it ended without being."""
 
     NEVER_ACTIVATED = "never_activated"  # at once: nobody had used the account, and no other company has it
@@ -65,7 +65,7 @@ class EmailCorrection(Record, table=True):
     old_email: str
     new_email: str
     state: str = CorrectionState.PENDING
-    ground: str | None = None  # a word of ``Ground``: why it was applied, or ended
+    ground: str | None = None  # a word of ``CorrectionGround``: why it was applied, or ended
     asked_at: datetime = instant(default_now=True)
     confirmed_at: datetime | None = instant(nullable=True)  # the new address confirmed
     password_given_at: datetime | None = instant(nullable=True)
@@ -73,7 +73,7 @@ class EmailCorrection(Record, table=True):
     ended_at: datetime | None = instant(nullable=True)
 
 
-class Participant(NamedTuple):
+class ParticipantFacts(NamedTuple):
     """Whose address is to be corrected, as they stand while their account is held.
 
     Parameters:
@@ -98,7 +98,7 @@ CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code
 """Codes of people for whom a correction is on its way or needless; every other is a refusal."""
 
 
-def answer_correction(person: Participant | None, allowances: Sequence[Allowance]) -> Answer:
+def answer_correction(person: ParticipantFacts | None, allowances: Sequence[Allowance]) -> ResendVerdict:
     """What a manager who asks for a correction is answered (DESIGN, section 5: nobody takes an account over).
 
     Who may not ask is refused before anything is counted. What tells whether somebody has an address is counted first,
@@ -106,45 +106,45 @@ def answer_correction(person: Participant | None, allowances: Sequence[Allowance
     """
     refused = _refused(person)
     if refused is not None or person is None:
-        return refused or Answer(Code.NOT_FOUND)
+        return refused or ResendVerdict(Code.NOT_FOUND)
     closed = [moment for allowance in allowances if (moment := allowance.closed_until()) is not None]
     if closed:
-        return Answer(Code.THROTTLED, max(closed))
+        return ResendVerdict(Code.THROTTLED, max(closed))
     for allowance in allowances:
         allowance.take()
     if person.taken:
-        return Answer(Code.ADDRESS_TAKEN)
-    return Answer(Code.CONFIRMATION_SENT if person.activated else Code.CORRECTED)
+        return ResendVerdict(Code.ADDRESS_TAKEN)
+    return ResendVerdict(Code.CONFIRMATION_SENT if person.activated else Code.CORRECTED)
 
 
-def _refused(person: Participant | None) -> Answer | None:
+def _refused(person: ParticipantFacts | None) -> ResendVerdict | None:
     if person is None:
-        return Answer(Code.NOT_FOUND)
+        return ResendVerdict(Code.NOT_FOUND)
     if person.withdrawn_at is not None:
-        return Answer(Code.ALREADY_WITHDRAWN, person.withdrawn_at)
+        return ResendVerdict(Code.ALREADY_WITHDRAWN, person.withdrawn_at)
     if person.detached_at is not None:
-        return Answer(Code.DETACHED, person.detached_at)
+        return ResendVerdict(Code.DETACHED, person.detached_at)
     if person.same:
-        return Answer(Code.UNCHANGED)
+        return ResendVerdict(Code.UNCHANGED)
     if person.shared:
-        return Answer(Code.SHARED_ACCOUNT)
-    return Answer(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
+        return ResendVerdict(Code.SHARED_ACCOUNT)
+    return ResendVerdict(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
-def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> Answer:
+def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> ResendVerdict:
     """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it.
 
     Not to an address no mail is sent to: whoever has it would be handed an account and never hear of it. Ops can take
     it off the list first.
     """
     if same:
-        return Answer(Code.UNCHANGED)
+        return ResendVerdict(Code.UNCHANGED)
     if taken:
-        return Answer(Code.ADDRESS_TAKEN)
-    return Answer(Code.SUPPRESSED_ADDRESS, suppressed) if suppressed else Answer(Code.CORRECTED)
+        return ResendVerdict(Code.ADDRESS_TAKEN)
+    return ResendVerdict(Code.SUPPRESSED_ADDRESS, suppressed) if suppressed else ResendVerdict(Code.CORRECTED)
 
 
-class Pending(NamedTuple):
+class PendingFacts(NamedTuple):
     """What speaks for a correction that waits, and against it, while its account is held.
 
     Parameters:
@@ -184,14 +184,14 @@ class Pending(NamedTuple):
         return told + SILENCE if told is not None and self.silence_counts else None
 
 
-class Verdict(NamedTuple):
+class CorrectionVerdict(NamedTuple):
     """What becomes of a correction now, and why."""
 
     state: CorrectionState
-    ground: Ground | None = None
+    ground: CorrectionGround | None = None
 
 
-def judge(pending: Pending, now: datetime) -> Verdict:
+def judge(pending: PendingFacts, now: datetime) -> CorrectionVerdict:
     """The rule that is evaluated again under the account's lock each time something is said or time has passed.
 
     Never without the confirmation of the new address; then by the password, the old address's agreement, its bounce or
@@ -199,32 +199,32 @@ def judge(pending: Pending, now: datetime) -> Verdict:
     """
     against = _against(pending)
     if against is not None:
-        return Verdict(CorrectionState.CANCELLED, against)
+        return CorrectionVerdict(CorrectionState.CANCELLED, against)
     ground = _ground(pending, now) if pending.confirmed_at is not None else None
     if ground is not None:
-        return Verdict(CorrectionState.APPLIED, ground)
-    return Verdict(CorrectionState.EXPIRED if pending.ends_at <= now else CorrectionState.PENDING)
+        return CorrectionVerdict(CorrectionState.APPLIED, ground)
+    return CorrectionVerdict(CorrectionState.EXPIRED if pending.ends_at <= now else CorrectionState.PENDING)
 
 
-def _against(pending: Pending) -> Ground | None:
+def _against(pending: PendingFacts) -> CorrectionGround | None:
     if pending.links_voided:
-        return Ground.LINKS_VOIDED
+        return CorrectionGround.LINKS_VOIDED
     if not pending.theirs:
-        return Ground.NOT_THEIRS
+        return CorrectionGround.NOT_THEIRS
     if pending.shared:
-        return Ground.SHARED
-    return Ground.TAKEN if pending.taken else None
+        return CorrectionGround.SHARED
+    return CorrectionGround.TAKEN if pending.taken else None
 
 
-def _ground(pending: Pending, now: datetime) -> Ground | None:
+def _ground(pending: PendingFacts, now: datetime) -> CorrectionGround | None:
     if pending.password_given_at is not None:
-        return Ground.PASSWORD
+        return CorrectionGround.PASSWORD
     if pending.agreed_at is not None:
-        return Ground.AGREEMENT
+        return CorrectionGround.AGREEMENT
     if pending.bounced and pending.silence_counts:
-        return Ground.HARD_BOUNCE
+        return CorrectionGround.HARD_BOUNCE
     silent_until = pending.silent_until
-    return Ground.SILENCE if silent_until is not None and silent_until <= now else None
+    return CorrectionGround.SILENCE if silent_until is not None and silent_until <= now else None
 
 
 def ending_of(state: str, ground: str | None, *, confirmed: bool) -> str | None:

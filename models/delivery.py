@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Phase(StrEnum):
+class SmtpPhase(StrEnum):
     """Which step of the SMTP exchange was under way."""
 
     CONNECT = "connect"  # TCP, implicit TLS and the greeting
@@ -24,7 +24,7 @@ class Phase(StrEnum):
     BODY = "body"  # the first byte of the message was written; up to the reply to the final dot
 
 
-class Trouble(StrEnum):
+class FaultKind(StrEnum):
     """What kind of fault it was."""
 
     REPLY = "reply"  # the relay answered with a code
@@ -36,7 +36,7 @@ class Trouble(StrEnum):
     INVALID = "invalid"  # an address that cannot be written in a command; nothing was sent
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """What is to be done with the mail."""
 
     RETRY = "retry"  # transient for this mail; counts a failure
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
     UNCERTAIN = "uncertain"  # lost after the body began: it may have arrived
 
 
-class Reason(StrEnum):
+class DeliveryReason(StrEnum):
     """Why, in one stable word: recorded with the mail, counted in metrics, told to the manager by a sentence."""
 
     CONNECTION_LOST = "connection_lost"
@@ -71,7 +71,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class AttemptFault:
     """One attempt that did not end in 250.
 
     Parameters:
@@ -82,33 +82,33 @@ class Fault:
       trouble: the kind of fault.
     """
 
-    phase: Phase
+    phase: SmtpPhase
     code: int | None = None
     enhanced: str | None = None
     text: str = ""
-    trouble: Trouble = Trouble.REPLY
+    trouble: FaultKind = FaultKind.REPLY
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DeliveryVerdict:
     """What to do, why, and the relay's own wish for the delay in seconds if it gave one.
 
-    `suspect` is what it was if other recipients get the same (``weigh``): the relay's fault, or our settings'.
+    `suspect` is what it was if other recipients get the same (``count_answer``): the relay's fault, or our settings'.
     """
 
-    outcome: Outcome
-    reason: Reason
+    outcome: DeliveryOutcome
+    reason: DeliveryReason
     hint: float | None = None
-    suspect: Outcome | None = None
+    suspect: DeliveryOutcome | None = None
 
 
 HARD_BOUNCE_CODES = frozenset({550, 551, 553})
 HARD_BOUNCE_ENHANCED = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 AUTH_CODES = frozenset({530, 534, 535, 538})
 SYNTAX_CODES = frozenset({500, 501, 502, 503, 504})
-BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.HELLO, Phase.TLS, Phase.AUTH})
-BEFORE_RCPT = BEFORE_MAIL | {Phase.MAIL}
-RESTING = frozenset({Outcome.RELAY_DOWN, Outcome.CONFIGURATION})
+BEFORE_MAIL = frozenset({SmtpPhase.CONNECT, SmtpPhase.HELLO, SmtpPhase.TLS, SmtpPhase.AUTH})
+BEFORE_RCPT = BEFORE_MAIL | {SmtpPhase.MAIL}
+OPENING = frozenset({DeliveryOutcome.RELAY_DOWN, DeliveryOutcome.CONFIGURATION})
 """Outcomes after which the relay is left alone for a while."""
 
 _RELAYING_DENIED = re.compile(
@@ -117,84 +117,86 @@ _RELAYING_DENIED = re.compile(
 _HINT = re.compile(r"\b(\d{1,5}) ?(s|secs?|seconds?|mins?|minutes?)\b", re.IGNORECASE)
 
 
-def judge(fault: Fault) -> Verdict:
+def judge(fault: AttemptFault) -> DeliveryVerdict:
     """What the fault means for the mail that was being sent.
 
     Once the recipient is named, a fault of the relay's or of our settings may be theirs instead: relays look recipients
     up while we wait, and quote what a stranger's server said. Such a mail goes back on its own steps, and others are
-    stopped only by more evidence (``weigh``).
+    stopped only by more evidence (``count_answer``).
     """
     verdict = _judge(fault)
-    if verdict.outcome in RESTING and fault.phase not in BEFORE_RCPT:
-        return Verdict(Outcome.RETRY, verdict.reason, verdict.hint, suspect=verdict.outcome)
+    if verdict.outcome in OPENING and fault.phase not in BEFORE_RCPT:
+        return DeliveryVerdict(DeliveryOutcome.RETRY, verdict.reason, verdict.hint, suspect=verdict.outcome)
     return verdict
 
 
-def _judge(fault: Fault) -> Verdict:
-    if fault.code is None or fault.trouble is not Trouble.REPLY or not 400 <= fault.code <= 599:
+def _judge(fault: AttemptFault) -> DeliveryVerdict:
+    if fault.code is None or fault.trouble is not FaultKind.REPLY or not 400 <= fault.code <= 599:
         return _judge_without_reply(fault)
     if fault.code < 500:
         return _judge_transient(fault)
     return _judge_permanent(fault)
 
 
-def _judge_without_reply(fault: Fault) -> Verdict:
-    if fault.trouble is Trouble.INVALID:
-        return Verdict(Outcome.FAILED, Reason.ADDRESS_UNSENDABLE)
-    if fault.phase is Phase.BODY:
-        return Verdict(Outcome.UNCERTAIN, Reason.LOST_AFTER_BODY)
-    if fault.trouble is Trouble.UNSUPPORTED:
-        return Verdict(Outcome.CONFIGURATION, Reason.NOT_OFFERED)
+def _judge_without_reply(fault: AttemptFault) -> DeliveryVerdict:
+    if fault.trouble is FaultKind.INVALID:
+        return DeliveryVerdict(DeliveryOutcome.FAILED, DeliveryReason.ADDRESS_UNSENDABLE)
+    if fault.phase is SmtpPhase.BODY:
+        return DeliveryVerdict(DeliveryOutcome.UNCERTAIN, DeliveryReason.LOST_AFTER_BODY)
+    if fault.trouble is FaultKind.UNSUPPORTED:
+        return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.NOT_OFFERED)
     reason = {
-        Trouble.TIMEOUT: Reason.TIMED_OUT,
-        Trouble.TLS: Reason.TLS_FAILED,
-        Trouble.LOST: Reason.CONNECTION_LOST,
-    }.get(fault.trouble, Reason.PROTOCOL_ERROR)
-    return Verdict(Outcome.RELAY_DOWN, reason)
+        FaultKind.TIMEOUT: DeliveryReason.TIMED_OUT,
+        FaultKind.TLS: DeliveryReason.TLS_FAILED,
+        FaultKind.LOST: DeliveryReason.CONNECTION_LOST,
+    }.get(fault.trouble, DeliveryReason.PROTOCOL_ERROR)
+    return DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, reason)
 
 
-def _judge_transient(fault: Fault) -> Verdict:
+def _judge_transient(fault: AttemptFault) -> DeliveryVerdict:
     hint = _hinted_seconds(fault.text)
     if "throttl" in fault.text.lower():
         # Amazon SES: "454 Throttling failure: Maximum sending rate exceeded", at any step; nothing against this mail.
-        return Verdict(Outcome.RELAY_DOWN, Reason.THROTTLED, hint)
+        return DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, DeliveryReason.THROTTLED, hint)
     if fault.phase in BEFORE_MAIL or fault.code == 421:
-        return Verdict(Outcome.RELAY_DOWN, Reason.RELAY_BUSY, hint)
-    reason = Reason.MAILBOX_FULL if _is_about(fault, "2.2") else Reason.DEFERRED
-    return Verdict(Outcome.RETRY, reason, hint)
+        return DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, DeliveryReason.RELAY_BUSY, hint)
+    reason = DeliveryReason.MAILBOX_FULL if _is_about(fault, "2.2") else DeliveryReason.DEFERRED
+    return DeliveryVerdict(DeliveryOutcome.RETRY, reason, hint)
 
 
-def _judge_permanent(fault: Fault) -> Verdict:
-    if fault.code in AUTH_CODES or fault.phase is Phase.AUTH:
-        return Verdict(Outcome.CONFIGURATION, Reason.AUTH_REFUSED)
+def _judge_permanent(fault: AttemptFault) -> DeliveryVerdict:
+    if fault.code in AUTH_CODES or fault.phase is SmtpPhase.AUTH:
+        return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.AUTH_REFUSED)
     if fault.phase in BEFORE_MAIL:
-        return Verdict(Outcome.CONFIGURATION, Reason.RELAY_REFUSED)
-    if fault.phase is Phase.MAIL:
-        return Verdict(Outcome.CONFIGURATION, Reason.SENDER_REFUSED)
+        return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.RELAY_REFUSED)
+    if fault.phase is SmtpPhase.MAIL:
+        return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.SENDER_REFUSED)
     if _RELAYING_DENIED.search(fault.text):
         # Postfix answers "554 5.7.1 Relay access denied" at RCPT to whoever may not use it: our side, not the person's.
-        return Verdict(Outcome.CONFIGURATION, Reason.RELAYING_DENIED)
+        return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.RELAYING_DENIED)
     if fault.code in SYNTAX_CODES:
         # A fault of ours. 503 is a matter of sequence, so another connection may cure it; the others would come again.
-        return Verdict(Outcome.RETRY if fault.code == 503 else Outcome.FAILED, Reason.PROTOCOL_ERROR)
+        return DeliveryVerdict(
+            DeliveryOutcome.RETRY if fault.code == 503 else DeliveryOutcome.FAILED, DeliveryReason.PROTOCOL_ERROR
+        )
     return _judge_refusal(fault)
 
 
-def _judge_refusal(fault: Fault) -> Verdict:
+def _judge_refusal(fault: AttemptFault) -> DeliveryVerdict:
     """A 5xx that is about this recipient or this message."""
     # A bare 552 is a full mailbox until the body was seen, and then a message that is too big (RFC 5321, 4.2.3).
-    if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None and fault.phase is not Phase.BODY):
-        return Verdict(Outcome.RETRY, Reason.MAILBOX_FULL)
+    if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None and fault.phase is not SmtpPhase.BODY):
+        return DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.MAILBOX_FULL)
     if fault.enhanced is not None and fault.enhanced.startswith("5.7."):
-        return Verdict(Outcome.FAILED, Reason.POLICY)
-    if fault.phase is not Phase.RCPT:
-        return Verdict(Outcome.FAILED, Reason.MESSAGE_REJECTED)
+        return DeliveryVerdict(DeliveryOutcome.FAILED, DeliveryReason.POLICY)
+    if fault.phase is not SmtpPhase.RCPT:
+        return DeliveryVerdict(DeliveryOutcome.FAILED, DeliveryReason.MESSAGE_REJECTED)
     if fault.code in HARD_BOUNCE_CODES and fault.enhanced in HARD_BOUNCE_ENHANCED:
-        return Verdict(Outcome.FAILED, Reason.ADDRESS_REJECTED)
-    return Verdict(Outcome.FAILED, Reason.RECIPIENT_REFUSED)
+        return DeliveryVerdict(DeliveryOutcome.FAILED, DeliveryReason.ADDRESS_REJECTED)
+    return DeliveryVerdict(DeliveryOutcome.FAILED, DeliveryReason.RECIPIENT_REFUSED)
 
 
-def _is_about(fault: Fault, subject: str) -> bool:
+def _is_about(fault: AttemptFault, subject: str) -> bool:
     return fault.enhanced is not None and fault.enhanced[2:] == subject
 
 
@@ -206,23 +208,23 @@ def _hinted_seconds(text: str) -> float | None:
     return float(found[1]) * (60 if found[2].lower().startswith("m") else 1)
 
 
-_STEPS: dict[Outcome, tuple[float, ...]] = {
-    Outcome.RELAY_DOWN: (10, 30, 120, 300),
-    Outcome.RETRY: (60, 300, 900, 1800, 3600),
-    Outcome.CONFIGURATION: (300, 900, 1800),
-    Outcome.UNCERTAIN: (900,),
+_STEPS: dict[DeliveryOutcome, tuple[float, ...]] = {
+    DeliveryOutcome.RELAY_DOWN: (10, 30, 120, 300),
+    DeliveryOutcome.RETRY: (60, 300, 900, 1800, 3600),
+    DeliveryOutcome.CONFIGURATION: (300, 900, 1800),
+    DeliveryOutcome.UNCERTAIN: (900,),
 }
 SHORTEST_HINT, LONGEST_HINT = 10.0, 3600.0
 
 
-def retry_delay(outcome: Outcome, failures: int, jitter: float, hint: float | None = None) -> float:
+def retry_delay(outcome: DeliveryOutcome, failures: int, jitter: float, hint: float | None = None) -> float:
     """Seconds to wait before the mail is tried again; the last step repeats.
 
     Parameters:
       failures: faults in a row with this outcome, this one included (1 is the first).
       jitter: a random number in [0, 1), so that mails postponed together do not come back together; adds up to a
         fifth, and for an uncertain mail up to 15 more minutes.
-      hint: seconds the relay asked for (``Verdict.hint``), honoured between 10 seconds and one hour.
+      hint: seconds the relay asked for (``DeliveryVerdict.hint``), honoured between 10 seconds and one hour.
 
     Raises:
       ValueError: a failed mail is not tried again.
@@ -231,26 +233,26 @@ def retry_delay(outcome: Outcome, failures: int, jitter: float, hint: float | No
         raise ValueError(f"a mail that is {outcome} is not tried again")
     steps = _STEPS[outcome]
     base = steps[min(max(failures, 1), len(steps)) - 1]
-    if outcome is Outcome.UNCERTAIN:
+    if outcome is DeliveryOutcome.UNCERTAIN:
         return base * (1 + jitter)
     if hint is not None:
         base = min(max(hint, SHORTEST_HINT), LONGEST_HINT)
     return base * (1 + jitter / 5)
 
 
-TELLING: Final = 5
+SUSPECTS_TO_OPEN: Final = 5
 """Recipients of one domain who tell as much as those of two: its server may be the one at fault."""
 
 
 @dataclass(frozen=True, slots=True)
-class Suspicion:
+class CircuitBreaker:
     """Who got answers that may be about them or about everybody, since a mail was last accepted."""
 
-    suspect: Outcome | None = None
+    suspect: DeliveryOutcome | None = None
     recipients: frozenset[str] = frozenset()
 
 
-def weigh(suspicion: Suspicion, verdict: Verdict, recipient: str) -> tuple[Suspicion, bool]:
+def count_answer(suspicion: CircuitBreaker, verdict: DeliveryVerdict, recipient: str) -> tuple[CircuitBreaker, bool]:
     """What is suspected now that this recipient got this answer, and whether it is enough to let the relay rest.
 
     It is when recipients of two domains, or five of one, got the same kind of answer and this one had not before: the
@@ -261,5 +263,5 @@ def weigh(suspicion: Suspicion, verdict: Verdict, recipient: str) -> tuple[Suspi
     heard = suspicion.recipients if suspicion.suspect is verdict.suspect else frozenset()
     recipients = heard | {recipient}
     domains = {address.rpartition("@")[2] for address in recipients}
-    founded = len(domains) > 1 or len(recipients) >= TELLING
-    return Suspicion(verdict.suspect, recipients), founded and recipient not in heard
+    founded = len(domains) > 1 or len(recipients) >= SUSPECTS_TO_OPEN
+    return CircuitBreaker(verdict.suspect, recipients), founded and recipient not in heard

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from models.words import Progress
 
 
-class Step(StrEnum):
+class DetachmentStep(StrEnum):
     """What a detachment comes to."""
 
     GIVE_SEAT_BACK = "give_seat_back"  # the training is not begun: as if the person had been withdrawn
@@ -16,11 +16,11 @@ class Step(StrEnum):
     DONE_BEFORE = "done_before"  # said before
 
 
-DETACHING: Final = frozenset({Step.GIVE_SEAT_BACK, Step.KEEP_SEAT})
+DETACHING: Final = frozenset({DetachmentStep.GIVE_SEAT_BACK, DetachmentStep.KEEP_SEAT})
 """Steps that change something."""
 
 
-class Standing(NamedTuple):
+class AttachedEnrollment(NamedTuple):
     """An enrollment as it stands while its row is held."""
 
     progress: Progress
@@ -28,16 +28,16 @@ class Standing(NamedTuple):
     detached_at: datetime | None
 
 
-def decide(standing: Standing | None) -> Step:
+def decide(standing: AttachedEnrollment | None) -> DetachmentStep:
     """What to do when the holder of the account says that the enrollment is not theirs.
 
     Seats follow the managers' guide (*retirer*): one comes back only from somebody who has not begun, whoever asks. A
     person who is not on the contract any more has nothing to be detached from.
     """
     if standing is None:
-        return Step.NOTHING_LEFT
+        return DetachmentStep.NOTHING_LEFT
     if standing.detached_at is not None:
-        return Step.DONE_BEFORE
+        return DetachmentStep.DONE_BEFORE
     if standing.withdrawn_at is not None:
-        return Step.NOTHING_LEFT
-    return Step.GIVE_SEAT_BACK if standing.progress is Progress.NOT_STARTED else Step.KEEP_SEAT
+        return DetachmentStep.NOTHING_LEFT
+    return DetachmentStep.GIVE_SEAT_BACK if standing.progress is Progress.NOT_STARTED else DetachmentStep.KEEP_SEAT

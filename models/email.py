@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import JSON, CheckConstraint, Index
 from sqlmodel import Field
 
-from models.base import HOT_TABLE, Work, instant, new_id
+from models.base import HOT_TABLE, OwedWork, instant, new_id
 from models.job import RUNNING, WAITING
 from models.words import EmailState
 
 
-class Email(Work, table=True):
+class Email(OwedWork, table=True):
     """One mail to one person. Message-ID and date are fixed here, so that a repeat is recognised as one.
 
     ``context`` holds identifiers and plain facts; never a link, a token or rendered text.

@@ -51,7 +51,7 @@ class Enrollment(Record, table=True):
     release_warned_at: datetime | None = instant(nullable=True)  # told that the seat will be given back
 
 
-class Verdict(NamedTuple):
+class EnrollmentVerdict(NamedTuple):
     """What happens to one person."""
 
     code: Code
@@ -59,12 +59,12 @@ class Verdict(NamedTuple):
 
 
 ENROLLED, ATTACHED, ALREADY_ENROLLED, NO_SEAT_LEFT, NOT_CARRIED_OUT = map(
-    Verdict, (Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED, Code.NO_SEAT_LEFT, Code.NOT_CARRIED_OUT)
+    EnrollmentVerdict, (Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED, Code.NO_SEAT_LEFT, Code.NOT_CARRIED_OUT)
 )
 
 
 @dataclass(slots=True)
-class Room:
+class Capacity:
     """What is true of a contract while its lock is held; moves on as requests are planned one after the other."""
 
     seats_left: int
@@ -74,10 +74,10 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EnrollmentPlan:
     """What a request does: a verdict per person in input order, and whether the policy lets it be done at all."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[EnrollmentVerdict, ...]
     carried_out: bool
     counts: Counter[Code] = field(default_factory=Counter)
 
@@ -92,7 +92,9 @@ class Plan:
         return not self.carried_out or not any(self.counts[code] for code in DONE_CODES)
 
 
-def plan(people: Sequence[Person | Refusal], room: Room, policy: Policy, taken: set[str] | None = None) -> Plan:
+def plan_enrollments(
+    people: Sequence[Person | Refusal], room: Capacity, policy: Policy, taken: set[str] | None = None
+) -> EnrollmentPlan:
     """Decides what happens to each person, in input order, and moves `room` on by what was decided.
 
     Somebody already enrolled costs no seat and is no refusal. Nobody is enrolled under an address no mail is sent to:
@@ -123,25 +125,25 @@ def plan(people: Sequence[Person | Refusal], room: Room, policy: Policy, taken: 
         room.live |= joining
     else:
         verdicts = [_undone(verdict) for verdict in verdicts]
-    return Plan(tuple(verdicts), carried_out, Counter(verdict.code for verdict in verdicts))
+    return EnrollmentPlan(tuple(verdicts), carried_out, Counter(verdict.code for verdict in verdicts))
 
 
-def _verdict(person: Person | Refusal, room: Room, accepted: set[str], *, seats_left: int) -> Verdict:
+def _verdict(person: Person | Refusal, room: Capacity, accepted: set[str], *, seats_left: int) -> EnrollmentVerdict:
     if isinstance(person, Refusal):
-        return Verdict(person.code, person.field)
+        return EnrollmentVerdict(person.code, person.field)
     email = person.email_norm
     if email in accepted:
-        return Verdict(Code.DUPLICATE_IN_FILE, "email")
+        return EnrollmentVerdict(Code.DUPLICATE_IN_FILE, "email")
     if email in room.live:
         return ALREADY_ENROLLED
     if email in room.suppressed:
-        return Verdict(Code.SUPPRESSED_ADDRESS, "email")
+        return EnrollmentVerdict(Code.SUPPRESSED_ADDRESS, "email")
     if seats_left <= 0:
         return NO_SEAT_LEFT
     return ATTACHED if email in room.known else ENROLLED
 
 
-def _carries_out(policy: Policy, verdicts: Sequence[Verdict]) -> bool:
+def _carries_out(policy: Policy, verdicts: Sequence[EnrollmentVerdict]) -> bool:
     if policy is Policy.ALL_OR_NOTHING:
         return all(verdict.code in DONE_CODES for verdict in verdicts)
     if policy is Policy.VALID_ROWS:
@@ -149,5 +151,5 @@ def _carries_out(policy: Policy, verdicts: Sequence[Verdict]) -> bool:
     return True
 
 
-def _undone(verdict: Verdict) -> Verdict:
+def _undone(verdict: EnrollmentVerdict) -> EnrollmentVerdict:
     return NOT_CARRIED_OUT if verdict.code in (Code.ENROLLED, Code.ATTACHED) else verdict

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, LargeBinary, text
 from sqlmodel import Field
 
-from models.base import HOT_TABLE, Record, Work, instant, new_id
+from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
 from models.words import JobState
 
 WAITING = text("due_at IS NOT NULL AND leased_until IS NULL")
@@ -19,7 +19,7 @@ def states(words: type[JobState]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-class Job(Work, table=True):
+class Job(OwedWork, table=True):
     """One request: the promise made to whoever asked.
 
     ``request`` is `json`, not `jsonb`: a hostile name may hold U+0000, which `jsonb` cannot store, and nothing that was

@@ -19,7 +19,7 @@ LARGEST_LEAD: Final = timedelta(days=1)
 _RANK: Final = {progress: rank for rank, progress in enumerate(Progress)}
 
 
-class Event(NamedTuple):
+class LearningEvent(NamedTuple):
     """One thing the LMS saw.
 
     Parameters:
@@ -36,7 +36,7 @@ class Event(NamedTuple):
     completed_at: datetime | None = None
 
 
-class Known(NamedTuple):
+class KnownProgress(NamedTuple):
     """What is known of a participant, as the columns of ``models.enrollment.Enrollment`` keep it."""
 
     progress: Progress = Progress.NOT_STARTED
@@ -48,7 +48,9 @@ class Known(NamedTuple):
     time_spent_seconds: int = 0
 
 
-def record_events(known: Known, events: Iterable[Event], now: datetime) -> tuple[Known, list[Code]]:
+def record_events(
+    known: KnownProgress, events: Iterable[LearningEvent], now: datetime
+) -> tuple[KnownProgress, list[Code]]:
     """What is known after these events, and a code for each: `recorded`, `unchanged`, or `invalid_request` for one that
     claims to come from the future.
     """
@@ -62,7 +64,7 @@ def record_events(known: Known, events: Iterable[Event], now: datetime) -> tuple
     return known, codes
 
 
-def fold(known: Known, event: Event) -> Known:
+def fold(known: KnownProgress, event: LearningEvent) -> KnownProgress:
     """What is known once this event is heard, too.
 
     Progress never goes back; the start and the completion are the earliest ever said, the time spent is the longest,
@@ -71,7 +73,7 @@ def fold(known: Known, event: Event) -> Known:
     begun = event.progress is not Progress.NOT_STARTED
     ended = (event.completed_at or event.occurred_at) if event.progress is Progress.COMPLETED else None
     score, scored_at = _score(known, event)
-    return Known(
+    return KnownProgress(
         progress=max(known.progress, event.progress, key=_RANK.__getitem__),
         started_at=_earliest(known.started_at, event.occurred_at if begun else None, ended),
         completed_at=_earliest(known.completed_at, ended),
@@ -82,7 +84,7 @@ def fold(known: Known, event: Event) -> Known:
     )
 
 
-def _score(known: Known, event: Event) -> tuple[float | None, datetime | None]:
+def _score(known: KnownProgress, event: LearningEvent) -> tuple[float | None, datetime | None]:
     if event.score is None:
         return known.score, known.scored_at
     if known.score is None or known.scored_at is None:

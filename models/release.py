@@ -58,7 +58,7 @@ def release_step(
     return ReleaseStep.RELEASE if due else ReleaseStep.NOTHING
 
 
-class Holder(NamedTuple):
+class SeatHolder(NamedTuple):
     """Somebody whose seat is to be given back, as they stand while account and enrollment are held."""
 
     enrolled_at: datetime
@@ -67,7 +67,7 @@ class Holder(NamedTuple):
     detached: bool
 
 
-def keeps_seat(holder: Holder, after_days: int | None, now: datetime, *, over: bool) -> Code | None:
+def keeps_seat(holder: SeatHolder, after_days: int | None, now: datetime, *, over: bool) -> Code | None:
     """Why somebody keeps a seat that was to be given back, or None when it goes.
 
     Parameters:

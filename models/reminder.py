@@ -21,7 +21,7 @@ _NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailSt
 """What became of an invitation whose address is to be corrected before anything more is sent to it."""
 
 
-class Standing(NamedTuple):
+class RemindedEnrollment(NamedTuple):
     """An enrollment whose reminder is due, as it stands while account and enrollment are held.
 
     Parameters:
@@ -46,14 +46,14 @@ class Standing(NamedTuple):
     told_at: datetime | None = None
 
 
-class Reminder(NamedTuple):
+class ReminderDecision(NamedTuple):
     """What is done: which reminder is sent now (1 is the first, None is none), and when to look again, if ever."""
 
     step: int | None
     next_at: datetime | None
 
 
-NO_MORE: Final = Reminder(None, None)
+NO_MORE: Final = ReminderDecision(None, None)
 
 
 def reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
@@ -70,7 +70,7 @@ def is_last(step: int) -> bool:
     return step >= len(STEPS)
 
 
-def remind(standing: Standing, now: datetime) -> Reminder:
+def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
     """Decides what becomes of one reminder that is due.
 
     An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link. One that
@@ -84,10 +84,10 @@ def remind(standing: Standing, now: datetime) -> Reminder:
     if stopped or standing.sent >= len(STEPS):
         return NO_MORE
     if standing.owed:
-        return Reminder(None, now + GAP)
+        return ReminderDecision(None, now + GAP)
     if standing.invitation in _NEVER_HAD:
         return NO_MORE
     if standing.told_at is not None and standing.told_at + GAP > now:
-        return Reminder(None, standing.told_at + GAP)
+        return ReminderDecision(None, standing.told_at + GAP)
     step = standing.sent + 1
-    return Reminder(step, None if is_last(step) else max(standing.enrolled_at + STEPS[step], now + GAP))
+    return ReminderDecision(step, None if is_last(step) else max(standing.enrolled_at + STEPS[step], now + GAP))

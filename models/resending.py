@@ -14,7 +14,7 @@ MAILED: Final = frozenset({Code.SENT, Code.ACTIVATION_SENT_INSTEAD})
 """Codes of people who are sent a mail."""
 
 
-class Holder(NamedTuple):
+class LinkHolder(NamedTuple):
     """Somebody a link may be sent to, as they stand.
 
     Parameters:
@@ -34,7 +34,7 @@ class Holder(NamedTuple):
     suppressed: datetime | None = None
 
 
-class Answer(NamedTuple):
+class ResendVerdict(NamedTuple):
     """What happens to one person.
 
     `moment` is since when it is so (withdrawn, detached, no mail sent to them), or from when on it may be asked again.
@@ -44,40 +44,42 @@ class Answer(NamedTuple):
     moment: datetime | None = None
 
 
-def answer_reset(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer:
+def answer_reset(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
     """Who never chose a password has none to reset, and is sent the invitation's link: no dead end."""
     sent = Code.SENT if holder is not None and holder.activated else Code.ACTIVATION_SENT_INSTEAD
     return _unfit(holder) or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, sent)
 
 
-def answer_invitation(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer:
+def answer_invitation(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
     """Who chose a password needs no invitation."""
     unfit = _unfit(holder)
     if unfit is None and holder is not None and holder.activated:
-        return Answer(Code.ALREADY_ACTIVATED)
+        return ResendVerdict(Code.ALREADY_ACTIVATED)
     return unfit or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, Code.SENT)
 
 
-def _unfit(holder: Holder | None) -> Answer | None:
+def _unfit(holder: LinkHolder | None) -> ResendVerdict | None:
     if holder is None:
-        return Answer(Code.NOT_FOUND)
+        return ResendVerdict(Code.NOT_FOUND)
     if holder.detached_at is not None:
-        return Answer(Code.DETACHED, holder.detached_at)
-    return Answer(Code.ALREADY_WITHDRAWN, holder.withdrawn_at) if holder.withdrawn_at else None
+        return ResendVerdict(Code.DETACHED, holder.detached_at)
+    return ResendVerdict(Code.ALREADY_WITHDRAWN, holder.withdrawn_at) if holder.withdrawn_at else None
 
 
-def _unreachable(holder: Holder | None) -> Answer | None:
-    return Answer(Code.SUPPRESSED_ADDRESS, holder.suppressed) if holder is not None and holder.suppressed else None
+def _unreachable(holder: LinkHolder | None) -> ResendVerdict | None:
+    return (
+        ResendVerdict(Code.SUPPRESSED_ADDRESS, holder.suppressed) if holder is not None and holder.suppressed else None
+    )
 
 
-def _too_often(holder: Holder | None, allowances: Sequence[Allowance]) -> Answer | None:
+def _too_often(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict | None:
     moments = [moment for allowance in allowances if (moment := allowance.closed_until()) is not None]
     if holder is not None and holder.resent >= MOST_RESENT and holder.link_ends_at is not None:
         moments.append(holder.link_ends_at)
-    return Answer(Code.THROTTLED, max(moments)) if moments else None
+    return ResendVerdict(Code.THROTTLED, max(moments)) if moments else None
 
 
-def _take(allowances: Sequence[Allowance], code: Code) -> Answer:
+def _take(allowances: Sequence[Allowance], code: Code) -> ResendVerdict:
     for allowance in allowances:
         allowance.take()
-    return Answer(code)
+    return ResendVerdict(code)

@@ -20,7 +20,7 @@ PART: Final = 10_000
 """Rows one statement of a purge changes at most: no transaction of it lasts long."""
 
 
-class Matter(StrEnum):
+class RetentionClass(StrEnum):
     """What is kept for a time."""
 
     REQUEST = "job.request"
@@ -52,7 +52,7 @@ class Matter(StrEnum):
     PROCESS = "process"
 
 
-class Kept(NamedTuple):
+class RetentionRule(NamedTuple):
     """How long something is kept, as docs/retention.md tells it.
 
     Parameters:
@@ -70,89 +70,89 @@ class Kept(NamedTuple):
     why: str
 
 
-RETENTION: Final[dict[Matter, Kept]] = {
-    Matter.REQUEST: Kept(
+RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
+    RetentionClass.REQUEST: RetentionRule(
         *("Requests as they were sent (rows of rosters, addresses), messages that were refused", "90 days"),
         *("the end of the job", "emptied", "a portal repeats a request under its key for as long"),
     ),
-    Matter.DEAD_REQUEST: Kept(
+    RetentionClass.DEAD_REQUEST: RetentionRule(
         *("Requests of jobs that gave up", "1 year"),
         *("the end of the job", "emptied", "what was asked for can still be done by retrying it"),
     ),
-    Matter.EXPORT: Kept(
+    RetentionClass.EXPORT: RetentionRule(
         *("Results of exports of a person", "30 days"),
         *("the end of the job", "emptied", "time to hand them over (GDPR, article 12(3): one month)"),
     ),
-    Matter.PEOPLE: Kept(
+    RetentionClass.PEOPLE: RetentionRule(
         *("Results per person of a job (identifiers and codes)", "3 years"),
         *("the end of the job", "deleted", "explains a seat for as long as the certificate it led to is checked"),
     ),
-    Matter.JOB: Kept(
+    RetentionClass.JOB: RetentionRule(
         *("Jobs (who asked, when, how it ended)", "3 years"),
         *("the end of the job", "deleted", "the same"),
     ),
-    Matter.MAIL_WORDS: Kept(
+    RetentionClass.MAIL_WORDS: RetentionRule(
         *("What a mail was about beside its identifiers, the answers of mail servers", "30 days"),
         *("the end of the mail", "emptied, but for the class of an error", "complaints about a mail come within weeks"),
     ),
-    Matter.MAIL_ADDRESS: Kept(
+    RetentionClass.MAIL_ADDRESS: RetentionRule(
         *("Addresses mails were sent to", "1 year"),
         *("the end of the mail", "emptied", "shows where an invitation went while its contract runs"),
     ),
-    Matter.MAIL: Kept(
+    RetentionClass.MAIL: RetentionRule(
         *("Mails (kind, date, state; never their text)", "3 years"),
         *("the end of the mail", "deleted", "as long as the job that owed them"),
     ),
-    Matter.LINK: Kept(
+    RetentionClass.LINK: RetentionRule(
         *("Links in mails (never the token)", "1 year"),
         *("their use or end", "deleted", "tells whoever finds an old mail what became of its link"),
     ),
-    Matter.CORRECTION: Kept(
+    RetentionClass.CORRECTION: RetentionRule(
         *("Addresses in corrections of an address", "1 year"),
         *("the end of the correction", "emptied", "time to notice an account taken over and to undo it"),
     ),
-    Matter.HOLDER: Kept(
+    RetentionClass.HOLDER: RetentionRule(
         *("Names of an erased person on certificates", f"{CERTIFICATE_YEARS} years"),
         *("the end of the year of completion", "deleted"),
         "evidence of a training that was paid for (OCAPIAT: 6 years), of which a duplicate may be asked for",
     ),
-    Matter.CERTIFICATE: Kept(
+    RetentionClass.CERTIFICATE: RetentionRule(
         *("What certificates of erased persons say, and the documents made of them", f"{CERTIFICATE_YEARS} years"),
         *("the end of the year of completion", "emptied; the documents are deleted", "the same"),
     ),
-    Matter.DUPLICATES_FILE: Kept(
+    RetentionClass.DUPLICATES_FILE: RetentionRule(
         *("Links to files of duplicates, and the names of those files", "90 days"),
         *("the file was made", "deleted", "they end after 7 days, and the zip with them; a portal may ask until then"),
     ),
-    Matter.AUDIT: Kept(
+    RetentionClass.AUDIT: RetentionRule(
         *("Audit trail (identifiers, never names or addresses)", "6 years"),
         *("the entry", "deleted", "as long as the evidence of a training, which it explains"),
     ),
-    Matter.KEY: Kept(
+    RetentionClass.KEY: RetentionRule(
         *("Keys of requests, with a hash of what was asked", "90 days"),
         *("the request", "deleted", "a repeat within that time is done once"),
     ),
-    Matter.ATTEMPT: Kept(
+    RetentionClass.ATTEMPT: RetentionRule(
         *("Failed attempts and their errors", "90 days"),
         *("the attempt", "deleted", "to find the cause of a fault"),
     ),
-    Matter.SIGN_IN: Kept(
+    RetentionClass.SIGN_IN: RetentionRule(
         *("Counts of wrong passwords", "1 day"),
         *("the last one", "deleted", "guessing is slowed down (NIST SP 800-63B-4, 3.2.2)"),
     ),
-    Matter.THROTTLE: Kept(
+    RetentionClass.THROTTLE: RetentionRule(
         *("Counts of what was asked for, against whoever it counts", "1 day"),
         *("the request", "deleted", "the longest window in which they are counted"),
     ),
-    Matter.CORRECTION_THROTTLE: Kept(
+    RetentionClass.CORRECTION_THROTTLE: RetentionRule(
         *("The same of corrections of one person's address", "30 days"),
         *("the request", "deleted", "the window in which they are counted"),
     ),
-    Matter.SUPPRESSION: Kept(
+    RetentionClass.SUPPRESSION: RetentionRule(
         *("Addresses that bounced", "7 days"),
         *("the bounce", "deleted", "a mailbox that did not exist may be made meanwhile (a new employee's)"),
     ),
-    Matter.ROSTER_FILE: Kept(
+    RetentionClass.ROSTER_FILE: RetentionRule(
         *("Roster files", "90 days"),
         *(
             "they were last handed over",
@@ -160,27 +160,27 @@ RETENTION: Final[dict[Matter, Kept]] = {
             "as long as other requests; the refused rows are asked for until then",
         ),
     ),
-    Matter.ROSTER_NAME: Kept(
+    RetentionClass.ROSTER_NAME: RetentionRule(
         *("Names of roster files and of their columns", "90 days"),
         *("they were handed over", "emptied", "as long as the files"),
     ),
-    Matter.ROSTER: Kept(
+    RetentionClass.ROSTER: RetentionRule(
         *("What else an import was (contract, how many rows)", "3 years"),
         *("the file was handed over", "deleted", "as long as its job"),
     ),
-    Matter.ROSTER_ADDRESS: Kept(
+    RetentionClass.ROSTER_ADDRESS: RetentionRule(
         *("Addresses met in a roster file, as hashes, of an import that gave up", "90 days"),
         *("the end of the job", "deleted", "an import that is retried must know them, as long as it has its file"),
     ),
-    Matter.INBOX_FILE: Kept(
+    RetentionClass.INBOX_FILE: RetentionRule(
         *("Names of files seen in inboxes", "90 days"),
         *("they were put away", "deleted", "as long as the files"),
     ),
-    Matter.ROUTINE: Kept(
+    RetentionClass.ROUTINE: RetentionRule(
         *("Jobs Matricule does by the clock", "7 days"),
         *("the end of the job", "deleted", "no personal data; thousands a day"),
     ),
-    Matter.PROCESS: Kept(
+    RetentionClass.PROCESS: RetentionRule(
         *("Processes of Matricule", "1 hour"),
         *("they were last heard of", "deleted", "no personal data"),
     ),

@@ -41,7 +41,7 @@ class RosterPart(Record, table=True):
     content: bytes = Field(sa_type=LargeBinary)
 
 
-class Roster(Record, table=True):
+class RosterImport(Record, table=True):
     """The import of one file: what its job needs beside the request."""
 
     __tablename__ = "roster"

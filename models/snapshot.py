@@ -17,7 +17,7 @@ class Document(StrEnum):
     REALISATION = "realisation"  # certificat de réalisation: the ministry's model of 2020, which OPCOs ask for
 
 
-class Nature(StrEnum):
+class TrainingNature(StrEnum):
     """The natures of an action (Code du travail, L. 6313-1)."""
 
     TRAINING = "training"  # action de formation
@@ -26,7 +26,7 @@ class Nature(StrEnum):
     APPRENTICESHIP = "apprenticeship"  # action de formation par apprentissage
 
 
-class Modality(StrEnum):
+class TrainingModality(StrEnum):
     """How a training is given (Code du travail, L. 6313-2 and D. 6313-3-1)."""
 
     REMOTE = "remote"  # formation à distance
@@ -42,7 +42,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
-class Issuer(_Frozen):
+class CertificateIssuer(_Frozen):
     """The training organisation as it signs (dispensateur)."""
 
     legal_name: str
@@ -57,20 +57,20 @@ class Issuer(_Frozen):
     logo: Digest | None = None  # SHA-256 of the picture
 
 
-class Snapshot(_Frozen):
+class CertificateSnapshot(_Frozen):
     """One certificate's contents. Texts are as they were typed: markup in them means nothing."""
 
     form: Literal[1] = 1  # the shape of this very record, so that old ones are read for ever
-    issuer: Issuer
+    issuer: CertificateIssuer
     first_name: str
     last_name: str
     employer: str
     colour: Colour | None = None  # of the employer, who bought the training
     logo: Digest | None = None
     title: str
-    nature: Nature = Nature.TRAINING
+    nature: TrainingNature = TrainingNature.TRAINING
     objectives: tuple[str, ...] = ()
-    modality: Modality | None = None
+    modality: TrainingModality | None = None
     starts_on: date
     ends_on: date
     planned_minutes: int | None = None
@@ -79,14 +79,14 @@ class Snapshot(_Frozen):
     verify_url: str  # where anybody can compare it: printed, and in the QR code
 
 
-class Duplicate(_Frozen):
+class PrintedDuplicate(_Frozen):
     """What a duplicate says beside the certificate."""
 
     number: str
     issued_on: date
 
 
-class Printed(_Frozen):
+class PrintedCertificate(_Frozen):
     """One certificate as it is printed: its snapshot, and what only the register gives.
 
     Parameters:
@@ -94,9 +94,9 @@ class Printed(_Frozen):
       duplicate: None for the original.
     """
 
-    snapshot: Snapshot
+    snapshot: CertificateSnapshot
     number: str
     code: str
     issued_on: date
     replaces: str | None = None  # the number of the certificate this one corrects
-    duplicate: Duplicate | None = None
+    duplicate: PrintedDuplicate | None = None

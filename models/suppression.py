@@ -21,7 +21,7 @@ HARD_BOUNCE_LIFETIME: Final = timedelta(days=7)
 mail providers think less of a sender who goes on writing to addresses that do not exist."""
 
 
-class Listing(NamedTuple):
+class SuppressionListing(NamedTuple):
     """Why an address is on the list, since when, and until when (None: until it is taken off)."""
 
     reason: SuppressionReason
@@ -33,18 +33,18 @@ class Listing(NamedTuple):
         return self.until is None or self.until > now
 
 
-def bounced(known: Listing | None, now: datetime) -> Listing:
+def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
     """What stands on the list once a mail to the address has bounced.
 
     What ops wrote stays. A further bounce prolongs what holds still, and counts from then; what is over begins anew.
     """
     until = now + HARD_BOUNCE_LIFETIME
     if known is None or not known.holds(now):
-        return Listing(SuppressionReason.HARD_BOUNCE, now, until)
+        return SuppressionListing(SuppressionReason.HARD_BOUNCE, now, until)
     return known if known.until is None else known._replace(until=max(known.until, until))
 
 
-def listed_by_ops(known: Listing | None, now: datetime, lasts: timedelta | None) -> Listing:
+def listed_by_ops(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:
     """What stands on the list once ops put an address there; the same when it says as much already.
 
     Parameters:
@@ -52,10 +52,10 @@ def listed_by_ops(known: Listing | None, now: datetime, lasts: timedelta | None)
       lasts: for how long, None until it is taken off. It shortens nothing.
     """
     if known is None or not known.holds(now):
-        return Listing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+        return SuppressionListing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
     if known.until is None or (lasts is not None and now + lasts <= known.until):
         return known
-    return Listing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+    return SuppressionListing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
 
 
 class Suppression(Record, table=True):

@@ -23,13 +23,13 @@ class Throttle(Record, table=True):
     __table_args__ = (Index("ix_throttle_subject", "scope", "subject", "at"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
-    scope: str  # what is counted, and against whom: a word of ``Scope``
+    scope: str  # what is counted, and against whom: a word of ``ThrottleScope``
     subject: UUID
     times: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     at: datetime = instant(default_now=True)
 
 
-class Scope(StrEnum):
+class ThrottleScope(StrEnum):
     """What is counted, and against whom."""
 
     RESET_ACCOUNT = "password_reset:account"
@@ -48,7 +48,7 @@ class Scope(StrEnum):
     VERIFICATION_ADDRESS = "verification:address"
 
 
-class Limit(NamedTuple):
+class RateLimit(NamedTuple):
     """So many times in a window that slides."""
 
     times: int
@@ -57,29 +57,34 @@ class Limit(NamedTuple):
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
-_PERSON: Final = (Limit(3, HOUR), Limit(10, DAY))
-_COMPANY: Final = (Limit(20_000, HOUR), Limit(60_000, DAY))  # twice the largest request, so that one can be repeated
-_PORTAL: Final = (Limit(100_000, HOUR), Limit(500_000, DAY))
+_PERSON: Final = (RateLimit(3, HOUR), RateLimit(10, DAY))
+_COMPANY: Final = (
+    RateLimit(20_000, HOUR),
+    RateLimit(60_000, DAY),
+)  # twice the largest request, so that one can be repeated
+_PORTAL: Final = (RateLimit(100_000, HOUR), RateLimit(500_000, DAY))
 
-LIMITS: Final[dict[Scope, tuple[Limit, ...]]] = {
-    Scope.RESET_ACCOUNT: _PERSON,
-    Scope.RESET_ADDRESS: _PERSON,
-    Scope.RESET_COMPANY: _COMPANY,
-    Scope.RESET_PORTAL: _PORTAL,
-    Scope.REQUEST_ADDRESS: _PERSON,
-    Scope.REQUEST_PORTAL: (Limit(10_000, HOUR),),
-    Scope.INVITATION_ACCOUNT: _PERSON,
-    Scope.INVITATION_COMPANY: _COMPANY,
-    Scope.INVITATION_PORTAL: _PORTAL,
-    Scope.CORRECTION_ENROLLMENT: (Limit(3, 30 * DAY),),
-    Scope.CORRECTION_ACCOUNT: (Limit(3, 30 * DAY),),  # whoever is withdrawn and enrolled again is the same person
-    Scope.CORRECTION_ADDRESS: _PERSON,
-    Scope.CORRECTION_PORTAL: (Limit(10_000, HOUR),),
-    Scope.VERIFICATION_ADDRESS: (Limit(30, MINUTE), Limit(300, HOUR)),
+LIMITS: Final[dict[ThrottleScope, tuple[RateLimit, ...]]] = {
+    ThrottleScope.RESET_ACCOUNT: _PERSON,
+    ThrottleScope.RESET_ADDRESS: _PERSON,
+    ThrottleScope.RESET_COMPANY: _COMPANY,
+    ThrottleScope.RESET_PORTAL: _PORTAL,
+    ThrottleScope.REQUEST_ADDRESS: _PERSON,
+    ThrottleScope.REQUEST_PORTAL: (RateLimit(10_000, HOUR),),
+    ThrottleScope.INVITATION_ACCOUNT: _PERSON,
+    ThrottleScope.INVITATION_COMPANY: _COMPANY,
+    ThrottleScope.INVITATION_PORTAL: _PORTAL,
+    ThrottleScope.CORRECTION_ENROLLMENT: (RateLimit(3, 30 * DAY),),
+    ThrottleScope.CORRECTION_ACCOUNT: (
+        RateLimit(3, 30 * DAY),
+    ),  # whoever is withdrawn and enrolled again is the same person
+    ThrottleScope.CORRECTION_ADDRESS: _PERSON,
+    ThrottleScope.CORRECTION_PORTAL: (RateLimit(10_000, HOUR),),
+    ThrottleScope.VERIFICATION_ADDRESS: (RateLimit(30, MINUTE), RateLimit(300, HOUR)),
 }
 """How often: for one person little, so that nobody's mailbox is filled; for many what a mistake needs to be stopped."""
 
-COUNTS_FOR: Final[dict[Scope, timedelta]] = {
+COUNTS_FOR: Final[dict[ThrottleScope, timedelta]] = {
     scope: max(limit.window for limit in limits) for scope, limits in LIMITS.items()
 }
 """After this what was asked for does not count any more, by scope: no scope is read for as long as another is kept."""
@@ -101,7 +106,7 @@ class Allowance:
       now: the moment.
     """
 
-    limits: Sequence[Limit]
+    limits: Sequence[RateLimit]
     asked: list[Asked]
     now: datetime
     taken: int = 0
@@ -127,7 +132,7 @@ class Allowance:
         return max(_opens(asked, limit, self.now) for limit in self.limits)
 
 
-def _counted(asked: Sequence[Asked], limit: Limit, now: datetime) -> int:
+def _counted(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> int:
     return sum(times for at, times in asked if at > now - limit.window)
 
 
@@ -135,7 +140,7 @@ def _nothing(*_: object) -> int:
     return 0
 
 
-def _opens(asked: Sequence[Asked], limit: Limit, now: datetime) -> datetime:
+def _opens(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> datetime:
     """When enough of what counts has slid out of the window for one more; `now` when there is room."""
     over, opens = _counted(asked, limit, now) - limit.times + 1, now
     for at, times in asked:

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, UniqueConstraint
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
-from models.snapshot import Nature
+from models.snapshot import TrainingNature
 
 
 class Training(Record, table=True):
@@ -21,7 +21,9 @@ class Training(Record, table=True):
     portal_id: UUID = Field(foreign_key="portal.id")
     reference: str
     title: str
-    nature: str = Field(default=Nature.TRAINING, sa_column_kwargs={"server_default": Nature.TRAINING.value})
+    nature: str = Field(
+        default=TrainingNature.TRAINING, sa_column_kwargs={"server_default": TrainingNature.TRAINING.value}
+    )
     objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a text each
     modality: str | None = None
     planned_minutes: int | None = None

@@ -11,7 +11,7 @@ WITHDRAWN_CODES: Final = frozenset({Code.WITHDRAWN, Code.ALREADY_WITHDRAWN})
 """Codes of people for whom a withdrawal achieved what it asked; every other is a refusal."""
 
 
-class Standing(NamedTuple):
+class WithdrawalCandidate(NamedTuple):
     """An enrollment of the contract, as it stands while its row is held.
 
     Parameters:
@@ -25,17 +25,17 @@ class Standing(NamedTuple):
     since: datetime | None
     withdrawn_at: datetime | None
     detached_at: datetime | None = None
-    stays: "Decision | None" = None
+    stays: "WithdrawalVerdict | None" = None
 
 
-class Decision(NamedTuple):
+class WithdrawalVerdict(NamedTuple):
     """What happens to one enrollment asked for; `detail` are the facts that explain a code, as JSON."""
 
     code: Code
     detail: dict[str, str | None] | None = None
 
 
-def decide(asked: Sequence[UUID], standings: dict[UUID, Standing], now: datetime) -> list[Decision]:
+def decide(asked: Sequence[UUID], standings: dict[UUID, WithdrawalCandidate], now: datetime) -> list[WithdrawalVerdict]:
     """Decides for each enrollment, in input order, and moves `standings` on by what was decided.
 
     The seat comes back only from somebody who has not begun (the managers' guide, *retirer*). Somebody withdrawn
@@ -56,14 +56,14 @@ def decide(asked: Sequence[UUID], standings: dict[UUID, Standing], now: datetime
     return decisions
 
 
-def _decide(standing: Standing | None) -> Decision:
+def _decide(standing: WithdrawalCandidate | None) -> WithdrawalVerdict:
     if standing is None:
-        return Decision(Code.NOT_FOUND)
+        return WithdrawalVerdict(Code.NOT_FOUND)
     if standing.detached_at is not None:
-        return Decision(Code.DETACHED, {"since": standing.detached_at.isoformat()})
+        return WithdrawalVerdict(Code.DETACHED, {"since": standing.detached_at.isoformat()})
     if standing.withdrawn_at is not None:
-        return Decision(Code.ALREADY_WITHDRAWN, {"since": standing.withdrawn_at.isoformat()})
+        return WithdrawalVerdict(Code.ALREADY_WITHDRAWN, {"since": standing.withdrawn_at.isoformat()})
     if standing.progress is not Progress.NOT_STARTED:
         since = standing.since.isoformat() if standing.since else None
-        return Decision(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
-    return standing.stays or Decision(Code.WITHDRAWN)
+        return WithdrawalVerdict(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
+    return standing.stays or WithdrawalVerdict(Code.WITHDRAWN)

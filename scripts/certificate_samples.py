@@ -7,7 +7,13 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw
 
-from models.snapshot import Duplicate, Issuer, Modality, Printed, Snapshot
+from models.snapshot import (
+    CertificateIssuer,
+    CertificateSnapshot,
+    PrintedCertificate,
+    PrintedDuplicate,
+    TrainingModality,
+)
 from workers.documents.logo import clean_logo
 
 MOMENT: Final = datetime(2026, 3, 5, 9, 30, tzinfo=UTC)
@@ -36,7 +42,7 @@ LOGOS: Final[dict[str, bytes]] = {
 }
 _ISSUER_LOGO, _EMPLOYER_LOGO = LOGOS
 
-ISSUER: Final = Issuer(
+ISSUER: Final = CertificateIssuer(
     legal_name="Institut Prévention SAS",
     address=("12 rue des Ateliers", "75011 Paris"),
     siret="73282932000074",
@@ -46,7 +52,7 @@ ISSUER: Final = Issuer(
     signatory_quality="Directrice de la formation",
     place="Paris",
 )
-SHORT: Final = Snapshot(
+SHORT: Final = CertificateSnapshot(
     issuer=ISSUER,
     first_name="Anne-Sophie",
     last_name="Lefèvre",
@@ -58,7 +64,7 @@ SHORT: Final = Snapshot(
         "Appliquer la consignation avant toute intervention",
         "Porter secours à une personne électrisée",
     ),
-    modality=Modality.REMOTE,
+    modality=TrainingModality.REMOTE,
     starts_on=date(2026, 2, 2),
     ends_on=date(2026, 3, 1),
     planned_minutes=14 * 60,
@@ -68,13 +74,13 @@ SHORT: Final = Snapshot(
 )
 
 
-def of(snapshot: Snapshot, **more: Any) -> Printed:
+def of(snapshot: CertificateSnapshot, **more: Any) -> PrintedCertificate:
     """The certificate of a snapshot, with a number and a code."""
     given: dict[str, Any] = {"number": "2026-000142", "code": "7KQ2-M9XD-4TBN-8ZC6", "issued_on": date(2026, 3, 5)}
-    return Printed(snapshot=snapshot, **(given | more))
+    return PrintedCertificate(snapshot=snapshot, **(given | more))
 
 
-def changed(**changes: Any) -> Snapshot:
+def changed(**changes: Any) -> CertificateSnapshot:
     """The short sample with other values."""
     return SHORT.model_copy(update=changes)
 
@@ -91,9 +97,9 @@ _LONG = {
     ),
     "employer": "Société coopérative agricole des producteurs de la vallée de la Haute-Vézère et du Limousin réunis",
 }  # fmt: skip
-_DUPLICATE = Duplicate(number="2026-000142-D7", issued_on=date(2027, 1, 12))
+_DUPLICATE = PrintedDuplicate(number="2026-000142-D7", issued_on=date(2027, 1, 12))
 
-SAMPLES: Final[dict[str, Printed]] = {
+SAMPLES: Final[dict[str, PrintedCertificate]] = {
     "short": of(SHORT),
     "logos": of(changed(logo=_EMPLOYER_LOGO, colour="#8a1c3a",
                         issuer=ISSUER.model_copy(update={"logo": _ISSUER_LOGO, "colour": "#0b5d4b"}))),

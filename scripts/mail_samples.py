@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.words import EmailKind
-from workers.rosters.columns import Column, Header
+from workers.rosters.columns import RosterColumn, RosterHeader
 
 _PERSON = {
     "first_name": "Anne-Sophie",
@@ -121,7 +121,11 @@ _IMPORT: dict[str, Any] = {
     "failed_count": 11,
     "again": False,
     "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
-    "header": Header(1, {"last_name": Column(1, "Nom"), "first_name": Column(2, "Nom"), "email": Column(3, "Mél")}, ()),
+    "header": RosterHeader(
+        1,
+        {"last_name": RosterColumn(1, "Nom"), "first_name": RosterColumn(2, "Nom"), "email": RosterColumn(3, "Mél")},
+        (),
+    ),
 }
 _CLOSED: dict[str, Any] = {
     "state": "refused",

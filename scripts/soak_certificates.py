@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from workers.documents.renderer import NotRendered, Room
+from workers.documents.renderer import NotRendered, RenderFolder
 
 COUNT: Final = 70_000
 THREADS: Final = 2
@@ -66,18 +66,18 @@ class Report:
 
 
 @contextmanager
-def one_line() -> Iterator[Room]:
+def one_line() -> Iterator[RenderFolder]:
     """The renderer of the workers with a template of one line."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{NAME}.typ").write_text(TEMPLATE, encoding="utf-8")
-        room = Room(Path(folder))
+        room = RenderFolder(Path(folder))
         try:
             yield room
         finally:
             room.close()
 
 
-def soak(room: Room, count: int, warm: int) -> Report:
+def soak(room: RenderFolder, count: int, warm: int) -> Report:
     """Renders so many documents with different words, after so many more that do not count."""
     report, numbers = Report(), iter(range(-warm, count))
     with _all_errors(report.troubles):
@@ -93,7 +93,7 @@ def soak(room: Room, count: int, warm: int) -> Report:
     return report
 
 
-def _work(room: Room, numbers: Iterator[int], count: int, report: Report) -> None:
+def _work(room: RenderFolder, numbers: Iterator[int], count: int, report: Report) -> None:
     for number in numbers:  # of one iterator, so that each is taken once
         if number >= 0 and number % max(1, count // 10) == 0:
             report.megabytes.append(memory())

@@ -10,14 +10,14 @@ from sqlalchemy import text
 
 from workers.database import Session
 
-RECORD = text("""
+INSERT_AUDIT = text("""
     INSERT INTO audit (portal_id, requested_by, action, result, company_id, account_id, subject_id, job_id, detail)
     VALUES (:portal_id, :requested_by, :action, :result, :company_id, :account_id, :subject_id, :job_id,
       CAST(:detail AS json))""")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AuditChange:
     """Who changed what. Enrollments are not repeated here: their job and its people say it already."""
 
     action: str
@@ -45,15 +45,15 @@ def record(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Writes one change."""
-    change = Change(action, portal_id, requested_by, result, company_id, account_id, subject_id, job_id, detail)
+    change = AuditChange(action, portal_id, requested_by, result, company_id, account_id, subject_id, job_id, detail)
     record_all(session, [change])
 
 
-def record_all(session: Session, changes: Sequence[Change]) -> None:
+def record_all(session: Session, changes: Sequence[AuditChange]) -> None:
     """Writes the changes of a batch, in one go."""
     if changes:
-        session.execute(RECORD, [_row(change) for change in changes])
+        session.execute(INSERT_AUDIT, [_row(change) for change in changes])
 
 
-def _row(change: Change) -> dict[str, Any]:
+def _row(change: AuditChange) -> dict[str, Any]:
     return asdict(change) | {"detail": None if change.detail is None else json.dumps(change.detail)}

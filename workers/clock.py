@@ -21,9 +21,9 @@ from models.portal import LOCAL_PORTAL_ID
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.engine.ledger import LEDGERS
-from workers.engine.processes import Alive
+from workers.engine.processes import Heartbeat
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
@@ -37,30 +37,30 @@ TERM_SECONDS: Final = 5.0
 
 PARIS: Final = ZoneInfo("Europe/Paris")
 
-LEAD = text("""
+TAKE_LEAD = text("""
     INSERT INTO clock (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
     WHERE clock.holder = excluded.holder OR clock.until < now() RETURNING holder""")
 
-RESIGN = text("DELETE FROM clock WHERE holder = :me")
+DELETE_CLOCK = text("DELETE FROM clock WHERE holder = :me")
 
-SCHEDULES = text("SELECT name, cron, kind, request, next_run_at, now() AS now FROM schedule WHERE NOT paused")
+READ_SCHEDULES = text("SELECT name, cron, kind, request, next_run_at, now() AS now FROM schedule WHERE NOT paused")
 
 # Compare-and-swap: of two clocks that saw the same slot, one moves it on.
-MOVE_ON = text("""
+MOVE_SCHEDULE = text("""
     UPDATE schedule SET next_run_at = :following, last_run_at = CASE WHEN :fired THEN now() ELSE last_run_at END
     WHERE name = :name AND next_run_at IS NOT DISTINCT FROM :slot""")
 
 
 def lead(session: Session, me: UUID) -> bool:
     """Takes or keeps the lead; False while another clock has it."""
-    return session.execute(LEAD, {"me": me, "term": TERM_SECONDS}).scalar() == me
+    return session.execute(TAKE_LEAD, {"me": me, "term": TERM_SECONDS}).scalar() == me
 
 
 def resign(me: UUID) -> None:
     """Gives the lead up at once, so that another clock need not wait for the end of the term."""
     with transaction() as session:
-        session.execute(RESIGN, {"me": me})
+        session.execute(DELETE_CLOCK, {"me": me})
 
 
 def tick(me: UUID) -> None:
@@ -78,7 +78,7 @@ def tick(me: UUID) -> None:
     with transaction() as session:
         due = books.due_queues(session)
     for queue in due:
-        ring(queue)
+        wake(queue)
 
 
 def fire_schedules(session: Session) -> list[str]:
@@ -88,7 +88,7 @@ def fire_schedules(session: Session) -> list[str]:
     cannot be read is logged at each round and keeps nothing else from its time.
     """
     fired = []
-    for row in session.execute(SCHEDULES).all():
+    for row in session.execute(READ_SCHEDULES).all():
         try:
             if _fire(session, row):
                 fired.append(row.name)
@@ -103,7 +103,7 @@ def _fire(session: Session, row: Any) -> bool:
         return False
     following = next_slot(row.cron, now)
     moved = session.execute(
-        MOVE_ON, {"name": row.name, "slot": slot, "following": following, "fired": slot is not None}
+        MOVE_SCHEDULE, {"name": row.name, "slot": slot, "following": following, "fired": slot is not None}
     )
     if slot is None or not moved.rowcount:  # type: ignore[attr-defined]
         return False
@@ -132,7 +132,7 @@ def run() -> None:
     me, stopping = new_id(), threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
-    alive = Alive(me, "clock")
+    alive = Heartbeat(me, "clock")
     alive.start()
     log.info("process.started", queues=["clock"], process=str(me))
     while not stopping.wait(TICK_SECONDS):

@@ -14,12 +14,12 @@ from workers.actors.emails import emails, emails_bulk
 from workers.actors.jobs import enrollments, maintenance
 from workers.actors.requests import accept, set_aside
 from workers.actors.rosters import rosters
-from workers.engine.broker import DoorbellBroker, make_broker, worker_client
+from workers.engine.broker import WakeBroker, make_broker, worker_client
 from workers.engine.consumer import SET_ASIDE
 from workers.engine.processes import ProcessMiddleware
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
-from workers.mail.message import Identity
+from workers.mail.message import SenderIdentity
 from workers.mail.relay import parse_smtp_url
 from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.requests.queues import bell_name
@@ -39,12 +39,12 @@ def check_settings(settings: Settings) -> None:
     """
     SigningKeys.parse(settings.link_keys)
     parse_smtp_url(settings.smtp_url)
-    Identity.from_settings(settings)
+    SenderIdentity.from_settings(settings)
     if not settings.link_base_url:
         raise NotConfigured("LINK_BASE_URL is empty: give it the address people reach the web process at")
 
 
-def build_broker() -> DoorbellBroker:
+def build_broker() -> WakeBroker:
     """The broker with every actor declared on it."""
     settings = get_settings()
     configure_logs(settings.log_level)

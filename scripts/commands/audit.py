@@ -11,7 +11,7 @@ from rich.table import Table
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, fail, print_json, run
 from scripts.commands.options import account_of
 from workers.database import Session, transaction
-from workers.ops.audit_search import Entry, find_company, search_audit
+from workers.ops.audit_search import AuditEntry, find_company, search_audit
 
 HELP: Final = f"""Show what was done, the latest first: to a person, for a company, by a job.
 
@@ -57,7 +57,7 @@ def _company(session: Session, portal: str, reference: str) -> UUID:
     return find_company(session, portal, reference) or fail(INVALID, "this portal has no such company")
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+def _table(entries: Sequence[AuditEntry]) -> Table:
     shown = Table(title=f"Audit trail ({len(entries)})", title_justify="left", box=None)
     for heading in ("when", "who", "what", "result", "on", "job"):
         shown.add_column(heading, overflow="fold")

@@ -22,7 +22,7 @@ from workers.certificates.file_links import find_by_job
 from workers.certificates.verification import as_json, verify
 from workers.database import transaction
 from workers.engine.acceptance import accept, find_portal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import Request, read
 from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
@@ -172,7 +172,7 @@ def _ask(shape: type[Request], body: dict[str, Any], *, portal: str, wait: float
             sent = request.model_dump_json(exclude_unset=True)
             portal_id = find_portal(session, portal)
             accepted = accept(session, portal_id, request, sent, key=key or f"shell:{uuid4()}")
-        ring(accepted.queue)
+        wake(accepted.queue)
         job = follow(accepted.job_id, wait)
     if not job["finished"]:
         fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")

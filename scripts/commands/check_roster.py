@@ -12,7 +12,7 @@ from models.words import LOCALES
 from scripts.commands.edge import REFUSED, UNEXPECTED, console, print_json, run
 from workers.i18n.catalogues import code_sentence
 from workers.rosters.people import CheckedRow, check_rows
-from workers.rosters.reader import Reading, read_rows, survey
+from workers.rosters.reader import RosterReading, read_rows, survey
 from workers.rosters.refused import RosterRefused
 
 SHOWN: Final = 50
@@ -54,7 +54,7 @@ def main(
             _tell(opened, reading, locale)
 
 
-def as_entry(file: BinaryIO, reading: Reading) -> dict[str, Any]:
+def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
     """What was understood, as one JSON document."""
     accepted, refused, optional = [], [], []
     for row, person in check_rows(read_rows(file, reading)):
@@ -101,7 +101,7 @@ def _tell_refused(refused: RosterRefused, locale: str, *, as_json: bool) -> None
     print(f"  ({refused.detail})")
 
 
-def _tell(file: BinaryIO, reading: Reading, locale: str) -> None:
+def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
     print(_how(reading))
     shown, counts, more = Table("line", "code", "reason", box=None), Counter[str](), 0
     for checked in check_rows(read_rows(file, reading)):
@@ -121,7 +121,7 @@ def _tell(file: BinaryIO, reading: Reading, locale: str) -> None:
     console().print(f"{counts['accepted']} accepted, {refused} refused of {counts.total()} rows")
 
 
-def _how(reading: Reading) -> str:
+def _how(reading: RosterReading) -> str:
     """What was understood of the file: one line for how it is read, one for its columns."""
     delimiter = NAMED.get(reading.delimiter or "", repr(reading.delimiter))
     how = f"sheet {reading.sheet}" if reading.sheet is not None else f"{reading.encoding}, delimiter {delimiter}"

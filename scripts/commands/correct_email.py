@@ -14,7 +14,7 @@ from scripts.commands.options import Wait, WaitCommand, account_of
 from scripts.commands.retry import asker
 from workers.database import Session, transaction
 from workers.engine.acceptance import accept_internal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.base import read
 from workers.requests.internal import CorrectEmailByOps
 
@@ -61,7 +61,7 @@ def main(
         with transaction() as session:
             body = request.model_dump_json()
             accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
-        ring(accepted.queue)
+        wake(accepted.queue)
         job = follow(accepted.job_id, wait or 0.0)
     print_json(job)
     if job["finished"]:

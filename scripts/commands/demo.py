@@ -14,7 +14,7 @@ from rich.text import Text
 
 from scripts.commands.edge import REFUSED, UNFINISHED, console, run
 from scripts.demonstration.display import show_next, show_outcome
-from scripts.demonstration.progress import Progress
+from scripts.demonstration.progress import ProgressLine
 from scripts.demonstration.story import Story, TimeUp, WentWrong, tell
 from scripts.embedded.parts import FROM_PARTS, AlreadyRunning
 from scripts.embedded.places import MissingPart, UnsafePlace, default_var, permitted
@@ -61,7 +61,7 @@ def main(
 
 def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
     """Starts everything, does the main job, shows it; returns the exit code and leaves nothing running."""
-    code, progress = INTERRUPTED, Progress(out)
+    code, progress = INTERRUPTED, ProgressLine(out)
     with stoppable(), ExitStack() as undo:
         try:
             lines = undo.enter_context(open_log(logs))

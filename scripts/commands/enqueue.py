@@ -13,8 +13,8 @@ from scripts.commands.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge,
 from scripts.commands.options import Key, Portal, Wait, WaitCommand
 from workers.actors.registry import show_job
 from workers.database import transaction
-from workers.engine.acceptance import Accepted, accept, find_portal
-from workers.engine.broker import ring
+from workers.engine.acceptance import AcceptedJob, accept, find_portal
+from workers.engine.broker import wake
 from workers.errors import InvalidRequest, Problem
 from workers.requests.base import Request
 from workers.requests.registry import KINDS, parse
@@ -110,7 +110,7 @@ def main(
     key = key or f"shell:{uuid4()}"
     with edge():
         accepted = _accept(kind, _text(file.read()), key=key, portal=portal)
-        ring(accepted.queue)
+        wake(accepted.queue)
         job = follow(accepted.job_id, wait or 0.0)
     print_json({"key": key, "repeated": accepted.repeated, **job})
     if job["finished"]:
@@ -127,7 +127,7 @@ def _text(data: bytes) -> str:
         raise InvalidRequest(problem) from None
 
 
-def _accept(kind: str, body: str, *, key: str, portal: str) -> Accepted:
+def _accept(kind: str, body: str, *, key: str, portal: str) -> AcceptedJob:
     request: Request = parse(kind, body)
     with transaction() as session:
         return accept(session, find_portal(session, portal), request, body, key=key)

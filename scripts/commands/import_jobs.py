@@ -10,7 +10,7 @@ from scripts.commands.edge import COMMON_CODES, UNFINISHED, edge, fail, print_js
 from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from workers.database import transaction
 from workers.engine.acceptance import accept, find_portal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.base import Request
 
 EXIT_CODES: Final = f"""\b
@@ -30,7 +30,7 @@ def ask(request: Request, *, portal: str, wait: float | None) -> None:
     with edge():
         with transaction() as session:
             accepted = accept(session, find_portal(session, portal), request, request.model_dump_json(), key=key)
-        ring(accepted.queue)
+        wake(accepted.queue)
         job = follow(accepted.job_id, wait or 0.0)
     print_json({"key": key, **job})
     if job["finished"]:

@@ -20,8 +20,8 @@ from scripts.commands.enqueue import EXIT_OF_STATE
 from scripts.commands.options import Key, Portal, Wait, WaitCommand
 from workers.actors.registry import FINAL
 from workers.database import Session, transaction
-from workers.engine.acceptance import Accepted, find_portal
-from workers.engine.broker import ring
+from workers.engine.acceptance import AcceptedJob, find_portal
+from workers.engine.broker import wake
 from workers.i18n.catalogues import code_sentence
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import errors_file, report_rows
@@ -80,7 +80,7 @@ def main(
             "report_to": report_to or None, "report_locale": locale}  # fmt: skip
     with edge():
         accepted = _accept(file, body, key=key, portal=portal)
-        ring(accepted.queue)
+        wake(accepted.queue)
         if wait is None:
             print_json({"key": key, "repeated": accepted.repeated, "job": str(accepted.job_id)})
             return
@@ -95,7 +95,7 @@ def main(
     fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: ask again with --key {key}")
 
 
-def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> Accepted:
+def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> AcceptedJob:
     with file.open("rb") as opened:
         given = body | {"file": digest_of(opened), "file_name": harmless(file.name, "file")}
         request = read(ImportRoster, json.dumps(given))

@@ -16,7 +16,7 @@ from scripts.commands.enqueue import EXIT_OF_STATE, follow
 from scripts.commands.retry import asker
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import read
 from workers.requests.certificates import PutOrganisation
@@ -83,7 +83,7 @@ def put(
         with transaction() as session:
             body = request.model_dump_json(exclude_unset=True)
             accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
-        ring(accepted.queue)
+        wake(accepted.queue)
         job = follow(accepted.job_id, wait)
     if not job["finished"]:
         fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")

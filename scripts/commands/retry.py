@@ -9,8 +9,8 @@ import typer
 
 from scripts.commands.edge import COMMON_CODES, REFUSED, edge, run
 from workers.database import transaction
-from workers.engine.broker import ring
-from workers.ops.retry import Retried, retry
+from workers.engine.broker import wake
+from workers.ops.retry import RetryResult, retry
 
 HELP: Final = f"""Retry dead jobs, and mails that failed, expired or were left uncertain: all attempts again, now.
 
@@ -39,14 +39,14 @@ def main(ids: Annotated[list[UUID], typer.Argument(metavar="ID...", help="of job
             with transaction() as session:
                 answer = retry(session, row_id, requested_by=asker())
             if answer.queue:
-                ring(answer.queue)
+                wake(answer.queue)
         print(f"{row_id}  {said(answer)}")
         answers.append(answer)
     if any(answer.answer != "revived" for answer in answers):
         raise typer.Exit(REFUSED)
 
 
-def said(answer: Retried) -> str:
+def said(answer: RetryResult) -> str:
     """The answer as a line."""
     if answer.answer == "revived":
         return f"{answer.ledger} was {answer.state}: due again now on {answer.queue}"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from models.words import Code
 from scripts.commands.edge import COMMON_CODES, INVALID, console, edge, run
-from workers.catalog.seed import Catalogue, Seeded, seed
+from workers.catalog.seed import Catalogue, SeedResult, seed
 from workers.database import Session, transaction
 from workers.engine.acceptance import find_portal
 from workers.errors import InvalidRequest, Problem
@@ -90,9 +90,9 @@ def main(
         raise typer.Exit(INVALID)
 
 
-def record(catalogue: Catalogue, portal: str) -> list[Seeded]:
+def record(catalogue: Catalogue, portal: str) -> list[SeedResult]:
     """Records the document in one transaction, which is undone when anything was refused."""
-    lines: list[Seeded] = []
+    lines: list[SeedResult] = []
     try:
         with transaction() as session:
             lines = _seed(session, catalogue, portal)
@@ -103,13 +103,13 @@ def record(catalogue: Catalogue, portal: str) -> list[Seeded]:
     return lines
 
 
-def _seed(session: Session, catalogue: Catalogue, portal: str) -> list[Seeded]:
+def _seed(session: Session, catalogue: Catalogue, portal: str) -> list[SeedResult]:
     if not (catalogue.companies or catalogue.trainings or catalogue.contracts):
         raise InvalidRequest(Problem(Code.INVALID_REQUEST, "", "nothing to record in this document"))
     return seed(session, find_portal(session, portal), catalogue)
 
 
-def print_lines(lines: list[Seeded]) -> None:
+def print_lines(lines: list[SeedResult]) -> None:
     """What became of each record."""
     table = Table("record", "reference", "outcome", "code", "field", box=None, pad_edge=False)
     for line in lines:

@@ -13,7 +13,7 @@ from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, console, edge,
 from scripts.commands.retry import asker
 from workers.database import transaction
 from workers.outbox.suppression import (
-    Listed,
+    SuppressedAddress,
     lift,
     list_suppressed,
     suppress,
@@ -113,12 +113,12 @@ def _list(*, as_json: bool) -> None:
         console().print(_table(found))
 
 
-def _plain(one: Listed) -> dict[str, str | None]:
+def _plain(one: SuppressedAddress) -> dict[str, str | None]:
     until = one.until.isoformat() if one.until else None
     return {"address": one.email, "reason": one.reason, "since": one.since.isoformat(), "until": until}
 
 
-def _table(found: list[Listed]) -> Table:
+def _table(found: list[SuppressedAddress]) -> Table:
     table = Table("address", "reason", "since", "until", box=None, pad_edge=False)
     for one in found:
         until = f"{one.until:%Y-%m-%d %H:%M} UTC" if one.until else "lifted by hand"

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from models.words import LOCALES
-from scripts.demonstration.expectation import Outcome
+from scripts.demonstration.expectation import ExpectedOutcome
 from scripts.demonstration.story import Story
 from workers.i18n.catalogues import code_sentence
-from workers.rosters.reader import Roster
+from workers.rosters.reader import ReadRoster
 
 GOOD = ("enrolled", "attached", "already_enrolled")
 
@@ -41,7 +41,7 @@ def show_next(out: Console, logs: Path) -> None:
     out.print(Text.assemble(("Ctrl-C stops everything.", "bold"), " Run again: same keys, same job, no new mail."))
 
 
-def _lines(roster: Roster, found: Outcome) -> Table:
+def _lines(roster: ReadRoster, found: ExpectedOutcome) -> Table:
     title = f"participants-demo.csv, read as {roster.reading.encoding}, delimiter {roster.reading.delimiter}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("line", justify="right")

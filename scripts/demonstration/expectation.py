@@ -28,7 +28,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExpectedOutcome:
     """What happened.
 
     Parameters:
@@ -66,7 +66,7 @@ def expect(rows: Sequence[RosterRow], *, seats: int, known: set[str]) -> Expecta
 
 def differences(
     expected: Expectation,
-    found: Outcome,
+    found: ExpectedOutcome,
     *,
     rows: Sequence[RosterRow],
     seats: int,
@@ -91,7 +91,7 @@ def _number(name: str, found: object, expected: object) -> list[str]:
     return [] if found == expected else [f"{name}: {found}, expected {expected}"]
 
 
-def _codes(expected: Expectation, found: Outcome, rows: Sequence[RosterRow]) -> list[str]:
+def _codes(expected: Expectation, found: ExpectedOutcome, rows: Sequence[RosterRow]) -> list[str]:
     wanted, got = Counter(expected.codes), Counter(found.codes)
     totals = [line for code in sorted(wanted | got) for line in _number(code, got[code], wanted[code])]
     lines = _number("results", len(found.codes), len(rows))
@@ -100,7 +100,7 @@ def _codes(expected: Expectation, found: Outcome, rows: Sequence[RosterRow]) -> 
     return totals + lines
 
 
-def _mails(expected: Expectation, found: Outcome, report_to: str) -> list[str]:
+def _mails(expected: Expectation, found: ExpectedOutcome, report_to: str) -> list[str]:
     to_people = Counter(mail["to_address"] for mail in _to_people(found))
     delivered = Counter(to for to, _ in found.deliveries.elements())
     lines = []
@@ -113,5 +113,5 @@ def _mails(expected: Expectation, found: Outcome, report_to: str) -> list[str]:
     return lines + _number("mails not sent", len(unsent), 0)
 
 
-def _to_people(found: Outcome) -> list[Mapping[str, Any]]:
+def _to_people(found: ExpectedOutcome) -> list[Mapping[str, Any]]:
     return [mail for mail in found.mails if mail["kind"] != "enrollment_report"]

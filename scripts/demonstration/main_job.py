@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState, JobState, Policy
-from scripts.demonstration.expectation import Outcome
+from scripts.demonstration.expectation import ExpectedOutcome
 from scripts.demonstration.progress import Say
 from workers.actors.registry import show_job
 from workers.database import transaction
@@ -21,7 +21,7 @@ from workers.portal_client import PortalClient
 from workers.requests.base import Request, fingerprint
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.requests.registry import Enroll, PersonToEnroll
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 
 ROSTER: Final = Path(__file__).parents[1] / "participants-demo.csv"
 SEATS: Final = 25
@@ -70,7 +70,7 @@ class WentWrong(Exception):
     """The demonstration cannot go on; says why."""
 
 
-def enrollment(roster: Roster) -> Enroll:
+def enrollment(roster: ReadRoster) -> Enroll:
     """The one request that enrols everybody of the file."""
     people = [
         PersonToEnroll(email=row.email, first_name=row.first_name, last_name=row.last_name) for row in roster.rows
@@ -78,7 +78,7 @@ def enrollment(roster: Roster) -> Enroll:
     return Enroll(contract="demo-contrat", people=people, policy=Policy.UNTIL_FULL, report_to=MANAGER)
 
 
-def read_file() -> Roster:
+def read_file() -> ReadRoster:
     """The file of the demonstration."""
     return read_roster(ROSTER.read_bytes())
 
@@ -132,7 +132,7 @@ def await_mails(job_id: str, mailbox_url: str, say: Say) -> None:
         time.sleep(LOOK_SECONDS * 2)
 
 
-def outcome(job: dict[str, Any], mailbox_url: str) -> Outcome:
+def outcome(job: dict[str, Any], mailbox_url: str) -> ExpectedOutcome:
     """What the job came to, as the ledger, the tables and the mailbox say now."""
     mails = _mails(job["id"])
     with transaction() as session:
@@ -140,7 +140,7 @@ def outcome(job: dict[str, Any], mailbox_url: str) -> Outcome:
         contract = dict(session.execute(CONTRACT, where).mappings().one())
         names = session.execute(NAMES, {"email": REGISTERED_BEFORE}).one()
     codes = tuple(person["code"] for person in job["result"]["people"])
-    return Outcome(codes, contract, mails, _deliveries(mails, mailbox_url), (names.first_name, names.last_name))
+    return ExpectedOutcome(codes, contract, mails, _deliveries(mails, mailbox_url), (names.first_name, names.last_name))
 
 
 def _mails(job_id: str) -> list[dict[str, Any]]:

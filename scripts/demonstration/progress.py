@@ -11,7 +11,7 @@ Say = Callable[[str], None]
 """Says how far a step is."""
 
 
-class Progress:
+class ProgressLine:
     """One line per step. On a terminal the running one turns and says how far it is."""
 
     def __init__(self, out: Console) -> None:

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scripts.demonstration import main_job as work
-from scripts.demonstration.expectation import Outcome, differences, expect
+from scripts.demonstration.expectation import ExpectedOutcome, differences, expect
 from scripts.demonstration.main_job import WentWrong
-from scripts.demonstration.progress import Progress, Say
+from scripts.demonstration.progress import ProgressLine, Say
 from scripts.embedded.run import LocalSystem
 from workers.database import transaction
 from workers.ops.status import read_status
 from workers.ops.unheard import count_unheard
 from workers.portal_client import PortalClient
-from workers.rosters.reader import Roster
+from workers.rosters.reader import ReadRoster
 from workers.settings import get_settings
 
 LOOK_SECONDS = 0.2
@@ -37,14 +37,14 @@ class Story:
       links: where the links in them lead.
     """
 
-    roster: Roster
-    outcome: Outcome
+    roster: ReadRoster
+    outcome: ExpectedOutcome
     differences: list[str]
     mailbox: str
     links: str
 
 
-def tell(system: LocalSystem, progress: Progress) -> Story:
+def tell(system: LocalSystem, progress: ProgressLine) -> Story:
     """Starts the system, has the main job done and its mails delivered.
 
     Raises: WentWrong, and what ``LocalSystem.start`` raises.
@@ -104,7 +104,7 @@ def _client() -> Iterator[PortalClient]:
         client.close()
 
 
-def _differences(roster: Roster, found: Outcome) -> list[str]:
+def _differences(roster: ReadRoster, found: ExpectedOutcome) -> list[str]:
     expected = expect(roster.rows, seats=work.SEATS, known={work.REGISTERED_BEFORE})
     return differences(
         expected,

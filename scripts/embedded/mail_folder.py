@@ -44,7 +44,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Attachment:
+class StoredAttachment:
     """A part that is neither of the two bodies."""
 
     name: str
@@ -60,7 +60,7 @@ class Mail:
     headers: tuple[tuple[str, str], ...]
     text: str | None
     html: str | None
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[StoredAttachment, ...]
     source: bytes
 
 
@@ -135,7 +135,7 @@ def _take_apart(mail_id: str, source: bytes) -> Mail:
         if kind in {"text/plain", "text/html"} and kind not in bodies and part.get_content_disposition() is None:
             bodies[kind] = _text(content, part.get_content_charset("utf-8"))
         else:
-            attachments.append(Attachment(_decoded(part.get_filename("")) or "(no name)", kind, len(content)))
+            attachments.append(StoredAttachment(_decoded(part.get_filename("")) or "(no name)", kind, len(content)))
     return Mail(
         summary=_summary(mail_id, message),
         headers=tuple((name, _decoded(value)) for name, value in message.items()),

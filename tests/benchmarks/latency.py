@@ -12,7 +12,7 @@ from tests.benchmarks.system import System, Trial
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.portal_client import PortalClient
 
 CONTRACTS = 50
@@ -46,7 +46,7 @@ def _through_the_ledger(trial: Trial, count: int) -> list[float]:
         request = single(number, CONTRACTS)
         with transaction() as session:
             recorded = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"ledger-{number}")
-        ring(recorded.queue)
+        wake(recorded.queue)
         _pause()
     return [1000 * (done - committed) for committed, done in _commits(trial, "ledger", count).values()]
 

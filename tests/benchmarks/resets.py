@@ -12,7 +12,7 @@ from tests.benchmarks.roster import PlainTable, large_job, plain_inserts
 from tests.benchmarks.system import System
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.requests.base import MAX_TICKED
+from workers.requests.base import MAX_ENROLLMENTS
 from workers.requests.registry import ResetPasswords
 
 TABLES: Final = ("link", "email", "job_person", "throttle")
@@ -31,7 +31,7 @@ ADD_PEOPLE = text("""
 
 def run(system: System, *, short: bool) -> list[Figure]:
     """A first run, not counted, makes the rows the limit inserts."""
-    count = 1_500 if short else MAX_TICKED
+    count = 1_500 if short else MAX_ENROLLMENTS
     written: list[PlainTable] = []
     resets(system, count, keep=written)
     series = alternate(

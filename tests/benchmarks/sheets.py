@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from models.snapshot import Document, Printed
+from models.snapshot import Document, PrintedCertificate
 
 
 class Sheet(NamedTuple):
     """One document, as the renderer is given it."""
 
-    printed: Printed
+    printed: PrintedCertificate
     document: Document
     locale: str
     timestamp: datetime

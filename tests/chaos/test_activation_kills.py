@@ -25,7 +25,7 @@ from tests.kit.processes.support import (
 )
 from tests.kit.relay.relay import Mail, Relay
 from workers.database import Session, transaction
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.internal import PlanReleases, SendReminders
 
@@ -74,7 +74,7 @@ def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
     change(STALL)
     change(f"CREATE TRIGGER stall BEFORE INSERT ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION stall()")
     worker = processes.worker("maintenance", "enrollments", LEASE_SECONDS=str(LEASE))
-    ring("maintenance")
+    wake("maintenance")
     wait_until(lambda: rows(STALLED), say=processes.logs)
     processes.kill(worker)
     rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"

@@ -23,7 +23,7 @@ from tests.kit.builders.contracts import add_contract, enrolled, someone
 from tests.kit.builders.documents import said
 from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.queues import Queue
 
 LEASE = 2.0
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_of_a_zip_it_is_one_zip_with_every_number_once(proc
     processes.clock()
     worker = processes.worker("certificates_bulk", LEASE_SECONDS=str(LEASE))
     job_id = ask(*people)
-    ring(Queue.CERTIFICATES_BULK)
+    wake(Queue.CERTIFICATES_BULK)
     last = PEOPLE // CHUNK - 1  # the zip is filled after it
     chunks = [*sorted(random.Random(seed).sample(range(last), 2)), last]
     assert kill_on_the_way(processes, worker, job_id, chunks) >= 2

@@ -21,7 +21,7 @@ from tests.kit.processes.support import (
 from workers.corrections.answers import confirm_address
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections
 from workers.requests.registry import CorrectEmail
@@ -82,7 +82,7 @@ def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
     worker = processes.worker("enrollments", "maintenance", LEASE_SECONDS=str(LEASE))
     with transaction() as session:
         accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="one")
-    ring(request.queue)
+    wake(request.queue)
     wait_until(lambda: rows(STALLED), say=processes.logs)
     processes.kill(worker)
     rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"

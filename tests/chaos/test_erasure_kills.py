@@ -18,7 +18,7 @@ from tests.kit.processes.support import (
 )
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.base import Request
 from workers.requests.registry import ErasePerson, ExportPerson
@@ -57,7 +57,7 @@ def test_a_worker_killed_half_way_leaves_nothing_and_another_does_it_once(
         accept(session, LOCAL_PORTAL_ID, request_, request_.model_dump_json(), key="one")
     with transaction() as session:
         before = everything(session)
-    ring(request_.queue)
+    wake(request_.queue)
     wait_until(lambda: rows(STALLED), say=processes.logs)
     processes.kill(worker)
     rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"

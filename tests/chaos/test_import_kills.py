@@ -19,7 +19,7 @@ from tests.kit.processes.support import (
     wait_until,
 )
 from workers.database import transaction
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import report_rows
 from workers.ops.reconciliation import find_drift
@@ -49,7 +49,7 @@ def drop(key: str, contract: str) -> UUID:
     request = ImportRoster(contract=contract, file=digest_of(file), file_name="liste.csv", notify=False)
     with transaction() as session:
         job_id = accept_file(session, LOCAL_PORTAL_ID, file, request, key=key).job_id
-    ring(Queue.ROSTERS)
+    wake(Queue.ROSTERS)
     return job_id
 
 

@@ -29,7 +29,7 @@ from tests.kit.processes.support import (
 from workers.clock import TERM_SECONDS
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.registry import Enroll, PersonToEnroll
 
 
@@ -63,7 +63,7 @@ def test_a_roster_in_chunks_survives_kills_in_the_middle_of_it(valkey: Valkey, p
     )
     with transaction() as session:
         job_id = accept(session, LOCAL_PORTAL_ID, asked, asked.model_dump_json(), key="roster").job_id
-    ring("rosters")
+    wake("rosters")
 
     def position() -> int:
         return int(str(rows("SELECT position FROM job WHERE id = :id", id=job_id)[0][0]))

@@ -12,7 +12,7 @@ from tests.kit.processes.support import (
 )
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.registry import parse
 
@@ -41,7 +41,7 @@ def accept_request(kind: str, body: str) -> None:
     with transaction() as session:
         request = parse(kind, body)
         accept(session, LOCAL_PORTAL_ID, request, body, key="one")
-    ring(request.queue)
+    wake(request.queue)
 
 
 @pytest.mark.parametrize(

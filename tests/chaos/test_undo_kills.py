@@ -9,7 +9,7 @@ from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.imports import UndoImport
 from workers.requests.queues import Queue
@@ -28,7 +28,7 @@ def undo(job_id: UUID) -> UUID:
     request = UndoImport(job=job_id)
     with transaction() as session:
         taken_back = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key="undo").job_id
-    ring(Queue.ROSTERS)
+    wake(Queue.ROSTERS)
     return taken_back
 
 

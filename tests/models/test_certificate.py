@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from models.certificate import (
-    Facts,
-    Status,
+    CertificateStatus,
+    IssuingFacts,
     certificate_number,
     day_in_paris,
     done_minutes,
@@ -16,7 +16,7 @@ from models.certificate import (
     not_issued_because,
     status,
 )
-from models.snapshot import Issuer
+from models.snapshot import CertificateIssuer
 from models.words import Code, Progress
 
 BEFORE, AFTER = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
@@ -86,15 +86,15 @@ def test_what_is_in_the_way_of_a_duplicate(
 @pytest.mark.parametrize(
     ("replaced_at", "revoked_at", "expected"),
     [
-        (None, None, Status("valid", None)),
-        (BEFORE, None, Status("replaced", BEFORE)),
-        (None, AFTER, Status("revoked", AFTER)),
-        (AFTER, BEFORE, Status("revoked", BEFORE)),
-        (BEFORE, AFTER, Status("revoked", AFTER)),
+        (None, None, CertificateStatus("valid", None)),
+        (BEFORE, None, CertificateStatus("replaced", BEFORE)),
+        (None, AFTER, CertificateStatus("revoked", AFTER)),
+        (AFTER, BEFORE, CertificateStatus("revoked", BEFORE)),
+        (BEFORE, AFTER, CertificateStatus("revoked", AFTER)),
     ],
 )
 def test_where_a_certificate_stands(
-    replaced_at: datetime | None, revoked_at: datetime | None, expected: Status
+    replaced_at: datetime | None, revoked_at: datetime | None, expected: CertificateStatus
 ) -> None:
     assert status(replaced_at=replaced_at, revoked_at=revoked_at) == expected
 
@@ -108,8 +108,8 @@ def test_where_a_certificate_stands(
     ],
 )
 def test_a_training_never_begins_after_it_ends(started_at: datetime, starts_on: date) -> None:
-    issuer = Issuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
-    facts = Facts("Zoé", "Le Dû", "Acmé", None, None, "Sécurité", "training", (), None, None, started_at,
+    issuer = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
+    facts = IssuingFacts("Zoé", "Le Dû", "Acmé", None, None, "Sécurité", "training", (), None, None, started_at,
                   datetime(2026, 3, 9, 12, tzinfo=UTC), 0, None)  # fmt: skip
     frozen = freeze(issuer, facts, "https://formation.example/certificates/X")
     assert (frozen.starts_on, frozen.ends_on) == (starts_on, date(2026, 3, 9))

@@ -8,22 +8,22 @@ from models.correction import (
     LASTS,
     LISTENS_AGAIN,
     SILENCE,
-    Ground,
-    Participant,
-    Pending,
-    Verdict,
+    CorrectionGround,
+    CorrectionVerdict,
+    ParticipantFacts,
+    PendingFacts,
     answer_correction,
     answer_ops,
     judge,
     mask_address,
 )
-from models.resending import Answer
-from models.throttle import DAY, LIMITS, Allowance, Scope
+from models.resending import ResendVerdict
+from models.throttle import DAY, LIMITS, Allowance, ThrottleScope
 from models.words import Code, CorrectionState
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 SINCE = NOW - timedelta(days=3)
-NEVER = Participant(None, None, activated=False, shared=False, same=False, taken=False, suppressed=None)
+NEVER = ParticipantFacts(None, None, activated=False, shared=False, same=False, taken=False, suppressed=None)
 USED = NEVER._replace(activated=True)
 GONE = NEVER._replace(withdrawn_at=SINCE)
 NOT_ME = NEVER._replace(detached_at=SINCE)
@@ -32,23 +32,26 @@ NOT_ME = NEVER._replace(detached_at=SINCE)
 @pytest.mark.parametrize(
     ("person", "answer"),
     [
-        (None, Answer(Code.NOT_FOUND)),
-        (NEVER, Answer(Code.CORRECTED)),
-        (USED, Answer(Code.CONFIRMATION_SENT)),
-        (GONE, Answer(Code.ALREADY_WITHDRAWN, SINCE)),
-        (NOT_ME, Answer(Code.DETACHED, SINCE)),
-        (NOT_ME._replace(withdrawn_at=NOW), Answer(Code.ALREADY_WITHDRAWN, NOW)),
-        *((person._replace(same=True), Answer(Code.UNCHANGED)) for person in (NEVER, USED)),
-        *((person._replace(shared=True), Answer(Code.SHARED_ACCOUNT)) for person in (NEVER, USED)),
-        *((person._replace(taken=True), Answer(Code.ADDRESS_TAKEN)) for person in (NEVER, USED)),
-        *((person._replace(suppressed=SINCE), Answer(Code.SUPPRESSED_ADDRESS, SINCE)) for person in (NEVER, USED)),
-        (USED._replace(shared=True, taken=True), Answer(Code.SHARED_ACCOUNT)),  # learns nothing of the address
-        (USED._replace(same=True, shared=True), Answer(Code.UNCHANGED)),
-        (NOT_ME._replace(shared=True, taken=True), Answer(Code.DETACHED, SINCE)),
+        (None, ResendVerdict(Code.NOT_FOUND)),
+        (NEVER, ResendVerdict(Code.CORRECTED)),
+        (USED, ResendVerdict(Code.CONFIRMATION_SENT)),
+        (GONE, ResendVerdict(Code.ALREADY_WITHDRAWN, SINCE)),
+        (NOT_ME, ResendVerdict(Code.DETACHED, SINCE)),
+        (NOT_ME._replace(withdrawn_at=NOW), ResendVerdict(Code.ALREADY_WITHDRAWN, NOW)),
+        *((person._replace(same=True), ResendVerdict(Code.UNCHANGED)) for person in (NEVER, USED)),
+        *((person._replace(shared=True), ResendVerdict(Code.SHARED_ACCOUNT)) for person in (NEVER, USED)),
+        *((person._replace(taken=True), ResendVerdict(Code.ADDRESS_TAKEN)) for person in (NEVER, USED)),
+        *(
+            (person._replace(suppressed=SINCE), ResendVerdict(Code.SUPPRESSED_ADDRESS, SINCE))
+            for person in (NEVER, USED)
+        ),
+        (USED._replace(shared=True, taken=True), ResendVerdict(Code.SHARED_ACCOUNT)),  # learns nothing of the address
+        (USED._replace(same=True, shared=True), ResendVerdict(Code.UNCHANGED)),
+        (NOT_ME._replace(shared=True, taken=True), ResendVerdict(Code.DETACHED, SINCE)),
     ],
 )
-def test_what_a_manager_is_answered(person: Participant | None, answer: Answer) -> None:
-    assert answer_correction(person, [Allowance(LIMITS[Scope.CORRECTION_ADDRESS], [], NOW)]) == answer
+def test_what_a_manager_is_answered(person: ParticipantFacts | None, answer: ResendVerdict) -> None:
+    assert answer_correction(person, [Allowance(LIMITS[ThrottleScope.CORRECTION_ADDRESS], [], NOW)]) == answer
 
 
 @pytest.mark.parametrize(
@@ -64,14 +67,14 @@ def test_what_a_manager_is_answered(person: Participant | None, answer: Answer) 
     ],
 )
 def test_what_counts_and_when_it_is_too_often(
-    person: Participant | None, open_answer: Code, closed_answer: Code, taken: int
+    person: ParticipantFacts | None, open_answer: Code, closed_answer: Code, taken: int
 ) -> None:
     asked = [(NOW - age * DAY, 1) for age in (29, 20)]
-    enrollment = Allowance(LIMITS[Scope.CORRECTION_ENROLLMENT], asked, NOW)
-    portal = Allowance(LIMITS[Scope.CORRECTION_PORTAL], [], NOW)
+    enrollment = Allowance(LIMITS[ThrottleScope.CORRECTION_ENROLLMENT], asked, NOW)
+    portal = Allowance(LIMITS[ThrottleScope.CORRECTION_PORTAL], [], NOW)
     assert answer_correction(person, [enrollment, portal]).code is open_answer
     assert (enrollment.taken, portal.taken) == (taken, taken)
-    full = Allowance(LIMITS[Scope.CORRECTION_ENROLLMENT], [*asked, (NOW - DAY, 1)], NOW)
+    full = Allowance(LIMITS[ThrottleScope.CORRECTION_ENROLLMENT], [*asked, (NOW - DAY, 1)], NOW)
     closed = answer_correction(person, [full, portal])
     assert (closed.code, full.taken) == (closed_answer, 0)
     if closed.code is Code.THROTTLED:
@@ -81,52 +84,52 @@ def test_what_counts_and_when_it_is_too_often(
 @pytest.mark.parametrize(
     ("same", "taken", "suppressed", "answer"),
     [
-        (False, False, None, Answer(Code.CORRECTED)),
-        (False, True, None, Answer(Code.ADDRESS_TAKEN)),
-        (False, True, SINCE, Answer(Code.ADDRESS_TAKEN)),
-        (True, False, None, Answer(Code.UNCHANGED)),
-        (True, False, SINCE, Answer(Code.UNCHANGED)),
-        (False, False, SINCE, Answer(Code.SUPPRESSED_ADDRESS, SINCE)),
+        (False, False, None, ResendVerdict(Code.CORRECTED)),
+        (False, True, None, ResendVerdict(Code.ADDRESS_TAKEN)),
+        (False, True, SINCE, ResendVerdict(Code.ADDRESS_TAKEN)),
+        (True, False, None, ResendVerdict(Code.UNCHANGED)),
+        (True, False, SINCE, ResendVerdict(Code.UNCHANGED)),
+        (False, False, SINCE, ResendVerdict(Code.SUPPRESSED_ADDRESS, SINCE)),
     ],
 )
-def test_what_ops_are_answered(same: bool, taken: bool, suppressed: datetime | None, answer: Answer) -> None:
+def test_what_ops_are_answered(same: bool, taken: bool, suppressed: datetime | None, answer: ResendVerdict) -> None:
     assert answer_ops(same=same, taken=taken, suppressed=suppressed) == answer
 
 
 ASKED = NOW - timedelta(days=5)
-FRESH = Pending(ASKED)
+FRESH = PendingFacts(ASKED)
 CONFIRMED = FRESH._replace(confirmed_at=NOW)
-WAITS = Verdict(CorrectionState.PENDING)
-OVER = Verdict(CorrectionState.EXPIRED)
+WAITS = CorrectionVerdict(CorrectionState.PENDING)
+OVER = CorrectionVerdict(CorrectionState.EXPIRED)
 
 
-def applied(ground: Ground) -> Verdict:
-    return Verdict(CorrectionState.APPLIED, ground)
+def applied(ground: CorrectionGround) -> CorrectionVerdict:
+    return CorrectionVerdict(CorrectionState.APPLIED, ground)
 
 
-def cancelled(ground: Ground) -> Verdict:
-    return Verdict(CorrectionState.CANCELLED, ground)
+def cancelled(ground: CorrectionGround) -> CorrectionVerdict:
+    return CorrectionVerdict(CorrectionState.CANCELLED, ground)
 
 
 @pytest.mark.parametrize(
     ("what", "unconfirmed", "confirmed"),
     [
         ({}, WAITS, WAITS),
-        ({"password_given_at": NOW}, WAITS, applied(Ground.PASSWORD)),
-        ({"agreed_at": NOW}, WAITS, applied(Ground.AGREEMENT)),
-        ({"bounced": True}, WAITS, applied(Ground.HARD_BOUNCE)),
-        ({"notice_sent_at": NOW - SILENCE}, WAITS, applied(Ground.SILENCE)),
+        ({"password_given_at": NOW}, WAITS, applied(CorrectionGround.PASSWORD)),
+        ({"agreed_at": NOW}, WAITS, applied(CorrectionGround.AGREEMENT)),
+        ({"bounced": True}, WAITS, applied(CorrectionGround.HARD_BOUNCE)),
+        ({"notice_sent_at": NOW - SILENCE}, WAITS, applied(CorrectionGround.SILENCE)),
         ({"notice_sent_at": NOW - SILENCE + timedelta(seconds=1)}, WAITS, WAITS),
         ({"notice_sent_at": NOW - SILENCE, "refused_at": ASKED - timedelta(days=1)}, WAITS, WAITS),
         (
             {"notice_sent_at": NOW - SILENCE, "refused_at": ASKED - LISTENS_AGAIN},
             WAITS,
-            applied(Ground.SILENCE),
+            applied(CorrectionGround.SILENCE),
         ),
         ({"bounced": True, "refused_at": ASKED - timedelta(days=1)}, WAITS, WAITS),
-        ({"bounced": True, "refused_at": ASKED - LISTENS_AGAIN}, WAITS, applied(Ground.HARD_BOUNCE)),
-        ({"agreed_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.AGREEMENT)),
-        ({"password_given_at": NOW, "refused_at": ASKED}, WAITS, applied(Ground.PASSWORD)),
+        ({"bounced": True, "refused_at": ASKED - LISTENS_AGAIN}, WAITS, applied(CorrectionGround.HARD_BOUNCE)),
+        ({"agreed_at": NOW, "refused_at": ASKED}, WAITS, applied(CorrectionGround.AGREEMENT)),
+        ({"password_given_at": NOW, "refused_at": ASKED}, WAITS, applied(CorrectionGround.PASSWORD)),
         *(
             (
                 {field: value, "agreed_at": NOW, "password_given_at": NOW, "notice_sent_at": ASKED, "bounced": True},
@@ -134,15 +137,17 @@ def cancelled(ground: Ground) -> Verdict:
                 cancelled(ground),
             )
             for field, value, ground in (
-                ("shared", True, Ground.SHARED),
-                ("taken", True, Ground.TAKEN),
-                ("theirs", False, Ground.NOT_THEIRS),
-                ("links_voided", True, Ground.LINKS_VOIDED),
+                ("shared", True, CorrectionGround.SHARED),
+                ("taken", True, CorrectionGround.TAKEN),
+                ("theirs", False, CorrectionGround.NOT_THEIRS),
+                ("links_voided", True, CorrectionGround.LINKS_VOIDED),
             )
         ),
     ],
 )
-def test_when_a_correction_may_be_applied(what: dict[str, object], unconfirmed: Verdict, confirmed: Verdict) -> None:
+def test_when_a_correction_may_be_applied(
+    what: dict[str, object], unconfirmed: CorrectionVerdict, confirmed: CorrectionVerdict
+) -> None:
     assert judge(FRESH._replace(**what), NOW) == unconfirmed  # type: ignore[arg-type]
     assert judge(CONFIRMED._replace(**what), NOW) == confirmed  # type: ignore[arg-type]
 
@@ -150,15 +155,18 @@ def test_when_a_correction_may_be_applied(what: dict[str, object], unconfirmed: 
 @pytest.mark.parametrize(
     ("pending", "verdict"),
     [
-        (Pending(NOW - LASTS), OVER),
-        (Pending(NOW - LASTS, agreed_at=NOW, notice_sent_at=ASKED, bounced=True), OVER),  # nobody confirmed
-        (Pending(NOW - LASTS, confirmed_at=ASKED), OVER),  # confirmed, and the notice never left
-        (Pending(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=NOW - timedelta(days=1)), OVER),
-        (Pending(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=ASKED), applied(Ground.SILENCE)),  # nobody swept
-        (Pending(NOW - LASTS + timedelta(seconds=1)), WAITS),
+        (PendingFacts(NOW - LASTS), OVER),
+        (PendingFacts(NOW - LASTS, agreed_at=NOW, notice_sent_at=ASKED, bounced=True), OVER),  # nobody confirmed
+        (PendingFacts(NOW - LASTS, confirmed_at=ASKED), OVER),  # confirmed, and the notice never left
+        (PendingFacts(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=NOW - timedelta(days=1)), OVER),
+        (
+            PendingFacts(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=ASKED),
+            applied(CorrectionGround.SILENCE),
+        ),  # nobody swept
+        (PendingFacts(NOW - LASTS + timedelta(seconds=1)), WAITS),
     ],
 )
-def test_when_it_is_too_late(pending: Pending, verdict: Verdict) -> None:
+def test_when_it_is_too_late(pending: PendingFacts, verdict: CorrectionVerdict) -> None:
     assert judge(pending, NOW) == verdict
 
 

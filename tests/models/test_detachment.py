@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.detachment import DETACHING, Standing, Step, decide
+from models.detachment import DETACHING, AttachedEnrollment, DetachmentStep, decide
 from models.words import Progress
 
 THEN = datetime(2026, 2, 1, 8, 0, tzinfo=UTC)
@@ -15,22 +15,22 @@ FRESH, BEGUN, DONE = Progress.NOT_STARTED, Progress.IN_PROGRESS, Progress.COMPLE
 @pytest.mark.parametrize(
     ("standing", "step"),
     [
-        (Standing(FRESH, None, None), Step.GIVE_SEAT_BACK),
-        (Standing(BEGUN, None, None), Step.KEEP_SEAT),
-        (Standing(DONE, None, None), Step.KEEP_SEAT),
-        (Standing(FRESH, THEN, None), Step.NOTHING_LEFT),
-        (Standing(FRESH, THEN, THEN), Step.DONE_BEFORE),
-        (Standing(BEGUN, None, THEN), Step.DONE_BEFORE),
-        (Standing(BEGUN, LATER, THEN), Step.DONE_BEFORE),
-        (None, Step.NOTHING_LEFT),
+        (AttachedEnrollment(FRESH, None, None), DetachmentStep.GIVE_SEAT_BACK),
+        (AttachedEnrollment(BEGUN, None, None), DetachmentStep.KEEP_SEAT),
+        (AttachedEnrollment(DONE, None, None), DetachmentStep.KEEP_SEAT),
+        (AttachedEnrollment(FRESH, THEN, None), DetachmentStep.NOTHING_LEFT),
+        (AttachedEnrollment(FRESH, THEN, THEN), DetachmentStep.DONE_BEFORE),
+        (AttachedEnrollment(BEGUN, None, THEN), DetachmentStep.DONE_BEFORE),
+        (AttachedEnrollment(BEGUN, LATER, THEN), DetachmentStep.DONE_BEFORE),
+        (None, DetachmentStep.NOTHING_LEFT),
     ],
 )
-def test_steps(standing: Standing | None, step: Step) -> None:
+def test_steps(standing: AttachedEnrollment | None, step: DetachmentStep) -> None:
     assert decide(standing) is step
 
 
 @pytest.mark.parametrize("progress", Progress)
 def test_nothing_is_detached_twice(progress: Progress) -> None:
-    assert decide(Standing(progress, None, None)) in DETACHING
+    assert decide(AttachedEnrollment(progress, None, None)) in DETACHING
     for withdrawn_at in (None, THEN):
-        assert decide(Standing(progress, withdrawn_at, THEN)) not in DETACHING
+        assert decide(AttachedEnrollment(progress, withdrawn_at, THEN)) not in DETACHING

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.enrollment import Room, plan
+from models.enrollment import Capacity, plan_enrollments
 from models.person import Person, Refusal
 from models.words import DONE_CODES, Code, Policy
 
@@ -22,10 +22,10 @@ def person(letter: str) -> Person:
     return Person(f"{letter}@example.com", letter.upper(), "Dupont", None, None)
 
 
-def room(seats_left: int, *, known: str = "", live: str = "") -> Room:
+def room(seats_left: int, *, known: str = "", live: str = "") -> Capacity:
     """Letters stand for people; whoever is enrolled has an account."""
     accounts, enrolled = ({person(letter).email_norm for letter in letters} for letters in (known + live, live))
-    return Room(seats_left, accounts, enrolled)
+    return Capacity(seats_left, accounts, enrolled)
 
 
 def rows(letters: str) -> list[Row]:
@@ -93,7 +93,7 @@ def test_what_happens_to_each(
 ) -> None:
     where = room(seats_left, known=known, live=live)
     before = copy.deepcopy(where)
-    decided = plan(rows(people), where, policy)
+    decided = plan_enrollments(rows(people), where, policy)
     assert [verdict.code for verdict in decided.verdicts] == [SHORT[letter] for letter in expected]
     assert decided.counts == Counter(SHORT[letter] for letter in expected)
     assert decided.seats == sum(letter in "EA" for letter in expected)
@@ -120,47 +120,47 @@ def test_what_happens_to_each(
 def test_whether_a_request_is_done(
     people: str, seats_left: int, live: str, policy: Policy, carried_out: bool, refused: bool
 ) -> None:
-    decided = plan(rows(people), room(seats_left, live=live), policy)
+    decided = plan_enrollments(rows(people), room(seats_left, live=live), policy)
     assert (decided.carried_out, decided.refused) == (carried_out, refused)
 
 
 def test_a_good_row_after_a_refused_one_of_the_same_address_is_accepted() -> None:
     refused: Row = Refusal(Code.MISSING_NAME, "first_name")
-    decided = plan([refused, person("a"), person("a")], room(5), FULL)
+    decided = plan_enrollments([refused, person("a"), person("a")], room(5), FULL)
     assert [v.code for v in decided.verdicts] == [Code.MISSING_NAME, Code.ENROLLED, Code.DUPLICATE_IN_FILE]
     assert [v.field for v in decided.verdicts] == ["first_name", None, "email"]
 
 
 def test_a_second_request_finds_what_the_first_left() -> None:
     where = room(2)
-    assert [v.code for v in plan(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
-    second = plan(rows("ac"), where, FULL)
+    assert [v.code for v in plan_enrollments(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
+    second = plan_enrollments(rows("ac"), where, FULL)
     assert [v.code for v in second.verdicts] == [Code.ALREADY_ENROLLED, Code.NO_SEAT_LEFT]
-    assert where == Room(0, {"a@example.com", "b@example.com"}, {"a@example.com", "b@example.com"})
+    assert where == Capacity(0, {"a@example.com", "b@example.com"}, {"a@example.com", "b@example.com"})
 
 
 def test_a_second_request_finds_nothing_of_one_left_undone() -> None:
     where = room(2)
-    assert not plan(rows("ab!"), where, ALL).carried_out
-    assert [v.code for v in plan(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
+    assert not plan_enrollments(rows("ab!"), where, ALL).carried_out
+    assert [v.code for v in plan_enrollments(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
 
 
 def test_an_account_planned_on_one_contract_is_known_to_the_next() -> None:
     known: set[str] = set()
-    first, second = Room(1, known, set()), Room(1, known, set())
-    plan(rows("a"), first, ALL)
-    assert [v.code for v in plan(rows("a"), second, ALL).verdicts] == [Code.ATTACHED]
+    first, second = Capacity(1, known, set()), Capacity(1, known, set())
+    plan_enrollments(rows("a"), first, ALL)
+    assert [v.code for v in plan_enrollments(rows("a"), second, ALL).verdicts] == [Code.ATTACHED]
 
 
 def test_what_earlier_chunks_accepted_is_a_duplicate_and_stays_as_given() -> None:
     taken = {person("a").email_norm}
-    decided = plan(rows("ab"), room(5, live="a"), FULL, taken)
+    decided = plan_enrollments(rows("ab"), room(5, live="a"), FULL, taken)
     assert [v.code for v in decided.verdicts] == [Code.DUPLICATE_IN_FILE, Code.ENROLLED]
     assert taken == {person("a").email_norm}
 
 
 def test_an_empty_request_does_nothing() -> None:
-    decided = plan([], room(1), ALL)
+    decided = plan_enrollments([], room(1), ALL)
     assert (decided.verdicts, decided.carried_out, decided.refused, decided.seats) == ((), True, True, 0)
 
 
@@ -174,15 +174,15 @@ ROOMS = st.builds(
 
 
 @given(LETTERS, ROOMS, st.sampled_from(Policy))
-def test_seats_verdicts_and_room_agree(letters: str, where: Room, policy: Policy) -> None:
+def test_seats_verdicts_and_room_agree(letters: str, where: Capacity, policy: Policy) -> None:
     people, before = rows(letters), copy.deepcopy(where)
-    decided = plan(people, where, policy)
+    decided = plan_enrollments(people, where, policy)
     assert len(decided.verdicts) == len(people) == decided.counts.total()
     joined = joining(people, [v.code for v in decided.verdicts])
     assert len(joined) == len(set(joined)) == decided.seats <= before.seats_left
     assert not set(joined) & before.live
     if decided.carried_out:
-        assert where == Room(before.seats_left - len(joined), before.known | set(joined), before.live | set(joined))
+        assert where == Capacity(before.seats_left - len(joined), before.known | set(joined), before.live | set(joined))
     else:
         assert (where, decided.seats) == (before, 0)
     if policy is ALL:
@@ -190,23 +190,23 @@ def test_seats_verdicts_and_room_agree(letters: str, where: Room, policy: Policy
 
 
 @given(LETTERS, ROOMS)
-def test_nobody_has_two_good_rows_and_each_has_the_first(letters: str, where: Room) -> None:
+def test_nobody_has_two_good_rows_and_each_has_the_first(letters: str, where: Capacity) -> None:
     done: set[str] = set()
-    for letter, verdict in zip(letters, plan(rows(letters), where, FULL).verdicts, strict=True):
+    for letter, verdict in zip(letters, plan_enrollments(rows(letters), where, FULL).verdicts, strict=True):
         assert (verdict.code is Code.DUPLICATE_IN_FILE) == (letter in done)
         if verdict.code in DONE_CODES:
             done.add(letter)
 
 
 @given(LETTERS, ROOMS, st.integers(1, 6))
-def test_until_full_in_chunks_is_the_same_as_at_once(letters: str, where: Room, size: int) -> None:
+def test_until_full_in_chunks_is_the_same_as_at_once(letters: str, where: Capacity, size: int) -> None:
     people, at_once = rows(letters), copy.deepcopy(where)
-    whole = plan(people, at_once, FULL)
+    whole = plan_enrollments(people, at_once, FULL)
     codes: list[Code] = []
     taken: set[str] = set()
     for start in range(0, len(people), size):
         chunk = people[start : start + size]
-        verdicts = plan(chunk, where, FULL, taken).verdicts
+        verdicts = plan_enrollments(chunk, where, FULL, taken).verdicts
         codes += [v.code for v in verdicts]
         done = zip(chunk, verdicts, strict=True)
         taken |= {p.email_norm for p, v in done if isinstance(p, Person) and v.code in DONE_CODES}

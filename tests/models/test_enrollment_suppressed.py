@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.enrollment import plan
+from models.enrollment import plan_enrollments
 from models.words import Code, Policy
 from tests.models.test_enrollment import ALL, FULL, SHORT, VALID, person, room, rows
 
@@ -29,7 +29,7 @@ def test_nobody_is_enrolled_under_an_address_no_mail_is_sent_to(
 ) -> None:
     where = room(seats_left, known=known, live=live)
     where.suppressed = {person("b").email_norm: datetime(2026, 3, 2, tzinfo=UTC)}
-    decided = plan(rows(people), where, policy)
+    decided = plan_enrollments(rows(people), where, policy)
     assert [verdict.code for verdict in decided.verdicts] == [KEPT_FROM[letter] for letter in expected]
     assert {verdict.field for verdict in decided.verdicts if verdict.code is Code.SUPPRESSED_ADDRESS} <= {"email"}
     assert where.seats_left == seats_left - sum(letter in "EA" for letter in expected)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.progress import LARGEST_LEAD, Event, Known, fold, record_events
+from models.progress import LARGEST_LEAD, KnownProgress, LearningEvent, fold, record_events
 from models.words import Code, Progress
 
 NOT_STARTED, IN_PROGRESS, COMPLETED = Progress
@@ -20,17 +20,19 @@ def day(number: int) -> datetime:
     return datetime(2026, 3, number, 12, 0, tzinfo=UTC)
 
 
-BEGUN = Known(IN_PROGRESS, started_at=day(5), progress_at=day(5), score=40, scored_at=day(5), time_spent_seconds=600)
-DONE = Known(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=day(8), time_spent_seconds=7_200)
+BEGUN = KnownProgress(
+    IN_PROGRESS, started_at=day(5), progress_at=day(5), score=40, scored_at=day(5), time_spent_seconds=600
+)
+DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=day(8), time_spent_seconds=7_200)
 
 
 @pytest.mark.parametrize(
     ("known", "event", "changes"),
     [
-        (Known(), Event(NOT_STARTED, day(2)), {"progress_at": day(2)}),
+        (KnownProgress(), LearningEvent(NOT_STARTED, day(2)), {"progress_at": day(2)}),
         (
-            Known(),
-            Event(IN_PROGRESS, day(2), 10, 60),
+            KnownProgress(),
+            LearningEvent(IN_PROGRESS, day(2), 10, 60),
             {
                 "progress": IN_PROGRESS,
                 "started_at": day(2),
@@ -42,46 +44,54 @@ DONE = Known(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=day(8), ti
         ),
         # Completed without a word before: it was begun at that moment or earlier.
         (
-            Known(),
-            Event(COMPLETED, day(4)),
+            KnownProgress(),
+            LearningEvent(COMPLETED, day(4)),
             {"progress": COMPLETED, "started_at": day(4), "completed_at": day(4), "progress_at": day(4)},
         ),
         (
-            Known(),
-            Event(COMPLETED, day(4), completed_at=day(3)),
+            KnownProgress(),
+            LearningEvent(COMPLETED, day(4), completed_at=day(3)),
             {"progress": COMPLETED, "started_at": day(3), "completed_at": day(3), "progress_at": day(4)},
         ),
         # Newer.
-        (BEGUN, Event(IN_PROGRESS, day(6)), {"progress_at": day(6)}),
-        (BEGUN, Event(IN_PROGRESS, day(6), 30, 500), {"progress_at": day(6), "score": 30, "scored_at": day(6)}),
-        (BEGUN, Event(IN_PROGRESS, day(6), None, 601), {"progress_at": day(6), "time_spent_seconds": 601}),
-        (BEGUN, Event(NOT_STARTED, day(6)), {"progress_at": day(6)}),
-        (BEGUN, Event(COMPLETED, day(6)), {"progress": COMPLETED, "completed_at": day(6), "progress_at": day(6)}),
-        (DONE, Event(IN_PROGRESS, day(10)), {"progress_at": day(10)}),
-        (DONE, Event(COMPLETED, day(10), 20), {"progress_at": day(10), "score": 20, "scored_at": day(10)}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6)), {"progress_at": day(6)}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), 30, 500), {"progress_at": day(6), "score": 30, "scored_at": day(6)}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), None, 601), {"progress_at": day(6), "time_spent_seconds": 601}),
+        (BEGUN, LearningEvent(NOT_STARTED, day(6)), {"progress_at": day(6)}),
+        (
+            BEGUN,
+            LearningEvent(COMPLETED, day(6)),
+            {"progress": COMPLETED, "completed_at": day(6), "progress_at": day(6)},
+        ),
+        (DONE, LearningEvent(IN_PROGRESS, day(10)), {"progress_at": day(10)}),
+        (DONE, LearningEvent(COMPLETED, day(10), 20), {"progress_at": day(10), "score": 20, "scored_at": day(10)}),
         # Late: it may only tell of an earlier start or completion, or what nobody told since.
-        (BEGUN, Event(IN_PROGRESS, day(4), 99, 10), {"started_at": day(4)}),
-        (BEGUN, Event(COMPLETED, day(4)), {"progress": COMPLETED, "started_at": day(4), "completed_at": day(4)}),
-        (DONE, Event(COMPLETED, day(7)), {"completed_at": day(7)}),
-        (DONE, Event(IN_PROGRESS, day(4), 10, 7_000), {}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(4), 99, 10), {"started_at": day(4)}),
+        (
+            BEGUN,
+            LearningEvent(COMPLETED, day(4)),
+            {"progress": COMPLETED, "started_at": day(4), "completed_at": day(4)},
+        ),
+        (DONE, LearningEvent(COMPLETED, day(7)), {"completed_at": day(7)}),
+        (DONE, LearningEvent(IN_PROGRESS, day(4), 10, 7_000), {}),
         (
             BEGUN._replace(score=None, scored_at=None),
-            Event(IN_PROGRESS, day(5) - timedelta(hours=1), 55),
+            LearningEvent(IN_PROGRESS, day(5) - timedelta(hours=1), 55),
             {"started_at": day(5) - timedelta(hours=1), "score": 55, "scored_at": day(5) - timedelta(hours=1)},
         ),
         # A score given before the latest event, by one that comes in late, is newer than the score known.
         (
             BEGUN._replace(progress_at=day(9)),
-            Event(IN_PROGRESS, day(7), 70),
+            LearningEvent(IN_PROGRESS, day(7), 70),
             {"score": 70, "scored_at": day(7)},
         ),
         # At the same moment: the better score.
-        (BEGUN, Event(IN_PROGRESS, day(5), 39.5), {}),
-        (BEGUN, Event(IN_PROGRESS, day(5), 40.5), {"score": 40.5}),
-        (BEGUN, Event(NOT_STARTED, day(1)), {}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(5), 39.5), {}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(5), 40.5), {"score": 40.5}),
+        (BEGUN, LearningEvent(NOT_STARTED, day(1)), {}),
     ],
 )
-def test_one_event(known: Known, event: Event, changes: dict[str, Any]) -> None:
+def test_one_event(known: KnownProgress, event: LearningEvent, changes: dict[str, Any]) -> None:
     expected = known._replace(**changes)
     assert fold(known, event) == expected
     code = Code.RECORDED if changes else Code.UNCHANGED
@@ -92,13 +102,13 @@ def test_one_event(known: Known, event: Event, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("event", "code"),
     [
-        (Event(IN_PROGRESS, NOW + LARGEST_LEAD), Code.RECORDED),
-        (Event(IN_PROGRESS, NOW + LARGEST_LEAD + timedelta(microseconds=1)), Code.INVALID_REQUEST),
-        (Event(COMPLETED, NOW, completed_at=NOW + timedelta(days=400)), Code.INVALID_REQUEST),
+        (LearningEvent(IN_PROGRESS, NOW + LARGEST_LEAD), Code.RECORDED),
+        (LearningEvent(IN_PROGRESS, NOW + LARGEST_LEAD + timedelta(microseconds=1)), Code.INVALID_REQUEST),
+        (LearningEvent(COMPLETED, NOW, completed_at=NOW + timedelta(days=400)), Code.INVALID_REQUEST),
     ],
 )
-def test_an_event_from_the_future_is_not_believed(event: Event, code: Code) -> None:
-    known, codes = record_events(BEGUN, [event, Event(IN_PROGRESS, day(6), 77)], NOW)
+def test_an_event_from_the_future_is_not_believed(event: LearningEvent, code: Code) -> None:
+    known, codes = record_events(BEGUN, [event, LearningEvent(IN_PROGRESS, day(6), 77)], NOW)
     assert codes == [code, Code.RECORDED]
     assert known.score == 77
 
@@ -106,25 +116,25 @@ def test_an_event_from_the_future_is_not_believed(event: Event, code: Code) -> N
 MOMENTS = st.integers(1, 12).map(day)
 TOLD = {"occurred_at": MOMENTS, "score": st.none() | st.integers(0, 100), "time_spent_seconds": st.integers(0, 999)}
 EVENTS = st.lists(
-    st.builds(Event, progress=st.sampled_from([NOT_STARTED, IN_PROGRESS]), completed_at=st.none(), **TOLD)
-    | st.builds(Event, progress=st.just(COMPLETED), completed_at=st.none() | MOMENTS, **TOLD),
+    st.builds(LearningEvent, progress=st.sampled_from([NOT_STARTED, IN_PROGRESS]), completed_at=st.none(), **TOLD)
+    | st.builds(LearningEvent, progress=st.just(COMPLETED), completed_at=st.none() | MOMENTS, **TOLD),
     max_size=8,
 )
 
 
 @given(events=EVENTS, seed=st.integers(), cut=st.integers(0, 8))
-def test_order_repeats_and_batches_make_no_difference(events: list[Event], seed: int, cut: int) -> None:
-    known, _ = record_events(Known(), events, NOW)
+def test_order_repeats_and_batches_make_no_difference(events: list[LearningEvent], seed: int, cut: int) -> None:
+    known, _ = record_events(KnownProgress(), events, NOW)
     shuffled = events + events[:cut]
     Random(seed).shuffle(shuffled)
-    first, _ = record_events(Known(), shuffled[:cut], NOW)
+    first, _ = record_events(KnownProgress(), shuffled[:cut], NOW)
     assert record_events(first, shuffled[cut:], NOW)[0] == known
     assert record_events(known, events, NOW) == (known, [Code.UNCHANGED] * len(events))
 
 
 @given(events=EVENTS)
-def test_nothing_that_is_known_goes_backwards(events: list[Event]) -> None:
-    known = Known()
+def test_nothing_that_is_known_goes_backwards(events: list[LearningEvent]) -> None:
+    known = KnownProgress()
     for event in events:
         before, known = known, fold(known, event)
         assert list(Progress).index(known.progress) >= list(Progress).index(before.progress)

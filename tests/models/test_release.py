@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from models.base import new_id
-from models.release import Holder, ReleaseStep, expected_release, keeps_seat, release_step, released_from
-from models.withdrawal import Decision, Standing, decide
+from models.release import ReleaseStep, SeatHolder, expected_release, keeps_seat, release_step, released_from
+from models.withdrawal import WithdrawalCandidate, WithdrawalVerdict, decide
 from models.words import Code, Progress
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -
     assert release_step(at, at + timedelta(days=7), 14, at + timedelta(hours=14 * 24 - 1)) is NOTHING
 
 
-DUE = Holder(ENROLLED, after(23), None, detached=False)
+DUE = SeatHolder(ENROLLED, after(23), None, detached=False)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ DUE = Holder(ENROLLED, after(23), None, detached=False)
         (DUE, 30, True, Code.NOT_DUE),
     ],
 )
-def test_who_keeps_a_seat_that_was_to_go(holder: Holder, option: int | None, over: bool, code: Code | None) -> None:
+def test_who_keeps_a_seat_that_was_to_go(holder: SeatHolder, option: int | None, over: bool, code: Code | None) -> None:
     assert keeps_seat(holder, option, after(30), over=over) is code
 
 
@@ -99,8 +99,8 @@ def test_who_keeps_a_seat_that_was_to_go(holder: Holder, option: int | None, ove
 )
 def test_what_a_withdrawal_knows_comes_before_why_somebody_stays(facts: dict[str, Any], code: Code) -> None:
     one = new_id()
-    stays = Decision(Code.ALREADY_ACTIVATED, {"since": "2026"})
-    standing = Standing(
+    stays = WithdrawalVerdict(Code.ALREADY_ACTIVATED, {"since": "2026"})
+    standing = WithdrawalCandidate(
         **{"progress": Progress.NOT_STARTED, "since": None, "withdrawn_at": None, "stays": stays} | facts
     )
     [decision] = decide([one], {one: standing}, after(30))

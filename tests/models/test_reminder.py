@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.reminder import NO_MORE, STEPS, Reminder, Standing, is_last, remind, reminds
+from models.reminder import NO_MORE, STEPS, RemindedEnrollment, ReminderDecision, is_last, remind, reminds
 from models.words import EmailState
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -19,20 +19,20 @@ def after(days: float) -> datetime:
 @pytest.mark.parametrize(
     ("sent", "now", "expected"),
     [
-        (0, after(2), Reminder(1, after(5))),
-        (0, after(2.4), Reminder(1, after(5))),
-        (1, after(5), Reminder(2, after(10))),
-        (2, after(10), Reminder(3, None)),
+        (0, after(2), ReminderDecision(1, after(5))),
+        (0, after(2.4), ReminderDecision(1, after(5))),
+        (1, after(5), ReminderDecision(2, after(10))),
+        (2, after(10), ReminderDecision(3, None)),
         (3, after(11), NO_MORE),
         # After an outage: one now, the next no sooner than a day later.
-        (0, after(4.5), Reminder(1, after(5.5))),
-        (0, after(30), Reminder(1, after(31))),
-        (1, after(31), Reminder(2, after(32))),
-        (2, after(32), Reminder(3, None)),
+        (0, after(4.5), ReminderDecision(1, after(5.5))),
+        (0, after(30), ReminderDecision(1, after(31))),
+        (1, after(31), ReminderDecision(2, after(32))),
+        (2, after(32), ReminderDecision(3, None)),
     ],
 )
-def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected: Reminder) -> None:
-    assert remind(Standing(ENROLLED, sent), now) == expected
+def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected: ReminderDecision) -> None:
+    assert remind(RemindedEnrollment(ENROLLED, sent), now) == expected
 
 
 @pytest.mark.parametrize("owed", [False, True])
@@ -41,38 +41,38 @@ def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected:
     [{"activated": True}, {"left": True}, {"wanted": False}, {"over": True}],
 )
 def test_what_ends_reminders(facts: dict[str, Any], owed: bool) -> None:
-    assert remind(Standing(ENROLLED, 0, owed=owed, **facts), after(2)) == NO_MORE
+    assert remind(RemindedEnrollment(ENROLLED, 0, owed=owed, **facts), after(2)) == NO_MORE
 
 
 @pytest.mark.parametrize(
     ("invitation", "owed", "told_at", "expected"),
     [
-        (EmailState.SENT, False, after(0), Reminder(1, after(5))),
-        (EmailState.SENT, False, after(1), Reminder(1, after(5))),
-        (EmailState.SENT, False, after(1.5), Reminder(None, after(2.5))),  # it left late, or was sent again
-        (EmailState.UNCERTAIN, False, after(1.5), Reminder(None, after(2.5))),  # it may have arrived
-        (EmailState.OWED, True, None, Reminder(None, after(3))),
-        (EmailState.SENDING, True, None, Reminder(None, after(3))),
-        (EmailState.UNCERTAIN, True, None, Reminder(None, after(3))),
-        (EmailState.EXPIRED, False, None, Reminder(1, after(5))),  # the reminder brings the link then
+        (EmailState.SENT, False, after(0), ReminderDecision(1, after(5))),
+        (EmailState.SENT, False, after(1), ReminderDecision(1, after(5))),
+        (EmailState.SENT, False, after(1.5), ReminderDecision(None, after(2.5))),  # it left late, or was sent again
+        (EmailState.UNCERTAIN, False, after(1.5), ReminderDecision(None, after(2.5))),  # it may have arrived
+        (EmailState.OWED, True, None, ReminderDecision(None, after(3))),
+        (EmailState.SENDING, True, None, ReminderDecision(None, after(3))),
+        (EmailState.UNCERTAIN, True, None, ReminderDecision(None, after(3))),
+        (EmailState.EXPIRED, False, None, ReminderDecision(1, after(5))),  # the reminder brings the link then
         (EmailState.FAILED, False, None, NO_MORE),
         (EmailState.SUPPRESSED, False, None, NO_MORE),
         (EmailState.CANCELLED, False, None, NO_MORE),
-        (None, False, None, Reminder(1, after(5))),  # its row is gone
+        (None, False, None, ReminderDecision(1, after(5))),  # its row is gone
     ],
 )
 def test_what_became_of_the_invitation(
-    invitation: EmailState | None, owed: bool, told_at: datetime | None, expected: Reminder
+    invitation: EmailState | None, owed: bool, told_at: datetime | None, expected: ReminderDecision
 ) -> None:
-    standing = Standing(ENROLLED, 0, invitation=invitation, owed=owed, told_at=told_at)
+    standing = RemindedEnrollment(ENROLLED, 0, invitation=invitation, owed=owed, told_at=told_at)
     assert remind(standing, after(2)) == expected
 
 
 @pytest.mark.parametrize("enrolled", ["2026-03-28T09:00+01:00", "2026-10-24T09:00+02:00"])
 def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -> None:
     at = datetime.fromisoformat(enrolled)
-    assert remind(Standing(at, 0), at + 2 * DAY) == Reminder(1, at + 5 * DAY)
-    assert remind(Standing(at, 0), at + 5 * DAY) == Reminder(1, at + 6 * DAY)
+    assert remind(RemindedEnrollment(at, 0), at + 2 * DAY) == ReminderDecision(1, at + 5 * DAY)
+    assert remind(RemindedEnrollment(at, 0), at + 5 * DAY) == ReminderDecision(1, at + 6 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.resending import MOST_RESENT, Answer, Holder, answer_invitation, answer_reset
-from models.throttle import HOUR, Allowance, Limit
+from models.resending import MOST_RESENT, LinkHolder, ResendVerdict, answer_invitation, answer_reset
+from models.throttle import HOUR, Allowance, RateLimit
 from models.words import Code
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,41 +15,65 @@ FULL = NOW + timedelta(minutes=40)
 
 
 def allowance(*, full: bool = False) -> Allowance:
-    return Allowance((Limit(1, HOUR),), [(NOW - timedelta(minutes=20), 1)] if full else [], NOW)
+    return Allowance((RateLimit(1, HOUR),), [(NOW - timedelta(minutes=20), 1)] if full else [], NOW)
 
 
 @pytest.mark.parametrize(
     ("holder", "full", "reset", "invitation"),
     [
-        (None, False, Answer(Code.NOT_FOUND), Answer(Code.NOT_FOUND)),
-        (Holder(None, activated=True), False, Answer(Code.SENT), Answer(Code.ALREADY_ACTIVATED)),
-        (Holder(None, activated=False), False, Answer(Code.ACTIVATION_SENT_INSTEAD), Answer(Code.SENT)),
-        (Holder(GONE, activated=True), False, *[Answer(Code.ALREADY_WITHDRAWN, GONE)] * 2),
-        (Holder(GONE, activated=False), True, *[Answer(Code.ALREADY_WITHDRAWN, GONE)] * 2),
-        (Holder(None, activated=True), True, Answer(Code.THROTTLED, FULL), Answer(Code.ALREADY_ACTIVATED)),
-        (Holder(None, activated=False), True, *[Answer(Code.THROTTLED, FULL)] * 2),
-        (Holder(None, False, MOST_RESENT - 1, LATER), False, Answer(Code.ACTIVATION_SENT_INSTEAD), Answer(Code.SENT)),
-        (Holder(None, False, MOST_RESENT, LATER), False, *[Answer(Code.THROTTLED, LATER)] * 2),
-        (Holder(None, False, MOST_RESENT, LATER), True, *[Answer(Code.THROTTLED, LATER)] * 2),  # the later of the two
-        (Holder(None, False, MOST_RESENT, NOW), True, *[Answer(Code.THROTTLED, FULL)] * 2),
-        (Holder(None, True, detached_at=GONE), False, *[Answer(Code.DETACHED, GONE)] * 2),
-        (Holder(NOW, False, detached_at=GONE, suppressed=GONE), True, *[Answer(Code.DETACHED, GONE)] * 2),
-        (Holder(GONE, True, suppressed=GONE), False, *[Answer(Code.ALREADY_WITHDRAWN, GONE)] * 2),
+        (None, False, ResendVerdict(Code.NOT_FOUND), ResendVerdict(Code.NOT_FOUND)),
+        (LinkHolder(None, activated=True), False, ResendVerdict(Code.SENT), ResendVerdict(Code.ALREADY_ACTIVATED)),
         (
-            Holder(None, True, suppressed=GONE),
+            LinkHolder(None, activated=False),
             False,
-            Answer(Code.SUPPRESSED_ADDRESS, GONE),
-            Answer(Code.ALREADY_ACTIVATED),
+            ResendVerdict(Code.ACTIVATION_SENT_INSTEAD),
+            ResendVerdict(Code.SENT),
+        ),
+        (LinkHolder(GONE, activated=True), False, *[ResendVerdict(Code.ALREADY_WITHDRAWN, GONE)] * 2),
+        (LinkHolder(GONE, activated=False), True, *[ResendVerdict(Code.ALREADY_WITHDRAWN, GONE)] * 2),
+        (
+            LinkHolder(None, activated=True),
+            True,
+            ResendVerdict(Code.THROTTLED, FULL),
+            ResendVerdict(Code.ALREADY_ACTIVATED),
+        ),
+        (LinkHolder(None, activated=False), True, *[ResendVerdict(Code.THROTTLED, FULL)] * 2),
+        (
+            LinkHolder(None, False, MOST_RESENT - 1, LATER),
+            False,
+            ResendVerdict(Code.ACTIVATION_SENT_INSTEAD),
+            ResendVerdict(Code.SENT),
+        ),
+        (LinkHolder(None, False, MOST_RESENT, LATER), False, *[ResendVerdict(Code.THROTTLED, LATER)] * 2),
+        (
+            LinkHolder(None, False, MOST_RESENT, LATER),
+            True,
+            *[ResendVerdict(Code.THROTTLED, LATER)] * 2,
+        ),  # the later of the two
+        (LinkHolder(None, False, MOST_RESENT, NOW), True, *[ResendVerdict(Code.THROTTLED, FULL)] * 2),
+        (LinkHolder(None, True, detached_at=GONE), False, *[ResendVerdict(Code.DETACHED, GONE)] * 2),
+        (LinkHolder(NOW, False, detached_at=GONE, suppressed=GONE), True, *[ResendVerdict(Code.DETACHED, GONE)] * 2),
+        (LinkHolder(GONE, True, suppressed=GONE), False, *[ResendVerdict(Code.ALREADY_WITHDRAWN, GONE)] * 2),
+        (
+            LinkHolder(None, True, suppressed=GONE),
+            False,
+            ResendVerdict(Code.SUPPRESSED_ADDRESS, GONE),
+            ResendVerdict(Code.ALREADY_ACTIVATED),
         ),
         (
-            Holder(None, False, suppressed=GONE),
+            LinkHolder(None, False, suppressed=GONE),
             True,
-            *[Answer(Code.SUPPRESSED_ADDRESS, GONE)] * 2,
+            *[ResendVerdict(Code.SUPPRESSED_ADDRESS, GONE)] * 2,
         ),  # whatever the throttle
-        (Holder(None, True, MOST_RESENT, None), False, Answer(Code.SENT), Answer(Code.ALREADY_ACTIVATED)),
+        (
+            LinkHolder(None, True, MOST_RESENT, None),
+            False,
+            ResendVerdict(Code.SENT),
+            ResendVerdict(Code.ALREADY_ACTIVATED),
+        ),
     ],
 )
-def test_answers(holder: Holder | None, full: bool, reset: Answer, invitation: Answer) -> None:
+def test_answers(holder: LinkHolder | None, full: bool, reset: ResendVerdict, invitation: ResendVerdict) -> None:
     for rule, expected in ((answer_reset, reset), (answer_invitation, invitation)):
         wide, own = allowance(), allowance(full=full)
         assert rule(holder, (wide, own)) == expected

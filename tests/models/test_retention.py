@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.base import new_id
-from models.retention import CERTIFICATE_YEARS, RETENTION, Matter, first_id, names_kept_until
+from models.retention import CERTIFICATE_YEARS, RETENTION, RetentionClass, first_id, names_kept_until
 from models.sign_in import FORGOTTEN_AFTER
-from models.throttle import COUNTS_FOR, KEPT_LONGER, Scope
+from models.throttle import COUNTS_FOR, KEPT_LONGER, ThrottleScope
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_identifiers_made_from_a_moment_on_are_not_before_it_and_earlier_ones_ar
 
 
 def test_every_matter_has_its_term_and_its_reason() -> None:
-    assert set(RETENTION) == set(Matter)
+    assert set(RETENTION) == set(RetentionClass)
     assert all(all(kept) for kept in RETENTION.values())
 
 
 def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
     day = timedelta(days=1)
     longest = max(kept for scope, kept in COUNTS_FOR.items() if scope not in KEPT_LONGER)
-    assert (RETENTION[Matter.THROTTLE].keeps, longest) == ("1 day", day)
-    corrections = RETENTION[Matter.CORRECTION_THROTTLE].keeps, COUNTS_FOR[Scope.CORRECTION_ENROLLMENT]
+    assert (RETENTION[RetentionClass.THROTTLE].keeps, longest) == ("1 day", day)
+    corrections = RETENTION[RetentionClass.CORRECTION_THROTTLE].keeps, COUNTS_FOR[ThrottleScope.CORRECTION_ENROLLMENT]
     assert corrections == ("30 days", 30 * day)
-    assert (RETENTION[Matter.SIGN_IN].keeps, FORGOTTEN_AFTER) == ("1 day", day)
-    assert RETENTION[Matter.HOLDER].keeps == f"{CERTIFICATE_YEARS} years"
+    assert (RETENTION[RetentionClass.SIGN_IN].keeps, FORGOTTEN_AFTER) == ("1 day", day)
+    assert RETENTION[RetentionClass.HOLDER].keeps == f"{CERTIFICATE_YEARS} years"

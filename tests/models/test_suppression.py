@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.suppression import HARD_BOUNCE_LIFETIME, Listing, SuppressionReason, bounced
+from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -15,15 +15,24 @@ UNTIL = NOW + HARD_BOUNCE_LIFETIME
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        (None, Listing(BOUNCE, NOW, UNTIL)),
-        (Listing(BOUNCE, NOW - 3 * DAY, NOW + 4 * DAY), Listing(BOUNCE, NOW - 3 * DAY, UNTIL)),  # prolonged
-        (Listing(BOUNCE, NOW - 9 * DAY, NOW - 2 * DAY), Listing(BOUNCE, NOW, UNTIL)),  # over, not purged yet
-        (Listing(BOUNCE, NOW - 7 * DAY, NOW), Listing(BOUNCE, NOW, UNTIL)),
-        (Listing(BOUNCE, NOW, UNTIL + DAY), Listing(BOUNCE, NOW, UNTIL + DAY)),  # never shortened
-        (Listing(OPS, NOW - 90 * DAY, None), Listing(OPS, NOW - 90 * DAY, None)),  # what ops wrote stays
+        (None, SuppressionListing(BOUNCE, NOW, UNTIL)),
+        (
+            SuppressionListing(BOUNCE, NOW - 3 * DAY, NOW + 4 * DAY),
+            SuppressionListing(BOUNCE, NOW - 3 * DAY, UNTIL),
+        ),  # prolonged
+        (
+            SuppressionListing(BOUNCE, NOW - 9 * DAY, NOW - 2 * DAY),
+            SuppressionListing(BOUNCE, NOW, UNTIL),
+        ),  # over, not purged yet
+        (SuppressionListing(BOUNCE, NOW - 7 * DAY, NOW), SuppressionListing(BOUNCE, NOW, UNTIL)),
+        (SuppressionListing(BOUNCE, NOW, UNTIL + DAY), SuppressionListing(BOUNCE, NOW, UNTIL + DAY)),  # never shortened
+        (
+            SuppressionListing(OPS, NOW - 90 * DAY, None),
+            SuppressionListing(OPS, NOW - 90 * DAY, None),
+        ),  # what ops wrote stays
     ],
 )
-def test_a_bounce(known: Listing | None, expected: Listing) -> None:
+def test_a_bounce(known: SuppressionListing | None, expected: SuppressionListing) -> None:
     assert bounced(known, NOW) == expected
     assert bounced(expected, NOW) == expected  # the same bounce recorded twice
 
@@ -32,4 +41,4 @@ def test_a_bounce(known: Listing | None, expected: Listing) -> None:
     ("until", "holds"), [(None, True), (NOW + timedelta(microseconds=1), True), (NOW, False), (NOW - DAY, False)]
 )
 def test_how_long_it_holds(until: datetime | None, holds: bool) -> None:
-    assert Listing(BOUNCE, NOW - DAY, until).holds(NOW) is holds
+    assert SuppressionListing(BOUNCE, NOW - DAY, until).holds(NOW) is holds

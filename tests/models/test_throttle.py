@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.throttle import COUNTS_FOR, DAY, HOUR, KEPT_LONGER, LIMITS, Allowance, Asked, Limit, Scope
+from models.throttle import COUNTS_FOR, DAY, HOUR, KEPT_LONGER, LIMITS, Allowance, Asked, RateLimit, ThrottleScope
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TWO_AN_HOUR = (Limit(2, HOUR),)
-BOTH = (Limit(2, HOUR), Limit(3, DAY))
+TWO_AN_HOUR = (RateLimit(2, HOUR),)
+BOTH = (RateLimit(2, HOUR), RateLimit(3, DAY))
 
 
 def ago(minutes: float, times: int = 1) -> Asked:
@@ -32,7 +32,7 @@ def ago(minutes: float, times: int = 1) -> Asked:
         (BOTH, [ago(600), ago(10)], 1, None),
     ],
 )
-def test_a_window_slides(limits: tuple[Limit, ...], asked: list[Asked], room: int, opens_in: float | None) -> None:
+def test_a_window_slides(limits: tuple[RateLimit, ...], asked: list[Asked], room: int, opens_in: float | None) -> None:
     allowance = Allowance(limits, asked, NOW)
     assert allowance.room == room
     assert allowance.closed_until() == (None if opens_in is None else NOW + timedelta(minutes=opens_in))
@@ -50,8 +50,8 @@ def test_what_is_taken_counts() -> None:
 
 
 def test_every_scope_has_its_limits_and_is_kept_as_long_as_they_count() -> None:
-    assert LIMITS.keys() == COUNTS_FOR.keys() == set(Scope)
-    assert set(KEPT_LONGER) == {Scope.CORRECTION_ENROLLMENT, Scope.CORRECTION_ACCOUNT}
+    assert LIMITS.keys() == COUNTS_FOR.keys() == set(ThrottleScope)
+    assert set(KEPT_LONGER) == {ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT}
     assert {COUNTS_FOR[scope] for scope in KEPT_LONGER} == {30 * DAY}
-    assert COUNTS_FOR[Scope.REQUEST_PORTAL] == HOUR
+    assert COUNTS_FOR[ThrottleScope.REQUEST_PORTAL] == HOUR
     assert all(limit.times > 0 for limits in LIMITS.values() for limit in limits)

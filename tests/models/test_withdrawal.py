@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.withdrawal import Standing, decide
+from models.withdrawal import WithdrawalCandidate, decide
 from models.words import Code, Progress
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 THEN = datetime(2026, 2, 1, 8, 0, tzinfo=UTC)
 A, B, C, D, GONE = (UUID(int=number) for number in range(1, 6))
 
-FREE = Standing(Progress.NOT_STARTED, None, None)
-STARTED = Standing(Progress.IN_PROGRESS, THEN, None)
-COMPLETED = Standing(Progress.COMPLETED, THEN, None)
-WITHDRAWN = Standing(Progress.NOT_STARTED, None, THEN)
-DETACHED = Standing(Progress.NOT_STARTED, None, NOW, THEN)  # the seat came back at once
+FREE = WithdrawalCandidate(Progress.NOT_STARTED, None, None)
+STARTED = WithdrawalCandidate(Progress.IN_PROGRESS, THEN, None)
+COMPLETED = WithdrawalCandidate(Progress.COMPLETED, THEN, None)
+WITHDRAWN = WithdrawalCandidate(Progress.NOT_STARTED, None, THEN)
+DETACHED = WithdrawalCandidate(Progress.NOT_STARTED, None, NOW, THEN)  # the seat came back at once
 
 SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-03-14T09:00:00+00:00"}
 
@@ -36,7 +36,7 @@ SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-
         (None, Code.NOT_FOUND, None),
     ],
 )
-def test_one_enrollment(standing: Standing | None, code: Code, detail: object) -> None:
+def test_one_enrollment(standing: WithdrawalCandidate | None, code: Code, detail: object) -> None:
     assert decide([A], {A: standing} if standing else {}, NOW) == [(code, detail)]
 
 
@@ -63,7 +63,7 @@ STANDINGS = st.dictionaries(
 
 @given(asked=st.lists(st.sampled_from([A, B, C, D, GONE])), standings=STANDINGS)
 def test_only_who_has_not_begun_leaves_once_and_asking_again_moves_no_seat(
-    asked: list[UUID], standings: dict[UUID, Standing]
+    asked: list[UUID], standings: dict[UUID, WithdrawalCandidate]
 ) -> None:
     before = dict(standings)
     first, again = decide(asked, standings, NOW), decide(asked, standings, NOW)

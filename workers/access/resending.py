@@ -14,18 +14,18 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.link import LIFETIME, PASSWORD_PURPOSES
-from models.resending import MAILED, Answer, Holder
+from models.resending import MAILED, LinkHolder, ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
 from workers.database import Session, array
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.enrollment.reminder_resuming import resume_enrollments
 from workers.enrollment.rows import MAIL_LIFETIME, message_id_domain
 from workers.requests.queues import Queue
 from workers.security.links import LiveLink, read_live_links, resend_links
 from workers.security.throttles import (
     WIDE,
-    Subject,
+    ThrottleSubject,
     count,
     hold,
     read_allowances,
@@ -54,7 +54,7 @@ INSERT_EMAILS = text(f"""
     ON CONFLICT (dedup_key) DO NOTHING""")
 
 
-class Recipient(NamedTuple):
+class LockedRecipient(NamedTuple):
     """Somebody whose account's row this transaction holds, and the enrollment their mail speaks of, if it does."""
 
     account_id: UUID
@@ -78,11 +78,11 @@ class Recipient(NamedTuple):
         return Purpose.PASSWORD_RESET if self.activated else Purpose.ACTIVATION
 
 
-NOBODY: Final = Answer(Code.NOT_FOUND)
+NOBODY: Final = ResendVerdict(Code.NOT_FOUND)
 
 
 @dataclass(slots=True)
-class Ask:
+class ResendRequest:
     """One person asked for in one job.
 
     Parameters:
@@ -97,17 +97,17 @@ class Ask:
     position: int
     lane: UUID
     queue: Queue
-    recipient: Recipient | None
-    subjects: tuple[Subject, ...]
-    answer: Answer = NOBODY
+    recipient: LockedRecipient | None
+    subjects: tuple[ThrottleSubject, ...]
+    answer: ResendVerdict = NOBODY
     mailed: bool = False
 
 
-Rule = Callable[[Holder | None, Sequence[Allowance]], Answer]
+Rule = Callable[[LinkHolder | None, Sequence[Allowance]], ResendVerdict]
 """Decides what happens to one person (``models/resending.py``)."""
 
 
-def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
+def send_again(session: Session, asks: Sequence[ResendRequest], rule: Rule) -> None:
     """Answers each ask, in order, and writes what follows: throttles, links with more time, mails, reminders."""
     subjects = {subject for ask in asks if ask.recipient for subject in ask.subjects}
     hold(session, [subject for subject in subjects if subject.scope in WIDE])  # accounts are held by their rows
@@ -124,19 +124,19 @@ def send_again(session: Session, asks: Sequence[Ask], rule: Rule) -> None:
     resume_enrollments(session, [r.enrollment_id for r in invited if r.enrollment_id])
 
 
-def counts(asks: Sequence[Ask]) -> dict[str, Any]:
+def counts(asks: Sequence[ResendRequest]) -> dict[str, Any]:
     """A job's result as a whole."""
     return {"counts": dict(Counter(ask.answer.code for ask in asks))}
 
 
-def moment_json(answer: Answer) -> dict[str, str] | None:
+def moment_json(answer: ResendVerdict) -> dict[str, str] | None:
     """What explains a code: from when on it may be asked again, or since when it is so."""
     if answer.moment is None:
         return None
     return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}
 
 
-def _read_links(session: Session, asks: Sequence[Ask]) -> dict[UUID, LiveLink]:
+def _read_links(session: Session, asks: Sequence[ResendRequest]) -> dict[UUID, LiveLink]:
     found: dict[UUID, LiveLink] = {}
     for purpose in PASSWORD_PURPOSES:
         accounts = {r.account_id for ask in asks if (r := ask.recipient) and r.purpose is purpose}
@@ -144,9 +144,11 @@ def _read_links(session: Session, asks: Sequence[Ask]) -> dict[UUID, LiveLink]:
     return found
 
 
-def _decide(asks: Sequence[Ask], rule: Rule, allowances: dict[Subject, Allowance], links: dict[UUID, LiveLink]) -> None:
+def _decide(
+    asks: Sequence[ResendRequest], rule: Rule, allowances: dict[ThrottleSubject, Allowance], links: dict[UUID, LiveLink]
+) -> None:
     """A fold in the order asked: what one ask took, the next does not find."""
-    answered: dict[tuple[UUID, UUID], Answer] = {}
+    answered: dict[tuple[UUID, UUID], ResendVerdict] = {}
     for ask in asks:
         person = ask.recipient
         if person is None:
@@ -162,17 +164,17 @@ def _decide(asks: Sequence[Ask], rule: Rule, allowances: dict[Subject, Allowance
             links[person.account_id] = LiveLink(link.resent + 1 if link else 0, now + LIFETIME[person.purpose])
 
 
-def _holder(person: Recipient, links: dict[UUID, LiveLink]) -> Holder:
+def _holder(person: LockedRecipient, links: dict[UUID, LiveLink]) -> LinkHolder:
     link = links.get(person.account_id)
     resent, ends_at = link or (0, None)
-    return Holder(person.withdrawn_at, person.activated, resent, ends_at, person.detached_at, person.suppressed)
+    return LinkHolder(person.withdrawn_at, person.activated, resent, ends_at, person.detached_at, person.suppressed)
 
 
-def _owe_mails(session: Session, mailed: Sequence[Ask]) -> None:
+def _owe_mails(session: Session, mailed: Sequence[ResendRequest]) -> None:
     if not mailed:
         return
     for queue in {ask.queue for ask in mailed}:
-        owe(session, queue)
+        wake_after_commit(session, queue)
     jobs = list({ask.job_id: ask for ask in mailed}.values())  # one ask of each: all of a job speak of one contract
     places = {ask.job_id: place for place, ask in enumerate(jobs, start=1)}
     people = [ask.recipient for ask in mailed if ask.recipient]

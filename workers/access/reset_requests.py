@@ -13,26 +13,26 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.resending import answer_reset
-from models.throttle import Scope
+from models.throttle import ThrottleScope
 from models.words import Code, JobState
 from workers.access.resending import (
-    Ask,
-    Recipient,
+    LockedRecipient,
+    ResendRequest,
     moment_json,
     send_again,
 )
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.acceptance import Ask as Accepting
+from workers.engine.acceptance import SubmittedRequest as Accepting
 from workers.engine.acceptance import accept_all
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.outbox.suppression import SUPPRESSED_SINCE
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendPasswordReset
 from workers.requests.queues import Queue
 from workers.requests.registry import RequestPasswordReset, parse
 from workers.security.throttles import (
-    Subject,
+    ThrottleSubject,
     address_subjects,
     count,
     hold,
@@ -42,7 +42,7 @@ from workers.security.throttles import (
 READ_REQUESTS = text("SELECT id, portal_id, CAST(request AS text) FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 # Who never activated is sent the invitation of the training they were enrolled on last.
-HOLD_RECIPIENTS = text(f"""
+LOCK_RECIPIENTS = text(f"""
     SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, NULL, e.id, e.contract_id, NULL,
       {SUPPRESSED_SINCE.format(address="a.email_norm")}
     FROM account a LEFT JOIN LATERAL (
@@ -55,7 +55,7 @@ HOLD_RECIPIENTS = text(f"""
 ANSWER: Final = {"code": Code.REQUESTED}
 
 
-def request_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of `request_password_reset` jobs. The answer is always the same, also of one that was throttled.
 
     Raises: a transient error of the database when a throttle is held for over 250 ms.
@@ -64,7 +64,10 @@ def request_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     emails = [_address(row.columns["request"]) for row in rows]
     hashes = address_subjects(emails)
     subjects = [
-        (Subject(Scope.REQUEST_ADDRESS, hashes[email]), Subject(Scope.REQUEST_PORTAL, row.columns["portal_id"]))
+        (
+            ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, hashes[email]),
+            ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns["portal_id"]),
+        )
         for row, email in zip(rows, emails, strict=True)
     ]
     hold(session, [subject for pair in subjects for subject in pair])
@@ -77,7 +80,7 @@ def request_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
                 allowances[subject].take()
     count(session, allowances)
     _owe_follow_ups(session, allowed)
-    return [Outcome(row.id, row.claim, JobState.SUCCEEDED, ANSWER) for row in rows]
+    return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, ANSWER) for row in rows]
 
 
 def _owe_follow_ups(session: Session, jobs: Sequence[UUID]) -> None:
@@ -91,10 +94,10 @@ def _owe_follow_ups(session: Session, jobs: Sequence[UUID]) -> None:
             for request in requests
         ],
     )
-    owe(session, Queue.ENROLLMENTS)
+    wake_after_commit(session, Queue.ENROLLMENTS)
 
 
-def send_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of `send_password_reset` jobs: a mail to who has the address. Its result is nobody's business.
 
     Raises: a transient error of the database when an account is held for over 250 ms.
@@ -115,26 +118,26 @@ def send_resets(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     for row, one in zip(rows, asked, strict=True):
         portal_id, email = originals.get(one.job, (LOCAL_PORTAL_ID, ""))  # its request may have been erased since
         person = recipients.get(email)
-        subjects: tuple[Subject, ...] = ()
+        subjects: tuple[ThrottleSubject, ...] = ()
         if person is not None:
             subjects = (
-                Subject(Scope.RESET_ACCOUNT, person.account_id),
-                Subject(Scope.RESET_ADDRESS, hashes[email]),
+                ThrottleSubject(ThrottleScope.RESET_ACCOUNT, person.account_id),
+                ThrottleSubject(ThrottleScope.RESET_ADDRESS, hashes[email]),
             )
-        asks.append(Ask(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
+        asks.append(ResendRequest(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
     send_again(session, asks, answer_reset)
     for ask, one in zip(asks, asked, strict=True):
         _record(session, ask, one)
-    return [Outcome(row.id, row.claim, JobState.SUCCEEDED, {}) for row in rows]
+    return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, {}) for row in rows]
 
 
-def _hold_recipients(session: Session, emails: Sequence[str]) -> list[Recipient]:
+def _hold_recipients(session: Session, emails: Sequence[str]) -> list[LockedRecipient]:
     """Who has these addresses and can be written to: activated, or enrolled somewhere."""
-    found = [Recipient(*row) for row in session.execute(HOLD_RECIPIENTS, {"emails": list(emails)})]
+    found = [LockedRecipient(*row) for row in session.execute(LOCK_RECIPIENTS, {"emails": list(emails)})]
     return [person for person in found if person.activated or person.enrollment_id]
 
 
-def _record(session: Session, ask: Ask, request: SendPasswordReset) -> None:
+def _record(session: Session, ask: ResendRequest, request: SendPasswordReset) -> None:
     """The audit trail names the account, never an address; of an address nobody has it says nothing."""
     if ask.recipient is not None:
         record(

@@ -19,16 +19,16 @@ from workers.audit import record
 from workers.database import Session
 from workers.security.lockouts import count_failure, forget_failures, subjects_of
 
-FIND = text("""
+FIND_ACCOUNT = text("""
     SELECT id, password_hash, credential_version FROM account WHERE email_norm = :email AND erased_at IS NULL""")
 
 # Only over the hash that was checked: the password may have been changed meanwhile.
-REHASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
+UPDATE_HASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
 
-STILL = text("SELECT 1 FROM account WHERE id = :id AND credential_version = :version")
+CHECK_CREDENTIALS = text("SELECT 1 FROM account WHERE id = :id AND credential_version = :version")
 
 
-class Attempt(NamedTuple):
+class SignInAttempt(NamedTuple):
     """A try that may go on. `password_hash` is the account's, or another that no password has."""
 
     subjects: tuple[UUID, ...]
@@ -37,7 +37,7 @@ class Attempt(NamedTuple):
     credential_version: int
 
 
-class Verified(NamedTuple):
+class VerifiedCredentials(NamedTuple):
     """Whose credentials these are. A session started now ends when the account's `credential_version` moves."""
 
     account_id: UUID
@@ -51,49 +51,51 @@ class SignInRefused(NamedTuple):
     locked_until: datetime | None = None
 
 
-class Checked(NamedTuple):
+class PasswordCheck(NamedTuple):
     """What hashing said: whether the password is right, and its hash by today's parameters if they have changed."""
 
     right: bool
     new_hash: str | None
 
 
-def begin(session: Session, email: str) -> Attempt | SignInRefused:
+def begin(session: Session, email: str) -> SignInAttempt | SignInRefused:
     """Counts a try against the address and, if it has one, its account; refuses it while one of them is locked."""
     address = normalise_email(email)
     if isinstance(address, Code):
-        return Attempt((), None, _nobodys_hash(), 0)
-    account = session.execute(FIND, {"email": address}).one_or_none()
+        return SignInAttempt((), None, _nobodys_hash(), 0)
+    account = session.execute(FIND_ACCOUNT, {"email": address}).one_or_none()
     subjects = subjects_of(address, account.id if account else None)
     locked_until = count_failure(session, subjects)
     if locked_until is not None:
         return SignInRefused(Code.SIGN_IN_LOCKED, locked_until)
     if account is None or account.password_hash is None:
-        return Attempt(subjects, None, _nobodys_hash(), 0)
-    return Attempt(subjects, account.id, account.password_hash, account.credential_version)
+        return SignInAttempt(subjects, None, _nobodys_hash(), 0)
+    return SignInAttempt(subjects, account.id, account.password_hash, account.credential_version)
 
 
-def check(attempt: Attempt, password: str) -> Checked:
+def check(attempt: SignInAttempt, password: str) -> PasswordCheck:
     """Whether this is the password. About a tenth of a second on purpose, known or not: never inside a transaction."""
     if len(password) > 4 * MAX_PASSWORD or any("\ud800" <= character <= "\udfff" for character in password):
         password = ""  # nobody has it: nothing longer or unpaired was ever hashed
     right, new_hash = HASHER.verify_and_update(compose_password(password), attempt.password_hash)
-    return Checked(right and attempt.account_id is not None, new_hash)
+    return PasswordCheck(right and attempt.account_id is not None, new_hash)
 
 
-def end(session: Session, attempt: Attempt, checked: Checked) -> Verified | SignInRefused:
+def end(session: Session, attempt: SignInAttempt, checked: PasswordCheck) -> VerifiedCredentials | SignInRefused:
     """Takes the count of a right try back, and renews a hash of older parameters."""
     if not checked.right or attempt.account_id is None:
         return SignInRefused(Code.WRONG_CREDENTIALS)
     whose = {"id": attempt.account_id, "version": attempt.credential_version}
-    if session.execute(STILL, whose).scalar() is None:  # another password was chosen while this one was checked
+    if (
+        session.execute(CHECK_CREDENTIALS, whose).scalar() is None
+    ):  # another password was chosen while this one was checked
         return SignInRefused(Code.WRONG_CREDENTIALS)
     forget_failures(session, attempt.subjects)
     if checked.new_hash:
         new = {"new": checked.new_hash, "old": attempt.password_hash, "id": attempt.account_id}
-        session.execute(REHASH, new)
+        session.execute(UPDATE_HASH, new)
         record(session, "rehash_password", account_id=attempt.account_id)
-    return Verified(attempt.account_id, attempt.credential_version)
+    return VerifiedCredentials(attempt.account_id, attempt.credential_version)
 
 
 @lru_cache(maxsize=1)

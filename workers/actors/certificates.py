@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from workers.actors.registry import do_jobs
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.duplicate_copies import begin, next_chunk
-from workers.engine.chunks import Follower, keeping_leases
+from workers.engine.chunks import ChunkedJob, keeping_leases
 from workers.engine.claimer import (
     STOPPING,
     BatchRun,
@@ -16,9 +16,9 @@ from workers.engine.claimer import (
 )
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
-    Outcome,
-    Work,
+    ClaimedRow,
+    DoWork,
+    WorkOutcome,
 )
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
 from workers.requests.queues import Queue
@@ -42,7 +42,7 @@ def certificates_bulk() -> Claimer:
     return Claimer(JOBS, Queue.CERTIFICATES_BULK, do_batch, size=1)
 
 
-def do_batch(rows: Sequence[Claimed]) -> bool:
+def do_batch(rows: Sequence[ClaimedRow]) -> bool:
     """Does claimed jobs; says whether some were given back, because others would wait too long for them."""
     deadline = time.monotonic() + HOLD_SECONDS
     small = [row for row in rows if row.columns["kind"] not in DUPLICATES]
@@ -58,17 +58,17 @@ def do_batch(rows: Sequence[Claimed]) -> bool:
     return bool(waiting)
 
 
-def _duplicate(row: Claimed) -> None:
+def _duplicate(row: ClaimedRow) -> None:
     try:
-        Follower(begin, next_chunk, ahead=Maker.of_this_thread().make_ahead).follow(row)
+        ChunkedJob(begin, next_chunk, ahead=DocumentMaker.of_this_thread().make_ahead).follow(row)
     except Exception as error:  # noqa: BLE001 - outside any transaction: a setting, a request nobody can read
         BatchRun(JOBS, _failing(error)).run([row])
 
 
-def _failing(error: Exception) -> Work:
+def _failing(error: Exception) -> DoWork:
     """Fails as the work did, so that it is tried again or ends as any job does."""
 
-    def work(*_: object) -> Sequence[Outcome]:
+    def work(*_: object) -> Sequence[WorkOutcome]:
         raise error
 
     return work

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
 
-from models.delivery import RESTING, Reason, Suspicion, Verdict, retry_delay, weigh
-from models.delivery import Outcome as Delivery
+from models.delivery import OPENING, CircuitBreaker, DeliveryReason, DeliveryVerdict, count_answer, retry_delay
+from models.delivery import DeliveryOutcome as Delivery
 from models.words import EmailState
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
@@ -23,18 +23,18 @@ from workers.engine.claimer import (
 )
 from workers.engine.ledger import (
     EMAILS,
-    Claimed,
+    ClaimedRow,
+    FailedAttempt,
     LostClaimError,
-    Outcome,
-    Setback,
+    WorkOutcome,
 )
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
-from workers.mail.message import Identity
+from workers.mail.message import SenderIdentity
 from workers.mail.sealing import seal_letters
-from workers.mail.sending import Delivered, Sealed, Sending
-from workers.mail.transport import Connections
+from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
+from workers.mail.transport import SmtpConnections
 from workers.outbox.suppression import suppress_addresses_of
 from workers.requests.queues import Queue
 from workers.settings import get_settings
@@ -50,20 +50,20 @@ class Mailer:
 
     def __init__(self) -> None:
         settings = get_settings()
-        self.identity = Identity.from_settings(settings)
+        self.identity = SenderIdentity.from_settings(settings)
         self.lease = settings.lease_seconds
         self.places = settings.smtp_connections
-        self.connections = Connections.from_settings(settings, hello_domain=self.identity.domain)
+        self.connections = SmtpConnections.from_settings(settings, hello_domain=self.identity.domain)
         self._rests_until = 0.0
         self._failures_in_a_row = 0
-        self._suspicion = Suspicion()
+        self._suspicion = CircuitBreaker()
         self._lock = threading.Lock()
 
     def ready(self) -> bool:
         """Whether the relay may be asked again."""
         return time.monotonic() >= self._rests_until
 
-    def heard(self, delivered: Delivered) -> None:
+    def heard(self, delivered: DeliveryAttempt) -> None:
         """How an attempt ended: the relay rests when the fault is its own, or when others got the same answer.
 
         Then it rests by our own steps: a delay named in such an answer may be a stranger's.
@@ -71,16 +71,16 @@ class Mailer:
         verdict = delivered.verdict
         if verdict is None:
             with self._lock:
-                self._failures_in_a_row, self._suspicion = 0, Suspicion()
-        elif verdict.outcome in RESTING:
+                self._failures_in_a_row, self._suspicion = 0, CircuitBreaker()
+        elif verdict.outcome in OPENING:
             self.rest(verdict)
         elif verdict.suspect is not None:
             with self._lock:
-                self._suspicion, founded = weigh(self._suspicion, verdict, delivered.row.columns["to_address"])
+                self._suspicion, founded = count_answer(self._suspicion, verdict, delivered.row.columns["to_address"])
             if founded:
-                self.rest(Verdict(verdict.suspect, verdict.reason))
+                self.rest(DeliveryVerdict(verdict.suspect, verdict.reason))
 
-    def rest(self, verdict: Verdict) -> float:
+    def rest(self, verdict: DeliveryVerdict) -> float:
         """The relay failed, not the mails: nothing is claimed for a while; returns the seconds.
 
         Connections that fail together count once.
@@ -95,14 +95,14 @@ class Mailer:
         log.error("relay.rests", reason=verdict.reason, seconds=round(seconds))
         return seconds
 
-    def do_batch(self, rows: Sequence[Claimed]) -> None:
+    def do_batch(self, rows: Sequence[ClaimedRow]) -> None:
         """Renders and sends claimed mails."""
         letters: dict[UUID, Letter] = {}
 
-        def look(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+        def look(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
             found = read_letters(session, held)
             letters.update({letter.row.id: letter for letter in found})
-            return [Outcome(letter.row.id, letter.row.claim, letter.unsent) for letter in found if letter.unsent]
+            return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in found if letter.unsent]
 
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
@@ -111,11 +111,11 @@ class Mailer:
         for some in ([one for one in to_send if not one.has_file], [one for one in to_send if one.has_file]):
             self._send(seal_letters(some, self.identity, self.lease, self.renew))
 
-    def _send(self, mails: Sequence[Sealed]) -> None:
+    def _send(self, mails: Sequence[PreparedMail]) -> None:
         loop = get_event_loop_thread()
         if not mails or loop is None:
             return
-        sending = Sending(
+        sending = MailBatch(
             self.connections,
             envelope_from=self.identity.envelope_from,
             mails=mails,
@@ -132,7 +132,7 @@ class Mailer:
             if left:
                 give_back(EMAILS, left)
 
-    def renew(self, rows: Sequence[Claimed]) -> set[UUID] | None:
+    def renew(self, rows: Sequence[ClaimedRow]) -> set[UUID] | None:
         """Moves the leases of mails in hand and returns those still ours; None when the database did not answer."""
         try:
             with transaction() as session:
@@ -143,7 +143,7 @@ class Mailer:
             log.warning("lease.not_renewed", exc_info=error)
             return None
 
-    def record(self, deliveries: Sequence[Delivered]) -> None:
+    def record(self, deliveries: Sequence[DeliveryAttempt]) -> None:
         """Commits how attempts ended, trying again while the database is away and the lease lasts."""
         give_up = time.monotonic() + self.lease
         while True:
@@ -160,7 +160,7 @@ class Mailer:
                     continue
             return
 
-    def _record_one_by_one(self, deliveries: Sequence[Delivered]) -> None:
+    def _record_one_by_one(self, deliveries: Sequence[DeliveryAttempt]) -> None:
         """One of them was taken back meanwhile, so somebody else will send it again: the others are recorded."""
         if len(deliveries) == 1:
             log.warning("mail.taken_back", rows=_names(deliveries))
@@ -168,7 +168,7 @@ class Mailer:
         for delivered in deliveries:
             self.record([delivered])
 
-    def _record(self, deliveries: Sequence[Delivered]) -> None:
+    def _record(self, deliveries: Sequence[DeliveryAttempt]) -> None:
         sent = [delivered for delivered in deliveries if delivered.verdict is None]
         not_sent = [(delivered, self._setback(delivered)) for delivered in deliveries if delivered.verdict]
         with transaction() as session:
@@ -183,12 +183,12 @@ class Mailer:
         for delivered, setback in not_sent:
             log.warning("mail.not_sent", rows=_names([delivered]), outcome=setback.outcome, **_why(delivered))
 
-    def _setback(self, delivered: Delivered) -> Setback:
+    def _setback(self, delivered: DeliveryAttempt) -> FailedAttempt:
         """What an attempt that failed means for its mail."""
         row, verdict, failures = delivered.row, delivered.verdict, delivered.row.failures + 1
         if verdict is None:
             raise ValueError("a mail that was sent has no setback")
-        setback = partial(Setback, row.id, row.claim, error=_why(delivered) | {"message": _words(delivered)})
+        setback = partial(FailedAttempt, row.id, row.claim, error=_why(delivered) | {"message": _words(delivered)})
         match verdict.outcome:
             case Delivery.RELAY_DOWN | Delivery.CONFIGURATION:
                 return setback(EmailState.OWED, self.rest(verdict), "postponed", counts=False)
@@ -202,26 +202,26 @@ class Mailer:
         return setback(EmailState.FAILED, None, "dead")
 
 
-def _sent(delivered: Delivered) -> Outcome:
-    return Outcome(delivered.row.id, delivered.row.claim, EmailState.SENT, {"answer": delivered.answer[:200]})
+def _sent(delivered: DeliveryAttempt) -> WorkOutcome:
+    return WorkOutcome(delivered.row.id, delivered.row.claim, EmailState.SENT, {"answer": delivered.answer[:200]})
 
 
-def _bounced(delivered: Delivered) -> bool:
+def _bounced(delivered: DeliveryAttempt) -> bool:
     """Whether the server of its address said that there is no such mailbox."""
-    return delivered.verdict is not None and delivered.verdict.reason is Reason.ADDRESS_REJECTED
+    return delivered.verdict is not None and delivered.verdict.reason is DeliveryReason.ADDRESS_REJECTED
 
 
-def _why(delivered: Delivered) -> dict[str, str]:
+def _why(delivered: DeliveryAttempt) -> dict[str, str]:
     verdict = delivered.verdict
     return {} if verdict is None else {"class": verdict.outcome.value, "reason": verdict.reason.value}
 
 
-def _words(delivered: Delivered) -> str:
+def _words(delivered: DeliveryAttempt) -> str:
     fault = delivered.fault
     return "" if fault is None else f"{fault.phase} {fault.code or fault.trouble} {fault.text}"[:500]
 
 
-def _names(deliveries: Sequence[Delivered]) -> list[str]:
+def _names(deliveries: Sequence[DeliveryAttempt]) -> list[str]:
     """Mails as log lines name them: identifier and attempt."""
     return [f"{delivered.row.id}#{delivered.row.claim}" for delivered in deliveries]
 
@@ -236,7 +236,7 @@ def mailer() -> Mailer:
     return Mailer()
 
 
-def _do_batch(rows: Sequence[Claimed]) -> None:
+def _do_batch(rows: Sequence[ClaimedRow]) -> None:
     mailer().do_batch(rows)
 
 

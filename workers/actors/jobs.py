@@ -13,7 +13,7 @@ from workers.engine.claimer import (
     Claimer,
     give_back,
 )
-from workers.engine.ledger import JOBS, Claimed
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.imports.scanning import scan_inboxes
 from workers.logs import get_logger
 from workers.requests.certificates import PurgeDocuments
@@ -33,13 +33,13 @@ cost as much as doing them, and whoever comes meanwhile must not wait.
 """
 
 
-def affordable(rows: Sequence[Claimed]) -> int:
+def affordable(rows: Sequence[ClaimedRow]) -> int:
     """How many of these claimed jobs, from the first, one short transaction can do: at least one."""
     asked = accumulate(len(row.columns["request"]) for row in rows)
     return max(1, sum(total <= MOST_ASKED for total in asked))
 
 
-def do_batch(rows: Sequence[Claimed]) -> bool:
+def do_batch(rows: Sequence[ClaimedRow]) -> bool:
     """Does claimed jobs, in as many short transactions as fit in half a second; says whether some were given back.
 
     After a part that was not done at once the rest is given back too: a job set back must not be overtaken in its lane.
@@ -65,7 +65,7 @@ def maintenance() -> Claimer:
     return Claimer(JOBS, Queue.MAINTENANCE, maintain, size=1)
 
 
-def maintain(rows: Sequence[Claimed]) -> bool:
+def maintain(rows: Sequence[ClaimedRow]) -> bool:
     """Does claimed maintenance; what reaches beyond the database is done outside its transactions."""
     kinds = [row.columns["kind"] for row in rows]
     if kinds == [ScanInboxes.kind]:

@@ -19,7 +19,7 @@ from workers.certificates.issuing import catch_up, issue_certificates
 from workers.corrections.jobs import correct_email, correct_email_by_ops
 from workers.corrections.verdicts import apply_corrections
 from workers.database import Session
-from workers.engine.ledger import Claimed, Outcome
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.enrollment.jobs import enroll_jobs
 from workers.enrollment.progress import record_progress_jobs
 from workers.enrollment.release_plans import plan_releases
@@ -62,21 +62,21 @@ DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertifica
 FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
 
 
-def do_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def do_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed jobs in ledger order, each run of one kind by its service."""
-    outcomes: list[Outcome] = []
+    outcomes: list[WorkOutcome] = []
     for kind, run in groupby(rows, key=lambda row: row.columns["kind"]):
         outcomes += SERVICES[kind](session, list(run))
     return outcomes
 
 
-def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[Claimed]], list[Outcome]]:
-    def do(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[ClaimedRow]], list[WorkOutcome]]:
+    def do(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         outcomes = []
         for row in rows:
             request = parse(row.columns["kind"], row.columns["request"], internal=True)
             state, result = service(session, row.columns["portal_id"], row.id, request)
-            outcomes.append(Outcome(row.id, row.claim, state, result))
+            outcomes.append(WorkOutcome(row.id, row.claim, state, result))
         return outcomes
 
     return do
@@ -87,7 +87,7 @@ def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
     return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
 
 
-SERVICES: Final[dict[str, Callable[[Session, Sequence[Claimed]], list[Outcome]]]] = {
+SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOutcome]]]] = {
     "enroll": enroll_jobs,
     "withdraw": withdraw_jobs,
     "record_progress": record_progress_jobs,

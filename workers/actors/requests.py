@@ -14,12 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from models.words import Code
 from workers.database import transaction
 from workers.engine.acceptance import (
-    Ask,
-    Owner,
+    MessageOwner,
+    SubmittedRequest,
     find_portal,
     record_refusal,
 )
-from workers.engine.claimer import STOPPING, call
+from workers.engine.claimer import STOPPING, wake_here
 from workers.engine.recorder import Recorder, record_in_one_transaction
 from workers.errors import InvalidRequest, Problem
 from workers.logs import get_logger
@@ -53,7 +53,7 @@ def accept(**fields: Any) -> None:
     if accepted is None:
         return
     if not accepted.repeated:
-        call(accepted.queue)
+        wake_here(accepted.queue)
 
 
 def set_aside(*, queue: str, data: str) -> None:
@@ -61,7 +61,7 @@ def set_aside(*, queue: str, data: str) -> None:
     _refuse(base64.b64decode(data), InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}")))
 
 
-def _read(fields: dict[str, Any], raw: bytes) -> Ask:
+def _read(fields: dict[str, Any], raw: bytes) -> SubmittedRequest:
     if len(raw) > MAX_MESSAGE_BYTES:
         raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MAX_MESSAGE_BYTES} bytes as a message"))
     portal, kind, key, body = (_text(fields, name) for name in ("portal", "kind", "key", "body"))
@@ -69,7 +69,7 @@ def _read(fields: dict[str, Any], raw: bytes) -> Ask:
         spoken = KINDS[kind].version
         raise InvalidRequest(Problem(Code.UNKNOWN_KIND, "version", f"{kind} is spoken in version {spoken}"))
     check_key(key)
-    return Ask(known_portal(portal), parse(kind, body), body, key)
+    return SubmittedRequest(known_portal(portal), parse(kind, body), body, key)
 
 
 @lru_cache(maxsize=1_000)
@@ -105,12 +105,12 @@ def _refuse(raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None =
         log.warning("message.refused", job=job, attempt=0, code=problem.code)
 
 
-def _owner(fields: dict[str, Any]) -> Owner | None:
+def _owner(fields: dict[str, Any]) -> MessageOwner | None:
     """Whose request it was and under which key, when both can be read."""
     try:
         portal, key = _text(fields, "portal"), _text(fields, "key")
         check_key(key)
-        return Owner(known_portal(portal), key)
+        return MessageOwner(known_portal(portal), key)
     except InvalidRequest:
         return None
 

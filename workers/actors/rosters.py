@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from workers.actors.registry import do_jobs
-from workers.engine.chunks import Follower
+from workers.engine.chunks import ChunkedJob
 from workers.engine.claimer import BatchRun, Claimer
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
-    Outcome,
-    Work,
+    ClaimedRow,
+    DoWork,
+    WorkOutcome,
 )
 from workers.enrollment.jobs import (
     begin,
@@ -29,7 +29,7 @@ def rosters() -> Claimer:
     return Claimer(JOBS, Queue.ROSTERS, do_batch, size=1)
 
 
-def do_batch(rows: Sequence[Claimed]) -> None:
+def do_batch(rows: Sequence[ClaimedRow]) -> None:
     """Does claimed large requests one after the other."""
     for row in rows:
         try:
@@ -38,22 +38,22 @@ def do_batch(rows: Sequence[Claimed]) -> None:
             BatchRun(JOBS, _failing(error)).run([row])
 
 
-def _do(row: Claimed) -> None:
+def _do(row: ClaimedRow) -> None:
     match row.columns["kind"]:
         case ImportRoster.kind:
             do_import(row)
         case UndoImport.kind:
-            Follower(roster_undoing.resume, roster_undoing.undo_chunk).follow(row)
+            ChunkedJob(roster_undoing.resume, roster_undoing.undo_chunk).follow(row)
         case Enroll.kind if in_chunks(read_request(row)):
-            Follower(begin, enroll_chunk).follow(row)
+            ChunkedJob(begin, enroll_chunk).follow(row)
         case _:
             BatchRun(JOBS, do_jobs).run([row])
 
 
-def _failing(error: Exception) -> Work:
+def _failing(error: Exception) -> DoWork:
     """Fails as the work did, so that it is tried again or ends as any job does."""
 
-    def work(*_: object) -> Sequence[Outcome]:
+    def work(*_: object) -> Sequence[WorkOutcome]:
         raise error
 
     return work

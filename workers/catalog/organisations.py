@@ -17,7 +17,7 @@ from workers.database import Session
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import PutOrganisation
 
-PUT = text("""
+UPSERT_ORGANISATION = text("""
     INSERT INTO organisation (id, reference, legal_name, address, siret, activity_number, activity_region,
       signatory_name, signatory_quality, place, colour, logo)
     VALUES (:id, :reference, :legal_name, to_json(CAST(:address AS text[])), :siret, :activity_number, :activity_region,
@@ -34,11 +34,11 @@ PUT = text("""
       logo = CASE WHEN 'logo' = ANY(CAST(:said AS text[])) THEN excluded.logo ELSE organisation.logo END
     RETURNING id""")
 
-HOLD_PORTALS = text("""
+LOCK_PORTALS = text("""
     SELECT name FROM portal WHERE name = ANY(CAST(:portals AS text[])) ORDER BY name FOR NO KEY UPDATE""")
-ASSIGN = text("UPDATE portal SET organisation_id = :organisation WHERE name = ANY(CAST(:portals AS text[]))")
+ASSIGN_PORTALS = text("UPDATE portal SET organisation_id = :organisation WHERE name = ANY(CAST(:portals AS text[]))")
 
-KEEP_LOGO = text("INSERT INTO logo (sha256, content) VALUES (:sha256, :content) ON CONFLICT (sha256) DO NOTHING")
+INSERT_LOGO = text("INSERT INTO logo (sha256, content) VALUES (:sha256, :content) ON CONFLICT (sha256) DO NOTHING")
 
 
 def put_organisation(
@@ -53,13 +53,13 @@ def put_organisation(
     for name, value in (("colour", colour), ("logo", logo)):
         if isinstance(value, Code):
             return JobState.REFUSED, {"code": value, "field": name}
-    known = set(session.execute(HOLD_PORTALS, {"portals": request.portals}).scalars())
+    known = set(session.execute(LOCK_PORTALS, {"portals": request.portals}).scalars())
     if unknown := set(request.portals) - known:
         return JobState.REFUSED, {"code": Code.UNKNOWN_PORTAL, "field": "portals", "unknown": sorted(unknown)}
     values = request.model_dump(exclude={"portals", "requested_by"}) | {"colour": colour, "logo": logo}
     asked = values | {"id": new_id(), "said": sorted(request.model_fields_set)}
-    organisation_id: UUID = session.execute(PUT, asked).scalar_one()
-    session.execute(ASSIGN, {"organisation": organisation_id, "portals": request.portals})
+    organisation_id: UUID = session.execute(UPSERT_ORGANISATION, asked).scalar_one()
+    session.execute(ASSIGN_PORTALS, {"organisation": organisation_id, "portals": request.portals})
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=organisation_id, job_id=job_id)
     owe_catch_up(session, LOCAL_PORTAL_ID, f"{FOLLOW_UP_KEY}{job_id}")
@@ -85,5 +85,5 @@ def checked_logo(session: Session, picture: str | None) -> str | Code | None:
     if isinstance(cleaned, Code):
         return cleaned
     digest = hashlib.sha256(cleaned).hexdigest()
-    session.execute(KEEP_LOGO, {"sha256": digest, "content": cleaned})
+    session.execute(INSERT_LOGO, {"sha256": digest, "content": cleaned})
     return digest

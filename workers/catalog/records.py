@@ -67,14 +67,14 @@ FORGET_WARNINGS = text("""
     WHERE enrollment.id = warned.id""")
 
 
-class Put(NamedTuple):
+class CatalogOutcome(NamedTuple):
     """What recording came to: the state of the job and its result."""
 
     state: JobState
     result: dict[str, Any]
 
 
-def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request: PutCompany) -> Put:
+def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request: PutCompany) -> CatalogOutcome:
     """Records a company or changes it; refuses a colour or a picture that cannot be printed."""
     colour = checked_colour(request.colour)
     if isinstance(colour, Code):
@@ -85,7 +85,7 @@ def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request:
     return _upsert(session, PUT_COMPANY, portal_id, job_id, request, colour=colour, logo=logo)
 
 
-def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request: PutTraining) -> Put:
+def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request: PutTraining) -> CatalogOutcome:
     """Records a training or changes it."""
     return _upsert(session, PUT_TRAINING, portal_id, job_id, request)
 
@@ -97,16 +97,16 @@ def _upsert(
     job_id: UUID | None,
     request: PutCompany | PutTraining,
     **checked: str | None,
-) -> Put:
+) -> CatalogOutcome:
     values = request.model_dump() | checked
     asked = {"id": new_id(), "portal": portal_id, "said": sorted(request.model_fields_set)}
     row_id: UUID = session.execute(statement, values | asked).scalar_one()
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=row_id, requested_by=asker)
-    return Put(JobState.SUCCEEDED, {"id": str(row_id)})
+    return CatalogOutcome(JobState.SUCCEEDED, {"id": str(row_id)})
 
 
-def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request: PutContract) -> Put:
+def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request: PutContract) -> CatalogOutcome:
     """Records a contract or changes its seats, dates and options; an option the request does not name stays as it is.
 
     Refuses an unknown company or training, fewer seats than are used, and a change of company or training.
@@ -140,7 +140,7 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
         requested_by=request.requested_by,
         detail={"planned_seats": request.planned_seats} | ({"changed": changed} if changed else {}),
     )
-    return Put(JobState.SUCCEEDED, {"id": str(values["id"]), "planned_seats": request.planned_seats})
+    return CatalogOutcome(JobState.SUCCEEDED, {"id": str(values["id"]), "planned_seats": request.planned_seats})
 
 
 def kept_options(request: PutContract) -> list[str]:
@@ -153,7 +153,7 @@ def _values(request: PutContract) -> dict[str, Any]:
     return {name: getattr(request, name) for name in names}
 
 
-def _contract_refused(request: PutContract, contract: Any, values: Mapping[str, Any]) -> Put | None:
+def _contract_refused(request: PutContract, contract: Any, values: Mapping[str, Any]) -> CatalogOutcome | None:
     for part in ("company", "training"):
         if getattr(contract, f"{part}_id") != values[part]:
             return _refused(Code.CONTRACT_MOVED, part)
@@ -170,5 +170,5 @@ def _change(session: Session, contract: Any, values: Mapping[str, Any]) -> None:
         resume_contract(session, contract.id)
 
 
-def _refused(code: Code, field: str, **facts: int) -> Put:
-    return Put(JobState.REFUSED, {"code": code, "field": field, **facts})
+def _refused(code: Code, field: str, **facts: int) -> CatalogOutcome:
+    return CatalogOutcome(JobState.REFUSED, {"code": code, "field": field, **facts})

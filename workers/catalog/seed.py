@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 from models.words import Code, JobState
 from workers.catalog.organisations import checked_colour, checked_logo
 from workers.catalog.records import (
-    Put,
+    CatalogOutcome,
     kept_options,
     put_company,
     put_contract,
@@ -58,7 +58,7 @@ class Catalogue(BaseModel):
         return self
 
 
-class Seeded(NamedTuple):
+class SeedResult(NamedTuple):
     """What became of one record: `code` and `field` say why it was refused."""
 
     kind: str
@@ -68,21 +68,21 @@ class Seeded(NamedTuple):
     field: str = ""
 
 
-class Step(NamedTuple):
+class SeedStep(NamedTuple):
     """How one kind of record is read and recorded."""
 
     read: TextClause
-    put: Callable[[Session, UUID, UUID | None, Any], Put]
+    put: Callable[[Session, UUID, UUID | None, Any], CatalogOutcome]
 
 
-STEPS: dict[type[Record], Step] = {
-    PutCompany: Step(READ_COMPANY, put_company),
-    PutTraining: Step(READ_TRAINING, put_training),
-    PutContract: Step(READ_CONTRACT, put_contract),
+STEPS: dict[type[Record], SeedStep] = {
+    PutCompany: SeedStep(READ_COMPANY, put_company),
+    PutTraining: SeedStep(READ_TRAINING, put_training),
+    PutContract: SeedStep(READ_CONTRACT, put_contract),
 }
 
 
-def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[Seeded]:
+def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[SeedResult]:
     """Records a document; what is there already and the same is left alone, so that seeding twice changes nothing.
 
     Refusals are values: the caller undoes the transaction when there is one.
@@ -91,15 +91,15 @@ def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[Seeded
     return [_seed(session, portal_id, record) for record in records]
 
 
-def _seed(session: Session, portal_id: UUID, record: Record) -> Seeded:
+def _seed(session: Session, portal_id: UUID, record: Record) -> SeedResult:
     step = STEPS[type(record)]
     there = session.execute(step.read, {"portal": portal_id, "reference": record.reference}).mappings().one_or_none()
     if there is not None and dict(there) == dict(there) | _said(session, record):
-        return Seeded(record.kind, record.reference, "unchanged")
+        return SeedResult(record.kind, record.reference, "unchanged")
     put = step.put(session, portal_id, None, record)
     if put.state is JobState.REFUSED:
-        return Seeded(record.kind, record.reference, "refused", put.result["code"], put.result["field"])
-    return Seeded(record.kind, record.reference, "created" if there is None else "changed")
+        return SeedResult(record.kind, record.reference, "refused", put.result["code"], put.result["field"])
+    return SeedResult(record.kind, record.reference, "created" if there is None else "changed")
 
 
 def _said(session: Session, record: Record) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from sqlalchemy import text
 from models.base import new_id
 from models.certificate import not_issued_because
 from models.portal import LOCAL_PORTAL_ID
-from models.snapshot import Snapshot
+from models.snapshot import CertificateSnapshot
 from models.verification_code import new_code
 from models.words import Code, JobState, Progress
 from workers.audit import record
 from workers.certificates.issuing import (
-    New,
+    NewCertificate,
     hold,
     snapshot_of,
     verify_url,
@@ -23,9 +23,9 @@ from workers.certificates.issuing import (
 from workers.database import Session
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
-REPLACE = text("UPDATE certificate SET replaced_by = :by WHERE id = :id")
+REPLACE_CERTIFICATE = text("UPDATE certificate SET replaced_by = :by WHERE id = :id")
 
-REVOKE = text("UPDATE certificate SET revoked_at = now(), revocation_reason = :reason WHERE id = :id")
+REVOKE_CERTIFICATE = text("UPDATE certificate SET revoked_at = now(), revocation_reason = :reason WHERE id = :id")
 
 PRINTED_NAMES: Final = ("first_name", "last_name")
 
@@ -49,9 +49,11 @@ def correct_certificate(
         return _refused(snapshot)
     # Its number is from the sequence of whoever signs it: read again, that may be another organisation.
     organisation_id = fact.organisation_id if request.reread else fact.issued_by
-    new = New(new_id(), fact.id, organisation_id, snapshot, code, fact.now, fact.completed_at, fact.version + 1)
+    new = NewCertificate(
+        new_id(), fact.id, organisation_id, snapshot, code, fact.now, fact.completed_at, fact.version + 1
+    )
     # The earlier one first: of the versions of an enrollment one alone is not replaced.
-    session.execute(REPLACE, {"id": fact.certificate_id, "by": new.certificate_id})
+    session.execute(REPLACE_CERTIFICATE, {"id": fact.certificate_id, "by": new.certificate_id})
     issued = write(session, [new])[fact.id]
     corrected = {"replaces": fact.number, "number": issued.number, "changed": _changed(fact, snapshot)}
     _audit(session, fact, request, corrected, portal_id=portal_id, job_id=job_id)
@@ -72,7 +74,7 @@ def revoke_certificate(
     fact = _find(session, portal_id, request.enrollment_id)
     if isinstance(fact, Code):
         return _refused(fact)
-    session.execute(REVOKE, {"id": fact.certificate_id, "reason": request.reason})
+    session.execute(REVOKE_CERTIFICATE, {"id": fact.certificate_id, "reason": request.reason})
     _audit(session, fact, request, {"number": fact.number}, portal_id=portal_id, job_id=job_id)
     return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": fact.number}
 
@@ -89,18 +91,18 @@ def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> Any:
     return Code.CERTIFICATE_REVOKED if fact.revoked_at is not None else fact
 
 
-def _corrected(fact: Any, request: CorrectCertificate, code: str) -> Snapshot | Code:
+def _corrected(fact: Any, request: CorrectCertificate, code: str) -> CertificateSnapshot | Code:
     if fact.snapshot is None:
         return Code.NAMES_NOT_KEPT
-    earlier = Snapshot.model_validate(fact.snapshot)
+    earlier = CertificateSnapshot.model_validate(fact.snapshot)
     names = {name: getattr(request, name) or getattr(earlier, name) for name in PRINTED_NAMES}
     corrected = _written_again(fact, request, earlier, names, code)
     return corrected if isinstance(corrected, Code) or _changed(fact, corrected) else Code.UNCHANGED
 
 
 def _written_again(
-    fact: Any, request: CorrectCertificate, earlier: Snapshot, names: Mapping[str, str], code: str
-) -> Snapshot | Code:
+    fact: Any, request: CorrectCertificate, earlier: CertificateSnapshot, names: Mapping[str, str], code: str
+) -> CertificateSnapshot | Code:
     if not request.reread:
         return earlier.model_copy(update={**names, "verify_url": verify_url(code)})
     if fact.organisation_id is None:
@@ -111,12 +113,12 @@ def _written_again(
     return snapshot_of(fact, code).model_copy(update=names)
 
 
-def _changed(fact: Any, corrected: Snapshot) -> list[str]:
+def _changed(fact: Any, corrected: CertificateSnapshot) -> list[str]:
     """Which parts say something else now, by name: what they say is no matter of the audit trail."""
-    earlier = Snapshot.model_validate(fact.snapshot)
+    earlier = CertificateSnapshot.model_validate(fact.snapshot)
     return [
         name
-        for name in Snapshot.model_fields
+        for name in CertificateSnapshot.model_fields
         if name != "verify_url" and getattr(earlier, name) != getattr(corrected, name)
     ]
 

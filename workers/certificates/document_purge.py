@@ -6,39 +6,39 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState
 from workers.certificates.document_retention import (
     PART,
-    Over,
+    ExpiredDocument,
     find_over,
     forget,
 )
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.database import Session, transaction
 from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
-    Outcome,
-    owe,
+    ClaimedRow,
+    WorkOutcome,
+    wake_after_commit,
 )
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import PurgeDocuments
 
 
-def purge_documents(row: Claimed) -> None:
+def purge_documents(row: ClaimedRow) -> None:
     """One part; while a part was full the job owes the next."""
-    deleted: list[Over] = []
+    deleted: list[ExpiredDocument] = []
     trouble: Exception | None = None
     try:
         with transaction() as session:
             over = find_over(session)
-        store = Maker.of_this_thread().store
+        store = DocumentMaker.of_this_thread().store
         for one in over:
             store.delete(one.sha256, one.suffix)
             deleted.append(one)
     except Exception as error:  # noqa: BLE001 - raised again in the transaction below, where failures are counted
         trouble = error
 
-    def work(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+    def work(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
         if trouble is not None:
             raise trouble
         forget(session, deleted)
@@ -47,8 +47,8 @@ def purge_documents(row: Claimed) -> None:
             request = PurgeDocuments()
             key = f"{FOLLOW_UP_KEY}{row.id}"
             accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key)
-            owe(session, request.queue)
+            wake_after_commit(session, request.queue)
         result = {"deleted": len(deleted), "more": more}
-        return [Outcome(one.id, one.claim, JobState.SUCCEEDED, result) for one in held]
+        return [WorkOutcome(one.id, one.claim, JobState.SUCCEEDED, result) for one in held]
 
     BatchRun(JOBS, work).run([row])

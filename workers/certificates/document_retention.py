@@ -11,7 +11,7 @@ PART: Final = 500
 """Documents deleted in one go."""
 
 # What a certificate says was emptied: its documents say it still. A zip is behind a link that has ended.
-OVER = text("""
+FIND_EXPIRED_DOCUMENTS = text("""
     (SELECT r.id, r.sha256, '.pdf' AS suffix, true AS rendering FROM rendering r
       JOIN certificate k ON k.id = r.certificate_id WHERE k.snapshot IS NULL ORDER BY r.id LIMIT :part)
     UNION ALL
@@ -23,7 +23,7 @@ FORGET_RENDERINGS = text("DELETE FROM rendering WHERE id = ANY(CAST(:ids AS uuid
 DROP_FILES = text("UPDATE certificate_file SET dropped_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
-class Over(NamedTuple):
+class ExpiredDocument(NamedTuple):
     """Bytes to be deleted from the store."""
 
     id: UUID
@@ -32,12 +32,12 @@ class Over(NamedTuple):
     rendering: bool
 
 
-def find_over(session: Session) -> list[Over]:
+def find_over(session: Session) -> list[ExpiredDocument]:
     """At most a part of each kind."""
-    return [Over(*row) for row in session.execute(OVER, {"part": PART})]
+    return [ExpiredDocument(*row) for row in session.execute(FIND_EXPIRED_DOCUMENTS, {"part": PART})]
 
 
-def forget(session: Session, deleted: list[Over]) -> None:
+def forget(session: Session, deleted: list[ExpiredDocument]) -> None:
     """Remembers that these are gone."""
     session.execute(FORGET_RENDERINGS, {"ids": array(one.id for one in deleted if one.rendering)})
     session.execute(DROP_FILES, {"ids": array(one.id for one in deleted if not one.rendering)})

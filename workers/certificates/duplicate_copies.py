@@ -12,13 +12,13 @@ from sqlalchemy import text
 from models.base import new_id
 from models.certificate import FILE_DAYS, day_in_paris
 from models.file_name import document_file_name
-from models.snapshot import Document, Duplicate, Printed, Snapshot
+from models.snapshot import CertificateSnapshot, Document, PrintedCertificate, PrintedDuplicate
 from models.verification_code import grouped
 from models.words import Code, EmailKind, JobState
 from workers.certificates.duplicates import DuplicateRequest, read_duplicate_request, register
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.ledger import Claimed, Outcome
-from workers.enrollment.jobs import ADVANCE
+from workers.engine.ledger import ClaimedRow, WorkOutcome
+from workers.enrollment.jobs import MOVE_POSITION
 from workers.outbox.mails import OwedMail, owe_mails
 from workers.outbox.suppression import read_suppressed
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
@@ -29,7 +29,7 @@ CHUNK: Final = 10
 
 MAIL_LIFETIME: Final = timedelta(days=5)
 
-COPIES = text(
+READ_COPIES = text(
     """
     SELECT d.id, d.certificate_id, d.position, d.number, d.document, d.locale, d.issued_at,
       k.number AS certificate_number, k.code, k.snapshot, k.issued_at AS certificate_issued_at,
@@ -44,26 +44,26 @@ COPIES = text(
     WHERE {which} ORDER BY d.position""".replace("{which}", "d.job_id = :job")
 )
 
-ONE_COPY = text(str(COPIES).replace("d.job_id = :job", "d.id = :duplicate"))
+READ_ONE_COPY = text(str(READ_COPIES).replace("d.job_id = :job", "d.id = :duplicate"))
 
-LOGOS = text("SELECT sha256, content FROM logo WHERE sha256 = ANY(CAST(:digests AS text[]))")
+READ_LOGOS = text("SELECT sha256, content FROM logo WHERE sha256 = ANY(CAST(:digests AS text[]))")
 
-RECORD = text("""
+INSERT_RENDERING = text("""
     INSERT INTO rendering (id, certificate_id, duplicate_id, document, locale, sha256, size, sealed)
     VALUES (:id, :certificate, :duplicate, :document, :locale, :sha256, :size, :sealed) ON CONFLICT DO NOTHING""")
 
-FAIL = text("UPDATE job_person SET code = :code WHERE job_id = :job AND position = :position")
+MARK_NOT_RENDERED = text("UPDATE job_person SET code = :code WHERE job_id = :job AND position = :position")
 
-COUNTS = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
+COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
 
-KEEP_FILE = text("""
+INSERT_FILE = text("""
     INSERT INTO certificate_file (id, job_id, portal_id, name, kind, sha256, size, key_id, expires_at)
     VALUES (:id, :job, :portal, :name, :kind, :sha256, :size, :key_id, now() + :days)
     ON CONFLICT (job_id) DO NOTHING""")
 
 # An erasure or a correction of the address takes the account whole: it waits and then finds the mail, or it is waited
 # for and the account read as it is afterwards.
-WHOSE = text("""
+READ_RECIPIENT = text("""
     SELECT c.id AS contract_id, c.company_id, e.id AS enrollment_id, a.id AS account_id, a.email_norm,
       a.erased_at IS NOT NULL AS erased
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
@@ -71,7 +71,7 @@ WHOSE = text("""
     ORDER BY p.position LIMIT 1 FOR KEY SHARE OF a""")
 
 
-class Copy(NamedTuple):
+class DuplicateCopy(NamedTuple):
     """One duplicate to be rendered, and its bytes once they are recorded."""
 
     duplicate_id: UUID
@@ -79,7 +79,7 @@ class Copy(NamedTuple):
     position: int
     document: Document
     locale: str
-    printed: Printed
+    printed: PrintedCertificate
     issued_at: Any
     sha256: str | None = None
     size: int | None = None
@@ -92,16 +92,16 @@ class Copy(NamedTuple):
         return document_file_name(self.document, self.locale, snapshot.first_name, snapshot.last_name, number)
 
 
-class Made(NamedTuple):
+class RenderedCopy(NamedTuple):
     """Bytes that were put in the store; or none, when this one document cannot be made."""
 
-    copy: Copy
+    copy: DuplicateCopy
     sha256: str | None
     size: int = 0
     sealed: bool = False
 
 
-class Assembled(NamedTuple):
+class AssembledFile(NamedTuple):
     """The file the whole job ends in."""
 
     name: str
@@ -111,16 +111,16 @@ class Assembled(NamedTuple):
 
 
 @dataclass(slots=True)
-class Work:
+class PreparedWork:
     """What was done ahead of a chunk's transaction; what went wrong is raised inside it."""
 
-    made: list[Made] = field(default_factory=list)
-    assembled: Assembled | None = None
+    made: list[RenderedCopy] = field(default_factory=list)
+    assembled: AssembledFile | None = None
     trouble: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
+class DuplicateRun:
     """A job of duplicates on its way.
 
     Parameters:
@@ -130,60 +130,71 @@ class Copies:
       work: what is made ahead of the next chunk.
     """
 
-    row: Claimed
+    row: ClaimedRow
     request: DuplicateRequest
-    todo: tuple[Copy, ...]
-    done: tuple[Copy, ...]
+    todo: tuple[DuplicateCopy, ...]
+    done: tuple[DuplicateCopy, ...]
     logos: Mapping[str, bytes]
-    work: Work = field(default_factory=Work)
+    work: PreparedWork = field(default_factory=PreparedWork)
 
 
-def begin(session: Session, row: Claimed) -> Copies:
+def begin(session: Session, row: ClaimedRow) -> DuplicateRun:
     """Registers the duplicates the first time; takes the job up where its last committed chunk left it."""
     request = read_duplicate_request(row)
     register(session, row, request)
-    copies = [_copy(found) for found in session.execute(COPIES, {"job": row.id}) if found.result == Code.DUPLICATED]
+    copies = [
+        _copy(found) for found in session.execute(READ_COPIES, {"job": row.id}) if found.result == Code.DUPLICATED
+    ]
     done = tuple(copy for copy in copies if copy.sha256 is not None)
     todo = tuple(copy for copy in copies if copy.sha256 is None)
-    return Copies(row, request, todo, done, read_logos(session, [copy.printed.snapshot for copy in todo]))
+    return DuplicateRun(row, request, todo, done, read_logos(session, [copy.printed.snapshot for copy in todo]))
 
 
-def read_copy(session: Session, duplicate_id: UUID) -> Copy | None:
+def read_copy(session: Session, duplicate_id: UUID) -> DuplicateCopy | None:
     """One duplicate of the register, if what it says is still kept."""
-    found = session.execute(ONE_COPY, {"duplicate": duplicate_id}).one_or_none()
+    found = session.execute(READ_ONE_COPY, {"duplicate": duplicate_id}).one_or_none()
     return None if found is None or found.snapshot is None else _copy(found)
 
 
-def read_copies(session: Session, job_id: UUID) -> tuple[list[Copy], str]:
+def read_copies(session: Session, job_id: UUID) -> tuple[list[DuplicateCopy], str]:
     """The duplicates a job made, in order, and their language, but those whose certificate says nothing any more."""
-    found = [one for one in session.execute(COPIES, {"job": job_id}) if one.snapshot and one.sha256]
+    found = [one for one in session.execute(READ_COPIES, {"job": job_id}) if one.snapshot and one.sha256]
     return [_copy(one) for one in found], found[0].locale if found else ""
 
 
-def _copy(found: Any) -> Copy:
-    printed = Printed(
-        snapshot=Snapshot.model_validate(found.snapshot),
+def _copy(found: Any) -> DuplicateCopy:
+    printed = PrintedCertificate(
+        snapshot=CertificateSnapshot.model_validate(found.snapshot),
         number=found.certificate_number,
         code=grouped(found.code),
         issued_on=day_in_paris(found.certificate_issued_at),
         replaces=found.replaces,
-        duplicate=Duplicate(number=found.number, issued_on=day_in_paris(found.issued_at)),
+        duplicate=PrintedDuplicate(number=found.number, issued_on=day_in_paris(found.issued_at)),
     )
     document = Document(found.document)
-    return Copy(found.id, found.certificate_id, found.position, document, found.locale, printed, found.issued_at,
-                found.sha256, found.size)  # fmt: skip
+    return DuplicateCopy(
+        found.id,
+        found.certificate_id,
+        found.position,
+        document,
+        found.locale,
+        printed,
+        found.issued_at,
+        found.sha256,
+        found.size,
+    )
 
 
-def read_logos(session: Session, snapshots: Sequence[Snapshot]) -> dict[str, bytes]:
+def read_logos(session: Session, snapshots: Sequence[CertificateSnapshot]) -> dict[str, bytes]:
     """The pictures these certificates show."""
     digests = {one for snapshot in snapshots for one in (snapshot.logo, snapshot.issuer.logo) if one}
     if not digests:
         return {}
-    found = session.execute(LOGOS, {"digests": sorted(digests)})
+    found = session.execute(READ_LOGOS, {"digests": sorted(digests)})
     return {row.sha256: bytes(row.content) for row in found}
 
 
-def next_chunk(session: Session, course: Copies, *, lease: float) -> tuple[Copies, Outcome | None]:
+def next_chunk(session: Session, course: DuplicateRun, *, lease: float) -> tuple[DuplicateRun, WorkOutcome | None]:
     """Records what was made ahead; the outcome comes with the file, or at once when there is nothing to be rendered.
 
     Raises: what went wrong ahead of it, so that the job is tried again or ends as any job does.
@@ -194,23 +205,25 @@ def next_chunk(session: Session, course: Copies, *, lease: float) -> tuple[Copie
     for made in work.made:
         record_made(session, made)
         if made.sha256 is None:
-            session.execute(FAIL, {"job": row.id, "position": made.copy.position, "code": Code.NOT_RENDERED})
+            session.execute(
+                MARK_NOT_RENDERED, {"job": row.id, "position": made.copy.position, "code": Code.NOT_RENDERED}
+            )
     made_now = tuple(one.copy._replace(sha256=one.sha256, size=one.size) for one in work.made if one.sha256 is not None)
-    further = replace(course, todo=course.todo[len(work.made) :], done=course.done + made_now, work=Work())
+    further = replace(course, todo=course.todo[len(work.made) :], done=course.done + made_now, work=PreparedWork())
     if further.todo or (further.done and work.assembled is None):
         position = len(further.done)
-        session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
+        session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
         return further, None
     return further, _end(session, further, work.assembled)
 
 
-def record_made(session: Session, made: Made) -> None:
+def record_made(session: Session, made: RenderedCopy) -> None:
     """Remembers bytes by their hash: an uploaded file is compared with them."""
     if made.sha256 is None:
         return
     copy = made.copy
     session.execute(
-        RECORD,
+        INSERT_RENDERING,
         {
             "id": new_id(),
             "certificate": copy.certificate_id,
@@ -224,17 +237,17 @@ def record_made(session: Session, made: Made) -> None:
     )
 
 
-def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outcome:
+def _end(session: Session, course: DuplicateRun, assembled: AssembledFile | None) -> WorkOutcome:
     row = course.row
-    counts = Counter({Code(code): number for code, number in session.execute(COUNTS, {"job": row.id})})
+    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"job": row.id})})
     result: dict[str, Any] = {"counts": counts}
     if assembled is None:
-        return Outcome(row.id, row.claim, JobState.REFUSED, result)
+        return WorkOutcome(row.id, row.claim, JobState.REFUSED, result)
     file_id = new_id()
     # Not its name, which is the person's: a result is kept for years, and by whom nobody looks in an erasure.
     file = {"kind": assembled.kind, "sha256": assembled.sha256, "size": assembled.size}
     session.execute(
-        KEEP_FILE,
+        INSERT_FILE,
         file
         | {
             "name": assembled.name,
@@ -246,10 +259,10 @@ def _end(session: Session, course: Copies, assembled: Assembled | None) -> Outco
         },
     )
     result |= {"file": {"id": str(file_id), **file}} | _owe_mail(session, course, file_id)
-    return Outcome(row.id, row.claim, JobState.SUCCEEDED, result)
+    return WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result)
 
 
-def _owe_mail(session: Session, course: Copies, file_id: UUID) -> dict[str, Any]:
+def _owe_mail(session: Session, course: DuplicateRun, file_id: UUID) -> dict[str, Any]:
     """Owes the mail somebody asked for: it is the learner's own, and ends with their account, or a manager's.
 
     Returns: `mail`, why none is owed and since when, where nobody is written to any more (`suppressed_address`).
@@ -260,7 +273,7 @@ def _owe_mail(session: Session, course: Copies, file_id: UUID) -> dict[str, Any]
     if managers is None and not own:
         return {}
     wait_briefly_for_locks(session)
-    whose = session.execute(WHOSE, {"job": row.id}).one()
+    whose = session.execute(READ_RECIPIENT, {"job": row.id}).one()
     if own and whose.erased:
         return {}
     address = managers or whose.email_norm

@@ -10,7 +10,7 @@ from models.words import Code
 from workers.database import Session
 
 # Names of those who have a certificate are what it says; of the others what the account says, if it is not erased.
-READ = text("""
+READ_INDEX = text("""
     SELECT p.position, d.number,
       CASE WHEN p.code = 'duplicated' AND k.snapshot IS NULL THEN 'names_not_kept' ELSE p.code END AS code,
       k.number AS certificate, k.code AS verification,
@@ -24,7 +24,7 @@ READ = text("""
     WHERE p.job_id = :job ORDER BY p.position""")
 
 
-class Line(NamedTuple):
+class IndexLine(NamedTuple):
     """One person of the request.
 
     Parameters:
@@ -40,10 +40,10 @@ class Line(NamedTuple):
     code_shown: str | None
 
 
-def read_index(session: Session, job_id: UUID) -> list[Line]:
+def read_index(session: Session, job_id: UUID) -> list[IndexLine]:
     """Everybody of a job of duplicates, in the order of its request."""
     return [
-        Line(
+        IndexLine(
             row.position,
             Code(row.code),
             row.first_name,
@@ -52,5 +52,5 @@ def read_index(session: Session, job_id: UUID) -> list[Line]:
             row.number,
             grouped(row.verification) if row.verification else None,
         )
-        for row in session.execute(READ, {"job": job_id})
+        for row in session.execute(READ_INDEX, {"job": job_id})
     ]

@@ -16,24 +16,24 @@ from models.base import new_id
 from models.certificate import duplicate_number, no_duplicate_because
 from models.words import Code, Progress
 from workers.audit import record
-from workers.certificates.issuing import Issued, hold, issue
+from workers.certificates.issuing import IssuedCertificate, hold, issue
 from workers.database import Session, array
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.engine.results import PersonResult, insert_people
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
 from workers.requests.registry import parse
 
 DuplicateRequest = DuplicateCertificates | DuplicateOwnCertificate
 
-BEGUN = text("SELECT EXISTS (SELECT 1 FROM job_person WHERE job_id = :job)")
+CHECK_BEGUN = text("SELECT EXISTS (SELECT 1 FROM job_person WHERE job_id = :job)")
 
 # The lock of each enrollment is held: nobody else counts at this moment.
-ORDINALS = text("""
+READ_ORDINALS = text("""
     SELECT k.id, k.number, k.snapshot IS NOT NULL AS kept, k.revoked_at,
       (SELECT coalesce(max(d.ordinal), 0) FROM certificate_duplicate d WHERE d.certificate_id = k.id) AS last
     FROM certificate k WHERE k.id = ANY(CAST(:certificates AS uuid[]))""")
 
-INSERT = text("""
+INSERT_DUPLICATES = text("""
     INSERT INTO certificate_duplicate (id, certificate_id, ordinal, number, document, locale, job_id, position,
       portal_id, requested_by, issued_at)
     SELECT id, certificate_id, ordinal, number, :document, :locale, :job, position, :portal, :asker, now()
@@ -41,31 +41,33 @@ INSERT = text("""
       position int)""")
 
 
-class _Place(NamedTuple):
+class _RowPosition(NamedTuple):
     position: int
     enrollment_id: UUID
 
 
-def read_duplicate_request(row: Claimed) -> DuplicateRequest:
+def read_duplicate_request(row: ClaimedRow) -> DuplicateRequest:
     """What a claimed job asks."""
     return cast("DuplicateRequest", parse(row.columns["kind"], row.columns["request"]))
 
 
-def register(session: Session, row: Claimed, request: DuplicateRequest) -> None:
+def register(session: Session, row: ClaimedRow, request: DuplicateRequest) -> None:
     """Gives every person of the request their result, and registers the duplicates; once, whatever happens.
 
     A certificate that is still to be issued is issued here. Somebody ticked twice has one duplicate.
 
     Raises: a transient error of the database when an enrollment is held for over 250 ms.
     """
-    if session.execute(BEGUN, {"job": row.id}).scalar():
+    if session.execute(CHECK_BEGUN, {"job": row.id}).scalar():
         return
     asked = request.enrollment_ids if isinstance(request, DuplicateCertificates) else [request.enrollment_id]
-    places = {enrollment: _Place(position, enrollment) for position, enrollment in reversed(list(enumerate(asked)))}
+    places = {
+        enrollment: _RowPosition(position, enrollment) for position, enrollment in reversed(list(enumerate(asked)))
+    }
     held = {one: fact for one, fact in hold(session, list(places)).items() if _may_ask(row, request, fact)}
     issued = issue(session, {one: fact for one, fact in held.items() if _completed(fact)})
-    known = [one.certificate_id for one in issued.values() if isinstance(one, Issued)]
-    certificates = {one.id: one for one in session.execute(ORDINALS, {"certificates": array(known)})}
+    known = [one.certificate_id for one in issued.values() if isinstance(one, IssuedCertificate)]
+    certificates = {one.id: one for one in session.execute(READ_ORDINALS, {"certificates": array(known)})}
     results = []
     for position, enrollment in enumerate(asked):
         first = places[enrollment]
@@ -78,7 +80,7 @@ def register(session: Session, row: Claimed, request: DuplicateRequest) -> None:
     _audit(session, row, request, results, held)
 
 
-def _may_ask(row: Claimed, request: DuplicateRequest, fact: Any) -> bool:
+def _may_ask(row: ClaimedRow, request: DuplicateRequest, fact: Any) -> bool:
     """The company that paid, through its portal and contract; or the learner, whom the portal has signed in."""
     if isinstance(request, DuplicateOwnCertificate) and fact.account_id != request.account_id:
         return False
@@ -92,12 +94,15 @@ def _completed(fact: Any) -> bool:
 
 
 def _result(
-    place: _Place, fact: Any | None, issued: Mapping[UUID, Issued | Code], certificates: Mapping[UUID, Any]
+    place: _RowPosition,
+    fact: Any | None,
+    issued: Mapping[UUID, IssuedCertificate | Code],
+    certificates: Mapping[UUID, Any],
 ) -> PersonResult:
     if fact is None:
         return PersonResult(place.position, Code.NOT_FOUND, None, None, place.enrollment_id)
     certificate = issued.get(fact.id)
-    known = certificates[certificate.certificate_id] if isinstance(certificate, Issued) else None
+    known = certificates[certificate.certificate_id] if isinstance(certificate, IssuedCertificate) else None
     refused = no_duplicate_because(
         Progress(fact.progress),
         detached=fact.detached_at is not None,
@@ -119,7 +124,7 @@ def _result(
     return PersonResult(place.position, Code.DUPLICATED, None, fact.account_id, fact.id, detail)
 
 
-def _insert(session: Session, row: Claimed, request: DuplicateRequest, results: Sequence[PersonResult]) -> None:
+def _insert(session: Session, row: ClaimedRow, request: DuplicateRequest, results: Sequence[PersonResult]) -> None:
     duplicates = [
         {
             "id": one.detail["duplicate_id"],
@@ -133,7 +138,7 @@ def _insert(session: Session, row: Claimed, request: DuplicateRequest, results: 
     ]
     if duplicates:
         session.execute(
-            INSERT,
+            INSERT_DUPLICATES,
             {
                 "duplicates": json.dumps(duplicates),
                 "document": request.document,
@@ -146,7 +151,11 @@ def _insert(session: Session, row: Claimed, request: DuplicateRequest, results: 
 
 
 def _audit(
-    session: Session, row: Claimed, request: DuplicateRequest, results: Sequence[PersonResult], held: Mapping[UUID, Any]
+    session: Session,
+    row: ClaimedRow,
+    request: DuplicateRequest,
+    results: Sequence[PersonResult],
+    held: Mapping[UUID, Any],
 ) -> None:
     companies = {fact.company_id for fact in held.values()}
     alone = results[0] if len(results) == 1 else None

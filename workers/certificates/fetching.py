@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.duplicate_copies import read_copies
 from workers.certificates.duplicate_index import read_index
 from workers.certificates.file_links import (
-    File,
+    DuplicateFile,
     find_file,
     refill,
     replace_bytes,
@@ -22,7 +22,7 @@ from workers.database import transaction
 PIECE = 1 << 16
 
 
-class Content(NamedTuple):
+class FileContent(NamedTuple):
     """What is delivered, which may differ in size from what was registered when it had to be made again.
 
     Parameters:
@@ -41,18 +41,18 @@ def read_file(file_id: UUID) -> bytes | None:
     return None if found is None else b"".join(found.pieces) or None
 
 
-def pieces(file: File) -> Content | None:
+def pieces(file: DuplicateFile) -> FileContent | None:
     """The file piece by piece, so that a large zip is never in memory; None when it cannot be made again.
 
     Raises: Transient when the store cannot be reached.
     """
-    maker = Maker.of_this_thread()
+    maker = DocumentMaker.of_this_thread()
     if file.duplicate_id is not None:
         content = maker.fetch(file.duplicate_id)
-        return None if content is None else Content(len(content), iter([content]))
+        return None if content is None else FileContent(len(content), iter([content]))
     opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed by whoever reads the pieces
     if maker.store.copy(file.sha256, file.suffix, opened) or _zip_again(maker, file, opened):
-        return Content(opened.seek(0, SEEK_END), _read(opened))
+        return FileContent(opened.seek(0, SEEK_END), _read(opened))
     opened.close()
     return None
 
@@ -64,7 +64,7 @@ def _read(opened: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _zip_again(maker: Maker, file: File, into: BinaryIO) -> bool:
+def _zip_again(maker: DocumentMaker, file: DuplicateFile, into: BinaryIO) -> bool:
     """Fills a zip the store has lost anew; its hash is another one when its documents were sealed anew."""
     with transaction() as session:
         copies, locale = read_copies(session, file.job_id)

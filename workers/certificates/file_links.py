@@ -19,7 +19,7 @@ from workers.security.tokens import (
 )
 from workers.settings import get_settings
 
-FIND = text("""
+FIND_FILE = text("""
     SELECT f.id, f.job_id, f.portal_id, f.name, f.kind, f.sha256, f.size, f.key_id, f.expires_at,
       f.expires_at <= now() AS expired,
       (SELECT d.id FROM certificate_duplicate d WHERE d.job_id = f.job_id ORDER BY d.position LIMIT 1) AS duplicate_id,
@@ -30,12 +30,12 @@ FIND = text("""
     FROM certificate_file f WHERE f.id = :file OR f.job_id = :job""")
 
 
-REFILL = text("UPDATE certificate_file SET dropped_at = NULL WHERE id = :file")
+RESTORE_FILE = text("UPDATE certificate_file SET dropped_at = NULL WHERE id = :file")
 
-REPLACE = text("UPDATE certificate_file SET sha256 = :sha256, size = :size WHERE id = :file")
+REPLACE_CONTENT = text("UPDATE certificate_file SET sha256 = :sha256, size = :size WHERE id = :file")
 
 
-class File(NamedTuple):
+class DuplicateFile(NamedTuple):
     """What a job of duplicates gave.
 
     Parameters:
@@ -60,7 +60,7 @@ class File(NamedTuple):
         return f".{self.kind}"
 
 
-def find_by_token(session: Session, keys: SigningKeys, token: str) -> File | Code:
+def find_by_token(session: Session, keys: SigningKeys, token: str) -> DuplicateFile | Code:
     """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`, `certificate_revoked`.
 
     A zip goes on when one of its certificates is revoked: it is the others' too.
@@ -74,29 +74,29 @@ def find_by_token(session: Session, keys: SigningKeys, token: str) -> File | Cod
     return Code.CERTIFICATE_REVOKED if found.revoked else _file(found)
 
 
-def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> File | None:
+def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> DuplicateFile | None:
     """The file a portal's own job gave, whatever became of its link; the portal `local` finds those of all."""
     found = _find(session, job=job_id)
     return None if found is None or portal_id not in (found.portal_id, LOCAL_PORTAL_ID) else _file(found)
 
 
-def find_file(session: Session, file_id: UUID) -> File | None:
+def find_file(session: Session, file_id: UUID) -> DuplicateFile | None:
     """A file by its identifier."""
     found = _find(session, file=file_id)
     return None if found is None else _file(found)
 
 
 def _find(session: Session, *, file: UUID | None = None, job: UUID | None = None) -> Any:
-    return session.execute(FIND, {"file": file, "job": job}).one_or_none()
+    return session.execute(FIND_FILE, {"file": file, "job": job}).one_or_none()
 
 
-def _file(found: Any) -> File:
+def _file(found: Any) -> DuplicateFile:
     single = found.duplicate_id if found.kind == "pdf" else None
-    return File(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
+    return DuplicateFile(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
                 found.expires_at, single, found.revoked)  # fmt: skip
 
 
-def file_address(keys: SigningKeys, file: File) -> str:
+def file_address(keys: SigningKeys, file: DuplicateFile) -> str:
     """Where anybody who holds this link fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
 
@@ -115,9 +115,9 @@ def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
 
 def refill(session: Session, file_id: UUID) -> None:
     """Remembers that a file is about to be filled anew: its bytes are to be deleted once more when its link is over."""
-    session.execute(REFILL, {"file": file_id})
+    session.execute(RESTORE_FILE, {"file": file_id})
 
 
 def replace_bytes(session: Session, file_id: UUID, sha256: str, size: int) -> None:
     """Remembers that a file was filled anew, and differs from what it was."""
-    session.execute(REPLACE, {"file": file_id, "sha256": sha256, "size": size})
+    session.execute(REPLACE_CONTENT, {"file": file_id, "sha256": sha256, "size": size})

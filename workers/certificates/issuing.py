@@ -14,14 +14,14 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.certificate import Facts, certificate_number, day_in_paris, freeze, not_issued_because
+from models.certificate import IssuingFacts, certificate_number, day_in_paris, freeze, not_issued_because
 from models.retention import names_kept_until
-from models.snapshot import Issuer, Snapshot
+from models.snapshot import CertificateIssuer, CertificateSnapshot
 from models.verification_code import grouped, new_code
 from models.words import Code, JobState, Progress
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import PersonResult, one_or_none
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import CatchUpCertificates
@@ -41,7 +41,7 @@ LOCK_ACCOUNTS = text("""
 LOCK_ENROLLMENTS = text("""
     SELECT id FROM enrollment WHERE id = ANY(CAST(:enrollments AS uuid[])) ORDER BY id FOR NO KEY UPDATE""")
 
-READ = text("""
+READ_COMPLETIONS = text("""
     SELECT e.id, e.account_id, e.contract_id, e.progress, e.detached_at, e.time_spent_seconds, e.score,
       coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
       coalesce(e.started_at, e.enrolled_at) AS started_at,
@@ -71,13 +71,13 @@ TAKE_NUMBERS = text("""
     ON CONFLICT (organisation_id, year) DO UPDATE SET last = certificate_counter.last + excluded.last
     RETURNING organisation_id, year, last""")
 
-INSERT = text("""
+INSERT_CERTIFICATES = text("""
     INSERT INTO certificate (id, enrollment_id, version, organisation_id, number, code, snapshot, issued_at, kept_until)
     SELECT id, enrollment_id, version, organisation_id, number, code, snapshot, now(), kept_until
     FROM json_to_recordset(CAST(:certificates AS json)) t (id uuid, enrollment_id uuid, version int,
       organisation_id uuid, number text, code text, snapshot json, kept_until timestamptz)""")
 
-MISSING = text("""
+FIND_NOT_ISSUED = text("""
     SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN portal p ON p.id = c.portal_id
     JOIN account a ON a.id = e.account_id
     WHERE e.progress = 'completed' AND e.detached_at IS NULL AND p.organisation_id IS NOT NULL
@@ -86,7 +86,7 @@ MISSING = text("""
     ORDER BY e.id LIMIT :size""")
 
 
-class New(NamedTuple):
+class NewCertificate(NamedTuple):
     """A certificate about to be issued.
 
     Parameters:
@@ -96,14 +96,14 @@ class New(NamedTuple):
     certificate_id: UUID
     enrollment_id: UUID
     organisation_id: UUID
-    snapshot: Snapshot
+    snapshot: CertificateSnapshot
     code: str
     now: datetime
     completed_at: datetime
     version: int = 1
 
 
-class Issued(NamedTuple):
+class IssuedCertificate(NamedTuple):
     """A certificate as its enrollment has it."""
 
     certificate_id: UUID
@@ -119,10 +119,10 @@ def hold(session: Session, enrollments: Sequence[UUID]) -> dict[UUID, Any]:
     asked = {"enrollments": array(enrollments)}
     session.execute(LOCK_ACCOUNTS, asked)
     session.execute(LOCK_ENROLLMENTS, asked)
-    return {row.id: row for row in session.execute(READ, asked)}
+    return {row.id: row for row in session.execute(READ_COMPLETIONS, asked)}
 
 
-def issue_certificates(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def issue_certificates(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `issue_certificate` jobs: one certificate per enrollment, whatever is asked again."""
     asked = [
         cast("IssueCertificate", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
@@ -132,14 +132,14 @@ def issue_certificates(session: Session, rows: Sequence[Claimed]) -> list[Outcom
     return [_outcome(row, held.get(one.enrollment_id), issued) for row, one in zip(rows, asked, strict=True)]
 
 
-def _outcome(row: Claimed, fact: Any | None, issued: Mapping[UUID, Issued | Code]) -> Outcome:
+def _outcome(row: ClaimedRow, fact: Any | None, issued: Mapping[UUID, IssuedCertificate | Code]) -> WorkOutcome:
     certificate = issued[fact.id] if fact is not None else Code.NOT_FOUND
     person = _result(fact, certificate)
-    state = JobState.SUCCEEDED if isinstance(certificate, Issued) else JobState.REFUSED
-    return Outcome(row.id, row.claim, state, {"counts": Counter([person.code]), **one_or_none([person])})
+    state = JobState.SUCCEEDED if isinstance(certificate, IssuedCertificate) else JobState.REFUSED
+    return WorkOutcome(row.id, row.claim, state, {"counts": Counter([person.code]), **one_or_none([person])})
 
 
-def _result(fact: Any | None, certificate: Issued | Code) -> PersonResult:
+def _result(fact: Any | None, certificate: IssuedCertificate | Code) -> PersonResult:
     account_id, enrollment_id = (fact.account_id, fact.id) if fact is not None else (None, None)
     if isinstance(certificate, Code):
         return PersonResult(0, certificate, None, account_id, enrollment_id)
@@ -147,13 +147,13 @@ def _result(fact: Any | None, certificate: Issued | Code) -> PersonResult:
     return PersonResult(0, Code.ISSUED, None, account_id, enrollment_id, detail)
 
 
-def issue(session: Session, held: Mapping[UUID, Any]) -> dict[UUID, Issued | Code]:
+def issue(session: Session, held: Mapping[UUID, Any]) -> dict[UUID, IssuedCertificate | Code]:
     """Issues what is missing of these held enrollments; what each has now, or why it has none."""
-    answers: dict[UUID, Issued | Code] = {}
+    answers: dict[UUID, IssuedCertificate | Code] = {}
     missing = []
     for enrollment_id, fact in sorted(held.items()):
         if fact.certificate_id is not None:
-            answers[enrollment_id] = Issued(fact.certificate_id, fact.number)
+            answers[enrollment_id] = IssuedCertificate(fact.certificate_id, fact.number)
         elif refused := _refused(fact):
             answers[enrollment_id] = refused
         else:
@@ -168,14 +168,16 @@ def _refused(fact: Any) -> Code | None:
     return not_issued_because(Progress(fact.progress), organisation=fact.organisation_id is not None, names=names)
 
 
-def _new(fact: Any) -> New:
+def _new(fact: Any) -> NewCertificate:
     code = new_code()
-    return New(new_id(), fact.id, fact.organisation_id, snapshot_of(fact, code), code, fact.now, fact.completed_at)
+    return NewCertificate(
+        new_id(), fact.id, fact.organisation_id, snapshot_of(fact, code), code, fact.now, fact.completed_at
+    )
 
 
-def snapshot_of(fact: Any, code: str) -> Snapshot:
+def snapshot_of(fact: Any, code: str) -> CertificateSnapshot:
     """What a certificate issued at this moment says, under this code."""
-    issuer = Issuer(
+    issuer = CertificateIssuer(
         legal_name=fact.legal_name,
         address=tuple(fact.address or ()),
         siret=fact.siret,
@@ -187,8 +189,8 @@ def snapshot_of(fact: Any, code: str) -> Snapshot:
         colour=fact.issuer_colour,
         logo=fact.issuer_logo,
     )
-    known = {name: getattr(fact, name) for name in Facts._fields if name != "objectives"}
-    return freeze(issuer, Facts(**known, objectives=fact.objectives or ()), verify_url(code))
+    known = {name: getattr(fact, name) for name in IssuingFacts._fields if name != "objectives"}
+    return freeze(issuer, IssuingFacts(**known, objectives=fact.objectives or ()), verify_url(code))
 
 
 def verify_url(code: str) -> str:
@@ -196,7 +198,7 @@ def verify_url(code: str) -> str:
     return f"{get_settings().link_base_url.rstrip('/')}/certificates/{grouped(code)}"
 
 
-def write(session: Session, certificates: Sequence[New]) -> dict[UUID, Issued]:
+def write(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:
     """Gives these certificates their numbers and records them; what each enrollment has now."""
     if not certificates:
         return {}
@@ -215,13 +217,13 @@ def write(session: Session, certificates: Sequence[New]) -> dict[UUID, Issued]:
         sequence = (one.organisation_id, day_in_paris(one.now).year)
         following[sequence] += 1
         number = certificate_number(sequence[1], following[sequence])
-        issued[one.enrollment_id] = Issued(one.certificate_id, number)
+        issued[one.enrollment_id] = IssuedCertificate(one.certificate_id, number)
         rows.append(_row(one, number))
-    session.execute(INSERT, {"certificates": json.dumps(rows)})
+    session.execute(INSERT_CERTIFICATES, {"certificates": json.dumps(rows)})
     return issued
 
 
-def _row(one: New, number: str) -> dict[str, Any]:
+def _row(one: NewCertificate, number: str) -> dict[str, Any]:
     return {
         "id": str(one.certificate_id),
         "enrollment_id": str(one.enrollment_id),
@@ -238,9 +240,9 @@ def catch_up(
     session: Session, portal_id: UUID, job_id: UUID, _: CatchUpCertificates
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `catch_up_certificates` job: a part; while a part was full, the job owes the next."""
-    missing = session.execute(MISSING, {"size": CATCH_UP}).scalars().all()
+    missing = session.execute(FIND_NOT_ISSUED, {"size": CATCH_UP}).scalars().all()
     issued = issue(session, hold(session, missing)) if missing else {}
-    counts = Counter(Code.ISSUED if isinstance(one, Issued) else one for one in issued.values())
+    counts = Counter(Code.ISSUED if isinstance(one, IssuedCertificate) else one for one in issued.values())
     more = len(missing) == CATCH_UP and counts[Code.ISSUED] > 0
     if more:
         owe_catch_up(session, portal_id, f"{FOLLOW_UP_KEY}{job_id}")
@@ -251,4 +253,4 @@ def owe_catch_up(session: Session, portal_id: UUID, key: str) -> None:
     """Owes the issue of what is missing, once under this key."""
     request = CatchUpCertificates()
     accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
-    owe(session, request.queue)
+    wake_after_commit(session, request.queue)

@@ -7,20 +7,20 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.certificate import Status, day_in_paris, status
-from models.snapshot import Snapshot
-from models.throttle import Scope
+from models.certificate import CertificateStatus, day_in_paris, status
+from models.snapshot import CertificateSnapshot
+from models.throttle import ThrottleScope
 from models.verification_code import grouped
 from workers.database import Session
 from workers.security.throttles import (
-    Subject,
+    ThrottleSubject,
     address_subjects,
     count,
     hold,
     read_allowances,
 )
 
-FIND = text("""
+FIND_CERTIFICATE = text("""
     SELECT k.id, k.number, k.code, k.snapshot, k.issued_at, k.revoked_at, k.revocation_reason, k.version,
       later.number AS replaced_by, later.code AS replaced_by_code, later.issued_at AS replaced_at,
       earlier.number AS replaces
@@ -28,17 +28,17 @@ FIND = text("""
     LEFT JOIN certificate earlier ON earlier.enrollment_id = k.enrollment_id AND earlier.version = k.version - 1
     WHERE k.code = :code""")
 
-DUPLICATES = text("""
+READ_DUPLICATES = text("""
     SELECT number, document, locale, issued_at FROM certificate_duplicate WHERE certificate_id = :id
     ORDER BY ordinal""")
 
-MATCH = text("""
+MATCH_RENDERING = text("""
     SELECT r.document, r.locale, d.number, d.issued_at
     FROM rendering r JOIN certificate_duplicate d ON d.id = r.duplicate_id
     WHERE r.certificate_id = :id AND r.sha256 = :sha256 ORDER BY r.id LIMIT 1""")
 
 
-class Registered(NamedTuple):
+class RegisteredDuplicate(NamedTuple):
     """A duplicate in the register: whatever is delivered is one."""
 
     number: str
@@ -47,7 +47,7 @@ class Registered(NamedTuple):
     issued_on: date
 
 
-class Verified(NamedTuple):
+class VerifiedCertificate(NamedTuple):
     """A certificate, as whoever holds it may know it.
 
     Parameters:
@@ -60,29 +60,29 @@ class Verified(NamedTuple):
     number: str
     code: str
     issued_on: date
-    snapshot: Snapshot | None
-    status: Status
+    snapshot: CertificateSnapshot | None
+    status: CertificateStatus
     reason: str | None
     replaced_by: tuple[str, str] | None
     replaces: str | None
-    duplicates: Sequence[Registered]
+    duplicates: Sequence[RegisteredDuplicate]
 
 
-def verify(session: Session, code: str) -> Verified | None:
+def verify(session: Session, code: str) -> VerifiedCertificate | None:
     """The certificate with this code, ungrouped; None when there is none."""
-    found = session.execute(FIND, {"code": code}).one_or_none()
+    found = session.execute(FIND_CERTIFICATE, {"code": code}).one_or_none()
     if found is None:
         return None
     duplicates = [
-        Registered(row.number, row.document, row.locale, day_in_paris(row.issued_at))
-        for row in session.execute(DUPLICATES, {"id": found.id})
+        RegisteredDuplicate(row.number, row.document, row.locale, day_in_paris(row.issued_at))
+        for row in session.execute(READ_DUPLICATES, {"id": found.id})
     ]
-    return Verified(
+    return VerifiedCertificate(
         certificate_id=found.id,
         number=found.number,
         code=grouped(found.code),
         issued_on=day_in_paris(found.issued_at),
-        snapshot=Snapshot.model_validate(found.snapshot) if found.snapshot else None,
+        snapshot=CertificateSnapshot.model_validate(found.snapshot) if found.snapshot else None,
         status=status(replaced_at=found.replaced_at, revoked_at=found.revoked_at),
         reason=found.revocation_reason,
         replaced_by=(found.replaced_by, grouped(found.replaced_by_code)) if found.replaced_by else None,
@@ -91,12 +91,12 @@ def verify(session: Session, code: str) -> Verified | None:
     )
 
 
-def find_document(session: Session, certificate_id: UUID, sha256: str) -> Registered | None:
+def find_document(session: Session, certificate_id: UUID, sha256: str) -> RegisteredDuplicate | None:
     """The document of this certificate that has just these bytes; None when none was ever made."""
-    found = session.execute(MATCH, {"id": certificate_id, "sha256": sha256}).one_or_none()
+    found = session.execute(MATCH_RENDERING, {"id": certificate_id, "sha256": sha256}).one_or_none()
     if found is None:
         return None
-    return Registered(found.number, found.document, found.locale, day_in_paris(found.issued_at))
+    return RegisteredDuplicate(found.number, found.document, found.locale, day_in_paris(found.issued_at))
 
 
 def closed_until(session: Session, address: str) -> datetime | None:
@@ -105,7 +105,7 @@ def closed_until(session: Session, address: str) -> datetime | None:
     Parameters:
       address: of the network they come from; only a keyed hash of it is kept, for a day.
     """
-    subject = Subject(Scope.VERIFICATION_ADDRESS, address_subjects([address])[address])
+    subject = ThrottleSubject(ThrottleScope.VERIFICATION_ADDRESS, address_subjects([address])[address])
     hold(session, [subject])
     allowances = read_allowances(session, [subject])
     allowance = allowances[subject]
@@ -116,7 +116,7 @@ def closed_until(session: Session, address: str) -> datetime | None:
     return None
 
 
-def as_json(found: Verified) -> dict[str, Any]:
+def as_json(found: VerifiedCertificate) -> dict[str, Any]:
     """The same for programs. Keys are stable; days are ISO 8601, durations minutes."""
     snapshot = found.snapshot.model_dump(mode="json", exclude={"form", "colour", "logo"}) if found.snapshot else None
     if snapshot is not None:
@@ -136,6 +136,6 @@ def as_json(found: Verified) -> dict[str, Any]:
     }
 
 
-def document_as_json(one: Registered) -> dict[str, Any]:
+def document_as_json(one: RegisteredDuplicate) -> dict[str, Any]:
     """A document of the register for programs."""
     return one._asdict() | {"issued_on": one.issued_on.isoformat()}

@@ -9,11 +9,11 @@ from typing import Final
 
 from sqlalchemy import text
 
-from models.correction import Ground, Verdict
+from models.correction import CorrectionGround, CorrectionVerdict
 from models.words import Code, CorrectionState, Purpose
 from workers.audit import record
 from workers.corrections.changes import finish
-from workers.corrections.facts import Waiting, lock_accounts, read_waiting
+from workers.corrections.facts import PendingCorrection, lock_accounts, read_waiting
 from workers.corrections.rows import end
 from workers.corrections.verdicts import settle
 from workers.database import Session
@@ -26,25 +26,25 @@ from workers.security.link_views import (
 )
 from workers.security.tokens import SigningKeys
 
-SHOW = text("""
+READ_CORRECTION = text("""
     SELECT c.new_email, company.name AS company_name
     FROM email_correction c JOIN company ON company.id = c.company_id
     WHERE c.id = :id AND c.account_id = :account AND c.state = 'pending'""")
 
-VERDICT = text("SELECT state, ground FROM email_correction WHERE id = :id AND account_id = :account")
+READ_VERDICT = text("SELECT state, ground FROM email_correction WHERE id = :id AND account_id = :account")
 
-CONFIRM = text("""
+CONFIRM_CORRECTION = text("""
     UPDATE email_correction SET confirmed_at = now(),
       password_given_at = CASE WHEN :password_given THEN now() END
     WHERE id = :id AND state = 'pending'""")
 
-AGREE = text("UPDATE email_correction SET agreed_at = now() WHERE id = :id AND state = 'pending'")
+AGREE_TO_CORRECTION = text("UPDATE email_correction SET agreed_at = now() WHERE id = :id AND state = 'pending'")
 
-REFUSED: Final = Verdict(CorrectionState.CANCELLED, Ground.REFUSAL)
+REFUSED: Final = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.REFUSAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class CorrectionPage:
     """What the pages of a pending correction show: none waits that no company asked for."""
 
     new_email: str
@@ -52,20 +52,22 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CorrectionAnswer:
     """What came of an answer. `waiting` is the correction as it stood when it was judged."""
 
-    verdict: Verdict
-    waiting: Waiting
+    verdict: CorrectionVerdict
+    waiting: PendingCorrection
 
 
-def look_at_correction(session: Session, view: LinkView) -> Shown | None:
+def look_at_correction(session: Session, view: LinkView) -> CorrectionPage | None:
     """The pending correction a link speaks of; None once it is over. Changes nothing."""
-    row = session.execute(SHOW, {"id": view.subject_id, "account": view.account_id}).one_or_none()
-    return None if row is None else Shown(row.new_email, row.company_name)
+    row = session.execute(READ_CORRECTION, {"id": view.subject_id, "account": view.account_id}).one_or_none()
+    return None if row is None else CorrectionPage(row.new_email, row.company_name)
 
 
-def confirm_address(session: Session, keys: SigningKeys, token: str, *, password_given: bool) -> Heard | Code:
+def confirm_address(
+    session: Session, keys: SigningKeys, token: str, *, password_given: bool
+) -> CorrectionAnswer | Code:
     """The new address confirms: whoever reads its mail wants the account to have it.
 
     Parameters:
@@ -74,37 +76,41 @@ def confirm_address(session: Session, keys: SigningKeys, token: str, *, password
     held = _hold(session, keys, token, Purpose.CORRECTION_CONFIRMATION)
     if isinstance(held, Code):
         return held
-    session.execute(CONFIRM, {"id": held.id, "password_given": password_given})
+    session.execute(CONFIRM_CORRECTION, {"id": held.id, "password_given": password_given})
     _record(session, held, "confirm_correction", {"password_given": password_given})
     return _judge(session, held)
 
 
-def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
+def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> CorrectionAnswer | Code:
     """The old address agrees. Nothing is applied before the new one has confirmed."""
     held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
     if isinstance(held, Code):
         return held
-    session.execute(AGREE, {"id": held.id})
+    session.execute(AGREE_TO_CORRECTION, {"id": held.id})
     _record(session, held, "agree_to_correction", None)
     return _judge(session, held)
 
 
-def refuse_correction(session: Session, keys: SigningKeys, token: str) -> Heard | Code:
+def refuse_correction(session: Session, keys: SigningKeys, token: str) -> CorrectionAnswer | Code:
     """The old address says no: nothing changes, and for a while its silence counts for nothing."""
     held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
     if isinstance(held, Code):
         return held
     end(session, held, REFUSED)
-    return Heard(REFUSED, held)
+    return CorrectionAnswer(REFUSED, held)
 
 
-def read_verdict(session: Session, use: LinkUse) -> Verdict | None:
+def read_verdict(session: Session, use: LinkUse) -> CorrectionVerdict | None:
     """What became so far of the correction a link was used for; None when nothing is known of it any more."""
-    row = session.execute(VERDICT, {"id": use.subject_id, "account": use.account_id}).one_or_none()
-    return None if row is None else Verdict(CorrectionState(row.state), row.ground and Ground(row.ground))
+    row = session.execute(READ_VERDICT, {"id": use.subject_id, "account": use.account_id}).one_or_none()
+    return (
+        None
+        if row is None
+        else CorrectionVerdict(CorrectionState(row.state), row.ground and CorrectionGround(row.ground))
+    )
 
 
-def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> Waiting | Code:
+def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> PendingCorrection | Code:
     """Holds the account, then the link, and uses it up; the correction it speaks of. A link for anything else is none
     here.
     """
@@ -124,16 +130,16 @@ def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> 
     return waiting
 
 
-def _judge(session: Session, held: Waiting) -> Heard | Code:
+def _judge(session: Session, held: PendingCorrection) -> CorrectionAnswer | Code:
     waiting = read_waiting(session, held.account_id)  # once more: something was said for it
     if waiting is None:
         return Code.INVALID_LINK
     settled = settle(session, waiting)
     finish(session, settled.moved)
-    return Heard(settled.verdict, waiting)
+    return CorrectionAnswer(settled.verdict, waiting)
 
 
-def _record(session: Session, held: Waiting, action: str, detail: dict[str, bool] | None) -> None:
+def _record(session: Session, held: PendingCorrection, action: str, detail: dict[str, bool] | None) -> None:
     record(
         session,
         action,

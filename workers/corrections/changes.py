@@ -11,19 +11,19 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from models.correction import Ground
+from models.correction import CorrectionGround
 from models.reminder import STEPS
 from models.words import EmailKind, Purpose
 from workers.access.resending import RESET_MAIL_LIFETIME
 from workers.audit import record
-from workers.corrections.facts import Whose
-from workers.corrections.rows import NewCorrection, OwedMail, owe_mails
+from workers.corrections.facts import LockedAccount
+from workers.corrections.rows import CorrectionMail, NewCorrection, owe_mails
 from workers.database import Session, array
 from workers.security.links import offer_links, resend_links
 from workers.security.lockouts import forget_failures, subjects_of
 
 # Sessions of an account that had none need not end.
-MOVE = text("""
+MOVE_ACCOUNT = text("""
     UPDATE account SET email_norm = :email,
       credential_version = credential_version + CASE WHEN activated_at IS NULL THEN 0 ELSE 1 END
     WHERE id = :account""")
@@ -35,7 +35,7 @@ VOID_LINKS = text("""
     UPDATE link SET voided_at = now() WHERE account_id = :account AND consumed_at IS NULL AND voided_at IS NULL""")
 
 # A mail of an older release may be gone; then the links tell that somebody was to be invited.
-ENROLLMENTS = text("""
+READ_ENROLLMENTS = text("""
     SELECT e.id, e.contract_id, k.company_id, EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id
         AND m.kind = ANY(CAST(:kinds AS text[]))) AS notified
@@ -43,7 +43,7 @@ ENROLLMENTS = text("""
     WHERE e.account_id = :account AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
     ORDER BY e.enrolled_at DESC, e.id DESC""")
 
-REACHED = text("""
+CHECK_REACHED = text("""
     SELECT EXISTS (SELECT 1 FROM email WHERE account_id = :account AND to_address = :email
       AND state IN ('sent', 'uncertain', 'sending'))""")
 
@@ -60,7 +60,7 @@ CANCEL_MAILS = text("""
 
 # Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not; an invitation that
 # reached nobody had stopped the reminders.
-BEGIN_AFRESH = text("""
+RESTART_REMINDERS = text("""
     UPDATE enrollment SET release_warned_at = NULL, reminders = 0,
       next_reminder_at = CASE WHEN begun.invited THEN now() + :first_reminder END
     FROM (
@@ -82,20 +82,22 @@ FROZEN: Final = frozenset({EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTI
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER)
 
 
-def move(session: Session, whose: Whose, new: str) -> bool:
+def move(session: Session, whose: LockedAccount, new: str) -> bool:
     """Gives the account its new address; False, and nothing changed, when another account has it at this moment.
 
     Somebody may be enrolling it right now: the database decides who was first, and the loser's statement is undone.
     """
     try:
         with session.begin_nested():
-            session.execute(MOVE, {"account": whose.account_id, "email": new})
+            session.execute(MOVE_ACCOUNT, {"account": whose.account_id, "email": new})
     except IntegrityError:
         return False
     return True
 
 
-def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, ground: Ground | None) -> int:
+def follow_up(
+    session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, ground: CorrectionGround | None
+) -> int:
     """All that a moved address brings with it, but for what ``finish`` does for the whole batch.
 
     Old links end. An account that was never activated gets another link and its invitations; of one that was, both
@@ -105,12 +107,12 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
     voided: Any = session.execute(VOID_LINKS, {"account": whose.account_id})
     forget_failures(session, subjects_of(whose.email, None))  # nobody's address; the account's own count goes on
     mails = _applied(correction_id, new)
-    invitations: list[OwedMail] = []
+    invitations: list[CorrectionMail] = []
     if not whose.activated:
         invitations = _invitations(session, whose, correction_id, new, had_links=voided.rowcount > 0)
         mails = [*invitations, *_notice(session, whose, correction_id, new)]
     owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
-    handed_over = whose.activated and ground is Ground.OPS
+    handed_over = whose.activated and ground is CorrectionGround.OPS
     if handed_over:
         _ask_for_password(session, whose, correction_id, new)
     record(
@@ -133,42 +135,44 @@ def follow_up(session: Session, whose: Whose, correction_id: UUID, new: NewCorre
     return len(invitations)
 
 
-def finish(session: Session, moved: Sequence[Whose]) -> None:
+def finish(session: Session, moved: Sequence[LockedAccount]) -> None:
     """Of all accounts moved in this transaction, as they were: mails still owed to the old addresses end, and what was
     sent there counts for nothing: reminders and warnings begin afresh.
     """
     if not moved:
         return
     accounts = [one.account_id for one in moved]
-    session.execute(BEGIN_AFRESH, {"accounts": array(set(accounts)), "first_reminder": STEPS[0]})
+    session.execute(RESTART_REMINDERS, {"accounts": array(set(accounts)), "first_reminder": STEPS[0]})
     emails = [one.email for one in moved]
     session.execute(CANCEL_MAILS, {"accounts": accounts, "emails": emails, "frozen": list(FROZEN)})
 
 
 def _invitations(
-    session: Session, whose: Whose, correction_id: UUID, new: NewCorrection, *, had_links: bool
-) -> list[OwedMail]:
+    session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, *, had_links: bool
+) -> list[CorrectionMail]:
     """One for each training they were to hear of; where no mail tells, of the latest they were enrolled on.
 
     A manager who chose that nobody is written to (`notify: false`) chose it for the right address too.
     """
     asked = {"account": whose.account_id, "kinds": list(INVITING)}
-    enrollments = session.execute(ENROLLMENTS, asked).all()
+    enrollments = session.execute(READ_ENROLLMENTS, asked).all()
     told = [one for one in enrollments if one.notified] or (enrollments[:1] if had_links else [])
     if told:
         offer_links(session, [whose.account_id], known=[])
     kind = EmailKind.INVITATION
     return [
-        OwedMail(kind, f"{kind}:{one.id}:{correction_id}", new.new_email, one.company_id, {}, one.id, one.contract_id)
+        CorrectionMail(
+            kind, f"{kind}:{one.id}:{correction_id}", new.new_email, one.company_id, {}, one.id, one.contract_id
+        )
         for one in told
     ]
 
 
-def _ask_for_password(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection) -> None:
+def _ask_for_password(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> None:
     session.execute(FORGET_PASSWORD, {"account": whose.account_id})
     resend_links(session, Purpose.PASSWORD_RESET, {whose.account_id: 1})
     kind = EmailKind.PASSWORD_RESET
-    mail = OwedMail(kind, f"{kind}:{correction_id}", new.new_email, new.lane, {"corrected": True})
+    mail = CorrectionMail(kind, f"{kind}:{correction_id}", new.new_email, new.lane, {"corrected": True})
     owe_mails(
         session,
         [mail],
@@ -179,19 +183,19 @@ def _ask_for_password(session: Session, whose: Whose, correction_id: UUID, new: 
     )
 
 
-def _notice(session: Session, whose: Whose, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
+def _notice(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[CorrectionMail]:
     """To the old address, without a link, if some mail may have reached it: it may be a stranger's."""
-    if not session.execute(REACHED, {"account": whose.account_id, "email": whose.email}).scalar():
+    if not session.execute(CHECK_REACHED, {"account": whose.account_id, "email": whose.email}).scalar():
         return []
     kind = EmailKind.CORRECTION_NOTICE
     context = {"correction": str(correction_id), "done": True}
-    return [OwedMail(kind, f"{kind}:{correction_id}", whose.email, new.lane, context)]
+    return [CorrectionMail(kind, f"{kind}:{correction_id}", whose.email, new.lane, context)]
 
 
-def _applied(correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
+def _applied(correction_id: UUID, new: NewCorrection) -> list[CorrectionMail]:
     kind = EmailKind.CORRECTION_APPLIED
     return [
-        OwedMail(
+        CorrectionMail(
             kind,
             f"{kind}:{correction_id}:{which}",
             address,

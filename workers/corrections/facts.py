@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.correction import Ground, Participant, Pending, answer_ops
-from models.delivery import Reason
-from models.resending import Answer
+from models.correction import CorrectionGround, ParticipantFacts, PendingFacts, answer_ops
+from models.delivery import DeliveryReason
+from models.resending import ResendVerdict
 from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionReason
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
@@ -38,7 +38,7 @@ _SHARED: Final = """EXISTS (
       WHERE other.account_id = a.id AND other.withdrawn_at IS NULL
         AND (theirs.company_id <> {company} OR theirs.portal_id <> {portal})) AS shared"""
 
-PARTICIPANT = text(f"""
+READ_PARTICIPANT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated, e.id AS enrollment_id,
       e.withdrawn_at, e.detached_at, k.company_id, a.email_norm = :email AS same,
       {_SHARED.format(company="k.company_id", portal="k.portal_id")},
@@ -47,7 +47,7 @@ PARTICIPANT = text(f"""
     FROM enrollment e JOIN contract k ON k.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND k.portal_id = :portal AND a.erased_at IS NULL""")
 
-ACCOUNT = text(f"""
+READ_ACCOUNT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       a.email_norm = :email AS same,
       EXISTS (SELECT 1 FROM account t WHERE t.email_norm = :email AND t.id <> a.id) AS taken,
@@ -65,7 +65,7 @@ _PENDING: Final = f"""
           AND (s.until IS NULL OR s.until > now())
           AND coalesce(s.until - CAST(:listed AS interval), s.created_at) >= c.asked_at) AS bounced,
       (SELECT max(r.ended_at) FROM email_correction r WHERE r.account_id = c.account_id AND r.id <> c.id
-        AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{Ground.REFUSAL}') AS refused_at,
+        AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{CorrectionGround.REFUSAL}') AS refused_at,
       a.erased_at IS NULL AND a.email_norm = c.old_email AND EXISTS (
         SELECT 1 FROM enrollment e WHERE e.id = c.enrollment_id AND e.withdrawn_at IS NULL AND e.detached_at IS NULL)
         AS theirs,
@@ -76,16 +76,17 @@ _PENDING: Final = f"""
     FROM email_correction c JOIN account a ON a.id = c.account_id
     LEFT JOIN LATERAL (
       SELECT max(finished_at) FILTER (WHERE m.state = '{EmailState.SENT}') AS sent_at,
-        bool_or(m.state = '{EmailState.FAILED}' AND m.error ->> 'reason' = '{Reason.ADDRESS_REJECTED}') AS rejected
+        bool_or(m.state = '{EmailState.FAILED}'
+          AND m.error ->> 'reason' = '{DeliveryReason.ADDRESS_REJECTED}') AS rejected
       FROM email m WHERE m.dedup_key = '{EmailKind.CORRECTION_NOTICE}:' || c.id) notice ON true
     WHERE c.state = '{CorrectionState.PENDING}'"""
 
-PENDING_OF_ACCOUNT = text(f"{_PENDING} AND c.account_id = :account")
-ALL_PENDING = text(_PENDING)
+READ_PENDING_OF_ACCOUNT = text(f"{_PENDING} AND c.account_id = :account")
+READ_ALL_PENDING = text(_PENDING)
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class LockedAccount:
     """An account whose row this transaction holds.
 
     Parameters:
@@ -99,16 +100,16 @@ class Whose:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LockedParticipant:
     """A participant whose address is to be corrected, as their held account stands."""
 
-    whose: Whose
+    whose: LockedAccount
     company_id: UUID
-    standing: Participant
+    standing: ParticipantFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingCorrection:
     """A pending correction with all that speaks for it."""
 
     id: UUID
@@ -122,7 +123,7 @@ class Waiting:
     new_email: str
     locale: str
     now: datetime
-    pending: Pending
+    pending: PendingFacts
 
 
 def lock_accounts_of(session: Session, enrollments: Collection[UUID]) -> dict[UUID, UUID]:
@@ -137,43 +138,43 @@ def lock_accounts(session: Session, accounts: Collection[UUID], *, waiting: bool
     return set(session.execute(statement, {"accounts": array(accounts)}).scalars())
 
 
-def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, email: str) -> Known | None:
+def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, email: str) -> LockedParticipant | None:
     """Whose enrollment this is, if it is one of this portal's, and what is so of the address asked for."""
     asked = {"portal": portal_id, "enrollment": enrollment_id, "email": email}
-    row = session.execute(PARTICIPANT, asked).one_or_none()
+    row = session.execute(READ_PARTICIPANT, asked).one_or_none()
     if row is None:
         return None
-    standing = Participant(
+    standing = ParticipantFacts(
         row.withdrawn_at, row.detached_at, row.activated, row.shared, row.same, row.taken, row.suppressed
     )
-    return Known(_whose(row), row.company_id, standing)
+    return LockedParticipant(_whose(row), row.company_id, standing)
 
 
-def read_account(session: Session, account_id: UUID, email: str) -> tuple[Whose, Answer] | None:
+def read_account(session: Session, account_id: UUID, email: str) -> tuple[LockedAccount, ResendVerdict] | None:
     """An account, and what ops are answered who ask for this address for it."""
-    row = session.execute(ACCOUNT, {"account": account_id, "email": email}).one_or_none()
+    row = session.execute(READ_ACCOUNT, {"account": account_id, "email": email}).one_or_none()
     if row is None:
         return None
     return _whose(row), answer_ops(same=row.same, taken=row.taken, suppressed=row.suppressed)
 
 
-def read_waiting(session: Session, account_id: UUID) -> Waiting | None:
+def read_waiting(session: Session, account_id: UUID) -> PendingCorrection | None:
     """The pending correction of an account, if it has one."""
     asked = {"account": account_id, "listed": HARD_BOUNCE_LIFETIME}
-    row = session.execute(PENDING_OF_ACCOUNT, asked).one_or_none()
+    row = session.execute(READ_PENDING_OF_ACCOUNT, asked).one_or_none()
     return None if row is None else _waiting(row)
 
 
-def read_all_waiting(session: Session) -> Sequence[Waiting]:
+def read_all_waiting(session: Session) -> Sequence[PendingCorrection]:
     """Every pending correction, as it stands; nothing is held."""
-    return [_waiting(row) for row in session.execute(ALL_PENDING, {"listed": HARD_BOUNCE_LIFETIME})]
+    return [_waiting(row) for row in session.execute(READ_ALL_PENDING, {"listed": HARD_BOUNCE_LIFETIME})]
 
 
-def _whose(row: Any) -> Whose:
-    return Whose(row.account_id, row.email_norm, row.locale, row.activated)
+def _whose(row: Any) -> LockedAccount:
+    return LockedAccount(row.account_id, row.email_norm, row.locale, row.activated)
 
 
-def _waiting(row: Any) -> Waiting:
-    facts = {name: getattr(row, name) for name in Pending._fields}
-    names = (name for name in Waiting.__slots__ if name != "pending")
-    return Waiting(**{name: getattr(row, name) for name in names}, pending=Pending(**facts))
+def _waiting(row: Any) -> PendingCorrection:
+    facts = {name: getattr(row, name) for name in PendingFacts._fields}
+    names = (name for name in PendingCorrection.__slots__ if name != "pending")
+    return PendingCorrection(**{name: getattr(row, name) for name in names}, pending=PendingFacts(**facts))

@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.correction import LASTS, Ground, Verdict
+from models.correction import LASTS, CorrectionGround, CorrectionVerdict
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.audit import record
-from workers.corrections.facts import Waiting
+from workers.corrections.facts import PendingCorrection
 from workers.database import Session, array
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.enrollment.rows import MAIL_LIFETIME, message_id_domain
 from workers.requests.queues import Queue
 from workers.security.keys import signing_keys
@@ -26,7 +26,7 @@ INSERT_CORRECTION = text("""
       CAST(:state AS text), :ground, now(), CASE WHEN CAST(:state AS text) <> 'pending' THEN now() END)
     RETURNING now() + CAST(:lasts AS interval)""")
 
-END = text("""
+END_CORRECTION = text("""
     UPDATE email_correction SET state = :state, ground = :ground, ended_at = now()
     WHERE id = :id AND state = 'pending'""")
 
@@ -61,7 +61,7 @@ INSERT_EMAILS = text("""
       t (id, kind, lane, dedup_key, to_address, context, enrollment_id, contract_id)
     ON CONFLICT (dedup_key) DO NOTHING""")
 
-MANAGER = text("""
+READ_MANAGER = text("""
     SELECT k.id, k.company_id, k.manager_email, k.manager_locale
     FROM enrollment n JOIN contract k ON k.id = n.contract_id
     WHERE n.id = :enrollment AND k.manager_email IS NOT NULL""")
@@ -88,7 +88,7 @@ class NewCorrection(NamedTuple):
         return self.company_id or self.portal_id
 
 
-class OwedMail(NamedTuple):
+class CorrectionMail(NamedTuple):
     """A mail about a correction. `key` keeps it from being owed twice."""
 
     kind: EmailKind
@@ -101,7 +101,7 @@ class OwedMail(NamedTuple):
 
 
 def insert_correction(
-    session: Session, new: NewCorrection, state: CorrectionState, ground: Ground | None = None
+    session: Session, new: NewCorrection, state: CorrectionState, ground: CorrectionGround | None = None
 ) -> tuple[UUID, Any]:
     """Records a correction; returns it, and the moment until which it may wait."""
     correction_id = new_id()
@@ -124,8 +124,8 @@ def insert_links(session: Session, correction_id: UUID, account_id: UUID) -> Non
 
 def end(
     session: Session,
-    waiting: Waiting,
-    verdict: Verdict,
+    waiting: PendingCorrection,
+    verdict: CorrectionVerdict,
     *,
     requested_by: str = "",
     instead: NewCorrection | None = None,
@@ -136,7 +136,7 @@ def end(
     Parameters:
       instead: what was asked for in its place: a manager who did knows, and so does the address both name.
     """
-    session.execute(END, {"id": waiting.id, "state": verdict.state, "ground": verdict.ground})
+    session.execute(END_CORRECTION, {"id": waiting.id, "state": verdict.state, "ground": verdict.ground})
     session.execute(VOID_LINKS, {"account": waiting.account_id, "correction": waiting.id})
     cancel_pending_mails(session, waiting)
     record(
@@ -155,27 +155,29 @@ def end(
         _tell_ended(session, waiting, by_manager=instead is not None and instead.enrollment_id is not None)
 
 
-def _tell_ended(session: Session, waiting: Waiting, *, by_manager: bool) -> None:
+def _tell_ended(session: Session, waiting: PendingCorrection, *, by_manager: bool) -> None:
     """Owes the mails that say it was not made: to the new address if it had confirmed, to the contract's manager."""
     kind, lane = EmailKind.CORRECTION_ENDED, waiting.company_id or waiting.portal_id
     context: dict[str, Any] = {"correction": str(waiting.id), "to_manager": False}
     if waiting.pending.confirmed_at is not None:
-        mail = OwedMail(kind, f"{kind}:{waiting.id}:new", waiting.new_email, lane, context)
+        mail = CorrectionMail(kind, f"{kind}:{waiting.id}:new", waiting.new_email, lane, context)
         owe_mails(session, [mail], account_id=waiting.account_id, job_id=waiting.job_id, locale=waiting.locale)
-    manager = session.execute(MANAGER, {"enrollment": waiting.enrollment_id}).one_or_none()
+    manager = session.execute(READ_MANAGER, {"enrollment": waiting.enrollment_id}).one_or_none()
     if manager is not None and not by_manager:
         context = context | {"to_manager": True}
-        mail = OwedMail(kind, f"{kind}:{waiting.id}:manager", manager.manager_email, lane, context, None, manager.id)
+        mail = CorrectionMail(
+            kind, f"{kind}:{waiting.id}:manager", manager.manager_email, lane, context, None, manager.id
+        )
         owe_mails(session, [mail], account_id=None, job_id=waiting.job_id, locale=manager.manager_locale)
 
 
-def mark_applied(session: Session, waiting: Waiting, ground: Ground | None) -> None:
+def mark_applied(session: Session, waiting: PendingCorrection, ground: CorrectionGround | None) -> None:
     """A pending correction was applied. Its links are void already, with all others of the account."""
-    session.execute(END, {"id": waiting.id, "state": CorrectionState.APPLIED, "ground": ground})
+    session.execute(END_CORRECTION, {"id": waiting.id, "state": CorrectionState.APPLIED, "ground": ground})
     cancel_pending_mails(session, waiting)
 
 
-def cancel_pending_mails(session: Session, waiting: Waiting) -> None:
+def cancel_pending_mails(session: Session, waiting: PendingCorrection) -> None:
     """Its confirmation and its notice are of no use any more, if they have not left."""
     which = {"account": waiting.account_id, "correction": str(waiting.id), "kinds": list(_OF_A_PENDING_ONE)}
     session.execute(CANCEL_MAILS, which)
@@ -183,7 +185,7 @@ def cancel_pending_mails(session: Session, waiting: Waiting) -> None:
 
 def owe_mails(
     session: Session,
-    mails: Sequence[OwedMail],
+    mails: Sequence[CorrectionMail],
     *,
     account_id: UUID | None,
     job_id: UUID,
@@ -193,7 +195,7 @@ def owe_mails(
     """Owes mails to the addresses of one account, urgently: somebody waits for them; to a manager it names none."""
     if not mails:
         return
-    owe(session, Queue.EMAILS)
+    wake_after_commit(session, Queue.EMAILS)
     session.execute(
         INSERT_EMAILS,
         {

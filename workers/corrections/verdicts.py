@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from models.correction import Ground, Verdict, judge
+from models.correction import CorrectionGround, CorrectionVerdict, judge
 from models.portal import LOCAL_PORTAL_ID
 from models.words import CorrectionState, JobState
 from workers.corrections.changes import finish, follow_up, move
 from workers.corrections.facts import (
-    Waiting,
-    Whose,
+    LockedAccount,
+    PendingCorrection,
     lock_accounts,
     read_all_waiting,
     read_waiting,
@@ -23,7 +23,7 @@ from workers.corrections.facts import (
 from workers.corrections.rows import NewCorrection, end, mark_applied
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import ApplyCorrections
 
@@ -31,14 +31,14 @@ MOST_AT_ONCE: Final = 200
 """Corrections decided in one transaction, which holds their accounts. What is left is owed as another job."""
 
 
-class Settled(NamedTuple):
+class SettledCorrection(NamedTuple):
     """What became of a correction. `moved` is whose account has another address now, as they were: at most one."""
 
-    verdict: Verdict
-    moved: Sequence[Whose] = ()
+    verdict: CorrectionVerdict
+    moved: Sequence[LockedAccount] = ()
 
 
-def settle(session: Session, waiting: Waiting) -> Settled:
+def settle(session: Session, waiting: PendingCorrection) -> SettledCorrection:
     """Applies a pending correction whose time has come, or ends it; the account is held and this was read after.
 
     Whoever calls does ``correction_changes.finish`` with what moved.
@@ -48,15 +48,15 @@ def settle(session: Session, waiting: Waiting) -> Settled:
         return _apply(session, waiting, verdict)
     if verdict.state is not CorrectionState.PENDING:
         end(session, waiting, verdict)
-    return Settled(verdict)
+    return SettledCorrection(verdict)
 
 
-def _apply(session: Session, waiting: Waiting, verdict: Verdict) -> Settled:
-    whose = Whose(waiting.account_id, waiting.old_email, waiting.locale, activated=True)  # no other ever waits
+def _apply(session: Session, waiting: PendingCorrection, verdict: CorrectionVerdict) -> SettledCorrection:
+    whose = LockedAccount(waiting.account_id, waiting.old_email, waiting.locale, activated=True)  # no other ever waits
     if not move(session, whose, waiting.new_email):
-        taken = Verdict(CorrectionState.CANCELLED, Ground.TAKEN)
+        taken = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.TAKEN)
         end(session, waiting, taken)
-        return Settled(taken)
+        return SettledCorrection(taken)
     new = NewCorrection(
         waiting.account_id,
         waiting.portal_id,
@@ -69,10 +69,10 @@ def _apply(session: Session, waiting: Waiting, verdict: Verdict) -> Settled:
     )
     follow_up(session, whose, waiting.id, new, verdict.ground)
     mark_applied(session, waiting, verdict.ground)
-    return Settled(verdict, [whose])
+    return SettledCorrection(verdict, [whose])
 
 
-def apply_corrections(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does `apply_corrections` jobs: what is ripe is applied, what cannot be or was not confirmed in time is ended.
 
     All are looked at without a lock; only those that something is to become of are held and judged again. Whose
@@ -84,13 +84,13 @@ def apply_corrections(session: Session, rows: Sequence[Claimed]) -> list[Outcome
     if states and len(ripe) > MOST_AT_ONCE:
         _owe_the_rest(session, rows[0].id)
     result: dict[str, Any] = {"corrections": dict(states)}
-    return [Outcome(row.id, row.claim, JobState.SUCCEEDED, result) for row in rows]
+    return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result) for row in rows]
 
 
 def _settle_all(session: Session, accounts: Sequence[UUID]) -> Counter[str]:
     held = lock_accounts(session, accounts, waiting=False) if accounts else set()
     states: Counter[str] = Counter()
-    moved: list[Whose] = []
+    moved: list[LockedAccount] = []
     for account_id in (one for one in accounts if one in held):
         waiting = read_waiting(session, account_id)
         if waiting is not None:
@@ -104,8 +104,8 @@ def _settle_all(session: Session, accounts: Sequence[UUID]) -> Counter[str]:
 def _owe_the_rest(session: Session, job_id: UUID) -> None:
     request = ApplyCorrections()
     accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-    owe(session, request.queue)
+    wake_after_commit(session, request.queue)
 
 
-def _decided(waiting: Waiting) -> bool:
+def _decided(waiting: PendingCorrection) -> bool:
     return judge(waiting.pending, waiting.now).state is not CorrectionState.PENDING

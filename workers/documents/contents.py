@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import segno
 
-from models.snapshot import Document, Issuer, Modality, Printed, Snapshot
+from models.snapshot import CertificateIssuer, CertificateSnapshot, Document, PrintedCertificate, TrainingModality
 from workers.documents.printable import (
     REPLACEMENT,
     breakable,
@@ -35,7 +35,7 @@ MASK: Final = 3
 _DARK: Final = re.compile(b"\x01+")
 
 
-def contents(printed: Printed, document: Document, locale: str, logos: Mapping[str, str]) -> dict[str, Any]:
+def contents(printed: PrintedCertificate, document: Document, locale: str, logos: Mapping[str, str]) -> dict[str, Any]:
     """The data of a template. Every value is a text, made printable; nothing in it is markup.
 
     Parameters:
@@ -66,7 +66,7 @@ def _labels(document: Document, texts: Mapping[str, Any]) -> dict[str, Any]:
     return {**texts, "duplicate_from": of_it}
 
 
-def _names(snapshot: Snapshot) -> dict[str, Any]:
+def _names(snapshot: CertificateSnapshot) -> dict[str, Any]:
     issuer = snapshot.issuer
     return {
         "author": printable(issuer.legal_name),
@@ -82,7 +82,7 @@ def _names(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _register(printed: Printed, locale: str) -> dict[str, Any]:
+def _register(printed: PrintedCertificate, locale: str) -> dict[str, Any]:
     """What only the register gives."""
     known = {
         "number": printed.number,
@@ -100,7 +100,7 @@ def _register(printed: Printed, locale: str) -> dict[str, Any]:
     }
 
 
-def _of_the_training(snapshot: Snapshot, texts: Mapping[str, Any], locale: str) -> dict[str, Any]:
+def _of_the_training(snapshot: CertificateSnapshot, texts: Mapping[str, Any], locale: str) -> dict[str, Any]:
     done, planned = snapshot.done_minutes, snapshot.planned_minutes
     score = None if snapshot.score is None else shown_percent(snapshot.score, locale)
     return {
@@ -111,12 +111,12 @@ def _of_the_training(snapshot: Snapshot, texts: Mapping[str, Any], locale: str) 
         "hours_known": bool(done or planned),
         "hours": _hours(done, planned, texts),
         "modality": texts["modalities"][snapshot.modality.value] if snapshot.modality else None,
-        "remote": snapshot.modality in (Modality.REMOTE, Modality.BLENDED),
+        "remote": snapshot.modality in (TrainingModality.REMOTE, TrainingModality.BLENDED),
         "score": score,
     }
 
 
-def _facts(snapshot: Snapshot, texts: Mapping[str, Any], locale: str) -> Iterator[tuple[str, str]]:
+def _facts(snapshot: CertificateSnapshot, texts: Mapping[str, Any], locale: str) -> Iterator[tuple[str, str]]:
     labels = texts["facts"]
     yield labels["dates"], _dates(snapshot.starts_on, snapshot.ends_on, labels, locale)
     if snapshot.planned_minutes:
@@ -141,7 +141,7 @@ def _hours(done: int | None, planned: int | None, texts: Mapping[str, Any]) -> s
     return shown_duration(done or planned or 0)
 
 
-def _legal(issuer: Issuer, texts: Mapping[str, Any]) -> Iterator[str]:
+def _legal(issuer: CertificateIssuer, texts: Mapping[str, Any]) -> Iterator[str]:
     """Who issues it, as the law has it say: R. 6351-6, and L. 6352-12 for the sentence on approval."""
     who = ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
     yield f"{who} {texts['siret'].format(siret=_grouped(issuer.siret))}." if issuer.siret else who

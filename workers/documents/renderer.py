@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typst
 
-from models.snapshot import Document, Printed
+from models.snapshot import Document, PrintedCertificate
 from workers.documents.contents import contents
 from workers.documents.printable import FONTS, of_one_font, without_marks
 from workers.logs import get_logger
@@ -43,7 +43,7 @@ class Undrawable(NotRendered):
 
 
 def render(
-    printed: Printed, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
+    printed: PrintedCertificate, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
 ) -> bytes:
     """The document as PDF, one page.
 
@@ -60,12 +60,12 @@ def render(
             return _render(asked, document, locale, logos, timestamp)
         except Undrawable:
             log.warning("certificate.plainer", certificate=printed.number)
-            asked = Printed.model_validate(_each_text(printed.model_dump(mode="json"), plainer))
+            asked = PrintedCertificate.model_validate(_each_text(printed.model_dump(mode="json"), plainer))
     return _render(asked, document, locale, logos, timestamp)
 
 
 def _render(
-    printed: Printed, document: Document, locale: str, logos: Mapping[str, bytes], timestamp: datetime
+    printed: PrintedCertificate, document: Document, locale: str, logos: Mapping[str, bytes], timestamp: datetime
 ) -> bytes:
     room = _room()
     places = {digest: room.keep(digest, content) for digest, content in logos.items()}
@@ -90,7 +90,7 @@ def _each_text(node: Any, change: Callable[[str], str]) -> Any:
     return change(node) if isinstance(node, str) else node
 
 
-class Room:
+class RenderFolder:
     """The templates and pictures of this process on disk: a compiler reads nothing outside its root.
 
     Parameters:
@@ -177,14 +177,14 @@ _MAKING: Final = threading.Lock()
 """Two threads that render the first documents of a process would each make a room, and one be thrown away in use."""
 
 
-def _room() -> Room:
+def _room() -> RenderFolder:
     with _MAKING:
         return _only_room()
 
 
 @lru_cache(maxsize=1)
-def _only_room() -> Room:
-    return Room()
+def _only_room() -> RenderFolder:
+    return RenderFolder()
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ _SUFFIX: Final = re.compile(r"\.[a-z]{1,5}")
 Answer = TypeVar("Answer")
 
 
-class Store:
+class DocumentStore:
     """One place.
 
     Parameters:

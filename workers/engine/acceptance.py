@@ -21,7 +21,7 @@ from workers.requests.base import (
 )
 from workers.requests.queues import Queue
 
-RECORD = text("""
+INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
         kind text, queue text, lane uuid, body text, asker text)),
@@ -33,11 +33,11 @@ RECORD = text("""
     SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, now()
     FROM given JOIN new_key USING (job_id) RETURNING id""")
 
-EARLIER = text("""
+READ_EARLIER_KEYS = text("""
     SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i
     JOIN unnest(CAST(:portals AS uuid[]), CAST(:keys AS text[])) t (portal_id, key) USING (portal_id, key)""")
 
-REFUSE = text("""
+INSERT_REFUSED_JOB = text("""
     WITH new_key AS (
       INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)
       ON CONFLICT DO NOTHING RETURNING job_id)
@@ -45,12 +45,12 @@ REFUSE = text("""
     SELECT job_id, :portal, :kind, :queue, :lane, :state, :message, CAST(:error AS json), now()
     FROM new_key RETURNING id""")
 
-FIND_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
+FIND_JOB_BY_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
 
-PORTAL = text("SELECT id FROM portal WHERE name = :name")
+FIND_PORTAL = text("SELECT id FROM portal WHERE name = :name")
 
 
-class Ask(NamedTuple):
+class SubmittedRequest(NamedTuple):
     """A request on its way into the ledger.
 
     Parameters:
@@ -65,7 +65,7 @@ class Ask(NamedTuple):
     key: str
 
 
-class Accepted(NamedTuple):
+class AcceptedJob(NamedTuple):
     """A request in the ledger.
 
     Parameters:
@@ -84,7 +84,7 @@ def find_portal(session: Session, name: str) -> UUID:
 
     Raises: InvalidRequest with `unknown_portal`.
     """
-    portal_id: UUID | None = session.execute(PORTAL, {"name": name}).scalar()
+    portal_id: UUID | None = session.execute(FIND_PORTAL, {"name": name}).scalar()
     if portal_id is None:
         raise InvalidRequest(Problem(Code.UNKNOWN_PORTAL, "portal", "no such portal"))
     return portal_id
@@ -92,11 +92,11 @@ def find_portal(session: Session, name: str) -> UUID:
 
 def find_accepted(session: Session, portal_id: UUID, key: str) -> UUID | None:
     """The job a key stands for; None while nothing was accepted under it. This is the answer to a sent message."""
-    job_id: UUID | None = session.execute(FIND_KEY, {"portal": portal_id, "key": key}).scalar()
+    job_id: UUID | None = session.execute(FIND_JOB_BY_KEY, {"portal": portal_id, "key": key}).scalar()
     return job_id
 
 
-def accept(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> Accepted:
+def accept(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
     """Records a portal's request as a job, once per key. Ring the bell of its queue after the commit.
 
     Raises:
@@ -107,32 +107,32 @@ def accept(session: Session, portal_id: UUID, request: Request, body: str, *, ke
     return accept_internal(session, portal_id, request, body, key=key)
 
 
-def accept_internal(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> Accepted:
+def accept_internal(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
     """The same for what Matricule asks of itself, under a key no portal can use.
 
     Raises: IdempotencyConflict.
     """
-    accepted = accept_all(session, [Ask(portal_id, request, body, key)])[0]
+    accepted = accept_all(session, [SubmittedRequest(portal_id, request, body, key)])[0]
     if isinstance(accepted, IdempotencyConflict):
         raise accepted
     return accepted
 
 
-def accept_all(session: Session, asks: Sequence[Ask]) -> list[Accepted | IdempotencyConflict]:
+def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
     """Records several requests in one statement; an answer for each, in the order given. Keys are checked before."""
     jobs = [new_id() for _ in asks]
     hashes = [fingerprint(ask.request) for ask in asks]
     rows = [_row(ask, job, hashed) for ask, job, hashed in zip(asks, jobs, hashes, strict=True)]
-    recorded = set(session.execute(RECORD, {"asks": json.dumps(rows)}).scalars())
+    recorded = set(session.execute(INSERT_JOBS, {"asks": json.dumps(rows)}).scalars())
     # A new statement: the one that met the conflict cannot see a key committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
     return [
-        Accepted(job, ask.request.queue, repeated=False) if job in recorded else _repeated(ask, hashed, earlier)
+        AcceptedJob(job, ask.request.queue, repeated=False) if job in recorded else _repeated(ask, hashed, earlier)
         for ask, job, hashed in zip(asks, jobs, hashes, strict=True)
     ]
 
 
-def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str]:
+def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, str]:
     return {
         "portal_id": str(ask.portal_id),
         "key": ask.key,
@@ -146,22 +146,22 @@ def _row(ask: Ask, job_id: UUID, hashed: bytes) -> dict[str, str]:
     }
 
 
-def _earlier(session: Session, asks: Sequence[Ask]) -> dict[tuple[UUID, str], tuple[bytes, UUID]]:
+def _earlier(session: Session, asks: Sequence[SubmittedRequest]) -> dict[tuple[UUID, str], tuple[bytes, UUID]]:
     if not asks:
         return {}
     parameters = {"portals": [ask.portal_id for ask in asks], "keys": [ask.key for ask in asks]}
-    found = session.execute(EARLIER, parameters)
+    found = session.execute(READ_EARLIER_KEYS, parameters)
     return {(row.portal_id, row.key): (bytes(row.request_hash), row.job_id) for row in found}
 
 
 def _repeated(
-    ask: Ask, hashed: bytes, earlier: dict[tuple[UUID, str], tuple[bytes, UUID]]
-) -> Accepted | IdempotencyConflict:
+    ask: SubmittedRequest, hashed: bytes, earlier: dict[tuple[UUID, str], tuple[bytes, UUID]]
+) -> AcceptedJob | IdempotencyConflict:
     known, job_id = earlier[ask.portal_id, ask.key]
-    return Accepted(job_id, ask.request.queue, repeated=True) if known == hashed else IdempotencyConflict()
+    return AcceptedJob(job_id, ask.request.queue, repeated=True) if known == hashed else IdempotencyConflict()
 
 
-class Owner(NamedTuple):
+class MessageOwner(NamedTuple):
     """Whose request a refused message was, as far as it could be read: it gets its answer under its key."""
 
     portal_id: UUID
@@ -169,7 +169,7 @@ class Owner(NamedTuple):
 
 
 def record_refusal(
-    session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: Owner | None, kind: str
+    session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: MessageOwner | None, kind: str
 ) -> UUID | None:
     """Keeps a message that cannot be done, with its bytes and the reason: refused, never executed, never lost.
 
@@ -182,18 +182,22 @@ def record_refusal(
     """
     digest = hashlib.sha256(content).digest()
     if owner is not None:
-        refused: UUID | None = session.execute(REFUSE, _refusal(message, problem, owner, digest, kind)).scalar()
+        refused: UUID | None = session.execute(
+            INSERT_REFUSED_JOB, _refusal(message, problem, owner, digest, kind)
+        ).scalar()
         if refused is not None:
             return refused
-        earlier = session.execute(EARLIER, {"portals": [owner.portal_id], "keys": [owner.key]}).one()
+        earlier = session.execute(READ_EARLIER_KEYS, {"portals": [owner.portal_id], "keys": [owner.key]}).one()
         if bytes(earlier.request_hash) == digest:
             return None
-    nobody = Owner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
-    job_id: UUID | None = session.execute(REFUSE, _refusal(message, problem, nobody, digest, kind)).scalar()
+    nobody = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
+    job_id: UUID | None = session.execute(INSERT_REFUSED_JOB, _refusal(message, problem, nobody, digest, kind)).scalar()
     return job_id
 
 
-def _refusal(message: bytes, problem: InvalidRequest, owner: Owner, digest: bytes, kind: str) -> dict[str, object]:
+def _refusal(
+    message: bytes, problem: InvalidRequest, owner: MessageOwner, digest: bytes, kind: str
+) -> dict[str, object]:
     return {
         "portal": owner.portal_id,
         "key": owner.key,

@@ -24,7 +24,7 @@ from workers.settings import get_settings
 
 log = get_logger()
 
-BELL_MS: Final = 2_000
+WAKE_FLAG_MS: Final = 2_000
 """How long one bell stands for all: the time a claimer goes on once it has answered."""
 
 POLL_MS: Final = 50
@@ -32,7 +32,12 @@ POLL_MS: Final = 50
 
 IDLE_POLL_MS: Final = 1_000
 
-FAULTS: Final[list[type[Exception]]] = [redis.ConnectionError, redis.TimeoutError, ReadOnlyError, BusyLoadingError]
+REDIS_FAULTS: Final[list[type[Exception]]] = [
+    redis.ConnectionError,
+    redis.TimeoutError,
+    ReadOnlyError,
+    BusyLoadingError,
+]
 
 
 def worker_client(url: str) -> redis.Redis:
@@ -50,13 +55,13 @@ def producer_client(url: str) -> redis.Redis:
 
 
 def _client(url: str, retry: Retry, *, socket_timeout: float) -> redis.Redis:
-    options: dict[str, Any] = {"socket_timeout": socket_timeout, "retry": retry, "retry_on_error": FAULTS}
+    options: dict[str, Any] = {"socket_timeout": socket_timeout, "retry": retry, "retry_on_error": REDIS_FAULTS}
     if not url.startswith("unix:"):
         options |= {"socket_connect_timeout": 3, "health_check_interval": 15, "socket_keepalive": True}
     return redis.Redis.from_url(url, **options)
 
 
-class DoorbellBroker(RedisBroker):
+class WakeBroker(RedisBroker):
     """Dramatiq's Redis broker with a steady consumer, short polls, and no delay queues: `due_at` delays."""
 
     def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
@@ -87,24 +92,24 @@ class DoorbellBroker(RedisBroker):
     def beat(self) -> None:
         """Tells Redis this broker is alive, even while its consumers are full and do not poll."""
         # Not over the client that retries for ever: while Redis is away this process is to be seen alive all the same.
-        _bell_ringer().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+        _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
 
 
-def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> DoorbellBroker:
+def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> WakeBroker:
     """A broker on this client, with only the middleware given: retries, delays and time limits live in the ledger."""
-    return DoorbellBroker(client, middleware)
+    return WakeBroker(client, middleware)
 
 
 @lru_cache(maxsize=1)
-def _bell_ringer() -> DoorbellBroker:
+def _wake_broker() -> WakeBroker:
     return make_broker(producer_client(get_settings().redis_url))
 
 
-def _bell_key(queue: str) -> str:
+def _wake_key(queue: str) -> str:
     return f"{get_settings().redis_namespace}:bell:{queue}"
 
 
-def ring(queue: str, *, again: bool = False) -> None:
+def wake(queue: str, *, again: bool = False) -> None:
     """Rings the bell of a queue, unless one already stands. Call it after the commit; it never raises.
 
     Redis away is no reason to fail: the work is in the ledger and the clock rings again.
@@ -112,22 +117,22 @@ def ring(queue: str, *, again: bool = False) -> None:
     Parameters:
       again: also when one stands: its message may have been answered by a process that now leaves.
     """
-    ringer = _bell_ringer()
+    ringer = _wake_broker()
     try:
-        if ringer.client.set(_bell_key(queue), 1, nx=not again, px=BELL_MS):
+        if ringer.client.set(_wake_key(queue), 1, nx=not again, px=WAKE_FLAG_MS):
             ringer.enqueue(Message(queue_name=queue, actor_name=bell_name(queue), args=(), kwargs={}, options={}))
     except redis.RedisError as error:
         log.warning("bell.not_rung", queue=queue, error=type(error).__name__)
 
 
-def silence(queue: str) -> None:
+def take_wake_flag(queue: str) -> None:
     """Takes the bell down, before a claim: whatever becomes due after it may ring again."""
     try:
-        _bell_ringer().client.delete(_bell_key(queue))
+        _wake_broker().client.delete(_wake_key(queue))
     except redis.RedisError as error:
         log.warning("bell.not_silenced", queue=queue, error=type(error).__name__)
 
 
-def forget_ringer() -> None:
+def forget_wake_broker() -> None:
     """Drops the connection bells are rung with (after a fork, between tests)."""
-    _bell_ringer.cache_clear()
+    _wake_broker.cache_clear()

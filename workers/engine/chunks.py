@@ -14,9 +14,9 @@ from workers.engine import ledger as books
 from workers.engine.claimer import STOPPING, BatchRun, give_back
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
+    ClaimedRow,
     LostClaimError,
-    Outcome,
+    WorkOutcome,
 )
 from workers.logs import get_logger
 from workers.settings import get_settings
@@ -25,10 +25,10 @@ log = get_logger()
 LONGEST_STEP: Final = 900.0
 """Seconds a step may take whose leases are kept."""
 
-Course = TypeVar("Course")
+Progressing = TypeVar("Progressing")
 
 
-class Follower(Generic[Course]):
+class ChunkedJob(Generic[Progressing]):
     """Follows the course of one kind of large job.
 
     Parameters:
@@ -39,15 +39,15 @@ class Follower(Generic[Course]):
 
     def __init__(
         self,
-        begin: Callable[[Session, Claimed], Course],
-        chunk: Callable[..., tuple[Course, Outcome | None]],
-        ahead: Callable[[Course], object] = lambda _: None,
+        begin: Callable[[Session, ClaimedRow], Progressing],
+        chunk: Callable[..., tuple[Progressing, WorkOutcome | None]],
+        ahead: Callable[[Progressing], object] = lambda _: None,
     ) -> None:
         self._begin, self._chunk, self._ahead = begin, chunk, ahead
 
-    def follow(self, row: Claimed) -> bool:
+    def follow(self, row: ClaimedRow) -> bool:
         """Goes on until the job is over (true), comes back later or this process stops (false)."""
-        course: Course | None = None
+        course: Progressing | None = None
         while not STOPPING.is_set():
             if course is not None:
                 self._ahead(course)
@@ -61,20 +61,20 @@ class Follower(Generic[Course]):
         return False
 
 
-class _Step(Generic[Course]):
+class _Step(Generic[Progressing]):
     """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
 
     def __init__(
         self,
-        begin: Callable[[Session, Claimed], Course],
-        chunk: Callable[..., tuple[Course, Outcome | None]],
-        course: Course | None,
+        begin: Callable[[Session, ClaimedRow], Progressing],
+        chunk: Callable[..., tuple[Progressing, WorkOutcome | None]],
+        course: Progressing | None,
     ) -> None:
         self._begin, self._chunk = begin, chunk
         self.course = course
         self.over = False
 
-    def work(self, session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+    def work(self, session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
         """Takes the job up, or does its next chunk, if it is still ours."""
         if not held:
             self.over = True
@@ -88,7 +88,7 @@ class _Step(Generic[Course]):
 
 
 @contextmanager
-def keeping_leases(rows: Sequence[Claimed]) -> Iterator[None]:
+def keeping_leases(rows: Sequence[ClaimedRow]) -> Iterator[None]:
     """Moves the leases of jobs in hand, from a thread of its own, for as long as a step takes: a store may be slow.
 
     Not for ever: a step that hangs is left to whoever rescues its job.
@@ -113,7 +113,7 @@ def keeping_leases(rows: Sequence[Claimed]) -> Iterator[None]:
         keeper.join()
 
 
-def keep_lease(row: Claimed) -> None:
+def keep_lease(row: ClaimedRow) -> None:
     """Moves the lease of a job during a step that takes long. Raises: LostClaimError when the row was taken back."""
     try:
         with transaction() as session:

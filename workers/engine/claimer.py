@@ -17,16 +17,16 @@ from models.base import new_id
 from models.retry import policy_for, postpone_seconds
 from workers.database import is_lock_timeout, is_transient, lost_connection, transaction
 from workers.engine import ledger as books
-from workers.engine.broker import ring, silence
+from workers.engine.broker import take_wake_flag, wake
 from workers.engine.ledger import (
     FIRST_LANE,
     LAST_RESCUE,
-    Claimed,
+    ClaimedRow,
+    DoWork,
+    FailedAttempt,
     Ledger,
-    Setback,
-    Work,
 )
-from workers.engine.wake import RINGER
+from workers.engine.wake import WAKER
 from workers.errors import NotConfigured, Permanent, Transient
 from workers.logs import describe, get_logger
 from workers.settings import get_settings
@@ -58,7 +58,7 @@ Such a row may be the one that kills its process. Whatever else that process hol
 on its last chance as well.
 """
 
-Batch = Callable[[Sequence[Claimed]], bool | None]
+DoBatch = Callable[[Sequence[ClaimedRow]], bool | None]
 """Does claimed rows; true when it gave some back because they were too much for one transaction."""
 
 
@@ -83,7 +83,7 @@ class Claimer:
         self,
         ledger: Ledger,
         queue: str,
-        do_batch: Batch,
+        do_batch: DoBatch,
         *,
         size: int,
         ready: Callable[[], bool] = lambda: True,
@@ -115,7 +115,7 @@ class Claimer:
         unseen = self._rung.is_set() and others == 0 and self.ready()
         if unseen or STOPPING.is_set():  # a stopping process leaves word to the others
             # A bell may stand whose message came to this process while it was full: nobody else will hear of it.
-            ring(self.queue, again=True)
+            wake(self.queue, again=True)
 
     def _count(self, change: int) -> int:
         with self._counting:
@@ -140,7 +140,7 @@ class Claimer:
     def _work_until(self, deadline: float) -> None:
         while not STOPPING.is_set() and self.ready():
             self._rung.clear()
-            silence(self.queue)
+            take_wake_flag(self.queue)
             rows, given_back = self._claim_and_do()
             if not rows and not self._rung.is_set():
                 return
@@ -152,17 +152,17 @@ class Claimer:
                     return
                 STOPPING.wait(GATHER_SECONDS)
 
-    def _claim_and_do(self) -> tuple[list[Claimed], bool]:
+    def _claim_and_do(self) -> tuple[list[ClaimedRow], bool]:
         """The rows claimed, and whether some of them were given back."""
         with CLAIMING:
             rows = self._claim()
             if any(row.rescues >= LAST_RESCUE for row in rows):
                 return rows, bool(self.do_batch(rows))
         if len(rows) >= self.size:
-            RINGER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
+            WAKER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
         return rows, bool(rows and self.do_batch(rows))
 
-    def _claim(self) -> list[Claimed]:
+    def _claim(self) -> list[ClaimedRow]:
         try:
             with transaction() as session:
                 rows = books.claim(
@@ -187,23 +187,23 @@ IN_THIS_PROCESS: Final[dict[str, Claimer]] = {}
 """The claimer of each queue this process knows how to answer."""
 
 
-def call(queue: str) -> None:
+def wake_here(queue: str) -> None:
     """Says that something is due on a queue: to a claimer at work in this process, else by ringing the bell."""
     claimer = IN_THIS_PROCESS.get(queue)
     if claimer is None or not claimer.hears():
-        RINGER.ring_soon(queue)
+        WAKER.ring_soon(queue)
 
 
 class BatchRun:
     """One claimed batch on its way through `work`: what is committed, and what went wrong so far."""
 
-    def __init__(self, ledger: Ledger, work: Work) -> None:
+    def __init__(self, ledger: Ledger, work: DoWork) -> None:
         self.ledger = ledger
         self.work = work
         self.failing: Counter[str] = Counter()
         self.done: set[UUID] = set()
 
-    def run(self, rows: Sequence[Claimed]) -> bool:
+    def run(self, rows: Sequence[ClaimedRow]) -> bool:
         """Does the rows in one transaction; on an error halves them, until the row that fails stands alone.
 
         Returns: whether all of it was committed at once.
@@ -211,7 +211,7 @@ class BatchRun:
         if self._systemic():
             self._postpone(rows, Transient("others of the batch failed alike", seconds=30))
             return False
-        held: Sequence[Claimed] = ()
+        held: Sequence[ClaimedRow] = ()
         try:
             with transaction() as session:
                 held = books.hold(session, self.ledger, rows)
@@ -220,15 +220,15 @@ class BatchRun:
             self._failed(rows, error, begun=bool(held))
             return False
         self.done |= {row.id for row in held}
-        for queue in books.bells(session):
-            call(queue)
+        for queue in books.queues_to_wake(session):
+            wake_here(queue)
         log.info("work.done", ledger=self.ledger.table, rows=_names(rows), count=len(rows))
         return True
 
     def _systemic(self) -> bool:
         return any(count >= SYSTEMIC for count in self.failing.values())
 
-    def _failed(self, rows: Sequence[Claimed], error: Exception, *, begun: bool) -> None:
+    def _failed(self, rows: Sequence[ClaimedRow], error: Exception, *, begun: bool) -> None:
         # A connection that broke in the middle of the work may have been broken by it: the row that does so each time
         # must be found and count its failures, or it would take its neighbours down with it for ever.
         breaks = begun and lost_connection(error)
@@ -248,32 +248,33 @@ class BatchRun:
             self.failing[type(error).__name__] += 1
             self._fail(rows[0], error)
 
-    def _postpone(self, rows: Sequence[Claimed], error: Exception) -> None:
+    def _postpone(self, rows: Sequence[ClaimedRow], error: Exception) -> None:
         seconds = LONG_PAUSE if isinstance(error, NotConfigured) else getattr(error, "seconds", SHORT_PAUSE)
         # One pause for all: rows that come back at different times would overtake each other in their lane.
         pause = postpone_seconds(seconds, random.random())  # noqa: S311 - spreads load, guards nothing
         log.warning("work.postponed", ledger=self.ledger.table, rows=_names(rows), exc_info=error)
         reason = describe(error) | {"traceback": ""}  # it may be postponed for hours, and each time leaves a row
         setbacks = [
-            Setback(row.id, row.claim, self.ledger.waiting, pause, "postponed", reason, counts=False) for row in rows
+            FailedAttempt(row.id, row.claim, self.ledger.waiting, pause, "postponed", reason, counts=False)
+            for row in rows
         ]
         set_back(self.ledger, setbacks)
 
-    def _fail(self, row: Claimed, error: Exception) -> None:
+    def _fail(self, row: ClaimedRow, error: Exception) -> None:
         policy = policy_for(row.columns["kind"])
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         seconds = None if isinstance(error, Permanent) else policy.seconds_after(row.failures + 1, jitter)
         log.error("work.failed", ledger=self.ledger.table, rows=_names([row]), dead=seconds is None, exc_info=error)
         state, outcome = (self.ledger.dead, "dead") if seconds is None else (self.ledger.waiting, "retry")
-        set_back(self.ledger, [Setback(row.id, row.claim, state, seconds, outcome, describe(error))])
+        set_back(self.ledger, [FailedAttempt(row.id, row.claim, state, seconds, outcome, describe(error))])
 
 
-def _names(rows: Sequence[Claimed]) -> list[str]:
+def _names(rows: Sequence[ClaimedRow]) -> list[str]:
     """Rows as log lines name them: identifier and attempt."""
     return [f"{row.id}#{row.claim}" for row in rows]
 
 
-def set_back(ledger: Ledger, setbacks: Sequence[Setback]) -> None:
+def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
     """Commits how attempts failed; while the database is away, the leases run out and the rows come back that way."""
     try:
         with transaction() as session:
@@ -284,7 +285,7 @@ def set_back(ledger: Ledger, setbacks: Sequence[Setback]) -> None:
         log.warning("setback.not_recorded", ledger=ledger.table, exc_info=error)
 
 
-def give_back(ledger: Ledger, rows: Sequence[Claimed]) -> None:
+def give_back(ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
     """Puts claimed rows that were not begun back among the waiting, because this process stops."""
     try:
         with transaction() as session:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from models.retention import RETENTION, Matter
+from models.retention import RETENTION, RetentionClass
 from models.words import EmailState, JobState
 from workers.database import Session
 from workers.engine.ledger_sql import LAST_RESCUE, MAX_RESCUES, Ledger
@@ -25,7 +25,7 @@ class LostClaimError(Transient):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedRow:
     """A row this process holds until its lease ends; `claim` is the fence that proves it."""
 
     id: UUID
@@ -38,7 +38,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WorkOutcome:
     """How a claimed row ended: its final state and what to keep about it."""
 
     id: UUID
@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class FailedAttempt:
     """How a claimed row did not end: when it is due again, or never when `seconds` is None.
 
     `counts` is whether the attempt counts as a failure; a postponement does not.
@@ -105,7 +105,7 @@ EMAILS: Final = Ledger(
     f" OR (state = '{EmailState.UNCERTAIN}' AND due_at IS NULL)",
     revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or its next claim would expire it
     kept="to_address <> ''"
-    f" AND coalesce(finished_at >= now() - CAST('{RETENTION[Matter.MAIL_WORDS].keeps}' AS interval), true)",
+    f" AND coalesce(finished_at >= now() - CAST('{RETENTION[RetentionClass.MAIL_WORDS].keeps}' AS interval), true)",
 )
 
 LEDGERS: Final = (JOBS, EMAILS)
@@ -115,7 +115,7 @@ WORKING_COLUMNS: Final = 6
 
 def claim(
     session: Session, ledger: Ledger, queue: str, *, size: int, lease: float, worker: UUID, cursor: UUID = FIRST_LANE
-) -> list[Claimed]:
+) -> list[ClaimedRow]:
     """Claims up to `size` due rows; commit before doing anything with them.
 
     Parameters:
@@ -139,18 +139,18 @@ def claim(
     return [_claimed(row, names, asked_at) for row in rows]
 
 
-def _claimed(row: Any, names: Sequence[str], asked_at: float) -> Claimed:
+def _claimed(row: Any, names: Sequence[str], asked_at: float) -> ClaimedRow:
     columns = dict(zip(names, row[WORKING_COLUMNS:], strict=True))
-    return Claimed(row.id, row.claim, row.failures, row.rescues, row.lane, columns, asked_at)
+    return ClaimedRow(row.id, row.claim, row.failures, row.rescues, row.lane, columns, asked_at)
 
 
-def hold(session: Session, ledger: Ledger, rows: Sequence[Claimed]) -> list[Claimed]:
+def hold(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[ClaimedRow]:
     """Locks the rows for this transaction and drops those that are no longer ours. The first statement of the work."""
     held = set(session.execute(ledger.hold_sql, _pairs(rows)).scalars())
     return [row for row in rows if row.id in held]
 
 
-def finish(session: Session, ledger: Ledger, outcomes: Sequence[Outcome]) -> None:
+def finish(session: Session, ledger: Ledger, outcomes: Sequence[WorkOutcome]) -> None:
     """Records how rows ended. The last statement of the work, in its transaction.
 
     Raises: LostClaimError when a row was taken back meanwhile: the transaction must not commit.
@@ -163,7 +163,7 @@ def finish(session: Session, ledger: Ledger, outcomes: Sequence[Outcome]) -> Non
         raise LostClaimError("a claimed row was taken back before it was finished")
 
 
-def set_back(session: Session, ledger: Ledger, setbacks: Sequence[Setback]) -> None:
+def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
     """Makes rows due again later, or ends them as dead; rows no longer ours are left alone."""
     session.execute(
         ledger.set_back_sql,
@@ -178,12 +178,12 @@ def set_back(session: Session, ledger: Ledger, setbacks: Sequence[Setback]) -> N
     )
 
 
-def give_back(session: Session, ledger: Ledger, rows: Sequence[Claimed]) -> None:
+def give_back(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
     """Puts rows that were not begun back among the waiting (this process is stopping)."""
     session.execute(ledger.give_back_sql, _pairs(rows))
 
 
-def renew(session: Session, ledger: Ledger, rows: Sequence[Claimed], *, lease: float) -> set[UUID]:
+def renew(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow], *, lease: float) -> set[UUID]:
     """Moves the end of the leases to `lease` seconds from now; returns the rows that are still ours."""
     return set(session.execute(ledger.renew_sql, _pairs(rows) | {"lease": lease}).scalars())
 
@@ -212,32 +212,32 @@ def revive(session: Session, row_id: UUID) -> str | None:
     return None
 
 
-def owe(session: Session, queue: str) -> None:
+def wake_after_commit(session: Session, queue: str) -> None:
     """Remembers that this transaction owes work on a queue; whoever commits it rings the bell afterwards."""
     session.info.setdefault("bells", set()).add(queue)
 
 
-def bells(session: Session) -> set[str]:
+def queues_to_wake(session: Session) -> set[str]:
     """The queues whose bells to ring once this session is committed."""
     owed: set[str] = session.info.get("bells", set())
     return owed
 
 
-def by_lane(rows: Sequence[Claimed]) -> list[list[Claimed]]:
+def by_lane(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
     """The rows of each lane, in order."""
-    lanes: dict[UUID, list[Claimed]] = {}
+    lanes: dict[UUID, list[ClaimedRow]] = {}
     for row in rows:
         lanes.setdefault(row.lane, []).append(row)
     return list(lanes.values())
 
 
-def halves(rows: Sequence[Claimed]) -> Iterable[Sequence[Claimed]]:
+def halves(rows: Sequence[ClaimedRow]) -> Iterable[Sequence[ClaimedRow]]:
     """The two halves of a batch that failed as a whole."""
     middle = len(rows) // 2
     return rows[:middle], rows[middle:]
 
 
-def _pairs(rows: Sequence[Claimed] | Sequence[Setback]) -> dict[str, Any]:
+def _pairs(rows: Sequence[ClaimedRow] | Sequence[FailedAttempt]) -> dict[str, Any]:
     return {"ids": [row.id for row in rows], "claims": [row.claim for row in rows]}
 
 
@@ -248,13 +248,12 @@ __all__ = [
     "LAST_RESCUE",
     "LEDGERS",
     "MAX_RESCUES",
-    "Claimed",
+    "ClaimedRow",
+    "DoWork",
+    "FailedAttempt",
     "Ledger",
     "LostClaimError",
-    "Outcome",
-    "Setback",
-    "Work",
-    "bells",
+    "WorkOutcome",
     "by_lane",
     "claim",
     "due_queues",
@@ -262,12 +261,13 @@ __all__ = [
     "give_back",
     "halves",
     "hold",
-    "owe",
+    "queues_to_wake",
     "renew",
     "rescue",
     "revive",
     "set_back",
+    "wake_after_commit",
 ]
 
-Work = Callable[[Session, Sequence[Claimed]], Sequence[Outcome]]
+DoWork = Callable[[Session, Sequence[ClaimedRow]], Sequence[WorkOutcome]]
 """One domain operation on a batch of held rows, inside the caller's transaction."""

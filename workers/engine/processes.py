@@ -15,23 +15,23 @@ import dramatiq
 from sqlalchemy import text
 
 from workers.database import dispose_engine, is_transient, transaction
-from workers.engine.broker import DoorbellBroker, ring
+from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.logs import get_logger
 from workers.requests.queues import bell_name
 
 log = get_logger()
 
-ALIVE_SECONDS: Final = 2.0
+HEARTBEAT_SECONDS: Final = 2.0
 
-SEEN = text("""
+RECORD_HEARTBEAT = text("""
     INSERT INTO process (id, kind, host, pid) VALUES (:id, :kind, :host, :pid)
     ON CONFLICT (id) DO UPDATE SET seen_at = now()""")
 
-GONE = text("DELETE FROM process WHERE id = :id")
+DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
 
 
-class Alive(threading.Thread):
+class Heartbeat(threading.Thread):
     """Says every two seconds that this process is alive.
 
     Parameters:
@@ -49,17 +49,17 @@ class Alive(threading.Thread):
         """Until `leave`."""
         while not self._end.is_set():
             try:
-                self._say(SEEN)
+                self._say(RECORD_HEARTBEAT)
                 self.beat()
             except Exception as error:  # the outermost edge: this thread lives as long as its process
                 log.exception("process.not_alive", exc_info=error)
-            self._end.wait(ALIVE_SECONDS)
+            self._end.wait(HEARTBEAT_SECONDS)
 
     def leave(self) -> None:
         """Takes this process off the list: it stops on purpose."""
         self._end.set()
         self.join(timeout=10)
-        self._say(GONE)
+        self._say(DELETE_PROCESS)
 
     def _say(self, statement: Any) -> None:
         try:
@@ -92,7 +92,7 @@ class ProcessMiddleware(dramatiq.Middleware):
     """Starts and ends what a dramatiq process needs: after the fork, so that nothing is shared across it."""
 
     def __init__(self) -> None:
-        self._alive: Alive | None = None
+        self._alive: Heartbeat | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
         """Says the process is alive, and looks for work that waited while nobody listened."""
@@ -102,13 +102,13 @@ class ProcessMiddleware(dramatiq.Middleware):
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         queues = sorted(worker.consumers)
-        beat = broker.beat if isinstance(broker, DoorbellBroker) else lambda: None
-        self._alive = Alive(this_process(), " ".join(queues), beat)
+        beat = broker.beat if isinstance(broker, WakeBroker) else lambda: None
+        self._alive = Heartbeat(this_process(), " ".join(queues), beat)
         self._alive.start()
         log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
         for queue in queues:
             if bell_name(queue) in broker.actors:
-                ring(queue)
+                wake(queue)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
         """Asks claimers to stop after what they are doing."""

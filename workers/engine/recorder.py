@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from workers.database import is_transient, transaction
-from workers.engine.acceptance import Accepted, Ask, accept_all
+from workers.engine.acceptance import AcceptedJob, SubmittedRequest, accept_all
 from workers.errors import IdempotencyConflict
 from workers.logs import get_logger
 
@@ -20,12 +20,12 @@ log = get_logger()
 GATHER_SECONDS: Final = 0.001
 """How long the one who records waits for others, while they come in numbers; a lone request waits for nobody."""
 
-Answer = Accepted | IdempotencyConflict | Exception
+Answer = AcceptedJob | IdempotencyConflict | Exception
 
 
 @dataclass(slots=True)
-class _Entry:
-    ask: Ask
+class _WaitingRequest:
+    ask: SubmittedRequest
     answer: Answer | None = None
 
 
@@ -36,21 +36,23 @@ class Recorder:
       record: commits these requests together and answers for each.
     """
 
-    def __init__(self, record: Callable[[Sequence[Ask]], Sequence[Accepted | IdempotencyConflict]]) -> None:
+    def __init__(
+        self, record: Callable[[Sequence[SubmittedRequest]], Sequence[AcceptedJob | IdempotencyConflict]]
+    ) -> None:
         self._record = record
-        self._waiting: list[_Entry] = []
+        self._waiting: list[_WaitingRequest] = []
         self._changed = threading.Condition()
         self._recording = False  # one of the threads records
         self._together = 1  # requests of the last commit
 
-    def record(self, ask: Ask) -> Accepted:
+    def record(self, ask: SubmittedRequest) -> AcceptedJob:
         """Returns once the request is committed.
 
         Raises:
           IdempotencyConflict: the key stands for another request.
           Exception: what the database raised; nothing of this request was recorded.
         """
-        entry = _Entry(ask)
+        entry = _WaitingRequest(ask)
         with self._changed:
             self._waiting.append(entry)
             # Not a lock to stand in line for: whoever was answered would wait behind the next who records.
@@ -59,7 +61,7 @@ class Recorder:
             self._recording |= leads
         if leads:
             self._record_all()
-        if isinstance(entry.answer, Accepted):
+        if isinstance(entry.answer, AcceptedJob):
             return entry.answer
         raise entry.answer or AssertionError
 
@@ -76,7 +78,7 @@ class Recorder:
                 self._recording = False
                 self._changed.notify_all()
 
-    def _answer(self, entries: Sequence[_Entry]) -> None:
+    def _answer(self, entries: Sequence[_WaitingRequest]) -> None:
         try:
             answers: Sequence[Answer] = self._record([entry.ask for entry in entries])
         except Exception as error:  # noqa: BLE001 - handed to each thread that waits
@@ -89,10 +91,10 @@ class Recorder:
             entry.answer = answer
 
 
-def record_in_one_transaction(asks: Sequence[Ask]) -> list[Accepted | IdempotencyConflict]:
+def record_in_one_transaction(asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
     """Commits these requests together."""
     with transaction() as session:
         answers = accept_all(session, asks)
-    jobs = [f"{answer.job_id}#0" for answer in answers if isinstance(answer, Accepted)]
+    jobs = [f"{answer.job_id}#0" for answer in answers if isinstance(answer, AcceptedJob)]
     log.info("requests.accepted", rows=jobs, count=len(jobs))
     return answers

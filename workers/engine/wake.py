@@ -3,10 +3,10 @@
 import threading
 from typing import Final
 
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 
 
-class Ringer:
+class Waker:
     """Rings for all threads of this process, one bell after the other, so that none of them waits for Redis.
 
     Every call is followed by a ring that begins after it; calls that come while one is being rung share the next.
@@ -34,7 +34,7 @@ class Ringer:
                     self._asked.wait()
                 wanted, self._wanted = self._wanted, {}
             for queue in wanted:
-                ring(queue)
+                wake(queue)
 
 
-RINGER: Final = Ringer()
+WAKER: Final = Waker()

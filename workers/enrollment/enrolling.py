@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.contract import closed_because
-from models.enrollment import Plan, Room, Verdict, plan
+from models.enrollment import Capacity, EnrollmentPlan, EnrollmentVerdict, plan_enrollments
 from models.person import Person, Refusal, check_person
 from models.words import Code, Policy
 from workers.database import Session, wait_briefly_for_locks
@@ -30,14 +30,14 @@ LOCK_CONTRACTS = text("""
       ON m.portal_id = c.portal_id AND m.reference = c.reference
     ORDER BY c.id FOR NO KEY UPDATE OF c""")
 
-READ_LIVE = text("""
+READ_LIVE_ENROLLMENTS = text("""
     SELECT e.contract_id, a.email_norm, e.account_id, e.id, e.detached_at
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
       AND e.withdrawn_at IS NULL""")
 
 
-class Terms(Protocol):
+class EnrollmentTerms(Protocol):
     """On which contract people are enrolled, and how: what requests to enrol share."""
 
     @property
@@ -51,7 +51,7 @@ class Terms(Protocol):
 
 
 @dataclass(slots=True)
-class Order:
+class EnrollmentOrder:
     """One request to enrol people, or a part of one, as part of a batch.
 
     Parameters:
@@ -67,7 +67,7 @@ class Order:
 
     job_id: UUID
     portal_id: UUID
-    request: Terms
+    request: EnrollmentTerms
     people: Sequence[Person | Refusal]
     first_position: int = 0
     taken: set[str] = field(default_factory=set)
@@ -76,7 +76,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Answer:
+class EnrollmentAnswer:
     """What happened to one request.
 
     Parameters:
@@ -86,10 +86,10 @@ class Answer:
       contract: the contract after it, or None when it is unknown.
     """
 
-    order: Order
+    order: EnrollmentOrder
     code: Code | None
     people: list[PersonResult]
-    plan: Plan | None
+    plan: EnrollmentPlan | None
     contract: "LockedContract | None"
 
     @property
@@ -107,10 +107,10 @@ class LockedContract:
     planned_seats: int
     enrolled_count: int
     closed: Code | None
-    room: Room
+    room: Capacity
 
 
-class _Live(NamedTuple):
+class _LiveEnrollment(NamedTuple):
     """Somebody enrolled on a contract. `detached_at`: when they said that this was not them, after they had begun."""
 
     account_id: UUID
@@ -126,7 +126,7 @@ def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> li
     ]
 
 
-def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
+def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[EnrollmentAnswer]:
     """Enrols the people of one or more requests, in order, and owes their mails.
 
     Each request keeps its own policy and its own answer; what the earlier ones took, the later ones do not find.
@@ -144,15 +144,15 @@ def enroll(session: Session, orders: Sequence[Order]) -> list[Answer]:
         contract.room.known = known  # one set for all: an account planned on one contract is known to the next
         contract.room.live = set(live.get(contract.id, ()))
         contract.room.suppressed = suppressed
-    joining: list[rows.Joining] = []
+    joining: list[rows.JoiningPerson] = []
     planned = [_plan(order, contracts.get((order.portal_id, order.request.contract)), joining) for order in orders]
     rows.write(session, joining, accounts)
     for one in joining:
-        live.setdefault(one.contract_id, {})[one.person.email_norm] = _Live(one.account_id, one.enrollment_id)
+        live.setdefault(one.contract_id, {})[one.person.email_norm] = _LiveEnrollment(one.account_id, one.enrollment_id)
     return [_answer(order, decided, live) for order, decided in zip(orders, planned, strict=True)]
 
 
-def _lock_contracts(session: Session, orders: Sequence[Order]) -> dict[tuple[UUID, str], LockedContract]:
+def _lock_contracts(session: Session, orders: Sequence[EnrollmentOrder]) -> dict[tuple[UUID, str], LockedContract]:
     # For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
     wait_briefly_for_locks(session)
     found = session.execute(
@@ -173,11 +173,11 @@ def _locked(row: Any) -> LockedContract:
         planned_seats=row.planned_seats,
         enrolled_count=row.enrolled_count,
         closed=closed_because(starts_on, row.ends_on, row.today),
-        room=Room(seats_left=row.planned_seats - row.enrolled_count, known=set(), live=set()),
+        room=Capacity(seats_left=row.planned_seats - row.enrolled_count, known=set(), live=set()),
     )
 
 
-def _addresses(orders: Sequence[Order]) -> list[str]:
+def _addresses(orders: Sequence[EnrollmentOrder]) -> list[str]:
     return sorted({p.email_norm for order in orders for p in order.people if isinstance(p, Person)})
 
 
@@ -185,36 +185,38 @@ def _read_live(
     session: Session,
     contracts: dict[tuple[UUID, str], LockedContract],
     accounts: dict[str, rows.KnownAccount],
-) -> dict[UUID, dict[str, _Live]]:
+) -> dict[UUID, dict[str, _LiveEnrollment]]:
     """Live enrollments by contract and address."""
-    live: dict[UUID, dict[str, _Live]] = {}
+    live: dict[UUID, dict[str, _LiveEnrollment]] = {}
     if not contracts or not accounts:
         return live
     parameters = {"contracts": [c.id for c in contracts.values()], "accounts": [a.id for a in accounts.values()]}
-    for contract_id, email, *enrolled in session.execute(READ_LIVE, parameters):
-        live.setdefault(contract_id, {})[email] = _Live(*enrolled)
+    for contract_id, email, *enrolled in session.execute(READ_LIVE_ENROLLMENTS, parameters):
+        live.setdefault(contract_id, {})[email] = _LiveEnrollment(*enrolled)
     return live
 
 
-class _Planned(NamedTuple):
+class _PlannedOrder(NamedTuple):
     """What one order comes to; `contract` is a copy, as this order leaves it."""
 
     contract: LockedContract | None
     code: Code | None
-    plan: Plan | None
-    joining: Sequence[rows.Joining]
+    plan: EnrollmentPlan | None
+    joining: Sequence[rows.JoiningPerson]
 
 
-def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Joining]) -> _Planned:
+def _plan(order: EnrollmentOrder, contract: LockedContract | None, joining: list[rows.JoiningPerson]) -> _PlannedOrder:
     if contract is None or contract.closed:
-        return _Planned(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
+        return _PlannedOrder(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
     if order.request.dry_run:
         known, live = set(contract.room.known), set(contract.room.live)
-        room = Room(contract.room.seats_left - order.planned, known, live, contract.room.suppressed)
-        return _Planned(replace(contract), None, plan(order.people, room, order.request.policy, order.taken), ())
-    decided = plan(order.people, contract.room, order.request.policy, order.taken)
+        room = Capacity(contract.room.seats_left - order.planned, known, live, contract.room.suppressed)
+        return _PlannedOrder(
+            replace(contract), None, plan_enrollments(order.people, room, order.request.policy, order.taken), ()
+        )
+    decided = plan_enrollments(order.people, contract.room, order.request.policy, order.taken)
     mine = [
-        rows.Joining(
+        rows.JoiningPerson(
             person=person,
             code=verdict.code,
             position=order.first_position + index,
@@ -229,16 +231,18 @@ def _plan(order: Order, contract: LockedContract | None, joining: list[rows.Join
     ]
     contract.enrolled_count += len(mine)
     joining.extend(mine)
-    return _Planned(replace(contract), None, decided, mine)
+    return _PlannedOrder(replace(contract), None, decided, mine)
 
 
-def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, _Live]]) -> Answer:
+def _answer(
+    order: EnrollmentOrder, planned: _PlannedOrder, live: dict[UUID, dict[str, _LiveEnrollment]]
+) -> EnrollmentAnswer:
     if planned.plan is None or planned.contract is None:
         code = planned.code or Code.UNKNOWN_CONTRACT
         refused = [
             PersonResult(order.first_position + i, code, "contract", None, None) for i in range(len(order.people))
         ]
-        return Answer(order, code, refused, None, planned.contract)
+        return EnrollmentAnswer(order, code, refused, None, planned.contract)
     mine = {joining.position: joining for joining in planned.joining}
     enrolled = live.get(planned.contract.id, {})
     people = []
@@ -252,17 +256,17 @@ def _answer(order: Order, planned: _Planned, live: dict[UUID, dict[str, _Live]])
         else:
             since = _left_alone_since(person, verdict, planned.contract.room)
             people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
-    return Answer(order, None, people, planned.plan, planned.contract)
+    return EnrollmentAnswer(order, None, people, planned.plan, planned.contract)
 
 
-def _left_alone_since(person: Person | Refusal, verdict: Verdict, room: Room) -> dict[str, str] | None:
+def _left_alone_since(person: Person | Refusal, verdict: EnrollmentVerdict, room: Capacity) -> dict[str, str] | None:
     """Since when no mail is sent to the address of somebody who is refused for that."""
     if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
         return None
     return {"since": room.suppressed[person.email_norm].isoformat()}
 
 
-def _already(position: int, known: _Live | None) -> PersonResult:
+def _already(position: int, known: _LiveEnrollment | None) -> PersonResult:
     """Already enrolled; of somebody who detached themselves after they had begun, it also says so, and since when."""
     if known is None:  # planned further up in a dry run
         return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)

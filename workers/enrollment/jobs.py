@@ -12,12 +12,12 @@ from models.base import new_id
 from models.person import Person
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import insert_people, one_or_none, record_people
 from workers.enrollment.enrolling import (
-    Answer,
+    EnrollmentAnswer,
+    EnrollmentOrder,
     LockedContract,
-    Order,
     check_people,
     enroll,
 )
@@ -43,29 +43,29 @@ INSERT_REPORTS = text(f"""
       t (id, job_id, lane, contract_id, to_address, locale, queue)
     ON CONFLICT (dedup_key) DO NOTHING""")
 
-ADVANCE = text("""
+MOVE_POSITION = text("""
     UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
     WHERE id = :id AND claim = :claim""")
 
-DONE_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :id AND code = ANY(CAST(:codes AS text[]))")
+READ_DONE_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :id AND code = ANY(CAST(:codes AS text[]))")
 
-COUNTS = text("SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code")
+COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code")
 
 
-def enroll_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `enroll` jobs, each by its own policy, in ledger order; returns their outcomes."""
     orders = []
     for row in rows:
         request = read_request(row)
         urgent = len(request.people) <= URGENT_MAILS
-        orders.append(Order(row.id, row.columns["portal_id"], request, check_people(request), urgent=urgent))
+        orders.append(EnrollmentOrder(row.id, row.columns["portal_id"], request, check_people(request), urgent=urgent))
     answers = enroll(session, orders)
     record_people(session, [(answer.order.job_id, answer.people) for answer in answers])
     _owe_reports(session, answers)
     return [_outcome(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
 
-def read_request(row: Claimed) -> Enroll:
+def read_request(row: ClaimedRow) -> Enroll:
     """The request of a claimed job, as it was accepted."""
     return cast("Enroll", parse(row.columns["kind"], row.columns["request"]))
 
@@ -76,7 +76,7 @@ def in_chunks(request: Enroll) -> bool:
 
 
 @dataclass(slots=True)
-class Course:
+class ChunkedEnrollment:
     """A large request on its way, chunk by chunk.
 
     Parameters:
@@ -84,7 +84,7 @@ class Course:
       taken: addresses accepted so far.
     """
 
-    row: Claimed
+    row: ClaimedRow
     request: Enroll
     position: int
     taken: set[str] = field(default_factory=set)
@@ -95,45 +95,47 @@ class Course:
         return self.position >= len(self.request.people)
 
 
-def begin(session: Session, row: Claimed) -> Course:
+def begin(session: Session, row: ClaimedRow) -> ChunkedEnrollment:
     """Takes up a large request that is done in parts where its last committed chunk left it."""
     return resume(session, row, read_request(row))
 
 
-def resume(session: Session, row: Claimed, request: Enroll) -> Course:
+def resume(session: Session, row: ClaimedRow, request: Enroll) -> ChunkedEnrollment:
     """The course of a request done in parts, with what earlier chunks committed."""
     position = int(row.columns["position"])
-    course = Course(row, request, position)
+    course = ChunkedEnrollment(row, request, position)
     if position:
         codes = [code.value for code in DONE_CODES]
-        done = set(session.execute(DONE_POSITIONS, {"id": row.id, "codes": codes}).scalars())
+        done = set(session.execute(READ_DONE_POSITIONS, {"id": row.id, "codes": codes}).scalars())
         people = check_people(request, 0, position)
         course.taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
     return course
 
 
-def enroll_chunk(session: Session, course: Course, *, lease: float) -> tuple[Course, Outcome | None]:
+def enroll_chunk(
+    session: Session, course: ChunkedEnrollment, *, lease: float
+) -> tuple[ChunkedEnrollment, WorkOutcome | None]:
     """Does the next chunk and moves position and lease with it; the outcome comes with the last.
 
     The course given is left as it was, so that a chunk whose transaction fails can be done again.
     """
     row, request, position = course.row, course.request, course.position
     people = check_people(request, position, position + CHUNK)
-    order = Order(row.id, row.columns["portal_id"], request, people, position, course.taken)
+    order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, course.taken)
     answer = enroll(session, [order])[0]
     insert_people(session, [(row.id, person) for person in answer.people])
     joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
     taken = course.taken | {person.email_norm for person in joined if isinstance(person, Person)}
-    further = Course(row, request, position + len(people), taken)
-    session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
+    further = ChunkedEnrollment(row, request, position + len(people), taken)
+    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
     if not further.finished:
         return further, None
     _owe_reports(session, [answer])
-    counts = Counter({Code(code): number for code, number in session.execute(COUNTS, {"id": row.id})})
+    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": row.id})})
     refused = not any(counts[code] for code in DONE_CODES)
     code = answer.code if refused else None
     result = summary(counts, answer.contract, dry_run=False, carried_out=code is None, code=code)
-    return further, Outcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
+    return further, WorkOutcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
 
 
 def summary(
@@ -157,7 +159,7 @@ def summary(
     return result
 
 
-def _outcome(row: Claimed, answer: Answer) -> Outcome:
+def _outcome(row: ClaimedRow, answer: EnrollmentAnswer) -> WorkOutcome:
     counts = Counter(person.code for person in answer.people)
     result = summary(
         counts,
@@ -167,10 +169,10 @@ def _outcome(row: Claimed, answer: Answer) -> Outcome:
         code=answer.code,
     )
     result |= one_or_none(answer.people)
-    return Outcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
+    return WorkOutcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
 
 
-def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:
+def _owe_reports(session: Session, answers: Sequence[EnrollmentAnswer]) -> None:
     """One confirmation per request that names an address for it; none of a dry run, which changed nothing.
 
     Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
@@ -182,7 +184,7 @@ def _owe_reports(session: Session, answers: Sequence[Answer]) -> None:
     asked, requests = zip(*given, strict=True)
     queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for request in requests]
     for queue in set(queues):
-        owe(session, queue)
+        wake_after_commit(session, queue)
     session.execute(
         INSERT_REPORTS,
         {

@@ -11,25 +11,25 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.progress import HEARD_CODES, Event, Known, record_events
+from models.progress import HEARD_CODES, KnownProgress, LearningEvent, record_events
 from models.words import Code, JobState, Progress
-from workers.audit import Change, record_all
+from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.acceptance import Ask, accept_all
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.acceptance import SubmittedRequest, accept_all
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.requests.internal import IssueCertificate
 from workers.requests.queues import Queue
 from workers.requests.registry import ProgressEvent, RecordProgress, parse
 
-LOCK = text("""
+LOCK_ENROLLMENTS = text("""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
       e.scored_at, e.time_spent_seconds, e.withdrawn_at, e.detached_at, now() AS now
     FROM unnest(CAST(:portals AS uuid[]), CAST(:ids AS uuid[])) m (portal_id, id)
     JOIN enrollment e ON e.id = m.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = m.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
-RECORD = text("""
+UPDATE_PROGRESS = text("""
     UPDATE enrollment e SET progress = t.progress, started_at = t.started_at, completed_at = t.completed_at,
       progress_at = t.progress_at, score = t.score, scored_at = t.scored_at, time_spent_seconds = t.time_spent_seconds
     FROM unnest(CAST(:ids AS uuid[]), CAST(:progress AS text[]), CAST(:started_at AS timestamptz[]),
@@ -39,7 +39,7 @@ RECORD = text("""
     WHERE e.id = t.id AND e.withdrawn_at IS NULL AND e.detached_at IS NULL""")
 
 
-class _Place(NamedTuple):
+class _EventPosition(NamedTuple):
     """Where an event stands: its job in the batch, its position in the request."""
 
     job: int
@@ -47,8 +47,8 @@ class _Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Job:
-    row: Claimed
+class _ProgressJob:
+    row: ClaimedRow
     request: RecordProgress
     people: dict[int, PersonResult] = field(default_factory=dict)  # by position
 
@@ -62,28 +62,30 @@ class _Job:
         return [self.people[position] for position in range(len(self.request.events))]
 
 
-class _Told(NamedTuple):
+class _FoldedProgress(NamedTuple):
     """What is known of one enrollment after the batch."""
 
     portal_id: UUID
     enrollment_id: UUID
-    before: Known
-    after: Known
+    before: KnownProgress
+    after: KnownProgress
 
 
-def record_progress_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `record_progress` jobs: the events of each enrollment folded in ledger order.
 
     Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
     """
-    jobs = [_Job(row, cast("RecordProgress", parse(row.columns["kind"], row.columns["request"]))) for row in rows]
-    said: dict[tuple[UUID, UUID], list[_Place]] = {}
+    jobs = [
+        _ProgressJob(row, cast("RecordProgress", parse(row.columns["kind"], row.columns["request"]))) for row in rows
+    ]
+    said: dict[tuple[UUID, UUID], list[_EventPosition]] = {}
     for number, job in enumerate(jobs):
         for position, event in enumerate(job.request.events):
-            said.setdefault((job.portal_id, event.enrollment_id), []).append(_Place(number, position))
+            said.setdefault((job.portal_id, event.enrollment_id), []).append(_EventPosition(number, position))
     wait_briefly_for_locks(session)
     asked = {"portals": [portal for portal, _ in said], "ids": [one for _, one in said]}
-    found = {(row.portal_id, row.id): row for row in session.execute(LOCK, asked)}
+    found = {(row.portal_id, row.id): row for row in session.execute(LOCK_ENROLLMENTS, asked)}
     told = [_tell(jobs, enrollment, places, found.get(enrollment)) for enrollment, places in said.items()]
     _write(session, [one for one in told if one and one.after != one.before])
     record_people(session, [(job.row.id, job.results) for job in jobs])
@@ -92,8 +94,8 @@ def record_progress_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outc
 
 
 def _tell(
-    jobs: Sequence[_Job], enrollment: tuple[UUID, UUID], places: Sequence[_Place], row: Any | None
-) -> _Told | None:
+    jobs: Sequence[_ProgressJob], enrollment: tuple[UUID, UUID], places: Sequence[_EventPosition], row: Any | None
+) -> _FoldedProgress | None:
     """Gives every event of one enrollment its result; returns what is known now, None when nothing can be recorded."""
     portal_id, enrollment_id = enrollment
     if row is None:
@@ -102,7 +104,7 @@ def _tell(
     if gone := _gone(row):
         _answer(jobs, places, (gone for _ in places), row.account_id, enrollment_id)
         return None
-    before = Known(
+    before = KnownProgress(
         Progress(row.progress),
         row.started_at,
         row.completed_at,
@@ -114,7 +116,7 @@ def _tell(
     events = (_event(jobs[place.job].request.events[place.position]) for place in places)
     after, codes = record_events(before, events, row.now)
     _answer(jobs, places, ((code, None) for code in codes), row.account_id, enrollment_id)
-    return _Told(portal_id, enrollment_id, before, after)
+    return _FoldedProgress(portal_id, enrollment_id, before, after)
 
 
 def _gone(row: Any) -> tuple[Code, dict[str, Any]] | None:
@@ -125,8 +127,8 @@ def _gone(row: Any) -> tuple[Code, dict[str, Any]] | None:
 
 
 def _answer(
-    jobs: Sequence[_Job],
-    places: Sequence[_Place],
+    jobs: Sequence[_ProgressJob],
+    places: Sequence[_EventPosition],
     answers: Iterable[tuple[Code, dict[str, Any] | None]],
     account_id: UUID | None,
     enrollment_id: UUID,
@@ -137,15 +139,15 @@ def _answer(
         jobs[place.job].people[place.position] = person
 
 
-def _event(event: ProgressEvent) -> Event:
-    return Event(event.progress, event.occurred_at, event.score, event.time_spent_seconds, event.completed_at)
+def _event(event: ProgressEvent) -> LearningEvent:
+    return LearningEvent(event.progress, event.occurred_at, event.score, event.time_spent_seconds, event.completed_at)
 
 
-def _write(session: Session, told: Sequence[_Told]) -> None:
+def _write(session: Session, told: Sequence[_FoldedProgress]) -> None:
     if not told:
         return
-    columns = {name: [getattr(one.after, name) for one in told] for name in Known._fields}
-    session.execute(RECORD, columns | {"ids": [one.enrollment_id for one in told]})
+    columns = {name: [getattr(one.after, name) for one in told] for name in KnownProgress._fields}
+    session.execute(UPDATE_PROGRESS, columns | {"ids": [one.enrollment_id for one in told]})
     completed = [
         one
         for one in told
@@ -154,19 +156,22 @@ def _write(session: Session, told: Sequence[_Told]) -> None:
     _owe_certificates(session, completed)
 
 
-def _owe_certificates(session: Session, completed: Sequence[_Told]) -> None:
+def _owe_certificates(session: Session, completed: Sequence[_FoldedProgress]) -> None:
     """Owed once: by the row that went over to completed under its lock, and by a key besides."""
     if not completed:
         return
     certificates = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
-    asks = [Ask(portal_id, request, request.model_dump_json(), request.key) for portal_id, request in certificates]
+    asks = [
+        SubmittedRequest(portal_id, request, request.model_dump_json(), request.key)
+        for portal_id, request in certificates
+    ]
     accept_all(session, asks)
-    owe(session, Queue.CERTIFICATES)
+    wake_after_commit(session, Queue.CERTIFICATES)
 
 
-def _change(job: _Job) -> Change:
+def _change(job: _ProgressJob) -> AuditChange:
     alone = job.people[0] if len(job.people) == 1 else None
-    return Change(
+    return AuditChange(
         job.request.kind,
         portal_id=job.portal_id,
         requested_by=job.request.requested_by,
@@ -177,8 +182,8 @@ def _change(job: _Job) -> Change:
     )
 
 
-def _outcome(job: _Job) -> Outcome:
+def _outcome(job: _ProgressJob) -> WorkOutcome:
     counts = Counter(person.code for person in job.people.values())
     heard = any(counts[code] for code in HEARD_CODES)
     state = JobState.SUCCEEDED if heard else JobState.REFUSED
-    return Outcome(job.row.id, job.row.claim, state, {"counts": counts} | one_or_none(job.results))
+    return WorkOutcome(job.row.id, job.row.claim, state, {"counts": counts} | one_or_none(job.results))

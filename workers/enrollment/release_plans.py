@@ -17,18 +17,18 @@ from models.release import WARNED_BEFORE, WARNING_LIFETIME, ReleaseStep, release
 from models.words import EmailKind, JobState
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.engine.acceptance import Ask, accept_all
-from workers.engine.ledger import owe
+from workers.engine.acceptance import SubmittedRequest, accept_all
+from workers.engine.ledger import wake_after_commit
 from workers.enrollment.releases import REPORT_LIFETIME, report_to
 from workers.outbox.mails import OwedMail, owe_mails
-from workers.requests.base import FOLLOW_UP_KEY, MAX_TICKED
+from workers.requests.base import FOLLOW_UP_KEY, MAX_ENROLLMENTS
 from workers.requests.internal import PlanReleases, ReleaseSeats
 from workers.requests.queues import Queue
 
 PART: Final = 1_000
 """People warned in one transaction: it holds their contract."""
 
-MOST_RELEASED: Final = 10 * MAX_TICKED
+MOST_RELEASED: Final = 10 * MAX_ENROLLMENTS
 """Seats of one contract given back in one day; more wait for the next."""
 
 _OPEN: Final = """c.release_after_days IS NOT NULL
@@ -56,23 +56,23 @@ _TO_RELEASE: Final = """n.release_warned_at <= now() - :warned_before
         AND e.created_at >= n.release_warned_at AND e.due_at IS NULL AND e.finished_at <= now() - :warned_before
         AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))"""
 
-CONTRACTS = text(f"""
+FIND_CONTRACTS = text(f"""
     SELECT c.id FROM contract c WHERE {_OPEN} AND EXISTS (
       SELECT 1 FROM enrollment n JOIN account a ON a.id = n.account_id
       WHERE n.contract_id = c.id AND {_UNUSED} AND (({_TO_WARN}) OR ({_TO_RELEASE})))
     ORDER BY c.id""")
 
-HOLD_CONTRACT = text(f"""
+LOCK_CONTRACT = text(f"""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.release_after_days, c.manager_email, c.manager_locale,
       CAST(now() AT TIME ZONE 'Europe/Paris' AS date) AS today
     FROM contract c WHERE c.id = :contract AND {_OPEN} FOR SHARE""")
 
-TO_WARN = text(f"""
+FIND_TO_WARN = text(f"""
     SELECT n.id, n.account_id FROM contract c
     JOIN enrollment n ON n.contract_id = c.id JOIN account a ON a.id = n.account_id
     WHERE c.id = :contract AND {_UNUSED} AND {_TO_WARN} ORDER BY n.id LIMIT :most""")
 
-HOLD_ACCOUNTS = text("""
+LOCK_ACCOUNTS = text("""
     SELECT id, email_norm, locale FROM account
     WHERE id = ANY(CAST(:accounts AS uuid[])) AND activated_at IS NULL AND erased_at IS NULL
     ORDER BY email_norm FOR KEY SHARE""")
@@ -85,16 +85,16 @@ LOCK_ENROLLMENTS = text("""
 
 MARK_WARNED = text("UPDATE enrollment SET release_warned_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))")
 
-ANYBODY_WARNED = text("""
+CHECK_WARNED = text("""
     SELECT EXISTS (SELECT 1 FROM enrollment
       WHERE contract_id = :contract AND withdrawn_at IS NULL AND release_warned_at >= :since)""")
 
-TO_RELEASE = text(f"""
+FIND_TO_RELEASE = text(f"""
     SELECT n.id FROM contract c
     JOIN enrollment n ON n.contract_id = c.id JOIN account a ON a.id = n.account_id
     WHERE c.id = :contract AND {_UNUSED} AND {_TO_RELEASE} ORDER BY n.id LIMIT :most""")
 
-NOW = text("SELECT now()")
+READ_NOW = text("SELECT now()")
 
 
 def plan_releases(
@@ -107,7 +107,7 @@ def plan_releases(
     if request.contract_id is None or request.since is None:
         return JobState.SUCCEEDED, {"contracts": _owe_plans(session, job_id, request)}
     wait_briefly_for_locks(session)
-    contract = session.execute(HOLD_CONTRACT, {"contract": request.contract_id}).one_or_none()
+    contract = session.execute(LOCK_CONTRACT, {"contract": request.contract_id}).one_or_none()
     if contract is None:  # switched off, or over, since it was found
         return JobState.SUCCEEDED, {"warned": 0, "released": 0, "more": False}
     looked_at, warned = _warn(session, job_id, contract)
@@ -124,10 +124,10 @@ def plan_releases(
 
 def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
     """None at night: what is found the next day is as good, and nobody is written to meanwhile."""
-    now: datetime = session.execute(NOW).scalar_one()
+    now: datetime = session.execute(READ_NOW).scalar_one()
     if request.daytime and not is_daytime(now):
         return 0
-    contracts = session.execute(CONTRACTS, {"warned_before": WARNED_BEFORE}).scalars().all()
+    contracts = session.execute(FIND_CONTRACTS, {"warned_before": WARNED_BEFORE}).scalars().all()
     plans = [PlanReleases(contract_id=contract, since=now) for contract in contracts]
     _owe(session, [(f"{FOLLOW_UP_KEY}{job_id}:{plan.contract_id}", plan) for plan in plans])
     return len(plans)
@@ -135,16 +135,18 @@ def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
 
 def _owe(session: Session, plans: Sequence[tuple[str, PlanReleases]]) -> None:
     if plans:
-        owe(session, Queue.MAINTENANCE)
-        accept_all(session, [Ask(LOCAL_PORTAL_ID, plan, plan.model_dump_json(), key) for key, plan in plans])
+        wake_after_commit(session, Queue.MAINTENANCE)
+        accept_all(
+            session, [SubmittedRequest(LOCAL_PORTAL_ID, plan, plan.model_dump_json(), key) for key, plan in plans]
+        )
 
 
 def _warn(session: Session, job_id: UUID, contract: Any) -> tuple[int, int]:
     """Warns one part of those to be warned; how many were found (one over the part when there are more), and warned."""
     asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": PART + 1}
-    found = session.execute(TO_WARN, asked).all()
+    found = session.execute(FIND_TO_WARN, asked).all()
     part = found[:PART]
-    held = session.execute(HOLD_ACCOUNTS, {"accounts": array({row.account_id for row in part})})
+    held = session.execute(LOCK_ACCOUNTS, {"accounts": array({row.account_id for row in part})})
     accounts = {row.id: row for row in held}
     locked = session.execute(LOCK_ENROLLMENTS, {"ids": array(row.id for row in part)}).all()
     warned = [row for row in locked if row.account_id in accounts and _still_due(row, contract)]
@@ -175,7 +177,7 @@ def _warning(row: Any, contract: Any, accounts: Mapping[UUID, Any], job_id: UUID
 def _finish(session: Session, job_id: UUID, contract: Any, since: datetime) -> int:
     """When nobody is left to warn: the manager's report of all of them, and the jobs that give seats back."""
     asked = {"contract": contract.id, "since": since}
-    if contract.manager_email and session.execute(ANYBODY_WARNED, asked).scalar_one():
+    if contract.manager_email and session.execute(CHECK_WARNED, asked).scalar_one():
         moment = since.isoformat()
         mail = report_to(contract, f"{contract.id}:{moment}", {"warned_since": moment})
         owe_mails(session, job_id, EmailKind.RELEASE_REPORT, [mail], REPORT_LIFETIME)
@@ -185,13 +187,13 @@ def _finish(session: Session, job_id: UUID, contract: Any, since: datetime) -> i
 def _owe_releases(session: Session, contract: Any) -> int:
     """In the contract's own portal, so that they wait their turn among its other requests."""
     asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": MOST_RELEASED}
-    ids = session.execute(TO_RELEASE, asked).scalars().all()
+    ids = session.execute(FIND_TO_RELEASE, asked).scalars().all()
     asks = []
-    for number, start in enumerate(range(0, len(ids), MAX_TICKED), start=1):
-        request = ReleaseSeats(contract=contract.reference, enrollment_ids=list(ids[start : start + MAX_TICKED]))
+    for number, start in enumerate(range(0, len(ids), MAX_ENROLLMENTS), start=1):
+        request = ReleaseSeats(contract=contract.reference, enrollment_ids=list(ids[start : start + MAX_ENROLLMENTS]))
         key = f"release:{contract.id}:{contract.today.isoformat()}:{number}"
-        asks.append(Ask(contract.portal_id, request, request.model_dump_json(), key))
-        owe(session, request.queue)
+        asks.append(SubmittedRequest(contract.portal_id, request, request.model_dump_json(), key))
+        wake_after_commit(session, request.queue)
     if asks:  # a key used before on the same day stands for what is being done already
         accept_all(session, asks)
     return len(ids)

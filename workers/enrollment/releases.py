@@ -7,14 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.release import Holder, keeps_seat
-from models.withdrawal import Decision
+from models.release import SeatHolder, keeps_seat
+from models.withdrawal import WithdrawalVerdict
 from models.words import Code, EmailKind, Progress
 from workers.database import Session
-from workers.engine.ledger import Claimed, Outcome
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.enrollment.withdrawal import (
     Departure,
-    Job,
+    WithdrawalJob,
     leave,
     outcome,
 )
@@ -33,7 +33,7 @@ READ_MANAGERS = text("""
     WHERE id = ANY(CAST(:contracts AS uuid[])) AND manager_email IS NOT NULL""")
 
 
-def release_seats(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def release_seats(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `release_seats` jobs. What was so when they were owed is looked at again under the locks.
 
     Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
@@ -43,7 +43,9 @@ def release_seats(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     return [outcome(job) for job in jobs]
 
 
-def _stays(session: Session, enrollments: Mapping[UUID, Any], accounts: Mapping[UUID, Any]) -> dict[UUID, Decision]:
+def _stays(
+    session: Session, enrollments: Mapping[UUID, Any], accounts: Mapping[UUID, Any]
+) -> dict[UUID, WithdrawalVerdict]:
     contracts = list({row.contract_id for row in enrollments.values()})
     options = {row.id: row for row in session.execute(READ_OPTIONS, {"contracts": contracts})}
     found = {}
@@ -51,18 +53,18 @@ def _stays(session: Session, enrollments: Mapping[UUID, Any], accounts: Mapping[
         account, option = accounts.get(row.account_id), options[row.contract_id]
         if account is None or row.progress != Progress.NOT_STARTED or row.withdrawn_at is not None:
             continue  # a withdrawal knows its answer
-        holder = Holder(row.enrolled_at, row.release_warned_at, account.activated_at, row.detached_at is not None)
+        holder = SeatHolder(row.enrolled_at, row.release_warned_at, account.activated_at, row.detached_at is not None)
         code = keeps_seat(holder, option.release_after_days, option.now, over=option.over)
         if code is not None:
             since = account.activated_at.isoformat() if code is Code.ALREADY_ACTIVATED else None
-            found[row.id] = Decision(code, {"since": since} if since else None)
+            found[row.id] = WithdrawalVerdict(code, {"since": since} if since else None)
     return found
 
 
 RELEASE: Final = Departure(EmailKind.RELEASE, _stays, awaited=False)
 
 
-def _owe_reports(session: Session, jobs: Sequence[Job]) -> None:
+def _owe_reports(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
     """One report per job, to the manager of its contract if one is known."""
     contracts = list({job.contract.id for job in jobs if job.contract})
     if not contracts:

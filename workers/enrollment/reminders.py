@@ -12,11 +12,11 @@ from sqlalchemy import text
 
 from models.daytime import is_daytime
 from models.portal import LOCAL_PORTAL_ID
-from models.reminder import LIFETIME, TOGETHER, Reminder, Standing, remind
+from models.reminder import LIFETIME, TOGETHER, RemindedEnrollment, ReminderDecision, remind
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.outbox.mails import OwedMail, owe_mails
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendReminders
@@ -24,11 +24,13 @@ from workers.requests.internal import SendReminders
 PART: Final = 1_000
 """Enrollments looked at in one transaction."""
 
-NOW = text("SELECT now()")
+READ_NOW = text("SELECT now()")
 
-DUE = text("SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most")
+FIND_DUE_ACCOUNTS = text(
+    "SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most"
+)
 
-HOLD_ACCOUNTS = text("""
+LOCK_ACCOUNTS = text("""
     SELECT id, email_norm, locale, activated_at IS NOT NULL OR erased_at IS NOT NULL AS activated FROM account
     WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
 
@@ -47,16 +49,16 @@ LOCK_ENROLLMENTS = text("""
     WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
     ORDER BY n.id FOR NO KEY UPDATE OF n""")
 
-MOVE_ON = text("""
+MOVE_REMINDERS = text("""
     UPDATE enrollment n SET reminders = t.reminders, next_reminder_at = t.next_at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reminders AS int[]), CAST(:next_at AS timestamptz[]))
       t (id, reminders, next_at)
     WHERE n.id = t.id""")
 
 
-class _Decided(NamedTuple):
+class _DecidedReminder(NamedTuple):
     row: Any
-    reminder: Reminder
+    reminder: ReminderDecision
 
 
 def send_reminders(
@@ -66,13 +68,13 @@ def send_reminders(
 
     Raises: a transient error of the database when an account or an enrollment is held for over 250 ms.
     """
-    if request.daytime and not is_daytime(session.execute(NOW).scalar_one()):
+    if request.daytime and not is_daytime(session.execute(READ_NOW).scalar_one()):
         return JobState.SUCCEEDED, {"looked_at": 0, "reminded": 0, "more": False}
     wait_briefly_for_locks(session)
-    due = session.execute(DUE, {"most": PART + 1}).scalars().all()
-    accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
+    due = session.execute(FIND_DUE_ACCOUNTS, {"most": PART + 1}).scalars().all()
+    accounts = {row.id: row for row in session.execute(LOCK_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
     rows = session.execute(LOCK_ENROLLMENTS, {"accounts": array(accounts), "together": TOGETHER}).all()
-    decided = [_Decided(row, remind(_standing(row, accounts), row.now)) for row in rows]
+    decided = [_DecidedReminder(row, remind(_standing(row, accounts), row.now)) for row in rows]
     mailed = _one_each(decided)
     _move_on(session, decided)
     owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], LIFETIME)
@@ -82,8 +84,8 @@ def send_reminders(
     return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
 
 
-def _standing(row: Any, accounts: Mapping[UUID, Any]) -> Standing:
-    return Standing(
+def _standing(row: Any, accounts: Mapping[UUID, Any]) -> RemindedEnrollment:
+    return RemindedEnrollment(
         enrolled_at=row.enrolled_at,
         sent=row.reminders,
         activated=accounts[row.account_id].activated,
@@ -96,26 +98,26 @@ def _standing(row: Any, accounts: Mapping[UUID, Any]) -> Standing:
     )
 
 
-def _one_each(decided: Sequence[_Decided]) -> list[_Decided]:
+def _one_each(decided: Sequence[_DecidedReminder]) -> list[_DecidedReminder]:
     """One reminder per account, of the training they were enrolled on last; the others only move on."""
-    latest: dict[UUID, _Decided] = {}
+    latest: dict[UUID, _DecidedReminder] = {}
     for one in sorted(decided, key=lambda one: (one.row.enrolled_at, one.row.id)):
         if one.reminder.step is not None:
             latest[one.row.account_id] = one
     return list(latest.values())
 
 
-def _move_on(session: Session, decided: Sequence[_Decided]) -> None:
+def _move_on(session: Session, decided: Sequence[_DecidedReminder]) -> None:
     if decided:
         parameters = {
             "ids": array(one.row.id for one in decided),
             "reminders": array(one.reminder.step or one.row.reminders for one in decided),
             "next_at": [one.reminder.next_at for one in decided],
         }
-        session.execute(MOVE_ON, parameters)
+        session.execute(MOVE_REMINDERS, parameters)
 
 
-def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
+def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any]) -> OwedMail:
     row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
     return OwedMail(
         key=f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
@@ -131,4 +133,4 @@ def _mail(one: _Decided, accounts: Mapping[UUID, Any]) -> OwedMail:
 
 def _owe_the_rest(session: Session, job_id: UUID, request: SendReminders) -> None:
     accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-    owe(session, request.queue)
+    wake_after_commit(session, request.queue)

@@ -17,7 +17,7 @@ from models.person import Person
 from models.reminder import STEPS
 from models.words import LOCALES, Code, EmailKind
 from workers.database import Session
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.errors import NotConfigured, Transient
 from workers.requests.queues import Queue
 from workers.security.links import offer_links
@@ -79,7 +79,7 @@ class KnownAccount(NamedTuple):
 
 
 @dataclass(slots=True)
-class Joining:
+class JoiningPerson:
     """Somebody who gets a seat. `account_id` is set when the account is found or made."""
 
     person: Person
@@ -102,7 +102,7 @@ def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAcc
     return {email: KnownAccount(account_id, locale, activated) for account_id, email, locale, activated in found}
 
 
-def write(session: Session, joining: Sequence[Joining], accounts: dict[str, KnownAccount]) -> None:
+def write(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
     """Writes everything these people get; `accounts` gains the accounts made, `joining` its identifiers and codes."""
     if not joining:
         return
@@ -127,7 +127,7 @@ def write(session: Session, joining: Sequence[Joining], accounts: dict[str, Know
     session.execute(COUNT_SEATS, {"contracts": list(taken), "taken": list(taken.values())})
 
 
-def _make_accounts(session: Session, joining: Sequence[Joining], accounts: dict[str, KnownAccount]) -> None:
+def _make_accounts(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
     """Makes the accounts that are missing. Somebody else may be making the same: then theirs is read and attached.
 
     The conflict is read by a new statement, because the one that met it cannot see a row inserted meanwhile.
@@ -168,13 +168,13 @@ def _insert_accounts(session: Session, missing: dict[str, Person], accounts: dic
     return made
 
 
-def _owe_mails(session: Session, told: Sequence[Joining], accounts: dict[str, KnownAccount]) -> None:
+def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
     if not told:
         return
     _offer_links(session, told, accounts)
     queues = [Queue.EMAILS if one.urgent else Queue.EMAILS_BULK for one in told]
     for queue in set(queues):
-        owe(session, queue)
+        wake_after_commit(session, queue)
     kinds = [EmailKind.INVITATION if one.code is Code.ENROLLED else EmailKind.ATTACHMENT for one in told]
     session.execute(
         INSERT_EMAILS,
@@ -195,7 +195,7 @@ def _owe_mails(session: Session, told: Sequence[Joining], accounts: dict[str, Kn
     )
 
 
-def _offer_links(session: Session, told: Sequence[Joining], accounts: dict[str, KnownAccount]) -> None:
+def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
     """An activation link for everybody told who never activated: those attached too, or their mail is a dead end."""
     waiting = {one.account_id: one for one in told if not accounts[one.person.email_norm].activated}
     if not waiting:

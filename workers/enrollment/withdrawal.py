@@ -15,11 +15,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.withdrawal import WITHDRAWN_CODES, Decision, Standing, decide
+from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide
 from models.words import Code, EmailKind, JobState, Progress
-from workers.audit import Change, record_all
+from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.ledger import Claimed, Outcome, owe
+from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.enrollment.enrolling import LOCK_CONTRACTS
 from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
@@ -28,7 +28,7 @@ from workers.requests.queues import URGENT_MAILS, Queue
 from workers.requests.registry import Withdraw, parse
 
 # A correction of the address waits for us and cancels the mail to the old one, or we wait and read the new one.
-HOLD_ACCOUNTS = text("""
+LOCK_ACCOUNTS = text("""
     SELECT id, email_norm, locale, activated_at FROM account
     WHERE id IN (SELECT account_id FROM enrollment
       WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
@@ -43,7 +43,7 @@ LOCK_ENROLLMENTS = text("""
     ORDER BY id FOR NO KEY UPDATE""")
 
 # The seats move by the rows that really changed, in the same statement.
-WITHDRAW = text("""
+WITHDRAW_ENROLLMENTS = text("""
     WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
     withdrawn AS (
       UPDATE enrollment e SET withdrawn_at = now(), next_reminder_at = NULL FROM leaving
@@ -67,7 +67,7 @@ CANCEL_MAILS = text("""
     WHERE email.id = owed.id""")
 
 
-Stays = Callable[[Session, Mapping[UUID, Any], Mapping[UUID, Any]], Mapping[UUID, Decision]]
+Stays = Callable[[Session, Mapping[UUID, Any], Mapping[UUID, Any]], Mapping[UUID, WithdrawalVerdict]]
 """Who stays although they have not begun, and why, by enrollment: asked once contracts, accounts (the second) and
 enrollments (the first) are held.
 """
@@ -102,10 +102,10 @@ class HeldContract:
 
 
 @dataclass(slots=True)
-class Job:
+class WithdrawalJob:
     """One claimed job, and what came of its people."""
 
-    row: Claimed
+    row: ClaimedRow
     request: Withdraw | ReleaseSeats
     contract: HeldContract | None = None
     people: Sequence[PersonResult] = ()
@@ -122,14 +122,14 @@ class Job:
         return not isinstance(self.request, Withdraw) or self.request.notify
 
 
-class _Leaving(NamedTuple):
-    job: Job
+class _LeavingPerson(NamedTuple):
+    job: WithdrawalJob
     contract: HeldContract
     enrollment_id: UUID
     account_id: UUID
 
 
-def withdraw_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
+def withdraw_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `withdraw` jobs in ledger order; what an earlier one withdrew, a later one finds so.
 
     The activation link of somebody withdrawn from all they were enrolled on stays as it is. It opens an account and no
@@ -141,7 +141,7 @@ def withdraw_jobs(session: Session, rows: Sequence[Claimed]) -> list[Outcome]:
     return [outcome(job) for job in leave(session, rows, WITHDRAWAL)]
 
 
-def leave(session: Session, rows: Sequence[Claimed], departure: Departure) -> list[Job]:
+def leave(session: Session, rows: Sequence[ClaimedRow], departure: Departure) -> list[WithdrawalJob]:
     """Lets the people of these jobs leave, in ledger order, whoever may by the rule of their departure."""
     jobs = depart(session, rows, departure)
     record_people(session, [(job.row.id, job.people) for job in jobs])
@@ -149,10 +149,12 @@ def leave(session: Session, rows: Sequence[Claimed], departure: Departure) -> li
     return jobs
 
 
-def depart(session: Session, rows: Sequence[Claimed], departure: Departure) -> list[Job]:
+def depart(session: Session, rows: Sequence[ClaimedRow], departure: Departure) -> list[WithdrawalJob]:
     """The same, but for the results per person and the audit trail: those of a job done in parts are its own."""
     parsed = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
-    jobs = [Job(row, cast("Withdraw | ReleaseSeats", request)) for row, request in zip(rows, parsed, strict=True)]
+    jobs = [
+        WithdrawalJob(row, cast("Withdraw | ReleaseSeats", request)) for row, request in zip(rows, parsed, strict=True)
+    ]
     wait_briefly_for_locks(session)
     _lock_contracts(session, jobs)
     ids = {
@@ -160,14 +162,14 @@ def depart(session: Session, rows: Sequence[Claimed], departure: Departure) -> l
         "contracts": list({job.contract.id for job in jobs if job.contract}),
     }
     told = any(job.notify for job in jobs)
-    accounts = {row.id: row for row in session.execute(HOLD_ACCOUNTS, ids)} if told else {}
+    accounts = {row.id: row for row in session.execute(LOCK_ACCOUNTS, ids)} if told else {}
     found = {row.id: row for row in session.execute(LOCK_ENROLLMENTS, ids)}
     leaving = _decide(jobs, found, departure.stays(session, found, accounts))
     _write(session, leaving, accounts, departure)
     return jobs
 
 
-def _lock_contracts(session: Session, jobs: Sequence[Job]) -> None:
+def _lock_contracts(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
     asked = {"portals": [job.portal_id for job in jobs], "references": [job.request.contract for job in jobs]}
     locked = {
         (row.portal_id, row.reference): HeldContract(row.id, row.company_id, row.planned_seats, row.enrolled_count)
@@ -177,11 +179,15 @@ def _lock_contracts(session: Session, jobs: Sequence[Job]) -> None:
         job.contract = locked.get((job.portal_id, job.request.contract))
 
 
-def _decide(jobs: Sequence[Job], found: dict[UUID, Any], stays: Mapping[UUID, Decision]) -> list[_Leaving]:
+def _decide(
+    jobs: Sequence[WithdrawalJob], found: dict[UUID, Any], stays: Mapping[UUID, WithdrawalVerdict]
+) -> list[_LeavingPerson]:
     """Gives every job its results, and returns who leaves."""
-    standings: dict[UUID, dict[UUID, Standing]] = {}
+    standings: dict[UUID, dict[UUID, WithdrawalCandidate]] = {}
     for row in found.values():
-        standing = Standing(Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, stays.get(row.id))
+        standing = WithdrawalCandidate(
+            Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, stays.get(row.id)
+        )
         standings.setdefault(row.contract_id, {})[row.id] = standing
     now: datetime | None = next((row.now for row in found.values()), None)
     leaving = []
@@ -191,34 +197,38 @@ def _decide(jobs: Sequence[Job], found: dict[UUID, Any], stays: Mapping[UUID, De
             job.people = [PersonResult(i, Code.UNKNOWN_CONTRACT, "contract", None, None) for i in range(len(asked))]
             continue
         mine = standings.get(job.contract.id, {})
-        decisions = decide(asked, mine, now) if now else [Decision(Code.NOT_FOUND)] * len(asked)
+        decisions = decide(asked, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(asked)
         job.people = [
             PersonResult(position, code, None, found[one].account_id if one in mine else None, one, detail)
             for position, (one, (code, detail)) in enumerate(zip(asked, decisions, strict=True))
         ]
         free = [person.enrollment_id for person in job.people if person.code is Code.WITHDRAWN and person.enrollment_id]
-        leaving += [_Leaving(job, job.contract, one, found[one].account_id) for one in free]
+        leaving += [_LeavingPerson(job, job.contract, one, found[one].account_id) for one in free]
         job.contract.enrolled_count -= len(free)
         job.enrolled_count = job.contract.enrolled_count
     return leaving
 
 
-def _write(session: Session, leaving: Sequence[_Leaving], accounts: dict[UUID, Any], departure: Departure) -> None:
+def _write(
+    session: Session, leaving: Sequence[_LeavingPerson], accounts: dict[UUID, Any], departure: Departure
+) -> None:
     if not leaving:
         return
     ids = [one.enrollment_id for one in leaving]
-    session.execute(WITHDRAW, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
+    session.execute(WITHDRAW_ENROLLMENTS, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
     session.execute(CANCEL_MAILS, {"ids": ids, "accounts": [one.account_id for one in leaving]})
     _owe_mails(session, [one for one in leaving if one.job.notify], accounts, departure)
 
 
-def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, Any], departure: Departure) -> None:
+def _owe_mails(
+    session: Session, told: Sequence[_LeavingPerson], accounts: dict[UUID, Any], departure: Departure
+) -> None:
     if not told:
         return
     most = URGENT_MAILS if departure.awaited else 0
     queues = [Queue.EMAILS if len(one.job.request.enrollment_ids) <= most else Queue.EMAILS_BULK for one in told]
     for queue in set(queues):
-        owe(session, queue)
+        wake_after_commit(session, queue)
     session.execute(
         INSERT_EMAILS,
         {
@@ -238,10 +248,10 @@ def _owe_mails(session: Session, told: Sequence[_Leaving], accounts: dict[UUID, 
     )
 
 
-def _change(job: Job) -> Change:
+def _change(job: WithdrawalJob) -> AuditChange:
     contract, alone = job.contract, job.people[0] if len(job.people) == 1 else None
     contract_id = contract.id if contract else None
-    return Change(
+    return AuditChange(
         job.request.kind,
         portal_id=job.portal_id,
         requested_by=job.request.requested_by,
@@ -253,7 +263,7 @@ def _change(job: Job) -> Change:
     )
 
 
-def outcome(job: Job) -> Outcome:
+def outcome(job: WithdrawalJob) -> WorkOutcome:
     """How a job ended: the counts, and the contract's seats as it left them."""
     counts = Counter(person.code for person in job.people)
     result: dict[str, Any] = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
@@ -267,4 +277,4 @@ def outcome(job: Job) -> Outcome:
         }
     done = any(counts[code] for code in WITHDRAWN_CODES)
     state = JobState.SUCCEEDED if done else JobState.REFUSED
-    return Outcome(job.row.id, job.row.claim, state, result | one_or_none(job.people))
+    return WorkOutcome(job.row.id, job.row.claim, state, result | one_or_none(job.people))

@@ -16,13 +16,13 @@ from sqlalchemy import text
 from models.person import Person
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
-from workers.engine.ledger import Claimed, Outcome
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, insert_people
-from workers.enrollment.enrolling import Answer, Order, enroll
+from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, enroll
 from workers.enrollment.jobs import (
-    ADVANCE,
     CHUNK,
-    COUNTS,
+    COUNT_CODES,
+    MOVE_POSITION,
     REPORT_LIFETIME,
     summary,
 )
@@ -32,20 +32,20 @@ from workers.requests.base import fingerprint
 from workers.requests.imports import ImportRoster
 from workers.requests.registry import MAX_PEOPLE, parse
 from workers.rosters.people import check_row
-from workers.rosters.reader import Reading, RosterRow
+from workers.rosters.reader import RosterReading, RosterRow
 from workers.security.throttles import address_subjects
 
 # An import that came through the queue of portals has none yet.
-RECORD = text("""
+INSERT_IMPORT = text("""
     INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)
     VALUES (:job, :portal, :fingerprint, :sha256, :name) ON CONFLICT DO NOTHING""")
 
 RECORD_READING = text("""
     UPDATE roster SET reading = CAST(:reading AS json), rows = :rows WHERE job_id = :job AND rows IS NULL""")
 
-CANCELLED = text("SELECT cancelled_at IS NOT NULL FROM roster WHERE job_id = :job")
+CHECK_CANCELLED = text("SELECT cancelled_at IS NOT NULL FROM roster WHERE job_id = :job")
 
-KNOWN_ADDRESSES = text("""
+READ_ADDRESSES = text("""
     SELECT address FROM roster_address WHERE job_id = :job AND address = ANY(CAST(:addresses AS uuid[]))""")
 
 ADD_ADDRESSES = text("""
@@ -54,13 +54,13 @@ ADD_ADDRESSES = text("""
 
 FORGET_ADDRESSES = text("DELETE FROM roster_address WHERE job_id = :job")
 
-CONTRACT = text("SELECT id, company_id FROM contract WHERE portal_id = :portal AND reference = :reference")
+FIND_CONTRACT = text("SELECT id, company_id FROM contract WHERE portal_id = :portal AND reference = :reference")
 
 IN_PARTS: Final = Policy.UNTIL_FULL
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class RunningImport:
     """An import on its way.
 
     Parameters:
@@ -68,7 +68,7 @@ class Import:
       planned: seats a dry run has planned so far, which nobody took.
     """
 
-    row: Claimed
+    row: ClaimedRow
     request: ImportRoster
     source: RosterSource
     position: int
@@ -84,28 +84,28 @@ class Import:
         self.source.chunk(self.position, self.chunk)
 
 
-def read_import(row: Claimed) -> ImportRoster:
+def read_import(row: ClaimedRow) -> ImportRoster:
     """The request of a claimed import."""
     return cast("ImportRoster", parse(row.columns["kind"], row.columns["request"]))
 
 
-def refused_because(request: ImportRoster, reading: Reading) -> Code | None:
+def refused_because(request: ImportRoster, reading: RosterReading) -> Code | None:
     """Why a file that can be read cannot be imported this way: what is done at once must not be too large."""
     return Code.TOO_LARGE if request.policy is not IN_PARTS and reading.rows > MAX_PEOPLE else None
 
 
-def refuse(session: Session, row: Claimed, code: Code, detail: str) -> Outcome:
+def refuse(session: Session, row: ClaimedRow, code: Code, detail: str) -> WorkOutcome:
     """The end of an import whose file as a whole is refused."""
     request = read_import(row)
     record_import(session, row.id, row.columns["portal_id"], request)
     _owe_report(session, row, request)
-    return Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "file", "detail": detail})
+    return WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "file", "detail": detail})
 
 
 def record_import(session: Session, job_id: UUID, portal_id: UUID, request: ImportRoster) -> None:
     """Records what an import's job needs beside its request, once."""
     session.execute(
-        RECORD,
+        INSERT_IMPORT,
         {
             "job": job_id,
             "portal": portal_id,
@@ -116,7 +116,7 @@ def record_import(session: Session, job_id: UUID, portal_id: UUID, request: Impo
     )
 
 
-def resume(session: Session, row: Claimed, request: ImportRoster, source: RosterSource) -> Import:
+def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: RosterSource) -> RunningImport:
     """Takes an import up where its last committed chunk left it, and records how its file was understood."""
     position = int(row.columns["position"])
     reading = source.reading
@@ -124,16 +124,16 @@ def resume(session: Session, row: Claimed, request: ImportRoster, source: Roster
     session.execute(RECORD_READING, {"job": row.id, "reading": json.dumps(reading_json(reading)), "rows": reading.rows})
     counts = _counts(session, row.id) if position else Counter[Code]()
     planned = counts[Code.ENROLLED] + counts[Code.ATTACHED] if request.dry_run else 0
-    return Import(row, request, source, position, planned)
+    return RunningImport(row, request, source, position, planned)
 
 
-def import_chunk(session: Session, course: Import, *, lease: float) -> tuple[Import, Outcome | None]:
+def import_chunk(session: Session, course: RunningImport, *, lease: float) -> tuple[RunningImport, WorkOutcome | None]:
     """Does the next chunk and moves position and lease with it; the outcome comes with the last, or when cancelled.
 
     The course given is left as it was, so that a chunk whose transaction fails can be done again.
     """
     row = course.row
-    if session.execute(CANCELLED, {"job": row.id}).scalar():
+    if session.execute(CHECK_CANCELLED, {"job": row.id}).scalar():
         return course, _end(session, course, None, JobState.CANCELLED)
     found = course.source.chunk(course.position, course.chunk)
     people = [check_row(one) for one in found]
@@ -146,20 +146,20 @@ def import_chunk(session: Session, course: Import, *, lease: float) -> tuple[Imp
         position=course.position + len(found),
         planned=course.planned + (taken if course.request.dry_run else 0),
     )
-    session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
+    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
     if found and further.position < course.source.reading.rows:
         return further, None
     return further, _end(session, further, answer, None)
 
 
-def _order(session: Session, course: Import, people: Sequence[Any]) -> Order:
+def _order(session: Session, course: RunningImport, people: Sequence[Any]) -> EnrollmentOrder:
     request = course.request
     addresses = address_subjects({one.email_norm for one in people if isinstance(one, Person)})
     known = set(
-        session.execute(KNOWN_ADDRESSES, {"job": course.row.id, "addresses": list(addresses.values())}).scalars()
+        session.execute(READ_ADDRESSES, {"job": course.row.id, "addresses": list(addresses.values())}).scalars()
     )
     taken = {email for email, address in addresses.items() if address in known}
-    return Order(
+    return EnrollmentOrder(
         course.row.id,
         course.row.columns["portal_id"],
         request,
@@ -176,7 +176,7 @@ def _with_line(person: PersonResult, found: Sequence[RosterRow], first: int) -> 
     return person._replace(detail={"line": found[person.position - first].line})
 
 
-def _remember(session: Session, job_id: UUID, people: Sequence[Any], answer: Answer) -> None:
+def _remember(session: Session, job_id: UUID, people: Sequence[Any], answer: EnrollmentAnswer) -> None:
     first = answer.order.first_position
     accepted = {people[one.position - first].email_norm for one in answer.people if one.code in DONE_CODES}
     if accepted:
@@ -184,7 +184,9 @@ def _remember(session: Session, job_id: UUID, people: Sequence[Any], answer: Ans
         session.execute(ADD_ADDRESSES, {"job": job_id, "addresses": addresses})
 
 
-def _end(session: Session, course: Import, answer: Answer | None, state: JobState | None) -> Outcome:
+def _end(
+    session: Session, course: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None
+) -> WorkOutcome:
     row, counts = course.row, _counts(session, course.row.id)
     session.execute(FORGET_ADDRESSES, {"job": row.id})
     refused = not any(counts[code] for code in DONE_CODES)
@@ -194,25 +196,25 @@ def _end(session: Session, course: Import, answer: Answer | None, state: JobStat
     result |= {"rows": course.source.reading.rows, "rows_done": course.position}
     ended = JobState.REFUSED if refused else JobState.SUCCEEDED
     _owe_report(session, row, course.request)
-    return Outcome(row.id, row.claim, state or ended, result)
+    return WorkOutcome(row.id, row.claim, state or ended, result)
 
 
-def _owe_report(session: Session, row: Claimed, request: ImportRoster) -> None:
+def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> None:
     """The summary to whoever asked for it; none of a dry run, which changed nothing."""
     if request.report_to is None or request.dry_run:
         return
     portal_id: UUID = row.columns["portal_id"]
-    whose = session.execute(CONTRACT, {"portal": portal_id, "reference": request.contract}).one_or_none()
+    whose = session.execute(FIND_CONTRACT, {"portal": portal_id, "reference": request.contract}).one_or_none()
     company_id, contract_id = (whose.company_id, whose.id) if whose else (portal_id, None)
     mail = OwedMail(str(row.id), company_id, contract_id, request.report_to, request.report_locale)
     owe_mails(session, row.id, EmailKind.IMPORT_REPORT, [mail], REPORT_LIFETIME)
 
 
 def _counts(session: Session, job_id: UUID) -> Counter[Code]:
-    return Counter({Code(code): number for code, number in session.execute(COUNTS, {"id": job_id})})
+    return Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": job_id})})
 
 
-def reading_json(reading: Reading) -> dict[str, Any]:
+def reading_json(reading: RosterReading) -> dict[str, Any]:
     """What was understood of a file, as reports and jobs show it."""
     header = reading.header
     return {

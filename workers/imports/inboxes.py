@@ -13,14 +13,14 @@ from models.words import Code, JobState, Policy
 from workers.audit import record
 from workers.database import Session
 from workers.engine.acceptance import find_portal
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.imports.acceptance import accept_import
 from workers.imports.files import store_file
 from workers.requests.imports import ImportRoster
 from workers.requests.internal import PutInbox
-from workers.rosters.folder import Dropped, open_place
+from workers.rosters.folder import DroppedFile, open_place
 
-PUT = text("""
+UPSERT_INBOX = text("""
     INSERT INTO inbox (id, portal_id, reference, contract, url, policy, notify, report_to, report_locale,
       most_changed_percent, full_sync, paused)
     VALUES (gen_random_uuid(), :portal, :reference, :contract, :url, :policy, :notify, :report_to, :report_locale,
@@ -31,32 +31,32 @@ PUT = text("""
       full_sync = excluded.full_sync, paused = excluded.paused
     RETURNING id""")
 
-READ = text("SELECT * FROM inbox WHERE NOT paused ORDER BY id")
+READ_INBOXES = text("SELECT * FROM inbox WHERE NOT paused ORDER BY id")
 
-SCANNED = text("UPDATE inbox SET scanned_at = now(), trouble = :trouble WHERE id = :id")
+MARK_SCANNED = text("UPDATE inbox SET scanned_at = now(), trouble = :trouble WHERE id = :id")
 
-SEE = text("""
+INSERT_FILES = text("""
     INSERT INTO inbox_file (inbox_id, name, version)
     SELECT :inbox, * FROM unnest(CAST(:names AS text[]), CAST(:versions AS text[])) ON CONFLICT DO NOTHING""")
 
-SEEN = text("""
+READ_FILES = text("""
     SELECT f.name, f.version, f.seen_at, f.job_id, f.dry_run, f.refused, j.state, j.finished_at, j.result, now() AS now
     FROM inbox_file f LEFT JOIN job j ON j.id = f.job_id
     WHERE f.inbox_id = :inbox AND f.put_away_at IS NULL ORDER BY f.name, f.seen_at""")
 
-IMPORTING = text("""
+MARK_IMPORTING = text("""
     UPDATE inbox_file SET job_id = :job, dry_run = :dry_run, refused = :refused
     WHERE inbox_id = :inbox AND name = :name AND version = :version""")
 
-PUT_AWAY = text("""
+MARK_PUT_AWAY = text("""
     UPDATE inbox_file SET put_away_at = now() WHERE inbox_id = :inbox AND name = :name AND version = :version""")
 
-PARTICIPANTS = text("""
+COUNT_PARTICIPANTS = text("""
     SELECT count(*) FROM enrollment e JOIN contract c ON c.id = e.contract_id
     WHERE c.portal_id = :portal AND c.reference = :contract AND e.withdrawn_at IS NULL""")
 
 # Participants no row of the file was about, whatever became of the row.
-MISSING = text("""
+READ_MISSING = text("""
     SELECT a.email_norm, a.first_name, a.last_name FROM enrollment e
     JOIN contract c ON c.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE c.portal_id = :portal AND c.reference = :contract AND e.withdrawn_at IS NULL AND NOT EXISTS (
@@ -94,7 +94,7 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
     open_place(request.url)
     portal_id = find_portal(session, request.portal)
     values = request.model_dump(exclude={"portal", "requested_by"}) | {"portal": portal_id}
-    inbox_id: UUID = session.execute(PUT, values).scalar_one()
+    inbox_id: UUID = session.execute(UPSERT_INBOX, values).scalar_one()
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=inbox_id, job_id=job_id)
     return JobState.SUCCEEDED, {"id": str(inbox_id)}
@@ -102,19 +102,19 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
 
 def read_inboxes(session: Session) -> Sequence[Any]:
     """The inboxes to look into."""
-    return session.execute(READ).all()
+    return session.execute(READ_INBOXES).all()
 
 
 def note_scan(session: Session, inbox: Any, trouble: str | None) -> None:
     """Remembers that an inbox was looked into, and what kept it from being read, if anything did."""
-    session.execute(SCANNED, {"id": inbox.id, "trouble": trouble})
+    session.execute(MARK_SCANNED, {"id": inbox.id, "trouble": trouble})
 
 
-def see_files(session: Session, inbox: Any, dropped: Sequence[Dropped]) -> list[SeenFile]:
+def see_files(session: Session, inbox: Any, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
     """Remembers the files there are, and tells how far each has come; also those that are gone by now."""
     given = {"names": [one.name for one in dropped], "versions": [one.version for one in dropped]}
-    session.execute(SEE, {"inbox": inbox.id} | given)
-    return [SeenFile(*row) for row in session.execute(SEEN, {"inbox": inbox.id})]
+    session.execute(INSERT_FILES, {"inbox": inbox.id} | given)
+    return [SeenFile(*row) for row in session.execute(READ_FILES, {"inbox": inbox.id})]
 
 
 def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
@@ -132,13 +132,13 @@ def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *
     )
     key = f"inbox:{inbox.id}:{'dry' if dry_run else 'real'}:{request.file}:{seen.version}"[:200]
     accepted = accept_import(session, inbox.portal_id, request, key=key, internal=True)
-    owe(session, accepted.queue)
-    session.execute(IMPORTING, _file(inbox, seen) | {"job": accepted.job_id, "dry_run": dry_run, "refused": None})
+    wake_after_commit(session, accepted.queue)
+    session.execute(MARK_IMPORTING, _file(inbox, seen) | {"job": accepted.job_id, "dry_run": dry_run, "refused": None})
 
 
 def refuse_file(session: Session, inbox: Any, seen: SeenFile, code: Code) -> None:
     """Notes that a file is not imported, and why."""
-    session.execute(IMPORTING, _file(inbox, seen) | {"job": seen.job_id, "dry_run": seen.dry_run, "refused": code})
+    session.execute(MARK_IMPORTING, _file(inbox, seen) | {"job": seen.job_id, "dry_run": seen.dry_run, "refused": code})
 
 
 def weigh_dry_run(session: Session, inbox: Any, seen: SeenFile) -> Code | None:
@@ -146,19 +146,19 @@ def weigh_dry_run(session: Session, inbox: Any, seen: SeenFile) -> Code | None:
     counts = (seen.result or {}).get("counts", {})
     joining = counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0)
     whose = {"portal": inbox.portal_id, "contract": inbox.contract}
-    participants: int = session.execute(PARTICIPANTS, whose).scalar_one()
+    participants: int = session.execute(COUNT_PARTICIPANTS, whose).scalar_one()
     return too_many_changes(joining, participants, inbox.most_changed_percent)
 
 
 def put_away(session: Session, inbox: Any, seen: SeenFile) -> None:
     """Notes that a file is out of the folder."""
-    session.execute(PUT_AWAY, _file(inbox, seen))
+    session.execute(MARK_PUT_AWAY, _file(inbox, seen))
 
 
 def missing_people(session: Session, inbox: Any, job_id: UUID) -> list[tuple[str, str, str]]:
     """Participants of the contract the file does not name: address, first and last name."""
     whose = {"portal": inbox.portal_id, "contract": inbox.contract, "job": job_id}
-    return [tuple(row) for row in session.execute(MISSING, whose)]
+    return [tuple(row) for row in session.execute(READ_MISSING, whose)]
 
 
 def _file(inbox: Any, seen: SeenFile) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from models.words import DONE_CODES, Code
 from workers.database import Session
 from workers.imports.files import open_file
-from workers.rosters.errors_file import Failed, write_errors
-from workers.rosters.reader import Reading, RosterRow, read_rows, survey
+from workers.rosters.errors_file import FailedRow, write_errors
+from workers.rosters.reader import RosterReading, RosterRow, read_rows, survey
 from workers.rosters.refused import RosterRefused
 
 READ_IMPORT = text("""
@@ -63,7 +63,7 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
     file, reading = found
     file.close()
     failed = (
-        Failed(one.row.line, one.row.cells, one.code, sentence(one.code, locale))
+        FailedRow(one.row.line, one.row.cells, one.code, sentence(one.code, locale))
         for one in report_rows(session, job_id)
         if one.code is not None and one.code not in DONE_CODES
     )
@@ -96,7 +96,7 @@ def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> Store
     return StoredRows(found.portal_id, found.sha256, found.reading, positions)
 
 
-def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, Reading] | None:
+def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, RosterReading] | None:
     found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
     file = None if found is None else open_file(session, found.portal_id, found.sha256)
     if file is None:

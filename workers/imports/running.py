@@ -6,17 +6,17 @@ from uuid import UUID
 
 from models.words import Code
 from workers.database import Session, transaction
-from workers.engine.chunks import Follower, keep_lease
+from workers.engine.chunks import ChunkedJob, keep_lease
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
+    ClaimedRow,
     LostClaimError,
-    Outcome,
+    WorkOutcome,
 )
 from workers.imports.files import open_file
 from workers.imports.importing import (
-    Import,
+    RunningImport,
     import_chunk,
     read_import,
     refuse,
@@ -37,7 +37,7 @@ KEPT: Final = 2
 _sources: dict[UUID, RosterSource] = {}
 
 
-def do_import(row: Claimed) -> None:
+def do_import(row: ClaimedRow) -> None:
     """Each chunk commits its people, the position reached and the lease together; a kill loses at most one chunk."""
     request = read_import(row)
     try:
@@ -56,7 +56,7 @@ def do_import(row: Claimed) -> None:
     _do(row, request, source)
 
 
-def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
+def _open(row: ClaimedRow, request: ImportRoster) -> RosterSource | None:
     with transaction() as session:
         file = open_file(session, row.columns["portal_id"], request.file)
     if file is None:
@@ -72,16 +72,16 @@ def _open(row: Claimed, request: ImportRoster) -> RosterSource | None:
     return source
 
 
-def _do(row: Claimed, request: ImportRoster, source: RosterSource) -> None:
-    follower = Follower(
-        lambda session, held: resume(session, held, request, source), import_chunk, ahead=Import.read_ahead
+def _do(row: ClaimedRow, request: ImportRoster, source: RosterSource) -> None:
+    follower = ChunkedJob(
+        lambda session, held: resume(session, held, request, source), import_chunk, ahead=RunningImport.read_ahead
     )
     if follower.follow(row):
         _close(row.id)  # else it comes back, and the file stays open for it
 
 
-def _end(row: Claimed, code: Code, detail: str) -> None:
-    def work(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+def _end(row: ClaimedRow, code: Code, detail: str) -> None:
+    def work(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
         return [refuse(session, one, code, detail) for one in held]
 
     BatchRun(JOBS, work).run([row])

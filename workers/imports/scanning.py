@@ -13,13 +13,13 @@ from typing import Any, Final
 from models.words import LOCALES, Code, JobState
 from workers.database import Session, transaction
 from workers.engine import ledger as books
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.engine.claimer import STOPPING, BatchRun
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
+    ClaimedRow,
     LostClaimError,
-    Outcome,
+    WorkOutcome,
 )
 from workers.errors import NotConfigured
 from workers.i18n.catalogues import code_sentence
@@ -28,7 +28,7 @@ from workers.imports.inboxes import SeenFile
 from workers.imports.reports import errors_file
 from workers.logs import get_logger
 from workers.rosters.errors_file import guarded
-from workers.rosters.folder import DONE, REJECTED, Folder, as_bytes
+from workers.rosters.folder import DONE, REJECTED, InboxFolder, as_bytes
 from workers.rosters.refused import RosterRefused
 from workers.settings import get_settings
 
@@ -38,7 +38,7 @@ UNREADABLE: Final = (OSError, NotConfigured, ValueError)
 """What a folder that cannot be read, or says nonsense, raises: the others must not wait for it."""
 
 
-def scan_inboxes(row: Claimed) -> None:
+def scan_inboxes(row: ClaimedRow) -> None:
     """Does one claimed scan of all inboxes."""
     with transaction() as session:
         found = inboxes.read_inboxes(session)
@@ -55,21 +55,21 @@ def scan_inboxes(row: Claimed) -> None:
         with transaction() as session:
             inboxes.note_scan(session, inbox, trouble)
 
-    def finish(_: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
-        return [Outcome(one.id, one.claim, JobState.SUCCEEDED, counts) for one in held]
+    def finish(_: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
+        return [WorkOutcome(one.id, one.claim, JobState.SUCCEEDED, counts) for one in held]
 
     BatchRun(JOBS, finish).run([row])
 
 
-def _renewed(row: Claimed) -> bool:
+def _renewed(row: ClaimedRow) -> bool:
     with transaction() as session:
         return bool(books.renew(session, JOBS, [row], lease=get_settings().lease_seconds))
 
 
-def _scan(row: Claimed, inbox: Any) -> str | None:
+def _scan(row: ClaimedRow, inbox: Any) -> str | None:
     """Looks at every file of a folder; returns the class of the last trouble with one of them."""
     trouble: str | None = None
-    folder = Folder(inbox.url)
+    folder = InboxFolder(inbox.url)
     meant_for = folder.contract()
     dropped = folder.files()
     there = {(one.name, one.version): one for one in dropped}
@@ -88,7 +88,7 @@ def _scan(row: Claimed, inbox: Any) -> str | None:
     return trouble
 
 
-def _look_at(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
+def _look_at(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
     """The next step of one file."""
     if not there:
         _forget(inbox, seen)
@@ -98,7 +98,7 @@ def _look_at(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None, 
         _take(inbox, folder, seen, meant_for)
 
 
-def _take(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None) -> None:
+def _take(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | None) -> None:
     """Begins the import of a file, or its dry run; one that cannot be imported here is noted as refused."""
     if meant_for is not None and meant_for != inbox.contract:
         _refuse(inbox, seen, Code.WRONG_FOLDER)
@@ -120,8 +120,8 @@ def _take(inbox: Any, folder: Folder, seen: SeenFile, meant_for: str | None) -> 
 def _begin(inbox: Any, seen: SeenFile, file: Any, *, dry_run: bool) -> None:
     with transaction() as session:
         inboxes.begin_import(session, inbox, seen, file, dry_run=dry_run)
-    for queue in books.bells(session):
-        ring(queue)
+    for queue in books.queues_to_wake(session):
+        wake(queue)
 
 
 def _refuse(inbox: Any, seen: SeenFile, code: Code) -> None:
@@ -129,7 +129,7 @@ def _refuse(inbox: Any, seen: SeenFile, code: Code) -> None:
         inboxes.refuse_file(session, inbox, seen, code)
 
 
-def _conclude(inbox: Any, folder: Folder, seen: SeenFile) -> None:
+def _conclude(inbox: Any, folder: InboxFolder, seen: SeenFile) -> None:
     """After a dry run the import, unless it would change too much; after an import, or a refusal, the file goes."""
     if seen.dry_run and seen.refused is None and seen.state == JobState.SUCCEEDED:
         with transaction() as session:
@@ -143,11 +143,11 @@ def _conclude(inbox: Any, folder: Folder, seen: SeenFile) -> None:
     _put_away(inbox, folder, seen)
 
 
-def _as_dropped(folder: Folder, seen: SeenFile) -> Any:
+def _as_dropped(folder: InboxFolder, seen: SeenFile) -> Any:
     return next(one for one in folder.files() if one.name == seen.name)
 
 
-def _put_away(inbox: Any, folder: Folder, seen: SeenFile) -> None:
+def _put_away(inbox: Any, folder: InboxFolder, seen: SeenFile) -> None:
     """Reports first, then the file: if this ends in between, the reports are written over themselves."""
     where = DONE if seen.refused is None and seen.state == JobState.SUCCEEDED else REJECTED
     version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two of one name may come in the same second

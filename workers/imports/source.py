@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 
-from workers.rosters.reader import Reading, RosterRow, read_rows
+from workers.rosters.reader import RosterReading, RosterRow, read_rows
 
 
 @dataclass(slots=True)
@@ -13,7 +13,7 @@ class RosterSource:
     """The rows of a file. A chunk that was read may be read again: its transaction may have failed."""
 
     file: BinaryIO
-    reading: Reading
+    reading: RosterReading
     _at: int = 0
     _chunk: Sequence[RosterRow] = ()
     _further: Generator[RosterRow, None, None] | None = field(default=None, repr=False)

@@ -14,21 +14,21 @@ from models.withdrawal import WITHDRAWN_CODES
 from models.words import Code, JobState
 from workers.audit import record
 from workers.database import Session
-from workers.engine.ledger import Claimed, Outcome
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import insert_people
-from workers.enrollment.jobs import ADVANCE, COUNTS
-from workers.enrollment.withdrawal import WITHDRAWAL, Job, depart
+from workers.enrollment.jobs import COUNT_CODES, MOVE_POSITION
+from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, depart
 from workers.requests.imports import UndoImport
 from workers.requests.registry import Withdraw, parse
 
 CHUNK: Final = 1_000
 
-FIND = text("""
+FIND_IMPORT = text("""
     SELECT r.job_id, j.finished_at IS NOT NULL AS finished, r.rows FROM roster r JOIN job j ON j.id = r.job_id
     WHERE r.job_id = :job AND r.portal_id = :portal""")
 
 # By the rows that really joined; the contract is theirs, whatever reference the import spoke of.
-ENROLLED = text("""
+READ_ENROLLED = text("""
     SELECT p.position, p.enrollment_id, p.detail, c.reference
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
     WHERE p.job_id = :job AND p.position >= :first AND p.code IN ('enrolled', 'attached') AND e.job_id = :job
@@ -36,46 +36,46 @@ ENROLLED = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Undoing:
+class RunningUndo:
     """An import being taken back.
 
     Parameters:
       position: the place in the file of the next row to look at; also kept in the job.
     """
 
-    row: Claimed
+    row: ClaimedRow
     request: UndoImport
     position: int
 
 
-def resume(_: Session, row: Claimed) -> Undoing:
+def resume(_: Session, row: ClaimedRow) -> RunningUndo:
     """Takes it up where its last committed chunk left it."""
     request = cast("UndoImport", parse(row.columns["kind"], row.columns["request"]))
-    return Undoing(row, request, int(row.columns["position"]))
+    return RunningUndo(row, request, int(row.columns["position"]))
 
 
-def undo_chunk(session: Session, course: Undoing, *, lease: float) -> tuple[Undoing, Outcome | None]:
+def undo_chunk(session: Session, course: RunningUndo, *, lease: float) -> tuple[RunningUndo, WorkOutcome | None]:
     """Does the next chunk; the outcome comes with the last, or at once when there is nothing to be taken back.
 
     The course given is left as it was, so that a chunk whose transaction fails can be done again.
     """
     row, request = course.row, course.request
-    found = session.execute(FIND, {"job": request.job, "portal": row.columns["portal_id"]}).one_or_none()
+    found = session.execute(FIND_IMPORT, {"job": request.job, "portal": row.columns["portal_id"]}).one_or_none()
     if found is None or not found.finished:
         code = Code.NOT_FOUND if found is None else Code.NOT_FINISHED
-        return course, Outcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
+        return course, WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
     asked = {"job": request.job, "first": course.position, "size": CHUNK}
-    people: Sequence[Any] = session.execute(ENROLLED, asked).all()
+    people: Sequence[Any] = session.execute(READ_ENROLLED, asked).all()
     if people:
         _withdraw(session, course, people)
     last = len(people) < CHUNK  # whoever stands further down in the file did not join by it: all of it was looked at
     position = (found.rows or course.position) if last else people[-1].position + 1
-    session.execute(ADVANCE, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
+    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
     further = replace(course, position=position)
     return further, _end(session, course) if last else None
 
 
-def _withdraw(session: Session, course: Undoing, people: Sequence[Any]) -> None:
+def _withdraw(session: Session, course: RunningUndo, people: Sequence[Any]) -> None:
     """The results keep the places their people had in the file, and its lines."""
     request = Withdraw(
         contract=people[0].reference,
@@ -88,16 +88,16 @@ def _withdraw(session: Session, course: Undoing, people: Sequence[Any]) -> None:
     insert_people(session, [(course.row.id, one) for one in _placed(job, people)])
 
 
-def _placed(job: Job, people: Sequence[Any]) -> list[Any]:
+def _placed(job: WithdrawalJob, people: Sequence[Any]) -> list[Any]:
     return [
         person._replace(position=one.position, detail={**(one.detail or {}), **(person.detail or {})})
         for person, one in zip(job.people, people, strict=True)
     ]
 
 
-def _end(session: Session, course: Undoing) -> Outcome:
+def _end(session: Session, course: RunningUndo) -> WorkOutcome:
     row, request = course.row, course.request
-    counts = Counter({Code(code): number for code, number in session.execute(COUNTS, {"id": row.id})})
+    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": row.id})})
     record(
         session,
         request.kind,
@@ -109,4 +109,4 @@ def _end(session: Session, course: Undoing) -> Outcome:
     )
     done = any(counts[code] for code in WITHDRAWN_CODES) or not counts
     result = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
-    return Outcome(row.id, row.claim, JobState.SUCCEEDED if done else JobState.REFUSED, result)
+    return WorkOutcome(row.id, row.claim, JobState.SUCCEEDED if done else JobState.REFUSED, result)

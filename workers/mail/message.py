@@ -20,7 +20,7 @@ from email.utils import format_datetime, parseaddr
 import idna
 
 from workers.errors import NotConfigured, Permanent
-from workers.mail.renderer import Attachment, Rendered
+from workers.mail.renderer import MailAttachment, RenderedMail
 from workers.mail.values import SENDABLE_ADDRESS, visible
 from workers.settings import Settings
 
@@ -32,7 +32,7 @@ _PLAIN_HEADER = 60  # printable ASCII up to this length needs no encoding and no
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class SenderIdentity:
     """Who our mails come from: read from the settings once, checked once."""
 
     from_header: str
@@ -41,7 +41,7 @@ class Identity:
     domain: str
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Identity":
+    def from_settings(cls, settings: Settings) -> "SenderIdentity":
         """Raises NotConfigured naming the setting that is no mail address."""
         name, address = parseaddr(visible(settings.mail_from))
         address = _configured_address("MAIL_FROM", address)
@@ -57,7 +57,9 @@ class Identity:
         return f"<{local}@{self.domain}>"
 
 
-def build(rendered: Rendered, *, to_address: str, message_id: str, date: datetime, identity: Identity) -> bytes:
+def build(
+    rendered: RenderedMail, *, to_address: str, message_id: str, date: datetime, identity: SenderIdentity
+) -> bytes:
     """The message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
 
     Parameters:
@@ -101,7 +103,7 @@ def _check_headers(written: str, meant: list[str]) -> None:
     _require(not parsed.get_payload(), "the headers end too early")
 
 
-def _body(rendered: Rendered, boundary: str) -> tuple[str, bytes]:
+def _body(rendered: RenderedMail, boundary: str) -> tuple[str, bytes]:
     alternative = _multipart(
         boundary,
         [_text_part("plain", rendered.text), _text_part("html", rendered.html)],
@@ -132,7 +134,7 @@ def _text_part(subtype: str, text: str) -> bytes:
     return _TEXT_HEAD.format(subtype).encode("ascii") + encoded.replace(b"\n", b"\r\n")
 
 
-def _attached(attachment: Attachment) -> bytes:
+def _attached(attachment: MailAttachment) -> bytes:
     _require(_FILENAME.fullmatch(attachment.filename), "the name of an attached file cannot be written in a header")
     _require(_CONTENT_TYPE.fullmatch(attachment.content_type), "the type of an attached file is malformed")
     charset = '; charset="utf-8"' if attachment.content_type.startswith("text/") else ""

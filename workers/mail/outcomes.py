@@ -10,32 +10,32 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
-from models.delivery import Fault, Phase, Trouble
+from models.delivery import AttemptFault, FaultKind, SmtpPhase
 from workers.errors import MatriculeError
 
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;=]+@[^\s<>\"'(),:;]+")
 _LONGEST_TEXT = 300
 # In this order: a timeout of the client is an OSError too, and so is each of its connection errors.
-_TROUBLES: tuple[tuple[type[Exception], Trouble], ...] = (
-    (TimeoutError, Trouble.TIMEOUT),
-    (OSError, Trouble.LOST),
-    (SMTPException, Trouble.UNSUPPORTED),
+_TROUBLES: tuple[tuple[type[Exception], FaultKind], ...] = (
+    (TimeoutError, FaultKind.TIMEOUT),
+    (OSError, FaultKind.LOST),
+    (SMTPException, FaultKind.UNSUPPORTED),
 )
 # What a ValueError of the client means: an address it refuses to write, or a challenge of the relay it cannot read.
-_OF_VALUES = {Phase.RCPT: Trouble.INVALID, Phase.AUTH: Trouble.GARBLED}
+_OF_VALUES = {SmtpPhase.RCPT: FaultKind.INVALID, SmtpPhase.AUTH: FaultKind.GARBLED}
 
 
 class DeliveryFault(MatriculeError):
     """An attempt to deliver one mail that did not end in 250. ``models.delivery.judge`` tells what to do."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: AttemptFault) -> None:
         words = (fault.phase, fault.trouble, fault.code, fault.enhanced, fault.text)
         super().__init__(" ".join(str(word) for word in words if word))
         self.fault = fault
 
 
-def fault_from(error: Exception, phase: Phase) -> Fault | None:
+def fault_from(error: Exception, phase: SmtpPhase) -> AttemptFault | None:
     """The fault behind an exception of aiosmtplib or of the system; None when it is neither (a bug of ours).
 
     An answer's text names the recipient more often than not: mail addresses in it are masked, because it ends in logs.
@@ -49,25 +49,25 @@ def fault_from(error: Exception, phase: Phase) -> Fault | None:
         return None
     # The text of a ValueError quotes what was refused; the others are aiosmtplib's and the system's own words.
     words = "" if isinstance(error, ValueError) and not isinstance(error, OSError) else masked(str(error))
-    return Fault(phase, text=words, trouble=trouble)
+    return AttemptFault(phase, text=words, trouble=trouble)
 
 
-def _trouble(error: Exception, phase: Phase) -> Trouble | None:
+def _trouble(error: Exception, phase: SmtpPhase) -> FaultKind | None:
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
-        return Trouble.TLS
+        return FaultKind.TLS
     for kind, trouble in _TROUBLES:
         if isinstance(error, kind):
             return trouble
     return _OF_VALUES.get(phase) if isinstance(error, ValueError) else None
 
 
-def fault_of_reply(code: int, message: str, phase: Phase) -> Fault:
+def fault_of_reply(code: int, message: str, phase: SmtpPhase) -> AttemptFault:
     """The fault an answer of the relay stands for; aiosmtplib gives code -1 to bytes that are no answer."""
     text = masked(message)
     if not 200 <= code <= 599:
-        return Fault(phase, text=text, trouble=Trouble.GARBLED)
+        return AttemptFault(phase, text=text, trouble=FaultKind.GARBLED)
     found = _ENHANCED.match(message)
-    return Fault(phase, code, found[1] if found else None, text)
+    return AttemptFault(phase, code, found[1] if found else None, text)
 
 
 def masked(text: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from workers.errors import NotConfigured
 
 
-class Security(StrEnum):
+class RelaySecurity(StrEnum):
     """How the connection is protected."""
 
     IMPLICIT = "implicit"  # TLS from the first byte (smtps://)
@@ -21,7 +21,7 @@ class Relay:
 
     host: str
     port: int
-    security: Security
+    security: RelaySecurity
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
@@ -47,9 +47,9 @@ def parse_smtp_url(url: str) -> Relay:
     if (parts.username is None) != (parts.password is None):
         raise NotConfigured("SMTP_URL: give both user and password, or neither")
     if parts.scheme == "smtps":
-        security, usual = Security.IMPLICIT, 465
+        security, usual = RelaySecurity.IMPLICIT, 465
     else:
-        security, usual = (Security.OFF, 25) if options else (Security.STARTTLS, 587)
+        security, usual = (RelaySecurity.OFF, 25) if options else (RelaySecurity.STARTTLS, 587)
     return Relay(
         host=parts.hostname,
         port=port or usual,

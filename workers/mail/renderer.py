@@ -22,7 +22,7 @@ from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
 from workers.i18n.moments import shown_day, shown_moment
 from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.values import inert_name, safe_cell, shown_address, visible
-from workers.rosters.errors_file import Failed, write_errors
+from workers.rosters.errors_file import FailedRow, write_errors
 from workers.rosters.refused import RosterRefused
 
 PEOPLE_IN_BODY = 100
@@ -68,7 +68,7 @@ ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class MailAttachment:
     """A file carried by a mail; ``filename`` is ASCII and ours, never typed by a person."""
 
     filename: str
@@ -77,17 +77,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedMail:
     """What one person reads, before it becomes a message."""
 
     subject: str
     text: str
     html: str
     locale: str
-    attachments: tuple[Attachment, ...] = ()
+    attachments: tuple[MailAttachment, ...] = ()
 
 
-def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered:
+def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> RenderedMail:
     """The mail of this kind in this locale (an unknown one is read as French).
 
     Parameters:
@@ -106,10 +106,12 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
         # Only the kind of error and, for a template, the name it missed: never a value, which may be a person's.
         missed = f": {wrong}" if isinstance(wrong, TemplateError | KeyError) else ""
         raise Permanent(f"mail {kind} ({locale}) cannot be rendered: {type(wrong).__name__}{missed}") from wrong
-    return Rendered(subject, text, html, locale, attachments)
+    return RenderedMail(subject, text, html, locale, attachments)
 
 
-def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
+def _values(
+    kind: EmailKind, locale: str, context: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
     values = {name: _shown(name, value) for name, value in context.items()}
     if kind is EmailKind.RELEASE_REPORT:
         values["shown_people"] = [
@@ -132,10 +134,10 @@ def _values(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> tuple[d
     return values, files
 
 
-def _document(context: Mapping[str, Any]) -> Attachment:
+def _document(context: Mapping[str, Any]) -> MailAttachment:
     """A document, or a zip of them, as it lies in the store."""
     content_type = ZIP if context["kind"] == "zip" else "application/pdf"
-    return Attachment(context["file_name"], content_type, context["content"])
+    return MailAttachment(context["file_name"], content_type, context["content"])
 
 
 def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -148,7 +150,7 @@ def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _import_values(
     locale: str, context: Mapping[str, Any], values: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
+) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
     if missed := IMPORT_FACTS - context.keys():  # some are only shown of some imports; none may be forgotten
         raise KeyError(*sorted(missed))
     values["tallies"] = _tallies(locale, context)
@@ -162,11 +164,13 @@ def _import_values(
     return values, files
 
 
-def _errors_file(locale: str, context: Mapping[str, Any]) -> Attachment | None:
+def _errors_file(locale: str, context: Mapping[str, Any]) -> MailAttachment | None:
     """The refused rows, to be corrected and dropped again as they are; None when they are too many for a mail, or take
     too long to read: the mail is worth sending without.
     """
-    failed = (Failed(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"])
+    failed = (
+        FailedRow(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"]
+    )
     lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
     content = io.BytesIO()
     try:
@@ -177,7 +181,7 @@ def _errors_file(locale: str, context: Mapping[str, Any]) -> Attachment | None:
     except (RosterRefused, OSError):
         return None
     name = translate(locale, "lignes-a-corriger.csv")
-    file = _zipped_if_large(Attachment(name, "text/csv", content.getvalue()))
+    file = _zipped_if_large(MailAttachment(name, "text/csv", content.getvalue()))
     return file if len(file.content) <= LARGEST_FILE else None
 
 
@@ -202,7 +206,7 @@ def _shown_holder(person: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _people_file(people: list[Mapping[str, Any]], locale: str) -> Attachment:
+def _people_file(people: list[Mapping[str, Any]], locale: str) -> MailAttachment:
     """Everybody, for Excel as it is set up in France: BOM, semicolons, CRLF, and no cell that runs as a formula."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, delimiter=";", lineterminator="\r\n")
@@ -213,10 +217,10 @@ def _people_file(people: list[Mapping[str, Any]], locale: str) -> Attachment:
         code = person["code"]
         writer.writerow([person["position"], *typed, code, code_sentence(code, locale)])
     content = "\ufeff" + lines.getvalue()
-    return Attachment(translate(locale, "inscriptions.csv"), "text/csv", content.encode("utf-8", "replace"))
+    return MailAttachment(translate(locale, "inscriptions.csv"), "text/csv", content.encode("utf-8", "replace"))
 
 
-def _zipped_if_large(file: Attachment) -> Attachment:
+def _zipped_if_large(file: MailAttachment) -> MailAttachment:
     """The file, or a zip of it; the same bytes each time, as the mail is the same each time it is tried."""
     if len(file.content) <= LARGEST_PLAIN_FILE:
         return file
@@ -225,7 +229,7 @@ def _zipped_if_large(file: Attachment) -> Attachment:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", compresslevel=9) as archive:
         archive.writestr(entry, file.content)
-    return Attachment(file.filename.removesuffix(".csv") + ".zip", ZIP, packed.getvalue())
+    return MailAttachment(file.filename.removesuffix(".csv") + ".zip", ZIP, packed.getvalue())
 
 
 @cache

@@ -8,25 +8,25 @@ from uuid import UUID
 from models.words import EmailState
 from workers.database import is_transient
 from workers.engine.claimer import set_back
-from workers.engine.ledger import EMAILS, Claimed, Setback
+from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt
 from workers.errors import NotConfigured, Permanent, Transient
 from workers.logs import describe, get_logger
 from workers.mail.letter_files import whole_context
 from workers.mail.letters.letter import Letter
-from workers.mail.message import Identity, build
+from workers.mail.message import SenderIdentity, build
 from workers.mail.renderer import render
-from workers.mail.sending import SAFE_PART, Sealed
+from workers.mail.sending import SAFE_PART, PreparedMail
 
 log = get_logger()
 
 FILE_PAUSE: Final = 30.0
 """Seconds a mail waits whose file cannot be read at the moment."""
 
-Renew = Callable[[Sequence[Claimed]], Collection[UUID] | None]
+Renew = Callable[[Sequence[ClaimedRow]], Collection[UUID] | None]
 """Moves leases; which rows are still ours, or None when the database did not answer."""
 
 
-def seal_letters(letters: Sequence[Letter], identity: Identity, lease: float, renew: Renew) -> list[Sealed]:
+def seal_letters(letters: Sequence[Letter], identity: SenderIdentity, lease: float, renew: Renew) -> list[PreparedMail]:
     """The mails as they leave. When a file cannot be read at the moment, those that are left wait too.
 
     Reading a file takes seconds: the leases of all are moved meanwhile.
@@ -51,10 +51,10 @@ def seal_letters(letters: Sequence[Letter], identity: Identity, lease: float, re
         if message is not None:
             sealed.append((letter.row, message))
     held = _move_leases(rows, held, lease, renew)
-    return [Sealed(row, message, held[row.id] + lease * SAFE_PART) for row, message in sealed if row.id in held]
+    return [PreparedMail(row, message, held[row.id] + lease * SAFE_PART) for row, message in sealed if row.id in held]
 
 
-def _move_leases(rows: Sequence[Claimed], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
+def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
     """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
     asked_at = time.monotonic()
     if asked_at < min(held.values(), default=asked_at) + lease / 3:
@@ -63,7 +63,7 @@ def _move_leases(rows: Sequence[Claimed], held: dict[UUID, float], lease: float,
     return held if ours is None else dict.fromkeys(ours, asked_at)
 
 
-def _seal(letter: Letter, identity: Identity) -> bytes | None:
+def _seal(letter: Letter, identity: SenderIdentity) -> bytes | None:
     columns = letter.row.columns
     try:
         with whole_context(letter) as context:
@@ -77,7 +77,9 @@ def _seal(letter: Letter, identity: Identity) -> bytes | None:
         )
     except Permanent as error:
         log.exception("mail.unrenderable", rows=_names([letter]))
-        set_back(EMAILS, [Setback(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))])
+        set_back(
+            EMAILS, [FailedAttempt(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))]
+        )
         return None
 
 
@@ -87,7 +89,7 @@ def _let_wait(letters: Sequence[Letter], error: Exception) -> None:
     reason = describe(error) | {"traceback": ""}
     seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
     postponed = [
-        Setback(one.row.id, one.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False)
+        FailedAttempt(one.row.id, one.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False)
         for one in letters
     ]
     set_back(EMAILS, postponed)

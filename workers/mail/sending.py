@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from models.delivery import Fault, Verdict, judge
+from models.delivery import AttemptFault, DeliveryVerdict, judge
 from workers.engine.claimer import STOPPING
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.outcomes import DeliveryFault
-from workers.mail.transport import Connection, Connections
+from workers.mail.transport import SmtpConnection, SmtpConnections
 
 SAFE_PART: Final = 0.9
 """Part of a lease this process counts on: the rest is for what lies between the last look at the clock and DATA."""
@@ -26,29 +26,29 @@ GATHER_SECONDS: Final = 0.002
 
 
 @dataclass(slots=True)
-class Sealed:
+class PreparedMail:
     """A mail as the relay gets it; `good_until` is the end of its lease on this process's monotonic clock."""
 
-    row: Claimed
+    row: ClaimedRow
     message: bytes
     good_until: float
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveryAttempt:
     """How one attempt ended: the relay's last words, or the fault and what it means."""
 
-    row: Claimed
+    row: ClaimedRow
     answer: str = ""
-    fault: Fault | None = None
-    verdict: Verdict | None = None
+    fault: AttemptFault | None = None
+    verdict: DeliveryVerdict | None = None
 
 
 class _NoLongerOursError(Exception):
     """The lease ran out before DATA: somebody else sends this mail."""
 
 
-class Sending:
+class MailBatch:
     """One batch on its way.
 
     Parameters:
@@ -64,14 +64,14 @@ class Sending:
 
     def __init__(
         self,
-        connections: Connections,
+        connections: SmtpConnections,
         *,
         envelope_from: str,
-        mails: Sequence[Sealed],
-        record: Callable[[Sequence[Delivered]], None],
-        renew: Callable[[Sequence[Claimed]], set[UUID] | None],
+        mails: Sequence[PreparedMail],
+        record: Callable[[Sequence[DeliveryAttempt]], None],
+        renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None],
         ready: Callable[[], bool],
-        heard: Callable[[Delivered], None],
+        heard: Callable[[DeliveryAttempt], None],
         lease: float,
     ) -> None:
         self.connections = connections
@@ -83,7 +83,7 @@ class Sending:
         self.heard = heard
         self.lease = lease
         self._held = {mail.row.id: mail for mail in mails}
-        self._unrecorded: list[Delivered] = []
+        self._unrecorded: list[DeliveryAttempt] = []
         self._recording = asyncio.Lock()
         self._senders = 0  # connections at work
 
@@ -104,7 +104,7 @@ class Sending:
     async def _send_over_one(self) -> None:
         async with self.connections.lease() as connection:
             self._senders += 1
-            previous: Delivered | None = None
+            previous: DeliveryAttempt | None = None
             try:
                 while self.waiting and not STOPPING.is_set() and self.ready():
                     previous = await self._deliver(connection, self.waiting.popleft(), previous)
@@ -112,7 +112,9 @@ class Sending:
             finally:
                 self._senders -= 1
 
-    async def _deliver(self, connection: Connection, mail: Sealed, previous: Delivered | None) -> Delivered | None:
+    async def _deliver(
+        self, connection: SmtpConnection, mail: PreparedMail, previous: DeliveryAttempt | None
+    ) -> DeliveryAttempt | None:
         unrecorded = [previous]
 
         async def before_data() -> None:
@@ -127,9 +129,9 @@ class Sending:
                 message=mail.message,
                 before_data=before_data,
             )
-            delivered: Delivered | None = self._ended(Delivered(mail.row, answer))
+            delivered: DeliveryAttempt | None = self._ended(DeliveryAttempt(mail.row, answer))
         except DeliveryFault as failed:
-            delivered = self._ended(Delivered(mail.row, fault=failed.fault, verdict=judge(failed.fault)))
+            delivered = self._ended(DeliveryAttempt(mail.row, fault=failed.fault, verdict=judge(failed.fault)))
         except _NoLongerOursError:
             delivered = None
             self._held.pop(mail.row.id, None)
@@ -138,11 +140,11 @@ class Sending:
                 await self._record(earlier)
         return delivered
 
-    def _ended(self, delivered: Delivered) -> Delivered:
+    def _ended(self, delivered: DeliveryAttempt) -> DeliveryAttempt:
         self.heard(delivered)
         return delivered
 
-    async def _record(self, delivered: Delivered | None) -> None:
+    async def _record(self, delivered: DeliveryAttempt | None) -> None:
         """Returns once the outcome is committed; those that wait for one commit share the next."""
         if delivered is None:
             return

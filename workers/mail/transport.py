@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from aiosmtplib import SMTP, SMTPException
 
-from models.delivery import BEFORE_MAIL, Fault, Phase, Trouble
+from models.delivery import BEFORE_MAIL, AttemptFault, FaultKind, SmtpPhase
 from workers.mail.outcomes import DeliveryFault, fault_from, fault_of_reply, masked
-from workers.mail.relay import Relay, Security, parse_smtp_url
+from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
 from workers.mail.values import SENDABLE_ADDRESS
 from workers.settings import Settings
 
@@ -31,7 +31,7 @@ _LEADING_DOT = re.compile(rb"(?m)^\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
+class SmtpTimeouts:
     """Seconds each step may take. A short one after the body would turn slow relays into doubled mails."""
 
     command: float = 60.0
@@ -45,11 +45,11 @@ def hello_name(otherwise: str) -> str:
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else otherwise
 
 
-class Connection:
+class SmtpConnection:
     """One place in the pool: opens its client when needed, renews it in time, delivers one mail after the other."""
 
     def __init__(
-        self, relay: Relay, *, local_hostname: str, timeouts: Timeouts, tls_context: ssl.SSLContext | None
+        self, relay: Relay, *, local_hostname: str, timeouts: SmtpTimeouts, tls_context: ssl.SSLContext | None
     ) -> None:
         self._relay = relay
         self._local_hostname = local_hostname
@@ -58,8 +58,11 @@ class Connection:
         self._client: SMTP | None = None
         self._opened_at = self._used_at = 0.0
         self._mails = 0
-        self.phase: Phase | None = None
-        """The step under way, or None between mails. After a cancellation, ``Phase.BODY`` means "may have arrived"."""
+        self.phase: SmtpPhase | None = None
+        """The step under way, or None between mails.
+
+        After a cancellation, ``SmtpPhase.BODY`` means "may have arrived".
+        """
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +91,7 @@ class Connection:
             raise ValueError("a message ends with CRLF: the relay would wait for its end for ever")
         if not SENDABLE_ADDRESS.fullmatch(to_address):
             # The client would not refuse all of them: it cuts "a@b.fr>\r\n…" down to another address.
-            raise DeliveryFault(Fault(Phase.RCPT, trouble=Trouble.INVALID))
+            raise DeliveryFault(AttemptFault(SmtpPhase.RCPT, trouble=FaultKind.INVALID))
         try:
             await _asked(self, self._envelope(envelope_from, to_address))
             if before_data is not None:
@@ -117,30 +120,30 @@ class Connection:
 
     async def _envelope(self, envelope_from: str, to_address: str) -> None:
         client = await self._ready()
-        self.phase = Phase.MAIL
+        self.phase = SmtpPhase.MAIL
         await client.mail(envelope_from)
-        self.phase = Phase.RCPT
+        self.phase = SmtpPhase.RCPT
         await client.rcpt(to_address)
 
     async def _content(self, message: bytes) -> str:
         """DATA and the body; not ``SMTP.data()``, which does not tell a loss before the body from one after it."""
-        self.phase = Phase.DATA
+        self.phase = SmtpPhase.DATA
         if self._client is None:
-            raise DeliveryFault(Fault(Phase.DATA, trouble=Trouble.LOST))
+            raise DeliveryFault(AttemptFault(SmtpPhase.DATA, trouble=FaultKind.LOST))
         answer = await self._client.execute_command(b"DATA")
         protocol = self._client.protocol
         if answer.code != 354 or protocol is None:
-            raise DeliveryFault(fault_of_reply(answer.code, answer.message, Phase.DATA))
-        self.phase = Phase.BODY
+            raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.DATA))
+        self.phase = SmtpPhase.BODY
         protocol.write(_LEADING_DOT.sub(b"..", message) + b".\r\n")
         answer = await protocol.read_response(timeout=self._timeouts.body)
         if answer.code != 250:
-            raise DeliveryFault(fault_of_reply(answer.code, answer.message, Phase.BODY))
+            raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.BODY))
         return masked(answer.message)
 
     async def _ready(self) -> SMTP:
         """A client the relay answers: the one at hand, or a new one."""
-        self.phase = Phase.CONNECT
+        self.phase = SmtpPhase.CONNECT
         if self._client is not None and self._client.is_connected and await self._stays(self._client):
             return self._client
         self.close()
@@ -163,30 +166,30 @@ class Connection:
         client = self._client = SMTP(
             hostname=relay.host,
             port=relay.port,
-            use_tls=relay.security is Security.IMPLICIT,
+            use_tls=relay.security is RelaySecurity.IMPLICIT,
             start_tls=False,  # not at connect: done below, so that the step is known
             tls_context=self._tls_context,
             local_hostname=self._local_hostname,
             timeout=self._timeouts.command,
         )
         await client.connect()
-        self.phase = Phase.HELLO
+        self.phase = SmtpPhase.HELLO
         await client.ehlo()
-        if relay.security is Security.STARTTLS:
-            self.phase = Phase.TLS
+        if relay.security is RelaySecurity.STARTTLS:
+            self.phase = SmtpPhase.TLS
             await client.starttls()
-            self.phase = Phase.HELLO
+            self.phase = SmtpPhase.HELLO
             await client.ehlo()
         if relay.username is not None and relay.password is not None:
-            self.phase = Phase.AUTH
+            self.phase = SmtpPhase.AUTH
             await client.login(relay.username, relay.password)
         self._opened_at = self._used_at = time.monotonic()
         self._mails = 0
         return client
 
-    async def _recover(self, fault: Fault) -> None:
+    async def _recover(self, fault: AttemptFault) -> None:
         """After a plain refusal the connection is reset and stays; after anything else it goes."""
-        refused = fault.trouble is Trouble.REPLY and fault.code is not None and fault.code >= 400
+        refused = fault.trouble is FaultKind.REPLY and fault.code is not None and fault.code >= 400
         if not refused or fault.code in {421, 503} or fault.phase in BEFORE_MAIL or self._client is None:
             self.close()
             return
@@ -200,7 +203,7 @@ class Connection:
             raise
 
 
-async def _asked(connection: Connection, exchange: Coroutine[Any, Any, _T]) -> _T:
+async def _asked(connection: SmtpConnection, exchange: Coroutine[Any, Any, _T]) -> _T:
     """The result of an exchange with the relay, or the DeliveryFault it ended in.
 
     The client's exception is not chained: it holds the recipient's address.
@@ -210,13 +213,13 @@ async def _asked(connection: Connection, exchange: Coroutine[Any, Any, _T]) -> _
     except DeliveryFault:
         raise
     except Exception as error:
-        fault = fault_from(error, connection.phase or Phase.CONNECT)
+        fault = fault_from(error, connection.phase or SmtpPhase.CONNECT)
         if fault is None:
             raise
         raise DeliveryFault(fault) from None
 
 
-class Connections:
+class SmtpConnections:
     """The connections of one process: as many at once as ``size``, the one used last given out first."""
 
     def __init__(
@@ -225,21 +228,21 @@ class Connections:
         *,
         size: int,
         local_hostname: str,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: SmtpTimeouts = SmtpTimeouts(),
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
-        if tls_context is None and relay.security is not Security.OFF:
+        if tls_context is None and relay.security is not RelaySecurity.OFF:
             tls_context = ssl.create_default_context()
         self._all = [
-            Connection(relay, local_hostname=local_hostname, timeouts=timeouts, tls_context=tls_context)
+            SmtpConnection(relay, local_hostname=local_hostname, timeouts=timeouts, tls_context=tls_context)
             for _ in range(size)
         ]
-        self._free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        self._free: asyncio.LifoQueue[SmtpConnection] = asyncio.LifoQueue()
         for connection in self._all:
             self._free.put_nowait(connection)
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, hello_domain: str) -> "Connections":
+    def from_settings(cls, settings: Settings, *, hello_domain: str) -> "SmtpConnections":
         """The pool SMTP_URL and SMTP_CONNECTIONS ask for; raises NotConfigured.
 
         Parameters:
@@ -252,7 +255,7 @@ class Connections:
         )
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[Connection]:
+    async def lease(self) -> AsyncIterator[SmtpConnection]:
         """One connection for the caller alone, waited for when all are in use."""
         connection = await self._free.get()
         try:

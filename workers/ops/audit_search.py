@@ -34,7 +34,7 @@ FIND_COMPANIES = text("""
     WHERE c.reference = :reference AND p.name = :portal""")
 
 
-class Entry(NamedTuple):
+class AuditEntry(NamedTuple):
     """One change.
 
     Parameters:
@@ -62,7 +62,7 @@ def search_audit(
     company: UUID | None = None,
     job: UUID | None = None,
     limit: int = 100,
-) -> list[Entry]:
+) -> list[AuditEntry]:
     """The latest changes that match everything given, the latest first; all of them when nothing is given."""
     given = {"account": account, "company": company, "job": job}
     asked = {name: value for name, value in given.items() if value is not None}
@@ -70,7 +70,7 @@ def search_audit(
         audit=" AND ".join(AUDIT[name] for name in asked) or "true",
         enrollment=" AND ".join(ENROLLMENT[name] for name in asked) or "true",
     )
-    return [Entry(*row) for row in session.execute(text(statement), asked | {"limit": limit})]
+    return [AuditEntry(*row) for row in session.execute(text(statement), asked | {"limit": limit})]
 
 
 def find_account(session: Session, email: str) -> UUID | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from models.delivery import Reason
+from models.delivery import DeliveryReason
 from workers.database import Session
 from workers.engine.ledger import (
     EMAILS,
@@ -28,10 +28,10 @@ SHOWN_ROWS: Final = 10
 """Rows of a problem that are listed, the oldest."""
 
 ADDRESS_REASONS: Final = (
-    Reason.ADDRESS_REJECTED,
-    Reason.ADDRESS_UNSENDABLE,
-    Reason.RECIPIENT_REFUSED,
-    Reason.MAILBOX_FULL,
+    DeliveryReason.ADDRESS_REJECTED,
+    DeliveryReason.ADDRESS_UNSENDABLE,
+    DeliveryReason.RECIPIENT_REFUSED,
+    DeliveryReason.MAILBOX_FULL,
 )
 """A mail that was not sent for one of these is an answer about a person's address, for the manager, not for ops."""
 

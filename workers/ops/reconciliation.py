@@ -8,7 +8,7 @@ from sqlalchemy import text
 from workers.database import Session
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
-DRIFT = text("""
+FIND_DRIFT = text("""
     SELECT c.id, c.reference, c.enrolled_count, coalesce(s.live, 0) AS live, coalesce(s.balance, 0) AS balance,
       coalesce(s.orphans, 0) AS orphans, coalesce(s.uneven, 0) AS uneven
     FROM contract c
@@ -26,7 +26,7 @@ DRIFT = text("""
     ORDER BY c.id""")
 
 
-class Drift(NamedTuple):
+class SeatDrift(NamedTuple):
     """A contract whose three accounts of used seats differ.
 
     Parameters:
@@ -50,6 +50,6 @@ class Drift(NamedTuple):
         return self._asdict() | {"contract_id": str(self.contract_id)}
 
 
-def find_drift(session: Session) -> list[Drift]:
+def find_drift(session: Session) -> list[SeatDrift]:
     """The contracts whose seats do not add up. Reports; never repairs, because a repair would hide the bug."""
-    return [Drift(i, r, c, v, int(b), o, u) for i, r, c, v, b, o, u in session.execute(DRIFT)]
+    return [SeatDrift(i, r, c, v, int(b), o, u) for i, r, c, v, b, o, u in session.execute(FIND_DRIFT)]

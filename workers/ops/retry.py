@@ -13,7 +13,7 @@ from workers.engine.ledger import JOBS, LEDGERS, revive
 LOOK: Final = "SELECT state, ({ledger.stuck}) AS stuck FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE"
 
 
-class Retried(NamedTuple):
+class RetryResult(NamedTuple):
     """What a retry came to.
 
     Parameters:
@@ -30,7 +30,7 @@ class Retried(NamedTuple):
     queue: str = ""
 
 
-def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
+def retry(session: Session, row_id: UUID, *, requested_by: str) -> RetryResult:
     """Makes a dead job, or a mail that failed, expired or was left uncertain, due now. Twice does it once.
 
     A mail has five days more to be sent, unless it had more left.
@@ -41,7 +41,7 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
             continue
         queue = revive(session, row_id)
         if queue is None:
-            return Retried("not_kept" if found.stuck else "not_stuck", ledger.table, found.state)
+            return RetryResult("not_kept" if found.stuck else "not_stuck", ledger.table, found.state)
         record(
             session,
             "retry",
@@ -51,5 +51,5 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> Retried:
             job_id=row_id if ledger is JOBS else None,
             detail={"ledger": ledger.table},
         )
-        return Retried("revived", ledger.table, found.state, queue)
-    return Retried("unknown")
+        return RetryResult("revived", ledger.table, found.state, queue)
+    return RetryResult("unknown")

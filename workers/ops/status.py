@@ -16,7 +16,7 @@ from workers.ops.problems import (
     find_rows,
 )
 from workers.ops.reconciliation import find_drift
-from workers.ops.unheard import Unheard
+from workers.ops.unheard import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
 
@@ -28,15 +28,15 @@ SHOWN_CONTRACTS: Final = 50
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
 
-MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
+COUNT_MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
 
-SUPPRESSED = text("SELECT count(*) FROM suppression WHERE until IS NULL OR until > now()")
+COUNT_SUPPRESSED = text("SELECT count(*) FROM suppression WHERE until IS NULL OR until > now()")
 
-CORRECTIONS = text("""
+COUNT_CORRECTIONS = text("""
     SELECT count(*) AS pending, extract(epoch FROM now() - min(asked_at))::float8 AS oldest_seconds
     FROM email_correction WHERE state = 'pending'""")
 
-CONTRACTS = text("""
+READ_CONTRACTS = text("""
     SELECT p.name AS portal, c.reference, o.name AS company, t.title AS training, c.planned_seats, c.enrolled_count,
       c.planned_seats - c.enrolled_count AS remaining
     FROM contract c JOIN portal p ON p.id = c.portal_id JOIN company o ON o.id = c.company_id
@@ -44,26 +44,26 @@ CONTRACTS = text("""
 
 COUNT_CONTRACTS = text("SELECT count(*) FROM contract")
 
-PROCESSES = text("""
+READ_PROCESSES = text("""
     SELECT id, kind, host, pid, extract(epoch FROM now() - started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - seen_at)::float8 AS seen_seconds_ago
     FROM process ORDER BY kind, host, pid""")
 
-CLOCK = text("""
+READ_CLOCK = text("""
     SELECT c.holder, p.host, p.pid, extract(epoch FROM c.until - now())::float8 AS seconds_left
     FROM clock c LEFT JOIN process p ON p.id = c.holder WHERE c.until > now()""")
 
 # Of other roles' sessions a role sees these times only as a member of pg_read_all_stats; ours are always seen.
-OLDEST = text("""
+READ_OLDEST_TRANSACTION = text("""
     SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS transaction_seconds,
       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) FILTER (WHERE backend_xmin IS NOT NULL), 0)
         ::float8 AS snapshot_seconds
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()""")
 
-NOW = text("SELECT now()")
+READ_NOW = text("SELECT now()")
 
 
-def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
+def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[str, Any]:
     """Everything ops look at first, as JSON.
 
     Parameters:
@@ -78,23 +78,23 @@ def read_status(session: Session, unheard: Unheard | None) -> dict[str, Any]:
     (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows`
     where they are rows of a ledger) and `healthy`.
     """
-    seen = _rows(session, PROCESSES)
+    seen = _rows(session, READ_PROCESSES)
     processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
-    clocks = _rows(session, CLOCK)
+    clocks = _rows(session, READ_CLOCK)
     status: dict[str, Any] = {
-        "at": session.execute(NOW).scalar_one().isoformat(),
+        "at": session.execute(READ_NOW).scalar_one().isoformat(),
         "requests": unheard._asdict() if unheard else None,
         "queues": _queues(session),
-        "mails": {row["state"]: row["mails"] for row in _rows(session, MAILS)},
-        "suppressed_addresses": session.execute(SUPPRESSED).scalar_one(),
-        "corrections": _rows(session, CORRECTIONS)[0],
-        "contracts": _rows(session, CONTRACTS, shown=SHOWN_CONTRACTS),
+        "mails": {row["state"]: row["mails"] for row in _rows(session, COUNT_MAILS)},
+        "suppressed_addresses": session.execute(COUNT_SUPPRESSED).scalar_one(),
+        "corrections": _rows(session, COUNT_CORRECTIONS)[0],
+        "contracts": _rows(session, READ_CONTRACTS, shown=SHOWN_CONTRACTS),
         "contract_count": session.execute(COUNT_CONTRACTS).scalar_one(),
         "processes": processes,
         "silent": [process for process in seen if process["seen_seconds_ago"] > ALIVE_SECONDS],
         "missing": missing(process["kind"] for process in processes),
         "clock": clocks[0] if clocks else None,
-        "database": _rows(session, OLDEST)[0],
+        "database": _rows(session, READ_OLDEST_TRANSACTION)[0],
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
     problems = find_problems(status, [*find_rows(session), *find_inboxes(session)])

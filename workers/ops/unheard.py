@@ -14,7 +14,7 @@ from workers.settings import get_settings
 MILLISECONDS: Final = 1_000
 
 
-class Unheard(NamedTuple):
+class UnrecordedRequests(NamedTuple):
     """Requests on their way.
 
     Parameters:
@@ -27,7 +27,7 @@ class Unheard(NamedTuple):
     oldest_seconds: float | None
 
 
-def count_unheard() -> Unheard | None:
+def count_unheard() -> UnrecordedRequests | None:
     """Looks into Redis; None when it does not answer. Call it outside a transaction: it may take seconds to say so."""
     queue = f"{get_settings().redis_namespace}:{REQUESTS_QUEUE}"
     client = producer_client(get_settings().redis_url)
@@ -39,7 +39,7 @@ def count_unheard() -> Unheard | None:
         return None
     finally:
         client.close()
-    return Unheard(waiting, _age(payload))
+    return UnrecordedRequests(waiting, _age(payload))
 
 
 def _age(payload: bytes | None) -> float | None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import EmailKind
 from workers.database import Session, array
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.enrollment.rows import message_id_domain
 from workers.requests.queues import Queue
 
@@ -56,7 +56,7 @@ def owe_mails(session: Session, job_id: UUID, kind: EmailKind, mails: Sequence[O
     """
     if not mails:
         return
-    owe(session, Queue.EMAILS_BULK)
+    wake_after_commit(session, Queue.EMAILS_BULK)
     session.execute(
         INSERT_EMAILS,
         {

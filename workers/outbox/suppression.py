@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.suppression import Listing, SuppressionReason, bounced, listed_by_ops
+from models.suppression import SuppressionListing, SuppressionReason, bounced, listed_by_ops
 from workers.audit import record
 from workers.database import Session, array
 
@@ -16,42 +16,42 @@ SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.ema
         AND (s.until IS NULL OR s.until > now()))"""
 """An SQL value: since when no mail is sent to this address, NULL when mails are."""
 
-READ = text("""
+READ_SUPPRESSIONS = text("""
     SELECT email_norm, created_at FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
 # The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
 # wrote. One that is there is held at once, or what had ended could be purged before it is read. In the order of the
 # address, or they would deadlock.
-CLAIM = text("""
+INSERT_SUPPRESSIONS = text("""
     INSERT INTO suppression (email_norm, reason, until)
     SELECT email, :reason, now() FROM unnest(CAST(:emails AS text[])) email ORDER BY email
     ON CONFLICT (email_norm) DO UPDATE SET reason = suppression.reason""")
 
-HOLD = text("""
+LOCK_SUPPRESSIONS = text("""
     SELECT email_norm, reason, created_at, until, now() AS now FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) ORDER BY email_norm FOR UPDATE""")
 
-WRITE = text("""
+UPDATE_SUPPRESSIONS = text("""
     UPDATE suppression s SET reason = t.reason, created_at = t.since, until = t.until
     FROM unnest(CAST(:emails AS text[]), CAST(:reasons AS text[]), CAST(:since AS timestamptz[]),
       CAST(:until AS timestamptz[])) t (email, reason, since, until)
     WHERE s.email_norm = t.email""")
 
-ADDRESSES = text("""
+READ_ADDRESSES = text("""
     SELECT DISTINCT to_address FROM email WHERE id = ANY(CAST(:mails AS uuid[])) AND to_address <> ''""")
 
-LIFT = text("""
+DELETE_SUPPRESSION = text("""
     DELETE FROM suppression WHERE email_norm = :email RETURNING until IS NULL OR until > now() AS held""")
 
-LIST = text("""
+LIST_SUPPRESSIONS = text("""
     SELECT email_norm, reason, created_at, until FROM suppression WHERE until IS NULL OR until > now()
     ORDER BY created_at DESC, email_norm""")
 
 FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email")
 
 
-class Listed(NamedTuple):
+class SuppressedAddress(NamedTuple):
     """An address on the list."""
 
     email: str
@@ -62,7 +62,7 @@ class Listed(NamedTuple):
 
 def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
     """Those of these addresses no mail is sent to now, and since when."""
-    found = session.execute(READ, {"emails": list(emails)}) if emails else ()
+    found = session.execute(READ_SUPPRESSIONS, {"emails": list(emails)}) if emails else ()
     return {row.email_norm: row.created_at for row in found}
 
 
@@ -74,11 +74,13 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
     if not emails:
         return
     wanted = {"emails": sorted(set(emails)), "reason": SuppressionReason.HARD_BOUNCE}
-    session.execute(CLAIM, wanted)
-    held = session.execute(HOLD, wanted).all()
-    after = [bounced(Listing(SuppressionReason(row.reason), row.created_at, row.until), row.now) for row in held]
+    session.execute(INSERT_SUPPRESSIONS, wanted)
+    held = session.execute(LOCK_SUPPRESSIONS, wanted).all()
+    after = [
+        bounced(SuppressionListing(SuppressionReason(row.reason), row.created_at, row.until), row.now) for row in held
+    ]
     session.execute(
-        WRITE,
+        UPDATE_SUPPRESSIONS,
         {
             "emails": [row.email_norm for row in held],
             "reasons": [listing.reason for listing in after],
@@ -94,7 +96,7 @@ def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
     Of a mail whose person was erased while it was being sent no address is left, and none is listed.
     """
     if mails:
-        suppress_bounced(session, session.execute(ADDRESSES, {"mails": array(mails)}).scalars().all())
+        suppress_bounced(session, session.execute(READ_ADDRESSES, {"mails": array(mails)}).scalars().all())
 
 
 def suppress(
@@ -106,14 +108,14 @@ def suppress(
       why: for the audit trail; no name, no address.
       lasts: for how long, None until it is taken off; what stands there for longer stays.
     """
-    session.execute(CLAIM, {"emails": [email], "reason": SuppressionReason.OPS})
-    [known] = session.execute(HOLD, {"emails": [email]})
-    before = Listing(SuppressionReason(known.reason), known.created_at, known.until)
+    session.execute(INSERT_SUPPRESSIONS, {"emails": [email], "reason": SuppressionReason.OPS})
+    [known] = session.execute(LOCK_SUPPRESSIONS, {"emails": [email]})
+    before = SuppressionListing(SuppressionReason(known.reason), known.created_at, known.until)
     after = listed_by_ops(before, known.now, lasts)
     if after == before:
         return "already_listed"
     written = {"reasons": [after.reason], "since": [after.since], "until": [after.until]}
-    session.execute(WRITE, {"emails": [email]} | written)
+    session.execute(UPDATE_SUPPRESSIONS, {"emails": [email]} | written)
     until = {"until": after.until.isoformat()} if after.until else {}
     _record(session, "suppress", email, requested_by, {"reason": why} | until)
     return "listed"
@@ -121,15 +123,15 @@ def suppress(
 
 def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted", "not_listed"]:
     """Takes an address off the list, whyever it was on it; audited without the address."""
-    if not session.execute(LIFT, {"email": email}).scalar():
+    if not session.execute(DELETE_SUPPRESSION, {"email": email}).scalar():
         return "not_listed"
     _record(session, "lift_suppression", email, requested_by, None)
     return "lifted"
 
 
-def list_suppressed(session: Session) -> list[Listed]:
+def list_suppressed(session: Session) -> list[SuppressedAddress]:
     """Every address on the list, the latest first."""
-    return [Listed(*row) for row in session.execute(LIST)]
+    return [SuppressedAddress(*row) for row in session.execute(LIST_SUPPRESSIONS)]
 
 
 def _record(session: Session, action: str, email: str, requested_by: str, detail: dict[str, str] | None) -> None:

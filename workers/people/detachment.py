@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.detachment import DETACHING, Standing, Step, decide
+from models.detachment import DETACHING, AttachedEnrollment, DetachmentStep, decide
 from models.words import Code, EmailKind, Progress, Purpose
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
 from workers.logs import get_logger
 from workers.people.enrolling_requests import read_enrolling_request
@@ -36,23 +36,23 @@ _FOUND: Final = """
     FROM enrollment n JOIN contract c ON c.id = n.contract_id JOIN company ON company.id = c.company_id
     JOIN training ON training.id = c.training_id WHERE n.id = :id AND n.account_id = :account_id"""
 
-FIND = text(_FOUND)
+FIND_ENROLLMENT = text(_FOUND)
 LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
-HOLD_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
+LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
 LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF n")
 
 # Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
 # anybody's scanner, and a request may be of 200,000 people.
-CONFIRMED: Final = text(f"""
+CHECK_CONFIRMED: Final = text(f"""
     SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
     WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id)""")
 
-DETACH = text("""
+DETACH_ENROLLMENT = text("""
     UPDATE enrollment SET detached_at = now(), next_reminder_at = NULL
     WHERE id = :id AND withdrawn_at IS NULL AND detached_at IS NULL""")
 
 # The seat moves by the row that really changed, in the same statement.
-GIVE_SEAT_BACK = text("""
+RETURN_SEAT = text("""
     WITH gone AS (
       UPDATE enrollment SET detached_at = now(), withdrawn_at = now(), next_reminder_at = NULL
       WHERE id = :id AND progress = 'not_started' AND withdrawn_at IS NULL AND detached_at IS NULL
@@ -70,7 +70,7 @@ CANCEL_MAILS = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class DisputedEnrollment:
     """What a link "this is not me" speaks of, as the page shows it.
 
     Parameters:
@@ -80,20 +80,22 @@ class Attachment:
 
     company_name: str
     training_title: str
-    step: Step
+    step: DetachmentStep
     told: bool
 
 
-def look_at_attachment(session: Session, view: LinkView) -> Attachment | None:
+def look_at_attachment(session: Session, view: LinkView) -> DisputedEnrollment | None:
     """What the holder of this link may detach themselves from; None when nothing is known of it any more."""
-    found = session.execute(FIND, _ids(view)).one_or_none()
+    found = session.execute(FIND_ENROLLMENT, _ids(view)).one_or_none()
     if found is None:
         return None
-    told = found.manager_email is not None or session.execute(CONFIRMED, {"job": found.job_id}).scalar() is not None
-    return Attachment(found.company_name, found.training_title, _decide(found), told)
+    told = (
+        found.manager_email is not None or session.execute(CHECK_CONFIRMED, {"job": found.job_id}).scalar() is not None
+    )
+    return DisputedEnrollment(found.company_name, found.training_title, _decide(found), told)
 
 
-def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
+def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | Code:
     """Detaches the person from the enrollment their link speaks of, and uses the link up.
 
     A seat not begun is free again, with its movement, as after a withdrawal; a begun one stays used. Mails still owed
@@ -110,14 +112,14 @@ def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
         return view
     if view.purpose is not Purpose.NOT_ME:
         return Code.INVALID_LINK
-    found = session.execute(FIND, _ids(view)).one_or_none()
+    found = session.execute(FIND_ENROLLMENT, _ids(view)).one_or_none()
     if found is None or (step := _decide(found)) not in DETACHING:
-        return Step.NOTHING_LEFT if found is None else step
+        return DetachmentStep.NOTHING_LEFT if found is None else step
     manager = _find_manager(session, found)  # may take a moment: before anything is held
     held = _hold(session, keys, token, view)
     if isinstance(held, Code) or (step := _decide(held)) not in DETACHING:
         return held if isinstance(held, Code) else step
-    session.execute(GIVE_SEAT_BACK if step is Step.GIVE_SEAT_BACK else DETACH, _ids(view))
+    session.execute(RETURN_SEAT if step is DetachmentStep.GIVE_SEAT_BACK else DETACH_ENROLLMENT, _ids(view))
     session.execute(CANCEL_MAILS, _ids(view))
     consume_link(session, view.link_id)
     if manager is None:
@@ -130,7 +132,11 @@ def detach(session: Session, keys: SigningKeys, token: str) -> Step | Code:
         company_id=held.company_id,
         account_id=view.account_id,
         subject_id=held.id,
-        detail={"progress": held.progress, "seat_freed": step is Step.GIVE_SEAT_BACK, "told": manager is not None},
+        detail={
+            "progress": held.progress,
+            "seat_freed": step is DetachmentStep.GIVE_SEAT_BACK,
+            "told": manager is not None,
+        },
     )
     return step
 
@@ -139,8 +145,8 @@ def _ids(view: LinkView) -> dict[str, UUID | None]:
     return {"id": view.subject_id, "account_id": view.account_id}
 
 
-def _decide(row: Any) -> Step:
-    return decide(Standing(Progress(row.progress), row.withdrawn_at, row.detached_at))
+def _decide(row: Any) -> DetachmentStep:
+    return decide(AttachedEnrollment(Progress(row.progress), row.withdrawn_at, row.detached_at))
 
 
 def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> Any | Code:
@@ -151,7 +157,7 @@ def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> An
     """
     session.execute(LOCK_CONTRACT, _ids(view))
     wait_briefly_for_locks(session)
-    session.execute(HOLD_ACCOUNT, _ids(view))
+    session.execute(LOCK_ACCOUNT, _ids(view))
     held = hold_link(session, keys, token)
     if isinstance(held, Code):
         return held
@@ -168,7 +174,7 @@ def _find_manager(session: Session, row: Any) -> tuple[str, str] | None:
 
 def _tell(session: Session, row: Any, address: str, locale: str) -> None:
     """Owes the manager's mail. It names no account: what is done to the mails of a person does not concern it."""
-    owe(session, Queue.EMAILS)
+    wake_after_commit(session, Queue.EMAILS)
     session.execute(
         INSERT_EMAILS,
         {

@@ -13,12 +13,12 @@ from workers.database import Session, array
 from workers.imports.reports import StoredRows, find_rows
 from workers.requests.imports import ImportRoster
 
-READ = text("""
+READ_REQUEST = text("""
     SELECT CAST(j.request AS text) AS request, (
       SELECT min(position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
 
-FILE_ROW = text("""
+READ_FILE_ROW = text("""
     SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
     JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = :id ORDER BY p.position LIMIT 1""")
@@ -30,7 +30,7 @@ READ_NAMES = text("""
     WHERE e.id = ANY(CAST(:ids AS uuid[])) GROUP BY e.id, j.id""")
 
 
-class Enrolling(NamedTuple):
+class EnrollingRequest(NamedTuple):
     """The request behind an enrollment.
 
     Parameters:
@@ -45,19 +45,19 @@ class Enrolling(NamedTuple):
     last_name: str = ""
 
 
-def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
+def read_enrolling_request(session: Session, enrollment_id: UUID) -> EnrollingRequest:
     """What was asked. Read here and not by PostgreSQL, which refuses the whole text for one U+0000 in any name.
 
     Of a request for 200,000 people that takes half a second: hold nothing others wait for meanwhile.
     """
-    row = session.execute(READ, {"id": enrollment_id}).one_or_none()
+    row = session.execute(READ_REQUEST, {"id": enrollment_id}).one_or_none()
     request = json.loads(row.request) if row is not None and row.request else None
     if row is None or not isinstance(request, dict):
-        return Enrolling()
+        return EnrollingRequest()
     person = _person(request, row.position)
     address = normalise_email(_text(request, "report_to"))
     locale = _text(request, "report_locale")
-    return Enrolling(
+    return EnrollingRequest(
         None if isinstance(address, Code) else address,
         locale if locale in LOCALES else LOCALES[0],
         _text(person, "first_name"),
@@ -67,7 +67,7 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> Enrolling:
 
 def find_enrolling_row(session: Session, enrollment_id: UUID) -> StoredRows | None:
     """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
-    row = session.execute(FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
+    row = session.execute(READ_FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
     return None if row is None else find_rows(session, row.job_id, [row.position])
 
 

@@ -10,18 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from models.retention import names_kept_until
-from models.throttle import Scope
+from models.throttle import ThrottleScope
 from models.words import Code, JobState, Progress
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.enrollment.withdrawal import WITHDRAW
+from workers.enrollment.withdrawal import WITHDRAW_ENROLLMENTS
 from workers.errors import Transient
 from workers.people import erasure_sql as sql
 from workers.people.finding import find_person, may_not_erase
 from workers.people.typed_rows import (
     ERASED_ROW,
-    Typed,
-    Whose,
+    SoughtPerson,
+    TypedRequest,
     find_addressed_mails,
     find_mentions,
     find_refused,
@@ -118,7 +118,7 @@ def _leave(
     asked = {"account": account_id}
     leaving = [row.id for row in enrollments if _leaves(row)]
     if leaving:
-        session.execute(WITHDRAW, {"ids": leaving, "jobs": [job_id] * len(leaving)})
+        session.execute(WITHDRAW_ENROLLMENTS, {"ids": leaving, "jobs": [job_id] * len(leaving)})
     completed = [row for row in enrollments if row.progress == Progress.COMPLETED]
     kept = {row.id: until for row in completed if (until := names_kept_until(row.completed_at)) > row.now}
     if kept:
@@ -128,14 +128,14 @@ def _leave(
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
 
 
-def _forget(session: Session, whose: Whose, mentions: set[UUID], addressed: set[UUID]) -> dict[str, int]:
+def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addressed: set[UUID]) -> dict[str, int]:
     """Empties mails, corrections, counts and requests."""
     subjects = {one for address in whose.addresses for one in subjects_of(address, whose.account_id)}
     asked = {
         "account": whose.account_id,
         "emails": list(whose.addresses),
         "subjects": array(subjects),
-        "scopes": list(Scope),
+        "scopes": list(ThrottleScope),
     }
     traces = find_traces(session, whose.account_id)
     mails = session.execute(sql.BLANK_MAILS, asked | {"addressed": array(addressed)}).one()
@@ -162,7 +162,7 @@ def _delete_files(session: Session, asked: Mapping[str, Any]) -> int:
     return int(deleted.rowcount)
 
 
-def _blank_requests(session: Session, whose: Whose, jobs: set[UUID]) -> int:
+def _blank_requests(session: Session, whose: SoughtPerson, jobs: set[UUID]) -> int:
     """Empties what requests that are done say of the person; returns how many did."""
     blanked = 0
     for one in read_typed(session, whose, jobs, finished=True):
@@ -171,7 +171,7 @@ def _blank_requests(session: Session, whose: Whose, jobs: set[UUID]) -> int:
     return blanked
 
 
-def _without(one: Typed) -> dict[str, Any] | None:
+def _without(one: TypedRequest) -> dict[str, Any] | None:
     """A request without what it says of the person: of a roster the others keep their places, of duplicates it stays
     whose they were; of any other nothing is left.
     """

@@ -13,13 +13,13 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.throttle import Scope
+from models.throttle import ThrottleScope
 from models.words import Code, JobState
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.people.finding import hold_person, may_not_see
 from workers.people.typed_rows import (
-    Whose,
+    SoughtPerson,
     find_addressed_mails,
     find_mentions,
     find_traces,
@@ -36,7 +36,7 @@ _OWN: Final = "(CAST(:portal AS uuid) IS NULL OR {} = :portal)"
 _FIRST: Final = """(SELECT c.portal_id FROM enrollment e JOIN contract c ON c.id = e.contract_id
       WHERE e.account_id = a.id ORDER BY e.enrolled_at, e.id LIMIT 1)"""
 
-ACCOUNT = text(f"""
+READ_ACCOUNT = text(f"""
     SELECT a.id, a.email_norm AS address, m.first_name, m.last_name, m.locale, m.created_at, a.activated_at
     FROM account a LEFT JOIN account m ON m.id = a.id AND {_OWN.format(_FIRST)}
     WHERE a.id = :account""")
@@ -95,18 +95,18 @@ OF_THE_ACCOUNT: Final[dict[str, TextClause]] = {
 }
 """What concerns the login alone."""
 
-RESULTS = text(f"""
+READ_RESULTS = text(f"""
     SELECT j.id AS job_id, j.kind, j.finished_at, p.position, p.code, p.detail FROM job j
     JOIN job_person p ON p.job_id = j.id AND p.account_id = :account
     WHERE j.id = ANY(CAST(:jobs AS uuid[])) AND {_OWN.format("j.portal_id")} ORDER BY j.id, p.position""")
 
-SINGLE_RESULTS = text(f"""
+READ_SINGLE_RESULTS = text(f"""
     SELECT id AS job_id, kind, finished_at, result FROM job
     WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind <> 'export_person' AND result IS NOT NULL
       AND {_OWN.format("portal_id")} ORDER BY id""")
 
 # By its own statement: the one that finishes jobs reads its outcomes with an operator that fails on a U+0000.
-KEEP = text("UPDATE job SET result = CAST(:result AS json) WHERE id = :job")
+UPDATE_RESULT = text("UPDATE job SET result = CAST(:result AS json) WHERE id = :job")
 
 
 def export_person(
@@ -127,7 +127,7 @@ def export_person(
         asked(result=refused or Code.NOT_FOUND, account_id=account_id, job_id=job_id)
         return JobState.REFUSED, {"code": refused or Code.NOT_FOUND, "field": "email"}
     person = read_person(session, account_id, request.email, None if portal_id == LOCAL_PORTAL_ID else portal_id)
-    session.execute(KEEP, {"job": job_id, "result": json.dumps({"code": Code.EXPORTED, "person": person})})
+    session.execute(UPDATE_RESULT, {"job": job_id, "result": json.dumps({"code": Code.EXPORTED, "person": person})})
     asked(account_id=account_id, job_id=job_id)
     return JobState.SUCCEEDED, None
 
@@ -149,10 +149,10 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
         "portal": portal_id,
         "emails": list(whose.addresses),
         "subjects": array({one for address in whose.addresses for one in subjects_of(address, account_id)}),
-        "scopes": list(Scope),
+        "scopes": list(ThrottleScope),
         "addressed": array(find_addressed_mails(session, whose)),
     }
-    account = session.execute(ACCOUNT, asked).mappings().one()
+    account = session.execute(READ_ACCOUNT, asked).mappings().one()
     sections = OF_COMPANIES if portal_id else OF_COMPANIES | OF_THE_ACCOUNT
     person: dict[str, Any] = {"account": _plain(account)}
     for name, statement in sections.items():
@@ -166,17 +166,19 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
 
 def _results(session: Session, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What happened to the person in jobs of several people, then in those of them alone."""
-    for row in session.execute(RESULTS, asked).mappings():
+    for row in session.execute(READ_RESULTS, asked).mappings():
         yield _plain(row)
     account = str(asked["account"])
-    for job in session.execute(SINGLE_RESULTS, asked).mappings():
+    for job in session.execute(READ_SINGLE_RESULTS, asked).mappings():
         about = {name: job[name] for name in ("job_id", "kind", "finished_at")}
         for person in job["result"].get("people", ()):
             if person.get("account_id") == account:
                 yield _plain(about | {name: person.get(name) for name in ("position", "code", "detail")})
 
 
-def _typed(session: Session, whose: Whose, jobs: Collection[UUID], portal_id: UUID | None) -> Iterator[dict[str, Any]]:
+def _typed(
+    session: Session, whose: SoughtPerson, jobs: Collection[UUID], portal_id: UUID | None
+) -> Iterator[dict[str, Any]]:
     for one in read_typed(session, whose, jobs, finished=False):
         if portal_id and one.portal_id != portal_id:
             continue

@@ -9,20 +9,20 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from workers.database import Session
 
-FIND = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL")
+FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL")
 
 # An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
-HOLD = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
+LOCK_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
 
 # Somebody who said "this is not me" is no longer that company's. For others an enrollment counts for ever: else whoever
 # enrolls somebody once destroys all another portal has of them, history and certificates, once that one withdrew them.
-BELONGS = text("""
+READ_OWNERSHIP = text("""
     SELECT coalesce(bool_or(c.portal_id = :portal AND e.detached_at IS NULL), false) AS own,
       coalesce(bool_or(c.portal_id <> :portal), false) AS of_others
     FROM enrollment e JOIN contract c ON c.id = e.contract_id WHERE e.account_id = :account""")
 
 
-class Belongs(NamedTuple):
+class AccountOwnership(NamedTuple):
     """Whose an account is, as one portal sees it.
 
     Parameters:
@@ -36,13 +36,13 @@ class Belongs(NamedTuple):
 
 def find_person(session: Session, email: str) -> UUID | None:
     """The account of a normalised address, unless it was erased."""
-    found: UUID | None = session.execute(FIND, {"email": email}).scalar()
+    found: UUID | None = session.execute(FIND_ACCOUNT, {"email": email}).scalar()
     return found
 
 
 def hold_person(session: Session, email: str) -> UUID | None:
     """The same; they are not erased until this transaction ends."""
-    found: UUID | None = session.execute(HOLD, {"email": email}).scalar()
+    found: UUID | None = session.execute(LOCK_ACCOUNT, {"email": email}).scalar()
     return found
 
 
@@ -65,5 +65,5 @@ def may_not_erase(session: Session, portal_id: UUID, account_id: UUID) -> Code |
     return Code.SHARED_ACCOUNT if belongs.of_others else None
 
 
-def _belongs(session: Session, portal_id: UUID, account_id: UUID) -> Belongs:
-    return Belongs(*session.execute(BELONGS, {"portal": portal_id, "account": account_id}).one())
+def _belongs(session: Session, portal_id: UUID, account_id: UUID) -> AccountOwnership:
+    return AccountOwnership(*session.execute(READ_OWNERSHIP, {"portal": portal_id, "account": account_id}).one())

@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.retention import PART, RETENTION, Matter, first_id
+from models.retention import PART, RETENTION, RetentionClass, first_id
 from models.throttle import KEPT_LONGER
 from models.words import JobState
 from workers.database import Session
 from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import owe
+from workers.engine.ledger import wake_after_commit
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import CatchUpCertificates, PurgeDocuments
 from workers.requests.internal import (
@@ -28,7 +28,7 @@ from workers.requests.internal import (
 )
 from workers.requests.queues import Queue
 
-MOMENTS = text("""
+READ_MOMENTS = text("""
     SELECT t.matter, now() - CAST(t.keeps AS interval)
     FROM unnest(CAST(:matters AS text[]), CAST(:keeps AS text[])) t (matter, keeps)""")
 
@@ -63,7 +63,7 @@ ROUTINES: Final = ", ".join(
 
 _LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)
 
-FEWER: Final = {Matter.ROSTER_FILE: 100}
+FEWER: Final = {RetentionClass.ROSTER_FILE: 100}
 """Rows of a part where each takes others with it: a file has a row per megabyte."""
 
 
@@ -76,93 +76,97 @@ def _part(table: str, which: str, *, change: str = "", order: str = "id") -> Tex
           SELECT ctid FROM {table} WHERE {which} {sorted_by} LIMIT :part FOR UPDATE SKIP LOCKED))""")
 
 
-STATEMENTS: Final[dict[Matter, TextClause]] = {
-    Matter.REQUEST: _part(
+STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
+    RetentionClass.REQUEST: _part(
         "job",
         f"{ENDED} AND state <> '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
         change="request = NULL, message = NULL",
     ),
-    Matter.DEAD_REQUEST: _part(
+    RetentionClass.DEAD_REQUEST: _part(
         "job",
         f"{ENDED} AND state = '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
         change="request = NULL, message = NULL",
     ),
-    Matter.EXPORT: _part("job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", change="result = NULL"),
-    Matter.PEOPLE: _part(
+    RetentionClass.EXPORT: _part(
+        "job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", change="result = NULL"
+    ),
+    RetentionClass.PEOPLE: _part(
         "job_person",
         "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id"
         " AND (j.finished_at IS NULL OR j.finished_at >= :until))",
         order="job_id, position",
     ),
-    Matter.JOB: _part("job", f"{ENDED} AND NOT EXISTS (SELECT 1 FROM job_person p WHERE p.job_id = job.id)"),
-    Matter.MAIL_WORDS: _part(
+    RetentionClass.JOB: _part("job", f"{ENDED} AND NOT EXISTS (SELECT 1 FROM job_person p WHERE p.job_id = job.id)"),
+    RetentionClass.MAIL_WORDS: _part(
         "email",
         f"{ENDED} AND (context IS NOT NULL OR result IS NOT NULL OR {LONG_ERROR})",
         change=f"context = NULL, result = NULL, error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
     ),
-    Matter.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", change="to_address = ''"),
-    Matter.MAIL: _part("email", ENDED),
-    Matter.LINK: _part("link", "id < :first AND coalesce(consumed_at, voided_at, expires_at) < :until"),
-    Matter.CORRECTION: _part(
+    RetentionClass.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", change="to_address = ''"),
+    RetentionClass.MAIL: _part("email", ENDED),
+    RetentionClass.LINK: _part("link", "id < :first AND coalesce(consumed_at, voided_at, expires_at) < :until"),
+    RetentionClass.CORRECTION: _part(
         "email_correction",
         "id < :first AND ended_at < :until AND (old_email <> '' OR new_email <> '')",
         change="old_email = '', new_email = ''",
     ),
-    Matter.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
-    Matter.CERTIFICATE: _part(
+    RetentionClass.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
+    RetentionClass.CERTIFICATE: _part(
         "certificate",
         "kept_until < now() AND snapshot IS NOT NULL AND EXISTS (SELECT 1 FROM enrollment e"
         " JOIN account a ON a.id = e.account_id WHERE e.id = enrollment_id AND a.erased_at IS NOT NULL)",
         change="snapshot = NULL",
         order="",
     ),
-    Matter.DUPLICATES_FILE: _part(
+    RetentionClass.DUPLICATES_FILE: _part(
         "certificate_file", "created_at < :until AND (kind = 'pdf' OR dropped_at IS NOT NULL)", order=""
     ),
-    Matter.AUDIT: _part("audit", OLD_AUDIT),
-    Matter.KEY: _part("idempotency", "created_at < :until", order=""),
-    Matter.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
-    Matter.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
-    Matter.THROTTLE: _part("throttle", f"at < :until AND NOT scope = ANY(ARRAY[{_LONGER}])", order=""),
-    Matter.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
-    Matter.SUPPRESSION: _part("suppression", "until <= now()", order=""),
-    Matter.ROSTER_FILE: _part(
+    RetentionClass.AUDIT: _part("audit", OLD_AUDIT),
+    RetentionClass.KEY: _part("idempotency", "created_at < :until", order=""),
+    RetentionClass.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
+    RetentionClass.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
+    RetentionClass.THROTTLE: _part("throttle", f"at < :until AND NOT scope = ANY(ARRAY[{_LONGER}])", order=""),
+    RetentionClass.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),
+    RetentionClass.SUPPRESSION: _part("suppression", "until <= now()", order=""),
+    RetentionClass.ROSTER_FILE: _part(
         "roster_file",
         "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id"
         " WHERE r.sha256 = roster_file.sha256 AND r.portal_id = roster_file.portal_id AND j.finished_at IS NULL)",
         order="",
     ),
-    Matter.ROSTER_NAME: _part(
+    RetentionClass.ROSTER_NAME: _part(
         "roster",
         "job_id < :first AND (file_name <> '' OR reading IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM job j"
         " WHERE j.id = job_id AND j.finished_at IS NULL)",
         change="file_name = '', reading = NULL",
         order="job_id",
     ),
-    Matter.ROSTER: _part(
+    RetentionClass.ROSTER: _part(
         "roster", "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id)", order="job_id"
     ),
-    Matter.ROSTER_ADDRESS: _part(
+    RetentionClass.ROSTER_ADDRESS: _part(
         "roster_address",
         "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id"
         " AND (j.finished_at IS NULL OR j.finished_at >= :until))",
         order="job_id, address",
     ),
-    Matter.INBOX_FILE: _part("inbox_file", "put_away_at < :until", order=""),
-    Matter.ROUTINE: _part("job", f"{ENDED} AND kind = ANY(ARRAY[{ROUTINES}]) AND state = '{JobState.SUCCEEDED}'"),
-    Matter.PROCESS: _part("process", "seen_at < :until", order=""),
+    RetentionClass.INBOX_FILE: _part("inbox_file", "put_away_at < :until", order=""),
+    RetentionClass.ROUTINE: _part(
+        "job", f"{ENDED} AND kind = ANY(ARRAY[{ROUTINES}]) AND state = '{JobState.SUCCEEDED}'"
+    ),
+    RetentionClass.PROCESS: _part("process", "seen_at < :until", order=""),
 }
 """How each matter ends, in an order that lets a job go in the run in which its people went."""
 
 
-def purge(session: Session, part: int = PART) -> dict[Matter, int]:
+def purge(session: Session, part: int = PART) -> dict[RetentionClass, int]:
     """Ends what was kept long enough, at most `part` rows of each matter, of some fewer (``FEWER``).
 
     Returns: rows changed by matter.
     """
     keeps = {matter: kept.keeps for matter, kept in RETENTION.items()}
-    moments = session.execute(MOMENTS, {"matters": list(keeps), "keeps": list(keeps.values())})
-    until = {Matter(matter): moment for matter, moment in moments}
+    moments = session.execute(READ_MOMENTS, {"matters": list(keeps), "keeps": list(keeps.values())})
+    until = {RetentionClass(matter): moment for matter, moment in moments}
     changed = {}
     for matter, statement in STATEMENTS.items():
         asked = {"until": until[matter], "first": first_id(until[matter]), "part": _size(matter, part)}
@@ -171,7 +175,7 @@ def purge(session: Session, part: int = PART) -> dict[Matter, int]:
     return changed
 
 
-def _size(matter: Matter, part: int) -> int:
+def _size(matter: RetentionClass, part: int) -> int:
     return min(part, FEWER.get(matter, part))
 
 
@@ -181,5 +185,5 @@ def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[
     more = any(count >= _size(matter, PART) for matter, count in changed.items())
     if more:
         accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-        owe(session, Queue.MAINTENANCE)
+        wake_after_commit(session, Queue.MAINTENANCE)
     return JobState.SUCCEEDED, {"deleted": changed, "more": more}

@@ -28,7 +28,7 @@ ACCEPT_ACTOR: Final = "accept"
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_KEY: Final = 200
-MAX_TICKED: Final = 10_000
+MAX_ENROLLMENTS: Final = 10_000
 FOLLOW_UP_KEY: Final = "follow-up:"
 """How the key of a job begins that another job owes: then comes the identifier of that one."""
 
@@ -58,7 +58,7 @@ def _language(value: str) -> str | Code:
     return value if value in LOCALES else Code.INVALID_LOCALE
 
 
-Shape = TypeVar("Shape", bound=BaseModel)
+ModelType = TypeVar("ModelType", bound=BaseModel)
 
 Label = Annotated[str, checked(clean_label)]
 Reference = Annotated[str, checked(clean_reference)]
@@ -110,12 +110,12 @@ class MaintenanceRequest(Request):
         return Queue.MAINTENANCE
 
 
-class OfTickedRows(Request):
+class BulkEnrollmentRequest(Request):
     """What speaks of rows a manager ticked on one contract."""
 
     contract: Reference
     enrollment_ids: list[UUID] = Field(
-        min_length=1, max_length=MAX_TICKED, description="the rows ticked, as the answer to enroll named them"
+        min_length=1, max_length=MAX_ENROLLMENTS, description="the rows ticked, as the answer to enroll named them"
     )
 
     @property
@@ -129,7 +129,7 @@ class OfTickedRows(Request):
         return f"contract:{self.contract}"
 
 
-def read(shape: type[Shape], body: str | bytes) -> Shape:
+def read(shape: type[ModelType], body: str | bytes) -> ModelType:
     """Reads JSON of this shape.
 
     Raises: InvalidRequest, naming every field that is wrong, with a code each.
@@ -142,7 +142,7 @@ def read(shape: type[Shape], body: str | bytes) -> Shape:
         ) from None
 
 
-def _read(shape: type[Shape], body: str | bytes) -> Shape:
+def _read(shape: type[ModelType], body: str | bytes) -> ModelType:
     try:
         return shape.model_validate_json(body)
     except ValidationError as error:

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
-from models.snapshot import Modality, Nature
+from models.snapshot import TrainingModality, TrainingNature
 from models.words import LOCALES, Code
 from workers.requests.base import (
     Address,
@@ -44,9 +44,11 @@ class PutTraining(Request):
 
     reference: Reference
     title: Label
-    nature: Nature = Field(default=Nature.TRAINING, strict=False, description="of the action (L. 6313-1)")
+    nature: TrainingNature = Field(
+        default=TrainingNature.TRAINING, strict=False, description="of the action (L. 6313-1)"
+    )
     objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
-    modality: Modality | None = Field(default=None, strict=False, description="remote, on_site or blended")
+    modality: TrainingModality | None = Field(default=None, strict=False, description="remote, on_site or blended")
     planned_minutes: int | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
 
 

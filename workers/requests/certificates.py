@@ -13,10 +13,10 @@ from models.snapshot import Document
 from models.words import LOCALES, Code
 from workers.requests.base import (
     Address,
+    BulkEnrollmentRequest,
     Label,
     Language,
     MaintenanceRequest,
-    OfTickedRows,
     Reason,
     Reference,
     Request,
@@ -38,7 +38,7 @@ Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+
 PICTURE: Final = f"PNG, JPEG or WebP in base64, at most {MOST_BYTES // 1000} kB and {MOST_PIXELS} pixels a side"
 
 
-class DuplicateCertificates(OfTickedRows):
+class DuplicateCertificates(BulkEnrollmentRequest):
     """Make numbered duplicates of the certificates of people of a contract who completed the training.
 
     One document for one person, a zip with an index for several. The answer has one result per enrollment, in the order
@@ -63,7 +63,7 @@ class DuplicateCertificates(OfTickedRows):
         return Queue.CERTIFICATES_BULK if len(self.enrollment_ids) > FEW_DUPLICATES else Queue.CERTIFICATES
 
 
-class _OfOneEnrollment(Request):
+class _EnrollmentRequest(Request):
     enrollment_id: UUID
 
     @property
@@ -77,7 +77,7 @@ class _OfOneEnrollment(Request):
         return f"enrollment:{self.enrollment_id}"
 
 
-class DuplicateOwnCertificate(_OfOneEnrollment):
+class DuplicateOwnCertificate(_EnrollmentRequest):
     """Make a duplicate for the learner, whom the portal has signed in: the account must be the enrollment's."""
 
     kind: ClassVar[str] = "duplicate_own_certificate"
@@ -88,7 +88,7 @@ class DuplicateOwnCertificate(_OfOneEnrollment):
     deliver: bool = Field(default=False, description="mail the file to the account's address")
 
 
-class CorrectCertificate(_OfOneEnrollment):
+class CorrectCertificate(_EnrollmentRequest):
     """Issue a certificate anew because it says something wrong; the earlier one says by what it is replaced.
 
     The names given are printed on it and nowhere else: an account keeps its own.
@@ -110,7 +110,7 @@ class CorrectCertificate(_OfOneEnrollment):
         return self
 
 
-class RevokeCertificate(_OfOneEnrollment):
+class RevokeCertificate(_EnrollmentRequest):
     """Revoke a certificate: whoever verifies it is told so, and since when."""
 
     kind: ClassVar[str] = "revoke_certificate"

@@ -51,7 +51,7 @@ class ImportRoster(Request):
         return f"contract:{self.contract}"
 
 
-class _OfOneImport(Request):
+class _ImportRequest(Request):
     job: UUID = Field(description="the job of the import")
 
     @property
@@ -60,13 +60,13 @@ class _OfOneImport(Request):
         return f"import:{self.job}"
 
 
-class CancelImport(_OfOneImport):
+class CancelImport(_ImportRequest):
     """Stop the import of a file where it stands; what was done stays done."""
 
     kind: ClassVar[str] = "cancel_import"
 
 
-class UndoImport(_OfOneImport):
+class UndoImport(_ImportRequest):
     """Withdraw the people an import enrolled, unless they have begun the training. One result per enrollment."""
 
     kind: ClassVar[str] = "undo_import"

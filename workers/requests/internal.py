@@ -8,11 +8,11 @@ from pydantic import Field
 from models.words import LOCALES, Policy
 from workers.requests.base import (
     Address,
+    BulkEnrollmentRequest,
     Label,
     Language,
     MaintenanceRequest,
     Moment,
-    OfTickedRows,
     Reason,
     Reference,
     Request,
@@ -60,7 +60,7 @@ class IssueCertificate(Request):
         return f"certificate:{self.enrollment_id}"
 
 
-class ReleaseSeats(OfTickedRows):
+class ReleaseSeats(BulkEnrollmentRequest):
     """Give back the seats of people of a contract who were warned and still have not activated their account."""
 
     kind: ClassVar[str] = "release_seats"

@@ -26,9 +26,9 @@ from workers.requests import (
 )
 from workers.requests.base import (
     Address,
+    BulkEnrollmentRequest,
     Language,
     Moment,
-    OfTickedRows,
     Reason,
     Reference,
     Request,
@@ -88,7 +88,7 @@ class Enroll(Request):
         return f"contract:{self.contract}"
 
 
-class ResetPasswords(OfTickedRows):
+class ResetPasswords(BulkEnrollmentRequest):
     """Send a password reset to people of a contract; to who never chose a password, the invitation's link instead.
 
     The answer has one result per enrollment, in the order of the request. The mails are urgent whatever their number.
@@ -97,7 +97,7 @@ class ResetPasswords(OfTickedRows):
     kind: ClassVar[str] = "reset_passwords"
 
 
-class ResendInvitations(OfTickedRows):
+class ResendInvitations(BulkEnrollmentRequest):
     """Send their invitation again to people of a contract who never chose a password: the same link, with more time.
 
     The answer has one result per enrollment, in the order of the request.
@@ -119,7 +119,7 @@ class RequestPasswordReset(Request):
         return f"address:{self.email}"
 
 
-class Withdraw(OfTickedRows):
+class Withdraw(BulkEnrollmentRequest):
     """Withdraw people from a contract: their seats are free again, unless they have begun the training.
 
     The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
@@ -149,7 +149,7 @@ class CorrectEmail(Request):
         return f"enrollment:{self.enrollment_id}"
 
 
-class _OfOnePerson(Request):
+class _PersonRequest(Request):
     email: Address = Field(description="the address the person's account has now")
 
     @property
@@ -165,7 +165,7 @@ class _OfOnePerson(Request):
         return f"address:{self.email}"
 
 
-class ExportPerson(_OfOnePerson):
+class ExportPerson(_PersonRequest):
     """Everything that is known of a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
 
     A portal is told what concerns its own companies, and the account's names and language if it was the first to
@@ -175,7 +175,7 @@ class ExportPerson(_OfOnePerson):
     kind: ClassVar[str] = "export_person"
 
 
-class ErasePerson(_OfOnePerson):
+class ErasePerson(_PersonRequest):
     """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
 
     A portal may have somebody erased whom no other portal ever enrolled; the portal `local` anybody. Refused with

@@ -32,7 +32,7 @@ _NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE)}_\-‐
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class RosterColumn:
     """A column as the file names it; `number` counts from 1."""
 
     number: int
@@ -40,7 +40,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class RosterHeader:
     """Where the columns are.
 
     Parameters:
@@ -51,8 +51,8 @@ class Header:
     """
 
     line: int
-    columns: dict[str, Column]
-    ignored: tuple[Column, ...]
+    columns: dict[str, RosterColumn]
+    ignored: tuple[RosterColumn, ...]
     inner: str | None = None
 
     @property
@@ -61,7 +61,7 @@ class Header:
         return max(column.number for column in self.columns.values())
 
 
-def read_header(line: int, cells: Sequence[str]) -> Header | None:
+def read_header(line: int, cells: Sequence[str]) -> RosterHeader | None:
     """The header this row is, by its cells or by what sits in the only one of them; None for any other row."""
     found = _header(line, cells, None)
     if found is None and (whole := only_cell(cells)):
@@ -71,18 +71,18 @@ def read_header(line: int, cells: Sequence[str]) -> Header | None:
     return found
 
 
-def _header(line: int, cells: Sequence[str], inner: str | None) -> Header | None:
-    columns: dict[str, Column] = {}
+def _header(line: int, cells: Sequence[str], inner: str | None) -> RosterHeader | None:
+    columns: dict[str, RosterColumn] = {}
     ignored = []
     for number, cell in enumerate(cells, start=1):
         name = _FIELDS.get(column_name(cell))
         if name is not None and name not in columns:
-            columns[name] = Column(number, cell)
+            columns[name] = RosterColumn(number, cell)
         elif cell.strip(WHITE_SPACE):
-            ignored.append(Column(number, cell))
+            ignored.append(RosterColumn(number, cell))
     if not columns.keys() >= NEEDED:
         return None
-    return Header(line, columns, tuple(ignored), inner)
+    return RosterHeader(line, columns, tuple(ignored), inner)
 
 
 def column_name(cell: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from models.label import FORMULA_STARTS
 from models.words import Code
-from workers.rosters.columns import Header, column_name
+from workers.rosters.columns import RosterHeader, column_name
 
 MARK: Final = "\N{BYTE ORDER MARK}"
 """What tells Excel that the file is UTF-8."""
@@ -22,7 +22,7 @@ COLUMNS: Final = {"fr": ("ligne", "code", "motif"), "en": ("line", "code", "reas
 _MARKED: Final = (*FORMULA_STARTS, "'")
 
 
-class Failed(NamedTuple):
+class FailedRow(NamedTuple):
     """A row that was not enrolled.
 
     Parameters:
@@ -36,7 +36,7 @@ class Failed(NamedTuple):
     reason: str
 
 
-def write_errors(header: Header, failed: Iterable[Failed], *, delimiter: str, locale: str) -> Iterator[str]:
+def write_errors(header: RosterHeader, failed: Iterable[FailedRow], *, delimiter: str, locale: str) -> Iterator[str]:
     """The file as text, a row at a time: its mark, CRLF, every column the original has a name for."""
     width = header_width(header)
     yield MARK + _row([*header_cells(header), *COLUMNS[locale]], delimiter)
@@ -45,13 +45,13 @@ def write_errors(header: Header, failed: Iterable[Failed], *, delimiter: str, lo
         yield _row([*cells, str(row.line), row.code.value, row.reason], delimiter)
 
 
-def header_width(header: Header) -> int:
+def header_width(header: RosterHeader) -> int:
     """How many of the columns of the file are its own: ours, of a file dropped again, are written anew."""
     columns = max([column.number for column in (*header.columns.values(), *header.ignored)])
     return columns - 3 if carries_errors(header) else columns
 
 
-def header_cells(header: Header) -> list[str]:
+def header_cells(header: RosterHeader) -> list[str]:
     """The names of the file's own columns, in its order; nothing where one has no name."""
     cells = [""] * header_width(header)
     for column in (*header.columns.values(), *header.ignored):
@@ -60,7 +60,7 @@ def header_cells(header: Header) -> list[str]:
     return cells
 
 
-def carries_errors(header: Header) -> bool:
+def carries_errors(header: RosterHeader) -> bool:
     """Whether this is a file of errors that was dropped again: its last three columns are ours."""
     last = sorted((column.number, column_name(column.header)) for column in header.ignored)[-3:]
     furthest = max(column.number for column in header.columns.values())

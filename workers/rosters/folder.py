@@ -33,7 +33,7 @@ _LARGEST_MANIFEST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedFile:
     """A file of the folder; `version` changes when its content does."""
 
     name: str
@@ -41,7 +41,7 @@ class Dropped:
     version: str
 
 
-class Folder:
+class InboxFolder:
     """One folder.
 
     Parameters:
@@ -54,14 +54,14 @@ class Folder:
     def __init__(self, url: str) -> None:
         self._fs, self._path = open_place(url)
 
-    def files(self) -> list[Dropped]:
+    def files(self) -> list[DroppedFile]:
         """The files to import, those whose names come first first. Links are left alone: they may lead anywhere.
 
         Raises: OSError when the folder cannot be read.
         """
         self._fs.invalidate_cache()
         found = [one for one in self._fs.ls(self._path, detail=True) if _is_a_file(one)]
-        dropped = [Dropped(_name(one), int(one["size"] or 0), _version(one)) for one in found]
+        dropped = [DroppedFile(_name(one), int(one["size"] or 0), _version(one)) for one in found]
         concerned = [one for one in dropped if concerns_us(one.name) and one.name != MANIFEST]
         return sorted(concerned, key=lambda one: one.name)[:MOST_FILES]
 
@@ -80,7 +80,7 @@ class Folder:
             raise ValueError(f"{MANIFEST} names no contract")
         return str(contract)
 
-    def fetch(self, dropped: Dropped) -> BinaryIO:
+    def fetch(self, dropped: DroppedFile) -> BinaryIO:
         """The file as a temporary one on this host, gone when closed.
 
         Raises:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from models.words import Code
-from workers.rosters.columns import Column, Header
-from workers.rosters.reader import Reading, RosterRow, read_rows
+from workers.rosters.columns import RosterColumn, RosterHeader
+from workers.rosters.reader import RosterReading, RosterRow, read_rows
 from workers.rosters.refused import RosterRefused
 from workers.rosters.text import find_header
 
@@ -24,7 +24,7 @@ class KeptRows:
     """
 
     file: BinaryIO
-    reading: Reading
+    reading: RosterReading
     positions: Sequence[int]
 
     def __iter__(self) -> Iterator[RosterRow]:
@@ -53,7 +53,7 @@ def _hurry(deadline: float) -> None:
         raise RosterRefused(Code.TOO_LARGE, "the rows cannot be read in the time a mail has")
 
 
-def recall(file: BinaryIO, understood: Mapping[str, Any]) -> Reading:
+def recall(file: BinaryIO, understood: Mapping[str, Any]) -> RosterReading:
     """How a file was understood when it was imported, from what its import has kept.
 
     Raises: RosterRefused when the file has no header any more.
@@ -61,8 +61,8 @@ def recall(file: BinaryIO, understood: Mapping[str, Any]) -> Reading:
     rows, encoding = understood["rows"], understood["encoding"]
     if understood["kind"] == "text":
         outer, header = find_header(file, encoding)
-        return Reading("text", header, rows, encoding, header.inner or outer, outer)
-    columns = {name: Column(one["column"], one["header"]) for name, one in understood["header"].items()}
-    ignored = tuple(Column(one["column"], one["header"]) for one in understood["ignored_columns"])
-    header = Header(understood["header_line"], columns, ignored, understood["delimiter"])
-    return Reading(understood["kind"], header, rows, None, header.inner, sheet=understood["sheet"])
+        return RosterReading("text", header, rows, encoding, header.inner or outer, outer)
+    columns = {name: RosterColumn(one["column"], one["header"]) for name, one in understood["header"].items()}
+    ignored = tuple(RosterColumn(one["column"], one["header"]) for one in understood["ignored_columns"])
+    header = RosterHeader(understood["header_line"], columns, ignored, understood["delimiter"])
+    return RosterReading(understood["kind"], header, rows, None, header.inner, sheet=understood["sheet"])

@@ -13,13 +13,13 @@ from typing import BinaryIO, Final, Literal, NamedTuple
 
 from models.label import WHITE_SPACE
 from models.words import Code
-from workers.rosters.columns import HEADER_LINES, Header, only_cell, read_header, split_cell
+from workers.rosters.columns import HEADER_LINES, RosterHeader, only_cell, read_header, split_cell
 from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
 from workers.rosters.errors_file import carries_errors, unguarded
 from workers.rosters.refused import RosterRefused
 from workers.rosters.text import check_binary, find_header, records
-from workers.rosters.workbook import Sheet, open_sheet
+from workers.rosters.workbook import WorkbookSheet, open_sheet
 
 MAX_BYTES: Final = 200_000_000
 MAX_ROWS: Final = 1_000_000
@@ -55,7 +55,7 @@ class RosterRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RosterReading:
     """What was understood of a file that can be read to its end.
 
     Parameters:
@@ -66,7 +66,7 @@ class Reading:
     """
 
     kind: Kind
-    header: Header
+    header: RosterHeader
     rows: int
     encoding: str | None = None
     delimiter: str | None = None
@@ -79,7 +79,7 @@ class Reading:
         return self.header.inner is not None
 
 
-def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
+def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> RosterReading:
     """Looks at a whole file, and says what it is and how it is to be read.
 
     Parameters:
@@ -103,11 +103,11 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Reading:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_ROWS} rows; split the file")
     if not counted:
         raise RosterRefused(Code.EMPTY_FILE, "nobody below the header")
-    return Reading(kind or "text", reading.header, counted, reading.encoding, reading.delimiter, reading.outer,
+    return RosterReading(kind or "text", reading.header, counted, reading.encoding, reading.delimiter, reading.outer,
                    reading.sheet)  # fmt: skip
 
 
-def _survey_text(file: BinaryIO) -> Reading:
+def _survey_text(file: BinaryIO) -> RosterReading:
     file.seek(0)
     beginning = file.read(1024)
     marked = beginning.startswith(_UTF16_MARKS)
@@ -122,14 +122,14 @@ def _survey_text(file: BinaryIO) -> Reading:
             check_binary(file)
         raise
     outer, header = find_header(file, encoding)
-    return Reading("text", header, 0, encoding, header.inner or outer, outer)
+    return RosterReading("text", header, 0, encoding, header.inner or outer, outer)
 
 
-def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Reading:
+def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> RosterReading:
     sheet = open_sheet(file, beat)
     for line, cells in takewhile(lambda record: record[0] <= HEADER_LINES, sheet.rows()):
         if header := read_header(line, cells):
-            return Reading(kind, header, 0, None, header.inner, sheet=sheet.name)
+            return RosterReading(kind, header, 0, None, header.inner, sheet=sheet.name)
     if not any(any(cell.strip(WHITE_SPACE) for cell in cells) for _, cells in sheet.rows()):
         raise RosterRefused(Code.EMPTY_FILE, "nothing in the first visible sheet")
     raise RosterRefused(
@@ -138,7 +138,7 @@ def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Re
 
 
 def read_rows(
-    file: BinaryIO, reading: Reading, beat: Callable[[], None] = lambda: None
+    file: BinaryIO, reading: RosterReading, beat: Callable[[], None] = lambda: None
 ) -> Generator[RosterRow, None, None]:
     """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
 
@@ -157,7 +157,7 @@ def read_rows(
         yield RosterRow(line, email, first, last, locale, external, found)
 
 
-def _filled(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
+def _filled(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
     """The records below the header that are not blank, split again where a whole row sits in one cell."""
     delimiter, address = reading.delimiter, reading.header.columns["email"].number - 1
     for line, cells in _records(file, reading, beat):
@@ -171,23 +171,23 @@ def _filled(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Itera
             yield line, found
 
 
-def _records(file: BinaryIO, reading: Reading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
+def _records(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
     if reading.kind == "text" and reading.encoding is not None:
         return records(file, reading.encoding, reading.outer)
-    sheet: Sheet = open_sheet(file, beat)
+    sheet: WorkbookSheet = open_sheet(file, beat)
     return sheet.rows()
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class ReadRoster:
     """A small file read at once: how, and its rows."""
 
-    reading: Reading
+    reading: RosterReading
     rows: tuple[RosterRow, ...]
 
 
-def read_roster(data: bytes) -> Roster:
+def read_roster(data: bytes) -> ReadRoster:
     """Reads a whole file that is in memory. Raises: RosterRefused, as ``survey``."""
     file = io.BytesIO(data)
     reading = survey(file)
-    return Roster(reading, tuple(read_rows(file, reading)))
+    return ReadRoster(reading, tuple(read_rows(file, reading)))

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 from models.label import WHITE_SPACE
 from models.words import Code
-from workers.rosters.columns import DELIMITERS, HEADER_LINES, Header, read_header
+from workers.rosters.columns import DELIMITERS, HEADER_LINES, RosterHeader, read_header
 from workers.rosters.encoding import codec, not_recognised
 from workers.rosters.refused import RosterRefused
 
@@ -54,14 +54,14 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def find_header(file: BinaryIO, encoding: str) -> tuple[str, Header]:
+def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:
     """The first line that names all three columns, and the delimiter that makes it do so.
 
     Raises:
       RosterRefused: ``MISSING_COLUMN``, ``EMPTY_FILE``, ``UNREADABLE_FILE`` or, of a text full of NUL,
         ``ENCODING_NOT_RECOGNISED`` or ``UNSUPPORTED_FORMAT``.
     """
-    found: list[tuple[str, Header]] = []
+    found: list[tuple[str, RosterHeader]] = []
     unclosed: list[RosterRefused] = []
     for delimiter in DELIMITERS:
         try:
@@ -79,7 +79,7 @@ def find_header(file: BinaryIO, encoding: str) -> tuple[str, Header]:
     raise _without_header(file, encoding, unclosed)
 
 
-def _header(file: BinaryIO, encoding: str, delimiter: str) -> Header | None:
+def _header(file: BinaryIO, encoding: str, delimiter: str) -> RosterHeader | None:
     for line, cells in records(file, encoding, delimiter):
         if line > HEADER_LINES:
             return None

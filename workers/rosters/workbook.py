@@ -24,7 +24,7 @@ BEAT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class WorkbookSheet:
     """A sheet that can be read, once or several times."""
 
     name: str
@@ -43,18 +43,18 @@ class Sheet:
         yield from ((int(line), cells) for line, cells in lines)
 
 
-def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Sheet:
+def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> WorkbookSheet:
     """The first visible sheet.
 
     Parameters:
       beat: called every few seconds while the workbook is opened, which may take a minute or two.
 
-    Raises: as ``Sheet.rows``.
+    Raises: as ``WorkbookSheet.rows``.
     """
     lines = _read(file, beat)
     name = next(lines)
     lines.close()
-    return Sheet(str(name), file, beat)
+    return WorkbookSheet(str(name), file, beat)
 
 
 def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None]:

@@ -17,10 +17,10 @@ _FOUND: Final = """
       now() AS now, a.email_norm, a.first_name, a.last_name, a.locale
     FROM link l JOIN account a ON a.id = l.account_id WHERE l.id = :id"""
 
-FIND = text(_FOUND)
-FIND_AND_LOCK = text(f"{_FOUND} FOR UPDATE OF l")
+FIND_LINK = text(_FOUND)
+LOCK_LINK = text(f"{_FOUND} FOR UPDATE OF l")
 
-CONSUME = text("UPDATE link SET consumed_at = now() WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL")
+CONSUME_LINK = text("UPDATE link SET consumed_at = now() WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +59,22 @@ def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | 
     A token that is unknown, tampered with, signed for another purpose or with a withdrawn key, and a link that was
     voided, all answer ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are only told to who holds the true token.
     """
-    return _find(session, FIND, keys, token)
+    return _find(session, FIND_LINK, keys, token)
 
 
 def hold_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
     """The same, and nobody else uses the link until this transaction ends. Lock its account before."""
-    return _find(session, FIND_AND_LOCK, keys, token)
+    return _find(session, LOCK_LINK, keys, token)
 
 
 def consume_link(session: Session, link_id: UUID) -> None:
     """Uses a held link up."""
-    session.execute(CONSUME, {"id": link_id})
+    session.execute(CONSUME_LINK, {"id": link_id})
 
 
 def read_link_use(session: Session, keys: SigningKeys, token: str) -> LinkUse | None:
     """What the link was for, told to who holds the true token even when the link is over."""
-    row = _read(session, FIND, keys, token)
+    row = _read(session, FIND_LINK, keys, token)
     return None if row is None else LinkUse(row.locale, Purpose(row.purpose), row.account_id, row.subject_id)
 
 

@@ -20,13 +20,13 @@ from workers.security.keys import signing_keys
 
 # Against the whole-row lock under which an account is activated or its address corrected: either that is seen here, or
 # it waits and voids the link made here. In the order of the address, like every other lock on accounts.
-HOLD_WAITING = text("""
+LOCK_ACCOUNTS = text("""
     SELECT id FROM account WHERE id = ANY(CAST(:accounts AS uuid[])) AND (activated_at IS NULL OR :activated)
     ORDER BY email_norm FOR KEY SHARE""")
 
 # In the order of the account, as INSERT: two transactions meeting on the same people would deadlock. A link of an older
 # key gets no more time (the key is kept 31 days), so it is replaced when too little is left.
-VOID_DEAD = text("""
+VOID_DEAD_LINKS = text("""
     UPDATE link SET voided_at = now() FROM (
       SELECT id FROM link WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND purpose = :purpose
         AND consumed_at IS NULL AND voided_at IS NULL
@@ -37,7 +37,7 @@ VOID_DEAD = text("""
 
 # One live link per account: somebody enrolled twice before activating gets the same link, and more time; not past the
 # 31 days an older key is kept.
-INSERT = text("""
+INSERT_LINKS = text("""
     INSERT INTO link (id, purpose, account_id, key_id, expires_at)
     SELECT t.id, :purpose, t.account_id, :newest, now() + :lifetime
     FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[])) t (id, account_id) ORDER BY t.account_id
@@ -46,13 +46,13 @@ INSERT = text("""
     WHERE link.key_id = excluded.key_id""")
 
 
-READ_LIVE = text("""
+READ_LIVE_LINKS = text("""
     SELECT account_id, resent, expires_at FROM link
     WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND purpose = :purpose AND consumed_at IS NULL
       AND voided_at IS NULL AND expires_at > now() AND key_id = ANY(CAST(:keys AS text[]))""")
 
 # An hour more is nothing beside the 31 days an older key is kept; 30 days more would outlive it.
-RESEND = text("""
+EXTEND_LINKS = text("""
     INSERT INTO link (id, purpose, account_id, key_id, expires_at, resent)
     SELECT t.id, :purpose, t.account_id, :newest, now() + :lifetime, t.times - 1
     FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:times AS int[])) t (id, account_id, times)
@@ -76,7 +76,7 @@ class LiveLink(NamedTuple):
 def read_live_links(session: Session, purpose: Purpose, accounts: Collection[UUID]) -> dict[UUID, LiveLink]:
     """The live link of each of these accounts that has one."""
     parameters = {"accounts": array(accounts), "purpose": purpose, "keys": list(signing_keys().key_ids)}
-    found = session.execute(READ_LIVE, parameters) if accounts else ()
+    found = session.execute(READ_LIVE_LINKS, parameters) if accounts else ()
     return {account_id: LiveLink(resent, ends_at) for account_id, resent, ends_at in found}
 
 
@@ -98,7 +98,7 @@ def resend_links(session: Session, purpose: Purpose, times: Mapping[UUID, int]) 
         "lifetime": LIFETIME[purpose],
         "short_lived": purpose is Purpose.PASSWORD_RESET,
     }
-    session.execute(RESEND, parameters)
+    session.execute(EXTEND_LINKS, parameters)
 
 
 def offer_links(session: Session, accounts: Collection[UUID], *, known: Collection[UUID]) -> None:
@@ -115,7 +115,7 @@ def offer_links(session: Session, accounts: Collection[UUID], *, known: Collecti
 def replace_dead_links(session: Session, accounts: Collection[UUID], purpose: Purpose) -> None:
     """A new link for each of these accounts whose link has expired or lost its key, unless it was voided meanwhile."""
     whose = {"accounts": list(accounts), "activated": purpose is Purpose.PASSWORD_RESET}
-    waiting = session.execute(HOLD_WAITING, whose).scalars().all()
+    waiting = session.execute(LOCK_ACCOUNTS, whose).scalars().all()
     voided = _void_dead(session, waiting, timedelta(0), purpose)
     if voided:
         _insert(session, voided, purpose)
@@ -130,7 +130,7 @@ def _void_dead(session: Session, accounts: Collection[UUID], least: timedelta, p
         "newest": keys.newest,
         "least": least,
     }
-    return session.execute(VOID_DEAD, parameters).scalars().all()
+    return session.execute(VOID_DEAD_LINKS, parameters).scalars().all()
 
 
 def _insert(session: Session, accounts: Collection[UUID], purpose: Purpose) -> None:
@@ -141,4 +141,4 @@ def _insert(session: Session, accounts: Collection[UUID], purpose: Purpose) -> N
         "newest": signing_keys().newest,
         "lifetime": LIFETIME[purpose],
     }
-    session.execute(INSERT, parameters)
+    session.execute(INSERT_LINKS, parameters)

@@ -13,39 +13,47 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import COUNTS_FOR, LIMITS, Allowance, Scope
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope
 from workers.database import Session, array
 from workers.security.keys import signing_keys
 
-WIDE: Final = frozenset({Scope.RESET_COMPANY, Scope.RESET_PORTAL, Scope.REQUEST_PORTAL, Scope.INVITATION_COMPANY,
-                         Scope.INVITATION_PORTAL, Scope.CORRECTION_PORTAL})  # fmt: skip
+WIDE: Final = frozenset(
+    {
+        ThrottleScope.RESET_COMPANY,
+        ThrottleScope.RESET_PORTAL,
+        ThrottleScope.REQUEST_PORTAL,
+        ThrottleScope.INVITATION_COMPANY,
+        ThrottleScope.INVITATION_PORTAL,
+        ThrottleScope.CORRECTION_PORTAL,
+    }
+)
 """Scopes that count many people: read by the minute, each minute as if all of it were its last second."""
 
 _ADDRESS: Final = b"matricule throttled address, first form"
 
 # Sorted before it is locked: OFFSET 0 keeps the planner from locking while it sorts.
-HOLD = text("""
+LOCK_SUBJECTS = text("""
     SELECT pg_advisory_xact_lock(key) FROM (
       SELECT DISTINCT hashtextextended(scope || ':' || subject, 0) AS key
       FROM unnest(CAST(:scopes AS text[]), CAST(:subjects AS uuid[])) t (scope, subject) ORDER BY key OFFSET 0)
         locks""")
 
-READ = text("""
+READ_THROTTLES = text("""
     SELECT subject, max(at) AS at, sum(times) AS times FROM throttle
     WHERE scope = :scope AND subject = ANY(CAST(:subjects AS uuid[])) AND at > now() - CAST(:longest AS interval)
     GROUP BY subject, CASE WHEN :wide THEN date_trunc('minute', at) ELSE at END ORDER BY at""")
 
-RECORD = text("""
+INSERT_THROTTLES = text("""
     INSERT INTO throttle (scope, subject, times)
     SELECT :scope, * FROM unnest(CAST(:subjects AS uuid[]), CAST(:times AS int[]))""")
 
-NOW = text("SELECT now()")
+READ_NOW = text("SELECT now()")
 
 
-class Subject(NamedTuple):
+class ThrottleSubject(NamedTuple):
     """What is counted, and against whom."""
 
-    scope: Scope
+    scope: ThrottleScope
     id: UUID
 
 
@@ -62,36 +70,37 @@ def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
     return found
 
 
-def hold(session: Session, subjects: Iterable[Subject]) -> None:
+def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
     """From here on nobody else counts against these until this transaction ends."""
     held = set(subjects)
     scopes, ids = [subject.scope for subject in held], [subject.id for subject in held]
-    session.execute(HOLD, {"scopes": scopes, "subjects": array(ids)})
+    session.execute(LOCK_SUBJECTS, {"scopes": scopes, "subjects": array(ids)})
 
 
-def read_allowances(session: Session, subjects: Collection[Subject]) -> dict[Subject, Allowance]:
+def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
     """How often each may still be asked, by the database's clock. Each must be held."""
-    now: datetime = session.execute(NOW).scalar_one()
+    now: datetime = session.execute(READ_NOW).scalar_one()
     allowances = {subject: Allowance(LIMITS[subject.scope], [], now) for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
         found = session.execute(
-            READ, {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
+            READ_THROTTLES,
+            {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]},
         )
         for subject, at, times in found:
-            allowances[Subject(scope, subject)].asked.append((at, times))
+            allowances[ThrottleSubject(scope, subject)].asked.append((at, times))
     return allowances
 
 
-def count(session: Session, allowances: Mapping[Subject, Allowance]) -> None:
+def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> None:
     """Records what was taken, a row per subject."""
     for scope, ids in _by_scope([one for one, allowance in allowances.items() if allowance.taken]).items():
-        times = [allowances[Subject(scope, subject)].taken for subject in ids]
-        session.execute(RECORD, {"scope": scope, "subjects": array(ids), "times": array(times)})
+        times = [allowances[ThrottleSubject(scope, subject)].taken for subject in ids]
+        session.execute(INSERT_THROTTLES, {"scope": scope, "subjects": array(ids), "times": array(times)})
 
 
-def _by_scope(subjects: Iterable[Subject]) -> dict[Scope, list[UUID]]:
+def _by_scope(subjects: Iterable[ThrottleSubject]) -> dict[ThrottleScope, list[UUID]]:
     """A statement per scope: there are four at most, and a scope is then said once, not with each subject."""
-    found: dict[Scope, list[UUID]] = {}
+    found: dict[ThrottleScope, list[UUID]] = {}
     for scope, subject in subjects:
         found.setdefault(scope, []).append(subject)
     return found

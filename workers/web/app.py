@@ -17,7 +17,7 @@ from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
 from workers.web import certificates, files, links
 from workers.web.answers import busy
-from workers.web.edge import Edge
+from workers.web.edge import ErrorEdge
 from workers.web.hashing import HASHES_AT_ONCE
 from workers.web.rendering import asked_locale, note
 
@@ -45,7 +45,7 @@ def create_app() -> FastAPI:
     app.add_api_route("/livez", alive, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/readyz", ready, methods=["GET", "HEAD"], response_model=None)
     app.add_exception_handler(HTTPException, refuse_request)
-    app.add_middleware(Edge, answer=answer_error)
+    app.add_middleware(ErrorEdge, answer=answer_error)
     return app
 
 

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from models.label import WHITE_SPACE
-from models.snapshot import Snapshot
+from models.snapshot import CertificateSnapshot
 from models.verification_code import grouped, read_code
 from models.words import Code
 from workers.certificates.verification import (
-    Registered,
-    Verified,
+    RegisteredDuplicate,
+    VerifiedCertificate,
     as_json,
     closed_until,
     document_as_json,
@@ -84,7 +84,7 @@ async def show_certificate(request: Request, typed: str) -> Response:
     return page("certificate", locale, _values(found, compared, locale, posted=posted))
 
 
-def _look(network: str, code: str | None) -> Verified | datetime | None:
+def _look(network: str, code: str | None) -> VerifiedCertificate | datetime | None:
     """The certificate, or until when this network is to wait: each look counts, whatever it finds."""
     with transaction() as session:
         until = closed_until(session, network)
@@ -141,7 +141,7 @@ def _unread(request: Request, code: Code, *, json: bool) -> Response:
     return hang_up(note(name, asked_locale(request), status=STATUS[code]), code)
 
 
-async def _compare(request: Request, found: Verified) -> Registered | Code | None:
+async def _compare(request: Request, found: VerifiedCertificate) -> RegisteredDuplicate | Code | None:
     """The document of this certificate the file is, byte for byte; None when it is none; or why it is not read."""
     digest = await _digest(request)
     if isinstance(digest, Code):
@@ -149,7 +149,7 @@ async def _compare(request: Request, found: Verified) -> Registered | Code | Non
     return await to_thread.run_sync(_find, found, digest)
 
 
-def _find(found: Verified, digest: str) -> Registered | None:
+def _find(found: VerifiedCertificate, digest: str) -> RegisteredDuplicate | None:
     with transaction() as session:
         return find_document(session, found.certificate_id, digest)
 
@@ -202,7 +202,9 @@ async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
         yield piece
 
 
-def _values(found: Verified, compared: Registered | None, locale: str, *, posted: bool) -> dict[str, Any]:
+def _values(
+    found: VerifiedCertificate, compared: RegisteredDuplicate | None, locale: str, *, posted: bool
+) -> dict[str, Any]:
     replaced = found.replaced_by
     return {
         "number": found.number,
@@ -222,11 +224,11 @@ def _values(found: Verified, compared: Registered | None, locale: str, *, posted
     }
 
 
-def _shown(one: Registered, locale: str) -> dict[str, str]:
+def _shown(one: RegisteredDuplicate, locale: str) -> dict[str, str]:
     return {"number": one.number, "document": one.document, "issued_on": shown_date(one.issued_on, locale)}
 
 
-def _fields(snapshot: Snapshot, locale: str) -> Iterator[tuple[str, str, bool]]:
+def _fields(snapshot: CertificateSnapshot, locale: str) -> Iterator[tuple[str, str, bool]]:
     """What is printed: the key of its label, its value, and whether the value is a key of the texts itself."""
     issuer = snapshot.issuer
     yield "learner", f"{snapshot.first_name} {snapshot.last_name}", False

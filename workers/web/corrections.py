@@ -8,12 +8,12 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.correction import Ground, Verdict, mask_address
+from models.correction import CorrectionGround, CorrectionVerdict, mask_address
 from models.words import Code, CorrectionState, Purpose
-from workers.access.sign_ins import Verified
+from workers.access.sign_ins import VerifiedCredentials
 from workers.corrections.answers import (
-    Heard,
-    Shown,
+    CorrectionAnswer,
+    CorrectionPage,
     agree_to_correction,
     confirm_address,
     look_at_correction,
@@ -21,8 +21,8 @@ from workers.corrections.answers import (
     refuse_correction,
 )
 from workers.database import transaction
-from workers.engine.ledger import bells
-from workers.engine.wake import RINGER
+from workers.engine.ledger import queues_to_wake
+from workers.engine.wake import WAKER
 from workers.i18n.moments import shown_moment
 from workers.logs import get_logger
 from workers.security.link_views import LinkUse, LinkView
@@ -37,12 +37,15 @@ log = get_logger("links")
 GONE: Final = 410
 
 _ENDED: Final = {
-    Ground.SHARED: "correction_shared",
-    Ground.TAKEN: "correction_taken",
-    Ground.REFUSAL: "correction_refused",
+    CorrectionGround.SHARED: "correction_shared",
+    CorrectionGround.TAKEN: "correction_taken",
+    CorrectionGround.REFUSAL: "correction_refused",
 }
 
-ANSWERS: Final[dict[str, Callable[..., Heard | Code]]] = {"agree": agree_to_correction, "refuse": refuse_correction}
+ANSWERS: Final[dict[str, Callable[..., CorrectionAnswer | Code]]] = {
+    "agree": agree_to_correction,
+    "refuse": refuse_correction,
+}
 """What the two buttons of the old address say."""
 
 
@@ -59,7 +62,7 @@ async def confirm(request: Request, token: str, view: LinkView, fields: dict[str
         if place is None:
             return busy(request, view.locale)
         verified = await to_thread.run_sync(verify_credentials, view.email, password, limiter=place)
-        if not isinstance(verified, Verified):
+        if not isinstance(verified, VerifiedCredentials):
             return await _confirmation(request, view, verified.code)
         if verified.account_id != view.account_id:  # the address went to another account at this very moment
             return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
@@ -107,30 +110,32 @@ async def _confirmation(request: Request, view: LinkView, error: Code | None = N
     return page("confirm_address", locale, values, status=200 if error is None else 422)
 
 
-def _look(view: LinkView) -> Shown | None:
+def _look(view: LinkView) -> CorrectionPage | None:
     with transaction() as session:
         return look_at_correction(session, view)
 
 
-def _verdict(use: LinkUse) -> Verdict | None:
+def _verdict(use: LinkUse) -> CorrectionVerdict | None:
     with transaction() as session:
         return read_verdict(session, use)
 
 
-async def _hear(request: Request, view: LinkView, say: Callable[..., Heard | Code]) -> Response:
+async def _hear(request: Request, view: LinkView, say: Callable[..., CorrectionAnswer | Code]) -> Response:
     """Does what was said, sends what it owes at once, and tells what came of it."""
     heard, owed = await to_thread.run_sync(_say, say, request.app.state.keys)
     for queue in owed:
-        RINGER.ring_soon(queue)
+        WAKER.ring_soon(queue)
     return _told(request, view, heard)
 
 
-def _say(say: Callable[..., Heard | Code], keys: SigningKeys) -> tuple[Heard | Code, Collection[str]]:
+def _say(
+    say: Callable[..., CorrectionAnswer | Code], keys: SigningKeys
+) -> tuple[CorrectionAnswer | Code, Collection[str]]:
     with transaction() as session:
-        return say(session, keys), bells(session)
+        return say(session, keys), queues_to_wake(session)
 
 
-def _told(request: Request, view: LinkView, heard: Heard | Code) -> Response:
+def _told(request: Request, view: LinkView, heard: CorrectionAnswer | Code) -> Response:
     """What came of it, in words."""
     if isinstance(heard, Code):
         return refuse(request, heard, view.locale, view.purpose)
@@ -146,14 +151,14 @@ def _told(request: Request, view: LinkView, heard: Heard | Code) -> Response:
     return note(_ended(heard.verdict, view.purpose), locale)
 
 
-def _ended(verdict: Verdict, purpose: Purpose) -> str:
+def _ended(verdict: CorrectionVerdict, purpose: Purpose) -> str:
     """The note of a correction that was not made; of a refusal, who said no reads another than who asked for it."""
-    if verdict.ground is Ground.REFUSAL and purpose is Purpose.CORRECTION_CONFIRMATION:
+    if verdict.ground is CorrectionGround.REFUSAL and purpose is Purpose.CORRECTION_CONFIRMATION:
         return "correction_declined"
     return _ENDED.get(verdict.ground, "correction_ended") if verdict.ground else "correction_ended"
 
 
-def _waits(view: LinkView, heard: Heard, locale: str, shown: str) -> Response:
+def _waits(view: LinkView, heard: CorrectionAnswer, locale: str, shown: str) -> Response:
     pending = heard.waiting.pending
     if view.purpose is Purpose.CORRECTION_ANSWER:
         return note("correction_agreed", locale, new_address=shown)

@@ -28,7 +28,7 @@ log = get_logger("web")
 Answer = Callable[[Request, int], Response]
 
 
-class Edge:
+class ErrorEdge:
     """Wraps the application.
 
     Parameters:

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from models.words import Code
 from workers.certificates.fetching import pieces
-from workers.certificates.file_links import File, find_by_token
+from workers.certificates.file_links import DuplicateFile, find_by_token
 from workers.database import transaction
 from workers.security.tokens import SigningKeys
 from workers.web.rendering import asked_locale, note
@@ -41,11 +41,11 @@ async def send_file(request: Request, token: str) -> Response:
     return StreamingResponse(content.pieces, headers=_headers(file, content.size), media_type=TYPES[file.kind])
 
 
-def _find(keys: SigningKeys, token: str) -> File | Code:
+def _find(keys: SigningKeys, token: str) -> DuplicateFile | Code:
     with transaction() as session:
         return find_by_token(session, keys, token)
 
 
-def _headers(file: File, size: int) -> dict[str, str]:
+def _headers(file: DuplicateFile, size: int) -> dict[str, str]:
     named = f'attachment; filename="{quote(file.name, safe=".-_")}"'
     return {"Content-Disposition": named, "Content-Length": str(size)}

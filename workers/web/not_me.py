@@ -7,13 +7,13 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.detachment import DETACHING, Step
+from models.detachment import DETACHING, DetachmentStep
 from models.words import Code
 from workers.database import transaction
-from workers.engine.ledger import bells
-from workers.engine.wake import RINGER
+from workers.engine.ledger import queues_to_wake
+from workers.engine.wake import WAKER
 from workers.logs import get_logger
-from workers.people.detachment import Attachment, detach, look_at_attachment
+from workers.people.detachment import DisputedEnrollment, detach, look_at_attachment
 from workers.security.link_views import LinkView
 from workers.security.tokens import SigningKeys
 from workers.web.answers import refuse
@@ -28,7 +28,7 @@ async def show(request: Request, view: LinkView) -> Response:
     """What the person was put on, what saying "not me" will do, and the button."""
     attachment = await to_thread.run_sync(_look, view)
     if attachment is None or attachment.step not in DETACHING:
-        return _nothing_done(request, view, Step.NOTHING_LEFT if attachment is None else attachment.step)
+        return _nothing_done(request, view, DetachmentStep.NOTHING_LEFT if attachment is None else attachment.step)
     values = {
         "company": attachment.company_name,
         "training": attachment.training_title,
@@ -47,22 +47,22 @@ async def take(request: Request, token: str, view: LinkView, _: dict[str, str]) 
     if answer not in DETACHING:
         return _nothing_done(request, view, answer)
     for queue in owed:
-        RINGER.ring_soon(queue)
+        WAKER.ring_soon(queue)
     log.info("person.detached", enrollment=str(view.subject_id), step=answer)
     return note("detached", asked_locale(request, view.locale))
 
 
-def _look(view: LinkView) -> Attachment | None:
+def _look(view: LinkView) -> DisputedEnrollment | None:
     with transaction() as session:
         return look_at_attachment(session, view)
 
 
-def _detach(keys: SigningKeys, token: str) -> tuple[Step | Code, Collection[str]]:
+def _detach(keys: SigningKeys, token: str) -> tuple[DetachmentStep | Code, Collection[str]]:
     with transaction() as session:
-        return detach(session, keys, token), bells(session)
+        return detach(session, keys, token), queues_to_wake(session)
 
 
-def _nothing_done(request: Request, view: LinkView, step: Step) -> Response:
-    if step is Step.DONE_BEFORE:
+def _nothing_done(request: Request, view: LinkView, step: DetachmentStep) -> Response:
+    if step is DetachmentStep.DONE_BEFORE:
         return refuse(request, Code.USED_LINK, view.locale, view.purpose)
     return note("nothing_to_detach", asked_locale(request, view.locale), status=GONE)

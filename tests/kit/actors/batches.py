@@ -19,9 +19,9 @@ from workers.engine.claimer import BatchRun, this_process
 from workers.engine.ledger import (
     FIRST_LANE,
     JOBS,
-    Claimed,
-    Outcome,
-    Work,
+    ClaimedRow,
+    DoWork,
+    WorkOutcome,
 )
 
 Fault = Callable[[UUID], Exception | None]
@@ -33,7 +33,7 @@ def owe_jobs(count: int, *, each_in_its_lane: bool = True) -> list[UUID]:
         return [owe(session, JOBS, lane=lane(n + 1 if each_in_its_lane else 1)) for n in range(count)]
 
 
-def claim(size: int = 100) -> list[Claimed]:
+def claim(size: int = 100) -> list[ClaimedRow]:
     """Claims them for this process."""
     with transaction() as session:
         return books.claim(session, JOBS, QUEUE, size=size, lease=30, worker=this_process(), cursor=FIRST_LANE)
@@ -57,10 +57,10 @@ def kept(row_id: UUID) -> list[str]:
         return [outcome for _, outcome in attempts(session, row_id)]
 
 
-def work(fault: Fault) -> Work:
+def work(fault: Fault) -> DoWork:
     """Work that leaves a trace of each row, and fails on rows as told."""
 
-    def do(session: Session, held: Sequence[Claimed]) -> list[Outcome]:
+    def do(session: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         for row in held:
             session.execute(
                 text("INSERT INTO audit (action, result, requested_by, job_id) VALUES ('t', '', '', :id)"),
@@ -69,7 +69,7 @@ def work(fault: Fault) -> Work:
             error = fault(row.id)
             if error:
                 raise error
-        return [Outcome(row.id, row.claim, "succeeded") for row in held]
+        return [WorkOutcome(row.id, row.claim, "succeeded") for row in held]
 
     return do
 
@@ -86,6 +86,6 @@ def fails(bad: UUID | None, error: Exception) -> Fault:
     return lambda row_id: error if row_id == bad else None
 
 
-def do_all(batch: Sequence[Claimed]) -> None:
+def do_all(batch: Sequence[ClaimedRow]) -> None:
     """Work without a fault."""
     BatchRun(JOBS, work(lambda _: None)).run(batch)

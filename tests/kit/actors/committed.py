@@ -19,13 +19,13 @@ from workers.actors.registry import do_jobs, show_job
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, Claimed
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.ops.reconciliation import find_drift
 from workers.requests.queues import Queue
 from workers.requests.registry import Enroll
 
 
-def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[Claimed]:
+def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow]:
     """The jobs of a queue that are not done, whenever they are due."""
     with transaction() as session:
         session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
@@ -39,7 +39,7 @@ def state_of_things() -> dict[str, list[str]]:
         return everything(session)
 
 
-def done_twice(taken: list[Claimed]) -> dict[str, list[str]]:
+def done_twice(taken: list[ClaimedRow]) -> dict[str, list[str]]:
     """Does claimed jobs, and once more, which changes nothing; returns all there is."""
     assert BatchRun(JOBS, do_jobs).run(taken)
     done = state_of_things()

@@ -17,8 +17,8 @@ from tests.kit.relay.relay import Relay
 from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
-from workers.engine.broker import ring
-from workers.engine.ledger import EMAILS, Claimed
+from workers.engine.broker import wake
+from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.requests.queues import Queue
 from workers.requests.registry import PersonToEnroll
 
@@ -67,7 +67,7 @@ def due_now() -> None:
     """The time until the next attempt has passed."""
     change("UPDATE email SET due_at = now() WHERE due_at IS NOT NULL")
     for queue in QUEUES:
-        ring(queue)
+        wake(queue)
 
 
 def until(processes: Processes, **wanted: int) -> None:
@@ -80,7 +80,7 @@ def each_came_once(relay: Relay, number: int) -> None:
     assert Counter(relay.got().values()) == {1: number}
 
 
-def claim() -> list[Claimed]:
+def claim() -> list[ClaimedRow]:
     """Urgent mails, claimed by a mailer of this process."""
     with transaction() as session:
         return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from models.base import new_id
-from models.snapshot import Modality
+from models.snapshot import TrainingModality
 from models.words import Progress
 from tests.kit.actors.committed import claimed
 from tests.kit.builders import contracts
@@ -62,7 +62,7 @@ def training() -> PutTraining:
         reference="T-1",
         title="Sécurité incendie",
         objectives=["Reconnaître un risque", "Donner l’alerte"],
-        modality=Modality.REMOTE,
+        modality=TrainingModality.REMOTE,
         planned_minutes=420,
     )
 

@@ -18,8 +18,8 @@ from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.ledger import JOBS
 from workers.enrollment.enrolling import (
-    Answer,
-    Order,
+    EnrollmentAnswer,
+    EnrollmentOrder,
     check_people,
     enroll,
 )
@@ -85,13 +85,13 @@ def asking(*people: PersonToEnroll | str, contract: str = "C-1", **options: Any)
     return Enroll(contract=contract, people=rows, **options)
 
 
-def order(request: Enroll) -> Order:
+def order(request: Enroll) -> EnrollmentOrder:
     """A request as part of a batch."""
     urgent = len(request.people) <= URGENT_MAILS
-    return Order(new_id(), LOCAL_PORTAL_ID, request, check_people(request), urgent=urgent)
+    return EnrollmentOrder(new_id(), LOCAL_PORTAL_ID, request, check_people(request), urgent=urgent)
 
 
-def enrol(session: Session, *requests: Enroll) -> list[Answer]:
+def enrol(session: Session, *requests: Enroll) -> list[EnrollmentAnswer]:
     """Does the requests as one batch."""
     return enroll(session, [order(request) for request in requests])
 
@@ -101,7 +101,7 @@ def enrol_people(session: Session, *people: PersonToEnroll | str, **options: Any
     return codes(enrol(session, asking(*people, **options))[0])
 
 
-def codes(answer: Answer) -> list[str]:
+def codes(answer: EnrollmentAnswer) -> list[str]:
     """What happened to each, in input order."""
     return [person.code.value for person in answer.people]
 

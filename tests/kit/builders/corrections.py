@@ -21,7 +21,7 @@ from tests.kit.builders.contracts import (
 from workers.actors.registry import SERVICES
 from workers.corrections.answers import agree_to_correction, confirm_address, refuse_correction
 from workers.database import Session, transaction
-from workers.engine.ledger import Claimed, Outcome
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections, CorrectEmailByOps
 from workers.requests.registry import CorrectEmail
@@ -94,7 +94,7 @@ def correct(session: Session, enrollment_id: UUID, email: str = NEW, **more: Any
     return code, job["result"]["people"][0]["detail"]
 
 
-def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID) -> Outcome:
+def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID) -> WorkOutcome:
     """What its service does and answers, without a job."""
     columns = {
         "kind": request.kind,
@@ -102,11 +102,11 @@ def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID)
         "portal_id": portal_id,
         "requested_by": request.requested_by,
     }
-    [outcome] = SERVICES[request.kind](session, [Claimed(new_id(), 1, 0, 0, new_id(), columns)])
+    [outcome] = SERVICES[request.kind](session, [ClaimedRow(new_id(), 1, 0, 0, new_id(), columns)])
     return outcome
 
 
-def code_of(outcome: Outcome) -> str:
+def code_of(outcome: WorkOutcome) -> str:
     """The only code of an outcome."""
     [code] = (outcome.result or {})["counts"]
     return str(code)

@@ -9,12 +9,20 @@ from typing import Any
 
 import pikepdf
 
-from models.snapshot import Document, Duplicate, Issuer, Modality, Nature, Printed, Snapshot
+from models.snapshot import (
+    CertificateIssuer,
+    CertificateSnapshot,
+    Document,
+    PrintedCertificate,
+    PrintedDuplicate,
+    TrainingModality,
+    TrainingNature,
+)
 from workers.documents.renderer import render
 
 AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 URL = "https://formation.example/certificates/7KQ2-M9XD-4TBN-8ZC6"
-ISSUER = Issuer(
+ISSUER = CertificateIssuer(
     legal_name="Formation Pro SAS",
     address=("12 rue des Écoles", "75005 Paris"),
     siret="73282932000074",
@@ -30,7 +38,7 @@ EVERY = [(document, locale) for document in Document for locale in ("fr", "en")]
 
 def printed(
     *, duplicate: bool = True, number: str = "2026-000042", replaces: str | None = None, **more: Any
-) -> Printed:
+) -> PrintedCertificate:
     """A certificate as it is printed: Zoé Le Dû followed a remote training; facts may be given."""
     facts: dict[str, Any] = {
         "issuer": ISSUER,
@@ -39,8 +47,8 @@ def printed(
         "employer": "Menuiserie Lefèvre & Fils",
         "title": "Sécurité incendie",
         "objectives": ("Reconnaître un risque", "Donner l’alerte"),
-        "nature": Nature.TRAINING,
-        "modality": Modality.REMOTE,
+        "nature": TrainingNature.TRAINING,
+        "modality": TrainingModality.REMOTE,
         "starts_on": date(2026, 3, 2),
         "ends_on": date(2026, 3, 9),
         "planned_minutes": 420,
@@ -48,13 +56,13 @@ def printed(
         "score": 87.5,
         "verify_url": URL,
     }
-    return Printed(
-        snapshot=Snapshot(**(facts | more)),
+    return PrintedCertificate(
+        snapshot=CertificateSnapshot(**(facts | more)),
         number=number,
         code="7KQ2-M9XD-4TBN-8ZC6",
         issued_on=date(2026, 3, 10),
         replaces=replaces,
-        duplicate=Duplicate(number=f"{number}-D1", issued_on=date(2026, 11, 25)) if duplicate else None,
+        duplicate=PrintedDuplicate(number=f"{number}-D1", issued_on=date(2026, 11, 25)) if duplicate else None,
     )
 
 

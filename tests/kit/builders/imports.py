@@ -10,7 +10,7 @@ from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import rows
 from workers.actors import rosters
 from workers.database import transaction
-from workers.engine.acceptance import Accepted
+from workers.engine.acceptance import AcceptedJob
 from workers.imports import running as imports
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import report_rows
@@ -41,7 +41,9 @@ def contract(seats: int = 100) -> None:
         add_contract(session, "C-1", seats)
 
 
-def drop(data: bytes, key: str = "key", *, contract: str = "C-1", name: str = "liste.csv", **options: Any) -> Accepted:
+def drop(
+    data: bytes, key: str = "key", *, contract: str = "C-1", name: str = "liste.csv", **options: Any
+) -> AcceptedJob:
     """Hands a file over and asks for its import."""
     file = io.BytesIO(data)
     request = ImportRoster(contract=contract, file=digest_of(file), file_name=name, **options)

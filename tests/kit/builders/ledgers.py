@@ -15,10 +15,10 @@ from workers.engine.ledger import (
     EMAILS,
     FIRST_LANE,
     JOBS,
-    Claimed,
+    ClaimedRow,
+    FailedAttempt,
     Ledger,
-    Outcome,
-    Setback,
+    WorkOutcome,
 )
 
 QUEUE = "enrollments"
@@ -97,22 +97,24 @@ def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
 
 def claim(
     session: Session, ledger: Ledger, *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
-) -> list[Claimed]:
+) -> list[ClaimedRow]:
     """Claims rows of the queue of these tests; the lease in seconds."""
     return books.claim(session, ledger, QUEUE, size=size, lease=lease, worker=ME, cursor=cursor)
 
 
-def ids(rows: Sequence[Claimed]) -> list[UUID]:
+def ids(rows: Sequence[ClaimedRow]) -> list[UUID]:
     """Which rows these are."""
     return [row.id for row in rows]
 
 
-def finished(ledger: Ledger, rows: Sequence[Claimed]) -> list[Outcome]:
+def finished(ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """That each of these rows was done."""
-    return [Outcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
+    return [WorkOutcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
 
 
-def setback(ledger: Ledger, row: Claimed, outcome: str, seconds: float | None, *, counts: bool = True) -> Setback:
+def setback(
+    ledger: Ledger, row: ClaimedRow, outcome: str, seconds: float | None, *, counts: bool = True
+) -> FailedAttempt:
     """That a row was not done: to be tried again in so many seconds, or dead for None."""
     state = ledger.dead if seconds is None else ledger.waiting
-    return Setback(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)
+    return FailedAttempt(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)

@@ -6,13 +6,13 @@ from models.base import new_id
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from workers.database import Session
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, Claimed, Ledger
+from workers.engine.ledger import EMAILS, ClaimedRow, Ledger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.requests.queues import Queue
 
 
-def claim(session: Session, book: Ledger, *queues: Queue) -> list[Claimed]:
+def claim(session: Session, book: Ledger, *queues: Queue) -> list[ClaimedRow]:
     """The rows of these queues that are due."""
     claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
     return [row for rows in claims for row in rows]

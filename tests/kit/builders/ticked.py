@@ -13,7 +13,7 @@ from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, Claimed
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.requests.queues import Queue
 from workers.requests.registry import RequestPasswordReset, ResendInvitations, ResetPasswords
 
@@ -63,7 +63,7 @@ def ask(session: Session, request: Asked) -> UUID:
     return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=str(new_id())).job_id
 
 
-def claim(session: Session, queue: Queue = Queue.ENROLLMENTS) -> list[Claimed]:
+def claim(session: Session, queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow]:
     return ledger.claim(session, JOBS, queue, size=200, lease=30, worker=new_id())
 
 

@@ -16,7 +16,7 @@ from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import EMAILS, JOBS, Claimed
+from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
@@ -63,7 +63,7 @@ def owe(session: Session, request: Request) -> UUID:
     return accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"schedule:{new_id()}").job_id
 
 
-def claim(session: Session) -> list[Claimed]:
+def claim(session: Session) -> list[ClaimedRow]:
     """The first due job there is, of whatever queue."""
     for queue in QUEUES:
         if rows := ledger.claim(session, JOBS, queue, size=1, lease=30, worker=new_id()):

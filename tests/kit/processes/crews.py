@@ -10,7 +10,7 @@ from models.portal import LOCAL_PORTAL_ID
 from tests.kit.processes.support import Processes, change, rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.requests.registry import Enroll, PersonToEnroll
 
 LEASE = 2.0
@@ -71,7 +71,7 @@ def accept_all(numbers: range, contracts: list[str]) -> None:
         for number in numbers:
             asked = request(number, contracts[number % len(contracts)])
             accept(session, LOCAL_PORTAL_ID, asked, asked.model_dump_json(), key=f"key-{number}")
-    ring("enrollments")
+    wake("enrollments")
 
 
 def states() -> dict[object, object]:

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parents[3]
 def forget() -> None:
     """Drops what this process remembers of its settings and connections."""
     database.dispose_engine()
-    broker.forget_ringer()
+    broker.forget_wake_broker()
     get_settings.cache_clear()
     keys.signing_keys.cache_clear()
     accept.known_portal.cache_clear()

@@ -22,7 +22,7 @@ from workers.actors.registry import SERVICES, do_jobs
 from workers.database import Session, dispose_engine, is_transient, transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, Claimed, Outcome
+from workers.engine.ledger import JOBS, ClaimedRow, WorkOutcome
 from workers.errors import Transient
 from workers.requests.base import Request
 from workers.requests.queues import Queue
@@ -75,7 +75,7 @@ def until_done(step: Callable[[Session], Answered]) -> Answered:
         pause.wait(random.uniform(0.005, 0.05))
 
 
-def outcome_of(session: Session, request: Request) -> Outcome:
+def outcome_of(session: Session, request: Request) -> WorkOutcome:
     """What its service does, as a job of the portal `local` that nobody recorded."""
     columns = {
         "kind": request.kind,
@@ -83,7 +83,7 @@ def outcome_of(session: Session, request: Request) -> Outcome:
         "portal_id": LOCAL_PORTAL_ID,
         "requested_by": "",
     }
-    [outcome] = SERVICES[request.kind](session, [Claimed(new_id(), 1, 0, 0, new_id(), columns)])
+    [outcome] = SERVICES[request.kind](session, [ClaimedRow(new_id(), 1, 0, 0, new_id(), columns)])
     return outcome
 
 

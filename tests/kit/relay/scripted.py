@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from models.delivery import Fault
+from models.delivery import AttemptFault
 from tests.kit.relay.relay import DROP, HANG
 from workers.mail.outcomes import DeliveryFault
-from workers.mail.relay import Relay, Security
-from workers.mail.transport import Connection, Timeouts
+from workers.mail.relay import Relay, RelaySecurity
+from workers.mail.transport import SmtpConnection, SmtpTimeouts
 
 MESSAGE = b"Subject: test\r\n\r\n.one\r\n..two\r\nend\r\n"
 PERSON = "anne@client.example"
@@ -90,24 +90,26 @@ class ScriptedRelay:
         return "\r\n".join(f"250{'-' if line != lines[-1] else ' '}{line}" for line in lines)
 
 
-def connection_to(relay: ScriptedRelay, *, security: Security = Security.OFF, **timeouts: float) -> Connection:
+def connection_to(
+    relay: ScriptedRelay, *, security: RelaySecurity = RelaySecurity.OFF, **timeouts: float
+) -> SmtpConnection:
     """A connection of a worker to this relay, not opened yet; logged in where the relay offers it. Seconds."""
-    return Connection(
+    return SmtpConnection(
         Relay("127.0.0.1", relay.port, security, *(("user", "secret") if "AUTH PLAIN" in relay.extensions else ())),
         local_hostname="worker.test",
-        timeouts=Timeouts(**timeouts),
+        timeouts=SmtpTimeouts(**timeouts),
         tls_context=None,
     )
 
 
-async def send(connection: Connection, before_data: Callable[[], Awaitable[None]] | None = None) -> str:
+async def send(connection: SmtpConnection, before_data: Callable[[], Awaitable[None]] | None = None) -> str:
     """Delivers the mail; what the relay answered to its body."""
     return await connection.deliver(
         envelope_from="bounce@app.example", to_address=PERSON, message=MESSAGE, before_data=before_data
     )
 
 
-async def faulty(connection: Connection) -> Fault:
+async def faulty(connection: SmtpConnection) -> AttemptFault:
     """The fault a delivery ends in."""
     with pytest.raises(DeliveryFault) as caught:
         await send(connection)

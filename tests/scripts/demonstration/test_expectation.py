@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.demonstration.expectation import Expectation, Outcome, differences, expect
+from scripts.demonstration.expectation import Expectation, ExpectedOutcome, differences, expect
 from scripts.demonstration.main_job import REGISTERED_BEFORE, SEATS, enrollment, key_of, read_file
 from workers.rosters.reader import RosterRow
 
@@ -16,7 +16,7 @@ MAILS = [
     {"kind": "invitation", "to_address": "b@x.fr", "state": "sent", "message_id": "<2>"},
     {"kind": "enrollment_report", "to_address": "chef@x.fr", "state": "sent", "message_id": "<3>"},
 ]
-FOUND = Outcome(
+FOUND = ExpectedOutcome(
     codes=EXPECTED.codes,
     contract={"planned_seats": 2, "enrolled_count": 2, "remaining": 0},
     mails=MAILS,
@@ -25,7 +25,7 @@ FOUND = Outcome(
 )
 
 
-def found_different(found: Outcome) -> list[str]:
+def found_different(found: ExpectedOutcome) -> list[str]:
     return differences(EXPECTED, found, rows=ROWS, seats=2, report_to="chef@x.fr", names=("A", "A"))
 
 
@@ -61,7 +61,7 @@ def test_when_all_is_well_nothing_differs() -> None:
         (replace(FOUND, names=("B", "A")), "names of the account registered before: B A, expected A A"),
     ],
 )  # fmt: skip
-def test_what_differs_is_named(found: Outcome, named: str) -> None:
+def test_what_differs_is_named(found: ExpectedOutcome, named: str) -> None:
     assert named in found_different(found)
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from scripts.embedded import places as module
 from scripts.embedded.places import (
-    Account,
     MissingPart,
     Places,
+    SystemUser,
     UnsafePlace,
     current_account,
     places,
@@ -95,7 +95,7 @@ def test_root_lends_postgres_to_an_existing_user(var: Path) -> None:
     assert where.postgres.uid != 0
     assert where.postgres_home == var / "postgres"
     assert where.postgres_home.stat().st_uid == where.postgres_short.stat().st_uid == where.postgres.uid
-    assert not Account("nobody", 65534, 65534).can_enter(where.postgres_short)
+    assert not SystemUser("nobody", 65534, 65534).can_enter(where.postgres_short)
 
 
 def test_a_public_folder_is_readable_whatever_the_umask_and_nobody_else_writes_in_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from scripts.embedded.guard import send
-from scripts.embedded.places import Account, _short_path, places
+from scripts.embedded.places import SystemUser, _short_path, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.processes import StartFailed, wait_until
 
@@ -200,4 +200,4 @@ def test_an_ordinary_user_needs_no_help(var: Path, tmp_path_factory: pytest.Temp
         pytest.skip("the system's Python cannot use this environment")
     assert done.returncode == 0, done.stderr
     assert (var / "var" / "postgres").stat().st_uid == 65534
-    shutil.rmtree(_short_path((var / "var").resolve(), Account("nobody", 65534, 65534)))
+    shutil.rmtree(_short_path((var / "var").resolve(), SystemUser("nobody", 65534, 65534)))

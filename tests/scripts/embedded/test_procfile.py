@@ -11,7 +11,7 @@ from scripts.embedded.guard import send
 from scripts.embedded.processes import wait_until
 from scripts.embedded.procfile import (
     InvalidProcfile,
-    Line,
+    ProcfileLine,
     ReleaseFailed,
     Supervisor,
     parse_formation,
@@ -47,7 +47,10 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def test_a_procfile_is_names_and_commands() -> None:
     text = "# all of it\n\nrelease: migrate now\n  web:  serve --url=http://x:1  \n"
-    assert parse_procfile(text) == [Line("release", "migrate now"), Line("web", "serve --url=http://x:1")]
+    assert parse_procfile(text) == [
+        ProcfileLine("release", "migrate now"),
+        ProcfileLine("web", "serve --url=http://x:1"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["web serve", "web:", ": serve", "we b: serve", "web: a\nweb: b"])

@@ -24,7 +24,7 @@ from workers.access.passwords import choose_password
 from workers.actors.registry import do_jobs
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger
-from workers.engine.ledger import JOBS, Claimed
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.ops.reconciliation import find_drift
 from workers.requests.internal import PlanReleases, SendReminders
 from workers.security.link_views import LinkView
@@ -53,16 +53,16 @@ def prepare(days: float, job: SendReminders | PlanReleases) -> str:
     return token_of(link_id, account_id)
 
 
-def do(session: Session, taken: list[Claimed]) -> None:
+def do(session: Session, taken: list[ClaimedRow]) -> None:
     ledger.finish(session, JOBS, do_jobs(session, taken))
 
 
-def take() -> list[Claimed]:
+def take() -> list[ClaimedRow]:
     with transaction() as session:
         return claim(session)
 
 
-def persist(taken: list[Claimed]) -> None:
+def persist(taken: list[ClaimedRow]) -> None:
     """Does claimed jobs in transactions of their own, again after each fault around them."""
     until_done(lambda session: do(session, taken))
 
@@ -74,7 +74,7 @@ def do_until_done(kind: str) -> None:
         assert taken[0].columns["kind"] == kind
 
 
-def release() -> list[Claimed]:
+def release() -> list[ClaimedRow]:
     """The job that takes Anne's seat, claimed."""
     while taken := take():
         if taken[0].columns["kind"] == "release_seats":

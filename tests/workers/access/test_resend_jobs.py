@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from models.throttle import LIMITS, Limit, Scope
+from models.throttle import LIMITS, RateLimit, ThrottleScope
 from tests.kit.builders.contracts import add_contract, enrol_people, query
 from tests.kit.builders.ticked import (
     answers,
@@ -140,15 +140,17 @@ def test_an_account_that_changes_its_address_keeps_its_throttle_and_so_does_the_
     assert answers(session, reset(zoe)) == ["throttled"]
 
 
-@pytest.mark.parametrize("scope", [Scope.RESET_COMPANY, Scope.RESET_PORTAL])
-def test_a_company_and_a_portal_have_their_own(session: Session, monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
-    monkeypatch.setitem(LIMITS, scope, (Limit(3, timedelta(hours=1)),))
+@pytest.mark.parametrize("scope", [ThrottleScope.RESET_COMPANY, ThrottleScope.RESET_PORTAL])
+def test_a_company_and_a_portal_have_their_own(
+    session: Session, monkeypatch: pytest.MonkeyPatch, scope: ThrottleScope
+) -> None:
+    monkeypatch.setitem(LIMITS, scope, (RateLimit(3, timedelta(hours=1)),))
     ids = enrolled(session, "a", "b", "c", "d", "e")
     first, second = do(session, reset(*ids[:2]), reset(*ids[2:]))  # one batch: what the first took, the second lacks
     assert (codes(first), codes(second)) == (["sent"] * 2, ["sent", "throttled", "throttled"])
     assert answers(session, reset(ids[4])) == ["throttled"]
     assert query(session, "SELECT sum(times), count(*) FROM throttle WHERE scope = :s", s=scope) == [(3, 1)]
-    assert query(session, "SELECT count(*) FROM throttle WHERE scope = :s", s=Scope.RESET_ACCOUNT) == [(3,)]
+    assert query(session, "SELECT count(*) FROM throttle WHERE scope = :s", s=ThrottleScope.RESET_ACCOUNT) == [(3,)]
 
 
 def test_no_address_is_kept_in_a_throttle(session: Session) -> None:
@@ -157,7 +159,12 @@ def test_no_address_is_kept_in_a_throttle(session: Session) -> None:
     kept = json.dumps(query(session, "SELECT CAST(t AS text) FROM throttle t"))
     assert "anne" not in kept
     scopes = {scope for (scope,) in query(session, "SELECT scope FROM throttle")}
-    assert scopes == {Scope.RESET_ACCOUNT, Scope.RESET_ADDRESS, Scope.RESET_COMPANY, Scope.RESET_PORTAL}
+    assert scopes == {
+        ThrottleScope.RESET_ACCOUNT,
+        ThrottleScope.RESET_ADDRESS,
+        ThrottleScope.RESET_COMPANY,
+        ThrottleScope.RESET_PORTAL,
+    }
 
 
 # Twice

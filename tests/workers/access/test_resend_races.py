@@ -33,8 +33,8 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import (
     EMAILS,
     JOBS,
-    Claimed,
-    Outcome,
+    ClaimedRow,
+    WorkOutcome,
 )
 from workers.mail.letters.reading import read_letters
 from workers.requests.queues import Queue
@@ -196,7 +196,7 @@ def test_failed_half_way_nothing_is_left_and_done_again_it_owes_one_mail(fresh_d
     )
     before = rows(looked_at)
 
-    def die(session: Session, held: Sequence[Claimed]) -> Sequence[Outcome]:
+    def die(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
         do_jobs(session, held)
         raise DiedError
 

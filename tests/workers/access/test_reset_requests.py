@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, text
 
 from models.base import new_id
-from models.throttle import LIMITS, Limit, Scope
+from models.throttle import LIMITS, RateLimit, ThrottleScope
 from models.words import EmailKind
 from tests.kit.builders.accounts import keys, make_account
 from tests.kit.builders.contracts import (
@@ -35,7 +35,7 @@ from workers.access.passwords import choose_password
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, JOBS, Claimed
+from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
 from workers.requests.queues import Queue
@@ -54,7 +54,7 @@ def answer(session: Session, email: str) -> dict[str, Any]:
     return {name: value for name, value in job.items() if name not in varying}
 
 
-def first_step(session: Session, email: str) -> list[Claimed]:
+def first_step(session: Session, email: str) -> list[ClaimedRow]:
     """The claimed job of a request, before it is done."""
     ask(session, by(email))
     return [row for row in claim(session) if row.columns["kind"] == RequestPasswordReset.kind]
@@ -180,7 +180,7 @@ def test_an_address_is_asked_for_three_times_an_hour_known_or_not(session: Sessi
 
 
 def test_a_portal_has_its_own(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIMITS, Scope.REQUEST_PORTAL, (Limit(2, timedelta(hours=1)),))
+    monkeypatch.setitem(LIMITS, ThrottleScope.REQUEST_PORTAL, (RateLimit(2, timedelta(hours=1)),))
     do(session, *(by(f"p{number}@example.com") for number in range(4)))
     assert query(session, "SELECT count(*) FROM job WHERE kind = 'send_password_reset'") == [(2,)]
 

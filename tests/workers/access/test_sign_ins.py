@@ -20,10 +20,10 @@ from tests.kit.builders.accounts import (
 from tests.kit.processes.support import change, forget, rows
 from workers.access.passwords import choose_password, hash_password
 from workers.access.sign_ins import (
-    Attempt,
-    Checked,
+    PasswordCheck,
+    SignInAttempt,
     SignInRefused,
-    Verified,
+    VerifiedCredentials,
     check,
 )
 from workers.database import transaction
@@ -58,13 +58,13 @@ def unlock() -> None:
 
 @pytest.mark.parametrize("spelt", [EMAIL, " Elodie@ACME.test", "<elodie@acme.test>\u00a0"])
 def test_the_right_password_comes_in_however_the_address_is_spelt(account: UUID, spelt: str) -> None:
-    assert verify_credentials(spelt, PASSWORD) == Verified(account, 1)
+    assert verify_credentials(spelt, PASSWORD) == VerifiedCredentials(account, 1)
     assert failures() == []
 
 
 def test_the_same_keys_on_another_system_are_the_same_password(account: UUID) -> None:
     change("UPDATE account SET password_hash = :hash", hash=hash_password("mots très bien accentués"))
-    assert verify_credentials(EMAIL, "mots tre\u0300s bien accentue\u0301s") == Verified(account, 1)
+    assert verify_credentials(EMAIL, "mots tre\u0300s bien accentue\u0301s") == VerifiedCredentials(account, 1)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_too_many_failures_in_a_row_close_the_address_known_or_not(account: UUID
 def test_a_success_forgets_the_failures(account: UUID) -> None:
     for _ in range(FREE_TRIES - 1):
         verify_credentials(EMAIL, "wrong")
-    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    assert verify_credentials(EMAIL, PASSWORD) == VerifiedCredentials(account, 1)
     assert failures() == []
 
 
@@ -121,7 +121,7 @@ def test_a_new_password_opens_what_wrong_ones_closed(account: UUID) -> None:
     with transaction() as session:
         _, token = make_link(session, account, purpose=Purpose.PASSWORD_RESET)
         choose_password(session, keys(), token, hash_password("cinq mots encore plus longs"))
-    assert verify_credentials(EMAIL, "cinq mots encore plus longs") == Verified(account, 2)
+    assert verify_credentials(EMAIL, "cinq mots encore plus longs") == VerifiedCredentials(account, 2)
 
 
 def test_failures_of_another_day_are_forgotten(account: UUID) -> None:
@@ -140,7 +140,7 @@ def test_guesses_at_the_same_moment_count_each(account: UUID) -> None:
 
 
 def test_a_password_chosen_meanwhile_ends_the_try(account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    def change_and_check(attempt: Attempt, password: str) -> Checked:
+    def change_and_check(attempt: SignInAttempt, password: str) -> PasswordCheck:
         change("UPDATE account SET credential_version = credential_version + 1")
         return check(attempt, password)
 
@@ -151,10 +151,10 @@ def test_a_password_chosen_meanwhile_ends_the_try(account: UUID, monkeypatch: py
 def test_a_hash_of_older_parameters_is_renewed_once(account: UUID) -> None:
     older = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
     change("UPDATE account SET password_hash = :hash", hash=older)
-    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    assert verify_credentials(EMAIL, PASSWORD) == VerifiedCredentials(account, 1)
     [(renewed,)] = rows("SELECT password_hash FROM account")
     assert renewed != older
-    assert verify_credentials(EMAIL, PASSWORD) == Verified(account, 1)
+    assert verify_credentials(EMAIL, PASSWORD) == VerifiedCredentials(account, 1)
     assert rows("SELECT password_hash FROM account") == [(renewed,)]
     assert rows("SELECT action, count(*) FROM audit GROUP BY action") == [("rehash_password", 1)]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from models.base import new_id
-from models.delivery import Fault, Phase, judge
+from models.delivery import AttemptFault, SmtpPhase, judge
 from tests.kit.builders.contracts import (
     add_contract,
     asking,
@@ -22,9 +22,9 @@ from workers.actors import emails
 from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
-from workers.engine.broker import ring
-from workers.engine.ledger import EMAILS, Claimed
-from workers.mail.sending import Delivered
+from workers.engine.broker import wake
+from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.mail.sending import DeliveryAttempt
 from workers.requests.queues import Queue
 from workers.requests.registry import ErasePerson
 
@@ -41,7 +41,7 @@ def owe(*people: str, contract: str = "C-1") -> list[str]:
         add_contract(session, contract, seats=100)
         answer = enrol(session, asking(*[someone(f"{one}@example.com") for one in people], contract=contract))[0]
     for queue in ("emails", "emails_bulk"):
-        ring(queue)
+        wake(queue)
     return [person.code.value for person in answer.people]
 
 
@@ -65,7 +65,7 @@ def test_an_address_without_a_mailbox_is_left_alone_for_a_week(relay: Relay, pro
     change("UPDATE email SET state = 'owed', due_at = now(), finished_at = NULL")
     before = len(relay.commands)
     for queue in ("emails", "emails_bulk"):
-        ring(queue)
+        wake(queue)
     until(processes, "suppressed", "suppressed")
     assert not [command for command in relay.commands[before:] if command.startswith("RCPT")]
     assert owe("anne", "zoe", contract="C-2") == ["suppressed_address", "not_carried_out"]
@@ -107,14 +107,14 @@ def test_managers_too(relay: Relay, processes: Processes) -> None:
 # What is recorded, in which transaction
 
 
-def claim() -> list[Claimed]:
+def claim() -> list[ClaimedRow]:
     with transaction() as session:
         return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
 
 
-def bounce(row: Claimed) -> Delivered:
-    fault = Fault(Phase.RCPT, 550, "5.1.1", "no such user")
-    return Delivered(row, fault=fault, verdict=judge(fault))
+def bounce(row: ClaimedRow) -> DeliveryAttempt:
+    fault = AttemptFault(SmtpPhase.RCPT, 550, "5.1.1", "no such user")
+    return DeliveryAttempt(row, fault=fault, verdict=judge(fault))
 
 
 def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Relay) -> None:
@@ -151,7 +151,7 @@ def test_a_mail_accepted_later_takes_nobody_off_the_list(relay: Relay) -> None:
     row = claim()
     Mailer().record([bounce(one) for one in row])
     change("UPDATE email SET state = 'sending', leased_until = now() + interval '1 minute', finished_at = NULL")
-    Mailer().record([Delivered(one, "250 ok") for one in row])
+    Mailer().record([DeliveryAttempt(one, "250 ok") for one in row])
     assert (states(), len(rows(LIST))) == (["sent"], 1)
 
 

@@ -29,7 +29,7 @@ from tests.kit.processes.support import (
 )
 from tests.kit.relay.relay import HANG, Relay
 from workers.actors.emails import Mailer
-from workers.mail.sending import Sealed
+from workers.mail.sending import PreparedMail
 
 LEASE = "5"
 """Seconds: long enough for a busy machine to renew it in time, short enough to wait for its end."""
@@ -87,7 +87,7 @@ def test_leases_are_moved_while_mails_are_made(relay: Relay, monkeypatch: pytest
     owe(*crowd(6))
     mailer, mine = Mailer(), claim()
     change("UPDATE email SET leased_until = now() + interval '1 s'")
-    made: list[Sealed] = []
+    made: list[PreparedMail] = []
     monkeypatch.setattr(mailer, "_send", made.extend)
     mailer.do_batch([replace(row, asked_at=row.asked_at - mailer.lease / 2) for row in mine])
     assert rows("SELECT count(*) FROM email WHERE leased_until > now() + interval '10 s'") == [(6,)]

@@ -16,7 +16,7 @@ from workers.actors.jobs import MOST_ASKED, affordable
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.claimer import STOPPING, this_process
-from workers.engine.ledger import JOBS, Claimed, Outcome
+from workers.engine.ledger import JOBS, ClaimedRow, WorkOutcome
 from workers.errors import Transient
 
 
@@ -27,7 +27,7 @@ def _running() -> Iterator[None]:
     STOPPING.clear()
 
 
-def claim() -> list[Claimed]:
+def claim() -> list[ClaimedRow]:
     with transaction() as session:
         return ledger.claim(session, JOBS, QUEUE, size=100, lease=30, worker=this_process())
 
@@ -51,9 +51,9 @@ def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[U
     """Three jobs of which two are too much for one transaction; what becomes of each batch of them."""
     seen: list[list[UUID]] = []
 
-    def keep(_: Session, held: Sequence[Claimed]) -> list[Outcome]:
+    def keep(_: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         seen.append([row.id for row in held])
-        return [Outcome(row.id, row.claim, "succeeded") for row in held]
+        return [WorkOutcome(row.id, row.claim, "succeeded") for row in held]
 
     monkeypatch.setattr(jobs, "do_jobs", keep)
     with transaction() as session:

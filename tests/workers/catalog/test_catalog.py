@@ -18,7 +18,7 @@ from tests.kit.builders.contracts import (
     seats,
 )
 from workers.catalog.records import (
-    Put,
+    CatalogOutcome,
     put_company,
     put_contract,
     put_training,
@@ -29,15 +29,15 @@ from workers.requests.catalog import PutCompany, PutContract, PutTraining
 CONTRACTS = "SELECT reference, planned_seats, enrolled_count, starts_on, ends_on FROM contract ORDER BY reference"
 
 
-def company(session: Session, reference: str, name: str = "Acmé", portal: UUID = LOCAL_PORTAL_ID) -> Put:
+def company(session: Session, reference: str, name: str = "Acmé", portal: UUID = LOCAL_PORTAL_ID) -> CatalogOutcome:
     return put_company(session, portal, new_id(), PutCompany(reference=reference, name=name))
 
 
-def training(session: Session, reference: str, title: str = "Sécurité") -> Put:
+def training(session: Session, reference: str, title: str = "Sécurité") -> CatalogOutcome:
     return put_training(session, LOCAL_PORTAL_ID, new_id(), PutTraining(reference=reference, title=title))
 
 
-def contract(session: Session, portal: UUID = LOCAL_PORTAL_ID, **change: Any) -> Put:
+def contract(session: Session, portal: UUID = LOCAL_PORTAL_ID, **change: Any) -> CatalogOutcome:
     asked: dict[str, Any] = {"reference": "C-1", "company": "acme", "training": "T-1", "planned_seats": 3} | change
     return put_contract(session, portal, new_id(), PutContract(**asked))
 
@@ -51,7 +51,7 @@ def other_portal(session: Session) -> UUID:
 def test_a_company_is_recorded_and_renamed_under_its_reference(session: Session) -> None:
     first = company(session, "acme", "Acmé")
     again = company(session, "acme", "Société Acmé & Fils")
-    assert first == again == Put(JobState.SUCCEEDED, {"id": first.result["id"]})
+    assert first == again == CatalogOutcome(JobState.SUCCEEDED, {"id": first.result["id"]})
     assert query(session, "SELECT CAST(id AS text), reference, name FROM company") == [
         (first.result["id"], "acme", "Société Acmé & Fils")
     ]
@@ -126,7 +126,7 @@ def test_what_is_refused_changes_nothing(session: Session, change: dict[str, Any
     training(session, "T-2")
     enrol_people(session, "a", "b")
     before = everything(session)
-    assert contract(session, ends_on=date(2030, 1, 1), **change) == Put(JobState.REFUSED, expected)
+    assert contract(session, ends_on=date(2030, 1, 1), **change) == CatalogOutcome(JobState.REFUSED, expected)
     assert everything(session) == before
 
 

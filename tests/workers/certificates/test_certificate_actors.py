@@ -10,7 +10,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from models.snapshot import Printed
+from models.snapshot import PrintedCertificate
 from tests.kit.actors.committed import claimed, state_of_things
 from tests.kit.builders.certificates import (
     ask,
@@ -25,12 +25,12 @@ from tests.kit.builders.contracts import enrolled, someone
 from tests.kit.processes.support import change, rows, wait_until
 from workers.actors import certificates
 from workers.certificates import documents, duplicate_copies
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.fetching import pieces, read_file
 from workers.certificates.file_links import find_by_job
 from workers.database import transaction
 from workers.documents.renderer import NotRendered, render
-from workers.documents.store import Store
+from workers.documents.store import DocumentStore
 from workers.engine import chunks as courses
 from workers.engine import claimer
 from workers.engine.acceptance import accept
@@ -196,7 +196,7 @@ def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
         raise Transient("the store does not answer", seconds=5)
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(Maker.of_this_thread().store), "put", away)
+        broken.setattr(type(DocumentMaker.of_this_thread().store), "put", away)
         work()
     waiting = job(job_id)
     assert (waiting["state"], waiting["failures"], waiting["attempts"][0]["outcome"]) == ("queued", 0, "postponed")
@@ -207,18 +207,18 @@ def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_is_put_away_while_the_next_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     people = certified(*(someone(name, name) for name in "abc"))
     second = threading.Event()
-    put = Store.put
+    put = DocumentStore.put
 
-    def put_late(store: Store, content: bytes) -> str:
+    def put_late(store: DocumentStore, content: bytes) -> str:
         assert second.wait(30)
         return put(store, content)
 
-    def rendered(printed: Printed, *args: Any, **more: Any) -> bytes:
+    def rendered(printed: PrintedCertificate, *args: Any, **more: Any) -> bytes:
         if printed.snapshot.first_name == "b":
             second.set()
         return render(printed, *args, **more)
 
-    monkeypatch.setattr(Store, "put", put_late)
+    monkeypatch.setattr(DocumentStore, "put", put_late)
     monkeypatch.setattr(documents, "render", rendered)
     shown = duplicated(*people)
     assert (shown["state"], len(unzipped(shown))) == ("succeeded", 4)
@@ -228,7 +228,7 @@ def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:
     people = certified(*"ab")
     shown = duplicated(*people)
     first = content(shown)
-    store = Maker.of_this_thread().store
+    store = DocumentMaker.of_this_thread().store
     for (digest,) in rows("SELECT sha256 FROM rendering"):
         store.delete(str(digest), ".pdf")
     store.delete(shown["result"]["file"]["sha256"], ".zip")
@@ -240,7 +240,7 @@ def test_what_is_rendered_otherwise_is_another_rendering(monkeypatch: pytest.Mon
     [zoe] = certified("zoe")
     shown = duplicated(zoe)
     digest = shown["result"]["file"]["sha256"]
-    Maker.of_this_thread().store.delete(digest, ".pdf")
+    DocumentMaker.of_this_thread().store.delete(digest, ".pdf")
     real = render
     monkeypatch.setattr(documents, "render", lambda *a, **o: real(*a, **o) + b"\n")
     again = read_file(UUID(shown["result"]["file"]["id"]))
@@ -276,9 +276,9 @@ def test_leases_are_kept_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch
     for person in certified(*"ab"):
         ask(person)
     held = "SELECT id, leased_until FROM job WHERE leased_until IS NOT NULL"
-    put, kept = Store.put, []
+    put, kept = DocumentStore.put, []
 
-    def slow(store: Store, content: bytes) -> str:
+    def slow(store: DocumentStore, content: bytes) -> str:
         before: dict[Any, Any] = dict(rows(held))  # type: ignore[arg-type]
         wait_until(lambda: all(until > before[job_id] for job_id, until in rows(held)))
         kept.append(len(before))
@@ -288,7 +288,7 @@ def test_leases_are_kept_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch
     change("UPDATE job SET leased_until = now() WHERE leased_until IS NOT NULL")
     with monkeypatch.context() as hurried:
         hurried.setattr(courses, "get_settings", lambda: get_settings().model_copy(update={"lease_seconds": 0.9}))
-        hurried.setattr(Store, "put", slow)
+        hurried.setattr(DocumentStore, "put", slow)
         certificates.do_batch(found)
     assert kept == [2, 1]
     assert rows("SELECT DISTINCT state, rescues, failures FROM job WHERE kind = 'duplicate_certificates'") == [

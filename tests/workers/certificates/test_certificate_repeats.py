@@ -19,7 +19,7 @@ from workers.catalog import organisations
 from workers.certificates import changes as certificate_changes
 from workers.certificates import document_purge
 from workers.certificates import issuing as certificates
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
@@ -142,7 +142,7 @@ def over() -> list[str]:
 
 
 def gone(digests: list[str]) -> bool:
-    store = Maker.of_this_thread().store
+    store = DocumentMaker.of_this_thread().store
     assert rows("SELECT dropped_at IS NOT NULL FROM certificate_file") == [(True,)]
     return not any(store.get(digest) for digest in digests) and rows("SELECT count(*) FROM rendering") == [(0,)]
 
@@ -162,7 +162,7 @@ def test_a_purge_killed_anywhere_is_finished_the_next_time(
     monkeypatch: pytest.MonkeyPatch, deleted_before: int
 ) -> None:
     digests = over()
-    store = type(Maker.of_this_thread().store)
+    store = type(DocumentMaker.of_this_thread().store)
     real, before = store.delete, state_of_things()
 
     def some(self: Any, *more: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.snapshot import Snapshot
+from models.snapshot import CertificateSnapshot
 from models.verification_code import new_code, read_code
 from models.words import LOCALES, Code
 from tests.kit.builders.certificates import (
@@ -52,7 +52,7 @@ def again(session: Session, enrollment: UUID) -> dict[str, Any]:
 def test_a_completion_is_certified_with_everything_that_is_printed(session: Session) -> None:
     [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
     _, number, code, kept, version = certificate(session, zoe)
-    snapshot = Snapshot.model_validate(kept)
+    snapshot = CertificateSnapshot.model_validate(kept)
     year = query(session, "SELECT extract(year FROM now() AT TIME ZONE 'Europe/Paris')::int")[0][0]
     assert (number, version) == (f"{year}-000001", 1)
     assert read_code(code) == code
@@ -93,7 +93,7 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
     [zoe] = enrolled(session, "zoe")
     fact, code = certificates.hold(session, [zoe])[zoe], new_code()
     snapshot, now = certificates.snapshot_of(fact, code), datetime.fromisoformat(moment)
-    new = certificates.New(new_id(), zoe, fact.organisation_id, snapshot, code, now, fact.completed_at)
+    new = certificates.NewCertificate(new_id(), zoe, fact.organisation_id, snapshot, code, now, fact.completed_at)
     assert certificates.write(session, [new])[zoe].number == number
     assert numbers(session) == [number]
 

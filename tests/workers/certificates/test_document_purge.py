@@ -14,7 +14,7 @@ from tests.kit.processes.support import change, rows
 from workers.actors import certificates, jobs
 from workers.actors.registry import show_job
 from workers.certificates import document_purge, document_retention
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.fetching import read_file
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
@@ -48,7 +48,7 @@ def clean() -> dict[str, Any]:
 
 
 def stored(digest: object, suffix: str = ".pdf") -> bool:
-    return Maker.of_this_thread().store.get(str(digest), suffix) is not None
+    return DocumentMaker.of_this_thread().store.get(str(digest), suffix) is not None
 
 
 def test_a_zip_goes_with_its_link_and_is_filled_anew_when_asked_for(fresh_database: str) -> None:
@@ -91,7 +91,7 @@ def test_a_store_that_is_away_forgets_nothing(fresh_database: str, monkeypatch: 
         raise Transient("away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(Maker.of_this_thread().store), "delete", away)
+        broken.setattr(type(DocumentMaker.of_this_thread().store), "delete", away)
         assert clean()["state"] == "queued"
     assert rows("SELECT dropped_at FROM certificate_file") == [(None,)]
     assert clean()["state"] == "succeeded"

@@ -34,7 +34,7 @@ from tests.kit.processes.buckets import BUCKET, bucket
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates
 from workers.certificates import documents
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.fetching import read_file
 from workers.database import transaction
 from workers.documents.renderer import render
@@ -84,15 +84,15 @@ def test_a_damaged_zip_is_never_given_and_is_filled_anew() -> None:
 
 def test_a_document_damaged_on_its_way_into_a_zip_is_mended_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     people = certified(someone("a", "Zoé", "Le Dû"), someone("b", "Anne", "Roy"))
-    real = Maker.zip
+    real = DocumentMaker.zip
 
-    def after_damage(self: Maker, *more: Any, **options: Any) -> None:
+    def after_damage(self: DocumentMaker, *more: Any, **options: Any) -> None:
         for path in (placed := list(Path(os.environ["CERTIFICATE_STORE"]).rglob("*.pdf"))):
             flip(path)
         assert len(placed) == 2
         real(self, *more, **options)
 
-    monkeypatch.setattr(Maker, "zip", after_damage)
+    monkeypatch.setattr(DocumentMaker, "zip", after_damage)
     files = unzipped(duplicated(*people))
     for line in index(files):
         assert f"{line[1]} {line[2]}" in said(files[line[6]])

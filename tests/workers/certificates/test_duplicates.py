@@ -28,7 +28,7 @@ from workers.certificates.duplicate_copies import begin, read_copy
 from workers.certificates.verification import as_json, verify
 from workers.database import Session
 from workers.engine import ledger
-from workers.engine.ledger import JOBS, Claimed
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.requests.base import Request
 from workers.requests.certificates import (
     CorrectCertificate,
@@ -43,7 +43,7 @@ REGISTER = """
     FROM certificate_duplicate d JOIN certificate k ON k.id = d.certificate_id ORDER BY d.number"""
 
 
-def claim(session: Session, request: Request, key: str = "") -> Claimed:
+def claim(session: Session, request: Request, key: str = "") -> ClaimedRow:
     accepted(session, request, key or f"key-{new_id()}")
     [row] = ledger.claim(session, JOBS, request.queue, size=50, lease=30, worker=new_id())
     return row
@@ -113,7 +113,7 @@ def test_another_portal_is_given_none(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     row = claim(session, asking(zoe))
     session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'autre')"), {"id": (other := new_id())})
-    stranger = Claimed(row.id, row.claim, 0, 0, row.lane, {**row.columns, "portal_id": other}, row.asked_at)
+    stranger = ClaimedRow(row.id, row.claim, 0, 0, row.lane, {**row.columns, "portal_id": other}, row.asked_at)
     begin(session, stranger)
     assert codes((show_job(session, row.id) or {})["result"]["people"]) == ["not_found"]
 

@@ -31,7 +31,7 @@ from tests.kit.builders.contracts import (
 from tests.kit.builders.documents import said
 from tests.kit.processes.support import change
 from workers.certificates import documents
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.certificates.fetching import read_file
 from workers.database import Session, transaction
 from workers.documents.printable import printable
@@ -140,7 +140,7 @@ def test_whose_certificate_is_kept_no_longer_loses_no_other_when_a_zip_is_filled
     done = duplicated(*certified(someone("a", "Zoé", "Le Dû"), someone("b", "Anne", "Roy")))
     change("UPDATE certificate SET snapshot = NULL WHERE snapshot ->> 'first_name' = 'Anne'")
     change("DELETE FROM rendering r USING certificate k WHERE k.id = r.certificate_id AND k.snapshot IS NULL")
-    Maker.of_this_thread().store.delete(done["result"]["file"]["sha256"], ".zip")
+    DocumentMaker.of_this_thread().store.delete(done["result"]["file"]["sha256"], ".zip")
     again = read_file(UUID(done["result"]["file"]["id"])) or b""
     with zipfile.ZipFile(io.BytesIO(again)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}

@@ -181,7 +181,7 @@ def test_the_password_of_before_opens_no_account_that_ops_handed_over(session: S
     assert by_ops(session, account_id(session)) == "corrected"
     for address in (OLD, NEW):
         attempt = sign_ins.begin(session, address)
-        assert isinstance(attempt, sign_ins.Attempt)
+        assert isinstance(attempt, sign_ins.SignInAttempt)
         refused = sign_ins.end(session, attempt, sign_ins.check(attempt, PASSWORD))
         assert refused == sign_ins.SignInRefused(Code.WRONG_CREDENTIALS)
     reset = token(session, Purpose.PASSWORD_RESET)

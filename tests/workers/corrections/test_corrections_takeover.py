@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.retention import Matter
+from models.retention import RetentionClass
 from models.words import Code, Purpose
 from tests.kit.builders.accounts import PASSWORD, keys
 from tests.kit.builders.contracts import (
@@ -135,7 +135,7 @@ def test_three_in_thirty_days_and_an_attempt_on_a_taken_address_counts(session: 
     code, detail = correct(session, enrollment_id, NEW)
     assert (code, detail.keys()) == ("throttled", {"from"})
     assert (
-        purge(session)[Matter.THROTTLE] == 6
+        purge(session)[RetentionClass.THROTTLE] == 6
     )  # those against the address and the portal; ten days are left of the others
     assert correct(session, enrollment_id, NEW)[0] == "throttled"
     later(session, days=10)

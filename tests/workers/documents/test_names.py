@@ -130,7 +130,7 @@ def test_when_even_plain_letters_cannot_be_drawn_the_document_is_refused(monkeyp
         asked.append(data["learner"])
         raise Undrawable("no glyph")
 
-    monkeypatch.setattr(renderer.Room, "compile", never)
+    monkeypatch.setattr(renderer.RenderFolder, "compile", never)
     with pytest.raises(NotRendered):
         made(first_name="m\u0331ى", last_name="Lé")
     assert asked == ["m\u0331ى Lé", "mى Lé", "m\ufffd Lé"]

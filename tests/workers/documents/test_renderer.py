@@ -13,7 +13,7 @@ import pikepdf
 import pytest
 from PIL import Image
 
-from models.snapshot import Document, Issuer
+from models.snapshot import CertificateIssuer, Document
 from models.verification_code import grouped, new_code
 from tests.kit.builders.documents import (
     AT,
@@ -75,7 +75,7 @@ def test_the_two_documents_do_not_bear_each_others_title() -> None:
 
 
 def test_what_is_not_known_is_not_printed() -> None:
-    bare = Issuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
+    bare = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
     for document in Document:
         text = said(
             made(document, issuer=bare, objectives=(), modality=None, planned_minutes=None, done_minutes=None,
@@ -217,7 +217,7 @@ def test_threads_that_render_first_at_the_same_moment_share_one_room() -> None:
     before, start = renderer._room(), threading.Barrier(8)
     renderer._only_room.cache_clear()
 
-    def first(_: int) -> renderer.Room:
+    def first(_: int) -> renderer.RenderFolder:
         start.wait(timeout=10)
         return renderer._room()
 

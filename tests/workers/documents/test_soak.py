@@ -11,7 +11,7 @@ import pytest
 from scripts import soak_certificates
 from scripts.soak_certificates import MOST_MEGABYTES, Report, one_line, soak
 from tests.kit.processes.support import PROJECT
-from workers.documents.renderer import Room
+from workers.documents.renderer import RenderFolder
 
 FEW = 200
 
@@ -25,12 +25,12 @@ def test_the_command_finds_nothing_in_many_documents() -> None:
 
 
 @pytest.fixture
-def room() -> Iterator[Room]:
+def room() -> Iterator[RenderFolder]:
     with one_line() as opened:
         yield opened
 
 
-def test_a_leak_is_found(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_is_found(room: RenderFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     leaked = []
     rendered = room.compile
 
@@ -43,7 +43,7 @@ def test_a_leak_is_found(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.startswith("memory grew by")
 
 
-def test_a_compiler_that_threads_share_is_found(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_threads_share_is_found(room: RenderFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = room._compiler(soak_certificates.NAME), room._compiler("blank")
     monkeypatch.setattr(room, "_compiler", lambda document: shared[document == "blank"])
     found = soak(room, FEW, warm=0).findings(FEW)
@@ -51,7 +51,7 @@ def test_a_compiler_that_threads_share_is_found(room: Room, monkeypatch: pytest.
     assert found[-1].endswith(f"documents of {FEW} were made")
 
 
-def test_a_thread_that_ends_is_found(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_ends_is_found(room: RenderFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     class PanicError(BaseException):
         pass
 

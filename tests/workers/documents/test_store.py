@@ -23,7 +23,7 @@ from workers.documents.store import (
     PATIENCE,
     PIECE,
     TRIES,
-    Store,
+    DocumentStore,
 )
 from workers.errors import NotConfigured, Transient
 from workers.settings import Settings
@@ -39,7 +39,7 @@ class Place:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.store = Store(url)
+        self.store = DocumentStore(url)
 
     def keys(self) -> list[str]:
         """Everything that lies there, drafts too, relative to the store."""
@@ -81,7 +81,7 @@ def key(digest: str = DIGEST, suffix: str = ".pdf") -> str:
     return f"{digest[:2]}/{digest}{suffix}"
 
 
-def copied(store: Store, digest: str = DIGEST, suffix: str = ".pdf") -> bytes | None:
+def copied(store: DocumentStore, digest: str = DIGEST, suffix: str = ".pdf") -> bytes | None:
     into = io.BytesIO()
     return into.getvalue() if store.copy(digest, suffix, into) else None
 
@@ -133,7 +133,7 @@ def test_many_who_write_the_same_leave_it_whole_at_every_moment(place: Place) ->
     def write(_: int) -> str:
         while True:
             with suppress(Transient):  # moto loses its own file under many writers
-                return Store(place.url).put(content)
+                return DocumentStore(place.url).put(content)
 
     def look() -> list[bytes | None]:
         seen = [place.store.get(digest)]
@@ -174,14 +174,14 @@ def test_nothing_but_a_hash_names_a_place(place: Place, digest: str, suffix: str
 
 
 def test_in_a_folder_nobody_else_may_read_them(tmp_path: Path) -> None:
-    Store(str(tmp_path / "documents")).put(CONTENT)
+    DocumentStore(str(tmp_path / "documents")).put(CONTENT)
     [written] = tmp_path.rglob("*.pdf")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
 
 
 def test_a_write_that_breaks_off_leaves_nothing_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(str(tmp_path / "documents"))
+    store = DocumentStore(str(tmp_path / "documents"))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -198,7 +198,7 @@ def test_a_write_that_breaks_off_leaves_nothing_in_a_folder(tmp_path: Path, monk
 # Places that are away
 
 
-def steps_of(store: Store) -> list[Callable[[], object]]:
+def steps_of(store: DocumentStore) -> list[Callable[[], object]]:
     return [
         lambda: store.put(CONTENT),
         lambda: store.get(DIGEST),
@@ -209,7 +209,7 @@ def steps_of(store: Store) -> list[Callable[[], object]]:
 
 def test_a_folder_that_cannot_be_used_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "documents").write_bytes(b"a file stands where the folder should be")
-    for step in steps_of(Store(str(tmp_path / "documents"))):
+    for step in steps_of(DocumentStore(str(tmp_path / "documents"))):
         with pytest.raises(Transient):
             step()
 
@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_used_is_waited_for(tmp_path: Path) -> None:
 def test_a_bucket_nobody_answers_for_is_waited_for(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    for step in steps_of(Store(f"s3://{BUCKET}/documents")):
+    for step in steps_of(DocumentStore(f"s3://{BUCKET}/documents")):
         with pytest.raises(Transient) as away:
             step()
         assert away.value.seconds > 1
@@ -236,7 +236,7 @@ def test_a_bucket_that_never_answers_is_left_before_a_lease_ends(bucket: str, mo
         silent.bind(("127.0.0.1", 0))
         silent.listen(50)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        for step in steps_of(Store(f"s3://{BUCKET}/documents")):
+        for step in steps_of(DocumentStore(f"s3://{BUCKET}/documents")):
             begun = time.monotonic()
             with pytest.raises(Transient):
                 step()
@@ -245,7 +245,7 @@ def test_a_bucket_that_never_answers_is_left_before_a_lease_ends(bucket: str, mo
 
 
 def test_a_bucket_that_is_not_there_is_waited_for_and_takes_nothing_for_written(bucket: str) -> None:
-    store = Store("s3://matricule-absent/documents")
+    store = DocumentStore("s3://matricule-absent/documents")
     with pytest.raises(Transient):
         store.put(CONTENT)
     assert store.get(DIGEST) is None
@@ -254,5 +254,5 @@ def test_a_bucket_that_is_not_there_is_waited_for_and_takes_nothing_for_written(
 @pytest.mark.parametrize("url", ["", "s3://key:secret@bucket/x", "sftp://u:p@host/x", "nothing-we-know://x"])
 def test_an_address_that_cannot_be_used_says_so(url: str) -> None:
     with pytest.raises(NotConfigured, match="CERTIFICATE_STORE") as refused:
-        Store(url)
+        DocumentStore(url)
     assert "secret" not in str(refused.value)

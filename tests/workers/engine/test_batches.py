@@ -25,9 +25,9 @@ from workers.engine import ledger as books
 from workers.engine.claimer import SYSTEMIC, BatchRun
 from workers.engine.ledger import (
     JOBS,
-    Claimed,
+    ClaimedRow,
     LostClaimError,
-    Outcome,
+    WorkOutcome,
 )
 from workers.errors import Permanent, Transient
 
@@ -88,7 +88,7 @@ def test_a_row_that_breaks_the_connection_is_found_and_counted(fresh_database: s
     """The backend that serves the work dies each time it meets this row."""
     made = owe_jobs(8)
 
-    def do(session: Session, held: Sequence[Claimed]) -> list[Outcome]:
+    def do(session: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         if made[5] in {row.id for row in held}:
             backend = session.execute(text("SELECT pg_backend_pid()")).scalar()
             change("SELECT pg_terminate_backend(:backend, 10000)", backend=backend)

@@ -24,12 +24,12 @@ from tests.kit.processes.support import (
 )
 from workers.database import transaction
 from workers.engine.broker import (
-    BELL_MS,
-    DoorbellBroker,
+    WAKE_FLAG_MS,
+    WakeBroker,
     make_broker,
     producer_client,
-    ring,
-    silence,
+    take_wake_flag,
+    wake,
 )
 from workers.engine.consumer import MAINTENANCE_SECONDS, SteadyConsumer
 from workers.requests.catalog import PutCompany
@@ -46,7 +46,7 @@ def nobody_listens(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def broker(fresh_database: str) -> Iterator[DoorbellBroker]:
+def broker(fresh_database: str) -> Iterator[WakeBroker]:
     """A broker with one actor on `enrollments`."""
     made = make_broker(producer_client(os.environ["REDIS_URL"]))
     made.declare_queue(Queue.ENROLLMENTS)
@@ -61,40 +61,40 @@ def bells(queue: str = Queue.ENROLLMENTS) -> int:
 
 def test_bells_of_a_queue_are_one_until_it_is_silenced(fresh_database: str) -> None:
     for _ in range(5):
-        ring(Queue.ENROLLMENTS)
-    ring(Queue.ROSTERS)
+        wake(Queue.ENROLLMENTS)
+    wake(Queue.ROSTERS)
     assert (bells(), bells(Queue.ROSTERS)) == (1, 1)
-    silence(Queue.ENROLLMENTS)
-    ring(Queue.ENROLLMENTS)
+    take_wake_flag(Queue.ENROLLMENTS)
+    wake(Queue.ENROLLMENTS)
     assert bells() == 2
 
 
 def test_a_bell_nobody_answers_stands_for_two_seconds_only(fresh_database: str) -> None:
-    ring(Queue.ENROLLMENTS)
+    wake(Queue.ENROLLMENTS)
     with client() as opened:
-        assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:bell:enrollments") <= BELL_MS
+        assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:bell:enrollments") <= WAKE_FLAG_MS
 
 
 def test_ringing_never_fails_the_caller(nobody_listens: None) -> None:
     before = time.monotonic()
-    ring(Queue.ENROLLMENTS)
-    silence(Queue.ENROLLMENTS)
+    wake(Queue.ENROLLMENTS)
+    take_wake_flag(Queue.ENROLLMENTS)
     assert time.monotonic() - before < 5
 
 
-def test_there_is_no_delay_queue(broker: DoorbellBroker) -> None:
+def test_there_is_no_delay_queue(broker: WakeBroker) -> None:
     assert broker.get_declared_queues() == {"enrollments"}
     assert broker.delay_queues == set()
 
 
-def test_an_idle_queue_is_looked_at_often(broker: DoorbellBroker) -> None:
+def test_an_idle_queue_is_looked_at_often(broker: WakeBroker) -> None:
     consumer = broker.consume("enrollments", timeout=60_000)
     before = time.monotonic()
     assert [next(consumer) for _ in range(10)] == [None] * 10
     assert time.monotonic() - before < 2
 
 
-def test_closing_gives_back_what_was_not_looked_at(broker: DoorbellBroker) -> None:
+def test_closing_gives_back_what_was_not_looked_at(broker: WakeBroker) -> None:
     sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
     consumer = broker.consume("enrollments", prefetch=10)
     first = next(consumer)
@@ -108,7 +108,7 @@ def test_closing_gives_back_what_was_not_looked_at(broker: DoorbellBroker) -> No
     assert [getattr(message, "raw", None) for message in seen] == sent[1:]
 
 
-def test_what_is_done_is_deleted_with_the_next_fetch(broker: DoorbellBroker) -> None:
+def test_what_is_done_is_deleted_with_the_next_fetch(broker: WakeBroker) -> None:
     for number in range(3):
         push(b"noise %d" % number, queue="enrollments")
     consumer = broker.consume("enrollments", prefetch=2)
@@ -124,7 +124,7 @@ def test_what_is_done_is_deleted_with_the_next_fetch(broker: DoorbellBroker) -> 
     assert left() == {}
 
 
-def test_what_is_done_after_the_end_is_deleted_at_once(broker: DoorbellBroker) -> None:
+def test_what_is_done_after_the_end_is_deleted_at_once(broker: WakeBroker) -> None:
     push(b"noise", queue="enrollments")
     consumer = broker.consume("enrollments")
     message = next(consumer)
@@ -134,7 +134,7 @@ def test_what_is_done_after_the_end_is_deleted_at_once(broker: DoorbellBroker) -
     assert left() == {}
 
 
-def test_a_key_without_a_message_holds_nothing_up(broker: DoorbellBroker) -> None:
+def test_a_key_without_a_message_holds_nothing_up(broker: WakeBroker) -> None:
     push(None, queue="enrollments")
     sent = push(b"noise", queue="enrollments")
     consumer = broker.consume("enrollments", prefetch=2)
@@ -149,7 +149,7 @@ def after_a_while(consumer: SteadyConsumer) -> MessageProxy | None:
     return found
 
 
-def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: DoorbellBroker) -> None:
+def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: WakeBroker) -> None:
     sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
     consumer = broker.consume("enrollments", prefetch=4)
     first = next(consumer)
@@ -163,7 +163,7 @@ def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: Do
     assert after_a_while(consumer) is None  # what is in hand is not given out twice
 
 
-def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker) -> None:
+def test_what_a_dead_process_fetched_is_given_to_the_next(broker: WakeBroker) -> None:
     sent = push(b"noise", queue="enrollments")
     dead = broker.consume("enrollments")
     assert next(dead) is not None
@@ -181,7 +181,7 @@ def test_what_a_dead_process_fetched_is_given_to_the_next(broker: DoorbellBroker
     living.client.close()
 
 
-def test_a_message_given_back_is_read_again(broker: DoorbellBroker) -> None:
+def test_a_message_given_back_is_read_again(broker: WakeBroker) -> None:
     push(b"noise", queue="enrollments")
     consumer = broker.consume("enrollments")
     message = next(consumer)
@@ -195,7 +195,7 @@ def test_a_message_given_back_is_read_again(broker: DoorbellBroker) -> None:
     assert left() == {}
 
 
-def test_a_full_consumer_does_not_fetch(broker: DoorbellBroker) -> None:
+def test_a_full_consumer_does_not_fetch(broker: WakeBroker) -> None:
     for number in range(4):
         push(b"noise %d" % number, queue="enrollments")
     consumer = broker.consume("enrollments", prefetch=2)
@@ -204,7 +204,7 @@ def test_a_full_consumer_does_not_fetch(broker: DoorbellBroker) -> None:
     assert bells() == 2
 
 
-def test_a_full_broker_still_says_it_is_alive(broker: DoorbellBroker) -> None:
+def test_a_full_broker_still_says_it_is_alive(broker: WakeBroker) -> None:
     broker.beat()
     with client() as opened:
         (beat,) = opened.zrange(f"{os.environ['REDIS_NAMESPACE']}:__heartbeats__", 0, -1, withscores=True)

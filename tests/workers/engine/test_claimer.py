@@ -21,7 +21,7 @@ from workers.database import transaction
 from workers.engine import acceptance
 from workers.engine import claimer as claiming
 from workers.engine import ledger as books
-from workers.engine.broker import ring
+from workers.engine.broker import wake
 from workers.engine.claimer import (
     CLAIMERS,
     CLAIMING,
@@ -29,8 +29,8 @@ from workers.engine.claimer import (
     Claimer,
     this_process,
 )
-from workers.engine.ledger import JOBS, LAST_RESCUE, Claimed
-from workers.engine.wake import RINGER
+from workers.engine.ledger import JOBS, LAST_RESCUE, ClaimedRow
+from workers.engine.wake import WAKER
 from workers.requests.registry import Enroll, PersonToEnroll
 
 pytestmark = pytest.mark.usefixtures("running")
@@ -54,7 +54,7 @@ def test_an_outage_while_claiming_is_waited_out(fresh_database: str, monkeypatch
 def test_only_so_many_threads_of_a_process_claim_and_a_bell_meanwhile_is_not_lost(fresh_database: str) -> None:
     go_on, busy, at_once = threading.Event(), [], []
 
-    def slowly(batch: Sequence[Claimed]) -> None:
+    def slowly(batch: Sequence[ClaimedRow]) -> None:
         busy.append(threading.current_thread())
         at_once.append(len(busy))
         assert go_on.wait(20)
@@ -86,7 +86,7 @@ def test_while_a_row_has_its_last_chance_its_process_claims_nothing_else(
     change("UPDATE job SET rescues = :rescues", rescues=rescues)
     held: list[bool] = []
 
-    def during(batch: Sequence[Claimed]) -> None:
+    def during(batch: Sequence[ClaimedRow]) -> None:
         held.append(CLAIMING.locked())
         do_all(batch)
 
@@ -98,13 +98,13 @@ def test_while_a_row_has_its_last_chance_its_process_claims_nothing_else(
 def test_a_claimer_silences_the_bell_before_it_claims(fresh_database: str) -> None:
     heard: list[object] = []
 
-    def during(batch: Sequence[Claimed]) -> None:
+    def during(batch: Sequence[ClaimedRow]) -> None:
         with client() as opened:
             heard.append(opened.exists(f"{fresh_database}:bell:{QUEUE}"))
         do_all(batch)
 
     owe_jobs(1)
-    ring(QUEUE)
+    wake(QUEUE)
     Claimer(JOBS, QUEUE, during, size=10).answer()
     assert heard == [0]
 
@@ -116,14 +116,14 @@ def test_a_claimer_that_worked_long_enough_rings_for_the_next(
     monkeypatch.setattr(claiming, "ANSWER_SECONDS", 0.0)
     made = owe_jobs(2)
 
-    def during(batch: Sequence[Claimed]) -> None:
+    def during(batch: Sequence[ClaimedRow]) -> None:
         do_all(batch)
         with client() as opened:
             if stands:  # its message came while every claimer of this process was busy
                 opened.set(f"{fresh_database}:bell:{QUEUE}", 1)
             opened.delete(f"{fresh_database}:{QUEUE}")
 
-    monkeypatch.setattr(RINGER, "ring_soon", lambda queue: None)
+    monkeypatch.setattr(WAKER, "ring_soon", lambda queue: None)
     Claimer(JOBS, QUEUE, during, size=1).answer()
     assert [state(row_id)[0] for row_id in made] == ["succeeded", "queued"]
     with client() as opened:
@@ -133,7 +133,7 @@ def test_a_claimer_that_worked_long_enough_rings_for_the_next(
 def test_a_process_that_stops_claims_no_more_and_tells_another(fresh_database: str) -> None:
     made = owe_jobs(3)
 
-    def once(batch: Sequence[Claimed]) -> None:
+    def once(batch: Sequence[ClaimedRow]) -> None:
         STOPPING.set()
         do_all(batch)
 

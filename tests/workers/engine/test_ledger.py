@@ -27,7 +27,7 @@ from workers.engine.ledger import (
     EMAILS,
     FIRST_LANE,
     JOBS,
-    Claimed,
+    ClaimedRow,
     Ledger,
 )
 
@@ -189,7 +189,7 @@ def test_a_claim_remembers_when_it_was_asked_for(fresh_database: str) -> None:
     with transaction() as session:
         owe(session, JOBS)
 
-    def work() -> list[Claimed]:
+    def work() -> list[ClaimedRow]:
         with transaction() as session:
             return claim(session, JOBS)
 

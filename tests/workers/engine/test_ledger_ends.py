@@ -24,7 +24,7 @@ from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.ledger import (
     MAX_RESCUES,
-    Claimed,
+    ClaimedRow,
     Ledger,
     LostClaimError,
 )
@@ -236,7 +236,7 @@ def test_only_the_dead_are_revived(session: Session, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("count", "sizes"), [(2, (1, 1)), (3, (1, 2)), (7, (3, 4)), (8, (4, 4))])
 def test_halves_leave_nobody_out(count: int, sizes: tuple[int, int]) -> None:
-    rows = [Claimed(new_id(), 1, 0, 0, lane(1)) for _ in range(count)]
+    rows = [ClaimedRow(new_id(), 1, 0, 0, lane(1)) for _ in range(count)]
     left, right = books.halves(rows)
     assert (len(left), len(right)) == sizes
     assert [*left, *right] == rows

@@ -10,15 +10,15 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.processes.support import wait_until
-from workers.engine.acceptance import Accepted, Ask
+from workers.engine.acceptance import AcceptedJob, SubmittedRequest
 from workers.engine.recorder import Recorder
 from workers.errors import IdempotencyConflict
 from workers.requests.catalog import PutCompany
 from workers.requests.queues import Queue
 
 
-def ask(key: str) -> Ask:
-    return Ask(LOCAL_PORTAL_ID, PutCompany(reference="R-1", name="Lorval"), "{}", key)
+def ask(key: str) -> SubmittedRequest:
+    return SubmittedRequest(LOCAL_PORTAL_ID, PutCompany(reference="R-1", name="Lorval"), "{}", key)
 
 
 class Ledger:
@@ -29,13 +29,13 @@ class Ledger:
         self.faults: dict[str, Exception] = {}
         self.go_on = threading.Semaphore(0)
 
-    def record(self, asks: Sequence[Ask]) -> list[Accepted | IdempotencyConflict]:
+    def record(self, asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
         self.commits.append([ask.key for ask in asks])
         assert self.go_on.acquire(timeout=10)
         for one in asks:
             if one.key in self.faults:
                 raise self.faults[one.key]
-        return [Accepted(new_id(), Queue.ENROLLMENTS, repeated=False) for _ in asks]
+        return [AcceptedJob(new_id(), Queue.ENROLLMENTS, repeated=False) for _ in asks]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def recorder(ledger: Ledger) -> Recorder:
 
 def alone_then_together(
     ledger: Ledger, recorder: Recorder, threads: ThreadPoolExecutor, keys: str
-) -> list[Future[Accepted]]:
+) -> list[Future[AcceptedJob]]:
     """The first key is being recorded when the others come; returns once it was, and they are being recorded."""
     begun = [threads.submit(recorder.record, ask(keys[0]))]
     wait_until(lambda: ledger.commits)

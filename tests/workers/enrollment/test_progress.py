@@ -27,7 +27,7 @@ from tests.kit.processes.support import rows
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, bells, due_queues
+from workers.engine.ledger import JOBS, due_queues, queues_to_wake
 from workers.enrollment import progress as recording
 from workers.errors import InvalidRequest
 from workers.requests.internal import IssueCertificate
@@ -154,9 +154,9 @@ def test_the_bell_of_certificates_is_rung_for_a_completion_alone(session: Sessio
     add_contract(session)
     [a] = enrolled(session, "a", notify=False)
     did(session, told(event(a, 4)))
-    assert (bells(session), due_queues(session)) == (set(), set())
+    assert (queues_to_wake(session), due_queues(session)) == (set(), set())
     did(session, told(event(a, 5, "completed")))
-    assert (bells(session), due_queues(session)) == ({"certificates"}, {"certificates"})
+    assert (queues_to_wake(session), due_queues(session)) == ({"certificates"}, {"certificates"})
 
 
 def test_no_portal_can_take_the_key_of_a_certificate(session: Session) -> None:

@@ -76,7 +76,7 @@ def test_a_warning_still_owed_under_another_option_is_not_sent(session: Session)
     }
 
 
-def planned(session: Session) -> list[ledger.Claimed]:
+def planned(session: Session) -> list[ledger.ClaimedRow]:
     """The release that is owed, claimed and not done yet."""
     owe(session, PlanReleases())
     while rows := claim(session):
@@ -216,7 +216,7 @@ def test_a_release_done_again_releases_nobody(fresh_database: str) -> None:
     done_twice(taken)
     with transaction() as session:
         body = rows("SELECT CAST(request AS text) FROM job WHERE kind = 'release_seats'")[0][0]
-        again = ledger.Claimed(new_id(), 1, 0, 0, new_id(), dict(taken[0].columns) | {"request": body})
+        again = ledger.ClaimedRow(new_id(), 1, 0, 0, new_id(), dict(taken[0].columns) | {"request": body})
         [outcome] = releases.release_seats(session, [again])
     assert outcome.state == JobState.SUCCEEDED
     assert dict((outcome.result or {})["counts"]) == {"already_withdrawn": 2}

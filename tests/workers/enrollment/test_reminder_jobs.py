@@ -68,7 +68,7 @@ def test_a_slot_that_was_missed_reminds_nobody_at_night(
     welcomed(session, "anne", "zoe")
     later(session, 2)
     monkeypatch.setattr(reminders, "PART", 1)
-    monkeypatch.setattr(reminders, "NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
+    monkeypatch.setattr(reminders, "READ_NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
     did_job(session, SendReminders(daytime=True))
     assert len(owed(session, "reminder")) == reminded
     remind(session)  # nobody is forgotten

@@ -17,7 +17,7 @@ from tests.kit.races.racers import (
     waiting_for_a_lock,
     work_until_done,
 )
-from workers.catalog.records import Put, put_contract
+from workers.catalog.records import CatalogOutcome, put_contract
 from workers.database import transaction
 from workers.requests.catalog import PutContract
 
@@ -64,7 +64,7 @@ def test_a_thousand_people_through_the_ledger_take_three_hundred_seats(fresh_dat
 # Seats lowered meanwhile
 
 
-def lower_to(planned_seats: int) -> Put:
+def lower_to(planned_seats: int) -> CatalogOutcome:
     asked = PutContract(reference="C-1", company="acme", training="T-1", planned_seats=planned_seats)
     with transaction() as session:
         return put_contract(session, LOCAL_PORTAL_ID, new_id(), asked)
@@ -74,9 +74,9 @@ def test_lowering_waits_for_an_enrollment_and_is_refused_below_it(threads: Threa
     contract(5)
     with transaction() as session:
         enrol_people(session, "a", "b", "c")
-        lowered: Future[Put] = threads.submit(lower_to, 2)
+        lowered: Future[CatalogOutcome] = threads.submit(lower_to, 2)
         wait_until(waiting_for_a_lock(1))
-    assert lowered.result(30) == Put(
+    assert lowered.result(30) == CatalogOutcome(
         JobState.REFUSED, {"code": "seats_below_enrolled", "field": "planned_seats", "enrolled_count": 3}
     )
     assert rows("SELECT planned_seats FROM contract") == [(5,)]

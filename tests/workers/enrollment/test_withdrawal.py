@@ -32,7 +32,7 @@ from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import EMAILS, JOBS, bells
+from workers.engine.ledger import EMAILS, JOBS, queues_to_wake
 from workers.enrollment import withdrawal
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
@@ -145,7 +145,7 @@ def test_the_person_is_told_and_what_was_still_owed_is_cancelled(session: Sessio
         ("invitation", "c@example.com", "sending", "emails", True),
         *(("withdrawal", f"{name}@example.com", "owed", "emails", True) for name in "abc"),
     ]
-    assert bells(session) == {"emails"}
+    assert queues_to_wake(session) == {"emails"}
     found = letters(session)
     assert [(one.kind, one.unsent) for one in found] == [(EmailKind.WITHDRAWAL, None)] * 3
     mail = render(EmailKind.WITHDRAWAL, "fr", found[0].context)

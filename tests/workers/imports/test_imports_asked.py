@@ -26,7 +26,7 @@ from workers.database import transaction
 from workers.errors import IdempotencyConflict, InvalidRequest
 from workers.imports.acceptance import accept_import
 from workers.imports.files import store_file
-from workers.imports.importing import Import
+from workers.imports.importing import RunningImport
 from workers.requests.imports import CancelImport, ImportRoster
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -72,13 +72,13 @@ def test_an_import_is_stopped_between_two_chunks(monkeypatch: pytest.MonkeyPatch
     job_id = drop(file_of(*"abcdefghij")).job_id
     answers: list[dict[str, Any]] = []
 
-    def cancel_after_the_first(course: Import) -> None:
+    def cancel_after_the_first(course: RunningImport) -> None:
         if course.position and not answers:
             answers.append(cancel(job_id))
         real(course)
 
-    real = Import.read_ahead
-    monkeypatch.setattr(Import, "read_ahead", cancel_after_the_first)
+    real = RunningImport.read_ahead
+    monkeypatch.setattr(RunningImport, "read_ahead", cancel_after_the_first)
     work()
     assert [(one["state"], one["result"]["code"]) for one in answers] == [("succeeded", "cancelled")]
     shown = job(job_id)

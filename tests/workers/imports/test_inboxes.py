@@ -31,7 +31,7 @@ from workers.imports.inboxes import put_inbox, see_files
 from workers.ops.problems import find_inboxes
 from workers.requests.internal import PutInbox
 from workers.requests.registry import parse
-from workers.rosters.folder import Folder
+from workers.rosters.folder import InboxFolder
 
 __all__ = ["folder"]
 
@@ -147,14 +147,14 @@ def test_two_scanners_at_once_import_once(folder: Path) -> None:
         [inbox] = session.execute(text("SELECT * FROM inbox")).all()
         seen = see_files(session, inbox, [])
     for _ in range(2):
-        inboxes._take(inbox, Folder(inbox.url), seen[0], None)
+        inboxes._take(inbox, InboxFolder(inbox.url), seen[0], None)
     assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(1,)]
     work()
     for _ in range(2):
         with transaction() as session:
             seen = see_files(session, inbox, [])
         for one in seen:
-            inboxes._put_away(inbox, Folder(inbox.url), one)
+            inboxes._put_away(inbox, InboxFolder(inbox.url), one)
     assert used() == 2
     assert len(names(folder)) == 2
 
@@ -172,7 +172,7 @@ def test_a_scanner_that_dies_between_report_and_move_leaves_it_to_the_next(
         raise OSError("killed half-way")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Folder, step, fail)
+        broken.setattr(InboxFolder, step, fail)
         assert scan()["unreadable"] == 1
     assert (folder / "liste.csv").exists()
     scan()
@@ -217,7 +217,7 @@ def test_no_portal_sets_up_an_inbox(kind: str) -> None:
 @pytest.mark.parametrize("url", ["sftp://user:secret@host/x", "nowhere://x"])
 def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) -> None:
     with pytest.raises(NotConfigured) as refused:
-        Folder(url)
+        InboxFolder(url)
     assert "secret" not in str(refused.value)
 
 
@@ -235,14 +235,14 @@ def test_a_hostile_name_of_a_file_stops_nobody(folder: Path, name: str) -> None:
 def test_a_file_that_cannot_be_read_keeps_no_other_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drop(folder, "a.csv", "a")
     drop(folder, "b.csv", "b")
-    real = Folder.fetch
+    real = InboxFolder.fetch
 
-    def deny(self: Folder, dropped: Any) -> Any:
+    def deny(self: InboxFolder, dropped: Any) -> Any:
         if dropped.name == "a.csv":
             raise PermissionError
         return real(self, dropped)
 
-    monkeypatch.setattr(Folder, "fetch", deny)
+    monkeypatch.setattr(InboxFolder, "fetch", deny)
     all_the_way()
     assert used() == 1
     assert rows("SELECT trouble FROM inbox") == [("PermissionError",)]

@@ -36,7 +36,7 @@ from tests.kit.relay.relay import Mail, Relay
 from tests.workers.web.conftest import site
 from workers.actors import certificates
 from workers.actors.emails import Mailer
-from workers.certificates.documents import Maker
+from workers.certificates.documents import DocumentMaker
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
@@ -230,7 +230,7 @@ def test_while_the_place_of_documents_is_away_its_mails_wait_and_no_others(
 def test_what_can_no_longer_be_made_is_left_to_its_link(relay: Relay, mailer: Mailer, site: httpx.Client) -> None:
     done = duplicated(*graduate("zoe"), deliver_to=MANAGER)
     change("UPDATE certificate SET snapshot = NULL")
-    Maker.of_this_thread().store.delete(done["result"]["file"]["sha256"])
+    DocumentMaker.of_this_thread().store.delete(done["result"]["file"]["sha256"])
     send(mailer)
     [mail] = relay.mails
     assert attached(mail) == []

@@ -7,7 +7,7 @@ import pytest
 from models.words import LOCALES, EmailKind
 from scripts.mail_samples import SAMPLES
 from tests.kit.pages.mails import CORRECTIONS, INVITATION, Page
-from workers.mail.renderer import Rendered, render
+from workers.mail.renderer import RenderedMail, render
 from workers.mail.values import inert_name, shown_address
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
@@ -73,7 +73,7 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     assert "é" * 61 not in everything
 
 
-def structure(mail: Rendered) -> list[str]:
+def structure(mail: RenderedMail) -> list[str]:
     return [tag for tag, _ in Page(mail.html).tags]
 
 

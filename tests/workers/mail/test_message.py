@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from models.words import LOCALES, EmailKind
 from scripts.mail_samples import SAMPLES
 from workers.errors import NotConfigured, Permanent
-from workers.mail.message import Identity, build
-from workers.mail.renderer import Attachment, Rendered, render
+from workers.mail.message import SenderIdentity, build
+from workers.mail.renderer import MailAttachment, RenderedMail, render
 from workers.settings import Settings
 
 DATE = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
@@ -27,12 +27,12 @@ HEADERS = [
 ]  # fmt: skip
 
 
-def identity(**changed: str) -> Identity:
+def identity(**changed: str) -> SenderIdentity:
     values = {"mail_from": "Formation <formation@example.fr>", "mail_reply_to": "support@example.fr"} | changed
-    return Identity.from_settings(Settings(database_url="x", redis_url="redis://h", **values))  # type: ignore[arg-type]
+    return SenderIdentity.from_settings(Settings(database_url="x", redis_url="redis://h", **values))  # type: ignore[arg-type]
 
 
-def built(rendered: Rendered, **changed: Any) -> bytes:
+def built(rendered: RenderedMail, **changed: Any) -> bytes:
     arguments: dict[str, Any] = {
         "to_address": "anne@client.example",
         "message_id": MESSAGE_ID,
@@ -108,7 +108,7 @@ INJECTIONS = [
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_no_value_becomes_a_header(injection: str) -> None:
     context = dict(SAMPLES["invitation"][1]) | {"company_name": injection, "training_title": injection}
-    for rendered in (render(EmailKind.INVITATION, "fr", context), Rendered(injection, injection, injection, "fr")):
+    for rendered in (render(EmailKind.INVITATION, "fr", context), RenderedMail(injection, injection, injection, "fr")):
         message = parsed(built(rendered))
         assert message.keys() == HEADERS
         assert "evil@x.fr" not in str(message["To"])
@@ -120,7 +120,7 @@ def test_no_value_becomes_a_header(injection: str) -> None:
 )
 def test_an_address_that_is_none_is_refused_without_being_repeated(address: str) -> None:
     with pytest.raises(Permanent) as caught:
-        built(Rendered("s", "t", "h", "fr"), to_address=address)
+        built(RenderedMail("s", "t", "h", "fr"), to_address=address)
     assert "b.fr" not in str(caught.value)
 
 
@@ -129,21 +129,21 @@ def test_an_address_that_is_none_is_refused_without_being_repeated(address: str)
     [
         {"message_id": "<a@b>\r\nBcc: c@d.fr"},
         {"message_id": "a@b"},
-        {"identity": Identity("x\r\nBcc: c@d.fr", "", "b@x.fr", "x.fr")},
-        {"identity": Identity("é <a@b.fr>", "", "b@x.fr", "x.fr")},
-        {"identity": Identity("a@b.fr\r\n\r\nbody", "", "b@x.fr", "x.fr")},
+        {"identity": SenderIdentity("x\r\nBcc: c@d.fr", "", "b@x.fr", "x.fr")},
+        {"identity": SenderIdentity("é <a@b.fr>", "", "b@x.fr", "x.fr")},
+        {"identity": SenderIdentity("a@b.fr\r\n\r\nbody", "", "b@x.fr", "x.fr")},
     ],
 )
 def test_what_is_read_back_must_be_what_was_meant(changed: dict[str, Any]) -> None:
     with pytest.raises(Permanent):
-        built(Rendered("s", "t", "h", "fr"), **changed)
+        built(RenderedMail("s", "t", "h", "fr"), **changed)
     with pytest.raises(Permanent):
-        built(Rendered("s", "t", "h", "fr\r\nBcc: c@d.fr"))
+        built(RenderedMail("s", "t", "h", "fr\r\nBcc: c@d.fr"))
 
 
 def test_files_travel_unchanged() -> None:
     content = bytes(range(256)) * 40
-    rendered = Rendered("s", "texte é", "<p>é</p>", "fr", (Attachment("a.csv", "text/csv", content),))
+    rendered = RenderedMail("s", "texte é", "<p>é</p>", "fr", (MailAttachment("a.csv", "text/csv", content),))
     written = built(rendered)
     message = parsed(written)
     assert message.keys() == HEADERS
@@ -155,15 +155,15 @@ def test_files_travel_unchanged() -> None:
     assert base64.b64decode(str(file.get_payload())) == content
     assert_travels(written)
     with pytest.raises(Permanent):
-        built(Rendered("s", "t", "h", "fr", (Attachment('a"\r\nX: y', "text/csv", b""),)))
+        built(RenderedMail("s", "t", "h", "fr", (MailAttachment('a"\r\nX: y', "text/csv", b""),)))
     with pytest.raises(Permanent):
-        built(Rendered("s", "t", "h", "fr", (Attachment("a.csv", "text/csv\r\nX: y", b""),)))
+        built(RenderedMail("s", "t", "h", "fr", (MailAttachment("a.csv", "text/csv\r\nX: y", b""),)))
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(max_size=300), subject=st.text(max_size=200))
 def test_any_text_arrives_as_it_was(text: str, subject: str) -> None:
-    written = built(Rendered(subject, text, text, "fr"))
+    written = built(RenderedMail(subject, text, text, "fr"))
     message = parsed(written)
     assert message.keys() == HEADERS
     assert_travels(written)
@@ -177,14 +177,14 @@ def test_any_text_arrives_as_it_was(text: str, subject: str) -> None:
     "text", [".\r\n.", "a \n b\t\n", "-- \nsignature", "From x\n", "=3D=\n", "x" * 5000, "é" * 900]
 )
 def test_lines_mail_servers_change_are_encoded(text: str) -> None:
-    message = parsed(built(Rendered("s", text, text, "fr")))
+    message = parsed(built(RenderedMail("s", text, text, "fr")))
     for part in message.iter_parts():
         assert cast(bytes, part.get_payload(decode=True)).decode() == text.replace("\r\n", "\n").replace("\n", "\r\n")
 
 
 def test_long_subjects_are_folded_between_characters() -> None:
     subject = "Résumé de la formation « sécurité » 🎓 " * 5
-    written = built(Rendered(subject, "t", "h", "fr"))
+    written = built(RenderedMail(subject, "t", "h", "fr"))
     assert parsed(written)["Subject"] == subject.strip()
     head = written.partition(b"\r\n\r\n")[0]
     assert max(map(len, head.split(b"\r\n"))) <= 84
@@ -207,7 +207,7 @@ def test_identity(settings_: dict[str, str], from_header: str, envelope: str, do
     who = identity(**settings_)
     assert (who.envelope_from, who.domain) == (envelope, domain)
     assert who.message_id("1.invitation") == f"<1.invitation@{domain}>"
-    assert str(parsed(built(Rendered("s", "t", "h", "fr"), identity=who))["From"]) == from_header
+    assert str(parsed(built(RenderedMail("s", "t", "h", "fr"), identity=who))["From"]) == from_header
 
 
 @pytest.mark.parametrize(
@@ -219,5 +219,5 @@ def test_a_wrong_identity_names_the_setting(changed: dict[str, str]) -> None:
 
 
 def test_no_reply_to_when_none_is_set() -> None:
-    message = parsed(built(Rendered("s", "t", "h", "fr"), identity=identity(mail_reply_to="")))
+    message = parsed(built(RenderedMail("s", "t", "h", "fr"), identity=identity(mail_reply_to="")))
     assert message.keys() == [name for name in HEADERS if name != "Reply-To"]

@@ -13,13 +13,13 @@ import pytest
 
 from models.words import EmailKind
 from scripts.mail_samples import SAMPLES
-from workers.mail.message import Identity, build
-from workers.mail.renderer import LARGEST_PLAIN_FILE, PEOPLE_IN_BODY, Rendered, render
+from workers.mail.message import SenderIdentity, build
+from workers.mail.renderer import LARGEST_PLAIN_FILE, PEOPLE_IN_BODY, RenderedMail, render
 from workers.mail.values import safe_cell
 from workers.requests.registry import MAX_PEOPLE
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
-IDENTITY = Identity("a@b.fr", "", "a@b.fr", "b.fr")
+IDENTITY = SenderIdentity("a@b.fr", "", "a@b.fr", "b.fr")
 DAY = datetime(2026, 3, 14, 8, 30, tzinfo=UTC)
 LARGEST_MAIL = 5_000_000
 
@@ -127,7 +127,7 @@ def workforce(size: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def sent(mail: Rendered) -> bytes:
+def sent(mail: RenderedMail) -> bytes:
     return build(mail, to_address="chef@example.com", message_id="<x@b.fr>", date=DAY, identity=IDENTITY)
 
 

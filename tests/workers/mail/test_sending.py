@@ -8,39 +8,39 @@ from uuid import UUID
 import pytest
 
 from models.base import new_id
-from models.delivery import Outcome
+from models.delivery import DeliveryOutcome
 from tests.kit.relay.relay import HANG, Relay
-from workers.engine.ledger import FIRST_LANE, Claimed
+from workers.engine.ledger import FIRST_LANE, ClaimedRow
 from workers.mail.relay import parse_smtp_url
-from workers.mail.sending import Delivered, Sealed, Sending
-from workers.mail.transport import Connections
+from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
+from workers.mail.transport import SmtpConnections
 
 GOOD = b"Subject: test\r\n\r\nhello\r\n"
 BUG = b"no end of line"
 
 
-def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> Sealed:
-    row = Claimed(new_id(), 1, 0, 0, FIRST_LANE, {"to_address": to_address})
-    return Sealed(row, message, time.monotonic() + 60)
+def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> PreparedMail:
+    row = ClaimedRow(new_id(), 1, 0, 0, FIRST_LANE, {"to_address": to_address})
+    return PreparedMail(row, message, time.monotonic() + 60)
 
 
 def send(
     relay: Relay,
     recorded: list[UUID],
-    *mails: Sealed,
+    *mails: PreparedMail,
     places: int = 1,
     lease: float = 60.0,
-    renew: Callable[[Sequence[Claimed]], set[UUID] | None] = lambda _: set(),
-    heard: Callable[[Delivered], None] = lambda _: None,
+    renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None] = lambda _: set(),
+    heard: Callable[[DeliveryAttempt], None] = lambda _: None,
 ) -> None:
     """Sends them; those whose outcome was recorded are added to `recorded`."""
 
-    def record(deliveries: Sequence[Delivered]) -> None:
+    def record(deliveries: Sequence[DeliveryAttempt]) -> None:
         recorded.extend(delivered.row.id for delivered in deliveries)
 
     async def run() -> None:
-        connections = Connections(parse_smtp_url(relay.url), size=places, local_hostname="worker.test")
-        sending = Sending(
+        connections = SmtpConnections(parse_smtp_url(relay.url), size=places, local_hostname="worker.test")
+        sending = MailBatch(
             connections,
             envelope_from="bounce@app.example",
             mails=mails,
@@ -58,7 +58,7 @@ def send(
     asyncio.run(run())
 
 
-def recorded_beside_a_bug(*mails: Sealed, places: int) -> list[UUID]:
+def recorded_beside_a_bug(*mails: PreparedMail, places: int) -> list[UUID]:
     recorded: list[UUID] = []
     with Relay() as relay, pytest.raises(ValueError, match="CRLF"):
         send(relay, recorded, *mails, places=places)
@@ -79,7 +79,7 @@ def test_a_bug_met_on_one_connection_lets_the_others_end() -> None:
 def test_only_a_renewal_that_was_answered_takes_a_lease_away(still_ours: set[UUID] | None, sent: bool) -> None:
     mail, recorded, renewals = sealed(), list[UUID](), 0
 
-    def renew(_: Sequence[Claimed]) -> set[UUID] | None:
+    def renew(_: Sequence[ClaimedRow]) -> set[UUID] | None:
         nonlocal renewals
         renewals += 1
         if renewals == 3:
@@ -93,7 +93,7 @@ def test_only_a_renewal_that_was_answered_takes_a_lease_away(still_ours: set[UUI
 
 def test_a_mail_that_is_accepted_is_heard_of_before_the_next_is_refused() -> None:
     mails = [sealed(to_address=address) for address in ("a@x.example", "b@y.example", "c@z.example")]
-    heard: list[Outcome | None] = []
+    heard: list[DeliveryOutcome | None] = []
     with Relay(always={f"RCPT {word}": "421 busy" for word in ("a@x.example", "c@z.example")}) as relay:
         send(relay, [], *mails, heard=lambda one: heard.append(one.verdict.suspect if one.verdict else None))
-    assert heard == [Outcome.RELAY_DOWN, None, Outcome.RELAY_DOWN]
+    assert heard == [DeliveryOutcome.RELAY_DOWN, None, DeliveryOutcome.RELAY_DOWN]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from models.delivery import Reason, judge
+from models.delivery import DeliveryReason, judge
 from tests.kit.relay.relay import DROP, HANG
 from tests.kit.relay.scripted import (
     MESSAGE,
@@ -16,8 +16,8 @@ from tests.kit.relay.scripted import (
 )
 from workers.mail import transport
 from workers.mail.outcomes import DeliveryFault
-from workers.mail.relay import Relay, Security
-from workers.mail.transport import Connection, Connections
+from workers.mail.relay import Relay, RelaySecurity
+from workers.mail.transport import SmtpConnection, SmtpConnections
 
 
 def test_a_mail_arrives_as_it_was_given() -> None:
@@ -68,7 +68,7 @@ def test_an_address_that_would_inject_a_command_is_refused_and_not_repeated() ->
             for address in ("a@b.fr>\r\nRCPT TO:<evil@x.fr", "élodie@b.fr", "A <a@b.fr>", "a@b.fr SIZE=1", ""):
                 with pytest.raises(DeliveryFault) as caught:
                     await connection.deliver(envelope_from="b@app.example", to_address=address, message=MESSAGE)
-                assert judge(caught.value.fault).reason is Reason.ADDRESS_UNSENDABLE
+                assert judge(caught.value.fault).reason is DeliveryReason.ADDRESS_UNSENDABLE
                 assert "b.fr" not in str(caught.value)
             assert relay.commands == []
 
@@ -125,7 +125,7 @@ def test_a_connection_the_relay_closed_meanwhile_is_opened_again() -> None:
     async def scenario() -> None:
         async with ScriptedRelay({"RSET": [DROP], "RCPT": ["550 5.1.1 no"]}).listening() as relay:
             connection = connection_to(relay)
-            assert judge(await faulty(connection)).reason is Reason.ADDRESS_REJECTED
+            assert judge(await faulty(connection)).reason is DeliveryReason.ADDRESS_REJECTED
             await send(connection)
             assert relay.sessions == 2
             connection.close()
@@ -136,8 +136,10 @@ def test_a_connection_the_relay_closed_meanwhile_is_opened_again() -> None:
 def test_leases_bound_what_is_open_at_once_and_reuse_it() -> None:
     async def scenario() -> None:
         async with ScriptedRelay().listening() as relay:
-            pool = Connections(Relay("127.0.0.1", relay.port, Security.OFF), size=2, local_hostname="worker.test")
-            leased: list[Connection] = []
+            pool = SmtpConnections(
+                Relay("127.0.0.1", relay.port, RelaySecurity.OFF), size=2, local_hostname="worker.test"
+            )
+            leased: list[SmtpConnection] = []
 
             async def mail() -> None:
                 async with pool.lease() as connection:

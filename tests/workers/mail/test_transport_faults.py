@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from models.delivery import Fault, Outcome, Phase, Reason, Trouble, judge
+from models.delivery import AttemptFault, DeliveryOutcome, DeliveryReason, FaultKind, SmtpPhase, judge
 from tests.kit.relay.relay import DROP, HANG
 from tests.kit.relay.scripted import (
     PERSON,
@@ -17,10 +17,10 @@ from tests.kit.relay.scripted import (
 from workers.mail.outcomes import fault_from, masked
 
 
-def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -> tuple[Fault, bool]:
+def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -> tuple[AttemptFault, bool]:
     """The fault of one delivery, and whether the next mail goes through on the same place of the pool."""
 
-    async def scenario() -> tuple[Fault, bool]:
+    async def scenario() -> tuple[AttemptFault, bool]:
         async with relay.listening():
             connection = connection_to(relay, command=command, body=body)
             fault = await faulty(connection)
@@ -36,31 +36,33 @@ def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -
 @pytest.mark.parametrize(
     ("step", "answer", "phase", "reason", "stays_open"),
     [
-        ("GREETING", "421 busy", Phase.CONNECT, Reason.RELAY_BUSY, False),
-        ("GREETING", "554 greeting", Phase.CONNECT, Reason.RELAY_REFUSED, False),
-        ("GREETING", DROP, Phase.CONNECT, Reason.CONNECTION_LOST, False),
-        ("EHLO", "550 no", Phase.HELLO, Reason.RELAY_REFUSED, False),
-        ("EHLO", DROP, Phase.HELLO, Reason.CONNECTION_LOST, False),
-        ("MAIL", "451 4.3.0 later", Phase.MAIL, Reason.DEFERRED, True),
-        ("MAIL", "421 4.7.0 too many", Phase.MAIL, Reason.RELAY_BUSY, False),
-        ("MAIL", "550 5.7.1 not you", Phase.MAIL, Reason.SENDER_REFUSED, True),
-        ("MAIL", DROP, Phase.MAIL, Reason.CONNECTION_LOST, False),
-        ("RCPT", "450 4.7.1 greylisted", Phase.RCPT, Reason.DEFERRED, True),
-        ("RCPT", f"550 5.1.1 <{PERSON}>: User unknown", Phase.RCPT, Reason.ADDRESS_REJECTED, True),
-        ("RCPT", "421 bye", Phase.RCPT, Reason.RELAY_BUSY, False),
-        ("RCPT", "503 5.5.1 sequence", Phase.RCPT, Reason.PROTOCOL_ERROR, False),
-        ("RCPT", "what?", Phase.RCPT, Reason.PROTOCOL_ERROR, False),
-        ("RCPT", DROP, Phase.RCPT, Reason.CONNECTION_LOST, False),
-        ("DATA", "451 later", Phase.DATA, Reason.DEFERRED, True),
-        ("DATA", "250 what", Phase.DATA, Reason.PROTOCOL_ERROR, False),
-        ("DATA", DROP, Phase.DATA, Reason.CONNECTION_LOST, False),
-        ("BODY", "452 4.3.1 full", Phase.BODY, Reason.DEFERRED, True),
-        ("BODY", "554 5.7.1 spam", Phase.BODY, Reason.POLICY, True),
-        ("BODY", "421 4.3.2 closing", Phase.BODY, Reason.RELAY_BUSY, False),
-        ("BODY", DROP, Phase.BODY, Reason.LOST_AFTER_BODY, False),
+        ("GREETING", "421 busy", SmtpPhase.CONNECT, DeliveryReason.RELAY_BUSY, False),
+        ("GREETING", "554 greeting", SmtpPhase.CONNECT, DeliveryReason.RELAY_REFUSED, False),
+        ("GREETING", DROP, SmtpPhase.CONNECT, DeliveryReason.CONNECTION_LOST, False),
+        ("EHLO", "550 no", SmtpPhase.HELLO, DeliveryReason.RELAY_REFUSED, False),
+        ("EHLO", DROP, SmtpPhase.HELLO, DeliveryReason.CONNECTION_LOST, False),
+        ("MAIL", "451 4.3.0 later", SmtpPhase.MAIL, DeliveryReason.DEFERRED, True),
+        ("MAIL", "421 4.7.0 too many", SmtpPhase.MAIL, DeliveryReason.RELAY_BUSY, False),
+        ("MAIL", "550 5.7.1 not you", SmtpPhase.MAIL, DeliveryReason.SENDER_REFUSED, True),
+        ("MAIL", DROP, SmtpPhase.MAIL, DeliveryReason.CONNECTION_LOST, False),
+        ("RCPT", "450 4.7.1 greylisted", SmtpPhase.RCPT, DeliveryReason.DEFERRED, True),
+        ("RCPT", f"550 5.1.1 <{PERSON}>: User unknown", SmtpPhase.RCPT, DeliveryReason.ADDRESS_REJECTED, True),
+        ("RCPT", "421 bye", SmtpPhase.RCPT, DeliveryReason.RELAY_BUSY, False),
+        ("RCPT", "503 5.5.1 sequence", SmtpPhase.RCPT, DeliveryReason.PROTOCOL_ERROR, False),
+        ("RCPT", "what?", SmtpPhase.RCPT, DeliveryReason.PROTOCOL_ERROR, False),
+        ("RCPT", DROP, SmtpPhase.RCPT, DeliveryReason.CONNECTION_LOST, False),
+        ("DATA", "451 later", SmtpPhase.DATA, DeliveryReason.DEFERRED, True),
+        ("DATA", "250 what", SmtpPhase.DATA, DeliveryReason.PROTOCOL_ERROR, False),
+        ("DATA", DROP, SmtpPhase.DATA, DeliveryReason.CONNECTION_LOST, False),
+        ("BODY", "452 4.3.1 full", SmtpPhase.BODY, DeliveryReason.DEFERRED, True),
+        ("BODY", "554 5.7.1 spam", SmtpPhase.BODY, DeliveryReason.POLICY, True),
+        ("BODY", "421 4.3.2 closing", SmtpPhase.BODY, DeliveryReason.RELAY_BUSY, False),
+        ("BODY", DROP, SmtpPhase.BODY, DeliveryReason.LOST_AFTER_BODY, False),
     ],
 )
-def test_each_fault_at_each_step(step: str, answer: str, phase: Phase, reason: Reason, stays_open: bool) -> None:
+def test_each_fault_at_each_step(
+    step: str, answer: str, phase: SmtpPhase, reason: DeliveryReason, stays_open: bool
+) -> None:
     fault, stayed = run_faulty(ScriptedRelay({step: [answer]}))
     assert (fault.phase, judge(fault).reason, stayed) == (phase, reason, stays_open)
     assert PERSON not in fault.text
@@ -69,17 +71,17 @@ def test_each_fault_at_each_step(step: str, answer: str, phase: Phase, reason: R
 @pytest.mark.parametrize(
     ("step", "phase", "outcome"),
     [
-        ("GREETING", Phase.CONNECT, Outcome.RELAY_DOWN),
-        ("RCPT", Phase.RCPT, Outcome.RETRY),
-        ("DATA", Phase.DATA, Outcome.RETRY),
-        ("BODY", Phase.BODY, Outcome.UNCERTAIN),
+        ("GREETING", SmtpPhase.CONNECT, DeliveryOutcome.RELAY_DOWN),
+        ("RCPT", SmtpPhase.RCPT, DeliveryOutcome.RETRY),
+        ("DATA", SmtpPhase.DATA, DeliveryOutcome.RETRY),
+        ("BODY", SmtpPhase.BODY, DeliveryOutcome.UNCERTAIN),
     ],
 )
 def test_silence_ends_in_a_timeout_and_a_late_answer_is_heard_by_nobody(
-    step: str, phase: Phase, outcome: Outcome
+    step: str, phase: SmtpPhase, outcome: DeliveryOutcome
 ) -> None:
     fault, stayed = run_faulty(ScriptedRelay({step: [HANG]}), command=0.5, body=0.5)
-    assert (fault.phase, fault.trouble, judge(fault).outcome, stayed) == (phase, Trouble.TIMEOUT, outcome, False)
+    assert (fault.phase, fault.trouble, judge(fault).outcome, stayed) == (phase, FaultKind.TIMEOUT, outcome, False)
 
 
 def test_a_slow_250_is_waited_for_beyond_the_time_of_a_command() -> None:
@@ -95,8 +97,10 @@ def test_a_slow_250_is_waited_for_beyond_the_time_of_a_command() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("step", "phase"), [("MAIL", Phase.MAIL), ("DATA", Phase.DATA), ("BODY", Phase.BODY)])
-def test_a_cancelled_delivery_leaves_no_reusable_client(step: str, phase: Phase) -> None:
+@pytest.mark.parametrize(
+    ("step", "phase"), [("MAIL", SmtpPhase.MAIL), ("DATA", SmtpPhase.DATA), ("BODY", SmtpPhase.BODY)]
+)
+def test_a_cancelled_delivery_leaves_no_reusable_client(step: str, phase: SmtpPhase) -> None:
     async def scenario() -> None:
         async with ScriptedRelay({step: [HANG]}).listening() as relay:
             connection = connection_to(relay)
@@ -119,7 +123,7 @@ def test_no_relay_at_all_is_relay_down() -> None:
         async with ScriptedRelay().listening() as relay:
             pass
         fault = await faulty(connection_to(relay))
-        assert (fault.phase, judge(fault).reason) == (Phase.CONNECT, Reason.CONNECTION_LOST)
+        assert (fault.phase, judge(fault).reason) == (SmtpPhase.CONNECT, DeliveryReason.CONNECTION_LOST)
 
     asyncio.run(scenario())
 
@@ -134,8 +138,8 @@ def test_addresses_in_answers_are_masked() -> None:
 
 
 def test_what_is_neither_the_relay_nor_the_network_is_a_bug() -> None:
-    assert fault_from(KeyError("x"), Phase.RCPT) is None
-    assert fault_from(ValueError("another loop"), Phase.MAIL) is None
-    certificate = fault_from(ssl.SSLCertVerificationError("expired"), Phase.TLS)
+    assert fault_from(KeyError("x"), SmtpPhase.RCPT) is None
+    assert fault_from(ValueError("another loop"), SmtpPhase.MAIL) is None
+    certificate = fault_from(ssl.SSLCertVerificationError("expired"), SmtpPhase.TLS)
     assert certificate is not None
-    assert certificate.trouble is Trouble.TLS
+    assert certificate.trouble is FaultKind.TLS

@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd import smtp as aiosmtpd_smtp
 from aiosmtpd.handlers import Message as MessageHandler
 
-from models.delivery import Outcome, Phase, Reason, judge
+from models.delivery import DeliveryOutcome, DeliveryReason, SmtpPhase, judge
 from tests.kit.relay.scripted import (
     PERSON,
     ScriptedRelay,
@@ -22,16 +22,16 @@ from tests.kit.relay.scripted import (
     send,
 )
 from workers.errors import NotConfigured
-from workers.mail.relay import Relay, Security, parse_smtp_url
-from workers.mail.transport import Connections
+from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
+from workers.mail.transport import SmtpConnections
 
 
 def test_starttls_is_required_and_nothing_is_said_without_it() -> None:
     async def scenario() -> None:
         async with ScriptedRelay(extensions=("AUTH PLAIN",)).listening() as relay:
-            connection = connection_to(relay, security=Security.STARTTLS)
+            connection = connection_to(relay, security=RelaySecurity.STARTTLS)
             fault = await faulty(connection)
-            assert (fault.phase, judge(fault).outcome) == (Phase.TLS, Outcome.CONFIGURATION)
+            assert (fault.phase, judge(fault).outcome) == (SmtpPhase.TLS, DeliveryOutcome.CONFIGURATION)
             assert [command.split(" ")[0] for command in relay.commands] == ["EHLO"]
 
     asyncio.run(scenario())
@@ -40,15 +40,17 @@ def test_starttls_is_required_and_nothing_is_said_without_it() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "extensions"),
     [
-        ("535 5.7.8 Authentication failed", Reason.AUTH_REFUSED, ("AUTH PLAIN",)),
-        ("454 4.7.0 Throttling failure: too many logins", Reason.THROTTLED, ("AUTH PLAIN",)),
+        ("535 5.7.8 Authentication failed", DeliveryReason.AUTH_REFUSED, ("AUTH PLAIN",)),
+        ("454 4.7.0 Throttling failure: too many logins", DeliveryReason.THROTTLED, ("AUTH PLAIN",)),
     ],
 )
-def test_a_refused_login_never_blames_the_mail(answer: str, reason: Reason, extensions: tuple[str, ...]) -> None:
+def test_a_refused_login_never_blames_the_mail(
+    answer: str, reason: DeliveryReason, extensions: tuple[str, ...]
+) -> None:
     async def scenario() -> None:
         async with ScriptedRelay({"AUTH": [answer]}, extensions=extensions).listening() as relay:
             fault = await faulty(connection_to(relay))
-            assert (fault.phase, judge(fault).reason) == (Phase.AUTH, reason)
+            assert (fault.phase, judge(fault).reason) == (SmtpPhase.AUTH, reason)
             assert "secret" not in str(fault)
 
     asyncio.run(scenario())
@@ -82,7 +84,7 @@ def test_a_real_server_gets_the_mail() -> None:
     async def scenario() -> None:
         inbox = Inbox()
         async with real_server(inbox) as port:
-            pool = Connections(Relay("127.0.0.1", port, Security.OFF), size=1, local_hostname="worker.test")
+            pool = SmtpConnections(Relay("127.0.0.1", port, RelaySecurity.OFF), size=1, local_hostname="worker.test")
             async with pool.lease() as connection:
                 await send(connection)
                 await send(connection)
@@ -107,25 +109,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("security", [Security.IMPLICIT, Security.STARTTLS])
+@pytest.mark.parametrize("security", [RelaySecurity.IMPLICIT, RelaySecurity.STARTTLS])
 @pytest.mark.parametrize("trusted", [True, False])
-def test_tls_is_used_and_its_certificate_verified(certificate: Path, security: Security, trusted: bool) -> None:
+def test_tls_is_used_and_its_certificate_verified(certificate: Path, security: RelaySecurity, trusted: bool) -> None:
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server_side.load_cert_chain(certificate)
     ours = ssl.create_default_context(cafile=str(certificate) if trusted else None)
-    option = "ssl" if security is Security.IMPLICIT else "tls_context"
+    option = "ssl" if security is RelaySecurity.IMPLICIT else "tls_context"
 
     async def scenario() -> None:
         inbox = Inbox()
         async with real_server(inbox, **{option: server_side}) as port:
             relay = Relay("localhost", port, security)
-            pool = Connections(relay, size=1, local_hostname="worker.test", tls_context=ours)
+            pool = SmtpConnections(relay, size=1, local_hostname="worker.test", tls_context=ours)
             async with pool.lease() as connection:
                 if trusted:
                     await send(connection)
                 else:
                     fault = await faulty(connection)
-                    assert judge(fault).reason is Reason.TLS_FAILED
+                    assert judge(fault).reason is DeliveryReason.TLS_FAILED
             pool.close()
         assert len(inbox.received) == trusted
 
@@ -135,13 +137,13 @@ def test_tls_is_used_and_its_certificate_verified(certificate: Path, security: S
 @pytest.mark.parametrize(
     ("url", "relay"),
     [
-        ("smtps://u:p@h.example", Relay("h.example", 465, Security.IMPLICIT, "u", "p")),
-        ("smtp://u:p@h.example:2587", Relay("h.example", 2587, Security.STARTTLS, "u", "p")),
-        ("smtp://h.example", Relay("h.example", 587, Security.STARTTLS)),
-        ("smtp://localhost:25?tls=off", Relay("localhost", 25, Security.OFF)),
-        ("smtp://localhost?tls=off", Relay("localhost", 25, Security.OFF)),
-        ("smtp://[::1]:2525?tls=off", Relay("::1", 2525, Security.OFF)),
-        ("smtps://a%40b.fr:p%3A%2F%C3%A9@h", Relay("h", 465, Security.IMPLICIT, "a@b.fr", "p:/é")),
+        ("smtps://u:p@h.example", Relay("h.example", 465, RelaySecurity.IMPLICIT, "u", "p")),
+        ("smtp://u:p@h.example:2587", Relay("h.example", 2587, RelaySecurity.STARTTLS, "u", "p")),
+        ("smtp://h.example", Relay("h.example", 587, RelaySecurity.STARTTLS)),
+        ("smtp://localhost:25?tls=off", Relay("localhost", 25, RelaySecurity.OFF)),
+        ("smtp://localhost?tls=off", Relay("localhost", 25, RelaySecurity.OFF)),
+        ("smtp://[::1]:2525?tls=off", Relay("::1", 2525, RelaySecurity.OFF)),
+        ("smtps://a%40b.fr:p%3A%2F%C3%A9@h", Relay("h", 465, RelaySecurity.IMPLICIT, "a@b.fr", "p:/é")),
     ],
 )
 def test_smtp_url(url: str, relay: Relay) -> None:

@@ -11,7 +11,7 @@ from tests.kit.builders.contracts import (
     query,
 )
 from workers.database import Session
-from workers.ops.reconciliation import Drift, find_drift
+from workers.ops.reconciliation import SeatDrift, find_drift
 from workers.people.retention import purge
 
 
@@ -69,7 +69,7 @@ def test_drift_is_found_and_not_repaired(
     session.execute(text(harm))
     before = everything(session)
     [drift] = find_drift(session)
-    assert isinstance(drift, Drift)
+    assert isinstance(drift, SeatDrift)
     assert drift[1:] == expected
     assert drift.as_json()["contract_id"] == str(drift.contract_id)
     assert everything(session) == before

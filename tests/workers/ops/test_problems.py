@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workers.ops.problems import find_problems
-from workers.ops.unheard import Unheard
+from workers.ops.unheard import UnrecordedRequests
 
 QUIET = {"waiting": 0, "oldest_due_seconds": None}
 
@@ -15,7 +15,7 @@ def busy(waiting: int, oldest: float) -> dict[str, Any]:
 
 
 def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
-    return Unheard(waiting, oldest)._asdict()
+    return UnrecordedRequests(waiting, oldest)._asdict()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from workers.catalog.records import put_company, put_contract, put_training
 from workers.database import Session
 from workers.ops import status as looking
 from workers.ops.status import EXPECTED, missing
-from workers.ops.unheard import Unheard
+from workers.ops.unheard import UnrecordedRequests
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 
 JOB = text("""
@@ -29,7 +29,7 @@ PROCESS = text("""
     INSERT INTO process (id, kind, host, pid, seen_at)
     VALUES (:id, :kind, 'ici', 12, now() - CAST(:ago AS interval))""")
 
-NOTHING_SENT = Unheard(0, None)
+NOTHING_SENT = UnrecordedRequests(0, None)
 
 LEADER = text("INSERT INTO clock (name, holder, until) VALUES ('clock', :id, now() + interval '5 s')")
 

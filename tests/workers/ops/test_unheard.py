@@ -8,12 +8,12 @@ import time
 import pytest
 
 from tests.kit.actors.messages import client, message, push
-from workers.ops.unheard import Unheard, count_unheard
+from workers.ops.unheard import UnrecordedRequests, count_unheard
 from workers.settings import get_settings
 
 
 def test_what_was_sent_and_not_recorded_is_counted(fresh_database: str) -> None:
-    assert count_unheard() == Unheard(0, None)
+    assert count_unheard() == UnrecordedRequests(0, None)
     now = time.time() * 1000
     for age in (90, 5, 70):
         push(message() | {"message_timestamp": now - age * 1000})
@@ -27,7 +27,7 @@ def test_what_was_sent_and_not_recorded_is_counted(fresh_database: str) -> None:
 )
 def test_a_message_that_cannot_be_read_has_no_age(fresh_database: str, payload: bytes | None) -> None:
     push(payload)
-    assert count_unheard() == Unheard(int(payload is not None), None)
+    assert count_unheard() == UnrecordedRequests(int(payload is not None), None)
 
 
 def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
@@ -35,7 +35,7 @@ def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
         name = f"{os.environ['REDIS_NAMESPACE']}:requests"
         opened.hset(f"{name}.msgs", b"\xff", b"noise")
         opened.rpush(name, b"\xff")
-    assert count_unheard() == Unheard(1, None)
+    assert count_unheard() == UnrecordedRequests(1, None)
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.retention import Matter
+from models.retention import RetentionClass
 from models.words import Code, EmailKind, Policy
 from tests.kit.builders.contracts import (
     accepted,
@@ -154,7 +154,7 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
     assert query(session, "SELECT count(*) FROM link") == [(len(links),)]  # none is made for a mail that does not leave
     session.execute(text("UPDATE email SET expires_at = now()"))
     [row] = rows
-    late = ledger.Claimed(row.id, row.claim, 0, 0, row.lane, dict(row.columns) | {"expired": True})
+    late = ledger.ClaimedRow(row.id, row.claim, 0, 0, row.lane, dict(row.columns) | {"expired": True})
     assert read_letters(session, [late])[0].unsent == "expired"
 
 
@@ -251,9 +251,9 @@ def test_what_had_ended_is_not_purged_from_under_who_lists_it_again(fresh_databa
 
     class PurgedBetween(Session):
         def execute(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
-            if statement is suppression.HOLD:
+            if statement is suppression.LOCK_SUPPRESSIONS:
                 with transaction() as other:
-                    assert purge(other)[Matter.SUPPRESSION] == 0
+                    assert purge(other)[RetentionClass.SUPPRESSION] == 0
             return super().execute(statement, *args, **kwargs)
 
     with PurgedBetween(get_engine()) as session, session.begin():

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.detachment import Step
+from models.detachment import DetachmentStep
 from models.words import Code, JobState, Progress, Purpose
 from tests.kit.builders.accounts import keys, make_link, token_of
 from tests.kit.builders.attachments import (
@@ -25,7 +25,7 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from workers.database import Session
-from workers.engine.ledger import bells
+from workers.engine.ledger import queues_to_wake
 from workers.ops.reconciliation import find_drift
 from workers.people import detachment
 from workers.people.detachment import detach
@@ -45,10 +45,10 @@ OWED = "SELECT kind, state FROM email ORDER BY kind"
 
 def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
     anne = attach(session)
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
     assert query(session, OWED) == [("attachment", "cancelled"), ("detachment", "owed"), ("enrollment_report", "owed")]
-    assert bells(session) >= {Queue.EMAILS}
+    assert queues_to_wake(session) >= {Queue.EMAILS}
     [(account, subject, portal, company, detail)] = query(
         session, "SELECT account_id, subject_id, portal_id, company_id, detail FROM audit WHERE action = 'detach'"
     )
@@ -67,7 +67,7 @@ def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
 def test_who_has_begun_is_detached_and_the_seat_stays_used(session: Session, progress: str) -> None:
     anne = attach(session)
     session.execute(text("UPDATE enrollment SET progress = :p, started_at = now()"), {"p": progress})
-    assert detach(session, keys(), anne.token) is Step.KEEP_SEAT
+    assert detach(session, keys(), anne.token) is DetachmentStep.KEEP_SEAT
     assert standing(session, anne.enrollment_id) == (progress, False, True, 1, 1, 1, 1)
     assert query(session, OWED)[0] == ("attachment", "cancelled")
     assert told(session)["seat_free"] is False
@@ -86,7 +86,7 @@ def test_nothing_of_the_person_is_detached_after_a_withdrawal(session: Session) 
     anne = attach(session)
     done(session, Withdraw(contract="C-2", enrollment_ids=[anne.enrollment_id], notify=False))
     before = everything(session)
-    assert detach(session, keys(), anne.token) is Step.NOTHING_LEFT
+    assert detach(session, keys(), anne.token) is DetachmentStep.NOTHING_LEFT
     assert everything(session) == before
 
 
@@ -97,7 +97,7 @@ def test_a_second_link_of_the_same_enrollment_does_nothing_more(session: Session
     session.execute(text("UPDATE link SET subject_id = :subject WHERE id = :id"),
                     {"subject": anne.enrollment_id, "id": link_id})  # fmt: skip
     before = everything(session)
-    assert detach(session, keys(), token) is Step.DONE_BEFORE
+    assert detach(session, keys(), token) is DetachmentStep.DONE_BEFORE
     assert everything(session) == before
 
 
@@ -132,7 +132,7 @@ def test_the_link_of_another_purpose_or_another_person_detaches_nobody(session: 
                     {"subject": anne.enrollment_id, "id": link_id})  # fmt: skip
     before = everything(session)
     assert [detach(session, keys(), token) for token in (activation, reset)] == [Code.INVALID_LINK] * 2
-    assert detach(session, keys(), of_luc) is Step.NOTHING_LEFT  # Anne's enrollment is nothing to him
+    assert detach(session, keys(), of_luc) is DetachmentStep.NOTHING_LEFT  # Anne's enrollment is nothing to him
     forged = token_of(link_id, anne.account_id, purpose=Purpose.NOT_ME)
     assert detach(session, keys(), forged) is Code.INVALID_LINK
     assert everything(session) == before
@@ -182,7 +182,7 @@ def test_who_was_detached_before_they_began_is_enrolled_anew(session: Session) -
     [letter] = letters(session)
     again = letter.context["not_me_link"].rpartition("/")[2]
     assert (letter.unsent, again == anne.token) == (None, False)
-    assert detach(session, keys(), again) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), again) is DetachmentStep.GIVE_SEAT_BACK
     assert query(session, "SELECT count(*), count(detached_at) FROM enrollment") == [(3, 2)]
     assert find_drift(session) == []
 
@@ -225,7 +225,7 @@ def test_half_way_nothing_is_done(session: Session, monkeypatch: pytest.MonkeyPa
             detach(session, keys(), anne.token)
     savepoint.rollback()
     assert everything(session) == before
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from models.detachment import Step
+from models.detachment import DetachmentStep
 from models.words import Code, EmailKind, JobState, Progress
 from tests.kit.builders.accounts import PASSWORD, keys, make_link
 from tests.kit.builders.attachments import (
@@ -52,7 +52,7 @@ def attached(*, activated: bool = True) -> Attached:
         return attach(session, activated=activated)
 
 
-def detach_until_done(token: str) -> Step | Code:
+def detach_until_done(token: str) -> DetachmentStep | Code:
     """As somebody who presses the button again when the page says to come back in a minute."""
     return until_done(lambda session: detach(session, keys(), token))
 
@@ -70,7 +70,7 @@ def withdrawing(*enrollments: UUID) -> Withdraw:
 def test_progress_that_arrives_during_a_detachment_finds_the_person_gone(threads: ThreadPoolExecutor) -> None:
     anne = attached()
     with transaction() as first:
-        assert detach(first, keys(), anne.token) is Step.GIVE_SEAT_BACK
+        assert detach(first, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
         second = threads.submit(do_until_done, beginning([anne.enrollment_id]))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"detached": 1})
@@ -83,14 +83,14 @@ def test_a_detachment_that_arrives_during_progress_leaves_the_seat_used(threads:
         assert do(first, beginning([anne.enrollment_id], Progress.IN_PROGRESS)) == (JobState.SUCCEEDED, {"recorded": 1})
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
-    assert second.result(30) is Step.KEEP_SEAT
+    assert second.result(30) is DetachmentStep.KEEP_SEAT
     assert truth(anne) == ("in_progress", False, True, 1, 1, 1, 1)
 
 
 def test_a_withdrawal_that_arrives_during_a_detachment_moves_no_second_seat(threads: ThreadPoolExecutor) -> None:
     anne = attached()
     with transaction() as first:
-        assert detach(first, keys(), anne.token) is Step.GIVE_SEAT_BACK
+        assert detach(first, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
         second = threads.submit(do_until_done, withdrawing(anne.enrollment_id))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"detached": 1})
@@ -104,7 +104,7 @@ def test_a_detachment_that_arrives_during_a_withdrawal_finds_nothing_left(thread
         assert do(first, withdrawing(anne.enrollment_id)) == (JobState.SUCCEEDED, {"withdrawn": 1})
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
-    assert second.result(30) is Step.NOTHING_LEFT
+    assert second.result(30) is DetachmentStep.NOTHING_LEFT
     assert truth(anne) == ("not_started", True, False, 0, 0, 0, 0)
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal' AND state = 'owed'") == [(1,)]
 
@@ -118,7 +118,7 @@ def test_when_the_first_gives_up_the_detachment_decides(threads: ThreadPoolExecu
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
         first.rollback()
-    assert second.result(30) is Step.GIVE_SEAT_BACK
+    assert second.result(30) is DetachmentStep.GIVE_SEAT_BACK
     assert truth(anne) == ("not_started", True, True, 0, 0, 1, 1)
 
 
@@ -151,11 +151,11 @@ def test_a_roster_is_waited_for_longer_than_a_moment(threads: ThreadPoolExecutor
         enrol(first, asking("luc", contract="C-2"))
         second = threads.submit(lambda: _once(anne.token))
         wait_until(lambda: rows(WAITING_LONG) == [(1,)])
-    assert second.result(30) is Step.GIVE_SEAT_BACK
+    assert second.result(30) is DetachmentStep.GIVE_SEAT_BACK
     assert truth(anne)[3:5] == (1, 1)
 
 
-def _once(token: str) -> Step | Code:
+def _once(token: str) -> DetachmentStep | Code:
     with transaction() as session:
         return detach(session, keys(), token)
 
@@ -169,7 +169,7 @@ def test_a_password_chosen_meanwhile_keeps_nobody(threads: ThreadPoolExecutor) -
         assert isinstance(choose_password(first, keys(), activation, PASSWORD), LinkView)
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
-    assert second.result(30) is Step.GIVE_SEAT_BACK
+    assert second.result(30) is DetachmentStep.GIVE_SEAT_BACK
 
 
 def test_an_address_corrected_meanwhile_voids_the_link_of_the_old_one(threads: ThreadPoolExecutor) -> None:
@@ -196,7 +196,7 @@ def test_many_at_once_leave_one_truth_each(threads: ThreadPoolExecutor) -> None:
     enrollments = [one for person in answer.people if (one := person.enrollment_id)]
     barrier = Barrier(4)
 
-    def detaching(mine: list[str]) -> list[Step | Code]:
+    def detaching(mine: list[str]) -> list[DetachmentStep | Code]:
         barrier.wait(10)
         return [detach_until_done(token) for token in mine]
 
@@ -209,7 +209,7 @@ def test_many_at_once_leave_one_truth_each(threads: ThreadPoolExecutor) -> None:
     begun = threads.submit(asked, beginning(enrollments[10:], Progress.IN_PROGRESS))
     answers = [*first.result(60), *second.result(60)]
     withdrawn.result(60), begun.result(60)
-    detached = sum(answer in (Step.GIVE_SEAT_BACK, Step.KEEP_SEAT) for answer in answers)
+    detached = sum(answer in (DetachmentStep.GIVE_SEAT_BACK, DetachmentStep.KEEP_SEAT) for answer in answers)
     with transaction() as session:
         assert find_drift(session) == []
         assert query(session, "SELECT count(detached_at) FROM enrollment") == [(detached,)]

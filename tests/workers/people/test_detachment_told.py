@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models.detachment import Step
+from models.detachment import DetachmentStep
 from models.words import EmailKind
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.attachments import (
@@ -84,7 +84,7 @@ def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to
     anne = attach(session)
     session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
     session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": json.dumps(kept) if kept else None})
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert standing(session, anne.enrollment_id)[5] == told_to
     if told_to:
         context = told(session)
@@ -113,7 +113,7 @@ def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyP
 
 def test_without_anybody_to_tell_it_is_done_all_the_same(session: Session) -> None:
     anne = attach(session, report_to=None)
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 0, 1)
 
 

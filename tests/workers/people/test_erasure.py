@@ -245,7 +245,7 @@ def test_a_reset_asked_for_or_a_sign_in_begun_before_finds_nobody(session: Sessi
     did(session)  # what it owes
     assert query(session, "SELECT count(*) FROM email WHERE kind = 'password_reset'") == [(0,)]
     attempt = sign_ins.begin(session, ANNE)
-    assert isinstance(attempt, sign_ins.Attempt)
+    assert isinstance(attempt, sign_ins.SignInAttempt)
     assert attempt.account_id is None
 
 

@@ -29,7 +29,7 @@ from tests.kit.races.racers import until_done, waiting_for_a_lock
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, JOBS, Claimed
+from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.reading import read_letters
 from workers.requests.queues import Queue
 from workers.requests.registry import ErasePerson, ExportPerson
@@ -58,7 +58,7 @@ def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
     sound()
 
 
-def invitation_with_a_dead_link() -> list[Claimed]:
+def invitation_with_a_dead_link() -> list[ClaimedRow]:
     """Anne's invitation in a mailer's hands; to be sent it needs another link, and for that her account."""
     contract_with_anne()
     with transaction() as session:
@@ -121,10 +121,10 @@ def test_an_export_at_the_same_moment_leaves_nothing_behind(
     assert rows("SELECT count(*) FROM job WHERE CAST(job AS text) LIKE '%Lorval%'") == [(0,)]
 
 
-def finish(session: Session, row: Claimed) -> None:
+def finish(session: Session, row: ClaimedRow) -> None:
     """Does a claimed job and records its outcome, as its actor would."""
     ledger.finish(session, JOBS, do_jobs(session, ledger.hold(session, JOBS, [row])))
 
 
-def finish_until_done(row: Claimed) -> None:
+def finish_until_done(row: ClaimedRow) -> None:
     until_done(lambda session: finish(session, row))

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from models.retention import Matter
+from models.retention import RetentionClass
 from tests.kit.actors.committed import (
     claimed,
     done_twice,
@@ -132,5 +132,5 @@ def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:
     assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     with transaction() as session:
         session.execute(text("UPDATE certificate_holder SET kept_until = now() - interval '1 second'"))
-        assert purge(session)[Matter.HOLDER] == 1
+        assert purge(session)[RetentionClass.HOLDER] == 1
         assert traces(session, "lorval") == {}

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from models.retention import Matter, first_id
+from models.retention import RetentionClass, first_id
 from tests.kit.actors.committed import claimed, done_twice, fail_half_way
 from tests.kit.builders.aged import at_age, mail
 from tests.kit.builders.contracts import query
@@ -23,7 +23,7 @@ from workers.database import Session, transaction, wait_briefly_for_locks
 from workers.engine import ledger
 from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, bells
+from workers.engine.ledger import JOBS, queues_to_wake
 from workers.errors import InvalidRequest
 from workers.imports.acceptance import accept_import, digest_of
 from workers.imports.files import store_file
@@ -50,7 +50,7 @@ def test_in_parts_and_a_full_one_owes_the_next(session: Session, monkeypatch: py
                          " VALUES (:id, :portal, 'purge', 'maintenance', :id, 'queued', '{}', now())"),
                     {"id": new_id(), "portal": LOCAL_PORTAL_ID})  # fmt: skip
     assert purged(session) == [(True,)]
-    assert bells(session) == {Queue.MAINTENANCE}
+    assert queues_to_wake(session) == {Queue.MAINTENANCE}
     assert query(session, "SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]
     assert purged(session) == [(True,), (True,)]
     assert purged(session) == [(True,), (True,), (False,)]
@@ -86,13 +86,13 @@ def test_a_file_that_is_just_asked_for_is_not_taken(fresh_database: str) -> None
         accept_import(asking, LOCAL_PORTAL_ID, request, key="one")
         with transaction() as session:
             wait_briefly_for_locks(session)
-            assert purge(session)[Matter.ROSTER_FILE] == 0
+            assert purge(session)[RetentionClass.ROSTER_FILE] == 0
     change("UPDATE job SET finished_at = now(), due_at = NULL, state = 'succeeded'")
     with transaction() as session:
-        assert purge(session)[Matter.ROSTER_FILE] == 0  # used a moment ago
+        assert purge(session)[RetentionClass.ROSTER_FILE] == 0  # used a moment ago
     change("UPDATE roster_file SET used_at = now() - interval '91 days'")
     with transaction() as session:
-        assert purge(session)[Matter.ROSTER_FILE] == 1
+        assert purge(session)[RetentionClass.ROSTER_FILE] == 1
     with transaction() as session, pytest.raises(InvalidRequest):
         accept_import(session, LOCAL_PORTAL_ID, request, key="two")
 
@@ -127,7 +127,7 @@ def test_old_rows_are_found_by_their_key_and_nothing_else_is_read(session: Sessi
     )  # fmt: skip
     session.execute(text("ANALYZE job"))
     until = datetime.now(UTC) - timedelta(days=90)
-    plan = query(session, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {STATEMENTS[Matter.REQUEST].text}",
+    plan = query(session, f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {STATEMENTS[RetentionClass.REQUEST].text}",
                  until=until, first=first_id(until), part=10_000)[0][0]  # fmt: skip
     found = json.dumps(plan)
     assert ("pk_job" in found, "Seq Scan" in found) == (True, False)
@@ -168,7 +168,7 @@ def test_a_row_somebody_holds_is_passed_over_until_the_next_run(fresh_database: 
         query(holder_of_it, "SELECT 1 FROM email WHERE id = :id FOR NO KEY UPDATE", id=held)
         with transaction() as session:
             wait_briefly_for_locks(session)
-            assert purge(session)[Matter.MAIL_WORDS] == 1
+            assert purge(session)[RetentionClass.MAIL_WORDS] == 1
     assert rows("SELECT id FROM email WHERE context IS NULL") == [(free,)]
     with transaction() as session:
-        assert purge(session)[Matter.MAIL_WORDS] == 1
+        assert purge(session)[RetentionClass.MAIL_WORDS] == 1

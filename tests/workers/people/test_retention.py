@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from sqlalchemy import text
 
-from models.retention import RETENTION, Matter
+from models.retention import RETENTION, RetentionClass
 from tests.kit.builders.accounts import make_account
 from tests.kit.builders.aged import (
     ERROR,
@@ -45,7 +45,7 @@ class Case(NamedTuple):
       left: what a query says of it while it is kept, and when it was ended.
     """
 
-    matter: Matter
+    matter: RetentionClass
     make: Any
     query: str
     before: Any
@@ -55,36 +55,38 @@ class Case(NamedTuple):
 GONE: Final[list[Any]] = []
 
 CASES: Final = [
-    Case(Matter.REQUEST, job, "SELECT request IS NULL, result IS NULL FROM job", [(False, False)], [(True, False)]),
-    Case(Matter.REQUEST, lambda s, at: job(s, at, request=None, message=b"?", state="refused"),
+    Case(RetentionClass.REQUEST, job, "SELECT request IS NULL, result IS NULL FROM job",
+         [(False, False)], [(True, False)]),
+    Case(RetentionClass.REQUEST, lambda s, at: job(s, at, request=None, message=b"?", state="refused"),
          "SELECT message IS NULL FROM job", [(False,)], [(True,)]),
-    Case(Matter.DEAD_REQUEST, lambda s, at: job(s, at, state="dead"), "SELECT request IS NULL FROM job",
+    Case(RetentionClass.DEAD_REQUEST, lambda s, at: job(s, at, state="dead"), "SELECT request IS NULL FROM job",
          [(False,)], [(True,)]),
-    Case(Matter.EXPORT, lambda s, at: job(s, at, kind="export_person"),
+    Case(RetentionClass.EXPORT, lambda s, at: job(s, at, kind="export_person"),
          "SELECT result IS NULL, request IS NULL FROM job", [(False, False)], [(True, False)]),
-    Case(Matter.JOB, job, "SELECT 1 FROM job", [(1,)], GONE),
-    Case(Matter.PEOPLE, job_with_people, "SELECT 1 FROM job_person", [(1,)], GONE),
-    Case(Matter.JOB, job_with_people, "SELECT 1 FROM job", [(1,)], GONE),
-    Case(Matter.MAIL_WORDS, mail, "SELECT context IS NULL, result IS NULL, to_address, CAST(error AS text) FROM email",
+    Case(RetentionClass.JOB, job, "SELECT 1 FROM job", [(1,)], GONE),
+    Case(RetentionClass.PEOPLE, job_with_people, "SELECT 1 FROM job_person", [(1,)], GONE),
+    Case(RetentionClass.JOB, job_with_people, "SELECT 1 FROM job", [(1,)], GONE),
+    Case(RetentionClass.MAIL_WORDS, mail,
+         "SELECT context IS NULL, result IS NULL, to_address, CAST(error AS text) FROM email",
          [(False, False, "a@example.com", ERROR)],
          [(True, True, "a@example.com", '{"class" : "failed", "reason" : "recipient_refused"}')]),
-    Case(Matter.MAIL_ADDRESS, mail, "SELECT to_address FROM email", [("a@example.com",)], [("",)]),
-    Case(Matter.MAIL, mail, "SELECT 1 FROM email", [(1,)], GONE),
-    *(Case(Matter.LINK, lambda s, at, how=how: link(s, at, how), "SELECT 1 FROM link", [(1,)], GONE)
+    Case(RetentionClass.MAIL_ADDRESS, mail, "SELECT to_address FROM email", [("a@example.com",)], [("",)]),
+    Case(RetentionClass.MAIL, mail, "SELECT 1 FROM email", [(1,)], GONE),
+    *(Case(RetentionClass.LINK, lambda s, at, how=how: link(s, at, how), "SELECT 1 FROM link", [(1,)], GONE)
       for how in ("used", "voided", "expired")),
-    Case(Matter.CORRECTION, correction, "SELECT old_email, new_email, state FROM email_correction",
+    Case(RetentionClass.CORRECTION, correction, "SELECT old_email, new_email, state FROM email_correction",
          [("a@a.test", "b@a.test", "applied")], [("", "", "applied")]),
-    Case(Matter.ROSTER_FILE, roster_file, "SELECT 1 FROM roster_part", [(1,)], GONE),
-    Case(Matter.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
+    Case(RetentionClass.ROSTER_FILE, roster_file, "SELECT 1 FROM roster_part", [(1,)], GONE),
+    Case(RetentionClass.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
          [("équipe.csv", False)], [("", True)]),
-    Case(Matter.ROSTER, roster, "SELECT 1 FROM roster", [(1,)], GONE),
-    Case(Matter.ROSTER_ADDRESS, roster_address, "SELECT 1 FROM roster_address", [(1,)], GONE),
-    Case(Matter.INBOX_FILE, inbox_file, "SELECT 1 FROM inbox_file", [(1,)], GONE),
-    *(Case(Matter.ROUTINE, lambda s, at, kind=kind: job(s, at, kind=kind), "SELECT 1 FROM job", [(1,)], GONE)
+    Case(RetentionClass.ROSTER, roster, "SELECT 1 FROM roster", [(1,)], GONE),
+    Case(RetentionClass.ROSTER_ADDRESS, roster_address, "SELECT 1 FROM roster_address", [(1,)], GONE),
+    Case(RetentionClass.INBOX_FILE, inbox_file, "SELECT 1 FROM inbox_file", [(1,)], GONE),
+    *(Case(RetentionClass.ROUTINE, lambda s, at, kind=kind: job(s, at, kind=kind), "SELECT 1 FROM job", [(1,)], GONE)
       for kind in ("scan_inboxes", "purge", "reconcile_seats")),
-    *(Case(Matter.DUPLICATES_FILE, lambda s, at, kind=kind: duplicates_file(s, at, kind),
+    *(Case(RetentionClass.DUPLICATES_FILE, lambda s, at, kind=kind: duplicates_file(s, at, kind),
            "SELECT 1 FROM certificate_file", [(1,)], GONE) for kind in ("pdf", "zip")),
-    Case(Matter.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
+    Case(RetentionClass.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
 
@@ -149,7 +151,7 @@ def test_a_young_audit_entry_ends_the_search_and_old_ones_behind_it_wait(session
     old = at_age(session, timedelta(days=3_000))
     for moment in (old, old, at_age(session, timedelta(0)), old):
         audit(session, moment)
-    assert purge(session)[Matter.AUDIT] == 2
+    assert purge(session)[RetentionClass.AUDIT] == 2
 
 
 def test_every_matter_has_its_statement() -> None:

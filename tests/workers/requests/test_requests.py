@@ -15,7 +15,7 @@ from tests.kit.actors.messages import (
     read,
 )
 from workers.errors import InvalidRequest
-from workers.requests.base import MAX_TICKED
+from workers.requests.base import MAX_ENROLLMENTS
 from workers.requests.catalog import PutContract
 from workers.requests.queues import ROSTER_SIZE, Queue
 from workers.requests.registry import (
@@ -228,7 +228,7 @@ def test_any_other_policy_is_refused(policy: object) -> None:
     ("change", "field"),
     [
         ({"enrollment_ids": []}, "enrollment_ids"),
-        ({"enrollment_ids": [ID] * (MAX_TICKED + 1)}, "enrollment_ids"),
+        ({"enrollment_ids": [ID] * (MAX_ENROLLMENTS + 1)}, "enrollment_ids"),
         ({"enrollment_ids": [ID, "x"]}, "enrollment_ids.1"),
         ({"enrollment_ids": [7]}, "enrollment_ids.0"),
         ({"enrollment_ids": ID}, "enrollment_ids"),
@@ -243,7 +243,7 @@ def test_ticked_rows_are_bounded_and_strict(kind: str, change: dict[str, Any], f
 @pytest.mark.parametrize("kind", ["reset_passwords", "resend_invitations"])
 def test_many_ticked_rows_wait_on_a_queue_of_their_own(kind: str) -> None:
     few = read(kind, TICKED | {"enrollment_ids": [ID] * ROSTER_SIZE})
-    many = read(kind, TICKED | {"enrollment_ids": [ID] * MAX_TICKED})
+    many = read(kind, TICKED | {"enrollment_ids": [ID] * MAX_ENROLLMENTS})
     assert (few.queue, many.queue, few.lane) == (Queue.ENROLLMENTS, Queue.ROSTERS, "contract:C-1")
 
 

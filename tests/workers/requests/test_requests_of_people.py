@@ -9,7 +9,7 @@ import pytest
 from models.words import Code
 from tests.kit.actors.messages import problems
 from workers.actors.registry import SERVICES
-from workers.requests.base import MAX_MESSAGE_BYTES, MAX_TICKED, fingerprint
+from workers.requests.base import MAX_ENROLLMENTS, MAX_MESSAGE_BYTES, fingerprint
 from workers.requests.queues import Queue
 from workers.requests.registry import (
     KINDS,
@@ -29,7 +29,7 @@ WITHDRAW: dict[str, Any] = {"contract": "C-1", "enrollment_ids": [ID]}
     ("change", "field"),
     [
         ({"enrollment_ids": []}, "enrollment_ids"),
-        ({"enrollment_ids": [ID] * (MAX_TICKED + 1)}, "enrollment_ids"),
+        ({"enrollment_ids": [ID] * (MAX_ENROLLMENTS + 1)}, "enrollment_ids"),
         ({"enrollment_ids": [ID, "nobody"]}, "enrollment_ids.1"),
         ({"enrollment_ids": [7]}, "enrollment_ids.0"),
         ({"enrollment_ids": ID}, "enrollment_ids"),

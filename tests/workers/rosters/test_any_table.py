@@ -16,7 +16,7 @@ from models.person import Person, Refusal
 from models.words import Code
 from workers.rosters.columns import DELIMITERS
 from workers.rosters.people import check_rows
-from workers.rosters.reader import MAX_ROWS, Roster, RosterRow, read_roster
+from workers.rosters.reader import MAX_ROWS, ReadRoster, RosterRow, read_roster
 from workers.rosters.refused import RosterRefused
 
 HEADERS = [
@@ -49,7 +49,7 @@ def written(
     return "".join(delimiter.join(cell(row[index]) for index in order) + end for row in (header, *people))
 
 
-def answered(data: bytes) -> Roster | Code:
+def answered(data: bytes) -> ReadRoster | Code:
     try:
         return read_roster(data)
     except RosterRefused as refused:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from models.words import Code
 from workers.rosters import encoding as encodings
 from workers.rosters.encoding import find_encoding
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 from workers.rosters.refused import RosterRefused
 
 
-def read(text: str, encoding: str) -> Roster:
+def read(text: str, encoding: str) -> ReadRoster:
     return read_roster(text.encode(encoding))
 
 

@@ -4,13 +4,13 @@ import boto3
 import pytest
 
 from tests.kit.processes.buckets import BUCKET, bucket
-from workers.rosters.folder import Folder
+from workers.rosters.folder import InboxFolder
 
 __all__ = ["bucket"]
 
 
 def test_a_folder_in_s3(bucket: str) -> None:
-    folder = Folder(bucket)
+    folder = InboxFolder(bucket)
     assert folder.contract() == "C-1"
     [dropped] = folder.files()
     assert (dropped.name, dropped.size) == ("liste.csv", 20)

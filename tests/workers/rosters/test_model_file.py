@@ -12,7 +12,7 @@ import pytest
 from models.words import LOCALES
 from workers.rosters.model_file import EXAMPLES, HEADERS, csv_model, xlsx_model
 from workers.rosters.people import check_rows
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 
 # What Calc in French offers in its dialogue: separator, quote, character set (76 UTF-8, 1 Windows-1252), first line.
 SAVED = {
@@ -23,7 +23,7 @@ SAVED = {
 }
 
 
-def people(roster: Roster) -> list[tuple[str, ...]]:
+def people(roster: ReadRoster) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [
         (row.last_name, row.first_name, row.email, row.locale, row.external_id) for row in roster.rows
     ]

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from models.words import Code
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 from workers.rosters.refused import RosterRefused
 
 NAMESPACES = " ".join(
@@ -50,7 +50,7 @@ HEADER = row("Nom", "Prénom", "E-mail")
 ROW = row("Dû", "Zoé", "zoe@example.com")
 
 
-def read(*rows: str) -> Roster:
+def read(*rows: str) -> ReadRoster:
     return read_roster(ods(table(*rows)))
 
 

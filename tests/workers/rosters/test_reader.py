@@ -10,7 +10,7 @@ from models.person import Person, Refusal, check_person
 from models.words import Code
 from workers.rosters import reader
 from workers.rosters.columns import DELIMITERS
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 from workers.rosters.refused import RosterRefused
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -20,7 +20,7 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").rea
 Sorted = tuple[list[tuple[int, Person]], list[tuple[int, Code]]]
 
 
-def sort_people(roster: Roster) -> Sorted:
+def sort_people(roster: ReadRoster) -> Sorted:
     """Accepted and refused people by line; of two good rows with one address the first wins."""
     accepted: list[tuple[int, Person]] = []
     refused: list[tuple[int, Code]] = []
@@ -37,7 +37,7 @@ def sort_people(roster: Roster) -> Sorted:
     return accepted, refused
 
 
-def cells(roster: Roster) -> list[tuple[int, str, str, str]]:
+def cells(roster: ReadRoster) -> list[tuple[int, str, str, str]]:
     return [(row.line, row.email, row.first_name, row.last_name) for row in roster.rows]
 
 

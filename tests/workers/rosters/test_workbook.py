@@ -13,7 +13,7 @@ from openpyxl import Workbook
 
 from models.words import Code
 from workers.rosters import container, workbook_process
-from workers.rosters.reader import Roster, read_roster
+from workers.rosters.reader import ReadRoster, read_roster
 from workers.rosters.refused import RosterRefused
 
 HEADER = ["Nom", "Prénom", "E-mail"]
@@ -33,7 +33,7 @@ def saved(made: Workbook) -> bytes:
     return file.getvalue()
 
 
-def read(*rows: list[Any]) -> Roster:
+def read(*rows: list[Any]) -> ReadRoster:
     return read_roster(saved(book(*rows)))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from models.throttle import LIMITS, Scope
+from models.throttle import LIMITS, ThrottleScope
 from models.verification_code import grouped, new_code
 from models.words import Purpose
 from tests.kit.actors.committed import claimed
@@ -201,7 +201,7 @@ def test_what_is_no_file_is_refused_with_the_next_step(site: httpx.Client, sent:
 
 def test_a_network_that_looks_too_often_waits(site: httpx.Client) -> None:
     _, _, code = certified()
-    most = LIMITS[Scope.VERIFICATION_ADDRESS][0].times
+    most = LIMITS[ThrottleScope.VERIFICATION_ADDRESS][0].times
     answers = [site.get(f"/certificates/{grouped(new_code())}").status_code for _ in range(most)]
     assert set(answers) == {404}
     late = site.get(f"/certificates/{code}")

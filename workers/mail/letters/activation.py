@@ -6,7 +6,7 @@ from models.release import expected_release
 from models.reminder import is_last
 from models.words import EmailKind, Progress
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import (
     Letter,
     link_address,
@@ -16,7 +16,7 @@ from workers.mail.letters.letter import (
 )
 
 
-def write_reminder(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_reminder(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """None to who activated or left since it was owed, nor when the contract wants no reminders any more."""
     if not _waiting(fact) or not fact.reminders:
         return not_wanted(row)
@@ -27,7 +27,7 @@ def write_reminder(_: Session, row: Claimed, fact: Any) -> Letter:
     return Letter(row, EmailKind.REMINDER, names(fact) | to_a_person(fact) | _link(fact) | more)
 
 
-def write_release_warning(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_release_warning(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """None to who activated, began or left since it was owed, nor under another option than it was owed under.
 
     The date counts from the day it leaves (``workers/enrollment/release_plans.py``).
@@ -40,7 +40,7 @@ def write_release_warning(_: Session, row: Claimed, fact: Any) -> Letter:
     return Letter(row, EmailKind.RELEASE_WARNING, names(fact) | to_a_person(fact) | more)
 
 
-def write_release(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_release(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
     if not fact.withdrawn or fact.enrolled_again:
         return not_wanted(row)

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.correction import LISTENS_AGAIN, SILENCE, Ground, ending_of, mask_address
+from models.correction import LISTENS_AGAIN, SILENCE, CorrectionGround, ending_of, mask_address
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import (
     Letter,
     link_address,
@@ -23,13 +23,13 @@ from workers.mail.letters.letter import (
 from workers.security.keys import signing_keys
 
 # Silence counts by the same rule as in models/correction.py: not if the old address said no a short while before.
-CORRECTION = text(f"""
+READ_CORRECTION = text(f"""
     SELECT c.id, c.state, c.ground, c.old_email, c.new_email, c.confirmed_at IS NOT NULL AS confirmed,
       company.name AS company_name, a.first_name, k.reference AS contract_reference, training.title AS training_title,
       l.id AS link_id, l.purpose, l.key_id, l.version, l.account_id, l.expires_at,
       NOT EXISTS (
         SELECT 1 FROM email_correction r WHERE r.account_id = c.account_id AND r.id <> c.id
-          AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{Ground.REFUSAL}'
+          AND r.state = '{CorrectionState.CANCELLED}' AND r.ground = '{CorrectionGround.REFUSAL}'
           AND r.ended_at > c.asked_at - CAST(:listens_again AS interval)) AS silence_counts
     FROM email_correction c JOIN account a ON a.id = c.account_id
     LEFT JOIN company ON company.id = c.company_id
@@ -41,7 +41,7 @@ CORRECTION = text(f"""
     WHERE c.id = :id""")
 
 # The key of the link was withdrawn before its mail was sent: the same link, another token.
-SIGN_ANEW = text("""
+SIGN_LINK_ANEW = text("""
     UPDATE link SET key_id = :newest WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL""")
 
 _PURPOSE: Final = {
@@ -50,7 +50,7 @@ _PURPOSE: Final = {
 }
 
 
-def write_correction(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_correction(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """A mail about a correction; none that asks for an answer nobody waits for any more."""
     kind, context = EmailKind(row.columns["kind"]), row.columns["context"]
     correction = _read(session, context["correction"], kind)
@@ -73,11 +73,11 @@ def _read(session: Session, correction_id: str, kind: EmailKind) -> Any:
     """The correction with its link, which is signed with a key that still counts."""
     keys = signing_keys()
     parameters = {"id": UUID(correction_id), "purpose": _PURPOSE.get(kind, ""), "listens_again": LISTENS_AGAIN}
-    correction = session.execute(CORRECTION, parameters).one_or_none()
+    correction = session.execute(READ_CORRECTION, parameters).one_or_none()
     if correction is None or correction.link_id is None or keys.secret(correction.key_id) is not None:
         return correction
-    session.execute(SIGN_ANEW, {"id": correction.link_id, "newest": keys.newest})
-    return session.execute(CORRECTION, parameters).one_or_none()
+    session.execute(SIGN_LINK_ANEW, {"id": correction.link_id, "newest": keys.newest})
+    return session.execute(READ_CORRECTION, parameters).one_or_none()
 
 
 def _confirmation(correction: Any, link: str) -> dict[str, Any]:
@@ -107,11 +107,11 @@ def _applied(correction: Any, *, to_new: bool) -> dict[str, Any]:
         "first_name": correction.first_name,
         "new_address": shown,
         "to_new": to_new,
-        "password_kept": correction.ground != Ground.OPS,
+        "password_kept": correction.ground != CorrectionGround.OPS,
     }
 
 
-def _ended(row: Claimed, correction: Any) -> Letter:
+def _ended(row: ClaimedRow, correction: Any) -> Letter:
     """No name: to the new address as in its confirmation, to the manager because it may be a stranger's."""
     ending = ending_of(correction.state, correction.ground, confirmed=correction.confirmed)
     if ending is None or not correction.new_email:  # emptied: the person was erased since

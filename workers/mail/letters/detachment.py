@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from models.words import EmailKind
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import (
     Letter,
     names,
@@ -16,15 +16,15 @@ from workers.mail.letters.letter import (
 from workers.people.enrolling_requests import find_enrolling_row, read_enrolling_request
 from workers.rosters.kept_rows import KeptRows
 
-WHO = text("""
+READ_DETACHED = text("""
     SELECT a.email_norm, c.reference, n.withdrawn_at IS NOT NULL AS seat_free
     FROM enrollment n JOIN account a ON a.id = n.account_id JOIN contract c ON c.id = n.contract_id
     WHERE n.id = :id AND n.detached_at IS NOT NULL AND a.erased_at IS NULL""")
 
 
-def write_detachment(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_detachment(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Who said so, by the names the manager gave: those of the account may be a stranger's, and stay unsaid."""
-    who = session.execute(WHO, {"id": fact.enrollment_id}).one_or_none()
+    who = session.execute(READ_DETACHED, {"id": fact.enrollment_id}).one_or_none()
     if who is None or fact.company_name is None:
         return not_wanted(row)
     given = read_enrolling_request(session, fact.enrollment_id)

@@ -9,30 +9,30 @@ from sqlalchemy import text
 from models.words import Code, EmailKind, EmailState
 from workers.certificates.file_links import file_address, find_file
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.security.keys import signing_keys
 
 MOST_ATTACHED: Final = 5_000_000
 """Bytes a mail carries; what is larger is behind its link alone."""
 
-READ = text("""
+READ_FILE = text("""
     SELECT (SELECT document FROM certificate_duplicate WHERE job_id = :job LIMIT 1) AS document,
       f.expires_at <= now() AS expired FROM certificate_file f WHERE f.id = :file""")
 
-COUNTS = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
+COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
 
 
-def write_duplicate(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_duplicate(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """The file is read when the mail is rendered, after this transaction: `file` is its identifier."""
     file_id = UUID((row.columns["context"] or {}).get("file_id", "")) if row.columns["context"] else None
     file = find_file(session, file_id) if file_id else None
     if file is None or file.revoked:
         return not_wanted(row)
-    found = session.execute(READ, {"file": file.file_id, "job": file.job_id}).one()
+    found = session.execute(READ_FILE, {"file": file.file_id, "job": file.job_id}).one()
     if found.expired:
         return not_wanted(row, EmailState.EXPIRED)
-    counts = Counter(dict(map(tuple, session.execute(COUNTS, {"job": file.job_id}))))
+    counts = Counter(dict(map(tuple, session.execute(COUNT_CODES, {"job": file.job_id}))))
     context = {
         "job_id": str(file.job_id),
         "document": found.document,

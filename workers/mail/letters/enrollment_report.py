@@ -9,22 +9,22 @@ from sqlalchemy import text
 
 from models.words import Code, EmailKind
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.errors import Permanent
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.people.typed_rows import ERASED_ROW
 from workers.requests.registry import Enroll, PersonToEnroll, parse
 
-JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+READ_JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
 
 ERASED: Final = PersonToEnroll(**ERASED_ROW)
 
-CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
+READ_CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
 
 
-def write_enrollment_report(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_enrollment_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Also of a request on an unknown contract: then both names are None. None of a request that is no longer kept."""
-    job = session.execute(JOB, {"id": row.columns["job_id"]}).one_or_none()
+    job = session.execute(READ_JOB, {"id": row.columns["job_id"]}).one_or_none()
     if job is None or job.request is None:
         return not_wanted(row)
     return Letter(row, EmailKind.ENROLLMENT_REPORT, names(fact) | _report(session, row.columns["job_id"], job))
@@ -40,7 +40,7 @@ def _report(session: Session, job_id: UUID, job: Any) -> dict[str, Any]:
         raise Permanent("a report of a job that enrols nobody")
     result = job.result or {}
     codes = {person["position"]: person["code"] for person in result.get("people", ())}
-    codes |= {row.position: row.code for row in session.execute(CODES, {"id": job_id})}
+    codes |= {row.position: row.code for row in session.execute(READ_CODES, {"id": job_id})}
     return {
         "job_id": str(job_id),
         "state": job.state,

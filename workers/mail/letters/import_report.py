@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.words import DONE_CODES, Code, EmailKind, JobState
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.imports.reports import find_rows
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.requests.base import read
@@ -19,7 +19,7 @@ from workers.rosters.kept_rows import KeptRows
 MOST_FAILED: Final = 300_000
 """Refused rows a mail may still be able to carry (``workers/mail/renderer.py``)."""
 
-READ = text("""
+READ_IMPORT = text("""
     SELECT j.state, j.result, CAST(j.request AS text) AS request, r.file_name, r.reading
     FROM job j JOIN roster r ON r.job_id = j.id WHERE j.id = :job""")
 
@@ -41,10 +41,10 @@ class FailedRows:
             yield row.line, row.cells, code
 
 
-def write_import_report(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_import_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Also of a file that could not be read, and of an unknown contract: then both names are None."""
     job_id = row.columns["job_id"]
-    found = session.execute(READ, {"job": job_id}).one_or_none()
+    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
     if found is None or found.request is None:
         return not_wanted(row)
     result, reading = found.result or {}, found.reading or {}

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from models.words import EmailKind, EmailState, Purpose
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.imports.reports import StoredRows
 from workers.rosters.kept_rows import KeptRows
 from workers.security.keys import signing_keys
@@ -29,7 +29,7 @@ class Letter:
       from_rows: what those rows add to the context, from their file opened.
     """
 
-    row: Claimed
+    row: ClaimedRow
     kind: EmailKind
     context: Mapping[str, Any]
     unsent: EmailState | None = None
@@ -43,7 +43,7 @@ class Letter:
         return self.rows is not None or bool(self.file_id and self.context.get("attached"))
 
 
-def not_wanted(row: Claimed, state: EmailState = EmailState.CANCELLED) -> Letter:
+def not_wanted(row: ClaimedRow, state: EmailState = EmailState.CANCELLED) -> Letter:
     """The letter of a mail that is not to be sent."""
     return Letter(row, EmailKind(row.columns["kind"]), {}, state)
 

@@ -13,7 +13,7 @@ from models.base import new_id
 from models.link import LIFETIME
 from models.words import EmailKind, Purpose
 from workers.database import Session, array
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.training import announcement
 from workers.security.keys import signing_keys
 
@@ -21,10 +21,10 @@ ANNOUNCEMENTS: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT)
 
 # Against the whole-row lock under which an address is corrected and the links to the old one are voided: either that is
 # seen by INSERT, or it waits and voids the link made here.
-HOLD_ACCOUNTS = text("""
+LOCK_ACCOUNTS = text("""
     SELECT id FROM account WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
 
-VOID_DEAD = text("""
+VOID_DEAD_LINKS = text("""
     UPDATE link SET voided_at = now() FROM (
       SELECT id FROM link WHERE subject_id = ANY(CAST(:enrollments AS uuid[])) AND purpose = 'not_me'
         AND consumed_at IS NULL AND voided_at IS NULL
@@ -33,7 +33,7 @@ VOID_DEAD = text("""
     WHERE link.id = dead.id RETURNING link.id""")
 
 # None for an enrollment whose link was used, or voided on purpose; of two mailers at once the second finds the first's.
-INSERT = text("""
+INSERT_LINKS = text("""
     INSERT INTO link (id, purpose, account_id, subject_id, key_id, expires_at)
     SELECT t.id, 'not_me', t.account_id, t.enrollment_id, :newest, now() + :lifetime
     FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]))
@@ -48,10 +48,10 @@ INSERT = text("""
 
 def hold_accounts(session: Session, accounts: Collection[UUID]) -> None:
     """From here on nobody corrects the addresses of these accounts until this transaction ends."""
-    session.execute(HOLD_ACCOUNTS, {"accounts": array(accounts)})
+    session.execute(LOCK_ACCOUNTS, {"accounts": array(accounts)})
 
 
-def lacks_link(row: Claimed, fact: Any) -> bool:
+def lacks_link(row: ClaimedRow, fact: Any) -> bool:
     """Whether this is to be an attachment mail without a link, or with one that ended by time or with its key.
 
     An invitation is one too, once its person has activated their account.
@@ -74,9 +74,9 @@ def offer_links(session: Session, enrollments: Mapping[UUID, UUID], *, known: Co
     hold_accounts(session, set(enrollments.values()))
     keys = signing_keys()
     dead = {"enrollments": array(known), "keys": list(keys.key_ids)}
-    replaced = session.execute(VOID_DEAD, dead).scalars().all() if known else ()
+    replaced = session.execute(VOID_DEAD_LINKS, dead).scalars().all() if known else ()
     session.execute(
-        INSERT,
+        INSERT_LINKS,
         {
             "ids": array(new_id() for _ in enrollments),
             "accounts": array(enrollments.values()),

@@ -15,7 +15,7 @@ from models.link import PASSWORD_PURPOSES
 from models.suppression import SuppressionReason
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.activation import write_release, write_release_warning, write_reminder
 from workers.mail.letters.correction import write_correction
 from workers.mail.letters.detachment import write_detachment
@@ -30,7 +30,7 @@ from workers.security.keys import signing_keys
 from workers.security.links import replace_dead_links
 
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
-FACTS = text("""
+READ_FACTS = text("""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
@@ -76,7 +76,7 @@ TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE, Email
 mailer held while the address was corrected goes to nobody: the correction owes what the new address is to hear.
 """
 
-Writer = Callable[[Session, Claimed, Any], Letter]
+Writer = Callable[[Session, ClaimedRow, Any], Letter]
 """Makes the letter of a claimed mail from the facts it speaks of."""
 
 WRITERS: Final[dict[EmailKind, Writer]] = {
@@ -100,7 +100,7 @@ WRITERS: Final[dict[EmailKind, Writer]] = {
 """Who writes which kind of mail."""
 
 
-def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
+def read_letters(session: Session, rows: Sequence[ClaimedRow]) -> list[Letter]:
     """What each claimed mail says, in the order given; links that ended meanwhile are replaced."""
     facts = _read_facts(session, rows)
     ended = {
@@ -122,7 +122,7 @@ def read_letters(session: Session, rows: Sequence[Claimed]) -> list[Letter]:
     return [_letter(session, row, facts.get(row.id)) for row in rows]
 
 
-def _without_not_me(rows: Sequence[Claimed], facts: Mapping[UUID, Any]) -> list[Claimed]:
+def _without_not_me(rows: Sequence[ClaimedRow], facts: Mapping[UUID, Any]) -> list[ClaimedRow]:
     return [row for row in rows if row.id in facts and lacks_link(row, facts[row.id])]
 
 
@@ -131,12 +131,12 @@ def _offer_not_me(session: Session, facts: Sequence[Any]) -> None:
     offer_links(session, enrollments, known={fact.enrollment_id for fact in facts if fact.not_me_id})
 
 
-def _read_facts(session: Session, rows: Sequence[Claimed]) -> dict[UUID, Any]:
-    found = session.execute(FACTS, {"ids": [row.id for row in rows]})
+def _read_facts(session: Session, rows: Sequence[ClaimedRow]) -> dict[UUID, Any]:
+    found = session.execute(READ_FACTS, {"ids": [row.id for row in rows]})
     return {fact.id: fact for fact in found}
 
 
-def _link_ended(row: Claimed, fact: Any) -> bool:
+def _link_ended(row: ClaimedRow, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
     if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.moved or fact.link_id is None:
         return False
@@ -147,7 +147,7 @@ def _link_ended(row: Claimed, fact: Any) -> bool:
     return fact.link_expired or signing_keys().secret(fact.key_id) is None
 
 
-def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
+def _letter(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     if row.columns["expired"]:
         return not_wanted(row, EmailState.EXPIRED)
     if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
@@ -159,7 +159,7 @@ def _letter(session: Session, row: Claimed, fact: Any) -> Letter:
     return WRITERS[EmailKind(row.columns["kind"])](session, row, fact)
 
 
-def _written_all_the_same(row: Claimed, fact: Any) -> bool:
+def _written_all_the_same(row: ClaimedRow, fact: Any) -> bool:
     """Whoever may lose their account is asked even where a mail bounced a while ago: only an answer of today says that
     their mailbox is no more. What ops listed stays unwritten to, and its silence counts for nothing.
     """

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from models.delivery import Reason
+from models.delivery import DeliveryReason
 from models.release import expected_release
 from models.words import Code, EmailKind, EmailState
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.people.enrolling_requests import read_typed_names
 
@@ -18,7 +18,14 @@ SHOWN: Final = 100
 
 _REFUSED: Final = "m.state = '{}' OR m.error ->> 'reason' IN ({})".format(
     EmailState.SUPPRESSED,
-    ", ".join(f"'{one}'" for one in (Reason.ADDRESS_REJECTED, Reason.ADDRESS_UNSENDABLE, Reason.RECIPIENT_REFUSED)),
+    ", ".join(
+        f"'{one}'"
+        for one in (
+            DeliveryReason.ADDRESS_REJECTED,
+            DeliveryReason.ADDRESS_UNSENDABLE,
+            DeliveryReason.RECIPIENT_REFUSED,
+        )
+    ),
 )
 """An SQL condition: the mail did not arrive for a reason that lies in its address."""
 
@@ -42,7 +49,7 @@ _JOINED: Final = f"""enrollment n JOIN contract c ON c.id = n.contract_id JOIN a
 _ORDER: Final = "ORDER BY refused DESC, a.email_norm LIMIT :shown"
 
 # Of a request for one person the result stands in the job itself.
-RELEASED = text(f"""
+READ_RELEASED = text(f"""
     WITH gone AS (
       SELECT enrollment_id FROM job_person WHERE job_id = CAST(:released_by AS uuid) AND code = :code
       UNION ALL
@@ -51,7 +58,7 @@ RELEASED = text(f"""
     SELECT {_PERSON}
     FROM {_JOINED} JOIN gone ON gone.enrollment_id = n.id WHERE a.erased_at IS NULL {_ORDER}""")
 
-WARNED = text(f"""
+READ_WARNED = text(f"""
     SELECT {_PERSON}, min(n.enrolled_at) OVER () AS first_enrolled, min(n.release_warned_at) OVER () AS first_warned
     FROM {_JOINED}
     WHERE n.contract_id = :contract AND n.withdrawn_at IS NULL AND n.detached_at IS NULL
@@ -60,11 +67,11 @@ WARNED = text(f"""
     {_ORDER}""")
 
 
-def write_release_report(session: Session, row: Claimed, fact: Any) -> Letter:
+def write_release_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Of those warned: who is still to lose their seat when it is sent. Of those released: all of them."""
     context = row.columns["context"]
     released = "released_by" in context
-    statement = RELEASED if released else WARNED
+    statement = READ_RELEASED if released else READ_WARNED
     people = session.execute(
         statement, {"shown": SHOWN, "contract": row.columns["contract_id"], "code": Code.WITHDRAWN} | context
     ).all()

@@ -4,7 +4,7 @@ from typing import Any
 
 from models.words import EmailKind
 from workers.database import Session
-from workers.engine.ledger import Claimed
+from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import (
     Letter,
     link_address,
@@ -15,7 +15,7 @@ from workers.mail.letters.letter import (
 )
 
 
-def announcement(row: Claimed, fact: Any) -> EmailKind | None:
+def announcement(row: ClaimedRow, fact: Any) -> EmailKind | None:
     """Which mail an owed invitation or attachment has become, or None when it is not wanted any more.
 
     Whoever has activated meanwhile needs no link, and is told of the training only; an invitation sent again is of no
@@ -29,7 +29,7 @@ def announcement(row: Claimed, fact: Any) -> EmailKind | None:
     return None if fact.link_id is None else EmailKind(row.columns["kind"])
 
 
-def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_announcement(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """An invitation, or an attachment mail with its way to say "this is not me"."""
     kind = announcement(row, fact)
     if kind is None:
@@ -38,14 +38,14 @@ def write_announcement(_: Session, row: Claimed, fact: Any) -> Letter:
     return Letter(row, kind, says | {"not_me_link": not_me_address(fact)} if kind is EmailKind.ATTACHMENT else says)
 
 
-def write_withdrawal(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_withdrawal(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """Not sent to whoever is enrolled on the same contract again by now: it would arrive after the new invitation."""
     if not fact.withdrawn or fact.enrolled_again:
         return not_wanted(row)
     return Letter(row, EmailKind.WITHDRAWAL, names(fact) | to_a_person(fact))
 
 
-def write_reset(_: Session, row: Claimed, fact: Any) -> Letter:
+def write_reset(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """A reset; none to who has chosen a password since it was asked for, which used or voided the link."""
     if fact.withdrawn or fact.link_id is None:
         return not_wanted(row)

@@ -30,7 +30,7 @@ from workers.mail.letter_files import whole_context
 from workers.mail.letters import import_report as import_letters
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
-from workers.mail.renderer import Rendered, render
+from workers.mail.renderer import RenderedMail, render
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
 from workers.rosters import kept_rows
@@ -68,13 +68,13 @@ def letter() -> Letter:
     return one
 
 
-def mail(locale: str = "fr") -> Rendered:
+def mail(locale: str = "fr") -> RenderedMail:
     one = letter()
     assert one.unsent is None
     return rendered(one, locale)
 
 
-def rendered(one: Letter, locale: str = "fr") -> Rendered:
+def rendered(one: Letter, locale: str = "fr") -> RenderedMail:
     with whole_context(one) as context:
         return render(one.kind, locale, context)
 

@@ -26,7 +26,7 @@ from tests.kit.processes.support import wait_until
 from tests.kit.races.racers import waiting_for_a_lock
 from workers.access.passwords import choose_password
 from workers.database import Session, transaction
-from workers.engine.ledger import EMAILS, Claimed
+from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
@@ -228,7 +228,7 @@ def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> 
         change(session, "UPDATE link SET expires_at = now()")
         first, second = claim(session, EMAILS, Queue.EMAILS)
 
-    def read(row: Claimed) -> Letter:
+    def read(row: ClaimedRow) -> Letter:
         with transaction() as session:
             [found] = read_letters(session, [row])
             return found

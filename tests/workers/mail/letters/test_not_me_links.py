@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, text
 
 from models.base import new_id
-from models.detachment import Step
+from models.detachment import DetachmentStep
 from models.words import EmailKind
 from tests.kit.builders.accounts import PASSWORD, keys
 from tests.kit.builders.attachments import (
@@ -28,7 +28,7 @@ from tests.kit.processes.support import wait_until
 from workers.access.passwords import choose_password
 from workers.database import Session, get_engine, transaction
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, Claimed
+from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
@@ -55,7 +55,7 @@ def test_every_attachment_mail_carries_it(session: Session, activated: bool, loc
     rendered = render(found.kind, locale, found.context)
     for shown in (rendered.text, rendered.html):
         assert anne.token in LINK.findall(shown.replace('"', " ").replace("<", " "))
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
 
 
 def test_an_invitation_that_becomes_an_attachment_carries_it(session: Session) -> None:
@@ -64,7 +64,7 @@ def test_an_invitation_that_becomes_an_attachment_carries_it(session: Session) -
     session.execute(text("UPDATE account SET activated_at = now()"))
     found = attachment(session)
     assert found.row.columns["kind"] == EmailKind.INVITATION
-    assert detach(session, keys(), token_of(found)) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), token_of(found)) is DetachmentStep.GIVE_SEAT_BACK
 
 
 def test_an_invitation_carries_none_and_costs_no_statement(session: Session) -> None:
@@ -95,7 +95,7 @@ def test_a_link_that_ended_is_replaced(session: Session, ended: str, activated: 
     assert bool(found.context["link"]) is not activated
     assert (query(session, LIVE), query(session, ALL)) == ([(1,)], [(2,)])
     assert token_of(attachment(session)) == token_of(found)
-    assert detach(session, keys(), token_of(found)) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), token_of(found)) is DetachmentStep.GIVE_SEAT_BACK
 
 
 @pytest.mark.parametrize("ended", ["voided_at = now()", "consumed_at = now()", "voided_at = now(), key_id = 'gone'"])
@@ -130,7 +130,7 @@ def test_choosing_a_password_leaves_it_alone(session: Session) -> None:
     activation = attachment(session).context["link"].rpartition("/")[2]
     assert isinstance(choose_password(session, keys(), activation, PASSWORD), LinkView)
     assert token_of(attachment(session)) == anne.token
-    assert detach(session, keys(), anne.token) is Step.GIVE_SEAT_BACK
+    assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
 
 
 def test_each_of_a_batch_has_a_link_of_its_own(session: Session) -> None:
@@ -144,7 +144,7 @@ def test_each_of_a_batch_has_a_link_of_its_own(session: Session) -> None:
     found = letters(session)
     tokens = {token_of(one) for one in found if one.kind is EmailKind.ATTACHMENT}
     assert (len(found), len(tokens), query(session, ALL)) == (21, 20, [(20,)])
-    assert [detach(session, keys(), token) for token in tokens] == [Step.GIVE_SEAT_BACK] * 20
+    assert [detach(session, keys(), token) for token in tokens] == [DetachmentStep.GIVE_SEAT_BACK] * 20
     assert query(session, "SELECT count(*) FROM enrollment e JOIN contract c ON c.id = e.contract_id"
                           " WHERE detached_at IS NOT NULL AND reference = 'C-2'") == [(20,)]  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_two_mails_of_one_enrollment_read_at_once_carry_one_link(fresh_database:
         session.execute(text("DELETE FROM email WHERE kind <> 'attachment'"))
         rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
 
-    def read(rows: list[Claimed]) -> str:
+    def read(rows: list[ClaimedRow]) -> str:
         with transaction() as session:
             [found] = read_letters(session, rows)
             return token_of(found)

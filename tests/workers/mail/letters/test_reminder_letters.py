@@ -26,7 +26,7 @@ from tests.kit.builders.unactivated import (
 )
 from workers.access.passwords import choose_password
 from workers.database import Session
-from workers.engine.ledger import bells
+from workers.engine.ledger import queues_to_wake
 from workers.mail.renderer import render
 from workers.requests.registry import Withdraw
 from workers.security.link_views import LinkView
@@ -40,7 +40,7 @@ def test_a_reminder_carries_the_same_live_link_with_no_more_time(session: Sessio
     later(session, 2)
     assert remind(session)["reminded"] == 1
     assert query(session, "SELECT id, expires_at, resent FROM link") == before
-    assert bells(session) >= {"emails_bulk"}
+    assert queues_to_wake(session) >= {"emails_bulk"}
     assert query(session, "SELECT dedup_key, queue, lane = (SELECT id FROM company) FROM email"
                           " WHERE kind = 'reminder'") == [
         ("reminder:1:{}:{}".format(*query(session, INVITED)[0]), "emails_bulk", True)]  # fmt: skip
