@@ -8,7 +8,8 @@ from typing import Any
 from models.words import Policy
 from tests.kit.actors.messages import client
 from tests.kit.processes.support import PROJECT
-from workers.requests.registry import KINDS, Enroll, parse
+from workers.requests.enrollment import Enroll
+from workers.requests.registry import KINDS, parse
 
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BROKER = 'PortalClient("redis://localhost:6379/0", '

@@ -17,8 +17,8 @@ from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.i18n.catalogues import code_sentence
+from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request, read
-from workers.requests.registry import ErasePerson, ExportPerson
 
 DEFAULT_WAIT: Final = 60.0
 

@@ -20,7 +20,7 @@ from workers.engine.acceptance import find_accepted
 from workers.portal_client import PortalClient
 from workers.requests.base import Request, fingerprint
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.rosters.reader import ReadRoster, read_roster
 
 ROSTER: Final = Path(__file__).parents[1] / "participants-demo.csv"

@@ -12,7 +12,7 @@ from tests.benchmarks.system import LOOK_SECONDS, System, Trial
 from tests.benchmarks.usage import per_piece, since
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.requests.registry import Enroll
+from workers.requests.enrollment import Enroll
 
 PROCESSES, CONNECTIONS = 2, 4
 

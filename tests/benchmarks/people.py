@@ -24,7 +24,7 @@ from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.requests.base import Request
-from workers.requests.registry import (
+from workers.requests.enrollment import (
     MAX_EVENTS,
     ProgressEvent,
     RecordProgress,

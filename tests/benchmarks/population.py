@@ -11,7 +11,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from workers.database import transaction
 from workers.requests.base import fingerprint, lane_id
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 SEATS: Final = 1_000_000
 FIRST_NAMES: Final = ("Anne-Sophie", "Stéphane", "Zoé", "Karim", "Inès", "Jean", "Maëlys", "Théo", "Fatou", "Loïc")

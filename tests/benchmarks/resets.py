@@ -12,8 +12,8 @@ from tests.benchmarks.roster import PlainTable, large_job, plain_inserts
 from tests.benchmarks.system import System
 from workers.database import transaction
 from workers.engine.acceptance import accept
+from workers.requests.accounts import ResetPasswords
 from workers.requests.base import MAX_ENROLLMENTS
-from workers.requests.registry import ResetPasswords
 
 TABLES: Final = ("link", "email", "job_person", "throttle")
 

@@ -14,7 +14,7 @@ from tests.benchmarks.usage import peak_memory, per_piece, since
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
-from workers.requests.registry import Enroll
+from workers.requests.enrollment import Enroll
 
 CHUNK: Final = 1_000
 TABLES: Final = ("account", "enrollment", "seat_movement", "link", "email", "job_person")

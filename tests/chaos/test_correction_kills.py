@@ -22,9 +22,9 @@ from workers.corrections.answers import confirm_address
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
+from workers.requests.accounts import CorrectEmail
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections
-from workers.requests.registry import CorrectEmail
 
 LEASE = 2.0
 LOOK = """

@@ -20,8 +20,8 @@ from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
+from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request
-from workers.requests.registry import ErasePerson, ExportPerson
 
 LEASE = 2.0
 ANNE = "anne@example.com"

@@ -30,7 +30,7 @@ from workers.clock import TERM_SECONDS
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:

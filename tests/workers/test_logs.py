@@ -24,7 +24,7 @@ from workers.database import Session
 from workers.errors import InvalidRequest, Permanent, Problem, Transient
 from workers.logs import describe, get_logger, masked, safe_reason
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 TOKEN = "AbCdEfGh-_" * 6 + "1234"
 LINK = f"https://formation.test/activation?token={TOKEN}"

@@ -18,7 +18,7 @@ from workers.errors import InvalidRequest
 from workers.portal_client import PortalClient
 from workers.requests.base import MAX_MESSAGE_BYTES
 from workers.requests.catalog import PutCompany, PutContract
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")
 

@@ -23,8 +23,9 @@ from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, insert_people, one_or_none
 from workers.outbox.suppression import SUPPRESSED_SINCE
+from workers.requests.accounts import ResendInvitations, ResetPasswords
 from workers.requests.queues import URGENT_MAILS, Queue
-from workers.requests.registry import ResendInvitations, ResetPasswords, parse
+from workers.requests.registry import parse
 from workers.security.throttles import ThrottleSubject, address_subjects
 
 FIND_CONTRACTS = text("""

@@ -27,10 +27,11 @@ from workers.engine.acceptance import SubmittedRequest as Accepting
 from workers.engine.acceptance import accept_all
 from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.outbox.suppression import SUPPRESSED_SINCE
+from workers.requests.accounts import RequestPasswordReset
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendPasswordReset
 from workers.requests.queues import Queue
-from workers.requests.registry import RequestPasswordReset, parse
+from workers.requests.registry import parse
 from workers.security.throttles import (
     ThrottleSubject,
     address_subjects,

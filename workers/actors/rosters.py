@@ -19,9 +19,9 @@ from workers.enrollment.jobs import (
 )
 from workers.imports import undoing as roster_undoing
 from workers.imports.running import do_import
+from workers.requests.enrollment import Enroll
 from workers.requests.imports import ImportRoster, UndoImport
 from workers.requests.queues import Queue
-from workers.requests.registry import Enroll
 
 
 def rosters() -> Claimer:

@@ -36,8 +36,9 @@ from workers.corrections.verdicts import settle
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none
+from workers.requests.accounts import CorrectEmail
 from workers.requests.internal import CorrectEmailByOps
-from workers.requests.registry import CorrectEmail, parse
+from workers.requests.registry import parse
 from workers.security.throttles import (
     ThrottleSubject,
     address_subjects,

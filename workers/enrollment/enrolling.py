@@ -20,7 +20,7 @@ from workers.database import Session, wait_briefly_for_locks
 from workers.engine.results import PersonResult
 from workers.enrollment import rows
 from workers.outbox.suppression import read_suppressed
-from workers.requests.registry import Enroll
+from workers.requests.enrollment import Enroll
 
 LOCK_CONTRACTS = text("""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,

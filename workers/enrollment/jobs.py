@@ -22,8 +22,9 @@ from workers.enrollment.enrolling import (
     enroll,
 )
 from workers.enrollment.rows import message_id_domain
+from workers.requests.enrollment import Enroll
 from workers.requests.queues import URGENT_MAILS, Queue
-from workers.requests.registry import Enroll, parse
+from workers.requests.registry import parse
 
 CHUNK: Final = 1_000
 """People per transaction when a request may be done in parts: short locks, steady progress."""

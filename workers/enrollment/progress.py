@@ -18,9 +18,10 @@ from workers.database import Session, wait_briefly_for_locks
 from workers.engine.acceptance import SubmittedRequest, accept_all
 from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import PersonResult, one_or_none, record_people
+from workers.requests.enrollment import ProgressEvent, RecordProgress
 from workers.requests.internal import IssueCertificate
 from workers.requests.queues import Queue
-from workers.requests.registry import ProgressEvent, RecordProgress, parse
+from workers.requests.registry import parse
 
 LOCK_ENROLLMENTS = text("""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,

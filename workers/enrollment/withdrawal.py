@@ -23,9 +23,10 @@ from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.enrollment.enrolling import LOCK_CONTRACTS
 from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
+from workers.requests.enrollment import Withdraw
 from workers.requests.internal import ReleaseSeats
 from workers.requests.queues import URGENT_MAILS, Queue
-from workers.requests.registry import Withdraw, parse
+from workers.requests.registry import parse
 
 # A correction of the address waits for us and cancels the mail to the old one, or we wait and read the new one.
 LOCK_ACCOUNTS = text("""

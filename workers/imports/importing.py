@@ -29,8 +29,9 @@ from workers.enrollment.jobs import (
 from workers.imports.source import RosterSource
 from workers.outbox.mails import OwedMail, owe_mails
 from workers.requests.base import fingerprint
+from workers.requests.enrollment import MAX_PEOPLE
 from workers.requests.imports import ImportRoster
-from workers.requests.registry import MAX_PEOPLE, parse
+from workers.requests.registry import parse
 from workers.rosters.people import check_row
 from workers.rosters.reader import RosterReading, RosterRow
 from workers.security.throttles import address_subjects

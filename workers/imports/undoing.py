@@ -18,8 +18,9 @@ from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import insert_people
 from workers.enrollment.jobs import COUNT_CODES, MOVE_POSITION
 from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, depart
+from workers.requests.enrollment import Withdraw
 from workers.requests.imports import UndoImport
-from workers.requests.registry import Withdraw, parse
+from workers.requests.registry import parse
 
 CHUNK: Final = 1_000
 

@@ -29,8 +29,9 @@ from workers.people.typed_rows import (
     read_typed,
     whose_is,
 )
+from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateCertificates
-from workers.requests.registry import Enroll, ErasePerson
+from workers.requests.enrollment import Enroll
 from workers.security.lockouts import forget_failures, subjects_of
 
 

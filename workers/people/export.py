@@ -26,7 +26,8 @@ from workers.people.typed_rows import (
     read_typed,
     whose_is,
 )
-from workers.requests.registry import Enroll, ExportPerson
+from workers.requests.accounts import ExportPerson
+from workers.requests.enrollment import Enroll
 from workers.security.lockouts import subjects_of
 
 _OWN: Final = "(CAST(:portal AS uuid) IS NULL OR {} = :portal)"

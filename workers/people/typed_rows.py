@@ -14,16 +14,16 @@ from sqlalchemy import text
 
 from models.address import normalise_email, unicode_email
 from workers.database import Session, array
-from workers.requests.base import lane_id
-from workers.requests.certificates import DuplicateCertificates
-from workers.requests.internal import CorrectEmailByOps
-from workers.requests.registry import (
+from workers.requests.accounts import (
     CorrectEmail,
-    Enroll,
     ErasePerson,
     ExportPerson,
     RequestPasswordReset,
 )
+from workers.requests.base import lane_id
+from workers.requests.certificates import DuplicateCertificates
+from workers.requests.enrollment import Enroll
+from workers.requests.internal import CorrectEmailByOps
 
 ERASED_ROW: Final = {"email": "", "first_name": "", "last_name": ""}
 """What is left of a row of a request: it still parses, and whoever does the request again has it refused."""

@@ -1,241 +1,35 @@
-"""What can be asked of Matricule: one class per request, shared by every door.
+"""Every kind of request by its name, and how one is read from JSON.
 
 A request is validated where it enters; what a door accepted is stored as it was sent and read again by the same class.
 """
 
-from datetime import datetime
-from typing import ClassVar, Final
-from uuid import UUID
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
-
-from models.words import LOCALES, Code, Policy, Progress
+from models.words import Code
 from workers.errors import InvalidRequest, Problem
-from workers.requests import (
-    catalog as catalog_requests,
+from workers.requests import catalog, certificates, imports, internal
+from workers.requests.accounts import (
+    CorrectEmail,
+    ErasePerson,
+    ExportPerson,
+    RequestPasswordReset,
+    ResendInvitations,
+    ResetPasswords,
 )
-from workers.requests import (
-    certificates as certificate_requests,
-)
-from workers.requests import (
-    imports as roster_requests,
-)
-from workers.requests import (
-    internal as internal_requests,
-)
-from workers.requests.base import (
-    Address,
-    BulkEnrollmentRequest,
-    Language,
-    Moment,
-    Reason,
-    Reference,
-    Request,
-    read,
-)
-from workers.requests.queues import ROSTER_SIZE, Queue
-
-MAX_PEOPLE: Final = 200_000
-MAX_EVENTS: Final = 1_000
-MAX_SECONDS: Final = 1_000_000_000  # thirty years; the column holds twice that
-
-
-class PersonToEnroll(BaseModel):
-    """One row: an employee as the manager typed it. Judged row by row, so that one bad row harms no other."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    email: str
-    first_name: str
-    last_name: str
-    locale: str | None = Field(default=None, description="language of the mails: fr or en; the default is fr")
-    external_id: str | None = Field(default=None, description="the company's own number for this person")
-
-
-class Enroll(Request):
-    """Enrol people on a contract: one, several, or a whole roster.
-
-    An address that has an account is attached and keeps the names it was registered with. The answer has one result per
-    person, in the order of the request.
-    """
-
-    kind: ClassVar[str] = "enroll"
-
-    contract: Reference
-    people: list[PersonToEnroll] = Field(min_length=1, max_length=MAX_PEOPLE)
-    policy: Policy = Field(
-        default=Policy.ALL_OR_NOTHING,
-        strict=False,  # its word, in Python as in JSON; any other is refused all the same
-        description="what to do when not everybody can be enrolled",
-    )
-    notify: bool = Field(default=True, description="send each enrolled person a mail")
-    dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
-    report_to: Address | None = Field(
-        default=None,
-        description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
-    )
-    report_locale: Language = Field(default=LOCALES[0], description="language of that confirmation: fr or en")
-
-    @property
-    def queue(self) -> Queue:
-        """Large requests have a queue of their own, so that nobody waits behind one."""
-        return Queue.ROSTERS if len(self.people) > ROSTER_SIZE else Queue.ENROLLMENTS
-
-    @property
-    def lane(self) -> str:
-        """The contract."""
-        return f"contract:{self.contract}"
-
-
-class ResetPasswords(BulkEnrollmentRequest):
-    """Send a password reset to people of a contract; to who never chose a password, the invitation's link instead.
-
-    The answer has one result per enrollment, in the order of the request. The mails are urgent whatever their number.
-    """
-
-    kind: ClassVar[str] = "reset_passwords"
-
-
-class ResendInvitations(BulkEnrollmentRequest):
-    """Send their invitation again to people of a contract who never chose a password: the same link, with more time.
-
-    The answer has one result per enrollment, in the order of the request.
-    """
-
-    kind: ClassVar[str] = "resend_invitations"
-
-
-class RequestPasswordReset(Request):
-    """Send a password reset to whoever has this address. The answer is the same whether or not anybody has."""
-
-    kind: ClassVar[str] = "request_password_reset"
-
-    email: Address
-
-    @property
-    def lane(self) -> str:
-        """The address, so that nobody waits for anybody else."""
-        return f"address:{self.email}"
-
-
-class Withdraw(BulkEnrollmentRequest):
-    """Withdraw people from a contract: their seats are free again, unless they have begun the training.
-
-    The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
-    6,000 identifiers fit in a message of the queue door; the shell takes them all.
-    """
-
-    kind: ClassVar[str] = "withdraw"
-
-    notify: bool = Field(default=True, description="send each withdrawn person a mail")
-
-
-class CorrectEmail(Request):
-    """Put the right address on a participant's account.
-
-    An account never activated and of this company alone has it at once, and the invitation goes there. One that was
-    activated keeps its address until the new one confirmed and the old one agreed, or kept silent for 72 hours.
-    """
-
-    kind: ClassVar[str] = "correct_email"
-
-    enrollment_id: UUID
-    email: Address = Field(description="the right address")
-
-    @property
-    def lane(self) -> str:
-        """The enrollment: what is asked later for the same person counts."""
-        return f"enrollment:{self.enrollment_id}"
-
-
-class _PersonRequest(Request):
-    email: Address = Field(description="the address the person's account has now")
-
-    @property
-    def queue(self) -> Queue:
-        """One at a time, in a transaction of its own: it reads all that is kept of requests, and nobody's enrollment
-        stands in the same batch.
-        """
-        return Queue.MAINTENANCE
-
-    @property
-    def lane(self) -> str:
-        """The address."""
-        return f"address:{self.email}"
-
-
-class ExportPerson(_PersonRequest):
-    """Everything that is known of a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
-
-    A portal is told what concerns its own companies, and the account's names and language if it was the first to
-    enroll the person; the portal `local` everything.
-    """
-
-    kind: ClassVar[str] = "export_person"
-
-
-class ErasePerson(_PersonRequest):
-    """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
-
-    A portal may have somebody erased whom no other portal ever enrolled; the portal `local` anybody. Refused with
-    `shared_account` it can still withdraw them, and have ops erase them (`scripts/person erase`).
-    """
-
-    kind: ClassVar[str] = "erase_person"
-
-    reason: Reason = Field(description="why, for the audit trail; no name, no address")
-
-
-class ProgressEvent(BaseModel):
-    """One thing the LMS saw of one participant."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    enrollment_id: UUID
-    progress: Progress = Field(strict=False, description="how far the participant is by then")
-    occurred_at: Moment = Field(description="when it happened, with its offset")
-    score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
-    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="in all, so far")
-    completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
-
-    @field_validator("completed_at")
-    @classmethod
-    def _of_a_completion(cls, completed_at: datetime | None, others: ValidationInfo) -> datetime | None:
-        if completed_at and others.data.get("progress") not in (None, Progress.COMPLETED):
-            raise PydanticCustomError(Code.INVALID_REQUEST.value, "completed_at of what is not completed")
-        return completed_at
-
-
-class RecordProgress(Request):
-    """Record what the LMS saw of participants, of any contracts of the portal.
-
-    Events may come late, twice or in any order: progress never goes back, an older event changes nothing a newer one
-    says. The answer has one result per event, in the order of the request. A first completion owes the certificate,
-    which prints what is known by then: a score or time that comes later needs `correct_certificate` with `reread`.
-    """
-
-    kind: ClassVar[str] = "record_progress"
-
-    events: list[ProgressEvent] = Field(min_length=1, max_length=MAX_EVENTS)
-
-    @property
-    def lane(self) -> str:
-        """The progress of the portal: its events do not wait for each other's rows, and nobody waits for them."""
-        return "progress"
-
+from workers.requests.base import Request, read
+from workers.requests.enrollment import Enroll, RecordProgress, Withdraw
 
 _OF_PORTALS: Final[tuple[type[Request], ...]] = (
     Enroll,
-    *catalog_requests.OF_PORTALS,
+    *catalog.OF_PORTALS,
     *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
     *(CorrectEmail, ExportPerson, ErasePerson),
-    *roster_requests.REQUESTS,
-    *certificate_requests.OF_PORTALS,
+    *imports.REQUESTS,
+    *certificates.OF_PORTALS,
 )
 
 KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for request in (*_OF_PORTALS, *internal_requests.REQUESTS, *certificate_requests.REQUESTS)
+    request.kind: request for request in (*_OF_PORTALS, *internal.REQUESTS, *certificates.REQUESTS)
 }
 """Every request by its kind."""
 

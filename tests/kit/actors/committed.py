@@ -21,8 +21,8 @@ from workers.engine import ledger
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, ClaimedRow
 from workers.ops.reconciliation import find_drift
+from workers.requests.enrollment import Enroll
 from workers.requests.queues import Queue
-from workers.requests.registry import Enroll
 
 
 def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow]:

@@ -19,8 +19,8 @@ from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
 from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.requests.enrollment import PersonToEnroll
 from workers.requests.queues import Queue
-from workers.requests.registry import PersonToEnroll
 
 QUEUES = ("emails", "emails_bulk")
 

@@ -25,8 +25,8 @@ from workers.database import Session, transaction
 from workers.requests.base import Request
 from workers.requests.catalog import PutTraining
 from workers.requests.certificates import DuplicateCertificates, PutOrganisation
+from workers.requests.enrollment import ProgressEvent, RecordProgress
 from workers.requests.queues import FEW_DUPLICATES, Queue
-from workers.requests.registry import ProgressEvent, RecordProgress
 
 SIRET = "73282932000074"
 

@@ -26,8 +26,8 @@ from workers.enrollment.enrolling import (
 from workers.ops.reconciliation import find_drift
 from workers.requests.base import Request
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.queues import URGENT_MAILS, Queue
-from workers.requests.registry import Enroll, PersonToEnroll
 
 SEATS = """
     SELECT c.enrolled_count,

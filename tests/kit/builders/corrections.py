@@ -22,9 +22,9 @@ from workers.actors.registry import SERVICES
 from workers.corrections.answers import agree_to_correction, confirm_address, refuse_correction
 from workers.database import Session, transaction
 from workers.engine.ledger import ClaimedRow, WorkOutcome
+from workers.requests.accounts import CorrectEmail
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections, CorrectEmailByOps
-from workers.requests.registry import CorrectEmail
 from workers.security.tokens import make_token
 
 OLD, NEW, OTHER = "anne@example.com", "anne.new@example.org", "other@example.org"

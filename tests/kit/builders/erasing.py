@@ -12,8 +12,8 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.ledger import JOBS
+from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, ExportPerson
 
 ANNE = "anne.lorval@example.com"
 REASON = "demande du 3 mars"

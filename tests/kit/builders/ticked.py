@@ -14,8 +14,8 @@ from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, ClaimedRow
+from workers.requests.accounts import RequestPasswordReset, ResendInvitations, ResetPasswords
 from workers.requests.queues import Queue
-from workers.requests.registry import RequestPasswordReset, ResendInvitations, ResetPasswords
 
 Asked = ResetPasswords | ResendInvitations | RequestPasswordReset
 

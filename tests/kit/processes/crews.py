@@ -11,7 +11,7 @@ from tests.kit.processes.support import Processes, change, rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 LEASE = 2.0
 """Seconds."""

@@ -8,8 +8,8 @@ from tests.kit.processes.support import rows
 from tests.kit.races.racers import outcome_of, until_done
 from workers.database import Session, transaction
 from workers.ops.reconciliation import find_drift
+from workers.requests.accounts import ErasePerson
 from workers.requests.base import Request
-from workers.requests.registry import ErasePerson
 
 ANNE = "anne@example.com"
 ERASING = ErasePerson(email=ANNE, reason="x")

@@ -25,8 +25,8 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, ClaimedRow, WorkOutcome
 from workers.errors import Transient
 from workers.requests.base import Request
+from workers.requests.enrollment import Enroll, ProgressEvent, RecordProgress
 from workers.requests.queues import Queue
-from workers.requests.registry import Enroll, ProgressEvent, RecordProgress
 
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "REDIS_NAMESPACE", "LINK_KEYS", "MAIL_FROM")
 

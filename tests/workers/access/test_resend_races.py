@@ -37,8 +37,8 @@ from workers.engine.ledger import (
     WorkOutcome,
 )
 from workers.mail.letters.reading import read_letters
+from workers.requests.accounts import RequestPasswordReset
 from workers.requests.queues import Queue
-from workers.requests.registry import RequestPasswordReset
 from workers.security.link_views import LinkView, look_at_link
 
 

@@ -38,8 +38,8 @@ from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
+from workers.requests.accounts import RequestPasswordReset
 from workers.requests.queues import Queue
-from workers.requests.registry import RequestPasswordReset
 from workers.security.link_views import LinkView
 
 

@@ -21,7 +21,7 @@ from tests.kit.processes.support import (
 )
 from workers.requests.base import MAX_MESSAGE_BYTES
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 
 def jobs() -> dict[object, object]:

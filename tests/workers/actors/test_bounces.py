@@ -25,8 +25,8 @@ from workers.engine import ledger
 from workers.engine.broker import wake
 from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.mail.sending import DeliveryAttempt
+from workers.requests.accounts import ErasePerson
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson
 
 LIST = """
     SELECT email_norm, reason, until - created_at = interval '7 days', created_at > now() - interval '1 minute'

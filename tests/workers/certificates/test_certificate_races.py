@@ -37,6 +37,7 @@ from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.ledger import JOBS
+from workers.requests.accounts import ErasePerson
 from workers.requests.base import Request
 from workers.requests.certificates import (
     CatchUpCertificates,
@@ -44,9 +45,9 @@ from workers.requests.certificates import (
     DuplicateCertificates,
     RevokeCertificate,
 )
+from workers.requests.enrollment import RecordProgress
 from workers.requests.internal import IssueCertificate
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, RecordProgress
 
 REGISTER = "SELECT p.code FROM job_person p JOIN job j ON j.id = p.job_id WHERE j.kind = 'duplicate_certificates'"
 SEQUENCES = """

@@ -32,10 +32,11 @@ from workers.certificates import issuing as certificates
 from workers.certificates.changes import revoke_certificate
 from workers.database import Session
 from workers.i18n.catalogues import code_sentence
+from workers.requests.accounts import ErasePerson
 from workers.requests.catalog import PutCompany, PutTraining
 from workers.requests.certificates import CatchUpCertificates, CorrectCertificate, RevokeCertificate
+from workers.requests.enrollment import RecordProgress
 from workers.requests.internal import IssueCertificate
-from workers.requests.registry import ErasePerson, RecordProgress
 
 ISSUE_JOBS = "SELECT state, CAST(result AS text) FROM job WHERE kind = 'issue_certificate' ORDER BY id"
 

@@ -21,9 +21,9 @@ from workers.engine.acceptance import accept_internal
 from workers.errors import Transient
 from workers.people.erasure import erase_person
 from workers.people.retention import purge
+from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateCertificates, PurgeDocuments
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson
 
 
 def duplicated(*names: str) -> dict[str, Any]:

@@ -39,8 +39,8 @@ from workers.certificates.fetching import read_file
 from workers.database import transaction
 from workers.documents.renderer import render
 from workers.requests.catalog import PutCompany, PutTraining
+from workers.requests.enrollment import RecordProgress
 from workers.requests.queues import Queue
-from workers.requests.registry import RecordProgress
 from workers.settings import get_settings
 
 __all__ = ["bucket"]

@@ -36,7 +36,7 @@ from workers.requests.certificates import (
     DuplicateOwnCertificate,
     RevokeCertificate,
 )
-from workers.requests.registry import RecordProgress
+from workers.requests.enrollment import RecordProgress
 
 REGISTER = """
     SELECT d.number, d.ordinal, d.document, d.locale, d.requested_by, k.number AS certificate

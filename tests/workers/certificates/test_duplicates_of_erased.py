@@ -25,9 +25,9 @@ from workers.mail.letters.reading import read_letters
 from workers.people.erasure import erase_person
 from workers.people.export import read_person
 from workers.people.retention import purge
+from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateOwnCertificate
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson
 
 __all__ = ["mailer"]
 

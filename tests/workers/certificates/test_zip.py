@@ -37,7 +37,7 @@ from workers.database import Session, transaction
 from workers.documents.printable import printable
 from workers.documents.renderer import NotRendered, render
 from workers.mail.values import safe_cell
-from workers.requests.registry import RecordProgress
+from workers.requests.enrollment import RecordProgress
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
 

@@ -40,9 +40,9 @@ from workers.engine import ledger
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import EMAILS, JOBS
 from workers.mail.letters.reading import read_letters
+from workers.requests.accounts import CorrectEmail
 from workers.requests.internal import ApplyCorrections, CorrectEmailByOps
 from workers.requests.queues import Queue
-from workers.requests.registry import CorrectEmail
 
 
 def refusing(session: Session) -> Any:

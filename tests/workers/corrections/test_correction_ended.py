@@ -34,8 +34,9 @@ from workers.engine.ledger import EMAILS
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
+from workers.requests.accounts import ErasePerson
+from workers.requests.enrollment import Withdraw
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, Withdraw
 from workers.security.link_views import LinkView
 
 MANAGER = "chef@example.com"

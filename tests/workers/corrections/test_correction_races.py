@@ -40,8 +40,8 @@ from workers.corrections.answers import confirm_address
 from workers.database import Session, transaction
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
+from workers.requests.accounts import CorrectEmail
 from workers.requests.internal import CorrectEmailByOps
-from workers.requests.registry import CorrectEmail
 
 
 def correcting(enrollment_id: Any, email: str = NEW) -> Callable[[Session], Any]:

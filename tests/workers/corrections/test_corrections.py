@@ -41,12 +41,8 @@ from workers.corrections import verdicts as correction_verdicts
 from workers.corrections.answers import confirm_address
 from workers.database import Session
 from workers.outbox.suppression import lift, suppress
-from workers.requests.registry import (
-    CorrectEmail,
-    Enroll,
-    PersonToEnroll,
-    Withdraw,
-)
+from workers.requests.accounts import CorrectEmail
+from workers.requests.enrollment import Enroll, PersonToEnroll, Withdraw
 from workers.security.lockouts import count_failure, subjects_of
 
 ENTRIES = (

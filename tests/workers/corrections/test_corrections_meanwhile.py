@@ -32,12 +32,8 @@ from workers.corrections.answers import confirm_address
 from workers.corrections.jobs import correct_email
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow
-from workers.requests.registry import (
-    CorrectEmail,
-    PersonToEnroll,
-    ResetPasswords,
-    Withdraw,
-)
+from workers.requests.accounts import CorrectEmail, ResetPasswords
+from workers.requests.enrollment import PersonToEnroll, Withdraw
 
 
 def test_another_company_that_enrols_them_meanwhile_ends_it(session: Session) -> None:

@@ -41,12 +41,8 @@ from workers.access.passwords import choose_password, hash_password
 from workers.corrections.answers import agree_to_correction, confirm_address, refuse_correction
 from workers.database import Session
 from workers.people.retention import purge
-from workers.requests.registry import (
-    CorrectEmail,
-    PersonToEnroll,
-    ResetPasswords,
-    Withdraw,
-)
+from workers.requests.accounts import CorrectEmail, ResetPasswords
+from workers.requests.enrollment import PersonToEnroll, Withdraw
 
 
 def test_a_reset_after_a_correction_goes_to_the_old_address_until_it_is_applied(session: Session) -> None:

@@ -31,7 +31,7 @@ from workers.engine.claimer import (
 )
 from workers.engine.ledger import JOBS, LAST_RESCUE, ClaimedRow
 from workers.engine.wake import WAKER
-from workers.requests.registry import Enroll, PersonToEnroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 
 pytestmark = pytest.mark.usefixtures("running")
 

@@ -28,7 +28,8 @@ from tests.kit.builders.contracts import (
 )
 from workers.database import Session
 from workers.enrollment.enrolling import enroll
-from workers.requests.registry import Enroll, PersonToEnroll, parse
+from workers.requests.enrollment import Enroll, PersonToEnroll
+from workers.requests.registry import parse
 
 ALL, VALID, FULL = Policy.ALL_OR_NOTHING, Policy.VALID_ROWS, Policy.UNTIL_FULL
 

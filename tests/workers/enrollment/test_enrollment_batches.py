@@ -19,7 +19,7 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from workers.database import Session
-from workers.requests.registry import PersonToEnroll
+from workers.requests.enrollment import PersonToEnroll
 
 ALL, VALID, FULL = Policy.ALL_OR_NOTHING, Policy.VALID_ROWS, Policy.UNTIL_FULL
 

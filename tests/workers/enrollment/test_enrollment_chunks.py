@@ -33,8 +33,8 @@ from workers.engine.results import insert_people
 from workers.enrollment import jobs as enrollment_jobs
 from workers.enrollment.jobs import begin, enroll_chunk
 from workers.errors import Transient
+from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.queues import Queue
-from workers.requests.registry import Enroll, PersonToEnroll
 
 FULL = Policy.UNTIL_FULL
 CHUNK = 4
@@ -44,7 +44,7 @@ CHUNK = 4
 def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of four people, so that a dozen make a large request."""
     monkeypatch.setattr(enrollment_jobs, "CHUNK", CHUNK)
-    monkeypatch.setattr("workers.requests.registry.ROSTER_SIZE", CHUNK)
+    monkeypatch.setattr("workers.requests.enrollment.ROSTER_SIZE", CHUNK)
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, due_queues, queues_to_wake
 from workers.enrollment import progress as recording
 from workers.errors import InvalidRequest
+from workers.requests.enrollment import ProgressEvent, RecordProgress, Withdraw
 from workers.requests.internal import IssueCertificate
-from workers.requests.registry import ProgressEvent, RecordProgress, Withdraw
 
 KNOWN = """
     SELECT progress, started_at, completed_at, progress_at, score, time_spent_seconds FROM enrollment WHERE id = :id"""

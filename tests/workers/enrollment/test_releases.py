@@ -35,8 +35,8 @@ from tests.kit.builders.unactivated import did as did_job
 from workers.access.passwords import choose_password
 from workers.database import Session
 from workers.enrollment import release_plans
+from workers.requests.accounts import ResendInvitations
 from workers.requests.internal import PlanReleases
-from workers.requests.registry import ResendInvitations
 from workers.security.link_views import LinkView
 
 

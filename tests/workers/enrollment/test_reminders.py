@@ -21,7 +21,8 @@ from tests.kit.builders.unactivated import (
 )
 from workers.access.passwords import choose_password
 from workers.database import Session
-from workers.requests.registry import CorrectEmail, ResendInvitations, Withdraw
+from workers.requests.accounts import CorrectEmail, ResendInvitations
+from workers.requests.enrollment import Withdraw
 from workers.security.link_views import LinkView
 
 ANNE = ("anne@example.com", "C-1")

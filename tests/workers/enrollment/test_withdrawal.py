@@ -38,8 +38,8 @@ from workers.mail.letters.letter import Letter
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
 from workers.ops.reconciliation import find_drift
+from workers.requests.enrollment import Enroll, Withdraw
 from workers.requests.queues import ROSTER_SIZE, Queue
-from workers.requests.registry import Enroll, Withdraw
 
 MAILS = """
     SELECT e.kind, a.email_norm, e.state, e.queue, e.due_at IS NOT NULL FROM email e

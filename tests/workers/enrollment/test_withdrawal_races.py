@@ -26,7 +26,7 @@ from tests.kit.races.racers import (
 from workers.database import transaction
 from workers.ops.reconciliation import find_drift
 from workers.requests.base import Request
-from workers.requests.registry import Withdraw
+from workers.requests.enrollment import Withdraw
 
 TRUTH = """
     SELECT progress, withdrawn_at IS NOT NULL, (SELECT enrolled_count FROM contract),

@@ -16,7 +16,7 @@ from scripts.mail_samples import SAMPLES
 from workers.mail.message import SenderIdentity, build
 from workers.mail.renderer import LARGEST_PLAIN_FILE, PEOPLE_IN_BODY, RenderedMail, render
 from workers.mail.values import safe_cell
-from workers.requests.registry import MAX_PEOPLE
+from workers.requests.enrollment import MAX_PEOPLE
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
 IDENTITY = SenderIdentity("a@b.fr", "", "a@b.fr", "b.fr")

@@ -48,8 +48,8 @@ from workers.outbox.suppression import (
     suppress_bounced,
 )
 from workers.people.retention import purge
+from workers.requests.accounts import ErasePerson, RequestPasswordReset
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, RequestPasswordReset
 
 ANNE = "anne@example.com"
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -29,16 +29,10 @@ from workers.engine.ledger import queues_to_wake
 from workers.ops.reconciliation import find_drift
 from workers.people import detachment
 from workers.people.detachment import detach
+from workers.requests.accounts import RequestPasswordReset, ResendInvitations, ResetPasswords
 from workers.requests.base import Request
+from workers.requests.enrollment import ProgressEvent, RecordProgress, Withdraw
 from workers.requests.queues import Queue
-from workers.requests.registry import (
-    ProgressEvent,
-    RecordProgress,
-    RequestPasswordReset,
-    ResendInvitations,
-    ResetPasswords,
-    Withdraw,
-)
 
 OWED = "SELECT kind, state FROM email ORDER BY kind"
 

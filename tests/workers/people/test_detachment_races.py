@@ -38,7 +38,7 @@ from workers.database import transaction
 from workers.ops.reconciliation import find_drift
 from workers.people.detachment import detach
 from workers.requests.base import Request
-from workers.requests.registry import Withdraw
+from workers.requests.enrollment import Withdraw
 from workers.security.link_views import LinkView
 
 # Longer than the 250 ms others wait for what is held.

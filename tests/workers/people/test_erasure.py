@@ -39,14 +39,14 @@ from workers.engine.ledger import EMAILS
 from workers.errors import InvalidRequest
 from workers.mail.letters.reading import read_letters
 from workers.outbox.suppression import list_suppressed, suppress
-from workers.requests.queues import Queue
-from workers.requests.registry import (
+from workers.requests.accounts import (
     ExportPerson,
     RequestPasswordReset,
     ResendInvitations,
     ResetPasswords,
-    parse,
 )
+from workers.requests.queues import Queue
+from workers.requests.registry import parse
 from workers.security.link_views import look_at_link
 from workers.security.throttles import address_subjects
 

@@ -31,8 +31,8 @@ from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.reading import read_letters
+from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, ExportPerson
 
 BEA = "bea@example.com"
 

@@ -37,8 +37,8 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
 from workers.people import erasure
 from workers.people.retention import purge
+from workers.requests.enrollment import Withdraw
 from workers.requests.queues import Queue
-from workers.requests.registry import Withdraw
 
 # Whose it is
 

@@ -30,12 +30,8 @@ from tests.kit.races.erasers import (
 from tests.kit.races.racers import persist, waiting_for_a_lock
 from workers.access.passwords import choose_password
 from workers.database import transaction
-from workers.requests.registry import (
-    ErasePerson,
-    ProgressEvent,
-    RecordProgress,
-    Withdraw,
-)
+from workers.requests.accounts import ErasePerson
+from workers.requests.enrollment import ProgressEvent, RecordProgress, Withdraw
 
 PEOPLE = "SELECT first_name, erased_at IS NOT NULL FROM account ORDER BY erased_at IS NULL"
 

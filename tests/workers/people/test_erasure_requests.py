@@ -38,9 +38,11 @@ from workers.imports.files import store_file
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
 from workers.ops.retry import retry
+from workers.requests.accounts import CorrectEmail
+from workers.requests.enrollment import Enroll
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
-from workers.requests.registry import CorrectEmail, Enroll, parse
+from workers.requests.registry import parse
 
 HOSTILE = "Anne\u0000 <b>\u202e=1+1"
 

@@ -35,14 +35,10 @@ from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
 from workers.people import export as person_export
+from workers.requests.accounts import ExportPerson, RequestPasswordReset, ResetPasswords
+from workers.requests.enrollment import Withdraw
 from workers.requests.queues import Queue
-from workers.requests.registry import (
-    ExportPerson,
-    RequestPasswordReset,
-    ResetPasswords,
-    Withdraw,
-    parse,
-)
+from workers.requests.registry import parse
 
 ANNE = "anne.lorval@example.com"
 HOSTILE = ["Anne\u0000", "</script>\u2028\u202e", '"}],', "\ud83d", "😀" * 50, "\x1b[31m", "=1+1"]

@@ -26,10 +26,10 @@ from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.imports.acceptance import accept_file, accept_import, digest_of
 from workers.people import erasure
+from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
-from workers.requests.registry import ErasePerson, ExportPerson
 
 ANNE = "anne.lorval@example.com"
 ERASING = ErasePerson(email=ANNE, reason="demande")

@@ -17,14 +17,9 @@ from tests.kit.actors.messages import (
 from workers.errors import InvalidRequest
 from workers.requests.base import MAX_ENROLLMENTS
 from workers.requests.catalog import PutContract
+from workers.requests.enrollment import MAX_PEOPLE, Enroll, PersonToEnroll
 from workers.requests.queues import ROSTER_SIZE, Queue
-from workers.requests.registry import (
-    KINDS,
-    MAX_PEOPLE,
-    Enroll,
-    PersonToEnroll,
-    parse,
-)
+from workers.requests.registry import KINDS, parse
 
 TICKED = {"contract": "C-1", "enrollment_ids": [ID := "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"]}
 

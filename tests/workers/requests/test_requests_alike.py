@@ -15,8 +15,9 @@ from tests.kit.actors.messages import (
     read,
 )
 from workers.requests.base import fingerprint
+from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.queues import ROSTER_SIZE, Queue
-from workers.requests.registry import Enroll, PersonToEnroll, parse
+from workers.requests.registry import parse
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,9 @@ from models.words import Code
 from tests.kit.actors.messages import problems
 from workers.actors.registry import SERVICES
 from workers.requests.base import MAX_ENROLLMENTS, MAX_MESSAGE_BYTES, fingerprint
+from workers.requests.enrollment import MAX_EVENTS, RecordProgress, Withdraw
 from workers.requests.queues import Queue
-from workers.requests.registry import (
-    KINDS,
-    MAX_EVENTS,
-    RecordProgress,
-    Withdraw,
-    parse,
-)
+from workers.requests.registry import KINDS, parse
 
 ID = "0198f0c2-7d3e-7c11-9a55-3f2b8f0f2a11"
 EVENT: dict[str, Any] = {"enrollment_id": ID, "progress": "in_progress", "occurred_at": "2026-03-14T09:30:00+01:00"}

@@ -13,7 +13,8 @@ from workers.engine.ledger import ClaimedRow
 from workers.errors import Permanent
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.people.typed_rows import ERASED_ROW
-from workers.requests.registry import Enroll, PersonToEnroll, parse
+from workers.requests.enrollment import Enroll, PersonToEnroll
+from workers.requests.registry import parse
 
 READ_JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
 

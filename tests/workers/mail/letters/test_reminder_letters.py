@@ -28,7 +28,7 @@ from workers.access.passwords import choose_password
 from workers.database import Session
 from workers.engine.ledger import queues_to_wake
 from workers.mail.renderer import render
-from workers.requests.registry import Withdraw
+from workers.requests.enrollment import Withdraw
 from workers.security.link_views import LinkView
 
 INVITED = "SELECT enrollment_id, id FROM email WHERE kind = 'invitation'"

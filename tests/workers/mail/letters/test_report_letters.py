@@ -22,8 +22,8 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import JOBS
 from workers.mail.renderer import render
+from workers.requests.enrollment import Enroll
 from workers.requests.queues import Queue
-from workers.requests.registry import Enroll
 
 
 def report(session: Session, request: Enroll) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Requests about participants of a contract: enrolling, withdrawing, and the progress the LMS has seen."""
+
+from datetime import datetime
+from typing import ClassVar, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from models.words import LOCALES, Code, Policy, Progress
+from workers.requests.base import Address, BulkEnrollmentRequest, Language, Moment, Reference, Request
+from workers.requests.queues import ROSTER_SIZE, Queue
+
+MAX_PEOPLE: Final = 200_000
+MAX_EVENTS: Final = 1_000
+MAX_SECONDS: Final = 1_000_000_000  # thirty years; the column holds twice that
+
+
+class PersonToEnroll(BaseModel):
+    """One row: an employee as the manager typed it. Judged row by row, so that one bad row harms no other."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    email: str
+    first_name: str
+    last_name: str
+    locale: str | None = Field(default=None, description="language of the mails: fr or en; the default is fr")
+    external_id: str | None = Field(default=None, description="the company's own number for this person")
+
+
+class Enroll(Request):
+    """Enrol people on a contract: one, several, or a whole roster.
+
+    An address that has an account is attached and keeps the names it was registered with. The answer has one result per
+    person, in the order of the request.
+    """
+
+    kind: ClassVar[str] = "enroll"
+
+    contract: Reference
+    people: list[PersonToEnroll] = Field(min_length=1, max_length=MAX_PEOPLE)
+    policy: Policy = Field(
+        default=Policy.ALL_OR_NOTHING,
+        strict=False,  # its word, in Python as in JSON; any other is refused all the same
+        description="what to do when not everybody can be enrolled",
+    )
+    notify: bool = Field(default=True, description="send each enrolled person a mail")
+    dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
+    report_to: Address | None = Field(
+        default=None,
+        description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
+    )
+    report_locale: Language = Field(default=LOCALES[0], description="language of that confirmation: fr or en")
+
+    @property
+    def queue(self) -> Queue:
+        """Large requests have a queue of their own, so that nobody waits behind one."""
+        return Queue.ROSTERS if len(self.people) > ROSTER_SIZE else Queue.ENROLLMENTS
+
+    @property
+    def lane(self) -> str:
+        """The contract."""
+        return f"contract:{self.contract}"
+
+
+class Withdraw(BulkEnrollmentRequest):
+    """Withdraw people from a contract: their seats are free again, unless they have begun the training.
+
+    The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
+    6,000 identifiers fit in a message of the queue door; the shell takes them all.
+    """
+
+    kind: ClassVar[str] = "withdraw"
+
+    notify: bool = Field(default=True, description="send each withdrawn person a mail")
+
+
+class ProgressEvent(BaseModel):
+    """One thing the LMS saw of one participant."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    enrollment_id: UUID
+    progress: Progress = Field(strict=False, description="how far the participant is by then")
+    occurred_at: Moment = Field(description="when it happened, with its offset")
+    score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
+    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="in all, so far")
+    completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
+
+    @field_validator("completed_at")
+    @classmethod
+    def _of_a_completion(cls, completed_at: datetime | None, others: ValidationInfo) -> datetime | None:
+        if completed_at and others.data.get("progress") not in (None, Progress.COMPLETED):
+            raise PydanticCustomError(Code.INVALID_REQUEST.value, "completed_at of what is not completed")
+        return completed_at
+
+
+class RecordProgress(Request):
+    """Record what the LMS saw of participants, of any contracts of the portal.
+
+    Events may come late, twice or in any order: progress never goes back, an older event changes nothing a newer one
+    says. The answer has one result per event, in the order of the request. A first completion owes the certificate,
+    which prints what is known by then: a score or time that comes later needs `correct_certificate` with `reread`.
+    """
+
+    kind: ClassVar[str] = "record_progress"
+
+    events: list[ProgressEvent] = Field(min_length=1, max_length=MAX_EVENTS)
+
+    @property
+    def lane(self) -> str:
+        """The progress of the portal: its events do not wait for each other's rows, and nobody waits for them."""
+        return "progress"
