@@ -41,13 +41,13 @@ class EnrollmentTerms(Protocol):
     """On which contract people are enrolled, and how: what requests to enrol share."""
 
     @property
-    def contract(self) -> str: ...  # noqa: D102
+    def contract(self) -> str: ...
     @property
-    def policy(self) -> Policy: ...  # noqa: D102
+    def policy(self) -> Policy: ...
     @property
-    def notify(self) -> bool: ...  # noqa: D102
+    def notify(self) -> bool: ...
     @property
-    def dry_run(self) -> bool: ...  # noqa: D102
+    def dry_run(self) -> bool: ...
 
 
 @dataclass(slots=True)
