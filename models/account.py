@@ -1,4 +1,4 @@
-"""Accounts: one login per person, whatever the number of companies."""
+"""Accounts, one login per person whatever the number of companies, and the names that outlive one on certificates."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,3 +23,14 @@ class Account(Record, table=True):
     activated_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
     erased_at: datetime | None = instant(nullable=True)  # nothing tells any more who it was
+
+
+class CertificateHolder(Record, table=True):
+    """The names an erased person completed a training under: the law has certificates kept longer than accounts."""
+
+    __tablename__ = "certificate_holder"
+
+    enrollment_id: UUID = Field(primary_key=True)
+    first_name: str
+    last_name: str
+    kept_until: datetime = instant()

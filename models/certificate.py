@@ -1,7 +1,9 @@
-"""Certificates, their duplicates, the bytes that were made of them, and the rules on who is given one."""
+"""Certificates, their codes, their duplicates, the bytes made of them, and the rules on who is given one."""
 
+import re
+import secrets
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -9,8 +11,13 @@ from sqlalchemy import JSON, Index, Integer, UniqueConstraint, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
-from models.retention import PARIS
-from models.snapshot import CertificateIssuer, CertificateSnapshot, TrainingModality, TrainingNature
+from models.document import (
+    CertificateIssuer,
+    CertificateSnapshot,
+    TrainingModality,
+    TrainingNature,
+)
+from models.paris import day_in_paris
 from models.words import Code, Progress
 
 FILE_DAYS: Final = 7
@@ -134,7 +141,7 @@ class IssuingFacts(NamedTuple):
     score: float | None
 
 
-def freeze(issuer: CertificateIssuer, facts: IssuingFacts, verify_url: str) -> CertificateSnapshot:
+def freeze_certificate(issuer: CertificateIssuer, facts: IssuingFacts, verify_url: str) -> CertificateSnapshot:
     """Everything a certificate will say, for ever. Days are those of Europe/Paris."""
     return CertificateSnapshot(
         issuer=issuer,
@@ -159,11 +166,6 @@ def freeze(issuer: CertificateIssuer, facts: IssuingFacts, verify_url: str) -> C
 def done_minutes(seconds: int) -> int | None:
     """Whole minutes, rounded to the nearest and at least one; None when no time was measured."""
     return max(1, round(seconds / 60)) if seconds > 0 else None
-
-
-def day_in_paris(moment: datetime) -> date:
-    """The day it was in France at this moment."""
-    return moment.astimezone(PARIS).date()
 
 
 def certificate_number(year: int, ordinal: int) -> str:
@@ -214,8 +216,48 @@ class CertificateStatus(NamedTuple):
     since: datetime | None
 
 
-def status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> CertificateStatus:
+def certificate_status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> CertificateStatus:
     """A revoked certificate is revoked whatever else happened to it."""
     if revoked_at is not None:
         return CertificateStatus("revoked", revoked_at)
     return CertificateStatus("replaced", replaced_at) if replaced_at is not None else CertificateStatus("valid", None)
+
+
+CODE_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+RANDOM_CODE_LENGTH: Final = 15
+CODE_GROUP: Final = 4
+
+_CHECKS: Final = 37
+_TYPED: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\N{NO-BREAK SPACE}": None})
+_WHOLE: Final = re.compile(f"[{CODE_ALPHABET}]{{{RANDOM_CODE_LENGTH + 1}}}")
+
+
+def new_verification_code() -> str:
+    """An unguessable code of 16 characters, ungrouped."""
+    while True:
+        random = "".join(secrets.choice(CODE_ALPHABET) for _ in range(RANDOM_CODE_LENGTH))
+        check = _value(random) % _CHECKS
+        if check < len(CODE_ALPHABET):
+            return random + CODE_ALPHABET[check]
+
+
+def group_code(code: str) -> str:
+    """As people read it: ``7KQ2-M9XD-4TBN-8ZC6``."""
+    return "-".join(code[start : start + CODE_GROUP] for start in range(0, len(code), CODE_GROUP))
+
+
+def read_verification_code(typed: str) -> str | None:
+    """The code somebody typed, ungrouped: any case, O for 0, I and L for 1; None if it cannot be one."""
+    if len(typed) > 100:
+        return None
+    code = typed.strip().upper().translate(_TYPED)
+    if not _WHOLE.fullmatch(code):
+        return None
+    return code if _value(code[:-1]) % _CHECKS == CODE_ALPHABET.index(code[-1]) else None
+
+
+def _value(text: str) -> int:
+    number = 0
+    for character in text:
+        number = number * len(CODE_ALPHABET) + CODE_ALPHABET.index(character)
+    return number

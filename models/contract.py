@@ -1,16 +1,51 @@
-"""Contracts: a company's seats for a training, and the rule that says whether one is open."""
+"""Contracts: a company's seats for a training, the history of those seats, and the rules on when a contract is open."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, SmallInteger, UniqueConstraint
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, Record, instant, new_id
+from models.document import TrainingNature
 from models.release import LEAST_RELEASE_DAYS
 from models.words import LOCALES, Code
+
+
+class Company(Record, table=True):
+    """A customer, known by its portal's own reference."""
+
+    __tablename__ = "company"
+    __table_args__ = (UniqueConstraint("portal_id", "reference"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    portal_id: UUID = Field(foreign_key="portal.id")
+    reference: str
+    name: str
+    colour: str | None = None  # on its certificates
+    logo: str | None = None  # SHA-256 of the picture on them
+    created_at: datetime = instant(default_now=True)
+
+
+class Training(Record, table=True):
+    """A training, known by its portal's own reference."""
+
+    __tablename__ = "training"
+    __table_args__ = (UniqueConstraint("portal_id", "reference"),)
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    portal_id: UUID = Field(foreign_key="portal.id")
+    reference: str
+    title: str
+    nature: str = Field(
+        default=TrainingNature.TRAINING, sa_column_kwargs={"server_default": TrainingNature.TRAINING.value}
+    )
+    objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a text each
+    modality: str | None = None
+    planned_minutes: int | None = None
+    created_at: datetime = instant(default_now=True)
 
 
 class Contract(Record, table=True):
@@ -56,10 +91,10 @@ def closed_because(starts_on: date | None, ends_on: date | None, today: date) ->
     return None
 
 
-OPTIONS: Final = ("manager_email", "manager_locale", "reminders", "release_after_days")
+CONTRACT_OPTIONS: Final = ("manager_email", "manager_locale", "reminders", "release_after_days")
 """What a contract may be asked to do beside its seats and dates; a change that does not name one leaves it as it is."""
 
-_TERMS: Final = ("planned_seats", "starts_on", "ends_on", *OPTIONS)
+_TERMS: Final = ("planned_seats", "starts_on", "ends_on", *CONTRACT_OPTIONS)
 
 
 def changed_terms(before: Mapping[Any, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,3 +108,20 @@ def changed_terms(before: Mapping[Any, Any], after: Mapping[str, Any]) -> dict[s
 def seats_refused(planned_seats: int, enrolled_count: int) -> Code | None:
     """Why a contract cannot have this many seats: never fewer than are used."""
     return Code.SEATS_BELOW_ENROLLED if planned_seats < enrolled_count else None
+
+
+class SeatMovement(Record, table=True):
+    """One seat taken (+1) or given back (−1). Append-only; reconciliation checks it.
+
+    The contract's is its only foreign key: on a table that only grows, each costs a look-up per row.
+    """
+
+    __tablename__ = "seat_movement"
+    __table_args__ = (CheckConstraint("change IN (-1, 1)", name="change"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
+    contract_id: UUID = Field(foreign_key="contract.id")
+    enrollment_id: UUID
+    change: int = Field(sa_type=SmallInteger)
+    job_id: UUID | None = None
+    created_at: datetime = instant(default_now=True)

@@ -10,8 +10,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
-from models.link import LIFETIME
-from models.resending import ResendVerdict
+from models.link import LINK_LIFETIME, ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, CorrectionState, Purpose
 
@@ -21,7 +20,7 @@ SILENCE: Final = timedelta(hours=72)
 LISTENS_AGAIN: Final = timedelta(days=90)
 """So long after the old address said no, the silence of that address counts for nothing."""
 
-LASTS: Final = LIFETIME[Purpose.CORRECTION_CONFIRMATION]
+LASTS: Final = LINK_LIFETIME[Purpose.CORRECTION_CONFIRMATION]
 """How long a correction may wait for all it needs."""
 
 

@@ -1,13 +1,14 @@
-"""Mails that are owed."""
+"""Mails that are owed, and the addresses no mail is sent to, for a time or until ops take them off the list."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import JSON, CheckConstraint, Index
 from sqlmodel import Field
 
-from models.base import HOT_TABLE, OwedWork, instant, new_id
+from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
 from models.job import RUNNING, WAITING
 from models.words import EmailState
 
@@ -43,3 +44,63 @@ class Email(OwedWork, table=True):
     job_id: UUID | None = None
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+
+
+class SuppressionReason(StrEnum):
+    """Why an address is on the list."""
+
+    HARD_BOUNCE = "hard_bounce"  # its server said that there is no such mailbox
+    OPS = "ops"  # put there by hand, after a complaint for example
+
+
+HARD_BOUNCE_LIFETIME: Final = timedelta(days=7)
+"""How long an address that bounced is left alone: somebody hired today may be given their mailbox in a few days, while
+mail providers think less of a sender who goes on writing to addresses that do not exist."""
+
+
+class SuppressionListing(NamedTuple):
+    """Why an address is on the list, since when, and until when (None: until it is taken off)."""
+
+    reason: SuppressionReason
+    since: datetime
+    until: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether mails are still kept from the address."""
+        return self.until is None or self.until > now
+
+
+def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
+    """What stands on the list once a mail to the address has bounced.
+
+    What ops wrote stays. A further bounce prolongs what holds still, and counts from then; what is over begins anew.
+    """
+    until = now + HARD_BOUNCE_LIFETIME
+    if known is None or not known.holds(now):
+        return SuppressionListing(SuppressionReason.HARD_BOUNCE, now, until)
+    return known if known.until is None else known._replace(until=max(known.until, until))
+
+
+def listed_by_ops(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:
+    """What stands on the list once ops put an address there; the same when it says as much already.
+
+    Parameters:
+      known: what stands there.
+      lasts: for how long, None until it is taken off. It shortens nothing.
+    """
+    if known is None or not known.holds(now):
+        return SuppressionListing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+    if known.until is None or (lasts is not None and now + lasts <= known.until):
+        return known
+    return SuppressionListing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
+
+
+class Suppression(Record, table=True):
+    """An address that is left alone."""
+
+    __tablename__ = "suppression"
+
+    email_norm: str = Field(primary_key=True)
+    reason: str
+    created_at: datetime = instant(default_now=True)
+    until: datetime | None = instant(nullable=True)  # None: until it is taken off

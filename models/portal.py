@@ -1,9 +1,10 @@
-"""Portals: the upstream systems that send requests."""
+"""Portals, the upstream systems that send requests, and the training organisations in whose name they certify."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import JSON, LargeBinary
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
@@ -20,4 +21,34 @@ class Portal(Record, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     name: str = Field(unique=True)
     organisation_id: UUID | None = Field(default=None, foreign_key="organisation.id")  # in whose name it certifies
+    created_at: datetime = instant(default_now=True)
+
+
+class Organisation(Record, table=True):
+    """A training organisation (organisme de formation). Portals issue their certificates in its name."""
+
+    __tablename__ = "organisation"
+
+    id: UUID = Field(default_factory=new_id, primary_key=True)
+    reference: str = Field(unique=True)
+    legal_name: str
+    address: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # its lines
+    siret: str | None = None
+    activity_number: str | None = None
+    activity_region: str | None = None
+    signatory_name: str
+    signatory_quality: str
+    place: str
+    colour: str | None = None
+    logo: str | None = None  # SHA-256 of the picture
+    created_at: datetime = instant(default_now=True)
+
+
+class Logo(Record, table=True):
+    """A picture as it was checked at upload; never changed, because certificates name it by its hash."""
+
+    __tablename__ = "logo"
+
+    sha256: str = Field(primary_key=True)
+    content: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = instant(default_now=True)

@@ -5,16 +5,16 @@ from typing import Final, NamedTuple
 
 from models.words import EmailState
 
-STEPS: Final = (timedelta(days=2), timedelta(days=5), timedelta(days=10))
+REMINDER_STEPS: Final = (timedelta(days=2), timedelta(days=5), timedelta(days=10))
 """How long after an enrollment each reminder is due. A day is 24 hours: no reminder is due at a given hour."""
 
-GAP: Final = timedelta(days=1)
+REMINDER_GAP: Final = timedelta(days=1)
 """The least time between two mails about one enrollment, also when an outage made several due at once."""
 
-TOGETHER: Final = timedelta(hours=12)
+REMINDED_TOGETHER: Final = timedelta(hours=12)
 """What falls due so soon after goes with a reminder sent now: nobody is reminded twice on one day of two trainings."""
 
-LIFETIME: Final = timedelta(days=2)
+REMINDER_LIFETIME: Final = timedelta(days=2)
 """How late a reminder may be sent: later it would meet the next one."""
 
 _NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailState.CANCELLED})
@@ -67,7 +67,7 @@ def reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
 
 def is_last(step: int) -> bool:
     """Whether no further reminder follows this one."""
-    return step >= len(STEPS)
+    return step >= len(REMINDER_STEPS)
 
 
 def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
@@ -81,13 +81,15 @@ def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
       now: the time of the transaction.
     """
     stopped = standing.activated or standing.left or standing.over or not standing.wanted
-    if stopped or standing.sent >= len(STEPS):
+    if stopped or standing.sent >= len(REMINDER_STEPS):
         return NO_MORE
     if standing.owed:
-        return ReminderDecision(None, now + GAP)
+        return ReminderDecision(None, now + REMINDER_GAP)
     if standing.invitation in _NEVER_HAD:
         return NO_MORE
-    if standing.told_at is not None and standing.told_at + GAP > now:
-        return ReminderDecision(None, standing.told_at + GAP)
+    if standing.told_at is not None and standing.told_at + REMINDER_GAP > now:
+        return ReminderDecision(None, standing.told_at + REMINDER_GAP)
     step = standing.sent + 1
-    return ReminderDecision(step, None if is_last(step) else max(standing.enrolled_at + STEPS[step], now + GAP))
+    return ReminderDecision(
+        step, None if is_last(step) else max(standing.enrolled_at + REMINDER_STEPS[step], now + REMINDER_GAP)
+    )

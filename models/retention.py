@@ -8,9 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-PARIS: Final = ZoneInfo("Europe/Paris")
+from models.paris import PARIS
 
 CERTIFICATE_YEARS: Final = 6
 """Whole calendar years after the year of completion for which the names on a certificate are kept: « certificat :

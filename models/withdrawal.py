@@ -1,7 +1,8 @@
-"""The rule that says who can be withdrawn: a pure fold over the enrollments asked for, in input order."""
+"""People who leave a contract: a manager withdraws them, or they say themselves that the enrollment is not theirs."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -35,7 +36,9 @@ class WithdrawalVerdict(NamedTuple):
     detail: dict[str, str | None] | None = None
 
 
-def decide(asked: Sequence[UUID], standings: dict[UUID, WithdrawalCandidate], now: datetime) -> list[WithdrawalVerdict]:
+def decide_withdrawals(
+    asked: Sequence[UUID], standings: dict[UUID, WithdrawalCandidate], now: datetime
+) -> list[WithdrawalVerdict]:
     """Decides for each enrollment, in input order, and moves `standings` on by what was decided.
 
     The seat comes back only from somebody who has not begun (the managers' guide, *retirer*). Somebody withdrawn
@@ -49,14 +52,14 @@ def decide(asked: Sequence[UUID], standings: dict[UUID, WithdrawalCandidate], no
     decisions = []
     for enrollment_id in asked:
         standing = standings.get(enrollment_id)
-        decision = _decide(standing)
+        decision = _decide_withdrawal(standing)
         if standing is not None and decision.code is Code.WITHDRAWN:
             standings[enrollment_id] = standing._replace(withdrawn_at=now)
         decisions.append(decision)
     return decisions
 
 
-def _decide(standing: WithdrawalCandidate | None) -> WithdrawalVerdict:
+def _decide_withdrawal(standing: WithdrawalCandidate | None) -> WithdrawalVerdict:
     if standing is None:
         return WithdrawalVerdict(Code.NOT_FOUND)
     if standing.detached_at is not None:
@@ -67,3 +70,39 @@ def _decide(standing: WithdrawalCandidate | None) -> WithdrawalVerdict:
         since = standing.since.isoformat() if standing.since else None
         return WithdrawalVerdict(Code.ALREADY_STARTED, {"progress": standing.progress.value, "since": since})
     return standing.stays or WithdrawalVerdict(Code.WITHDRAWN)
+
+
+class DetachmentStep(StrEnum):
+    """What a detachment comes to."""
+
+    GIVE_SEAT_BACK = "give_seat_back"  # the training is not begun: as if the person had been withdrawn
+    KEEP_SEAT = "keep_seat"  # begun: the person is detached, the seat stays used
+    NOTHING_LEFT = "nothing_left"  # withdrawn meanwhile, or no longer known
+    DONE_BEFORE = "done_before"  # said before
+
+
+DETACHING: Final = frozenset({DetachmentStep.GIVE_SEAT_BACK, DetachmentStep.KEEP_SEAT})
+"""Steps that change something."""
+
+
+class AttachedEnrollment(NamedTuple):
+    """An enrollment as it stands while its row is held."""
+
+    progress: Progress
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+
+
+def decide_detachment(standing: AttachedEnrollment | None) -> DetachmentStep:
+    """What to do when the holder of the account says that the enrollment is not theirs.
+
+    Seats follow the managers' guide (*retirer*): one comes back only from somebody who has not begun, whoever asks. A
+    person who is not on the contract any more has nothing to be detached from.
+    """
+    if standing is None:
+        return DetachmentStep.NOTHING_LEFT
+    if standing.detached_at is not None:
+        return DetachmentStep.DONE_BEFORE
+    if standing.withdrawn_at is not None:
+        return DetachmentStep.NOTHING_LEFT
+    return DetachmentStep.GIVE_SEAT_BACK if standing.progress is Progress.NOT_STARTED else DetachmentStep.KEEP_SEAT

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw
 
-from models.snapshot import (
+from models.document import (
     CertificateIssuer,
     CertificateSnapshot,
     PrintedCertificate,

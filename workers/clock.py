@@ -11,12 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from sqlalchemy import text
 
 from models.base import new_id
+from models.paris import PARIS
 from models.portal import LOCAL_PORTAL_ID
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
@@ -34,8 +34,6 @@ log = get_logger()
 TICK_SECONDS: Final = 1.0
 TERM_SECONDS: Final = 5.0
 """How long a leader leads without saying so again."""
-
-PARIS: Final = ZoneInfo("Europe/Paris")
 
 TAKE_LEAD = text("""
     INSERT INTO clock (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))

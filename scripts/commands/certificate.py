@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import typer
 from sqlalchemy import text
 
-from models.snapshot import Document
-from models.verification_code import read_code
+from models.certificate import read_verification_code
+from models.document import Document
 from models.words import LOCALES, JobState
 from scripts.commands.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
 from scripts.commands.edge import run as run_command
@@ -74,7 +74,7 @@ def show(
 ) -> None:
     """The command `show`."""
     with edge(), transaction() as session:
-        code = read_code(which)
+        code = read_verification_code(which)
         codes = [code] if code else session.execute(FIND, _sought(which)).scalars().all()
         found = [as_json(one) for known in codes if (one := verify(session, known))]
     if not found:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from models.snapshot import Document
+from models.document import Document
 from models.words import LOCALES
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from scripts.commands.edge import REFUSED, fail, run

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from models.snapshot import Document, PrintedCertificate
+from models.document import Document, PrintedCertificate
 
 
 class Sheet(NamedTuple):

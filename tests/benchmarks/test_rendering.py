@@ -11,7 +11,7 @@ from typing import Any
 import pikepdf
 import pytest
 
-from models.snapshot import Document, PrintedDuplicate
+from models.document import Document, PrintedDuplicate
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from tests.benchmarks import sheets
 from tests.benchmarks.rendering import ENGINES

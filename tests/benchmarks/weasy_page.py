@@ -13,7 +13,7 @@ from weasyprint import CSS, HTML
 from weasyprint.text import ffi
 from weasyprint.text.fonts import FontConfiguration
 
-from models.snapshot import Document
+from models.document import Document
 from tests.benchmarks.sheets import Sheet
 from workers.documents.contents import contents
 from workers.documents.printable import FONTS

@@ -1,22 +1,28 @@
-"""The rules of certificates: which day, which number, to whom."""
+"""What a certificate says, who is given one, and codes that are typed by hand."""
 
 from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.certificate import (
+    CODE_ALPHABET,
     CertificateStatus,
     IssuingFacts,
     certificate_number,
-    day_in_paris,
+    certificate_status,
     done_minutes,
     duplicate_number,
-    freeze,
+    freeze_certificate,
+    group_code,
+    new_verification_code,
     no_duplicate_because,
     not_issued_because,
-    status,
+    read_verification_code,
 )
-from models.snapshot import CertificateIssuer
+from models.document import CertificateIssuer
+from models.paris import day_in_paris
 from models.words import Code, Progress
 
 BEFORE, AFTER = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
@@ -96,7 +102,7 @@ def test_what_is_in_the_way_of_a_duplicate(
 def test_where_a_certificate_stands(
     replaced_at: datetime | None, revoked_at: datetime | None, expected: CertificateStatus
 ) -> None:
-    assert status(replaced_at=replaced_at, revoked_at=revoked_at) == expected
+    assert certificate_status(replaced_at=replaced_at, revoked_at=revoked_at) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,62 @@ def test_a_training_never_begins_after_it_ends(started_at: datetime, starts_on: 
     issuer = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
     facts = IssuingFacts("Zoé", "Le Dû", "Acmé", None, None, "Sécurité", "training", (), None, None, started_at,
                   datetime(2026, 3, 9, 12, tzinfo=UTC), 0, None)  # fmt: skip
-    frozen = freeze(issuer, facts, "https://formation.example/certificates/X")
+    frozen = freeze_certificate(issuer, facts, "https://formation.example/certificates/X")
     assert (frozen.starts_on, frozen.ends_on) == (starts_on, date(2026, 3, 9))
     assert (frozen.modality, frozen.done_minutes, frozen.score) == (None, None, None)
+
+
+def test_a_new_code_is_read_back_as_it_is_printed() -> None:
+    for _ in range(200):
+        code = new_verification_code()
+        assert read_verification_code(group_code(code)) == code
+        assert len(code) == 16
+
+
+def test_two_codes_are_never_the_same() -> None:
+    assert len({new_verification_code() for _ in range(1_000)}) == 1_000
+
+
+def test_the_check_character_is_crockfords() -> None:
+    # 1234 in base 32 is 16J; 1234 mod 37 is 13, which is D.
+    assert read_verification_code("0000-0000-0000-16JD") == "00000000000016JD"
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("0000-0000-0000-16jd", "00000000000016JD"),
+        (" OOOO oooo 0000-I6JD ", "00000000000016JD"),
+        ("OOOOoooo0000l6jd", "00000000000016JD"),
+        ("0000-0000-0000-16JE", None),
+        ("0000-0000-0000-16J", None),
+        ("0000-0000-0000-16J*", None),
+        ("0000-0000-0000-16JU", None),
+        ("", None),
+        ("../../etc/passwd", None),
+        ("0" * 100_000, None),
+        ("\x00" * 16, None),
+    ],
+)
+def test_what_was_typed(typed: str, read: str | None) -> None:
+    assert read_verification_code(typed) == read
+
+
+@given(st.integers(0, 15), st.sampled_from(CODE_ALPHABET))
+def test_one_wrong_character_is_always_told(place: int, other: str) -> None:
+    code = new_verification_code()
+    typed = code[:place] + other + code[place + 1 :]
+    assert read_verification_code(typed) == (code if typed == code else None)
+
+
+@given(st.integers(0, 14))
+def test_two_neighbours_that_changed_places_are_told(place: int) -> None:
+    code = new_verification_code()
+    swapped = code[:place] + code[place + 1] + code[place] + code[place + 2 :]
+    assert read_verification_code(swapped) == (code if swapped == code else None)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    code = read_verification_code(text)
+    assert code is None or len(code) == 16

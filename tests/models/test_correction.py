@@ -17,7 +17,7 @@ from models.correction import (
     judge,
     mask_address,
 )
-from models.resending import ResendVerdict
+from models.link import ResendVerdict
 from models.throttle import DAY, LIMITS, Allowance, ThrottleScope
 from models.words import Code, CorrectionState
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.progress import LARGEST_LEAD, KnownProgress, LearningEvent, fold, record_events
+from models.enrollment import (
+    LARGEST_LEAD,
+    KnownProgress,
+    LearningEvent,
+    fold_event,
+    record_events,
+)
 from models.words import Code, Progress
 
 NOT_STARTED, IN_PROGRESS, COMPLETED = Progress
@@ -93,7 +99,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
 )
 def test_one_event(known: KnownProgress, event: LearningEvent, changes: dict[str, Any]) -> None:
     expected = known._replace(**changes)
-    assert fold(known, event) == expected
+    assert fold_event(known, event) == expected
     code = Code.RECORDED if changes else Code.UNCHANGED
     assert record_events(known, [event], NOW) == (expected, [code])
     assert record_events(expected, [event], NOW) == (expected, [Code.UNCHANGED])
@@ -136,7 +142,7 @@ def test_order_repeats_and_batches_make_no_difference(events: list[LearningEvent
 def test_nothing_that_is_known_goes_backwards(events: list[LearningEvent]) -> None:
     known = KnownProgress()
     for event in events:
-        before, known = known, fold(known, event)
+        before, known = known, fold_event(known, event)
         assert list(Progress).index(known.progress) >= list(Progress).index(before.progress)
         assert known.time_spent_seconds >= before.time_spent_seconds
         assert before.completed_at is None or (known.completed_at or NOW) <= before.completed_at

@@ -7,7 +7,7 @@ import pytest
 
 from models.base import new_id
 from models.release import ReleaseStep, SeatHolder, expected_release, keeps_seat, release_step, released_from
-from models.withdrawal import WithdrawalCandidate, WithdrawalVerdict, decide
+from models.withdrawal import WithdrawalCandidate, WithdrawalVerdict, decide_withdrawals
 from models.words import Code, Progress
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -103,5 +103,5 @@ def test_what_a_withdrawal_knows_comes_before_why_somebody_stays(facts: dict[str
     standing = WithdrawalCandidate(
         **{"progress": Progress.NOT_STARTED, "since": None, "withdrawn_at": None, "stays": stays} | facts
     )
-    [decision] = decide([one], {one: standing}, after(30))
+    [decision] = decide_withdrawals([one], {one: standing}, after(30))
     assert decision.code is code

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.reminder import NO_MORE, STEPS, RemindedEnrollment, ReminderDecision, is_last, remind, reminds
+from models.reminder import NO_MORE, REMINDER_STEPS, RemindedEnrollment, ReminderDecision, is_last, remind, reminds
 from models.words import EmailState
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -90,4 +90,4 @@ def test_a_contract_has_people_reminded_to_its_last_day(wanted: bool, ends_on: d
 
 
 def test_the_third_is_the_last() -> None:
-    assert [is_last(step) for step in range(1, len(STEPS) + 1)] == [False, False, True]
+    assert [is_last(step) for step in range(1, len(REMINDER_STEPS) + 1)] == [False, False, True]

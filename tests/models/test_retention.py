@@ -1,4 +1,4 @@
-"""How long names on certificates are kept, and where the rows of a moment begin."""
+"""How long names on certificates are kept, where the rows of a moment begin, and that docs/retention.md says so."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.base import new_id
+from models.password import FORGOTTEN_AFTER
 from models.retention import CERTIFICATE_YEARS, RETENTION, RetentionClass, first_id, names_kept_until
-from models.sign_in import FORGOTTEN_AFTER
 from models.throttle import COUNTS_FOR, KEPT_LONGER, ThrottleScope
+from tests.kit.processes.support import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,11 @@ def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
     assert corrections == ("30 days", 30 * day)
     assert (RETENTION[RetentionClass.SIGN_IN].keeps, FORGOTTEN_AFTER) == ("1 day", day)
     assert RETENTION[RetentionClass.HOLDER].keeps == f"{CERTIFICATE_YEARS} years"
+
+
+def test_the_page_has_every_line_of_the_table_and_no_other() -> None:
+    page = (PROJECT / "docs" / "retention.md").read_text(encoding="utf-8")
+    _, _, ends_by_itself = page.partition("| what | how long |")
+    lines = ends_by_itself.partition("\n\n")[0].splitlines()[2:]
+    told = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines]
+    assert told == [tuple(kept) for kept in RETENTION.values()]

@@ -1,4 +1,4 @@
-"""Who can be withdrawn: the table of the rule, and that asking again changes nothing."""
+"""Who can be withdrawn, and what becomes of the enrollment of somebody who says it is not theirs."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.withdrawal import WithdrawalCandidate, decide
+from models.withdrawal import (
+    DETACHING,
+    AttachedEnrollment,
+    DetachmentStep,
+    WithdrawalCandidate,
+    decide_detachment,
+    decide_withdrawals,
+)
 from models.words import Code, Progress
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
@@ -37,17 +44,17 @@ SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-
     ],
 )
 def test_one_enrollment(standing: WithdrawalCandidate | None, code: Code, detail: object) -> None:
-    assert decide([A], {A: standing} if standing else {}, NOW) == [(code, detail)]
+    assert decide_withdrawals([A], {A: standing} if standing else {}, NOW) == [(code, detail)]
 
 
 def test_each_is_answered_in_the_order_of_the_request() -> None:
     standings = {A: FREE, B: STARTED, C: WITHDRAWN, D: FREE}
-    codes = [decision.code for decision in decide([D, GONE, C, B, A], standings, NOW)]
+    codes = [decision.code for decision in decide_withdrawals([D, GONE, C, B, A], standings, NOW)]
     assert codes == ["withdrawn", "not_found", "already_withdrawn", "already_started", "withdrawn"]
 
 
 def test_one_that_is_there_twice_is_withdrawn_once_and_refused_as_often_as_it_is_asked() -> None:
-    decisions = decide([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW)
+    decisions = decide_withdrawals([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW)
     assert [decision.code for decision in decisions] == [
         *("withdrawn", "already_withdrawn"),
         *("already_started", "already_started"),
@@ -66,8 +73,36 @@ def test_only_who_has_not_begun_leaves_once_and_asking_again_moves_no_seat(
     asked: list[UUID], standings: dict[UUID, WithdrawalCandidate]
 ) -> None:
     before = dict(standings)
-    first, again = decide(asked, standings, NOW), decide(asked, standings, NOW)
+    first, again = decide_withdrawals(asked, standings, NOW), decide_withdrawals(asked, standings, NOW)
     left = [one for one, decision in zip(asked, first, strict=True) if decision.code is Code.WITHDRAWN]
     assert sorted(left) == sorted({one for one in asked if before.get(one) == FREE})
     assert Code.WITHDRAWN not in {decision.code for decision in again}
     assert {one for one in standings if standings[one] != before[one]} == set(left)
+
+
+LATER = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+FRESH, BEGUN, DONE = Progress.NOT_STARTED, Progress.IN_PROGRESS, Progress.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("standing", "step"),
+    [
+        (AttachedEnrollment(FRESH, None, None), DetachmentStep.GIVE_SEAT_BACK),
+        (AttachedEnrollment(BEGUN, None, None), DetachmentStep.KEEP_SEAT),
+        (AttachedEnrollment(DONE, None, None), DetachmentStep.KEEP_SEAT),
+        (AttachedEnrollment(FRESH, THEN, None), DetachmentStep.NOTHING_LEFT),
+        (AttachedEnrollment(FRESH, THEN, THEN), DetachmentStep.DONE_BEFORE),
+        (AttachedEnrollment(BEGUN, None, THEN), DetachmentStep.DONE_BEFORE),
+        (AttachedEnrollment(BEGUN, LATER, THEN), DetachmentStep.DONE_BEFORE),
+        (None, DetachmentStep.NOTHING_LEFT),
+    ],
+)
+def test_steps(standing: AttachedEnrollment | None, step: DetachmentStep) -> None:
+    assert decide_detachment(standing) is step
+
+
+@pytest.mark.parametrize("progress", Progress)
+def test_nothing_is_detached_twice(progress: Progress) -> None:
+    assert decide_detachment(AttachedEnrollment(progress, None, None)) in DETACHING
+    for withdrawn_at in (None, THEN):
+        assert decide_detachment(AttachedEnrollment(progress, withdrawn_at, THEN)) not in DETACHING

@@ -7,7 +7,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import text
 
 from models.link import PASSWORD_PURPOSES
-from models.passwords import compose_password
+from models.password import compose_password
 from models.words import Code
 from workers.audit import record
 from workers.database import Session

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.resending import MAILED, answer_invitation, answer_reset
+from models.link import MAILED, answer_invitation, answer_reset
 from models.throttle import ThrottleScope
 from models.words import Code, JobState
 from workers.access.resending import (

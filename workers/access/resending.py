@@ -13,8 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.link import LIFETIME, PASSWORD_PURPOSES
-from models.resending import MAILED, LinkHolder, ResendVerdict
+from models.link import LINK_LIFETIME, MAILED, PASSWORD_PURPOSES, LinkHolder, ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
 from workers.database import Session, array
@@ -31,7 +30,7 @@ from workers.security.throttles import (
     read_allowances,
 )
 
-RESET_MAIL_LIFETIME: Final = LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
+RESET_MAIL_LIFETIME: Final = LINK_LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
 """How late a reset mail may be sent: whoever gets the last one has a quarter of an hour to use its link."""
 
 # One mail per job and account: a job that is done again owes no other. Kind, address and language are read from the
@@ -104,7 +103,7 @@ class ResendRequest:
 
 
 Rule = Callable[[LinkHolder | None, Sequence[Allowance]], ResendVerdict]
-"""Decides what happens to one person (``models/resending.py``)."""
+"""Decides what happens to one person (``models/link.py``)."""
 
 
 def send_again(session: Session, asks: Sequence[ResendRequest], rule: Rule) -> None:
@@ -161,7 +160,7 @@ def _decide(
             answered[ask.job_id, person.account_id] = ask.answer
         if ask.mailed:
             now, link = allowances[ask.subjects[0]].now, links.get(person.account_id)
-            links[person.account_id] = LiveLink(link.resent + 1 if link else 0, now + LIFETIME[person.purpose])
+            links[person.account_id] = LiveLink(link.resent + 1 if link else 0, now + LINK_LIFETIME[person.purpose])
 
 
 def _holder(person: LockedRecipient, links: dict[UUID, LiveLink]) -> LinkHolder:

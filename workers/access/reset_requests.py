@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.link import answer_reset
 from models.portal import LOCAL_PORTAL_ID
-from models.resending import answer_reset
 from models.throttle import ThrottleScope
 from models.words import Code, JobState
 from workers.access.resending import (

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.address import normalise_email
-from models.passwords import MAX_PASSWORD, compose_password
+from models.password import MAX_PASSWORD, compose_password
 from models.words import Code
 from workers.access.passwords import HASHER, hash_password
 from workers.audit import record

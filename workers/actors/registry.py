@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.import_progress import measure
+from models.roster import measure_import
 from models.words import JobState
 from workers.access.resend_jobs import resend_invitations, reset_passwords
 from workers.access.reset_requests import request_resets, send_resets
@@ -133,7 +133,7 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
         result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
     if job["kind"] in FILES:
         found = session.execute(READ_PROGRESS, {"id": job_id}).one()
-        shown["progress"] = measure(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
+        shown["progress"] = measure_import(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
         shown["file"] = {"name": found.file_name, "reading": found.reading}
     if job["kind"] in DUPLICATES and "file" in result:
         result["file"] = result["file"] | show_file(session, job_id)

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.branding import clean_colour
+from models.document import clean_colour
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.audit import record

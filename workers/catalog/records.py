@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from models.base import new_id
-from models.contract import OPTIONS, changed_terms, seats_refused
+from models.contract import CONTRACT_OPTIONS, changed_terms, seats_refused
 from models.reminder import reminds
 from models.words import Code, JobState
 from workers.audit import record
@@ -145,11 +145,11 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
 
 def kept_options(request: PutContract) -> list[str]:
     """Options of a contract of which this request says nothing: they stay as they are."""
-    return [name for name in OPTIONS if name not in request.model_fields_set]
+    return [name for name in CONTRACT_OPTIONS if name not in request.model_fields_set]
 
 
 def _values(request: PutContract) -> dict[str, Any]:
-    names = ("reference", "planned_seats", "starts_on", "ends_on", *OPTIONS)
+    names = ("reference", "planned_seats", "starts_on", "ends_on", *CONTRACT_OPTIONS)
     return {name: getattr(request, name) for name in names}
 
 

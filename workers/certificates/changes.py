@@ -7,10 +7,9 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.certificate import not_issued_because
+from models.certificate import new_verification_code, not_issued_because
+from models.document import CertificateSnapshot
 from models.portal import LOCAL_PORTAL_ID
-from models.snapshot import CertificateSnapshot
-from models.verification_code import new_code
 from models.words import Code, JobState, Progress
 from workers.audit import record
 from workers.certificates.issuing import (
@@ -43,7 +42,7 @@ def correct_certificate(
     fact = _find(session, portal_id, request.enrollment_id)
     if isinstance(fact, Code):
         return _refused(fact)
-    code = new_code()
+    code = new_verification_code()
     snapshot = _corrected(fact, request, code)
     if isinstance(snapshot, Code):
         return _refused(snapshot)

@@ -10,10 +10,15 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.certificate import FILE_DAYS, day_in_paris
-from models.file_name import document_file_name
-from models.snapshot import CertificateSnapshot, Document, PrintedCertificate, PrintedDuplicate
-from models.verification_code import grouped
+from models.certificate import FILE_DAYS, group_code
+from models.document import (
+    CertificateSnapshot,
+    Document,
+    PrintedCertificate,
+    PrintedDuplicate,
+    document_file_name,
+)
+from models.paris import day_in_paris
 from models.words import Code, EmailKind, JobState
 from workers.certificates.duplicates import DuplicateRequest, read_duplicate_request, register
 from workers.database import Session, wait_briefly_for_locks
@@ -166,7 +171,7 @@ def _copy(found: Any) -> DuplicateCopy:
     printed = PrintedCertificate(
         snapshot=CertificateSnapshot.model_validate(found.snapshot),
         number=found.certificate_number,
-        code=grouped(found.code),
+        code=group_code(found.code),
         issued_on=day_in_paris(found.certificate_issued_at),
         replaces=found.replaces,
         duplicate=PrintedDuplicate(number=found.number, issued_on=day_in_paris(found.issued_at)),

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.verification_code import grouped
+from models.certificate import group_code
 from models.words import Code
 from workers.database import Session
 
@@ -50,7 +50,7 @@ def read_index(session: Session, job_id: UUID) -> list[IndexLine]:
             row.last_name,
             row.certificate,
             row.number,
-            grouped(row.verification) if row.verification else None,
+            group_code(row.verification) if row.verification else None,
         )
         for row in session.execute(READ_INDEX, {"job": job_id})
     ]

@@ -14,10 +14,17 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.certificate import IssuingFacts, certificate_number, day_in_paris, freeze, not_issued_because
+from models.certificate import (
+    IssuingFacts,
+    certificate_number,
+    freeze_certificate,
+    group_code,
+    new_verification_code,
+    not_issued_because,
+)
+from models.document import CertificateIssuer, CertificateSnapshot
+from models.paris import day_in_paris
 from models.retention import names_kept_until
-from models.snapshot import CertificateIssuer, CertificateSnapshot
-from models.verification_code import grouped, new_code
 from models.words import Code, JobState, Progress
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
@@ -169,7 +176,7 @@ def _refused(fact: Any) -> Code | None:
 
 
 def _new(fact: Any) -> NewCertificate:
-    code = new_code()
+    code = new_verification_code()
     return NewCertificate(
         new_id(), fact.id, fact.organisation_id, snapshot_of(fact, code), code, fact.now, fact.completed_at
     )
@@ -190,12 +197,12 @@ def snapshot_of(fact: Any, code: str) -> CertificateSnapshot:
         logo=fact.issuer_logo,
     )
     known = {name: getattr(fact, name) for name in IssuingFacts._fields if name != "objectives"}
-    return freeze(issuer, IssuingFacts(**known, objectives=fact.objectives or ()), verify_url(code))
+    return freeze_certificate(issuer, IssuingFacts(**known, objectives=fact.objectives or ()), verify_url(code))
 
 
 def verify_url(code: str) -> str:
     """Where anybody who holds the certificate can compare it."""
-    return f"{get_settings().link_base_url.rstrip('/')}/certificates/{grouped(code)}"
+    return f"{get_settings().link_base_url.rstrip('/')}/certificates/{group_code(code)}"
 
 
 def write(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.certificate import CertificateStatus, day_in_paris, status
-from models.snapshot import CertificateSnapshot
+from models.certificate import CertificateStatus, certificate_status, group_code
+from models.document import CertificateSnapshot
+from models.paris import day_in_paris
 from models.throttle import ThrottleScope
-from models.verification_code import grouped
 from workers.database import Session
 from workers.security.throttles import (
     ThrottleSubject,
@@ -80,12 +80,12 @@ def verify(session: Session, code: str) -> VerifiedCertificate | None:
     return VerifiedCertificate(
         certificate_id=found.id,
         number=found.number,
-        code=grouped(found.code),
+        code=group_code(found.code),
         issued_on=day_in_paris(found.issued_at),
         snapshot=CertificateSnapshot.model_validate(found.snapshot) if found.snapshot else None,
-        status=status(replaced_at=found.replaced_at, revoked_at=found.revoked_at),
+        status=certificate_status(replaced_at=found.replaced_at, revoked_at=found.revoked_at),
         reason=found.revocation_reason,
-        replaced_by=(found.replaced_by, grouped(found.replaced_by_code)) if found.replaced_by else None,
+        replaced_by=(found.replaced_by, group_code(found.replaced_by_code)) if found.replaced_by else None,
         replaces=found.replaces,
         duplicates=duplicates,
     )

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.correction import CorrectionGround
-from models.reminder import STEPS
+from models.reminder import REMINDER_STEPS
 from models.words import EmailKind, Purpose
 from workers.access.resending import RESET_MAIL_LIFETIME
 from workers.audit import record
@@ -142,7 +142,7 @@ def finish(session: Session, moved: Sequence[LockedAccount]) -> None:
     if not moved:
         return
     accounts = [one.account_id for one in moved]
-    session.execute(RESTART_REMINDERS, {"accounts": array(set(accounts)), "first_reminder": STEPS[0]})
+    session.execute(RESTART_REMINDERS, {"accounts": array(set(accounts)), "first_reminder": REMINDER_STEPS[0]})
     emails = [one.email for one in moved]
     session.execute(CANCEL_MAILS, {"accounts": accounts, "emails": emails, "frozen": list(FROZEN)})
 

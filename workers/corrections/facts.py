@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from models.correction import CorrectionGround, ParticipantFacts, PendingFacts, answer_ops
 from models.delivery import DeliveryReason
-from models.resending import ResendVerdict
-from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionReason
+from models.email import HARD_BOUNCE_LIFETIME, SuppressionReason
+from models.link import ResendVerdict
 from models.words import CorrectionState, EmailKind, EmailState
 from workers.database import Session, array
 from workers.outbox.suppression import SUPPRESSED_SINCE

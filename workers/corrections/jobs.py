@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from models.correction import CORRECTED_CODES, CorrectionGround, CorrectionVerdict, answer_correction
-from models.resending import ResendVerdict
+from models.link import ResendVerdict
 from models.throttle import Allowance, ThrottleScope
 from models.words import Code, CorrectionState, EmailKind, JobState
 from workers.audit import record

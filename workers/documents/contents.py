@@ -8,7 +8,13 @@ from typing import Any, Final
 
 import segno
 
-from models.snapshot import CertificateIssuer, CertificateSnapshot, Document, PrintedCertificate, TrainingModality
+from models.document import (
+    CertificateIssuer,
+    CertificateSnapshot,
+    Document,
+    PrintedCertificate,
+    TrainingModality,
+)
 from workers.documents.printable import (
     REPLACEMENT,
     breakable,

@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-from models.branding import MOST_BYTES, MOST_PIXELS, PRINTED_SIDE
+from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, PRINTED_LOGO_PIXELS
 from models.words import Code
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
@@ -19,13 +19,13 @@ def clean_logo(content: bytes) -> bytes | Code:
     Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
     WebP, ``IMAGE_TOO_LARGE`` if it is over 130 kB or 4,000 pixels in a direction.
     """
-    if len(content) > MOST_BYTES:
+    if len(content) > MOST_LOGO_BYTES:
         return Code.IMAGE_TOO_LARGE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Pillow's own warning of a picture that unpacks to very much
             with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-                if max(opened.size) > MOST_PIXELS:
+                if max(opened.size) > MOST_LOGO_PIXELS:
                     return Code.IMAGE_TOO_LARGE
                 return _as_png(opened)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -37,8 +37,8 @@ def clean_logo(content: bytes) -> bytes | Code:
 def _as_png(opened: Image.Image) -> bytes:
     upright = _in_eight_bits(ImageOps.exif_transpose(opened))
     picture = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
-    if max(picture.size) > PRINTED_SIDE:
-        reduced = [max(1, round(side * PRINTED_SIDE / max(picture.size))) for side in picture.size]
+    if max(picture.size) > PRINTED_LOGO_PIXELS:
+        reduced = [max(1, round(side * PRINTED_LOGO_PIXELS / max(picture.size))) for side in picture.size]
         picture = picture.resize(reduced, Image.Resampling.LANCZOS)
     plain = Image.new(picture.mode, picture.size)
     plain.paste(picture)

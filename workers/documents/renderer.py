@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import typst
 
-from models.snapshot import Document, PrintedCertificate
+from models.document import Document, PrintedCertificate
 from workers.documents.contents import contents
 from workers.documents.printable import FONTS, of_one_font, without_marks
 from workers.logs import get_logger

@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from models.base import new_id
-from models.retry import policy_for, postpone_seconds
+from models.job import postpone_seconds, retry_policy
 from workers.database import is_lock_timeout, is_transient, lost_connection, transaction
 from workers.engine import ledger as books
 from workers.engine.broker import take_wake_flag, wake
@@ -261,7 +261,7 @@ class BatchRun:
         set_back(self.ledger, setbacks)
 
     def _fail(self, row: ClaimedRow, error: Exception) -> None:
-        policy = policy_for(row.columns["kind"])
+        policy = retry_policy(row.columns["kind"])
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         seconds = None if isinstance(error, Permanent) else policy.seconds_after(row.failures + 1, jitter)
         log.error("work.failed", ledger=self.ledger.table, rows=_names([row]), dead=seconds is None, exc_info=error)

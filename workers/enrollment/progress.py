@@ -11,7 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.progress import HEARD_CODES, KnownProgress, LearningEvent, record_events
+from models.enrollment import (
+    HEARD_CODES,
+    KnownProgress,
+    LearningEvent,
+    record_events,
+)
 from models.words import Code, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks

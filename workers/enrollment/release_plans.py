@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.daytime import is_daytime
+from models.paris import is_daytime
 from models.portal import LOCAL_PORTAL_ID
 from models.release import WARNED_BEFORE, WARNING_LIFETIME, ReleaseStep, release_step
 from models.words import EmailKind, JobState

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.reminder import GAP, STEPS
+from models.reminder import REMINDER_GAP, REMINDER_STEPS
 from workers.database import Session, array
 
 # Whoever was enrolled without a mail is not reminded of one. Somebody who activates at this moment may be given a date:
@@ -34,11 +34,11 @@ RESUME_ENROLLMENTS = text(_RESUME.format(which="n.id = ANY(CAST(:enrollments AS 
 
 def resume_contract(session: Session, contract_id: UUID) -> None:
     """A contract has people reminded again, after it wanted none or was over: who has not activated has their next."""
-    session.execute(RESUME_CONTRACT, {"contract": contract_id, "steps": list(STEPS), "least": timedelta()})
+    session.execute(RESUME_CONTRACT, {"contract": contract_id, "steps": list(REMINDER_STEPS), "least": timedelta()})
 
 
 def resume_enrollments(session: Session, enrollments: Collection[UUID]) -> None:
     """Their invitation was sent again; call it once the mails are owed. The next reminder is a day away at least."""
     if enrollments:
         which = {"enrollments": array(sorted(set(enrollments)))}
-        session.execute(RESUME_ENROLLMENTS, which | {"steps": list(STEPS), "least": GAP})
+        session.execute(RESUME_ENROLLMENTS, which | {"steps": list(REMINDER_STEPS), "least": REMINDER_GAP})

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.daytime import is_daytime
+from models.paris import is_daytime
 from models.portal import LOCAL_PORTAL_ID
-from models.reminder import LIFETIME, TOGETHER, RemindedEnrollment, ReminderDecision, remind
+from models.reminder import REMINDED_TOGETHER, REMINDER_LIFETIME, RemindedEnrollment, ReminderDecision, remind
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
@@ -73,11 +73,11 @@ def send_reminders(
     wait_briefly_for_locks(session)
     due = session.execute(FIND_DUE_ACCOUNTS, {"most": PART + 1}).scalars().all()
     accounts = {row.id: row for row in session.execute(LOCK_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
-    rows = session.execute(LOCK_ENROLLMENTS, {"accounts": array(accounts), "together": TOGETHER}).all()
+    rows = session.execute(LOCK_ENROLLMENTS, {"accounts": array(accounts), "together": REMINDED_TOGETHER}).all()
     decided = [_DecidedReminder(row, remind(_standing(row, accounts), row.now)) for row in rows]
     mailed = _one_each(decided)
     _move_on(session, decided)
-    owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], LIFETIME)
+    owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], REMINDER_LIFETIME)
     more = len(due) > PART
     if more:
         _owe_the_rest(session, job_id, request)

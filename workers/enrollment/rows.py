@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.person import Person
-from models.reminder import STEPS
+from models.reminder import REMINDER_STEPS
 from models.words import LOCALES, Code, EmailKind
 from workers.database import Session
 from workers.engine.ledger import wake_after_commit
@@ -119,7 +119,7 @@ def write(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str
             "jobs": [one.job_id for one in joining],
             # Whoever is sent a link and may leave it. Whether the contract wants reminders is asked when one is due.
             "reminded": [one.notify and not accounts[one.person.email_norm].activated for one in joining],
-            "reminded_after": STEPS[0],
+            "reminded_after": REMINDER_STEPS[0],
         },
     )
     _owe_mails(session, [one for one in joining if one.notify], accounts)

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide
+from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide_withdrawals
 from models.words import Code, EmailKind, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
@@ -198,7 +198,7 @@ def _decide(
             job.people = [PersonResult(i, Code.UNKNOWN_CONTRACT, "contract", None, None) for i in range(len(asked))]
             continue
         mine = standings.get(job.contract.id, {})
-        decisions = decide(asked, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(asked)
+        decisions = decide_withdrawals(asked, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(asked)
         job.people = [
             PersonResult(position, code, None, found[one].account_id if one in mine else None, one, detail)
             for position, (one, (code, detail)) in enumerate(zip(asked, decisions, strict=True))

@@ -2,13 +2,11 @@
 
 from datetime import datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 
+from models.paris import PARIS
 from workers.i18n.values import LOCALES_OF_BABEL
-
-PARIS = ZoneInfo("Europe/Paris")
 
 _MOMENT = {"fr": "EEEE d MMMM y 'à' HH:mm", "en": "EEEE d MMMM y 'at' HH:mm"}
 _DAY = "EEEE d MMMM y"

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.inbox import is_settled, too_many_changes
 from models.label import harmless
+from models.roster import is_settled, too_many_changes
 from models.words import Code, JobState, Policy
 from workers.audit import record
 from workers.database import Session

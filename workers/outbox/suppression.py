@@ -7,8 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.email import (
+    SuppressionListing,
+    SuppressionReason,
+    bounced,
+    listed_by_ops,
+)
 from models.portal import LOCAL_PORTAL_ID
-from models.suppression import SuppressionListing, SuppressionReason, bounced, listed_by_ops
 from workers.audit import record
 from workers.database import Session, array
 

@@ -11,7 +11,12 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.detachment import DETACHING, AttachedEnrollment, DetachmentStep, decide
+from models.withdrawal import (
+    DETACHING,
+    AttachedEnrollment,
+    DetachmentStep,
+    decide_detachment,
+)
 from models.words import Code, EmailKind, Progress, Purpose
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
@@ -146,7 +151,7 @@ def _ids(view: LinkView) -> dict[str, UUID | None]:
 
 
 def _decide(row: Any) -> DetachmentStep:
-    return decide(AttachedEnrollment(Progress(row.progress), row.withdrawn_at, row.detached_at))
+    return decide_detachment(AttachedEnrollment(Progress(row.progress), row.withdrawn_at, row.detached_at))
 
 
 def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> Any | Code:

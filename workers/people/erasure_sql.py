@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import text
 
 from models.address import ERASED_DOMAIN
-from models.suppression import SuppressionReason
+from models.email import SuppressionReason
 from workers.people.retention import SHORT_ERROR
 
 # Their seats come back: only these contracts move.

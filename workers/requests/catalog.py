@@ -6,8 +6,8 @@ from typing import ClassVar, Final
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from models.document import TrainingModality, TrainingNature
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
-from models.snapshot import TrainingModality, TrainingNature
 from models.words import LOCALES, Code
 from workers.requests.base import (
     Address,

@@ -7,9 +7,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.branding import MOST_BYTES, MOST_PIXELS
-from models.legal_numbers import clean_activity_number, clean_siret
-from models.snapshot import Document
+from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, Document, clean_activity_number, clean_siret
 from models.words import LOCALES, Code
 from workers.requests.base import (
     Address,
@@ -29,13 +27,15 @@ ActivityNumber = Annotated[str, checked(clean_activity_number)]
 
 
 def _of_allowed_size(picture: str) -> str | Code:
-    return Code.IMAGE_TOO_LARGE if len(picture) > 4 * ceil(MOST_BYTES / 3) else picture
+    return Code.IMAGE_TOO_LARGE if len(picture) > 4 * ceil(MOST_LOGO_BYTES / 3) else picture
 
 
 Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 """A PNG, JPEG or WebP in base64."""
 
-PICTURE: Final = f"PNG, JPEG or WebP in base64, at most {MOST_BYTES // 1000} kB and {MOST_PIXELS} pixels a side"
+PICTURE: Final = (
+    f"PNG, JPEG or WebP in base64, at most {MOST_LOGO_BYTES // 1000} kB and {MOST_LOGO_PIXELS} pixels a side"
+)
 
 
 class DuplicateCertificates(BulkEnrollmentRequest):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec import AbstractFileSystem
 
-from models.inbox import concerns_us
+from models.roster import is_dropped_file
 from models.words import Code
 from workers.errors import NotConfigured
 from workers.rosters.reader import MAX_BYTES
@@ -62,7 +62,7 @@ class InboxFolder:
         self._fs.invalidate_cache()
         found = [one for one in self._fs.ls(self._path, detail=True) if _is_a_file(one)]
         dropped = [DroppedFile(_name(one), int(one["size"] or 0), _version(one)) for one in found]
-        concerned = [one for one in dropped if concerns_us(one.name) and one.name != MANIFEST]
+        concerned = [one for one in dropped if is_dropped_file(one.name) and one.name != MANIFEST]
         return sorted(concerned, key=lambda one: one.name)[:MOST_FILES]
 
     def contract(self) -> str | None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.link import LEAST_LEFT, LIFETIME
+from models.link import LEAST_LEFT, LINK_LIFETIME
 from models.words import Purpose
 from workers.database import Session, array
 from workers.security.keys import signing_keys
@@ -95,7 +95,7 @@ def resend_links(session: Session, purpose: Purpose, times: Mapping[UUID, int]) 
         "times": array(times.values()),
         "purpose": purpose,
         "newest": signing_keys().newest,
-        "lifetime": LIFETIME[purpose],
+        "lifetime": LINK_LIFETIME[purpose],
         "short_lived": purpose is Purpose.PASSWORD_RESET,
     }
     session.execute(EXTEND_LINKS, parameters)
@@ -139,6 +139,6 @@ def _insert(session: Session, accounts: Collection[UUID], purpose: Purpose) -> N
         "accounts": sorted(accounts),
         "purpose": purpose,
         "newest": signing_keys().newest,
-        "lifetime": LIFETIME[purpose],
+        "lifetime": LINK_LIFETIME[purpose],
     }
     session.execute(INSERT_LINKS, parameters)

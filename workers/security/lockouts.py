@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.sign_in import FORGOTTEN_AFTER, lock_seconds
+from models.password import FORGOTTEN_AFTER, lock_seconds
 from workers.database import Session
 from workers.security.throttles import address_subjects
 

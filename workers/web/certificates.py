@@ -14,9 +14,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from models.certificate import group_code, read_verification_code
+from models.document import CertificateSnapshot
 from models.label import WHITE_SPACE
-from models.snapshot import CertificateSnapshot
-from models.verification_code import grouped, read_code
 from models.words import Code
 from workers.certificates.verification import (
     RegisteredDuplicate,
@@ -56,9 +56,9 @@ JSON: Final = ".json"
 async def ask_code(request: Request) -> Response:
     """The form to type a code in; with one, its page."""
     typed = request.query_params.get("code", "").strip(WHITE_SPACE)[:100]
-    code = read_code(typed)
+    code = read_verification_code(typed)
     if code is not None:
-        return RedirectResponse(f"certificates/{grouped(code)}{_language(request)}", 303)
+        return RedirectResponse(f"certificates/{group_code(code)}{_language(request)}", 303)
     values = {"typed": typed, "wrong": bool(typed), "unknown": False}
     return page("verify", asked_locale(request), values, status=404 if typed else 200)
 
@@ -67,7 +67,7 @@ async def ask_code(request: Request) -> Response:
 async def show_certificate(request: Request, typed: str) -> Response:
     """Every printed field and where it stands; a file that is posted is compared by its hash. Nothing is changed."""
     wants_json = typed.endswith(JSON) or _prefers_json(request)
-    code = read_code(typed.removesuffix(JSON))
+    code = read_verification_code(typed.removesuffix(JSON))
     found = await to_thread.run_sync(_look, _network(request), code)
     if isinstance(found, datetime):
         return _too_often(request, found, json=wants_json)

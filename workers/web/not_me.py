@@ -7,7 +7,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.detachment import DETACHING, DetachmentStep
+from models.withdrawal import DETACHING, DetachmentStep
 from models.words import Code
 from workers.database import transaction
 from workers.engine.ledger import queues_to_wake

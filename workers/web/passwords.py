@@ -4,7 +4,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.passwords import check_password
+from models.password import check_password
 from models.words import Code
 from workers.access.passwords import choose_password, hash_password
 from workers.database import transaction

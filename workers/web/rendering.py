@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from models.passwords import MAX_PASSWORD, MIN_PASSWORD
+from models.password import MAX_PASSWORD, MIN_PASSWORD
 from models.words import LOCALES
 from workers.i18n.values import read_texts
 from workers.settings import get_settings

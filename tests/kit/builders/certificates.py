@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from models.base import new_id
-from models.snapshot import TrainingModality
+from models.document import TrainingModality
 from models.words import Progress
 from tests.kit.actors.committed import claimed
 from tests.kit.builders import contracts

@@ -9,7 +9,7 @@ from typing import Any
 
 import pikepdf
 
-from models.snapshot import (
+from models.document import (
     CertificateIssuer,
     CertificateSnapshot,
     Document,

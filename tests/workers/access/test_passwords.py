@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.link import PASSWORD_PURPOSES
-from models.passwords import MAX_PASSWORD
+from models.password import MAX_PASSWORD
 from models.words import Code, Purpose
 from tests.kit.builders.accounts import (
     PASSWORD,

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.resending import MOST_RESENT
+from models.link import MOST_RESENT
 from models.words import EmailKind, EmailState
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.contracts import everything, query

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from models.sign_in import FREE_TRIES
+from models.password import FREE_TRIES
 from models.words import Code, Purpose
 from tests.kit.builders.accounts import (
     PASSWORD,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from models.branding import MOST_BYTES
+from models.document import MOST_LOGO_BYTES
 from models.words import LOCALES, Code
 from tests.kit.builders.certificates import (
     certificate,
@@ -107,7 +107,7 @@ def test_what_is_no_base64_never_becomes_a_job(logo: str) -> None:
 def test_a_picture_of_too_many_bytes_is_told_so_whoever_counts(
     session: Session, whose: Callable[..., Request], over: int
 ) -> None:
-    content = picture_of_bytes(MOST_BYTES + over)
+    content = picture_of_bytes(MOST_LOGO_BYTES + over)
     assert over or clean_logo(content) is not Code.IMAGE_TOO_LARGE
     try:
         [job] = did(session, whose(logo=base64.b64encode(content).decode()))
@@ -120,7 +120,7 @@ def test_a_picture_of_too_many_bytes_is_told_so_whoever_counts(
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_the_limit_of_pictures_is_said_wherever_they_are_asked_for(locale: str) -> None:
-    said = f"{MOST_BYTES // 1000} k{'o' if locale == 'fr' else 'B'}"
+    said = f"{MOST_LOGO_BYTES // 1000} k{'o' if locale == 'fr' else 'B'}"
     assert said in " ".join(code_sentence(Code.IMAGE_TOO_LARGE, locale).split())
     for shape in (PutCompany, PutOrganisation):
         assert "at most 130 kB" in (shape.model_fields["logo"].description or "")

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from models.base import new_id
+from models.document import PrintedCertificate
 from models.portal import LOCAL_PORTAL_ID
-from models.snapshot import PrintedCertificate
 from tests.kit.actors.committed import claimed, state_of_things
 from tests.kit.builders.certificates import (
     ask,

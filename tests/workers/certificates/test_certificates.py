@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.snapshot import CertificateSnapshot
-from models.verification_code import new_code, read_code
+from models.certificate import new_verification_code, read_verification_code
+from models.document import CertificateSnapshot
 from models.words import LOCALES, Code
 from tests.kit.builders.certificates import (
     SIRET,
@@ -56,7 +56,7 @@ def test_a_completion_is_certified_with_everything_that_is_printed(session: Sess
     snapshot = CertificateSnapshot.model_validate(kept)
     year = query(session, "SELECT extract(year FROM now() AT TIME ZONE 'Europe/Paris')::int")[0][0]
     assert (number, version) == (f"{year}-000001", 1)
-    assert read_code(code) == code
+    assert read_verification_code(code) == code
     assert snapshot.issuer.legal_name == "Formation Pro SAS"
     assert snapshot.issuer.address == ("12 rue des Écoles", "75005 Paris")
     assert snapshot.issuer.siret == SIRET
@@ -92,7 +92,7 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
     add_contract(session)
     did(session, organisation())
     [zoe] = enrolled(session, "zoe")
-    fact, code = certificates.hold(session, [zoe])[zoe], new_code()
+    fact, code = certificates.hold(session, [zoe])[zoe], new_verification_code()
     snapshot, now = certificates.snapshot_of(fact, code), datetime.fromisoformat(moment)
     new = certificates.NewCertificate(new_id(), zoe, fact.organisation_id, snapshot, code, now, fact.completed_at)
     assert certificates.write(session, [new])[zoe].number == number

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from s3fs import S3FileSystem
 
-from models.snapshot import Document
+from models.document import Document
 from tests.kit.actors.committed import claimed
 from tests.kit.builders.certificates import (
     ask,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.snapshot import Document
+from models.document import Document
 from models.words import Code
 from tests.kit.builders.certificates import (
     certificate,

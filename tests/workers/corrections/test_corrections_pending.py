@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from models.correction import LASTS
-from models.suppression import HARD_BOUNCE_LIFETIME
+from models.email import HARD_BOUNCE_LIFETIME
 from tests.kit.builders.contracts import query
 from tests.kit.builders.corrections import (
     LIVE,

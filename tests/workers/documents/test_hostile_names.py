@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.snapshot import Document
+from models.document import Document
 from tests.kit.builders.documents import (
     ISSUER,
     made,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from models.branding import MOST_BYTES, MOST_PIXELS, PRINTED_SIDE
+from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, PRINTED_LOGO_PIXELS
 from models.words import Code
 from workers.documents.logo import clean_logo
 
@@ -45,7 +45,7 @@ def opened(cleaned: bytes | Code) -> Image.Image:
     picture = Image.open(io.BytesIO(cleaned))
     picture.load()
     assert (picture.format, picture.mode in ("RGB", "RGBA"), picture.info) == ("PNG", True, {})
-    assert max(picture.size) <= PRINTED_SIDE
+    assert max(picture.size) <= PRINTED_LOGO_PIXELS
     return picture
 
 
@@ -85,10 +85,10 @@ def test_a_large_one_is_reduced_in_both_directions(size: tuple[int, int], expect
 def test_noise_stays_small_whatever_its_form() -> None:
     tall = Image.effect_noise((300, 2000), 90).convert("RGB")
     content = saved(tall, "JPEG", quality=10)
-    assert len(content) < MOST_BYTES
+    assert len(content) < MOST_LOGO_BYTES
     cleaned = clean_logo(content)
     assert isinstance(cleaned, bytes)
-    assert len(cleaned) < MOST_BYTES
+    assert len(cleaned) < MOST_LOGO_BYTES
 
 
 def test_it_is_upright_and_says_nothing_of_where_it_was_taken() -> None:
@@ -166,14 +166,21 @@ def test_what_is_no_picture_we_take_is_refused(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "size",
-    [(MOST_PIXELS + 1, 1), (1, MOST_PIXELS + 1), (10_000, 10_000), (30_000, 30_000), (65_535, 65_535), (2**31 - 1, 2)],
+    [
+        (MOST_LOGO_PIXELS + 1, 1),
+        (1, MOST_LOGO_PIXELS + 1),
+        (10_000, 10_000),
+        (30_000, 30_000),
+        (65_535, 65_535),
+        (2**31 - 1, 2),
+    ],
 )
 def test_a_few_bytes_that_unpack_to_very_much_are_too_large(size: tuple[int, int]) -> None:
     assert clean_logo(claiming(*size)) is Code.IMAGE_TOO_LARGE
 
 
 def test_too_many_bytes_are_too_large_whatever_they_are() -> None:
-    assert clean_logo(b"x" * (MOST_BYTES + 1)) is Code.IMAGE_TOO_LARGE
+    assert clean_logo(b"x" * (MOST_LOGO_BYTES + 1)) is Code.IMAGE_TOO_LARGE
 
 
 @given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "WEBP"]), st.floats(0, 1))

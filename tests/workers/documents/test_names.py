@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.document import Document
 from models.person import MAX_NAME, clean_name
-from models.snapshot import Document
 from models.words import Code
 from tests.kit.builders.documents import (
     EVERY,

@@ -13,8 +13,8 @@ import pikepdf
 import pytest
 from PIL import Image
 
-from models.snapshot import CertificateIssuer, Document
-from models.verification_code import grouped, new_code
+from models.certificate import group_code, new_verification_code
+from models.document import CertificateIssuer, Document
 from tests.kit.builders.documents import (
     AT,
     EVERY,
@@ -102,7 +102,7 @@ def test_the_same_data_give_the_same_bytes(document: Document) -> None:
     assert made(document) == first
     script = (
         "import hashlib; from tests.kit.builders.documents import made;"
-        "from models.snapshot import Document;"
+        "from models.document import Document;"
         f"print(hashlib.sha256(made(Document('{document}'))).hexdigest())"
     )
     other = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
@@ -200,7 +200,7 @@ def test_the_square_leads_to_the_page_of_the_certificate(document: Document, tmp
 
 def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
     for number in range(12):
-        url = f"https://formation.example/certificates/{grouped(new_code())}"
+        url = f"https://formation.example/certificates/{group_code(new_verification_code())}"
         file = tmp_path / f"{number}.pdf"
         file.write_bytes(made(verify_url=url))
         subprocess.run(["pdftoppm", "-r", "110", "-png", "-singlefile", file, file.with_suffix("")], check=True)

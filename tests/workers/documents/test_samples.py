@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models.snapshot import Document
+from models.document import Document
 from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from scripts.commands.preview_certificate import write_certificates
 from tests.kit.builders.documents import pages, said

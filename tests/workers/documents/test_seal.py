@@ -24,7 +24,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
-from models.snapshot import Document
+from models.document import Document
 from tests.kit.builders.documents import AT, OUTLOUD, printed
 from workers.documents import seal as seals
 from workers.documents.renderer import render

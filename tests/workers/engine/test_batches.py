@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from models.retry import DEFAULT
+from models.job import DEFAULT_RETRIES
 from tests.kit.actors.batches import (
     claim,
     do_all,
@@ -45,11 +45,11 @@ def test_a_failing_batch_is_halved_down_to_the_row_that_fails(fresh_database: st
 
 def test_a_row_that_goes_on_failing_is_dead_in_the_end_with_its_error(fresh_database: str) -> None:
     (bad,) = owe_jobs(1)
-    for _ in range(DEFAULT.max_attempts):
+    for _ in range(DEFAULT_RETRIES.max_attempts):
         now_due(bad)
         BatchRun(JOBS, work(fails(bad, ValueError("Wrong \\x00 \\ud800 value")))).run(claim())
-    assert state(bad) == ("dead", DEFAULT.max_attempts, DEFAULT.max_attempts)
-    assert kept(bad) == ["retry"] * (DEFAULT.max_attempts - 1) + ["dead"]
+    assert state(bad) == ("dead", DEFAULT_RETRIES.max_attempts, DEFAULT_RETRIES.max_attempts)
+    assert kept(bad) == ["retry"] * (DEFAULT_RETRIES.max_attempts - 1) + ["dead"]
     ((error,),) = rows("SELECT error FROM job")
     assert isinstance(error, dict)
     assert (error["class"], error["message"]) == ("ValueError", "Wrong \\x00 \\ud800 value")
@@ -64,7 +64,7 @@ def test_the_pause_before_a_retry_follows_the_policy(fresh_database: str) -> Non
         BatchRun(JOBS, work(fails(bad, ValueError()))).run(claim())
         with transaction() as session:
             due_in = float(look(session, JOBS, bad)["due_in"])
-        longest = DEFAULT.seconds_after(failures, 1.0)
+        longest = DEFAULT_RETRIES.seconds_after(failures, 1.0)
         assert longest is not None
         assert longest / 3 - 1 < due_in <= longest
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from models.daytime import is_daytime
+from models.paris import is_daytime
 from models.words import EmailKind, EmailState
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.contracts import (

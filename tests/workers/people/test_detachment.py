@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.detachment import DetachmentStep
+from models.withdrawal import DetachmentStep
 from models.words import Code, JobState, Progress, Purpose
 from tests.kit.builders.accounts import keys, make_link, token_of
 from tests.kit.builders.attachments import (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from models.detachment import DetachmentStep
+from models.withdrawal import DetachmentStep
 from models.words import Code, EmailKind, JobState, Progress
 from tests.kit.builders.accounts import PASSWORD, keys, make_link
 from tests.kit.builders.attachments import (

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from models.detachment import DetachmentStep
+from models.withdrawal import DetachmentStep
 from models.words import EmailKind
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.attachments import (

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from models.verification_code import grouped, new_code
+from models.certificate import group_code, new_verification_code
 from models.words import Purpose
 from tests.kit.builders.accounts import make_account, make_link
 from tests.kit.builders.certificates import certificate, did, graduates
@@ -90,7 +90,7 @@ def password() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "ask": lambda: "/certificates",
     "mistyped": lambda: "/certificates?code=ABC",
-    "unknown": lambda: f"/certificates/{grouped(new_code())}",
+    "unknown": lambda: f"/certificates/{group_code(new_verification_code())}",
     "valid": valid,
     "corrected": corrected,
     "revoked": revoked,
@@ -115,7 +115,7 @@ def test_a_code_is_typed_and_a_file_compared_without_scripts(plain_page: Page, t
     other = tmp_path / "other.pdf"
     other.write_bytes(b"%PDF-1.7 something else")
     plain_page.goto("/certificates")
-    plain_page.fill("#code", grouped(code).lower())
+    plain_page.fill("#code", group_code(code).lower())
     plain_page.click("button")
     assert "Cette attestation est valable" in plain_page.inner_text("main")
     plain_page.set_input_files("#file", other)

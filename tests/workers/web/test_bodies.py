@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette import formparsers
 
-from models.verification_code import grouped
+from models.certificate import group_code
 from tests.kit.builders.accounts import make_account, make_link
 from tests.kit.builders.certificates import certificate, graduates
 from tests.kit.builders.contracts import someone
@@ -22,7 +22,7 @@ MULTIPART = "multipart/form-data; boundary=x"
 def page_of_a_certificate() -> str:
     with transaction() as session:
         [zoe] = graduates(session, someone("zoe"))
-        return f"/certificates/{grouped(certificate(session, zoe)[2])}"
+        return f"/certificates/{group_code(certificate(session, zoe)[2])}"
 
 
 def page_of_a_link() -> str:

@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from models.certificate import group_code, new_verification_code
 from models.throttle import LIMITS, ThrottleScope
-from models.verification_code import grouped, new_code
 from models.words import Purpose
 from tests.kit.actors.committed import claimed
 from tests.kit.builders.certificates import certificate, did, graduates
@@ -41,7 +41,7 @@ def certified(first_name: str = "Zoé", last_name: str = "Le Dû") -> tuple[UUID
     with transaction() as session:
         [zoe] = graduates(session, someone("zoe", first_name, last_name))
         _, number, code, *_ = certificate(session, zoe)
-    return zoe, number, grouped(code)
+    return zoe, number, group_code(code)
 
 
 def duplicated(enrollment: UUID, **more: Any) -> dict[str, Any]:
@@ -103,14 +103,17 @@ def test_programs_are_answered_in_json(site: httpx.Client) -> None:
     assert told["certificate"]["last_name"] == "Le Dû"
     assert told["certificate"]["issuer"]["siret"] == "73282932000074"
     assert [one["number"] for one in told["duplicates"]] == [f"{number}-D1"]
-    unknown = site.get(f"/certificates/{grouped(new_code())}.json")
+    unknown = site.get(f"/certificates/{group_code(new_verification_code())}.json")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
 
 def test_what_is_no_code_and_what_is_nobodys_are_told_apart(site: httpx.Client) -> None:
     _, _, code = certified()
     mistyped = code[:-1] + ("0" if code[-1] != "0" else "1")
-    wrong, unknown = site.get(f"/certificates/{mistyped}"), site.get(f"/certificates/{grouped(new_code())}")
+    wrong, unknown = (
+        site.get(f"/certificates/{mistyped}"),
+        site.get(f"/certificates/{group_code(new_verification_code())}"),
+    )
     assert (wrong.status_code, unknown.status_code) == (404, 404)
     assert "comporte une erreur" in words(wrong)
     assert "Aucune attestation ne porte ce code" in words(unknown)
@@ -121,14 +124,14 @@ def test_a_corrected_one_says_by_which_it_is_replaced(site: httpx.Client) -> Non
     with transaction() as session:
         did(session, CorrectCertificate(enrollment_id=zoe, last_name="Le Dû", reason="faute"))
         _, later, later_code, *_ = certificate(session, zoe)
-    old, new = site.get(f"/certificates/{code}"), site.get(f"/certificates/{grouped(later_code)}")
+    old, new = site.get(f"/certificates/{code}"), site.get(f"/certificates/{group_code(later_code)}")
     assert "a été remplacée" in words(old)
     assert later in words(old)
-    assert f'href="/certificates/{grouped(later_code)}"' in old.text
+    assert f'href="/certificates/{group_code(later_code)}"' in old.text
     assert "Zoe Ledu" in words(old)
     assert f"Remplace l’attestation n° {number}" in words(new)
     told = site.get(f"/certificates/{code}.json").json()
-    assert (told["replaced_by"], told["replaced_by_code"]) == (later, grouped(later_code))
+    assert (told["replaced_by"], told["replaced_by_code"]) == (later, group_code(later_code))
     assert site.get(f"/certificates/{told['replaced_by_code']}.json").json()["replaced_by_code"] is None
 
 
@@ -175,7 +178,7 @@ def test_programs_compare_files_too(site: httpx.Client, ending: str, headers: di
 def test_the_document_of_another_certificate_is_not_this_one(site: httpx.Client) -> None:
     with transaction() as session:
         a, b = graduates(session, *"ab")
-        code = grouped(certificate(session, b)[2])
+        code = group_code(certificate(session, b)[2])
     content = read_file(UUID(duplicated(a)["result"]["file"]["id"])) or b""
     assert "n’est pas un document délivré" in words(
         site.post(f"/certificates/{code}", files={"file": ("a.pdf", content)})
@@ -202,7 +205,7 @@ def test_what_is_no_file_is_refused_with_the_next_step(site: httpx.Client, sent:
 def test_a_network_that_looks_too_often_waits(site: httpx.Client) -> None:
     _, _, code = certified()
     most = LIMITS[ThrottleScope.VERIFICATION_ADDRESS][0].times
-    answers = [site.get(f"/certificates/{grouped(new_code())}").status_code for _ in range(most)]
+    answers = [site.get(f"/certificates/{group_code(new_verification_code())}").status_code for _ in range(most)]
     assert set(answers) == {404}
     late = site.get(f"/certificates/{code}")
     assert late.status_code == 429

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from models.sign_in import FREE_TRIES
+from models.password import FREE_TRIES
 from models.words import Purpose
 from tests.kit.builders.accounts import (
     PASSWORD,

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.base import new_id
-from models.link import LIFETIME
+from models.link import LINK_LIFETIME
 from models.words import EmailKind, Purpose
 from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow
@@ -82,7 +82,7 @@ def offer_links(session: Session, enrollments: Mapping[UUID, UUID], *, known: Co
             "accounts": array(enrollments.values()),
             "enrollments": array(enrollments),
             "newest": keys.newest,
-            "lifetime": LIFETIME[Purpose.NOT_ME],
+            "lifetime": LINK_LIFETIME[Purpose.NOT_ME],
             "replaced": array(replaced),
         },
     )

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.email import SuppressionReason
 from models.link import PASSWORD_PURPOSES
-from models.suppression import SuppressionReason
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, text
 
 from models.base import new_id
-from models.detachment import DetachmentStep
+from models.withdrawal import DetachmentStep
 from models.words import EmailKind
 from tests.kit.builders.accounts import PASSWORD, keys
 from tests.kit.builders.attachments import (

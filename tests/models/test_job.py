@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.retry import DEFAULT, MAINTENANCE, RetryPolicy, policy_for, postpone_seconds
+from models.job import DEFAULT_RETRIES, MAINTENANCE_RETRIES, RetryPolicy, postpone_seconds, retry_policy
 
 
 @pytest.mark.parametrize(
     ("policy", "failures", "expected"),
     [
-        (DEFAULT, 1, 2.0),
-        (DEFAULT, 2, 4.0),
-        (DEFAULT, 7, 128.0),
-        (DEFAULT, 8, None),
-        (DEFAULT, 9, None),
-        (DEFAULT, 10**9, None),
-        (MAINTENANCE, 1, 60.0),
-        (MAINTENANCE, 2, 120.0),
-        (MAINTENANCE, 3, None),
+        (DEFAULT_RETRIES, 1, 2.0),
+        (DEFAULT_RETRIES, 2, 4.0),
+        (DEFAULT_RETRIES, 7, 128.0),
+        (DEFAULT_RETRIES, 8, None),
+        (DEFAULT_RETRIES, 9, None),
+        (DEFAULT_RETRIES, 10**9, None),
+        (MAINTENANCE_RETRIES, 1, 60.0),
+        (MAINTENANCE_RETRIES, 2, 120.0),
+        (MAINTENANCE_RETRIES, 3, None),
         (RetryPolicy(max_attempts=1), 1, None),
         (RetryPolicy(max_attempts=100), 12, 3_600.0),
         (RetryPolicy(max_attempts=100), 99, 3_600.0),
@@ -40,10 +40,16 @@ def test_jitter_spreads_over_half_to_one_and_a_half(failures: int, jitter: float
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("enroll", DEFAULT), ("reconcile_seats", MAINTENANCE), ("purge", MAINTENANCE), ("", DEFAULT), ("?", DEFAULT)],
+    [
+        ("enroll", DEFAULT_RETRIES),
+        ("reconcile_seats", MAINTENANCE_RETRIES),
+        ("purge", MAINTENANCE_RETRIES),
+        ("", DEFAULT_RETRIES),
+        ("?", DEFAULT_RETRIES),
+    ],
 )
 def test_each_kind_has_a_policy(kind: str, expected: RetryPolicy) -> None:
-    assert policy_for(kind) == expected
+    assert retry_policy(kind) == expected
 
 
 @pytest.mark.parametrize(("jitter", "expected"), [(0.0, 1.0), (0.5, 2.0), (0.999, 2.998)])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.suppression import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced
+from models.email import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

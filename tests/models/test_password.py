@@ -1,8 +1,23 @@
-"""Passwords: long, and nothing that is guessed first; no other rule."""
+"""What a new password must be, what is guessed first, and how long wrong ones close an account."""
+
+import time
 
 import pytest
 
-from models.passwords import check_password, compose_password
+from models.password import (
+    COMMON_PASSWORDS,
+    FREE_TRIES,
+    LEAST_GUESSES,
+    WAITS,
+    WHOLE_PASSWORD,
+    check_password,
+    compose_password,
+    guesses,
+    is_common,
+    is_personal,
+    lock_seconds,
+    plain_letters,
+)
 from models.words import Code
 
 FIFTEEN = "quinze lettres!"
@@ -65,3 +80,75 @@ def test_what_is_guessed_first(password: str, expected: Code | None) -> None:
 
 def test_the_hashed_form_is_composed_once_and_for_all() -> None:
     assert compose_password("e\u0301") == compose_password("é") == "é"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 0),
+        ("a", 1),
+        ("aaaaaaaaaaaaaaa", 1),
+        ("abcdefghijklmno", 1),
+        ("zyxwvutsrqponml", 1),
+        ("123456789987654321", 1),
+        ("1234567890azertyuiop", 2),
+        ("qwertyuiopasdfghjkl", 2),
+        ("1a2z3e4r5t6y7u8i", 2),  # two rows typed in turn
+        ("1q2w3e4r5t6y7u8i", 2),
+        ("1qaz2wsx3edc4rfv", 3),
+        ("111222333444555", 1),
+        ("abcabcabcabcabca", 1),  # a repetition, the last one cut
+        ("xkqxkqxkqxkqxkq", 3),
+        ("quatre mots bien longs", 18),
+        ("correct horse battery staple", 21),
+    ],
+)
+def test_guesses(text: str, expected: int) -> None:
+    assert guesses(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ((), False),
+        (("",), False),
+        (("zo",), False),  # too short to be looked for
+        (("lemaitre",), True),
+        (("Lemaître",), True),
+        (("zoe.lemaitre@x.test",), True),
+        (("mai", "lemur"), False),  # "zoeletre26" is left
+    ],
+)
+def test_personal(own: tuple[str, ...], expected: bool) -> None:
+    assert is_personal("Zoé Le Maître 26", own) is expected
+
+
+def test_the_list_is_read_as_it_is_compared() -> None:
+    entries = [line for line in COMMON_PASSWORDS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert len(entries) == len(set(entries)) > 100
+    assert all(entry == plain_letters(entry) and len(entry) >= LEAST_GUESSES for entry in entries)
+    assert sum(len(entry) >= WHOLE_PASSWORD for entry in entries) > 50
+    assert all(is_common(entry) for entry in entries)
+
+
+def test_the_longest_text_is_judged_in_no_time() -> None:
+    begun = time.process_time()
+    for text in ("ab" * 128, "a" * 255 + "b", "é" * 256, "password" * 32):
+        is_common(text)
+        is_personal(text, ("a" * 64 + "@" + "b" * 180, "a" * 100, "b" * 100))
+    assert time.process_time() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [(0, 0), (1, 0), (4, 0), (5, 60), (6, 300), (7, 900), (8, 3_600), (9, 3_600), (1_000_000, 3_600)],
+)
+def test_each_failure_beyond_the_free_ones_closes_for_longer(failures: int, seconds: int) -> None:
+    assert lock_seconds(failures) == seconds
+
+
+def test_a_hundred_tries_take_days() -> None:
+    """NIST SP 800-63B-4, 3.2.2: at most a hundred in a row; at this pace that is noticed long before."""
+    assert sum(lock_seconds(failures) for failures in range(100)) > 3 * 24 * 3_600
+    assert list(WAITS) == sorted(WAITS)
+    assert FREE_TRIES < 10

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.import_progress import ImportProgress, measure
+from models.roster import ImportProgress, measure_import
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from models.import_progress import ImportProgress, measure
     ],
 )
 def test_progress(rows: int | None, done: int, seconds: float | None, expected: ImportProgress) -> None:
-    assert measure(rows, done, seconds, finished=False) == expected
+    assert measure_import(rows, done, seconds, finished=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_progress(rows: int | None, done: int, seconds: float | None, expected: 
     ],
 )
 def test_progress_of_what_has_ended(rows: int | None, done: int, expected: ImportProgress) -> None:
-    assert measure(rows, done, 10.0, finished=True) == expected
+    assert measure_import(rows, done, 10.0, finished=True) == expected

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from models.daytime import is_daytime
+from models.paris import is_daytime
 
 
 @pytest.mark.parametrize(
