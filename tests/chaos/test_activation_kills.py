@@ -17,6 +17,7 @@ from tests.kit.builders.unactivated import (
     plan,
     warned,
 )
+from tests.kit.processes.moments import FRIDAY_NOON, SUNDAY_NIGHT, set_database_to
 from tests.kit.processes.support import (
     Processes,
     change,
@@ -116,11 +117,15 @@ def three_people(session: Session) -> None:
     later(session, 2)
 
 
+SLOTS_COME = "UPDATE schedule SET next_run_at = now() WHERE name IN ('reminders', 'releases')"
+
+
 def test_the_clock_fires_and_the_mails_get_out(relay: Relay, processes: Processes) -> None:
+    set_database_to(FRIDAY_NOON)
     with transaction() as session:
         three_people(session)
     change("UPDATE enrollment SET next_reminder_at = NULL WHERE enrolled_at < now() - interval '3 days'")
-    change("UPDATE schedule SET next_run_at = now() WHERE name IN ('reminders', 'releases')")
+    change(SLOTS_COME)
     processes.clock()
     processes.worker("maintenance", "enrollments", "emails", "emails_bulk")
 
@@ -147,3 +152,19 @@ def test_the_clock_fires_and_the_mails_get_out(relay: Relay, processes: Processe
     assert "@example.com" not in processes.logs()
     with transaction() as session:
         assert find_drift(session) == []
+
+
+def test_the_clock_fires_at_night_and_nobody_is_written_to(relay: Relay, processes: Processes) -> None:
+    set_database_to(SUNDAY_NIGHT)
+    with transaction() as session:
+        three_people(session)
+    before = rows(STATE, kind=EmailKind.REMINDER)
+    [(begun,)] = rows("SELECT now()")
+    change(SLOTS_COME)
+    processes.clock()
+    processes.worker("maintenance", "enrollments", "emails", "emails_bulk")
+    fired = "SELECT kind FROM job WHERE kind IN ('send_reminders', 'plan_releases') AND finished_at > :begun"
+    wait_until(lambda: len(rows(fired, begun=begun)) == 2, say=processes.logs)
+    wait_until(lambda: not rows("SELECT 1 FROM email WHERE due_at IS NOT NULL"))
+    assert rows(STATE, kind=EmailKind.REMINDER) == before
+    assert relay.mails == []
