@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ import structlog
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
+from tests.kit.moments import MOMENTS, begin_at, process_at, set_database_to
 from tests.kit.processes.support import PROJECT, Processes, forget
 from workers import database
 from workers.database import Session
@@ -27,6 +29,31 @@ from workers.logs import configure_logs
 
 TEMPLATE = "matricule"
 LINK_KEYS = "test:" + "5a" * 32
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--moment",
+        type=datetime.fromisoformat,
+        help="runs every test that has a database at this moment, such as 2026-12-31T23:59+01:00",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked ``moment`` runs once at each of them."""
+    if metafunc.definition.get_closest_marker("moment"):
+        metafunc.parametrize("current_moment", MOMENTS.values(), ids=MOMENTS.keys(), indirect=True)
+
+
+@pytest.fixture
+def current_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[datetime | None]:
+    """What the test and its database take for now; None for the real time."""
+    at: datetime | None = getattr(request, "param", None) or request.config.getoption("--moment")
+    if at is None:
+        yield None
+    else:
+        with process_at(at, monkeypatch):
+            yield at
 
 
 @dataclass
@@ -85,21 +112,27 @@ def services_database(servers: Servers) -> str:
 
 
 @pytest.fixture
-def session(servers: Servers, services_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+def session(
+    servers: Servers, services_database: str, current_moment: datetime | None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Session]:
     """A session whose work is undone after the test."""
     _use(monkeypatch, servers, services_database, "services")
     with Session(database.get_engine()) as opened:
+        if current_moment is not None:
+            begin_at(opened, current_moment)
         yield opened
         opened.rollback()
     forget()
 
 
 @pytest.fixture
-def fresh_database(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def fresh_database(servers: Servers, current_moment: datetime | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A database and a Redis namespace of this test's own, for tests that commit or start processes."""
     name = f"test_{uuid4().hex[:12]}"
     servers.postgres.create_database(name, template=TEMPLATE)
     _use(monkeypatch, servers, name, name)
+    if current_moment is not None:
+        set_database_to(current_moment)
     yield name
     forget()
     servers.postgres.drop_database(name)

@@ -17,7 +17,7 @@ from tests.kit.builders.unactivated import (
     plan,
     warned,
 )
-from tests.kit.processes.moments import FRIDAY_NOON, SUNDAY_NIGHT, set_database_to
+from tests.kit.moments import FRIDAY_NOON, SUNDAY_NIGHT, set_database_to
 from tests.kit.processes.support import (
     Processes,
     change,

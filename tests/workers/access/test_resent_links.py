@@ -44,6 +44,7 @@ def token(letter: Letter) -> str:
 # The link
 
 
+@pytest.mark.moment
 def test_asked_again_it_is_the_same_live_link_with_more_time_three_times(session: Session) -> None:
     (anne,) = enrolled(session, "anne")
     tokens = set()

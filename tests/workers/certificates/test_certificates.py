@@ -99,6 +99,7 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
     assert numbers(session) == [number]
 
 
+@pytest.mark.moment
 def test_it_is_kept_from_the_end_of_the_training_however_late_it_is_issued_or_corrected(session: Session) -> None:
     add_contract(session)
     did(session, organisation())

@@ -139,6 +139,7 @@ def test_a_mailbox_that_said_no_before_says_nothing_by_being_no_more(session: Se
     assert agree(session) == "applied"
 
 
+@pytest.mark.moment
 def test_silence_is_heard_by_the_sweep_and_not_a_moment_early(session: Session) -> None:
     correct(session, participant(session))
     notice_sent(session, hours=71)
@@ -181,6 +182,7 @@ def test_the_old_address_says_no_and_nothing_changes(session: Session, confirmed
     assert (refuse(session), agree(session)) == ("used_link", "used_link")
 
 
+@pytest.mark.moment
 @pytest.mark.parametrize(("confirmed", "days", "states"), [(False, 14, {"expired": 1}), (True, 14, {"expired": 1}),
                                                            (False, 13.9, {}), (True, 13.9, {})])  # fmt: skip
 def test_what_is_not_ripe_in_time_expires(session: Session, confirmed: bool, days: float, states: Any) -> None:

@@ -39,6 +39,8 @@ from workers.requests.accounts import ResendInvitations
 from workers.requests.internal import PlanReleases
 from workers.security.link_views import LinkView
 
+pytestmark = pytest.mark.moment
+
 
 def test_warned_a_week_before_and_released_on_the_day(session: Session) -> None:
     invited(session, "anne")

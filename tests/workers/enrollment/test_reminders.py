@@ -25,6 +25,8 @@ from workers.requests.accounts import CorrectEmail, ResendInvitations
 from workers.requests.enrollment import Withdraw
 from workers.security.link_views import LinkView
 
+pytestmark = pytest.mark.moment
+
 ANNE = ("anne@example.com", "C-1")
 STEPS = "SELECT reminders, next_reminder_at FROM enrollment"
 

@@ -37,6 +37,7 @@ from workers.mail.renderer import render
 from workers.security.link_views import LinkView
 
 
+@pytest.mark.moment
 def test_the_warning_has_the_link_and_the_day(session: Session) -> None:
     invited(session, "anne")
     later(session, 23)

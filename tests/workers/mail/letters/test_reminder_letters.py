@@ -54,6 +54,7 @@ def test_a_reminder_carries_the_same_live_link_with_no_more_time(session: Sessio
     assert isinstance(choose_password(session, keys(), token(letter.context["link"]), "hash"), LinkView)
 
 
+@pytest.mark.moment
 def test_a_link_that_ended_is_replaced_in_the_reminder(session: Session) -> None:
     welcomed(session, "anne")
     later(session, 2)
