@@ -10,16 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-
-from models.base import new_id
 from models.link import LINK_LIFETIME, MAILED, PASSWORD_PURPOSES, LinkHolder, ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
-from workers.database import Session, array
-from workers.engine.ledger import wake_after_commit
+from workers.database import Session
 from workers.enrollment.reminder_resuming import resume_enrollments
-from workers.enrollment.rows import MAIL_LIFETIME, message_id_domain
+from workers.outbox.mails import MAIL_LIFETIME, OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import LiveLink, read_live_links, resend_links
 from workers.security.throttles import (
@@ -32,25 +28,6 @@ from workers.security.throttles import (
 
 RESET_MAIL_LIFETIME: Final = LINK_LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
 """How late a reset mail may be sent: whoever gets the last one has a quarter of an hour to use its link."""
-
-# One mail per job and account: a job that is done again owes no other. Kind, address and language are read from the
-# accounts, which this transaction holds. `again`: of no use to who activated meanwhile.
-INSERT_EMAILS = text(f"""
-    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
-      context, account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT t.id, k.kind, j.queue, j.lane, k.kind || ':' || j.id || ':' || a.id, a.email_norm, a.locale,
-      '<' || t.id || '.' || k.kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + CASE WHEN a.activated_at IS NULL THEN CAST(:lifetime AS interval)
-        ELSE CAST(:reset_lifetime AS interval) END, 'owed', CAST('{{"again": true}}' AS json),
-      a.id, t.enrollment_id, j.contract_id, j.id, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:places AS int[]))
-      t (id, account_id, enrollment_id, place)
-    JOIN unnest(CAST(:jobs AS uuid[]), CAST(:queues AS text[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]))
-      WITH ORDINALITY j (id, queue, lane, contract_id, place) USING (place)
-    JOIN account a ON a.id = t.account_id
-    CROSS JOIN LATERAL (SELECT CASE WHEN a.activated_at IS NULL THEN '{EmailKind.INVITATION}'
-      ELSE '{EmailKind.PASSWORD_RESET}' END AS kind) k
-    ON CONFLICT (dedup_key) DO NOTHING""")
 
 
 class LockedRecipient(NamedTuple):
@@ -170,26 +147,23 @@ def _holder(person: LockedRecipient, links: dict[UUID, LiveLink]) -> LinkHolder:
 
 
 def _owe_mails(session: Session, mailed: Sequence[ResendRequest]) -> None:
-    if not mailed:
-        return
-    for queue in {ask.queue for ask in mailed}:
-        wake_after_commit(session, queue)
-    jobs = list({ask.job_id: ask for ask in mailed}.values())  # one ask of each: all of a job speak of one contract
-    places = {ask.job_id: place for place, ask in enumerate(jobs, start=1)}
-    people = [ask.recipient for ask in mailed if ask.recipient]
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "ids": array(new_id() for _ in mailed),
-            "accounts": array(person.account_id for person in people),
-            "enrollments": array(person.enrollment_id for person in people),
-            "places": array(places[ask.job_id] for ask in mailed),
-            "jobs": list(places),
-            "queues": [ask.queue for ask in jobs],
-            "lanes": [ask.lane for ask in jobs],
-            "contracts": [ask.recipient.contract_id if ask.recipient else None for ask in jobs],
-            "domain": message_id_domain(),
-            "lifetime": MAIL_LIFETIME,
-            "reset_lifetime": RESET_MAIL_LIFETIME,
-        },
+    """Owes one mail per job and account: a job that is done again owes no other."""
+    owe(session, [_mail(ask, ask.recipient) for ask in mailed if ask.recipient])
+
+
+def _mail(ask: ResendRequest, person: LockedRecipient) -> OwedMail:
+    kind = EmailKind.PASSWORD_RESET if person.activated else EmailKind.INVITATION
+    return OwedMail(
+        kind,
+        f"{ask.job_id}:{person.account_id}",
+        ask.lane,
+        person.email,
+        person.locale,
+        ask.queue,
+        lifetime=RESET_MAIL_LIFETIME if person.activated else MAIL_LIFETIME,
+        job_id=ask.job_id,
+        account_id=person.account_id,
+        enrollment_id=person.enrollment_id,
+        contract_id=person.contract_id,
+        context={"again": True},  # of no use to a person who activated meanwhile
     )

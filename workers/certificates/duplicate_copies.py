@@ -24,7 +24,7 @@ from workers.certificates.duplicates import DuplicateRequest, read_duplicate_req
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.enrollment.jobs import MOVE_POSITION
-from workers.outbox.mails import OwedMail, owe_mails
+from workers.outbox.mails import OwedMail, owe
 from workers.outbox.suppression import read_suppressed
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
 from workers.security.keys import signing_keys
@@ -32,7 +32,6 @@ from workers.security.keys import signing_keys
 CHUNK: Final = 10
 """Duplicates rendered between two commits: a fraction of a second, so that a lease is never in doubt."""
 
-MAIL_LIFETIME: Final = timedelta(days=5)
 
 READ_COPIES = text(
     """
@@ -285,14 +284,16 @@ def _owe_mail(session: Session, course: DuplicateRun, file_id: UUID) -> dict[str
     if since := read_suppressed(session, [address]).get(address):
         return {"mail": {"code": Code.SUPPRESSED_ADDRESS, "since": since.isoformat()}}
     mail = OwedMail(
-        key=str(row.id),
-        company_id=whose.company_id,
+        EmailKind.DUPLICATE,
+        str(row.id),
+        whose.company_id,
+        address,
+        request.locale,
+        job_id=row.id,
         contract_id=whose.contract_id,
-        address=address,
-        locale=request.locale,
         account_id=whose.account_id if own else None,
         enrollment_id=whose.enrollment_id if own else None,
         context={"file_id": str(file_id)},
     )
-    owe_mails(session, row.id, EmailKind.DUPLICATE, [mail], MAIL_LIFETIME)
+    owe(session, [mail])
     return {}

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from models.correction import CorrectionGround, CorrectionVerdict
 from models.words import Code, CorrectionState, Purpose
 from workers.audit import record
-from workers.corrections.changes import finish
+from workers.corrections.changes import AccountMoves
 from workers.corrections.facts import PendingCorrection, lock_accounts, read_waiting
 from workers.corrections.rows import end
 from workers.corrections.verdicts import settle
@@ -134,9 +134,9 @@ def _judge(session: Session, held: PendingCorrection) -> CorrectionAnswer | Code
     waiting = read_waiting(session, held.account_id)  # once more: something was said for it
     if waiting is None:
         return Code.INVALID_LINK
-    settled = settle(session, waiting)
-    finish(session, settled.moved)
-    return CorrectionAnswer(settled.verdict, waiting)
+    with AccountMoves(session) as moves:
+        verdict = settle(session, waiting, moves)
+    return CorrectionAnswer(verdict, waiting)
 
 
 def _record(session: Session, held: PendingCorrection, action: str, detail: dict[str, bool] | None) -> None:

@@ -4,8 +4,7 @@ Whoever calls holds the account's row as a whole. Lock order: accounts by addres
 and for all of its accounts at once, enrollments by id and mails by id.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,8 +16,10 @@ from models.words import EmailKind, Purpose
 from workers.access.resending import RESET_MAIL_LIFETIME
 from workers.audit import record
 from workers.corrections.facts import LockedAccount
-from workers.corrections.rows import CorrectionMail, NewCorrection, owe_mails
+from workers.corrections.rows import NewCorrection, mail_about
 from workers.database import Session, array
+from workers.outbox.mails import OwedMail, cancel_mails_to_former_addresses, owe
+from workers.requests.queues import Queue
 from workers.security.links import offer_links, resend_links
 from workers.security.lockouts import forget_failures, subjects_of
 
@@ -47,17 +48,6 @@ CHECK_REACHED = text("""
     SELECT EXISTS (SELECT 1 FROM email WHERE account_id = :account AND to_address = :email
       AND state IN ('sent', 'uncertain', 'sending'))""")
 
-# Not those a mailer holds: it looks at the address again before it sends (``workers/mail/letters/reading.py``).
-CANCEL_MAILS = text("""
-    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
-      SELECT m.id FROM email m
-      JOIN unnest(CAST(:accounts AS uuid[]), CAST(:emails AS text[])) t (account_id, to_address)
-        USING (account_id, to_address)
-      JOIN account a ON a.id = m.account_id AND a.email_norm <> m.to_address
-      WHERE m.due_at IS NOT NULL AND m.leased_until IS NULL AND NOT m.kind = ANY(CAST(:frozen AS text[]))
-      ORDER BY m.id FOR NO KEY UPDATE OF m) owed
-    WHERE email.id = owed.id""")
-
 # Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not; an invitation that
 # reached nobody had stopped the reminders.
 RESTART_REMINDERS = text("""
@@ -82,23 +72,49 @@ FROZEN: Final = frozenset({EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTI
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER)
 
 
-def move(session: Session, whose: LockedAccount, new: str) -> bool:
-    """Gives the account its new address; False, and nothing changed, when another account has it at this moment.
+class AccountMoves:
+    """The accounts that get another address in one transaction, whose rows it holds as a whole.
 
-    Somebody may be enrolling it right now: the database decides who was first, and the loser's statement is undone.
+    Used as a context manager: when its block ends, what was bound to the former addresses ends for all accounts at
+    once. Mails still owed to those addresses are cancelled, and reminders and warnings begin afresh, because what was
+    sent to a wrong address counts for nothing.
     """
-    try:
-        with session.begin_nested():
-            session.execute(MOVE_ACCOUNT, {"account": whose.account_id, "email": new})
-    except IntegrityError:
-        return False
-    return True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._moved: list[LockedAccount] = []
+
+    def __enter__(self) -> Self:
+        """The collector itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Ends what was bound to the former addresses, unless the transaction fails anyway."""
+        if kind is None and self._moved:
+            accounts = array({one.account_id for one in self._moved})
+            self._session.execute(RESTART_REMINDERS, {"accounts": accounts, "first_reminder": REMINDER_STEPS[0]})
+            former = [(one.account_id, one.email) for one in self._moved]
+            cancel_mails_to_former_addresses(self._session, former, kept=FROZEN)
+
+    def move(self, account: LockedAccount, email: str) -> bool:
+        """Gives the account its new address; False, and nothing is changed, when another account has it.
+
+        A request may be enrolling the new address at the same moment: the database decides which is first, and the
+        statement of the loser is undone.
+        """
+        try:
+            with self._session.begin_nested():
+                self._session.execute(MOVE_ACCOUNT, {"account": account.account_id, "email": email})
+        except IntegrityError:
+            return False
+        self._moved.append(account)
+        return True
 
 
 def follow_up(
     session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, ground: CorrectionGround | None
 ) -> int:
-    """All that a moved address brings with it, but for what ``finish`` does for the whole batch.
+    """Does what a moved address brings with it for one account; ``AccountMoves`` does the rest for all of them.
 
     Old links end. An account that was never activated gets another link and its invitations; of one that was, both
     addresses are told. Where ops hand it over, whoever chose its password may be the wrong person: it opens the account
@@ -106,12 +122,12 @@ def follow_up(
     """
     voided: Any = session.execute(VOID_LINKS, {"account": whose.account_id})
     forget_failures(session, subjects_of(whose.email, None))  # nobody's address; the account's own count goes on
-    mails = _applied(correction_id, new)
-    invitations: list[CorrectionMail] = []
+    mails = _applied(whose, correction_id, new)
+    invitations: list[OwedMail] = []
     if not whose.activated:
         invitations = _invitations(session, whose, correction_id, new, had_links=voided.rowcount > 0)
         mails = [*invitations, *_notice(session, whose, correction_id, new)]
-    owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
+    owe(session, mails)
     handed_over = whose.activated and ground is CorrectionGround.OPS
     if handed_over:
         _ask_for_password(session, whose, correction_id, new)
@@ -135,34 +151,31 @@ def follow_up(
     return len(invitations)
 
 
-def finish(session: Session, moved: Sequence[LockedAccount]) -> None:
-    """Of all accounts moved in this transaction, as they were: mails still owed to the old addresses end, and what was
-    sent there counts for nothing: reminders and warnings begin afresh.
-    """
-    if not moved:
-        return
-    accounts = [one.account_id for one in moved]
-    session.execute(RESTART_REMINDERS, {"accounts": array(set(accounts)), "first_reminder": REMINDER_STEPS[0]})
-    emails = [one.email for one in moved]
-    session.execute(CANCEL_MAILS, {"accounts": accounts, "emails": emails, "frozen": list(FROZEN)})
-
-
 def _invitations(
     session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, *, had_links: bool
-) -> list[CorrectionMail]:
-    """One for each training they were to hear of; where no mail tells, of the latest they were enrolled on.
+) -> list[OwedMail]:
+    """One invitation for each training they were told of; where no mail tells, for the latest enrollment.
 
-    A manager who chose that nobody is written to (`notify: false`) chose it for the right address too.
+    A manager who chose that no mail is sent (`notify: false`) chose it for the right address too.
     """
     asked = {"account": whose.account_id, "kinds": list(INVITING)}
     enrollments = session.execute(READ_ENROLLMENTS, asked).all()
     told = [one for one in enrollments if one.notified] or (enrollments[:1] if had_links else [])
     if told:
         offer_links(session, [whose.account_id], known=[])
-    kind = EmailKind.INVITATION
     return [
-        CorrectionMail(
-            kind, f"{kind}:{one.id}:{correction_id}", new.new_email, one.company_id, {}, one.id, one.contract_id
+        OwedMail(
+            EmailKind.INVITATION,
+            f"{one.id}:{correction_id}",
+            one.company_id,
+            new.new_email,
+            whose.locale,
+            Queue.EMAILS,
+            job_id=new.job_id,
+            account_id=whose.account_id,
+            enrollment_id=one.id,
+            contract_id=one.contract_id,
+            context={},
         )
         for one in told
     ]
@@ -171,36 +184,43 @@ def _invitations(
 def _ask_for_password(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> None:
     session.execute(FORGET_PASSWORD, {"account": whose.account_id})
     resend_links(session, Purpose.PASSWORD_RESET, {whose.account_id: 1})
-    kind = EmailKind.PASSWORD_RESET
-    mail = CorrectionMail(kind, f"{kind}:{correction_id}", new.new_email, new.lane, {"corrected": True})
-    owe_mails(
-        session,
-        [mail],
-        account_id=whose.account_id,
-        job_id=new.job_id,
+    mail = mail_about(
+        new,
+        EmailKind.PASSWORD_RESET,
+        key=str(correction_id),
+        to_address=new.new_email,
         locale=whose.locale,
+        context={"corrected": True},
         lifetime=RESET_MAIL_LIFETIME,
     )
+    owe(session, [mail])
 
 
-def _notice(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[CorrectionMail]:
-    """To the old address, without a link, if some mail may have reached it: it may be a stranger's."""
+def _notice(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
+    """The mail to the old address, if some mail may have reached it. It has no link: a stranger may read it."""
     if not session.execute(CHECK_REACHED, {"account": whose.account_id, "email": whose.email}).scalar():
         return []
-    kind = EmailKind.CORRECTION_NOTICE
     context = {"correction": str(correction_id), "done": True}
-    return [CorrectionMail(kind, f"{kind}:{correction_id}", whose.email, new.lane, context)]
+    mail = mail_about(
+        new,
+        EmailKind.CORRECTION_NOTICE,
+        key=str(correction_id),
+        to_address=whose.email,
+        locale=whose.locale,
+        context=context,
+    )
+    return [mail]
 
 
-def _applied(correction_id: UUID, new: NewCorrection) -> list[CorrectionMail]:
-    kind = EmailKind.CORRECTION_APPLIED
+def _applied(whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
     return [
-        CorrectionMail(
-            kind,
-            f"{kind}:{correction_id}:{which}",
-            address,
-            new.lane,
-            {"correction": str(correction_id), "to_new": which == "new"},
+        mail_about(
+            new,
+            EmailKind.CORRECTION_APPLIED,
+            key=f"{correction_id}:{which}",
+            to_address=address,
+            locale=whose.locale,
+            context={"correction": str(correction_id), "to_new": which == "new"},
         )
         for which, address in (("old", new.old_email), ("new", new.new_email))
     ]

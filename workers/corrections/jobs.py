@@ -13,7 +13,7 @@ from models.link import ResendVerdict
 from models.throttle import Allowance, ThrottleScope
 from models.words import Code, CorrectionState, EmailKind, JobState
 from workers.audit import record
-from workers.corrections.changes import finish, follow_up, move
+from workers.corrections.changes import AccountMoves, follow_up
 from workers.corrections.facts import (
     LockedAccount,
     LockedParticipant,
@@ -25,17 +25,17 @@ from workers.corrections.facts import (
     read_waiting,
 )
 from workers.corrections.rows import (
-    CorrectionMail,
     NewCorrection,
     end,
     insert_correction,
     insert_links,
-    owe_mails,
+    mail_about,
 )
 from workers.corrections.verdicts import settle
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.accounts import CorrectEmail
 from workers.requests.internal import CorrectEmailByOps
 from workers.requests.registry import parse
@@ -92,10 +92,9 @@ def correct_email(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutc
     subjects = {subject for job in jobs for subject in job.subjects}
     hold(session, [subject for subject in subjects if subject.scope not in HELD_BY_THE_ACCOUNT])
     allowances = read_allowances(session, subjects)
-    moved: list[LockedAccount] = []
-    answered = [_correct(session, job, allowances, moved) for job in jobs]
-    count(session, allowances)
-    finish(session, moved)
+    with AccountMoves(session) as moves:
+        answered = [_correct(session, job, allowances, moves) for job in jobs]
+        count(session, allowances)
     return [_outcome(session, job, one) for job, one in zip(jobs, answered, strict=True)]
 
 
@@ -122,21 +121,19 @@ def _subjects(
     )
 
 
-def _correct(
-    session: Session, job: CorrectionJob, allowances: Allowances, moved: list[LockedAccount]
-) -> CorrectionOutcome:
+def _correct(session: Session, job: CorrectionJob, allowances: Allowances, moves: AccountMoves) -> CorrectionOutcome:
     known = _read(session, job)
     if known is None:
         return CorrectionOutcome(answer_correction(None, ()))
     waiting = read_waiting(session, known.whose.account_id)
     if waiting is not None:  # what it may rest on has changed, or its time has come: that first
-        moved += settle(session, waiting).moved
+        settle(session, waiting, moves)
         known, waiting = _read(session, job) or known, read_waiting(session, known.whose.account_id)
     answer = answer_correction(known.standing, [allowances[subject] for subject in job.subjects])
     do = _DO.get(answer.code)
     if do is None:
         return _answered(known, answer)
-    return do(session, job, known, waiting, moved)
+    return do(session, job, known, waiting, moves)
 
 
 def _read(session: Session, job: CorrectionJob) -> LockedParticipant | None:
@@ -148,13 +145,12 @@ def _at_once(
     job: CorrectionJob,
     known: LockedParticipant,
     waiting: PendingCorrection | None,
-    moved: list[LockedAccount],
+    moves: AccountMoves,
 ) -> CorrectionOutcome:
     new = _new(job, known)
-    invitations = _move(session, known.whose, new, waiting, CorrectionGround.NEVER_ACTIVATED)
+    invitations = _move(session, known.whose, new, waiting, ground=CorrectionGround.NEVER_ACTIVATED, moves=moves)
     if invitations is None:
         return _answered(known, ResendVerdict(Code.ADDRESS_TAKEN))
-    moved.append(known.whose)
     return _answered(known, ResendVerdict(Code.CORRECTED), {"invitations": invitations})
 
 
@@ -163,7 +159,7 @@ def _ask_both(
     job: CorrectionJob,
     known: LockedParticipant,
     waiting: PendingCorrection | None,
-    _: list[LockedAccount],
+    _: AccountMoves,
 ) -> CorrectionOutcome:
     """The new address is to confirm, the old one to answer. Asked again, the same link is mailed and no time is won;
     none once the new address has confirmed.
@@ -175,10 +171,7 @@ def _ask_both(
         end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
     correction_id, until = insert_correction(session, new, CorrectionState.PENDING)
     insert_links(session, correction_id, whose.account_id)
-    kind, context = EmailKind.CORRECTION_NOTICE, {"correction": str(correction_id)}
-    notice = CorrectionMail(kind, f"{kind}:{correction_id}", whose.email, new.lane, context)
-    mails = [_confirmation(new, correction_id), notice]
-    owe_mails(session, mails, account_id=whose.account_id, job_id=new.job_id, locale=whose.locale)
+    owe(session, [_confirmation(whose, new, correction_id), _notice(whose, new, correction_id)])
     return _waits(known, until)
 
 
@@ -189,8 +182,7 @@ def _ask_again(
     if confirmed_at is not None:
         detail = {"since": confirmed_at.isoformat(), "until": until.isoformat()}
         return _answered(known, ResendVerdict(Code.AGREEMENT_AWAITED), detail)
-    mails = [_confirmation(new, waiting.id)]
-    owe_mails(session, mails, account_id=new.account_id, job_id=new.job_id, locale=known.whose.locale)
+    owe(session, [_confirmation(known.whose, new, waiting.id)])
     return _waits(known, until)
 
 
@@ -199,7 +191,7 @@ def _leave(
     job: CorrectionJob,
     known: LockedParticipant,
     waiting: PendingCorrection | None,
-    _: list[LockedAccount],
+    _: AccountMoves,
 ) -> CorrectionOutcome:
     """The address it has already: whatever other was asked for before is taken back."""
     if waiting is not None:
@@ -207,9 +199,7 @@ def _leave(
     return _answered(known, ResendVerdict(Code.UNCHANGED))
 
 
-_Do = Callable[
-    [Session, CorrectionJob, LockedParticipant, PendingCorrection | None, list[LockedAccount]], CorrectionOutcome
-]
+_Do = Callable[[Session, CorrectionJob, LockedParticipant, PendingCorrection | None, AccountMoves], CorrectionOutcome]
 
 _DO: Final[dict[Code, _Do]] = {
     Code.CORRECTED: _at_once,
@@ -226,10 +216,31 @@ def _new(job: CorrectionJob, known: LockedParticipant) -> NewCorrection:
     )
 
 
-def _confirmation(new: NewCorrection, correction_id: UUID) -> CorrectionMail:
-    kind = EmailKind.CORRECTION_CONFIRMATION
+def _confirmation(whose: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
+    """The mail to the new address, once for each job that asks for it."""
+    key = f"{correction_id}:{new.job_id}"
     context = {"correction": str(correction_id)}
-    return CorrectionMail(kind, f"{kind}:{correction_id}:{new.job_id}", new.new_email, new.lane, context)
+    return mail_about(
+        new,
+        EmailKind.CORRECTION_CONFIRMATION,
+        key=key,
+        to_address=new.new_email,
+        locale=whose.locale,
+        context=context,
+    )
+
+
+def _notice(whose: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
+    """The mail to the old address, which may still say no."""
+    context = {"correction": str(correction_id)}
+    return mail_about(
+        new,
+        EmailKind.CORRECTION_NOTICE,
+        key=str(correction_id),
+        to_address=whose.email,
+        locale=whose.locale,
+        context=context,
+    )
 
 
 def _move(
@@ -237,10 +248,12 @@ def _move(
     whose: LockedAccount,
     new: NewCorrection,
     waiting: PendingCorrection | None,
+    *,
     ground: CorrectionGround,
+    moves: AccountMoves,
 ) -> int | None:
     """Moves an account at once; returns the invitations owed, or None when another account has the address by now."""
-    if not move(session, whose, new.new_email):
+    if not moves.move(whose, new.new_email):
         return None
     if waiting is not None:
         end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
@@ -295,20 +308,18 @@ def correct_email_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[W
         cast("CorrectEmailByOps", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
     ]
     lock_accounts(session, {request.account_id for request in requests})
-    moved: list[LockedAccount] = []
-    outcomes = [_by_ops(session, row, request, moved) for row, request in zip(rows, requests, strict=True)]
-    finish(session, moved)
-    return outcomes
+    with AccountMoves(session) as moves:
+        return [_by_ops(session, row, request, moves) for row, request in zip(rows, requests, strict=True)]
 
 
-def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moved: list[LockedAccount]) -> WorkOutcome:
+def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moves: AccountMoves) -> WorkOutcome:
     found = read_account(session, request.account_id, request.email)
     code, detail = Code.NOT_FOUND, None
     if found is not None:
         whose, (code, since) = found
         detail = {"since": since.isoformat()} if since else None
         if code is Code.CORRECTED:
-            code, detail = _hand_over(session, row, request, whose, moved)
+            code, detail = _hand_over(session, row, request, whose, moves)
     record(
         session,
         request.kind,
@@ -324,12 +335,13 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moved
 
 
 def _hand_over(
-    session: Session, row: ClaimedRow, request: CorrectEmailByOps, whose: LockedAccount, moved: list[LockedAccount]
+    session: Session, row: ClaimedRow, request: CorrectEmailByOps, whose: LockedAccount, moves: AccountMoves
 ) -> tuple[Code, dict[str, Any] | None]:
     addresses = (whose.email, request.email)
     new = NewCorrection(whose.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
-    invitations = _move(session, whose, new, read_waiting(session, whose.account_id), CorrectionGround.OPS)
+    invitations = _move(
+        session, whose, new, read_waiting(session, whose.account_id), ground=CorrectionGround.OPS, moves=moves
+    )
     if invitations is None:
         return Code.ADDRESS_TAKEN, None
-    moved.append(whose)
     return Code.CORRECTED, {"invitations": invitations}

@@ -1,7 +1,5 @@
 """The rows of a correction: itself, its two links, its mails. Whoever calls holds the account."""
 
-import json
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -13,9 +11,8 @@ from models.correction import LASTS, CorrectionGround, CorrectionVerdict
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.audit import record
 from workers.corrections.facts import PendingCorrection
-from workers.database import Session, array
-from workers.engine.ledger import wake_after_commit
-from workers.enrollment.rows import MAIL_LIFETIME, message_id_domain
+from workers.database import Session
+from workers.outbox.mails import MAIL_LIFETIME, OwedMail, cancel_mails_of_correction, owe
 from workers.requests.queues import Queue
 from workers.security.keys import signing_keys
 
@@ -39,35 +36,13 @@ VOID_LINKS = text("""
     UPDATE link SET voided_at = now()
     WHERE account_id = :account AND subject_id = :correction AND consumed_at IS NULL AND voided_at IS NULL""")
 
-# Not those a mailer holds: it looks again before it sends (``workers/mail/letters/correction.py``).
-CANCEL_MAILS = text("""
-    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
-      SELECT id FROM email WHERE account_id = :account AND kind = ANY(CAST(:kinds AS text[]))
-        AND context ->> 'correction' = :correction AND due_at IS NOT NULL AND leased_until IS NULL
-      ORDER BY id FOR NO KEY UPDATE) owed
-    WHERE email.id = owed.id""")
-
-# The address is frozen here: to the old one it is written as of before the change, to the new one as of after it.
-INSERT_EMAILS = text("""
-    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
-      context, account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT id, kind, :queue, lane, dedup_key, to_address, :locale,
-      '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + CAST(:lifetime AS interval), 'owed', CAST(context AS json), CAST(:account AS uuid), enrollment_id,
-      contract_id, :job,
-      now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:lanes AS uuid[]), CAST(:keys AS text[]),
-      CAST(:addresses AS text[]), CAST(:contexts AS text[]), CAST(:enrollments AS uuid[]), CAST(:contracts AS uuid[]))
-      t (id, kind, lane, dedup_key, to_address, context, enrollment_id, contract_id)
-    ON CONFLICT (dedup_key) DO NOTHING""")
-
 READ_MANAGER = text("""
     SELECT k.id, k.company_id, k.manager_email, k.manager_locale
     FROM enrollment n JOIN contract k ON k.id = n.contract_id
     WHERE n.id = :enrollment AND k.manager_email IS NOT NULL""")
 
 PURPOSES: Final = (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
-_OF_A_PENDING_ONE: Final = (EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE)
+_MAILS_WHILE_PENDING: Final = (EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE)
 
 
 class NewCorrection(NamedTuple):
@@ -88,16 +63,29 @@ class NewCorrection(NamedTuple):
         return self.company_id or self.portal_id
 
 
-class CorrectionMail(NamedTuple):
-    """A mail about a correction. `key` keeps it from being owed twice."""
-
-    kind: EmailKind
-    key: str
-    to_address: str
-    lane: UUID
-    context: dict[str, Any]
-    enrollment_id: UUID | None = None
-    contract_id: UUID | None = None
+def mail_about(
+    new: NewCorrection,
+    kind: EmailKind,
+    *,
+    key: str,
+    to_address: str,
+    locale: str,
+    context: dict[str, Any],
+    lifetime: timedelta = MAIL_LIFETIME,
+) -> OwedMail:
+    """A mail about a correction, to one address of its account. It is urgent: a person waits for it."""
+    return OwedMail(
+        kind,
+        key,
+        new.lane,
+        to_address,
+        locale,
+        Queue.EMAILS,
+        lifetime,
+        job_id=new.job_id,
+        account_id=new.account_id,
+        context=context,
+    )
 
 
 def insert_correction(
@@ -158,17 +146,34 @@ def end(
 def _tell_ended(session: Session, waiting: PendingCorrection, *, by_manager: bool) -> None:
     """Owes the mails that say it was not made: to the new address if it had confirmed, to the contract's manager."""
     kind, lane = EmailKind.CORRECTION_ENDED, waiting.company_id or waiting.portal_id
-    context: dict[str, Any] = {"correction": str(waiting.id), "to_manager": False}
+    context = {"correction": str(waiting.id), "to_manager": False}
     if waiting.pending.confirmed_at is not None:
-        mail = CorrectionMail(kind, f"{kind}:{waiting.id}:new", waiting.new_email, lane, context)
-        owe_mails(session, [mail], account_id=waiting.account_id, job_id=waiting.job_id, locale=waiting.locale)
+        mail = OwedMail(
+            kind,
+            f"{waiting.id}:new",
+            lane,
+            waiting.new_email,
+            waiting.locale,
+            Queue.EMAILS,
+            job_id=waiting.job_id,
+            account_id=waiting.account_id,
+            context=context,
+        )
+        owe(session, [mail])
     manager = session.execute(READ_MANAGER, {"enrollment": waiting.enrollment_id}).one_or_none()
     if manager is not None and not by_manager:
-        context = context | {"to_manager": True}
-        mail = CorrectionMail(
-            kind, f"{kind}:{waiting.id}:manager", manager.manager_email, lane, context, None, manager.id
+        mail = OwedMail(
+            kind,
+            f"{waiting.id}:manager",
+            lane,
+            manager.manager_email,
+            manager.manager_locale,
+            Queue.EMAILS,
+            job_id=waiting.job_id,
+            contract_id=manager.id,
+            context=context | {"to_manager": True},
         )
-        owe_mails(session, [mail], account_id=None, job_id=waiting.job_id, locale=manager.manager_locale)
+        owe(session, [mail])
 
 
 def mark_applied(session: Session, waiting: PendingCorrection, ground: CorrectionGround | None) -> None:
@@ -179,39 +184,4 @@ def mark_applied(session: Session, waiting: PendingCorrection, ground: Correctio
 
 def cancel_pending_mails(session: Session, waiting: PendingCorrection) -> None:
     """Its confirmation and its notice are of no use any more, if they have not left."""
-    which = {"account": waiting.account_id, "correction": str(waiting.id), "kinds": list(_OF_A_PENDING_ONE)}
-    session.execute(CANCEL_MAILS, which)
-
-
-def owe_mails(
-    session: Session,
-    mails: Sequence[CorrectionMail],
-    *,
-    account_id: UUID | None,
-    job_id: UUID,
-    locale: str,
-    lifetime: timedelta = MAIL_LIFETIME,
-) -> None:
-    """Owes mails to the addresses of one account, urgently: somebody waits for them; to a manager it names none."""
-    if not mails:
-        return
-    wake_after_commit(session, Queue.EMAILS)
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "ids": [new_id() for _ in mails],
-            "kinds": [mail.kind for mail in mails],
-            "lanes": [mail.lane for mail in mails],
-            "keys": [mail.key for mail in mails],
-            "addresses": [mail.to_address for mail in mails],
-            "contexts": [json.dumps(mail.context) for mail in mails],
-            "enrollments": array(mail.enrollment_id for mail in mails),
-            "contracts": array(mail.contract_id for mail in mails),
-            "account": account_id,
-            "job": job_id,
-            "locale": locale,
-            "queue": Queue.EMAILS,
-            "domain": message_id_domain(),
-            "lifetime": lifetime,
-        },
-    )
+    cancel_mails_of_correction(session, waiting.account_id, waiting.id, _MAILS_WHILE_PENDING)

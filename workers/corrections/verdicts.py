@@ -6,13 +6,13 @@ what time alone decides.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from models.correction import CorrectionGround, CorrectionVerdict, judge
 from models.portal import LOCAL_PORTAL_ID
 from models.words import CorrectionState, JobState
-from workers.corrections.changes import finish, follow_up, move
+from workers.corrections.changes import AccountMoves, follow_up
 from workers.corrections.facts import (
     LockedAccount,
     PendingCorrection,
@@ -31,32 +31,24 @@ MOST_AT_ONCE: Final = 200
 """Corrections decided in one transaction, which holds their accounts. What is left is owed as another job."""
 
 
-class SettledCorrection(NamedTuple):
-    """What became of a correction. `moved` is whose account has another address now, as they were: at most one."""
-
-    verdict: CorrectionVerdict
-    moved: Sequence[LockedAccount] = ()
-
-
-def settle(session: Session, waiting: PendingCorrection) -> SettledCorrection:
-    """Applies a pending correction whose time has come, or ends it; the account is held and this was read after.
-
-    Whoever calls does ``correction_changes.finish`` with what moved.
-    """
+def settle(session: Session, waiting: PendingCorrection, moves: AccountMoves) -> CorrectionVerdict:
+    """Applies a pending correction whose time has come, or ends it; the account is held and this was read after."""
     verdict = judge(waiting.pending, waiting.now)
     if verdict.state is CorrectionState.APPLIED:
-        return _apply(session, waiting, verdict)
+        return _apply(session, waiting, verdict, moves)
     if verdict.state is not CorrectionState.PENDING:
         end(session, waiting, verdict)
-    return SettledCorrection(verdict)
+    return verdict
 
 
-def _apply(session: Session, waiting: PendingCorrection, verdict: CorrectionVerdict) -> SettledCorrection:
+def _apply(
+    session: Session, waiting: PendingCorrection, verdict: CorrectionVerdict, moves: AccountMoves
+) -> CorrectionVerdict:
     whose = LockedAccount(waiting.account_id, waiting.old_email, waiting.locale, activated=True)  # no other ever waits
-    if not move(session, whose, waiting.new_email):
+    if not moves.move(whose, waiting.new_email):
         taken = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.TAKEN)
         end(session, waiting, taken)
-        return SettledCorrection(taken)
+        return taken
     new = NewCorrection(
         waiting.account_id,
         waiting.portal_id,
@@ -69,7 +61,7 @@ def _apply(session: Session, waiting: PendingCorrection, verdict: CorrectionVerd
     )
     follow_up(session, whose, waiting.id, new, verdict.ground)
     mark_applied(session, waiting, verdict.ground)
-    return SettledCorrection(verdict, [whose])
+    return verdict
 
 
 def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -90,14 +82,11 @@ def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[Work
 def _settle_all(session: Session, accounts: Sequence[UUID]) -> Counter[str]:
     held = lock_accounts(session, accounts, waiting=False) if accounts else set()
     states: Counter[str] = Counter()
-    moved: list[LockedAccount] = []
-    for account_id in (one for one in accounts if one in held):
-        waiting = read_waiting(session, account_id)
-        if waiting is not None:
-            settled = settle(session, waiting)
-            states[settled.verdict.state] += 1
-            moved += settled.moved
-    finish(session, moved)
+    with AccountMoves(session) as moves:
+        for account_id in (one for one in accounts if one in held):
+            waiting = read_waiting(session, account_id)
+            if waiting is not None:
+                states[settle(session, waiting, moves).state] += 1
     return states
 
 

@@ -3,16 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final, cast
 
 from sqlalchemy import text
 
-from models.base import new_id
 from models.person import Person
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import insert_people, one_or_none, record_people
 from workers.enrollment.enrolling import (
     EnrollmentAnswer,
@@ -21,28 +19,13 @@ from workers.enrollment.enrolling import (
     check_people,
     enroll,
 )
-from workers.enrollment.rows import message_id_domain
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.enrollment import Enroll
 from workers.requests.queues import URGENT_MAILS, Queue
 from workers.requests.registry import parse
 
 CHUNK: Final = 1_000
 """People per transaction when a request may be done in parts: short locks, steady progress."""
-
-REPORT_LIFETIME: Final = timedelta(days=5)
-
-REPORT: Final = EmailKind.ENROLLMENT_REPORT
-
-INSERT_REPORTS = text(f"""
-    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at,
-      state, contract_id, job_id, due_at)
-    SELECT id, '{REPORT}', queue, lane, '{REPORT}:' || job_id, to_address, locale,
-      '<' || id || '.{REPORT}@' || CAST(:domain AS text) || '>', date_trunc('second', now()), now() + :lifetime,
-      'owed', contract_id, job_id, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[]), CAST(:lanes AS uuid[]), CAST(:contracts AS uuid[]),
-      CAST(:addresses AS text[]), CAST(:locales AS text[]), CAST(:queues AS text[]))
-      t (id, job_id, lane, contract_id, to_address, locale, queue)
-    ON CONFLICT (dedup_key) DO NOTHING""")
 
 MOVE_POSITION = text("""
     UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
@@ -178,25 +161,23 @@ def _owe_reports(session: Session, answers: Sequence[EnrollmentAnswer]) -> None:
 
     Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
     """
-    given = [(answer, cast("Enroll", answer.order.request)) for answer in answers]
-    given = [(answer, request) for answer, request in given if request.report_to and not request.dry_run]
-    if not given:
-        return
-    asked, requests = zip(*given, strict=True)
-    queues = [Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK for request in requests]
-    for queue in set(queues):
-        wake_after_commit(session, queue)
-    session.execute(
-        INSERT_REPORTS,
-        {
-            "ids": [new_id() for _ in asked],
-            "jobs": [answer.order.job_id for answer in asked],
-            "lanes": [a.contract.company_id if a.contract else a.order.portal_id for a in asked],
-            "contracts": [answer.contract.id if answer.contract else None for answer in asked],
-            "addresses": [request.report_to for request in requests],
-            "locales": [request.report_locale for request in requests],
-            "queues": queues,
-            "domain": message_id_domain(),
-            "lifetime": REPORT_LIFETIME,
-        },
+    owe(session, [_report(answer, request) for answer in answers if (request := _confirmed(answer)) is not None])
+
+
+def _confirmed(answer: EnrollmentAnswer) -> Enroll | None:
+    request = cast("Enroll", answer.order.request)
+    return request if request.report_to and not request.dry_run else None
+
+
+def _report(answer: EnrollmentAnswer, request: Enroll) -> OwedMail:
+    job_id, contract = answer.order.job_id, answer.contract
+    return OwedMail(
+        EmailKind.ENROLLMENT_REPORT,
+        str(job_id),
+        contract.company_id if contract else answer.order.portal_id,
+        request.report_to or "",
+        request.report_locale,
+        Queue.EMAILS if len(request.people) <= URGENT_MAILS else Queue.EMAILS_BULK,
+        job_id=job_id,
+        contract_id=contract.id if contract else None,
     )

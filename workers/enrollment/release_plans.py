@@ -19,8 +19,8 @@ from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import SubmittedRequest, accept_all
 from workers.engine.ledger import wake_after_commit
-from workers.enrollment.releases import REPORT_LIFETIME, report_to
-from workers.outbox.mails import OwedMail, owe_mails
+from workers.enrollment.releases import report_to
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import FOLLOW_UP_KEY, MAX_ENROLLMENTS
 from workers.requests.internal import PlanReleases, ReleaseSeats
 from workers.requests.queues import Queue
@@ -150,8 +150,7 @@ def _warn(session: Session, job_id: UUID, contract: Any) -> tuple[int, int]:
     accounts = {row.id: row for row in held}
     locked = session.execute(LOCK_ENROLLMENTS, {"ids": array(row.id for row in part)}).all()
     warned = [row for row in locked if row.account_id in accounts and _still_due(row, contract)]
-    mails = [_warning(row, contract, accounts, job_id) for row in warned]
-    owe_mails(session, job_id, EmailKind.RELEASE_WARNING, mails, WARNING_LIFETIME)
+    owe(session, [_warning(row, contract, accounts, job_id) for row in warned])
     session.execute(MARK_WARNED, {"ids": array(row.id for row in warned)})
     return len(found), len(warned)
 
@@ -164,13 +163,16 @@ def _still_due(row: Any, contract: Any) -> bool:
 def _warning(row: Any, contract: Any, accounts: Mapping[UUID, Any], job_id: UUID) -> OwedMail:
     account = accounts[row.account_id]
     return OwedMail(
-        key=f"{job_id}:{row.id}",  # of two jobs the second finds the person warned
-        company_id=contract.company_id,
-        contract_id=contract.id,
-        address=account.email_norm,
-        locale=account.locale,
+        EmailKind.RELEASE_WARNING,
+        f"{job_id}:{row.id}",  # of two jobs the second finds the person warned
+        contract.company_id,
+        account.email_norm,
+        account.locale,
+        lifetime=WARNING_LIFETIME,
+        job_id=job_id,
         account_id=account.id,
         enrollment_id=row.id,
+        contract_id=contract.id,
     )
 
 
@@ -179,8 +181,7 @@ def _finish(session: Session, job_id: UUID, contract: Any, since: datetime) -> i
     asked = {"contract": contract.id, "since": since}
     if contract.manager_email and session.execute(CHECK_WARNED, asked).scalar_one():
         moment = since.isoformat()
-        mail = report_to(contract, f"{contract.id}:{moment}", {"warned_since": moment})
-        owe_mails(session, job_id, EmailKind.RELEASE_REPORT, [mail], REPORT_LIFETIME)
+        owe(session, [report_to(contract, f"{contract.id}:{moment}", {"warned_since": moment}, job_id)])
     return _owe_releases(session, contract)
 
 

@@ -1,7 +1,6 @@
 """Seats of accounts never activated: the seats that go, by the same steps as a withdrawal, and who is told of it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,9 +17,7 @@ from workers.enrollment.withdrawal import (
     leave,
     outcome,
 )
-from workers.outbox.mails import OwedMail, owe_mails
-
-REPORT_LIFETIME: Final = timedelta(days=5)
+from workers.outbox.mails import OwedMail, owe
 
 # Their rows are held: what is read here stays so.
 READ_OPTIONS = text("""
@@ -70,20 +67,23 @@ def _owe_reports(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
     if not contracts:
         return
     managers = {row.id: row for row in session.execute(READ_MANAGERS, {"contracts": contracts})}
+    reports = []
     for job in jobs:
         manager = managers.get(job.contract.id) if job.contract else None
         if manager is not None:
-            mail = report_to(manager, str(job.row.id), {"released_by": str(job.row.id)})
-            owe_mails(session, job.row.id, EmailKind.RELEASE_REPORT, [mail], REPORT_LIFETIME)
+            reports.append(report_to(manager, str(job.row.id), {"released_by": str(job.row.id)}, job.row.id))
+    owe(session, reports)
 
 
-def report_to(manager: Any, key: str, context: dict[str, str]) -> OwedMail:
+def report_to(manager: Any, key: str, context: dict[str, str], job_id: UUID) -> OwedMail:
     """The report a manager is owed; its letter finds the people by the context."""
     return OwedMail(
-        key=key,
-        company_id=manager.company_id,
+        EmailKind.RELEASE_REPORT,
+        key,
+        manager.company_id,
+        manager.manager_email,
+        manager.manager_locale,
+        job_id=job_id,
         contract_id=manager.id,
-        address=manager.manager_email,
-        locale=manager.manager_locale,
         context=context,
     )

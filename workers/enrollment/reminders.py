@@ -17,7 +17,7 @@ from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import accept_internal
 from workers.engine.ledger import wake_after_commit
-from workers.outbox.mails import OwedMail, owe_mails
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendReminders
 
@@ -77,7 +77,7 @@ def send_reminders(
     decided = [_DecidedReminder(row, remind(_standing(row, accounts), row.now)) for row in rows]
     mailed = _one_each(decided)
     _move_on(session, decided)
-    owe_mails(session, job_id, EmailKind.REMINDER, [_mail(one, accounts) for one in mailed], REMINDER_LIFETIME)
+    owe(session, [_mail(one, accounts, job_id) for one in mailed])
     more = len(due) > PART
     if more:
         _owe_the_rest(session, job_id, request)
@@ -117,16 +117,19 @@ def _move_on(session: Session, decided: Sequence[_DecidedReminder]) -> None:
         session.execute(MOVE_REMINDERS, parameters)
 
 
-def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any]) -> OwedMail:
+def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any], job_id: UUID) -> OwedMail:
     row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
     return OwedMail(
-        key=f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
-        company_id=row.company_id,
-        contract_id=row.contract_id,
-        address=account.email_norm,
-        locale=account.locale,
+        EmailKind.REMINDER,
+        f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
+        row.company_id,
+        account.email_norm,
+        account.locale,
+        lifetime=REMINDER_LIFETIME,
+        job_id=job_id,
         account_id=row.account_id,
         enrollment_id=row.id,
+        contract_id=row.contract_id,
         context={"step": step},
     )
 

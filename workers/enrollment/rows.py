@@ -3,13 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from email.utils import parseaddr
-from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
-import idna
 from sqlalchemy import text
 
 from models.base import new_id
@@ -17,14 +13,10 @@ from models.person import Person
 from models.reminder import REMINDER_STEPS
 from models.words import LOCALES, Code, EmailKind
 from workers.database import Session
-from workers.engine.ledger import wake_after_commit
-from workers.errors import NotConfigured, Transient
+from workers.errors import Transient
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links
-from workers.settings import get_settings
-
-MAIL_LIFETIME: Final = timedelta(days=5)
-"""How late an invitation or an attachment mail may be sent: as long as mail servers try (RFC 5321, 4.5.4.1)."""
 
 ROUNDS: Final = 3
 """How often an account that appears and disappears between two statements is looked for."""
@@ -55,19 +47,6 @@ INSERT_ENROLLMENTS = text("""
 COUNT_SEATS = text("""
     UPDATE contract c SET enrolled_count = c.enrolled_count + t.taken
     FROM unnest(CAST(:contracts AS uuid[]), CAST(:taken AS int[])) t (id, taken) WHERE c.id = t.id""")
-
-INSERT_EMAILS = text("""
-    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
-      account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT id, kind, queue, company_id, kind || ':' || enrollment_id, to_address, locale,
-      '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + :lifetime, 'owed',
-      account_id, enrollment_id, contract_id, job_id, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:queues AS text[]), CAST(:companies AS uuid[]),
-      CAST(:enrollments AS uuid[]), CAST(:addresses AS text[]), CAST(:locales AS text[]), CAST(:accounts AS uuid[]),
-      CAST(:contracts AS uuid[]), CAST(:jobs AS uuid[]))
-      t (id, kind, queue, company_id, enrollment_id, to_address, locale, account_id, contract_id, job_id)
-    ON CONFLICT (dedup_key) DO NOTHING""")
 
 
 class KnownAccount(NamedTuple):
@@ -172,26 +151,23 @@ def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: dict[s
     if not told:
         return
     _offer_links(session, told, accounts)
-    queues = [Queue.EMAILS if one.urgent else Queue.EMAILS_BULK for one in told]
-    for queue in set(queues):
-        wake_after_commit(session, queue)
-    kinds = [EmailKind.INVITATION if one.code is Code.ENROLLED else EmailKind.ATTACHMENT for one in told]
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "ids": [new_id() for _ in told],
-            "kinds": kinds,
-            "queues": queues,
-            "companies": [one.company_id for one in told],
-            "enrollments": [one.enrollment_id for one in told],
-            "addresses": [one.person.email_norm for one in told],
-            "locales": [accounts[one.person.email_norm].locale for one in told],  # an existing account keeps its own
-            "accounts": [one.account_id for one in told],
-            "contracts": [one.contract_id for one in told],
-            "jobs": [one.job_id for one in told],
-            "domain": message_id_domain(),
-            "lifetime": MAIL_LIFETIME,
-        },
+    owe(
+        session,
+        [
+            OwedMail(
+                EmailKind.INVITATION if one.code is Code.ENROLLED else EmailKind.ATTACHMENT,
+                str(one.enrollment_id),
+                one.company_id,
+                one.person.email_norm,
+                accounts[one.person.email_norm].locale,  # an existing account keeps its own
+                Queue.EMAILS if one.urgent else Queue.EMAILS_BULK,
+                job_id=one.job_id,
+                account_id=one.account_id,
+                enrollment_id=one.enrollment_id,
+                contract_id=one.contract_id,
+            )
+            for one in told
+        ],
     )
 
 
@@ -201,17 +177,3 @@ def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: dict
     if not waiting:
         return
     offer_links(session, waiting, known=[one for one, joining in waiting.items() if joining.code is Code.ATTACHED])
-
-
-@lru_cache(maxsize=1)
-def message_id_domain() -> str:
-    """The right part of Message-ID: our own domain as DNS knows it, the same for every attempt.
-
-    Raises: NotConfigured when the settings name no domain.
-    """
-    settings = get_settings()
-    domain = settings.message_id_domain or parseaddr(settings.mail_from)[1].rpartition("@")[2]
-    try:
-        return idna.encode(domain, uts46=True).decode("ascii")
-    except UnicodeError as wrong:  # the root of idna's own errors
-        raise NotConfigured("MESSAGE_ID_DOMAIN, or else MAIL_FROM, has no valid domain") from wrong

@@ -14,15 +14,14 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.base import new_id
 from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide_withdrawals
 from models.words import Code, EmailKind, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.enrollment.enrolling import LOCK_CONTRACTS
-from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
+from workers.outbox.mails import OwedMail, cancel_mails_of_enrollments, owe
 from workers.requests.enrollment import Withdraw
 from workers.requests.internal import ReleaseSeats
 from workers.requests.queues import URGENT_MAILS, Queue
@@ -56,17 +55,6 @@ WITHDRAW_ENROLLMENTS = text("""
     UPDATE contract c SET enrolled_count = c.enrolled_count - freed.seats
     FROM (SELECT contract_id, count(*) AS seats FROM withdrawn GROUP BY contract_id) freed
     WHERE c.id = freed.contract_id""")
-
-# Not those a mailer holds: it looks again before it sends (``workers/mail/letters/reading.py``). By account and
-# enrollment, as they are indexed.
-CANCEL_MAILS = text("""
-    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
-      SELECT e.id FROM unnest(CAST(:accounts AS uuid[]), CAST(:ids AS uuid[])) t (account_id, enrollment_id)
-      JOIN email e ON e.account_id = t.account_id AND e.enrollment_id = t.enrollment_id
-      WHERE e.due_at IS NOT NULL AND e.leased_until IS NULL
-      ORDER BY e.id FOR NO KEY UPDATE OF e) owed
-    WHERE email.id = owed.id""")
-
 
 Stays = Callable[[Session, Mapping[UUID, Any], Mapping[UUID, Any]], Mapping[UUID, WithdrawalVerdict]]
 """Who stays although they have not begun, and why, by enrollment: asked once contracts, accounts (the second) and
@@ -217,35 +205,31 @@ def _write(
         return
     ids = [one.enrollment_id for one in leaving]
     session.execute(WITHDRAW_ENROLLMENTS, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
-    session.execute(CANCEL_MAILS, {"ids": ids, "accounts": [one.account_id for one in leaving]})
+    cancel_mails_of_enrollments(session, [(one.account_id, one.enrollment_id) for one in leaving])
     _owe_mails(session, [one for one in leaving if one.job.notify], accounts, departure)
 
 
 def _owe_mails(
     session: Session, told: Sequence[_LeavingPerson], accounts: dict[UUID, Any], departure: Departure
 ) -> None:
-    if not told:
-        return
     most = URGENT_MAILS if departure.awaited else 0
-    queues = [Queue.EMAILS if len(one.job.request.enrollment_ids) <= most else Queue.EMAILS_BULK for one in told]
-    for queue in set(queues):
-        wake_after_commit(session, queue)
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "ids": [new_id() for _ in told],
-            "kinds": [departure.mail] * len(told),
-            "queues": queues,
-            "companies": [one.contract.company_id for one in told],
-            "enrollments": [one.enrollment_id for one in told],
-            "addresses": [accounts[one.account_id].email_norm for one in told],
-            "locales": [accounts[one.account_id].locale for one in told],
-            "accounts": [one.account_id for one in told],
-            "contracts": [one.contract.id for one in told],
-            "jobs": [one.job.row.id for one in told],
-            "domain": message_id_domain(),
-            "lifetime": MAIL_LIFETIME,
-        },
+    owe(
+        session,
+        [
+            OwedMail(
+                departure.mail,
+                str(one.enrollment_id),
+                one.contract.company_id,
+                accounts[one.account_id].email_norm,
+                accounts[one.account_id].locale,
+                Queue.EMAILS if len(one.job.request.enrollment_ids) <= most else Queue.EMAILS_BULK,
+                job_id=one.job.row.id,
+                account_id=one.account_id,
+                enrollment_id=one.enrollment_id,
+                contract_id=one.contract.id,
+            )
+            for one in told
+        ],
     )
 
 

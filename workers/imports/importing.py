@@ -23,11 +23,10 @@ from workers.enrollment.jobs import (
     CHUNK,
     COUNT_CODES,
     MOVE_POSITION,
-    REPORT_LIFETIME,
     summary,
 )
 from workers.imports.source import RosterSource
-from workers.outbox.mails import OwedMail, owe_mails
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import fingerprint
 from workers.requests.enrollment import MAX_PEOPLE
 from workers.requests.imports import ImportRoster
@@ -207,8 +206,16 @@ def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> Non
     portal_id: UUID = row.columns["portal_id"]
     whose = session.execute(FIND_CONTRACT, {"portal": portal_id, "reference": request.contract}).one_or_none()
     company_id, contract_id = (whose.company_id, whose.id) if whose else (portal_id, None)
-    mail = OwedMail(str(row.id), company_id, contract_id, request.report_to, request.report_locale)
-    owe_mails(session, row.id, EmailKind.IMPORT_REPORT, [mail], REPORT_LIFETIME)
+    mail = OwedMail(
+        EmailKind.IMPORT_REPORT,
+        str(row.id),
+        company_id,
+        request.report_to,
+        request.report_locale,
+        job_id=row.id,
+        contract_id=contract_id,
+    )
+    owe(session, [mail])
 
 
 def _counts(session: Session, job_id: UUID) -> Counter[Code]:

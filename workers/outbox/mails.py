@@ -1,77 +1,204 @@
-"""Mails nobody waits for in person, owed by what Matricule does on its own: reminders, warnings, reports."""
+"""The outbox: mails are owed as rows, in the transaction of their cause, and sent after it has committed.
+
+This is the only place that writes owed mails and cancels them. A mail that a mailer has claimed is never cancelled
+here: the mailer reads the facts again before it sends (``workers/mail/letters/reading.py``).
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from email.utils import parseaddr
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import idna
 from sqlalchemy import text
 
 from models.base import new_id
+from models.email import Email
 from models.words import EmailKind
-from workers.database import Session, array
+from workers.database import Session
 from workers.engine.ledger import wake_after_commit
-from workers.enrollment.rows import message_id_domain
+from workers.errors import NotConfigured
 from workers.requests.queues import Queue
+from workers.settings import get_settings
+from workers.sql import Unnest
 
-INSERT_EMAILS = text(f"""
-    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, message_id, date, expires_at, state,
-      context, account_id, enrollment_id, contract_id, job_id, due_at)
-    SELECT id, CAST(:kind AS text), '{Queue.EMAILS_BULK}', company_id, dedup_key, to_address, locale,
-      '<' || id || '.' || CAST(:kind AS text) || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + :lifetime, 'owed', CAST(context AS json), account_id, enrollment_id, contract_id, :job, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:companies AS uuid[]), CAST(:keys AS text[]), CAST(:addresses AS text[]),
-      CAST(:locales AS text[]), CAST(:contexts AS text[]), CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]),
-      CAST(:contracts AS uuid[]))
-      t (id, company_id, dedup_key, to_address, locale, context, account_id, enrollment_id, contract_id)
-    ON CONFLICT (dedup_key) DO NOTHING""")
+MAIL_LIFETIME: Final = timedelta(days=5)
+"""How late a mail may be sent unless its kind says otherwise: as long as mail servers try (RFC 5321, 4.5.4.1)."""
 
 
 class OwedMail(NamedTuple):
-    """One mail.
+    """One mail that a transaction owes.
 
     Parameters:
-      key: what makes it the only one of its kind, without the kind.
-      company_id: whose mails it takes turns with; a portal where no company is known.
-      context: plain facts its letter needs; no name, no link.
-      account_id, enrollment_id: whom it is about when it goes to that person; None when it goes to a manager.
+      kind: the kind of mail.
+      key: with the kind, what makes the mail unique: the same key again owes nothing.
+      lane: the mails of one lane are claimed in turn with those of others; the company, or the portal where no company
+        is known.
+      to_address, locale: the recipient's address and language, as they are now.
+      queue: `emails` when a person waits for the mail, else `emails_bulk`.
+      lifetime: how late it may be sent; to the second.
+      job_id: the job it comes from.
+      account_id, enrollment_id: set when the mail goes to that person, so that withdrawing or correcting them reaches
+        it; both None when it goes to a manager who is told about nobody in particular.
+      contract_id: the contract it speaks of.
+      context: plain facts its letter needs, as JSON; no name, no link, no token.
     """
 
+    kind: EmailKind
     key: str
-    company_id: UUID
-    contract_id: UUID | None
-    address: str
+    lane: UUID
+    to_address: str
     locale: str
+    queue: Queue = Queue.EMAILS_BULK
+    lifetime: timedelta = MAIL_LIFETIME
+    job_id: UUID | None = None
     account_id: UUID | None = None
     enrollment_id: UUID | None = None
+    contract_id: UUID | None = None
     context: Mapping[str, Any] | None = None
 
 
-def owe_mails(session: Session, job_id: UUID, kind: EmailKind, mails: Sequence[OwedMail], lifetime: timedelta) -> None:
-    """Owes these mails, each once whatever happens.
+class _EmailRow(NamedTuple):
+    id: UUID
+    kind: str
+    queue: str
+    lane: UUID
+    dedup_key: str
+    to_address: str
+    locale: str
+    context: str | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+    contract_id: UUID | None
+    job_id: UUID | None
+    lifetime: int
 
-    Parameters:
-      lifetime: how late they may be sent.
+
+class _EnrolledPerson(NamedTuple):
+    account_id: UUID
+    enrollment_id: UUID
+
+
+class _FormerAddress(NamedTuple):
+    account_id: UUID
+    to_address: str
+
+
+_ROWS: Final = Unnest(_EmailRow, Email, alias="given", others={"lifetime": "integer"})
+_PEOPLE: Final = Unnest(_EnrolledPerson, Email, alias="given")
+_FORMER: Final = Unnest(_FormerAddress, Email, alias="given")
+
+# Message-ID and Date are fixed here, once, so that a mail sent twice is recognised as one (RFC 5322, 3.6.4).
+INSERT_EMAILS = text(f"""
+    INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, context, account_id, enrollment_id,
+      contract_id, job_id, message_id, date, expires_at, state, due_at)
+    SELECT id, kind, queue, lane, dedup_key, to_address, locale, context, account_id, enrollment_id, contract_id,
+      job_id, '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
+      now() + make_interval(secs => lifetime), 'owed', now()
+    FROM {_ROWS}
+    ON CONFLICT (dedup_key) DO NOTHING""")
+
+_CANCEL: Final = """
+    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
+      SELECT m.id FROM {found} AND m.due_at IS NOT NULL AND m.leased_until IS NULL
+      ORDER BY m.id FOR NO KEY UPDATE OF m) owed
+    WHERE email.id = owed.id"""
+
+# By account and enrollment, as mails are indexed.
+CANCEL_MAILS_OF_ENROLLMENTS = text(
+    _CANCEL.format(found=f"{_PEOPLE} JOIN email m USING (account_id, enrollment_id) WHERE true")
+)
+
+CANCEL_MAILS_TO_FORMER_ADDRESSES = text(
+    _CANCEL.format(
+        found=f"""{_FORMER} JOIN email m USING (account_id, to_address)
+        JOIN account a ON a.id = m.account_id AND a.email_norm <> m.to_address
+        WHERE NOT m.kind = ANY(CAST(:kept AS text[]))"""
+    )
+)
+
+CANCEL_MAILS_OF_CORRECTION = text(
+    _CANCEL.format(
+        found="""email m WHERE m.account_id = :account AND m.kind = ANY(CAST(:kinds AS text[]))
+        AND m.context ->> 'correction' = :correction"""
+    )
+)
+
+
+def owe(session: Session, mails: Sequence[OwedMail]) -> None:
+    """Owes these mails, each once however often it is asked for; their queues are woken after the commit.
+
+    Raises: NotConfigured when the settings name no domain for Message-ID.
     """
     if not mails:
         return
-    wake_after_commit(session, Queue.EMAILS_BULK)
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "kind": kind,
-            "job": job_id,
-            "ids": array(new_id() for _ in mails),
-            "companies": array(mail.company_id for mail in mails),
-            "keys": [f"{kind}:{mail.key}" for mail in mails],
-            "addresses": [mail.address for mail in mails],
-            "locales": [mail.locale for mail in mails],
-            "contexts": [None if mail.context is None else json.dumps(mail.context) for mail in mails],
-            "accounts": array(mail.account_id for mail in mails),
-            "enrollments": array(mail.enrollment_id for mail in mails),
-            "contracts": array(mail.contract_id for mail in mails),
-            "domain": message_id_domain(),
-            "lifetime": lifetime,
-        },
+    for queue in {mail.queue for mail in mails}:
+        wake_after_commit(session, queue)
+    session.execute(INSERT_EMAILS, _ROWS.parameters([_row(mail) for mail in mails]) | {"domain": message_id_domain()})
+
+
+def cancel_mails_of_enrollments(session: Session, people: Sequence[tuple[UUID, UUID]]) -> None:
+    """Cancels what is still owed to people about enrollments they no longer have.
+
+    Parameters:
+      people: (account, enrollment) of each.
+    """
+    if people:
+        session.execute(CANCEL_MAILS_OF_ENROLLMENTS, _PEOPLE.parameters([_EnrolledPerson(*one) for one in people]))
+
+
+def cancel_mails_to_former_addresses(
+    session: Session, former: Sequence[tuple[UUID, str]], *, kept: Collection[EmailKind]
+) -> None:
+    """Cancels what is still owed to addresses that accounts have no longer.
+
+    Parameters:
+      former: (account, address it had) of each.
+      kept: the kinds that are meant for the former address.
+    """
+    if former:
+        parameters = _FORMER.parameters([_FormerAddress(*one) for one in former])
+        session.execute(CANCEL_MAILS_TO_FORMER_ADDRESSES, parameters | {"kept": list(kept)})
+
+
+def cancel_mails_of_correction(
+    session: Session, account_id: UUID, correction_id: UUID, kinds: Collection[EmailKind]
+) -> None:
+    """Cancels mails of these kinds about a correction that has ended."""
+    asked = {"account": account_id, "correction": str(correction_id), "kinds": list(kinds)}
+    session.execute(CANCEL_MAILS_OF_CORRECTION, asked)
+
+
+def _row(mail: OwedMail) -> _EmailRow:
+    return _EmailRow(
+        new_id(),
+        mail.kind,
+        mail.queue,
+        mail.lane,
+        f"{mail.kind}:{mail.key}",
+        mail.to_address,
+        mail.locale,
+        None if mail.context is None else json.dumps(mail.context),
+        mail.account_id,
+        mail.enrollment_id,
+        mail.contract_id,
+        mail.job_id,
+        int(mail.lifetime.total_seconds()),
     )
+
+
+@lru_cache(maxsize=1)
+def message_id_domain() -> str:
+    """The right part of Message-ID: our own domain in its ASCII form, the same for every attempt.
+
+    Raises: NotConfigured when the settings name no domain.
+    """
+    settings = get_settings()
+    domain = settings.message_id_domain or parseaddr(settings.mail_from)[1].rpartition("@")[2]
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except UnicodeError as wrong:  # the root of idna's own errors
+        raise NotConfigured("MESSAGE_ID_DOMAIN, or else MAIL_FROM, has no valid domain") from wrong

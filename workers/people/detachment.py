@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.base import new_id
 from models.withdrawal import (
     DETACHING,
     AttachedEnrollment,
@@ -20,9 +19,8 @@ from models.withdrawal import (
 from models.words import Code, EmailKind, Progress, Purpose
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.ledger import wake_after_commit
-from workers.enrollment.rows import INSERT_EMAILS, MAIL_LIFETIME, message_id_domain
 from workers.logs import get_logger
+from workers.outbox.mails import OwedMail, cancel_mails_of_enrollments, owe
 from workers.people.enrolling_requests import read_enrolling_request
 from workers.requests.queues import Queue
 from workers.security.link_views import (
@@ -64,14 +62,6 @@ RETURN_SEAT = text("""
       RETURNING id, contract_id),
     seats AS (INSERT INTO seat_movement (contract_id, enrollment_id, change) SELECT contract_id, id, -1 FROM gone)
     UPDATE contract SET enrolled_count = enrolled_count - 1 FROM gone WHERE contract.id = gone.contract_id""")
-
-# To the person, whom it would mislead; not those a mailer holds: it looks again before it sends.
-CANCEL_MAILS = text("""
-    UPDATE email SET state = 'cancelled', due_at = NULL, finished_at = now() FROM (
-      SELECT id FROM email WHERE account_id = :account_id AND enrollment_id = :id AND due_at IS NOT NULL
-        AND leased_until IS NULL
-      ORDER BY id FOR NO KEY UPDATE) owed
-    WHERE email.id = owed.id""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +115,7 @@ def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | 
     if isinstance(held, Code) or (step := _decide(held)) not in DETACHING:
         return held if isinstance(held, Code) else step
     session.execute(RETURN_SEAT if step is DetachmentStep.GIVE_SEAT_BACK else DETACH_ENROLLMENT, _ids(view))
-    session.execute(CANCEL_MAILS, _ids(view))
+    cancel_mails_of_enrollments(session, [(view.account_id, held.id)])
     consume_link(session, view.link_id)
     if manager is None:
         log.warning("detachment.nobody_told", enrollment=str(held.id))
@@ -179,21 +169,15 @@ def _find_manager(session: Session, row: Any) -> tuple[str, str] | None:
 
 def _tell(session: Session, row: Any, address: str, locale: str) -> None:
     """Owes the manager's mail. It names no account: what is done to the mails of a person does not concern it."""
-    wake_after_commit(session, Queue.EMAILS)
-    session.execute(
-        INSERT_EMAILS,
-        {
-            "ids": [new_id()],
-            "kinds": [EmailKind.DETACHMENT],
-            "queues": [Queue.EMAILS],
-            "companies": [row.company_id],
-            "enrollments": [row.id],
-            "addresses": [address],
-            "locales": [locale],
-            "accounts": [None],
-            "contracts": [row.contract_id],
-            "jobs": [row.job_id],
-            "domain": message_id_domain(),
-            "lifetime": MAIL_LIFETIME,
-        },
+    mail = OwedMail(
+        EmailKind.DETACHMENT,
+        str(row.id),
+        row.company_id,
+        address,
+        locale,
+        Queue.EMAILS,
+        job_id=row.job_id,
+        enrollment_id=row.id,
+        contract_id=row.contract_id,
     )
+    owe(session, [mail])

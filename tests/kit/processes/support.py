@@ -15,7 +15,7 @@ from sqlalchemy import text
 from workers import database
 from workers.actors import requests as accept
 from workers.engine import broker
-from workers.enrollment import rows as enrollment_rows
+from workers.outbox import mails
 from workers.security import keys
 from workers.settings import get_settings
 
@@ -29,7 +29,7 @@ def forget() -> None:
     get_settings.cache_clear()
     keys.signing_keys.cache_clear()
     accept.known_portal.cache_clear()
-    enrollment_rows.message_id_domain.cache_clear()
+    mails.message_id_domain.cache_clear()
 
 
 @dataclass

@@ -64,7 +64,7 @@ def test_an_account_of_two_companies_is_corrected_and_the_reason_kept(call: Call
 def test_it_waits_for_the_answer_and_a_refusal_is_exit_code_1(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction() as session:
         participant(session, NEW)
-    monkeypatch.setattr("scripts.commands.correct_email.ring", lambda _: work())
+    monkeypatch.setattr("scripts.commands.correct_email.wake", lambda _: work())
     taken = call(app, OLD, NEW, *WHY, "--wait", "5")
     assert (taken.code, answer(taken)["people"][0]["code"]) == (1, "address_taken")
     nobody = call(app, new_id(), "other@example.org", *WHY, "--wait")

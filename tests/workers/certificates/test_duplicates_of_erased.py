@@ -17,11 +17,11 @@ from tests.kit.relay.relay import Relay
 from tests.workers.mail.test_duplicate_mails import graduate, mailer, send
 from workers.actors import certificates
 from workers.actors.emails import Mailer
-from workers.corrections.changes import CANCEL_MAILS
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.mail.letters.reading import read_letters
+from workers.outbox.mails import cancel_mails_to_former_addresses
 from workers.people.erasure import erase_person
 from workers.people.export import read_person
 from workers.people.retention import purge
@@ -81,7 +81,7 @@ def test_a_correction_cancels_it_before_a_mailer_sees_it(mailer: Mailer) -> None
     correct()
     with transaction() as session:
         [(account,)] = rows("SELECT id FROM account")
-        session.execute(CANCEL_MAILS, {"accounts": [account], "emails": [ZOE], "frozen": []})
+        cancel_mails_to_former_addresses(session, [(UUID(str(account)), ZOE)], kept=())
     assert [state for _, state, _ in rows(MAILS)] == [EmailState.CANCELLED]
 
 

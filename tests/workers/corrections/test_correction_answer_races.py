@@ -32,6 +32,7 @@ from tests.kit.processes.support import change, rows
 from tests.kit.races.racers import meeting
 from workers.access.passwords import choose_password, hash_password
 from workers.actors.registry import do_jobs
+from workers.corrections import changes as correction_changes
 from workers.corrections import jobs as correction_jobs
 from workers.corrections import verdicts as correction_verdicts
 from workers.corrections.answers import agree_to_correction, confirm_address, refuse_correction
@@ -184,13 +185,13 @@ def prepared(kind: str) -> None:
     ("kind", "module", "step"),
     [
         ("at once", correction_jobs, "follow_up"),
-        ("at once", correction_jobs, "finish"),
+        ("at once", correction_changes, "cancel_mails_to_former_addresses"),
         ("at once", correction_jobs, "record"),
         ("pending", correction_jobs, "insert_links"),
-        ("pending", correction_jobs, "owe_mails"),
+        ("pending", correction_jobs, "owe"),
         ("apply", correction_verdicts, "follow_up"),
         ("apply", correction_verdicts, "mark_applied"),
-        ("apply", correction_verdicts, "finish"),
+        ("apply", correction_changes, "cancel_mails_to_former_addresses"),
     ],
 )
 def test_failed_half_way_nothing_is_left_and_then_it_is_done_once(

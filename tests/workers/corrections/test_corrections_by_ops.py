@@ -72,9 +72,9 @@ def test_asked_twice_the_second_changes_nothing() -> None:
         (corrections, "end"),
         (corrections, "insert_correction"),
         (corrections, "follow_up"),
-        (correction_changes, "owe_mails"),
+        (correction_changes, "owe"),
         (corrections, "record"),
-        (corrections, "finish"),
+        (correction_changes, "cancel_mails_to_former_addresses"),
     ],
 )
 def test_killed_half_way_it_leaves_nothing_and_is_done_again(

@@ -157,7 +157,7 @@ def test_people_are_warned_part_by_part_and_told_of_in_one_report(
 def test_releases_wait_their_turn_in_the_lane_of_the_contract(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release_plans, "MAX_TICKED", 4)
+    monkeypatch.setattr(release_plans, "MAX_ENROLLMENTS", 4)
     warned(session, *[f"p{number}" for number in range(10)])
     [(contract,)] = query(session, "SELECT id FROM contract")
     portal = new_id()
@@ -223,7 +223,7 @@ def test_a_release_done_again_releases_nobody(fresh_database: str) -> None:
     assert rows("SELECT count(*) FROM email WHERE kind = 'release'") == [(2,)]
 
 
-@pytest.mark.parametrize("step", ["owe_mails", "report_to", "record"])
+@pytest.mark.parametrize("step", ["owe", "report_to", "record"])
 def test_a_plan_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

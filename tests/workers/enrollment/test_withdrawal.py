@@ -249,7 +249,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency"}
 
 
-@pytest.mark.parametrize("step", ["record_people", "record_all", "outcome", "message_id_domain"])
+@pytest.mark.parametrize("step", ["record_people", "record_all", "outcome", "owe"])
 def test_a_withdrawal_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
