@@ -23,12 +23,10 @@ from workers.access.resending import (
 )
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.acceptance import SubmittedRequest as Accepting
-from workers.engine.acceptance import accept_all
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
+from workers.engine.acceptance import OwedJob, owe_jobs, successor_key
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.outbox.suppression import SUPPRESSED_SINCE
 from workers.requests.accounts import RequestPasswordReset
-from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendPasswordReset
 from workers.requests.queues import Queue
 from workers.requests.registry import parse
@@ -85,17 +83,7 @@ def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOut
 
 
 def _owe_follow_ups(session: Session, jobs: Sequence[UUID]) -> None:
-    if not jobs:
-        return
-    requests = [SendPasswordReset(job=job_id) for job_id in jobs]
-    accept_all(
-        session,
-        [
-            Accepting(LOCAL_PORTAL_ID, request, request.model_dump_json(), f"{FOLLOW_UP_KEY}{request.job}")
-            for request in requests
-        ],
-    )
-    wake_after_commit(session, Queue.ENROLLMENTS)
+    owe_jobs(session, [OwedJob(SendPasswordReset(job=job_id), successor_key(job_id)) for job_id in jobs])
 
 
 def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:

@@ -60,7 +60,7 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
 
 def _duplicate(row: ClaimedRow) -> None:
     try:
-        ChunkedJob(begin, next_chunk, ahead=DocumentMaker.of_this_thread().make_ahead).follow(row)
+        ChunkedJob(begin, next_chunk, ahead=DocumentMaker.of_this_thread().make_ahead).run(row)
     except Exception as error:  # noqa: BLE001 - outside any transaction: a setting, a request nobody can read
         BatchRun(JOBS, _failing(error)).run([row])
 

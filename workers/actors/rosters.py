@@ -43,9 +43,9 @@ def _do(row: ClaimedRow) -> None:
         case ImportRoster.kind:
             do_import(row)
         case UndoImport.kind:
-            ChunkedJob(roster_undoing.resume, roster_undoing.undo_chunk).follow(row)
+            ChunkedJob(roster_undoing.resume, roster_undoing.undo_chunk).run(row)
         case Enroll.kind if in_chunks(read_request(row)):
-            ChunkedJob(begin, enroll_chunk).follow(row)
+            ChunkedJob(begin, enroll_chunk).run(row)
         case _:
             BatchRun(JOBS, do_jobs).run([row])
 

@@ -9,13 +9,11 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.document import clean_colour
-from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.audit import record
-from workers.certificates.issuing import owe_catch_up
 from workers.database import Session
-from workers.requests.base import FOLLOW_UP_KEY
-from workers.requests.certificates import PutOrganisation
+from workers.engine.acceptance import owe_successor
+from workers.requests.certificates import CatchUpCertificates, PutOrganisation
 
 UPSERT_ORGANISATION = text("""
     INSERT INTO organisation (id, reference, legal_name, address, siret, activity_number, activity_region,
@@ -62,7 +60,7 @@ def put_organisation(
     session.execute(ASSIGN_PORTALS, {"organisation": organisation_id, "portals": request.portals})
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=organisation_id, job_id=job_id)
-    owe_catch_up(session, LOCAL_PORTAL_ID, f"{FOLLOW_UP_KEY}{job_id}")
+    owe_successor(session, job_id, CatchUpCertificates())
     return JobState.SUCCEEDED, {"id": str(organisation_id), "portals": sorted(known)}
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState
 from workers.certificates.document_retention import (
     PART,
@@ -12,15 +11,13 @@ from workers.certificates.document_retention import (
 )
 from workers.certificates.documents import DocumentMaker
 from workers.database import Session, transaction
-from workers.engine.acceptance import accept_internal
+from workers.engine.acceptance import owe_successor
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import (
     JOBS,
     ClaimedRow,
     WorkOutcome,
-    wake_after_commit,
 )
-from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import PurgeDocuments
 
 
@@ -44,10 +41,7 @@ def purge_documents(row: ClaimedRow) -> None:
         forget(session, deleted)
         more = len(deleted) >= PART
         if more:
-            request = PurgeDocuments()
-            key = f"{FOLLOW_UP_KEY}{row.id}"
-            accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=key)
-            wake_after_commit(session, request.queue)
+            owe_successor(session, row.id, PurgeDocuments())
         result = {"deleted": len(deleted), "more": more}
         return [WorkOutcome(one.id, one.claim, JobState.SUCCEEDED, result) for one in held]
 

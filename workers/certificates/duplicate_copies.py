@@ -1,6 +1,5 @@
 """The course of a job of duplicates: what is still to be rendered, what was, and the file it all ends in."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -22,8 +21,9 @@ from models.paris import day_in_paris
 from models.words import Code, EmailKind, JobState
 from workers.certificates.duplicates import DuplicateRequest, read_duplicate_request, register
 from workers.database import Session, wait_briefly_for_locks
+from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.enrollment.jobs import MOVE_POSITION
+from workers.engine.results import count_codes
 from workers.outbox.mails import OwedMail, owe
 from workers.outbox.suppression import read_suppressed
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
@@ -57,8 +57,6 @@ INSERT_RENDERING = text("""
     VALUES (:id, :certificate, :duplicate, :document, :locale, :sha256, :size, :sealed) ON CONFLICT DO NOTHING""")
 
 MARK_NOT_RENDERED = text("UPDATE job_person SET code = :code WHERE job_id = :job AND position = :position")
-
-COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
 
 INSERT_FILE = text("""
     INSERT INTO certificate_file (id, job_id, portal_id, name, kind, sha256, size, key_id, expires_at)
@@ -198,7 +196,7 @@ def read_logos(session: Session, snapshots: Sequence[CertificateSnapshot]) -> di
     return {row.sha256: bytes(row.content) for row in found}
 
 
-def next_chunk(session: Session, course: DuplicateRun, *, lease: float) -> tuple[DuplicateRun, WorkOutcome | None]:
+def next_chunk(session: Session, course: DuplicateRun) -> Chunk[DuplicateRun]:
     """Records what was made ahead; the outcome comes with the file, or at once when there is nothing to be rendered.
 
     Raises: what went wrong ahead of it, so that the job is tried again or ends as any job does.
@@ -215,10 +213,8 @@ def next_chunk(session: Session, course: DuplicateRun, *, lease: float) -> tuple
     made_now = tuple(one.copy._replace(sha256=one.sha256, size=one.size) for one in work.made if one.sha256 is not None)
     further = replace(course, todo=course.todo[len(work.made) :], done=course.done + made_now, work=PreparedWork())
     if further.todo or (further.done and work.assembled is None):
-        position = len(further.done)
-        session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
-        return further, None
-    return further, _end(session, further, work.assembled)
+        return Chunk(further, len(further.done))
+    return Chunk(further, len(further.done), _end(session, further, work.assembled))
 
 
 def record_made(session: Session, made: RenderedCopy) -> None:
@@ -243,7 +239,7 @@ def record_made(session: Session, made: RenderedCopy) -> None:
 
 def _end(session: Session, course: DuplicateRun, assembled: AssembledFile | None) -> WorkOutcome:
     row = course.row
-    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"job": row.id})})
+    counts = count_codes(session, row.id)
     result: dict[str, Any] = {"counts": counts}
     if assembled is None:
         return WorkOutcome(row.id, row.claim, JobState.REFUSED, result)

@@ -27,10 +27,9 @@ from models.paris import day_in_paris
 from models.retention import names_kept_until
 from models.words import Code, JobState, Progress
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
+from workers.engine.acceptance import owe_successor
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none
-from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.certificates import CatchUpCertificates
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
@@ -252,12 +251,5 @@ def catch_up(
     counts = Counter(Code.ISSUED if isinstance(one, IssuedCertificate) else one for one in issued.values())
     more = len(missing) == CATCH_UP and counts[Code.ISSUED] > 0
     if more:
-        owe_catch_up(session, portal_id, f"{FOLLOW_UP_KEY}{job_id}")
+        owe_successor(session, job_id, CatchUpCertificates(), portal_id=portal_id)
     return JobState.SUCCEEDED, {"counts": counts, "more": more}
-
-
-def owe_catch_up(session: Session, portal_id: UUID, key: str) -> None:
-    """Owes the issue of what is missing, once under this key."""
-    request = CatchUpCertificates()
-    accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
-    wake_after_commit(session, request.queue)

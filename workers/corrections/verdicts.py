@@ -10,7 +10,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from models.correction import CorrectionGround, CorrectionVerdict, judge
-from models.portal import LOCAL_PORTAL_ID
 from models.words import CorrectionState, JobState
 from workers.corrections.changes import AccountMoves, follow_up
 from workers.corrections.facts import (
@@ -22,9 +21,8 @@ from workers.corrections.facts import (
 )
 from workers.corrections.rows import NewCorrection, end, mark_applied
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
-from workers.requests.base import FOLLOW_UP_KEY
+from workers.engine.acceptance import owe_successor
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.requests.internal import ApplyCorrections
 
 MOST_AT_ONCE: Final = 200
@@ -74,7 +72,7 @@ def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[Work
     ripe = [one.account_id for one in read_all_waiting(session) if _decided(one)]
     states = _settle_all(session, ripe[:MOST_AT_ONCE])
     if states and len(ripe) > MOST_AT_ONCE:
-        _owe_the_rest(session, rows[0].id)
+        owe_successor(session, rows[0].id, ApplyCorrections())
     result: dict[str, Any] = {"corrections": dict(states)}
     return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result) for row in rows]
 
@@ -88,12 +86,6 @@ def _settle_all(session: Session, accounts: Sequence[UUID]) -> Counter[str]:
             if waiting is not None:
                 states[settle(session, waiting, moves).state] += 1
     return states
-
-
-def _owe_the_rest(session: Session, job_id: UUID) -> None:
-    request = ApplyCorrections()
-    accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-    wake_after_commit(session, request.queue)
 
 
 def _decided(waiting: PendingCorrection) -> bool:

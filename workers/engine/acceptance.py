@@ -12,8 +12,10 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.database import Session
+from workers.engine.ledger import wake_after_commit
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
 from workers.requests.base import (
+    FOLLOW_UP_KEY,
     Request,
     check_key,
     fingerprint,
@@ -44,6 +46,9 @@ INSERT_REFUSED_JOB = text("""
     INSERT INTO job (id, portal_id, kind, queue, lane, state, message, error, finished_at)
     SELECT job_id, :portal, :kind, :queue, :lane, :state, :message, CAST(:error AS json), now()
     FROM new_key RETURNING id""")
+
+INSERT_KEY = text("""
+    INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)""")
 
 FIND_JOB_BY_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
 
@@ -116,6 +121,53 @@ def accept_internal(session: Session, portal_id: UUID, request: Request, body: s
     if isinstance(accepted, IdempotencyConflict):
         raise accepted
     return accepted
+
+
+class OwedJob(NamedTuple):
+    """A job that a transaction owes because of what it did.
+
+    Parameters:
+      request: what the job is to do.
+      key: its idempotency key; one that no portal can use (``RESERVED_KEYS``).
+      portal_id: the portal in whose lanes it waits.
+    """
+
+    request: Request
+    key: str
+    portal_id: UUID = LOCAL_PORTAL_ID
+
+
+def owe_jobs(session: Session, jobs: Sequence[OwedJob]) -> None:
+    """Owes jobs in the transaction of their cause, each once per key; their queues are woken after the commit."""
+    if not jobs:
+        return
+    for queue in {job.request.queue for job in jobs}:
+        wake_after_commit(session, queue)
+    accept_all(
+        session, [SubmittedRequest(job.portal_id, job.request, job.request.model_dump_json(), job.key) for job in jobs]
+    )
+
+
+def owe_successor(
+    session: Session, job_id: UUID, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID, part: object = ""
+) -> None:
+    """Owes the job that goes on where another ends, or that follows from it: once, however often that one is done.
+
+    Parameters:
+      job_id: the job that owes it.
+      part: names it among several successors of one job.
+    """
+    owe_jobs(session, [OwedJob(request, successor_key(job_id, part), portal_id)])
+
+
+def successor_key(job_id: UUID, part: object = "") -> str:
+    """The idempotency key of the job that another job owes."""
+    return f"{FOLLOW_UP_KEY}{job_id}:{part}" if part else f"{FOLLOW_UP_KEY}{job_id}"
+
+
+def add_key(session: Session, portal_id: UUID, key: str, request_hash: bytes, job_id: UUID) -> None:
+    """Lets one more key stand for a job that another key was accepted with."""
+    session.execute(INSERT_KEY, {"portal": portal_id, "key": key, "hash": request_hash, "job": job_id})
 
 
 def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:

@@ -1,13 +1,15 @@
 """Large jobs done chunk by chunk: each chunk commits its rows, the position reached and the lease together.
 
-A kill loses at most one chunk; whoever takes the job up goes on where the last committed one left it.
+A kill loses at most one chunk: the process that takes the job up goes on behind the last one that was committed.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import text
 
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
@@ -25,65 +27,86 @@ log = get_logger()
 LONGEST_STEP: Final = 900.0
 """Seconds a step may take whose leases are kept."""
 
-Progressing = TypeVar("Progressing")
+State = TypeVar("State")
+
+MOVE_POSITION = text("""
+    UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
+    WHERE id = :id AND claim = :claim""")
 
 
-class ChunkedJob(Generic[Progressing]):
-    """Follows the course of one kind of large job.
+class Chunk(NamedTuple, Generic[State]):
+    """One chunk that was done.
 
     Parameters:
-      begin: takes a claimed job up where its last chunk left it.
-      chunk: does the next chunk; where that leads, and the outcome with the last one.
-      ahead: what is to be made ready before the transaction of the next chunk begins.
+      state: where the job stands now; the state it began with is left as it was, so that a chunk whose transaction
+        fails can be done again.
+      position: how far the job has come, as its row keeps it.
+      outcome: how the job ended, with its last chunk.
+    """
+
+    state: State
+    position: int
+    outcome: WorkOutcome | None = None
+
+
+class ChunkedJob(Generic[State]):
+    """Does one kind of large job, chunk by chunk: each chunk commits its rows, the position and the lease together.
+
+    Parameters:
+      begin: takes a claimed job up where its last committed chunk left it.
+      chunk: does the next chunk.
+      ahead: makes ready, outside any transaction, what the next chunk needs.
     """
 
     def __init__(
         self,
-        begin: Callable[[Session, ClaimedRow], Progressing],
-        chunk: Callable[..., tuple[Progressing, WorkOutcome | None]],
-        ahead: Callable[[Progressing], object] = lambda _: None,
+        begin: Callable[[Session, ClaimedRow], State],
+        chunk: Callable[[Session, State], Chunk[State]],
+        ahead: Callable[[State], object] = lambda _: None,
     ) -> None:
         self._begin, self._chunk, self._ahead = begin, chunk, ahead
 
-    def follow(self, row: ClaimedRow) -> bool:
-        """Goes on until the job is over (true), comes back later or this process stops (false)."""
-        course: Progressing | None = None
+    def run(self, row: ClaimedRow) -> bool:
+        """Goes on until the job has ended (true), or is postponed or given back (false)."""
+        state: State | None = None
         while not STOPPING.is_set():
-            if course is not None:
-                self._ahead(course)
-            step = _Step(self._begin, self._chunk, course)
+            if state is not None:
+                self._ahead(state)
+            step = _Step(self._begin, self._chunk, state)
             if not BatchRun(JOBS, step.work).run([row]):
                 return False
-            if step.over:
+            if step.ended:
                 return True
-            course = step.course
+            state = step.state
         give_back(JOBS, [row])
         return False
 
 
-class _Step(Generic[Progressing]):
-    """One chunk; `course` is where it leads, to be believed only once its transaction is committed."""
+class _Step(Generic[State]):
+    """One transaction of a chunked job; its `state` counts only once that transaction is committed."""
 
     def __init__(
         self,
-        begin: Callable[[Session, ClaimedRow], Progressing],
-        chunk: Callable[..., tuple[Progressing, WorkOutcome | None]],
-        course: Progressing | None,
+        begin: Callable[[Session, ClaimedRow], State],
+        chunk: Callable[[Session, State], Chunk[State]],
+        state: State | None,
     ) -> None:
         self._begin, self._chunk = begin, chunk
-        self.course = course
-        self.over = False
+        self.state = state
+        self.ended = False
 
     def work(self, session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
-        """Takes the job up, or does its next chunk, if it is still ours."""
+        """Takes the job up, or does its next chunk; nothing when another process has taken the job."""
         if not held:
-            self.over = True
+            self.ended = True
             return ()
-        if self.course is None:
-            self.course = self._begin(session, held[0])
+        if self.state is None:
+            self.state = self._begin(session, held[0])
             return ()
-        self.course, outcome = self._chunk(session, self.course, lease=get_settings().lease_seconds)
-        self.over = outcome is not None
+        self.state, position, outcome = self._chunk(session, self.state)
+        lease = get_settings().lease_seconds
+        session.execute(MOVE_POSITION, {"id": held[0].id, "claim": held[0].claim, "position": position, "lease": lease})
+        self.ended = outcome is not None
         return (outcome,) if outcome else ()
 
 

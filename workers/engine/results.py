@@ -1,7 +1,8 @@
 """Results per person: how they are kept, and how a job shows them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +17,10 @@ INSERT_PEOPLE = text("""
     FROM unnest(CAST(:jobs AS uuid[]), CAST(:positions AS int[]), CAST(:codes AS text[]), CAST(:fields AS text[]),
       CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:details AS text[]))
       t (job_id, position, code, field, account_id, enrollment_id, detail)""")
+
+COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
+
+READ_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :job AND code = ANY(CAST(:codes AS text[]))")
 
 
 class PersonResult(NamedTuple):
@@ -73,3 +78,13 @@ def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]])
             "details": [json.dumps(person.detail) if person.detail else None for _, person in people],
         },
     )
+
+
+def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
+    """How many people of a job have each code."""
+    return Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"job": job_id})})
+
+
+def read_positions(session: Session, job_id: UUID, codes: Collection[Code]) -> set[int]:
+    """The positions of the people of a job who have one of these codes."""
+    return set(session.execute(READ_POSITIONS, {"job": job_id, "codes": [*codes]}).scalars())

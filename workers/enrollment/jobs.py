@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from sqlalchemy import text
-
 from models.person import Person
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
+from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import insert_people, one_or_none, record_people
+from workers.engine.results import count_codes, insert_people, one_or_none, read_positions, record_people
 from workers.enrollment.enrolling import (
     EnrollmentAnswer,
     EnrollmentOrder,
@@ -26,14 +25,6 @@ from workers.requests.registry import parse
 
 CHUNK: Final = 1_000
 """People per transaction when a request may be done in parts: short locks, steady progress."""
-
-MOVE_POSITION = text("""
-    UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
-    WHERE id = :id AND claim = :claim""")
-
-READ_DONE_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :id AND code = ANY(CAST(:codes AS text[]))")
-
-COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code")
 
 
 def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -89,20 +80,14 @@ def resume(session: Session, row: ClaimedRow, request: Enroll) -> ChunkedEnrollm
     position = int(row.columns["position"])
     course = ChunkedEnrollment(row, request, position)
     if position:
-        codes = [code.value for code in DONE_CODES]
-        done = set(session.execute(READ_DONE_POSITIONS, {"id": row.id, "codes": codes}).scalars())
+        done = read_positions(session, row.id, DONE_CODES)
         people = check_people(request, 0, position)
         course.taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
     return course
 
 
-def enroll_chunk(
-    session: Session, course: ChunkedEnrollment, *, lease: float
-) -> tuple[ChunkedEnrollment, WorkOutcome | None]:
-    """Does the next chunk and moves position and lease with it; the outcome comes with the last.
-
-    The course given is left as it was, so that a chunk whose transaction fails can be done again.
-    """
+def enroll_chunk(session: Session, course: ChunkedEnrollment) -> Chunk[ChunkedEnrollment]:
+    """Enrols the people of the next chunk; the outcome comes with the last."""
     row, request, position = course.row, course.request, course.position
     people = check_people(request, position, position + CHUNK)
     order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, course.taken)
@@ -111,15 +96,15 @@ def enroll_chunk(
     joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
     taken = course.taken | {person.email_norm for person in joined if isinstance(person, Person)}
     further = ChunkedEnrollment(row, request, position + len(people), taken)
-    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
     if not further.finished:
-        return further, None
+        return Chunk(further, further.position)
     _owe_reports(session, [answer])
-    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": row.id})})
+    counts = count_codes(session, row.id)
     refused = not any(counts[code] for code in DONE_CODES)
     code = answer.code if refused else None
     result = summary(counts, answer.contract, dry_run=False, carried_out=code is None, code=code)
-    return further, WorkOutcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
+    outcome = WorkOutcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
+    return Chunk(further, further.position, outcome)
 
 
 def summary(

@@ -20,12 +20,11 @@ from models.enrollment import (
 from models.words import Code, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
-from workers.engine.acceptance import SubmittedRequest, accept_all
-from workers.engine.ledger import ClaimedRow, WorkOutcome, wake_after_commit
+from workers.engine.acceptance import OwedJob, owe_jobs
+from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.requests.enrollment import ProgressEvent, RecordProgress
 from workers.requests.internal import IssueCertificate
-from workers.requests.queues import Queue
 from workers.requests.registry import parse
 
 LOCK_ENROLLMENTS = text("""
@@ -163,16 +162,9 @@ def _write(session: Session, told: Sequence[_FoldedProgress]) -> None:
 
 
 def _owe_certificates(session: Session, completed: Sequence[_FoldedProgress]) -> None:
-    """Owed once: by the row that went over to completed under its lock, and by a key besides."""
-    if not completed:
-        return
-    certificates = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
-    asks = [
-        SubmittedRequest(portal_id, request, request.model_dump_json(), request.key)
-        for portal_id, request in certificates
-    ]
-    accept_all(session, asks)
-    wake_after_commit(session, Queue.CERTIFICATES)
+    """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides."""
+    requests = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
+    owe_jobs(session, [OwedJob(request, request.key, portal_id) for portal_id, request in requests])
 
 
 def _change(job: _ProgressJob) -> AuditChange:

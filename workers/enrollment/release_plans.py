@@ -4,7 +4,7 @@ Lock order: job rows, contract, accounts by address, enrollments by id. The cont
 it, so that nobody is warned under an option that is no longer so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -12,18 +12,15 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.paris import is_daytime
-from models.portal import LOCAL_PORTAL_ID
 from models.release import WARNED_BEFORE, WARNING_LIFETIME, ReleaseStep, release_step
 from models.words import EmailKind, JobState
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.engine.acceptance import SubmittedRequest, accept_all
-from workers.engine.ledger import wake_after_commit
+from workers.engine.acceptance import OwedJob, owe_jobs, owe_successor, successor_key
 from workers.enrollment.releases import report_to
 from workers.outbox.mails import OwedMail, owe
-from workers.requests.base import FOLLOW_UP_KEY, MAX_ENROLLMENTS
+from workers.requests.base import MAX_ENROLLMENTS
 from workers.requests.internal import PlanReleases, ReleaseSeats
-from workers.requests.queues import Queue
 
 PART: Final = 1_000
 """People warned in one transaction: it holds their contract."""
@@ -113,7 +110,7 @@ def plan_releases(
     looked_at, warned = _warn(session, job_id, contract)
     more = looked_at > PART
     if more:
-        _owe(session, [(f"{FOLLOW_UP_KEY}{job_id}", request)])
+        owe_successor(session, job_id, request)
     owed = 0 if more else _finish(session, job_id, contract, request.since)
     if warned or owed:
         counts = {"warned": warned, "to_release": owed}
@@ -129,16 +126,8 @@ def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
         return 0
     contracts = session.execute(FIND_CONTRACTS, {"warned_before": WARNED_BEFORE}).scalars().all()
     plans = [PlanReleases(contract_id=contract, since=now) for contract in contracts]
-    _owe(session, [(f"{FOLLOW_UP_KEY}{job_id}:{plan.contract_id}", plan) for plan in plans])
+    owe_jobs(session, [OwedJob(plan, successor_key(job_id, plan.contract_id)) for plan in plans])
     return len(plans)
-
-
-def _owe(session: Session, plans: Sequence[tuple[str, PlanReleases]]) -> None:
-    if plans:
-        wake_after_commit(session, Queue.MAINTENANCE)
-        accept_all(
-            session, [SubmittedRequest(LOCAL_PORTAL_ID, plan, plan.model_dump_json(), key) for key, plan in plans]
-        )
 
 
 def _warn(session: Session, job_id: UUID, contract: Any) -> tuple[int, int]:
@@ -189,12 +178,10 @@ def _owe_releases(session: Session, contract: Any) -> int:
     """In the contract's own portal, so that they wait their turn among its other requests."""
     asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": MOST_RELEASED}
     ids = session.execute(FIND_TO_RELEASE, asked).scalars().all()
-    asks = []
+    jobs = []
     for number, start in enumerate(range(0, len(ids), MAX_ENROLLMENTS), start=1):
         request = ReleaseSeats(contract=contract.reference, enrollment_ids=list(ids[start : start + MAX_ENROLLMENTS]))
         key = f"release:{contract.id}:{contract.today.isoformat()}:{number}"
-        asks.append(SubmittedRequest(contract.portal_id, request, request.model_dump_json(), key))
-        wake_after_commit(session, request.queue)
-    if asks:  # a key used before on the same day stands for what is being done already
-        accept_all(session, asks)
+        jobs.append(OwedJob(request, key, contract.portal_id))
+    owe_jobs(session, jobs)  # a key used before on the same day stands for what is being done already
     return len(ids)

@@ -11,14 +11,11 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.paris import is_daytime
-from models.portal import LOCAL_PORTAL_ID
 from models.reminder import REMINDED_TOGETHER, REMINDER_LIFETIME, RemindedEnrollment, ReminderDecision, remind
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import wake_after_commit
+from workers.engine.acceptance import owe_successor
 from workers.outbox.mails import OwedMail, owe
-from workers.requests.base import FOLLOW_UP_KEY
 from workers.requests.internal import SendReminders
 
 PART: Final = 1_000
@@ -80,7 +77,7 @@ def send_reminders(
     owe(session, [_mail(one, accounts, job_id) for one in mailed])
     more = len(due) > PART
     if more:
-        _owe_the_rest(session, job_id, request)
+        owe_successor(session, job_id, request)
     return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
 
 
@@ -132,8 +129,3 @@ def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any], job_id: UUID) -> 
         contract_id=row.contract_id,
         context={"step": step},
     )
-
-
-def _owe_the_rest(session: Session, job_id: UUID, request: SendReminders) -> None:
-    accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-    wake_after_commit(session, request.queue)

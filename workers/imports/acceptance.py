@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.words import Code
 from workers.database import Session
-from workers.engine.acceptance import AcceptedJob, accept_internal, find_accepted
+from workers.engine.acceptance import AcceptedJob, accept_internal, add_key, find_accepted
 from workers.errors import InvalidRequest, Problem
 from workers.imports.files import PART, store_file
 from workers.imports.importing import record_import
@@ -22,9 +22,6 @@ FIND_RUNNING_IMPORT = text("""
     SELECT r.job_id FROM roster r JOIN job j ON j.id = r.job_id
     WHERE r.portal_id = :portal AND r.fingerprint = :fingerprint AND j.finished_at IS NULL
     ORDER BY r.created_at LIMIT 1""")
-
-INSERT_KEY = text("""
-    INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :fingerprint, :job)""")
 
 # A use, which holds the file: neither retention nor an erasure takes it while its import is accepted.
 MARK_FILE_USED = text(
@@ -68,8 +65,7 @@ def accept_import(
             raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "no such file is kept: hand it over again"))
         running = session.execute(FIND_RUNNING_IMPORT, {"portal": portal_id, "fingerprint": hashed}).scalar()
         if running is not None:
-            given = {"portal": portal_id, "key": key, "fingerprint": hashed, "job": running}
-            session.execute(INSERT_KEY, given)
+            add_key(session, portal_id, key, hashed, running)
             return AcceptedJob(running, request.queue, repeated=True)
     accepted = accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
     if not accepted.repeated:

@@ -16,13 +16,12 @@ from sqlalchemy import text
 from models.person import Person
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
+from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import PersonResult, insert_people
+from workers.engine.results import PersonResult, count_codes, insert_people
 from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, enroll
 from workers.enrollment.jobs import (
     CHUNK,
-    COUNT_CODES,
-    MOVE_POSITION,
     summary,
 )
 from workers.imports.source import RosterSource
@@ -122,19 +121,16 @@ def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: Ros
     reading = source.reading
     record_import(session, row.id, row.columns["portal_id"], request)
     session.execute(RECORD_READING, {"job": row.id, "reading": json.dumps(reading_json(reading)), "rows": reading.rows})
-    counts = _counts(session, row.id) if position else Counter[Code]()
+    counts = count_codes(session, row.id) if position else Counter[Code]()
     planned = counts[Code.ENROLLED] + counts[Code.ATTACHED] if request.dry_run else 0
     return RunningImport(row, request, source, position, planned)
 
 
-def import_chunk(session: Session, course: RunningImport, *, lease: float) -> tuple[RunningImport, WorkOutcome | None]:
-    """Does the next chunk and moves position and lease with it; the outcome comes with the last, or when cancelled.
-
-    The course given is left as it was, so that a chunk whose transaction fails can be done again.
-    """
+def import_chunk(session: Session, course: RunningImport) -> Chunk[RunningImport]:
+    """Enrols the people of the next chunk; the outcome comes with the last, or when the import was cancelled."""
     row = course.row
     if session.execute(CHECK_CANCELLED, {"job": row.id}).scalar():
-        return course, _end(session, course, None, JobState.CANCELLED)
+        return Chunk(course, course.position, _end(session, course, None, JobState.CANCELLED))
     found = course.source.chunk(course.position, course.chunk)
     people = [check_row(one) for one in found]
     answer = enroll(session, [_order(session, course, people)])[0]
@@ -146,10 +142,9 @@ def import_chunk(session: Session, course: RunningImport, *, lease: float) -> tu
         position=course.position + len(found),
         planned=course.planned + (taken if course.request.dry_run else 0),
     )
-    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": further.position, "lease": lease})
     if found and further.position < course.source.reading.rows:
-        return further, None
-    return further, _end(session, further, answer, None)
+        return Chunk(further, further.position)
+    return Chunk(further, further.position, _end(session, further, answer, None))
 
 
 def _order(session: Session, course: RunningImport, people: Sequence[Any]) -> EnrollmentOrder:
@@ -187,7 +182,7 @@ def _remember(session: Session, job_id: UUID, people: Sequence[Any], answer: Enr
 def _end(
     session: Session, course: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None
 ) -> WorkOutcome:
-    row, counts = course.row, _counts(session, course.row.id)
+    row, counts = course.row, count_codes(session, course.row.id)
     session.execute(FORGET_ADDRESSES, {"job": row.id})
     refused = not any(counts[code] for code in DONE_CODES)
     code = answer.code if answer is not None and refused else None
@@ -216,10 +211,6 @@ def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> Non
         contract_id=contract_id,
     )
     owe(session, [mail])
-
-
-def _counts(session: Session, job_id: UUID) -> Counter[Code]:
-    return Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": job_id})})
 
 
 def reading_json(reading: RosterReading) -> dict[str, Any]:

@@ -73,10 +73,10 @@ def _open(row: ClaimedRow, request: ImportRoster) -> RosterSource | None:
 
 
 def _do(row: ClaimedRow, request: ImportRoster, source: RosterSource) -> None:
-    follower = ChunkedJob(
+    job = ChunkedJob(
         lambda session, held: resume(session, held, request, source), import_chunk, ahead=RunningImport.read_ahead
     )
-    if follower.follow(row):
+    if job.run(row):
         _close(row.id)  # else it comes back, and the file stays open for it
 
 

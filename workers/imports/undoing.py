@@ -3,7 +3,6 @@
 Each chunk's withdrawals, results, position and lease are one transaction, as an import's are.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -14,9 +13,9 @@ from models.withdrawal import WITHDRAWN_CODES
 from models.words import Code, JobState
 from workers.audit import record
 from workers.database import Session
+from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import insert_people
-from workers.enrollment.jobs import COUNT_CODES, MOVE_POSITION
+from workers.engine.results import count_codes, insert_people
 from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, depart
 from workers.requests.enrollment import Withdraw
 from workers.requests.imports import UndoImport
@@ -55,25 +54,22 @@ def resume(_: Session, row: ClaimedRow) -> RunningUndo:
     return RunningUndo(row, request, int(row.columns["position"]))
 
 
-def undo_chunk(session: Session, course: RunningUndo, *, lease: float) -> tuple[RunningUndo, WorkOutcome | None]:
-    """Does the next chunk; the outcome comes with the last, or at once when there is nothing to be taken back.
-
-    The course given is left as it was, so that a chunk whose transaction fails can be done again.
-    """
+def undo_chunk(session: Session, course: RunningUndo) -> Chunk[RunningUndo]:
+    """Withdraws the people of the next chunk; the outcome comes with the last."""
     row, request = course.row, course.request
     found = session.execute(FIND_IMPORT, {"job": request.job, "portal": row.columns["portal_id"]}).one_or_none()
     if found is None or not found.finished:
         code = Code.NOT_FOUND if found is None else Code.NOT_FINISHED
-        return course, WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
+        outcome = WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
+        return Chunk(course, course.position, outcome)
     asked = {"job": request.job, "first": course.position, "size": CHUNK}
     people: Sequence[Any] = session.execute(READ_ENROLLED, asked).all()
     if people:
         _withdraw(session, course, people)
     last = len(people) < CHUNK  # whoever stands further down in the file did not join by it: all of it was looked at
     position = (found.rows or course.position) if last else people[-1].position + 1
-    session.execute(MOVE_POSITION, {"id": row.id, "claim": row.claim, "position": position, "lease": lease})
     further = replace(course, position=position)
-    return further, _end(session, course) if last else None
+    return Chunk(further, position, _end(session, course) if last else None)
 
 
 def _withdraw(session: Session, course: RunningUndo, people: Sequence[Any]) -> None:
@@ -98,7 +94,7 @@ def _placed(job: WithdrawalJob, people: Sequence[Any]) -> list[Any]:
 
 def _end(session: Session, course: RunningUndo) -> WorkOutcome:
     row, request = course.row, course.request
-    counts = Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"id": row.id})})
+    counts = count_codes(session, row.id)
     record(
         session,
         request.kind,

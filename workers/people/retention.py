@@ -9,14 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
-from models.portal import LOCAL_PORTAL_ID
 from models.retention import PART, RETENTION, RetentionClass, first_id
 from models.throttle import KEPT_LONGER
 from models.words import JobState
 from workers.database import Session
-from workers.engine.acceptance import accept_internal
-from workers.engine.ledger import wake_after_commit
-from workers.requests.base import FOLLOW_UP_KEY
+from workers.engine.acceptance import owe_successor
 from workers.requests.certificates import CatchUpCertificates, PurgeDocuments
 from workers.requests.internal import (
     ApplyCorrections,
@@ -26,7 +23,6 @@ from workers.requests.internal import (
     ScanInboxes,
     SendReminders,
 )
-from workers.requests.queues import Queue
 
 READ_MOMENTS = text("""
     SELECT t.matter, now() - CAST(t.keeps AS interval)
@@ -184,6 +180,5 @@ def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[
     changed = purge(session, PART)
     more = any(count >= _size(matter, PART) for matter, count in changed.items())
     if more:
-        accept_internal(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"{FOLLOW_UP_KEY}{job_id}")
-        wake_after_commit(session, Queue.MAINTENANCE)
+        owe_successor(session, job_id, request)
     return JobState.SUCCEEDED, {"deleted": changed, "more": more}

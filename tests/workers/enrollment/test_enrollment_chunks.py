@@ -185,9 +185,9 @@ def test_a_worker_taken_for_dead_stops_and_doubles_nothing(small_chunks: None, m
     with transaction() as session:
         assert ledger.rescue(session, JOBS) == [(job_id, "rosters", 1)]
     rosters.do_batch(claimed(Queue.ROSTERS))
-    late = courses._Step(begin, enroll_chunk, step.course)
+    late = courses._Step(begin, enroll_chunk, step.state)
     assert BatchRun(JOBS, late.work).run([stale])
-    assert late.over
+    assert late.ended
     check_mixed(job_id)
 
 

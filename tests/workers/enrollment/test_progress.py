@@ -199,7 +199,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     assert rows(CERTIFICATES) == [(1, 1, 0)]
 
 
-@pytest.mark.parametrize("step", ["accept_all", "record_people", "record_all", "_outcome"])
+@pytest.mark.parametrize("step", ["owe_jobs", "record_people", "record_all", "_outcome"])
 def test_progress_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -123,7 +123,7 @@ def test_a_reminder_that_is_there_already_is_not_owed_twice(fresh_database: str)
     assert rows("SELECT count(*) FROM email WHERE kind = 'reminder'") == [(1,)]
 
 
-@pytest.mark.parametrize("step", ["_move_on", "owe", "_owe_the_rest"])
+@pytest.mark.parametrize("step", ["_move_on", "owe", "owe_successor"])
 def test_reminders_that_fail_half_way_leave_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -155,7 +155,7 @@ def test_run_twice_it_owes_the_next_part_once(fresh_database: str, monkeypatch: 
 def test_a_purge_that_fails_half_way_leaves_everything(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PART", 2)
     committed_purge()
-    fail_half_way(monkeypatch, retention, "accept_internal", Queue.MAINTENANCE)
+    fail_half_way(monkeypatch, retention, "owe_successor", Queue.MAINTENANCE)
     assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(0,)]
     assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]

@@ -1,6 +1,5 @@
 """The mail that brings duplicates: attached when they are small enough, else behind a link."""
 
-from collections import Counter
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from models.words import Code, EmailKind, EmailState
 from workers.certificates.file_links import file_address, find_file
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow
+from workers.engine.results import count_codes
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.security.keys import signing_keys
 
@@ -19,8 +19,6 @@ MOST_ATTACHED: Final = 5_000_000
 READ_FILE = text("""
     SELECT (SELECT document FROM certificate_duplicate WHERE job_id = :job LIMIT 1) AS document,
       f.expires_at <= now() AS expired FROM certificate_file f WHERE f.id = :file""")
-
-COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
 
 
 def write_duplicate(session: Session, row: ClaimedRow, fact: Any) -> Letter:
@@ -32,7 +30,7 @@ def write_duplicate(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     found = session.execute(READ_FILE, {"file": file.file_id, "job": file.job_id}).one()
     if found.expired:
         return not_wanted(row, EmailState.EXPIRED)
-    counts = Counter(dict(map(tuple, session.execute(COUNT_CODES, {"job": file.job_id}))))
+    counts = count_codes(session, file.job_id)
     context = {
         "job_id": str(file.job_id),
         "document": found.document,
