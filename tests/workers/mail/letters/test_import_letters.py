@@ -139,7 +139,7 @@ def test_it_is_owed_once_with_the_end_of_the_import(monkeypatch: pytest.MonkeyPa
         raise RuntimeError("killed half-way")
 
     with monkeypatch.context() as broken:
-        broken.setattr(roster_imports, "_counts", fail)
+        broken.setattr(roster_imports, "count_codes", fail)
         imported(LINES.encode())
     assert owed() == []
     for _ in range(2):
