@@ -7,7 +7,8 @@ knowledge.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -68,22 +69,42 @@ ENROLLED, ATTACHED, ALREADY_ENROLLED, NO_SEAT_LEFT, NOT_CARRIED_OUT = map(
 )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Capacity:
-    """What is true of a contract while its lock is held; moves on as requests are planned one after the other."""
+    """What is true of a contract before a request is planned, while the contract is locked.
+
+    Parameters:
+      known: addresses that have an account.
+      live: addresses enrolled on this contract.
+      suppressed: addresses no mail is sent to, and since when.
+    """
 
     seats_left: int
-    known: set[str]  # addresses that have an account
-    live: set[str]  # addresses enrolled on this contract
-    suppressed: Mapping[str, datetime] = field(default_factory=dict)  # addresses no mail is sent to, and since when
+    known: AbstractSet[str]
+    live: AbstractSet[str]
+    suppressed: Mapping[str, datetime] = field(default_factory=dict)
+
+    def after(self, plan: "EnrollmentPlan") -> "Capacity":
+        """What is true once this plan is carried out."""
+        return replace(
+            self,
+            seats_left=self.seats_left - len(plan.joining),
+            known=self.known | plan.joining,
+            live=self.live | plan.joining,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentPlan:
-    """What a request does: a verdict per person in input order, and whether the policy lets it be done at all."""
+    """What a request does: a verdict per person in input order, and whether the policy lets it be done at all.
+
+    Parameters:
+      joining: the addresses that get a seat; none when the policy leaves the request undone.
+    """
 
     verdicts: tuple[EnrollmentVerdict, ...]
     carried_out: bool
+    joining: frozenset[str] = frozenset()
     counts: Counter[Code] = field(default_factory=Counter)
 
     @property
@@ -93,59 +114,59 @@ class EnrollmentPlan:
 
     @property
     def refused(self) -> bool:
-        """Nothing was done for anybody."""
+        """Whether nothing is done for any person."""
         return not self.carried_out or not any(self.counts[code] for code in DONE_CODES)
 
 
 def plan_enrollments(
-    people: Sequence[Person | Refusal], room: Capacity, policy: Policy, taken: set[str] | None = None
+    people: Sequence[Person | Refusal], capacity: Capacity, policy: Policy, taken: AbstractSet[str] = frozenset()
 ) -> EnrollmentPlan:
-    """Decides what happens to each person, in input order, and moves `room` on by what was decided.
+    """Decides what happens to each person, in input order.
 
-    Somebody already enrolled costs no seat and is no refusal. Nobody is enrolled under an address no mail is sent to:
-    the invitation would not arrive, and the seat be used. A refused row reserves no address: a later good row with
-    the same address is accepted; of two good rows the first wins. Under a policy that leaves the request undone, those
-    who would have been enrolled answer `not_carried_out` and `room` stays as it was.
+    A person already enrolled costs no seat and is not refused. An address that is sent no mail is refused: the
+    invitation would not arrive and the seat would be used. A refused row reserves no address, so a later good row with
+    the same address is accepted; of two good rows the first wins. Under a policy that leaves the request undone, the
+    people who would have been enrolled answer `not_carried_out`.
 
     Parameters:
-      people: the rows of the request, checked: somebody to enrol, or the refusal the row's own values earned.
-      room: the contract as it stands; changed in place when the plan is carried out.
+      people: the rows of the request, checked: a person to enrol, or the refusal the row's own values earned.
+      capacity: the contract as it stands.
       policy: what to do when not everybody can be enrolled.
       taken: addresses accepted in earlier chunks of the same request.
     """
-    accepted: set[str] = set(taken or ())
+    accepted: set[str] = set(taken)
     joining: set[str] = set()
     verdicts = []
     for person in people:
-        verdict = _verdict(person, room, accepted, seats_left=room.seats_left - len(joining))
+        verdict = _verdict(person, capacity, accepted, seats_left=capacity.seats_left - len(joining))
         if isinstance(person, Person) and verdict.code in DONE_CODES:
             accepted.add(person.email_norm)
             if verdict.code is not Code.ALREADY_ENROLLED:
                 joining.add(person.email_norm)
         verdicts.append(verdict)
     carried_out = _carries_out(policy, verdicts)
-    if carried_out:
-        room.seats_left -= len(joining)
-        room.known |= joining
-        room.live |= joining
-    else:
+    if not carried_out:
+        joining.clear()
         verdicts = [_undone(verdict) for verdict in verdicts]
-    return EnrollmentPlan(tuple(verdicts), carried_out, Counter(verdict.code for verdict in verdicts))
+    counts = Counter(verdict.code for verdict in verdicts)
+    return EnrollmentPlan(tuple(verdicts), carried_out, frozenset(joining), counts)
 
 
-def _verdict(person: Person | Refusal, room: Capacity, accepted: set[str], *, seats_left: int) -> EnrollmentVerdict:
+def _verdict(
+    person: Person | Refusal, capacity: Capacity, accepted: AbstractSet[str], *, seats_left: int
+) -> EnrollmentVerdict:
     if isinstance(person, Refusal):
         return EnrollmentVerdict(person.code, person.field)
     email = person.email_norm
     if email in accepted:
         return EnrollmentVerdict(Code.DUPLICATE_IN_FILE, "email")
-    if email in room.live:
+    if email in capacity.live:
         return ALREADY_ENROLLED
-    if email in room.suppressed:
+    if email in capacity.suppressed:
         return EnrollmentVerdict(Code.SUPPRESSED_ADDRESS, "email")
     if seats_left <= 0:
         return NO_SEAT_LEFT
-    return ATTACHED if email in room.known else ENROLLED
+    return ATTACHED if email in capacity.known else ENROLLED
 
 
 def _carries_out(policy: Policy, verdicts: Sequence[EnrollmentVerdict]) -> bool:

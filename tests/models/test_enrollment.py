@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -23,7 +24,7 @@ def person(letter: str) -> Person:
     return Person(f"{letter}@example.com", letter.upper(), "Dupont", None, None)
 
 
-def room(seats_left: int, *, known: str = "", live: str = "") -> Capacity:
+def capacity(seats_left: int, *, known: str = "", live: str = "") -> Capacity:
     """Letters stand for people; whoever is enrolled has an account."""
     accounts, enrolled = ({person(letter).email_norm for letter in letters} for letters in (known + live, live))
     return Capacity(seats_left, accounts, enrolled)
@@ -92,15 +93,15 @@ SHORT = {
 def test_what_happens_to_each(
     people: str, seats_left: int, known: str, live: str, policy: Policy, expected: str
 ) -> None:
-    where = room(seats_left, known=known, live=live)
+    where = capacity(seats_left, known=known, live=live)
     before = copy.deepcopy(where)
     decided = plan_enrollments(rows(people), where, policy)
     assert [verdict.code for verdict in decided.verdicts] == [SHORT[letter] for letter in expected]
     assert decided.counts == Counter(SHORT[letter] for letter in expected)
     assert decided.seats == sum(letter in "EA" for letter in expected)
-    assert where.seats_left == before.seats_left - decided.seats
     joined = {p.email_norm for p, v in zip(rows(people), expected, strict=True) if isinstance(p, Person) and v in "EA"}
-    assert (where.known, where.live) == (before.known | joined, before.live | joined)
+    after = Capacity(before.seats_left - decided.seats, before.known | joined, before.live | joined)
+    assert (where.after(decided), where) == (after, before)
 
 
 @pytest.mark.parametrize(
@@ -121,53 +122,57 @@ def test_what_happens_to_each(
 def test_whether_a_request_is_done(
     people: str, seats_left: int, live: str, policy: Policy, carried_out: bool, refused: bool
 ) -> None:
-    decided = plan_enrollments(rows(people), room(seats_left, live=live), policy)
+    decided = plan_enrollments(rows(people), capacity(seats_left, live=live), policy)
     assert (decided.carried_out, decided.refused) == (carried_out, refused)
 
 
 def test_a_good_row_after_a_refused_one_of_the_same_address_is_accepted() -> None:
     refused: Row = Refusal(Code.MISSING_NAME, "first_name")
-    decided = plan_enrollments([refused, person("a"), person("a")], room(5), FULL)
+    decided = plan_enrollments([refused, person("a"), person("a")], capacity(5), FULL)
     assert [v.code for v in decided.verdicts] == [Code.MISSING_NAME, Code.ENROLLED, Code.DUPLICATE_IN_FILE]
     assert [v.field for v in decided.verdicts] == ["first_name", None, "email"]
 
 
 def test_a_second_request_finds_what_the_first_left() -> None:
-    where = room(2)
-    assert [v.code for v in plan_enrollments(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
-    second = plan_enrollments(rows("ac"), where, FULL)
+    where = capacity(2)
+    first = plan_enrollments(rows("ab"), where, ALL)
+    assert [v.code for v in first.verdicts] == [Code.ENROLLED, Code.ENROLLED]
+    second = plan_enrollments(rows("ac"), where.after(first), FULL)
     assert [v.code for v in second.verdicts] == [Code.ALREADY_ENROLLED, Code.NO_SEAT_LEFT]
-    assert where == Capacity(0, {"a@example.com", "b@example.com"}, {"a@example.com", "b@example.com"})
+    assert where.after(first).after(second) == Capacity(
+        0, {"a@example.com", "b@example.com"}, {"a@example.com", "b@example.com"}
+    )
 
 
 def test_a_second_request_finds_nothing_of_one_left_undone() -> None:
-    where = room(2)
-    assert not plan_enrollments(rows("ab!"), where, ALL).carried_out
-    assert [v.code for v in plan_enrollments(rows("ab"), where, ALL).verdicts] == [Code.ENROLLED, Code.ENROLLED]
+    where = capacity(2)
+    undone = plan_enrollments(rows("ab!"), where, ALL)
+    assert not undone.carried_out
+    second = plan_enrollments(rows("ab"), where.after(undone), ALL)
+    assert [v.code for v in second.verdicts] == [Code.ENROLLED, Code.ENROLLED]
 
 
 def test_an_account_planned_on_one_contract_is_known_to_the_next() -> None:
-    known: set[str] = set()
-    first, second = Capacity(1, known, set()), Capacity(1, known, set())
-    plan_enrollments(rows("a"), first, ALL)
-    assert [v.code for v in plan_enrollments(rows("a"), second, ALL).verdicts] == [Code.ATTACHED]
+    first = plan_enrollments(rows("a"), Capacity(1, set(), set()), ALL)
+    second = plan_enrollments(rows("a"), Capacity(1, first.joining, set()), ALL)
+    assert [v.code for v in second.verdicts] == [Code.ATTACHED]
 
 
 def test_what_earlier_chunks_accepted_is_a_duplicate_and_stays_as_given() -> None:
     taken = {person("a").email_norm}
-    decided = plan_enrollments(rows("ab"), room(5, live="a"), FULL, taken)
+    decided = plan_enrollments(rows("ab"), capacity(5, live="a"), FULL, taken)
     assert [v.code for v in decided.verdicts] == [Code.DUPLICATE_IN_FILE, Code.ENROLLED]
     assert taken == {person("a").email_norm}
 
 
 def test_an_empty_request_does_nothing() -> None:
-    decided = plan_enrollments([], room(1), ALL)
+    decided = plan_enrollments([], capacity(1), ALL)
     assert (decided.verdicts, decided.carried_out, decided.refused, decided.seats) == ((), True, True, 0)
 
 
 LETTERS = st.text(alphabet="abcdefgh!", max_size=20)
 ROOMS = st.builds(
-    lambda seats, known, live: room(seats, known=known, live=live),
+    lambda seats, known, live: capacity(seats, known=known, live=live),
     st.integers(0, 8),
     st.text(alphabet="abcdefgh", max_size=4),
     st.text(alphabet="abcdefgh", max_size=4),
@@ -182,10 +187,10 @@ def test_seats_verdicts_and_room_agree(letters: str, where: Capacity, policy: Po
     joined = joining(people, [v.code for v in decided.verdicts])
     assert len(joined) == len(set(joined)) == decided.seats <= before.seats_left
     assert not set(joined) & before.live
-    if decided.carried_out:
-        assert where == Capacity(before.seats_left - len(joined), before.known | set(joined), before.live | set(joined))
-    else:
-        assert (where, decided.seats) == (before, 0)
+    after = Capacity(before.seats_left - len(joined), before.known | set(joined), before.live | set(joined))
+    assert (where.after(decided), where) == (after, before)
+    if not decided.carried_out:
+        assert decided.seats == 0
     if policy is ALL:
         assert decided.carried_out == all(v.code in DONE_CODES for v in decided.verdicts)
 
@@ -201,17 +206,18 @@ def test_nobody_has_two_good_rows_and_each_has_the_first(letters: str, where: Ca
 
 @given(LETTERS, ROOMS, st.integers(1, 6))
 def test_until_full_in_chunks_is_the_same_as_at_once(letters: str, where: Capacity, size: int) -> None:
-    people, at_once = rows(letters), copy.deepcopy(where)
-    whole = plan_enrollments(people, at_once, FULL)
+    people, standing = rows(letters), where
+    whole = plan_enrollments(people, where, FULL)
     codes: list[Code] = []
     taken: set[str] = set()
     for start in range(0, len(people), size):
         chunk = people[start : start + size]
-        verdicts = plan_enrollments(chunk, where, FULL, taken).verdicts
+        part = plan_enrollments(chunk, standing, FULL, taken)
+        standing, verdicts = standing.after(part), part.verdicts
         codes += [v.code for v in verdicts]
         done = zip(chunk, verdicts, strict=True)
         taken |= {p.email_norm for p, v in done if isinstance(p, Person) and v.code in DONE_CODES}
-    assert (codes, where) == ([v.code for v in whole.verdicts], at_once)
+    assert (codes, standing) == ([v.code for v in whole.verdicts], where.after(whole))
 
 
 def joining(people: Sequence[Row], codes: Sequence[Code]) -> list[str]:
@@ -239,9 +245,9 @@ KEPT_FROM = SHORT | {"x": Code.SUPPRESSED_ADDRESS}
 def test_nobody_is_enrolled_under_an_address_no_mail_is_sent_to(
     people: str, seats_left: int, known: str, live: str, policy: Policy, expected: str
 ) -> None:
-    where = room(seats_left, known=known, live=live)
-    where.suppressed = {person("b").email_norm: datetime(2026, 3, 2, tzinfo=UTC)}
+    since = {person("b").email_norm: datetime(2026, 3, 2, tzinfo=UTC)}
+    where = replace(capacity(seats_left, known=known, live=live), suppressed=since)
     decided = plan_enrollments(rows(people), where, policy)
     assert [verdict.code for verdict in decided.verdicts] == [KEPT_FROM[letter] for letter in expected]
     assert {verdict.field for verdict in decided.verdicts if verdict.code is Code.SUPPRESSED_ADDRESS} <= {"email"}
-    assert where.seats_left == seats_left - sum(letter in "EA" for letter in expected)
+    assert where.after(decided).seats_left == seats_left - sum(letter in "EA" for letter in expected)

@@ -4,8 +4,9 @@ Lock order, here as everywhere: job rows, contracts by id, accounts by address, 
 the job rows and owns the transaction.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -70,7 +71,7 @@ class EnrollmentOrder:
     request: EnrollmentTerms
     people: Sequence[Person | Refusal]
     first_position: int = 0
-    taken: set[str] = field(default_factory=set)
+    taken: AbstractSet[str] = frozenset()
     urgent: bool = False
     planned: int = 0
 
@@ -98,16 +99,26 @@ class EnrollmentAnswer:
         return self.plan is None or self.plan.refused
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class LockedContract:
-    """A contract whose row this transaction holds; `enrolled_count` moves as requests are planned."""
+    """A contract whose row this transaction holds, as the requests planned so far leave it.
+
+    Parameters:
+      closed: why nobody can be enrolled on it now, or None.
+      live: the addresses of this batch that are enrolled on it.
+    """
 
     id: UUID
     company_id: UUID
     planned_seats: int
     enrolled_count: int
     closed: Code | None
-    room: Capacity
+    live: AbstractSet[str] = frozenset()
+
+    def after(self, plan: EnrollmentPlan) -> "LockedContract":
+        """The contract once this plan is carried out."""
+        joining = plan.joining
+        return replace(self, enrolled_count=self.enrolled_count + len(joining), live=self.live | joining)
 
 
 class _LiveEnrollment(NamedTuple):
@@ -137,19 +148,13 @@ def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[Enrollme
     contracts = _lock_contracts(session, orders)
     addresses = _addresses(orders)
     accounts = rows.read_accounts(session, addresses)
-    suppressed = read_suppressed(session, addresses)
     live = _read_live(session, contracts, accounts)
-    known = set(accounts)
-    for contract in contracts.values():
-        contract.room.known = known  # one set for all: an account planned on one contract is known to the next
-        contract.room.live = set(live.get(contract.id, ()))
-        contract.room.suppressed = suppressed
-    joining: list[rows.JoiningPerson] = []
-    planned = [_plan(order, contracts.get((order.portal_id, order.request.contract)), joining) for order in orders]
-    rows.write(session, joining, accounts)
-    for one in joining:
+    contracts = {key: replace(one, live=frozenset(live.get(one.id, ()))) for key, one in contracts.items()}
+    planned = _plan_in_order(orders, contracts, frozenset(accounts), read_suppressed(session, addresses))
+    joined = rows.write(session, [one for order in planned for one in order.joining], accounts)
+    for one in joined.values():
         live.setdefault(one.contract_id, {})[one.person.email_norm] = _LiveEnrollment(one.account_id, one.enrollment_id)
-    return [_answer(order, decided, live) for order, decided in zip(orders, planned, strict=True)]
+    return [_answer(order, decided, live, joined) for order, decided in zip(orders, planned, strict=True)]
 
 
 def _lock_contracts(session: Session, orders: Sequence[EnrollmentOrder]) -> dict[tuple[UUID, str], LockedContract]:
@@ -173,7 +178,6 @@ def _locked(row: Any) -> LockedContract:
         planned_seats=row.planned_seats,
         enrolled_count=row.enrolled_count,
         closed=closed_because(starts_on, row.ends_on, row.today),
-        room=Capacity(seats_left=row.planned_seats - row.enrolled_count, known=set(), live=set()),
     )
 
 
@@ -197,25 +201,51 @@ def _read_live(
 
 
 class _PlannedOrder(NamedTuple):
-    """What one order comes to; `contract` is a copy, as this order leaves it."""
+    """What one order comes to, and the contract as this order leaves it."""
 
     contract: LockedContract | None
     code: Code | None
     plan: EnrollmentPlan | None
-    joining: Sequence[rows.JoiningPerson]
+    suppressed: Mapping[str, datetime]
+    joining: Sequence[rows.JoiningPerson] = ()
 
 
-def _plan(order: EnrollmentOrder, contract: LockedContract | None, joining: list[rows.JoiningPerson]) -> _PlannedOrder:
+def _plan_in_order(
+    orders: Sequence[EnrollmentOrder],
+    contracts: Mapping[tuple[UUID, str], LockedContract],
+    known: AbstractSet[str],
+    suppressed: Mapping[str, datetime],
+) -> list[_PlannedOrder]:
+    """Plans the orders one after the other: each finds the seats and accounts that those before it left."""
+    standing, planned = dict(contracts), []
+    for order in orders:
+        key = (order.portal_id, order.request.contract)
+        one = _plan(order, standing.get(key), known, suppressed)
+        planned.append(one)
+        if one.contract is not None and one.plan is not None and not order.request.dry_run:
+            standing[key] = one.contract
+            known = known | one.plan.joining  # an account planned on one contract is known to the next
+    return planned
+
+
+def _plan(
+    order: EnrollmentOrder,
+    contract: LockedContract | None,
+    known: AbstractSet[str],
+    suppressed: Mapping[str, datetime],
+) -> _PlannedOrder:
     if contract is None or contract.closed:
-        return _PlannedOrder(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, ())
+        return _PlannedOrder(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, suppressed)
+    seats_left = contract.planned_seats - contract.enrolled_count - order.planned
+    capacity = Capacity(seats_left, known, contract.live, suppressed)
+    plan = plan_enrollments(order.people, capacity, order.request.policy, order.taken)
     if order.request.dry_run:
-        known, live = set(contract.room.known), set(contract.room.live)
-        room = Capacity(contract.room.seats_left - order.planned, known, live, contract.room.suppressed)
-        return _PlannedOrder(
-            replace(contract), None, plan_enrollments(order.people, room, order.request.policy, order.taken), ()
-        )
-    decided = plan_enrollments(order.people, contract.room, order.request.policy, order.taken)
-    mine = [
+        return _PlannedOrder(contract, None, plan, suppressed)
+    return _PlannedOrder(contract.after(plan), None, plan, suppressed, _joining(order, contract, plan))
+
+
+def _joining(order: EnrollmentOrder, contract: LockedContract, plan: EnrollmentPlan) -> list[rows.JoiningPerson]:
+    return [
         rows.JoiningPerson(
             person=person,
             code=verdict.code,
@@ -226,16 +256,16 @@ def _plan(order: EnrollmentOrder, contract: LockedContract | None, joining: list
             notify=order.request.notify,
             urgent=order.urgent,
         )
-        for index, (person, verdict) in enumerate(zip(order.people, decided.verdicts, strict=True))
+        for index, (person, verdict) in enumerate(zip(order.people, plan.verdicts, strict=True))
         if isinstance(person, Person) and verdict.code in (Code.ENROLLED, Code.ATTACHED)
     ]
-    contract.enrolled_count += len(mine)
-    joining.extend(mine)
-    return _PlannedOrder(replace(contract), None, decided, mine)
 
 
 def _answer(
-    order: EnrollmentOrder, planned: _PlannedOrder, live: dict[UUID, dict[str, _LiveEnrollment]]
+    order: EnrollmentOrder,
+    planned: _PlannedOrder,
+    live: Mapping[UUID, Mapping[str, _LiveEnrollment]],
+    joined: Mapping[UUID, rows.JoiningPerson],
 ) -> EnrollmentAnswer:
     if planned.plan is None or planned.contract is None:
         code = planned.code or Code.UNKNOWN_CONTRACT
@@ -243,7 +273,7 @@ def _answer(
             PersonResult(order.first_position + i, code, "contract", None, None) for i in range(len(order.people))
         ]
         return EnrollmentAnswer(order, code, refused, None, planned.contract)
-    mine = {joining.position: joining for joining in planned.joining}
+    mine = {one.position: joined[one.enrollment_id] for one in planned.joining}
     enrolled = live.get(planned.contract.id, {})
     people = []
     for index, (person, verdict) in enumerate(zip(order.people, planned.plan.verdicts, strict=True)):
@@ -254,16 +284,18 @@ def _answer(
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
             people.append(_already(position, enrolled.get(person.email_norm)))
         else:
-            since = _left_alone_since(person, verdict, planned.contract.room)
+            since = _left_alone_since(person, verdict, planned.suppressed)
             people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
     return EnrollmentAnswer(order, None, people, planned.plan, planned.contract)
 
 
-def _left_alone_since(person: Person | Refusal, verdict: EnrollmentVerdict, room: Capacity) -> dict[str, str] | None:
-    """Since when no mail is sent to the address of somebody who is refused for that."""
+def _left_alone_since(
+    person: Person | Refusal, verdict: EnrollmentVerdict, suppressed: Mapping[str, datetime]
+) -> dict[str, str] | None:
+    """Since when no mail is sent to the address of a person who is refused for that."""
     if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
         return None
-    return {"since": room.suppressed[person.email_norm].isoformat()}
+    return {"since": suppressed[person.email_norm].isoformat()}
 
 
 def _already(position: int, known: _LiveEnrollment | None) -> PersonResult:

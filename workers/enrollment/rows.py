@@ -1,13 +1,15 @@
 """The rows an enrollment writes, a statement per kind of row: accounts, enrollments, seats, links, mails, counters."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.account import Account
 from models.base import new_id
 from models.person import Person
 from models.reminder import REMINDER_STEPS
@@ -17,20 +19,30 @@ from workers.errors import Transient
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links
+from workers.sql import Unnest
 
 ROUNDS: Final = 3
 """How often an account that appears and disappears between two statements is looked for."""
+
+
+class _NewAccount(NamedTuple):
+    id: UUID
+    email_norm: str
+    first_name: str
+    last_name: str
+    locale: str
+
+
+_NEW_ACCOUNTS: Final = Unnest(_NewAccount, Account, alias="given")
 
 READ_ACCOUNTS = text("""
     SELECT id, email_norm, locale, activated_at IS NOT NULL AS activated FROM account
     WHERE email_norm = ANY(CAST(:emails AS text[])) ORDER BY email_norm FOR KEY SHARE""")
 
-# In the order of the address: two transactions inserting the same people in different orders would deadlock.
-INSERT_ACCOUNTS = text("""
-    INSERT INTO account (id, email_norm, first_name, last_name, locale)
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:emails AS text[]), CAST(:first_names AS text[]),
-      CAST(:last_names AS text[]), CAST(:locales AS text[])) t (id, email_norm, first_name, last_name, locale)
-    ORDER BY email_norm ON CONFLICT (email_norm) DO NOTHING RETURNING email_norm""")
+# In the order of the address: two transactions that insert the same people in different orders would deadlock.
+INSERT_ACCOUNTS = text(f"""
+    INSERT INTO account ({_NEW_ACCOUNTS.columns})
+    SELECT * FROM {_NEW_ACCOUNTS} ORDER BY email_norm ON CONFLICT (email_norm) DO NOTHING RETURNING email_norm""")
 
 INSERT_ENROLLMENTS = text("""
     WITH joining AS (
@@ -57,9 +69,14 @@ class KnownAccount(NamedTuple):
     activated: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class JoiningPerson:
-    """Somebody who gets a seat. `account_id` is set when the account is found or made."""
+    """A person who gets a seat.
+
+    Parameters:
+      code: `enrolled` or `attached`; what was planned, until the account is known.
+      account_id: an account of their own, until it is known that there is another.
+    """
 
     person: Person
     code: Code
@@ -81,13 +98,17 @@ def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAcc
     return {email: KnownAccount(account_id, locale, activated) for account_id, email, locale, activated in found}
 
 
-def write(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
-    """Writes everything these people get; `accounts` gains the accounts made, `joining` its identifiers and codes."""
-    if not joining:
-        return
-    _make_accounts(session, joining, accounts)
-    for one in joining:
-        one.account_id = accounts[one.person.email_norm].id
+def write(
+    session: Session, planned: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]
+) -> dict[UUID, JoiningPerson]:
+    """Writes everything these people get.
+
+    Returns: the people by enrollment, with the account each really has and the code that says so.
+    """
+    if not planned:
+        return {}
+    known, made = _make_accounts(session, planned, accounts)
+    joining = [_with_account(one, known, made) for one in planned]
     session.execute(
         INSERT_ENROLLMENTS,
         {
@@ -97,57 +118,59 @@ def write(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str
             "externals": [one.person.external_id for one in joining],
             "jobs": [one.job_id for one in joining],
             # Whoever is sent a link and may leave it. Whether the contract wants reminders is asked when one is due.
-            "reminded": [one.notify and not accounts[one.person.email_norm].activated for one in joining],
+            "reminded": [one.notify and not known[one.person.email_norm].activated for one in joining],
             "reminded_after": REMINDER_STEPS[0],
         },
     )
-    _owe_mails(session, [one for one in joining if one.notify], accounts)
+    _owe_mails(session, [one for one in joining if one.notify], known)
     taken = Counter(one.contract_id for one in joining)
     session.execute(COUNT_SEATS, {"contracts": list(taken), "taken": list(taken.values())})
+    return {one.enrollment_id: one for one in joining}
 
 
-def _make_accounts(session: Session, joining: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
-    """Makes the accounts that are missing. Somebody else may be making the same: then theirs is read and attached.
+def _with_account(planned: JoiningPerson, known: Mapping[str, KnownAccount], made: AbstractSet[str]) -> JoiningPerson:
+    """The person with their account. An account that another request made meanwhile is attached, not made."""
+    email = planned.person.email_norm
+    lost = planned.code is Code.ENROLLED and email not in made
+    return replace(planned, account_id=known[email].id, code=Code.ATTACHED if lost else planned.code)
+
+
+def _make_accounts(
+    session: Session, planned: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]
+) -> tuple[dict[str, KnownAccount], set[str]]:
+    """Makes the accounts that are missing; one that another request makes at the same moment is read instead.
 
     The conflict is read by a new statement, because the one that met it cannot see a row inserted meanwhile.
+
+    Returns: all accounts by address, and the addresses whose account was made here.
     """
+    known, made = dict(accounts), set[str]()
     missing: dict[str, Person] = {}
-    for one in joining:
-        if one.person.email_norm not in accounts:
+    for one in planned:
+        if one.person.email_norm not in known:
             missing.setdefault(one.person.email_norm, one.person)  # the first who joins gives the names
-    made: set[str] = set()
     for _ in range(ROUNDS):
         if not missing:
-            break
-        made |= _insert_accounts(session, missing, accounts)
-        accounts |= read_accounts(session, sorted(missing.keys() - made))
-        missing = {email: person for email, person in missing.items() if email not in accounts}
+            return known, made
+        inserted = _insert_accounts(session, [missing[email] for email in sorted(missing)])
+        made |= inserted.keys()
+        known |= inserted | read_accounts(session, sorted(missing.keys() - made))
+        missing = {email: person for email, person in missing.items() if email not in known}
     if missing:
         raise Transient("an account appears and disappears while it is being made")
-    for one in joining:
-        if one.code is Code.ENROLLED and one.person.email_norm not in made:
-            one.code = Code.ATTACHED
+    return known, made
 
 
-def _insert_accounts(session: Session, missing: dict[str, Person], accounts: dict[str, KnownAccount]) -> set[str]:
-    people = [missing[email] for email in sorted(missing)]
-    ids = [new_id() for _ in people]
-    locales = [person.locale or LOCALES[0] for person in people]
-    parameters = {
-        "ids": ids,
-        "emails": [person.email_norm for person in people],
-        "first_names": [person.first_name for person in people],
-        "last_names": [person.last_name for person in people],
-        "locales": locales,
-    }
-    made = set(session.execute(INSERT_ACCOUNTS, parameters).scalars())
-    for person, account_id, locale in zip(people, ids, locales, strict=True):
-        if person.email_norm in made:
-            accounts[person.email_norm] = KnownAccount(account_id, locale, activated=False)
-    return made
+def _insert_accounts(session: Session, people: Sequence[Person]) -> dict[str, KnownAccount]:
+    """Inserts accounts for people in the order of their addresses; returns those that were really made."""
+    new = [
+        _NewAccount(new_id(), one.email_norm, one.first_name, one.last_name, one.locale or LOCALES[0]) for one in people
+    ]
+    made = set(session.execute(INSERT_ACCOUNTS, _NEW_ACCOUNTS.parameters(new)).scalars())
+    return {one.email_norm: KnownAccount(one.id, one.locale, activated=False) for one in new if one.email_norm in made}
 
 
-def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
+def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:
     if not told:
         return
     _offer_links(session, told, accounts)
@@ -171,7 +194,7 @@ def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: dict[s
     )
 
 
-def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: dict[str, KnownAccount]) -> None:
+def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:
     """An activation link for everybody told who never activated: those attached too, or their mail is a dead end."""
     waiting = {one.account_id: one for one in told if not accounts[one.person.email_norm].activated}
     if not waiting:
