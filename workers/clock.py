@@ -1,6 +1,6 @@
-"""The clock: rings what is due again, rescues what was left, fires schedules. Run two; one leads.
+"""The clock: wakes queues that have due work, rescues what was left, fires schedules. Run two; one leads.
 
-Every tick is safe to run twice: bells are coalesced, rescues skip locked rows, a schedule's slot is one key. So a
+Every tick is safe to run twice: wake-ups are debounced, rescues skip locked rows, a schedule's slot is one key. So a
 leader that froze and wakes up late does no harm.
 """
 
@@ -62,7 +62,7 @@ def resign(me: UUID) -> None:
 
 
 def tick(me: UUID) -> None:
-    """One round: nothing unless this clock leads. Each step commits by itself, bells ring after it."""
+    """One round: nothing unless this clock leads. Each step commits by itself, and queues are woken after it."""
     with transaction() as session:
         if not lead(session, me):
             return

@@ -22,14 +22,14 @@ from workers.logs import configure_logs
 from workers.mail.message import SenderIdentity
 from workers.mail.relay import parse_smtp_url
 from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
-from workers.requests.queues import bell_name
+from workers.requests.queues import wake_actor
 from workers.security.tokens import SigningKeys
 from workers.settings import Settings, get_settings
 
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
 
-REQUESTS_AFTER_BELLS: Final = 10
-"""Dramatiq's priority of requests among what a process has fetched: bells (0) go first."""
+REQUESTS_AFTER_WAKE_UPS: Final = 10
+"""Dramatiq's priority of requests among what a process has fetched: wake-ups (0) go first."""
 
 
 def check_settings(settings: Settings) -> None:
@@ -53,9 +53,9 @@ def build_broker() -> WakeBroker:
     dramatiq.set_broker(broker)
     for make_claimer in CLAIMERS:
         claimer = make_claimer()
-        dramatiq.actor(broker=broker, queue_name=claimer.queue, actor_name=bell_name(claimer.queue))(claimer.answer)
+        dramatiq.actor(broker=broker, queue_name=claimer.queue, actor_name=wake_actor(claimer.queue))(claimer.answer)
     door = dramatiq.actor(
-        broker=broker, queue_name=REQUESTS_QUEUE, actor_name=ACCEPT_ACTOR, priority=REQUESTS_AFTER_BELLS
+        broker=broker, queue_name=REQUESTS_QUEUE, actor_name=ACCEPT_ACTOR, priority=REQUESTS_AFTER_WAKE_UPS
     )
     door(accept)
     dramatiq.actor(broker=broker, queue_name=REQUESTS_QUEUE, actor_name=SET_ASIDE)(set_aside)

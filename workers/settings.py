@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _can_be_used(cls, url: str) -> str:
-        """Read as the client reads it, and nothing is connected: a job must not be accepted and its bell then fail."""
+        """Reads the URL as the client does, without connecting: no job is accepted whose wake-up would then fail."""
         try:
             ConnectionPool.from_url(url).make_connection()
         except (TypeError, ValueError):  # its own words may show a part of the password

@@ -26,7 +26,7 @@ before are void, the password opens it no more, both addresses are told, and NEW
 account never activated, NEW is invited). The reason goes to the audit trail with your name: no name and no address in
 it. You are asked whether it is meant, unless you say --yes.
 
-The request is recorded in the ledger and its bell is rung; the job is printed as JSON.
+The request is recorded in the ledger and its queue is woken; the job is printed as JSON.
 
 \b
 Exit codes:

@@ -1,4 +1,4 @@
-"""Sends one request from a shell: validated, recorded in the ledger, its bell rung."""
+"""Sends one request from a shell: validated, recorded in the ledger, its queue woken."""
 
 import json
 import textwrap
@@ -23,7 +23,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 HELP: Final = """Send one request: KIND with its fields as JSON.
 
-The request is recorded in the ledger and its bell is rung; the job is printed as JSON. This works without any worker
+The request is recorded in the ledger and its queue is woken; the job is printed as JSON. This works without any worker
 running: the job then waits. With --wait the answer has a result per person.
 """
 

@@ -1,4 +1,4 @@
-"""What the commands about an import that exists share: one request recorded, its bell rung, its job followed."""
+"""What the commands about an import that exists share: one request recorded, its queue woken, its job followed."""
 
 from typing import Final
 from uuid import uuid4

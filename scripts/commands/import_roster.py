@@ -1,4 +1,4 @@
-"""Imports a roster file from a shell: kept, recorded in the ledger, its bell rung; with --wait, a bar and a summary."""
+"""Imports a roster file from a shell: kept and recorded in the ledger; --wait shows a bar and a summary."""
 
 import json
 import time

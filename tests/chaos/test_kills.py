@@ -177,7 +177,7 @@ def test_workers_outlive_an_outage_of_redis(valkey: Valkey, processes: Processes
     wait_until(lambda: "succeeded" in states(), say=processes.logs)
     valkey.stop()
     accept_all(range(50, 60), contracts)
-    wait_until(lambda: processes.logs().count("bell.not_rung") >= 2, say=processes.logs)
+    wait_until(lambda: processes.logs().count("wake.failed") >= 2, say=processes.logs)
     valkey.start()
     wait_until(lambda: states() == {"succeeded": 60}, say=lambda: f"{states()} {processes.logs()[-2000:]}")
     for number in range(60, 80):

@@ -60,9 +60,9 @@ def fire() -> list[str]:
         return fire_schedules(session)
 
 
-def bells(namespace: str) -> set[str]:
+def wake_ups(namespace: str) -> set[str]:
     with client() as opened:
-        return {name.decode().split(":")[-1] for name in opened.scan_iter(f"{namespace}:bell:*")}
+        return {name.decode().split(":")[-1] for name in opened.scan_iter(f"{namespace}:wake:*")}
 
 
 def expire_term() -> None:
@@ -98,7 +98,7 @@ def test_a_clock_that_does_not_lead_does_nothing(quiet: str) -> None:
         owe(session, JOBS)
     tick(TWO)
     assert rows(SLOTS) == []
-    assert bells(quiet) == set()
+    assert wake_ups(quiet) == set()
 
 
 def test_it_rings_whatever_is_due_and_again_when_redis_lost_it(quiet: str) -> None:
@@ -107,11 +107,11 @@ def test_it_rings_whatever_is_due_and_again_when_redis_lost_it(quiet: str) -> No
         owe(session, EMAILS, queue="emails")
         owe(session, JOBS, queue="rosters", due=60)
     tick(ONE)
-    assert bells(quiet) == {QUEUE, "emails"}
+    assert wake_ups(quiet) == {QUEUE, "emails"}
     with client() as opened:
         opened.delete(*opened.scan_iter(f"{quiet}:*"))
     tick(ONE)
-    assert bells(quiet) == {QUEUE, "emails"}
+    assert wake_ups(quiet) == {QUEUE, "emails"}
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
@@ -121,7 +121,7 @@ def test_it_takes_back_what_a_lost_worker_left_and_rings_for_it(quiet: str, ledg
         books.claim(session, ledger, QUEUE, size=1, lease=-1, worker=ONE)
     tick(ONE)
     assert rows(f"SELECT rescues, leased_until FROM {ledger.table}") == [(1, None)]
-    assert bells(quiet) == {QUEUE}
+    assert wake_ups(quiet) == {QUEUE}
 
 
 def test_a_schedule_that_never_ran_waits_for_its_first_slot(quiet: str) -> None:
@@ -178,7 +178,7 @@ def test_one_that_cannot_be_read_keeps_nothing_else_from_its_time(quiet: str, cr
         owe(session, JOBS)
     tick(ONE)
     assert [str(key).split(":")[1] for (key,) in rows(SLOTS)] == ["b good one"]
-    assert bells(quiet) == {QUEUE, "maintenance"}
+    assert wake_ups(quiet) == {QUEUE, "maintenance"}
 
 
 def test_a_slot_whose_key_somebody_took_is_passed_over(quiet: str) -> None:

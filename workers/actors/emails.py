@@ -1,4 +1,4 @@
-"""Answers the bells of `emails` and `emails_bulk`: claims owed mails, renders and sends them, records each outcome."""
+"""The actors of `emails` and `emails_bulk`: they claim owed mails, renders and sends them, records each outcome."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Answers the bells of `enrollments` and `maintenance`: small jobs, many in one transaction."""
+"""The actors of `enrollments` and `maintenance`: small jobs, many in one transaction."""
 
 import time
 from collections.abc import Sequence

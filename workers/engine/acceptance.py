@@ -1,4 +1,4 @@
-"""Accepting a request: the moment it becomes a promise. After the commit the job is owed; before it, nothing is."""
+"""Accepting a request, which makes it a promise: after the commit the job is owed, before it nothing is."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ class AcceptedJob(NamedTuple):
 
     Parameters:
       job_id: its job.
-      queue: whose bell to ring once this is committed.
+      queue: the queue to wake once this is committed.
       repeated: the same request was accepted before, under the same key; nothing new is owed.
     """
 
@@ -96,13 +96,13 @@ def find_portal(session: Session, name: str) -> UUID:
 
 
 def find_accepted(session: Session, portal_id: UUID, key: str) -> UUID | None:
-    """The job a key stands for; None while nothing was accepted under it. This is the answer to a sent message."""
+    """The job a key stands for; None while no request was accepted under it. Portals that sent a message ask it."""
     job_id: UUID | None = session.execute(FIND_JOB_BY_KEY, {"portal": portal_id, "key": key}).scalar()
     return job_id
 
 
 def accept(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
-    """Records a portal's request as a job, once per key. Ring the bell of its queue after the commit.
+    """Records a portal's request as a job, once per key. The caller wakes its queue after the commit.
 
     Raises:
       InvalidRequest: the key cannot be one.
@@ -113,7 +113,7 @@ def accept(session: Session, portal_id: UUID, request: Request, body: str, *, ke
 
 
 def accept_internal(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
-    """The same for what Matricule asks of itself, under a key no portal can use.
+    """Records a request that Matricule makes itself, under a key no portal can use.
 
     Raises: IdempotencyConflict.
     """
@@ -214,7 +214,7 @@ def _repeated(
 
 
 class MessageOwner(NamedTuple):
-    """Whose request a refused message was, as far as it could be read: it gets its answer under its key."""
+    """The portal and key of a refused message, as far as they could be read: the portal asks under its key."""
 
     portal_id: UUID
     key: str
@@ -223,7 +223,7 @@ class MessageOwner(NamedTuple):
 def record_refusal(
     session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: MessageOwner | None, kind: str
 ) -> UUID | None:
-    """Keeps a message that cannot be done, with its bytes and the reason: refused, never executed, never lost.
+    """Records a message that cannot be done, with its bytes and the reason: it is refused, and never lost.
 
     Parameters:
       message: the bytes as they came.

@@ -1,7 +1,7 @@
-"""Dramatiq on Redis: how messages arrive, and how bells are rung.
+"""Dramatiq on Redis: how messages arrive, and how queues are woken.
 
-A bell carries nothing: it says "something is due on this queue". Losing one costs a moment (the clock rings again),
-ringing one too many costs nothing.
+A wake-up is a message that carries nothing but "something is due on this queue". If it is lost, the clock sends another
+a moment later; one too many finds nothing to do.
 """
 
 import time
@@ -19,16 +19,16 @@ from redis.retry import Retry
 
 from workers.engine.consumer import SteadyConsumer
 from workers.logs import get_logger
-from workers.requests.queues import Queue, bell_name
+from workers.requests.queues import Queue, wake_actor
 from workers.settings import get_settings
 
 log = get_logger()
 
 WAKE_FLAG_MS: Final = 2_000
-"""How long one bell stands for all: the time a claimer goes on once it has answered."""
+"""Milliseconds in which a queue is woken once at most (a debounce): as long as a claimer goes on once it is awake."""
 
 POLL_MS: Final = 50
-"""Longest pause between two looks at an idle queue. Dramatiq's own 1,000 ms would be the latency of a lone request."""
+"""Longest pause between two looks at an idle queue; with dramatiq's own 1,000 ms a lone request would wait."""
 
 IDLE_POLL_MS: Final = 1_000
 
@@ -41,7 +41,7 @@ REDIS_FAULTS: Final[list[type[Exception]]] = [
 
 
 def worker_client(url: str) -> redis.Redis:
-    """For processes that consume: retries for ever, so that an outage pauses them and loses no message.
+    """The client of processes that consume: it retries for ever, so that an outage pauses them and loses no message.
 
     With fewer retries dramatiq 2.2.1 strands prefetched messages and can lose a consumer thread after an outage.
     """
@@ -50,7 +50,7 @@ def worker_client(url: str) -> redis.Redis:
 
 
 def producer_client(url: str) -> redis.Redis:
-    """For whoever rings or sends: gives up after about a second, because somebody waits and the ledger remembers."""
+    """The client of those that send: it gives up after about a second: the sender waits, and the ledger remembers."""
     return _client(url, Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3), socket_timeout=2)
 
 
@@ -62,7 +62,7 @@ def _client(url: str, retry: Retry, *, socket_timeout: float) -> redis.Redis:
 
 
 class WakeBroker(RedisBroker):
-    """Dramatiq's Redis broker with a steady consumer, short polls, and no delay queues: `due_at` delays."""
+    """Dramatiq's Redis broker with our consumer and short polls; no delay queues, because `due_at` delays work."""
 
     def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
         namespace = get_settings().redis_namespace
@@ -90,8 +90,8 @@ class WakeBroker(RedisBroker):
         return int(command == "qsize")
 
     def beat(self) -> None:
-        """Tells Redis this broker is alive, even while its consumers are full and do not poll."""
-        # Not over the client that retries for ever: while Redis is away this process is to be seen alive all the same.
+        """Tells Redis that this broker is alive, also while its consumers are full and do not poll."""
+        # Not over the client that retries for ever: this process must be seen alive in PostgreSQL while Redis is away.
         _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
 
 
@@ -106,33 +106,33 @@ def _wake_broker() -> WakeBroker:
 
 
 def _wake_key(queue: str) -> str:
-    return f"{get_settings().redis_namespace}:bell:{queue}"
+    return f"{get_settings().redis_namespace}:wake:{queue}"
 
 
 def wake(queue: str, *, again: bool = False) -> None:
-    """Rings the bell of a queue, unless one already stands. Call it after the commit; it never raises.
+    """Wakes a queue, unless it was woken a moment ago. To be called after the commit; it never raises.
 
-    Redis away is no reason to fail: the work is in the ledger and the clock rings again.
+    When Redis is away nothing fails: the work is in the ledger, and the clock wakes the queue again.
 
     Parameters:
-      again: also when one stands: its message may have been answered by a process that now leaves.
+      again: wake it even so, because the process that took the last wake-up may be leaving.
     """
-    ringer = _wake_broker()
+    broker = _wake_broker()
     try:
-        if ringer.client.set(_wake_key(queue), 1, nx=not again, px=WAKE_FLAG_MS):
-            ringer.enqueue(Message(queue_name=queue, actor_name=bell_name(queue), args=(), kwargs={}, options={}))
+        if broker.client.set(_wake_key(queue), 1, nx=not again, px=WAKE_FLAG_MS):
+            broker.enqueue(Message(queue_name=queue, actor_name=wake_actor(queue), args=(), kwargs={}, options={}))
     except redis.RedisError as error:
-        log.warning("bell.not_rung", queue=queue, error=type(error).__name__)
+        log.warning("wake.failed", queue=queue, error=type(error).__name__)
 
 
 def take_wake_flag(queue: str) -> None:
-    """Takes the bell down, before a claim: whatever becomes due after it may ring again."""
+    """Lets the queue be woken again. Called before a claim, so that work which becomes due after it is not missed."""
     try:
         _wake_broker().client.delete(_wake_key(queue))
     except redis.RedisError as error:
-        log.warning("bell.not_silenced", queue=queue, error=type(error).__name__)
+        log.warning("wake.flag_not_taken", queue=queue, error=type(error).__name__)
 
 
 def forget_wake_broker() -> None:
-    """Drops the connection bells are rung with (after a fork, between tests)."""
+    """Drops the connection that wake-ups are sent over (after a fork, between tests)."""
     _wake_broker.cache_clear()

@@ -114,7 +114,7 @@ class _Step(Generic[State]):
 def keeping_leases(rows: Sequence[ClaimedRow]) -> Iterator[None]:
     """Moves the leases of jobs in hand, from a thread of its own, for as long as a step takes: a store may be slow.
 
-    Not for ever: a step that hangs is left to whoever rescues its job.
+    It ends after ``LONGEST_STEP``: a step that hangs is left to the process that rescues its job.
     """
     over = threading.Event()
 

@@ -1,7 +1,7 @@
-"""Answering a bell: claim a batch, do it in one transaction, go on while there is more.
+"""The claimer of a queue: once woken it claims a batch, does it in one transaction, and goes on while there is more.
 
-This is where failures are dealt with, for every queue alike: a fault around the work postpones it, a failing batch is
-halved down to the row that fails, and that row is tried again later or buried with its error.
+Failures of every queue are dealt with here: a fault around the work postpones it; a batch that fails is halved down to
+the row that fails, and that row is tried again later, or ends as dead with its error (the dead letter of the ledger).
 """
 
 import random
@@ -34,28 +34,28 @@ from workers.settings import get_settings
 log = get_logger()
 
 STOPPING: Final = threading.Event()
-"""Set when this process was asked to stop: looked at between batches, chunks and mails."""
+"""Set when this process is asked to stop; read between batches, chunks and mails."""
 
 CLAIMERS: Final = 2
 """Threads of one process that may claim from one queue at once; more only share the same rows between them."""
 
 ANSWER_SECONDS: Final = 2.0
-"""How long one bell is answered before another thread gets its turn."""
+"""Seconds a claimer goes on after one wake-up, before another thread has its turn."""
 
 GATHER_SECONDS: Final = 0.03
 """Pause after a small batch: on live arrivals batches do not form by themselves, and each costs a dozen statements."""
 
 SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
-"""Seconds work waits whose surroundings failed; and for a setting that is missing."""
+"""Seconds that work is postponed: when its surroundings failed, and when a setting is missing."""
 
 SYSTEMIC: Final = 3
-"""Rows failing with one class of error after which the rest is postponed: it is not the rows."""
+"""Rows that fail with one class of error before the rest is postponed: then the fault is not in the rows."""
 
 CLAIMING: Final = threading.Lock()
-"""Held while this process claims, and while it does a row that its next loss would bury.
+"""Held while this process claims, and while it does a row that would end as dead if its lease were lost once more.
 
-Such a row may be the one that kills its process. Whatever else that process holds is lost with it, and so must not be
-on its last chance as well.
+Such a row may be the one that kills its process. The other rows of that process lose their leases with it, so none of
+them may be on its last chance too.
 """
 
 DoBatch = Callable[[Sequence[ClaimedRow]], bool | None]
@@ -69,14 +69,14 @@ def this_process() -> UUID:
 
 
 class Claimer:
-    """Answers the bell of one queue in this process.
+    """Claims from one queue in this process.
 
     Parameters:
       ledger: which rows.
-      queue: whose bell.
+      queue: the queue it claims from.
       do_batch: what to do with claimed rows; deals with its own failures.
       size: rows claimed at once.
-      ready: whether it makes sense to claim now; while it does not, rows wait and the clock rings again.
+      ready: whether to claim now; while it says no, rows wait and the clock wakes the queue again.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Claimer:
         self._claiming = 0
         self._counting = threading.Lock()
         IN_THIS_PROCESS[queue] = self
-        self._rung = threading.Event()
+        self._woken = threading.Event()
         self._cursor = FIRST_LANE
 
     def answer(self) -> None:
-        """Claims and does what is due, unless enough threads of this process are doing so: then they hear of it."""
-        self._rung.set()
+        """Claims and does what is due. When enough threads of this process do so already, they are told."""
+        self._woken.set()
         if not self._places.acquire(blocking=False):
             return
         self._count(1)
@@ -112,9 +112,9 @@ class Claimer:
         finally:
             others = self._count(-1)
             self._places.release()
-        unseen = self._rung.is_set() and others == 0 and self.ready()
-        if unseen or STOPPING.is_set():  # a stopping process leaves word to the others
-            # A bell may stand whose message came to this process while it was full: nobody else will hear of it.
+        unseen = self._woken.is_set() and others == 0 and self.ready()
+        if unseen or STOPPING.is_set():  # a stopping process leaves its work to the others
+            # The last wake-up may have come to this process while it was full: no other process would know of it.
             wake(self.queue, again=True)
 
     def _count(self, change: int) -> int:
@@ -123,29 +123,29 @@ class Claimer:
             return self._claiming
 
     def _leaves_to_another(self) -> bool:
-        """While batches are small one claimer is enough: a second would only make them smaller."""
+        """Whether another thread goes on alone: while batches are small, a second claimer makes them smaller still."""
         if self._count(0) == 1:
             return False
-        self._rung.set()  # what this one has not seen, the other looks for
+        self._woken.set()  # the other thread looks for what this one has not seen
         return True
 
-    def hears(self) -> bool:
+    def tell(self) -> bool:
         """Tells a claimer of this process that more is due; False when none is at work.
 
-        A claimer looks at the flag after it has stopped counting itself, so one that is just leaving rings for us.
+        A claimer reads the flag after it has stopped counting itself, so one that is about to leave wakes the queue.
         """
-        self._rung.set()
+        self._woken.set()
         return self._claiming > 0
 
     def _work_until(self, deadline: float) -> None:
         while not STOPPING.is_set() and self.ready():
-            self._rung.clear()
+            self._woken.clear()
             take_wake_flag(self.queue)
             rows, given_back = self._claim_and_do()
-            if not rows and not self._rung.is_set():
+            if not rows and not self._woken.is_set():
                 return
             if time.monotonic() > deadline:
-                self._rung.set()
+                self._woken.set()
                 return
             if len(rows) < self.size // 4 and not given_back and not any(row.rescues for row in rows):
                 if self._leaves_to_another():
@@ -159,7 +159,7 @@ class Claimer:
             if any(row.rescues >= LAST_RESCUE for row in rows):
                 return rows, bool(self.do_batch(rows))
         if len(rows) >= self.size:
-            WAKER.ring_soon(self.queue)  # more is waiting than one claimer takes: call others, in every process
+            WAKER.wake_soon(self.queue)  # more is waiting than one claimer takes: wake others, in every process
         return rows, bool(rows and self.do_batch(rows))
 
     def _claim(self) -> list[ClaimedRow]:
@@ -184,18 +184,18 @@ class Claimer:
 
 
 IN_THIS_PROCESS: Final[dict[str, Claimer]] = {}
-"""The claimer of each queue this process knows how to answer."""
+"""The claimers of this process, by queue."""
 
 
 def wake_here(queue: str) -> None:
-    """Says that something is due on a queue: to a claimer at work in this process, else by ringing the bell."""
+    """Tells a claimer at work in this process that something is due, or else wakes the queue everywhere."""
     claimer = IN_THIS_PROCESS.get(queue)
-    if claimer is None or not claimer.hears():
-        WAKER.ring_soon(queue)
+    if claimer is None or not claimer.tell():
+        WAKER.wake_soon(queue)
 
 
 class BatchRun:
-    """One claimed batch on its way through `work`: what is committed, and what went wrong so far."""
+    """One claimed batch on its way through `work`: the rows committed, and the errors so far."""
 
     def __init__(self, ledger: Ledger, work: DoWork) -> None:
         self.ledger = ledger
@@ -234,7 +234,7 @@ class BatchRun:
         breaks = begun and lost_connection(error)
         lanes = books.by_lane(rows)
         if is_lock_timeout(error) and len(lanes) > 1:
-            for lane in lanes:  # somebody holds one of their contracts: the others need not wait for it
+            for lane in lanes:  # one of their contracts is locked: the other lanes need not wait for it
                 self.run(lane)
         elif not breaks and (isinstance(error, Transient) or is_transient(error)):
             self._postpone(rows, error)

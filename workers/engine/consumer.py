@@ -1,4 +1,4 @@
-"""How messages are taken from Redis: many at once, and none lost to what cannot be read."""
+"""The consumer takes many messages from Redis at once, and loses none to a message that cannot be read."""
 
 import base64
 import threading
@@ -20,10 +20,10 @@ from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
 log = get_logger()
 
 SET_ASIDE: Final = "set_aside"
-"""The actor that records a message nobody can read. Only the consumer below may address it."""
+"""The actor that records a message that cannot be read. Only the consumer below may address it."""
 
 MAINTENANCE_SECONDS: Final = 10.0
-"""How often a consumer looks for what a dead process fetched from its queue and left."""
+"""Seconds between two looks for messages that a dead process had fetched from this queue."""
 
 # Dramatiq's own fetch answers payloads without the keys Redis holds them under, and deletes one message a call.
 TAKE: Final = """
@@ -53,7 +53,7 @@ return taken
 
 
 class SteadyConsumer(_RedisConsumer):
-    """A consumer that survives what cannot be read, and asks Redis once for many messages.
+    """A consumer that survives messages it cannot read, and fetches many with one call to Redis.
 
     In dramatiq 2.2.1 one undecodable payload strands the good messages fetched beside it, a message for an unknown
     actor goes to a dead-letter set for seven days, and one that names another queue kills the thread that meets it.
@@ -62,10 +62,10 @@ class SteadyConsumer(_RedisConsumer):
 
     def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
-        self.message_cache: list[tuple[bytes, bytes]] = []  # what was fetched and not looked at: key and payload
+        self.message_cache: list[tuple[bytes, bytes]] = []  # fetched and not looked at yet: key and payload
         self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
         self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests their actor could not take
-        self._freed = threading.Event()  # set when half the room is free again
+        self._freed = threading.Event()  # set when half of the prefetch is free again
         self._closed = False
         self._taking = threading.Lock()  # a closed consumer takes in whichever thread comes late
         self._maintained_at = time.monotonic()
@@ -91,7 +91,7 @@ class SteadyConsumer(_RedisConsumer):
     def ack(self, message: MessageProxy) -> None:
         """Has the message deleted with the next fetch, or puts it back if its actor asked for that (`given_back`).
 
-        A process that dies in between has it done again: requests have a key, and a bell too many does nothing. A
+        A process that dies in between has it done again: requests have a key, and a wake-up too many does nothing. A
         request whose actor raised is recorded as refused, with its bytes; what cannot be recorded is tried again.
         """
         key = message.options["redis_message_id"]
@@ -109,7 +109,7 @@ class SteadyConsumer(_RedisConsumer):
             self._take(0)
 
     def close(self) -> None:
-        """Gives back what was fetched and not looked at; dramatiq leaves it until this process is taken for dead."""
+        """Gives back messages that were fetched and not looked at; dramatiq keeps them until this process is dead."""
         self._closed = True
         unread, self.message_cache = self._broken + self.message_cache, []
         self._take(0)
@@ -117,23 +117,23 @@ class SteadyConsumer(_RedisConsumer):
             self.broker.do_requeue(self.queue_name, *(key for key, _ in unread))
 
     def _is_full(self) -> bool:
-        """Whether less than half the room is free: a call for each message costs more than the message."""
-        return bool(self._room() * 2 < self.prefetch)
+        """Whether less than half of the prefetch is free: a call for each message would cost more than the message."""
+        return bool(self._free() * 2 < self.prefetch)
 
-    def _room(self) -> int:
+    def _free(self) -> int:
         return int(self.prefetch - self.outstanding_message_count)
 
     def _fetch(self) -> bool:
         if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
             self._maintained_at = time.monotonic()
             self._maintain()
-        self.message_cache = self._take(self._room())
+        self.message_cache = self._take(self._free())
         return bool(self.message_cache)
 
     def _maintain(self) -> None:
-        """Puts back what dead processes had fetched, and what this one has without knowing.
+        """Puts back messages that dead processes had fetched, and those this one holds without knowing it.
 
-        A fetch whose answer is lost on the way is repeated by the client; what the first had fetched is nobody's.
+        A fetch whose answer is lost is repeated by the client; the messages of the first then have no consumer.
         """
         self.broker.do_qsize(self.queue_name)
         mine = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
@@ -169,7 +169,7 @@ class SteadyConsumer(_RedisConsumer):
 
     def _handed(self, message: Message[Any], key: bytes, data: bytes) -> MessageProxy:
         self.queued_message_ids.add(key)
-        # Options can steer dramatiq (`throws`, `eta`): none but the key is taken from whoever sent the message.
+        # Options can steer dramatiq (`throws`, `eta`): the sender's are dropped.
         proxy = MessageProxy(replace(message, options={"redis_message_id": key}))
         # Kept until it is acknowledged: a refusal records what came, to the byte.
         proxy.raw = data  # type: ignore[attr-defined]
@@ -184,7 +184,7 @@ class SteadyConsumer(_RedisConsumer):
             actor is not None
             and message.actor_name != SET_ASIDE
             and actor.queue_name == self.queue_name == message.queue_name
-            and (self.queue_name == REQUESTS_QUEUE or not message.kwargs)  # a bell carries nothing
+            and (self.queue_name == REQUESTS_QUEUE or not message.kwargs)  # a wake-up carries nothing
             and not (isinstance(message.options, dict) and "eta" in message.options)
         )
 

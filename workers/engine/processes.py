@@ -1,4 +1,4 @@
-"""What every dramatiq process does beside its work: says it is alive, and stops between two pieces of work."""
+"""The heartbeat of every dramatiq process, and its orderly stop between two pieces of work."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ from workers.database import dispose_engine, is_transient, transaction
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.logs import get_logger
-from workers.requests.queues import bell_name
+from workers.requests.queues import wake_actor
 
 log = get_logger()
 
@@ -32,7 +32,7 @@ DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
 
 
 class Heartbeat(threading.Thread):
-    """Says every two seconds that this process is alive.
+    """Records every two seconds that this process is alive.
 
     Parameters:
       kind: what the process does (`clock`, or its queues).
@@ -40,13 +40,12 @@ class Heartbeat(threading.Thread):
     """
 
     def __init__(self, process: UUID, kind: str, beat: Callable[[], Any] = lambda: None) -> None:
-        super().__init__(name="alive", daemon=True)
+        super().__init__(name="heartbeat", daemon=True)
         self.row = {"id": process, "kind": kind, "host": socket.gethostname(), "pid": os.getpid()}
         self.beat = beat
         self._end = threading.Event()
 
     def run(self) -> None:
-        """Until `leave`."""
         while not self._end.is_set():
             try:
                 self._say(RECORD_HEARTBEAT)
@@ -56,7 +55,7 @@ class Heartbeat(threading.Thread):
             self._end.wait(HEARTBEAT_SECONDS)
 
     def leave(self) -> None:
-        """Takes this process off the list: it stops on purpose."""
+        """Removes this process from the list, because it stops on purpose."""
         self._end.set()
         self.join(timeout=10)
         self._say(DELETE_PROCESS)
@@ -72,7 +71,7 @@ class Heartbeat(threading.Thread):
 
 
 def stop_once() -> None:
-    """Makes this process deaf to a second SIGTERM.
+    """Makes this process ignore a second SIGTERM.
 
     Service managers send one to every process of a service, and dramatiq's master hands its own on. To dramatiq the
     second means "kill": the process would leave its work half-done and then wait for ever for its event loop.
@@ -95,9 +94,9 @@ class ProcessMiddleware(dramatiq.Middleware):
         self._alive: Heartbeat | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
-        """Says the process is alive, and looks for work that waited while nobody listened."""
+        """Starts the heartbeat, and wakes the queues: work may have waited while no process listened."""
         stop_once()
-        # What was imported stays for good: looking through it again and again costs a tenth of the time of small jobs.
+        # Imported modules stay for good: each collection over them costs small jobs a tenth of their time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
@@ -107,15 +106,15 @@ class ProcessMiddleware(dramatiq.Middleware):
         self._alive.start()
         log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
         for queue in queues:
-            if bell_name(queue) in broker.actors:
+            if wake_actor(queue) in broker.actors:
                 wake(queue)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Asks claimers to stop after what they are doing."""
+        """Asks claimers to stop after the batch, chunk or mail they are doing."""
         STOPPING.set()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Leaves in good order."""
+        """Ends the heartbeat and the connections."""
         if self._alive is not None:
             self._alive.leave()
         dispose_engine()

@@ -1,7 +1,7 @@
-"""Recording requests together: of the threads that accept at the same moment, one writes for all.
+"""Group commit of requests: of the threads that accept at the same moment, one writes for all.
 
 A commit waits for the disk, and a statement costs the same for one request as for eight. A lone request is recorded at
-once; while several come together, the one who records waits a moment for the others.
+once; while several come together, the thread that records waits a moment for the others.
 """
 
 import threading
@@ -18,7 +18,7 @@ from workers.logs import get_logger
 log = get_logger()
 
 GATHER_SECONDS: Final = 0.001
-"""How long the one who records waits for others, while they come in numbers; a lone request waits for nobody."""
+"""Seconds the recording thread waits for others while several come together; a lone request does not wait."""
 
 Answer = AcceptedJob | IdempotencyConflict | Exception
 
@@ -30,7 +30,7 @@ class _WaitingRequest:
 
 
 class Recorder:
-    """One per process; called by the threads that accept.
+    """Records the requests of all accepting threads of this process.
 
     Parameters:
       record: commits these requests together and answers for each.
@@ -55,7 +55,7 @@ class Recorder:
         entry = _WaitingRequest(ask)
         with self._changed:
             self._waiting.append(entry)
-            # Not a lock to stand in line for: whoever was answered would wait behind the next who records.
+            # Not a lock: a thread that has its answer would wait behind the next thread that records.
             self._changed.wait_for(lambda: entry.answer is not None or not self._recording)
             leads = entry.answer is None
             self._recording |= leads
@@ -83,7 +83,7 @@ class Recorder:
             answers: Sequence[Answer] = self._record([entry.ask for entry in entries])
         except Exception as error:  # noqa: BLE001 - handed to each thread that waits
             if len(entries) > 1 and not is_transient(error):
-                for entry in entries:  # one of them spoils it for all: each alone
+                for entry in entries:  # one of them makes the statement fail for all: each is tried alone
                     self._answer([entry])
                 return
             answers = [error for _ in entries]

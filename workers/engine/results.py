@@ -1,4 +1,4 @@
-"""Results per person: how they are kept, and how a job shows them."""
+"""Results per person, as the ledger keeps them and a job shows them."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ READ_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :job AND c
 
 
 class PersonResult(NamedTuple):
-    """What happened to one person of a request.
+    """The result of one person of a request.
 
     Parameters:
       position: their 0-based place in it.

@@ -1,4 +1,4 @@
-"""Ringing bells without making anybody wait for Redis."""
+"""Waking queues from a thread of its own, so that no work waits for Redis."""
 
 import threading
 from typing import Final
@@ -7,9 +7,10 @@ from workers.engine.broker import wake
 
 
 class Waker:
-    """Rings for all threads of this process, one bell after the other, so that none of them waits for Redis.
+    """Wakes queues for all threads of this process, one queue after the other (a debounce).
 
-    Every call is followed by a ring that begins after it; calls that come while one is being rung share the next.
+    Every call is followed by a wake-up that begins after it; calls that come while a queue is being woken share the
+    next one.
     """
 
     def __init__(self) -> None:
@@ -18,12 +19,12 @@ class Waker:
         self._asked = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
 
-    def ring_soon(self, queue: str) -> None:
-        """Returns at once; the bell is rung by a thread of its own."""
+    def wake_soon(self, queue: str) -> None:
+        """Returns at once; a thread of its own wakes the queue."""
         with self._asked:
             self._wanted[queue] = None
             if self._thread is None or not self._thread.is_alive():  # not before the fork: threads do not survive it
-                self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
                 self._thread.start()
             self._asked.notify()
 

@@ -21,7 +21,7 @@ class RetryResult(NamedTuple):
         (``models/retention.py``, an erasure); `unknown`: neither a job nor a mail has this id.
       ledger: `job` or `email`, empty when unknown.
       state: the state it had.
-      queue: whose bell to ring after the commit, empty unless revived.
+      queue: the queue to wake after the commit, empty unless revived.
     """
 
     answer: Literal["revived", "not_stuck", "not_kept", "unknown"]

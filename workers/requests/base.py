@@ -21,7 +21,7 @@ from workers.errors import InvalidRequest, Problem
 from workers.requests.queues import ROSTER_SIZE, Queue
 
 REQUESTS_QUEUE: Final = "requests"
-"""The queue portals send to. Its messages are requests; those of every other queue are bells."""
+"""The queue portals send to. Its messages are requests; those of every other queue are wake-ups."""
 
 ACCEPT_ACTOR: Final = "accept"
 """The actor that records a request in the ledger."""

@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Queue(StrEnum):
-    """Where work waits."""
+    """The queues work waits in."""
 
     ENROLLMENTS = "enrollments"  # requests of up to ROSTER_SIZE people: somebody is waiting
     ROSTERS = "rosters"  # larger ones
@@ -26,6 +26,6 @@ URGENT_MAILS: Final = 10
 """Up to this many people in a request, somebody is waiting for the mails: `emails`; else `emails_bulk`."""
 
 
-def bell_name(queue: str) -> str:
-    """The actor that answers a bell of this queue."""
+def wake_actor(queue: str) -> str:
+    """The actor that takes the wake-ups of this queue."""
     return f"answer_{queue}"

@@ -124,7 +124,7 @@ async def _hear(request: Request, view: LinkView, say: Callable[..., CorrectionA
     """Does what was said, sends what it owes at once, and tells what came of it."""
     heard, owed = await to_thread.run_sync(_say, say, request.app.state.keys)
     for queue in owed:
-        WAKER.ring_soon(queue)
+        WAKER.wake_soon(queue)
     return _told(request, view, heard)
 
 

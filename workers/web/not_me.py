@@ -47,7 +47,7 @@ async def take(request: Request, token: str, view: LinkView, _: dict[str, str]) 
     if answer not in DETACHING:
         return _nothing_done(request, view, answer)
     for queue in owed:
-        WAKER.ring_soon(queue)
+        WAKER.wake_soon(queue)
     log.info("person.detached", enrollment=str(view.subject_id), step=answer)
     return note("detached", asked_locale(request, view.locale))
 

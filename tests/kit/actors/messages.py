@@ -77,7 +77,7 @@ def left() -> dict[str, int]:
         for name in opened.scan_iter(f"{os.environ['REDIS_NAMESPACE']}:*"):
             kind = opened.type(name)
             # No mailer runs here, and a key may go between two looks.
-            if kind == b"none" or name.endswith(b":__heartbeats__") or b":bell:" in name or b":emails" in name:
+            if kind == b"none" or name.endswith(b":__heartbeats__") or b":wake:" in name or b":emails" in name:
                 continue
             size = {b"list": opened.llen, b"hash": opened.hlen, b"set": opened.scard, b"zset": opened.zcard}[kind]
             kept[name.decode()] = int(size(name))

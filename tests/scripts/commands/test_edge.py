@@ -145,4 +145,4 @@ def test_redis_away_loses_nothing(fresh_database: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     ran = run("enqueue")
     assert (ran.returncode, '"state": "queued"' in ran.stdout) == (0, True)
-    assert "bell.not_rung" in ran.stderr
+    assert "wake.failed" in ran.stderr

@@ -121,17 +121,17 @@ def test_the_good_is_done_and_the_broken_is_kept(processes: Processes) -> None:
     wait_until(lambda: jobs()["succeeded"] == 44)
 
 
-def test_broken_messages_on_a_queue_of_bells_are_kept_too(processes: Processes) -> None:
+def test_broken_messages_on_a_queue_of_wake_ups_are_kept_too(processes: Processes) -> None:
     processes.worker("requests", "enrollments")
-    bell = {"queue_name": "enrollments", "actor_name": "answer_enrollments"}
+    wake_up = {"queue_name": "enrollments", "actor_name": "answer_enrollments"}
     sent = {
         push(b"noise", queue="enrollments"),
-        push(message(**bell), queue="enrollments"),
-        push(message(**bell, kwargs={}, args=[1]), queue="enrollments"),
+        push(message(**wake_up), queue="enrollments"),
+        push(message(**wake_up, kwargs={}, args=[1]), queue="enrollments"),
         push(message(), queue="enrollments"),
     }
     push(None, queue="enrollments")
-    push(message(**bell, kwargs={}), queue="enrollments")
+    push(message(**wake_up, kwargs={}), queue="enrollments")
     wait_until(lambda: jobs() == {"refused": len(sent)}, say=lambda: str(jobs()))
     assert {bytes(raw) for (raw,) in rows("SELECT message FROM job")} == sent  # type: ignore[call-overload]
     wait_until(lambda: not left(), say=lambda: str(left()))

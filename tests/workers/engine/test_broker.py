@@ -1,4 +1,4 @@
-"""Bells, and the consumer that reads them, on a real Valkey."""
+"""Wake-ups, and the consumer that reads them, on a real Valkey."""
 
 import os
 import signal
@@ -54,25 +54,25 @@ def broker(fresh_database: str) -> Iterator[WakeBroker]:
     made.client.close()
 
 
-def bells(queue: str = Queue.ENROLLMENTS) -> int:
+def wake_ups(queue: str = Queue.ENROLLMENTS) -> int:
     with client() as opened:
         return int(opened.llen(f"{os.environ['REDIS_NAMESPACE']}:{queue}"))
 
 
-def test_bells_of_a_queue_are_one_until_it_is_silenced(fresh_database: str) -> None:
+def test_a_queue_is_woken_once_until_its_flag_is_taken(fresh_database: str) -> None:
     for _ in range(5):
         wake(Queue.ENROLLMENTS)
     wake(Queue.ROSTERS)
-    assert (bells(), bells(Queue.ROSTERS)) == (1, 1)
+    assert (wake_ups(), wake_ups(Queue.ROSTERS)) == (1, 1)
     take_wake_flag(Queue.ENROLLMENTS)
     wake(Queue.ENROLLMENTS)
-    assert bells() == 2
+    assert wake_ups() == 2
 
 
-def test_a_bell_nobody_answers_stands_for_two_seconds_only(fresh_database: str) -> None:
+def test_a_wake_up_that_is_not_taken_counts_for_two_seconds_only(fresh_database: str) -> None:
     wake(Queue.ENROLLMENTS)
     with client() as opened:
-        assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:bell:enrollments") <= WAKE_FLAG_MS
+        assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:wake:enrollments") <= WAKE_FLAG_MS
 
 
 def test_ringing_never_fails_the_caller(nobody_listens: None) -> None:
@@ -99,9 +99,9 @@ def test_closing_gives_back_what_was_not_looked_at(broker: WakeBroker) -> None:
     consumer = broker.consume("enrollments", prefetch=10)
     first = next(consumer)
     assert first is not None
-    assert bells() == 0
+    assert wake_ups() == 0
     consumer.close()
-    assert bells() == 2
+    assert wake_ups() == 2
     consumer.ack(first)
     other = broker.consume("enrollments", prefetch=10)
     seen = [next(other) for _ in range(2)]
@@ -201,7 +201,7 @@ def test_a_full_consumer_does_not_fetch(broker: WakeBroker) -> None:
     consumer = broker.consume("enrollments", prefetch=2)
     held = [next(consumer) for _ in range(3)]
     assert [message is None for message in held] == [False, False, True]
-    assert bells() == 2
+    assert wake_ups() == 2
 
 
 def test_a_full_broker_still_says_it_is_alive(broker: WakeBroker) -> None:
@@ -218,7 +218,7 @@ def test_what_a_stopped_worker_had_fetched_is_done_by_another(processes: Process
     with transaction() as session:
         session.execute(text("LOCK TABLE idempotency"))
         first = processes.worker("requests", "enrollments", threads=2)
-        wait_until(lambda: bells("requests") == 16, say=processes.logs)  # two of each thread are fetched
+        wait_until(lambda: wake_ups("requests") == 16, say=processes.logs)  # two of each thread are fetched
         first.terminate()
         wait_until(lambda: "Shutting down" in processes.logs())
     first.wait(timeout=20)

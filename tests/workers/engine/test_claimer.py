@@ -51,7 +51,7 @@ def test_an_outage_while_claiming_is_waited_out(fresh_database: str, monkeypatch
     assert state(row_id)[0] == "succeeded"
 
 
-def test_only_so_many_threads_of_a_process_claim_and_a_bell_meanwhile_is_not_lost(fresh_database: str) -> None:
+def test_few_threads_of_a_process_claim_and_no_wake_up_is_lost(fresh_database: str) -> None:
     go_on, busy, at_once = threading.Event(), [], []
 
     def slowly(batch: Sequence[ClaimedRow]) -> None:
@@ -69,7 +69,7 @@ def test_only_so_many_threads_of_a_process_claim_and_a_bell_meanwhile_is_not_los
     wait_until(lambda: len(busy) == CLAIMERS)
     with transaction() as session:
         late = owe(session, JOBS, lane=lane(99))
-    claimer.answer()  # returns at once: the bell is heard by those who are busy
+    claimer.answer()  # returns at once: the busy ones are told
     assert state(late)[0] == "queued"
     go_on.set()
     for thread in threads:
@@ -95,12 +95,12 @@ def test_while_a_row_has_its_last_chance_its_process_claims_nothing_else(
     assert {state(row_id)[0] for row_id in made} == {"succeeded"}
 
 
-def test_a_claimer_silences_the_bell_before_it_claims(fresh_database: str) -> None:
+def test_a_claimer_takes_the_wake_flag_before_it_claims(fresh_database: str) -> None:
     heard: list[object] = []
 
     def during(batch: Sequence[ClaimedRow]) -> None:
         with client() as opened:
-            heard.append(opened.exists(f"{fresh_database}:bell:{QUEUE}"))
+            heard.append(opened.exists(f"{fresh_database}:wake:{QUEUE}"))
         do_all(batch)
 
     owe_jobs(1)
@@ -109,7 +109,7 @@ def test_a_claimer_silences_the_bell_before_it_claims(fresh_database: str) -> No
     assert heard == [0]
 
 
-@pytest.mark.parametrize("stands", [False, True], ids=["no bell", "a bell answered here stands"])
+@pytest.mark.parametrize("stands", [False, True], ids=["no flag", "a wake-up taken here stands"])
 def test_a_claimer_that_worked_long_enough_rings_for_the_next(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, stands: bool
 ) -> None:
@@ -120,10 +120,10 @@ def test_a_claimer_that_worked_long_enough_rings_for_the_next(
         do_all(batch)
         with client() as opened:
             if stands:  # its message came while every claimer of this process was busy
-                opened.set(f"{fresh_database}:bell:{QUEUE}", 1)
+                opened.set(f"{fresh_database}:wake:{QUEUE}", 1)
             opened.delete(f"{fresh_database}:{QUEUE}")
 
-    monkeypatch.setattr(WAKER, "ring_soon", lambda queue: None)
+    monkeypatch.setattr(WAKER, "wake_soon", lambda queue: None)
     Claimer(JOBS, QUEUE, during, size=1).answer()
     assert [state(row_id)[0] for row_id in made] == ["succeeded", "queued"]
     with client() as opened:

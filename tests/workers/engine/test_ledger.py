@@ -213,5 +213,5 @@ def test_the_queues_of_both_ledgers_that_have_something_due(session: Session) ->
     assert books.due_queues(session) == {"rosters", "emails"}
 
 
-def test_nothing_due_rings_no_bell(session: Session) -> None:
+def test_nothing_due_wakes_no_queue(session: Session) -> None:
     assert books.due_queues(session) == set()

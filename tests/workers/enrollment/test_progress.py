@@ -150,7 +150,7 @@ def test_the_first_completion_owes_the_certificate_exactly_once(session: Session
     assert known(session, a)[2] == day(2)
 
 
-def test_the_bell_of_certificates_is_rung_for_a_completion_alone(session: Session) -> None:
+def test_certificates_are_woken_for_a_completion_alone(session: Session) -> None:
     add_contract(session)
     [a] = enrolled(session, "a", notify=False)
     did(session, told(event(a, 4)))

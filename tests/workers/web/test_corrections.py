@@ -58,7 +58,7 @@ def test_the_old_address_sees_the_company_and_little_of_the_new_one(site: httpx.
 
 
 def rung() -> bool:
-    """Whether the bell of urgent mails was rung."""
+    """Whether the queue of urgent mails was woken."""
     with redis.Redis.from_url(get_settings().redis_url) as opened:
         return bool(opened.llen(f"{get_settings().redis_namespace}:{Queue.EMAILS}"))
 
