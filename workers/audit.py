@@ -18,7 +18,7 @@ INSERT_AUDIT = text("""
 
 @dataclass(frozen=True, slots=True)
 class AuditChange:
-    """Who changed what. Enrollments are not repeated here: their job and its people say it already."""
+    """One change and who asked for it. Enrollments are not repeated here: their job and its people tell them."""
 
     action: str
     portal_id: UUID | None = None

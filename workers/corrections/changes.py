@@ -4,7 +4,7 @@ Whoever calls holds the account's row as a whole. Lock order: accounts by addres
 and for all of its accounts at once, enrollments by id and mails by id.
 """
 
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,7 +20,7 @@ from workers.corrections.rows import NewCorrection, mail_about
 from workers.database import Session, array
 from workers.outbox.mails import OwedMail, cancel_mails_to_former_addresses, owe
 from workers.requests.queues import Queue
-from workers.security.links import offer_links, resend_links
+from workers.security.links import offer_links, resend_links, void_links
 from workers.security.lockouts import forget_failures, subjects_of
 
 # Sessions of an account that had none need not end.
@@ -31,9 +31,6 @@ MOVE_ACCOUNT = text("""
 
 # Activated it stays: it is asked for a new password, not invited. Its sessions have ended with the move.
 FORGET_PASSWORD = text("UPDATE account SET password_hash = NULL WHERE id = :account")
-
-VOID_LINKS = text("""
-    UPDATE link SET voided_at = now() WHERE account_id = :account AND consumed_at IS NULL AND voided_at IS NULL""")
 
 # A mail of an older release may be gone; then the links tell that somebody was to be invited.
 READ_ENROLLMENTS = text("""
@@ -120,12 +117,12 @@ def follow_up(
     addresses are told. Where ops hand it over, whoever chose its password may be the wrong person: it opens the account
     no more, and the new address is sent a link to choose another. Returns how many invitations are owed.
     """
-    voided: Any = session.execute(VOID_LINKS, {"account": whose.account_id})
+    voided = void_links(session, whose.account_id)
     forget_failures(session, subjects_of(whose.email, None))  # nobody's address; the account's own count goes on
     mails = _applied(whose, correction_id, new)
     invitations: list[OwedMail] = []
     if not whose.activated:
-        invitations = _invitations(session, whose, correction_id, new, had_links=voided.rowcount > 0)
+        invitations = _invitations(session, whose, correction_id, new, had_links=voided > 0)
         mails = [*invitations, *_notice(session, whose, correction_id, new)]
     owe(session, mails)
     handed_over = whose.activated and ground is CorrectionGround.OPS
@@ -143,7 +140,7 @@ def follow_up(
         job_id=new.job_id,
         detail={
             "ground": ground,
-            "links_voided": voided.rowcount,
+            "links_voided": voided,
             "mails": len(mails) + handed_over,
             "password_forgotten": handed_over,
         },

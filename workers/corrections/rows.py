@@ -14,7 +14,7 @@ from workers.corrections.facts import PendingCorrection
 from workers.database import Session
 from workers.outbox.mails import MAIL_LIFETIME, OwedMail, cancel_mails_of_correction, owe
 from workers.requests.queues import Queue
-from workers.security.keys import signing_keys
+from workers.security.links import offer_subject_links, void_links
 
 INSERT_CORRECTION = text("""
     INSERT INTO email_correction (id, account_id, enrollment_id, company_id, portal_id, job_id, requested_by, old_email,
@@ -26,15 +26,6 @@ INSERT_CORRECTION = text("""
 END_CORRECTION = text("""
     UPDATE email_correction SET state = :state, ground = :ground, ended_at = now()
     WHERE id = :id AND state = 'pending'""")
-
-INSERT_LINKS = text("""
-    INSERT INTO link (id, purpose, account_id, subject_id, key_id, expires_at)
-    SELECT t.id, t.purpose, :account, :correction, :newest, now() + CAST(:lasts AS interval)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:purposes AS text[])) t (id, purpose)""")
-
-VOID_LINKS = text("""
-    UPDATE link SET voided_at = now()
-    WHERE account_id = :account AND subject_id = :correction AND consumed_at IS NULL AND voided_at IS NULL""")
 
 READ_MANAGER = text("""
     SELECT k.id, k.company_id, k.manager_email, k.manager_locale
@@ -99,15 +90,8 @@ def insert_correction(
 
 def insert_links(session: Session, correction_id: UUID, account_id: UUID) -> None:
     """The link the new address confirms with, and the one the old address answers with."""
-    parameters: dict[str, Any] = {
-        "ids": [new_id() for _ in PURPOSES],
-        "purposes": list(PURPOSES),
-        "account": account_id,
-        "correction": correction_id,
-        "newest": signing_keys().newest,
-        "lasts": LASTS,
-    }
-    session.execute(INSERT_LINKS, parameters)
+    for purpose in PURPOSES:
+        offer_subject_links(session, purpose, {correction_id: account_id})
 
 
 def end(
@@ -125,7 +109,7 @@ def end(
       instead: what was asked for in its place: a manager who did knows, and so does the address both name.
     """
     session.execute(END_CORRECTION, {"id": waiting.id, "state": verdict.state, "ground": verdict.ground})
-    session.execute(VOID_LINKS, {"account": waiting.account_id, "correction": waiting.id})
+    void_links(session, waiting.account_id, subject_id=waiting.id)
     cancel_pending_mails(session, waiting)
     record(
         session,

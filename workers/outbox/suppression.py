@@ -1,4 +1,4 @@
-"""The list of addresses no mail is sent to: those that bounced, for a time, and those ops put there."""
+"""The suppression list: addresses that are sent no mail, because they bounced (for a time) or operators listed them."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.email import (
+    Suppression,
     SuppressionListing,
     SuppressionReason,
     bounced,
@@ -16,10 +17,29 @@ from models.email import (
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
 from workers.database import Session, array
+from workers.sql import Unnest, fetch
 
-SUPPRESSED_SINCE: Final = """(SELECT s.created_at FROM suppression s WHERE s.email_norm = {address}
-        AND (s.until IS NULL OR s.until > now()))"""
-"""An SQL value: since when no mail is sent to this address, NULL when mails are."""
+SUPPRESSED_SINCE: Final = """(SELECT su.created_at FROM suppression su WHERE su.email_norm = {address}
+        AND (su.until IS NULL OR su.until > now()))"""
+"""An SQL value: since when an address is suppressed, NULL when it is not."""
+
+
+class _ListedRow(NamedTuple):
+    email_norm: str
+    reason: str
+    created_at: datetime
+    until: datetime | None
+
+
+class _LockedRow(NamedTuple):
+    email_norm: str
+    reason: str
+    created_at: datetime
+    until: datetime | None
+    now: datetime
+
+
+_LISTINGS: Final = Unnest(_ListedRow, Suppression, alias="given")
 
 READ_SUPPRESSIONS = text("""
     SELECT email_norm, created_at FROM suppression
@@ -37,11 +57,9 @@ LOCK_SUPPRESSIONS = text("""
     SELECT email_norm, reason, created_at, until, now() AS now FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) ORDER BY email_norm FOR UPDATE""")
 
-UPDATE_SUPPRESSIONS = text("""
-    UPDATE suppression s SET reason = t.reason, created_at = t.since, until = t.until
-    FROM unnest(CAST(:emails AS text[]), CAST(:reasons AS text[]), CAST(:since AS timestamptz[]),
-      CAST(:until AS timestamptz[])) t (email, reason, since, until)
-    WHERE s.email_norm = t.email""")
+UPDATE_SUPPRESSIONS = text(f"""
+    UPDATE suppression su SET reason = given.reason, created_at = given.created_at, until = given.until
+    FROM {_LISTINGS} WHERE su.email_norm = given.email_norm""")
 
 READ_ADDRESSES = text("""
     SELECT DISTINCT to_address FROM email WHERE id = ANY(CAST(:mails AS uuid[])) AND to_address <> ''""")
@@ -57,7 +75,7 @@ FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email")
 
 
 class SuppressedAddress(NamedTuple):
-    """An address on the list."""
+    """An address on the list, and until when (None: until an operator lifts it)."""
 
     email: str
     reason: str
@@ -66,39 +84,29 @@ class SuppressedAddress(NamedTuple):
 
 
 def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
-    """Those of these addresses no mail is sent to now, and since when."""
+    """The addresses among these that are suppressed now, and since when."""
     found = session.execute(READ_SUPPRESSIONS, {"emails": list(emails)}) if emails else ()
     return {row.email_norm: row.created_at for row in found}
 
 
 def suppress_bounced(session: Session, emails: Collection[str]) -> None:
-    """Leaves alone, for a time, the addresses whose servers said that there is no such mailbox.
+    """Suppresses, for a time, addresses whose servers said that there is no such mailbox.
 
-    Call it in the transaction that records those answers, with the rows of the mails held. Done again it only prolongs.
+    It runs in the transaction that records those answers, with the rows of the mails locked; done twice, it prolongs.
     """
     if not emails:
         return
     wanted = {"emails": sorted(set(emails)), "reason": SuppressionReason.HARD_BOUNCE}
     session.execute(INSERT_SUPPRESSIONS, wanted)
-    held = session.execute(LOCK_SUPPRESSIONS, wanted).all()
-    after = [
-        bounced(SuppressionListing(SuppressionReason(row.reason), row.created_at, row.until), row.now) for row in held
-    ]
-    session.execute(
-        UPDATE_SUPPRESSIONS,
-        {
-            "emails": [row.email_norm for row in held],
-            "reasons": [listing.reason for listing in after],
-            "since": [listing.since for listing in after],
-            "until": [listing.until for listing in after],
-        },
-    )
+    held = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": wanted["emails"]})
+    after = [_listed(row.email_norm, bounced(_listing(row), row.now)) for row in held]
+    session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters(after))
 
 
 def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
-    """The same for the addresses these mails, which bounced, were sent to; their rows are held.
+    """Suppresses the addresses that these bounced mails were sent to; the rows of the mails are locked.
 
-    Of a mail whose person was erased while it was being sent no address is left, and none is listed.
+    A mail whose person was erased while it was being sent has no address left, and none is listed.
     """
     if mails:
         suppress_bounced(session, session.execute(READ_ADDRESSES, {"mails": array(mails)}).scalars().all())
@@ -107,27 +115,26 @@ def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
 def suppress(
     session: Session, email: str, *, why: str, requested_by: str, lasts: timedelta | None = None
 ) -> Literal["listed", "already_listed"]:
-    """Puts an address on the list; audited without the address. Twice does it once.
+    """Lists an address for an operator; the audit trail does not hold the address. Done twice, it is listed once.
 
     Parameters:
       why: for the audit trail; no name, no address.
-      lasts: for how long, None until it is taken off; what stands there for longer stays.
+      lasts: for how long, None until it is lifted; a longer listing that stands already stays.
     """
     session.execute(INSERT_SUPPRESSIONS, {"emails": [email], "reason": SuppressionReason.OPS})
-    [known] = session.execute(LOCK_SUPPRESSIONS, {"emails": [email]})
-    before = SuppressionListing(SuppressionReason(known.reason), known.created_at, known.until)
+    [known] = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": [email]})
+    before = _listing(known)
     after = listed_by_ops(before, known.now, lasts)
     if after == before:
         return "already_listed"
-    written = {"reasons": [after.reason], "since": [after.since], "until": [after.until]}
-    session.execute(UPDATE_SUPPRESSIONS, {"emails": [email]} | written)
+    session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters([_listed(email, after)]))
     until = {"until": after.until.isoformat()} if after.until else {}
     _record(session, "suppress", email, requested_by, {"reason": why} | until)
     return "listed"
 
 
 def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted", "not_listed"]:
-    """Takes an address off the list, whyever it was on it; audited without the address."""
+    """Takes an address off the list, for whatever reason it was listed; the audit trail does not hold the address."""
     if not session.execute(DELETE_SUPPRESSION, {"email": email}).scalar():
         return "not_listed"
     _record(session, "lift_suppression", email, requested_by, None)
@@ -136,7 +143,15 @@ def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted"
 
 def list_suppressed(session: Session) -> list[SuppressedAddress]:
     """Every address on the list, the latest first."""
-    return [SuppressedAddress(*row) for row in session.execute(LIST_SUPPRESSIONS)]
+    return [SuppressedAddress(*row) for row in fetch(session, _ListedRow, LIST_SUPPRESSIONS)]
+
+
+def _listing(row: _LockedRow) -> SuppressionListing:
+    return SuppressionListing(SuppressionReason(row.reason), row.created_at, row.until)
+
+
+def _listed(email: str, listing: SuppressionListing) -> _ListedRow:
+    return _ListedRow(email, listing.reason, listing.since, listing.until)
 
 
 def _record(session: Session, action: str, email: str, requested_by: str, detail: dict[str, str] | None) -> None:

@@ -1,4 +1,4 @@
-"""The keys links are signed with, read from the settings once per process."""
+"""The keys that sign links, read from the settings once per process."""
 
 from functools import lru_cache
 

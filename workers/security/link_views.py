@@ -1,8 +1,8 @@
-"""Links as their holders see them: whose they are, what for, and what they answer once they are over."""
+"""Links as their holders see them: the account, the purpose, and the answer once a link is over."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -11,6 +11,7 @@ from models.link import link_refused
 from models.words import Code, Purpose
 from workers.database import Session
 from workers.security.tokens import SigningKeys, check_token, read_token
+from workers.sql import fetch_one
 
 _FOUND: Final = """
     SELECT l.id, l.purpose, l.account_id, l.subject_id, l.key_id, l.version, l.expires_at, l.consumed_at, l.voided_at,
@@ -23,12 +24,29 @@ LOCK_LINK = text(f"{_FOUND} FOR UPDATE OF l")
 CONSUME_LINK = text("UPDATE link SET consumed_at = now() WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL")
 
 
+class _LinkRow(NamedTuple):
+    id: UUID
+    purpose: str
+    account_id: UUID
+    subject_id: UUID | None
+    key_id: str
+    version: int
+    expires_at: datetime
+    consumed_at: datetime | None
+    voided_at: datetime | None
+    now: datetime
+    email_norm: str
+    first_name: str
+    last_name: str
+    locale: str
+
+
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A link that may be used, and whose it is: what the page shows.
+    """A link that may be used, with what its page shows of the account.
 
     Parameters:
-      subject_id: what it speaks of beside the account (a correction, an enrollment), or None.
+      subject_id: the correction or enrollment it is about, or None.
       expires_at: until when it may be used.
     """
 
@@ -45,7 +63,7 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """A link that may be over: the language of whose it is, what it is for, and what it speaks of."""
+    """A link that may be over: its purpose, account and subject, and the language of its page."""
 
     locale: str
     purpose: Purpose
@@ -54,26 +72,26 @@ class LinkUse:
 
 
 def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
-    """Whose link this is, or why it cannot be used. Changes nothing: mail scanners open links too.
+    """The link of this token, or why it cannot be used. It changes nothing: mail scanners open links too.
 
     A token that is unknown, tampered with, signed for another purpose or with a withdrawn key, and a link that was
-    voided, all answer ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are only told to who holds the true token.
+    voided, all answer ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are told only to a holder of the true token.
     """
     return _find(session, FIND_LINK, keys, token)
 
 
 def hold_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
-    """The same, and nobody else uses the link until this transaction ends. Lock its account before."""
+    """The same, with the link locked until this transaction ends. Lock its account before."""
     return _find(session, LOCK_LINK, keys, token)
 
 
 def consume_link(session: Session, link_id: UUID) -> None:
-    """Uses a held link up."""
+    """Marks a locked link as used, so that it cannot be used again."""
     session.execute(CONSUME_LINK, {"id": link_id})
 
 
 def read_link_use(session: Session, keys: SigningKeys, token: str) -> LinkUse | None:
-    """What the link was for, told to who holds the true token even when the link is over."""
+    """The purpose and subject of a link, told to a holder of the true token even when the link is over."""
     row = _read(session, FIND_LINK, keys, token)
     return None if row is None else LinkUse(row.locale, Purpose(row.purpose), row.account_id, row.subject_id)
 
@@ -85,18 +103,18 @@ def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str
     refused = link_refused(consumed_at=row.consumed_at, voided_at=row.voided_at, expires_at=row.expires_at, now=row.now)
     if refused is not None:
         return refused
-    whose = (row.email_norm, row.first_name, row.last_name, row.locale)
-    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.subject_id, *whose, row.expires_at)
+    person = (row.email_norm, row.first_name, row.last_name, row.locale)
+    return LinkView(row.id, Purpose(row.purpose), row.account_id, row.subject_id, *person, row.expires_at)
 
 
-def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> Any:
+def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> _LinkRow | None:
     """The row of the link, if this is its token; else None."""
     link_id = read_token(token)
-    row = None if link_id is None else session.execute(statement, {"id": link_id}).one_or_none()
+    row = None if link_id is None else fetch_one(session, _LinkRow, statement, {"id": link_id})
     return row if row is not None and _signed(keys, token, row) else None
 
 
-def _signed(keys: SigningKeys, token: str, row: Any) -> bool:
+def _signed(keys: SigningKeys, token: str, row: _LinkRow) -> bool:
     return check_token(
         keys,
         token,

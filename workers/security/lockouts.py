@@ -1,14 +1,30 @@
-"""Wrong passwords in a row, counted against an account and against the hash of an address, known or not."""
+"""Lockouts after wrong passwords in a row, counted for an account and for the hash of an address, known or not."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.password import FORGOTTEN_AFTER, lock_seconds
+from models.password import FORGOTTEN_AFTER, SignIn, lock_seconds
 from workers.database import Session
 from workers.security.throttles import address_subjects
+from workers.sql import Unnest, fetch
+
+
+class _FailureCount(NamedTuple):
+    subject: UUID
+    failures: int
+    locked_until: datetime | None
+
+
+class _LockedOut(NamedTuple):
+    subject: UUID
+    seconds: int
+
+
+_LOCKED_OUT: Final = Unnest(_LockedOut, SignIn, alias="given", others={"seconds": "integer"})
 
 # In the order of the subject: two tries that share them would deadlock.
 COUNT_FAILURES = text("""
@@ -20,10 +36,9 @@ COUNT_FAILURES = text("""
       failed_at = CASE WHEN sign_in.locked_until > now() THEN sign_in.failed_at ELSE now() END
     RETURNING subject, failures, CASE WHEN locked_until > now() THEN locked_until END AS locked_until""")
 
-LOCK_SUBJECTS_OUT = text("""
-    UPDATE sign_in s SET locked_until = now() + make_interval(secs => t.seconds)
-    FROM unnest(CAST(:subjects AS uuid[]), CAST(:seconds AS int[])) t (subject, seconds)
-    WHERE s.subject = t.subject AND t.seconds > 0""")
+LOCK_SUBJECTS_OUT = text(f"""
+    UPDATE sign_in si SET locked_until = now() + make_interval(secs => given.seconds)
+    FROM {_LOCKED_OUT} WHERE si.subject = given.subject AND given.seconds > 0""")
 
 DELETE_FAILURES = text("""
     DELETE FROM sign_in USING (
@@ -32,21 +47,25 @@ DELETE_FAILURES = text("""
 
 
 def count_failure(session: Session, subjects: Sequence[UUID]) -> datetime | None:
-    """Counts one against each, and closes those that had too many; returns until when they were closed before."""
-    counted = session.execute(COUNT_FAILURES, {"subjects": list(subjects), "forgotten_after": FORGOTTEN_AFTER}).all()
-    locked: list[datetime] = [row.locked_until for row in counted if row.locked_until]
+    """Counts one failure for each subject and locks out those that had too many.
+
+    Returns: until when a subject was locked out already, None when none was.
+    """
+    asked = {"subjects": list(subjects), "forgotten_after": FORGOTTEN_AFTER}
+    counted = fetch(session, _FailureCount, COUNT_FAILURES, asked)
+    locked = [row.locked_until for row in counted if row.locked_until]
     if locked:
         return max(locked)
-    seconds = [lock_seconds(row.failures) for row in counted]
-    session.execute(LOCK_SUBJECTS_OUT, {"subjects": [row.subject for row in counted], "seconds": seconds})
+    locking = [_LockedOut(row.subject, lock_seconds(row.failures)) for row in counted]
+    session.execute(LOCK_SUBJECTS_OUT, _LOCKED_OUT.parameters(locking))
     return None
 
 
 def forget_failures(session: Session, subjects: Sequence[UUID]) -> None:
-    """Opens them again: the right password was given, or a new one chosen by who reads the address's mail."""
+    """Ends lockouts: the right password was given, or a new one was chosen by the reader of the address's mail."""
     session.execute(DELETE_FAILURES, {"subjects": list(subjects)})
 
 
 def subjects_of(address: str, account_id: UUID | None) -> tuple[UUID, ...]:
-    """Against whom a try with this address counts, in the order of their locks."""
+    """The subjects that a try with this address counts for, in the order of their locks."""
     return tuple(sorted({*address_subjects([address]).values(), *([account_id] if account_id else [])}))

@@ -1,7 +1,8 @@
-"""Reading and counting throttles, the same for every process.
+"""Rate limits, counted in PostgreSQL and therefore the same for every process.
 
-Who counts against a person holds their account's row; who counts against a company, a portal or an address nobody may
-be known by holds an advisory lock named after it. Lock order: accounts by address, then these, then links.
+Counting against a person requires their account's row to be locked. Counting against a company, a portal or an address
+(which may have no account) requires an advisory lock named after it. Lock order: accounts by address, then these, then
+links.
 """
 
 import hashlib
@@ -13,9 +14,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, Throttle, ThrottleScope
 from workers.database import Session, array
 from workers.security.keys import signing_keys
+from workers.sql import Unnest, fetch
 
 WIDE: Final = frozenset(
     {
@@ -27,38 +29,51 @@ WIDE: Final = frozenset(
         ThrottleScope.CORRECTION_PORTAL,
     }
 )
-"""Scopes that count many people: read by the minute, each minute as if all of it were its last second."""
+"""Scopes that count many people: they are read by the minute, each minute as if all of it were its last second."""
 
 _ADDRESS: Final = b"matricule throttled address, first form"
 
+
+class ThrottleSubject(NamedTuple):
+    """The subject of a rate limit: what is counted, and against which person, address, company or portal."""
+
+    scope: ThrottleScope
+    subject: UUID
+
+
+class _Counted(NamedTuple):
+    scope: str
+    subject: UUID
+    times: int
+
+
+class _AskedBefore(NamedTuple):
+    subject: UUID
+    at: datetime
+    times: int
+
+
+_SUBJECTS: Final = Unnest(ThrottleSubject, Throttle, alias="given")
+_COUNTED: Final = Unnest(_Counted, Throttle, alias="given")
+
 # Sorted before it is locked: OFFSET 0 keeps the planner from locking while it sorts.
-LOCK_SUBJECTS = text("""
+LOCK_SUBJECTS = text(f"""
     SELECT pg_advisory_xact_lock(key) FROM (
       SELECT DISTINCT hashtextextended(scope || ':' || subject, 0) AS key
-      FROM unnest(CAST(:scopes AS text[]), CAST(:subjects AS uuid[])) t (scope, subject) ORDER BY key OFFSET 0)
-        locks""")
+      FROM {_SUBJECTS} ORDER BY key OFFSET 0) locks""")
 
 READ_THROTTLES = text("""
-    SELECT subject, max(at) AS at, sum(times) AS times FROM throttle
+    SELECT subject, max(at) AS at, CAST(sum(times) AS int) AS times FROM throttle
     WHERE scope = :scope AND subject = ANY(CAST(:subjects AS uuid[])) AND at > now() - CAST(:longest AS interval)
     GROUP BY subject, CASE WHEN :wide THEN date_trunc('minute', at) ELSE at END ORDER BY at""")
 
-INSERT_THROTTLES = text("""
-    INSERT INTO throttle (scope, subject, times)
-    SELECT :scope, * FROM unnest(CAST(:subjects AS uuid[]), CAST(:times AS int[]))""")
+INSERT_THROTTLES = text(f"INSERT INTO throttle ({_COUNTED.columns}) SELECT * FROM {_COUNTED}")
 
 READ_NOW = text("SELECT now()")
 
 
-class ThrottleSubject(NamedTuple):
-    """What is counted, and against whom."""
-
-    scope: ThrottleScope
-    id: UUID
-
-
 def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
-    """What stands for addresses in the table: a keyed hash, from which nobody can tell whether one is in it."""
+    """The keyed hash that stands for each address in the table: without the key it cannot be told which are in it."""
     keys = signing_keys()
     secret = keys.secret(keys.newest) or b""
     begun = hmac.new(secret, _ADDRESS, hashlib.sha256)
@@ -71,35 +86,32 @@ def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
 
 
 def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
-    """From here on nobody else counts against these until this transaction ends."""
-    held = set(subjects)
-    scopes, ids = [subject.scope for subject in held], [subject.id for subject in held]
-    session.execute(LOCK_SUBJECTS, {"scopes": scopes, "subjects": array(ids)})
+    """Locks these subjects: no other transaction counts against them until this one ends."""
+    session.execute(LOCK_SUBJECTS, _SUBJECTS.parameters(list(set(subjects))))
 
 
 def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
-    """How often each may still be asked, by the database's clock. Each must be held."""
+    """How often each may still be asked for, by the database's clock. The subjects are locked."""
     now: datetime = session.execute(READ_NOW).scalar_one()
     allowances = {subject: Allowance(LIMITS[subject.scope], [], now) for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
-        found = session.execute(
-            READ_THROTTLES,
-            {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]},
-        )
-        for subject, at, times in found:
-            allowances[ThrottleSubject(scope, subject)].asked.append((at, times))
+        asked = {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
+        for row in fetch(session, _AskedBefore, READ_THROTTLES, asked):
+            allowances[ThrottleSubject(scope, row.subject)].asked.append((row.at, row.times))
     return allowances
 
 
 def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> None:
     """Records what was taken, a row per subject."""
-    for scope, ids in _by_scope([one for one, allowance in allowances.items() if allowance.taken]).items():
-        times = [allowances[ThrottleSubject(scope, subject)].taken for subject in ids]
-        session.execute(INSERT_THROTTLES, {"scope": scope, "subjects": array(ids), "times": array(times)})
+    taken = [
+        _Counted(one.scope, one.subject, allowance.taken) for one, allowance in allowances.items() if allowance.taken
+    ]
+    if taken:
+        session.execute(INSERT_THROTTLES, _COUNTED.parameters(taken))
 
 
 def _by_scope(subjects: Iterable[ThrottleSubject]) -> dict[ThrottleScope, list[UUID]]:
-    """A statement per scope: there are four at most, and a scope is then said once, not with each subject."""
+    """The subjects of each scope: four at most, and a statement reads one scope."""
     found: dict[ThrottleScope, list[UUID]] = {}
     for scope, subject in subjects:
         found.setdefault(scope, []).append(subject)

@@ -1,7 +1,8 @@
-"""The links in mails: who holds the mail may choose a password.
+"""The tokens of links in mails: a reader of the mail may choose a password.
 
-A token is computed, never stored. The database keeps which key signed, what for and at which version, so a copy of it
-opens no account; and a mail that is sent again carries the very same link, since the same row gives the same token.
+A token is computed and never stored. The database keeps the key, the purpose and the version it was signed with, so a
+copy of the database opens no account; and a mail that is sent again carries the very same link, because the same row
+gives the same token.
 """
 
 import base64
@@ -30,7 +31,7 @@ _FILE_DOMAIN = b"matricule file link, first form"
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """The secrets links are signed with, by id. Kept out of ``repr``, so that no log or traceback shows them."""
+    """The secrets that sign links, by id. They are kept out of ``repr``, so that no log or traceback shows them."""
 
     newest: str
     _secrets: dict[str, bytes] = field(repr=False)
@@ -42,7 +43,7 @@ class SigningKeys:
         Links already mailed stay valid as long as the key they were signed with stays in the list.
 
         Raises:
-          NotConfigured: naming the key by its place in the list, for what stands there may be a secret.
+          NotConfigured: naming the key by its place in the list, because its text may be a secret.
         """
         if not text.strip():
             raise NotConfigured("LINK_KEYS is empty: give it one key as id:hex; openssl rand -hex 32 makes the hex")
@@ -81,7 +82,7 @@ def make_token(
       link_id: the id of the link's row.
       purpose: what the link may be used for.
       version: a number from 0 that the row raises to make links mailed before useless.
-      account_id: whose password it sets.
+      account_id: the account whose password it sets.
 
     Raises:
       NotConfigured: the key is no longer in ``LINK_KEYS``.
@@ -96,12 +97,12 @@ def make_token(
 
 
 def link_url(base_url: str, token: str) -> str:
-    """Where the link of a mail leads. The base comes from the settings, never from a request (no reset poisoning)."""
+    """The URL of a link. The base comes from the settings, never from a request (no reset poisoning)."""
     return f"{base_url.rstrip('/')}/links/{token}"
 
 
 def read_token(token: str) -> UUID | None:
-    """Which link a token claims to be, to find its row; None for what cannot be a token. Proves nothing."""
+    """The link a token claims to be, to find its row; None for a text that cannot be a token. It proves nothing."""
     if not _TOKEN.fullmatch(token):
         return None
     return UUID(bytes=base64.urlsafe_b64decode(token)[:_ID_BYTES])
@@ -128,7 +129,7 @@ def check_token(
 
 
 def make_file_token(keys: SigningKeys, *, key_id: str, file_id: UUID) -> str:
-    """The token of a file anybody who holds it may fetch until the time its row says: 64 URL-safe characters.
+    """The token of a file, which its holder may fetch until the time in its row: 64 URL-safe characters.
 
     Raises:
       NotConfigured: the key is no longer in ``LINK_KEYS``.
@@ -141,7 +142,7 @@ def make_file_token(keys: SigningKeys, *, key_id: str, file_id: UUID) -> str:
 
 
 def file_url(base_url: str, token: str) -> str:
-    """Where the link of a file leads."""
+    """The URL of a file."""
     return f"{base_url.rstrip('/')}/files/{token}"
 
 
