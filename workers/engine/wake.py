@@ -1,9 +1,13 @@
 """Waking queues from a thread of its own, so that no work waits for Redis."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from workers.database import Session, transaction
 from workers.engine.broker import wake
+from workers.engine.ledger import queues_to_wake
 
 
 class Waker:
@@ -39,3 +43,12 @@ class Waker:
 
 
 WAKER: Final = Waker()
+
+
+@contextmanager
+def waking_transaction() -> Iterator[Session]:
+    """A transaction that wakes the queues it owed work on, once it has committed."""
+    with transaction() as session:
+        yield session
+    for queue in queues_to_wake(session):
+        WAKER.wake_soon(queue)

@@ -13,7 +13,6 @@ from typing import Any, Final
 from models.words import LOCALES, Code, JobState
 from workers.database import Session, transaction
 from workers.engine import ledger as books
-from workers.engine.broker import wake
 from workers.engine.claimer import STOPPING, BatchRun
 from workers.engine.ledger import (
     JOBS,
@@ -21,6 +20,7 @@ from workers.engine.ledger import (
     LostClaimError,
     WorkOutcome,
 )
+from workers.engine.wake import waking_transaction
 from workers.errors import NotConfigured
 from workers.i18n.catalogues import code_sentence
 from workers.imports import inboxes
@@ -118,10 +118,8 @@ def _take(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | None
 
 
 def _begin(inbox: Any, seen: SeenFile, file: Any, *, dry_run: bool) -> None:
-    with transaction() as session:
+    with waking_transaction() as session:
         inboxes.begin_import(session, inbox, seen, file, dry_run=dry_run)
-    for queue in books.queues_to_wake(session):
-        wake(queue)
 
 
 def _refuse(inbox: Any, seen: SeenFile, code: Code) -> None:

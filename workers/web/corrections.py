@@ -1,6 +1,6 @@
 """The pages of a correction: the new address confirms that it is theirs, the old one agrees or says no."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -21,8 +21,7 @@ from workers.corrections.answers import (
     refuse_correction,
 )
 from workers.database import transaction
-from workers.engine.ledger import queues_to_wake
-from workers.engine.wake import WAKER
+from workers.engine.wake import waking_transaction
 from workers.i18n.moments import shown_moment
 from workers.logs import get_logger
 from workers.security.link_views import LinkUse, LinkView
@@ -122,17 +121,13 @@ def _verdict(use: LinkUse) -> CorrectionVerdict | None:
 
 async def _hear(request: Request, view: LinkView, say: Callable[..., CorrectionAnswer | Code]) -> Response:
     """Does what was said, sends what it owes at once, and tells what came of it."""
-    heard, owed = await to_thread.run_sync(_say, say, request.app.state.keys)
-    for queue in owed:
-        WAKER.wake_soon(queue)
+    heard = await to_thread.run_sync(_say, say, request.app.state.keys)
     return _told(request, view, heard)
 
 
-def _say(
-    say: Callable[..., CorrectionAnswer | Code], keys: SigningKeys
-) -> tuple[CorrectionAnswer | Code, Collection[str]]:
-    with transaction() as session:
-        return say(session, keys), queues_to_wake(session)
+def _say(say: Callable[..., CorrectionAnswer | Code], keys: SigningKeys) -> CorrectionAnswer | Code:
+    with waking_transaction() as session:
+        return say(session, keys)
 
 
 def _told(request: Request, view: LinkView, heard: CorrectionAnswer | Code) -> Response:

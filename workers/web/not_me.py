@@ -1,6 +1,5 @@
 """The page "this is not me": behind the link of an attachment mail."""
 
-from collections.abc import Collection
 from typing import Final
 
 from anyio import to_thread
@@ -10,8 +9,7 @@ from starlette.responses import Response
 from models.withdrawal import DETACHING, DetachmentStep
 from models.words import Code
 from workers.database import transaction
-from workers.engine.ledger import queues_to_wake
-from workers.engine.wake import WAKER
+from workers.engine.wake import waking_transaction
 from workers.logs import get_logger
 from workers.people.detachment import DisputedEnrollment, detach, look_at_attachment
 from workers.security.link_views import LinkView
@@ -41,13 +39,11 @@ async def show(request: Request, view: LinkView) -> Response:
 
 async def take(request: Request, token: str, view: LinkView, _: dict[str, str]) -> Response:
     """Detaches the person. Whether a seat is free again is the company's business: the answer does not say."""
-    answer, owed = await to_thread.run_sync(_detach, request.app.state.keys, token)
+    answer = await to_thread.run_sync(_detach, request.app.state.keys, token)
     if isinstance(answer, Code):
         return refuse(request, answer, view.locale, view.purpose)
     if answer not in DETACHING:
         return _nothing_done(request, view, answer)
-    for queue in owed:
-        WAKER.wake_soon(queue)
     log.info("person.detached", enrollment=str(view.subject_id), step=answer)
     return note("detached", asked_locale(request, view.locale))
 
@@ -57,9 +53,9 @@ def _look(view: LinkView) -> DisputedEnrollment | None:
         return look_at_attachment(session, view)
 
 
-def _detach(keys: SigningKeys, token: str) -> tuple[DetachmentStep | Code, Collection[str]]:
-    with transaction() as session:
-        return detach(session, keys, token), queues_to_wake(session)
+def _detach(keys: SigningKeys, token: str) -> DetachmentStep | Code:
+    with waking_transaction() as session:
+        return detach(session, keys, token)
 
 
 def _nothing_done(request: Request, view: LinkView, step: DetachmentStep) -> Response:
