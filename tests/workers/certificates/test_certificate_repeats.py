@@ -79,7 +79,7 @@ CASES = {
     "organisation": Case(
         lambda _: organisation(legal_name="Autre"),
         organisations,
-        ("record", "owe_catch_up"),
+        ("record", "owe_successor"),
         "SELECT legal_name, (SELECT count(*) FROM job WHERE kind = 'catch_up_certificates' AND state = 'queued')"
         " FROM organisation",
         [("Autre", 1)],
