@@ -11,7 +11,8 @@ from dramatiq.middleware import AsyncIO, CurrentMessage
 
 from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
-from workers.actors.jobs import enrollments, maintenance
+from workers.actors.enrollments import enrollments
+from workers.actors.maintenance import maintenance
 from workers.actors.requests import accept, set_aside
 from workers.actors.rosters import rosters
 from workers.engine.broker import WakeBroker, make_broker, worker_client

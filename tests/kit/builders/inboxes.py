@@ -13,7 +13,7 @@ from tests.kit.actors.committed import claimed
 from tests.kit.builders.contracts import add_contract, seats
 from tests.kit.builders.imports import let_go
 from tests.kit.processes.support import change, rows
-from workers.actors import jobs, rosters
+from workers.actors import maintenance, rosters
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.imports.inboxes import put_inbox
@@ -57,7 +57,7 @@ def scan(*, settle: bool = True) -> dict[str, Any]:
     request = ScanInboxes()
     with transaction() as session:
         accept_internal(session, LOCAL_PORTAL_ID, request, "{}", key=f"schedule:inboxes:{time.monotonic_ns()}")
-    jobs.maintain(claimed(Queue.MAINTENANCE))
+    maintenance.maintain(claimed(Queue.MAINTENANCE))
     result: Any = rows("SELECT result FROM job WHERE kind = 'scan_inboxes' ORDER BY created_at DESC LIMIT 1")[0][0]
     return dict(result)
 

@@ -6,7 +6,7 @@ from scripts.commands import enqueue, seed
 from scripts.commands.audit import app
 from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call
-from workers.actors import jobs
+from workers.actors import enrollments
 from workers.database import transaction
 from workers.engine.claimer import this_process
 from workers.engine.ledger import JOBS, claim
@@ -28,7 +28,7 @@ def enroll(call: Call, contract: str, *names: str, asker: str) -> str:
     job = str(call(enqueue.app, "enroll", "--file", "-", stdin=asked).json["id"])
     with transaction() as session:
         claimed = claim(session, JOBS, Queue.ENROLLMENTS, size=10, lease=30, worker=this_process())
-    jobs.do_batch(claimed)
+    enrollments.do_batch(claimed)
     return job
 
 

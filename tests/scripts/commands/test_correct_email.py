@@ -15,7 +15,7 @@ from tests.kit.builders.corrections import (
 )
 from tests.kit.processes.support import rows
 from tests.scripts.commands.conftest import Call, Called
-from workers.actors import jobs
+from workers.actors import enrollments
 from workers.database import transaction
 from workers.engine.claimer import this_process
 from workers.engine.ledger import JOBS, claim
@@ -36,7 +36,7 @@ def work() -> None:
     """Does what waits."""
     with transaction() as session:
         claimed = claim(session, JOBS, Queue.ENROLLMENTS, size=10, lease=30, worker=this_process())
-    jobs.do_batch(claimed)
+    enrollments.do_batch(claimed)
 
 
 def answer(called: Called) -> Any:

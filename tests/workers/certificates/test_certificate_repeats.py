@@ -13,7 +13,7 @@ from tests.kit.actors.committed import claimed, fail_half_way, state_of_things
 from tests.kit.builders.certificates import certified, duplicated, organisation
 from tests.kit.builders.contracts import accepted
 from tests.kit.processes.support import change, rows
-from workers.actors import jobs
+from workers.actors import maintenance
 from workers.actors.registry import do_jobs
 from workers.catalog import organisations
 from workers.certificates import changes as certificate_changes
@@ -150,9 +150,9 @@ def gone(digests: list[str]) -> bool:
 def test_a_purge_done_twice_is_done_once() -> None:
     digests = over()
     held = claimed(Queue.MAINTENANCE)
-    jobs.maintain(held)
+    maintenance.maintain(held)
     before = state_of_things()
-    jobs.maintain(held)
+    maintenance.maintain(held)
     assert state_of_things() == before
     assert gone(digests)
 
@@ -178,8 +178,8 @@ def test_a_purge_killed_anywhere_is_finished_the_next_time(
     with monkeypatch.context() as broken:
         broken.setattr(store, "delete", some)
         broken.setattr(document_purge, "forget", die)
-        jobs.maintain(claimed(Queue.MAINTENANCE))
+        maintenance.maintain(claimed(Queue.MAINTENANCE))
     after = state_of_things()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
-    jobs.maintain(claimed(Queue.MAINTENANCE))
+    maintenance.maintain(claimed(Queue.MAINTENANCE))
     assert gone(digests)

@@ -11,7 +11,7 @@ from tests.kit.actors.committed import claimed
 from tests.kit.builders.certificates import graduates
 from tests.kit.builders.contracts import accepted, query
 from tests.kit.processes.support import change, rows
-from workers.actors import certificates, jobs
+from workers.actors import certificates, maintenance
 from workers.actors.registry import show_job
 from workers.certificates import document_purge, document_retention
 from workers.certificates.documents import DocumentMaker
@@ -42,7 +42,7 @@ def clean() -> dict[str, Any]:
             session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"key-{new_id()}"
         ).job_id
     for row in claimed(Queue.MAINTENANCE):
-        jobs.maintain([row])
+        maintenance.maintain([row])
     with transaction() as session:
         return show_job(session, job_id) or {}
 
@@ -107,5 +107,5 @@ def test_a_full_part_owes_the_next(fresh_database: str, monkeypatch: pytest.Monk
     assert clean()["result"] == {"deleted": 1, "more": True, "people": []}
     while rows("SELECT 1 FROM job WHERE finished_at IS NULL AND kind = 'purge_documents'"):
         for row in claimed(Queue.MAINTENANCE):
-            jobs.maintain([row])
+            maintenance.maintain([row])
     assert rows("SELECT count(*) FROM certificate_file WHERE dropped_at IS NULL") == [(0,)]

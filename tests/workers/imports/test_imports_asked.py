@@ -21,7 +21,7 @@ from tests.kit.builders.imports import (
     work,
 )
 from tests.kit.processes.support import rows
-from workers.actors import jobs
+from workers.actors import enrollments
 from workers.database import transaction
 from workers.errors import IdempotencyConflict, InvalidRequest
 from workers.imports.acceptance import accept_import
@@ -63,7 +63,7 @@ def test_a_key_stands_for_one_file() -> None:
 def cancel(job_id: UUID, key: str = "cancel") -> dict[str, Any]:
     with transaction() as session:
         asked = accepted(session, CancelImport(job=job_id), key)
-    jobs.do_batch(claimed())
+    enrollments.do_batch(claimed())
     return job(asked)
 
 

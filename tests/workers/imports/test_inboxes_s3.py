@@ -7,7 +7,7 @@ from tests.kit.actors.committed import claimed
 from tests.kit.builders.contracts import add_contract, seats
 from tests.kit.processes.buckets import BUCKET, bucket
 from tests.kit.processes.support import change
-from workers.actors import jobs, rosters
+from workers.actors import maintenance, rosters
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.imports.inboxes import put_inbox
@@ -21,7 +21,7 @@ def scan(number: int) -> None:
     change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes' WHERE job_id IS NULL")
     with transaction() as session:
         accept_internal(session, LOCAL_PORTAL_ID, ScanInboxes(), "{}", key=f"schedule:inboxes:{number}")
-    jobs.maintain(claimed(Queue.MAINTENANCE))
+    maintenance.maintain(claimed(Queue.MAINTENANCE))
 
 
 def test_a_file_dropped_in_a_bucket(fresh_database: str, bucket: str) -> None:

@@ -20,7 +20,7 @@ from tests.kit.builders.imports import (
     work,
 )
 from tests.kit.processes.support import change, rows, wait_until
-from workers.actors import jobs
+from workers.actors import enrollments
 from workers.actors.registry import show_job
 from workers.database import transaction
 from workers.engine.acceptance import accept
@@ -57,7 +57,7 @@ def known(fresh_database: str) -> Iterator[None]:
 def did(request: Request, portal: Any = LOCAL_PORTAL_ID) -> dict[str, Any]:
     with transaction() as session:
         job_id = accept(session, portal, request, request.model_dump_json(), key=str(new_id())).job_id
-    jobs.do_batch(claimed(Queue.MAINTENANCE))
+    enrollments.do_batch(claimed(Queue.MAINTENANCE))
     with transaction() as session:
         shown = show_job(session, job_id) or {}
     assert shown["state"] == "succeeded", shown
@@ -108,7 +108,7 @@ def test_an_erasure_that_fails_half_way_deletes_nothing(monkeypatch: pytest.Monk
     for step in ("_delete_files", "record"):
         fail_half_way(monkeypatch, erasure, step, Queue.MAINTENANCE)
         assert rows(FILES) == [(3, 3)]
-    jobs.do_batch(claimed(Queue.MAINTENANCE))
+    enrollments.do_batch(claimed(Queue.MAINTENANCE))
     assert rows(FILES) == [(1, 1)]
 
 
@@ -126,10 +126,10 @@ def test_a_file_asked_for_again_while_it_is_deleted_stays(handed_over: bool) -> 
                 accept_file(asking, LOCAL_PORTAL_ID, file, request, key="while")
             else:
                 accept_import(asking, LOCAL_PORTAL_ID, request, key="while")
-            erasing = pool.submit(jobs.do_batch, taken)
+            erasing = pool.submit(enrollments.do_batch, taken)
             wait_until(lambda: rows(WAITING))
         erasing.result(30)
-    jobs.do_batch(claimed(Queue.MAINTENANCE))  # if it was not waited for
+    enrollments.do_batch(claimed(Queue.MAINTENANCE))  # if it was not waited for
     assert rows("SELECT 1 FROM account WHERE erased_at IS NOT NULL") == [(1,)]
     assert rows(KEPT, file=request.file) == [(1,)]
     work()

@@ -1,4 +1,4 @@
-"""The actors of `enrollments` and `maintenance`: small jobs, many in one transaction."""
+"""The actor of `enrollments`: small jobs that people wait for, many in one transaction."""
 
 import time
 from collections.abc import Sequence
@@ -6,7 +6,6 @@ from itertools import accumulate
 from typing import Final
 
 from workers.actors.registry import do_jobs
-from workers.certificates.document_purge import purge_documents
 from workers.engine.claimer import (
     STOPPING,
     BatchRun,
@@ -14,10 +13,7 @@ from workers.engine.claimer import (
     give_back,
 )
 from workers.engine.ledger import JOBS, ClaimedRow
-from workers.imports.scanning import scan_inboxes
 from workers.logs import get_logger
-from workers.requests.certificates import PurgeDocuments
-from workers.requests.internal import ScanInboxes
 from workers.requests.queues import Queue
 from workers.settings import get_settings
 
@@ -29,7 +25,7 @@ MOST_ASKED: Final = 200_000
 
 HOLD_SECONDS: Final = 0.5
 """How long claimed jobs that are too many for one transaction are kept for the next: claiming them again for each would
-cost as much as doing them, and whoever comes meanwhile must not wait.
+cost as much as doing them, and a job that comes meanwhile must not wait.
 """
 
 
@@ -58,20 +54,3 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
 def enrollments() -> Claimer:
     """The claimer of `enrollments`."""
     return Claimer(JOBS, Queue.ENROLLMENTS, do_batch, size=get_settings().claim_size)
-
-
-def maintenance() -> Claimer:
-    """The claimer of `maintenance`: one job at a time."""
-    return Claimer(JOBS, Queue.MAINTENANCE, maintain, size=1)
-
-
-def maintain(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed maintenance; what reaches beyond the database is done outside its transactions."""
-    kinds = [row.columns["kind"] for row in rows]
-    if kinds == [ScanInboxes.kind]:
-        scan_inboxes(rows[0])
-        return False
-    if kinds == [PurgeDocuments.kind]:
-        purge_documents(rows[0])
-        return False
-    return do_batch(rows)

@@ -11,8 +11,8 @@ from tests.kit.builders.ledgers import (
     look,
     owe,
 )
-from workers.actors import jobs
-from workers.actors.jobs import MOST_ASKED, affordable
+from workers.actors import enrollments
+from workers.actors.enrollments import MOST_ASKED, affordable
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.claimer import STOPPING, this_process
@@ -55,7 +55,7 @@ def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[U
         seen.append([row.id for row in held])
         return [WorkOutcome(row.id, row.claim, "succeeded") for row in held]
 
-    monkeypatch.setattr(jobs, "do_jobs", keep)
+    monkeypatch.setattr(enrollments, "do_jobs", keep)
     with transaction() as session:
         for _ in range(3):
             owe(session, JOBS, request='{"x": "' + "x" * (MOST_ASKED // 2) + '"}')
@@ -64,20 +64,20 @@ def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[U
 
 def test_what_is_too_much_for_one_transaction_is_done_in_the_next(batches: list[list[UUID]]) -> None:
     mine = claim()
-    assert jobs.do_batch(mine) is False
+    assert enrollments.do_batch(mine) is False
     assert batches == [[row.id] for row in mine]
 
 
 def test_what_does_not_fit_in_half_a_second_goes_back(
     batches: list[list[UUID]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "HOLD_SECONDS", -1.0)
+    monkeypatch.setattr(enrollments, "HOLD_SECONDS", -1.0)
     mine = claim()
-    assert jobs.do_batch(mine) is True
+    assert enrollments.do_batch(mine) is True
     assert batches == [[mine[0].id]]
     assert [state(row.id) for row in mine] == ["succeeded", "queued", "queued"]
-    assert jobs.do_batch(claim()) is True
-    assert jobs.do_batch(claim()) is False
+    assert enrollments.do_batch(claim()) is True
+    assert enrollments.do_batch(claim()) is False
     assert batches == [[row.id] for row in mine]
 
 
@@ -89,7 +89,7 @@ def test_behind_a_job_set_back_the_others_of_its_lane_wait(
 
     mine = claim()
     with monkeypatch.context() as during:
-        during.setattr(jobs, "do_jobs", held_elsewhere)
-        assert jobs.do_batch(mine) is True
+        during.setattr(enrollments, "do_jobs", held_elsewhere)
+        assert enrollments.do_batch(mine) is True
     assert [state(row.id) for row in mine] == ["queued"] * 3
     assert claim() == []
