@@ -1,10 +1,10 @@
 """What every table shares: identifiers, times, names of constraints, and the working columns of owed work."""
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData, text
+from sqlalchemy import DateTime, MetaData, Table, text
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
@@ -28,24 +28,24 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def now() -> datetime:
-    """This process's idea of the time, in UTC. Leases and due times use the database's ``now()`` instead."""
-    return datetime.now(UTC)
-
-
 def instant(*, nullable: bool = False, default_now: bool = False) -> Any:
-    """A column holding an instant (timestamptz)."""
-    kwargs: dict[str, Any] = {"server_default": text("now()")} if default_now else {}
-    default: Any = None if nullable else ...
-    if default_now:
-        return Field(default_factory=now, sa_type=DateTime(timezone=True), sa_column_kwargs=kwargs)
-    return Field(default=default, nullable=nullable, sa_type=DateTime(timezone=True))
+    """A column holding an instant (timestamptz).
+
+    Parameters:
+      default_now: a row that is not given one has the time of its transaction, by the clock of the database.
+    """
+    kwargs = {"server_default": text("now()")} if default_now else {}
+    default: Any = None if nullable or default_now else ...
+    return Field(default=default, nullable=nullable, sa_type=DateTime(timezone=True), sa_column_kwargs=kwargs)
 
 
 class Record(SQLModel):
     """Root of the tables."""
 
     metadata = metadata
+
+    if TYPE_CHECKING:
+        __table__: ClassVar[Table]  # made by SQLModel of each class that says ``table=True``
 
 
 class OwedWork(Record):

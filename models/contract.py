@@ -1,8 +1,7 @@
 """Contracts: a company's seats for a training, the history of those seats, and the rules on when a contract is open."""
 
-from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, SmallInteger, UniqueConstraint
@@ -91,18 +90,31 @@ def closed_because(starts_on: date | None, ends_on: date | None, today: date) ->
     return None
 
 
+class ContractTerms(NamedTuple):
+    """What a portal may change of a contract: its seats, its dates, its options; columns of ``Contract``."""
+
+    planned_seats: int
+    starts_on: date | None
+    ends_on: date | None
+    manager_email: str | None
+    manager_locale: str
+    reminders: bool
+    release_after_days: int | None
+
+
 CONTRACT_OPTIONS: Final = ("manager_email", "manager_locale", "reminders", "release_after_days")
-"""What a contract may be asked to do beside its seats and dates; a change that does not name one leaves it as it is."""
-
-_TERMS: Final = ("planned_seats", "starts_on", "ends_on", *CONTRACT_OPTIONS)
+"""The terms beside seats and dates; a change that does not name one leaves it as it is."""
 
 
-def changed_terms(before: Mapping[Any, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def changed_terms(before: ContractTerms, after: ContractTerms) -> dict[str, Any]:
     """What of a contract changed, as JSON for the audit trail: each with its new value; an address is not told."""
-    changed = {name: after[name] for name in _TERMS if before[name] != after[name]}
+    earlier, changed = before._asdict(), {}
+    for name, value in after._asdict().items():
+        if value != earlier[name]:
+            changed[name] = value.isoformat() if isinstance(value, date) else value
     if "manager_email" in changed:
-        changed["manager_email"] = "removed" if after["manager_email"] is None else "changed"
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in changed.items()}
+        changed["manager_email"] = "removed" if after.manager_email is None else "changed"
+    return changed
 
 
 def seats_refused(planned_seats: int, enrolled_count: int) -> Code | None:

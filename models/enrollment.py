@@ -57,6 +57,10 @@ class Enrollment(Record, table=True):
     release_warned_at: datetime | None = instant(nullable=True)  # told that the seat will be given back
 
 
+LIVE: Final = "e.withdrawn_at IS NULL"
+"""An enrollment that uses its seat, in SQL where the table is ``e``; the person may be detached all the same."""
+
+
 class EnrollmentVerdict(NamedTuple):
     """What happens to one person."""
 

@@ -1,23 +1,15 @@
 """The audit trail: one row per change, in the transaction of the change."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-
+from models.audit import Audit
 from workers.database import Session
-
-INSERT_AUDIT = text("""
-    INSERT INTO audit (portal_id, requested_by, action, result, company_id, account_id, subject_id, job_id, detail)
-    VALUES (:portal_id, :requested_by, :action, :result, :company_id, :account_id, :subject_id, :job_id,
-      CAST(:detail AS json))""")
+from workers.sql import insert_all
 
 
-@dataclass(frozen=True, slots=True)
-class AuditChange:
+class AuditChange(NamedTuple):
     """One change and who asked for it. Enrollments are not repeated here: their job and its people tell them."""
 
     action: str
@@ -51,9 +43,4 @@ def record(
 
 def record_all(session: Session, changes: Sequence[AuditChange]) -> None:
     """Writes the changes of a batch, in one go."""
-    if changes:
-        session.execute(INSERT_AUDIT, [_row(change) for change in changes])
-
-
-def _row(change: AuditChange) -> dict[str, Any]:
-    return asdict(change) | {"detail": None if change.detail is None else json.dumps(change.detail)}
+    insert_all(session, Audit, changes)

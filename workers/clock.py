@@ -9,15 +9,17 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from cronsim import CronSim, CronSimError
-from sqlalchemy import text
+from sqlalchemy import func, text
+from sqlmodel import col, delete, select, update
 
 from models.base import new_id
 from models.paris import PARIS
 from models.portal import LOCAL_PORTAL_ID
+from models.schedule import Clock, Schedule
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
@@ -28,6 +30,7 @@ from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
 from workers.settings import get_settings
+from workers.sql import change, fetch_value
 
 log = get_logger()
 
@@ -35,30 +38,22 @@ TICK_SECONDS: Final = 1.0
 TERM_SECONDS: Final = 5.0
 """How long a leader leads without saying so again."""
 
+# Of two clocks one has the row; the other takes it once the term of the first has passed.
 TAKE_LEAD = text("""
-    INSERT INTO clock (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
+    INSERT INTO clock AS cl (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-    WHERE clock.holder = excluded.holder OR clock.until < now() RETURNING holder""")
-
-DELETE_CLOCK = text("DELETE FROM clock WHERE holder = :me")
-
-READ_SCHEDULES = text("SELECT name, cron, kind, request, next_run_at, now() AS now FROM schedule WHERE NOT paused")
-
-# Compare-and-swap: of two clocks that saw the same slot, one moves it on.
-MOVE_SCHEDULE = text("""
-    UPDATE schedule SET next_run_at = :following, last_run_at = CASE WHEN :fired THEN now() ELSE last_run_at END
-    WHERE name = :name AND next_run_at IS NOT DISTINCT FROM :slot""")
+    WHERE cl.holder = excluded.holder OR cl.until < now() RETURNING holder""")
 
 
 def lead(session: Session, me: UUID) -> bool:
     """Takes or keeps the lead; False while another clock has it."""
-    return session.execute(TAKE_LEAD, {"me": me, "term": TERM_SECONDS}).scalar() == me
+    return fetch_value(session, UUID, TAKE_LEAD, {"me": me, "term": TERM_SECONDS}) == me
 
 
 def resign(me: UUID) -> None:
     """Gives the lead up at once, so that another clock need not wait for the end of the term."""
     with transaction() as session:
-        session.execute(DELETE_CLOCK, {"me": me})
+        change(session, delete(Clock).where(col(Clock.holder) == me))
 
 
 def tick(me: UUID) -> None:
@@ -86,33 +81,34 @@ def fire_schedules(session: Session) -> list[str]:
     cannot be read is logged at each round and keeps nothing else from its time.
     """
     fired = []
-    for row in session.execute(READ_SCHEDULES).all():
+    for schedule, now in session.exec(select(Schedule, func.now()).where(~col(Schedule.paused))).all():
         try:
-            if _fire(session, row):
-                fired.append(row.name)
+            if _fire(session, schedule, now):
+                fired.append(schedule.name)
         except (CronSimError, InvalidRequest) as error:
-            log.exception("schedule.not_fired", schedule=row.name, exc_info=error)
+            log.exception("schedule.not_fired", schedule=schedule.name, exc_info=error)
     return fired
 
 
-def _fire(session: Session, row: Any) -> bool:
-    slot, now = row.next_run_at, row.now
+def _fire(session: Session, schedule: Schedule, now: datetime) -> bool:
+    slot = schedule.next_run_at
     if slot is not None and slot > now:
         return False
-    following = next_slot(row.cron, now)
-    moved = session.execute(
-        MOVE_SCHEDULE, {"name": row.name, "slot": slot, "following": following, "fired": slot is not None}
-    )
-    if slot is None or not moved.rowcount:  # type: ignore[attr-defined]
+    following = next_slot(schedule.cron, now)
+    # Compare-and-swap: of two clocks that saw the same slot, one moves it on.
+    same_slot = (col(Schedule.name) == schedule.name, col(Schedule.next_run_at).is_not_distinct_from(slot))
+    moving = {"next_run_at": following} if slot is None else {"next_run_at": following, "last_run_at": func.now()}
+    moved = change(session, update(Schedule).where(*same_slot).values(moving))
+    if slot is None or not moved:
         return False
-    _record(session, row, slot)
+    _record(session, schedule, slot)
     return True
 
 
-def _record(session: Session, row: Any, slot: datetime) -> None:
-    body = json.dumps(row.request or {})
-    request = parse(row.kind, body, internal=True)
-    key = f"schedule:{row.name}:{slot.astimezone(UTC).isoformat()}"
+def _record(session: Session, schedule: Schedule, slot: datetime) -> None:
+    body = json.dumps(schedule.request or {})
+    request = parse(schedule.kind, body, internal=True)
+    key = f"schedule:{schedule.name}:{slot.astimezone(UTC).isoformat()}"
     accept_internal(session, LOCAL_PORTAL_ID, request, body, key=key)
 
 

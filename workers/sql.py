@@ -5,21 +5,30 @@ table, and hands its rows back as another record. So a column that is renamed in
 imported, and not by the first request of the night.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import Executable
+from sqlalchemy import ColumnElement, CursorResult, Date, Executable, Select, insert, literal_column, select
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped
 from sqlmodel import SQLModel
 
+from models.base import Record
+from models.paris import TODAY_IN_PARIS
 from workers.database import Session, array
 
 # Whatever is here is a NamedTuple; the standard library has no type that says so.
 RecordT = TypeVar("RecordT", bound=tuple[Any, ...])
 
+ValueT = TypeVar("ValueT")
+
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+_COUNTED: Final = {"preserve_rowcount": True, "synchronize_session": False}
+"""Rows are counted, also of an insert; objects that were read before their rows changed stay as they were read."""
 
 
 def fetch(
@@ -53,6 +62,107 @@ def fetch_one(
     return rows[0] if rows else None
 
 
+def fetch_values(
+    session: Session, kind: type[ValueT], statement: Executable, parameters: Mapping[str, Any] | None = None
+) -> list[ValueT]:
+    """Runs a statement whose rows have one column and returns its values.
+
+    Raises: TypeError for a value of another kind.
+    """
+    values = session.execute(statement, parameters).scalars().all()
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{type(value).__name__} where {kind.__name__} was expected")
+    return cast("list[ValueT]", values)
+
+
+def fetch_value(
+    session: Session, kind: type[ValueT], statement: Executable, parameters: Mapping[str, Any] | None = None
+) -> ValueT | None:
+    """Runs a statement that finds one value; None when there is no row, or NULL in it.
+
+    Raises: TypeError for a value of another kind; sqlalchemy's MultipleResultsFound when there is more than one row.
+    """
+    value = session.execute(statement, parameters).scalar_one_or_none()
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} where {kind.__name__} was expected")
+    return value
+
+
+def change(session: Session, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+    """Runs a statement that inserts, updates or deletes rows and returns how many."""
+    result = session.execute(statement, parameters, execution_options=_COUNTED)
+    return cast("CursorResult[Any]", result).rowcount
+
+
+def as_json(record: RecordT) -> dict[str, Any]:
+    """A record as JSON may hold it: identifiers and moments as text, everything else as it is."""
+    return {name: _json_value(value) for name, value in record._asdict().items()}  # type: ignore[attr-defined]
+
+
+def _json_value(value: object) -> object:
+    """An identifier or a moment as text, any other value as it is."""
+    if isinstance(value, UUID):
+        return str(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def select_record(
+    record: type[RecordT], *tables: type[Record], **others: ColumnElement[Any] | Mapped[Any]
+) -> Select[Any]:
+    """A ``select`` whose rows fill a record: for each field the column of that name, or another expression.
+
+    Parameters:
+      record: a NamedTuple; its fields name the columns.
+      tables: the models the fields are looked for in, in this order.
+      others: an expression for each field that is no column of these tables, or stands for another one.
+
+    Raises: AttributeError for a field that is neither.
+    """
+    fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
+    found = {field: _column(tables, field) for field in fields if field not in others}
+    return select(*[others[field].label(field) if field in others else found[field] for field in fields])
+
+
+def _column(tables: Sequence[type[Record]], field: str) -> ColumnElement[Any]:
+    for table in tables:
+        if field in table.__table__.columns:
+            return table.__table__.columns[field]
+    raise AttributeError(f"none of {[table.__name__ for table in tables]} has a column {field}")
+
+
+def given_values(row: Record) -> dict[str, Any]:
+    """The columns a new row was given, for an ``insert``; the database fills in the others, such as the moment."""
+    return {field: getattr(row, field) for field in row.model_fields_set}
+
+
+def upsert(session: Session, row: Record, *, key: Sequence[str], changing: Collection[str]) -> UUID:
+    """Inserts a row, or changes these columns of the row that has the same key.
+
+    Returns: the id of the row.
+    """
+    given = postgresql.insert(row.__table__).values(given_values(row))
+    changed = {column: given.excluded[column] for column in sorted(changing)}
+    statement = given.on_conflict_do_update(index_elements=key, set_=changed).returning(row.__table__.columns["id"])
+    return cast("UUID", session.execute(statement).scalar_one())
+
+
+def insert_all(session: Session, table: type[Record], records: Sequence[RecordT]) -> None:
+    """Inserts a row for each record, whose fields are columns of the table; the database fills in the others.
+
+    Raises: AttributeError for a field that is no column.
+    """
+    if not records:
+        return
+    columns = {field: _column((table,), field) for field in records[0]._fields}  # type: ignore[attr-defined]
+    session.execute(insert(table.__table__), [dict(zip(columns, record, strict=True)) for record in records])
+
+
+def today_in_paris() -> ColumnElement[date]:
+    """The day it is in France when the transaction begins, for a ``select``."""
+    return literal_column(TODAY_IN_PARIS, Date)
+
+
 class Unnest(Generic[RecordT]):
     """Rows that a statement takes as parallel arrays: one parameter for each field of the record.
 
@@ -60,7 +170,7 @@ class Unnest(Generic[RecordT]):
 
     Parameters:
       record: a NamedTuple; its fields name the columns and the parameters.
-      table: the model whose columns have the same names; it gives the types.
+      table: the model whose columns have the same names; it gives the types. None when all of them are others.
       others: the PostgreSQL type of each field that is no column of this table.
       alias: the name the rows have in the statement.
 
@@ -68,7 +178,12 @@ class Unnest(Generic[RecordT]):
     """
 
     def __init__(
-        self, record: type[RecordT], table: type[SQLModel], *, alias: str = "t", others: Mapping[str, str] | None = None
+        self,
+        record: type[RecordT],
+        table: type[SQLModel] | None,
+        *,
+        alias: str = "t",
+        others: Mapping[str, str] | None = None,
     ) -> None:
         self._fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
         self._types = [(others or {}).get(field) or _type_of(table, field) for field in self._fields]
@@ -100,12 +215,25 @@ def _as_array(kind: str, values: Iterable[Any]) -> Any:
     return array(cast("Iterable[UUID | int | None]", values)) if kind in _PLAIN else list(values)
 
 
-def _type_of(table: type[SQLModel], field: str) -> str:
-    columns = table.__table__.columns  # type: ignore[attr-defined]
+def _type_of(table: type[SQLModel] | None, field: str) -> str:
+    columns = table.__table__.columns if table else {}  # type: ignore[attr-defined]
     if field not in columns:
-        raise AttributeError(f"the table {table.__tablename__} has no column {field}")
+        raise AttributeError(f"the table {table and table.__tablename__} has no column {field}")
     kind = columns[field].type.compile(dialect=_POSTGRESQL).lower()
     return "text" if kind.startswith("varchar") else cast("str", kind)
 
 
-__all__ = ["Unnest", "fetch", "fetch_one"]
+__all__ = [
+    "Unnest",
+    "as_json",
+    "change",
+    "fetch",
+    "fetch_one",
+    "fetch_value",
+    "fetch_values",
+    "given_values",
+    "insert_all",
+    "select_record",
+    "today_in_paris",
+    "upsert",
+]

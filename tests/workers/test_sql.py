@@ -5,12 +5,26 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select, update
 
 from models.account import Account
 from models.email import Email
+from models.portal import LOCAL_PORTAL_ID, Logo, Organisation, Portal
 from workers.database import Session
-from workers.sql import Unnest, fetch, fetch_one
+from workers.sql import (
+    Unnest,
+    as_json,
+    change,
+    fetch,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    insert_all,
+    select_record,
+    upsert,
+)
 
 
 class NewAccount(NamedTuple):
@@ -84,3 +98,67 @@ def test_one_row_or_none(session: Session) -> None:
     assert fetch_one(session, Number, query, {"numbers": []}) is None
     with pytest.raises(ValueError, match="2 rows where at most one Number"):
         fetch_one(session, Number, query, {"numbers": [4, 4]})
+
+
+def test_values_are_of_the_kind_that_was_asked_for(session: Session) -> None:
+    numbers = text("SELECT number FROM unnest(CAST(:numbers AS int[])) given (number)")
+    assert fetch_values(session, int, numbers, {"numbers": [4, 5]}) == [4, 5]
+    assert fetch_value(session, int, numbers, {"numbers": [4]}) == 4
+    assert fetch_value(session, int, numbers, {"numbers": []}) is None
+    assert fetch_value(session, int, numbers, {"numbers": [None]}) is None
+    with pytest.raises(TypeError, match="NoneType where int was expected"):
+        fetch_values(session, int, numbers, {"numbers": [4, None]})
+    with pytest.raises(TypeError, match="int where UUID was expected"):
+        fetch_value(session, UUID, numbers, {"numbers": [4]})
+
+
+def test_changed_rows_are_counted_and_what_was_read_stays_as_it_was(session: Session) -> None:
+    logo = insert(Logo).values(sha256="a" * 64, content=b"").on_conflict_do_nothing(index_elements=["sha256"])
+    assert [change(session, logo), change(session, logo)] == [1, 0]
+    portal = session.exec(select(Portal).where(Portal.id == LOCAL_PORTAL_ID)).one()
+    renaming = update(Portal).where(col(Portal.id) == LOCAL_PORTAL_ID).values(name="renamed")
+    assert change(session, renaming) == 1
+    assert portal.name == "local"
+    assert change(session, text("DELETE FROM logo WHERE sha256 = :digest"), {"digest": "b" * 64}) == 0
+
+
+def test_a_record_says_which_columns_are_read(session: Session) -> None:
+    class Named(NamedTuple):
+        id: UUID
+        called: str
+        created_at: datetime
+
+    named = select_record(Named, Portal, called=col(Portal.name)).where(col(Portal.id) == LOCAL_PORTAL_ID)
+    [portal] = fetch(session, Named, named)
+    assert portal.called == "local"
+    assert as_json(portal) == {
+        "id": str(LOCAL_PORTAL_ID),
+        "called": "local",
+        "created_at": portal.created_at.isoformat(),
+    }
+    with pytest.raises(AttributeError, match="none of \\['Portal'\\] has a column called"):
+        select_record(Named, Portal)
+
+
+def test_a_row_that_is_there_is_changed_where_that_is_asked(session: Session) -> None:
+    def organisation(**said: str) -> Organisation:
+        names = {"legal_name": "A", "signatory_name": "B", "signatory_quality": "C", "place": "D"}
+        return Organisation.model_validate({"id": uuid4(), "reference": "org", **names, **said})
+
+    def put(row: Organisation, *changing: str) -> UUID:
+        return upsert(session, row, key=("reference",), changing=changing)
+
+    first = put(organisation(siret="1"), "legal_name")
+    assert put(organisation(legal_name="E", siret="2", place="F"), "legal_name", "place") == first
+    [kept] = session.exec(select(Organisation).where(Organisation.reference == "org"))
+    assert (kept.id, kept.legal_name, kept.siret, kept.place) == (first, "E", "1", "F")
+    assert kept.created_at == session.exec(select(func.now())).one()
+
+
+def test_a_record_with_a_field_that_is_no_column_is_not_inserted(session: Session) -> None:
+    class Renamed(NamedTuple):
+        sha256: str
+        bytes: bytes
+
+    with pytest.raises(AttributeError, match="has a column bytes"):
+        insert_all(session, Logo, [Renamed("a" * 64, b"")])

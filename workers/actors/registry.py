@@ -1,12 +1,15 @@
 """Jobs: which service does which kind, and how a job is shown."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import col
 
+from models.job import Job, JobAttempt, JobPerson
 from models.roster import measure_import
 from models.words import JobState
 from workers.access.resend_jobs import resend_invitations, reset_passwords
@@ -35,25 +38,67 @@ from workers.people.retention import purge_job
 from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
 from workers.requests.imports import ImportRoster, UndoImport
 from workers.requests.registry import parse
+from workers.sql import as_json, fetch, fetch_one, select_record
 
-READ_JOB = text("""
-    SELECT id, kind, queue, state, claim, failures, rescues, due_at, created_at, started_at, finished_at, requested_by,
-      result, error, position FROM job WHERE id = :id""")
-
-READ_PEOPLE = text("""
-    SELECT position, code, field, detail, account_id, enrollment_id FROM job_person WHERE job_id = :id
-    ORDER BY position""")
-
-READ_ATTEMPTS = text("""
-    SELECT claim, outcome, error, created_at FROM job_attempt WHERE row_id = :id ORDER BY id""")
-
-# Of an import, or of what takes one back.
+# How far an import is, or what takes one back: that has the file of the import.
 READ_PROGRESS = text("""
-    SELECT r.file_name, r.reading, r.rows, j.position, j.finished_at IS NOT NULL AS finished,
-      extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at) AS seconds
-    FROM job j LEFT JOIN roster r ON r.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
+    SELECT ro.file_name, ro.reading, ro.rows, j.position, j.finished_at IS NOT NULL AS finished,
+      extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at)::float8 AS seconds
+    FROM job j LEFT JOIN roster ro ON ro.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
       ELSE j.id END
     WHERE j.id = :id""")
+
+
+class ShownJob(NamedTuple):
+    """What is told of a job beside its people and attempts."""
+
+    id: UUID
+    kind: str
+    queue: str
+    state: str
+    claim: int
+    failures: int
+    rescues: int
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    requested_by: str
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    position: int
+
+
+class ShownPerson(NamedTuple):
+    """What happened to one person of a job of several."""
+
+    position: int
+    code: str
+    field: str | None
+    detail: dict[str, Any] | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+
+
+class ShownAttempt(NamedTuple):
+    """An attempt that did not succeed."""
+
+    claim: int
+    outcome: str
+    error: dict[str, Any] | None
+    created_at: datetime
+
+
+class FileProgress(NamedTuple):
+    """How much of its file a job has dealt with; the file is not known while it was not looked at."""
+
+    file_name: str | None
+    reading: dict[str, Any] | None
+    rows: int | None
+    position: int
+    finished: bool
+    seconds: float | None
+
 
 FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
 
@@ -123,29 +168,29 @@ duplicates and the deletion of documents reach beyond the database: they have ac
 
 def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
     """A job as JSON: its state, its result with one entry per person in input order, and the attempts that failed."""
-    job = session.execute(READ_JOB, {"id": job_id}).mappings().one_or_none()
+    job = fetch_one(session, ShownJob, select_record(ShownJob, Job).where(col(Job.id) == job_id))
     if job is None:
         return None
-    shown = {name: _shown(value) for name, value in job.items()}
-    result = dict(job["result"] or {})
+    shown = as_json(job)
+    result = dict(job.result or {})
     if "people" not in result:
-        people = session.execute(READ_PEOPLE, {"id": job_id}).mappings()
-        result["people"] = [{name: _shown(value) for name, value in person.items()} for person in people]
-    if job["kind"] in FILES:
-        found = session.execute(READ_PROGRESS, {"id": job_id}).one()
-        shown["progress"] = measure_import(found.rows, found.position, found.seconds, finished=found.finished)._asdict()
-        shown["file"] = {"name": found.file_name, "reading": found.reading}
-    if job["kind"] in DUPLICATES and "file" in result:
+        people = select_record(ShownPerson, JobPerson).where(col(JobPerson.job_id) == job_id)
+        people = people.order_by(col(JobPerson.position))
+        result["people"] = [as_json(person) for person in fetch(session, ShownPerson, people)]
+    if job.kind in FILES:
+        shown |= _show_progress(session, job_id)
+    if job.kind in DUPLICATES and "file" in result:
         result["file"] = result["file"] | show_file(session, job_id)
-    attempts = session.execute(READ_ATTEMPTS, {"id": job_id}).mappings()
+    attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
+    tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))
     return shown | {
         "result": result,
-        "finished": job["state"] in FINAL,
-        "attempts": [{name: _shown(value) for name, value in attempt.items()} for attempt in attempts],
+        "finished": job.state in FINAL,
+        "attempts": [as_json(attempt) for attempt in tried],
     }
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
+def _show_progress(session: Session, job_id: UUID) -> dict[str, Any]:
+    [found] = fetch(session, FileProgress, READ_PROGRESS, {"id": job_id})
+    progress = measure_import(found.rows, found.position, found.seconds, finished=found.finished)
+    return {"progress": progress._asdict(), "file": {"name": found.file_name, "reading": found.reading}}

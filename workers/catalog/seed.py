@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
-from sqlalchemy import TextClause, text
+from sqlmodel import col, select
 
+from models.contract import Company, Contract, ContractTerms, Training
 from models.words import Code, JobState
 from workers.catalog.organisations import checked_colour, checked_logo
 from workers.catalog.records import (
@@ -20,17 +21,6 @@ from workers.catalog.records import (
 )
 from workers.database import Session
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
-
-READ_COMPANY = text("""
-    SELECT reference, name, colour, logo FROM company WHERE portal_id = :portal AND reference = :reference""")
-READ_TRAINING = text("""
-    SELECT reference, title, nature, objectives, modality, planned_minutes
-    FROM training WHERE portal_id = :portal AND reference = :reference""")
-READ_CONTRACT = text("""
-    SELECT c.reference, o.reference AS company, t.reference AS training, c.planned_seats, c.starts_on, c.ends_on,
-      c.manager_email, c.manager_locale, c.reminders, c.release_after_days
-    FROM contract c JOIN company o ON o.id = c.company_id JOIN training t ON t.id = c.training_id
-    WHERE c.portal_id = :portal AND c.reference = :reference""")
 
 Record = PutCompany | PutTraining | PutContract
 
@@ -69,16 +59,45 @@ class SeedResult(NamedTuple):
 
 
 class SeedStep(NamedTuple):
-    """How one kind of record is read and recorded."""
+    """How one kind of record is read, in the words of its request, and recorded."""
 
-    read: TextClause
+    read: Callable[[Session, UUID, str], dict[str, Any] | None]
     put: Callable[[Session, UUID, UUID | None, Any], CatalogOutcome]
 
 
+def _read_company(session: Session, portal_id: UUID, reference: str) -> dict[str, Any] | None:
+    company = session.exec(
+        select(Company).where(Company.portal_id == portal_id, Company.reference == reference)
+    ).one_or_none()
+    return None if company is None else company.model_dump(include={"reference", "name", "colour", "logo"})
+
+
+def _read_training(session: Session, portal_id: UUID, reference: str) -> dict[str, Any] | None:
+    training = session.exec(
+        select(Training).where(Training.portal_id == portal_id, Training.reference == reference)
+    ).one_or_none()
+    said = {"reference", "title", "nature", "objectives", "modality", "planned_minutes"}
+    return None if training is None else training.model_dump(include=said)
+
+
+def _read_contract(session: Session, portal_id: UUID, reference: str) -> dict[str, Any] | None:
+    found = session.exec(
+        select(Contract, Company.reference, Training.reference)
+        .join(Company, col(Company.id) == Contract.company_id)
+        .join(Training, col(Training.id) == Contract.training_id)
+        .where(Contract.portal_id == portal_id, Contract.reference == reference)
+    ).one_or_none()
+    if found is None:
+        return None
+    contract, company, training = found
+    said = contract.model_dump(include={"reference", *ContractTerms._fields})
+    return said | {"company": company, "training": training}
+
+
 STEPS: dict[type[Record], SeedStep] = {
-    PutCompany: SeedStep(READ_COMPANY, put_company),
-    PutTraining: SeedStep(READ_TRAINING, put_training),
-    PutContract: SeedStep(READ_CONTRACT, put_contract),
+    PutCompany: SeedStep(_read_company, put_company),
+    PutTraining: SeedStep(_read_training, put_training),
+    PutContract: SeedStep(_read_contract, put_contract),
 }
 
 
@@ -93,8 +112,8 @@ def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[SeedRe
 
 def _seed(session: Session, portal_id: UUID, record: Record) -> SeedResult:
     step = STEPS[type(record)]
-    there = session.execute(step.read, {"portal": portal_id, "reference": record.reference}).mappings().one_or_none()
-    if there is not None and dict(there) == dict(there) | _said(session, record):
+    there = step.read(session, portal_id, record.reference)
+    if there is not None and there == there | _said(session, record):
         return SeedResult(record.kind, record.reference, "unchanged")
     put = step.put(session, portal_id, None, record)
     if put.state is JobState.REFUSED:

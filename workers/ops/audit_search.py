@@ -1,37 +1,22 @@
 """Looking into the audit trail: what was done to a person, for a company, by a job, when and by whom."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, Select, literal, null, union_all
+from sqlmodel import col, select
 
+from models.account import Account
+from models.audit import Audit
+from models.contract import Company, Contract
+from models.enrollment import Enrollment
+from models.job import Job
+from models.portal import Portal
 from workers.database import Session
-
-# An enrollment is its own record: its job says who asked, so that a roster of 100,000 people writes no second copy.
-ENTRIES: Final = """
-    SELECT a.at, p.name AS portal, a.requested_by, a.action, a.result, a.company_id, a.account_id, a.subject_id,
-      a.job_id, a.detail
-    FROM audit a LEFT JOIN portal p ON p.id = a.portal_id
-    WHERE {audit}
-    UNION ALL
-    SELECT e.enrolled_at, p.name, j.requested_by, 'enroll', 'done', c.company_id, e.account_id, e.id, e.job_id, NULL
-    FROM enrollment e JOIN contract c ON c.id = e.contract_id
-    LEFT JOIN job j ON j.id = e.job_id LEFT JOIN portal p ON p.id = c.portal_id
-    WHERE {enrollment}
-    ORDER BY at DESC, subject_id LIMIT :limit"""
-
-AUDIT: Final = {"account": "a.account_id = :account", "company": "a.company_id = :company", "job": "a.job_id = :job"}
-ENROLLMENT: Final = {
-    "account": "e.account_id = :account",
-    "company": "c.company_id = :company",
-    "job": "e.job_id = :job",
-}
-
-FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email")
-FIND_COMPANIES = text("""
-    SELECT c.id FROM company c JOIN portal p ON p.id = c.portal_id
-    WHERE c.reference = :reference AND p.name = :portal""")
+from workers.requests.enrollment import Enroll
+from workers.sql import fetch, select_record
 
 
 class AuditEntry(NamedTuple):
@@ -52,7 +37,7 @@ class AuditEntry(NamedTuple):
     account_id: UUID | None
     subject_id: UUID | None
     job_id: UUID | None
-    detail: Any
+    detail: dict[str, Any] | None
 
 
 def search_audit(
@@ -64,22 +49,51 @@ def search_audit(
     limit: int = 100,
 ) -> list[AuditEntry]:
     """The latest changes that match everything given, the latest first; all of them when nothing is given."""
-    given = {"account": account, "company": company, "job": job}
-    asked = {name: value for name, value in given.items() if value is not None}
-    statement = ENTRIES.format(
-        audit=" AND ".join(AUDIT[name] for name in asked) or "true",
-        enrollment=" AND ".join(ENROLLMENT[name] for name in asked) or "true",
+    changed = _changes(account=account, company=company, job=job)
+    enrolled = _enrollments(account=account, company=company, job=job)
+    entries = union_all(changed, enrolled)
+    latest = entries.order_by(entries.selected_columns.at.desc(), entries.selected_columns.subject_id).limit(limit)
+    return fetch(session, AuditEntry, latest)
+
+
+def _changes(**asked: UUID | None) -> Select[Any]:
+    found = {"account": Audit.account_id, "company": Audit.company_id, "job": Audit.job_id}
+    entries = select_record(AuditEntry, Audit, portal=col(Portal.name))
+    entries = entries.join_from(Audit, Portal, col(Portal.id) == Audit.portal_id, isouter=True)
+    return entries.where(*_equal(found, asked))
+
+
+def _enrollments(**asked: UUID | None) -> Select[Any]:
+    """An enrollment is its own record: its job says who asked, so that a roster of 100,000 people writes no copy."""
+    found = {"account": Enrollment.account_id, "company": Contract.company_id, "job": Enrollment.job_id}
+    entries = select_record(
+        AuditEntry,
+        Enrollment,
+        Contract,
+        at=col(Enrollment.enrolled_at),
+        portal=col(Portal.name),
+        requested_by=col(Job.requested_by),
+        action=literal(Enroll.kind),
+        result=literal("done"),
+        subject_id=col(Enrollment.id),
+        detail=null(),
     )
-    return [AuditEntry(*row) for row in session.execute(text(statement), asked | {"limit": limit})]
+    entries = entries.join_from(Enrollment, Contract, col(Contract.id) == Enrollment.contract_id)
+    entries = entries.outerjoin(Job, col(Job.id) == Enrollment.job_id)
+    return entries.outerjoin(Portal, col(Portal.id) == Contract.portal_id).where(*_equal(found, asked))
+
+
+def _equal(found: Mapping[str, UUID | None], asked: Mapping[str, UUID | None]) -> list[ColumnElement[bool]]:
+    """The conditions of what was asked for; what was not, may be anything."""
+    return [col(found[name]) == value for name, value in asked.items() if value is not None]
 
 
 def find_account(session: Session, email: str) -> UUID | None:
     """The account of a normalised address."""
-    found: UUID | None = session.execute(FIND_ACCOUNT, {"email": email}).scalar()
-    return found
+    return session.exec(select(Account.id).where(Account.email_norm == email)).one_or_none()
 
 
 def find_company(session: Session, portal: str, reference: str) -> UUID | None:
     """The company a portal knows by this reference."""
-    found: UUID | None = session.execute(FIND_COMPANIES, {"portal": portal, "reference": reference}).scalar()
-    return found
+    known = select(Company.id).join(Portal, col(Portal.id) == Company.portal_id)
+    return session.exec(known.where(Company.reference == reference, Portal.name == portal)).one_or_none()

@@ -1,20 +1,23 @@
 """What somebody has to look at, told from what is only busy or waiting: the rules behind `healthy`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import col, select
 
 from models.delivery import DeliveryReason
+from models.roster import Inbox
 from workers.database import Session
 from workers.engine.ledger import (
     EMAILS,
     JOBS,
     LEDGERS,
-    Ledger,
 )
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
+from workers.sql import fetch
 
 LATE_SECONDS: Final = 60.0
 """Work that has been due for longer is late: its process lives and does not work, or the mail relay is away."""
@@ -53,6 +56,38 @@ CODE: Final = {
 """Which problem a row of each ledger is, if any."""
 
 
+FIND_PROBLEM_ROWS: Final = {
+    ledger.table: text(f"""
+        SELECT code, queue, id, kind, error_class, reason, total FROM (
+          SELECT code, queue, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason,
+            count(*) OVER (PARTITION BY code, queue) AS total,
+            row_number() OVER (PARTITION BY code, queue ORDER BY id) AS place
+          FROM (SELECT queue, id, kind, error, {CODE[ledger.table]} AS code FROM {ledger.table}) coded
+          WHERE code IS NOT NULL) placed
+        WHERE place <= {SHOWN_ROWS} ORDER BY code, queue, id""")
+    for ledger in LEDGERS
+}
+"""The problems of each ledger, each with its oldest rows and how many it has in all."""
+
+
+class ProblemRow(NamedTuple):
+    """A job or mail somebody has to look at.
+
+    Parameters:
+      code: which problem it is.
+      error_class, reason: of its last error, where it has one.
+      total: rows of its queue with the same problem.
+    """
+
+    code: str
+    queue: str
+    id: UUID
+    kind: str
+    error_class: str | None
+    reason: str | None
+    total: int
+
+
 def find_rows(session: Session) -> list[dict[str, Any]]:
     """The problems that are rows of the ledgers, by code and queue, each with its oldest rows and their errors.
 
@@ -61,8 +96,8 @@ def find_rows(session: Session) -> list[dict[str, Any]]:
     """
     problems: dict[tuple[str, str], dict[str, Any]] = {}
     for ledger in LEDGERS:
-        for row in session.execute(_rows_sql(ledger)):
-            problem = {"code": row.code, "subject": row.queue, "count": row.count, "rows": []}
+        for row in fetch(session, ProblemRow, FIND_PROBLEM_ROWS[ledger.table]):
+            problem = {"code": row.code, "subject": row.queue, "count": row.total, "rows": []}
             shown = {"id": str(row.id), "kind": row.kind, "class": row.error_class, "reason": row.reason}
             problems.setdefault((row.code, row.queue), problem)["rows"].append(shown)
     return list(problems.values())
@@ -70,19 +105,9 @@ def find_rows(session: Session) -> list[dict[str, Any]]:
 
 def find_inboxes(session: Session) -> list[dict[str, Any]]:
     """Inboxes the last scan could not read: `unreadable_inbox`, with the class of the error."""
-    found = session.execute(text("SELECT reference, trouble FROM inbox WHERE trouble IS NOT NULL AND NOT paused"))
+    unreadable = select(Inbox.reference, Inbox.trouble).where(col(Inbox.trouble).is_not(None), ~col(Inbox.paused))
+    found = session.exec(unreadable).all()
     return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
-
-
-def _rows_sql(ledger: Ledger) -> Any:
-    return text(f"""
-        SELECT * FROM (
-          SELECT code, queue, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason,
-            count(*) OVER (PARTITION BY code, queue) AS count,
-            row_number() OVER (PARTITION BY code, queue ORDER BY id) AS place
-          FROM (SELECT queue, id, kind, error, {CODE[ledger.table]} AS code FROM {ledger.table}) coded
-          WHERE code IS NOT NULL) placed
-        WHERE place <= {SHOWN_ROWS} ORDER BY code, queue, id""")
 
 
 def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:

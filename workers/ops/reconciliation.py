@@ -5,24 +5,27 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.enrollment import LIVE
 from workers.database import Session
+from workers.sql import fetch
 
 # Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
-FIND_DRIFT = text("""
-    SELECT c.id, c.reference, c.enrolled_count, coalesce(s.live, 0) AS live, coalesce(s.balance, 0) AS balance,
-      coalesce(s.orphans, 0) AS orphans, coalesce(s.uneven, 0) AS uneven
+FIND_DRIFT = text(f"""
+    SELECT c.id AS contract_id, c.reference, c.enrolled_count, coalesce(sums.live, 0) AS live,
+      CAST(coalesce(sums.balance, 0) AS bigint) AS balance, coalesce(sums.orphans, 0) AS orphans,
+      coalesce(sums.uneven, 0) AS uneven
     FROM contract c
     LEFT JOIN (
-      SELECT contract_id, count(*) FILTER (WHERE e.live = 1) AS live, sum(m.balance) AS balance,
-        count(*) FILTER (WHERE e.live IS NULL) AS orphans,
-        count(*) FILTER (WHERE e.live <> coalesce(m.balance, 0)) AS uneven
-      FROM (SELECT contract_id, id, CAST(withdrawn_at IS NULL AS int) AS live FROM enrollment) e
+      SELECT contract_id, count(*) FILTER (WHERE held.live = 1) AS live, sum(moved.balance) AS balance,
+        count(*) FILTER (WHERE held.live IS NULL) AS orphans,
+        count(*) FILTER (WHERE held.live <> coalesce(moved.balance, 0)) AS uneven
+      FROM (SELECT e.contract_id, e.id, CAST({LIVE} AS int) AS live FROM enrollment e) held
       FULL JOIN (
-        SELECT contract_id, enrollment_id AS id, sum(change) AS balance FROM seat_movement
-        GROUP BY contract_id, enrollment_id) m USING (contract_id, id)
-      GROUP BY contract_id) s ON s.contract_id = c.id
-    WHERE c.enrolled_count <> coalesce(s.live, 0) OR c.enrolled_count <> coalesce(s.balance, 0)
-      OR s.orphans > 0 OR s.uneven > 0
+        SELECT s.contract_id, s.enrollment_id AS id, sum(s.change) AS balance FROM seat_movement s
+        GROUP BY s.contract_id, s.enrollment_id) moved USING (contract_id, id)
+      GROUP BY contract_id) sums ON sums.contract_id = c.id
+    WHERE c.enrolled_count <> coalesce(sums.live, 0) OR c.enrolled_count <> coalesce(sums.balance, 0)
+      OR sums.orphans > 0 OR sums.uneven > 0
     ORDER BY c.id""")
 
 
@@ -52,4 +55,4 @@ class SeatDrift(NamedTuple):
 
 def find_drift(session: Session) -> list[SeatDrift]:
     """The contracts whose seats do not add up. Reports; never repairs, because a repair would hide the bug."""
-    return [SeatDrift(i, r, c, v, int(b), o, u) for i, r, c, v, b, o, u in session.execute(FIND_DRIFT)]
+    return fetch(session, SeatDrift, FIND_DRIFT)

@@ -9,8 +9,20 @@ from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
 from workers.database import Session
 from workers.engine.ledger import JOBS, LEDGERS, revive
+from workers.sql import fetch_one
 
-LOOK: Final = "SELECT state, ({ledger.stuck}) AS stuck FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE"
+LOCK_ROW: Final = {
+    ledger.table: text(f"SELECT state, ({ledger.stuck}) AS stuck FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE")
+    for ledger in LEDGERS
+}
+"""Holds a job or a mail, and says whether it ended without what it is for."""
+
+
+class LockedRow(NamedTuple):
+    """A job or a mail while it is held."""
+
+    state: str
+    stuck: bool
 
 
 class RetryResult(NamedTuple):
@@ -36,7 +48,7 @@ def retry(session: Session, row_id: UUID, *, requested_by: str) -> RetryResult:
     A mail has five days more to be sent, unless it had more left.
     """
     for ledger in LEDGERS:
-        found = session.execute(text(LOOK.format(ledger=ledger)), {"id": row_id}).one_or_none()
+        found = fetch_one(session, LockedRow, LOCK_ROW[ledger.table], {"id": row_id})
         if found is None:
             continue
         queue = revive(session, row_id)

@@ -1,14 +1,17 @@
 """How Matricule is: what waits, what died, who works, whether the seats add up. One look, one transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, or_, text
+from sqlmodel import col, select
 
+from models.contract import Company, Contract, Training
+from models.email import Email, Suppression
+from models.portal import Portal
 from workers.database import Session
-from workers.engine.ledger import LEDGERS, Ledger
+from workers.engine.ledger import LEDGERS
 from workers.ops.problems import (
     DEAD,
     find_inboxes,
@@ -19,6 +22,7 @@ from workers.ops.reconciliation import find_drift
 from workers.ops.unheard import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
+from workers.sql import as_json, fetch, fetch_one, select_record
 
 ALIVE_SECONDS: Final = 10
 """A process that said nothing for that long is taken for silent; it speaks every two seconds."""
@@ -28,30 +32,19 @@ SHOWN_CONTRACTS: Final = 50
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
 
-COUNT_MAILS = text("SELECT state, count(*) AS mails FROM email GROUP BY state ORDER BY state")
-
-COUNT_SUPPRESSED = text("SELECT count(*) FROM suppression WHERE until IS NULL OR until > now()")
-
+# A correction that waits is nobody's fault; one that waits for long may be.
 COUNT_CORRECTIONS = text("""
-    SELECT count(*) AS pending, extract(epoch FROM now() - min(asked_at))::float8 AS oldest_seconds
-    FROM email_correction WHERE state = 'pending'""")
-
-READ_CONTRACTS = text("""
-    SELECT p.name AS portal, c.reference, o.name AS company, t.title AS training, c.planned_seats, c.enrolled_count,
-      c.planned_seats - c.enrolled_count AS remaining
-    FROM contract c JOIN portal p ON p.id = c.portal_id JOIN company o ON o.id = c.company_id
-    JOIN training t ON t.id = c.training_id ORDER BY c.id DESC LIMIT :shown""")
-
-COUNT_CONTRACTS = text("SELECT count(*) FROM contract")
+    SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
+    FROM email_correction ec WHERE ec.state = 'pending'""")
 
 READ_PROCESSES = text("""
-    SELECT id, kind, host, pid, extract(epoch FROM now() - started_at)::float8 AS age_seconds,
-      extract(epoch FROM now() - seen_at)::float8 AS seen_seconds_ago
-    FROM process ORDER BY kind, host, pid""")
+    SELECT pr.id, pr.kind, pr.host, pr.pid, extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
+      extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago
+    FROM process pr ORDER BY pr.kind, pr.host, pr.pid""")
 
 READ_CLOCK = text("""
-    SELECT c.holder, p.host, p.pid, extract(epoch FROM c.until - now())::float8 AS seconds_left
-    FROM clock c LEFT JOIN process p ON p.id = c.holder WHERE c.until > now()""")
+    SELECT cl.holder, pr.host, pr.pid, extract(epoch FROM cl.until - now())::float8 AS seconds_left
+    FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder WHERE cl.until > now()""")
 
 # Of other roles' sessions a role sees these times only as a member of pg_read_all_stats; ours are always seen.
 READ_OLDEST_TRANSACTION = text("""
@@ -60,7 +53,77 @@ READ_OLDEST_TRANSACTION = text("""
         ::float8 AS snapshot_seconds
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()""")
 
-READ_NOW = text("SELECT now()")
+_WAITING: Final = "leased_until IS NULL AND due_at <= now()"
+
+COUNT_QUEUES: Final = {
+    ledger.table: text(f"""
+        SELECT queue, count(*) FILTER (WHERE {_WAITING}) AS waiting,
+          count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
+          count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
+          count(*) FILTER (WHERE {DEAD[ledger.table]}) AS dead,
+          extract(epoch FROM now() - min(due_at) FILTER (WHERE {_WAITING}))::float8 AS oldest_due_seconds
+        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({DEAD[ledger.table]})
+        GROUP BY queue""")
+    for ledger in LEDGERS
+}
+"""What each ledger owes, by queue, and what died in it."""
+
+
+class PendingCorrections(NamedTuple):
+    """Corrections of addresses that wait, and for how long the oldest has."""
+
+    pending: int
+    oldest_seconds: float | None
+
+
+class ContractSeats(NamedTuple):
+    """A contract with the three counters managers read."""
+
+    portal: str
+    reference: str
+    company: str
+    training: str
+    planned_seats: int
+    enrolled_count: int
+    remaining: int
+
+
+class SeenProcess(NamedTuple):
+    """A process that said it was alive, and when it did last."""
+
+    id: UUID
+    kind: str
+    host: str
+    pid: int
+    age_seconds: float
+    seen_seconds_ago: float
+
+
+class ClockLeader(NamedTuple):
+    """The clock that leads, and for how long still; host and pid are None once its process has left."""
+
+    holder: UUID
+    host: str | None
+    pid: int | None
+    seconds_left: float
+
+
+class TransactionAges(NamedTuple):
+    """Ages of the oldest transaction and of the oldest snapshot, in seconds."""
+
+    transaction_seconds: float
+    snapshot_seconds: float
+
+
+class QueueCounts(NamedTuple):
+    """What one queue owes."""
+
+    queue: str
+    waiting: int = 0
+    due_later: int = 0
+    running: int = 0
+    dead: int = 0
+    oldest_due_seconds: float | None = None
 
 
 def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[str, Any]:
@@ -78,23 +141,24 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
     (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows`
     where they are rows of a ledger) and `healthy`.
     """
-    seen = _rows(session, READ_PROCESSES)
+    seen = [as_json(process) for process in fetch(session, SeenProcess, READ_PROCESSES)]
     processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
-    clocks = _rows(session, READ_CLOCK)
+    clock = fetch_one(session, ClockLeader, READ_CLOCK)
+    holds = or_(col(Suppression.until).is_(None), col(Suppression.until) > func.now())
     status: dict[str, Any] = {
-        "at": session.execute(READ_NOW).scalar_one().isoformat(),
+        "at": session.exec(select(func.now())).one().isoformat(),
         "requests": unheard._asdict() if unheard else None,
         "queues": _queues(session),
-        "mails": {row["state"]: row["mails"] for row in _rows(session, COUNT_MAILS)},
-        "suppressed_addresses": session.execute(COUNT_SUPPRESSED).scalar_one(),
-        "corrections": _rows(session, COUNT_CORRECTIONS)[0],
-        "contracts": _rows(session, READ_CONTRACTS, shown=SHOWN_CONTRACTS),
-        "contract_count": session.execute(COUNT_CONTRACTS).scalar_one(),
+        "mails": _count_mails(session),
+        "suppressed_addresses": session.exec(select(func.count()).select_from(Suppression).where(holds)).one(),
+        "corrections": as_json(fetch(session, PendingCorrections, COUNT_CORRECTIONS)[0]),
+        "contracts": [as_json(contract) for contract in _read_contracts(session)],
+        "contract_count": session.exec(select(func.count()).select_from(Contract)).one(),
         "processes": processes,
         "silent": [process for process in seen if process["seen_seconds_ago"] > ALIVE_SECONDS],
         "missing": missing(process["kind"] for process in processes),
-        "clock": clocks[0] if clocks else None,
-        "database": _rows(session, READ_OLDEST_TRANSACTION)[0],
+        "clock": None if clock is None else as_json(clock),
+        "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
     problems = find_problems(status, [*find_rows(session), *find_inboxes(session)])
@@ -107,43 +171,46 @@ def missing(kinds: Iterable[str]) -> list[str]:
     return [name for name in EXPECTED if name not in served]
 
 
+def _count_mails(session: Session) -> dict[str, int]:
+    by_state = select(Email.state, func.count()).group_by(Email.state).order_by(Email.state)
+    return dict(session.exec(by_state).all())
+
+
+def _read_contracts(session: Session) -> list[ContractSeats]:
+    latest = (
+        select_record(
+            ContractSeats,
+            Contract,
+            portal=col(Portal.name),
+            company=col(Company.name),
+            training=col(Training.title),
+            remaining=col(Contract.planned_seats) - col(Contract.enrolled_count),
+        )
+        .join_from(Contract, Portal, col(Portal.id) == Contract.portal_id)
+        .join(Company, col(Company.id) == Contract.company_id)
+        .join(Training, col(Training.id) == Contract.training_id)
+    )
+    return fetch(session, ContractSeats, latest.order_by(col(Contract.id).desc()).limit(SHOWN_CONTRACTS))
+
+
 def _queues(session: Session) -> dict[str, dict[str, Any]]:
-    found = {queue.value: _counts(None) for queue in Queue}
+    found = {queue.value: QueueCounts(queue.value) for queue in Queue}
     for ledger in LEDGERS:
-        for row in session.execute(_queues_sql(ledger)).mappings():
-            found[row["queue"]] = _added(found.get(row["queue"], _counts(None)), _counts(row))
-    return found
+        for counts in fetch(session, QueueCounts, COUNT_QUEUES[ledger.table]):
+            found[counts.queue] = _added(found.get(counts.queue, QueueCounts(counts.queue)), counts)
+    shown = {name: as_json(counts) for name, counts in found.items()}
+    for counts_of_queue in shown.values():
+        del counts_of_queue["queue"]
+    return shown
 
 
-def _queues_sql(ledger: Ledger) -> Any:
-    waiting, dead = "leased_until IS NULL AND due_at <= now()", DEAD[ledger.table]
-    return text(f"""
-        SELECT queue, count(*) FILTER (WHERE {waiting}) AS waiting,
-          count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
-          count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
-          count(*) FILTER (WHERE {dead}) AS dead,
-          extract(epoch FROM now() - min(due_at) FILTER (WHERE {waiting}))::float8 AS oldest_due_seconds
-        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({dead})
-        GROUP BY queue""")
-
-
-def _counts(row: Mapping[Any, Any] | None) -> dict[str, Any]:
-    names = ("waiting", "due_later", "running", "dead", "oldest_due_seconds")
-    return {name: row[name] if row else (None if name == "oldest_due_seconds" else 0) for name in names}
-
-
-def _added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    ages = [counts["oldest_due_seconds"] for counts in (one, other) if counts["oldest_due_seconds"] is not None]
-    summed = {name: one[name] + other[name] for name in one if name != "oldest_due_seconds"}
-    return summed | {"oldest_due_seconds": max(ages, default=None)}
-
-
-def _rows(session: Session, statement: Any, **parameters: Any) -> Sequence[dict[str, Any]]:
-    found = session.execute(statement, parameters).mappings()
-    return [{name: _shown(value) for name, value in row.items()} for row in found]
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
-    return value.isoformat() if isinstance(value, datetime) else value
+def _added(one: QueueCounts, other: QueueCounts) -> QueueCounts:
+    ages = [counts.oldest_due_seconds for counts in (one, other) if counts.oldest_due_seconds is not None]
+    return QueueCounts(
+        one.queue,
+        waiting=one.waiting + other.waiting,
+        due_later=one.due_later + other.due_later,
+        running=one.running + other.running,
+        dead=one.dead + other.dead,
+        oldest_due_seconds=max(ages, default=None),
+    )

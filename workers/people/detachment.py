@@ -5,11 +5,13 @@ withdrawal that arrive at the same moment the first to hold the enrollment decid
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.enrollment import LIVE
 from models.withdrawal import (
     DETACHING,
     AttachedEnrollment,
@@ -30,38 +32,55 @@ from workers.security.link_views import (
     look_at_link,
 )
 from workers.security.tokens import SigningKeys
+from workers.sql import fetch_one, fetch_value
 
 log = get_logger("detachment")
 
 _FOUND: Final = """
-    SELECT n.id, n.progress, n.withdrawn_at, n.detached_at, n.job_id, n.contract_id, c.company_id, c.manager_email,
-      c.manager_locale, company.name AS company_name, training.title AS training_title
-    FROM enrollment n JOIN contract c ON c.id = n.contract_id JOIN company ON company.id = c.company_id
-    JOIN training ON training.id = c.training_id WHERE n.id = :id AND n.account_id = :account_id"""
+    SELECT e.id, e.progress, e.withdrawn_at, e.detached_at, e.job_id, e.contract_id, c.company_id, c.manager_email,
+      c.manager_locale, co.name AS company_name, tr.title AS training_title
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
+    JOIN training tr ON tr.id = c.training_id WHERE e.id = :id AND e.account_id = :account_id"""
 
 FIND_ENROLLMENT = text(_FOUND)
 LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
 LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
-LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF n")
+LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF e")
 
 # Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
 # anybody's scanner, and a request may be of 200,000 people.
 CHECK_CONFIRMED: Final = text(f"""
-    SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
-    WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id)""")
+    SELECT EXISTS (SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
+      WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id))""")
 
-DETACH_ENROLLMENT = text("""
-    UPDATE enrollment SET detached_at = now(), next_reminder_at = NULL
-    WHERE id = :id AND withdrawn_at IS NULL AND detached_at IS NULL""")
+DETACH_ENROLLMENT = text(f"""
+    UPDATE enrollment e SET detached_at = now(), next_reminder_at = NULL
+    WHERE e.id = :id AND {LIVE} AND e.detached_at IS NULL""")
 
 # The seat moves by the row that really changed, in the same statement.
-RETURN_SEAT = text("""
+RETURN_SEAT = text(f"""
     WITH gone AS (
-      UPDATE enrollment SET detached_at = now(), withdrawn_at = now(), next_reminder_at = NULL
-      WHERE id = :id AND progress = 'not_started' AND withdrawn_at IS NULL AND detached_at IS NULL
-      RETURNING id, contract_id),
+      UPDATE enrollment e SET detached_at = now(), withdrawn_at = now(), next_reminder_at = NULL
+      WHERE e.id = :id AND e.progress = 'not_started' AND {LIVE} AND e.detached_at IS NULL
+      RETURNING e.id, e.contract_id),
     seats AS (INSERT INTO seat_movement (contract_id, enrollment_id, change) SELECT contract_id, id, -1 FROM gone)
-    UPDATE contract SET enrolled_count = enrolled_count - 1 FROM gone WHERE contract.id = gone.contract_id""")
+    UPDATE contract c SET enrolled_count = c.enrolled_count - 1 FROM gone WHERE c.id = gone.contract_id""")
+
+
+class FoundEnrollment(NamedTuple):
+    """The enrollment a link "this is not me" speaks of, with its contract."""
+
+    id: UUID
+    progress: str
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    job_id: UUID | None
+    contract_id: UUID
+    company_id: UUID
+    manager_email: str | None
+    manager_locale: str
+    company_name: str
+    training_title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +100,11 @@ class DisputedEnrollment:
 
 def look_at_attachment(session: Session, view: LinkView) -> DisputedEnrollment | None:
     """What the holder of this link may detach themselves from; None when nothing is known of it any more."""
-    found = session.execute(FIND_ENROLLMENT, _ids(view)).one_or_none()
+    found = fetch_one(session, FoundEnrollment, FIND_ENROLLMENT, _ids(view))
     if found is None:
         return None
-    told = (
-        found.manager_email is not None or session.execute(CHECK_CONFIRMED, {"job": found.job_id}).scalar() is not None
-    )
-    return DisputedEnrollment(found.company_name, found.training_title, _decide(found), told)
+    told = found.manager_email is not None or fetch_value(session, bool, CHECK_CONFIRMED, {"job": found.job_id})
+    return DisputedEnrollment(found.company_name, found.training_title, _decide(found), bool(told))
 
 
 def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | Code:
@@ -107,7 +124,7 @@ def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | 
         return view
     if view.purpose is not Purpose.NOT_ME:
         return Code.INVALID_LINK
-    found = session.execute(FIND_ENROLLMENT, _ids(view)).one_or_none()
+    found = fetch_one(session, FoundEnrollment, FIND_ENROLLMENT, _ids(view))
     if found is None or (step := _decide(found)) not in DETACHING:
         return DetachmentStep.NOTHING_LEFT if found is None else step
     manager = _find_manager(session, found)  # may take a moment: before anything is held
@@ -140,11 +157,11 @@ def _ids(view: LinkView) -> dict[str, UUID | None]:
     return {"id": view.subject_id, "account_id": view.account_id}
 
 
-def _decide(row: Any) -> DetachmentStep:
+def _decide(row: FoundEnrollment) -> DetachmentStep:
     return decide_detachment(AttachedEnrollment(Progress(row.progress), row.withdrawn_at, row.detached_at))
 
 
-def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> Any | Code:
+def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> FoundEnrollment | Code:
     """The enrollment, once it, its contract, account and link are held; or why the link cannot be used any more.
 
     The contract is waited for as long as it takes a roster to give it back, holding nothing; the rest briefly, because
@@ -156,10 +173,10 @@ def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> An
     held = hold_link(session, keys, token)
     if isinstance(held, Code):
         return held
-    return session.execute(LOCK_ENROLLMENT, _ids(view)).one_or_none() or Code.INVALID_LINK
+    return fetch_one(session, FoundEnrollment, LOCK_ENROLLMENT, _ids(view)) or Code.INVALID_LINK
 
 
-def _find_manager(session: Session, row: Any) -> tuple[str, str] | None:
+def _find_manager(session: Session, row: FoundEnrollment) -> tuple[str, str] | None:
     """Whom to tell, and in which language: the contract's manager, or else whoever had the enrollment confirmed."""
     if row.manager_email is not None:
         return row.manager_email, row.manager_locale
@@ -167,7 +184,7 @@ def _find_manager(session: Session, row: Any) -> tuple[str, str] | None:
     return None if request.report_to is None else (request.report_to, request.report_locale)
 
 
-def _tell(session: Session, row: Any, address: str, locale: str) -> None:
+def _tell(session: Session, row: FoundEnrollment, address: str, locale: str) -> None:
     """Owes the manager's mail. It names no account: what is done to the mails of a person does not concern it."""
     mail = OwedMail(
         EmailKind.DETACHMENT,

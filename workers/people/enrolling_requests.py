@@ -12,22 +12,51 @@ from models.words import LOCALES, Code
 from workers.database import Session, array
 from workers.imports.reports import StoredRows, find_rows
 from workers.requests.imports import ImportRoster
+from workers.sql import fetch, fetch_one
 
+# The request that enrolled somebody, and their place in it. As text: see ``read_enrolling_request``.
 READ_REQUEST = text("""
     SELECT CAST(j.request AS text) AS request, (
-      SELECT min(position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
+      SELECT min(p.position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
 
-READ_FILE_ROW = text("""
+FIND_FILE_ROW = text("""
     SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
     JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
-READ_NAMES = text("""
-    SELECT e.id, CAST(j.request AS text) AS request, min(p.position) AS position
+READ_REQUESTS = text("""
+    SELECT e.id AS enrollment_id, CAST(j.request AS text) AS request, min(p.position) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id
     LEFT JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = ANY(CAST(:ids AS uuid[])) GROUP BY e.id, j.id""")
+
+
+class StoredPerson(NamedTuple):
+    """Where somebody stands in the request that enrolled them.
+
+    Parameters:
+      request: as it is kept, or None.
+      position: None of the only person of a request.
+    """
+
+    request: str | None
+    position: int | None
+
+
+class FileRow(NamedTuple):
+    """Where somebody stands in the file that enrolled them."""
+
+    job_id: UUID
+    position: int
+
+
+class StoredEnrollment(NamedTuple):
+    """An enrollment, and where it stands in its request (``StoredPerson``)."""
+
+    enrollment_id: UUID
+    request: str | None
+    position: int | None
 
 
 class EnrollingRequest(NamedTuple):
@@ -50,7 +79,7 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> EnrollingRe
 
     Of a request for 200,000 people that takes half a second: hold nothing others wait for meanwhile.
     """
-    row = session.execute(READ_REQUEST, {"id": enrollment_id}).one_or_none()
+    row = fetch_one(session, StoredPerson, READ_REQUEST, {"id": enrollment_id})
     request = json.loads(row.request) if row is not None and row.request else None
     if row is None or not isinstance(request, dict):
         return EnrollingRequest()
@@ -67,7 +96,7 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> EnrollingRe
 
 def find_enrolling_row(session: Session, enrollment_id: UUID) -> StoredRows | None:
     """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
-    row = session.execute(READ_FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind}).one_or_none()
+    row = fetch_one(session, FileRow, FIND_FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind})
     return None if row is None else find_rows(session, row.job_id, [row.position])
 
 
@@ -76,12 +105,12 @@ def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UU
     if not enrollments:
         return {}
     found = {}
-    requests: dict[str, Any] = {}
-    for row in session.execute(READ_NAMES, {"ids": array(enrollments)}):
+    requests: dict[str | None, Any] = {}
+    for row in fetch(session, StoredEnrollment, READ_REQUESTS, {"ids": array(enrollments)}):
         if row.request not in requests:
             requests[row.request] = json.loads(row.request) if row.request else {}
         person = _person(requests[row.request], row.position)
-        found[row.id] = (_text(person, "first_name"), _text(person, "last_name"))
+        found[row.enrollment_id] = (_text(person, "first_name"), _text(person, "last_name"))
     return found
 
 

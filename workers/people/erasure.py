@@ -33,6 +33,7 @@ from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateCertificates
 from workers.requests.enrollment import Enroll
 from workers.security.lockouts import forget_failures, subjects_of
+from workers.sql import change, fetch, fetch_one, fetch_values
 
 
 def erase_person(
@@ -66,19 +67,18 @@ def _erase(
     mentions, refused_messages = find_mentions(session, whose), find_refused(session, whose)
     addressed = find_addressed_mails(session, whose)
     asked = {"account": account_id, "email": request.email}
-    contracts = set(session.execute(sql.LOCK_CONTRACTS, asked).scalars())
-    names = session.execute(sql.LOCK_ACCOUNT, asked).mappings().one_or_none()
+    contracts = set(fetch_values(session, UUID, sql.LOCK_CONTRACTS, asked))
+    names = fetch_one(session, sql.AccountNames, sql.LOCK_ACCOUNT, asked)
     refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
     if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
         whom = account_id if names else None
         return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
     session.execute(sql.VOID_LINKS, asked)
-    enrollments = session.execute(sql.LOCK_ENROLLMENTS, asked).all()
-    if any(_leaves(row) and row.contract_id not in contracts for row in enrollments):
+    enrollments = fetch(session, sql.ErasedEnrollment, sql.LOCK_ENROLLMENTS, asked)
+    if any(row.leaves and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)
     counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions, addressed)
-    messages: Any = session.execute(sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
-    counts["messages"] = messages.rowcount
+    counts["messages"] = change(session, sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
     record(
         session,
         request.kind,
@@ -108,22 +108,26 @@ def _refused(
     return JobState.REFUSED, {"code": code, "field": "email"}
 
 
-def _leaves(row: Any) -> bool:
-    return row.progress == Progress.NOT_STARTED and row.withdrawn_at is None
-
-
 def _leave(
-    session: Session, account_id: UUID, names: Mapping[Any, Any], enrollments: Sequence[Any], job_id: UUID
+    session: Session,
+    account_id: UUID,
+    names: sql.AccountNames,
+    enrollments: Sequence[sql.ErasedEnrollment],
+    job_id: UUID,
 ) -> dict[str, int]:
     """Withdraws what was not begun, keeps the names of what was completed, erases the account."""
     asked = {"account": account_id}
-    leaving = [row.id for row in enrollments if _leaves(row)]
+    leaving = [row.id for row in enrollments if row.leaves]
     if leaving:
         session.execute(WITHDRAW_ENROLLMENTS, {"ids": leaving, "jobs": [job_id] * len(leaving)})
     completed = [row for row in enrollments if row.progress == Progress.COMPLETED]
-    kept = {row.id: until for row in completed if (until := names_kept_until(row.completed_at)) > row.now}
+    kept = [
+        sql.KeptNames(row.id, names.first_name, names.last_name, until)
+        for row in completed
+        if (until := names_kept_until(row.completed_at)) > row.now
+    ]
     if kept:
-        session.execute(sql.KEEP_NAMES, {"ids": list(kept), "kept_until": list(kept.values()), **names})
+        session.execute(sql.KEEP_NAMES, sql.KEPT_NAMES.parameters(kept))
     session.execute(sql.BLANK_ENROLLMENTS, asked)
     session.execute(sql.ERASE_ACCOUNT, asked)
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
@@ -139,8 +143,8 @@ def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addresse
         "scopes": list(ThrottleScope),
     }
     traces = find_traces(session, whose.account_id)
-    mails = session.execute(sql.BLANK_MAILS, asked | {"addressed": array(addressed)}).one()
-    corrections: Any = session.execute(sql.BLANK_CORRECTIONS, asked)
+    [mails] = fetch(session, sql.BlankedMails, sql.BLANK_MAILS, asked | {"addressed": array(addressed)})
+    corrections = change(session, sql.BLANK_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))
@@ -149,7 +153,7 @@ def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addresse
     return {
         "mails": mails.mails,
         "mails_cancelled": mails.cancelled,
-        "corrections": corrections.rowcount,
+        "corrections": corrections,
         "requests": _blank_requests(session, whose, traces | mentions),
         "files": _delete_files(session, asked | {"jobs": array(traces)}),
     }
@@ -157,10 +161,8 @@ def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addresse
 
 def _delete_files(session: Session, asked: Mapping[str, Any]) -> int:
     """Deletes the files with a row that led to the person, but for what an unfinished import needs."""
-    held = session.execute(sql.HOLD_FILES, asked).all()
-    whose = {"portals": array(row.portal_id for row in held), "files": [bytes(row.sha256) for row in held]}
-    deleted: Any = session.execute(sql.DELETE_FILES, whose)
-    return int(deleted.rowcount)
+    held = fetch(session, sql.HeldFile, sql.LOCK_FILES, asked)
+    return change(session, sql.DELETE_FILES, sql.HELD_FILES.parameters(held))
 
 
 def _blank_requests(session: Session, whose: SoughtPerson, jobs: set[UUID]) -> int:

@@ -1,60 +1,115 @@
 """What an erasure changes, a statement per kind of row."""
 
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
 
+from models.account import CertificateHolder
 from models.address import ERASED_DOMAIN
 from models.email import SuppressionReason
+from models.enrollment import LIVE
+from models.link import UNUSED
+from models.roster import RosterFile
+from models.words import Progress
 from workers.people.retention import SHORT_ERROR
+from workers.sql import Unnest
 
 # Their seats come back: only these contracts move.
-LOCK_CONTRACTS = text("""
-    SELECT id FROM contract WHERE id IN (SELECT contract_id FROM enrollment
-      WHERE account_id = :account AND progress = 'not_started' AND withdrawn_at IS NULL)
-    ORDER BY id FOR NO KEY UPDATE""")
+LOCK_CONTRACTS = text(f"""
+    SELECT c.id FROM contract c WHERE c.id IN (SELECT e.contract_id FROM enrollment e
+      WHERE e.account_id = :account AND e.progress = 'not_started' AND {LIVE})
+    ORDER BY c.id FOR NO KEY UPDATE""")
+
+
+class AccountNames(NamedTuple):
+    """The names of an account, while it is held."""
+
+    first_name: str
+    last_name: str
+
 
 # The whole row, as whoever chooses a password: an enrollment that holds the address waits, and then finds nobody.
 LOCK_ACCOUNT = text("""
-    SELECT first_name, last_name FROM account WHERE id = :account AND email_norm = :email AND erased_at IS NULL
-    FOR UPDATE""")
+    SELECT a.first_name, a.last_name FROM account a
+    WHERE a.id = :account AND a.email_norm = :email AND a.erased_at IS NULL FOR UPDATE""")
 
-VOID_LINKS = text("""
+VOID_LINKS = text(f"""
     UPDATE link SET voided_at = now() FROM (
-      SELECT id FROM link WHERE account_id = :account AND consumed_at IS NULL AND voided_at IS NULL
-      ORDER BY id FOR NO KEY UPDATE) live
+      SELECT l.id FROM link l WHERE l.account_id = :account AND {UNUSED} ORDER BY l.id FOR NO KEY UPDATE) live
     WHERE link.id = live.id""")
 
-LOCK_ENROLLMENTS = text("""
-    SELECT id, contract_id, progress, coalesce(completed_at, progress_at, now()) AS completed_at, withdrawn_at,
-      now() AS now
-    FROM enrollment WHERE account_id = :account ORDER BY id FOR NO KEY UPDATE""")
 
-KEEP_NAMES = text("""
-    INSERT INTO certificate_holder (enrollment_id, first_name, last_name, kept_until)
-    SELECT t.id, :first_name, :last_name, t.kept_until
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kept_until AS timestamptz[])) t (id, kept_until)
+class ErasedEnrollment(NamedTuple):
+    """An enrollment of the person, while it is held.
+
+    Parameters:
+      completed_at: as far as it is known when.
+      now: the time of the transaction.
+    """
+
+    id: UUID
+    contract_id: UUID
+    progress: str
+    completed_at: datetime
+    withdrawn_at: datetime | None
+    now: datetime
+
+    @property
+    def leaves(self) -> bool:
+        """Whether its seat comes back."""
+        return self.progress == Progress.NOT_STARTED and self.withdrawn_at is None
+
+
+LOCK_ENROLLMENTS = text("""
+    SELECT e.id, e.contract_id, e.progress, coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
+      e.withdrawn_at, now() AS now
+    FROM enrollment e WHERE e.account_id = :account ORDER BY e.id FOR NO KEY UPDATE""")
+
+
+class KeptNames(NamedTuple):
+    """The names that stay on the certificate of an enrollment, and until when."""
+
+    enrollment_id: UUID
+    first_name: str
+    last_name: str
+    kept_until: datetime
+
+
+KEPT_NAMES: Final = Unnest(KeptNames, CertificateHolder, alias="given")
+
+KEEP_NAMES: Final = text(f"""
+    INSERT INTO certificate_holder ({KEPT_NAMES.columns}) SELECT {KEPT_NAMES.columns} FROM {KEPT_NAMES}
     ON CONFLICT (enrollment_id) DO NOTHING""")
 
 BLANK_ENROLLMENTS = text("""
     UPDATE enrollment SET external_id = NULL, next_reminder_at = NULL WHERE account_id = :account
       AND (external_id IS NOT NULL OR next_reminder_at IS NOT NULL)""")
 
+
+class BlankedMails(NamedTuple):
+    """How many mails were emptied, and how many of them will not be sent."""
+
+    mails: int
+    cancelled: int
+
+
 # A mail that a mailer holds is emptied too: it was read when it was claimed, and the mailer asks once more before it
 # sends whether it may (``workers/mail/letters/reading.py``).
 BLANK_MAILS: Final = text(f"""
     WITH theirs AS MATERIALIZED (
-      SELECT id, due_at IS NOT NULL AND leased_until IS NULL AS owed FROM email
-      WHERE account_id = :account OR id = ANY(CAST(:addressed AS uuid[]))
-      ORDER BY id FOR NO KEY UPDATE),
+      SELECT m.id, m.due_at IS NOT NULL AND m.leased_until IS NULL AS owed FROM email m
+      WHERE m.account_id = :account OR m.id = ANY(CAST(:addressed AS uuid[]))
+      ORDER BY m.id FOR NO KEY UPDATE),
     blanked AS (
-      UPDATE email e SET to_address = '', context = NULL, result = NULL,
-        error = CASE WHEN e.error IS NOT NULL THEN {SHORT_ERROR.replace("error", "e.error")} END,
-        state = CASE WHEN theirs.owed THEN 'cancelled' ELSE e.state END,
-        due_at = CASE WHEN NOT theirs.owed THEN e.due_at END,
-        finished_at = CASE WHEN theirs.owed THEN now() ELSE e.finished_at END
-      FROM theirs WHERE e.id = theirs.id),
-    tried AS (UPDATE job_attempt a SET error = NULL FROM theirs WHERE a.row_id = theirs.id AND a.error IS NOT NULL)
+      UPDATE email m SET to_address = '', context = NULL, result = NULL,
+        error = CASE WHEN m.error IS NOT NULL THEN {SHORT_ERROR.replace("error", "m.error")} END,
+        state = CASE WHEN theirs.owed THEN 'cancelled' ELSE m.state END,
+        due_at = CASE WHEN NOT theirs.owed THEN m.due_at END,
+        finished_at = CASE WHEN theirs.owed THEN now() ELSE m.finished_at END
+      FROM theirs WHERE m.id = theirs.id),
+    tried AS (UPDATE job_attempt ja SET error = NULL FROM theirs WHERE ja.row_id = theirs.id AND ja.error IS NOT NULL)
     SELECT count(*) AS mails, count(*) FILTER (WHERE owed) AS cancelled FROM theirs""")
 
 # The document of one person is named after them. A zip is not, and what stands in it is deleted with its link.
@@ -65,21 +120,31 @@ RENAME_FILES = text("""
       WHERE e.account_id = :account AND f.kind = 'pdf' ORDER BY f.id FOR NO KEY UPDATE OF f) single
     WHERE certificate_file.id = single.id""")
 
+
+class HeldFile(NamedTuple):
+    """A roster file, while it is held."""
+
+    portal_id: UUID
+    sha256: bytes
+
+
 # Held before they are looked at: a statement that waits for a file sees, once it has it, none of the imports that were
 # accepted meanwhile. The next one does.
-HOLD_FILES = text("""
-    SELECT portal_id, sha256 FROM roster_file f WHERE EXISTS (
-      SELECT 1 FROM roster r WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id
-        AND (r.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
-          SELECT 1 FROM job_person p WHERE p.job_id = r.job_id AND p.account_id = :account)))
-    ORDER BY portal_id, sha256 FOR UPDATE""")
+LOCK_FILES = text("""
+    SELECT rf.portal_id, rf.sha256 FROM roster_file rf WHERE EXISTS (
+      SELECT 1 FROM roster ro WHERE ro.sha256 = rf.sha256 AND ro.portal_id = rf.portal_id
+        AND (ro.job_id = ANY(CAST(:jobs AS uuid[])) OR EXISTS (
+          SELECT 1 FROM job_person p WHERE p.job_id = ro.job_id AND p.account_id = :account)))
+    ORDER BY rf.portal_id, rf.sha256 FOR UPDATE""")
+
+HELD_FILES: Final = Unnest(HeldFile, RosterFile, alias="given")
 
 # A file is kept by its content, which cannot be emptied in part. Not that of an import that is not done yet.
-DELETE_FILES = text("""
-    DELETE FROM roster_file f USING unnest(CAST(:portals AS uuid[]), CAST(:files AS bytea[])) t (portal_id, sha256)
-    WHERE f.portal_id = t.portal_id AND f.sha256 = t.sha256 AND NOT EXISTS (
-      SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id
-      WHERE r.sha256 = f.sha256 AND r.portal_id = f.portal_id AND j.finished_at IS NULL)""")
+DELETE_FILES: Final = text(f"""
+    DELETE FROM roster_file rf USING {HELD_FILES}
+    WHERE rf.portal_id = given.portal_id AND rf.sha256 = given.sha256 AND NOT EXISTS (
+      SELECT 1 FROM roster ro JOIN job j ON j.id = ro.job_id
+      WHERE ro.sha256 = rf.sha256 AND ro.portal_id = rf.portal_id AND j.finished_at IS NULL)""")
 
 BLANK_CORRECTIONS = text("""
     UPDATE email_correction SET old_email = '', new_email = '',
@@ -102,14 +167,14 @@ BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id =
 # it goes, but for why it was refused.
 BLANK_MESSAGES = text("""
     UPDATE job SET message = NULL FROM (
-      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND message IS NOT NULL
-      ORDER BY id FOR NO KEY UPDATE) refused
+      SELECT j.id FROM job j WHERE j.id = ANY(CAST(:jobs AS uuid[])) AND j.message IS NOT NULL
+      ORDER BY j.id FOR NO KEY UPDATE) refused
     WHERE job.id = refused.id""")
 
 BLANK_RESULTS = text("""
     UPDATE job SET result = NULL FROM (
-      SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND kind = 'export_person'
-        AND finished_at IS NOT NULL AND result IS NOT NULL ORDER BY id FOR NO KEY UPDATE) theirs
+      SELECT j.id FROM job j WHERE j.id = ANY(CAST(:jobs AS uuid[])) AND j.kind = 'export_person'
+        AND j.finished_at IS NOT NULL AND j.result IS NOT NULL ORDER BY j.id FOR NO KEY UPDATE) theirs
     WHERE job.id = theirs.id""")
 
 # An address nobody can have, type or guess.

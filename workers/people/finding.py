@@ -4,15 +4,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from models.account import Account
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from workers.database import Session
-
-FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL")
-
-# An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
-LOCK_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email AND erased_at IS NULL FOR KEY SHARE")
+from workers.sql import fetch
 
 # Somebody who said "this is not me" is no longer that company's. For others an enrollment counts for ever: else whoever
 # enrolls somebody once destroys all another portal has of them, history and certificates, once that one withdrew them.
@@ -36,14 +35,19 @@ class AccountOwnership(NamedTuple):
 
 def find_person(session: Session, email: str) -> UUID | None:
     """The account of a normalised address, unless it was erased."""
-    found: UUID | None = session.execute(FIND_ACCOUNT, {"email": email}).scalar()
-    return found
+    return session.exec(_known(email)).one_or_none()
 
 
 def hold_person(session: Session, email: str) -> UUID | None:
-    """The same; they are not erased until this transaction ends."""
-    found: UUID | None = session.execute(LOCK_ACCOUNT, {"email": email}).scalar()
-    return found
+    """The same; they are not erased until this transaction ends.
+
+    An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
+    """
+    return session.exec(_known(email).with_for_update(read=True, key_share=True)).one_or_none()
+
+
+def _known(email: str) -> SelectOfScalar[UUID]:
+    return select(Account.id).where(Account.email_norm == email, col(Account.erased_at).is_(None))
 
 
 def may_not_see(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
@@ -66,4 +70,5 @@ def may_not_erase(session: Session, portal_id: UUID, account_id: UUID) -> Code |
 
 
 def _belongs(session: Session, portal_id: UUID, account_id: UUID) -> AccountOwnership:
-    return AccountOwnership(*session.execute(READ_OWNERSHIP, {"portal": portal_id, "account": account_id}).one())
+    [owned] = fetch(session, AccountOwnership, READ_OWNERSHIP, {"portal": portal_id, "account": account_id})
+    return owned

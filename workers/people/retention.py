@@ -4,7 +4,8 @@ Only what has ended: a job or mail that is owed, running or waiting has no `fini
 somebody holds are passed over until the next run.
 """
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -23,10 +24,26 @@ from workers.requests.internal import (
     ScanInboxes,
     SendReminders,
 )
+from workers.sql import Unnest, change, fetch
 
-READ_MOMENTS = text("""
-    SELECT t.matter, now() - CAST(t.keeps AS interval)
-    FROM unnest(CAST(:matters AS text[]), CAST(:keeps AS text[])) t (matter, keeps)""")
+
+class KeptFor(NamedTuple):
+    """A class of what is kept, and for how long, as PostgreSQL reads an interval."""
+
+    kept: str
+    keeps: str
+
+
+class KeptUntil(NamedTuple):
+    """A class of what is kept: what ended before this moment is kept no longer."""
+
+    kept: str
+    moment: datetime
+
+
+RULES: Final = Unnest(KeptFor, None, alias="given", others={"kept": "text", "keeps": "text"})
+
+READ_MOMENTS = text(f"SELECT given.kept, now() - CAST(given.keeps AS interval) AS moment FROM {RULES}")
 
 # What went wrong stays known by class and reason, which name nobody: whether ops have to look at it hangs on them. Cut
 # out of the text, because an operator of json fails on a U+0000 somewhere else in it.
@@ -63,9 +80,9 @@ FEWER: Final = {RetentionClass.ROSTER_FILE: 100}
 """Rows of a part where each takes others with it: a file has a row per megabyte."""
 
 
-def _part(table: str, which: str, *, change: str = "", order: str = "id") -> TextClause:
+def _part(table: str, which: str, *, setting: str = "", order: str = "id") -> TextClause:
     """Changes, or deletes, at most so many of the rows."""
-    verb = f"UPDATE {table} SET {change}" if change else f"DELETE FROM {table}"
+    verb = f"UPDATE {table} SET {setting}" if setting else f"DELETE FROM {table}"
     sorted_by = f"ORDER BY {order}" if order else ""
     return text(f"""
         {verb} WHERE ctid = ANY(ARRAY(
@@ -76,15 +93,15 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.REQUEST: _part(
         "job",
         f"{ENDED} AND state <> '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
-        change="request = NULL, message = NULL",
+        setting="request = NULL, message = NULL",
     ),
     RetentionClass.DEAD_REQUEST: _part(
         "job",
         f"{ENDED} AND state = '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
-        change="request = NULL, message = NULL",
+        setting="request = NULL, message = NULL",
     ),
     RetentionClass.EXPORT: _part(
-        "job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", change="result = NULL"
+        "job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", setting="result = NULL"
     ),
     RetentionClass.PEOPLE: _part(
         "job_person",
@@ -96,22 +113,22 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.MAIL_WORDS: _part(
         "email",
         f"{ENDED} AND (context IS NOT NULL OR result IS NOT NULL OR {LONG_ERROR})",
-        change=f"context = NULL, result = NULL, error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
+        setting=f"context = NULL, result = NULL, error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
     ),
-    RetentionClass.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", change="to_address = ''"),
+    RetentionClass.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", setting="to_address = ''"),
     RetentionClass.MAIL: _part("email", ENDED),
     RetentionClass.LINK: _part("link", "id < :first AND coalesce(consumed_at, voided_at, expires_at) < :until"),
     RetentionClass.CORRECTION: _part(
         "email_correction",
         "id < :first AND ended_at < :until AND (old_email <> '' OR new_email <> '')",
-        change="old_email = '', new_email = ''",
+        setting="old_email = '', new_email = ''",
     ),
     RetentionClass.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
     RetentionClass.CERTIFICATE: _part(
         "certificate",
         "kept_until < now() AND snapshot IS NOT NULL AND EXISTS (SELECT 1 FROM enrollment e"
         " JOIN account a ON a.id = e.account_id WHERE e.id = enrollment_id AND a.erased_at IS NOT NULL)",
-        change="snapshot = NULL",
+        setting="snapshot = NULL",
         order="",
     ),
     RetentionClass.DUPLICATES_FILE: _part(
@@ -126,15 +143,15 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.SUPPRESSION: _part("suppression", "until <= now()", order=""),
     RetentionClass.ROSTER_FILE: _part(
         "roster_file",
-        "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster r JOIN job j ON j.id = r.job_id"
-        " WHERE r.sha256 = roster_file.sha256 AND r.portal_id = roster_file.portal_id AND j.finished_at IS NULL)",
+        "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster ro JOIN job j ON j.id = ro.job_id"
+        " WHERE ro.sha256 = roster_file.sha256 AND ro.portal_id = roster_file.portal_id AND j.finished_at IS NULL)",
         order="",
     ),
     RetentionClass.ROSTER_NAME: _part(
         "roster",
         "job_id < :first AND (file_name <> '' OR reading IS NOT NULL) AND NOT EXISTS (SELECT 1 FROM job j"
         " WHERE j.id = job_id AND j.finished_at IS NULL)",
-        change="file_name = '', reading = NULL",
+        setting="file_name = '', reading = NULL",
         order="job_id",
     ),
     RetentionClass.ROSTER: _part(
@@ -160,14 +177,12 @@ def purge(session: Session, part: int = PART) -> dict[RetentionClass, int]:
 
     Returns: rows changed by matter.
     """
-    keeps = {matter: kept.keeps for matter, kept in RETENTION.items()}
-    moments = session.execute(READ_MOMENTS, {"matters": list(keeps), "keeps": list(keeps.values())})
-    until = {RetentionClass(matter): moment for matter, moment in moments}
+    rules = RULES.parameters([KeptFor(matter, rule.keeps) for matter, rule in RETENTION.items()])
+    until = {RetentionClass(kept): moment for kept, moment in fetch(session, KeptUntil, READ_MOMENTS, rules)}
     changed = {}
     for matter, statement in STATEMENTS.items():
         asked = {"until": until[matter], "first": first_id(until[matter]), "part": _size(matter, part)}
-        result: Any = session.execute(statement, asked)
-        changed[matter] = result.rowcount
+        changed[matter] = change(session, statement, asked)
     return changed
 
 

@@ -5,14 +5,21 @@ anywhere in a request, and one hostile row must not hide, or save from erasure, 
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import col, select
 
 from models.address import normalise_email, unicode_email
+from models.email import Email
+from models.enrollment import Enrollment
+from models.job import JobPerson
+from models.portal import Portal
+from models.words import EmailKind
 from workers.database import Session, array
 from workers.requests.accounts import (
     CorrectEmail,
@@ -24,6 +31,7 @@ from workers.requests.base import lane_id
 from workers.requests.certificates import DuplicateCertificates
 from workers.requests.enrollment import Enroll
 from workers.requests.internal import CorrectEmailByOps
+from workers.sql import Unnest, fetch, fetch_values
 
 ERASED_ROW: Final = {"email": "", "first_name": "", "last_name": ""}
 """What is left of a row of a request: it still parses, and whoever does the request again has it refused."""
@@ -42,45 +50,38 @@ AT_ONCE: Final = 10
 
 # An address somebody has now is theirs, whoever had it before.
 READ_ADDRESSES = text("""
-    SELECT DISTINCT t.email FROM email_correction c
-    CROSS JOIN LATERAL (VALUES (c.old_email), (CASE WHEN c.state = 'applied' THEN c.new_email END)) t (email)
-    WHERE c.account_id = :account AND t.email <> ''
-      AND NOT EXISTS (SELECT 1 FROM account a WHERE a.email_norm = t.email AND a.id <> :account)""")
-
-READ_ENROLLMENTS = text("SELECT id FROM enrollment WHERE account_id = :account")
-
-READ_PORTALS = text("SELECT id FROM portal")
+    SELECT DISTINCT earlier.email FROM email_correction ec
+    CROSS JOIN LATERAL (
+      VALUES (ec.old_email), (CASE WHEN ec.state = 'applied' THEN ec.new_email END)) earlier (email)
+    WHERE ec.account_id = :account AND earlier.email <> ''
+      AND NOT EXISTS (SELECT 1 FROM account a WHERE a.email_norm = earlier.email AND a.id <> :account)""")
 
 # By what the ledger knows of the person, and by the address wherever it was typed: a row that was refused led to
 # nothing else. One pass over what is still kept of requests; nothing is locked meanwhile.
 FIND_MENTIONS = text("""
-    SELECT id FROM job WHERE request IS NOT NULL AND kind = ANY(CAST(:kinds AS text[])) AND (
-      lane = ANY(CAST(:lanes AS uuid[])) OR EXISTS (
-        SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
-        WHERE position(t.email IN lower(CAST(request AS text))) > 0))""")
+    SELECT j.id FROM job j WHERE j.request IS NOT NULL AND j.kind = ANY(CAST(:kinds AS text[])) AND (
+      j.lane = ANY(CAST(:lanes AS uuid[])) OR EXISTS (
+        SELECT 1 FROM unnest(CAST(:emails AS text[])) given (email)
+        WHERE position(given.email IN lower(CAST(j.request AS text))) > 0))""")
 
 # Bytes that may be no text at all: what is ASCII in them stays as it is, and so does an address.
 FIND_REFUSED = text("""
-    SELECT id FROM job WHERE message IS NOT NULL AND EXISTS (
-      SELECT 1 FROM unnest(CAST(:emails AS text[])) t (email)
-      WHERE position(t.email IN lower(encode(message, 'escape'))) > 0)""")
+    SELECT j.id FROM job j WHERE j.message IS NOT NULL AND EXISTS (
+      SELECT 1 FROM unnest(CAST(:emails AS text[])) given (email)
+      WHERE position(given.email IN lower(encode(j.message, 'escape'))) > 0)""")
 
-# Of no account, whoever has the address: a manager may be somebody's learner. One pass over the mails.
-FIND_ADDRESSED_MAILS = text("""
-    SELECT id FROM email
-    WHERE kind = 'duplicate' AND account_id IS NULL AND to_address = ANY(CAST(:emails AS text[]))""")
-
+# What an account left behind: each job that enrolled it, wrote to it, corrected it or changed it otherwise.
 FIND_TRACES = text("""
-    SELECT job_id FROM enrollment WHERE account_id = :account AND job_id IS NOT NULL
-    UNION SELECT job_id FROM email WHERE account_id = :account AND job_id IS NOT NULL
-    UNION SELECT job_id FROM email_correction WHERE account_id = :account
-    UNION SELECT job_id FROM audit WHERE account_id = :account AND job_id IS NOT NULL""")
+    SELECT e.job_id FROM enrollment e WHERE e.account_id = :account AND e.job_id IS NOT NULL
+    UNION SELECT m.job_id FROM email m WHERE m.account_id = :account AND m.job_id IS NOT NULL
+    UNION SELECT ec.job_id FROM email_correction ec WHERE ec.account_id = :account
+    UNION SELECT au.job_id FROM audit au WHERE au.account_id = :account AND au.job_id IS NOT NULL""")
 
 _READ: Final = """
-    SELECT id, portal_id, kind, created_at, CAST(request AS text) AS request,
-      CASE WHEN kind = 'enroll' THEN result END AS result
-    FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND request IS NOT NULL AND kind = ANY(CAST(:kinds AS text[]))
-      AND (finished_at IS NOT NULL OR NOT :finished) ORDER BY id"""
+    SELECT j.id, j.portal_id, j.kind, j.created_at, CAST(j.request AS text) AS request,
+      CASE WHEN j.kind = 'enroll' THEN j.result END AS result
+    FROM job j WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.request IS NOT NULL
+      AND j.kind = ANY(CAST(:kinds AS text[])) AND (j.finished_at IS NOT NULL OR NOT :finished) ORDER BY j.id"""
 
 READ_REQUESTS = text(_READ)
 
@@ -89,12 +90,33 @@ READ_REQUESTS = text(_READ)
 LOCK_REQUESTS = text(f"{_READ} FOR NO KEY UPDATE")
 
 READ_OWN_ROWS = text("""
-    SELECT job_id, position FROM job_person WHERE job_id = ANY(CAST(:ids AS uuid[])) AND account_id = :account""")
-
-READ_OTHER_ROWS = text("""
     SELECT p.job_id, p.position FROM job_person p
-    JOIN unnest(CAST(:jobs AS uuid[]), CAST(:positions AS int[])) t (job_id, position) USING (job_id, position)
+    WHERE p.job_id = ANY(CAST(:ids AS uuid[])) AND p.account_id = :account""")
+
+
+class RequestRow(NamedTuple):
+    """A row of a request to enrol people, by its 0-based place."""
+
+    job_id: UUID
+    position: int
+
+
+REQUEST_ROWS: Final = Unnest(RequestRow, JobPerson, alias="given")
+
+READ_OTHER_ROWS = text(f"""
+    SELECT p.job_id, p.position FROM job_person p JOIN {REQUEST_ROWS} USING (job_id, position)
     WHERE p.account_id <> :account""")
+
+
+class StoredRequest(NamedTuple):
+    """A request as the ledger keeps it, with the result of its people when it is one to enrol some."""
+
+    id: UUID
+    portal_id: UUID
+    kind: str
+    created_at: datetime
+    request: str
+    result: dict[str, Any] | None
 
 
 class SoughtPerson(NamedTuple):
@@ -122,15 +144,15 @@ class TypedRequest:
     job_id: UUID
     portal_id: UUID
     kind: str
-    at: Any
+    at: datetime
     body: dict[str, Any]
     positions: list[int]
 
 
 def whose_is(session: Session, account_id: UUID, email: str) -> SoughtPerson:
     """The person of this account, with the addresses it had before and nobody else has now."""
-    earlier = session.execute(READ_ADDRESSES, {"account": account_id}).scalars()
-    enrollments = session.execute(READ_ENROLLMENTS, {"account": account_id}).scalars()
+    earlier = fetch_values(session, str, READ_ADDRESSES, {"account": account_id})
+    enrollments = session.exec(select(Enrollment.id).where(Enrollment.account_id == account_id))
     return SoughtPerson(account_id, tuple(dict.fromkeys([email, *earlier])), frozenset(enrollments))
 
 
@@ -138,17 +160,17 @@ def find_mentions(session: Session, whose: SoughtPerson) -> set[UUID]:
     """The jobs whose request may name one of the person's addresses, whatever came of them."""
     subjects = [f"address:{email}" for email in whose.addresses]
     subjects += [f"enrollment:{one}" for one in whose.enrollments] + [f"account:{whose.account_id}"]
-    portals = session.execute(READ_PORTALS).scalars().all()
+    portals = session.exec(select(Portal.id)).all()
     lanes = [lane_id(portal, subject) for portal in portals for subject in subjects]
     emails = [_as_typed(email) for email in whose.addresses]
     asked = {"kinds": [Enroll.kind, *ADDRESSED], "lanes": array(lanes), "emails": emails}
-    return set(session.execute(FIND_MENTIONS, asked).scalars())
+    return set(fetch_values(session, UUID, FIND_MENTIONS, asked))
 
 
 def find_refused(session: Session, whose: SoughtPerson) -> set[UUID]:
     """The jobs that keep a message that could not be read as a request and names one of the person's addresses."""
     emails = [form for email in whose.addresses for form in _in_messages(email)]
-    return set(session.execute(FIND_REFUSED, {"emails": emails}).scalars())
+    return set(fetch_values(session, UUID, FIND_REFUSED, {"emails": emails}))
 
 
 def _as_typed(email: str) -> str:
@@ -170,12 +192,14 @@ def _in_messages(email: str) -> list[str]:
 
 def find_addressed_mails(session: Session, whose: SoughtPerson) -> set[UUID]:
     """The mails with duplicates that a manager had sent to one of the person's addresses."""
-    return set(session.execute(FIND_ADDRESSED_MAILS, {"emails": list(whose.addresses)}).scalars())
+    # Of no account, whoever has the address: a manager may be somebody's learner. One pass over the mails.
+    theirs = (col(Email.account_id).is_(None), col(Email.to_address).in_(whose.addresses))
+    return set(session.exec(select(Email.id).where(Email.kind == EmailKind.DUPLICATE, *theirs)))
 
 
 def find_traces(session: Session, account_id: UUID) -> set[UUID]:
     """The jobs that did something to this account."""
-    return set(session.execute(FIND_TRACES, {"account": account_id}).scalars())
+    return set(fetch_values(session, UUID, FIND_TRACES, {"account": account_id}))
 
 
 def read_typed(
@@ -189,9 +213,8 @@ def read_typed(
     ids = sorted(jobs)
     for start in range(0, len(ids), AT_ONCE):
         asked = {"ids": array(ids[start : start + AT_ONCE]), "finished": finished}
-        rows = session.execute(
-            LOCK_REQUESTS if finished else READ_REQUESTS, asked | {"kinds": [Enroll.kind, *ADDRESSED]}
-        ).all()
+        statement = LOCK_REQUESTS if finished else READ_REQUESTS
+        rows = fetch(session, StoredRequest, statement, asked | {"kinds": [Enroll.kind, *ADDRESSED]})
         found = [
             TypedRequest(row.id, row.portal_id, row.kind, row.created_at, json.loads(row.request), []) for row in rows
         ]
@@ -211,7 +234,9 @@ def _speaks_of(one: TypedRequest, whose: SoughtPerson) -> bool:
     )
 
 
-def _find_rows(session: Session, whose: SoughtPerson, found: Sequence[TypedRequest], results: dict[UUID, Any]) -> None:
+def _find_rows(
+    session: Session, whose: SoughtPerson, found: Sequence[TypedRequest], results: Mapping[UUID, Mapping[str, Any]]
+) -> None:
     """Puts in the positions of the person's rows: those whose result is theirs, and those with their address that are
     not known to be somebody else's.
     """
@@ -219,23 +244,23 @@ def _find_rows(session: Session, whose: SoughtPerson, found: Sequence[TypedReque
     if not rosters:
         return
     ids = {"ids": array(one.job_id for one in rosters), "account": whose.account_id}
-    mine = {(job, position) for job, position in session.execute(READ_OWN_ROWS, ids)}
-    others: set[tuple[UUID, int]] = set()
+    mine = set(fetch(session, RequestRow, READ_OWN_ROWS, ids))
+    others: set[RequestRow] = set()
     for one in rosters:
         for person in results[one.job_id].get("people", ()):
             known = mine if person["account_id"] == str(whose.account_id) else others
             if person["account_id"]:
-                known.add((one.job_id, person["position"]))
+                known.add(RequestRow(one.job_id, person["position"]))
     named = [
-        (one.job_id, position)
+        RequestRow(one.job_id, position)
         for one in rosters
         for position, person in enumerate(one.body["people"])
         if normalise_email(person["email"]) in whose.addresses
     ]
-    pairs = {"jobs": array(job for job, _ in named), "positions": array(position for _, position in named)}
-    others |= {(job, place) for job, place in session.execute(READ_OTHER_ROWS, pairs | {"account": whose.account_id})}
+    asked = REQUEST_ROWS.parameters(named) | {"account": whose.account_id}
+    others.update(fetch(session, RequestRow, READ_OTHER_ROWS, asked))
     places: dict[UUID, set[int]] = {}
-    for job, place in {*mine, *(set(named) - others)}:
-        places.setdefault(job, set()).add(place)
+    for row in {*mine, *(set(named) - others)}:
+        places.setdefault(row.job_id, set()).add(row.position)
     for one in rosters:
         one.positions = sorted(places.get(one.job_id, ()))

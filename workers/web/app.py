@@ -5,7 +5,8 @@ from contextlib import suppress
 import uvicorn
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import literal
+from sqlmodel import select
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -67,7 +68,7 @@ async def ready() -> Response:
 
 def _reach_database() -> None:
     with transaction() as session:
-        session.execute(text("SELECT 1"))
+        session.exec(select(literal(1)))
 
 
 async def refuse_request(request: Request, error: Exception) -> Response:

@@ -1,0 +1,78 @@
+"""Rows of the database are named and typed: in these folders none goes through the code as ``Any``.
+
+``Session.execute`` gives rows that may be anything. So what it returns is not used there: ``workers/sql.py`` and the
+classes of ``models`` give records, values and counts.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.kit.processes.support import PROJECT
+
+TYPED: Final = (
+    *("audit.py", "clock.py", "actors/registry.py"),
+    *("catalog", "ops", "people", "web"),
+)
+"""Grows until it says ``workers``."""
+
+
+def files() -> list[Path]:
+    found = []
+    for name in TYPED:
+        path = PROJECT / "workers" / name
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return found
+
+
+def untyped(tree: ast.Module) -> Iterator[str]:
+    """Results of ``execute`` that are used, and parameters or answers of functions that may be anything."""
+    unused = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "execute":
+            if id(node) not in unused:
+                yield f"line {node.lineno}: what execute returns is used"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            yield from (f"line {one.lineno}: {one.arg} is Any" for one in every if is_any(one.annotation))
+            if is_any(node.returns):
+                yield f"line {node.lineno}: {node.name} returns Any"
+
+
+def is_any(annotation: ast.expr | None) -> bool:
+    """``Any``, several of them, ``Row[Any]`` or ``Any | None``; a dict of them is JSON, and no row."""
+    if isinstance(annotation, ast.BinOp):
+        return is_any(annotation.left) or is_any(annotation.right)
+    if isinstance(annotation, ast.Subscript):
+        outer = ast.unparse(annotation.value)
+        return outer not in ("dict", "Mapping", "Select", "Callable") and is_any(annotation.slice)
+    if isinstance(annotation, ast.Tuple):
+        return any(is_any(one) for one in annotation.elts)
+    return isinstance(annotation, ast.Name) and annotation.id == "Any"
+
+
+def test_no_row_may_be_anything() -> None:
+    found = {path: list(untyped(ast.parse(path.read_text(encoding="utf-8")))) for path in files()}
+    assert len(found) > 30
+    assert {str(path.relative_to(PROJECT)): told for path, told in found.items() if told} == {}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "for row in session.execute(READ): print(row)",
+        "row = session.execute(READ).one()",
+        "def look(row: Any) -> None: ...",
+        "def look(rows: Sequence[Any]) -> None: ...",
+        "def look(session: Session) -> Row[Any] | None: ...",
+    ],
+)
+def test_a_row_that_may_be_anything_is_told(written: str) -> None:
+    assert list(untyped(ast.parse(written)))
+
+
+def test_a_statement_whose_result_nobody_needs_is_none() -> None:
+    assert list(untyped(ast.parse("session.execute(UPDATE, {'id': row.id})"))) == []
