@@ -32,6 +32,7 @@ from workers.people.typed_rows import (
 from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateCertificates
 from workers.requests.enrollment import Enroll
+from workers.security.links import void_links
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.sql import change, fetch, fetch_one, fetch_values
 
@@ -73,7 +74,7 @@ def _erase(
     if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
         whom = account_id if names else None
         return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
-    session.execute(sql.VOID_LINKS, asked)
+    void_links(session, account_id)
     enrollments = fetch(session, sql.ErasedEnrollment, sql.LOCK_ENROLLMENTS, asked)
     if any(row.leaves and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)

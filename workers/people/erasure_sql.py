@@ -10,7 +10,6 @@ from models.account import CertificateHolder
 from models.address import ERASED_DOMAIN
 from models.email import SuppressionReason
 from models.enrollment import LIVE
-from models.link import UNUSED
 from models.roster import RosterFile
 from models.words import Progress
 from workers.people.retention import SHORT_ERROR
@@ -34,11 +33,6 @@ class AccountNames(NamedTuple):
 LOCK_ACCOUNT = text("""
     SELECT a.first_name, a.last_name FROM account a
     WHERE a.id = :account AND a.email_norm = :email AND a.erased_at IS NULL FOR UPDATE""")
-
-VOID_LINKS = text(f"""
-    UPDATE link SET voided_at = now() FROM (
-      SELECT l.id FROM link l WHERE l.account_id = :account AND {UNUSED} ORDER BY l.id FOR NO KEY UPDATE) live
-    WHERE link.id = live.id""")
 
 
 class ErasedEnrollment(NamedTuple):
