@@ -20,10 +20,8 @@ from workers.engine.ledger import (
     DoWork,
     WorkOutcome,
 )
-from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
+from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.queues import Queue
-
-DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
 
 SIZE: Final = 50
 """Jobs claimed at once: small ones are done in one transaction."""
@@ -45,10 +43,10 @@ def certificates_bulk() -> Claimer:
 def do_batch(rows: Sequence[ClaimedRow]) -> bool:
     """Does claimed jobs; says whether some were given back, because others would wait too long for them."""
     deadline = time.monotonic() + HOLD_SECONDS
-    small = [row for row in rows if row.columns["kind"] not in DUPLICATES]
+    small = [row for row in rows if row.columns["kind"] not in DUPLICATE_KINDS]
     if small:
         BatchRun(JOBS, do_jobs).run(small)
-    waiting = [row for row in rows if row.columns["kind"] in DUPLICATES]
+    waiting = [row for row in rows if row.columns["kind"] in DUPLICATE_KINDS]
     while waiting and not STOPPING.is_set() and time.monotonic() < deadline:
         with keeping_leases(waiting):
             _duplicate(waiting[0])

@@ -35,7 +35,7 @@ from workers.ops.reconciliation import find_drift
 from workers.people.erasure import erase_person
 from workers.people.export import export_person
 from workers.people.retention import purge_job
-from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCertificate
+from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.imports import ImportRoster, UndoImport
 from workers.requests.registry import parse
 from workers.sql import as_json, fetch, fetch_one, select_record
@@ -101,8 +101,6 @@ class FileProgress(NamedTuple):
 
 
 FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
-
-DUPLICATES: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
 
 FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
 
@@ -179,7 +177,7 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
         result["people"] = [as_json(person) for person in fetch(session, ShownPerson, people)]
     if job.kind in FILES:
         shown |= _show_progress(session, job_id)
-    if job.kind in DUPLICATES and "file" in result:
+    if job.kind in DUPLICATE_KINDS and "file" in result:
         result["file"] = result["file"] | show_file(session, job_id)
     attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
     tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))

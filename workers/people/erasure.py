@@ -19,19 +19,16 @@ from workers.errors import Transient
 from workers.people import erasure_sql as sql
 from workers.people.finding import find_person, may_not_erase
 from workers.people.typed_rows import (
-    ERASED_ROW,
     SoughtPerson,
-    TypedRequest,
     find_addressed_mails,
     find_mentions,
     find_refused,
     find_traces,
     read_typed,
     whose_is,
+    without_the_person,
 )
 from workers.requests.accounts import ErasePerson
-from workers.requests.certificates import DuplicateCertificates
-from workers.requests.enrollment import Enroll
 from workers.security.links import void_links
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.sql import change, fetch, fetch_one, fetch_values
@@ -170,22 +167,9 @@ def _blank_requests(session: Session, whose: SoughtPerson, jobs: set[UUID]) -> i
     """Empties what requests that are done say of the person; returns how many did."""
     blanked = 0
     for one in read_typed(session, whose, jobs, finished=True):
-        _blank_request(session, one.job_id, _without(one))
+        _blank_request(session, one.job_id, without_the_person(one))
         blanked += 1
     return blanked
-
-
-def _without(one: TypedRequest) -> dict[str, Any] | None:
-    """A request without what it says of the person: of a roster the others keep their places, of duplicates it stays
-    whose they were; of any other nothing is left.
-    """
-    if one.kind == DuplicateCertificates.kind:
-        return {name: value for name, value in one.body.items() if name != "deliver_to"}
-    if one.kind != Enroll.kind:
-        return None
-    for position in one.positions:
-        one.body["people"][position] = ERASED_ROW
-    return one.body
 
 
 def _blank_request(session: Session, job_id: UUID, body: dict[str, Any] | None) -> None:

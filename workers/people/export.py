@@ -25,6 +25,7 @@ from workers.people.typed_rows import (
     find_mentions,
     find_traces,
     read_typed,
+    shown_to_the_person,
     whose_is,
 )
 from workers.requests.accounts import ExportPerson
@@ -108,7 +109,7 @@ def _typed(
         if portal_id and one.portal_id != portal_id:
             continue
         about = {"job_id": str(one.job_id), "kind": one.kind, "at": one.at.isoformat()}
-        if one.kind != Enroll.kind:  # whose duplicates were asked for is others' business
-            yield about | {"request": {name: said for name, said in one.body.items() if name != "enrollment_ids"}}
+        if one.kind != Enroll.kind:
+            yield about | {"request": shown_to_the_person(one)}
         for position in one.positions:
             yield about | {"position": position, "row": one.body["people"][position]}

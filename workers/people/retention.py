@@ -15,15 +15,8 @@ from models.throttle import KEPT_LONGER
 from models.words import JobState
 from workers.database import Session
 from workers.engine.acceptance import owe_successor
-from workers.requests.certificates import CatchUpCertificates, PurgeDocuments
-from workers.requests.internal import (
-    ApplyCorrections,
-    PlanReleases,
-    Purge,
-    ReconcileSeats,
-    ScanInboxes,
-    SendReminders,
-)
+from workers.requests.internal import Purge
+from workers.requests.registry import KINDS
 from workers.sql import Unnest, change, fetch
 
 
@@ -59,19 +52,7 @@ OLD_AUDIT: Final = """
     at < :until AND id < coalesce((SELECT id FROM audit WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
 
 
-ROUTINES: Final = ", ".join(
-    f"'{kind.kind}'"
-    for kind in (
-        Purge,
-        ReconcileSeats,
-        ApplyCorrections,
-        SendReminders,
-        PlanReleases,
-        ScanInboxes,
-        CatchUpCertificates,
-        PurgeDocuments,
-    )
-)
+ROUTINES: Final = ", ".join(f"'{kind}'" for kind, request in KINDS.items() if request.routine)
 
 
 _LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)

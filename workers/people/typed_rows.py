@@ -21,29 +21,17 @@ from models.job import JobPerson
 from models.portal import Portal
 from models.words import EmailKind
 from workers.database import Session, array
-from workers.requests.accounts import (
-    CorrectEmail,
-    ErasePerson,
-    ExportPerson,
-    RequestPasswordReset,
-)
 from workers.requests.base import lane_id
-from workers.requests.certificates import DuplicateCertificates
-from workers.requests.enrollment import Enroll
-from workers.requests.internal import CorrectEmailByOps
+from workers.requests.enrollment import Enroll, PersonToEnroll
+from workers.requests.personal import TELLING, Personal, marks_of, speaks_of_a_person
+from workers.requests.registry import KINDS
 from workers.sql import Unnest, fetch, fetch_values
 
-ERASED_ROW: Final = {"email": "", "first_name": "", "last_name": ""}
+ERASED_ROW: Final = {name: "" for name, field in PersonToEnroll.model_fields.items() if field.is_required()}
 """What is left of a row of a request: it still parses, and whoever does the request again has it refused."""
 
-ADDRESSED: Final = tuple(
-    request.kind
-    for request in (
-        *(RequestPasswordReset, CorrectEmail, CorrectEmailByOps, ExportPerson, ErasePerson),
-        DuplicateCertificates,
-    )
-)
-"""Requests that speak of one person by an address; of duplicates it is the address they were to be mailed to."""
+SPEAKING: Final = [kind for kind, request in KINDS.items() if speaks_of_a_person(request)]
+"""Kinds of requests that speak of a person; their fields say by what (``workers/requests/personal.py``)."""
 
 AT_ONCE: Final = 10
 """Requests read at once: one may be of 200,000 people."""
@@ -163,7 +151,7 @@ def find_mentions(session: Session, whose: SoughtPerson) -> set[UUID]:
     portals = session.exec(select(Portal.id)).all()
     lanes = [lane_id(portal, subject) for portal in portals for subject in subjects]
     emails = [_as_typed(email) for email in whose.addresses]
-    asked = {"kinds": [Enroll.kind, *ADDRESSED], "lanes": array(lanes), "emails": emails}
+    asked = {"kinds": SPEAKING, "lanes": array(lanes), "emails": emails}
     return set(fetch_values(session, UUID, FIND_MENTIONS, asked))
 
 
@@ -214,24 +202,51 @@ def read_typed(
     for start in range(0, len(ids), AT_ONCE):
         asked = {"ids": array(ids[start : start + AT_ONCE]), "finished": finished}
         statement = LOCK_REQUESTS if finished else READ_REQUESTS
-        rows = fetch(session, StoredRequest, statement, asked | {"kinds": [Enroll.kind, *ADDRESSED]})
+        rows = fetch(session, StoredRequest, statement, asked | {"kinds": SPEAKING})
         found = [
             TypedRequest(row.id, row.portal_id, row.kind, row.created_at, json.loads(row.request), []) for row in rows
         ]
         _find_rows(session, whose, found, {row.id: row.result or {} for row in rows})
         for one in found:
-            if one.positions or (one.kind in ADDRESSED and _speaks_of(one, whose)):
+            if one.positions or (one.kind != Enroll.kind and _speaks_of(one, whose)):
                 yield one
 
 
 def _speaks_of(one: TypedRequest, whose: SoughtPerson) -> bool:
-    address = one.body.get("deliver_to") if one.kind == DuplicateCertificates.kind else one.body["email"]
-    if address is not None and normalise_email(address) in whose.addresses:
-        return True
-    enrollment, account = one.body.get("enrollment_id"), one.body.get("account_id")
-    return (enrollment is not None and UUID(enrollment) in whose.enrollments) or (
-        account is not None and UUID(account) == whose.account_id
-    )
+    said = ((mark, one.body.get(name)) for name, mark in marks_of(KINDS[one.kind]).items())
+    return any(value is not None and _is_theirs(mark, value, whose) for mark, value in said)
+
+
+def _is_theirs(mark: Personal | None, value: object, whose: SoughtPerson) -> bool:
+    """Whether what a field says is said of this person."""
+    match mark:
+        case Personal.ADDRESS:
+            return normalise_email(str(value)) in whose.addresses
+        case Personal.ENROLLMENT:
+            return UUID(str(value)) in whose.enrollments
+        case Personal.ACCOUNT:
+            return UUID(str(value)) == whose.account_id
+        case _:
+            return False
+
+
+def shown_to_the_person(one: TypedRequest) -> dict[str, Any]:
+    """What a request says, but for the enrollments of several people: whose they are is others' business."""
+    marks = marks_of(KINDS[one.kind])
+    return {name: said for name, said in one.body.items() if marks.get(name) is not Personal.SEVERAL}
+
+
+def without_the_person(one: TypedRequest) -> dict[str, Any] | None:
+    """A request without what it says of the person: of rows to enrol the others keep their places, of enrollments of
+    several people it stays whose they were; of a request of one person nothing is left.
+    """
+    if one.kind == Enroll.kind:
+        people = [ERASED_ROW if place in one.positions else row for place, row in enumerate(one.body["people"])]
+        return one.body | {"people": people}
+    marks = marks_of(KINDS[one.kind])
+    if Personal.SEVERAL not in marks.values():
+        return None
+    return {name: said for name, said in one.body.items() if marks.get(name) not in TELLING}
 
 
 def _find_rows(

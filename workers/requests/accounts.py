@@ -1,11 +1,10 @@
 """Requests about accounts: links sent again, corrected addresses, and what is known of a person."""
 
 from typing import ClassVar
-from uuid import UUID
 
 from pydantic import Field
 
-from workers.requests.base import Address, BulkEnrollmentRequest, Reason, Request
+from workers.requests.base import BulkEnrollmentRequest, EnrollmentId, PersonAddress, Reason, Request
 from workers.requests.queues import Queue
 
 
@@ -32,7 +31,7 @@ class RequestPasswordReset(Request):
 
     kind: ClassVar[str] = "request_password_reset"
 
-    email: Address
+    email: PersonAddress
 
     @property
     def lane(self) -> str:
@@ -49,8 +48,8 @@ class CorrectEmail(Request):
 
     kind: ClassVar[str] = "correct_email"
 
-    enrollment_id: UUID
-    email: Address = Field(description="the right address")
+    enrollment_id: EnrollmentId
+    email: PersonAddress = Field(description="the right address")
 
     @property
     def lane(self) -> str:
@@ -59,7 +58,7 @@ class CorrectEmail(Request):
 
 
 class _PersonRequest(Request):
-    email: Address = Field(description="the address the person's account has now")
+    email: PersonAddress = Field(description="the address the person's account has now")
 
     @property
     def queue(self) -> Queue:

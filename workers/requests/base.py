@@ -18,6 +18,7 @@ from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
+from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
 
 REQUESTS_QUEUE: Final = "requests"
@@ -60,14 +61,28 @@ def _language(value: str) -> str | Code:
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
-Label = Annotated[str, checked(clean_label)]
-Reference = Annotated[str, checked(clean_reference)]
+PlainText = Annotated[str, Personal.NOTHING]
+"""A text that names no person and is kept as it came."""
+
+Label = Annotated[str, checked(clean_label), Personal.NOTHING]
+Reference = Annotated[str, checked(clean_reference), Personal.NOTHING]
 Address = Annotated[str, checked(normalise_email)]
-Asker = Annotated[str, checked(_asker)]
-Reason = Annotated[str, checked(clean_reason)]
+Asker = Annotated[str, checked(_asker), Personal.NOTHING]
+Reason = Annotated[str, checked(clean_reason), Personal.NOTHING]
 """Why ops or a portal ask, as the audit trail keeps it for years: no address."""
 
-Language = Annotated[str, checked(_language)]
+Language = Annotated[str, checked(_language), Personal.NOTHING]
+
+PersonAddress = Annotated[Address, Personal.ADDRESS]
+PersonName = Annotated[Label, Personal.NAME]
+ContactAddress = Annotated[Address, Personal.CONTACT]
+"""Where a company, or whoever asks, is written to."""
+
+EnrollmentId = Annotated[UUID, Personal.ENROLLMENT]
+AccountId = Annotated[UUID, Personal.ACCOUNT]
+OtherId = Annotated[UUID, Personal.NOTHING]
+"""The identifier of a job or a contract."""
+
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
 """An instant with its offset, in years both PostgreSQL and Python can count."""
 
@@ -83,6 +98,8 @@ class Request(BaseModel):
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     internal: ClassVar[bool] = False  # made by Matricule itself; no portal may send it
+    routine: ClassVar[bool] = False  # made by the clock, thousands a day: its job is kept for days, not years
+    beyond_database: ClassVar[bool] = False  # needs more than one transaction: its queue's actor does it by itself
 
     requested_by: Asker = Field(
         default="", description="who asks, in the portal's own words (an identifier, not a name)"
@@ -114,7 +131,7 @@ class BulkEnrollmentRequest(Request):
     """What speaks of rows a manager ticked on one contract."""
 
     contract: Reference
-    enrollment_ids: list[UUID] = Field(
+    enrollment_ids: Annotated[list[UUID], Personal.SEVERAL] = Field(
         min_length=1, max_length=MAX_ENROLLMENTS, description="the rows ticked, as the answer to enroll named them"
     )
 

@@ -10,9 +10,10 @@ from models.document import TrainingModality, TrainingNature
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.words import LOCALES, Code
 from workers.requests.base import (
-    Address,
+    ContactAddress,
     Label,
     Language,
+    PlainText,
     Reference,
     Request,
 )
@@ -28,7 +29,7 @@ class PutCompany(Request):
 
     reference: Reference
     name: Label
-    colour: str | None = Field(
+    colour: PlainText | None = Field(
         default=None, max_length=20, description="on its certificates: #rrggbb, dark enough to be read on white"
     )
     logo: Picture | None = Field(default=None, description=f"on its certificates: {PICTURE}")
@@ -67,7 +68,7 @@ class PutContract(Request):
     planned_seats: int = Field(ge=0, le=MAX_SEATS)
     starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
     ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
-    manager_email: Address | None = Field(
+    manager_email: ContactAddress | None = Field(
         default=None,
         description="whom to write to about this contract: somebody says “this is not me”, seats released; left out:"
         " unchanged",
@@ -99,7 +100,3 @@ class PutContract(Request):
         if starts_on and ends_on and ends_on < starts_on:
             raise PydanticCustomError(Code.INVALID_REQUEST.value, "ends_on is before starts_on")
         return ends_on
-
-
-OF_PORTALS: Final[tuple[type[Request], ...]] = (PutCompany, PutTraining, PutContract)
-"""All of them."""

@@ -2,7 +2,6 @@
 
 from math import ceil
 from typing import Annotated, ClassVar, Final, Self
-from uuid import UUID
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,27 +9,32 @@ from pydantic_core import PydanticCustomError
 from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, Document, clean_activity_number, clean_siret
 from models.words import LOCALES, Code
 from workers.requests.base import (
-    Address,
+    AccountId,
     BulkEnrollmentRequest,
+    EnrollmentId,
     Label,
     Language,
     MaintenanceRequest,
+    PersonAddress,
+    PersonName,
+    PlainText,
     Reason,
     Reference,
     Request,
     checked,
 )
+from workers.requests.personal import Personal
 from workers.requests.queues import FEW_DUPLICATES, Queue
 
-Siret = Annotated[str, checked(clean_siret)]
-ActivityNumber = Annotated[str, checked(clean_activity_number)]
+Siret = Annotated[str, checked(clean_siret), Personal.NOTHING]
+ActivityNumber = Annotated[str, checked(clean_activity_number), Personal.NOTHING]
 
 
 def _of_allowed_size(picture: str) -> str | Code:
     return Code.IMAGE_TOO_LARGE if len(picture) > 4 * ceil(MOST_LOGO_BYTES / 3) else picture
 
 
-Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+Picture = Annotated[str, checked(_of_allowed_size), Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$"), Personal.NOTHING]
 """A PNG, JPEG or WebP in base64."""
 
 PICTURE: Final = (
@@ -46,6 +50,7 @@ class DuplicateCertificates(BulkEnrollmentRequest):
     """
 
     kind: ClassVar[str] = "duplicate_certificates"
+    beyond_database: ClassVar[bool] = True
 
     document: Document = Field(
         default=Document.ATTESTATION,
@@ -53,7 +58,7 @@ class DuplicateCertificates(BulkEnrollmentRequest):
         description="attestation (attestation de fin de formation) or realisation (certificat de réalisation)",
     )
     locale: Language = Field(default=LOCALES[0], description="language of the document: fr or en")
-    deliver_to: Address | None = Field(
+    deliver_to: PersonAddress | None = Field(
         default=None, description="mail the file there: attached up to 5 MB, else behind a link of 7 days"
     )
 
@@ -64,7 +69,7 @@ class DuplicateCertificates(BulkEnrollmentRequest):
 
 
 class _EnrollmentRequest(Request):
-    enrollment_id: UUID
+    enrollment_id: EnrollmentId
 
     @property
     def queue(self) -> Queue:
@@ -81,8 +86,9 @@ class DuplicateOwnCertificate(_EnrollmentRequest):
     """Make a duplicate for the learner, whom the portal has signed in: the account must be the enrollment's."""
 
     kind: ClassVar[str] = "duplicate_own_certificate"
+    beyond_database: ClassVar[bool] = True
 
-    account_id: UUID = Field(description="who is signed in, as verify_credentials answered")
+    account_id: AccountId = Field(description="who is signed in, as verify_credentials answered")
     document: Document = Field(default=Document.ATTESTATION, strict=False)
     locale: Language = Field(default=LOCALES[0], description="language of the document: fr or en")
     deliver: bool = Field(default=False, description="mail the file to the account's address")
@@ -96,8 +102,8 @@ class CorrectCertificate(_EnrollmentRequest):
 
     kind: ClassVar[str] = "correct_certificate"
 
-    first_name: Label | None = None
-    last_name: Label | None = None
+    first_name: PersonName | None = None
+    last_name: PersonName | None = None
     reread: bool = Field(
         default=False, description="take company, training, dates and organisation as they are recorded now"
     )
@@ -133,10 +139,12 @@ class PutOrganisation(MaintenanceRequest):
     siret: Siret | None = None
     activity_number: ActivityNumber | None = Field(default=None, description="of its declaration (L. 6351-1)")
     activity_region: Label | None = Field(default=None, description="of the prefect it was declared to")
-    signatory_name: Label
+    signatory_name: Annotated[Label, Personal.CONTACT]
     signatory_quality: Label
     place: Label = Field(description="where it signs")
-    colour: str | None = Field(default=None, max_length=20, description="#rrggbb, dark enough to be read on white")
+    colour: PlainText | None = Field(
+        default=None, max_length=20, description="#rrggbb, dark enough to be read on white"
+    )
     logo: Picture | None = Field(default=None, description=PICTURE)
     portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
 
@@ -145,16 +153,16 @@ class CatchUpCertificates(MaintenanceRequest):
     """Issue the certificates of trainings that were completed before anybody could sign, a part at a time."""
 
     kind: ClassVar[str] = "catch_up_certificates"
+    routine: ClassVar[bool] = True
 
 
 class PurgeDocuments(MaintenanceRequest):
     """Delete the bytes of documents that are kept no longer."""
 
     kind: ClassVar[str] = "purge_documents"
+    routine: ClassVar[bool] = True
+    beyond_database: ClassVar[bool] = True
 
 
-OF_PORTALS: Final[tuple[type[Request], ...]] = (
-    *(DuplicateCertificates, DuplicateOwnCertificate, CorrectCertificate, RevokeCertificate),
-)
-REQUESTS: Final[tuple[type[Request], ...]] = (*OF_PORTALS, PutOrganisation, CatchUpCertificates, PurgeDocuments)
-"""All of them."""
+DUPLICATE_KINDS: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
+"""Kinds whose result is a file of duplicates."""

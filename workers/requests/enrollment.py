@@ -1,14 +1,23 @@
 """Requests about participants of a contract: enrolling, withdrawing, and the progress the LMS has seen."""
 
 from datetime import datetime
-from typing import ClassVar, Final
-from uuid import UUID
+from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from models.words import LOCALES, Code, Policy, Progress
-from workers.requests.base import Address, BulkEnrollmentRequest, Language, Moment, Reference, Request
+from workers.requests.base import (
+    BulkEnrollmentRequest,
+    ContactAddress,
+    EnrollmentId,
+    Language,
+    Moment,
+    PlainText,
+    Reference,
+    Request,
+)
+from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
 
 MAX_PEOPLE: Final = 200_000
@@ -21,11 +30,13 @@ class PersonToEnroll(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    email: str
-    first_name: str
-    last_name: str
-    locale: str | None = Field(default=None, description="language of the mails: fr or en; the default is fr")
-    external_id: str | None = Field(default=None, description="the company's own number for this person")
+    email: Annotated[str, Personal.ADDRESS]
+    first_name: Annotated[str, Personal.NAME]
+    last_name: Annotated[str, Personal.NAME]
+    locale: PlainText | None = Field(default=None, description="language of the mails: fr or en; the default is fr")
+    external_id: Annotated[str, Personal.NAME] | None = Field(
+        default=None, description="the company's own number for this person"
+    )
 
 
 class Enroll(Request):
@@ -38,7 +49,7 @@ class Enroll(Request):
     kind: ClassVar[str] = "enroll"
 
     contract: Reference
-    people: list[PersonToEnroll] = Field(min_length=1, max_length=MAX_PEOPLE)
+    people: Annotated[list[PersonToEnroll], Personal.PEOPLE] = Field(min_length=1, max_length=MAX_PEOPLE)
     policy: Policy = Field(
         default=Policy.ALL_OR_NOTHING,
         strict=False,  # its word, in Python as in JSON; any other is refused all the same
@@ -46,7 +57,7 @@ class Enroll(Request):
     )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
-    report_to: Address | None = Field(
+    report_to: ContactAddress | None = Field(
         default=None,
         description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
     )
@@ -80,7 +91,7 @@ class ProgressEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    enrollment_id: UUID
+    enrollment_id: EnrollmentId
     progress: Progress = Field(strict=False, description="how far the participant is by then")
     occurred_at: Moment = Field(description="when it happened, with its offset")
     score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
@@ -105,7 +116,7 @@ class RecordProgress(Request):
 
     kind: ClassVar[str] = "record_progress"
 
-    events: list[ProgressEvent] = Field(min_length=1, max_length=MAX_EVENTS)
+    events: Annotated[list[ProgressEvent], Personal.SEVERAL] = Field(min_length=1, max_length=MAX_EVENTS)
 
     @property
     def lane(self) -> str:

@@ -1,21 +1,22 @@
 """Requests about roster files: import one, stop it, take it back."""
 
-from typing import Annotated, ClassVar, Final
-from uuid import UUID
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.requests.base import (
-    Address,
+    ContactAddress,
     Label,
     Language,
+    OtherId,
     Reference,
     Request,
 )
+from workers.requests.personal import Personal
 from workers.requests.queues import Queue
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Personal.NOTHING]
 
 
 class ImportRoster(Request):
@@ -26,6 +27,7 @@ class ImportRoster(Request):
     """
 
     kind: ClassVar[str] = "import_roster"
+    beyond_database: ClassVar[bool] = True
 
     contract: Reference
     file: Digest = Field(description="SHA-256 of the file, in hexadecimal digits")
@@ -35,7 +37,7 @@ class ImportRoster(Request):
     )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
-    report_to: Address | None = Field(
+    report_to: ContactAddress | None = Field(
         default=None, description="where to send the summary, with the rows that were refused in a file to correct"
     )
     report_locale: Language = Field(default=LOCALES[0], description="language of that summary: fr or en")
@@ -52,7 +54,7 @@ class ImportRoster(Request):
 
 
 class _ImportRequest(Request):
-    job: UUID = Field(description="the job of the import")
+    job: OtherId = Field(description="the job of the import")
 
     @property
     def lane(self) -> str:
@@ -70,6 +72,7 @@ class UndoImport(_ImportRequest):
     """Withdraw the people an import enrolled, unless they have begun the training. One result per enrollment."""
 
     kind: ClassVar[str] = "undo_import"
+    beyond_database: ClassVar[bool] = True
 
     notify: bool = Field(default=True, description="send each withdrawn person a mail")
 
@@ -77,7 +80,3 @@ class UndoImport(_ImportRequest):
     def queue(self) -> Queue:
         """As large as the file."""
         return Queue.ROSTERS
-
-
-REQUESTS: Final[tuple[type[Request], ...]] = (ImportRoster, CancelImport, UndoImport)
-"""All of them."""

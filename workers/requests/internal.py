@@ -1,18 +1,22 @@
 """What Matricule asks of itself: requests no portal may send, from schedules, from other jobs, from ops."""
 
 from typing import ClassVar, Final
-from uuid import UUID
 
 from pydantic import Field
 
 from models.words import LOCALES, Policy
 from workers.requests.base import (
-    Address,
+    AccountId,
     BulkEnrollmentRequest,
+    ContactAddress,
+    EnrollmentId,
     Label,
     Language,
     MaintenanceRequest,
     Moment,
+    OtherId,
+    PersonAddress,
+    PlainText,
     Reason,
     Reference,
     Request,
@@ -28,7 +32,7 @@ class SendPasswordReset(Request):
     kind: ClassVar[str] = "send_password_reset"
     internal: ClassVar[bool] = True
 
-    job: UUID = Field(description="the job that was asked for; the address stays there")
+    job: OtherId = Field(description="the job that was asked for; the address stays there")
 
     @property
     def lane(self) -> str:
@@ -42,7 +46,7 @@ class IssueCertificate(Request):
     kind: ClassVar[str] = "issue_certificate"
     internal: ClassVar[bool] = True
 
-    enrollment_id: UUID
+    enrollment_id: EnrollmentId
 
     @property
     def queue(self) -> Queue:
@@ -73,8 +77,8 @@ class CorrectEmailByOps(Request):
     kind: ClassVar[str] = "correct_email_by_ops"
     internal: ClassVar[bool] = True
 
-    account_id: UUID
-    email: Address = Field(description="the right address")
+    account_id: AccountId
+    email: PersonAddress = Field(description="the right address")
     reason: Reason = Field(description="why, for the audit trail; no name, no address")
 
     @property
@@ -87,24 +91,28 @@ class ReconcileSeats(MaintenanceRequest):
     """Compare seat ledger, enrollments and counter of every contract; report drift, repair nothing."""
 
     kind: ClassVar[str] = "reconcile_seats"
+    routine: ClassVar[bool] = True
 
 
 class Purge(MaintenanceRequest):
     """Delete what is kept for a time only, once that time has passed."""
 
     kind: ClassVar[str] = "purge"
+    routine: ClassVar[bool] = True
 
 
 class ApplyCorrections(MaintenanceRequest):
     """Apply the corrections of addresses whose time has come, end those that were not confirmed in time."""
 
     kind: ClassVar[str] = "apply_corrections"
+    routine: ClassVar[bool] = True
 
 
 class SendReminders(MaintenanceRequest):
     """Remind people of the invitation they did not follow."""
 
     kind: ClassVar[str] = "send_reminders"
+    routine: ClassVar[bool] = True
 
     daytime: bool = Field(default=False, description=IN_DAYTIME)
 
@@ -116,9 +124,10 @@ class PlanReleases(MaintenanceRequest):
     """
 
     kind: ClassVar[str] = "plan_releases"
+    routine: ClassVar[bool] = True
 
     daytime: bool = Field(default=False, description=IN_DAYTIME)
-    contract_id: UUID | None = None
+    contract_id: OtherId | None = None
     since: Moment | None = Field(default=None, description="when the scheduled one began; what is warned since goes in"
                                                            " one report")  # fmt: skip
 
@@ -131,10 +140,12 @@ class PutInbox(MaintenanceRequest):
     portal: Label = Field(description="whose contract it is")
     reference: Reference = Field(description="the name of the inbox")
     contract: Reference
-    url: str = Field(min_length=1, max_length=1_000, description="the folder, as fsspec reads it, without a password")
+    url: PlainText = Field(
+        min_length=1, max_length=1_000, description="the folder, as fsspec reads it, without a password"
+    )
     policy: Policy = Field(default=Policy.UNTIL_FULL, strict=False)
     notify: bool = Field(default=True, description="send each enrolled person a mail")
-    report_to: Address | None = Field(default=None, description="where to send the summary of each file")
+    report_to: ContactAddress | None = Field(default=None, description="where to send the summary of each file")
     report_locale: Language = Field(default=LOCALES[0], description="language of the reports: fr or en")
     most_changed_percent: int | None = Field(
         default=None, ge=1, le=10_000, description="refuse a file that would add more than this of the participants"
@@ -147,16 +158,10 @@ class ScanInboxes(MaintenanceRequest):
     """Look into every inbox: import what was dropped, put away what is done."""
 
     kind: ClassVar[str] = "scan_inboxes"
+    routine: ClassVar[bool] = True
+    beyond_database: ClassVar[bool] = True
 
     @property
     def lane(self) -> str:
         """Its own: a folder that is slow keeps nothing else waiting."""
         return "inboxes"
-
-
-REQUESTS: Final[tuple[type[Request], ...]] = (
-    *(SendPasswordReset, IssueCertificate, ReleaseSeats, CorrectEmailByOps),
-    *(ReconcileSeats, Purge, ApplyCorrections, SendReminders, PlanReleases),
-    *(PutInbox, ScanInboxes),
-)
-"""All of them."""

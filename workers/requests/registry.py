@@ -3,33 +3,29 @@
 A request is validated where it enters; what a door accepted is stored as it was sent and read again by the same class.
 """
 
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Final
 
 from models.words import Code
 from workers.errors import InvalidRequest, Problem
-from workers.requests import catalog, certificates, imports, internal
-from workers.requests.accounts import (
-    CorrectEmail,
-    ErasePerson,
-    ExportPerson,
-    RequestPasswordReset,
-    ResendInvitations,
-    ResetPasswords,
-)
+from workers.requests import accounts, catalog, certificates, enrollment, imports, internal
 from workers.requests.base import Request, read
-from workers.requests.enrollment import Enroll, RecordProgress, Withdraw
 
-_OF_PORTALS: Final[tuple[type[Request], ...]] = (
-    Enroll,
-    *catalog.OF_PORTALS,
-    *(Withdraw, RecordProgress, ResetPasswords, ResendInvitations, RequestPasswordReset),
-    *(CorrectEmail, ExportPerson, ErasePerson),
-    *imports.REQUESTS,
-    *certificates.OF_PORTALS,
-)
+MODULES: Final = (enrollment, catalog, accounts, imports, internal, certificates)
+"""Where requests are written."""
+
+
+def _written_in(module: ModuleType) -> Iterator[type[Request]]:
+    """The requests of a module: the classes that have a kind of their own."""
+    for value in vars(module).values():
+        here = isinstance(value, type) and value.__module__ == module.__name__
+        if here and issubclass(value, Request) and "kind" in vars(value):
+            yield value
+
 
 KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for request in (*_OF_PORTALS, *internal.REQUESTS, *certificates.REQUESTS)
+    request.kind: request for module in MODULES for request in _written_in(module)
 }
 """Every request by its kind."""
 

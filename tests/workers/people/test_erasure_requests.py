@@ -38,7 +38,8 @@ from workers.imports.files import store_file
 from workers.mail.letters.reading import read_letters
 from workers.mail.renderer import render
 from workers.ops.retry import retry
-from workers.requests.accounts import CorrectEmail
+from workers.requests.accounts import CorrectEmail, ExportPerson
+from workers.requests.certificates import CorrectCertificate
 from workers.requests.enrollment import Enroll
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
@@ -108,6 +109,21 @@ def test_corrections_that_were_typed_are_emptied(session: Session) -> None:
                     {"id": job})  # fmt: skip
     did(session, erasing())
     assert query(session, "SELECT request FROM job WHERE id = :id", id=job) == [(None,)]
+
+
+def test_names_typed_to_correct_a_certificate_are_exported_and_emptied(session: Session) -> None:
+    add_contract(session)
+    mine, others = enrolled(session, anne(), someone("zoe"))
+    corrections = {one: CorrectCertificate(enrollment_id=one, last_name="Dû", reason="typo") for one in (mine, others)}
+    jobs = {one: accepted(session, request, request.lane) for one, request in corrections.items()}
+    session.execute(
+        text("UPDATE job SET state = 'refused', due_at = NULL, finished_at = now() WHERE due_at IS NOT NULL")
+    )
+    exported = did(session, ExportPerson(email="anne.lorval@example.com"))[-1]["result"]["person"]["typed"]
+    assert [one["request"]["last_name"] for one in exported if one["kind"] == "correct_certificate"] == ["Dû"]
+    did(session, erasing())
+    left = query(session, "SELECT id FROM job WHERE request IS NOT NULL AND kind = 'correct_certificate'")
+    assert left == [(jobs[others],)]
 
 
 def test_a_dead_request_that_is_retried_refuses_the_emptied_row(session: Session) -> None:

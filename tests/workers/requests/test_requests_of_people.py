@@ -107,3 +107,5 @@ def test_every_kind_has_its_service_or_an_actor_of_its_own() -> None:
     own_actors = {"import_roster", "undo_import", "scan_inboxes"}  # they do more than one transaction
     own_actors |= {"duplicate_certificates", "duplicate_own_certificate", "purge_documents"}
     assert KINDS.keys() - SERVICES.keys() == own_actors
+    assert {kind for kind, request in KINDS.items() if request.beyond_database} == own_actors
+    assert SERVICES.keys() <= KINDS.keys()

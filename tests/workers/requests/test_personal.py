@@ -1,0 +1,113 @@
+"""Every request says what of it speaks of a person, or it would be left out of exports and outlive erasures."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, get_args
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from workers.requests.base import Address, ContactAddress, Label, PersonAddress, Reference, Request
+from workers.requests.personal import Personal, marks_of, speaks_of_a_person
+from workers.requests.registry import KINDS
+
+SPEAKING = {
+    *("enroll", "request_password_reset", "correct_email", "correct_email_by_ops", "export_person", "erase_person"),
+    *("duplicate_certificates", "correct_certificate"),
+}
+
+
+def parts(annotation: Any) -> Iterator[Any]:
+    """A type and everything it is made of, with what is written on it."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from parts(part)
+
+
+def models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A request, and the rows it has."""
+    yield kind
+    for field in kind.model_fields.values():
+        for part in parts(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from models(part)
+
+
+def problems(kind: type[BaseModel]) -> list[str]:
+    """Fields that may tell who somebody is and do not say whether they do."""
+    found = []
+    for model in models(kind):
+        marks = marks_of(model)
+        for name, field in model.model_fields.items():
+            made_of = list(parts(field.annotation))
+            rows = any(isinstance(part, type) and issubclass(part, BaseModel) for part in made_of)
+            is_address = "email" in name or get_args(Address)[1] in [*made_of, *field.metadata]
+            if (rows or str in made_of or UUID in made_of) and marks[name] is None:
+                found.append(f"{model.__name__}.{name} has no mark")
+            elif is_address and marks[name] not in (Personal.ADDRESS, Personal.CONTACT):
+                found.append(f"{model.__name__}.{name} is an address, and marked as {marks[name]}")
+            elif name in ("first_name", "last_name") and marks[name] is not Personal.NAME:
+                found.append(f"{model.__name__}.{name} is a name, and marked as {marks[name]}")
+    return found
+
+
+def test_every_field_says_whether_it_tells_who_somebody_is() -> None:
+    assert [problem for request in KINDS.values() for problem in problems(request)] == []
+
+
+def test_the_requests_that_speak_of_a_person() -> None:
+    assert {kind for kind, request in KINDS.items() if speaks_of_a_person(request)} == SPEAKING
+
+
+def test_of_what_speaks_of_a_person_is_known_whose_it_is() -> None:
+    telling_whose = {Personal.ADDRESS, Personal.ENROLLMENT, Personal.ACCOUNT, Personal.PEOPLE}
+    for kind in SPEAKING:
+        assert telling_whose & set(marks_of(KINDS[kind]).values()), kind
+
+
+class _Row(BaseModel):
+    email: str
+
+
+class _Forgetful(Request):
+    kind: ClassVar[str] = "forgetful"
+
+    email: Address
+    rows: list[_Row]
+    nickname: str | None = None
+    account: UUID
+    deliver_to: Annotated[Address, Personal.NOTHING]
+    first_name: Label
+
+
+class _Careful(Request):
+    kind: ClassVar[str] = "careful"
+
+    email: PersonAddress | None = None
+    report_to: Annotated[ContactAddress | None, "said"] = None
+    titles: list[Label]
+    reference: Reference | None = None
+    deliver_to: Annotated[list[PersonAddress], Personal.CONTACT]
+
+
+def test_a_field_that_says_nothing_is_told() -> None:
+    assert problems(_Forgetful) == [
+        "_Forgetful.email has no mark",
+        "_Forgetful.rows has no mark",
+        "_Forgetful.nickname has no mark",
+        "_Forgetful.account has no mark",
+        "_Forgetful.deliver_to is an address, and marked as nothing",
+        "_Forgetful.first_name is a name, and marked as nothing",
+        "_Row.email has no mark",
+    ]
+
+
+def test_a_mark_is_read_wherever_it_is_written() -> None:
+    assert problems(_Careful) == []
+    assert marks_of(_Careful) == {
+        "requested_by": Personal.NOTHING,
+        "email": Personal.ADDRESS,
+        "report_to": Personal.CONTACT,
+        "titles": Personal.NOTHING,
+        "reference": Personal.NOTHING,
+        "deliver_to": Personal.CONTACT,
+    }
