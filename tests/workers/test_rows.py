@@ -76,3 +76,23 @@ def test_a_row_that_may_be_anything_is_told(written: str) -> None:
 
 def test_a_statement_whose_result_nobody_needs_is_none() -> None:
     assert list(untyped(ast.parse("session.execute(UPDATE, {'id': row.id})"))) == []
+
+
+def unexplained(written: str) -> list[str]:
+    """Hand-written statements without a sentence: above them, below them, or on the record above that they fill."""
+    lines, body, found = written.splitlines(), ast.parse(written).body, []
+    for before, node, after in zip([None, *body], body, [*body[1:], None], strict=False):
+        calls = [call.func for call in ast.walk(node) if isinstance(call, ast.Call)]
+        written_here = any(isinstance(called, ast.Name) and called.id == "text" for called in calls)
+        if written_here and isinstance(node, ast.Assign | ast.AnnAssign):
+            told_above = lines[node.lineno - 2].startswith("#") or isinstance(before, ast.ClassDef)
+            told_below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if not (told_above or told_below):
+                found.append(ast.unparse(node).partition(" ")[0].rstrip(":"))
+    return found
+
+
+def test_a_hand_written_statement_has_a_sentence() -> None:
+    found = {path: unexplained(path.read_text(encoding="utf-8")) for path in files()}
+    assert {str(path.relative_to(PROJECT)): names for path, names in found.items() if names} == {}
+    assert unexplained("import re\n\nREAD: Final = text('SELECT 1')\n") == ["READ"]

@@ -37,11 +37,13 @@ COUNT_CORRECTIONS = text("""
     SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
     FROM email_correction ec WHERE ec.state = 'pending'""")
 
+# Every process that said it was alive, and how long ago: whoever reads decides which are silent.
 READ_PROCESSES = text("""
     SELECT pr.id, pr.kind, pr.host, pr.pid, extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago
     FROM process pr ORDER BY pr.kind, pr.host, pr.pid""")
 
+# The clock that leads; none once the term of the last has passed.
 READ_CLOCK = text("""
     SELECT cl.holder, pr.host, pr.pid, extract(epoch FROM cl.until - now())::float8 AS seconds_left
     FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder WHERE cl.until > now()""")

@@ -42,9 +42,16 @@ _FOUND: Final = """
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     JOIN training tr ON tr.id = c.training_id WHERE e.id = :id AND e.account_id = :account_id"""
 
+# Looks without holding anything: a page that is opened, and what may end before anything is held.
 FIND_ENROLLMENT = text(_FOUND)
+
+# Holds the contract, whose seat may come back.
 LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
+
+# Nobody is erased while they detach themselves.
 LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
+
+# Holds the enrollment and reads it again: what was true without the lock may be so no longer.
 LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF e")
 
 # Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
@@ -53,6 +60,7 @@ CHECK_CONFIRMED: Final = text(f"""
     SELECT EXISTS (SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
       WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id))""")
 
+# Of a training that is begun: the seat stays used.
 DETACH_ENROLLMENT = text(f"""
     UPDATE enrollment e SET detached_at = now(), next_reminder_at = NULL
     WHERE e.id = :id AND {LIVE} AND e.detached_at IS NULL""")

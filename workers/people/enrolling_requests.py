@@ -20,11 +20,13 @@ READ_REQUEST = text("""
       SELECT min(p.position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
 
+# The job that enrolled somebody from a file, and the row of the file.
 FIND_FILE_ROW = text("""
     SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
     JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
+# The requests of several enrollments, with the place of each person in theirs.
 READ_REQUESTS = text("""
     SELECT e.id AS enrollment_id, CAST(j.request AS text) AS request, min(p.position) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id

@@ -56,6 +56,7 @@ class ErasedEnrollment(NamedTuple):
         return self.progress == Progress.NOT_STARTED and self.withdrawn_at is None
 
 
+# All of the account, also what it was withdrawn from, in the order every transaction locks them in.
 LOCK_ENROLLMENTS = text("""
     SELECT e.id, e.contract_id, e.progress, coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
       e.withdrawn_at, now() AS now
@@ -73,10 +74,12 @@ class KeptNames(NamedTuple):
 
 KEPT_NAMES: Final = Unnest(KeptNames, CertificateHolder, alias="given")
 
+# What an earlier erasure kept of the same enrollment stays.
 KEEP_NAMES: Final = text(f"""
     INSERT INTO certificate_holder ({KEPT_NAMES.columns}) SELECT {KEPT_NAMES.columns} FROM {KEPT_NAMES}
     ON CONFLICT (enrollment_id) DO NOTHING""")
 
+# The number the company has for the person tells who they are, and nobody is reminded any more.
 BLANK_ENROLLMENTS = text("""
     UPDATE enrollment SET external_id = NULL, next_reminder_at = NULL WHERE account_id = :account
       AND (external_id IS NOT NULL OR next_reminder_at IS NOT NULL)""")
@@ -140,6 +143,7 @@ DELETE_FILES: Final = text(f"""
       SELECT 1 FROM roster ro JOIN job j ON j.id = ro.job_id
       WHERE ro.sha256 = rf.sha256 AND ro.portal_id = rf.portal_id AND j.finished_at IS NULL)""")
 
+# A correction that waits ends: there is nobody left whose address it would correct.
 BLANK_CORRECTIONS = text("""
     UPDATE email_correction SET old_email = '', new_email = '',
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
@@ -151,6 +155,7 @@ FORGET_SUPPRESSION: Final = text(f"""
     DELETE FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
 
+# Counts against the account and against the hash of each of its addresses.
 FORGET_THROTTLES = text("""
     DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")
 
@@ -165,6 +170,7 @@ BLANK_MESSAGES = text("""
       ORDER BY j.id FOR NO KEY UPDATE) refused
     WHERE job.id = refused.id""")
 
+# The result of an export is all that is known of a person.
 BLANK_RESULTS = text("""
     UPDATE job SET result = NULL FROM (
       SELECT j.id FROM job j WHERE j.id = ANY(CAST(:jobs AS uuid[])) AND j.kind = 'export_person'

@@ -36,6 +36,7 @@ class KeptUntil(NamedTuple):
 
 RULES: Final = Unnest(KeptFor, None, alias="given", others={"kept": "text", "keeps": "text"})
 
+# By the clock of the database, which wrote the moments they are compared with.
 READ_MOMENTS = text(f"SELECT given.kept, now() - CAST(given.keeps AS interval) AS moment FROM {RULES}")
 
 # What went wrong stays known by class and reason, which name nobody: whether ops have to look at it hangs on them. Cut

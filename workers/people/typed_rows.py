@@ -71,12 +71,14 @@ _READ: Final = """
     FROM job j WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.request IS NOT NULL
       AND j.kind = ANY(CAST(:kinds AS text[])) AND (j.finished_at IS NOT NULL OR NOT :finished) ORDER BY j.id"""
 
+# Of these jobs the requests that may speak of a person; results only where they say whose a row is.
 READ_REQUESTS = text(_READ)
 
 # A request to enrol people is written anew as a whole: of two people in it who are erased at the same moment the second
 # must see it as the first left it.
 LOCK_REQUESTS = text(f"{_READ} FOR NO KEY UPDATE")
 
+# The rows of requests that led to the account, in jobs of several people.
 READ_OWN_ROWS = text("""
     SELECT p.job_id, p.position FROM job_person p
     WHERE p.job_id = ANY(CAST(:ids AS uuid[])) AND p.account_id = :account""")
@@ -91,6 +93,7 @@ class RequestRow(NamedTuple):
 
 REQUEST_ROWS: Final = Unnest(RequestRow, JobPerson, alias="given")
 
+# Of rows with the address of the person those that led to another account: they are somebody else's.
 READ_OTHER_ROWS = text(f"""
     SELECT p.job_id, p.position FROM job_person p JOIN {REQUEST_ROWS} USING (job_id, position)
     WHERE p.account_id <> :account""")
