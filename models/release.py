@@ -14,9 +14,6 @@ LEAST_RELEASE_DAYS: Final = 14
 
 MOST_RELEASE_DAYS: Final = 3_650
 
-WARNING_LIFETIME: Final = timedelta(days=30)
-"""How late a warning may be sent. A seat waits for its warning, and the date in it is that of the day it leaves."""
-
 
 class ReleaseStep(StrEnum):
     """What is to be done about a seat today."""

@@ -14,9 +14,6 @@ REMINDER_GAP: Final = timedelta(days=1)
 REMINDED_TOGETHER: Final = timedelta(hours=12)
 """What falls due so soon after goes with a reminder sent now: nobody is reminded twice on one day of two trainings."""
 
-REMINDER_LIFETIME: Final = timedelta(days=2)
-"""How late a reminder may be sent: later it would meet the next one."""
-
 _NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailState.CANCELLED})
 """What became of an invitation whose address is to be corrected before anything more is sent to it."""
 

@@ -6,7 +6,7 @@ Lock order: job rows, accounts by address, throttles, links by account, enrollme
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
 from workers.database import Session
 from workers.enrollment.reminder_resuming import resume_enrollments
-from workers.outbox.mails import MAIL_LIFETIME, OwedMail, owe
+from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import LiveLink, read_live_links, resend_links
 from workers.security.throttles import (
@@ -25,9 +25,6 @@ from workers.security.throttles import (
     hold,
     read_allowances,
 )
-
-RESET_MAIL_LIFETIME: Final = LINK_LIFETIME[Purpose.PASSWORD_RESET] - timedelta(minutes=15)
-"""How late a reset mail may be sent: whoever gets the last one has a quarter of an hour to use its link."""
 
 
 class LockedRecipient(NamedTuple):
@@ -160,7 +157,6 @@ def _mail(ask: ResendRequest, person: LockedRecipient) -> OwedMail:
         person.email,
         person.locale,
         ask.queue,
-        lifetime=RESET_MAIL_LIFETIME if person.activated else MAIL_LIFETIME,
         job_id=ask.job_id,
         account_id=person.account_id,
         enrollment_id=person.enrollment_id,

@@ -4,16 +4,16 @@ Whoever calls holds the account's row as a whole. Lock order: accounts by addres
 and for all of its accounts at once, enrollments by id and mails by id.
 """
 
-from typing import Final, Self
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.correction import CorrectionGround
+from models.mails import FROZEN, INVITING, TELLING_OF_ACCESS, quoted
 from models.reminder import REMINDER_STEPS
 from models.words import EmailKind, Purpose
-from workers.access.resending import RESET_MAIL_LIFETIME
 from workers.audit import record
 from workers.corrections.facts import LockedAccount
 from workers.corrections.rows import NewCorrection, mail_about
@@ -47,7 +47,7 @@ CHECK_REACHED = text("""
 
 # Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not; an invitation that
 # reached nobody had stopped the reminders.
-RESTART_REMINDERS = text("""
+RESTART_REMINDERS = text(f"""
     UPDATE enrollment SET release_warned_at = NULL, reminders = 0,
       next_reminder_at = CASE WHEN begun.invited THEN now() + :first_reminder END
     FROM (
@@ -55,18 +55,12 @@ RESTART_REMINDERS = text("""
       CROSS JOIN LATERAL (
         SELECT e.next_reminder_at IS NOT NULL OR e.reminders > 0 OR EXISTS (
           SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id
-            AND m.kind IN ('invitation', 'attachment')) AS invited) was
+            AND m.kind IN ({quoted(INVITING)})) AS invited) was
       WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND a.activated_at IS NULL
         AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
         AND (e.release_warned_at IS NOT NULL OR was.invited)
       ORDER BY e.id FOR NO KEY UPDATE OF e) begun
     WHERE enrollment.id = begun.id""")
-
-FROZEN: Final = frozenset({EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE,
-                           EmailKind.CORRECTION_APPLIED, EmailKind.CORRECTION_ENDED})  # fmt: skip
-"""Mails written to an address, not to whoever has the account: the old one must hear that it was replaced."""
-
-INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER)
 
 
 class AccountMoves:
@@ -155,7 +149,7 @@ def _invitations(
 
     A manager who chose that no mail is sent (`notify: false`) chose it for the right address too.
     """
-    asked = {"account": whose.account_id, "kinds": list(INVITING)}
+    asked = {"account": whose.account_id, "kinds": list(TELLING_OF_ACCESS)}
     enrollments = session.execute(READ_ENROLLMENTS, asked).all()
     told = [one for one in enrollments if one.notified] or (enrollments[:1] if had_links else [])
     if told:
@@ -188,7 +182,6 @@ def _ask_for_password(session: Session, whose: LockedAccount, correction_id: UUI
         to_address=new.new_email,
         locale=whose.locale,
         context={"corrected": True},
-        lifetime=RESET_MAIL_LIFETIME,
     )
     owe(session, [mail])
 

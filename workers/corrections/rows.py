@@ -1,6 +1,5 @@
 """The rows of a correction: itself, its two links, its mails. Whoever calls holds the account."""
 
-from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -8,11 +7,12 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.correction import LASTS, CorrectionGround, CorrectionVerdict
+from models.mails import ASKING_ABOUT_CORRECTION
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.audit import record
 from workers.corrections.facts import PendingCorrection
 from workers.database import Session
-from workers.outbox.mails import MAIL_LIFETIME, OwedMail, cancel_mails_of_correction, owe
+from workers.outbox.mails import OwedMail, cancel_mails_of_correction, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_subject_links, void_links
 
@@ -33,7 +33,6 @@ READ_MANAGER = text("""
     WHERE n.id = :enrollment AND k.manager_email IS NOT NULL""")
 
 PURPOSES: Final = (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
-_MAILS_WHILE_PENDING: Final = (EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE)
 
 
 class NewCorrection(NamedTuple):
@@ -62,7 +61,6 @@ def mail_about(
     to_address: str,
     locale: str,
     context: dict[str, Any],
-    lifetime: timedelta = MAIL_LIFETIME,
 ) -> OwedMail:
     """A mail about a correction, to one address of its account. It is urgent: a person waits for it."""
     return OwedMail(
@@ -72,7 +70,6 @@ def mail_about(
         to_address,
         locale,
         Queue.EMAILS,
-        lifetime,
         job_id=new.job_id,
         account_id=new.account_id,
         context=context,
@@ -168,4 +165,4 @@ def mark_applied(session: Session, waiting: PendingCorrection, ground: Correctio
 
 def cancel_pending_mails(session: Session, waiting: PendingCorrection) -> None:
     """Its confirmation and its notice are of no use any more, if they have not left."""
-    cancel_mails_of_correction(session, waiting.account_id, waiting.id, _MAILS_WHILE_PENDING)
+    cancel_mails_of_correction(session, waiting.account_id, waiting.id, ASKING_ABOUT_CORRECTION)

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.mails import INVITING, quoted
 from models.paris import is_daytime
-from models.release import WARNED_BEFORE, WARNING_LIFETIME, ReleaseStep, release_step
+from models.release import WARNED_BEFORE, ReleaseStep, release_step
 from models.words import EmailKind, JobState
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
@@ -36,11 +37,11 @@ _OPEN: Final = """c.release_after_days IS NOT NULL
 _UNUSED: Final = """n.withdrawn_at IS NULL AND n.detached_at IS NULL AND n.progress = 'not_started'
     AND a.activated_at IS NULL AND a.erased_at IS NULL"""
 
-_TO_WARN: Final = """n.release_warned_at IS NULL
+_TO_WARN: Final = f"""n.release_warned_at IS NULL
     AND n.enrolled_at <= now() + :warned_before - make_interval(days => c.release_after_days)
     AND EXISTS (
       SELECT 1 FROM email e WHERE e.account_id = n.account_id AND e.enrollment_id = n.id
-        AND e.kind IN ('invitation', 'attachment') AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))
+        AND e.kind IN ({quoted(INVITING)}) AND e.state IN ('sent', 'uncertain', 'failed', 'suppressed'))
     AND EXISTS (
       SELECT 1 FROM link l WHERE l.account_id = n.account_id AND l.purpose = 'activation' AND l.consumed_at IS NULL
         AND l.voided_at IS NULL AND l.subject_id IS NULL)"""
@@ -157,7 +158,6 @@ def _warning(row: Any, contract: Any, accounts: Mapping[UUID, Any], job_id: UUID
         contract.company_id,
         account.email_norm,
         account.locale,
-        lifetime=WARNING_LIFETIME,
         job_id=job_id,
         account_id=account.id,
         enrollment_id=row.id,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.mails import INVITING, quoted
 from models.reminder import REMINDER_GAP, REMINDER_STEPS
 from workers.database import Session, array
 
@@ -24,12 +25,12 @@ _RESUME: Final = """
         AND n.withdrawn_at IS NULL AND n.detached_at IS NULL AND a.activated_at IS NULL AND a.erased_at IS NULL
         AND EXISTS (
           SELECT 1 FROM email e WHERE e.account_id = n.account_id AND e.enrollment_id = n.id
-            AND e.kind IN ('invitation', 'attachment'))
+            AND e.kind IN ({inviting}))
       ORDER BY n.id FOR NO KEY UPDATE OF n) stopped
     WHERE enrollment.id = stopped.id"""
 
-RESUME_CONTRACT = text(_RESUME.format(which="n.contract_id = :contract"))
-RESUME_ENROLLMENTS = text(_RESUME.format(which="n.id = ANY(CAST(:enrollments AS uuid[]))"))
+RESUME_CONTRACT = text(_RESUME.format(which="n.contract_id = :contract", inviting=quoted(INVITING)))
+RESUME_ENROLLMENTS = text(_RESUME.format(which="n.id = ANY(CAST(:enrollments AS uuid[]))", inviting=quoted(INVITING)))
 
 
 def resume_contract(session: Session, contract_id: UUID) -> None:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.mails import INVITING, quoted
 from models.paris import is_daytime
-from models.reminder import REMINDED_TOGETHER, REMINDER_LIFETIME, RemindedEnrollment, ReminderDecision, remind
+from models.reminder import REMINDED_TOGETHER, RemindedEnrollment, ReminderDecision, remind
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import owe_successor
@@ -32,7 +33,7 @@ LOCK_ACCOUNTS = text("""
     WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
 
 # Also what falls due soon for the same people: one mail for all of it.
-LOCK_ENROLLMENTS = text("""
+LOCK_ENROLLMENTS = text(f"""
     SELECT n.id, n.account_id, n.contract_id, n.enrolled_at, n.reminders,
       n.withdrawn_at IS NOT NULL OR n.detached_at IS NOT NULL AS has_left, c.company_id, c.reminders AS wanted,
       coalesce(c.ends_on < CAST(now() AT TIME ZONE 'Europe/Paris' AS date), false) AS over,
@@ -41,7 +42,7 @@ LOCK_ENROLLMENTS = text("""
     FROM enrollment n JOIN contract c ON c.id = n.contract_id
     LEFT JOIN LATERAL (
       SELECT e.id, e.state, e.due_at, e.finished_at FROM email e
-      WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ('invitation', 'attachment')
+      WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ({quoted(INVITING)})
       ORDER BY e.id DESC LIMIT 1) told ON true
     WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
     ORDER BY n.id FOR NO KEY UPDATE OF n""")
@@ -122,7 +123,6 @@ def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any], job_id: UUID) -> 
         row.company_id,
         account.email_norm,
         account.locale,
-        lifetime=REMINDER_LIFETIME,
         job_id=job_id,
         account_id=row.account_id,
         enrollment_id=row.id,

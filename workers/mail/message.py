@@ -20,7 +20,8 @@ from email.utils import format_datetime, parseaddr
 import idna
 
 from workers.errors import NotConfigured, Permanent
-from workers.mail.renderer import MailAttachment, RenderedMail
+from workers.mail.attachments import MailAttachment
+from workers.mail.renderer import RenderedMail
 from workers.mail.values import SENDABLE_ADDRESS, visible
 from workers.settings import Settings
 

@@ -4,13 +4,10 @@ A mail is a folder of ``email_templates``: ``subject.txt``, ``body.txt``, ``body
 inert before any template sees them (``workers.mail.values``); HTML escapes them as well.
 """
 
-import csv
-import io
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -21,22 +18,10 @@ from workers.errors import Permanent
 from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
 from workers.i18n.moments import shown_day, shown_moment
 from workers.i18n.values import LOCALES_OF_BABEL
-from workers.mail.values import inert_name, safe_cell, shown_address, visible
-from workers.rosters.errors_file import FailedRow, write_errors
-from workers.rosters.refused import RosterRefused
+from workers.mail.attachments import ZIP, MailAttachment, document_file, errors_file, people_file
+from workers.mail.values import inert_name, shown_address, visible
 
 PEOPLE_IN_BODY = 100
-LARGEST_PLAIN_FILE = 1_000_000
-"""Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
-10,240,000); 200,000 people are 27 million bytes of CSV, and under four zipped."""
-
-LARGEST_FILE = 5_000_000
-"""Bytes of an attached file of rows, zipped: half of what relays take."""
-
-LARGEST_TEXT = 30_000_000
-"""Bytes of it before it is zipped, held in memory: rows of people shrink to a fifth at least."""
-
-ZIP = "application/zip"
 ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-8-sig": "UTF-8",
@@ -68,15 +53,6 @@ ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
 @dataclass(frozen=True, slots=True)
-class MailAttachment:
-    """A file carried by a mail; ``filename`` is ASCII and ours, never typed by a person."""
-
-    filename: str
-    content_type: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class RenderedMail:
     """What one person reads, before it becomes a message."""
 
@@ -85,6 +61,10 @@ class RenderedMail:
     html: str
     locale: str
     attachments: tuple[MailAttachment, ...] = ()
+
+
+Presentation = tuple[dict[str, Any], MailAttachment | None]
+"""The values templates get besides those of the context, and the file the mail carries."""
 
 
 def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> RenderedMail:
@@ -113,31 +93,56 @@ def _values(
     kind: EmailKind, locale: str, context: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
     values = {name: _shown(name, value) for name, value in context.items()}
-    if kind is EmailKind.RELEASE_REPORT:
-        values["shown_people"] = [
-            _shown_holder(person) | {"refused": person["refused"]} for person in context["people"][:PEOPLE_IN_BODY]
-        ]
-        values["hidden"] = context["total"] > len(values["shown_people"])
-    if kind is EmailKind.DUPLICATE:
-        return values, (_document(context),) if context["attached"] else ()
-    if kind is EmailKind.IMPORT_REPORT:
-        return _import_values(locale, context, values)
-    if kind is not EmailKind.ENROLLMENT_REPORT:
+    present = PRESENTERS.get(kind)
+    if present is None:
         return values, ()
+    more, file = present(locale, context)
+    return values | more, (file,) if file else ()
+
+
+def _present_duplicate(_: str, context: Mapping[str, Any]) -> Presentation:
+    return {}, document_file(context) if context["attached"] else None
+
+
+def _present_release_report(_: str, context: Mapping[str, Any]) -> Presentation:
+    shown = [_shown_holder(person) | {"refused": person["refused"]} for person in context["people"][:PEOPLE_IN_BODY]]
+    return {"shown_people": shown, "hidden": context["total"] > len(shown)}, None
+
+
+def _present_enrollment_report(locale: str, context: Mapping[str, Any]) -> Presentation:
     people = context["people"]
-    values["tallies"] = _tallies(locale, context)
-    values["shown_people"] = [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]]
-    values["hidden"] = max(0, len(people) - PEOPLE_IN_BODY)
-    values["total"] = len(people)
-    files = (_zipped_if_large(_people_file(people, locale)),) if values["hidden"] else ()
-    values["zipped"] = any(file.content_type == ZIP for file in files)
-    return values, files
+    hidden = max(0, len(people) - PEOPLE_IN_BODY)
+    file = people_file(people, locale) if hidden else None
+    return {
+        "tallies": _tallies(locale, context),
+        "shown_people": [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]],
+        "hidden": hidden,
+        "total": len(people),
+        "zipped": file is not None and file.content_type == ZIP,
+    }, file
 
 
-def _document(context: Mapping[str, Any]) -> MailAttachment:
-    """A document, or a zip of them, as it lies in the store."""
-    content_type = ZIP if context["kind"] == "zip" else "application/pdf"
-    return MailAttachment(context["file_name"], content_type, context["content"])
+def _present_import_report(locale: str, context: Mapping[str, Any]) -> Presentation:
+    if missed := IMPORT_FACTS - context.keys():  # some are only shown of some imports; none may be forgotten
+        raise KeyError(*sorted(missed))
+    file = errors_file(locale, context) if context["failed"] else None
+    return {
+        "tallies": _tallies(locale, context),
+        "file_reason": code_sentence(context["file_code"], locale) if context["file_code"] else None,
+        "encoding": ENCODINGS.get(context["encoding"]),
+        "delimiter_name": translate(locale, DELIMITER_NAMES.get(context["delimiter"], "")),
+        "attached": file is not None,
+        "zipped": file is not None and file.content_type == ZIP,
+    }, file
+
+
+PRESENTERS: Final[Mapping[EmailKind, Callable[[str, Mapping[str, Any]], Presentation]]] = {
+    EmailKind.DUPLICATE: _present_duplicate,
+    EmailKind.ENROLLMENT_REPORT: _present_enrollment_report,
+    EmailKind.IMPORT_REPORT: _present_import_report,
+    EmailKind.RELEASE_REPORT: _present_release_report,
+}
+"""The mails that show more than their values: lists of people, tallies, and a file they carry."""
 
 
 def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -146,43 +151,6 @@ def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
         for code in [*Code, *sorted(set(context["counts"]) - set(Code))]
         if context["counts"].get(code)
     ]
-
-
-def _import_values(
-    locale: str, context: Mapping[str, Any], values: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
-    if missed := IMPORT_FACTS - context.keys():  # some are only shown of some imports; none may be forgotten
-        raise KeyError(*sorted(missed))
-    values["tallies"] = _tallies(locale, context)
-    values["file_reason"] = code_sentence(context["file_code"], locale) if context["file_code"] else None
-    values["encoding"] = ENCODINGS.get(context["encoding"])
-    values["delimiter_name"] = translate(locale, DELIMITER_NAMES.get(context["delimiter"], ""))
-    file = _errors_file(locale, context) if context["failed"] else None
-    files = (file,) if file else ()
-    values["attached"] = bool(files)
-    values["zipped"] = any(file.content_type == ZIP for file in files)
-    return values, files
-
-
-def _errors_file(locale: str, context: Mapping[str, Any]) -> MailAttachment | None:
-    """The refused rows, to be corrected and dropped again as they are; None when they are too many for a mail, or take
-    too long to read: the mail is worth sending without.
-    """
-    failed = (
-        FailedRow(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"]
-    )
-    lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
-    content = io.BytesIO()
-    try:
-        for written in lines:
-            content.write(written.encode("utf-8", "replace"))
-            if content.tell() > LARGEST_TEXT:
-                return None
-    except (RosterRefused, OSError):
-        return None
-    name = translate(locale, "lignes-a-corriger.csv")
-    file = _zipped_if_large(MailAttachment(name, "text/csv", content.getvalue()))
-    return file if len(file.content) <= LARGEST_FILE else None
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -204,32 +172,6 @@ def _shown_holder(person: Mapping[str, Any]) -> dict[str, Any]:
         "name": " ".join(inert_name(person[part] or "") for part in ("first_name", "last_name")).strip(),
         "email": shown_address(person["email"] or ""),
     }
-
-
-def _people_file(people: list[Mapping[str, Any]], locale: str) -> MailAttachment:
-    """Everybody, for Excel as it is set up in France: BOM, semicolons, CRLF, and no cell that runs as a formula."""
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines, delimiter=";", lineterminator="\r\n")
-    columns = ("N°", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat")
-    writer.writerow([translate(locale, column) for column in columns])
-    for person in people:
-        typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
-        code = person["code"]
-        writer.writerow([person["position"], *typed, code, code_sentence(code, locale)])
-    content = "\ufeff" + lines.getvalue()
-    return MailAttachment(translate(locale, "inscriptions.csv"), "text/csv", content.encode("utf-8", "replace"))
-
-
-def _zipped_if_large(file: MailAttachment) -> MailAttachment:
-    """The file, or a zip of it; the same bytes each time, as the mail is the same each time it is tried."""
-    if len(file.content) <= LARGEST_PLAIN_FILE:
-        return file
-    entry = zipfile.ZipInfo(file.filename)  # dated 1980: when it was made must not show
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", compresslevel=9) as archive:
-        archive.writestr(entry, file.content)
-    return MailAttachment(file.filename.removesuffix(".csv") + ".zip", ZIP, packed.getvalue())
 
 
 @cache

@@ -6,7 +6,6 @@ here: the mailer reads the facts again before it sends (``workers/mail/letters/r
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
 from email.utils import parseaddr
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -17,6 +16,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.email import Email
+from models.mails import MAILS
 from models.words import EmailKind
 from workers.database import Session
 from workers.engine.ledger import wake_after_commit
@@ -24,9 +24,6 @@ from workers.errors import NotConfigured
 from workers.requests.queues import Queue
 from workers.settings import get_settings
 from workers.sql import Unnest
-
-MAIL_LIFETIME: Final = timedelta(days=5)
-"""How late a mail may be sent unless its kind says otherwise: as long as mail servers try (RFC 5321, 4.5.4.1)."""
 
 
 class OwedMail(NamedTuple):
@@ -39,7 +36,6 @@ class OwedMail(NamedTuple):
         is known.
       to_address, locale: the recipient's address and language, as they are now.
       queue: `emails` when a person waits for the mail, else `emails_bulk`.
-      lifetime: how late it may be sent; to the second.
       job_id: the job it comes from.
       account_id, enrollment_id: set when the mail goes to that person, so that withdrawing or correcting them reaches
         it; both None when it goes to a manager who is told about nobody in particular.
@@ -53,7 +49,6 @@ class OwedMail(NamedTuple):
     to_address: str
     locale: str
     queue: Queue = Queue.EMAILS_BULK
-    lifetime: timedelta = MAIL_LIFETIME
     job_id: UUID | None = None
     account_id: UUID | None = None
     enrollment_id: UUID | None = None
@@ -186,7 +181,7 @@ def _row(mail: OwedMail) -> _EmailRow:
         mail.enrollment_id,
         mail.contract_id,
         mail.job_id,
-        int(mail.lifetime.total_seconds()),
+        int(MAILS[mail.kind].lifetime.total_seconds()),
     )
 
 

@@ -1,13 +1,10 @@
-"""What tests of rendered mails share: values of an invitation, which mails are about corrections, a mail in HTML."""
+"""What tests of rendered mails share: values of an invitation, a mail in HTML."""
 
 from html.parser import HTMLParser
 
-from models.words import EmailKind
 from scripts.mail_samples import SAMPLES
 
 INVITATION = dict(SAMPLES["invitation"][1])
-CORRECTIONS = {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.CORRECTION_APPLIED}
-CORRECTIONS |= {EmailKind.CORRECTION_ENDED}
 VOID = {"meta", "br"}
 
 

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from models.mails import FROZEN
 from models.words import LOCALES, EmailKind
 from scripts.mail_samples import SAMPLES
-from tests.kit.pages.mails import CORRECTIONS, INVITATION, Page
+from tests.kit.pages.mails import INVITATION, Page
 from workers.mail.renderer import RenderedMail, render
 from workers.mail.values import inert_name, shown_address
 
@@ -16,7 +17,7 @@ FULLEST = {EmailKind.ENROLLMENT_REPORT: REPORT, EmailKind.PASSWORD_RESET: RESET}
 FULLEST |= {EmailKind(name): dict(SAMPLES[name][1]) for name in ("release_warning", "release_report")}
 FULLEST[EmailKind.REMINDER] = dict(SAMPLES["reminder-last"][1])
 FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in (EmailKind.ATTACHMENT, EmailKind.DETACHMENT)}
-FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in CORRECTIONS}
+FULLEST |= {kind: dict(SAMPLES[kind][1]) for kind in FROZEN}
 FULLEST[EmailKind.DUPLICATE] = dict(SAMPLES["duplicate-zip"][1])
 FULLEST[EmailKind.IMPORT_REPORT] = dict(SAMPLES["import_report-workbook"][1])
 

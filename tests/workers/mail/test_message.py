@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from models.words import LOCALES, EmailKind
 from scripts.mail_samples import SAMPLES
 from workers.errors import NotConfigured, Permanent
+from workers.mail.attachments import MailAttachment
 from workers.mail.message import SenderIdentity, build
-from workers.mail.renderer import MailAttachment, RenderedMail, render
+from workers.mail.renderer import RenderedMail, render
 from workers.settings import Settings
 
 DATE = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)

@@ -13,8 +13,9 @@ import pytest
 
 from models.words import EmailKind
 from scripts.mail_samples import SAMPLES
+from workers.mail.attachments import LARGEST_PLAIN_FILE
 from workers.mail.message import SenderIdentity, build
-from workers.mail.renderer import LARGEST_PLAIN_FILE, PEOPLE_IN_BODY, RenderedMail, render
+from workers.mail.renderer import PEOPLE_IN_BODY, RenderedMail, render
 from workers.mail.values import safe_cell
 from workers.requests.enrollment import MAX_PEOPLE
 

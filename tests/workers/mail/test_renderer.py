@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from models.mails import MAILS, MailSubject
 from models.words import LOCALES, Code, EmailKind
 from scripts.mail_samples import SAMPLES
-from tests.kit.pages.mails import CORRECTIONS, INVITATION, Page
+from tests.kit.pages.mails import INVITATION, Page
 from workers.errors import Permanent
 from workers.i18n.catalogues import (
     TEMPLATES,
@@ -75,8 +76,11 @@ def test_structure_a_screen_reader_and_a_dark_screen_need(
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
-    subject_of = "platform_name" if kind in {EmailKind.PASSWORD_RESET, *CORRECTIONS} else "training_title"
-    named = context[subject_of] or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
+    subject_of = {MailSubject.PLATFORM: "platform_name", MailSubject.TRAINING: "training_title"}
+    named = (
+        context[subject_of[MAILS[kind].subject]]
+        or {"fr": "contrat n’est pas connu", "en": "contract is not known"}[locale]
+    )
     assert named in mail.subject
     assert "Anne" not in mail.subject
     assert mail.subject.isprintable() or "\u00a0" in mail.subject

@@ -1,6 +1,6 @@
 """Mails to a person who does not activate their account: reminders, the warning about their seat, its release."""
 
-from typing import Any
+from typing import Any, Final
 
 from models.release import expected_release
 from models.reminder import is_last
@@ -55,3 +55,10 @@ def _waiting(fact: Any) -> bool:
 
 def _link(fact: Any) -> dict[str, Any]:
     return {"link": link_address(fact), "expires_at": fact.expires_at}
+
+
+WRITERS: Final = {
+    EmailKind.REMINDER: write_reminder,
+    EmailKind.RELEASE_WARNING: write_release_warning,
+    EmailKind.RELEASE: write_release,
+}

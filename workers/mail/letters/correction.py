@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.correction import LISTENS_AGAIN, SILENCE, CorrectionGround, ending_of, mask_address
-from models.words import CorrectionState, EmailKind, Purpose
+from models.mails import MAILS
+from models.words import CorrectionState, EmailKind
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.letter import (
@@ -44,11 +45,6 @@ READ_CORRECTION = text(f"""
 SIGN_LINK_ANEW = text("""
     UPDATE link SET key_id = :newest WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL""")
 
-_PURPOSE: Final = {
-    EmailKind.CORRECTION_CONFIRMATION: Purpose.CORRECTION_CONFIRMATION,
-    EmailKind.CORRECTION_NOTICE: Purpose.CORRECTION_ANSWER,
-}
-
 
 def write_correction(session: Session, row: ClaimedRow, fact: Any) -> Letter:
     """A mail about a correction; none that asks for an answer nobody waits for any more."""
@@ -72,7 +68,7 @@ def write_correction(session: Session, row: ClaimedRow, fact: Any) -> Letter:
 def _read(session: Session, correction_id: str, kind: EmailKind) -> Any:
     """The correction with its link, which is signed with a key that still counts."""
     keys = signing_keys()
-    parameters = {"id": UUID(correction_id), "purpose": _PURPOSE.get(kind, ""), "listens_again": LISTENS_AGAIN}
+    parameters = {"id": UUID(correction_id), "purpose": MAILS[kind].link or "", "listens_again": LISTENS_AGAIN}
     correction = session.execute(READ_CORRECTION, parameters).one_or_none()
     if correction is None or correction.link_id is None or keys.secret(correction.key_id) is not None:
         return correction
@@ -129,3 +125,11 @@ def _ended(row: ClaimedRow, correction: Any) -> Letter:
 
 def _facts(correction: Any) -> dict[str, Any]:
     return {"company_name": correction.company_name} | signature()
+
+
+WRITERS: Final = {
+    EmailKind.CORRECTION_CONFIRMATION: write_correction,
+    EmailKind.CORRECTION_NOTICE: write_correction,
+    EmailKind.CORRECTION_APPLIED: write_correction,
+    EmailKind.CORRECTION_ENDED: write_correction,
+}

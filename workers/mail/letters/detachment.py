@@ -1,6 +1,6 @@
 """The mail to a manager that tells that somebody they enrolled said "this is not me"."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 
@@ -37,3 +37,8 @@ def write_detachment(session: Session, row: ClaimedRow, fact: Any) -> Letter:
 
 def _names_in(rows: KeptRows) -> dict[str, str]:
     return next(({"first_name": one.first_name, "last_name": one.last_name} for one in rows), {})
+
+
+WRITERS: Final = {
+    EmailKind.DETACHMENT: write_detachment,
+}

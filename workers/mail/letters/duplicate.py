@@ -43,3 +43,8 @@ def write_duplicate(session: Session, row: ClaimedRow, fact: Any) -> Letter:
         "expires_at": file.expires_at,
     }
     return Letter(row, EmailKind.DUPLICATE, names(fact) | context, file_id=file.file_id)
+
+
+WRITERS: Final = {
+    EmailKind.DUPLICATE: write_duplicate,
+}

@@ -66,3 +66,8 @@ def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> d
         "email": person.email,
         "code": codes.get(index, Code.NOT_CARRIED_OUT),
     }
+
+
+WRITERS: Final = {
+    EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
+}

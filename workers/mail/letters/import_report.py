@@ -78,3 +78,8 @@ def write_import_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
 
 def _attached(codes: Sequence[Code], rows: KeptRows) -> Mapping[str, Any]:
     return {"failed": FailedRows(rows, codes), "header": rows.reading.header}
+
+
+WRITERS: Final = {
+    EmailKind.IMPORT_REPORT: write_import_report,
+}

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from models.words import EmailKind, EmailState, Purpose
+from workers.database import Session
 from workers.engine.ledger import ClaimedRow
 from workers.imports.reports import StoredRows
 from workers.rosters.kept_rows import KeptRows
@@ -41,6 +42,10 @@ class Letter:
     def has_file(self) -> bool:
         """Whether a file is read before it can be rendered."""
         return self.rows is not None or bool(self.file_id and self.context.get("attached"))
+
+
+Writer = Callable[[Session, ClaimedRow, Any], Letter]
+"""Writes the letter of a claimed mail from the facts it speaks of."""
 
 
 def not_wanted(row: ClaimedRow, state: EmailState = EmailState.CANCELLED) -> Letter:

@@ -4,19 +4,18 @@ Lock order: accounts by address, links by enrollment.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.mails import INVITING
 from models.words import EmailKind, Purpose
 from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow
 from workers.mail.letters.training import announcement
 from workers.security.keys import signing_keys
 from workers.security.links import offer_subject_links
-
-ANNOUNCEMENTS: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT)
 
 # Against the whole-row lock under which an address is corrected and the links to the old one are voided: either that is
 # seen when the link is made, or it waits and voids the link made here.
@@ -34,7 +33,7 @@ def lacks_link(row: ClaimedRow, fact: Any) -> bool:
 
     An invitation is one too, once its person has activated their account.
     """
-    if row.columns["kind"] not in ANNOUNCEMENTS or row.columns["expired"] or fact.suppressed:
+    if row.columns["kind"] not in INVITING or row.columns["expired"] or fact.suppressed:
         return False
     if announcement(row, fact) is not EmailKind.ATTACHMENT:
         return False

@@ -5,7 +5,7 @@ ended before its mail was sent is replaced, so that no owed mail is a dead end; 
 attachment mail is made here. Lock order: the caller's mails, accounts by address, links.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,24 +13,32 @@ from sqlalchemy import text
 
 from models.email import SuppressionReason
 from models.link import PASSWORD_PURPOSES
+from models.mails import ENDING, MAILS, for_every_kind, quoted
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow
-from workers.mail.letters.activation import write_release, write_release_warning, write_reminder
-from workers.mail.letters.correction import write_correction
-from workers.mail.letters.detachment import write_detachment
-from workers.mail.letters.duplicate import write_duplicate
-from workers.mail.letters.enrollment_report import write_enrollment_report
-from workers.mail.letters.import_report import write_import_report
-from workers.mail.letters.letter import Letter, not_wanted
+from workers.mail.letters import (
+    activation,
+    correction,
+    detachment,
+    duplicate,
+    enrollment_report,
+    import_report,
+    release_report,
+    training,
+)
+from workers.mail.letters.letter import Letter, Writer, not_wanted
 from workers.mail.letters.not_me_links import hold_accounts, lacks_link, offer_links
-from workers.mail.letters.release_report import write_release_report
-from workers.mail.letters.training import write_announcement, write_reset, write_withdrawal
 from workers.security.keys import signing_keys
 from workers.security.links import replace_dead_links
 
+_LINK_PURPOSE: Final = "CASE e.kind {} END".format(
+    " ".join(f"WHEN '{kind}' THEN '{spec.link}'" for kind, spec in MAILS.items() if spec.chooses_password)
+)
+"""An SQL value: the purpose of the link to the choice of a password that a mail carries, NULL where it carries none."""
+
 # LIMIT 1, of which there is only one: else a planner that has not counted the links yet reads all of them each time.
-READ_FACTS = text("""
+READ_FACTS = text(f"""
     SELECT e.id, e.account_id, l.purpose, a.first_name, a.activated_at IS NOT NULL AS activated,
       e.to_address <> a.email_norm AS moved,
       company.name AS company_name,
@@ -42,7 +50,7 @@ READ_FACTS = text("""
       contract.release_after_days, now() AS now,
       e.enrollment_id, m.id AS not_me_id, m.key_id AS not_me_key, m.version AS not_me_version, m.live AS not_me_live,
       m.expired AS not_me_expired, s.reason AS suppressed,
-      e.kind IN ('withdrawal', 'release') AND EXISTS (
+      e.kind IN ({quoted(ENDING)}) AND EXISTS (
         SELECT 1 FROM enrollment again WHERE again.contract_id = e.contract_id AND again.account_id = e.account_id
           AND again.withdrawn_at IS NULL) AS enrolled_again
     FROM email e
@@ -53,7 +61,7 @@ READ_FACTS = text("""
     LEFT JOIN enrollment n ON n.id = e.enrollment_id
     LEFT JOIN LATERAL (
       SELECT * FROM link WHERE link.account_id = e.account_id AND link.consumed_at IS NULL AND link.voided_at IS NULL
-        AND link.purpose = CASE e.kind WHEN 'password_reset' THEN 'password_reset' ELSE 'activation' END LIMIT 1
+        AND link.purpose = {_LINK_PURPOSE} LIMIT 1
     ) l ON true
     LEFT JOIN LATERAL (
       SELECT id, key_id, version, consumed_at IS NULL AND voided_at IS NULL AS live, expires_at <= now() AS expired
@@ -67,37 +75,20 @@ READ_FACTS = text("""
     ) s ON true
     WHERE e.id = ANY(CAST(:ids AS uuid[]))""")
 
-LINKED: Final = frozenset({EmailKind.INVITATION, EmailKind.ATTACHMENT, EmailKind.REMINDER, EmailKind.RELEASE_WARNING,
-                           EmailKind.PASSWORD_RESET})  # fmt: skip
-"""Mails that carry a link to the choice of a password."""
-
-TO_THE_ACCOUNT: Final = LINKED | {EmailKind.WITHDRAWAL, EmailKind.RELEASE, EmailKind.DUPLICATE}
-"""Mails for whoever has the account; of duplicates those a learner asked for, a manager's are of no account. One a
-mailer held while the address was corrected goes to nobody: the correction owes what the new address is to hear.
-"""
-
-Writer = Callable[[Session, ClaimedRow, Any], Letter]
-"""Makes the letter of a claimed mail from the facts it speaks of."""
-
-WRITERS: Final[dict[EmailKind, Writer]] = {
-    EmailKind.INVITATION: write_announcement,
-    EmailKind.ATTACHMENT: write_announcement,
-    EmailKind.PASSWORD_RESET: write_reset,
-    EmailKind.WITHDRAWAL: write_withdrawal,
-    EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
-    EmailKind.IMPORT_REPORT: write_import_report,
-    EmailKind.DUPLICATE: write_duplicate,
-    EmailKind.REMINDER: write_reminder,
-    EmailKind.RELEASE_WARNING: write_release_warning,
-    EmailKind.RELEASE: write_release,
-    EmailKind.RELEASE_REPORT: write_release_report,
-    EmailKind.DETACHMENT: write_detachment,
-    EmailKind.CORRECTION_CONFIRMATION: write_correction,
-    EmailKind.CORRECTION_NOTICE: write_correction,
-    EmailKind.CORRECTION_APPLIED: write_correction,
-    EmailKind.CORRECTION_ENDED: write_correction,
-}
-"""Who writes which kind of mail."""
+WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
+    {
+        **activation.WRITERS,
+        **correction.WRITERS,
+        **detachment.WRITERS,
+        **duplicate.WRITERS,
+        **enrollment_report.WRITERS,
+        **import_report.WRITERS,
+        **release_report.WRITERS,
+        **training.WRITERS,
+    },
+    "functions that write them (workers/mail/letters)",
+)
+"""The function that writes each kind of mail, registered beside its letter."""
 
 
 def read_letters(session: Session, rows: Sequence[ClaimedRow]) -> list[Letter]:
@@ -140,7 +131,7 @@ def _link_ended(row: ClaimedRow, fact: Any) -> bool:
     """Whether this mail is to carry a link that time or the withdrawal of its key has ended."""
     if row.columns["expired"] or fact.suppressed or fact.withdrawn or fact.erased or fact.moved or fact.link_id is None:
         return False
-    if row.columns["kind"] not in LINKED:
+    if not MAILS[EmailKind(row.columns["kind"])].chooses_password:
         return False
     if fact.activated and fact.purpose == Purpose.ACTIVATION:
         return False
@@ -152,7 +143,7 @@ def _letter(session: Session, row: ClaimedRow, fact: Any) -> Letter:
         return not_wanted(row, EmailState.EXPIRED)
     if fact is None or fact.erased:  # erased while a mailer held it; nothing tells any more whom it was for
         return not_wanted(row)
-    if fact.moved and row.columns["kind"] in TO_THE_ACCOUNT:
+    if fact.moved and MAILS[EmailKind(row.columns["kind"])].follows_account:
         return not_wanted(row)
     if fact.suppressed and not _written_all_the_same(row, fact):
         return not_wanted(row, EmailState.SUPPRESSED)
@@ -163,5 +154,5 @@ def _written_all_the_same(row: ClaimedRow, fact: Any) -> bool:
     """Whoever may lose their account is asked even where a mail bounced a while ago: only an answer of today says that
     their mailbox is no more. What ops listed stays unwritten to, and its silence counts for nothing.
     """
-    asks = row.columns["kind"] == EmailKind.CORRECTION_NOTICE and not (row.columns["context"] or {}).get("done")
+    asks = MAILS[EmailKind(row.columns["kind"])].despite_bounce and not (row.columns["context"] or {}).get("done")
     return asks and fact.suppressed == SuppressionReason.HARD_BOUNCE

@@ -100,3 +100,8 @@ def _named(session: Session, people: Sequence[Any]) -> list[dict[str, Any]]:
         first, last = (one.first_name, one.last_name) if one.made_here else typed.get(one.id, ("", ""))
         shown.append({"first_name": first, "last_name": last, "email": one.email, "refused": one.refused})
     return shown
+
+
+WRITERS: Final = {
+    EmailKind.RELEASE_REPORT: write_release_report,
+}

@@ -1,6 +1,6 @@
 """Mails to a person about their access to a training: invitation, attachment, reset, withdrawal."""
 
-from typing import Any
+from typing import Any, Final
 
 from models.words import EmailKind
 from workers.database import Session
@@ -56,3 +56,11 @@ def write_reset(_: Session, row: ClaimedRow, fact: Any) -> Letter:
 
 def _person(fact: Any, link: str | None) -> dict[str, Any]:
     return to_a_person(fact) | {"link": link, "expires_at": fact.expires_at if link else None}
+
+
+WRITERS: Final = {
+    EmailKind.INVITATION: write_announcement,
+    EmailKind.ATTACHMENT: write_announcement,
+    EmailKind.WITHDRAWAL: write_withdrawal,
+    EmailKind.PASSWORD_RESET: write_reset,
+}

@@ -25,7 +25,7 @@ from workers.imports import importing as roster_imports
 from workers.imports import reports as roster_reports
 from workers.imports import running as imports
 from workers.imports.acceptance import accept_file, digest_of
-from workers.mail import letter_files, renderer
+from workers.mail import attachments, letter_files
 from workers.mail.letter_files import whole_context
 from workers.mail.letters import import_report as import_letters
 from workers.mail.letters.letter import Letter
@@ -172,8 +172,8 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
         assert archive.read("lignes-a-corriger.csv").count(b"\r\n") == 8_001
     for module, bound, value in (
-        (renderer, "LARGEST_FILE", 10_000),
-        (renderer, "LARGEST_TEXT", 1_000_000),
+        (attachments, "LARGEST_FILE", 10_000),
+        (attachments, "LARGEST_TEXT", 1_000_000),
         (import_letters, "MOST_FAILED", 7_999),
         (roster_reports, "LARGEST", {"text": 100_000}),
         (kept_rows, "SECONDS", 0.0),

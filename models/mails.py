@@ -1,0 +1,167 @@
+"""The properties of each kind of mail, in one place: to whom it goes, how late it may leave, which link it carries.
+
+A kind of mail without an entry here cannot be imported. The words of a mail are in ``email_templates``, the function
+that writes it stands in ``workers/mail/letters``; README.md of ``email_templates`` tells how to add one.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from models.words import EmailKind, Purpose
+
+Part = TypeVar("Part")
+
+
+class MailRecipient(StrEnum):
+    """To whom a kind of mail is written. It decides about a mail that is owed while an account's address changes."""
+
+    ACCOUNT = "account"  # the person who has the account
+    REQUESTER = "requester"  # the learner who asked, by their account, or the manager who did, by an address
+    ADDRESS = "address"  # one address, old or new, whatever account has it by now
+    MANAGER = "manager"  # the manager a contract or a request names
+
+
+class MailSubject(StrEnum):
+    """The name in the subject line. It is never a person's: a subject is read over shoulders and on locked screens."""
+
+    TRAINING = "training"
+    PLATFORM = "platform"  # the mail is about the account, not about one training
+
+
+class EnrollmentNews(StrEnum):
+    """The news a mail brings a person about one of their enrollments."""
+
+    INVITES = "invites"  # the first mail about it: they have access to the training
+    REMINDS = "reminds"  # the invitation once more
+    WARNS = "warns"  # their seat will be given back
+    ENDS = "ends"  # they are enrolled no longer
+
+
+@dataclass(frozen=True, slots=True)
+class MailSpec:
+    """The properties of one kind of mail.
+
+    Parameters:
+      recipient: to whom it is written.
+      lifetime: how long after it was owed it may still be sent; later it ends as ``expired``.
+      subject: the name its subject line holds.
+      link: the purpose of the link it cannot do without.
+      news: the news it brings about an enrollment, of a mail to a person about one.
+      despite_bounce: it is sent to an address that bounced before, because only an answer of today counts.
+    """
+
+    recipient: MailRecipient
+    lifetime: timedelta
+    subject: MailSubject = MailSubject.TRAINING
+    link: Purpose | None = None
+    news: EnrollmentNews | None = None
+    despite_bounce: bool = False
+
+    @property
+    def follows_account(self) -> bool:
+        """Whether the mail is for the person who has the account: an address the account has left gets none."""
+        return self.recipient in (MailRecipient.ACCOUNT, MailRecipient.REQUESTER)
+
+    @property
+    def chooses_password(self) -> bool:
+        """Whether its link leads to the choice of a password."""
+        return self.link in (Purpose.ACTIVATION, Purpose.PASSWORD_RESET)
+
+
+LATE: Final = timedelta(days=5)
+"""The time a mail may be late if nothing else is said: mail servers try as long (RFC 5321, 4.5.4.1)."""
+
+
+def for_every_kind(
+    given: Mapping[EmailKind, Part], what: str, kinds: Iterable[str] = EmailKind
+) -> Mapping[EmailKind, Part]:
+    """Returns the mapping as it is, once it holds one entry for each kind of mail.
+
+    Parameters:
+      what: the name of an entry, for the error.
+
+    Raises: TypeError naming the kinds that have none, or an entry that is of no kind.
+    """
+    missing, unknown = set(kinds) - given.keys(), given.keys() - set(kinds)
+    if missing or unknown:
+        raise TypeError(
+            f"{what}: missing for {sorted(map(str, missing))}, of no known kind: {sorted(map(str, unknown))}"
+        )
+    return given
+
+
+MAILS: Final = for_every_kind(
+    {
+        EmailKind.INVITATION: MailSpec(
+            MailRecipient.ACCOUNT, LATE, link=Purpose.ACTIVATION, news=EnrollmentNews.INVITES
+        ),
+        EmailKind.ATTACHMENT: MailSpec(
+            MailRecipient.ACCOUNT, LATE, link=Purpose.ACTIVATION, news=EnrollmentNews.INVITES
+        ),
+        EmailKind.PASSWORD_RESET: MailSpec(
+            MailRecipient.ACCOUNT,
+            timedelta(minutes=45),  # a quarter of an hour is left to use the last link, which lives an hour
+            MailSubject.PLATFORM,
+            link=Purpose.PASSWORD_RESET,
+        ),
+        EmailKind.WITHDRAWAL: MailSpec(MailRecipient.ACCOUNT, LATE, news=EnrollmentNews.ENDS),
+        EmailKind.REMINDER: MailSpec(
+            MailRecipient.ACCOUNT,
+            timedelta(days=2),  # later it would meet the next reminder
+            link=Purpose.ACTIVATION,
+            news=EnrollmentNews.REMINDS,
+        ),
+        EmailKind.RELEASE_WARNING: MailSpec(
+            MailRecipient.ACCOUNT,
+            timedelta(days=30),  # a seat waits for its warning, and the date in it is that of the day it leaves
+            link=Purpose.ACTIVATION,
+            news=EnrollmentNews.WARNS,
+        ),
+        EmailKind.RELEASE: MailSpec(MailRecipient.ACCOUNT, LATE, news=EnrollmentNews.ENDS),
+        EmailKind.CORRECTION_CONFIRMATION: MailSpec(
+            MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM, link=Purpose.CORRECTION_CONFIRMATION
+        ),
+        EmailKind.CORRECTION_NOTICE: MailSpec(
+            MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM, link=Purpose.CORRECTION_ANSWER, despite_bounce=True
+        ),
+        EmailKind.CORRECTION_APPLIED: MailSpec(MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM),
+        EmailKind.CORRECTION_ENDED: MailSpec(MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM),
+        EmailKind.DETACHMENT: MailSpec(MailRecipient.MANAGER, LATE),
+        EmailKind.IMPORT_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
+        EmailKind.DUPLICATE: MailSpec(MailRecipient.REQUESTER, LATE),
+        EmailKind.RELEASE_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
+        EmailKind.ENROLLMENT_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
+    },
+    "properties (models/mails.py)",
+)
+
+
+def kinds_where(condition: Callable[[MailSpec], bool]) -> tuple[EmailKind, ...]:
+    """The kinds of mail whose properties meet a condition."""
+    return tuple(kind for kind, spec in MAILS.items() if condition(spec))
+
+
+FROZEN: Final = kinds_where(lambda spec: spec.recipient is MailRecipient.ADDRESS)
+"""Mails written to an address whatever account has it: the old address must hear that it was replaced."""
+
+INVITING: Final = kinds_where(lambda spec: spec.news is EnrollmentNews.INVITES)
+"""Mails that are the first a person hears of an enrollment."""
+
+TELLING_OF_ACCESS: Final = kinds_where(lambda spec: spec.news in (EnrollmentNews.INVITES, EnrollmentNews.REMINDS))
+"""Mails that show that a person was to hear of an enrollment."""
+
+ENDING: Final = kinds_where(lambda spec: spec.news is EnrollmentNews.ENDS)
+"""Mails that mislead a person who is enrolled on the same contract again before they leave."""
+
+ASKING_ABOUT_CORRECTION: Final = kinds_where(
+    lambda spec: spec.link in (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
+)
+"""Mails that ask for an answer to a pending correction, and are of no use once it has ended."""
+
+
+def quoted(words: Collection[str]) -> str:
+    """Words of ours as SQL lists them: ``'invitation', 'attachment'``."""
+    return ", ".join(f"'{word}'" for word in words)

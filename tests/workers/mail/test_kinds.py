@@ -1,0 +1,45 @@
+"""Every kind of mail has all its parts: properties, a writer, templates in each language, a sample."""
+
+import re
+
+import pytest
+
+from models.mails import MAILS
+from models.words import LOCALES, EmailKind
+from scripts.mail_samples import SAMPLES
+from workers.i18n.catalogues import SOURCE_LOCALE, TEMPLATES, sentences
+from workers.mail.letters.reading import WRITERS
+
+FILES = ("subject.txt", "body.txt", "body.html")
+SENTENCE = re.compile(r'"((?:[^"\\])*)" \| t\b')
+
+
+def lacking(kind: str) -> list[str]:
+    """The parts this kind of mail lacks."""
+    templates = [TEMPLATES / kind / name for name in FILES]
+    parts = {
+        "properties": kind in MAILS,
+        "writer": kind in WRITERS,
+        "sample": any(kind == sampled for sampled, _ in SAMPLES.values()),
+    } | {template.name: template.is_file() for template in templates}
+    used = {
+        found
+        for template in templates
+        if template.is_file()
+        for found in SENTENCE.findall(template.read_text(encoding="utf-8"))
+    }
+    parts |= {
+        f"sentences in {locale}": bool(used) and used <= sentences(locale).keys()
+        for locale in LOCALES
+        if locale != SOURCE_LOCALE
+    }
+    return [part for part, there in parts.items() if not there]
+
+
+@pytest.mark.parametrize("kind", EmailKind)
+def test_every_kind_of_mail_has_all_its_parts(kind: EmailKind) -> None:
+    assert lacking(kind) == []
+
+
+def test_a_new_kind_of_mail_lacks_all_of_them() -> None:
+    assert lacking("birthday") == ["properties", "writer", "sample", *FILES, "sentences in en"]

@@ -1,0 +1,89 @@
+"""The files mails carry: documents from the store, and tables of people as CSV, zipped when they are large."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from models.words import Code
+from workers.i18n.catalogues import code_sentence, translate
+from workers.mail.values import safe_cell
+from workers.rosters.errors_file import FailedRow, write_errors
+from workers.rosters.refused import RosterRefused
+
+LARGEST_PLAIN_FILE: Final = 1_000_000
+"""Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
+10,240,000); 200,000 people are 27 million bytes of CSV, and under four zipped."""
+
+LARGEST_FILE: Final = 5_000_000
+"""Bytes of an attached file of rows, zipped: half of what relays take."""
+
+LARGEST_TEXT: Final = 30_000_000
+"""Bytes of it before it is zipped, held in memory: rows of people shrink to a fifth at least."""
+
+ZIP: Final = "application/zip"
+
+
+@dataclass(frozen=True, slots=True)
+class MailAttachment:
+    """A file carried by a mail; ``filename`` is ASCII and ours, never typed by a person."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+def document_file(context: Mapping[str, Any]) -> MailAttachment:
+    """A document, or a zip of them, as it lies in the store."""
+    content_type = ZIP if context["kind"] == "zip" else "application/pdf"
+    return MailAttachment(context["file_name"], content_type, context["content"])
+
+
+def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachment:
+    """Everybody, for Excel as it is set up in France: BOM, semicolons, CRLF, and no cell that runs as a formula."""
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, delimiter=";", lineterminator="\r\n")
+    columns = ("N°", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat")
+    writer.writerow([translate(locale, column) for column in columns])
+    for person in people:
+        typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
+        code = person["code"]
+        writer.writerow([person["position"], *typed, code, code_sentence(code, locale)])
+    content = "\ufeff" + lines.getvalue()
+    name = translate(locale, "inscriptions.csv")
+    return _zipped_if_large(MailAttachment(name, "text/csv", content.encode("utf-8", "replace")))
+
+
+def _zipped_if_large(file: MailAttachment) -> MailAttachment:
+    """The file, or a zip of it; the same bytes each time, as the mail is the same each time it is tried."""
+    if len(file.content) <= LARGEST_PLAIN_FILE:
+        return file
+    entry = zipfile.ZipInfo(file.filename)  # dated 1980: when it was made must not show
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compresslevel=9) as archive:
+        archive.writestr(entry, file.content)
+    return MailAttachment(file.filename.removesuffix(".csv") + ".zip", ZIP, packed.getvalue())
+
+
+def errors_file(locale: str, context: Mapping[str, Any]) -> MailAttachment | None:
+    """The refused rows, to be corrected and dropped again as they are; None when they are too many for a mail, or take
+    too long to read: the mail is worth sending without.
+    """
+    failed = (
+        FailedRow(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"]
+    )
+    lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
+    content = io.BytesIO()
+    try:
+        for written in lines:
+            content.write(written.encode("utf-8", "replace"))
+            if content.tell() > LARGEST_TEXT:
+                return None
+    except (RosterRefused, OSError):
+        return None
+    name = translate(locale, "lignes-a-corriger.csv")
+    file = _zipped_if_large(MailAttachment(name, "text/csv", content.getvalue()))
+    return file if len(file.content) <= LARGEST_FILE else None
