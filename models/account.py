@@ -1,6 +1,7 @@
 """Accounts, one login per person whatever the number of companies, and the names that outlive one on certificates."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlmodel import Field
@@ -23,6 +24,10 @@ class Account(Record, table=True):
     activated_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
     erased_at: datetime | None = instant(nullable=True)  # nothing tells any more who it was
+
+
+NEVER_ACTIVATED: Final = "a.activated_at IS NULL AND a.erased_at IS NULL"
+"""An account of a person who has not chosen a password yet, in SQL where the table is ``a``."""
 
 
 class CertificateHolder(Record, table=True):

@@ -9,6 +9,7 @@ from sqlmodel import Field
 
 from models.base import HOT_TABLE, Record, instant, new_id
 from models.document import TrainingNature
+from models.paris import TODAY_IN_PARIS
 from models.release import LEAST_RELEASE_DAYS
 from models.words import LOCALES, Code
 
@@ -73,6 +74,10 @@ class Contract(Record, table=True):
     reminders: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})  # of invitations not followed
     release_after_days: int | None = None  # unused seats of accounts never activated are given back; None: never
     created_at: datetime = instant(default_now=True)
+
+
+OVER: Final = f"coalesce(c.ends_on < {TODAY_IN_PARIS}, false)"
+"""A contract whose last day is past, in SQL where the table is ``c``."""
 
 
 def closed_because(starts_on: date | None, ends_on: date | None, today: date) -> Code | None:

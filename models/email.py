@@ -10,7 +10,7 @@ from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
 from models.job import RUNNING, WAITING
-from models.words import EmailState
+from models.words import EmailKind, EmailState
 
 
 class Email(OwedWork, table=True):
@@ -44,6 +44,10 @@ class Email(OwedWork, table=True):
     job_id: UUID | None = None
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+
+
+INVITING: Final = f"m.kind IN ('{EmailKind.INVITATION}', '{EmailKind.ATTACHMENT}')"
+"""A mail that tells a person of an enrollment and brings the link, in SQL where the table is ``m``."""
 
 
 class SuppressionReason(StrEnum):

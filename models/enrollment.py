@@ -60,6 +60,9 @@ class Enrollment(Record, table=True):
 LIVE: Final = "e.withdrawn_at IS NULL"
 """An enrollment that uses its seat, in SQL where the table is ``e``; the person may be detached all the same."""
 
+PARTICIPATING: Final = f"{LIVE} AND e.detached_at IS NULL"
+"""A live enrollment whose person did not say that it is not theirs, in SQL where the table is ``e``."""
+
 
 class EnrollmentVerdict(NamedTuple):
     """What happens to one person."""

@@ -72,7 +72,7 @@ def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
 
     An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link. One that
     reached nobody stops them until it is sent again or the address is corrected; a contract that wants none, or is
-    over, until it does or is prolonged (``workers/enrollment/reminder_resuming.py``).
+    over, until it does or is prolonged (``workers/enrollment/reminders.py``).
 
     Parameters:
       now: the time of the transaction.
