@@ -10,7 +10,9 @@ from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
 from models.job import RUNNING, WAITING
-from models.words import EmailKind, EmailState
+from models.mails import INVITING as INVITING_KINDS
+from models.mails import quoted
+from models.words import EmailState
 
 
 class Email(OwedWork, table=True):
@@ -46,7 +48,7 @@ class Email(OwedWork, table=True):
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
 
 
-INVITING: Final = f"m.kind IN ('{EmailKind.INVITATION}', '{EmailKind.ATTACHMENT}')"
+INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"
 """A mail that tells a person of an enrollment and brings the link, in SQL where the table is ``m``."""
 
 

@@ -1,12 +1,12 @@
 """The link "choose a password": the one transaction in which it is used up."""
 
-from typing import Any, Final
+from typing import Final
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import text
 
-from models.link import PASSWORD_PURPOSES
+from models.link import LIVE_LINK, PASSWORD_PURPOSES
 from models.password import compose_password
 from models.words import Code
 from workers.audit import record
@@ -14,9 +14,10 @@ from workers.database import Session
 from workers.security.link_views import LinkView, hold_link, look_at_link
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.security.tokens import SigningKeys
+from workers.sql import change
 
 HASHER: Final = PasswordHash((Argon2Hasher(),))
-"""Argon2id with the parameters of RFC 9106, section 4, second choice: 64 MiB and about a tenth of a second each."""
+"""Argon2id with the parameters of RFC 9106, section 4, second choice: a hash takes 64 MiB and a tenth of a second."""
 
 # The whole row, against the key-share lock under which an enrollment decides that this account needs an activation
 # link: it either commits before us and its link is voided here, or waits and sees an activated account.
@@ -27,38 +28,39 @@ SET_PASSWORD = text("""
       credential_version = credential_version + 1
     WHERE id = :id""")
 
-# Not those that say "this is not me": they set no password, and the mail that carries one may be about another company.
-USE_UP_LINKS = text("""
-    UPDATE link SET consumed_at = CASE WHEN id = :link_id THEN now() END,
-      voided_at = CASE WHEN id <> :link_id THEN now() END
-    WHERE account_id = :account_id AND consumed_at IS NULL AND voided_at IS NULL AND purpose <> 'not_me'""")
+# Links that say "this is not me" stay: they set no password, and the mail of one may be about another company.
+USE_UP_LINKS = text(f"""
+    UPDATE link l SET consumed_at = CASE WHEN l.id = :link_id THEN now() END,
+      voided_at = CASE WHEN l.id <> :link_id THEN now() END
+    WHERE l.account_id = :account_id AND {LIVE_LINK} AND l.purpose <> 'not_me'""")
 
+# In the order of the id, as every transaction locks enrollments.
 END_REMINDERS = text("""
     UPDATE enrollment SET next_reminder_at = NULL FROM (
-      SELECT id FROM enrollment WHERE account_id = :account_id AND next_reminder_at IS NOT NULL
-      ORDER BY id FOR NO KEY UPDATE) reminded
+      SELECT e.id FROM enrollment e WHERE e.account_id = :account_id AND e.next_reminder_at IS NOT NULL
+      ORDER BY e.id FOR NO KEY UPDATE) reminded
     WHERE enrollment.id = reminded.id""")
 
 
 def hash_password(password: str) -> str:
-    """The argon2id hash of a password that was checked. Slow on purpose: never inside a transaction."""
+    """Hashes a password that was checked. It is slow on purpose: never call it inside a transaction."""
     return HASHER.hash(compose_password(password))
 
 
 def choose_password(session: Session, keys: SigningKeys, token: str, password_hash: str) -> LinkView | Code:
     """Gives the account its password and uses the link up; the account is activated if it never was.
 
-    Everything else that could set a password ends here: the account's other links are voided, its sessions end
-    (``credential_version``); and nobody is reminded any more. Of two at the same moment one does it and the other,
-    which waited for the account's lock, reads the link again and answers ``USED_LINK``. Invitations not yet sent stay
-    owed, for the link may have come by another mail: they are sent without a link and tell of their training
+    Every other way to set a password ends here: the account's other links are voided and its sessions end
+    (``credential_version``). The person is not reminded any more. Of two choices at the same moment one is made; the
+    other, which waited for the account's lock, reads the link again and answers ``USED_LINK``. Invitations not yet sent
+    stay owed, because the link may have come by another mail: they are sent without a link and tell of their training
     (``workers/mail/letters/training.py``).
 
     Parameters:
       password_hash: from ``hash_password``, computed before the transaction.
 
     Returns:
-      Whose password was set, or why nothing was changed (as ``look_at_link``).
+      The link and its account when the password was set, else why nothing was changed (as ``look_at_link``).
     """
     claimed = look_at_link(session, keys, token)
     if isinstance(claimed, Code):
@@ -72,8 +74,8 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     session.execute(SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash})
     ids = {"account_id": view.account_id, "link_id": view.link_id}
     forget_failures(session, subjects_of(view.email, view.account_id))
-    links: Any = session.execute(USE_UP_LINKS, ids)
+    used_up = change(session, USE_UP_LINKS, ids)
     session.execute(END_REMINDERS, ids)
-    detail = {"purpose": view.purpose, "links_voided": links.rowcount - 1}
+    detail = {"purpose": view.purpose, "links_voided": used_up - 1}
     record(session, "choose_password", account_id=view.account_id, subject_id=view.link_id, detail=detail)
     return view

@@ -1,20 +1,19 @@
 """Links sent again: password resets and invitations, for one person or ten thousand, a statement per kind of row.
 
-Lock order: job rows, accounts by address, throttles, links by account, enrollments by id. Nobody's contract is locked.
+Lock order: job rows, accounts by address, throttles, links by account, enrollments by id. No contract is locked.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from models.link import LINK_LIFETIME, MAILED, PASSWORD_PURPOSES, LinkHolder, ResendVerdict
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
 from workers.database import Session
-from workers.enrollment.reminder_resuming import resume_enrollments
+from workers.enrollment.reminders import resume_reminders
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import LiveLink, read_live_links, resend_links
@@ -28,7 +27,11 @@ from workers.security.throttles import (
 
 
 class LockedRecipient(NamedTuple):
-    """Somebody whose account's row this transaction holds, and the enrollment their mail speaks of, if it does."""
+    """A person whose account's row this transaction holds, and the enrollment their mail speaks of, if it does.
+
+    Parameters:
+      suppressed: since when no mail is sent to the address, or None.
+    """
 
     account_id: UUID
     email: str
@@ -41,29 +44,24 @@ class LockedRecipient(NamedTuple):
     suppressed: datetime | None
 
     @property
-    def gone(self) -> bool:
-        """No longer on the contract: withdrawn, or detached by themselves."""
+    def has_left(self) -> bool:
+        """Whether the person is no longer on the contract: withdrawn, or detached by themselves."""
         return self.withdrawn_at is not None or self.detached_at is not None
 
     @property
     def purpose(self) -> Purpose:
-        """Which of their links they are sent."""
+        """The purpose of the link they are sent."""
         return Purpose.PASSWORD_RESET if self.activated else Purpose.ACTIVATION
 
 
-NOBODY: Final = ResendVerdict(Code.NOT_FOUND)
-
-
-@dataclass(slots=True)
-class ResendRequest:
-    """One person asked for in one job.
+class ResendRequest(NamedTuple):
+    """One person who is to be sent their link again, as one job asks.
 
     Parameters:
-      lane: whose mails take turns with others': the company, or the portal where nobody's company asked.
-      recipient: who it is, or None for nobody.
-      subjects: against whom it counts.
-      answer: what came of it.
-      mailed: whether this ask owes the mail; False for a person named twice in one job.
+      position: the place of the person in the job's request.
+      lane: the lane of the mail: the company, or the portal where no company asked.
+      recipient: the person, or None when there is none.
+      subjects: the subjects whose throttles count the mail.
     """
 
     job_id: UUID
@@ -72,92 +70,111 @@ class ResendRequest:
     queue: Queue
     recipient: LockedRecipient | None
     subjects: tuple[ThrottleSubject, ...]
-    answer: ResendVerdict = NOBODY
-    mailed: bool = False
 
 
-Rule = Callable[[LinkHolder | None, Sequence[Allowance]], ResendVerdict]
-"""Decides what happens to one person (``models/link.py``)."""
+class ResendAnswer(NamedTuple):
+    """The answer to one request; `mailed` is False for a person who is there twice in one job, but for the first."""
+
+    request: ResendRequest
+    verdict: ResendVerdict
+    mailed: bool
+
+    @property
+    def account_id(self) -> UUID | None:
+        """The account of the person, None when there is none."""
+        return self.request.recipient.account_id if self.request.recipient else None
+
+    @property
+    def moment_json(self) -> dict[str, str] | None:
+        """The moment that explains the code: from when on it may be asked again, or since when it is so."""
+        moment = self.verdict.moment
+        if moment is None:
+            return None
+        return {"from" if self.verdict.code is Code.THROTTLED else "since": moment.isoformat()}
 
 
-def send_again(session: Session, asks: Sequence[ResendRequest], rule: Rule) -> None:
-    """Answers each ask, in order, and writes what follows: throttles, links with more time, mails, reminders."""
-    subjects = {subject for ask in asks if ask.recipient for subject in ask.subjects}
+ResendRule = Callable[[LinkHolder | None, Sequence[Allowance]], ResendVerdict]
+"""Decides about one person (``models/link.py``); takes from the allowances when a mail is sent."""
+
+
+def resend(session: Session, requests: Sequence[ResendRequest], rule: ResendRule) -> list[ResendAnswer]:
+    """Answers the requests, in order, and writes what follows: throttles, links with more time, mails, reminders."""
+    subjects = {subject for request in requests if request.recipient for subject in request.subjects}
     hold(session, [subject for subject in subjects if subject.scope in WIDE])  # accounts are held by their rows
     allowances = read_allowances(session, subjects)
-    _decide(asks, rule, allowances, _read_links(session, asks))
+    answers = _decide(requests, rule, allowances, _read_links(session, requests))
     count(session, allowances)
-    mailed = [ask for ask in asks if ask.mailed]
+    mailed = [(answer.request, person) for answer in answers if answer.mailed and (person := answer.request.recipient)]
     for purpose in PASSWORD_PURPOSES:
-        resend_links(
-            session, purpose, Counter(r.account_id for a in mailed if (r := a.recipient) and r.purpose is purpose)
-        )
-    _owe_mails(session, mailed)
-    invited = [r for ask in mailed if (r := ask.recipient) and not r.activated]
-    resume_enrollments(session, [r.enrollment_id for r in invited if r.enrollment_id])
+        resend_links(session, purpose, Counter(one.account_id for _, one in mailed if one.purpose is purpose))
+    owe(session, [_mail(request, person) for request, person in mailed])
+    invited = [person.enrollment_id for _, person in mailed if not person.activated]
+    resume_reminders(session, [one for one in invited if one])
+    return answers
 
 
-def counts(asks: Sequence[ResendRequest]) -> dict[str, Any]:
+def counts_json(answers: Sequence[ResendAnswer]) -> dict[str, Any]:
     """A job's result as a whole."""
-    return {"counts": dict(Counter(ask.answer.code for ask in asks))}
+    return {"counts": dict(Counter(answer.verdict.code for answer in answers))}
 
 
-def moment_json(answer: ResendVerdict) -> dict[str, str] | None:
-    """What explains a code: from when on it may be asked again, or since when it is so."""
-    if answer.moment is None:
-        return None
-    return {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}
-
-
-def _read_links(session: Session, asks: Sequence[ResendRequest]) -> dict[UUID, LiveLink]:
+def _read_links(session: Session, requests: Sequence[ResendRequest]) -> dict[UUID, LiveLink]:
     found: dict[UUID, LiveLink] = {}
     for purpose in PASSWORD_PURPOSES:
-        accounts = {r.account_id for ask in asks if (r := ask.recipient) and r.purpose is purpose}
+        accounts = {r.account_id for request in requests if (r := request.recipient) and r.purpose is purpose}
         found |= read_live_links(session, purpose, accounts)
     return found
 
 
 def _decide(
-    asks: Sequence[ResendRequest], rule: Rule, allowances: dict[ThrottleSubject, Allowance], links: dict[UUID, LiveLink]
-) -> None:
-    """A fold in the order asked: what one ask took, the next does not find."""
+    requests: Sequence[ResendRequest],
+    rule: ResendRule,
+    allowances: Mapping[ThrottleSubject, Allowance],
+    links: Mapping[UUID, LiveLink],
+) -> list[ResendAnswer]:
+    """Decides the requests one after the other: each finds the allowances and links that those before it left.
+
+    A person who is there twice in one job is sent one mail and gets the same answer twice.
+    """
+    standing, answers = dict(links), []
     answered: dict[tuple[UUID, UUID], ResendVerdict] = {}
-    for ask in asks:
-        person = ask.recipient
+    for request in requests:
+        person = request.recipient
         if person is None:
-            ask.answer = rule(None, ())
+            answers.append(ResendAnswer(request, rule(None, ()), mailed=False))
             continue
-        known = answered.get((ask.job_id, person.account_id)) if not person.gone else None
-        ask.answer = known or rule(_holder(person, links), [allowances[subject] for subject in ask.subjects])
-        ask.mailed = known is None and ask.answer.code in MAILED
-        if not person.gone:
-            answered[ask.job_id, person.account_id] = ask.answer
-        if ask.mailed:
-            now, link = allowances[ask.subjects[0]].now, links.get(person.account_id)
-            links[person.account_id] = LiveLink(link.resent + 1 if link else 0, now + LINK_LIFETIME[person.purpose])
+        link, key = standing.get(person.account_id), (request.job_id, person.account_id)
+        known = None if person.has_left else answered.get(key)
+        verdict = known or rule(_holder(person, link), [allowances[subject] for subject in request.subjects])
+        mailed = known is None and verdict.code in MAILED
+        if not person.has_left:
+            answered[key] = verdict
+        if mailed:
+            standing[person.account_id] = _sent_again(person, link, allowances[request.subjects[0]].now)
+        answers.append(ResendAnswer(request, verdict, mailed))
+    return answers
 
 
-def _holder(person: LockedRecipient, links: dict[UUID, LiveLink]) -> LinkHolder:
-    link = links.get(person.account_id)
+def _sent_again(person: LockedRecipient, link: LiveLink | None, now: datetime) -> LiveLink:
+    return LiveLink(link.resent + 1 if link else 0, now + LINK_LIFETIME[person.purpose])
+
+
+def _holder(person: LockedRecipient, link: LiveLink | None) -> LinkHolder:
     resent, ends_at = link or (0, None)
     return LinkHolder(person.withdrawn_at, person.activated, resent, ends_at, person.detached_at, person.suppressed)
 
 
-def _owe_mails(session: Session, mailed: Sequence[ResendRequest]) -> None:
-    """Owes one mail per job and account: a job that is done again owes no other."""
-    owe(session, [_mail(ask, ask.recipient) for ask in mailed if ask.recipient])
-
-
-def _mail(ask: ResendRequest, person: LockedRecipient) -> OwedMail:
+def _mail(request: ResendRequest, person: LockedRecipient) -> OwedMail:
+    """One mail per job and account: a job that is done again owes no other."""
     kind = EmailKind.PASSWORD_RESET if person.activated else EmailKind.INVITATION
     return OwedMail(
         kind,
-        f"{ask.job_id}:{person.account_id}",
-        ask.lane,
+        f"{request.job_id}:{person.account_id}",
+        request.lane,
         person.email,
         person.locale,
-        ask.queue,
-        job_id=ask.job_id,
+        request.queue,
+        job_id=request.job_id,
         account_id=person.account_id,
         enrollment_id=person.enrollment_id,
         contract_id=person.contract_id,

@@ -1,28 +1,24 @@
-"""Somebody forgot their password and asks for a reset by their address, known or not: same answer, same time.
+"""A person who forgot their password asks for a reset by their address: same answer and same time for any address.
 
-The job that was asked for looks nobody up. It counts the request against the address's hash and the portal and owes a
-job of Matricule's own, which looks the address up later, when nobody is waiting: whether it exists shows in nothing
-that whoever asked can see or measure.
+The job that was asked for looks no address up. It counts the request against the address's hash and the portal and owes
+a job of Matricule's own, which looks the address up later, when no one is waiting: neither the answer nor its time
+tells the person who asked whether the address has an account.
 """
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.enrollment import PARTICIPATING
 from models.link import answer_reset
 from models.portal import LOCAL_PORTAL_ID
 from models.throttle import ThrottleScope
 from models.words import Code, JobState
-from workers.access.resending import (
-    LockedRecipient,
-    ResendRequest,
-    moment_json,
-    send_again,
-)
+from workers.access.resending import LockedRecipient, ResendAnswer, ResendRequest, resend
 from workers.audit import record
-from workers.database import Session, wait_briefly_for_locks
+from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import OwedJob, owe_jobs, successor_key
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.outbox.suppression import SUPPRESSED_SINCE
@@ -37,106 +33,133 @@ from workers.security.throttles import (
     hold,
     read_allowances,
 )
+from workers.sql import fetch
 
-READ_REQUESTS = text("SELECT id, portal_id, CAST(request AS text) FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
+READ_REQUESTS = text("""
+    SELECT j.id, j.portal_id, CAST(j.request AS text) AS request FROM job j WHERE j.id = ANY(CAST(:ids AS uuid[]))""")
 
-# Who never activated is sent the invitation of the training they were enrolled on last.
+# A person who never activated is sent the invitation of the training they were enrolled on last.
 LOCK_RECIPIENTS = text(f"""
-    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL, NULL, e.id, e.contract_id, NULL,
-      {SUPPRESSED_SINCE.format(address="a.email_norm")}
+    SELECT a.id AS account_id, a.email_norm AS email, a.locale, a.activated_at IS NOT NULL AS activated,
+      NULL AS withdrawn_at, latest.id AS enrollment_id, latest.contract_id, NULL AS detached_at,
+      {SUPPRESSED_SINCE.format(address="a.email_norm")} AS suppressed
     FROM account a LEFT JOIN LATERAL (
-      SELECT id, contract_id FROM enrollment WHERE account_id = a.id AND withdrawn_at IS NULL AND detached_at IS NULL
-        AND a.activated_at IS NULL
-      ORDER BY enrolled_at DESC, id DESC LIMIT 1) e ON true
+      SELECT e.id, e.contract_id FROM enrollment e
+      WHERE e.account_id = a.id AND {PARTICIPATING} AND a.activated_at IS NULL
+      ORDER BY e.enrolled_at DESC, e.id DESC LIMIT 1) latest ON true
     WHERE a.email_norm = ANY(CAST(:emails AS text[])) AND a.erased_at IS NULL
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
 ANSWER: Final = {"code": Code.REQUESTED}
 
 
+class _RequestedReset(NamedTuple):
+    """A job that asked for a reset; its request is None once it was erased."""
+
+    id: UUID
+    portal_id: UUID
+    request: str | None
+
+
+class _AskedReset(NamedTuple):
+    """The portal a reset was asked from, and the address."""
+
+    portal_id: UUID
+    email: str
+
+
+_NO_ADDRESS: Final = _AskedReset(LOCAL_PORTAL_ID, "")
+
+
 def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `request_password_reset` jobs. The answer is always the same, also of one that was throttled.
+    """Does a batch of `request_password_reset` jobs. The answer is the same for each, also when it was throttled.
 
     Raises: a transient error of the database when a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
     emails = [_address(row.columns["request"]) for row in rows]
     hashes = address_subjects(emails)
-    subjects = [
-        (
+    subjects = {
+        row.id: (
             ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, hashes[email]),
             ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns["portal_id"]),
         )
         for row, email in zip(rows, emails, strict=True)
-    ]
-    hold(session, [subject for pair in subjects for subject in pair])
-    allowances = read_allowances(session, {subject for pair in subjects for subject in pair})
-    allowed = []
-    for row, pair in zip(rows, subjects, strict=True):
-        if all(allowances[subject].room > 0 for subject in pair):
-            allowed.append(row.id)
-            for subject in pair:
-                allowances[subject].take()
-    count(session, allowances)
-    _owe_follow_ups(session, allowed)
+    }
+    allowed = _count(session, subjects)
+    owe_jobs(session, [OwedJob(SendPasswordReset(job=job_id), successor_key(job_id)) for job_id in allowed])
     return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, ANSWER) for row in rows]
 
 
-def _owe_follow_ups(session: Session, jobs: Sequence[UUID]) -> None:
-    owe_jobs(session, [OwedJob(SendPasswordReset(job=job_id), successor_key(job_id)) for job_id in jobs])
+def _count(session: Session, jobs: Mapping[UUID, tuple[ThrottleSubject, ...]]) -> list[UUID]:
+    """Counts the jobs against their subjects, in order; returns those that are not throttled."""
+    subjects = {subject for of_job in jobs.values() for subject in of_job}
+    hold(session, subjects)
+    allowances = read_allowances(session, subjects)
+    allowed = []
+    for job_id, of_job in jobs.items():
+        if all(allowances[subject].room > 0 for subject in of_job):
+            allowed.append(job_id)
+            for subject in of_job:
+                allowances[subject].take()
+    count(session, allowances)
+    return allowed
 
 
 def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `send_password_reset` jobs: a mail to who has the address. Its result is nobody's business.
+    """Does a batch of `send_password_reset` jobs: a mail to each person who has the address. No result tells who has.
 
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    asked = [
+    requests = [
         cast("SendPasswordReset", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
     ]
-    originals = {
-        job_id: (portal_id, _address(request))
-        for job_id, portal_id, request in session.execute(READ_REQUESTS, {"ids": [one.job for one in asked]})
-        if request is not None
-    }
-    emails = sorted({email for _, email in originals.values()})
-    recipients = {person.email: person for person in _hold_recipients(session, emails)}
-    hashes = address_subjects(list(recipients))
-    asks = []
-    for row, one in zip(rows, asked, strict=True):
-        portal_id, email = originals.get(one.job, (LOCAL_PORTAL_ID, ""))  # its request may have been erased since
+    asked = _read_asked(session, [request.job for request in requests])
+    recipients = _hold_recipients(session, sorted({one.email for one in asked.values()}))
+    hashes = address_subjects(recipients)
+    resent = []
+    for row, request in zip(rows, requests, strict=True):
+        portal_id, email = asked.get(request.job, _NO_ADDRESS)
         person = recipients.get(email)
-        subjects: tuple[ThrottleSubject, ...] = ()
-        if person is not None:
-            subjects = (
-                ThrottleSubject(ThrottleScope.RESET_ACCOUNT, person.account_id),
-                ThrottleSubject(ThrottleScope.RESET_ADDRESS, hashes[email]),
-            )
-        asks.append(ResendRequest(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
-    send_again(session, asks, answer_reset)
-    for ask, one in zip(asks, asked, strict=True):
-        _record(session, ask, one)
+        subjects = () if person is None else _subjects(person, hashes[email])
+        resent.append(ResendRequest(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
+    answers = resend(session, resent, answer_reset)
+    for answer, request in zip(answers, requests, strict=True):
+        _record(session, answer, request)
     return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, {}) for row in rows]
 
 
-def _hold_recipients(session: Session, emails: Sequence[str]) -> list[LockedRecipient]:
-    """Who has these addresses and can be written to: activated, or enrolled somewhere."""
-    found = [LockedRecipient(*row) for row in session.execute(LOCK_RECIPIENTS, {"emails": list(emails)})]
-    return [person for person in found if person.activated or person.enrollment_id]
+def _read_asked(session: Session, jobs: Sequence[UUID]) -> dict[UUID, _AskedReset]:
+    """The resets these jobs asked for; one whose request was erased since is left out."""
+    found = fetch(session, _RequestedReset, READ_REQUESTS, {"ids": array(jobs)})
+    return {one.id: _AskedReset(one.portal_id, _address(one.request)) for one in found if one.request is not None}
 
 
-def _record(session: Session, ask: ResendRequest, request: SendPasswordReset) -> None:
-    """The audit trail names the account, never an address; of an address nobody has it says nothing."""
-    if ask.recipient is not None:
+def _hold_recipients(session: Session, emails: Sequence[str]) -> dict[str, LockedRecipient]:
+    """The people who have these addresses and can be written to, by address: activated, or enrolled on a contract."""
+    found = fetch(session, LockedRecipient, LOCK_RECIPIENTS, {"emails": list(emails)})
+    return {person.email: person for person in found if person.activated or person.enrollment_id}
+
+
+def _subjects(person: LockedRecipient, address: UUID) -> tuple[ThrottleSubject, ...]:
+    return (
+        ThrottleSubject(ThrottleScope.RESET_ACCOUNT, person.account_id),
+        ThrottleSubject(ThrottleScope.RESET_ADDRESS, address),
+    )
+
+
+def _record(session: Session, answer: ResendAnswer, request: SendPasswordReset) -> None:
+    """Records the reset under its account, never under an address; for an unknown address nothing is recorded."""
+    if answer.account_id is not None:
         record(
             session,
             RequestPasswordReset.kind,
-            portal_id=ask.lane,
-            account_id=ask.recipient.account_id,
+            portal_id=answer.request.lane,
+            account_id=answer.account_id,
             job_id=request.job,
-            result=ask.answer.code,
-            detail=moment_json(ask.answer),
+            result=answer.verdict.code,
+            detail=answer.moment_json,
         )
 
 

@@ -18,18 +18,26 @@ from workers.access.passwords import HASHER, hash_password
 from workers.audit import record
 from workers.database import Session
 from workers.security.lockouts import count_failure, forget_failures, subjects_of
+from workers.sql import fetch_one, fetch_value
 
-FIND_ACCOUNT = text("""
-    SELECT id, password_hash, credential_version FROM account WHERE email_norm = :email AND erased_at IS NULL""")
+READ_CREDENTIALS = text("""
+    SELECT a.id, a.password_hash, a.credential_version FROM account a
+    WHERE a.email_norm = :email AND a.erased_at IS NULL""")
 
-# Only over the hash that was checked: the password may have been changed meanwhile.
+# Only the hash that was checked is replaced: the password may have been changed meanwhile.
 UPDATE_HASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
 
-CHECK_CREDENTIALS = text("SELECT 1 FROM account WHERE id = :id AND credential_version = :version")
+CHECK_CREDENTIALS = text("SELECT EXISTS (SELECT 1 FROM account a WHERE a.id = :id AND a.credential_version = :version)")
+
+
+class _StoredCredentials(NamedTuple):
+    id: UUID
+    password_hash: str | None
+    credential_version: int
 
 
 class SignInAttempt(NamedTuple):
-    """A try that may go on. `password_hash` is the account's, or another that no password has."""
+    """A try that may go on; `password_hash` is the account's, or one that no password has."""
 
     subjects: tuple[UUID, ...]
     account_id: UUID | None
@@ -38,21 +46,21 @@ class SignInAttempt(NamedTuple):
 
 
 class VerifiedCredentials(NamedTuple):
-    """Whose credentials these are. A session started now ends when the account's `credential_version` moves."""
+    """The account that signed in. A session started now ends when the account's `credential_version` moves."""
 
     account_id: UUID
     credential_version: int
 
 
 class SignInRefused(NamedTuple):
-    """``WRONG_CREDENTIALS``, or ``SIGN_IN_LOCKED`` with the moment it ends."""
+    """A try that is refused: ``WRONG_CREDENTIALS``, or ``SIGN_IN_LOCKED`` with the moment the lock ends."""
 
     code: Code
     locked_until: datetime | None = None
 
 
 class PasswordCheck(NamedTuple):
-    """What hashing said: whether the password is right, and its hash by today's parameters if they have changed."""
+    """The result of hashing: whether the password is right, and its hash by today's parameters if they changed."""
 
     right: bool
     new_hash: str | None
@@ -62,21 +70,23 @@ def begin(session: Session, email: str) -> SignInAttempt | SignInRefused:
     """Counts a try against the address and, if it has one, its account; refuses it while one of them is locked."""
     address = normalise_email(email)
     if isinstance(address, Code):
-        return SignInAttempt((), None, _nobodys_hash(), 0)
-    account = session.execute(FIND_ACCOUNT, {"email": address}).one_or_none()
+        return SignInAttempt((), None, _hash_of_no_password(), 0)
+    account = fetch_one(session, _StoredCredentials, READ_CREDENTIALS, {"email": address})
     subjects = subjects_of(address, account.id if account else None)
     locked_until = count_failure(session, subjects)
     if locked_until is not None:
         return SignInRefused(Code.SIGN_IN_LOCKED, locked_until)
     if account is None or account.password_hash is None:
-        return SignInAttempt(subjects, None, _nobodys_hash(), 0)
+        return SignInAttempt(subjects, None, _hash_of_no_password(), 0)
     return SignInAttempt(subjects, account.id, account.password_hash, account.credential_version)
 
 
 def check(attempt: SignInAttempt, password: str) -> PasswordCheck:
-    """Whether this is the password. About a tenth of a second on purpose, known or not: never inside a transaction."""
+    """Whether this is the password. It takes a tenth of a second on purpose, also for an address that has no account:
+    never call it inside a transaction.
+    """
     if len(password) > 4 * MAX_PASSWORD or any("\ud800" <= character <= "\udfff" for character in password):
-        password = ""  # nobody has it: nothing longer or unpaired was ever hashed
+        password = ""  # no account has it: no longer or unpaired password was ever hashed
     right, new_hash = HASHER.verify_and_update(compose_password(password), attempt.password_hash)
     return PasswordCheck(right and attempt.account_id is not None, new_hash)
 
@@ -85,10 +95,8 @@ def end(session: Session, attempt: SignInAttempt, checked: PasswordCheck) -> Ver
     """Takes the count of a right try back, and renews a hash of older parameters."""
     if not checked.right or attempt.account_id is None:
         return SignInRefused(Code.WRONG_CREDENTIALS)
-    whose = {"id": attempt.account_id, "version": attempt.credential_version}
-    if (
-        session.execute(CHECK_CREDENTIALS, whose).scalar() is None
-    ):  # another password was chosen while this one was checked
+    checked_against = {"id": attempt.account_id, "version": attempt.credential_version}
+    if not fetch_value(session, bool, CHECK_CREDENTIALS, checked_against):  # another password was chosen meanwhile
         return SignInRefused(Code.WRONG_CREDENTIALS)
     forget_failures(session, attempt.subjects)
     if checked.new_hash:
@@ -99,6 +107,6 @@ def end(session: Session, attempt: SignInAttempt, checked: PasswordCheck) -> Ver
 
 
 @lru_cache(maxsize=1)
-def _nobodys_hash() -> str:
-    """A hash that costs what any other costs and that nobody's password has."""
+def _hash_of_no_password() -> str:
+    """A hash that takes as long to check as any other, and that no password has."""
     return hash_password(UUID(int=0).hex)

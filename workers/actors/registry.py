@@ -25,8 +25,7 @@ from workers.database import Session
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.enrollment.jobs import enroll_jobs
 from workers.enrollment.progress import record_progress_jobs
-from workers.enrollment.release_plans import plan_releases
-from workers.enrollment.releases import release_seats
+from workers.enrollment.releases import plan_releases, release_seats
 from workers.enrollment.reminders import send_reminders
 from workers.enrollment.withdrawal import withdraw_jobs
 from workers.imports.cancelling import cancel_imports

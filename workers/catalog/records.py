@@ -16,7 +16,7 @@ from models.words import Code, JobState
 from workers.audit import record
 from workers.catalog.organisations import checked_colour, checked_logo
 from workers.database import Session, wait_briefly_for_locks
-from workers.enrollment.reminder_resuming import resume_contract
+from workers.enrollment.reminders import resume_reminders_of_contract
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.sql import change, given_values, today_in_paris, upsert
 
@@ -167,7 +167,7 @@ def _change_terms(session: Session, contract: Contract, request: PutContract, to
         session.execute(FORGET_WARNINGS, {"contract": contract.id})
     reminded = reminds(before.reminders, before.ends_on, today)
     if not reminded and reminds(after.reminders, after.ends_on, today):
-        resume_contract(session, contract.id)
+        resume_reminders_of_contract(session, contract.id)
     return changed_terms(before, after)
 
 

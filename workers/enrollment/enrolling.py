@@ -4,42 +4,35 @@ Lock order, here as everywhere: job rows, contracts by id, accounts by address, 
 the job rows and owns the transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.contract import closed_because
-from models.enrollment import Capacity, EnrollmentPlan, EnrollmentVerdict, plan_enrollments
+from models.enrollment import LIVE, Capacity, EnrollmentPlan, EnrollmentVerdict, plan_enrollments
 from models.person import Person, Refusal, check_person
 from models.words import Code, Policy
-from workers.database import Session, wait_briefly_for_locks
+from workers.database import Session, array
 from workers.engine.results import PersonResult
 from workers.enrollment import rows
+from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
 from workers.outbox.suppression import read_suppressed
 from workers.requests.enrollment import Enroll
+from workers.sql import fetch
 
-LOCK_CONTRACTS = text("""
-    SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
-      CAST(now() AT TIME ZONE 'Europe/Paris' AS date) AS today
-    FROM contract c
-    JOIN (SELECT DISTINCT * FROM unnest(CAST(:portals AS uuid[]), CAST(:references AS text[]))) m (portal_id, reference)
-      ON m.portal_id = c.portal_id AND m.reference = c.reference
-    ORDER BY c.id FOR NO KEY UPDATE OF c""")
-
-READ_LIVE_ENROLLMENTS = text("""
-    SELECT e.contract_id, a.email_norm, e.account_id, e.id, e.detached_at
+READ_LIVE_ENROLLMENTS = text(f"""
+    SELECT e.contract_id, a.email_norm, e.account_id, e.id AS enrollment_id, e.detached_at
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
-      AND e.withdrawn_at IS NULL""")
+      AND {LIVE}""")
 
 
 class EnrollmentTerms(Protocol):
-    """On which contract people are enrolled, and how: what requests to enrol share."""
+    """The contract and the options that all requests to enrol people have."""
 
     @property
     def contract(self) -> str: ...
@@ -51,18 +44,18 @@ class EnrollmentTerms(Protocol):
     def dry_run(self) -> bool: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EnrollmentOrder:
-    """One request to enrol people, or a part of one, as part of a batch.
+    """One request to enrol people, or a chunk of one, as part of a batch.
 
     Parameters:
-      job_id: the job it is.
-      portal_id: whose contract references it speaks of.
-      request: on which contract, and how.
+      job_id: the job of the request.
+      portal_id: the portal that has the contract.
+      request: the contract and the options.
       people: the rows to do now, checked.
-      first_position: the place of the first of them in the request (in chunks; else 0).
+      first_position: the position of the first of them in the request (in chunks; else 0).
       taken: addresses accepted in earlier chunks of the same request.
-      urgent: somebody is waiting for the mails.
+      urgent: a person is waiting for the mails.
       planned: seats that earlier chunks of a dry run have planned.
     """
 
@@ -75,62 +68,51 @@ class EnrollmentOrder:
     urgent: bool = False
     planned: int = 0
 
+    @property
+    def contract_key(self) -> ContractKey:
+        """The contract it asks for."""
+        return ContractKey(self.portal_id, self.request.contract)
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class EnrollmentAnswer:
-    """What happened to one request.
+    """The end of one request.
 
     Parameters:
       code: why the request as a whole was refused, or None.
       people: a result per person, in input order.
-      plan: what was decided, or None when refused as a whole.
-      contract: the contract after it, or None when it is unknown.
+      plan: the decision, or None when the request was refused as a whole.
+      contract: the contract as the request leaves it, or None when it is unknown.
     """
 
     order: EnrollmentOrder
     code: Code | None
     people: list[PersonResult]
     plan: EnrollmentPlan | None
-    contract: "LockedContract | None"
+    contract: LockedContract | None
 
     @property
     def refused(self) -> bool:
-        """Nothing was done for anybody."""
+        """Whether nothing was done for any person."""
         return self.plan is None or self.plan.refused
 
 
-@dataclass(frozen=True, slots=True)
-class LockedContract:
-    """A contract whose row this transaction holds, as the requests planned so far leave it.
-
-    Parameters:
-      closed: why nobody can be enrolled on it now, or None.
-      live: the addresses of this batch that are enrolled on it.
-    """
-
-    id: UUID
-    company_id: UUID
-    planned_seats: int
-    enrolled_count: int
-    closed: Code | None
-    live: AbstractSet[str] = frozenset()
-
-    def after(self, plan: EnrollmentPlan) -> "LockedContract":
-        """The contract once this plan is carried out."""
-        joining = plan.joining
-        return replace(self, enrolled_count=self.enrolled_count + len(joining), live=self.live | joining)
-
-
 class _LiveEnrollment(NamedTuple):
-    """Somebody enrolled on a contract. `detached_at`: when they said that this was not them, after they had begun."""
+    """A person enrolled on a contract; `detached_at` is set when the person began and then said "this is not me"."""
 
+    contract_id: UUID
+    email_norm: str
     account_id: UUID
     enrollment_id: UUID
     detached_at: datetime | None = None
 
 
+_EnrolledByAddress = Mapping[UUID, Mapping[str, _LiveEnrollment]]
+"""Live enrollments by contract and address."""
+
+
 def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
-    """The rows of a request judged one by one: somebody to enrol, or the refusal their own values earned."""
+    """Judges rows of a request one by one: each is a person to enrol, or the refusal its own values earned."""
     return [
         check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
         for person in request.people[start:stop]
@@ -140,45 +122,21 @@ def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> li
 def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[EnrollmentAnswer]:
     """Enrols the people of one or more requests, in order, and owes their mails.
 
-    Each request keeps its own policy and its own answer; what the earlier ones took, the later ones do not find.
+    Each request keeps its own policy and its own answer; seats that an earlier one took are gone for the later ones.
     A dry run is planned under the same locks and not written.
 
     Raises: Transient errors of the database (a contract held for over 250 ms, a deadlock): the batch may be done again.
     """
-    contracts = _lock_contracts(session, orders)
+    contracts = lock_contracts(session, [order.contract_key for order in orders])
     addresses = _addresses(orders)
     accounts = rows.read_accounts(session, addresses)
-    live = _read_live(session, contracts, accounts)
-    contracts = {key: replace(one, live=frozenset(live.get(one.id, ()))) for key, one in contracts.items()}
-    planned = _plan_in_order(orders, contracts, frozenset(accounts), read_suppressed(session, addresses))
+    live = _read_live(session, contracts.values(), accounts.values())
+    enrolled = _by_address(live)
+    standing = {key: replace(one, live=frozenset(enrolled.get(one.id, ()))) for key, one in contracts.items()}
+    planned = _plan_in_order(orders, standing, frozenset(accounts), read_suppressed(session, addresses))
     joined = rows.write(session, [one for order in planned for one in order.joining], accounts)
-    for one in joined.values():
-        live.setdefault(one.contract_id, {})[one.person.email_norm] = _LiveEnrollment(one.account_id, one.enrollment_id)
-    return [_answer(order, decided, live, joined) for order, decided in zip(orders, planned, strict=True)]
-
-
-def _lock_contracts(session: Session, orders: Sequence[EnrollmentOrder]) -> dict[tuple[UUID, str], LockedContract]:
-    # For the whole transaction: who holds contracts may not wait long for an account somebody else is making either.
-    wait_briefly_for_locks(session)
-    found = session.execute(
-        LOCK_CONTRACTS,
-        {
-            "portals": [order.portal_id for order in orders],
-            "references": [order.request.contract for order in orders],
-        },
-    ).all()
-    return {(row.portal_id, row.reference): _locked(row) for row in found}
-
-
-def _locked(row: Any) -> LockedContract:
-    starts_on: date | None = row.starts_on
-    return LockedContract(
-        id=row.id,
-        company_id=row.company_id,
-        planned_seats=row.planned_seats,
-        enrolled_count=row.enrolled_count,
-        closed=closed_because(starts_on, row.ends_on, row.today),
-    )
+    enrolled = _by_address([*live, *[_enrolled(one) for one in joined.values()]])
+    return [_answer(order, decided, enrolled, joined) for order, decided in zip(orders, planned, strict=True)]
 
 
 def _addresses(orders: Sequence[EnrollmentOrder]) -> list[str]:
@@ -186,22 +144,29 @@ def _addresses(orders: Sequence[EnrollmentOrder]) -> list[str]:
 
 
 def _read_live(
-    session: Session,
-    contracts: dict[tuple[UUID, str], LockedContract],
-    accounts: dict[str, rows.KnownAccount],
-) -> dict[UUID, dict[str, _LiveEnrollment]]:
-    """Live enrollments by contract and address."""
-    live: dict[UUID, dict[str, _LiveEnrollment]] = {}
-    if not contracts or not accounts:
-        return live
-    parameters = {"contracts": [c.id for c in contracts.values()], "accounts": [a.id for a in accounts.values()]}
-    for contract_id, email, *enrolled in session.execute(READ_LIVE_ENROLLMENTS, parameters):
-        live.setdefault(contract_id, {})[email] = _LiveEnrollment(*enrolled)
-    return live
+    session: Session, contracts: Iterable[LockedContract], accounts: Iterable[rows.KnownAccount]
+) -> list[_LiveEnrollment]:
+    """The live enrollments of these accounts on these contracts."""
+    contract_ids, account_ids = {one.id for one in contracts}, [one.id for one in accounts]
+    if not contract_ids or not account_ids:
+        return []
+    parameters = {"contracts": array(contract_ids), "accounts": array(account_ids)}
+    return fetch(session, _LiveEnrollment, READ_LIVE_ENROLLMENTS, parameters)
+
+
+def _by_address(enrollments: Iterable[_LiveEnrollment]) -> _EnrolledByAddress:
+    found: dict[UUID, dict[str, _LiveEnrollment]] = {}
+    for one in enrollments:
+        found.setdefault(one.contract_id, {})[one.email_norm] = one
+    return found
+
+
+def _enrolled(one: rows.JoiningPerson) -> _LiveEnrollment:
+    return _LiveEnrollment(one.contract_id, one.person.email_norm, one.account_id, one.enrollment_id)
 
 
 class _PlannedOrder(NamedTuple):
-    """What one order comes to, and the contract as this order leaves it."""
+    """The plan of one order, and the contract as this order leaves it."""
 
     contract: LockedContract | None
     code: Code | None
@@ -212,18 +177,17 @@ class _PlannedOrder(NamedTuple):
 
 def _plan_in_order(
     orders: Sequence[EnrollmentOrder],
-    contracts: Mapping[tuple[UUID, str], LockedContract],
+    contracts: Mapping[ContractKey, LockedContract],
     known: AbstractSet[str],
     suppressed: Mapping[str, datetime],
 ) -> list[_PlannedOrder]:
     """Plans the orders one after the other: each finds the seats and accounts that those before it left."""
     standing, planned = dict(contracts), []
     for order in orders:
-        key = (order.portal_id, order.request.contract)
-        one = _plan(order, standing.get(key), known, suppressed)
+        one = _plan(order, standing.get(order.contract_key), known, suppressed)
         planned.append(one)
         if one.contract is not None and one.plan is not None and not order.request.dry_run:
-            standing[key] = one.contract
+            standing[order.contract_key] = one.contract
             known = known | one.plan.joining  # an account planned on one contract is known to the next
     return planned
 
@@ -264,7 +228,7 @@ def _joining(order: EnrollmentOrder, contract: LockedContract, plan: EnrollmentP
 def _answer(
     order: EnrollmentOrder,
     planned: _PlannedOrder,
-    live: Mapping[UUID, Mapping[str, _LiveEnrollment]],
+    enrolled: _EnrolledByAddress,
     joined: Mapping[UUID, rows.JoiningPerson],
 ) -> EnrollmentAnswer:
     if planned.plan is None or planned.contract is None:
@@ -274,7 +238,7 @@ def _answer(
         ]
         return EnrollmentAnswer(order, code, refused, None, planned.contract)
     mine = {one.position: joined[one.enrollment_id] for one in planned.joining}
-    enrolled = live.get(planned.contract.id, {})
+    by_address = enrolled.get(planned.contract.id, {})
     people = []
     for index, (person, verdict) in enumerate(zip(order.people, planned.plan.verdicts, strict=True)):
         position = order.first_position + index
@@ -282,24 +246,24 @@ def _answer(
         if joining is not None:
             people.append(PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id))
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
-            people.append(_already(position, enrolled.get(person.email_norm)))
+            people.append(_already_enrolled(position, by_address.get(person.email_norm)))
         else:
-            since = _left_alone_since(person, verdict, planned.suppressed)
+            since = _suppressed_since(person, verdict, planned.suppressed)
             people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
     return EnrollmentAnswer(order, None, people, planned.plan, planned.contract)
 
 
-def _left_alone_since(
+def _suppressed_since(
     person: Person | Refusal, verdict: EnrollmentVerdict, suppressed: Mapping[str, datetime]
 ) -> dict[str, str] | None:
-    """Since when no mail is sent to the address of a person who is refused for that."""
+    """Since when no mail is sent to the address of a person who is refused for that reason."""
     if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
         return None
     return {"since": suppressed[person.email_norm].isoformat()}
 
 
-def _already(position: int, known: _LiveEnrollment | None) -> PersonResult:
-    """Already enrolled; of somebody who detached themselves after they had begun, it also says so, and since when."""
+def _already_enrolled(position: int, known: _LiveEnrollment | None) -> PersonResult:
+    """The result of a person who is enrolled already; it says so when the person is detached, and since when."""
     if known is None:  # planned further up in a dry run
         return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)
     detail = None if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}

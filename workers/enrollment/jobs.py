@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from models.person import Person
@@ -11,20 +12,15 @@ from workers.database import Session
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import count_codes, insert_people, one_or_none, read_positions, record_people
-from workers.enrollment.enrolling import (
-    EnrollmentAnswer,
-    EnrollmentOrder,
-    LockedContract,
-    check_people,
-    enroll,
-)
+from workers.enrollment.contracts import LockedContract
+from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, check_people, enroll
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.enrollment import Enroll
 from workers.requests.queues import URGENT_MAILS, Queue
 from workers.requests.registry import parse
 
 CHUNK: Final = 1_000
-"""People per transaction when a request may be done in parts: short locks, steady progress."""
+"""People per transaction when a request may be done in chunks: short locks, steady progress."""
 
 
 def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -46,13 +42,13 @@ def read_request(row: ClaimedRow) -> Enroll:
 
 
 def in_chunks(request: Enroll) -> bool:
-    """Whether a request may be done in parts: only the policy that takes what it can get, and not a dry run."""
+    """Whether a large request may be done in chunks: only under the policy `until_full`, and not as a dry run."""
     return len(request.people) > CHUNK and request.policy is Policy.UNTIL_FULL and not request.dry_run
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChunkedEnrollment:
-    """A large request on its way, chunk by chunk.
+    """A large request between two of its chunks.
 
     Parameters:
       position: people done; also kept in the job, moved in each chunk's transaction.
@@ -62,39 +58,34 @@ class ChunkedEnrollment:
     row: ClaimedRow
     request: Enroll
     position: int
-    taken: set[str] = field(default_factory=set)
+    taken: AbstractSet[str] = frozenset()
 
     @property
     def finished(self) -> bool:
-        """Everybody was dealt with."""
+        """Whether no person is left to do."""
         return self.position >= len(self.request.people)
 
 
 def begin(session: Session, row: ClaimedRow) -> ChunkedEnrollment:
-    """Takes up a large request that is done in parts where its last committed chunk left it."""
-    return resume(session, row, read_request(row))
+    """Takes up a large request where its last committed chunk left it."""
+    request, position = read_request(row), int(row.columns["position"])
+    if not position:
+        return ChunkedEnrollment(row, request, position)
+    done = read_positions(session, row.id, DONE_CODES)
+    people = check_people(request, 0, position)
+    taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
+    return ChunkedEnrollment(row, request, position, taken)
 
 
-def resume(session: Session, row: ClaimedRow, request: Enroll) -> ChunkedEnrollment:
-    """The course of a request done in parts, with what earlier chunks committed."""
-    position = int(row.columns["position"])
-    course = ChunkedEnrollment(row, request, position)
-    if position:
-        done = read_positions(session, row.id, DONE_CODES)
-        people = check_people(request, 0, position)
-        course.taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
-    return course
-
-
-def enroll_chunk(session: Session, course: ChunkedEnrollment) -> Chunk[ChunkedEnrollment]:
+def enroll_chunk(session: Session, done: ChunkedEnrollment) -> Chunk[ChunkedEnrollment]:
     """Enrols the people of the next chunk; the outcome comes with the last."""
-    row, request, position = course.row, course.request, course.position
+    row, request, position = done.row, done.request, done.position
     people = check_people(request, position, position + CHUNK)
-    order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, course.taken)
+    order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, done.taken)
     answer = enroll(session, [order])[0]
     insert_people(session, [(row.id, person) for person in answer.people])
     joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
-    taken = course.taken | {person.email_norm for person in joined if isinstance(person, Person)}
+    taken = done.taken | {person.email_norm for person in joined if isinstance(person, Person)}
     further = ChunkedEnrollment(row, request, position + len(people), taken)
     if not further.finished:
         return Chunk(further, further.position)
@@ -110,7 +101,7 @@ def enroll_chunk(session: Session, course: ChunkedEnrollment) -> Chunk[ChunkedEn
 def summary(
     counts: Mapping[Code, int], contract: LockedContract | None, *, dry_run: bool, carried_out: bool, code: Code | None
 ) -> dict[str, Any]:
-    """What a job's result says as a whole; the results per person stand beside it."""
+    """The result of a job as a whole, as JSON; the results per person stand beside it."""
     result: dict[str, Any] = {
         "counts": {code: number for code, number in counts.items() if number},
         "seats": counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0),
@@ -120,11 +111,7 @@ def summary(
     if code is not None:
         result["code"] = code
     if contract is not None:
-        result |= {
-            "planned_seats": contract.planned_seats,
-            "enrolled_count": contract.enrolled_count,
-            "remaining": contract.planned_seats - contract.enrolled_count,
-        }
+        result |= contract.counters
     return result
 
 
@@ -142,14 +129,15 @@ def _outcome(row: ClaimedRow, answer: EnrollmentAnswer) -> WorkOutcome:
 
 
 def _owe_reports(session: Session, answers: Sequence[EnrollmentAnswer]) -> None:
-    """One confirmation per request that names an address for it; none of a dry run, which changed nothing.
+    """Owes one confirmation for each request that names an address for it; a dry run changed nothing and has none.
 
     Mails of one company share a lane; without a contract there is no company, and the portal stands for it.
     """
-    owe(session, [_report(answer, request) for answer in answers if (request := _confirmed(answer)) is not None])
+    reported = [(answer, request) for answer in answers if (request := _reported_request(answer)) is not None]
+    owe(session, [_report(answer, request) for answer, request in reported])
 
 
-def _confirmed(answer: EnrollmentAnswer) -> Enroll | None:
+def _reported_request(answer: EnrollmentAnswer) -> Enroll | None:
     request = cast("Enroll", answer.order.request)
     return request if request.report_to and not request.dry_run else None
 

@@ -1,18 +1,20 @@
-"""Recording progress: what the LMS saw, folded into each enrollment, and the certificate a first completion owes.
+"""Recording progress: events of the LMS are folded into enrollments, and a first completion owes its certificate.
 
 Lock order: job rows, enrollments by id. Contracts are only read: no seat moves.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.enrollment import (
     HEARD_CODES,
+    PARTICIPATING,
+    Enrollment,
     KnownProgress,
     LearningEvent,
     record_events,
@@ -26,54 +28,111 @@ from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.requests.enrollment import ProgressEvent, RecordProgress
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
+from workers.sql import Unnest, fetch
 
-LOCK_ENROLLMENTS = text("""
+
+class _EnrollmentKey(NamedTuple):
+    """An enrollment, and the portal that speaks of it."""
+
+    portal_id: UUID
+    id: UUID
+
+
+class _StudiedEnrollment(NamedTuple):
+    """An enrollment of the portal, its row held."""
+
+    id: UUID
+    portal_id: UUID
+    account_id: UUID
+    progress: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    progress_at: datetime | None
+    score: float | None
+    scored_at: datetime | None
+    time_spent_seconds: int
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    now: datetime
+
+    @property
+    def known(self) -> KnownProgress:
+        """The progress recorded so far."""
+        return KnownProgress(
+            Progress(self.progress),
+            self.started_at,
+            self.completed_at,
+            self.progress_at,
+            self.score,
+            self.scored_at,
+            self.time_spent_seconds,
+        )
+
+
+class _RecordedProgress(NamedTuple):
+    """The columns that events change: the enrollment and the fields of ``KnownProgress``."""
+
+    id: UUID
+    progress: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    progress_at: datetime | None
+    score: float | None
+    scored_at: datetime | None
+    time_spent_seconds: int
+
+
+_NAMED_ENROLLMENTS: Final = Unnest(_EnrollmentKey, Enrollment, alias="given", others={"portal_id": "uuid"})
+_RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given")
+
+LOCK_ENROLLMENTS = text(f"""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
       e.scored_at, e.time_spent_seconds, e.withdrawn_at, e.detached_at, now() AS now
-    FROM unnest(CAST(:portals AS uuid[]), CAST(:ids AS uuid[])) m (portal_id, id)
-    JOIN enrollment e ON e.id = m.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = m.portal_id
+    FROM {_NAMED_ENROLLMENTS}
+    JOIN enrollment e ON e.id = given.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = given.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
-UPDATE_PROGRESS = text("""
-    UPDATE enrollment e SET progress = t.progress, started_at = t.started_at, completed_at = t.completed_at,
-      progress_at = t.progress_at, score = t.score, scored_at = t.scored_at, time_spent_seconds = t.time_spent_seconds
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:progress AS text[]), CAST(:started_at AS timestamptz[]),
-      CAST(:completed_at AS timestamptz[]), CAST(:progress_at AS timestamptz[]), CAST(:score AS float8[]),
-      CAST(:scored_at AS timestamptz[]), CAST(:time_spent_seconds AS int[]))
-      t (id, progress, started_at, completed_at, progress_at, score, scored_at, time_spent_seconds)
-    WHERE e.id = t.id AND e.withdrawn_at IS NULL AND e.detached_at IS NULL""")
+UPDATE_PROGRESS = text(f"""
+    UPDATE enrollment e SET progress = given.progress, started_at = given.started_at,
+      completed_at = given.completed_at, progress_at = given.progress_at, score = given.score,
+      scored_at = given.scored_at, time_spent_seconds = given.time_spent_seconds
+    FROM {_RECORDED} WHERE e.id = given.id AND {PARTICIPATING}""")
 
 
-class _EventPosition(NamedTuple):
-    """Where an event stands: its job in the batch, its position in the request."""
-
-    job: int
-    position: int
-
-
-@dataclass(slots=True)
-class _ProgressJob:
+class _ProgressJob(NamedTuple):
     row: ClaimedRow
     request: RecordProgress
-    people: dict[int, PersonResult] = field(default_factory=dict)  # by position
 
     @property
     def portal_id(self) -> UUID:
         return cast("UUID", self.row.columns["portal_id"])
 
-    @property
-    def results(self) -> list[PersonResult]:
-        """In the order of the request."""
-        return [self.people[position] for position in range(len(self.request.events))]
+
+class _EventPosition(NamedTuple):
+    """The job of an event in the batch, and the position of the event in the request."""
+
+    job: int
+    position: int
 
 
-class _FoldedProgress(NamedTuple):
-    """What is known of one enrollment after the batch."""
+class _PlacedEvent(NamedTuple):
+    at: _EventPosition
+    event: ProgressEvent
+
+
+class _RecordedEnrollment(NamedTuple):
+    """One enrollment after the batch: the result of each of its events, and its progress if that is known."""
 
     portal_id: UUID
     enrollment_id: UUID
-    before: KnownProgress
-    after: KnownProgress
+    results: Mapping[_EventPosition, PersonResult]
+    before: KnownProgress | None = None
+    after: KnownProgress | None = None
+
+    @property
+    def completed_now(self) -> bool:
+        """Whether the training was completed by these events and not before."""
+        return _is_completed(self.after) and not _is_completed(self.before)
 
 
 def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -84,91 +143,105 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
     jobs = [
         _ProgressJob(row, cast("RecordProgress", parse(row.columns["kind"], row.columns["request"]))) for row in rows
     ]
-    said: dict[tuple[UUID, UUID], list[_EventPosition]] = {}
+    events = _by_enrollment(jobs)
+    wait_briefly_for_locks(session)
+    found = fetch(session, _StudiedEnrollment, LOCK_ENROLLMENTS, _NAMED_ENROLLMENTS.parameters(list(events)))
+    held = {_EnrollmentKey(row.portal_id, row.id): row for row in found}
+    recorded = [_record_events(key, placed, held.get(key)) for key, placed in events.items()]
+    _write(session, recorded)
+    people = _results(jobs, recorded)
+    record_people(session, [(job.row.id, results) for job, results in zip(jobs, people, strict=True)])
+    changed = [(job, results) for job, results in zip(jobs, people, strict=True) if _records_something(results)]
+    record_all(session, [_change(job, results) for job, results in changed])
+    return [_outcome(job, results) for job, results in zip(jobs, people, strict=True)]
+
+
+def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_EnrollmentKey, list[_PlacedEvent]]:
+    """The events of each enrollment in ledger order."""
+    found: dict[_EnrollmentKey, list[_PlacedEvent]] = {}
     for number, job in enumerate(jobs):
         for position, event in enumerate(job.request.events):
-            said.setdefault((job.portal_id, event.enrollment_id), []).append(_EventPosition(number, position))
-    wait_briefly_for_locks(session)
-    asked = {"portals": [portal for portal, _ in said], "ids": [one for _, one in said]}
-    found = {(row.portal_id, row.id): row for row in session.execute(LOCK_ENROLLMENTS, asked)}
-    told = [_tell(jobs, enrollment, places, found.get(enrollment)) for enrollment, places in said.items()]
-    _write(session, [one for one in told if one and one.after != one.before])
-    record_people(session, [(job.row.id, job.results) for job in jobs])
-    record_all(session, [_change(job) for job in jobs if any(one.code is Code.RECORDED for one in job.people.values())])
-    return [_outcome(job) for job in jobs]
+            placed = _PlacedEvent(_EventPosition(number, position), event)
+            found.setdefault(_EnrollmentKey(job.portal_id, event.enrollment_id), []).append(placed)
+    return found
 
 
-def _tell(
-    jobs: Sequence[_ProgressJob], enrollment: tuple[UUID, UUID], places: Sequence[_EventPosition], row: Any | None
-) -> _FoldedProgress | None:
-    """Gives every event of one enrollment its result; returns what is known now, None when nothing can be recorded."""
-    portal_id, enrollment_id = enrollment
+def _record_events(
+    key: _EnrollmentKey, placed: Sequence[_PlacedEvent], row: _StudiedEnrollment | None
+) -> _RecordedEnrollment:
+    """Folds the events of one enrollment into its progress; nothing is recorded of an unknown one or one that ended."""
     if row is None:
-        _answer(jobs, places, ((Code.NOT_FOUND, None) for _ in places), None, enrollment_id)
-        return None
-    if gone := _gone(row):
-        _answer(jobs, places, (gone for _ in places), row.account_id, enrollment_id)
-        return None
-    before = KnownProgress(
-        Progress(row.progress),
-        row.started_at,
-        row.completed_at,
-        row.progress_at,
-        row.score,
-        row.scored_at,
-        row.time_spent_seconds,
-    )
-    events = (_event(jobs[place.job].request.events[place.position]) for place in places)
-    after, codes = record_events(before, events, row.now)
-    _answer(jobs, places, ((code, None) for code in codes), row.account_id, enrollment_id)
-    return _FoldedProgress(portal_id, enrollment_id, before, after)
+        return _RecordedEnrollment(*key, _answers(key, placed, None, [(Code.NOT_FOUND, None)] * len(placed)))
+    if ended := _ended_because(row):
+        return _RecordedEnrollment(*key, _answers(key, placed, row.account_id, [ended] * len(placed)))
+    before = row.known
+    after, codes = record_events(before, [_learning_event(one.event) for one in placed], row.now)
+    results = _answers(key, placed, row.account_id, [(code, None) for code in codes])
+    return _RecordedEnrollment(*key, results, before, after)
 
 
-def _gone(row: Any) -> tuple[Code, dict[str, Any]] | None:
-    """Why nothing more is recorded of somebody, and since when."""
+def _ended_because(row: _StudiedEnrollment) -> tuple[Code, dict[str, Any]] | None:
+    """Why nothing more is recorded of this person, and since when."""
     if row.detached_at is not None:
         return Code.DETACHED, {"since": row.detached_at.isoformat()}
     return None if row.withdrawn_at is None else (Code.ALREADY_WITHDRAWN, {"since": row.withdrawn_at.isoformat()})
 
 
-def _answer(
-    jobs: Sequence[_ProgressJob],
-    places: Sequence[_EventPosition],
-    answers: Iterable[tuple[Code, dict[str, Any] | None]],
+def _answers(
+    key: _EnrollmentKey,
+    placed: Sequence[_PlacedEvent],
     account_id: UUID | None,
-    enrollment_id: UUID,
-) -> None:
-    for place, (code, detail) in zip(places, answers, strict=True):
-        wrong = "occurred_at" if code is Code.INVALID_REQUEST else None
-        person = PersonResult(place.position, code, wrong, account_id, enrollment_id, detail)
-        jobs[place.job].people[place.position] = person
+    codes: Iterable[tuple[Code, dict[str, Any] | None]],
+) -> dict[_EventPosition, PersonResult]:
+    return {
+        at: PersonResult(
+            at.position, code, "occurred_at" if code is Code.INVALID_REQUEST else None, account_id, key.id, detail
+        )
+        for (at, _), (code, detail) in zip(placed, codes, strict=True)
+    }
 
 
-def _event(event: ProgressEvent) -> LearningEvent:
+def _learning_event(event: ProgressEvent) -> LearningEvent:
     return LearningEvent(event.progress, event.occurred_at, event.score, event.time_spent_seconds, event.completed_at)
 
 
-def _write(session: Session, told: Sequence[_FoldedProgress]) -> None:
-    if not told:
-        return
-    columns = {name: [getattr(one.after, name) for one in told] for name in KnownProgress._fields}
-    session.execute(UPDATE_PROGRESS, columns | {"ids": [one.enrollment_id for one in told]})
-    completed = [
-        one
-        for one in told
-        if one.after.progress is Progress.COMPLETED and one.before.progress is not Progress.COMPLETED
+def _write(session: Session, recorded: Sequence[_RecordedEnrollment]) -> None:
+    """Writes the progress that changed, and owes the certificates of those who completed their training now."""
+    changed = [
+        _RecordedProgress(one.enrollment_id, *one.after)
+        for one in recorded
+        if one.after is not None and one.after != one.before
     ]
-    _owe_certificates(session, completed)
+    if changed:
+        session.execute(UPDATE_PROGRESS, _RECORDED.parameters(changed))
+        _owe_certificates(session, [one for one in recorded if one.completed_now])
 
 
-def _owe_certificates(session: Session, completed: Sequence[_FoldedProgress]) -> None:
+def _is_completed(known: KnownProgress | None) -> bool:
+    return known is not None and known.progress is Progress.COMPLETED
+
+
+def _owe_certificates(session: Session, completed: Sequence[_RecordedEnrollment]) -> None:
     """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides."""
     requests = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
     owe_jobs(session, [OwedJob(request, request.key, portal_id) for portal_id, request in requests])
 
 
-def _change(job: _ProgressJob) -> AuditChange:
-    alone = job.people[0] if len(job.people) == 1 else None
+def _results(jobs: Sequence[_ProgressJob], recorded: Iterable[_RecordedEnrollment]) -> list[list[PersonResult]]:
+    """The results of each job in the order of its request."""
+    results = {at: result for one in recorded for at, result in one.results.items()}
+    return [
+        [results[_EventPosition(number, position)] for position in range(len(job.request.events))]
+        for number, job in enumerate(jobs)
+    ]
+
+
+def _records_something(results: Sequence[PersonResult]) -> bool:
+    return any(one.code is Code.RECORDED for one in results)
+
+
+def _change(job: _ProgressJob, results: Sequence[PersonResult]) -> AuditChange:
+    alone = results[0] if len(results) == 1 else None
     return AuditChange(
         job.request.kind,
         portal_id=job.portal_id,
@@ -176,12 +249,12 @@ def _change(job: _ProgressJob) -> AuditChange:
         account_id=alone.account_id if alone else None,
         subject_id=alone.enrollment_id if alone else None,
         job_id=job.row.id,
-        detail={"counts": Counter(one.code for one in job.people.values())},
+        detail={"counts": Counter(one.code for one in results)},
     )
 
 
-def _outcome(job: _ProgressJob) -> WorkOutcome:
-    counts = Counter(person.code for person in job.people.values())
+def _outcome(job: _ProgressJob, results: Sequence[PersonResult]) -> WorkOutcome:
+    counts = Counter(person.code for person in results)
     heard = any(counts[code] for code in HEARD_CODES)
     state = JobState.SUCCEEDED if heard else JobState.REFUSED
-    return WorkOutcome(job.row.id, job.row.claim, state, {"counts": counts} | one_or_none(job.results))
+    return WorkOutcome(job.row.id, job.row.claim, state, {"counts": counts} | one_or_none(results))

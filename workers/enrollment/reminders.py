@@ -1,61 +1,123 @@
-"""Reminders of invitations nobody followed, a part at a time: whoever is left over is the next job's.
+"""Reminders of invitations that were not followed: those that are due are sent, those that had stopped are resumed.
 
-Lock order: job rows, accounts by address, enrollments by id. Whoever activates at this moment holds the account's whole
-row: they either come first, and nothing is due any more, or wait, and the mail is dropped when it is about to be sent.
+Lock order: job rows, accounts by address, enrollments by id. A person who activates at this moment holds the account's
+whole row. Either the activation comes first, and nothing is due any more, or it waits, and the mail is dropped when it
+is about to be sent. A caller that resumes reminders holds the contract, or the accounts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.mails import INVITING, quoted
+from models.account import NEVER_ACTIVATED
+from models.contract import OVER
+from models.email import INVITING
+from models.enrollment import PARTICIPATING, Enrollment
 from models.paris import is_daytime
-from models.reminder import REMINDED_TOGETHER, RemindedEnrollment, ReminderDecision, remind
+from models.reminder import (
+    REMINDED_TOGETHER,
+    REMINDER_GAP,
+    REMINDER_STEPS,
+    RemindedEnrollment,
+    ReminderDecision,
+    remind,
+)
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
 from workers.engine.acceptance import owe_successor
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.internal import SendReminders
+from workers.sql import Unnest, fetch, fetch_values
 
 PART: Final = 1_000
 """Enrollments looked at in one transaction."""
 
+
+class _DueAccount(NamedTuple):
+    """An account whose address this transaction keeps as it is; an erased one counts as activated."""
+
+    id: UUID
+    email_norm: str
+    locale: str
+    activated: bool
+
+
+class _DueEnrollment(NamedTuple):
+    """An enrollment whose reminder is due, its row held, with the latest mail that invited the person to it."""
+
+    id: UUID
+    account_id: UUID
+    contract_id: UUID
+    enrolled_at: datetime
+    reminders: int
+    has_left: bool
+    company_id: UUID
+    wanted: bool
+    over: bool
+    invitation_id: UUID | None
+    invitation: str | None
+    owed: bool
+    told_at: datetime | None
+    now: datetime
+
+
+class _MovedReminder(NamedTuple):
+    id: UUID
+    reminders: int
+    next_reminder_at: datetime | None
+
+
+_MOVED: Final = Unnest(_MovedReminder, Enrollment, alias="given")
+
 READ_NOW = text("SELECT now()")
 
-FIND_DUE_ACCOUNTS = text(
-    "SELECT account_id FROM enrollment WHERE next_reminder_at <= now() ORDER BY next_reminder_at LIMIT :most"
-)
+LIST_DUE_ACCOUNTS = text("""
+    SELECT e.account_id FROM enrollment e WHERE e.next_reminder_at <= now() ORDER BY e.next_reminder_at LIMIT :most""")
 
 LOCK_ACCOUNTS = text("""
-    SELECT id, email_norm, locale, activated_at IS NOT NULL OR erased_at IS NOT NULL AS activated FROM account
-    WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
+    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL OR a.erased_at IS NOT NULL AS activated
+    FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) ORDER BY a.email_norm FOR KEY SHARE""")
 
-# Also what falls due soon for the same people: one mail for all of it.
+# Reminders that fall due soon for the same people are locked too: one mail serves for all of them.
 LOCK_ENROLLMENTS = text(f"""
-    SELECT n.id, n.account_id, n.contract_id, n.enrolled_at, n.reminders,
-      n.withdrawn_at IS NOT NULL OR n.detached_at IS NOT NULL AS has_left, c.company_id, c.reminders AS wanted,
-      coalesce(c.ends_on < CAST(now() AT TIME ZONE 'Europe/Paris' AS date), false) AS over,
-      told.id AS invitation_id, told.state AS invitation, told.due_at IS NOT NULL AS owed,
-      told.finished_at AS told_at, now() AS now
-    FROM enrollment n JOIN contract c ON c.id = n.contract_id
+    SELECT e.id, e.account_id, e.contract_id, e.enrolled_at, e.reminders, NOT ({PARTICIPATING}) AS has_left,
+      c.company_id, c.reminders AS wanted, {OVER} AS over, told.id AS invitation_id, told.state AS invitation,
+      told.due_at IS NOT NULL AS owed, told.finished_at AS told_at, now() AS now
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id
     LEFT JOIN LATERAL (
-      SELECT e.id, e.state, e.due_at, e.finished_at FROM email e
-      WHERE e.account_id = n.account_id AND e.enrollment_id = n.id AND e.kind IN ({quoted(INVITING)})
-      ORDER BY e.id DESC LIMIT 1) told ON true
-    WHERE n.account_id = ANY(CAST(:accounts AS uuid[])) AND n.next_reminder_at <= now() + :together
-    ORDER BY n.id FOR NO KEY UPDATE OF n""")
+      SELECT m.id, m.state, m.due_at, m.finished_at FROM email m
+      WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND {INVITING}
+      ORDER BY m.id DESC LIMIT 1) told ON true
+    WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND e.next_reminder_at <= now() + :together
+    ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
-MOVE_REMINDERS = text("""
-    UPDATE enrollment n SET reminders = t.reminders, next_reminder_at = t.next_at
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:reminders AS int[]), CAST(:next_at AS timestamptz[]))
-      t (id, reminders, next_at)
-    WHERE n.id = t.id""")
+MOVE_REMINDERS = text(f"""
+    UPDATE enrollment e SET reminders = given.reminders, next_reminder_at = given.next_reminder_at
+    FROM {_MOVED} WHERE e.id = given.id""")
+
+# A person enrolled without a mail has no invitation to be reminded of. A person who activates at this moment may be
+# given a date: it is looked at again before anything is sent.
+_RESUME: Final = f"""
+    UPDATE enrollment SET next_reminder_at = greatest(
+      now() + :least, enrollment.enrolled_at + (CAST(:steps AS interval[]))[enrollment.reminders + 1])
+    FROM (
+      SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id
+      WHERE {{which}} AND e.next_reminder_at IS NULL AND e.reminders < cardinality(CAST(:steps AS interval[]))
+        AND {PARTICIPATING} AND {NEVER_ACTIVATED}
+        AND EXISTS (
+          SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND {INVITING})
+      ORDER BY e.id FOR NO KEY UPDATE OF e) stopped
+    WHERE enrollment.id = stopped.id"""
+
+RESUME_REMINDERS_OF_CONTRACT = text(_RESUME.format(which="e.contract_id = :contract"))
+RESUME_REMINDERS = text(_RESUME.format(which="e.id = ANY(CAST(:enrollments AS uuid[]))"))
 
 
 class _DecidedReminder(NamedTuple):
-    row: Any
+    row: _DueEnrollment
     reminder: ReminderDecision
 
 
@@ -66,27 +128,34 @@ def send_reminders(
 
     Raises: a transient error of the database when an account or an enrollment is held for over 250 ms.
     """
-    if request.daytime and not is_daytime(session.execute(READ_NOW).scalar_one()):
+    if request.daytime and not is_daytime(_read_now(session)):
         return JobState.SUCCEEDED, {"looked_at": 0, "reminded": 0, "more": False}
     wait_briefly_for_locks(session)
-    due = session.execute(FIND_DUE_ACCOUNTS, {"most": PART + 1}).scalars().all()
-    accounts = {row.id: row for row in session.execute(LOCK_ACCOUNTS, {"accounts": array(set(due[:PART]))})}
-    rows = session.execute(LOCK_ENROLLMENTS, {"accounts": array(accounts), "together": REMINDED_TOGETHER}).all()
-    decided = [_DecidedReminder(row, remind(_standing(row, accounts), row.now)) for row in rows]
+    due = fetch_values(session, UUID, LIST_DUE_ACCOUNTS, {"most": PART + 1})
+    locked = fetch(session, _DueAccount, LOCK_ACCOUNTS, {"accounts": array(set(due[:PART]))})
+    accounts = {account.id: account for account in locked}
+    asked = {"accounts": array(accounts), "together": REMINDED_TOGETHER}
+    rows = fetch(session, _DueEnrollment, LOCK_ENROLLMENTS, asked)
+    decided = [_DecidedReminder(row, remind(_standing(row, accounts[row.account_id]), row.now)) for row in rows]
     mailed = _one_each(decided)
     _move_on(session, decided)
-    owe(session, [_mail(one, accounts, job_id) for one in mailed])
+    owe(session, [_mail(one, accounts[one.row.account_id], job_id) for one in mailed])
     more = len(due) > PART
     if more:
         owe_successor(session, job_id, request)
     return JobState.SUCCEEDED, {"looked_at": len(decided), "reminded": len(mailed), "more": more}
 
 
-def _standing(row: Any, accounts: Mapping[UUID, Any]) -> RemindedEnrollment:
+def _read_now(session: Session) -> datetime:
+    [now] = fetch_values(session, datetime, READ_NOW)
+    return now
+
+
+def _standing(row: _DueEnrollment, account: _DueAccount) -> RemindedEnrollment:
     return RemindedEnrollment(
         enrolled_at=row.enrolled_at,
         sent=row.reminders,
-        activated=accounts[row.account_id].activated,
+        activated=account.activated,
         left=row.has_left,
         wanted=row.wanted,
         over=row.over,
@@ -106,17 +175,13 @@ def _one_each(decided: Sequence[_DecidedReminder]) -> list[_DecidedReminder]:
 
 
 def _move_on(session: Session, decided: Sequence[_DecidedReminder]) -> None:
-    if decided:
-        parameters = {
-            "ids": array(one.row.id for one in decided),
-            "reminders": array(one.reminder.step or one.row.reminders for one in decided),
-            "next_at": [one.reminder.next_at for one in decided],
-        }
-        session.execute(MOVE_REMINDERS, parameters)
+    moved = [_MovedReminder(row.id, reminder.step or row.reminders, reminder.next_at) for row, reminder in decided]
+    if moved:
+        session.execute(MOVE_REMINDERS, _MOVED.parameters(moved))
 
 
-def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any], job_id: UUID) -> OwedMail:
-    row, account, step = one.row, accounts[one.row.account_id], one.reminder.step
+def _mail(one: _DecidedReminder, account: _DueAccount, job_id: UUID) -> OwedMail:
+    row, step = one.row, one.reminder.step
     return OwedMail(
         EmailKind.REMINDER,
         f"{step}:{row.id}:{row.invitation_id}",  # at another address they begin again with the first
@@ -129,3 +194,22 @@ def _mail(one: _DecidedReminder, accounts: Mapping[UUID, Any], job_id: UUID) -> 
         contract_id=row.contract_id,
         context={"step": step},
     )
+
+
+def resume_reminders_of_contract(session: Session, contract_id: UUID) -> None:
+    """Resumes the reminders of a contract that wanted none, or was over: people who have not activated get their next.
+
+    The caller holds the contract.
+    """
+    asked = {"contract": contract_id, "steps": list(REMINDER_STEPS), "least": timedelta()}
+    session.execute(RESUME_REMINDERS_OF_CONTRACT, asked)
+
+
+def resume_reminders(session: Session, enrollments: Collection[UUID]) -> None:
+    """Resumes reminders that had stopped because no invitation reached the person; the next is a day away at least.
+
+    The caller holds the accounts and has owed the new invitations.
+    """
+    if enrollments:
+        asked = {"enrollments": array(sorted(set(enrollments)))}
+        session.execute(RESUME_REMINDERS, asked | {"steps": list(REMINDER_STEPS), "least": REMINDER_GAP})

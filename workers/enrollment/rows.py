@@ -1,4 +1,4 @@
-"""The rows an enrollment writes, a statement per kind of row: accounts, enrollments, seats, links, mails, counters."""
+"""The rows of people who are enrolled, a statement per kind: accounts, enrollments, seats, links, mails, counters."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from sqlalchemy import text
 
 from models.account import Account
 from models.base import new_id
+from models.contract import Contract
+from models.enrollment import Enrollment
 from models.person import Person
 from models.reminder import REMINDER_STEPS
 from models.words import LOCALES, Code, EmailKind
@@ -19,10 +21,19 @@ from workers.errors import Transient
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links
-from workers.sql import Unnest
+from workers.sql import Unnest, fetch, fetch_values
 
 ROUNDS: Final = 3
-"""How often an account that appears and disappears between two statements is looked for."""
+"""How often the accounts that another request makes and removes between two statements are looked for."""
+
+
+class KnownAccount(NamedTuple):
+    """An account that exists, its row held by a key-share lock."""
+
+    id: UUID
+    email_norm: str
+    locale: str
+    activated: bool
 
 
 class _NewAccount(NamedTuple):
@@ -33,22 +44,37 @@ class _NewAccount(NamedTuple):
     locale: str
 
 
-_NEW_ACCOUNTS: Final = Unnest(_NewAccount, Account, alias="given")
+class _NewEnrollment(NamedTuple):
+    id: UUID
+    contract_id: UUID
+    account_id: UUID
+    external_id: str | None
+    job_id: UUID
+    reminded: bool
 
+
+class _TakenSeats(NamedTuple):
+    id: UUID
+    taken: int
+
+
+_NEW_ACCOUNTS: Final = Unnest(_NewAccount, Account, alias="given")
+_NEW_ENROLLMENTS: Final = Unnest(_NewEnrollment, Enrollment, alias="given", others={"reminded": "bool"})
+_TAKEN_SEATS: Final = Unnest(_TakenSeats, Contract, alias="given", others={"taken": "int"})
+
+# The lock keeps each address as it is until the enrollment is written, and keeps no other enrollment waiting.
 READ_ACCOUNTS = text("""
-    SELECT id, email_norm, locale, activated_at IS NOT NULL AS activated FROM account
-    WHERE email_norm = ANY(CAST(:emails AS text[])) ORDER BY email_norm FOR KEY SHARE""")
+    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated FROM account a
+    WHERE a.email_norm = ANY(CAST(:emails AS text[])) ORDER BY a.email_norm FOR KEY SHARE""")
 
 # In the order of the address: two transactions that insert the same people in different orders would deadlock.
 INSERT_ACCOUNTS = text(f"""
     INSERT INTO account ({_NEW_ACCOUNTS.columns})
     SELECT * FROM {_NEW_ACCOUNTS} ORDER BY email_norm ON CONFLICT (email_norm) DO NOTHING RETURNING email_norm""")
 
-INSERT_ENROLLMENTS = text("""
-    WITH joining AS (
-      SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:contracts AS uuid[]), CAST(:accounts AS uuid[]),
-        CAST(:externals AS text[]), CAST(:jobs AS uuid[]), CAST(:reminded AS bool[]))
-        t (id, contract_id, account_id, external_id, job_id, reminded)),
+# The history of seats gets its rows in the same statement as the enrollments that take them.
+INSERT_ENROLLMENTS = text(f"""
+    WITH joining AS (SELECT * FROM {_NEW_ENROLLMENTS}),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
       SELECT contract_id, id, 1, job_id FROM joining)
@@ -56,17 +82,9 @@ INSERT_ENROLLMENTS = text("""
     SELECT id, contract_id, account_id, external_id, job_id, CASE WHEN reminded THEN now() + :reminded_after END
     FROM joining""")
 
-COUNT_SEATS = text("""
-    UPDATE contract c SET enrolled_count = c.enrolled_count + t.taken
-    FROM unnest(CAST(:contracts AS uuid[]), CAST(:taken AS int[])) t (id, taken) WHERE c.id = t.id""")
-
-
-class KnownAccount(NamedTuple):
-    """An account that exists, its row held by a key-share lock."""
-
-    id: UUID
-    locale: str
-    activated: bool
+# The rows of the contracts are held since the plan was made: no other transaction counts meanwhile.
+COUNT_SEATS = text(f"""
+    UPDATE contract c SET enrolled_count = c.enrolled_count + given.taken FROM {_TAKEN_SEATS} WHERE c.id = given.id""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +92,8 @@ class JoiningPerson:
     """A person who gets a seat.
 
     Parameters:
-      code: `enrolled` or `attached`; what was planned, until the account is known.
-      account_id: an account of their own, until it is known that there is another.
+      code: `enrolled` or `attached`; as it was planned, until the account is known.
+      account_id: a new account's, until it is known that the person has one already.
     """
 
     person: Person
@@ -91,11 +109,9 @@ class JoiningPerson:
 
 
 def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAccount]:
-    """The accounts of these addresses (sorted), held still until the transaction ends."""
-    if not emails:
-        return {}
-    found = session.execute(READ_ACCOUNTS, {"emails": list(emails)})
-    return {email: KnownAccount(account_id, locale, activated) for account_id, email, locale, activated in found}
+    """The accounts of these addresses, which no other transaction changes until this one ends."""
+    found = fetch(session, KnownAccount, READ_ACCOUNTS, {"emails": list(emails)}) if emails else ()
+    return {account.email_norm: account for account in found}
 
 
 def write(
@@ -109,23 +125,23 @@ def write(
         return {}
     known, made = _make_accounts(session, planned, accounts)
     joining = [_with_account(one, known, made) for one in planned]
-    session.execute(
-        INSERT_ENROLLMENTS,
-        {
-            "ids": [one.enrollment_id for one in joining],
-            "contracts": [one.contract_id for one in joining],
-            "accounts": [one.account_id for one in joining],
-            "externals": [one.person.external_id for one in joining],
-            "jobs": [one.job_id for one in joining],
-            # Whoever is sent a link and may leave it. Whether the contract wants reminders is asked when one is due.
-            "reminded": [one.notify and not known[one.person.email_norm].activated for one in joining],
-            "reminded_after": REMINDER_STEPS[0],
-        },
-    )
+    new = _NEW_ENROLLMENTS.parameters([_enrollment(one, known[one.person.email_norm]) for one in joining])
+    session.execute(INSERT_ENROLLMENTS, new | {"reminded_after": REMINDER_STEPS[0]})
     _owe_mails(session, [one for one in joining if one.notify], known)
     taken = Counter(one.contract_id for one in joining)
-    session.execute(COUNT_SEATS, {"contracts": list(taken), "taken": list(taken.values())})
+    session.execute(COUNT_SEATS, _TAKEN_SEATS.parameters([_TakenSeats(*seats) for seats in taken.items()]))
     return {one.enrollment_id: one for one in joining}
+
+
+def _enrollment(one: JoiningPerson, account: KnownAccount) -> _NewEnrollment:
+    """The row of an enrollment. A person who is sent a link and may leave it unused is reminded.
+
+    Whether the contract wants reminders is asked when one is due.
+    """
+    reminded = one.notify and not account.activated
+    return _NewEnrollment(
+        one.enrollment_id, one.contract_id, one.account_id, one.person.external_id, one.job_id, reminded
+    )
 
 
 def _with_account(planned: JoiningPerson, known: Mapping[str, KnownAccount], made: AbstractSet[str]) -> JoiningPerson:
@@ -166,8 +182,12 @@ def _insert_accounts(session: Session, people: Sequence[Person]) -> dict[str, Kn
     new = [
         _NewAccount(new_id(), one.email_norm, one.first_name, one.last_name, one.locale or LOCALES[0]) for one in people
     ]
-    made = set(session.execute(INSERT_ACCOUNTS, _NEW_ACCOUNTS.parameters(new)).scalars())
-    return {one.email_norm: KnownAccount(one.id, one.locale, activated=False) for one in new if one.email_norm in made}
+    made = set(fetch_values(session, str, INSERT_ACCOUNTS, _NEW_ACCOUNTS.parameters(new)))
+    return {
+        one.email_norm: KnownAccount(one.id, one.email_norm, one.locale, activated=False)
+        for one in new
+        if one.email_norm in made
+    }
 
 
 def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:
@@ -195,7 +215,10 @@ def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: Mappin
 
 
 def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:
-    """An activation link for everybody told who never activated: those attached too, or their mail is a dead end."""
+    """Offers an activation link to each person whose account was never activated.
+
+    People who are attached need one too, or their mail would be a dead end.
+    """
     waiting = {one.account_id: one for one in told if not accounts[one.person.email_norm].activated}
     if not waiting:
         return

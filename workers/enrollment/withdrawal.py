@@ -1,12 +1,12 @@
 """Withdrawing people: seats come back, mails still owed are cancelled, the person is told.
 
-Lock order, here as everywhere: job rows, contracts by id, accounts by address, enrollments by id, counters. Of a
-withdrawal and a progress that arrive at the same moment the first to hold the enrollment decides; the other reads it as
-that one left it.
+Lock order, here as everywhere: job rows, contracts by id, accounts by address, enrollments by id, counters. When a
+withdrawal and a progress arrive at the same moment, the first to hold the enrollment decides; the other reads it as the
+first one left it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
@@ -14,40 +14,76 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.enrollment import LIVE, PARTICIPATING, Enrollment
 from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide_withdrawals
 from models.words import Code, EmailKind, JobState, Progress
 from workers.audit import AuditChange, record_all
-from workers.database import Session, wait_briefly_for_locks
+from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
-from workers.enrollment.enrolling import LOCK_CONTRACTS
+from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
 from workers.outbox.mails import OwedMail, cancel_mails_of_enrollments, owe
 from workers.requests.enrollment import Withdraw
 from workers.requests.internal import ReleaseSeats
 from workers.requests.queues import URGENT_MAILS, Queue
 from workers.requests.registry import parse
+from workers.sql import Unnest, fetch
+
+
+class HeldAccount(NamedTuple):
+    """An account whose address this transaction keeps as it is."""
+
+    id: UUID
+    email_norm: str
+    locale: str
+    activated_at: datetime | None
+
+
+class HeldEnrollment(NamedTuple):
+    """An enrollment whose row this transaction holds; `since` is when it came to its progress, as the LMS said."""
+
+    id: UUID
+    contract_id: UUID
+    account_id: UUID
+    progress: str
+    enrolled_at: datetime
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    release_warned_at: datetime | None
+    now: datetime
+    since: datetime | None
+
+
+class LeavingEnrollment(NamedTuple):
+    """An enrollment to withdraw, and the job that asks for it."""
+
+    id: UUID
+    job_id: UUID
+
+
+_LEAVING: Final = Unnest(LeavingEnrollment, Enrollment, alias="given")
 
 # A correction of the address waits for us and cancels the mail to the old one, or we wait and read the new one.
-LOCK_ACCOUNTS = text("""
-    SELECT id, email_norm, locale, activated_at FROM account
-    WHERE id IN (SELECT account_id FROM enrollment
-      WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
-        AND progress = 'not_started' AND withdrawn_at IS NULL)
-    ORDER BY email_norm FOR KEY SHARE""")
+LOCK_ACCOUNTS = text(f"""
+    SELECT a.id, a.email_norm, a.locale, a.activated_at FROM account a
+    WHERE a.id IN (SELECT e.account_id FROM enrollment e
+      WHERE e.id = ANY(CAST(:ids AS uuid[])) AND e.contract_id = ANY(CAST(:contracts AS uuid[]))
+        AND e.progress = 'not_started' AND {LIVE})
+    ORDER BY a.email_norm FOR KEY SHARE""")
 
 LOCK_ENROLLMENTS = text("""
-    SELECT id, contract_id, account_id, progress, enrolled_at, withdrawn_at, detached_at, release_warned_at,
-      now() AS now,
-      CASE progress WHEN 'completed' THEN completed_at ELSE started_at END AS since
-    FROM enrollment WHERE id = ANY(CAST(:ids AS uuid[])) AND contract_id = ANY(CAST(:contracts AS uuid[]))
-    ORDER BY id FOR NO KEY UPDATE""")
+    SELECT e.id, e.contract_id, e.account_id, e.progress, e.enrolled_at, e.withdrawn_at, e.detached_at,
+      e.release_warned_at, now() AS now,
+      CASE e.progress WHEN 'completed' THEN e.completed_at ELSE e.started_at END AS since
+    FROM enrollment e WHERE e.id = ANY(CAST(:ids AS uuid[])) AND e.contract_id = ANY(CAST(:contracts AS uuid[]))
+    ORDER BY e.id FOR NO KEY UPDATE""")
 
 # The seats move by the rows that really changed, in the same statement.
-WITHDRAW_ENROLLMENTS = text("""
-    WITH leaving AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:jobs AS uuid[])) t (id, job_id)),
+WITHDRAW_ENROLLMENTS = text(f"""
+    WITH leaving AS (SELECT * FROM {_LEAVING}),
     withdrawn AS (
       UPDATE enrollment e SET withdrawn_at = now(), next_reminder_at = NULL FROM leaving
-      WHERE e.id = leaving.id AND e.progress = 'not_started' AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
+      WHERE e.id = leaving.id AND e.progress = 'not_started' AND {PARTICIPATING}
       RETURNING e.id, e.contract_id, leaving.job_id),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
@@ -56,54 +92,39 @@ WITHDRAW_ENROLLMENTS = text("""
     FROM (SELECT contract_id, count(*) AS seats FROM withdrawn GROUP BY contract_id) freed
     WHERE c.id = freed.contract_id""")
 
-Stays = Callable[[Session, Mapping[UUID, Any], Mapping[UUID, Any]], Mapping[UUID, WithdrawalVerdict]]
-"""Who stays although they have not begun, and why, by enrollment: asked once contracts, accounts (the second) and
-enrollments (the first) are held.
+FindStaying = Callable[
+    [Session, Mapping[UUID, HeldEnrollment], Mapping[UUID, HeldAccount]], Mapping[UUID, WithdrawalVerdict]
+]
+"""Finds the enrollments that stay although the training is not begun, and why, while contracts, accounts and
+enrollments are held.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """A way for people to leave a contract.
+class WithdrawalReason:
+    """Why people leave a contract: their manager withdraws them, or their unused seats are given back.
 
     Parameters:
-      mail: what they are told.
-      stays: who does not leave although their seat could come back.
-      awaited: whether somebody waits for the mails when they are few.
+      mail: the mail they are sent.
+      find_staying: finds the people who do not leave although their seat could come back.
+      awaited: whether a person waits for the mails when they are few.
     """
 
     mail: EmailKind
-    stays: Stays
+    find_staying: FindStaying
     awaited: bool
 
 
-WITHDRAWAL: Final = Departure(EmailKind.WITHDRAWAL, lambda *_: {}, awaited=True)
+WITHDRAWAL: Final = WithdrawalReason(EmailKind.WITHDRAWAL, lambda *_: {}, awaited=True)
 
 
-@dataclass(slots=True)
-class HeldContract:
-    """A contract whose row this transaction holds; `enrolled_count` moves as requests are decided."""
-
-    id: UUID
-    company_id: UUID
-    planned_seats: int
-    enrolled_count: int
-
-
-@dataclass(slots=True)
-class WithdrawalJob:
-    """One claimed job, and what came of its people."""
-
+class _AskedWithdrawal(NamedTuple):
     row: ClaimedRow
     request: Withdraw | ReleaseSeats
-    contract: HeldContract | None = None
-    people: Sequence[PersonResult] = ()
-    enrolled_count: int = 0
 
     @property
-    def portal_id(self) -> UUID:
-        """Whose contract references it speaks of."""
-        return cast("UUID", self.row.columns["portal_id"])
+    def contract_key(self) -> ContractKey:
+        return ContractKey(self.row.columns["portal_id"], self.request.contract)
 
     @property
     def notify(self) -> bool:
@@ -111,155 +132,165 @@ class WithdrawalJob:
         return not isinstance(self.request, Withdraw) or self.request.notify
 
 
-class _LeavingPerson(NamedTuple):
-    job: WithdrawalJob
-    contract: HeldContract
-    enrollment_id: UUID
-    account_id: UUID
+class WithdrawalJob(NamedTuple):
+    """One claimed job with the results of its people, and its contract as this job leaves it (None: unknown)."""
+
+    asked: _AskedWithdrawal
+    contract: LockedContract | None
+    people: Sequence[PersonResult]
+
+    @property
+    def id(self) -> UUID:
+        """The job's identifier."""
+        return self.asked.row.id
+
+    @property
+    def withdrawn(self) -> list[tuple[UUID, UUID]]:
+        """The people this job withdraws: the account and the enrollment of each."""
+        return [
+            (one.account_id, one.enrollment_id)
+            for one in self.people
+            if one.code is Code.WITHDRAWN and one.account_id and one.enrollment_id
+        ]
 
 
 def withdraw_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of claimed `withdraw` jobs in ledger order; what an earlier one withdrew, a later one finds so.
+    """Does a batch of claimed `withdraw` jobs in ledger order; a later one finds what an earlier one withdrew.
 
-    The activation link of somebody withdrawn from all they were enrolled on stays as it is. It opens an account and no
-    training, only its address has it, and it ends by itself; whereas voided here, it would be missing to the invitation
-    another contract may be owing at this very moment, and be a dead end for somebody enrolled again.
+    The activation link of a person who is withdrawn from every contract stays as it is. It opens an account and no
+    training, only its address has it, and it ends by itself. Voided here, it would be missing from the invitation that
+    another contract may owe at this moment, and a person enrolled again would meet a dead end.
 
     Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
     """
-    return [outcome(job) for job in leave(session, rows, WITHDRAWAL)]
+    return [outcome(job) for job in withdraw_and_record(session, rows, WITHDRAWAL)]
 
 
-def leave(session: Session, rows: Sequence[ClaimedRow], departure: Departure) -> list[WithdrawalJob]:
-    """Lets the people of these jobs leave, in ledger order, whoever may by the rule of their departure."""
-    jobs = depart(session, rows, departure)
-    record_people(session, [(job.row.id, job.people) for job in jobs])
-    record_all(session, [_change(job) for job in jobs if any(one.code is Code.WITHDRAWN for one in job.people)])
+def withdraw_and_record(session: Session, rows: Sequence[ClaimedRow], reason: WithdrawalReason) -> list[WithdrawalJob]:
+    """Withdraws the people of these jobs, and records the results per person and the audit trail."""
+    jobs = withdraw(session, rows, reason)
+    record_people(session, [(job.id, job.people) for job in jobs])
+    record_all(session, [_change(job) for job in jobs if job.withdrawn])
     return jobs
 
 
-def depart(session: Session, rows: Sequence[ClaimedRow], departure: Departure) -> list[WithdrawalJob]:
-    """The same, but for the results per person and the audit trail: those of a job done in parts are its own."""
-    parsed = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
-    jobs = [
-        WithdrawalJob(row, cast("Withdraw | ReleaseSeats", request)) for row, request in zip(rows, parsed, strict=True)
+def withdraw(session: Session, rows: Sequence[ClaimedRow], reason: WithdrawalReason) -> list[WithdrawalJob]:
+    """Withdraws the people of these jobs in ledger order; a job done in chunks records results and audit on its own."""
+    requests = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
+    asked = [
+        _AskedWithdrawal(row, cast("Withdraw | ReleaseSeats", request))
+        for row, request in zip(rows, requests, strict=True)
     ]
-    wait_briefly_for_locks(session)
-    _lock_contracts(session, jobs)
-    ids = {
-        "ids": sorted({one for job in jobs for one in job.request.enrollment_ids}),
-        "contracts": list({job.contract.id for job in jobs if job.contract}),
+    contracts = lock_contracts(session, [one.contract_key for one in asked])
+    named = {
+        "ids": array(sorted({one for job in asked for one in job.request.enrollment_ids})),
+        "contracts": array(contract.id for contract in contracts.values()),
     }
-    told = any(job.notify for job in jobs)
-    accounts = {row.id: row for row in session.execute(LOCK_ACCOUNTS, ids)} if told else {}
-    found = {row.id: row for row in session.execute(LOCK_ENROLLMENTS, ids)}
-    leaving = _decide(jobs, found, departure.stays(session, found, accounts))
-    _write(session, leaving, accounts, departure)
+    told = any(one.notify for one in asked)
+    accounts = {row.id: row for row in fetch(session, HeldAccount, LOCK_ACCOUNTS, named)} if told else {}
+    enrollments = {row.id: row for row in fetch(session, HeldEnrollment, LOCK_ENROLLMENTS, named)}
+    jobs = _decide(asked, contracts, enrollments, reason.find_staying(session, enrollments, accounts))
+    withdraw_enrollments(session, [LeavingEnrollment(one, job.id) for job in jobs for _, one in job.withdrawn])
+    cancel_mails_of_enrollments(session, [one for job in jobs for one in job.withdrawn])
+    owe(session, [mail for job in jobs for mail in _mails(job, accounts, reason)])
     return jobs
 
 
-def _lock_contracts(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
-    asked = {"portals": [job.portal_id for job in jobs], "references": [job.request.contract for job in jobs]}
-    locked = {
-        (row.portal_id, row.reference): HeldContract(row.id, row.company_id, row.planned_seats, row.enrolled_count)
-        for row in session.execute(LOCK_CONTRACTS, asked)
-    }
-    for job in jobs:
-        job.contract = locked.get((job.portal_id, job.request.contract))
+def withdraw_enrollments(session: Session, leaving: Sequence[LeavingEnrollment]) -> None:
+    """Withdraws enrollments that are not begun, whose rows this transaction holds, and gives their seats back."""
+    if leaving:
+        session.execute(WITHDRAW_ENROLLMENTS, _LEAVING.parameters(leaving))
 
 
 def _decide(
-    jobs: Sequence[WithdrawalJob], found: dict[UUID, Any], stays: Mapping[UUID, WithdrawalVerdict]
-) -> list[_LeavingPerson]:
-    """Gives every job its results, and returns who leaves."""
-    standings: dict[UUID, dict[UUID, WithdrawalCandidate]] = {}
-    for row in found.values():
-        standing = WithdrawalCandidate(
-            Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, stays.get(row.id)
-        )
-        standings.setdefault(row.contract_id, {})[row.id] = standing
-    now: datetime | None = next((row.now for row in found.values()), None)
-    leaving = []
-    for job in jobs:
-        asked = job.request.enrollment_ids
-        if job.contract is None:
-            job.people = [PersonResult(i, Code.UNKNOWN_CONTRACT, "contract", None, None) for i in range(len(asked))]
+    asked: Sequence[_AskedWithdrawal],
+    contracts: Mapping[ContractKey, LockedContract],
+    enrollments: Mapping[UUID, HeldEnrollment],
+    staying: Mapping[UUID, WithdrawalVerdict],
+) -> list[WithdrawalJob]:
+    """Decides the jobs one after the other: each finds the seats and enrollments that those before it left."""
+    candidates = _candidates(enrollments.values(), staying)
+    now = next((row.now for row in enrollments.values()), None)
+    standing, jobs = dict(contracts), []
+    for one in asked:
+        contract = standing.get(one.contract_key)
+        if contract is None:
+            jobs.append(WithdrawalJob(one, None, _unknown_contract(one)))
             continue
-        mine = standings.get(job.contract.id, {})
-        decisions = decide_withdrawals(asked, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(asked)
-        job.people = [
-            PersonResult(position, code, None, found[one].account_id if one in mine else None, one, detail)
-            for position, (one, (code, detail)) in enumerate(zip(asked, decisions, strict=True))
+        mine = candidates.get(contract.id, {})
+        ids = one.request.enrollment_ids
+        verdicts = decide_withdrawals(ids, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(ids)
+        people = [
+            PersonResult(position, code, None, enrollments[id_].account_id if id_ in mine else None, id_, detail)
+            for position, (id_, (code, detail)) in enumerate(zip(ids, verdicts, strict=True))
         ]
-        free = [person.enrollment_id for person in job.people if person.code is Code.WITHDRAWN and person.enrollment_id]
-        leaving += [_LeavingPerson(job, job.contract, one, found[one].account_id) for one in free]
-        job.contract.enrolled_count -= len(free)
-        job.enrolled_count = job.contract.enrolled_count
-    return leaving
+        seats = sum(person.code is Code.WITHDRAWN for person in people)
+        standing[one.contract_key] = contract.given_back(seats)
+        jobs.append(WithdrawalJob(one, standing[one.contract_key], people))
+    return jobs
 
 
-def _write(
-    session: Session, leaving: Sequence[_LeavingPerson], accounts: dict[UUID, Any], departure: Departure
-) -> None:
-    if not leaving:
-        return
-    ids = [one.enrollment_id for one in leaving]
-    session.execute(WITHDRAW_ENROLLMENTS, {"ids": ids, "jobs": [one.job.row.id for one in leaving]})
-    cancel_mails_of_enrollments(session, [(one.account_id, one.enrollment_id) for one in leaving])
-    _owe_mails(session, [one for one in leaving if one.job.notify], accounts, departure)
+def _candidates(
+    enrollments: Iterable[HeldEnrollment], staying: Mapping[UUID, WithdrawalVerdict]
+) -> dict[UUID, dict[UUID, WithdrawalCandidate]]:
+    """The enrollments of each contract as they stand."""
+    found: dict[UUID, dict[UUID, WithdrawalCandidate]] = {}
+    for row in enrollments:
+        found.setdefault(row.contract_id, {})[row.id] = WithdrawalCandidate(
+            Progress(row.progress), row.since, row.withdrawn_at, row.detached_at, staying.get(row.id)
+        )
+    return found
 
 
-def _owe_mails(
-    session: Session, told: Sequence[_LeavingPerson], accounts: dict[UUID, Any], departure: Departure
-) -> None:
-    most = URGENT_MAILS if departure.awaited else 0
-    owe(
-        session,
-        [
-            OwedMail(
-                departure.mail,
-                str(one.enrollment_id),
-                one.contract.company_id,
-                accounts[one.account_id].email_norm,
-                accounts[one.account_id].locale,
-                Queue.EMAILS if len(one.job.request.enrollment_ids) <= most else Queue.EMAILS_BULK,
-                job_id=one.job.row.id,
-                account_id=one.account_id,
-                enrollment_id=one.enrollment_id,
-                contract_id=one.contract.id,
-            )
-            for one in told
-        ],
-    )
+def _unknown_contract(asked: _AskedWithdrawal) -> list[PersonResult]:
+    return [
+        PersonResult(position, Code.UNKNOWN_CONTRACT, "contract", None, None)
+        for position in range(len(asked.request.enrollment_ids))
+    ]
+
+
+def _mails(job: WithdrawalJob, accounts: Mapping[UUID, HeldAccount], reason: WithdrawalReason) -> list[OwedMail]:
+    contract, asked = job.contract, job.asked
+    if contract is None or not asked.notify:
+        return []
+    awaited = reason.awaited and len(asked.request.enrollment_ids) <= URGENT_MAILS
+    return [
+        OwedMail(
+            reason.mail,
+            str(enrollment_id),
+            contract.company_id,
+            accounts[account_id].email_norm,
+            accounts[account_id].locale,
+            Queue.EMAILS if awaited else Queue.EMAILS_BULK,
+            job_id=job.id,
+            account_id=account_id,
+            enrollment_id=enrollment_id,
+            contract_id=contract.id,
+        )
+        for account_id, enrollment_id in job.withdrawn
+    ]
 
 
 def _change(job: WithdrawalJob) -> AuditChange:
     contract, alone = job.contract, job.people[0] if len(job.people) == 1 else None
     contract_id = contract.id if contract else None
     return AuditChange(
-        job.request.kind,
-        portal_id=job.portal_id,
-        requested_by=job.request.requested_by,
+        job.asked.request.kind,
+        portal_id=job.asked.contract_key.portal_id,
+        requested_by=job.asked.request.requested_by,
         company_id=contract.company_id if contract else None,
         account_id=alone.account_id if alone else None,
         subject_id=alone.enrollment_id if alone else contract_id,
-        job_id=job.row.id,
+        job_id=job.id,
         detail={"counts": Counter(one.code for one in job.people)},
     )
 
 
 def outcome(job: WithdrawalJob) -> WorkOutcome:
-    """How a job ended: the counts, and the contract's seats as it left them."""
+    """The end of a job: the counts, and the contract's seats as the job left them."""
     counts = Counter(person.code for person in job.people)
     result: dict[str, Any] = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
-    if job.contract is None:
-        result["code"] = Code.UNKNOWN_CONTRACT
-    else:
-        result |= {
-            "planned_seats": job.contract.planned_seats,
-            "enrolled_count": job.enrolled_count,
-            "remaining": job.contract.planned_seats - job.enrolled_count,
-        }
+    result |= {"code": Code.UNKNOWN_CONTRACT} if job.contract is None else job.contract.counters
     done = any(counts[code] for code in WITHDRAWN_CODES)
     state = JobState.SUCCEEDED if done else JobState.REFUSED
-    return WorkOutcome(job.row.id, job.row.claim, state, result | one_or_none(job.people))
+    return WorkOutcome(job.id, job.asked.row.claim, state, result | one_or_none(job.people))

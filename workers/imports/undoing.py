@@ -16,7 +16,7 @@ from workers.database import Session
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import count_codes, insert_people
-from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, depart
+from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, withdraw
 from workers.requests.enrollment import Withdraw
 from workers.requests.imports import UndoImport
 from workers.requests.registry import parse
@@ -81,7 +81,7 @@ def _withdraw(session: Session, course: RunningUndo, people: Sequence[Any]) -> N
         requested_by=course.request.requested_by,
     )
     columns = dict(course.row.columns) | {"kind": Withdraw.kind, "request": request.model_dump_json()}
-    [job] = depart(session, [replace(course.row, columns=columns)], WITHDRAWAL)
+    [job] = withdraw(session, [replace(course.row, columns=columns)], WITHDRAWAL)
     insert_people(session, [(course.row.id, one) for one in _placed(job, people)])
 
 

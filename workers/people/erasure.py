@@ -14,7 +14,7 @@ from models.throttle import ThrottleScope
 from models.words import Code, JobState, Progress
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.enrollment.withdrawal import WITHDRAW_ENROLLMENTS
+from workers.enrollment.withdrawal import LeavingEnrollment, withdraw_enrollments
 from workers.errors import Transient
 from workers.people import erasure_sql as sql
 from workers.people.finding import find_person, may_not_erase
@@ -116,8 +116,7 @@ def _leave(
     """Withdraws what was not begun, keeps the names of what was completed, erases the account."""
     asked = {"account": account_id}
     leaving = [row.id for row in enrollments if row.leaves]
-    if leaving:
-        session.execute(WITHDRAW_ENROLLMENTS, {"ids": leaving, "jobs": [job_id] * len(leaving)})
+    withdraw_enrollments(session, [LeavingEnrollment(one, job_id) for one in leaving])
     completed = [row for row in enrollments if row.progress == Progress.COMPLETED]
     kept = [
         sql.KeptNames(row.id, names.first_name, names.last_name, until)

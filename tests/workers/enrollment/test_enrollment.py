@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -210,8 +211,7 @@ def test_a_portal_does_not_reach_the_contract_of_another(session: Session) -> No
     stranger = new_id()
     session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'other')"), {"id": stranger})
     mine = order(asking("a"))
-    theirs = order(asking("a"))
-    theirs.portal_id = stranger
+    theirs = replace(order(asking("a")), portal_id=stranger)
     answers = enroll(session, [theirs, mine])
     assert [codes(answer) for answer in answers] == [["unknown_contract"], ["enrolled"]]
 

@@ -44,7 +44,7 @@ from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
-from workers.enrollment import release_plans, releases
+from workers.enrollment import releases
 from workers.requests.internal import PlanReleases
 from workers.requests.queues import Queue
 
@@ -143,7 +143,7 @@ def test_the_audit_names_contract_and_counts_never_a_person(session: Session) ->
 def test_people_are_warned_part_by_part_and_told_of_in_one_report(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release_plans, "PART", 4)
+    monkeypatch.setattr(releases, "PART", 4)
     invited(session, *[f"p{number}" for number in range(10)])
     later(session, 23)
     plan(session)
@@ -157,7 +157,7 @@ def test_people_are_warned_part_by_part_and_told_of_in_one_report(
 def test_releases_wait_their_turn_in_the_lane_of_the_contract(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release_plans, "MAX_ENROLLMENTS", 4)
+    monkeypatch.setattr(releases, "MAX_ENROLLMENTS", 4)
     warned(session, *[f"p{number}" for number in range(10)])
     [(contract,)] = query(session, "SELECT id FROM contract")
     portal = new_id()
@@ -232,7 +232,7 @@ def test_a_plan_that_fails_half_way_leaves_nothing(
         later(session, 23)
         owe(session, PlanReleases())
     assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
-    fail_half_way(monkeypatch, release_plans, step, Queue.MAINTENANCE)
+    fail_half_way(monkeypatch, releases, step, Queue.MAINTENANCE)
     with transaction() as session:
         session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
     run_all()

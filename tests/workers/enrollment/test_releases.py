@@ -34,7 +34,7 @@ from tests.kit.builders.unactivated import (
 from tests.kit.builders.unactivated import did as did_job
 from workers.access.passwords import choose_password
 from workers.database import Session
-from workers.enrollment import release_plans
+from workers.enrollment import releases
 from workers.requests.accounts import ResendInvitations
 from workers.requests.internal import PlanReleases
 from workers.security.link_views import LinkView
@@ -62,7 +62,7 @@ def test_a_plan_that_was_missed_warns_nobody_at_the_weekend(
     invited(session, "anne")
     later(session, 23)
     with monkeypatch.context() as then:
-        then.setattr(release_plans, "is_daytime", lambda _: is_daytime(datetime.fromisoformat(now)))
+        then.setattr(releases, "is_daytime", lambda _: is_daytime(datetime.fromisoformat(now)))
         did_job(session, PlanReleases(daytime=True))
     assert len(owed(session, "release_warning")) == warned_people
     plan(session)

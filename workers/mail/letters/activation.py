@@ -30,7 +30,7 @@ def write_reminder(_: Session, row: ClaimedRow, fact: Any) -> Letter:
 def write_release_warning(_: Session, row: ClaimedRow, fact: Any) -> Letter:
     """None to who activated, began or left since it was owed, nor under another option than it was owed under.
 
-    The date counts from the day it leaves (``workers/enrollment/release_plans.py``).
+    The date counts from the day it leaves (``workers/enrollment/releases.py``).
     """
     unused = _waiting(fact) and fact.progress == Progress.NOT_STARTED
     if not unused or fact.release_after_days is None or fact.release_warned_at is None:
