@@ -65,10 +65,6 @@ class Link(Record, table=True):
     created_at: datetime = instant(default_now=True)
 
 
-LIVE_LINK: Final = "l.consumed_at IS NULL AND l.voided_at IS NULL"
-"""A link that was neither used nor voided, in SQL where the table is ``l``; its time may be over."""
-
-
 def link_refused(
     *, consumed_at: datetime | None, voided_at: datetime | None, expires_at: datetime, now: datetime
 ) -> Code | None:

@@ -6,12 +6,13 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import text
 
-from models.link import LIVE_LINK, PASSWORD_PURPOSES
+from models.link import PASSWORD_PURPOSES
 from models.password import compose_password
 from models.words import Code
 from workers.audit import record
 from workers.database import Session
 from workers.security.link_views import LinkView, hold_link, look_at_link
+from workers.security.links import LIVE as LIVE_LINK
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.security.tokens import SigningKeys
 from workers.sql import change

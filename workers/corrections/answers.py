@@ -1,11 +1,12 @@
-"""What the two links of a correction do: the new address confirms, the old one agrees or says no.
+"""The answers that the two links of a correction bring: the new address confirms, the old one agrees or says no.
 
-Each is one transaction that holds the account first, then the link. Of an answer and the sweep at the same moment the
-first to hold the account decides, and the other finds it decided.
+Each is one transaction that holds the account first, then the link. When an answer and the sweep arrive at the same
+moment, the first to hold the account decides, and the other finds it decided.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -14,7 +15,7 @@ from models.words import Code, CorrectionState, Purpose
 from workers.audit import record
 from workers.corrections.changes import AccountMoves
 from workers.corrections.facts import PendingCorrection, lock_accounts, read_waiting
-from workers.corrections.rows import end
+from workers.corrections.rows import end_pending
 from workers.corrections.verdicts import settle
 from workers.database import Session
 from workers.security.link_views import (
@@ -25,13 +26,15 @@ from workers.security.link_views import (
     look_at_link,
 )
 from workers.security.tokens import SigningKeys
+from workers.sql import fetch_one
 
 READ_CORRECTION = text("""
-    SELECT c.new_email, company.name AS company_name
-    FROM email_correction c JOIN company ON company.id = c.company_id
-    WHERE c.id = :id AND c.account_id = :account AND c.state = 'pending'""")
+    SELECT ec.new_email, co.name AS company_name
+    FROM email_correction ec JOIN company co ON co.id = ec.company_id
+    WHERE ec.id = :id AND ec.account_id = :account AND ec.state = 'pending'""")
 
-READ_VERDICT = text("SELECT state, ground FROM email_correction WHERE id = :id AND account_id = :account")
+READ_VERDICT = text("""
+    SELECT ec.state, ec.ground FROM email_correction ec WHERE ec.id = :id AND ec.account_id = :account""")
 
 CONFIRM_CORRECTION = text("""
     UPDATE email_correction SET confirmed_at = now(),
@@ -43,9 +46,8 @@ AGREE_TO_CORRECTION = text("UPDATE email_correction SET agreed_at = now() WHERE 
 REFUSED: Final = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.REFUSAL)
 
 
-@dataclass(frozen=True, slots=True)
-class CorrectionPage:
-    """What the pages of a pending correction show: none waits that no company asked for."""
+class CorrectionPage(NamedTuple):
+    """The facts that the pages of a pending correction show. Every correction that waits was asked for by a company."""
 
     new_email: str
     company_name: str
@@ -53,25 +55,29 @@ class CorrectionPage:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionAnswer:
-    """What came of an answer. `waiting` is the correction as it stood when it was judged."""
+    """The verdict after an answer; `waiting` is the correction as it stood when it was judged."""
 
     verdict: CorrectionVerdict
     waiting: PendingCorrection
 
 
+class _StoredVerdict(NamedTuple):
+    state: str
+    ground: str | None
+
+
 def look_at_correction(session: Session, view: LinkView) -> CorrectionPage | None:
-    """The pending correction a link speaks of; None once it is over. Changes nothing."""
-    row = session.execute(READ_CORRECTION, {"id": view.subject_id, "account": view.account_id}).one_or_none()
-    return None if row is None else CorrectionPage(row.new_email, row.company_name)
+    """The pending correction that a link is about; None once it is over. Nothing is changed."""
+    return fetch_one(session, CorrectionPage, READ_CORRECTION, _correction(view.subject_id, view.account_id))
 
 
 def confirm_address(
     session: Session, keys: SigningKeys, token: str, *, password_given: bool
 ) -> CorrectionAnswer | Code:
-    """The new address confirms: whoever reads its mail wants the account to have it.
+    """The new address confirms: the reader of its mail wants the account to have it.
 
     Parameters:
-      password_given: whether the account's own password was given with it and was right.
+      password_given: whether the account's own password was given with the answer and was right.
     """
     held = _hold(session, keys, token, Purpose.CORRECTION_CONFIRMATION)
     if isinstance(held, Code):
@@ -92,27 +98,30 @@ def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> Corr
 
 
 def refuse_correction(session: Session, keys: SigningKeys, token: str) -> CorrectionAnswer | Code:
-    """The old address says no: nothing changes, and for a while its silence counts for nothing."""
+    """The old address says no: the account keeps it, and for a while its silence does not count as an agreement."""
     held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
     if isinstance(held, Code):
         return held
-    end(session, held, REFUSED)
+    end_pending(session, held, REFUSED)
     return CorrectionAnswer(REFUSED, held)
 
 
 def read_verdict(session: Session, use: LinkUse) -> CorrectionVerdict | None:
-    """What became so far of the correction a link was used for; None when nothing is known of it any more."""
-    row = session.execute(READ_VERDICT, {"id": use.subject_id, "account": use.account_id}).one_or_none()
-    return (
-        None
-        if row is None
-        else CorrectionVerdict(CorrectionState(row.state), row.ground and CorrectionGround(row.ground))
-    )
+    """The verdict, so far, on the correction that a link was used for; None when it is not known any more."""
+    row = fetch_one(session, _StoredVerdict, READ_VERDICT, _correction(use.subject_id, use.account_id))
+    if row is None:
+        return None
+    return CorrectionVerdict(CorrectionState(row.state), CorrectionGround(row.ground) if row.ground else None)
+
+
+def _correction(correction_id: UUID | None, account_id: UUID) -> dict[str, UUID | None]:
+    return {"id": correction_id, "account": account_id}
 
 
 def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> PendingCorrection | Code:
-    """Holds the account, then the link, and uses it up; the correction it speaks of. A link for anything else is none
-    here.
+    """Locks the account, then the link, and uses the link up; returns the correction that it is about.
+
+    A link with another purpose is invalid here.
     """
     seen = look_at_link(session, keys, token)
     if isinstance(seen, Code):
@@ -131,7 +140,7 @@ def _hold(session: Session, keys: SigningKeys, token: str, purpose: Purpose) -> 
 
 
 def _judge(session: Session, held: PendingCorrection) -> CorrectionAnswer | Code:
-    waiting = read_waiting(session, held.account_id)  # once more: something was said for it
+    waiting = read_waiting(session, held.account_id)  # once more: the answer is among its facts now
     if waiting is None:
         return Code.INVALID_LINK
     with AccountMoves(session) as moves:

@@ -1,17 +1,19 @@
-"""An account gets another address: what ends with the old one, and what begins with the new one.
+"""Changing the address of an account: links and mails of the old address end, and the new address is written to.
 
-Whoever calls holds the account's row as a whole. Lock order: accounts by address, links, then, at the end of the batch
-and for all of its accounts at once, enrollments by id and mails by id.
+The caller holds the account's row as a whole. Lock order: accounts by address, links, then, at the end of the batch and
+for all of its accounts at once, enrollments by id and mails by id.
 """
 
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.correction import CorrectionGround
-from models.mails import FROZEN, INVITING, TELLING_OF_ACCESS, quoted
+from models.email import INVITING
+from models.enrollment import PARTICIPATING
+from models.mails import FROZEN, TELLING_OF_ACCESS
 from models.reminder import REMINDER_STEPS
 from models.words import EmailKind, Purpose
 from workers.audit import record
@@ -22,6 +24,7 @@ from workers.outbox.mails import OwedMail, cancel_mails_to_former_addresses, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links, resend_links, void_links
 from workers.security.lockouts import forget_failures, subjects_of
+from workers.sql import fetch, fetch_value
 
 # Sessions of an account that had none need not end.
 MOVE_ACCOUNT = text("""
@@ -29,24 +32,24 @@ MOVE_ACCOUNT = text("""
       credential_version = credential_version + CASE WHEN activated_at IS NULL THEN 0 ELSE 1 END
     WHERE id = :account""")
 
-# Activated it stays: it is asked for a new password, not invited. Its sessions have ended with the move.
+# The account stays activated: its owner is asked for a new password, not invited. Its sessions ended with the move.
 FORGET_PASSWORD = text("UPDATE account SET password_hash = NULL WHERE id = :account")
 
-# A mail of an older release may be gone; then the links tell that somebody was to be invited.
-READ_ENROLLMENTS = text("""
-    SELECT e.id, e.contract_id, k.company_id, EXISTS (
+# A mail of an older release may be gone; then the links tell that the person was to be invited.
+READ_ENROLLMENTS = text(f"""
+    SELECT e.id, e.contract_id, c.company_id, EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id
         AND m.kind = ANY(CAST(:kinds AS text[]))) AS notified
-    FROM enrollment e JOIN contract k ON k.id = e.contract_id
-    WHERE e.account_id = :account AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id
+    WHERE e.account_id = :account AND {PARTICIPATING}
     ORDER BY e.enrolled_at DESC, e.id DESC""")
 
 CHECK_REACHED = text("""
-    SELECT EXISTS (SELECT 1 FROM email WHERE account_id = :account AND to_address = :email
-      AND state IN ('sent', 'uncertain', 'sending'))""")
+    SELECT EXISTS (SELECT 1 FROM email m WHERE m.account_id = :account AND m.to_address = :email
+      AND m.state IN ('sent', 'uncertain', 'sending'))""")
 
-# Whoever was reminded, or warned that their seat goes, at an address that was not theirs was not; an invitation that
-# reached nobody had stopped the reminders.
+# A reminder, or a warning that the seat goes, counts for nothing when it went to a wrong address; an invitation that
+# reached no mailbox had stopped the reminders.
 RESTART_REMINDERS = text(f"""
     UPDATE enrollment SET release_warned_at = NULL, reminders = 0,
       next_reminder_at = CASE WHEN begun.invited THEN now() + :first_reminder END
@@ -54,21 +57,28 @@ RESTART_REMINDERS = text(f"""
       SELECT e.id, was.invited FROM enrollment e JOIN account a ON a.id = e.account_id
       CROSS JOIN LATERAL (
         SELECT e.next_reminder_at IS NOT NULL OR e.reminders > 0 OR EXISTS (
-          SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id
-            AND m.kind IN ({quoted(INVITING)})) AS invited) was
-      WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND a.activated_at IS NULL
-        AND e.withdrawn_at IS NULL AND e.detached_at IS NULL
+          SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND {INVITING})
+          AS invited) was
+      WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND a.activated_at IS NULL AND {PARTICIPATING}
         AND (e.release_warned_at IS NOT NULL OR was.invited)
       ORDER BY e.id FOR NO KEY UPDATE OF e) begun
     WHERE enrollment.id = begun.id""")
 
 
+class _AccountEnrollment(NamedTuple):
+    """An enrollment of the account; `notified`: the person was sent a mail about it, or is owed one."""
+
+    id: UUID
+    contract_id: UUID
+    company_id: UUID
+    notified: bool
+
+
 class AccountMoves:
     """The accounts that get another address in one transaction, whose rows it holds as a whole.
 
-    Used as a context manager: when its block ends, what was bound to the former addresses ends for all accounts at
-    once. Mails still owed to those addresses are cancelled, and reminders and warnings begin afresh, because what was
-    sent to a wrong address counts for nothing.
+    It is used as a context manager. When its block ends, the mails still owed to the former addresses are cancelled for
+    all accounts at once, and reminders and warnings begin afresh, because a mail to a wrong address counts for nothing.
     """
 
     def __init__(self, session: Session) -> None:
@@ -76,11 +86,10 @@ class AccountMoves:
         self._moved: list[LockedAccount] = []
 
     def __enter__(self) -> Self:
-        """The collector itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Ends what was bound to the former addresses, unless the transaction fails anyway."""
+        """Does what follows for all accounts, unless the transaction fails anyway."""
         if kind is None and self._moved:
             accounts = array({one.account_id for one in self._moved})
             self._session.execute(RESTART_REMINDERS, {"accounts": accounts, "first_reminder": REMINDER_STEPS[0]})
@@ -88,10 +97,10 @@ class AccountMoves:
             cancel_mails_to_former_addresses(self._session, former, kept=FROZEN)
 
     def move(self, account: LockedAccount, email: str) -> bool:
-        """Gives the account its new address; False, and nothing is changed, when another account has it.
+        """Gives the account its new address; returns False and changes nothing when another account has it.
 
         A request may be enrolling the new address at the same moment: the database decides which is first, and the
-        statement of the loser is undone.
+        statement of the second is undone.
         """
         try:
             with self._session.begin_nested():
@@ -103,25 +112,27 @@ class AccountMoves:
 
 
 def follow_up(
-    session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, ground: CorrectionGround | None
+    session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection, ground: CorrectionGround | None
 ) -> int:
-    """Does what a moved address brings with it for one account; ``AccountMoves`` does the rest for all of them.
+    """Does for one account what follows a new address; ``AccountMoves`` does the rest for all accounts at once.
 
-    Old links end. An account that was never activated gets another link and its invitations; of one that was, both
-    addresses are told. Where ops hand it over, whoever chose its password may be the wrong person: it opens the account
-    no more, and the new address is sent a link to choose another. Returns how many invitations are owed.
+    The account's links are voided. An account that was never activated gets another link and its invitations; when it
+    was activated, both addresses are told. When operators hand the account over, the person who chose its password may
+    be the wrong one: that password opens the account no more, and the new address is sent a link to choose another.
+
+    Returns: how many invitations are owed.
     """
-    voided = void_links(session, whose.account_id)
-    forget_failures(session, subjects_of(whose.email, None))  # nobody's address; the account's own count goes on
-    mails = _applied(whose, correction_id, new)
+    voided = void_links(session, account.account_id)
+    forget_failures(session, subjects_of(account.email, None))  # no account has it now; the account's own count goes on
+    mails = _applied(account, correction_id, new)
     invitations: list[OwedMail] = []
-    if not whose.activated:
-        invitations = _invitations(session, whose, correction_id, new, had_links=voided > 0)
-        mails = [*invitations, *_notice(session, whose, correction_id, new)]
+    if not account.activated:
+        invitations = _invitations(session, account, correction_id, new, had_links=voided > 0)
+        mails = [*invitations, *_notice(session, account, correction_id, new)]
     owe(session, mails)
-    handed_over = whose.activated and ground is CorrectionGround.OPS
+    handed_over = account.activated and ground is CorrectionGround.OPS
     if handed_over:
-        _ask_for_password(session, whose, correction_id, new)
+        _ask_for_password(session, account, correction_id, new)
     record(
         session,
         "apply_correction",
@@ -129,7 +140,7 @@ def follow_up(
         requested_by=new.requested_by,
         result="applied",
         company_id=new.company_id,
-        account_id=whose.account_id,
+        account_id=account.account_id,
         subject_id=correction_id,
         job_id=new.job_id,
         detail={
@@ -143,27 +154,27 @@ def follow_up(
 
 
 def _invitations(
-    session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection, *, had_links: bool
+    session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection, *, had_links: bool
 ) -> list[OwedMail]:
-    """One invitation for each training they were told of; where no mail tells, for the latest enrollment.
+    """One invitation for each training the person was told of; for the latest enrollment when no mail is left to tell.
 
     A manager who chose that no mail is sent (`notify: false`) chose it for the right address too.
     """
-    asked = {"account": whose.account_id, "kinds": list(TELLING_OF_ACCESS)}
-    enrollments = session.execute(READ_ENROLLMENTS, asked).all()
+    asked = {"account": account.account_id, "kinds": list(TELLING_OF_ACCESS)}
+    enrollments = fetch(session, _AccountEnrollment, READ_ENROLLMENTS, asked)
     told = [one for one in enrollments if one.notified] or (enrollments[:1] if had_links else [])
     if told:
-        offer_links(session, [whose.account_id], known=[])
+        offer_links(session, [account.account_id], known=[])
     return [
         OwedMail(
             EmailKind.INVITATION,
             f"{one.id}:{correction_id}",
             one.company_id,
             new.new_email,
-            whose.locale,
+            account.locale,
             Queue.EMAILS,
             job_id=new.job_id,
-            account_id=whose.account_id,
+            account_id=account.account_id,
             enrollment_id=one.id,
             contract_id=one.contract_id,
             context={},
@@ -172,44 +183,44 @@ def _invitations(
     ]
 
 
-def _ask_for_password(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> None:
-    session.execute(FORGET_PASSWORD, {"account": whose.account_id})
-    resend_links(session, Purpose.PASSWORD_RESET, {whose.account_id: 1})
+def _ask_for_password(session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection) -> None:
+    session.execute(FORGET_PASSWORD, {"account": account.account_id})
+    resend_links(session, Purpose.PASSWORD_RESET, {account.account_id: 1})
     mail = mail_about(
         new,
         EmailKind.PASSWORD_RESET,
         key=str(correction_id),
         to_address=new.new_email,
-        locale=whose.locale,
+        locale=account.locale,
         context={"corrected": True},
     )
     owe(session, [mail])
 
 
-def _notice(session: Session, whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
-    """The mail to the old address, if some mail may have reached it. It has no link: a stranger may read it."""
-    if not session.execute(CHECK_REACHED, {"account": whose.account_id, "email": whose.email}).scalar():
+def _notice(session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
+    """The mail to the old address, if an earlier mail may have reached it. It has no link: a stranger may read it."""
+    if not fetch_value(session, bool, CHECK_REACHED, {"account": account.account_id, "email": account.email}):
         return []
     context = {"correction": str(correction_id), "done": True}
     mail = mail_about(
         new,
         EmailKind.CORRECTION_NOTICE,
         key=str(correction_id),
-        to_address=whose.email,
-        locale=whose.locale,
+        to_address=account.email,
+        locale=account.locale,
         context=context,
     )
     return [mail]
 
 
-def _applied(whose: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
+def _applied(account: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
     return [
         mail_about(
             new,
             EmailKind.CORRECTION_APPLIED,
             key=f"{correction_id}:{which}",
             to_address=address,
-            locale=whose.locale,
+            locale=account.locale,
             context={"correction": str(correction_id), "to_new": which == "new"},
         )
         for which, address in (("old", new.old_email), ("new", new.new_email))

@@ -1,10 +1,11 @@
-"""Jobs that correct an address: a manager's for one participant, those of ops for any account.
+"""Jobs that correct an address: a manager's for one participant, an operator's for any account.
 
-A request of a batch is done by a few statements of its own: each speaks of one person. Lock order: job rows, accounts
-by address (all of the batch at once), throttles, links, enrollments, mails.
+Each request of a batch is about one person and has a few statements of its own. Lock order: job rows, accounts by
+address (all of the batch at once), throttles, links, enrollments, mails.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from workers.corrections.facts import (
 )
 from workers.corrections.rows import (
     NewCorrection,
-    end,
+    end_pending,
     insert_correction,
     insert_links,
     mail_about,
@@ -50,7 +51,7 @@ from workers.security.throttles import (
 TAKEN_BACK: Final = CorrectionVerdict(CorrectionState.SUPERSEDED, CorrectionGround.TAKEN_BACK)
 
 HELD_BY_THE_ACCOUNT: Final = frozenset({ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT})
-"""Scopes whose counts nobody moves without the account's row."""
+"""Scopes that are counted only while the account's row is held; the other scopes have locks of their own."""
 
 Allowances = Mapping[ThrottleSubject, Allowance]
 
@@ -64,12 +65,12 @@ class CorrectionJob(NamedTuple):
 
     @property
     def portal_id(self) -> UUID:
-        """Who asks."""
+        """The portal that asks."""
         return cast("UUID", self.row.columns["portal_id"])
 
 
 class CorrectionOutcome(NamedTuple):
-    """What came of one job; `detail` explains the code, as JSON."""
+    """The end of one job; `detail` explains the code, as JSON."""
 
     answer: ResendVerdict
     account_id: UUID | None = None
@@ -80,8 +81,9 @@ class CorrectionOutcome(NamedTuple):
 def correct_email(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of `correct_email` jobs, in ledger order.
 
-    An account never activated and of one company alone moves at once. One that was activated is told at both addresses
-    and waits (``correction_verdicts``). Whatever else is refused by a code.
+    An account that was never activated and that one company alone has gets its new address at once. When it was
+    activated, both addresses are told and the correction waits (``workers/corrections/verdicts.py``). Every other
+    request is refused with a code.
 
     Raises: a transient error of the database when an account or a throttle is held for over 250 ms.
     """
@@ -111,7 +113,7 @@ def _jobs(
 def _subjects(
     row: ClaimedRow, request: CorrectEmail, address: UUID, account_id: UUID | None
 ) -> tuple[ThrottleSubject, ...]:
-    """Against whom a correction counts; one of nobody counts against nobody."""
+    """The subjects whose throttles count a correction; an unknown enrollment has no account to count against."""
     own = () if account_id is None else (ThrottleSubject(ThrottleScope.CORRECTION_ACCOUNT, account_id),)
     return (
         ThrottleSubject(ThrottleScope.CORRECTION_ENROLLMENT, request.enrollment_id),
@@ -125,22 +127,20 @@ def _correct(session: Session, job: CorrectionJob, allowances: Allowances, moves
     known = _read(session, job)
     if known is None:
         return CorrectionOutcome(answer_correction(None, ()))
-    waiting = read_waiting(session, known.whose.account_id)
-    if waiting is not None:  # what it may rest on has changed, or its time has come: that first
+    waiting = read_waiting(session, known.account.account_id)
+    if waiting is not None:  # its facts may have changed, or its time may have come: it is settled first
         settle(session, waiting, moves)
-        known, waiting = _read(session, job) or known, read_waiting(session, known.whose.account_id)
+        known, waiting = _read(session, job) or known, read_waiting(session, known.account.account_id)
     answer = answer_correction(known.standing, [allowances[subject] for subject in job.subjects])
-    do = _DO.get(answer.code)
-    if do is None:
-        return _answered(known, answer)
-    return do(session, job, known, waiting, moves)
+    step = _STEPS.get(answer.code)
+    return _answered(known, answer) if step is None else step(session, job, known, waiting, moves)
 
 
 def _read(session: Session, job: CorrectionJob) -> LockedParticipant | None:
     return read_participant(session, job.portal_id, job.request.enrollment_id, job.request.email)
 
 
-def _at_once(
+def _move_at_once(
     session: Session,
     job: CorrectionJob,
     known: LockedParticipant,
@@ -148,31 +148,33 @@ def _at_once(
     moves: AccountMoves,
 ) -> CorrectionOutcome:
     new = _new(job, known)
-    invitations = _move(session, known.whose, new, waiting, ground=CorrectionGround.NEVER_ACTIVATED, moves=moves)
+    invitations = _move(session, known.account, new, waiting, ground=CorrectionGround.NEVER_ACTIVATED, moves=moves)
     if invitations is None:
         return _answered(known, ResendVerdict(Code.ADDRESS_TAKEN))
     return _answered(known, ResendVerdict(Code.CORRECTED), {"invitations": invitations})
 
 
-def _ask_both(
+def _ask_addresses(
     session: Session,
     job: CorrectionJob,
     known: LockedParticipant,
     waiting: PendingCorrection | None,
     _: AccountMoves,
 ) -> CorrectionOutcome:
-    """The new address is to confirm, the old one to answer. Asked again, the same link is mailed and no time is won;
-    none once the new address has confirmed.
+    """Asks the new address to confirm and the old one to answer.
+
+    A manager who asks again for the same address has the same link mailed again and wins no time; no mail is sent once
+    the new address has confirmed.
     """
-    whose, new = known.whose, _new(job, known)
+    account, new = known.account, _new(job, known)
     if waiting is not None and waiting.new_email == new.new_email:
         return _ask_again(session, known, new, waiting)
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
-    correction_id, until = insert_correction(session, new, CorrectionState.PENDING)
-    insert_links(session, correction_id, whose.account_id)
-    owe(session, [_confirmation(whose, new, correction_id), _notice(whose, new, correction_id)])
-    return _waits(known, until)
+        end_pending(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
+    correction = insert_correction(session, new, CorrectionState.PENDING)
+    insert_links(session, correction.id, account.account_id)
+    owe(session, [_confirmation(account, new, correction.id), _notice(account, new, correction.id)])
+    return _waits(known, correction.waits_until)
 
 
 def _ask_again(
@@ -182,41 +184,41 @@ def _ask_again(
     if confirmed_at is not None:
         detail = {"since": confirmed_at.isoformat(), "until": until.isoformat()}
         return _answered(known, ResendVerdict(Code.AGREEMENT_AWAITED), detail)
-    owe(session, [_confirmation(known.whose, new, waiting.id)])
+    owe(session, [_confirmation(known.account, new, waiting.id)])
     return _waits(known, until)
 
 
-def _leave(
+def _keep_address(
     session: Session,
     job: CorrectionJob,
     known: LockedParticipant,
     waiting: PendingCorrection | None,
     _: AccountMoves,
 ) -> CorrectionOutcome:
-    """The address it has already: whatever other was asked for before is taken back."""
+    """The account keeps its address, which is the one asked for; another one that waits is taken back."""
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by, instead=_new(job, known))
+        end_pending(session, waiting, TAKEN_BACK, requested_by=job.request.requested_by, instead=_new(job, known))
     return _answered(known, ResendVerdict(Code.UNCHANGED))
 
 
-_Do = Callable[[Session, CorrectionJob, LockedParticipant, PendingCorrection | None, AccountMoves], CorrectionOutcome]
+_Step = Callable[[Session, CorrectionJob, LockedParticipant, PendingCorrection | None, AccountMoves], CorrectionOutcome]
 
-_DO: Final[dict[Code, _Do]] = {
-    Code.CORRECTED: _at_once,
-    Code.CONFIRMATION_SENT: _ask_both,
-    Code.UNCHANGED: _leave,
+_STEPS: Final[dict[Code, _Step]] = {
+    Code.CORRECTED: _move_at_once,
+    Code.CONFIRMATION_SENT: _ask_addresses,
+    Code.UNCHANGED: _keep_address,
 }
 
 
 def _new(job: CorrectionJob, known: LockedParticipant) -> NewCorrection:
-    whose, asker = known.whose, job.request.requested_by
-    addresses = (whose.email, job.request.email)
+    account, asker = known.account, job.request.requested_by
+    addresses = (account.email, job.request.email)
     return NewCorrection(
-        whose.account_id, job.portal_id, job.row.id, asker, *addresses, job.request.enrollment_id, known.company_id
+        account.account_id, job.portal_id, job.row.id, asker, *addresses, job.request.enrollment_id, known.company_id
     )
 
 
-def _confirmation(whose: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
+def _confirmation(account: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
     """The mail to the new address, once for each job that asks for it."""
     key = f"{correction_id}:{new.job_id}"
     context = {"correction": str(correction_id)}
@@ -225,43 +227,46 @@ def _confirmation(whose: LockedAccount, new: NewCorrection, correction_id: UUID)
         EmailKind.CORRECTION_CONFIRMATION,
         key=key,
         to_address=new.new_email,
-        locale=whose.locale,
+        locale=account.locale,
         context=context,
     )
 
 
-def _notice(whose: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
+def _notice(account: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
     """The mail to the old address, which may still say no."""
     context = {"correction": str(correction_id)}
     return mail_about(
         new,
         EmailKind.CORRECTION_NOTICE,
         key=str(correction_id),
-        to_address=whose.email,
-        locale=whose.locale,
+        to_address=account.email,
+        locale=account.locale,
         context=context,
     )
 
 
 def _move(
     session: Session,
-    whose: LockedAccount,
+    account: LockedAccount,
     new: NewCorrection,
     waiting: PendingCorrection | None,
     *,
     ground: CorrectionGround,
     moves: AccountMoves,
 ) -> int | None:
-    """Moves an account at once; returns the invitations owed, or None when another account has the address by now."""
-    if not moves.move(whose, new.new_email):
+    """Gives an account its new address at once.
+
+    Returns: how many invitations are owed, or None when another account has the address by now.
+    """
+    if not moves.move(account, new.new_email):
         return None
     if waiting is not None:
-        end(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
-    correction_id, _ = insert_correction(session, new, CorrectionState.APPLIED, ground)
-    return follow_up(session, whose, correction_id, new, ground)
+        end_pending(session, waiting, TAKEN_BACK, requested_by=new.requested_by, instead=new)
+    correction = insert_correction(session, new, CorrectionState.APPLIED, ground)
+    return follow_up(session, account, correction.id, new, ground)
 
 
-def _waits(known: LockedParticipant, until: Any) -> CorrectionOutcome:
+def _waits(known: LockedParticipant, until: datetime) -> CorrectionOutcome:
     return _answered(known, ResendVerdict(Code.CONFIRMATION_SENT), {"until": until.isoformat()})
 
 
@@ -270,7 +275,7 @@ def _answered(
 ) -> CorrectionOutcome:
     if detail is None and answer.moment is not None:
         detail = {"from" if answer.code is Code.THROTTLED else "since": answer.moment.isoformat()}
-    return CorrectionOutcome(answer, known.whose.account_id, known.company_id, detail)
+    return CorrectionOutcome(answer, known.account.account_id, known.company_id, detail)
 
 
 def _outcome(session: Session, job: CorrectionJob, answered: CorrectionOutcome) -> WorkOutcome:
@@ -297,9 +302,9 @@ def _finished(row: ClaimedRow, person: PersonResult) -> WorkOutcome:
 
 
 def correct_email_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `correct_email_by_ops` jobs: at once, whatever companies the account belongs to.
+    """Does a batch of `correct_email_by_ops` jobs: at once, whatever companies have enrolled the account.
 
-    What was pending for the account is taken back. Their reason goes to the audit trail.
+    A correction that waits for the account is taken back. The operators' reason goes to the audit trail.
 
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
@@ -316,10 +321,10 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moves
     found = read_account(session, request.account_id, request.email)
     code, detail = Code.NOT_FOUND, None
     if found is not None:
-        whose, (code, since) = found
+        account, (code, since) = found
         detail = {"since": since.isoformat()} if since else None
         if code is Code.CORRECTED:
-            code, detail = _hand_over(session, row, request, whose, moves)
+            code, detail = _hand_over(session, row, request, account, moves)
     record(
         session,
         request.kind,
@@ -335,12 +340,12 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moves
 
 
 def _hand_over(
-    session: Session, row: ClaimedRow, request: CorrectEmailByOps, whose: LockedAccount, moves: AccountMoves
+    session: Session, row: ClaimedRow, request: CorrectEmailByOps, account: LockedAccount, moves: AccountMoves
 ) -> tuple[Code, dict[str, Any] | None]:
-    addresses = (whose.email, request.email)
-    new = NewCorrection(whose.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
+    addresses = (account.email, request.email)
+    new = NewCorrection(account.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
     invitations = _move(
-        session, whose, new, read_waiting(session, whose.account_id), ground=CorrectionGround.OPS, moves=moves
+        session, account, new, read_waiting(session, account.account_id), ground=CorrectionGround.OPS, moves=moves
     )
     if invitations is None:
         return Code.ADDRESS_TAKEN, None

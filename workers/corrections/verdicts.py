@@ -1,7 +1,7 @@
-"""What becomes of a pending correction: the one rule (``models/correction.py``), evaluated while its account is held.
+"""The verdict on a pending correction: the one rule (``models/correction.py``), evaluated while its account is held.
 
-It is asked whenever something is said (a link was used, another correction was asked for) and each five minutes for
-what time alone decides.
+The rule is evaluated whenever a link is used or another correction is asked for, and every five minutes for corrections
+that time alone decides.
 """
 
 from collections import Counter
@@ -19,33 +19,35 @@ from workers.corrections.facts import (
     read_all_waiting,
     read_waiting,
 )
-from workers.corrections.rows import NewCorrection, end, mark_applied
+from workers.corrections.rows import NewCorrection, end_pending, mark_applied
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.acceptance import owe_successor
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.requests.internal import ApplyCorrections
 
 MOST_AT_ONCE: Final = 200
-"""Corrections decided in one transaction, which holds their accounts. What is left is owed as another job."""
+"""Corrections decided in one transaction, which holds their accounts; another job is owed for the rest."""
 
 
 def settle(session: Session, waiting: PendingCorrection, moves: AccountMoves) -> CorrectionVerdict:
-    """Applies a pending correction whose time has come, or ends it; the account is held and this was read after."""
+    """Applies a pending correction whose time has come, or ends it. It was read after its account was locked."""
     verdict = judge(waiting.pending, waiting.now)
     if verdict.state is CorrectionState.APPLIED:
         return _apply(session, waiting, verdict, moves)
     if verdict.state is not CorrectionState.PENDING:
-        end(session, waiting, verdict)
+        end_pending(session, waiting, verdict)
     return verdict
 
 
 def _apply(
     session: Session, waiting: PendingCorrection, verdict: CorrectionVerdict, moves: AccountMoves
 ) -> CorrectionVerdict:
-    whose = LockedAccount(waiting.account_id, waiting.old_email, waiting.locale, activated=True)  # no other ever waits
-    if not moves.move(whose, waiting.new_email):
+    account = LockedAccount(
+        waiting.account_id, waiting.old_email, waiting.locale, activated=True
+    )  # no other ever waits
+    if not moves.move(account, waiting.new_email):
         taken = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.TAKEN)
-        end(session, waiting, taken)
+        end_pending(session, waiting, taken)
         return taken
     new = NewCorrection(
         waiting.account_id,
@@ -57,21 +59,21 @@ def _apply(
         waiting.enrollment_id,
         waiting.company_id,
     )
-    follow_up(session, whose, waiting.id, new, verdict.ground)
+    follow_up(session, account, waiting.id, new, verdict.ground)
     mark_applied(session, waiting, verdict.ground)
     return verdict
 
 
 def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does `apply_corrections` jobs: what is ripe is applied, what cannot be or was not confirmed in time is ended.
+    """Does `apply_corrections` jobs: a ripe correction is applied, a hopeless or unconfirmed one is ended.
 
-    All are looked at without a lock; only those that something is to become of are held and judged again. Whose
-    account somebody else holds has their turn five minutes later.
+    All are looked at without a lock; the accounts of those to decide are then locked, and they are judged again. An
+    account that another transaction holds has its turn five minutes later.
     """
     wait_briefly_for_locks(session)
-    ripe = [one.account_id for one in read_all_waiting(session) if _decided(one)]
-    states = _settle_all(session, ripe[:MOST_AT_ONCE])
-    if states and len(ripe) > MOST_AT_ONCE:
+    decided = [one.account_id for one in read_all_waiting(session) if _decided(one)]
+    states = _settle_all(session, decided[:MOST_AT_ONCE])
+    if states and len(decided) > MOST_AT_ONCE:
         owe_successor(session, rows[0].id, ApplyCorrections())
     result: dict[str, Any] = {"corrections": dict(states)}
     return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result) for row in rows]

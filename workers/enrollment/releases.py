@@ -16,7 +16,6 @@ from models.account import NEVER_ACTIVATED
 from models.contract import OVER
 from models.email import INVITING
 from models.enrollment import LIVE, PARTICIPATING
-from models.link import LIVE_LINK
 from models.paris import TODAY_IN_PARIS, is_daytime
 from models.release import (
     WARNED_BEFORE,
@@ -42,6 +41,7 @@ from workers.enrollment.withdrawal import (
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import MAX_ENROLLMENTS
 from workers.requests.internal import PlanReleases, ReleaseSeats
+from workers.security.links import LIVE as LIVE_LINK
 from workers.sql import fetch, fetch_one, fetch_value, fetch_values
 
 PART: Final = 1_000

@@ -69,7 +69,7 @@ def test_asked_twice_the_second_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("module", "step"),
     [
-        (corrections, "end"),
+        (corrections, "end_pending"),
         (corrections, "insert_correction"),
         (corrections, "follow_up"),
         (correction_changes, "owe"),
