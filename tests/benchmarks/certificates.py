@@ -16,7 +16,6 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from scripts.certificate_samples import LOGOS
 from scripts.embedded.procfile import parse_procfile
 from tests.benchmarks import sheets
 from tests.benchmarks.measure import ROUNDS, Figure, Run, Verdict, alternate, percentile, ratio_figure
@@ -29,6 +28,7 @@ from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import PROJECT
 from workers.catalog.records import put_company
 from workers.certificates.duplicate_copies import read_copies, read_logos
+from workers.cli.samples.certificates import LOGOS
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.requests.catalog import PutCompany

@@ -12,11 +12,11 @@ import pikepdf
 import pytest
 
 from models.document import Document, PrintedDuplicate
-from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
 from tests.benchmarks import sheets
 from tests.benchmarks.rendering import ENGINES
 from tests.benchmarks.sheets import Sheet
 from tests.kit.processes.support import PROJECT
+from workers.cli.samples.certificates import LOGOS, MOMENT, SAMPLES
 
 DUPLICATE = PrintedDuplicate(number="2026-000142-D1", issued_on=date(2026, 11, 25))
 SHEET = Sheet(SAMPLES["logos"].model_copy(update={"duplicate": DUPLICATE}), Document.ATTESTATION, "fr", MOMENT)

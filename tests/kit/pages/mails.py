@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from scripts.mail_samples import SAMPLES
+from workers.cli.samples.mails import SAMPLES
 
 INVITATION = dict(SAMPLES["invitation"][1])
 VOID = {"meta", "br"}

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from models.document import Document
-from scripts.certificate_samples import LOGOS, MOMENT, SAMPLES
-from scripts.commands.preview_certificate import write_certificates
 from tests.kit.builders.documents import pages, said
+from workers.cli.certificate_preview import write_certificates
+from workers.cli.samples.certificates import LOGOS, MOMENT, SAMPLES
 from workers.documents.renderer import render
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from models.mails import FROZEN
 from models.words import LOCALES, EmailKind
-from scripts.mail_samples import SAMPLES
 from tests.kit.pages.mails import INVITATION, Page
+from workers.cli.samples.mails import SAMPLES
 from workers.mail.renderer import RenderedMail, render
 from workers.mail.values import inert_name, shown_address
 

@@ -6,7 +6,6 @@ import pytest
 
 from models.mails import MAILS
 from models.words import LOCALES, EmailKind
-from scripts.mail_samples import SAMPLES
 from workers.i18n.catalogues import SOURCE_LOCALE, TEMPLATES, sentences
 from workers.mail.letters.reading import WRITERS
 

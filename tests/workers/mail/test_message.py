@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.words import LOCALES, EmailKind
-from scripts.mail_samples import SAMPLES
+from workers.cli.samples.mails import SAMPLES
 from workers.errors import NotConfigured, Permanent
 from workers.mail.attachments import MailAttachment
 from workers.mail.message import SenderIdentity, build

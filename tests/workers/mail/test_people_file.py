@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from models.words import EmailKind
-from scripts.mail_samples import SAMPLES
+from workers.cli.samples.mails import SAMPLES
 from workers.mail.attachments import LARGEST_PLAIN_FILE
 from workers.mail.message import SenderIdentity, build
 from workers.mail.renderer import PEOPLE_IN_BODY, RenderedMail, render

@@ -9,8 +9,8 @@ import pytest
 
 from models.mails import MAILS, MailSubject
 from models.words import LOCALES, Code, EmailKind
-from scripts.mail_samples import SAMPLES
 from tests.kit.pages.mails import INVITATION, Page
+from workers.cli.samples.mails import SAMPLES
 from workers.errors import Permanent
 from workers.i18n.catalogues import (
     TEMPLATES,

@@ -1,0 +1,1 @@
+"""Commands about roster files: `matricule import`."""

@@ -1,0 +1,139 @@
+"""Reads a roster file and says what was understood of it and which rows would be refused; touches nothing."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
+
+import typer
+from rich.table import Table
+
+from models.person import Person, Refusal
+from models.words import LOCALES
+from workers.cli.edge import REFUSED, UNEXPECTED, console, print_json, run
+from workers.i18n.catalogues import code_sentence
+from workers.rosters.people import CheckedRow, check_rows
+from workers.rosters.reader import RosterReading, read_rows, survey
+from workers.rosters.refused import RosterRefused
+
+SHOWN: Final = 50
+"""Refused rows shown in the table; --json has them all."""
+
+NAMED: Final = {"\t": "tab"}
+
+HELP: Final = f"""Read a roster FILE (CSV, .xlsx or .ods) and say what was understood: encoding or sheet, columns, each
+row that would be refused and why. Nothing is enrolled, stored or sent, and no database is needed.
+
+\b
+Exit codes:
+   0  the file can be read, whatever becomes of its rows
+   1  the file as a whole is refused
+   2  wrong use of the command, or FILE cannot be opened
+   {UNEXPECTED}  an error of the command itself: its traceback is on stderr
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=HELP)
+def main(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    locale: Annotated[str, typer.Option(help="language of the reasons: fr or en")] = LOCALES[0],
+) -> None:
+    """The command."""
+    with file.open("rb") as opened:
+        try:
+            reading = survey(opened)
+        except RosterRefused as refused:
+            _tell_refused(refused, locale, as_json=as_json)
+            raise typer.Exit(REFUSED) from None
+        if as_json:
+            print_json(as_entry(opened, reading))
+        else:
+            _tell(opened, reading, locale)
+
+
+def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
+    """What was understood, as one JSON document."""
+    accepted, refused, optional = [], [], []
+    for row, person in check_rows(read_rows(file, reading)):
+        if isinstance(person, Refusal):
+            refused.append({"line": row.line, "code": person.code})
+            continue
+        accepted.append(_accepted(row.line, person))
+        given = {"external_id": person.external_id, "locale": row.locale.strip()}
+        if values := {name: value for name, value in given.items() if value}:
+            optional.append({"line": row.line} | values)
+    layout = {"encoding": reading.encoding, "delimiter": reading.delimiter} if reading.encoding else {}
+    if reading.sheet is not None:
+        layout = {"sheet": reading.sheet}
+    header = reading.header
+    entry: dict[str, Any] = {
+        "file_code": None,
+        "kind": reading.kind,
+        **layout,
+        "header_line": header.line,
+        "header": {name: {"column": one.number, "header": one.header} for name, one in header.columns.items()},
+        "ignored_columns": [{"column": one.number, "header": one.header} for one in header.ignored],
+        "accepted": accepted,
+        "refused": refused,
+        "optional_values": optional,
+        "counts": {"accepted": len(accepted), "refused": len(refused)},
+    }
+    return entry | ({"whole_row_in_one_cell": True} if reading.whole_row_in_one_cell else {})
+
+
+def _accepted(line: int, person: Person) -> dict[str, Any]:
+    return {
+        "line": line,
+        "email_normalized": person.email_norm,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+    }
+
+
+def _tell_refused(refused: RosterRefused, locale: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"file_code": refused.code, "kind": None, "detail": refused.detail})
+        return
+    print(f"{refused.code}: {code_sentence(refused.code, locale)}")
+    print(f"  ({refused.detail})")
+
+
+def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
+    print(_how(reading))
+    shown, counts, more = Table("line", "code", "reason", box=None), Counter[str](), 0
+    for checked in check_rows(read_rows(file, reading)):
+        if not isinstance(checked.person, Refusal):
+            counts["accepted"] += 1
+            continue
+        counts[checked.person.code] += 1
+        if shown.row_count < SHOWN:
+            shown.add_row(*_row(checked, checked.person, locale))
+        else:
+            more += 1
+    if shown.row_count:
+        console().print(shown)
+    if more:
+        console().print(f"… and {more} more; --json has them all")
+    refused = counts.total() - counts["accepted"]
+    console().print(f"{counts['accepted']} accepted, {refused} refused of {counts.total()} rows")
+
+
+def _how(reading: RosterReading) -> str:
+    """What was understood of the file: one line for how it is read, one for its columns."""
+    delimiter = NAMED.get(reading.delimiter or "", repr(reading.delimiter))
+    how = f"sheet {reading.sheet}" if reading.sheet is not None else f"{reading.encoding}, delimiter {delimiter}"
+    columns = ", ".join(f"{name} = {one.header.strip()}" for name, one in reading.header.columns.items())
+    ignored = ", ".join(one.header.strip() for one in reading.header.ignored)
+    lines = [f"Read as {reading.kind}, {how}, header on line {reading.header.line}", columns]
+    return "\n".join([*lines, f"ignored: {ignored}"] if ignored else lines)
+
+
+def _row(checked: CheckedRow, refusal: Refusal, locale: str) -> tuple[str, str, str]:
+    return str(checked.row.line), refusal.code, code_sentence(refusal.code, locale)
+
+
+if __name__ == "__main__":
+    run(app, "check-roster")

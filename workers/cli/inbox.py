@@ -1,0 +1,117 @@
+"""Sets up, changes and lists inboxes: the folders rosters are dropped in."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from sqlalchemy import text
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import LOCALES, JobState, Policy
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, console, edge, fail, print_json, run
+from workers.cli.retry import asker
+from workers.database import transaction
+from workers.errors import NotConfigured
+from workers.imports.inboxes import put_inbox
+from workers.requests.base import read
+from workers.requests.internal import PutInbox
+
+HELP: Final = f"""Folders rosters are dropped in: anything fsspec can read (file:///srv/rh, s3://bucket/rh, sftp://host/rh).
+
+Every minute each is looked into. A file that has stayed the same since the last look is imported on the inbox's
+contract, then moved to done/ or rejected/ with a report and, beside it, the rows that were refused. A file
+matricule.json in the folder, {{"contract": "CTR-2026-001"}}, says what the folder is for and must agree.
+Credentials belong into the environment or fsspec's configuration, never into the address.
+
+\b
+Exit codes:
+   0  done
+   2  wrong use of the command
+  {INVALID}  no such portal, a field that is wrong, or an address that cannot be used
+{COMMON_CODES}
+"""
+
+LIST = text("""
+    SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
+      count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away
+    FROM inbox i JOIN portal p ON p.id = i.portal_id LEFT JOIN inbox_file f ON f.inbox_id = i.id
+    GROUP BY p.name, i.id ORDER BY p.name, i.reference""")
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP)
+
+
+@app.command("put")
+def put(
+    reference: Annotated[str, typer.Argument(help="the name of the inbox")],
+    *,
+    contract: Annotated[str, typer.Option(help="the portal's reference of the contract")],
+    url: Annotated[str, typer.Option(help="the folder")],
+    portal: Annotated[str, typer.Option(help="whose contract it is")] = "local",
+    policy: Annotated[Policy, typer.Option(help="what to do when not everybody can be enrolled")] = Policy.UNTIL_FULL,
+    no_mails: Annotated[bool, typer.Option("--no-mails", help="send the people enrolled no mail")] = False,
+    report_to: Annotated[str, typer.Option(help="address to send the summary of each file to")] = "",
+    locale: Annotated[str, typer.Option(help="language of the reports: fr or en")] = LOCALES[0],
+    most_changed: Annotated[
+        int | None, typer.Option(help="refuse a file that would add more than this percent of the participants")
+    ] = None,
+    full_sync: Annotated[bool, typer.Option("--full-sync", help="report participants missing from the file")] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="leave the folder alone")] = False,
+) -> None:
+    """Set up an inbox, or change it: what is not said has its default."""
+    body = {
+        "portal": portal,
+        "reference": reference,
+        "contract": contract,
+        "url": url,
+        "policy": policy.value,
+        "notify": not no_mails,
+        "report_to": report_to or None,
+        "report_locale": locale,
+        "most_changed_percent": most_changed,
+        "full_sync": full_sync,
+        "paused": paused,
+        "requested_by": asker(),
+    }
+    try:
+        with edge(), transaction() as session:
+            state, result = put_inbox(session, LOCAL_PORTAL_ID, None, read(PutInbox, json.dumps(body)))
+    except NotConfigured as error:
+        fail(INVALID, str(error))
+    print_json(result)
+    if state is not JobState.SUCCEEDED:
+        raise typer.Exit(REFUSED)
+
+
+@app.command("list")
+def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """List the inboxes."""
+    with edge(), transaction() as session:
+        found = session.execute(LIST).mappings().all()
+    if as_json:
+        print_json([_plain(row) for row in found])
+        return
+    table = Table(title=f"Inboxes ({len(found)})", title_justify="left", box=None)
+    for heading in ("inbox", "contract", "folder", "last look", "waiting", "put away", "trouble"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "last look")
+    for row in found:
+        table.add_row(
+            f"{row['portal']}/{row['reference']}",
+            row["contract"],
+            row["url"],
+            f"{row['scanned_at']:%Y-%m-%d %H:%M}" if row["scanned_at"] else "never",
+            str(row["waiting"]),
+            str(row["put_away"]),
+            "paused" if row["paused"] else row["trouble"] or "",
+        )
+    console().print(table)
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    at = row["scanned_at"]
+    return {**row, "scanned_at": at and at.isoformat("T", "seconds")}
+
+
+if __name__ == "__main__":
+    run(app, "inbox")

@@ -1,0 +1,136 @@
+"""Answers a person: what is known of them, as JSON; or nothing any more."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+import typer
+
+from models.portal import LOCAL_PORTAL_ID
+from models.words import Code, JobState
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
+from workers.cli.edge import run as run_command
+from workers.cli.enqueue import EXIT_OF_STATE, follow
+from workers.cli.retry import asker
+from workers.database import transaction
+from workers.engine.acceptance import accept_internal
+from workers.engine.broker import wake
+from workers.i18n.catalogues import code_sentence
+from workers.requests.accounts import ErasePerson, ExportPerson
+from workers.requests.base import Request, read
+
+DEFAULT_WAIT: Final = 60.0
+
+EXIT_CODES: Final = """\b
+Exit codes:
+   0  done
+   1  refused: {refused}
+   2  wrong use of the command
+  65  {invalid}
+{common}
+  70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
+  75  not finished within the wait; it goes on by itself
+"""
+
+EXPORT_CODES: Final = EXIT_CODES.format(
+    refused="nobody has this address", invalid="no mail address, or FILE is there already", common=COMMON_CODES
+)
+
+ERASE_CODES: Final = EXIT_CODES.format(
+    refused="nobody has this address, or the question was answered no",
+    invalid="no mail address, or no reason that can be kept",
+    common=COMMON_CODES,
+)
+
+HELP: Final = "Give a person what is known of them (GDPR, article 15), or forget them (article 17)."
+
+EXPORT: Final = """Print everything that is known of the person who has this address, as JSON.
+
+It is recorded in the audit trail who asked. FILE is made readable for its owner alone."""
+
+ERASE: Final = """Forget who the person with this address was. It cannot be undone.
+
+Seats of trainings they have not begun are free again, mails still owed are cancelled; names on certificates are kept as
+long as the law wants them (docs/retention.md). Give the reason without a name or an address: it stays in the audit
+trail."""
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
+)
+
+SENTENCES: Final = {
+    Code.NOT_FOUND: "nobody has this address",
+}
+"""Refusals in the words of whoever runs the command; those of mails speak to managers."""
+
+Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="the address the person's account has now")]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)]
+
+
+@app.command(help=EXPORT, epilog=EXPORT_CODES)
+def export(
+    address: Who,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="write it there instead")] = None,
+    wait: Wait = DEFAULT_WAIT,
+) -> None:
+    """The command `export`."""
+    if output is not None and os.path.lexists(output):
+        fail(INVALID, f"{output} is there already: name another file")
+    result = _ask(ExportPerson, {"email": address}, wait)
+    if output is None:
+        print_json(result["person"])
+    else:
+        _write(output, to_json(result["person"]))
+
+
+@app.command(help=ERASE, epilog=ERASE_CODES)
+def erase(
+    address: Who,
+    reason: Annotated[str, typer.Option(help="why, for the audit trail: no name, no address")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
+    wait: Wait = DEFAULT_WAIT,
+) -> None:
+    """The command `erase`."""
+    if not yes and not typer.confirm(f"Erase the person with the address {address}? It cannot be undone", err=True):
+        fail(REFUSED, "nothing was done")
+    print_json(_ask(ErasePerson, {"email": address, "reason": reason}, wait))
+
+
+def _ask(shape: type[Request], fields: dict[str, str], wait: float) -> dict[str, Any]:
+    """The result of a request of the portal `local`; ends the command when there is none."""
+    with edge():
+        request = read(shape, to_json(fields | {"requested_by": asker()}))
+        with transaction() as session:
+            body = request.model_dump_json()
+            accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
+        wake(accepted.queue)
+        job = follow(accepted.job_id, wait)
+    if not job["finished"]:
+        fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")
+    state = JobState(job["state"])
+    if state is not JobState.SUCCEEDED:
+        fail(EXIT_OF_STATE[state], _why(job))
+    return {name: value for name, value in job["result"].items() if name != "people"}
+
+
+def _why(job: dict[str, Any]) -> str:
+    if job["state"] == JobState.DEAD:
+        return f"job {job['id']} gave up: see why with scripts/status, then scripts/retry {job['id']}"
+    code = job["result"].get("code", job["state"])
+    return f"refused: {SENTENCES.get(code) or code_sentence(code, 'en')} ({code})"
+
+
+def _write(output: Path, content: str) -> None:
+    """A file of its own, never one that is there, nor behind a link: what is in it is personal data."""
+    try:
+        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        fail(INVALID, f"{output} cannot be written: {error.strerror}")
+    with os.fdopen(opened, "w", encoding="utf-8") as file:
+        file.write(f"{content}\n")
+
+
+if __name__ == "__main__":
+    run_command(app, "person")

@@ -1,0 +1,123 @@
+"""Records companies, trainings and contracts from one JSON document."""
+
+import json
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from models.words import Code
+from workers.catalog.seed import Catalogue, SeedResult, seed
+from workers.cli.edge import COMMON_CODES, INVALID, console, edge, run
+from workers.database import Session, transaction
+from workers.engine.acceptance import find_portal
+from workers.errors import InvalidRequest, Problem
+from workers.requests.base import read
+
+EXAMPLE: Final[dict[str, Any]] = {
+    "companies": [
+        {"reference": "menuiserie-kerbrat", "name": "Menuiserie Kerbrat & Fils"},
+        {"reference": "clinique-des-lilas", "name": "Clinique des Lilas"},
+    ],
+    "trainings": [
+        {"reference": "sst-initial", "title": "Sauveteur secouriste du travail : formation initiale"},
+        {"reference": "rgpd-bases", "title": "RGPD : les bases pour toute l’équipe"},
+    ],
+    "contracts": [
+        {
+            "reference": "CTR-2026-001",
+            "company": "menuiserie-kerbrat",
+            "training": "sst-initial",
+            "planned_seats": 12,
+            "starts_on": "2026-01-05",
+            "ends_on": "2036-12-31",
+        },
+        {"reference": "CTR-2026-002", "company": "clinique-des-lilas", "training": "rgpd-bases", "planned_seats": 40},
+    ],
+}
+
+HELP: Final = f"""Record companies, trainings and contracts from FILE (- reads standard input).
+
+All of it or nothing: when one record is refused, none is recorded. Records that are there already and the same are left
+alone, so the same file can be given again. The worker need not run.
+
+\b
+FILE is JSON with up to three lists; every field is checked as in the request of the same name:
+  companies  reference, name
+  trainings  reference, title
+  contracts  reference, company, training, planned_seats,
+             starts_on and ends_on (YYYY-MM-DD, both may be left out),
+             manager_email, manager_locale, reminders and release_after_days (may be left out too)
+`company` and `training` are references, of this file or recorded before.
+
+\b
+Example:  scripts/seed --example > example.json && scripts/seed example.json
+
+\b
+Exit codes:
+   0  recorded, or there already
+   2  wrong use of the command, or FILE cannot be opened
+  65  FILE is not the JSON described above, or a record was refused: nothing
+      was recorded
+{COMMON_CODES}
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class _Undo(Exception):
+    """A record was refused: the transaction must not commit."""
+
+
+@app.command(help=HELP)
+def main(
+    file: Annotated[typer.FileBinaryRead | None, typer.Argument(metavar="FILE", show_default=False)] = None,
+    portal: Annotated[str, typer.Option(help="whose references these are")] = "local",
+    example: Annotated[bool, typer.Option("--example", help="write an example to standard output, do nothing")] = False,
+) -> None:
+    """The command."""
+    if example:
+        print(json.dumps(EXAMPLE, ensure_ascii=False, indent=2))
+        return
+    if file is None:
+        raise typer.BadParameter("a file, or - for standard input", param_hint="FILE")
+    with edge():
+        lines = record(read(Catalogue, file.read()), portal)
+    print_lines(lines)
+    if any(line.outcome == "refused" for line in lines):
+        print("Nothing was recorded: correct what was refused and give the file again.")
+        raise typer.Exit(INVALID)
+
+
+def record(catalogue: Catalogue, portal: str) -> list[SeedResult]:
+    """Records the document in one transaction, which is undone when anything was refused."""
+    lines: list[SeedResult] = []
+    try:
+        with transaction() as session:
+            lines = _seed(session, catalogue, portal)
+            if any(line.outcome == "refused" for line in lines):
+                raise _Undo
+    except _Undo:
+        return lines
+    return lines
+
+
+def _seed(session: Session, catalogue: Catalogue, portal: str) -> list[SeedResult]:
+    if not (catalogue.companies or catalogue.trainings or catalogue.contracts):
+        raise InvalidRequest(Problem(Code.INVALID_REQUEST, "", "nothing to record in this document"))
+    return seed(session, find_portal(session, portal), catalogue)
+
+
+def print_lines(lines: list[SeedResult]) -> None:
+    """What became of each record."""
+    table = Table("record", "reference", "outcome", "code", "field", box=None, pad_edge=False)
+    for line in lines:
+        style = {"refused": "red", "unchanged": "dim"}.get(line.outcome, "green")
+        kind = line.kind.removeprefix("put_")
+        table.add_row(kind, line.reference, Text(line.outcome, style), line.code, line.field)
+    console().print(table)
+
+
+if __name__ == "__main__":
+    run(app, "seed")

@@ -1,0 +1,166 @@
+"""Shows how Matricule is: queues, mails, contracts, processes, clock, database, drift."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from workers.cli.edge import COMMON_CODES, REFUSED, console, edge, print_json, run
+from workers.database import transaction
+from workers.ops.status import SHOWN_CONTRACTS, read_status
+from workers.ops.unheard import count_unheard
+
+HELP: Final = f"""Show how Matricule is: requests, queues, mails, contracts, processes, clock, database.
+
+Under each problem with jobs or mails stand the first ten, with the class and reason of their last error; --json has the
+same under `problems`. scripts/retry ID gives one its attempts again.
+
+\b
+Exit codes:
+   0  healthy
+   1  to be looked at: no process hears the requests of portals, Redis does
+      not answer, no clock leads; work is due on a queue that no process
+      serves, or has been for over a minute (fifteen on rosters, emails_bulk
+      and maintenance); dead jobs; mails that failed, expired, were left
+      uncertain, or are owed for over an hour, unless the fault is in their
+      address; seats that do not add up
+   2  wrong use of the command
+{COMMON_CODES}
+"""
+
+SENTENCES: Final = {
+    "dead": "{count} dead on {subject}: see why, then scripts/retry ID",
+    "expired": "{count} not sent in time on {subject}: see why, then scripts/retry ID",
+    "uncertain": "{count} lost while the relay took them on {subject}: may have arrived; scripts/retry ID sends again",
+    "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
+    "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
+    "no_process": "no process serves {subject}: {count} waiting",
+    "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
+    "no_clock": "no clock leads: nothing is rung again, rescued or scheduled",
+    "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
+    "drift": "the seats of contract {subject} do not add up",
+}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=HELP)
+def main(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """The command."""
+    with edge():
+        unheard = count_unheard()
+        with transaction() as session:
+            status = read_status(session, unheard)
+    if as_json:
+        print_json(status)
+    else:
+        print_status(console(), status)
+    if not status["healthy"]:
+        raise typer.Exit(REFUSED)
+
+
+def print_status(out: Console, status: dict[str, Any]) -> None:
+    """The status as tables."""
+    out.print(_queues(status))
+    out.print(_contracts(status))
+    out.print(_processes(status))
+    _print_lines(out, status)
+    for problem in status["problems"]:
+        _print_problem(out, problem)
+    if status["healthy"]:
+        out.print("healthy", style="bold green")
+
+
+def _print_problem(out: Console, problem: dict[str, Any]) -> None:
+    sentence = SENTENCES[problem["code"]].format(**problem, age=age(problem.get("seconds")))
+    out.print(Text.assemble(("to look at: ", "bold red"), sentence))
+    rows = problem.get("rows", ())
+    for row in rows:
+        error = " ".join(part for part in (row["class"], row["reason"]) if part)
+        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}", soft_wrap=True)
+    if problem["count"] > len(rows) > 0:
+        out.print(f"  and {problem['count'] - len(rows)} more")
+
+
+def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def _queues(status: dict[str, Any]) -> Table:
+    numbers = ("waiting", "due later", "running", "dead", "oldest due")
+    table = _table("Queues", "queue", *numbers, numbers=numbers)
+    sent = status["requests"] or {"waiting": "unreachable", "oldest_seconds": None}
+    table.add_row("requests (in Redis)", str(sent["waiting"]), "-", "-", "-", age(sent["oldest_seconds"]))
+    for name, counts in status["queues"].items():
+        figures = [str(counts[key]) for key in ("waiting", "due_later", "running", "dead")]
+        table.add_row(name, *figures, age(counts["oldest_due_seconds"]))
+    return table
+
+
+def _contracts(status: dict[str, Any]) -> Table:
+    numbers = ("Inscriptions prévues", "Participants inscrits", "Places restantes")
+    total = status["contract_count"]
+    shown = f"the latest {SHOWN_CONTRACTS} of {total}" if total > SHOWN_CONTRACTS else str(total)
+    table = _table(f"\nContracts ({shown})", "contract", "company", *numbers, numbers=numbers)
+    for contract in status["contracts"]:
+        figures = [str(contract[key]) for key in ("planned_seats", "enrolled_count", "remaining")]
+        table.add_row(plain(contract["reference"]), plain(contract["company"]), *figures)
+    return table
+
+
+def _processes(status: dict[str, Any]) -> Table:
+    table = _table("\nProcesses", "serves", "host", "pid", "up", "seen", numbers=("pid", "up", "seen"))
+    for process in (*status["processes"], *status["silent"]):
+        seen = age(process["seen_seconds_ago"]) + (" ago: silent" if process in status["silent"] else " ago")
+        table.add_row(process["kind"], plain(process["host"]), str(process["pid"]), age(process["age_seconds"]), seen)
+    return table
+
+
+def _print_lines(out: Console, status: dict[str, Any]) -> None:
+    if status["missing"]:
+        out.print(f"served by no process: {', '.join(status['missing'])}")
+    clock, database = status["clock"], status["database"]
+    leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "nobody leads"
+    out.print(f"\nclock     {leader}")
+    mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
+    out.print(
+        f"mails     {mails or 'none'}; suppressed {_counted(status['suppressed_addresses'], 'address', 'addresses')}"
+    )
+    out.print(f"pending   {_corrections(status['corrections'])}")
+    snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
+    out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
+    out.print(f"seats     {len(status['drift']) or 'no'} drift\n")
+
+
+def _corrections(waiting: dict[str, Any]) -> str:
+    counted = _counted(waiting["pending"], "correction of an address", "corrections of addresses")
+    return f"{counted}, the oldest for {age(waiting['oldest_seconds'])}" if waiting["pending"] else counted
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number or 'no'} {one if number == 1 else many}"
+
+
+def plain(value: object) -> str:
+    """A text on one line."""
+    return " ".join(str(value).split())
+
+
+def age(seconds: float | None) -> str:
+    """A duration as people read it: 4 s, 12 min, 3 h, 2 d; a dash for none."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+if __name__ == "__main__":
+    run(app, "status")
