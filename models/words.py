@@ -145,7 +145,7 @@ class Code(StrEnum):
     # Why a whole request was refused.
     ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
     NOT_FINISHED = "not_finished"  # an import that is still going on: stop it first
-    UNKNOWN_ORGANISATION = "unknown_organisation"  # nobody signs for this portal yet: scripts/organisation
+    UNKNOWN_ORGANISATION = "unknown_organisation"  # nobody signs for this portal yet: matricule organisation
     UNSUPPORTED_IMAGE = "unsupported_image"
     IMAGE_TOO_LARGE = "image_too_large"
     INVALID_COLOUR = "invalid_colour"

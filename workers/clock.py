@@ -142,7 +142,3 @@ def _unless_postponed(step: Callable[[], None]) -> None:
         if not is_transient(error):
             raise
         log.warning("tick.postponed", exc_info=error)
-
-
-if __name__ == "__main__":
-    run()

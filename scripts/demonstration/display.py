@@ -37,7 +37,7 @@ def show_outcome(out: Console, story: Story) -> None:
 def show_next(out: Console, logs: Path) -> None:
     """What to try now."""
     out.print(f"Process logs    {logs}", soft_wrap=True)
-    out.print("\nIn another terminal: scripts/status, scripts/enqueue --help, scripts/seed --help")
+    out.print("\nIn another terminal: scripts/matricule status, scripts/matricule --help")
     out.print(Text.assemble(("Ctrl-C stops everything.", "bold"), " Run again: same keys, same job, no new mail."))
 
 

@@ -65,9 +65,8 @@ def test_it_stays_up_until_ctrl_c_and_a_second_one_is_told_in_a_line(var: Path) 
         second = check(var)
         assert (second.returncode, len(second.stderr.splitlines())) == (75, 1)
         assert re.search(r"already running \(pid \d+\)", second.stderr)
-        status = subprocess.run(
-            [PROJECT / "scripts" / "status"], env=environment(var), capture_output=True, text=True, check=False
-        )
+        asked = [str(PROJECT / "scripts" / "matricule"), "status"]
+        status = subprocess.run(asked, env=environment(var), capture_output=True, text=True, check=False)
         assert status.returncode == 0, status.stdout + status.stderr
         demo.send_signal(signal.SIGINT)
         assert demo.wait(timeout=60) == 0

@@ -38,7 +38,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
         add_catalog(FILES)
         trial.job_workers()
         trial.workers("rosters", processes=1, threads=2)
-        trial.start("workers.clock")
+        trial.start("workers.cli", "clock")
         trial.wait_until_ready(4)
         idle = _singles(trial, "idle", range(count))
         began = time.perf_counter()

@@ -30,7 +30,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
     with system.trial() as trial:
         add_catalog(CONTRACTS)
         trial.job_workers()
-        trial.start("workers.clock")
+        trial.start("workers.cli", "clock")
         trial.wait_until_ready(3)
         accepted = _through_the_ledger(trial, count)
         sent = _through_the_queue(trial, count)

@@ -26,7 +26,7 @@ def flood(system: System, count: int) -> Run:
     """Requests a second."""
     with system.trial() as trial:
         add_catalog(CONTRACTS)
-        workers, clock = trial.job_workers(), trial.start("workers.clock")
+        workers, clock = trial.job_workers(), trial.start("workers.cli", "clock")
         trial.wait_until_ready(3)
         meter = trial.meter(workers=workers, clock=clock)
         before = meter.read()

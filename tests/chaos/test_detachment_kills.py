@@ -34,7 +34,7 @@ def press(port: int, path: str) -> int | None:
 
 def serve(processes: Processes) -> int:
     port = free_port(0)
-    processes.start("workers.web.app", PORT=str(port))
+    processes.start("workers.cli", "serve", PORT=str(port))
 
     def alive() -> bool:
         try:

@@ -129,11 +129,11 @@ def _all_errors(troubles: Counter[str]) -> Iterator[None]:
         sys.unraisablehook, threading.excepthook = before
 
 
-def main(
+def run(
     count: Annotated[int, typer.Argument(min=10, help="documents to be rendered")] = COUNT,
     warm: Annotated[int, typer.Option(min=0, help="documents before these, which do not count")] = 1_000,
 ) -> None:
-    """Says what it took and what is wrong; the exit code is 1 if anything is."""
+    """Render one line COUNT times in one process, as the workers do; exit code 1 if anything is wrong."""
     with one_line() as room:
         report = soak(room, count, warm)
     typer.echo(f"{report.made:,} documents by {THREADS} threads in {report.seconds:,.0f} s")
@@ -141,7 +141,3 @@ def main(
     found = report.findings(count)
     typer.echo("\n".join(found) or "no panic, no error of a thread, no leak")
     raise typer.Exit(bool(found))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""The soak in its short form, and that it would tell what it looks for; `scripts/soak-certificates` is the long one."""
+"""The soak in its short form, and that it would tell what it looks for; `scripts/soak certificates` is the long one."""
 
 import subprocess
 from collections import Counter
@@ -17,7 +17,7 @@ FEW = 200
 
 
 def test_the_command_finds_nothing_in_many_documents() -> None:
-    command = [str(PROJECT / "scripts" / "soak-certificates"), "1500", "--warm", "500"]
+    command = [str(PROJECT / "scripts" / "soak"), "certificates", "1500", "--warm", "500"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.startswith("1,500 documents by 2 threads")

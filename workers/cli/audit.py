@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.table import Table
 
-from workers.cli.edge import COMMON_CODES, INVALID, console, edge, fail, print_json, run
-from workers.cli.options import account_of
+from workers.cli.columns import print_columns
+from workers.cli.edge import COMMON_CODES, INVALID, command_app, edge, fail, print_json
+from workers.cli.options import AsJson, account_of
 from workers.database import Session, transaction
 from workers.ops.audit_search import AuditEntry, find_company, search_audit
 
-HELP: Final = f"""Show what was done, the latest first: to a person, for a company, by a job.
+HELP: Final = f"""Show what was done to a person, for a company, by a job.
 
-Several options narrow it down.
+The latest comes first. Several options narrow it down.
 
 \b
 Exit codes:
@@ -25,18 +25,18 @@ Exit codes:
 {COMMON_CODES}
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
     *,
-    person: Annotated[str, typer.Option(help="an address, or the identifier of an account")] = "",
-    company: Annotated[str, typer.Option(help="the portal's reference of a company")] = "",
-    portal: Annotated[str, typer.Option(help="whose reference it is")] = "local",
-    job: Annotated[UUID | None, typer.Option(help="the identifier of a job")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    person: Annotated[str, typer.Option(metavar="PERSON", help="an address, or the identifier of an account")] = "",
+    company: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of a company")] = "",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="whose reference it is")] = "local",
+    job: Annotated[UUID | None, typer.Option(metavar="ID", help="the identifier of a job")] = None,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 100,
+    as_json: AsJson = False,
 ) -> None:
     """The command."""
     with edge(), transaction() as session:
@@ -48,35 +48,20 @@ def main(
             limit=limit,
         )
     if as_json:
-        print_json([{name: _plain(value) for name, value in entry._asdict().items()} for entry in entries])
+        print_json([entry._asdict() for entry in entries])
     else:
-        console().print(_table(entries))
+        _print(entries)
 
 
 def _company(session: Session, portal: str, reference: str) -> UUID:
     return find_company(session, portal, reference) or fail(INVALID, "this portal has no such company")
 
 
-def _table(entries: Sequence[AuditEntry]) -> Table:
-    shown = Table(title=f"Audit trail ({len(entries)})", title_justify="left", box=None)
-    for heading in ("when", "who", "what", "result", "on", "job"):
-        shown.add_column(heading, overflow="fold")
+def _print(entries: Sequence[AuditEntry]) -> None:
+    rows = []
     for entry in entries:
         who = " ".join(filter(None, (entry.portal, entry.requested_by)))
-        on = entry.account_id or entry.subject_id or entry.company_id
         detail = json.dumps(entry.detail, ensure_ascii=False) if entry.detail else ""
-        result = f"{entry.result} {detail}".strip()
-        shown.add_row(
-            f"{entry.at:%Y-%m-%d %H:%M:%S}", who, entry.action, result, str(on or ""), str(entry.job_id or "")
-        )
-    return shown
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-if __name__ == "__main__":
-    run(app, "audit")
+        on = entry.account_id or entry.subject_id or entry.company_id
+        rows.append((f"{entry.at:%Y-%m-%d %H:%M:%S}", who, entry.action, f"{entry.result} {detail}", on, entry.job_id))
+    print_columns(("at (UTC)", "who", "what", "result", "on", "job"), rows)

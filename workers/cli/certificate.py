@@ -1,10 +1,9 @@
 """Certificates from a shell: what is known of one, duplicates, corrections, revocations."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 from sqlalchemy import text
@@ -15,14 +14,11 @@ from models.words import LOCALES, JobState
 from workers.certificates.fetching import pieces
 from workers.certificates.file_links import find_by_job
 from workers.certificates.verification import as_json, verify
-from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
-from workers.cli.edge import run as run_command
-from workers.cli.enqueue import EXIT_OF_STATE, follow
+from workers.cli.asking import DEAD_CODE, EXIT_OF_STATE, ask, asker, finished, new_key
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, command_app, edge, fail, print_json, to_json, write_private
 from workers.cli.options import Key, Portal
-from workers.cli.retry import asker
 from workers.database import transaction
-from workers.engine.acceptance import accept, find_portal
-from workers.engine.broker import wake
+from workers.engine.acceptance import find_portal
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import Request, read
 from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
@@ -34,15 +30,18 @@ Exit codes:
    2  wrong use of the command
   65  invalid request; FILE is there already, or cannot be written
 {COMMON_CODES}
-  70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
+{DEAD_CODE}
   75  not finished within the wait; it goes on by itself
 """
 
-HELP: Final = "Certificates of completed trainings: look at one, have duplicates made, correct or revoke one."
+DUPLICATE: Final = """Make numbered duplicates for people of a contract.
 
-DUPLICATE: Final = """Make numbered duplicates for people of a contract; several become a zip with an index.
+Several become a zip with an index. Prints the job. With --output the file is written; its link, which is printed too,
+can be followed for seven days."""
 
-Prints the job. With --output the file is written; its link, which is printed too, can be followed for seven days."""
+REVOKE: Final = """Revoke a certificate: it is shown as no longer valid.
+
+Whoever verifies it is told so, with the reason."""
 
 CORRECT: Final = """Issue a certificate anew because it says something wrong.
 
@@ -56,13 +55,11 @@ FIND: Final = text("""
         SELECT FROM certificate_duplicate d WHERE d.certificate_id = k.id AND d.number = :number))
     ORDER BY k.id""")
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
-)
+app = command_app()
 
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)]
 Enrollment = Annotated[UUID, typer.Argument(metavar="ENROLLMENT", help="as the answer to enroll named it")]
-Reason = Annotated[str, typer.Option(help="why, for the audit trail: no name, no address")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="why, for the audit trail: no name, no address")]
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="write the file there, for its owner alone")]
 
 
@@ -86,9 +83,9 @@ def show(
 def duplicate(
     enrollments: Annotated[list[UUID], typer.Argument(metavar="ENROLLMENT...")],
     *,
-    contract: Annotated[str, typer.Option(help="the portal's reference of the contract")],
+    contract: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of the contract")],
     document: Annotated[Document, typer.Option(help="which of the two documents")] = Document.ATTESTATION,
-    locale: Annotated[str, typer.Option(help="language of the document: fr or en")] = LOCALES[0],
+    locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the document: fr or en")] = LOCALES[0],
     deliver_to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="mail it there")] = None,
     output: Output = None,
     key: Key = "",
@@ -122,8 +119,8 @@ def correct(
     enrollment: Enrollment,
     reason: Reason,
     *,
-    first_name: Annotated[str | None, typer.Option(help="as it is to be printed")] = None,
-    last_name: Annotated[str | None, typer.Option(help="as it is to be printed")] = None,
+    first_name: Annotated[str | None, typer.Option(metavar="NAME", help="as it is to be printed")] = None,
+    last_name: Annotated[str | None, typer.Option(metavar="NAME", help="as it is to be printed")] = None,
     reread: Annotated[
         bool, typer.Option("--reread", help="take company, training, dates and organisation as they are recorded now")
     ] = False,
@@ -138,7 +135,7 @@ def correct(
     _end(job)
 
 
-@app.command(help="Revoke a certificate: whoever verifies it is told so, with the reason.", epilog=EXIT_CODES)
+@app.command(help=REVOKE, epilog=EXIT_CODES)
 def revoke(
     enrollment: Enrollment,
     reason: Reason,
@@ -168,15 +165,9 @@ def _ask(shape: type[Request], body: dict[str, Any], *, portal: str, wait: float
     with edge():
         said = {name: value for name, value in body.items() if value is not None} | {"requested_by": asker()}
         request = read(shape, to_json(said))
-        with transaction() as session:
-            sent = request.model_dump_json(exclude_unset=True)
-            portal_id = find_portal(session, portal)
-            accepted = accept(session, portal_id, request, sent, key=key or f"shell:{uuid4()}")
-        wake(accepted.queue)
-        job = follow(accepted.job_id, wait)
-    if not job["finished"]:
-        fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")
-    return job
+        sent = request.model_dump_json(exclude_unset=True)
+        asked = ask(request, sent, portal=portal, key=key or new_key(), wait=wait)
+    return finished(asked, wait)
 
 
 def _end(job: dict[str, Any]) -> None:
@@ -207,19 +198,4 @@ def _fetch(job: UUID, portal: str, output: Path) -> None:
         content = pieces(file)
         if content is None:
             fail(REFUSED, "the file can no longer be made: what it says is kept no longer")
-        _write(output, content.pieces)
-
-
-def _write(output: Path, content: Iterable[bytes]) -> None:
-    """A file of its own, never one that is there, nor behind a link: what is in it is personal data."""
-    try:
-        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        fail(INVALID, f"{output} cannot be written: {error.strerror}")
-    with os.fdopen(opened, "wb") as file:
-        for piece in content:
-            file.write(piece)
-
-
-if __name__ == "__main__":
-    run_command(app, "certificate")
+        write_private(output, content.pieces)

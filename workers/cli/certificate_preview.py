@@ -1,4 +1,4 @@
-"""scripts/preview-certificate: sample certificates in every layout and language, for the eye."""
+"""Writes sample certificates in every layout and language, for the eye."""
 
 import shutil
 import subprocess
@@ -10,27 +10,27 @@ import typer
 
 from models.document import Document
 from models.words import LOCALES
-from workers.cli.edge import REFUSED, fail, run
+from workers.cli.edge import REFUSED, command_app, fail
 from workers.cli.samples.certificates import LOGOS, MOMENT, SAMPLES
 from workers.documents.renderer import render
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "var" / "preview" / "certificates"
+FOLDER: Final = Path("var/preview/certificates")
 HELP: Final = f"""\
-Writes sample certificates in every layout and language as PDF, and as PNG where pdftoppm (of the package
-poppler-utils) is there; prints the paths of the PDFs.
+Write sample certificates as PDF and PNG.
+
+They are in every layout and language; the PNG needs pdftoppm (of the package poppler-utils). The paths of the PDFs are
+printed.
 
 Exit codes: 0, {REFUSED} the folder cannot be written, 2 usage.
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
-    folder: Annotated[
-        Path, typer.Argument(help="where the files go", show_default="var/preview/certificates")
-    ] = FOLDER,
-    only: Annotated[list[str] | None, typer.Option(help=f"some of: {', '.join(SAMPLES)}")] = None,
+    folder: Annotated[Path, typer.Argument(help="where the files go")] = FOLDER,
+    only: Annotated[list[str] | None, typer.Option(metavar="SAMPLE", help=f"some of: {', '.join(SAMPLES)}")] = None,
 ) -> None:
     """The command."""
     if unknown := set(only or ()) - set(SAMPLES):
@@ -59,7 +59,3 @@ def write_certificates(folder: Path, names: Collection[str]) -> Iterator[Path]:
                         check=True, stderr=subprocess.DEVNULL,
                     )  # fmt: skip
                 yield file
-
-
-if __name__ == "__main__":
-    run(app, "preview-certificate")

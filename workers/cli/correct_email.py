@@ -2,29 +2,23 @@
 
 import json
 from typing import Annotated, Final
-from uuid import uuid4
 
 import typer
 
-from models.portal import LOCAL_PORTAL_ID
-from models.words import JobState
-from workers.cli.edge import COMMON_CODES, DEAD, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, run
-from workers.cli.enqueue import EXIT_OF_STATE, follow
+from workers.cli.asking import DEAD_CODE, ask_as_ops, asker, end
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, command_app, edge, fail, print_json
 from workers.cli.options import Wait, WaitCommand, account_of
-from workers.cli.retry import asker
 from workers.database import Session, transaction
-from workers.engine.acceptance import accept_internal
-from workers.engine.broker import wake
 from workers.requests.base import read
 from workers.requests.internal import CorrectEmailByOps
 
-HELP: Final = f"""Put the address NEW on the account of PERSON, at once.
+HELP: Final = f"""Put another address on an account, at once.
 
-For what a manager is refused: the account belongs to other companies too, or nobody reads its old mailbox and its
-password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account. Open sessions end, links sent
-before are void, the password opens it no more, both addresses are told, and NEW is sent a link to choose another (of an
-account never activated, NEW is invited). The reason goes to the audit trail with your name: no name and no address in
-it. You are asked whether it is meant, unless you say --yes.
+PERSON gets the address NEW. It is for what a manager is refused: the account belongs to other companies too, or nobody
+reads its old mailbox and its password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account.
+Open sessions end, links sent before are void, the password opens it no more, both addresses are told, and NEW is sent
+a link to choose another (of an account never activated, NEW is invited). The reason goes to the audit trail with your
+name: no name and no address in it. You are asked whether it is meant, unless you say --yes.
 
 The request is recorded in the ledger and its queue is woken; the job is printed as JSON.
 
@@ -32,23 +26,22 @@ The request is recorded in the ledger and its queue is woken; the job is printed
 Exit codes:
    0  done; without --wait: accepted
    {REFUSED}  refused: no such account, another account has the address, no mail is
-      sent to it (scripts/suppress takes it off the list), or the question was
-      answered no
+      sent to it (matricule mail suppress --lift), or you answered no
    2  wrong use of the command
   {INVALID}  no such person, NEW is no address, or the reason cannot be kept
 {COMMON_CODES}
-  {DEAD}  dead: gave up after its attempts (scripts/retry ID)
-  {UNFINISHED}  not finished within the wait; it goes on: scripts/audit --job ID
+{DEAD_CODE}
+  {UNFINISHED}  not finished within the wait; it goes on: matricule jobs show ID
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(cls=WaitCommand, help=HELP)
 def main(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="an address, or the identifier of an account")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="the right address")],
-    reason: Annotated[str, typer.Option(help="why, for the audit trail")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why, for the audit trail")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
     wait: Wait = None,
@@ -58,16 +51,9 @@ def main(
         with transaction() as session:
             request = _read(session, person, new, reason)
         _ask(request, yes=yes)
-        with transaction() as session:
-            body = request.model_dump_json()
-            accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
-        wake(accepted.queue)
-        job = follow(accepted.job_id, wait or 0.0)
+        job = ask_as_ops(request, request.model_dump_json(), wait=wait).job
     print_json(job)
-    if job["finished"]:
-        raise typer.Exit(EXIT_OF_STATE[JobState(job["state"])])
-    if wait is not None:
-        fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: scripts/audit --job {accepted.job_id}")
+    end(job, wait, f": matricule jobs show {job['id']}")
 
 
 def _read(session: Session, person: str, new: str, reason: str) -> CorrectEmailByOps:
@@ -81,7 +67,3 @@ def _ask(request: CorrectEmailByOps, *, yes: bool) -> None:
     question = f"Give account {request.account_id} the address {request.email}? Whoever reads its mail has the account"
     if not yes and not typer.confirm(question, err=True):
         fail(REFUSED, "nothing was done")
-
-
-if __name__ == "__main__":
-    run(app, "correct-email")

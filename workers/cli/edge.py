@@ -1,9 +1,12 @@
 """Where commands meet the shell: exit codes that mean something, and one line instead of a traceback."""
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
@@ -12,8 +15,9 @@ from rich.console import Console
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from workers.database import get_engine, is_transient
-from workers.errors import InvalidRequest
+from workers.errors import InvalidRequest, NotConfigured
 from workers.logs import configure_logs, get_logger
+from workers.settings import get_settings
 
 REFUSED: Final = 1
 UNEXPECTED: Final = 3
@@ -28,21 +32,31 @@ COMMON_CODES: Final = """\
   69  the database is not reachable, or a setting cannot be used"""
 """Exit codes every command may end with, as its help tells them."""
 
+LIST_CODES: Final = f"""\b
+Exit codes:
+   0  shown, also when there is none
+   2  wrong use of the command
+{COMMON_CODES}
+"""
+"""The exit codes of a command that shows a list."""
+
 UNDEFINED_TABLE: Final = "42P01"
-HOW_TO_CONNECT: Final = "scripts/dev or scripts/demo in another terminal gives one, or set DATABASE_URL and REDIS_URL"
+HOW_TO_CONNECT: Final = "in a checkout, scripts/dev in another terminal gives one; else set DATABASE_URL and REDIS_URL"
 
 
-def run(app: typer.Typer, name: str) -> None:
-    """Runs a command under the name people typed; log lines of the libraries go to stderr.
+def command_app(**options: Any) -> typer.Typer:
+    """A Typer application for one command, or for several: plain help, and no traceback that shows values."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
-    What nobody expected ends with a code of its own: 1 would say "refused, nothing was changed".
-    """
+
+def end_of_crash(error: Exception) -> int:
+    """Says how a command crashed; returns its exit code."""
+    if isinstance(error, NotConfigured):
+        print(error, file=sys.stderr)
+        return UNAVAILABLE
     configure_logs("WARNING")
-    try:
-        app(prog_name=f"scripts/{name}")
-    except Exception as error:  # noqa: BLE001 - the outermost edge
-        get_logger().critical("command.crashed", command=name, exc_info=error)
-        sys.exit(UNEXPECTED)
+    get_logger().critical("command.crashed", exc_info=error)
+    return UNEXPECTED
 
 
 def fail(code: int, sentence: str) -> NoReturn:
@@ -60,8 +74,18 @@ def to_json(content: Any) -> str:
     """The same as a text any encoding of Unicode can hold: half a surrogate pair, which a hostile name may have, stays
     the escape it was in the request.
     """
-    text = json.dumps(content, ensure_ascii=False, indent=2)
+    text = json.dumps(content, ensure_ascii=False, indent=2, default=_plain)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_private(output: Path, content: Iterable[bytes]) -> None:
+    """Writes a file of its own, never one that is there, nor behind a link: what is in it is personal data."""
+    try:
+        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        fail(INVALID, f"{output} cannot be written: {error.strerror}")
+    with os.fdopen(opened, "wb") as file:
+        file.writelines(content)
 
 
 def console() -> Console:
@@ -71,6 +95,11 @@ def console() -> Console:
     is given a ``style``, or is a ``rich.text.Text``.
     """
     return Console(highlight=False, soft_wrap=False, markup=False, emoji=False)
+
+
+def _plain(value: object) -> str:
+    """An identifier or a time as JSON has it."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 @contextmanager
@@ -90,13 +119,20 @@ def edge() -> Iterator[None]:
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
             raise
-        fail(UNAVAILABLE, "the database has no tables of Matricule yet: run alembic upgrade head")
+        fail(UNAVAILABLE, "the database has no tables of Matricule yet: run matricule migrate")
     except OperationalError as error:
         fail(UNAVAILABLE, _away(error))
     except Exception as error:
         if not is_transient(error):
             raise
         fail(UNAVAILABLE, f"database not reachable: {type(error).__name__}")
+
+
+def check_settings() -> None:
+    """Ends a process at its start that could not work: a setting is missing, or the database cannot be named so."""
+    with edge():
+        get_settings()
+        get_engine()
 
 
 def _url_is_usable() -> bool:

@@ -2,24 +2,16 @@
 
 import json
 import textwrap
-import time
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
 
 import typer
 
-from models.words import Code, JobState
-from workers.actors.registry import show_job
-from workers.cli.edge import COMMON_CODES, DEAD, REFUSED, UNFINISHED, edge, fail, print_json, run
+from models.words import Code
+from workers.cli.asking import DEAD_CODE, ask, end, new_key
+from workers.cli.edge import COMMON_CODES, command_app, edge, print_json
 from workers.cli.options import Key, Portal, Wait, WaitCommand
-from workers.database import transaction
-from workers.engine.acceptance import AcceptedJob, accept, find_portal
-from workers.engine.broker import wake
 from workers.errors import InvalidRequest, Problem
-from workers.requests.base import Request
 from workers.requests.registry import KINDS, parse
-
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
 HELP: Final = """Send one request: KIND with its fields as JSON.
 
@@ -34,16 +26,9 @@ Exit codes:
    2  wrong use of the command, or FILE cannot be opened
   65  invalid request, or the key was used for another one: problems as JSON
 {COMMON_CODES}
-  70  dead: gave up after its attempts (scripts/retry ID)
+{DEAD_CODE}
   75  not finished within the wait; it goes on, ask again with the same --key
 """
-
-EXIT_OF_STATE: Final = {
-    JobState.SUCCEEDED: 0,
-    JobState.REFUSED: REFUSED,
-    JobState.CANCELLED: REFUSED,
-    JobState.DEAD: DEAD,
-}
 
 
 def describe_kinds() -> str:
@@ -95,7 +80,7 @@ def _reference(field: dict[str, Any]) -> str:
     return str(field.get("$ref", "")).rpartition("/")[2]
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(cls=WaitCommand, help=HELP, epilog=f"{describe_kinds()}\n\n{EXIT_CODES}")
@@ -107,16 +92,12 @@ def main(
     wait: Wait = None,
 ) -> None:
     """The command."""
-    key = key or f"shell:{uuid4()}"
+    key = key or new_key()
     with edge():
-        accepted = _accept(kind, _text(file.read()), key=key, portal=portal)
-        wake(accepted.queue)
-        job = follow(accepted.job_id, wait or 0.0)
-    print_json({"key": key, "repeated": accepted.repeated, **job})
-    if job["finished"]:
-        raise typer.Exit(EXIT_OF_STATE[JobState(job["state"])])
-    if wait is not None:
-        fail(UNFINISHED, f"not finished within {wait:g} s; it goes on: ask again with --key {key}")
+        body = _text(file.read())
+        asked = ask(parse(kind, body), body, portal=portal, key=key, wait=wait)
+    print_json({"key": key, "repeated": asked.repeated, **asked.job})
+    end(asked.job, wait, f": ask again with --key {key}")
 
 
 def _text(data: bytes) -> str:
@@ -125,28 +106,3 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError as error:
         problem = Problem(Code.INVALID_REQUEST, "", f"not UTF-8: byte {error.start}")
         raise InvalidRequest(problem) from None
-
-
-def _accept(kind: str, body: str, *, key: str, portal: str) -> AcceptedJob:
-    request: Request = parse(kind, body)
-    with transaction() as session:
-        return accept(session, find_portal(session, portal), request, body, key=key)
-
-
-def follow(job_id: UUID, seconds: float) -> dict[str, Any]:
-    """The job as soon as it is finished, or as it stands when the time is over; looks less and less often."""
-    deadline, pause = time.monotonic() + seconds, SHORTEST_PAUSE
-    while True:
-        with transaction() as session:
-            job = show_job(session, job_id)
-        if job is None:
-            raise LookupError(f"job {job_id} was accepted and is not in the ledger")
-        left = deadline - time.monotonic()
-        if job["finished"] or left <= 0:
-            return job
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
-
-
-if __name__ == "__main__":
-    run(app, "enqueue")

@@ -10,19 +10,21 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import LOCALES, JobState, Policy
-from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, console, edge, fail, print_json, run
-from workers.cli.retry import asker
+from workers.cli.asking import asker
+from workers.cli.edge import COMMON_CODES, INVALID, LIST_CODES, REFUSED, command_app, console, edge, fail, print_json
+from workers.cli.options import AsJson
 from workers.database import transaction
 from workers.errors import NotConfigured
 from workers.imports.inboxes import put_inbox
 from workers.requests.base import read
 from workers.requests.internal import PutInbox
 
-HELP: Final = f"""Folders rosters are dropped in: anything fsspec can read (file:///srv/rh, s3://bucket/rh, sftp://host/rh).
+PUT: Final = f"""Set up an inbox, or change it.
 
-Every minute each is looked into. A file that has stayed the same since the last look is imported on the inbox's
-contract, then moved to done/ or rejected/ with a report and, beside it, the rows that were refused. A file
-matricule.json in the folder, {{"contract": "CTR-2026-001"}}, says what the folder is for and must agree.
+What is not said has its default. The folder is anything fsspec can read (file:///srv/rh, s3://bucket/rh,
+sftp://host/rh). Every minute each is looked into. A file that has stayed the same since the last look is imported
+on the inbox's contract, then moved to done/ or rejected/ with a report and, beside it, the rows that were refused.
+A file matricule.json in the folder, {{"contract": "CTR-2026-001"}}, says what the folder is for and must agree.
 Credentials belong into the environment or fsspec's configuration, never into the address.
 
 \b
@@ -39,27 +41,28 @@ LIST = text("""
     FROM inbox i JOIN portal p ON p.id = i.portal_id LEFT JOIN inbox_file f ON f.inbox_id = i.id
     GROUP BY p.name, i.id ORDER BY p.name, i.reference""")
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP)
+app = command_app()
 
 
-@app.command("put")
+@app.command(help=PUT)
 def put(
-    reference: Annotated[str, typer.Argument(help="the name of the inbox")],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="the name of the inbox")],
     *,
-    contract: Annotated[str, typer.Option(help="the portal's reference of the contract")],
-    url: Annotated[str, typer.Option(help="the folder")],
-    portal: Annotated[str, typer.Option(help="whose contract it is")] = "local",
+    contract: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of the contract")],
+    url: Annotated[str, typer.Option(metavar="URL", help="the folder")],
+    portal: Annotated[str, typer.Option(metavar="NAME", help="whose contract it is")] = "local",
     policy: Annotated[Policy, typer.Option(help="what to do when not everybody can be enrolled")] = Policy.UNTIL_FULL,
     no_mails: Annotated[bool, typer.Option("--no-mails", help="send the people enrolled no mail")] = False,
-    report_to: Annotated[str, typer.Option(help="address to send the summary of each file to")] = "",
-    locale: Annotated[str, typer.Option(help="language of the reports: fr or en")] = LOCALES[0],
+    report_to: Annotated[str, typer.Option(metavar="ADDRESS", help="address to send the summary of each file to")] = "",
+    locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the reports: fr or en")] = LOCALES[0],
     most_changed: Annotated[
-        int | None, typer.Option(help="refuse a file that would add more than this percent of the participants")
+        int | None,
+        typer.Option(metavar="PERCENT", help="refuse a file that would add more than this percent of the participants"),
     ] = None,
     full_sync: Annotated[bool, typer.Option("--full-sync", help="report participants missing from the file")] = False,
     paused: Annotated[bool, typer.Option("--paused", help="leave the folder alone")] = False,
 ) -> None:
-    """Set up an inbox, or change it: what is not said has its default."""
+    """The command `put`."""
     body = {
         "portal": portal,
         "reference": reference,
@@ -84,9 +87,9 @@ def put(
         raise typer.Exit(REFUSED)
 
 
-@app.command("list")
-def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
-    """List the inboxes."""
+@app.command("list", help="List the inboxes.", epilog=LIST_CODES)
+def show(*, as_json: AsJson = False) -> None:
+    """The command `list`."""
     with edge(), transaction() as session:
         found = session.execute(LIST).mappings().all()
     if as_json:
@@ -111,7 +114,3 @@ def show(*, as_json: Annotated[bool, typer.Option("--json", help="for programs")
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     at = row["scanned_at"]
     return {**row, "scanned_at": at and at.isoformat("T", "seconds")}
-
-
-if __name__ == "__main__":
-    run(app, "inbox")

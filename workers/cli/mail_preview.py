@@ -1,4 +1,4 @@
-"""scripts/preview: every mail in every language, for the eye."""
+"""Writes every mail in every language, for the eye."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -6,23 +6,25 @@ from typing import Annotated, Final
 import typer
 
 from models.words import LOCALES
-from workers.cli.edge import REFUSED, fail, run
+from workers.cli.edge import REFUSED, command_app, fail
 from workers.cli.samples.mails import SAMPLES
 from workers.mail.renderer import render
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "var" / "preview"
+FOLDER: Final = Path("var/preview")
 HELP: Final = f"""\
-Writes every mail in every language, with sample values, as .html and as .txt with its subject; prints the paths.
+Write every mail in every language, with sample values.
+
+Each is written as .html, and as .txt with its subject; the paths are printed.
 
 Exit codes: 0, {REFUSED} the folder cannot be written, 2 usage.
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
-    folder: Annotated[Path, typer.Argument(help="where the files go", show_default="var/preview")] = FOLDER,
+    folder: Annotated[Path, typer.Argument(help="where the files go")] = FOLDER,
 ) -> None:
     """The command."""
     try:
@@ -45,7 +47,3 @@ def write_mails(folder: Path) -> list[Path]:
                 path.write_text(content, encoding="utf-8")
                 written.append(path)
     return written
-
-
-if __name__ == "__main__":
-    run(app, "preview")

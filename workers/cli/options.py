@@ -1,5 +1,6 @@
 """Options and arguments that several commands have in common."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -14,11 +15,17 @@ from workers.ops.audit_search import find_account
 
 DEFAULT_WAIT: Final = "60"
 
-Key = Annotated[str, typer.Option(help="idempotency key: repeats under it are one job [default: a new one]")]
-Portal = Annotated[str, typer.Option(help="who asks")]
+Key = Annotated[
+    str, typer.Option(metavar="KEY", help="idempotency key: repeats under it are one job [default: a new one]")
+]
+Portal = Annotated[str, typer.Option(metavar="NAME", help="who asks")]
 Wait = Annotated[
     float | None, typer.Option(metavar="[SECONDS]", help=f"wait until it is finished [{DEFAULT_WAIT}]", min=0)
 ]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+"""The option of every command whose answer a program may read."""
 
 
 class WaitCommand(TyperCommand):
@@ -38,6 +45,32 @@ def with_seconds(args: list[str]) -> list[str]:
         if arg == "--wait" and not following.replace(".", "", 1).isdigit():
             full.append(DEFAULT_WAIT)
     return full
+
+
+AGO: Final = {"min": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(said: str) -> datetime:
+    """A moment as people type it: a date, a date with its time (in UTC unless it says otherwise), or `2h` for ago."""
+    for unit, word in AGO.items():
+        number = said.removesuffix(unit)
+        if number != said and number.isdigit():
+            return datetime.now(UTC) - timedelta(**{word: int(number)})
+    try:
+        read = datetime.fromisoformat(said)
+    except ValueError:
+        raise typer.BadParameter("neither 2026-03-01, nor 2026-03-01T08:30, nor 30min, 2h or 3d ago") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def is_called_alone(context: typer.Context) -> bool:
+    """Whether a group that lists is called without a sub-command, which would not hear the options of the list."""
+    if context.invoked_subcommand is None:
+        return True
+    sources = [context.get_parameter_source(name) for name in context.params]
+    if any(source and source.name == "COMMANDLINE" for source in sources):
+        raise typer.BadParameter(f"options stand behind `{context.invoked_subcommand}`")
+    return False
 
 
 def account_of(session: Session, person: str) -> UUID:

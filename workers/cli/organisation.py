@@ -3,20 +3,14 @@
 import base64
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import uuid4
 
 import typer
 from sqlalchemy import text
 
-from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState
-from workers.cli.edge import COMMON_CODES, UNFINISHED, edge, fail, print_json, to_json
-from workers.cli.edge import run as run_command
-from workers.cli.enqueue import EXIT_OF_STATE, follow
-from workers.cli.retry import asker
+from workers.cli.asking import DEAD_CODE, EXIT_OF_STATE, ask_as_ops, asker, finished
+from workers.cli.edge import COMMON_CODES, LIST_CODES, command_app, edge, fail, print_json, to_json
 from workers.database import transaction
-from workers.engine.acceptance import accept_internal
-from workers.engine.broker import wake
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import read
 from workers.requests.certificates import PutOrganisation
@@ -24,20 +18,20 @@ from workers.requests.certificates import PutOrganisation
 EXIT_CODES: Final = f"""\b
 Exit codes:
    0  done
-   1  refused: a portal nobody knows, a colour or a picture that cannot be printed
+   1  refused: an unknown portal, a colour or a picture that cannot be
+      printed
    2  wrong use of the command
   65  invalid request: problems as JSON
 {COMMON_CODES}
-  70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
+{DEAD_CODE}
   75  not finished within the wait; it goes on by itself
 """
 
-HELP: Final = "Say who signs certificates: the training organisation, with the facts the law has it state."
+PUT: Final = """Record an organisation, or change it.
 
-PUT: Final = """Record an organisation, or change it; what is left out stays as it is.
-
-It signs the certificates of the portals named. Those issued before do not change; trainings completed before anybody
-could sign are certified now."""
+Certificates state its name, address and registrations, as the law wants. What is left out stays as it is. It signs
+the certificates of the portals named. Those issued before do not change; trainings completed before anybody could
+sign are certified now."""
 
 SHOW: Final = text("""
     SELECT o.reference, o.legal_name, o.address, o.siret, o.activity_number, o.activity_region, o.signatory_name,
@@ -46,28 +40,36 @@ SHOW: Final = text("""
       (SELECT count(*) FROM certificate k WHERE k.organisation_id = o.id) AS certificates
     FROM organisation o ORDER BY o.reference""")
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
-)
+app = command_app()
 
 
 @app.command(help=PUT, epilog=EXIT_CODES)
 def put(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="your own name for it")],
     *,
-    legal_name: Annotated[str, typer.Option()],
-    signatory_name: Annotated[str, typer.Option(help="who signs")],
-    signatory_quality: Annotated[str, typer.Option(help="as what: “Directrice de la formation”")],
-    place: Annotated[str, typer.Option(help="where it signs")],
-    address: Annotated[list[str] | None, typer.Option(help="a line of its address; may be repeated")] = None,
-    siret: Annotated[str | None, typer.Option(help="14 digits")] = None,
-    activity_number: Annotated[str | None, typer.Option(help="of its declaration of activity, 11 characters")] = None,
-    activity_region: Annotated[str | None, typer.Option(help="of the prefect it was declared to")] = None,
-    colour: Annotated[str | None, typer.Option(help="#rrggbb, dark enough to be read on white")] = None,
-    logo: Annotated[
-        Path | None, typer.Option(help="PNG, JPEG or WebP, at most 130 kB", exists=True, dir_okay=False)
+    legal_name: Annotated[str, typer.Option(metavar="NAME", help="as it is registered")],
+    signatory_name: Annotated[str, typer.Option(metavar="NAME", help="who signs")],
+    signatory_quality: Annotated[str, typer.Option(metavar="TEXT", help="as what: “Directrice de la formation”")],
+    place: Annotated[str, typer.Option(metavar="TEXT", help="where it signs")],
+    address: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="a line of its address; may be repeated")
     ] = None,
-    portal: Annotated[list[str] | None, typer.Option(help="whose certificates it signs; may be repeated")] = None,
+    siret: Annotated[str | None, typer.Option(metavar="DIGITS", help="14 digits")] = None,
+    activity_number: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="of its declaration of activity, 11 characters")
+    ] = None,
+    activity_region: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="of the prefect it was declared to")
+    ] = None,
+    colour: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="#rrggbb, dark enough to be read on white")
+    ] = None,
+    logo: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG, JPEG or WebP, at most 130 kB", exists=True, dir_okay=False)
+    ] = None,
+    portal: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="whose certificates it signs; may be repeated")
+    ] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)] = 60.0,
 ) -> None:
     """The command `put`."""
@@ -80,13 +82,8 @@ def put(
     with edge():
         said = {name: value for name, value in given.items() if value is not None} | {"requested_by": asker()}
         request = read(PutOrganisation, to_json(said))
-        with transaction() as session:
-            body = request.model_dump_json(exclude_unset=True)
-            accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
-        wake(accepted.queue)
-        job = follow(accepted.job_id, wait)
-    if not job["finished"]:
-        fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")
+        asked = ask_as_ops(request, request.model_dump_json(exclude_unset=True), wait=wait)
+    job = finished(asked, wait)
     result = {name: value for name, value in job["result"].items() if name != "people"}
     print_json(result)
     if job["state"] != JobState.SUCCEEDED:
@@ -94,12 +91,8 @@ def put(
         fail(EXIT_OF_STATE[JobState(job["state"])], f"refused: {code_sentence(code, 'en')} ({code})")
 
 
-@app.command(help="Print the organisations that are recorded, as JSON.")
+@app.command(help="Print the organisations that are recorded, as JSON.", epilog=LIST_CODES)
 def show() -> None:
     """The command `show`."""
     with edge(), transaction() as session:
         print_json([dict(row) for row in session.execute(SHOW).mappings()])
-
-
-if __name__ == "__main__":
-    run_command(app, "organisation")

@@ -3,19 +3,12 @@
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import uuid4
 
 import typer
 
-from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
-from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, UNFINISHED, edge, fail, print_json, to_json
-from workers.cli.edge import run as run_command
-from workers.cli.enqueue import EXIT_OF_STATE, follow
-from workers.cli.retry import asker
-from workers.database import transaction
-from workers.engine.acceptance import accept_internal
-from workers.engine.broker import wake
+from workers.cli.asking import DEAD_CODE, EXIT_OF_STATE, ask_as_ops, asker, finished
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, command_app, edge, fail, print_json, to_json, write_private
 from workers.i18n.catalogues import code_sentence
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request, read
@@ -29,35 +22,36 @@ Exit codes:
    2  wrong use of the command
   65  {invalid}
 {common}
-  70  dead: gave up after its attempts (scripts/status, scripts/retry ID)
+{dead}
   75  not finished within the wait; it goes on by itself
 """
 
 EXPORT_CODES: Final = EXIT_CODES.format(
-    refused="nobody has this address", invalid="no mail address, or FILE is there already", common=COMMON_CODES
+    refused="nobody has this address",
+    invalid="no mail address, or FILE is there already",
+    common=COMMON_CODES,
+    dead=DEAD_CODE,
 )
 
 ERASE_CODES: Final = EXIT_CODES.format(
     refused="nobody has this address, or the question was answered no",
     invalid="no mail address, or no reason that can be kept",
     common=COMMON_CODES,
+    dead=DEAD_CODE,
 )
 
-HELP: Final = "Give a person what is known of them (GDPR, article 15), or forget them (article 17)."
+EXPORT: Final = """Print all that is known of a person, as JSON.
 
-EXPORT: Final = """Print everything that is known of the person who has this address, as JSON.
+This answers article 15 of the GDPR. It is recorded in the audit trail who asked. FILE is made readable for its
+owner alone."""
 
-It is recorded in the audit trail who asked. FILE is made readable for its owner alone."""
+ERASE: Final = """Forget who a person was; it cannot be undone.
 
-ERASE: Final = """Forget who the person with this address was. It cannot be undone.
+This answers article 17 of the GDPR. Seats of trainings they have not begun are free again, mails still owed are
+cancelled; names on certificates are kept as long as the law wants them (docs/retention.md). Give the reason without
+a name or an address: it stays in the audit trail."""
 
-Seats of trainings they have not begun are free again, mails still owed are cancelled; names on certificates are kept as
-long as the law wants them (docs/retention.md). Give the reason without a name or an address: it stays in the audit
-trail."""
-
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP, no_args_is_help=True
-)
+app = command_app()
 
 SENTENCES: Final = {
     Code.NOT_FOUND: "nobody has this address",
@@ -81,13 +75,13 @@ def export(
     if output is None:
         print_json(result["person"])
     else:
-        _write(output, to_json(result["person"]))
+        write_private(output, [f"{to_json(result['person'])}\n".encode()])
 
 
 @app.command(help=ERASE, epilog=ERASE_CODES)
 def erase(
     address: Who,
-    reason: Annotated[str, typer.Option(help="why, for the audit trail: no name, no address")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why, for the audit trail: no name, no address")],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
     wait: Wait = DEFAULT_WAIT,
@@ -102,13 +96,8 @@ def _ask(shape: type[Request], fields: dict[str, str], wait: float) -> dict[str,
     """The result of a request of the portal `local`; ends the command when there is none."""
     with edge():
         request = read(shape, to_json(fields | {"requested_by": asker()}))
-        with transaction() as session:
-            body = request.model_dump_json()
-            accepted = accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"ops:{uuid4()}")
-        wake(accepted.queue)
-        job = follow(accepted.job_id, wait)
-    if not job["finished"]:
-        fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on (scripts/status)")
+        asked = ask_as_ops(request, request.model_dump_json(), wait=wait)
+    job = finished(asked, wait)
     state = JobState(job["state"])
     if state is not JobState.SUCCEEDED:
         fail(EXIT_OF_STATE[state], _why(job))
@@ -117,20 +106,8 @@ def _ask(shape: type[Request], fields: dict[str, str], wait: float) -> dict[str,
 
 def _why(job: dict[str, Any]) -> str:
     if job["state"] == JobState.DEAD:
-        return f"job {job['id']} gave up: see why with scripts/status, then scripts/retry {job['id']}"
+        return (
+            f"job {job['id']} gave up: see why with matricule jobs show {job['id']}, then matricule retry {job['id']}"
+        )
     code = job["result"].get("code", job["state"])
     return f"refused: {SENTENCES.get(code) or code_sentence(code, 'en')} ({code})"
-
-
-def _write(output: Path, content: str) -> None:
-    """A file of its own, never one that is there, nor behind a link: what is in it is personal data."""
-    try:
-        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        fail(INVALID, f"{output} cannot be written: {error.strerror}")
-    with os.fdopen(opened, "w", encoding="utf-8") as file:
-        file.write(f"{content}\n")
-
-
-if __name__ == "__main__":
-    run_command(app, "person")

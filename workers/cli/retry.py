@@ -1,21 +1,21 @@
 """Gives dead jobs, and mails that were not sent, all their attempts again."""
 
-import getpass
-import os
 from typing import Annotated, Final
 from uuid import UUID
 
 import typer
 
-from workers.cli.edge import COMMON_CODES, REFUSED, edge, run
+from workers.cli.asking import asker
+from workers.cli.edge import COMMON_CODES, REFUSED, command_app, edge
 from workers.database import transaction
 from workers.engine.broker import wake
 from workers.ops.retry import RetryResult, retry
 
-HELP: Final = f"""Retry dead jobs, and mails that failed, expired or were left uncertain: all attempts again, now.
+HELP: Final = f"""Give dead jobs and unsent mails all their attempts again.
 
-scripts/status lists the first of them with their errors; all are in the tables job (state dead) and email (state
-failed, expired, or uncertain without due_at). A mail gets five more days; one that was left uncertain may arrive twice.
+A mail is retried that failed, expired or was left uncertain. `matricule status` lists the first of them with their
+errors, `matricule jobs --state dead` the jobs; the mails are in the table email (state failed, expired, or uncertain
+without due_at). A mail gets five more days; one that was left uncertain may arrive twice.
 Who asked is kept in the audit trail.
 
 \b
@@ -27,7 +27,7 @@ Exit codes:
 {COMMON_CODES}
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
@@ -55,15 +55,3 @@ def said(answer: RetryResult) -> str:
     if answer.answer == "not_kept":
         return f"{answer.ledger} is {answer.state}, and what it asked for is no longer kept: left alone"
     return "unknown: neither a job nor a mail"
-
-
-def asker() -> str:
-    """The system user, for the audit trail."""
-    try:
-        return f"shell:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container without this user in its passwd
-        return f"shell:{os.getuid()}"
-
-
-if __name__ == "__main__":
-    run(app, "retry")

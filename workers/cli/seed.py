@@ -9,7 +9,7 @@ from rich.text import Text
 
 from models.words import Code
 from workers.catalog.seed import Catalogue, SeedResult, seed
-from workers.cli.edge import COMMON_CODES, INVALID, console, edge, run
+from workers.cli.edge import COMMON_CODES, INVALID, command_app, console, edge
 from workers.database import Session, transaction
 from workers.engine.acceptance import find_portal
 from workers.errors import InvalidRequest, Problem
@@ -37,22 +37,24 @@ EXAMPLE: Final[dict[str, Any]] = {
     ],
 }
 
-HELP: Final = f"""Record companies, trainings and contracts from FILE (- reads standard input).
+HELP: Final = f"""Record companies, trainings and contracts from a JSON file.
 
-All of it or nothing: when one record is refused, none is recorded. Records that are there already and the same are left
-alone, so the same file can be given again. The worker need not run.
+FILE is read (- for standard input): all of it or nothing: when one record is refused, none is recorded. Records that
+are there already and the same are left alone, so the same file can be given again. The worker need not run.
+
+It is JSON with up to three lists; every field is checked as in the request of the same name:
 
 \b
-FILE is JSON with up to three lists; every field is checked as in the request of the same name:
   companies  reference, name
   trainings  reference, title
   contracts  reference, company, training, planned_seats,
-             starts_on and ends_on (YYYY-MM-DD, both may be left out),
-             manager_email, manager_locale, reminders and release_after_days (may be left out too)
+             starts_on and ends_on (YYYY-MM-DD), manager_email,
+             manager_locale, reminders and release_after_days: these six
+             may be left out
 `company` and `training` are references, of this file or recorded before.
 
 \b
-Example:  scripts/seed --example > example.json && scripts/seed example.json
+Example:  matricule seed --example > example.json; matricule seed example.json
 
 \b
 Exit codes:
@@ -63,7 +65,7 @@ Exit codes:
 {COMMON_CODES}
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 class _Undo(Exception):
@@ -73,7 +75,7 @@ class _Undo(Exception):
 @app.command(help=HELP)
 def main(
     file: Annotated[typer.FileBinaryRead | None, typer.Argument(metavar="FILE", show_default=False)] = None,
-    portal: Annotated[str, typer.Option(help="whose references these are")] = "local",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="whose references these are")] = "local",
     example: Annotated[bool, typer.Option("--example", help="write an example to standard output, do nothing")] = False,
 ) -> None:
     """The command."""
@@ -117,7 +119,3 @@ def print_lines(lines: list[SeedResult]) -> None:
         kind = line.kind.removeprefix("put_")
         table.add_row(kind, line.reference, Text(line.outcome, style), line.code, line.field)
     console().print(table)
-
-
-if __name__ == "__main__":
-    run(app, "seed")

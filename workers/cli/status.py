@@ -1,22 +1,23 @@
 """Shows how Matricule is: queues, mails, contracts, processes, clock, database, drift."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workers.cli.edge import COMMON_CODES, REFUSED, console, edge, print_json, run
+from workers.cli.edge import COMMON_CODES, REFUSED, command_app, console, edge, print_json
+from workers.cli.options import AsJson
 from workers.database import transaction
 from workers.ops.status import SHOWN_CONTRACTS, read_status
 from workers.ops.unheard import count_unheard
 
-HELP: Final = f"""Show how Matricule is: requests, queues, mails, contracts, processes, clock, database.
+HELP: Final = f"""Show queues, mails and processes, and what needs a person.
 
-Under each problem with jobs or mails stand the first ten, with the class and reason of their last error; --json has the
-same under `problems`. scripts/retry ID gives one its attempts again.
+Contracts are shown with their counters. Under each problem with jobs or mails stand the first ten, with the class and
+reason of their last error; --json has the same under `problems`. `matricule retry ID` gives one its attempts again.
 
 \b
 Exit codes:
@@ -32,23 +33,23 @@ Exit codes:
 """
 
 SENTENCES: Final = {
-    "dead": "{count} dead on {subject}: see why, then scripts/retry ID",
-    "expired": "{count} not sent in time on {subject}: see why, then scripts/retry ID",
-    "uncertain": "{count} lost while the relay took them on {subject}: may have arrived; scripts/retry ID sends again",
+    "dead": "{count} dead on {subject}: see why, then matricule retry ID",
+    "expired": "{count} not sent in time on {subject}: see why, then matricule retry ID",
+    "uncertain": "{count} lost while the relay took them on {subject}: may have come; matricule retry ID sends again",
     "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
     "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
-    "no_clock": "no clock leads: nothing is rung again, rescued or scheduled",
+    "no_clock": "no clock leads: nothing is woken again, rescued or scheduled",
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "drift": "the seats of contract {subject} do not add up",
 }
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
-def main(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+def main(as_json: AsJson = False) -> None:
     """The command."""
     with edge():
         unheard = count_unheard()
@@ -160,7 +161,3 @@ def age(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
-
-
-if __name__ == "__main__":
-    run(app, "status")

@@ -9,8 +9,8 @@ from rich.table import Table
 from models.address import normalise_email
 from models.label import clean_reason
 from models.words import Code
-from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, console, edge, fail, print_json, run
-from workers.cli.retry import asker
+from workers.cli.asking import asker
+from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, command_app, console, edge, fail, print_json
 from workers.database import transaction
 from workers.outbox.suppression import (
     SuppressedAddress,
@@ -19,13 +19,15 @@ from workers.outbox.suppression import (
     suppress,
 )
 
-HELP: Final = f"""Leave an address alone: no mail is sent to it, and nobody is enrolled under it.
+HELP: Final = f"""Leave an address alone: send no mail to it.
+
+Nobody is enrolled under it either.
 
 \b
-  scripts/suppress zoe@example.com --reason "asked by phone"
-  scripts/suppress zoe@example.com --reason "bounced, seen in the mailbox of bounces" --days 7
-  scripts/suppress --lift zoe@example.com
-  scripts/suppress --list
+  matricule mail suppress zoe@example.com --reason "asked by phone"
+  matricule mail suppress zoe@example.com --reason "bounced" --days 7
+  matricule mail suppress --lift zoe@example.com
+  matricule mail suppress --list
 
 An address whose server says at once that there is no such mailbox is put on the list by itself, for seven days. A
 bounce that arrives later, as a mail at MAIL_BOUNCE_ADDRESS, is not read: list the address it names, with --days 7. One
@@ -41,15 +43,15 @@ Exit codes:
 {COMMON_CODES}
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
     *,
     address: Annotated[str, typer.Argument(help="to be left alone, or with --lift no longer")] = "",
-    reason: Annotated[str, typer.Option(help="why, for the audit trail; no name, no address")] = "",
-    days: Annotated[int | None, typer.Option(help="for so many days only", min=1, max=3_650)] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="why, for the audit trail; no name, no address")] = "",
+    days: Annotated[int | None, typer.Option(metavar="DAYS", help="for so many days only", min=1, max=3_650)] = None,
     lifted: Annotated[bool, typer.Option("--lift", help="take the address off the list")] = False,
     listed: Annotated[bool, typer.Option("--list", help="show the list")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --list: for programs")] = False,
@@ -124,7 +126,3 @@ def _table(found: list[SuppressedAddress]) -> Table:
         until = f"{one.until:%Y-%m-%d %H:%M} UTC" if one.until else "lifted by hand"
         table.add_row(one.email, one.reason, f"{one.since:%Y-%m-%d %H:%M} UTC", until)
     return table
-
-
-if __name__ == "__main__":
-    run(app, "suppress")

@@ -87,7 +87,7 @@ class ErasePerson(_PersonRequest):
     """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
 
     A portal may have somebody erased whom no other portal ever enrolled; the portal `local` anybody. Refused with
-    `shared_account` it can still withdraw them, and have ops erase them (`scripts/person erase`).
+    `shared_account` it can still withdraw them, and have ops erase them (`matricule person erase`).
     """
 
     kind: ClassVar[str] = "erase_person"

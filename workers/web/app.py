@@ -1,4 +1,4 @@
-"""The web process: ``python -m workers.web.app``."""
+"""The web process: ``matricule serve``."""
 
 from contextlib import suppress
 
@@ -106,11 +106,7 @@ def run() -> None:
     """Serves until SIGTERM or SIGINT."""
     settings = get_settings()
     server = make_server(settings.host, settings.port)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, SystemExit):  # which uvicorn raises when it cannot listen, with a code of its own
         server.run()
     if not server.started:
         raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    run()

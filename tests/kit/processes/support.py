@@ -61,7 +61,7 @@ class Processes:
 
     def clock(self, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a clock."""
-        return self.start("workers.clock", **environment)
+        return self.start("workers.cli", "clock", **environment)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL to the process and everything it started."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demonstration.__main__ import demonstrate
+from scripts.demonstration.run import demonstrate
 from scripts.embedded.places import SHORT_ROOT
 from workers.cli.edge import console
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-import typer
 from typer.testing import CliRunner
+
+from workers.cli.app import app
 
 
 class Called(NamedTuple):
@@ -26,12 +27,13 @@ Call = Callable[..., Called]
 
 
 @pytest.fixture
-def call() -> Call:
-    """Calls a command with its arguments; `stdin` may be a text, bytes, or anything JSON can hold."""
+def call(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls `matricule` with its words; `stdin` may be a text, bytes, or anything JSON can hold."""
+    monkeypatch.setattr("workers.logs.configure_logs", lambda _: None)  # this process logs for other tests too
 
-    def run(app: typer.Typer, *args: object, stdin: Any = None) -> Called:
+    def run(*args: object, stdin: Any = None) -> Called:
         given = stdin if isinstance(stdin, str | bytes) or stdin is None else json.dumps(stdin)
-        result = CliRunner().invoke(app, [str(arg) for arg in args], input=given)
+        result = CliRunner().invoke(app, [str(arg) for arg in args], input=given, prog_name="matricule")
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Called(result.exit_code, result.stdout, result.stderr)

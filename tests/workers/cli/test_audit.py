@@ -1,12 +1,10 @@
-"""scripts/audit: what was done to a person, for a company, by a job."""
+"""`matricule audit`: what was done to a person, for a company, by a job."""
 
 import pytest
 
 from tests.kit.processes.support import rows
 from tests.workers.cli.conftest import Call
 from workers.actors import enrollments
-from workers.cli import enqueue, seed
-from workers.cli.audit import app
 from workers.database import transaction
 from workers.engine.claimer import this_process
 from workers.engine.ledger import JOBS, claim
@@ -25,7 +23,7 @@ CATALOG = {
 def enroll(call: Call, contract: str, *names: str, asker: str) -> str:
     people = [{"email": f"{name}@example.com", "first_name": name, "last_name": "Lorval"} for name in names]
     asked = {"contract": contract, "people": people, "requested_by": asker}
-    job = str(call(enqueue.app, "enroll", "--file", "-", stdin=asked).json["id"])
+    job = str(call("enqueue", "enroll", "--file", "-", stdin=asked).json["id"])
     with transaction() as session:
         claimed = claim(session, JOBS, Queue.ENROLLMENTS, size=10, lease=30, worker=this_process())
     enrollments.do_batch(claimed)
@@ -35,12 +33,12 @@ def enroll(call: Call, contract: str, *names: str, asker: str) -> str:
 @pytest.fixture
 def done(fresh_database: str, call: Call) -> tuple[str, str]:
     """Anne and Zoé enrolled for acme by u-1, then Anne for the other company by u-2; the jobs."""
-    assert call(seed.app, "-", stdin=CATALOG).code == 0
+    assert call("seed", "-", stdin=CATALOG).code == 0
     return enroll(call, "k-acme", "anne", "zoe", asker="u-1"), enroll(call, "k-other", "anne", asker="u-2")
 
 
 def found(call: Call, *options: str) -> list[tuple[str, str, str]]:
-    entries = call(app, "--json", *options).json
+    entries = call("audit", "--json", *options).json
     return [(entry["requested_by"], entry["action"], entry["result"]) for entry in entries]
 
 
@@ -61,7 +59,7 @@ def test_what_a_job_did(call: Call, done: tuple[str, str]) -> None:
     first, second = done
     assert found(call, "--job", first) == [("u-1", "enroll", "done")] * 2
     assert found(call, "--job", second) == [("u-2", "enroll", "done")]
-    table = call(app, "--job", second)
+    table = call("audit", "--job", second)
     assert (table.code, "local u-2" in table.out, "enroll" in table.out) == (0, True, True)
 
 
@@ -69,6 +67,6 @@ def test_what_a_job_did(call: Call, done: tuple[str, str]) -> None:
     "options", [("--person", "nobody@example.com"), ("--person", "no address"), ("--company", "nowhere")]
 )
 def test_somebody_unknown_is_told(call: Call, fresh_database: str, options: tuple[str, str]) -> None:
-    called = call(app, *options)
+    called = call("audit", *options)
     assert (called.code, called.out, len(called.err.splitlines())) == (65, "", 1)
     assert "nobody" not in called.err

@@ -1,4 +1,4 @@
-"""scripts/organisation and scripts/certificate: from who signs to the file on disk."""
+"""`matricule organisation` and `certificate`: from who signs to the file on disk."""
 
 import stat
 from pathlib import Path
@@ -16,8 +16,7 @@ from tests.kit.builders.certificates import (
 from tests.kit.builders.contracts import add_contract, enrolled, someone
 from tests.kit.processes.support import Processes, rows, wait_until
 from tests.workers.cli.conftest import Call
-from workers.cli.certificate import FIND, _sought, app
-from workers.cli.organisation import app as organisations
+from workers.cli.certificate import FIND, _sought
 from workers.database import Session, transaction
 
 FACTS = {
@@ -50,38 +49,44 @@ def zoe(fresh_database: str) -> str:
 
 
 def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, zoe: str, tmp_path: Path) -> None:
-    assert call(organisations, *PUT).code == 0
-    [shown] = call(organisations, "show").json
+    assert call("organisation", *PUT).code == 0
+    [shown] = call("organisation", "show").json
     assert (shown["legal_name"], shown["portals"]) == ("Formation Pro SAS", ["local"])
     wait_until(lambda: rows("SELECT 1 FROM certificate"))
-    [known] = call(app, "show", zoe).json
+    [known] = call("certificate", "show", zoe).json
     assert known["certificate"]["last_name"] == "Le Dû"
-    assert call(app, "show", known["number"]).json == call(app, "show", known["code"].lower()).json == [known]
+    assert (
+        call("certificate", "show", known["number"]).json
+        == call("certificate", "show", known["code"].lower()).json
+        == [known]
+    )
 
     file = tmp_path / "zoe.pdf"
-    made = call(app, "duplicate", zoe, "--contract", "C-1", "--output", file, "--key", "once")
+    made = call("certificate", "duplicate", zoe, "--contract", "C-1", "--output", file, "--key", "once")
     assert (made.code, made.json["result"]["counts"]) == (0, {"duplicated": 1})
     assert made.json["result"]["file"]["link"].startswith("http://127.0.0.1:8020/files/")
     assert file.read_bytes().startswith(b"%PDF-")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = tmp_path / "again.pdf"
-    assert call(app, "fetch", made.json["id"], "--output", again).code == 0
+    assert call("certificate", "fetch", made.json["id"], "--output", again).code == 0
     assert again.read_bytes() == file.read_bytes()
-    assert call(app, "fetch", made.json["id"], "--output", again).code == 65
+    assert call("certificate", "fetch", made.json["id"], "--output", again).code == 65
     assert rows("SELECT requested_by LIKE 'shell:_%' FROM certificate_duplicate") == [(True,)]
 
-    assert call(app, "show", f"{known['number']}-D1").json == call(app, "show", known["number"]).json
-    assert call(app, "show", f"{known['number']}-D2").code == 1
-    nowhere = call(app, "duplicate", zoe, "--contract", "C-1", "--output", tmp_path / "no folder" / "zoe.pdf")
+    assert (
+        call("certificate", "show", f"{known['number']}-D1").json == call("certificate", "show", known["number"]).json
+    )
+    assert call("certificate", "show", f"{known['number']}-D2").code == 1
+    nowhere = call("certificate", "duplicate", zoe, "--contract", "C-1", "--output", tmp_path / "no folder" / "zoe.pdf")
     assert (nowhere.code, "no folder" in nowhere.err) == (65, True)
     assert rows("SELECT count(*) FROM certificate_duplicate") == [(1,)]
 
-    corrected = call(app, "correct", zoe, "--last-name", "Le Du", "--reason", "accent")
+    corrected = call("certificate", "correct", zoe, "--last-name", "Le Du", "--reason", "accent")
     assert (corrected.code, corrected.json["result"]["replaces"]) == (0, known["number"])
-    assert call(app, "show", known["number"]).json[0]["replaced_by"] == corrected.json["result"]["number"]
-    revoked = call(app, "revoke", zoe, "--reason", "double", "--yes")
+    assert call("certificate", "show", known["number"]).json[0]["replaced_by"] == corrected.json["result"]["number"]
+    revoked = call("certificate", "revoke", zoe, "--reason", "double", "--yes")
     assert revoked.json["result"]["code"] == "revoked"
-    refused = call(app, "duplicate", zoe, "--contract", "C-1")
+    refused = call("certificate", "duplicate", zoe, "--contract", "C-1")
     assert (refused.code, "is revoked" in refused.err) == (1, True)
 
 
@@ -98,7 +103,7 @@ def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, 
 def test_what_cannot_be_printed_is_refused_with_its_code(
     call: Call, worker: Processes, option: str, value: str, code: int, said: str
 ) -> None:
-    called = call(organisations, *PUT, option, value)
+    called = call("organisation", *PUT, option, value)
     assert (called.code, said in called.out + called.err) == (code, True)
     assert rows("SELECT count(*) FROM organisation") == [(0,)]
 
@@ -106,19 +111,19 @@ def test_what_cannot_be_printed_is_refused_with_its_code(
 def test_a_picture_that_is_none_is_refused(call: Call, worker: Processes, tmp_path: Path) -> None:
     picture = tmp_path / "logo.svg"
     picture.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
-    called = call(organisations, *PUT, "--logo", picture)
+    called = call("organisation", *PUT, "--logo", picture)
     assert (called.code, called.json["code"]) == (1, "unsupported_image")
 
 
 @pytest.mark.parametrize("which", ["2026-999999", "0000-0000-0000-16JD", "'; DROP TABLE certificate; --", ""])
 def test_what_is_not_there_is_said(call: Call, fresh_database: str, which: str) -> None:
-    called = call(app, "show", which)
+    called = call("certificate", "show", which)
     assert (called.code, called.out) == (1, "")
     assert "no certificate" in called.err
 
 
 def test_nothing_is_revoked_by_mistake(call: Call, fresh_database: str, zoe: str) -> None:
-    assert call(app, "revoke", zoe, "--reason", "x").code != 0
+    assert call("certificate", "revoke", zoe, "--reason", "x").code != 0
     assert rows("SELECT count(*) FROM job WHERE kind = 'revoke_certificate'") == [(0,)]
 
 

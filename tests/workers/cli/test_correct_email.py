@@ -1,4 +1,4 @@
-"""scripts/correct-email: what ops may do that a manager may not, at once, with a reason."""
+"""`matricule person correct-email`: what ops may do that a manager may not, at once, with a reason."""
 
 import json
 from typing import Any
@@ -15,7 +15,6 @@ from tests.kit.builders.corrections import (
 from tests.kit.processes.support import rows
 from tests.workers.cli.conftest import Call, Called
 from workers.actors import enrollments
-from workers.cli.correct_email import app
 from workers.database import transaction
 from workers.engine.claimer import this_process
 from workers.engine.ledger import JOBS, claim
@@ -47,7 +46,7 @@ def answer(called: Called) -> Any:
 @pytest.mark.parametrize("by", ["address", "identifier"])
 def test_an_account_of_two_companies_is_corrected_and_the_reason_kept(call: Call, by: str) -> None:
     [(account_id,)] = rows("SELECT id FROM account")
-    called = call(app, f"<{OLD.upper()}>" if by == "address" else account_id, NEW, *WHY)
+    called = call("person", "correct-email", f"<{OLD.upper()}>" if by == "address" else account_id, NEW, *WHY)
     assert (called.code, called.json["state"], called.json["kind"]) == (0, "queued", "correct_email_by_ops")
     assert rows(
         "SELECT i.key LIKE 'ops:%', i.portal_id = j.portal_id FROM idempotency i JOIN job j ON j.id = i.job_id"
@@ -64,25 +63,25 @@ def test_an_account_of_two_companies_is_corrected_and_the_reason_kept(call: Call
 def test_it_waits_for_the_answer_and_a_refusal_is_exit_code_1(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction() as session:
         participant(session, NEW)
-    monkeypatch.setattr("workers.cli.correct_email.wake", lambda _: work())
-    taken = call(app, OLD, NEW, *WHY, "--wait", "5")
+    monkeypatch.setattr("workers.cli.asking.wake", lambda _: work())
+    taken = call("person", "correct-email", OLD, NEW, *WHY, "--wait", "5")
     assert (taken.code, answer(taken)["people"][0]["code"]) == (1, "address_taken")
-    nobody = call(app, new_id(), "other@example.org", *WHY, "--wait")
+    nobody = call("person", "correct-email", new_id(), "other@example.org", *WHY, "--wait")
     assert (nobody.code, answer(nobody)["people"][0]["code"]) == (1, "not_found")
-    done = call(app, OLD, "other@example.org", *WHY, "--wait")
+    done = call("person", "correct-email", OLD, "other@example.org", *WHY, "--wait")
     assert (done.code, answer(done)["people"][0]["code"]) == (0, "corrected")
 
 
 @pytest.mark.parametrize(("said", "jobs"), [("n\n", 0), ("", 0), ("y\n", 1)])
 def test_an_account_is_handed_over_when_it_is_meant(call: Call, said: str, jobs: int) -> None:
-    called = call(app, OLD, NEW, *WHY[:2], stdin=said)
+    called = call("person", "correct-email", OLD, NEW, *WHY[:2], stdin=said)
     assert called.code == (0 if jobs else 1)
     assert "Whoever reads its mail has the account" in called.err
     assert rows("SELECT count(*) FROM job WHERE kind = 'correct_email_by_ops'") == [(jobs,)]
 
 
 def test_not_finished_within_the_wait(call: Call) -> None:
-    called = call(app, OLD, NEW, *WHY, "--wait", "0")
+    called = call("person", "correct-email", OLD, NEW, *WHY, "--wait", "0")
     assert called.code == 75
     assert called.json["id"] in called.err
 
@@ -103,7 +102,7 @@ def test_not_finished_within_the_wait(call: Call) -> None:
 )
 def test_wrong_use_records_nothing_and_repeats_no_address(call: Call, arguments: tuple[str, ...], code: int) -> None:
     before = rows("SELECT count(*) FROM job")
-    called = call(app, *arguments)
+    called = call("person", "correct-email", *arguments)
     assert called.code == code
     assert "nobody" not in called.out + called.err
     assert rows("SELECT count(*) FROM job") == before

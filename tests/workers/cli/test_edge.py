@@ -22,7 +22,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     """The command as people type it, from another folder, without a running demo's settings."""
     forget()
     return subprocess.run(
-        [PROJECT / "scripts" / name, *COMMANDS[name]],
+        [PROJECT / "scripts" / "matricule", name, *COMMANDS[name]],
         input=STDIN.get(name, ""),
         capture_output=True,
         text=True,
@@ -74,7 +74,7 @@ def test_a_redis_that_cannot_be_meant_is_told_before_anything_is_done(
 
 BROKEN = """
 import typer
-from workers.cli.edge import run
+from workers.cli.app import run
 app = typer.Typer()
 @app.command()
 def main() -> None:
@@ -90,7 +90,9 @@ def test_an_error_of_the_command_itself_is_no_refusal() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_tells_its_exit_codes(name: str) -> None:
-    shown = subprocess.run([PROJECT / "scripts" / name, "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [PROJECT / "scripts" / "matricule", name, "--help"], capture_output=True, text=True, check=True
+    ).stdout
     for code in ("\n     0  ", "\n     2  ", "\n     3  an error of the command itself", "\n    69  the database"):
         assert code in shown
 
@@ -104,7 +106,7 @@ def test_a_database_without_tables_says_what_to_do(servers: object, monkeypatch:
     postgres.drop_database(name)
     assert (ran.returncode, ran.stderr.strip()) == (
         69,
-        "the database has no tables of Matricule yet: run alembic upgrade head",
+        "the database has no tables of Matricule yet: run matricule migrate",
     )
 
 
@@ -114,7 +116,7 @@ def test_a_relative_file_is_the_one_where_the_person_stands(name: str, fresh_dat
     (tmp_path / "pyproject.toml").write_text(STDIN[name])
     (tmp_path / "typer.py").write_text("raise SystemExit('not ours')\n")
     args = {"seed": ("pyproject.toml",), "enqueue": ("put_company", "--file", "pyproject.toml", "--wait", "0")}
-    command = [str(PROJECT / "scripts" / name), *args[name]]
+    command = [str(PROJECT / "scripts" / "matricule"), name, *args[name]]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == (0 if name == "seed" else 75), ran.stderr
     assert rows("SELECT request->>'reference' FROM job" if name == "enqueue" else "SELECT reference FROM company") == [

@@ -1,4 +1,4 @@
-"""scripts/enqueue: accepted without any worker, answered when there is one, every exit code meant."""
+"""`matricule enqueue`: accepted without any worker, answered when there is one, every exit code meant."""
 
 from typing import Any
 
@@ -7,8 +7,6 @@ import pytest
 from tests.kit.processes.support import Processes, rows
 from tests.workers.cli.conftest import Call
 from tests.workers.cli.test_seed import ALL
-from workers.cli import seed
-from workers.cli.enqueue import app
 from workers.cli.options import with_seconds
 
 PERSON = {"email": "ines@exemple.test", "first_name": "Inès", "last_name": "d’Alméras"}
@@ -22,21 +20,21 @@ def _database(fresh_database: str) -> None:
 
 
 def test_a_request_is_accepted_without_any_worker(call: Call) -> None:
-    called = call(app, "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
+    called = call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
     assert (called.code, called.json["state"], called.json["key"], called.json["repeated"]) == (0, "queued", "k", False)
     assert rows("SELECT kind, state FROM job") == [("put_company", "queued")]
 
 
 def test_the_same_key_is_the_same_job_and_another_body_under_it_a_conflict(call: Call) -> None:
-    first = call(app, "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
-    again = call(app, "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
+    first = call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
+    again = call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
     assert (again.code, again.json["id"], again.json["repeated"]) == (0, first.json["id"], True)
-    other = call(app, "put_company", "--file", "-", "--key", "k", stdin=COMPANY | {"name": "Autre"})
+    other = call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY | {"name": "Autre"})
     assert (other.code, other.json["code"], other.json["problems"][0]["field"]) == (65, "idempotency_conflict", "key")
 
 
 def test_without_a_key_each_request_is_a_new_one(call: Call) -> None:
-    jobs = {call(app, "put_company", "--file", "-", stdin=COMPANY).json["id"] for _ in range(2)}
+    jobs = {call("enqueue", "put_company", "--file", "-", stdin=COMPANY).json["id"] for _ in range(2)}
     assert len(jobs) == 2
 
 
@@ -59,38 +57,38 @@ def test_without_a_key_each_request_is_a_new_one(call: Call) -> None:
 def test_an_invalid_request_names_every_field(
     call: Call, kind: str, content: Any, code: str, fields: list[str]
 ) -> None:
-    called = call(app, kind, "--file", "-", stdin=content)
+    called = call("enqueue", kind, "--file", "-", stdin=content)
     assert (called.code, called.json["accepted"], called.json["code"]) == (65, False, code)
     assert [problem["field"] for problem in called.json["problems"]] == fields
     assert rows("SELECT count(*) FROM job") == [(0,)]
 
 
 def test_an_unknown_portal_and_a_key_that_cannot_be_one_are_named(call: Call) -> None:
-    portal = call(app, "put_company", "--file", "-", "--portal", "ailleurs", stdin=COMPANY)
-    key = call(app, "put_company", "--file", "-", "--key", "x" * 201, stdin=COMPANY)
+    portal = call("enqueue", "put_company", "--file", "-", "--portal", "ailleurs", stdin=COMPANY)
+    key = call("enqueue", "put_company", "--file", "-", "--key", "x" * 201, stdin=COMPANY)
     assert (portal.code, portal.json["code"]) == (65, "unknown_portal")
     assert (key.code, key.json["problems"][0]["field"]) == (65, "key")
 
 
 def test_what_is_not_finished_within_the_wait_says_so_and_goes_on(call: Call) -> None:
-    called = call(app, "put_company", "--file", "-", "--key", "k", "--wait", "0.1", stdin=COMPANY)
+    called = call("enqueue", "put_company", "--file", "-", "--key", "k", "--wait", "0.1", stdin=COMPANY)
     assert (called.code, called.json["finished"], "--key k" in called.err) == (75, False, True)
 
 
 @pytest.mark.parametrize(("state", "code"), [("dead", 70), ("refused", 1), ("cancelled", 1), ("succeeded", 0)])
 def test_the_exit_code_tells_how_a_finished_job_ended(call: Call, state: str, code: int) -> None:
-    call(app, "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
+    call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY)
     rows("UPDATE job SET state = :state, due_at = NULL, finished_at = now() RETURNING id", state=state)
-    assert call(app, "put_company", "--file", "-", "--key", "k", "--wait", stdin=COMPANY).code == code
+    assert call("enqueue", "put_company", "--file", "-", "--key", "k", "--wait", stdin=COMPANY).code == code
 
 
 def test_with_a_worker_the_answer_has_a_result_per_person(call: Call, processes: Processes) -> None:
-    call(seed.app, "-", stdin=ALL)
+    call("seed", "-", stdin=ALL)
     processes.worker("enrollments")
     two = {"contract": "C-1", "people": [PERSON, PERSON], "policy": "until_full"}
-    planned = call(app, "enroll", "--file", "-", "--wait", stdin=two | {"dry_run": True})
-    done = call(app, "enroll", "--file", "-", "--wait", stdin=two)
-    unknown = call(app, "enroll", "--file", "-", "--wait", stdin=ENROLL | {"contract": "C-9"})
+    planned = call("enqueue", "enroll", "--file", "-", "--wait", stdin=two | {"dry_run": True})
+    done = call("enqueue", "enroll", "--file", "-", "--wait", stdin=two)
+    unknown = call("enqueue", "enroll", "--file", "-", "--wait", stdin=ENROLL | {"contract": "C-9"})
     codes = ["enrolled", "duplicate_in_file"]
     assert (planned.code, [person["code"] for person in planned.json["result"]["people"]]) == (0, codes)
     assert (planned.json["result"]["dry_run"], planned.json["result"]["people"][0]["account_id"]) == (True, None)
@@ -115,7 +113,7 @@ def test_seconds_may_be_left_out(args: list[str], full: list[str]) -> None:
 
 
 def test_help_lists_the_kinds_their_fields_and_the_exit_codes(call: Call) -> None:
-    shown = call(app, "--help").out
+    shown = call("enqueue", "--help").out
     for word in (
         "put_contract:",
         "planned_seats",
@@ -132,4 +130,4 @@ def test_help_lists_the_kinds_their_fields_and_the_exit_codes(call: Call) -> Non
 
 @pytest.mark.parametrize("args", [(), ("enroll",), ("enroll", "--file", "/nowhere")])
 def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
-    assert call(app, *args).code == 2
+    assert call("enqueue", *args).code == 2

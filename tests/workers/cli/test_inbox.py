@@ -1,4 +1,4 @@
-"""scripts/inbox: folders set up, changed and listed; an address that cannot be used is said at once."""
+"""`matricule inbox`: folders set up, changed and listed; an address that cannot be used is said at once."""
 
 from pathlib import Path
 
@@ -6,30 +6,29 @@ import pytest
 
 from tests.kit.processes.support import change, rows
 from tests.workers.cli.conftest import Call
-from workers.cli.inbox import app
 
 
 def test_an_inbox_is_set_up_changed_and_listed(fresh_database: str, call: Call, tmp_path: Path) -> None:
     place = ("put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}")
-    first = call(app, *place, "--most-changed", "20")
+    first = call("inbox", *place, "--most-changed", "20")
     assert first.code == 0
-    again = call(app, *place, "--full-sync", "--paused")
+    again = call("inbox", *place, "--full-sync", "--paused")
     assert again.json == first.json
     assert rows("SELECT most_changed_percent, full_sync, paused FROM inbox") == [(None, True, True)]
-    listed = call(app, "list", "--json").json
+    listed = call("inbox", "list", "--json").json
     assert [(one["reference"], one["contract"], one["paused"], one["waiting"]) for one in listed] == [
         ("rh", "C-1", True, 0)
     ]
-    assert "rh" in call(app, "list").out
+    assert "rh" in call("inbox", "list").out
     assert rows("SELECT action, requested_by <> '' FROM audit") == [("put_inbox", True)] * 2
 
 
 def test_the_last_look_is_on_one_line(fresh_database: str, call: Call, tmp_path: Path) -> None:
-    call(app, "put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}")
-    assert "never" in call(app, "list").out
+    call("inbox", "put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}")
+    assert "never" in call("inbox", "list").out
     change("UPDATE inbox SET scanned_at = '2026-11-25 14:46:00+00'")
-    assert "2026-11-25 14:46" in call(app, "list").out
-    assert [one["scanned_at"] for one in call(app, "list", "--json").json] == ["2026-11-25T14:46:00+00:00"]
+    assert "2026-11-25 14:46" in call("inbox", "list").out
+    assert [one["scanned_at"] for one in call("inbox", "list", "--json").json] == ["2026-11-25T14:46:00+00:00"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_the_last_look_is_on_one_line(fresh_database: str, call: Call, tmp_path:
     ],
 )
 def test_what_cannot_be_used_is_said_at_once(fresh_database: str, call: Call, options: tuple[str, ...]) -> None:
-    called = call(app, "put", "rh", "--contract", "C-1", *options)
+    called = call("inbox", "put", "rh", "--contract", "C-1", *options)
     assert called.code == 65
     assert "secret" not in called.out + called.err
     assert rows("SELECT count(*) FROM inbox") == [(0,)]

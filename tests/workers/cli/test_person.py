@@ -1,4 +1,4 @@
-"""scripts/person: what is known of somebody as JSON, in a file only its owner reads; or forgotten, when it is meant."""
+"""`matricule person`: what is known of a person as JSON, for its owner alone; or forgotten, when it is meant."""
 
 import json
 import stat
@@ -17,7 +17,6 @@ from tests.kit.builders.contracts import (
 from tests.kit.processes.support import Processes, change, rows
 from tests.workers.cli.conftest import Call
 from workers.cli import edge
-from workers.cli.person import app
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.requests.registry import parse
@@ -49,7 +48,7 @@ def typed(person: Any) -> list[str]:
 
 
 def test_what_is_known_is_printed_and_who_asked_recorded(call: Call, worker: Processes) -> None:
-    called = call(app, "export", " Anne@Example.com ")
+    called = call("person", "export", " Anne@Example.com ")
     assert (called.code, called.err) == (0, "")
     assert called.json["account"]["last_name"] == "Lorval"
     assert typed(called.json) == ["Anne", NAME, "\ud83d"]
@@ -61,31 +60,31 @@ def test_what_is_known_is_printed_and_who_asked_recorded(call: Call, worker: Pro
 
 def test_a_file_is_for_its_owner_alone_and_none_is_written_over(call: Call, worker: Processes, tmp_path: Path) -> None:
     file = tmp_path / "anne.json"
-    called = call(app, "export", ANNE, "--output", file)
+    called = call("person", "export", ANNE, "--output", file)
     assert (called.code, called.out) == (0, "")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert typed(json.loads(file.read_text("utf-8"))) == ["Anne", NAME, "\ud83d"]
     before = file.read_bytes()
-    again = call(app, "export", ANNE, "--output", file)
+    again = call("person", "export", ANNE, "--output", file)
     assert (again.code, "there already" in again.err, file.read_bytes()) == (65, True, before)
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "elsewhere")
-    assert call(app, "export", ANNE, "--output", link).code == 65
-    assert call(app, "export", ANNE, "--output", tmp_path / "no" / "folder").code == 65
+    assert call("person", "export", ANNE, "--output", link).code == 65
+    assert call("person", "export", ANNE, "--output", tmp_path / "no" / "folder").code == 65
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_somebody_is_forgotten_when_it_is_meant(call: Call, worker: Processes) -> None:
-    no = call(app, "erase", ANNE, "--reason", "lettre du 3 mars", stdin="n\n")
-    nobody = call(app, "erase", ANNE, "--reason", "lettre du 3 mars", stdin="")
+    no = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="n\n")
+    nobody = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="")
     assert (no.code, nobody.code, rows("SELECT count(*) FROM job WHERE kind = 'erase_person'")) == (1, 1, [(0,)])
-    yes = call(app, "erase", ANNE, "--reason", "lettre du 3 mars", stdin="y\n")
+    yes = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="y\n")
     result = json.loads(yes.out[yes.out.index("{") :])  # behind what was typed
     assert (yes.code, result["code"], result["counts"]["seats"]) == (0, "erased", 1)
     assert rows("SELECT count(*) FROM account WHERE last_name = 'Lorval'") == [(0,)]
     assert rows("SELECT detail ->> 'reason' FROM audit WHERE action = 'erase_person'") == [("lettre du 3 mars",)]
     for command in (("erase", ANNE, "--reason", "x", "--yes"), ("export", ANNE)):
-        called = call(app, *command)
+        called = call("person", *command)
         assert (called.code, called.out, called.err) == (1, "", "refused: nobody has this address (not_found)\n")
 
 
@@ -99,18 +98,18 @@ def test_somebody_is_forgotten_when_it_is_meant(call: Call, worker: Processes) -
     ],
 )
 def test_what_cannot_be_asked_is_told(call: Call, args: tuple[str, ...]) -> None:
-    called = call(app, *args)
+    called = call("person", *args)
     assert (called.code, called.json["accepted"]) == (65, False)
     assert rows("SELECT count(*) FROM job WHERE kind LIKE '%_person'") == [(0,)]
 
 
 @pytest.mark.parametrize("args", [("export",), ("erase", ANNE), ("forget", ANNE), ("export", ANNE, "--wait", "-1")])
 def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
-    assert call(app, *args).code == 2
+    assert call("person", *args).code == 2
 
 
 def test_what_is_not_finished_in_time_says_so(call: Call) -> None:
-    called = call(app, "export", ANNE, "--wait", "0.1")
+    called = call("person", "export", ANNE, "--wait", "0.1")
     assert (called.code, called.out, "goes on" in called.err) == (75, "", True)
 
 
@@ -118,8 +117,8 @@ def test_what_gave_up_names_its_job_and_not_the_person(call: Call) -> None:
     change("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
            " NEW.state = 'dead'; NEW.due_at = NULL; NEW.finished_at = now(); RETURN NEW; END $$")  # fmt: skip
     change("CREATE TRIGGER die BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION die()")
-    called = call(app, "export", ANNE)
-    assert (called.code, "scripts/retry" in called.err, "anne" in called.err) == (70, True, False)
+    called = call("person", "export", ANNE)
+    assert (called.code, "matricule retry" in called.err, "anne" in called.err) == (70, True, False)
 
 
 @pytest.mark.parametrize("text", ["é", "\ud83d", "a\udc00b", "\\ud83d", "\u0000"])
@@ -130,7 +129,7 @@ def test_printed_json_is_what_it_was(text: str) -> None:
 
 def test_help_tells_the_exit_codes(call: Call) -> None:
     for command in ("export", "erase"):
-        shown = call(app, command, "--help").out
+        shown = call("person", command, "--help").out
         assert "75  not" in shown
         assert max(map(len, shown.splitlines())) <= 80
         assert ("no reason" in shown, "answered no" in shown) == (command == "erase",) * 2

@@ -1,20 +1,16 @@
-"""scripts/preview and scripts/preview-certificate: samples for the eye, and one line when they cannot be written."""
+"""`matricule mail preview` and `certificate preview`: samples for the eye, and one line when they cannot be written."""
 
 from pathlib import Path
 
 import pytest
-import typer
 
 from models.words import LOCALES
 from tests.workers.cli.conftest import Call
-from workers.cli import certificate_preview, mail_preview
 from workers.cli.samples.mails import SAMPLES
-
-APPS = [mail_preview.app, certificate_preview.app]
 
 
 def test_every_mail_is_written_in_every_language_with_its_subject(call: Call, tmp_path: Path) -> None:
-    called = call(mail_preview.app, tmp_path / "mails")
+    called = call("mail", "preview", tmp_path / "mails")
     written = {f"{name}.{locale}.{suffix}" for name in SAMPLES for locale in LOCALES for suffix in ("html", "txt")}
     assert (called.code, {Path(row).name for row in called.out.splitlines()}) == (0, written)
     assert {file.name for file in (tmp_path / "mails").iterdir()} == written
@@ -23,16 +19,16 @@ def test_every_mail_is_written_in_every_language_with_its_subject(call: Call, tm
     assert "</html>" in (tmp_path / "mails" / "invitation.fr.html").read_text()
 
 
-@pytest.mark.parametrize("app", APPS)
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(call: Call, tmp_path: Path, app: typer.Typer) -> None:
+@pytest.mark.parametrize("of", ["mail", "certificate"])
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(call: Call, tmp_path: Path, of: str) -> None:
     (tmp_path / "file").write_text("in the way")
-    called = call(app, tmp_path / "file" / "folder")
+    called = call(of, "preview", tmp_path / "file" / "folder")
     assert (called.code, called.out) == (1, "")
     assert called.err == f"{tmp_path / 'file' / 'folder'} cannot be written: Not a directory\n"
 
 
 def test_samples_nobody_knows_are_a_usage_error(call: Call, tmp_path: Path) -> None:
-    called = call(certificate_preview.app, tmp_path, "--only", "short", "--only", "shrot")
+    called = call("certificate", "preview", tmp_path, "--only", "short", "--only", "shrot")
     assert called.code == 2
     assert "no sample is called shrot" in called.err
     assert list(tmp_path.iterdir()) == []

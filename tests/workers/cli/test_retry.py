@@ -1,4 +1,4 @@
-"""scripts/retry: dead work gets its attempts again, once, and who asked is recorded."""
+"""`matricule retry`: dead work gets its attempts again, once, and who asked is recorded."""
 
 from datetime import timedelta
 
@@ -7,8 +7,6 @@ import pytest
 from models.base import new_id
 from tests.kit.processes.support import rows
 from tests.workers.cli.conftest import Call
-from workers.cli import enqueue
-from workers.cli.retry import app
 
 COMPANY = {"reference": "acme", "name": "Acmé"}
 
@@ -20,7 +18,7 @@ def _database(fresh_database: str) -> None:
 
 @pytest.fixture
 def dead_job(call: Call) -> str:
-    job_id = str(call(enqueue.app, "put_company", "--file", "-", stdin=COMPANY).json["id"])
+    job_id = str(call("enqueue", "put_company", "--file", "-", stdin=COMPANY).json["id"])
     rows("UPDATE job SET state = 'dead', due_at = NULL, failures = 8, finished_at = now() RETURNING id")
     return job_id
 
@@ -41,7 +39,7 @@ def unsent_mail(state: str, *, due: str | None = None, expires: str = "-1 day") 
 
 
 def test_a_dead_job_is_due_again_and_a_second_time_changes_nothing(call: Call, dead_job: str) -> None:
-    first, second = call(app, dead_job), call(app, dead_job)
+    first, second = call("retry", dead_job), call("retry", dead_job)
     assert (first.code, "due again now on enrollments" in first.out) == (0, True)
     assert (second.code, "job is queued, which needs no retry" in second.out) == (1, True)
     assert rows("SELECT state, failures, due_at IS NOT NULL FROM job") == [("queued", 0, True)]
@@ -52,7 +50,7 @@ def test_a_dead_job_is_due_again_and_a_second_time_changes_nothing(call: Call, d
 @pytest.mark.parametrize("state", ["failed", "expired", "uncertain"])
 def test_a_mail_that_was_not_sent_is_owed_again_and_has_time_to_be_sent(call: Call, state: str) -> None:
     mail = unsent_mail(state)
-    called = call(app, mail)
+    called = call("retry", mail)
     assert (called.code, f"email was {state}: due again now on emails" in called.out) == (0, True)
     assert rows("SELECT state, due_at <= now(), date_trunc('day', expires_at - due_at) FROM email") == [
         ("owed", True, timedelta(days=5))
@@ -61,7 +59,7 @@ def test_a_mail_that_was_not_sent_is_owed_again_and_has_time_to_be_sent(call: Ca
 
 
 def test_a_mail_that_had_more_time_keeps_it(call: Call) -> None:
-    call(app, unsent_mail("failed", expires="9 days"))
+    call("retry", unsent_mail("failed", expires="9 days"))
     assert rows("SELECT expires_at > now() + interval '8 days' FROM email") == [(True,)]
 
 
@@ -71,7 +69,7 @@ def test_a_mail_that_had_more_time_keeps_it(call: Call) -> None:
 def test_a_mail_that_is_tried_anyway_or_was_settled_is_left_alone(call: Call, state: str, due: str | None) -> None:
     mail = unsent_mail(state, due=due)
     before = rows("SELECT CAST(e AS text) FROM email e")
-    called = call(app, mail)
+    called = call("retry", mail)
     assert (called.code, f"email is {state}, which needs no retry" in called.out) == (1, True)
     assert rows("SELECT CAST(e AS text) FROM email e") == before
 
@@ -79,7 +77,7 @@ def test_a_mail_that_is_tried_anyway_or_was_settled_is_left_alone(call: Call, st
 def test_a_job_whose_request_is_no_longer_kept_is_left_alone(call: Call, dead_job: str) -> None:
     rows("UPDATE job SET request = NULL RETURNING id")
     before = rows("SELECT CAST(j AS text) FROM job j")
-    called = call(app, dead_job)
+    called = call("retry", dead_job)
     assert (called.code, "job is dead, and what it asked for is no longer kept" in called.out) == (1, True)
     assert rows("SELECT CAST(j AS text) FROM job j") == before
     assert rows("SELECT count(*) FROM audit") == [(0,)]
@@ -89,7 +87,7 @@ def test_a_job_whose_request_is_no_longer_kept_is_left_alone(call: Call, dead_jo
 def test_a_mail_whose_address_or_words_are_no_longer_kept_is_left_alone(call: Call, change: str) -> None:
     mail = unsent_mail("failed")
     rows(f"UPDATE email SET {change} RETURNING id")
-    called = call(app, mail)
+    called = call("retry", mail)
     assert (called.code, "email is failed, and what it asked for is no longer kept" in called.out) == (1, True)
     assert rows("SELECT state FROM email") == [("failed",)]
 
@@ -97,11 +95,11 @@ def test_a_mail_whose_address_or_words_are_no_longer_kept_is_left_alone(call: Ca
 def test_a_mail_that_failed_lately_is_owed_again(call: Call) -> None:
     mail = unsent_mail("failed")
     rows("UPDATE email SET finished_at = now() - interval '29 days' RETURNING id")
-    assert call(app, mail).code == 0
+    assert call("retry", mail).code == 0
 
 
 def test_an_unknown_id_is_told_and_the_others_are_revived(call: Call, dead_job: str) -> None:
-    called = call(app, new_id(), dead_job)
+    called = call("retry", new_id(), dead_job)
     assert called.code == 1
     assert [("unknown" in line, "due again" in line) for line in called.out.splitlines()] == [
         (True, False),
@@ -112,4 +110,4 @@ def test_an_unknown_id_is_told_and_the_others_are_revived(call: Call, dead_job: 
 
 @pytest.mark.parametrize("args", [(), ("pas-un-identifiant",)])
 def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
-    assert call(app, *args).code == 2
+    assert call("retry", *args).code == 2

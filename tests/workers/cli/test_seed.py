@@ -1,4 +1,4 @@
-"""scripts/seed: everything or nothing, twice as once, and every refusal named."""
+"""`matricule seed`: everything or nothing, twice as once, and every refusal named."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.kit.processes.support import rows
 from tests.workers.cli.conftest import Call, Called
-from workers.cli.seed import EXAMPLE, app
+from workers.cli.seed import EXAMPLE
 
 COMPANY = {"reference": "acme", "name": "Acmé"}
 TRAINING = {"reference": "sst", "title": "SST"}
@@ -42,10 +42,10 @@ def _database(fresh_database: str) -> None:
 
 
 def test_records_are_created_then_left_alone_then_changed(call: Call) -> None:
-    assert outcomes(call(app, "-", stdin=ALL)) == ["created", "created", "created"]
-    again = call(app, "-", stdin=ALL)
+    assert outcomes(call("seed", "-", stdin=ALL)) == ["created", "created", "created"]
+    again = call("seed", "-", stdin=ALL)
     assert (again.code, outcomes(again)) == (0, ["unchanged", "unchanged", "unchanged"])
-    changed = call(app, "-", stdin=ALL | {"contracts": [CONTRACT | {"planned_seats": 6}]})
+    changed = call("seed", "-", stdin=ALL | {"contracts": [CONTRACT | {"planned_seats": 6}]})
     assert outcomes(changed) == ["unchanged", "unchanged", "changed"]
     assert rows("SELECT reference, planned_seats FROM contract") == [("C-1", 6)]
     assert rows("SELECT count(*) FROM audit") == [(4,)]
@@ -56,10 +56,10 @@ def test_records_are_created_then_left_alone_then_changed(call: Call) -> None:
     [{"reminders": False}, {"release_after_days": 60}, {"manager_email": "chef@acme.test"}, {"manager_locale": "en"}],
 )
 def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[str, object]) -> None:
-    call(app, "-", stdin=ALL)
+    call("seed", "-", stdin=ALL)
     changed = ALL | {"contracts": [CONTRACT | option]}
-    assert [outcomes(call(app, "-", stdin=changed))[-1] for _ in range(2)] == ["changed", "unchanged"]
-    assert outcomes(call(app, "-", stdin=ALL))[-1] == "unchanged"  # left out, it stays as it is
+    assert [outcomes(call("seed", "-", stdin=changed))[-1] for _ in range(2)] == ["changed", "unchanged"]
+    assert outcomes(call("seed", "-", stdin=ALL))[-1] == "unchanged"  # left out, it stays as it is
     assert len(rows("SELECT 1 FROM contract WHERE manager_email IS NOT NULL OR manager_locale = 'en' OR NOT reminders"
                     " OR release_after_days IS NOT NULL")) == 1  # fmt: skip
 
@@ -76,24 +76,24 @@ def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[s
 def test_what_certificates_print_is_seen_to_change_and_kept_when_left_out(
     call: Call, name: str, more: dict[str, object]
 ) -> None:
-    call(app, "-", stdin=ALL)
+    call("seed", "-", stdin=ALL)
     changed = ALL | {name: [ALL[name][0] | more]}
     place = list(ALL).index(name)
-    assert [outcomes(call(app, "-", stdin=changed))[place] for _ in range(2)] == ["changed", "unchanged"]
-    assert outcomes(call(app, "-", stdin=ALL)) == ["unchanged"] * 3
-    assert outcomes(call(app, "-", stdin=changed))[place] == "unchanged"
+    assert [outcomes(call("seed", "-", stdin=changed))[place] for _ in range(2)] == ["changed", "unchanged"]
+    assert outcomes(call("seed", "-", stdin=ALL)) == ["unchanged"] * 3
+    assert outcomes(call("seed", "-", stdin=changed))[place] == "unchanged"
 
 
 def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:
     example = tmp_path / "example.json"
-    example.write_text(call(app, "--example").out)
+    example.write_text(call("seed", "--example").out)
     assert json.loads(example.read_text()) == EXAMPLE
-    assert outcomes(call(app, example)) == ["created"] * 6
+    assert outcomes(call("seed", example)) == ["created"] * 6
 
 
 def test_one_refusal_and_nothing_is_recorded(call: Call) -> None:
     wrong = ALL | {"contracts": [CONTRACT, CONTRACT | {"reference": "C-2", "company": "inconnue"}]}
-    called = call(app, "-", stdin=wrong)
+    called = call("seed", "-", stdin=wrong)
     assert (called.code, "unknown_company" in called.out, "Nothing was recorded" in called.out) == (65, True, True)
     assert rows("SELECT (SELECT count(*) FROM company), (SELECT count(*) FROM contract)") == [(0, 0)]
 
@@ -117,17 +117,17 @@ def test_one_refusal_and_nothing_is_recorded(call: Call) -> None:
     ],
 )
 def test_every_wrong_field_is_named(call: Call, content: Any, fields: list[str]) -> None:
-    called = call(app, "-", stdin=content)
+    called = call("seed", "-", stdin=content)
     assert called.code == 65
     assert [problem["field"] for problem in called.json["problems"]] == fields
     assert all(problem["code"] for problem in called.json["problems"])
 
 
 def test_an_unknown_portal_is_named(call: Call) -> None:
-    called = call(app, "-", "--portal", "ailleurs", stdin=ALL)
+    called = call("seed", "-", "--portal", "ailleurs", stdin=ALL)
     assert (called.code, called.json["code"]) == (65, "unknown_portal")
 
 
 @pytest.mark.parametrize("args", [(), ("/nowhere/file.json",), ("--nothing",)])
 def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
-    assert call(app, *args).code == 2
+    assert call("seed", *args).code == 2

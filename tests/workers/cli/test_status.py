@@ -1,4 +1,4 @@
-"""scripts/status: readable in 80 columns, and an exit code monitoring can use."""
+"""`matricule status`: readable in 80 columns, and an exit code monitoring can use."""
 
 import re
 
@@ -16,8 +16,7 @@ from tests.kit.processes.support import (
 )
 from tests.workers.cli.conftest import Call
 from tests.workers.cli.test_seed import ALL
-from workers.cli import enqueue, seed
-from workers.cli.status import age, app
+from workers.cli.status import age
 from workers.database import transaction
 from workers.outbox.suppression import suppress
 from workers.requests.catalog import PutCompany
@@ -36,14 +35,14 @@ def test_an_inbox_that_cannot_be_read_is_told(fresh_database: str, call: Call) -
         "INSERT INTO inbox (id, portal_id, reference, contract, url, policy, notify, report_locale, full_sync, trouble)"
         " SELECT id, id, 'rh', 'C-1', 'file:///x', 'until_full', true, 'fr', false, 'PermissionError' FROM portal"
     )
-    assert "the inbox rh cannot be read (PermissionError)" in " ".join(call(app).out.split())
+    assert "the inbox rh cannot be read (PermissionError)" in " ".join(call("status").out.split())
     change("UPDATE inbox SET paused = true")
-    assert "the inbox rh" not in call(app).out
+    assert "the inbox rh" not in call("status").out
 
 
 def test_without_any_process_it_says_what_is_missing(call: Call) -> None:
-    call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "acme", "name": "Acmé"})
-    called = call(app)
+    call("enqueue", "put_company", "--file", "-", stdin={"reference": "acme", "name": "Acmé"})
+    called = call("status")
     assert called.code == 1
     for sentence in (
         "no process serves requests: 0 waiting",
@@ -55,11 +54,11 @@ def test_without_any_process_it_says_what_is_missing(call: Call) -> None:
 
 
 def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: Call, processes: Processes) -> None:
-    call(seed.app, "-", stdin=ALL)
+    call("seed", "-", stdin=ALL)
     processes.worker("requests", "enrollments", "rosters", "emails", "emails_bulk", "maintenance")
     processes.clock()
-    wait_until(lambda: call(app).code == 0, say=processes.logs)
-    called = call(app)
+    wait_until(lambda: call("status").code == 0, say=processes.logs)
+    called = call("status")
     for words in ("C-1", "Acmé", "healthy", "led by", "no drift", "Inscriptions", "Participants", "Places"):
         assert words in called.out
     assert "\x1b" not in called.out
@@ -67,37 +66,37 @@ def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: C
 
 
 def test_corrections_that_wait_and_addresses_that_are_left_alone_are_counted(call: Call) -> None:
-    shown = call(app).out
+    shown = call("status").out
     assert "suppressed no addresses" in shown
     assert "no corrections of addresses\n" in shown
-    assert call(app, "--json").json["corrections"] == {"pending": 0, "oldest_seconds": None}
+    assert call("status", "--json").json["corrections"] == {"pending": 0, "oldest_seconds": None}
     with transaction() as session:
         correct(session, participant(session))
         session.execute(text("UPDATE email_correction SET asked_at = now() - interval '5 hours'"))
         for number in range(3):
             suppress(session, f"a{number}@example.com", why="asked", requested_by="")
-    shown = call(app).out
+    shown = call("status").out
     assert "suppressed 3 addresses" in shown
     assert "1 correction of an address, the oldest for 5 h\n" in shown
-    waiting = call(app, "--json").json["corrections"]
+    waiting = call("status", "--json").json["corrections"]
     assert (waiting["pending"], round(waiting["oldest_seconds"] / 3_600)) == (1, 5)
 
 
 def test_json_says_the_same_to_programs(call: Call) -> None:
-    called = call(app, "--json")
+    called = call("status", "--json")
     assert (called.code, called.json["healthy"], called.json["problems"][0]["code"]) == (1, False, "no_clock")
 
 
 def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
-    call(seed.app, "-", stdin=ALL)
-    job = call(enqueue.app, "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"}).json["id"]
+    call("seed", "-", stdin=ALL)
+    job = call("enqueue", "put_company", "--file", "-", stdin={"reference": "[b]", "name": "[red]Acmé[/]"}).json["id"]
     error = '{"class": "[/b]ErrorWithALongName", "reason": "message_rejected", "message": "Zoé"}'
     rows("UPDATE job SET state = 'dead', due_at = NULL, error = CAST(:error AS json) RETURNING id", error=error)
     rows("UPDATE company SET name = '[red]Acmé[/red] [/nothing]' RETURNING id")
     rows("UPDATE contract SET enrolled_count = 1, reference = :reference RETURNING id", reference=HOSTILE)
-    called = call(app)
+    called = call("status")
     assert called.code == 1
-    assert "1 dead on enrollments: see why, then scripts/retry ID" in called.out
+    assert "1 dead on enrollments: see why, then matricule retry ID" in called.out
     assert f"  {job}  put_company  [/b]ErrorWithALongName message_rejected\n" in called.out
     assert f"the seats of contract {HOSTILE} do not add up" in called.out
     for shown in ("[/nothing]", f"\n{HOSTILE} "):
@@ -107,17 +106,17 @@ def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
 def test_requests_in_redis_that_nobody_hears_are_shown(call: Call, fresh_database: str) -> None:
     for key in ("one", "two"):
         send(PutCompany(reference="acme", name="Acmé"), key)
-    called = call(app)
+    called = call("status")
     assert called.code == 1
     assert "no process serves requests: 2 waiting" in called.out
     assert re.search(r"requests \(in Redis\) +2 ", called.out)
-    assert call(app, "--json").json["requests"]["waiting"] == 2
+    assert call("status", "--json").json["requests"]["waiting"] == 2
 
 
 def test_redis_away_is_to_be_looked_at(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     forget()
-    called = call(app)
+    called = call("status")
     assert (called.code, "Redis does not answer" in called.out, "unreachable" in called.out) == (1, True, True)
 
 

@@ -1,4 +1,4 @@
-"""scripts/suppress: addresses are left alone, taken off the list, shown; who asked is recorded, never the address."""
+"""`matricule mail suppress`: addresses left alone, lifted, listed; who asked is recorded, never the address."""
 
 from datetime import timedelta
 
@@ -6,7 +6,6 @@ import pytest
 
 from tests.kit.processes.support import rows
 from tests.workers.cli.conftest import Call
-from workers.cli.suppress import app
 
 ANNE = "anne@example.com"
 LIST = "SELECT email_norm, reason, until FROM suppression"
@@ -19,25 +18,25 @@ def _database(fresh_database: str) -> None:
 
 
 def test_put_on_shown_and_taken_off(call: Call) -> None:
-    put = call(app, " Anne@Example.COM", "--reason", "asked by phone")
+    put = call("mail", "suppress", " Anne@Example.COM", "--reason", "asked by phone")
     assert (put.code, put.out) == (0, "on the list: no mail is sent to it\n")
     assert rows(LIST) == [(ANNE, "ops", None)]
-    again = call(app, ANNE, "--reason", "again")
+    again = call("mail", "suppress", ANNE, "--reason", "again")
     assert (again.code, "already" in again.out) == (0, True)
 
-    shown = call(app, "--list")
+    shown = call("mail", "suppress", "--list")
     assert (shown.code, ANNE in shown.out, "lifted by hand" in shown.out) == (0, True, True)
-    [listed] = call(app, "--list", "--json").json
+    [listed] = call("mail", "suppress", "--list", "--json").json
     assert (listed["address"], listed["reason"], listed["until"]) == (ANNE, "ops", None)
 
-    lifted = call(app, "--lift", ANNE)
+    lifted = call("mail", "suppress", "--lift", ANNE)
     assert (lifted.code, lifted.out) == (0, "off the list: mails are sent to it again\n")
-    twice = call(app, "--lift", ANNE)
+    twice = call("mail", "suppress", "--lift", ANNE)
     assert (twice.code, twice.err) == (1, "not on the list\n")
     assert rows(LIST) == []
     assert rows(AUDIT) == [("suppress", {"reason": "asked by phone"}, True), ("lift_suppression", None, True)]
     assert ANNE not in str(rows("SELECT CAST(a AS text) FROM audit a"))
-    assert call(app, "--list", "--json").json == []
+    assert call("mail", "suppress", "--list", "--json").json == []
 
 
 @pytest.mark.parametrize(
@@ -65,31 +64,34 @@ def test_put_on_shown_and_taken_off(call: Call) -> None:
     ],
 )
 def test_what_is_wrong_changes_nothing(call: Call, arguments: tuple[str, ...], code: int) -> None:
-    assert call(app, *arguments).code == code
+    assert call("mail", "suppress", *arguments).code == code
     assert (rows(LIST), rows(AUDIT)) == ([], [])
 
 
 def test_for_some_days_only_which_shortens_nothing(call: Call) -> None:
     how_long = "SELECT reason, until - created_at FROM suppression"
-    assert call(app, ANNE, "--reason", "bounced", "--days", "7").out == "on the list: no mail is sent to it\n"
+    assert (
+        call("mail", "suppress", ANNE, "--reason", "bounced", "--days", "7").out
+        == "on the list: no mail is sent to it\n"
+    )
     assert rows(how_long) == [("ops", timedelta(days=7))]
-    assert "already" in call(app, ANNE, "--reason", "bounced", "--days", "3").out
+    assert "already" in call("mail", "suppress", ANNE, "--reason", "bounced", "--days", "3").out
     assert rows(how_long) == [("ops", timedelta(days=7))]
-    call(app, ANNE, "--reason", "bounced", "--days", "9")
+    call("mail", "suppress", ANNE, "--reason", "bounced", "--days", "9")
     assert rows(how_long) == [("ops", timedelta(days=9))]
-    call(app, ANNE, "--reason", "asked to be left alone")
+    call("mail", "suppress", ANNE, "--reason", "asked to be left alone")
     assert rows(how_long) == [("ops", None)]
-    assert "already" in call(app, ANNE, "--reason", "bounced", "--days", "9").out
+    assert "already" in call("mail", "suppress", ANNE, "--reason", "bounced", "--days", "9").out
     details = rows("SELECT detail ->> 'reason', detail ->> 'until' IS NULL FROM audit ORDER BY id")
     assert details == [("bounced", False), ("bounced", False), ("asked to be left alone", True)]
 
 
 def test_bounces_that_arrive_as_mail_are_told_of(call: Call) -> None:
-    assert "MAIL_BOUNCE_ADDRESS" in call(app, "--help").out
+    assert "MAIL_BOUNCE_ADDRESS" in call("mail", "suppress", "--help").out
 
 
 def test_one_that_bounced_shows_until_when(call: Call) -> None:
     rows("INSERT INTO suppression VALUES ('a@x.fr', 'hard_bounce', now(), '2999-05-04T10:00Z') RETURNING reason")
-    shown = call(app, "--list").out
+    shown = call("mail", "suppress", "--list").out
     assert "hard_bounce" in shown
     assert "2999-05-04 10:00 UTC" in shown

@@ -6,6 +6,7 @@ import pytest
 
 from models.mails import MAILS
 from models.words import LOCALES, EmailKind
+from workers.cli.samples.mails import SAMPLES
 from workers.i18n.catalogues import SOURCE_LOCALE, TEMPLATES, sentences
 from workers.mail.letters.reading import WRITERS
 

@@ -78,7 +78,7 @@ def test_the_process_logs_no_token_and_no_address(processes: Processes) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes.start("workers.web.app", PORT=str(port), LOG_LEVEL="DEBUG")
+    processes.start("workers.cli", "serve", PORT=str(port), LOG_LEVEL="DEBUG")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
 
         def answers() -> bool:
@@ -113,6 +113,6 @@ def test_the_process_logs_no_token_and_no_address(processes: Processes) -> None:
 
 
 def test_the_process_says_what_is_missing(processes: Processes) -> None:
-    process = processes.start("workers.web.app", LINK_KEYS="")
+    process = processes.start("workers.cli", "serve", LINK_KEYS="")
     assert process.wait(timeout=30) != 0
     assert "LINK_KEYS is empty: give it one key" in processes.logs()

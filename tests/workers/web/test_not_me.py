@@ -223,7 +223,7 @@ def test_the_manager_is_told_at_once_and_nothing_secret_is_logged(
     with Relay() as relay:
         monkeypatch.setenv("SMTP_URL", relay.url)
         port = free_port(0)
-        processes.start("workers.web.app", PORT=str(port), LOG_LEVEL="DEBUG")
+        processes.start("workers.cli", "serve", PORT=str(port), LOG_LEVEL="DEBUG")
         processes.worker("emails")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
 

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from models.person import Person, Refusal
 from models.words import LOCALES
-from workers.cli.edge import REFUSED, UNEXPECTED, console, print_json, run
+from workers.cli.edge import REFUSED, UNEXPECTED, command_app, console, print_json
+from workers.cli.options import AsJson
 from workers.i18n.catalogues import code_sentence
 from workers.rosters.people import CheckedRow, check_rows
 from workers.rosters.reader import RosterReading, read_rows, survey
@@ -20,8 +21,10 @@ SHOWN: Final = 50
 
 NAMED: Final = {"\t": "tab"}
 
-HELP: Final = f"""Read a roster FILE (CSV, .xlsx or .ods) and say what was understood: encoding or sheet, columns, each
-row that would be refused and why. Nothing is enrolled, stored or sent, and no database is needed.
+HELP: Final = f"""Say what is understood of a file; touch nothing.
+
+FILE is CSV, .xlsx or .ods. Shown are its encoding or sheet, its columns, and each row that would be refused with the
+reason. Nothing is enrolled, stored or sent, and no database is needed.
 
 \b
 Exit codes:
@@ -31,15 +34,15 @@ Exit codes:
    {UNEXPECTED}  an error of the command itself: its traceback is on stderr
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
-    locale: Annotated[str, typer.Option(help="language of the reasons: fr or en")] = LOCALES[0],
+    as_json: AsJson = False,
+    locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the reasons: fr or en")] = LOCALES[0],
 ) -> None:
     """The command."""
     with file.open("rb") as opened:
@@ -133,7 +136,3 @@ def _how(reading: RosterReading) -> str:
 
 def _row(checked: CheckedRow, refusal: Refusal, locale: str) -> tuple[str, str, str]:
     return str(checked.row.line), refusal.code, code_sentence(refusal.code, locale)
-
-
-if __name__ == "__main__":
-    run(app, "check-roster")

@@ -7,12 +7,13 @@ from typing import Annotated, Final
 import typer
 
 from models.words import LOCALES
-from workers.cli.edge import run
+from workers.cli.edge import command_app
 from workers.rosters.model_file import HEADERS, csv_model, xlsx_model
 
-HELP: Final = """Write the roster model that managers fill in, to standard output.
+HELP: Final = """Write the model of a file that managers fill in.
 
-As CSV it is UTF-8 with a mark, separated by commas; --delimiter ";" makes the variant a French Excel opens in columns.
+It goes to standard output. As CSV it is UTF-8 with a mark, separated by commas; --delimiter ";" makes the variant a
+French Excel opens in columns.
 
 \b
 Exit codes:
@@ -28,15 +29,15 @@ class Format(StrEnum):
     XLSX = "xlsx"
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
 def main(
     *,
     format: Annotated[Format, typer.Option(help="what it is written as")] = Format.CSV,  # noqa: A002 - what people type
-    delimiter: Annotated[str, typer.Option(help="of CSV: , or ;")] = ",",
-    locale: Annotated[str, typer.Option(help="language of the header: fr or en")] = LOCALES[0],
+    delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="of CSV: , or ;")] = ",",
+    locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the header: fr or en")] = LOCALES[0],
 ) -> None:
     """The command."""
     if locale not in HEADERS:
@@ -45,7 +46,3 @@ def main(
         raise typer.BadParameter("a comma or a semicolon", param_hint="--delimiter")
     model = csv_model(locale, delimiter) if format is Format.CSV else xlsx_model(locale)
     sys.stdout.buffer.write(model)
-
-
-if __name__ == "__main__":
-    run(app, "roster-model")

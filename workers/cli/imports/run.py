@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -16,8 +16,8 @@ from sqlalchemy import text
 from models.label import harmless
 from models.words import LOCALES, Code, JobState, Policy
 from workers.actors.registry import FINAL
-from workers.cli.edge import COMMON_CODES, DEAD, UNFINISHED, console, edge, fail, print_json, run
-from workers.cli.enqueue import EXIT_OF_STATE
+from workers.cli.asking import EXIT_OF_STATE, new_key
+from workers.cli.edge import COMMON_CODES, DEAD, UNFINISHED, command_app, console, edge, fail, print_json
 from workers.cli.options import Key, Portal, Wait, WaitCommand
 from workers.database import Session, transaction
 from workers.engine.acceptance import AcceptedJob, find_portal
@@ -35,11 +35,12 @@ READ_PROGRESS = text("""
     SELECT j.state, j.position, r.rows, j.result, j.error FROM job j JOIN roster r ON r.job_id = j.id
     WHERE j.id = :job""")
 
-HELP: Final = f"""Enrol the people of FILE (CSV, .xlsx or .ods) on a contract.
+HELP: Final = f"""Enrol the people of a file on a contract.
 
-The file and its job are recorded together; the answer is the job. The same file for the same contract is the same job
-while it is being imported; afterwards it runs again, and whoever is enrolled already costs nothing. With --wait a bar
-shows how far it is, then a summary; --errors keeps the rows that were refused, to be corrected and imported again.
+FILE is CSV, .xlsx or .ods. It and its job are recorded together; the answer is the job. The same file for the same
+contract is the same job while it is being imported; afterwards it runs again, and whoever is enrolled already costs
+nothing. With --wait a bar shows how far it is, then a summary; --errors keeps the rows that were refused, to be
+corrected and imported again.
 
 \b
 Exit codes:
@@ -48,34 +49,40 @@ Exit codes:
    2  wrong use of the command, or FILE cannot be opened
   65  invalid request, or the key was used for another one: problems as JSON
 {COMMON_CODES}
-  {DEAD}  dead: gave up after its attempts (scripts/retry ID)
+  {DEAD}  dead: gave up after its attempts (matricule retry ID)
   {UNFINISHED}  not finished within the wait; it goes on, ask again with the same --key
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(cls=WaitCommand, help=HELP)
 def main(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True)],
     *,
-    contract: Annotated[str, typer.Option(help="the portal's reference of the contract")],
+    contract: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of the contract")],
     policy: Annotated[Policy, typer.Option(help="what to do when not everybody can be enrolled")] = Policy.UNTIL_FULL,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would happen, change nothing")] = False,
     no_mails: Annotated[bool, typer.Option("--no-mails", help="send the people enrolled no mail")] = False,
-    report_to: Annotated[str, typer.Option(help="address to send the summary to")] = "",
-    locale: Annotated[str, typer.Option(help="language of summary and reasons: fr or en")] = LOCALES[0],
-    errors: Annotated[Path | None, typer.Option(help="file to write the refused rows to; needs --wait")] = None,
+    report_to: Annotated[str, typer.Option(metavar="ADDRESS", help="address to send the summary to")] = "",
+    locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of summary and reasons: fr or en")] = LOCALES[
+        0
+    ],
+    errors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="file to write the refused rows to; needs --wait")
+    ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="file to write every row to, with its code and reason, as JSON lines; needs --wait"),
+        typer.Option(
+            metavar="FILE", help="file to write every row to, with its code and reason, as JSON lines; needs --wait"
+        ),
     ] = None,
     key: Key = "",
     portal: Portal = "local",
     wait: Wait = None,
 ) -> None:
     """The command."""
-    key = key or f"shell:{uuid4()}"
+    key = key or new_key()
     body = {"contract": contract, "policy": policy.value, "notify": not no_mails, "dry_run": dry_run,
             "report_to": report_to or None, "report_locale": locale}  # fmt: skip
     with edge():
@@ -123,7 +130,8 @@ def _follow(job_id: UUID, seconds: float) -> Any:
 def _tell(job_id: UUID, found: Any, locale: str) -> None:
     result = found.result or {}
     what = "Dry run, nothing was changed:" if result.get("dry_run") else "Import"
-    table = Table(title=f"{what} {job_id}: {found.state}", title_justify="left", box=None)
+    console().print(f"{what} {job_id}: {found.state}", soft_wrap=True)
+    table = Table(box=None)
     for heading in ("code", "rows", "meaning"):
         table.add_column(heading, overflow="fold")
     for code, number in sorted(result.get("counts", {}).items(), key=lambda one: -one[1]):
@@ -149,7 +157,3 @@ def _report(session: Session, job_id: UUID, locale: str) -> Iterator[str]:
         reason = code and code_sentence(code, locale)
         said = {"line": row.line, "code": code, "reason": reason, "read": list(row.cells)}
         yield json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
-
-
-if __name__ == "__main__":
-    run(app, "import")

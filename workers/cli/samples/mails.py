@@ -1,4 +1,4 @@
-"""Sample values for every mail: what `scripts/preview` shows and tests render."""
+"""Sample values for every mail: what `matricule mail preview` shows and tests render."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""scripts/check-roster: what was understood of a file, as people and as programs read it."""
+"""`matricule import check`: what was understood of a file, as people and as programs read it."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 
 from tests.kit.processes.support import PROJECT
 from tests.workers.cli.conftest import Call
-from workers.cli.imports.check import app
 
 SAMPLES = PROJECT / "tests" / "workers" / "rosters" / "samples"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text("utf-8"))["files"]
@@ -18,7 +17,7 @@ LENIENT = {"written_by", "encoding", "encoding_accepts", "refused", "accepts", "
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if expected["file_code"] is None])
 def test_a_sample_gives_its_entry(call: Call, name: str) -> None:
     expected = EXPECTED[name]
-    called = call(app, SAMPLES / name, "--json")
+    called = call("import", "check", SAMPLES / name, "--json")
     assert called.code == 0
     entry = called.json
     assert {key: entry.get(key) for key in expected if key not in LENIENT} == {
@@ -32,21 +31,21 @@ def test_a_sample_gives_its_entry(call: Call, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if expected["file_code"]])
 def test_a_sample_nobody_could_be_sure_of(call: Call, name: str) -> None:
-    called = call(app, SAMPLES / name, "--json")
+    called = call("import", "check", SAMPLES / name, "--json")
     assert (called.code, called.json["kind"]) == (1, None)
     assert called.json["file_code"] in {EXPECTED[name]["file_code"], *EXPECTED[name].get("file_code_accepts", [])}
-    assert EXPECTED[name]["file_code"] in call(app, SAMPLES / name).out
+    assert EXPECTED[name]["file_code"] in call("import", "check", SAMPLES / name).out
 
 
 def test_people_read_each_refused_row_with_its_reason(call: Call) -> None:
-    called = call(app, SAMPLES / "s10-sirh.csv")
+    called = call("import", "check", SAMPLES / "s10-sirh.csv")
     assert called.code == 0
     assert "Read as text, utf-8, delimiter ';', header on line 4" in called.out
     assert "ignored: Direction, Nom de naissance, E-mail du responsable" in called.out
     assert "email = Adresse électronique" in called.out
     assert "L’adresse e-mail manque" in called.out
     assert "9 accepted, 3 refused of 12 rows" in called.out
-    assert "The email address is missing" in call(app, SAMPLES / "s10-sirh.csv", "--locale", "en").out
+    assert "The email address is missing" in call("import", "check", SAMPLES / "s10-sirh.csv", "--locale", "en").out
 
 
 def test_no_database_is_needed_and_nothing_is_written(
@@ -56,10 +55,10 @@ def test_no_database_is_needed_and_nothing_is_written(
     file = tmp_path / "liste.csv"
     file.write_bytes((SAMPLES / "s01-modele.csv").read_bytes())
     before = file.stat()
-    assert call(app, file).code == 0
+    assert call("import", "check", file).code == 0
     after = file.stat()
     assert (before.st_mtime_ns, before.st_size, list(tmp_path.iterdir())) == (after.st_mtime_ns, after.st_size, [file])
 
 
 def test_a_file_that_is_not_there(call: Call, tmp_path: Path) -> None:
-    assert call(app, tmp_path / "absent.csv").code == 2
+    assert call("import", "check", tmp_path / "absent.csv").code == 2

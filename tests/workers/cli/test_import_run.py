@@ -1,4 +1,4 @@
-"""scripts/import: a file handed over and followed; its errors kept; told apart by exit codes."""
+"""`matricule import run`: a file handed over and followed; its errors kept; told apart by exit codes."""
 
 import json
 import threading
@@ -10,8 +10,6 @@ import pytest
 from tests.kit.processes.support import rows, wait_until
 from tests.workers.cli.conftest import Call
 from workers.actors import rosters
-from workers.cli import seed
-from workers.cli.imports.run import app
 from workers.database import transaction
 from workers.engine.claimer import this_process
 from workers.engine.ledger import JOBS, claim
@@ -28,7 +26,7 @@ LINES = "Nom;Prénom;E-mail\nDû;Zoé;a@b.fr\nDû;Ève;b@b\nDû;Luc;c@b.fr\nDû;
 @pytest.fixture
 def file(fresh_database: str, call: Call, tmp_path: Path) -> Path:
     """A contract of two seats, and a file of four people, one with a wrong address."""
-    assert call(seed.app, "-", stdin=CATALOG).code == 0
+    assert call("seed", "-", stdin=CATALOG).code == 0
     made = tmp_path / "équipe.csv"
     made.write_text(LINES, "utf-8")
     return made
@@ -53,9 +51,9 @@ def worker() -> Iterator[None]:
 
 
 def test_an_import_is_recorded_without_anybody_at_work(file: Path, call: Call) -> None:
-    called = call(app, file, "--contract", "k", "--key", "one")
+    called = call("import", "run", file, "--contract", "k", "--key", "one")
     assert (called.code, called.json["repeated"]) == (0, False)
-    assert call(app, file, "--contract", "k", "--key", "two").json["job"] == called.json["job"]
+    assert call("import", "run", file, "--contract", "k", "--key", "two").json["job"] == called.json["job"]
     assert rows("SELECT kind, state FROM job") == [("import_roster", "queued")]
     assert rows("SELECT file_name FROM roster") == [("équipe.csv",)]
 
@@ -63,7 +61,7 @@ def test_an_import_is_recorded_without_anybody_at_work(file: Path, call: Call) -
 def test_with_wait_a_summary_and_the_errors(file: Path, worker: None, call: Call, tmp_path: Path) -> None:
     errors = tmp_path / "erreurs.csv"
     report = tmp_path / "rapport.jsonl"
-    called = call(app, file, "--contract", "k", "--wait", "60", "--errors", errors, "--report", report)
+    called = call("import", "run", file, "--contract", "k", "--wait", "60", "--errors", errors, "--report", report)
     told = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
     assert [(one["line"], one["code"], one["read"][1]) for one in told] == [
         *((2, "enrolled", "Zoé"), (3, "invalid_email", "Ève"), (4, "enrolled", "Luc"), (5, "no_seat_left", "Max")),
@@ -79,19 +77,19 @@ def test_with_wait_a_summary_and_the_errors(file: Path, worker: None, call: Call
 
 
 def test_a_dry_run_and_a_refusal(file: Path, worker: None, call: Call) -> None:
-    assert call(app, file, "--contract", "k", "--dry-run", "--wait", "60").code == 0
+    assert call("import", "run", file, "--contract", "k", "--dry-run", "--wait", "60").code == 0
     assert rows("SELECT count(*) FROM enrollment") == [(0,)]
-    refused = call(app, file, "--contract", "k", "--policy", "all_or_nothing", "--wait", "60")
+    refused = call("import", "run", file, "--contract", "k", "--policy", "all_or_nothing", "--wait", "60")
     assert refused.code == 1
     file.write_bytes(b"%PDF-1.7")
-    unreadable = call(app, file, "--contract", "k", "--wait", "60", "--locale", "en")
+    unreadable = call("import", "run", file, "--contract", "k", "--wait", "60", "--locale", "en")
     assert (unreadable.code, "unsupported_format" in unreadable.out) == (1, True)
 
 
 def test_wrong_use(file: Path, call: Call) -> None:
-    assert call(app, file.with_name("absent.csv"), "--contract", "k").code == 2
-    assert call(app, file, "--contract", "k", "--report-to", "personne").code == 65
-    assert call(app, file, "--contract", "k", "--key", "inbox:mine").code == 65
-    unfinished = call(app, file, "--contract", "k", "--wait", "0.1")
+    assert call("import", "run", file.with_name("absent.csv"), "--contract", "k").code == 2
+    assert call("import", "run", file, "--contract", "k", "--report-to", "personne").code == 65
+    assert call("import", "run", file, "--contract", "k", "--key", "inbox:mine").code == 65
+    unfinished = call("import", "run", file, "--contract", "k", "--wait", "0.1")
     assert unfinished.code == 75
     wait_until(lambda: rows("SELECT 1 FROM job"))

@@ -20,8 +20,10 @@ from scripts.embedded.places import MissingPart, UnsafePlace, default_var, permi
 from scripts.embedded.processes import StartFailed
 from scripts.embedded.procfile import ReleaseFailed
 from scripts.embedded.run import LocalSystem, stoppable
-from workers.cli.edge import REFUSED, UNFINISHED, console, run
+from workers.cli.app import run
+from workers.cli.edge import REFUSED, UNFINISHED, command_app, console
 from workers.database import dispose_engine
+from workers.logs import configure_logs
 
 INTERRUPTED: Final = 130
 OWN_PARTS: Final = ("DATABASE_URL", "REDIS_URL", "SMTP_URL")
@@ -46,7 +48,7 @@ Exit codes:
 
 FAULTS: Final = (WentWrong, TimeUp, StartFailed, ReleaseFailed, UnsafePlace, MissingPart)
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command(help=HELP)
@@ -76,7 +78,7 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
             with time_limit(within):
                 story = tell(system, progress)
         except AlreadyRunning as error:
-            print(f"{error}: see scripts/status, or stop it with Ctrl-C where it runs", file=sys.stderr)
+            print(f"{error}: see scripts/matricule status, or stop it with Ctrl-C where it runs", file=sys.stderr)
             return UNFINISHED
         except FAULTS as error:
             out.print(Text.assemble(("✗ ", "bold red"), f"{progress.now}: {error}"))
@@ -147,4 +149,5 @@ def _leave_others_alone() -> None:
 
 
 if __name__ == "__main__":
-    run(app, "demo")
+    configure_logs("WARNING")
+    run(app, "scripts/demo")

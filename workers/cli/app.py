@@ -1,0 +1,184 @@
+"""The command `matricule`: the table of its commands, and how one of them is found.
+
+``matricule --help`` and completion read the table alone, so that they answer at once. The module of a command is
+imported when that command is called or its own help is asked.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Parameters:
+      place: its module in this package; behind a colon its name there, when the module holds several commands.
+      summary: one line for the help of its group; the first sentence of the command's own help.
+    """
+
+    place: str
+    summary: str
+
+
+class Group(NamedTuple):
+    """Commands under one word."""
+
+    summary: str
+    commands: Mapping[str, Command]
+
+
+HELP: Final = """Operate Matricule: run its processes, ask it for work, see how it is.
+
+Settings come from the environment: DATABASE_URL, REDIS_URL and those a process needs (docs/settings.md). Each command
+has a --help of its own, with its exit codes; with --json it answers programs.
+"""
+
+SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
+    "Processes": {
+        "serve": Command("serve", "Serve the pages that the links in mails open."),
+        "clock": Command("clock", "Run a clock: it wakes what is due and fires the schedules."),
+        "migrate": Command("migrate", "Bring the tables of the database up to date."),
+    },
+    "See how it is": {
+        "status": Command("status", "Show queues, mails and processes, and what needs a person."),
+        "jobs": Command("jobs", "List jobs, the latest first, or show one."),
+        "contract": Command("contract", "List contracts and their seats, or show one's participants."),
+        "audit": Command("audit", "Show what was done to a person, for a company, by a job."),
+    },
+    "Ask for work": {
+        "enqueue": Command("enqueue", "Send one request: KIND with its fields as JSON."),
+        "retry": Command("retry", "Give dead jobs and unsent mails all their attempts again."),
+        "import": Group(
+            "Check, run, stop and undo imports of files of people.",
+            {
+                "run": Command("imports.run", "Enrol the people of a file on a contract."),
+                "check": Command("imports.check", "Say what is understood of a file; touch nothing."),
+                "cancel": Command("imports.changes:cancel", "Stop an import; what was done stays done."),
+                "undo": Command("imports.changes:undo", "Withdraw the people an import enrolled."),
+                "model": Command("imports.model", "Write the model of a file that managers fill in."),
+            },
+        ),
+        "inbox": Group(
+            "Set up and list the folders that files are dropped in.",
+            {
+                "put": Command("inbox:put", "Set up an inbox, or change it."),
+                "list": Command("inbox:list", "List the inboxes."),
+            },
+        ),
+    },
+    "Records and people": {
+        "seed": Command("seed", "Record companies, trainings and contracts from a JSON file."),
+        "organisation": Group(
+            "Say who signs certificates: the training organisation.",
+            {
+                "put": Command("organisation:put", "Record an organisation, or change it."),
+                "show": Command("organisation:show", "Print the organisations that are recorded, as JSON."),
+            },
+        ),
+        "certificate": Group(
+            "Show, duplicate, correct and revoke certificates of trainings.",
+            {
+                "show": Command("certificate:show", "Print what certificates say and where they stand, as JSON."),
+                "duplicate": Command("certificate:duplicate", "Make numbered duplicates for people of a contract."),
+                "fetch": Command("certificate:fetch", "Write the file a job of duplicates gave."),
+                "correct": Command("certificate:correct", "Issue a certificate anew because it says something wrong."),
+                "revoke": Command("certificate:revoke", "Revoke a certificate: it is shown as no longer valid."),
+                "preview": Command("certificate_preview", "Write sample certificates as PDF and PNG."),
+            },
+        ),
+        "person": Group(
+            "Export or erase what is known of a person; correct addresses.",
+            {
+                "export": Command("person:export", "Print all that is known of a person, as JSON."),
+                "erase": Command("person:erase", "Forget who a person was; it cannot be undone."),
+                "correct-email": Command("correct_email", "Put another address on an account, at once."),
+            },
+        ),
+        "mail": Group(
+            "Send no mail to an address; preview the mails.",
+            {
+                "suppress": Command("suppress", "Leave an address alone: send no mail to it."),
+                "preview": Command("mail_preview", "Write every mail in every language, with sample values."),
+            },
+        ),
+    },
+}
+
+
+class Unloaded(TyperCommand):
+    """Stands for a command whose module is not imported yet: its name and its line in the help."""
+
+    def __init__(self, name: str, entry: Command) -> None:
+        super().__init__(name, help=entry.summary, rich_markup_mode=None)
+        self._place = entry.place
+
+    def load(self) -> Any:
+        """Imports the module; returns the real command."""
+        from workers.logs import configure_logs  # noqa: PLC0415 - costs more than the whole help
+
+        configure_logs("WARNING")  # of the libraries, to stderr; a process sets the level of its settings itself
+        module, _, inner = self._place.partition(":")
+        command = typer.main.get_command(import_module(f"workers.cli.{module}").app)
+        if inner and isinstance(command, TyperGroup):
+            command = command.commands[inner]
+        command.name = self.name
+        return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands without importing them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called or completed; here its module is imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, Unloaded) else command, rest
+
+
+class Matricule(LazyGroup):
+    """The command with everything below it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for commands in SECTIONS.values():
+            self.commands.update({name: _entered(name, entry) for name, entry in commands.items()})
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as in the class above
+        """Writes the commands below the headings of their sections."""
+        widest = max(map(len, self.commands))
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), self.commands[name].get_short_help_str(80)) for name in names])
+
+
+def _entered(name: str, entry: Command | Group) -> Unloaded | LazyGroup:
+    if isinstance(entry, Command):
+        return Unloaded(name, entry)
+    below: dict[str, Any] = {inner: Unloaded(inner, command) for inner, command in entry.commands.items()}
+    return LazyGroup(name=name, help=entry.summary, commands=below, no_args_is_help=True, rich_markup_mode=None)
+
+
+app = typer.Typer(cls=Matricule, help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.callback()(lambda: None)
+
+
+def run(command: Callable[..., Any], name: str) -> None:
+    """Runs a command under the name people type.
+
+    An error that no command expects ends with an exit code of its own: 1 would say "refused, nothing was changed".
+    """
+    try:
+        command(prog_name=name)
+    except Exception as error:  # noqa: BLE001 - the outermost edge
+        from workers.cli.edge import end_of_crash  # noqa: PLC0415 - costs more than the whole help
+
+        sys.exit(end_of_crash(error))
+
+
+def main() -> None:
+    """The entry point."""
+    run(app, "matricule")

@@ -1,0 +1,93 @@
+"""Lists the jobs of the ledger, and shows one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+
+from models.words import JobState
+from workers.actors.registry import show_job
+from workers.cli.columns import print_columns
+from workers.cli.edge import COMMON_CODES, LIST_CODES, REFUSED, command_app, edge, fail, print_json
+from workers.cli.options import AsJson, is_called_alone, moment
+from workers.database import transaction
+from workers.ops.job_search import FoundJob, search_jobs
+
+HELP: Final = f"""List jobs, the latest first, or show one.
+
+Several options narrow the list down. What the schedules do each minute without trouble is left out, unless --all,
+--state or --kind is given. `matricule jobs show ID` prints one job with its result and failed attempts.
+
+\b
+  matricule jobs --state dead --since 2d
+  matricule jobs --kind enroll --portal lms --limit 20 --json
+
+{LIST_CODES}"""
+
+SHOW: Final = f"""Print one job as JSON, with its result and failed attempts.
+
+\b
+Exit codes:
+   0  shown, whatever became of the job
+   1  no job has this identifier
+   2  wrong use of the command
+{COMMON_CODES}
+"""
+
+app = command_app()
+
+
+@app.callback(invoke_without_command=True, help=HELP)
+def main(
+    context: typer.Context,
+    *,
+    state: Annotated[JobState | None, typer.Option(help="only jobs in this state")] = None,
+    kind: Annotated[str, typer.Option(metavar="KIND", help="only requests of this kind")] = "",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="only what this portal asked")] = "",
+    since: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="WHEN", help="2026-03-01, 2026-03-01T08:30, or 2h ago")
+    ] = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="also what the schedules did without trouble")] = False,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The command without a sub-command."""
+    if not is_called_alone(context):
+        return
+    with edge(), transaction() as session:
+        jobs = search_jobs(
+            session,
+            state=state,
+            kind=kind,
+            portal=portal,
+            since=since,
+            limit=limit,
+            with_schedules=all_of_them or state is not None or kind != "",
+        )
+    if as_json:
+        print_json([job._asdict() for job in jobs])
+    else:
+        _print(jobs, limit)
+
+
+@app.command(help=SHOW)
+def show(job: Annotated[UUID, typer.Argument(metavar="ID", help="the identifier of a job")]) -> None:
+    """The command `show`."""
+    with edge(), transaction() as session:
+        found = show_job(session, job)
+    print_json(found or fail(REFUSED, "no job has this identifier"))
+
+
+def _print(jobs: Sequence[FoundJob], limit: int) -> None:
+    if not jobs:
+        print("no job is like this")
+        return
+    headings = ("id", "recorded (UTC)", "state", "kind", "portal", "why")
+    print_columns(
+        headings,
+        [(job.id, f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.state, job.kind, job.portal, job.why) for job in jobs],
+    )
+    if len(jobs) == limit:
+        print(f"the latest {limit}; --limit shows more")
