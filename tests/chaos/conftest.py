@@ -12,7 +12,7 @@ import pytest
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
-from tests.kit.processes.crews import LEASE
+from tests.kit.processes.killed import LEASE
 from tests.kit.processes.support import PROJECT, forget
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from models.words import EmailKind
 from tests.kit.builders.contracts import add_contract, enrolled
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     MANAGER,
     OPTIONS,
     change_contract,

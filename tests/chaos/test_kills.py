@@ -8,7 +8,7 @@ from models.words import Policy
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 from tests.kit.actors.messages import send
-from tests.kit.processes.crews import (
+from tests.kit.processes.killed import (
     LEASE,
     QUEUES,
     Crew,

@@ -10,7 +10,7 @@ from uuid import UUID
 from models.base import new_id
 from models.document import TrainingModality
 from models.words import Progress
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders import contracts
 from tests.kit.builders.contracts import (
     QUEUES,

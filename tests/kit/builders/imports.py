@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import rows
 from workers.actors import rosters

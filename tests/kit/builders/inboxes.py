@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import add_contract, seats
 from tests.kit.builders.imports import let_go
 from tests.kit.processes.support import change, rows

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from models.words import Code, EmailState, JobState
 from tests.kit.builders.accounts import keys, token_of
 from tests.kit.builders.contracts import add_contract, enrolled
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     change_contract,
     claim,
     deliver,

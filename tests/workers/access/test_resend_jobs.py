@@ -11,7 +11,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.throttle import LIMITS, RateLimit, ThrottleScope
 from tests.kit.builders.contracts import add_contract, enrol_people, query
-from tests.kit.builders.ticked import (
+from tests.kit.builders.password_links import (
     answers,
     ask,
     claim,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import EmailState
 from tests.kit.builders.accounts import keys
-from tests.kit.builders.ticked import (
+from tests.kit.builders.password_links import (
     Asked,
     answers,
     ask,

@@ -11,7 +11,7 @@ from models.link import MOST_RESENT
 from models.words import EmailKind, EmailState
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.contracts import everything, query
-from tests.kit.builders.ticked import (
+from tests.kit.builders.password_links import (
     answers,
     do,
     enrolled,

@@ -20,7 +20,7 @@ from tests.kit.builders.contracts import (
     everything,
     query,
 )
-from tests.kit.builders.ticked import (
+from tests.kit.builders.password_links import (
     answers,
     ask,
     claim,

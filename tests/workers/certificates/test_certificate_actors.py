@@ -11,7 +11,7 @@ import pytest
 from models.base import new_id
 from models.document import PrintedCertificate
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed, state_of_things
+from tests.kit.actors.committed_jobs import claimed, state_of_things
 from tests.kit.builders.certificates import (
     ask,
     certified,

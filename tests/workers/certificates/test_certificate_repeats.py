@@ -9,7 +9,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
 from tests.kit.builders.certificates import certified, duplicated, organisation
 from tests.kit.builders.contracts import accepted
 from tests.kit.processes.support import change, rows

@@ -7,7 +7,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.certificates import graduates
 from tests.kit.builders.contracts import accepted, query
 from tests.kit.processes.support import change, rows

@@ -13,7 +13,7 @@ from PIL import Image
 from s3fs import S3FileSystem
 
 from models.document import Document
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.certificates import (
     ask,
     certified,

@@ -9,7 +9,7 @@ import pytest
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.certificates import duplicated, job
 from tests.kit.builders.contracts import accepted, everything, someone
 from tests.kit.processes.support import change, rows

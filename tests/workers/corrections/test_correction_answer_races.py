@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Code, Purpose
-from tests.kit.actors.committed import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
 from tests.kit.builders.accounts import PASSWORD, keys
 from tests.kit.builders.contracts import accepted
 from tests.kit.builders.corrections import (
@@ -27,7 +27,7 @@ from tests.kit.builders.corrections import (
     sweep,
     token,
 )
-from tests.kit.builders.ticked import reset
+from tests.kit.builders.password_links import reset
 from tests.kit.processes.support import change, rows
 from tests.kit.races.racers import meeting
 from workers.access.passwords import choose_password, hash_password

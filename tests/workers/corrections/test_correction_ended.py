@@ -26,7 +26,7 @@ from tests.kit.builders.corrections import (
     sweep,
     token,
 )
-from tests.kit.builders.ticked import reset
+from tests.kit.builders.password_links import reset
 from workers.access.passwords import choose_password, hash_password
 from workers.database import Session
 from workers.engine import ledger

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.words import Code
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.contracts import (
     accepted,

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
 from tests.kit.builders.corrections import (
     NEW,
     OLD,

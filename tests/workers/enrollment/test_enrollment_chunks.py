@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from models.words import Policy
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     accept_all,
     claimed,
     contract,

@@ -4,7 +4,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Policy
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     accept_all,
     claimed,
     contract,

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Progress
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     claimed,
     done_twice,
     fail_half_way,

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.base import new_id
-from tests.kit.actors.committed import contract, used
+from tests.kit.actors.committed_jobs import contract, used
 from tests.kit.builders.contracts import (
     accepted,
     add_contract,

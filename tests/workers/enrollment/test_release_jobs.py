@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import EmailKind, EmailState, JobState
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     claimed,
     done_twice,
     fail_half_way,
@@ -17,7 +17,7 @@ from tests.kit.builders.contracts import (
     query,
     seats,
 )
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     MANAGER,
     OPTIONS,
     answers,

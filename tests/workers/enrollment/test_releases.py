@@ -16,7 +16,7 @@ from tests.kit.builders.contracts import (
     seats,
 )
 from tests.kit.builders.contracts import did as do_request
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     OPTIONS,
     answers,
     change_contract,
@@ -31,7 +31,7 @@ from tests.kit.builders.unactivated import (
     remind,
     warned,
 )
-from tests.kit.builders.unactivated import did as did_job
+from tests.kit.builders.invited_people import did as did_job
 from workers.access.passwords import choose_password
 from workers.database import Session
 from workers.enrollment import releases

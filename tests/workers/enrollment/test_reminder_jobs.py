@@ -5,15 +5,15 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     claimed,
     done_twice,
     fail_half_way,
     state_of_things,
 )
 from tests.kit.builders.contracts import query
-from tests.kit.builders.unactivated import did as did_job
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import did as did_job
+from tests.kit.builders.invited_people import (
     later,
     owe,
     owed,

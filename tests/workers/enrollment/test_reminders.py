@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.contracts import add_contract, enrolled, query
 from tests.kit.builders.contracts import did as do_request
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     change_contract,
     deliver,
     later,

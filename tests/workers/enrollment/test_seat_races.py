@@ -7,7 +7,7 @@ from threading import Event
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState, Policy
-from tests.kit.actors.committed import contract, used
+from tests.kit.actors.committed_jobs import contract, used
 from tests.kit.builders.contracts import accepted, asking, enrol_people
 from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.racers import (

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import state_of_things
+from tests.kit.actors.committed_jobs import state_of_things
 from tests.kit.builders.certificates import job
 from tests.kit.builders.contracts import (
     add_contract,

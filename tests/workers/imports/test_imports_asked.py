@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.certificates import job
 from tests.kit.builders.contracts import accepted
 from tests.kit.builders.imports import (

@@ -3,7 +3,7 @@
 import boto3
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import add_contract, seats
 from tests.kit.processes.buckets import BUCKET, bucket
 from tests.kit.processes.support import change

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed, state_of_things
+from tests.kit.actors.committed_jobs import claimed, state_of_things
 from tests.kit.builders.contracts import (
     accepted,
     add_contract,

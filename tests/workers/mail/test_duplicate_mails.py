@@ -15,7 +15,7 @@ from dramatiq.asyncio import EventLoopThread
 
 from models.base import new_id
 from models.words import EmailState
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.actors.mailers import close_connections
 from tests.kit.builders.certificates import (
     certified,

@@ -22,7 +22,7 @@ from tests.kit.builders.contracts import (
     seats,
     someone,
 )
-from tests.kit.builders.ticked import (
+from tests.kit.builders.password_links import (
     answers,
     do,
     enrolled,

@@ -20,7 +20,7 @@ from tests.kit.builders.contracts import (
     seats,
     someone,
 )
-from tests.kit.builders.erasing import (
+from tests.kit.builders.erasure import (
     ANNE,
     REASON,
     WORDS,

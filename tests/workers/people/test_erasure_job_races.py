@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Code, EmailState
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import (
     accepted,
     add_contract,
@@ -16,7 +16,7 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from tests.kit.processes.support import rows, wait_until
-from tests.kit.races.erasers import (
+from tests.kit.races.erasure import (
     ANNE,
     ERASING,
     anne,

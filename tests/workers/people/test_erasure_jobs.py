@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import RetentionClass
-from tests.kit.actors.committed import (
+from tests.kit.actors.committed_jobs import (
     claimed,
     done_twice,
     fail_half_way,
@@ -21,7 +21,7 @@ from tests.kit.builders.contracts import (
     everything,
     query,
 )
-from tests.kit.builders.erasing import (
+from tests.kit.builders.erasure import (
     ANNE,
     anne,
     did_for,

@@ -19,7 +19,7 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from tests.kit.processes.support import rows, wait_until
-from tests.kit.races.erasers import (
+from tests.kit.races.erasure import (
     ERASING,
     anne,
     contract_with_anne,

@@ -22,7 +22,7 @@ from tests.kit.builders.contracts import (
     results,
     someone,
 )
-from tests.kit.builders.erasing import (
+from tests.kit.builders.erasure import (
     WORDS,
     anne,
     erasing,

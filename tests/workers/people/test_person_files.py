@@ -11,7 +11,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from tests.kit.builders.imports import (
     drop,

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import RetentionClass, first_id
-from tests.kit.actors.committed import claimed, done_twice, fail_half_way
-from tests.kit.builders.aged import at_age, mail
+from tests.kit.actors.committed_jobs import claimed, done_twice, fail_half_way
 from tests.kit.builders.contracts import query
+from tests.kit.builders.rows_by_age import at_age, mail
 from tests.kit.processes.support import change, rows, wait_until
 from tests.kit.races.racers import waiting_for_a_lock
 from workers.actors.registry import do_jobs

@@ -8,7 +8,13 @@ from sqlalchemy import text
 
 from models.retention import RETENTION, RetentionClass
 from tests.kit.builders.accounts import make_account
-from tests.kit.builders.aged import (
+from tests.kit.builders.contracts import (
+    add_contract,
+    enrolled,
+    everything,
+    query,
+)
+from tests.kit.builders.rows_by_age import (
     ERROR,
     at_age,
     audit,
@@ -24,12 +30,6 @@ from tests.kit.builders.aged import (
     roster,
     roster_address,
     roster_file,
-)
-from tests.kit.builders.contracts import (
-    add_contract,
-    enrolled,
-    everything,
-    query,
 )
 from workers.database import Session
 from workers.people.retention import STATEMENTS, purge

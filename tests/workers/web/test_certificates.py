@@ -13,7 +13,7 @@ import pytest
 from models.certificate import group_code, new_verification_code
 from models.throttle import LIMITS, ThrottleScope
 from models.words import Purpose
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.certificates import certificate, did, graduates
 from tests.kit.builders.contracts import accepted, someone
 from tests.kit.processes.support import change, rows

@@ -20,7 +20,7 @@ from tests.kit.builders.corrections import (
     sweep,
     token,
 )
-from tests.kit.builders.ticked import reset
+from tests.kit.builders.password_links import reset
 from tests.kit.pages.corrections import (
     address,
     asked,

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailKind, EmailState
-from tests.kit.actors.committed import claimed
+from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import change, rows
 from workers.actors import rosters

@@ -15,7 +15,7 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from tests.kit.builders.contracts import did as do_request
-from tests.kit.builders.unactivated import (
+from tests.kit.builders.invited_people import (
     change_contract,
     deliver,
     later,
