@@ -20,7 +20,7 @@ from tests.kit.builders.certificates import (
     unzipped,
 )
 from tests.kit.builders.contracts import add_contract, enrolled, someone
-from tests.kit.builders.documents import said
+from tests.kit.builders.documents import text_of
 from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
 from workers.engine.broker import wake
@@ -82,6 +82,6 @@ def _is_whole(done: dict[str, Any]) -> None:
     assert rows("SELECT count(*) FROM audit WHERE action = 'duplicate_certificates'") == [(1,)]
     for number, line in enumerate(index(files)):
         assert (line[2], line[7]) == (f"Dû{number}", "duplicated")
-        printed = said(files[line[6]])
+        printed = text_of(files[line[6]])
         assert f"Zoé Dû{number} " in printed
         assert line[4] in printed

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from scripts.embedded.mailbox_process import free_port
-from tests.kit.builders.attachments import attach, standing
+from tests.kit.builders.attachments import attach, enrollment_state
 from tests.kit.processes.support import (
     Processes,
     change,
@@ -63,10 +63,10 @@ def test_a_process_killed_half_way_leaves_nothing_and_pressing_again_does_it_onc
          " AND datname = current_database()")  # fmt: skip
     wait_until(lambda: not rows(STALLED))
     with transaction() as session:
-        assert standing(session, anne.enrollment_id) == ("not_started", False, False, 1, 1, 0, 0)
+        assert enrollment_state(session, anne.enrollment_id) == ("not_started", False, False, 1, 1, 0, 0)
     change("DROP TRIGGER stall ON audit")
     port = serve(processes)
     assert [press(port, path), press(port, path)] == [200, 410]
     with transaction() as session:
-        assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
+        assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
         assert find_drift(session) == []

@@ -11,14 +11,14 @@ from tests.kit.actors.messages import send
 from tests.kit.processes.killed import (
     LEASE,
     QUEUES,
-    Crew,
+    ReplacedProcesses,
     accept_all,
     each_is_enrolled_once,
-    flush,
+    flush_redis,
     make_contracts,
     request,
     states,
-    under_way,
+    work_under_way,
 )
 from tests.kit.processes.support import (
     Processes,
@@ -35,12 +35,12 @@ from workers.requests.enrollment import Enroll, PersonToEnroll
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:
     contracts = make_contracts(6)
-    crew = Crew(processes, seed=1)
+    crew = ReplacedProcesses(processes, seed=1)
     for round_number in range(8):
         accept_all(range(round_number * 40, round_number * 40 + 40), contracts)
-        wait_until(under_way, say=lambda: f"{states()} {processes.logs()[-2000:]}")
+        wait_until(work_under_way, say=lambda: f"{states()} {processes.logs()[-2000:]}")
         crew.lose_one()
-        flush()
+        flush_redis()
     started = processes.logs().count("process.started")
     wait_until(
         lambda: processes.logs().count("process.started") > started or states() == {"succeeded": 320},
@@ -75,7 +75,7 @@ def test_a_roster_in_chunks_survives_kills_in_the_middle_of_it(valkey: Valkey, p
         before = position()
         wait_until(lambda: position() > before, say=processes.logs)  # noqa: B023
         processes.kill(worker)
-        flush()
+        flush_redis()
         reached.append(position())
     assert reached[-1] < people, "it was done before it could be killed three times"
     processes.worker("rosters")
@@ -90,7 +90,7 @@ def test_a_roster_in_chunks_survives_kills_in_the_middle_of_it(valkey: Valkey, p
 
 def test_requests_repeated_until_the_ledger_answers_are_done_once(valkey: Valkey, processes: Processes) -> None:
     contracts = make_contracts(4)
-    crew = Crew(processes, seed=2)
+    crew = ReplacedProcesses(processes, seed=2)
     wanted = {f"key-{number}": request(number, contracts[number % 4]) for number in range(120)}
     answered: set[object] = set()
     for _ in range(4):
@@ -100,7 +100,7 @@ def test_requests_repeated_until_the_ledger_answers_are_done_once(valkey: Valkey
         known = len(answered)
         wait_until(lambda: len(rows("SELECT key FROM idempotency")) > known or known == 120)  # noqa: B023
         crew.lose_one()
-        flush()
+        flush_redis()
         answered = {key for (key,) in rows("SELECT key FROM idempotency")}
     for key, asked in wanted.items():
         send(asked, key)

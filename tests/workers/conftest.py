@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
-from tests.kit.builders.imports import CHUNK, let_go
+from tests.kit.builders.imports import CHUNK, close_open_files
 from tests.kit.relay.relay import Relay
 from workers.engine import claimer
 from workers.imports import importing as roster_imports
@@ -38,7 +38,7 @@ def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
     yield
     claimer.STOPPING.clear()
-    let_go()
+    close_open_files()
 
 
 @pytest.fixture

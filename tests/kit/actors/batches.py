@@ -39,7 +39,7 @@ def claim(size: int = 100) -> list[ClaimedRow]:
         return books.claim(session, JOBS, QUEUE, size=size, lease=30, worker=this_process(), cursor=FIRST_LANE)
 
 
-def now_due(row_id: UUID) -> None:
+def make_due(row_id: UUID) -> None:
     """The time until its next attempt has passed."""
     change("UPDATE job SET due_at = now() WHERE id = :id", id=row_id)
 
@@ -51,7 +51,7 @@ def state(row_id: UUID) -> tuple[str, int, int]:
     return row["state"], row["failures"], row["claim"]
 
 
-def kept(row_id: UUID) -> list[str]:
+def attempt_outcomes(row_id: UUID) -> list[str]:
     """How the attempts kept of a job ended."""
     with transaction() as session:
         return [outcome for _, outcome in attempts(session, row_id)]
@@ -74,14 +74,14 @@ def work(fault: Fault) -> DoWork:
     return do
 
 
-def done() -> set[object]:
+def jobs_done() -> set[object]:
     """The jobs that left a trace; none left two."""
     found = [row[0] for row in rows("SELECT job_id FROM audit")]
     assert len(found) == len(set(found)), "done twice"
     return set(found)
 
 
-def fails(bad: UUID | None, error: Exception) -> Fault:
+def fail_on(bad: UUID | None, error: Exception) -> Fault:
     """Fails on one row, with this error."""
     return lambda row_id: error if row_id == bad else None
 

@@ -32,7 +32,7 @@ def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow]:
         return ledger.claim(session, JOBS, queue, size=50, lease=30, worker=new_id())
 
 
-def state_of_things() -> dict[str, list[str]]:
+def all_rows() -> dict[str, list[str]]:
     """All rows of all tables; the seats add up."""
     with transaction() as session:
         assert find_drift(session) == []
@@ -42,9 +42,9 @@ def state_of_things() -> dict[str, list[str]]:
 def done_twice(taken: list[ClaimedRow]) -> dict[str, list[str]]:
     """Does claimed jobs, and once more, which changes nothing; returns all there is."""
     assert BatchRun(JOBS, do_jobs).run(taken)
-    done = state_of_things()
+    done = all_rows()
     assert BatchRun(JOBS, do_jobs).run(taken)
-    assert state_of_things() == done
+    assert all_rows() == done
     return done
 
 
@@ -52,7 +52,7 @@ def fail_half_way(
     monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str, queue: Queue = Queue.ENROLLMENTS
 ) -> None:
     """Does the due jobs with a service that dies at this step: nothing is left but the attempt; they are due again."""
-    before = state_of_things()
+    before = all_rows()
 
     def fail(*_: object) -> None:
         raise RuntimeError("killed half-way")
@@ -60,7 +60,7 @@ def fail_half_way(
     with monkeypatch.context() as broken:
         broken.setattr(service, step, fail)
         assert not BatchRun(JOBS, do_jobs).run(claimed(queue))
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
 
 
@@ -71,7 +71,7 @@ def contract(seats: int = 100, *references: str) -> None:
             add_contract(session, reference, seats)
 
 
-def used(reference: str = "C-1") -> int:
+def seats_used(reference: str = "C-1") -> int:
     """The seats used, on which all there is agrees."""
     with transaction() as session:
         assert find_drift(session) == []

@@ -25,14 +25,14 @@ from workers.requests.queues import Queue
 QUEUES = ("emails", "emails_bulk")
 
 
-def owe(*people: PersonToEnroll | str) -> None:
+def owe_invitations(*people: PersonToEnroll | str) -> None:
     """Enrols these people: each is owed an invitation."""
     with transaction() as session:
         add_contract(session, seats=1_000)
         enrol(session, asking(*people))
 
 
-def crowd(number: int) -> list[str]:
+def many_names(number: int) -> list[str]:
     """The names of so many people."""
     return [f"p{index}" for index in range(number)]
 
@@ -70,7 +70,7 @@ def due_now() -> None:
         wake(queue)
 
 
-def until(processes: Processes, **wanted: int) -> None:
+def wait_for_states(processes: Processes, **wanted: int) -> None:
     """Returns when so many mails are in each state, and no others."""
     wait_until(lambda: states() == wanted, say=lambda: f"{states()} {processes.logs()[-3000:]}")
 

@@ -96,18 +96,18 @@ def token_of(letter: Letter) -> str:
     return matched[1]
 
 
-def begin(session: Session) -> None:
+def start_trainings(session: Session) -> None:
     """Everybody has begun their training."""
     session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now() - interval '1 day'"))
 
 
-def standing(session: Session, enrollment_id: UUID) -> tuple[object, ...]:
+def enrollment_state(session: Session, enrollment_id: UUID) -> tuple[object, ...]:
     """How things stand (``ENROLLMENT``)."""
     [found] = query(session, ENROLLMENT, id=enrollment_id)
     return found
 
 
-def told(session: Session) -> dict[str, Any]:
+def detachment_letter(session: Session) -> dict[str, Any]:
     """What the manager who is told of a detachment reads."""
     [letter] = [one for one in letters(session) if one.kind is EmailKind.DETACHMENT]
     assert letter.unsent is None

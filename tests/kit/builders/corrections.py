@@ -63,7 +63,7 @@ def participant(
     return enrollment_id  # type: ignore[no-any-return]
 
 
-def somebody(*, activated: bool = True, pending: bool = False) -> UUID:
+def committed_participant(*, activated: bool = True, pending: bool = False) -> UUID:
     """The same, committed, beside a contract of another company; a correction may wait already."""
     with transaction() as session:
         enrollment_id = participant(session, activated=activated)

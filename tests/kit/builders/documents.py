@@ -66,12 +66,12 @@ def printed(
     )
 
 
-def made(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
+def pdf_of(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
     """A document of that certificate, as PDF."""
     return render(printed(**more), document, locale, logos={}, timestamp=AT)
 
 
-def said(pdf: bytes) -> str:
+def text_of(pdf: bytes) -> str:
     """The text people copy out of a document, in the order it was written; spaces are plain."""
     text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
     return " ".join(text.split())

@@ -56,7 +56,7 @@ def work() -> None:
     rosters.do_batch(claimed(Queue.ROSTERS))
 
 
-def let_go() -> None:
+def close_open_files() -> None:
     """No file stays open for the next test."""
     for job_id in list(imports._sources):
         imports._close(job_id)

@@ -11,7 +11,7 @@ import pytest
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.contracts import add_contract, seats
-from tests.kit.builders.imports import let_go
+from tests.kit.builders.imports import close_open_files
 from tests.kit.processes.support import change, rows
 from workers.actors import maintenance, rosters
 from workers.database import transaction
@@ -32,7 +32,7 @@ def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     put(place)
     yield place
-    let_go()
+    close_open_files()
 
 
 def put(place: Path, **options: Any) -> None:
@@ -69,7 +69,7 @@ def work() -> None:
         rosters.do_batch(found)
 
 
-def all_the_way() -> None:
+def scan_to_the_end() -> None:
     """Seen, taken, imported (after a dry run, if any), put away."""
     for _ in range(4):
         scan()
@@ -82,7 +82,7 @@ def names(place: Path) -> list[str]:
     return sorted(str(one.relative_to(place)) for one in place.rglob("*") if one.is_file())
 
 
-def plain(found: list[str]) -> list[str]:
+def without_times(found: list[str]) -> list[str]:
     """Without the time a file was seen."""
     return [name.split("/")[0] + "/" + name.split("-", 2)[2] if "/" in name else name for name in found]
 

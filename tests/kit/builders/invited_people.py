@@ -137,7 +137,7 @@ def token(link: str) -> str:
     return link.rpartition("/")[2]
 
 
-def welcomed(session: Session, *names: str) -> None:
+def enrol_and_invite(session: Session, *names: str) -> None:
     """People whose invitation was sent the moment they were enrolled."""
     add_contract(session, seats=50)
     enrolled(session, *names)
@@ -179,7 +179,7 @@ def text_of(letter: Letter, locale: str = "fr") -> str:
     return render(letter.kind, locale, letter.context).text
 
 
-def gone(session: Session) -> list[str]:
+def withdrawn_addresses(session: Session) -> list[str]:
     return [email for (email,) in query(
         session, "SELECT a.email_norm FROM enrollment n JOIN account a ON a.id = n.account_id"
                  " WHERE n.withdrawn_at IS NOT NULL ORDER BY 1")]  # fmt: skip

@@ -112,7 +112,7 @@ def finished(ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     return [WorkOutcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
 
 
-def setback(
+def failed_attempt(
     ledger: Ledger, row: ClaimedRow, outcome: str, seconds: float | None, *, counts: bool = True
 ) -> FailedAttempt:
     """That a row was not done: to be tried again in so many seconds, or dead for None."""

@@ -26,7 +26,7 @@ STATE = """
 HASH = hash_password(PASSWORD)
 
 
-def asked() -> tuple[str, str]:
+def pending_correction() -> tuple[str, str]:
     """A pending correction; the paths of the new address and of the old one."""
     with transaction() as session:
         correct(session, participant(session))

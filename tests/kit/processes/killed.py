@@ -18,7 +18,7 @@ LEASE = 2.0
 QUEUES = ("requests", "enrollments", "maintenance")
 
 
-class Crew:
+class ReplacedProcesses:
     """Workers and a clock; any of them may be killed and is replaced."""
 
     def __init__(self, processes: Processes, seed: int) -> None:
@@ -80,7 +80,7 @@ def states() -> dict[object, object]:
     return {state: count for state, count in found}  # noqa: C416
 
 
-def under_way() -> object:
+def work_under_way() -> object:
     """Somebody is at work on a row a kill would not bury, or there is nothing left to do."""
     if not rows("SELECT 1 FROM job WHERE kind = 'enroll' AND due_at IS NOT NULL"):
         return True
@@ -111,7 +111,7 @@ def each_is_enrolled_once(people: int, *, jobs: int | None = None) -> None:
     ]
 
 
-def flush() -> None:
+def flush_redis() -> None:
     """Redis forgets everything."""
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
         opened.flushall()

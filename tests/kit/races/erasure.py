@@ -33,12 +33,12 @@ def do(session: Session, request: Request) -> dict[str, Any]:
     return dict(outcome_of(session, request).result or {})
 
 
-def persistently(request: Request) -> dict[str, Any]:
+def do_until_done(request: Request) -> dict[str, Any]:
     """In transactions of its own, again after each fault around it, as a worker would."""
     return until_done(lambda session: do(session, request))
 
 
-def sound() -> None:
+def assert_no_trace_left() -> None:
     with transaction() as session:
         assert find_drift(session) == []
     assert rows(TRACES) == [(0,)]

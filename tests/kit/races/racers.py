@@ -57,7 +57,7 @@ def enrol_pairs(prefix: str, people: int) -> tuple[list[str], float]:
     longest = 0.0
     for number in range(0, people, 2):
         begun = time.monotonic()
-        found += persist(asking(f"{prefix}x{number}", f"{prefix}x{number + 1}", policy=Policy.UNTIL_FULL))
+        found += enrol_until_done(asking(f"{prefix}x{number}", f"{prefix}x{number + 1}", policy=Policy.UNTIL_FULL))
         longest = max(longest, time.monotonic() - begun)
     return found, longest
 
@@ -98,14 +98,14 @@ def do_until_done(request: Request) -> tuple[str, dict[str, int]]:
     return until_done(lambda session: do(session, request))
 
 
-def beginning(enrollments: Sequence[UUID], progress: Progress = Progress.COMPLETED) -> RecordProgress:
+def progress_of(enrollments: Sequence[UUID], progress: Progress = Progress.COMPLETED) -> RecordProgress:
     """What the LMS says of these people."""
     at = datetime(2026, 3, 5, tzinfo=UTC)
     events = [ProgressEvent(enrollment_id=one, progress=progress, occurred_at=at) for one in enrollments]
     return RecordProgress(events=events)
 
 
-def persist(request: Enroll) -> list[str]:
+def enrol_until_done(request: Enroll) -> list[str]:
     """Enrols people, however often it takes."""
     return until_done(lambda session: codes(enrol(session, request)[0]))
 
@@ -115,7 +115,7 @@ def waiting_for_a_lock(number: int) -> Callable[[], bool]:
     return lambda: rows(WAITING) == [(number,)]
 
 
-def meeting(
+def second_waits_for_first(
     threads: ThreadPoolExecutor, first: Callable[[Session], Any], second: Callable[[Session], Any]
 ) -> tuple[Any, Any]:
     """The second begins while the first holds what it holds, and waits for it."""

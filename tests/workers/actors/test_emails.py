@@ -13,12 +13,12 @@ from tests.kit.actors.mailers import (
     attempts,
     claim,
     close_connections,
-    crowd,
     each_came_once,
     mail,
-    owe,
+    many_names,
+    owe_invitations,
     states,
-    until,
+    wait_for_states,
 )
 from tests.kit.builders.contracts import someone
 from tests.kit.processes.support import (
@@ -36,9 +36,9 @@ from workers.requests.registry import parse
 
 
 def test_every_mail_arrives_once_as_it_was_owed(relay: Relay, processes: Processes) -> None:
-    owe(*crowd(30))
+    owe_invitations(*many_names(30))
     processes.worker(*QUEUES)
-    until(processes, sent=30)
+    wait_for_states(processes, sent=30)
     each_came_once(relay, 30)
     assert {mail.recipients for mail in relay.mails} == {(f"p{index}@example.com",) for index in range(30)}
     owed = {
@@ -59,7 +59,7 @@ def test_every_mail_arrives_once_as_it_was_owed(relay: Relay, processes: Process
 
 
 def test_mails_answered_twice_are_sent_once(relay: Relay, loop: EventLoopThread) -> None:
-    owe(*crowd(6))
+    owe_invitations(*many_names(6))
     mine = claim()
     mailer = Mailer()
     mailer.do_batch(mine)
@@ -70,14 +70,14 @@ def test_mails_answered_twice_are_sent_once(relay: Relay, loop: EventLoopThread)
 
 
 def test_what_would_mislead_is_not_sent(relay: Relay, processes: Processes) -> None:
-    owe("anne", "late", "gone", "other")
+    owe_invitations("anne", "late", "gone", "other")
     change("UPDATE email SET expires_at = now() WHERE to_address LIKE 'late@%'")
     change(
         "UPDATE enrollment SET withdrawn_at = now()"
         " WHERE id IN (SELECT enrollment_id FROM email WHERE to_address LIKE 'gone@%')"
     )
     processes.worker(*QUEUES)
-    until(processes, sent=2, expired=1, cancelled=1)
+    wait_for_states(processes, sent=2, expired=1, cancelled=1)
     each_came_once(relay, 2)
 
 
@@ -86,9 +86,9 @@ def test_mails_of_a_platform_whose_domain_has_an_accent_are_sent(
 ) -> None:
     monkeypatch.setenv("MAIL_FROM", "École <bonjour@école.example>")
     forget()
-    owe("anne")
+    owe_invitations("anne")
     processes.worker(*QUEUES)
-    until(processes, sent=1)
+    wait_for_states(processes, sent=1)
     [one] = relay.mails
     assert one.id.endswith("@xn--cole-9oa.example>")
     assert one.message["From"] == "École <bonjour@xn--cole-9oa.example>"
@@ -98,10 +98,10 @@ def test_mails_of_a_platform_whose_domain_has_an_accent_are_sent(
 
 
 def test_a_mail_that_cannot_be_rendered_fails_alone(relay: Relay, processes: Processes) -> None:
-    owe("anne", *crowd(7))
+    owe_invitations("anne", *many_names(7))
     change("UPDATE email SET message_id = 'nonsense' WHERE to_address LIKE 'anne@%'")
     processes.worker(*QUEUES)
-    until(processes, sent=7, failed=1)
+    wait_for_states(processes, sent=7, failed=1)
     each_came_once(relay, 7)
     assert (mail()["error"]["class"], attempts()) == ("Permanent", ["dead"])
 
@@ -109,13 +109,13 @@ def test_a_mail_that_cannot_be_rendered_fails_alone(relay: Relay, processes: Pro
 def test_mails_whose_links_can_no_longer_be_signed_are_sent_with_others_beside_their_neighbours(
     relay: Relay, processes: Processes
 ) -> None:
-    owe(*crowd(4), "anne", "luc", "zoe")
+    owe_invitations(*many_names(4), "anne", "luc", "zoe")
     change(
         "UPDATE link SET key_id = 'gone' WHERE account_id IN"
         " (SELECT account_id FROM email WHERE to_address NOT LIKE 'p%')"
     )
     processes.worker(*QUEUES)
-    until(processes, sent=7)
+    wait_for_states(processes, sent=7)
     each_came_once(relay, 7)
     assert rows("SELECT 1 FROM job_attempt") == []
     assert rows("SELECT key_id, count(*) FROM link WHERE voided_at IS NULL GROUP BY key_id") == [("test", 7)]
@@ -132,7 +132,7 @@ def test_a_company_named_as_an_encoded_word_is_refused_at_the_door() -> None:
 
 
 def test_names_with_tricks_arrive_inert(relay: Relay, processes: Processes) -> None:
-    owe(
+    owe_invitations(
         someone("bcc@example.com", "Bcc: evil@x.fr"),
         someone("bold@example.com", "<b>Zoé</b>"),
         someone("url@example.com", "http://evil.example/x"),
@@ -141,7 +141,7 @@ def test_names_with_tricks_arrive_inert(relay: Relay, processes: Processes) -> N
     change("UPDATE company SET name = 'Acmé <script> www.evil.example'")
     owed = len(rows("SELECT 1 FROM email"))
     processes.worker(*QUEUES)
-    until(processes, sent=owed)
+    wait_for_states(processes, sent=owed)
     assert owed == 4
     for one in relay.mails:
         assert one.message["Bcc"] is None

@@ -13,12 +13,12 @@ from tests.kit.actors.mailers import (
     attempts,
     claim,
     close_connections,
-    crowd,
     each_came_once,
     mail,
-    owe,
+    many_names,
+    owe_invitations,
     states,
-    until,
+    wait_for_states,
 )
 from tests.kit.processes.support import (
     Processes,
@@ -37,7 +37,7 @@ LEASE = "5"
 
 def test_a_relay_slower_than_the_lease_gets_the_mail_once(relay: Relay, processes: Processes) -> None:
     relay.always = {"BODY": HANG}
-    owe("anne", *crowd(11))
+    owe_invitations("anne", *many_names(11))
     processes.worker(*QUEUES, LEASE_SECONDS=LEASE)
     processes.clock(LEASE_SECONDS=LEASE)
     assert relay.hanging.wait(20), processes.logs()
@@ -46,14 +46,14 @@ def test_a_relay_slower_than_the_lease_gets_the_mail_once(relay: Relay, processe
     wait_until(lambda: rows(over, claimed_at=claimed_at))
     assert rows("SELECT sum(rescues), max(claim) FROM email") == [(0, 1)]
     relay.go_on.set()
-    until(processes, sent=12)
+    wait_for_states(processes, sent=12)
     each_came_once(relay, 12)
     assert rows("SELECT sum(rescues), max(claim) FROM email") == [(0, 1)]
 
 
 def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay, processes: Processes) -> None:
     relay.always = {"RCPT": HANG}
-    owe("anne", "zoe", "luc")
+    owe_invitations("anne", "zoe", "luc")
     processes.worker(*QUEUES, LEASE_SECONDS=LEASE)
     processes.clock(LEASE_SECONDS=LEASE)
     assert relay.hanging.wait(20), processes.logs()
@@ -63,7 +63,7 @@ def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay
         ends = mail("zoe")["leased_until"]
         wait_until(lambda: mail("zoe")["leased_until"] > ends)  # noqa: B023
     relay.go_on.set()
-    until(processes, sent=2, sending=1)
+    wait_for_states(processes, sent=2, sending=1)
     assert relay.to("anne@example.com") == []
     assert (mail()["claim"], attempts()) == (2, [])
 
@@ -73,7 +73,7 @@ def test_a_mailer_frozen_while_it_claimed_does_not_believe_in_a_lease_that_ended
     relay: Relay, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, kept: slice | None, sent: int
 ) -> None:
     """It asks which are still its own; where the database does not answer, none is."""
-    owe(*crowd(6))
+    owe_invitations(*many_names(6))
     mailer, mine = Mailer(), claim()
     ours = None if kept is None else {row.id for row in mine[kept]}
     monkeypatch.setattr(mailer, "renew", lambda _: ours)
@@ -84,7 +84,7 @@ def test_a_mailer_frozen_while_it_claimed_does_not_believe_in_a_lease_that_ended
 
 
 def test_leases_are_moved_while_mails_are_made(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    owe(*crowd(6))
+    owe_invitations(*many_names(6))
     mailer, mine = Mailer(), claim()
     change("UPDATE email SET leased_until = now() + interval '1 s'")
     made: list[PreparedMail] = []
@@ -97,7 +97,7 @@ def test_leases_are_moved_while_mails_are_made(relay: Relay, monkeypatch: pytest
 def test_a_renewal_the_database_does_not_answer_says_nothing_of_the_leases(
     relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owe("anne")
+    owe_invitations("anne")
     mailer, mine = Mailer(), claim()
     assert mailer.renew(mine) == {row.id for row in mine}
     with monkeypatch.context() as away:
@@ -112,7 +112,7 @@ def test_a_mailer_that_is_stopped_records_what_it_began_and_gives_back_the_rest(
     relay: Relay, processes: Processes
 ) -> None:
     relay.always = {"BODY": HANG}
-    owe(*crowd(30))
+    owe_invitations(*many_names(30))
     worker = processes.worker(*QUEUES)
     wait_until(lambda: relay.commands.count("DATA") == 4, say=processes.logs)
     os.killpg(worker.pid, signal.SIGTERM)
@@ -122,5 +122,5 @@ def test_a_mailer_that_is_stopped_records_what_it_began_and_gives_back_the_rest(
     assert states() == {"sent": 4, "owed": 26}
     assert rows("SELECT 1 FROM email WHERE leased_until IS NOT NULL OR rescues > 0 OR failures > 0") == []
     processes.worker(*QUEUES)
-    until(processes, sent=30)
+    wait_for_states(processes, sent=30)
     each_came_once(relay, 30)

@@ -7,13 +7,13 @@ import pytest
 from tests.kit.actors.mailers import (
     QUEUES,
     attempts,
-    crowd,
     due_now,
     each_came_once,
     mail,
-    owe,
+    many_names,
+    owe_invitations,
     states,
-    until,
+    wait_for_states,
 )
 from tests.kit.builders.contracts import someone
 from tests.kit.processes.support import Processes, rows, wait_until
@@ -36,32 +36,32 @@ def test_a_refusal_for_now_is_tried_again_when_due(
     relay: Relay, processes: Processes, step: str, answer: str, reason: str
 ) -> None:
     relay.script = {f"{step} anne@example.com": [answer]}
-    owe("anne", *crowd(6))
+    owe_invitations("anne", *many_names(6))
     processes.worker(*QUEUES)
-    until(processes, sent=6, owed=1)
+    wait_for_states(processes, sent=6, owed=1)
     found = mail()
     assert (found["failures"], found["leased_until"], found["error"]["reason"]) == (1, None, reason)
     assert 60 <= found["pause"] <= 72
     assert attempts() == ["retry"]
     due_now()
-    until(processes, sent=7)
+    wait_for_states(processes, sent=7)
     assert len([one for one in relay.to("anne@example.com") if one.answer.startswith("250")]) == 1
     assert mail()["claim"] == 2
 
 
 def test_an_address_that_does_not_exist_is_never_tried_again(relay: Relay, processes: Processes) -> None:
     relay.always = {"RCPT anne@example.com": "550 5.1.1 <anne@example.com>: unknown"}
-    owe("anne", *crowd(6))
+    owe_invitations("anne", *many_names(6))
     processes.worker(*QUEUES)
-    until(processes, sent=6, failed=1)
+    wait_for_states(processes, sent=6, failed=1)
     found = mail()
     assert (found["due_at"], found["failures"], attempts()) == (None, 1, ["dead"])
     assert (found["error"]["class"], found["error"]["reason"]) == ("failed", "address_rejected")
     assert "550" in found["error"]["message"]
     assert "anne@" not in found["error"]["message"]
-    owe("zoe")
+    owe_invitations("zoe")
     due_now()
-    until(processes, sent=7, failed=1)
+    wait_for_states(processes, sent=7, failed=1)
     assert relay.commands.count("RCPT TO:<anne@example.com>") == 1
 
 
@@ -79,15 +79,15 @@ def test_one_recipient_cannot_stop_the_others(
     relay: Relay, processes: Processes, answer: str, reason: str, first: int, second: int
 ) -> None:
     relay.always = {"RCPT anne@example.com": answer}
-    owe("anne", *crowd(6))
+    owe_invitations("anne", *many_names(6))
     processes.worker(*QUEUES)
-    until(processes, sent=6, owed=1)
+    wait_for_states(processes, sent=6, owed=1)
     assert first <= mail()["pause"] <= 1.2 * first
     due_now()
     wait_until(lambda: mail()["failures"] == 2, say=processes.logs)
     assert second <= mail()["pause"] <= 1.2 * second
     assert (mail()["error"]["reason"], attempts()) == (reason, ["retry", "retry"])
-    owe("zoe")
+    owe_invitations("zoe")
     due_now()
     wait_until(lambda: relay.to("zoe@example.com"), say=processes.logs)
     assert "relay.rests" not in processes.logs()
@@ -95,7 +95,7 @@ def test_one_recipient_cannot_stop_the_others(
 
 def test_the_relay_rests_when_it_refuses_one_recipient_after_the_other(relay: Relay, processes: Processes) -> None:
     relay.always = {"RCPT": "454 Throttling failure: Maximum sending rate exceeded, wait 60 minutes"}
-    owe(*(someone(f"anne@c{number}.example") for number in range(30)))
+    owe_invitations(*(someone(f"anne@c{number}.example") for number in range(30)))
     processes.worker(*QUEUES)
     wait_until(lambda: "relay.rests" in processes.logs(), say=processes.logs)
     wait_until(lambda: states() == {"owed": 30})
@@ -113,21 +113,21 @@ def test_the_relay_rests_when_it_refuses_one_recipient_after_the_other(relay: Re
 
 def test_a_mail_lost_inside_data_is_sent_again_later_as_the_same(relay: Relay, processes: Processes) -> None:
     relay.script = {"BODY anne@example.com": [DROP]}
-    owe("anne", *crowd(6))
+    owe_invitations("anne", *many_names(6))
     processes.worker(*QUEUES)
-    until(processes, sent=6, uncertain=1)
+    wait_for_states(processes, sent=6, uncertain=1)
     found = mail()
     assert 900 <= found["pause"] <= 1800
     assert (found["failures"], found["finished_at"], attempts()) == (1, None, ["uncertain"])
     due_now()
-    until(processes, sent=7)
+    wait_for_states(processes, sent=7)
     first, second = relay.to("anne@example.com")
     assert first.message.as_bytes() == second.message.as_bytes()
 
 
 def test_a_mail_lost_too_often_is_left_uncertain(relay: Relay, processes: Processes) -> None:
     relay.always = {"BODY": DROP}
-    owe("anne")
+    owe_invitations("anne")
     processes.worker(*QUEUES)
     for losses in range(1, MOST_UNCERTAIN + 1):
         wait_until(lambda: mail()["failures"] == losses, say=processes.logs)  # noqa: B023
@@ -140,13 +140,13 @@ def test_a_mail_lost_too_often_is_left_uncertain(relay: Relay, processes: Proces
 
 def test_refusals_before_do_not_count_as_losses(relay: Relay, processes: Processes) -> None:
     relay.script = {"RCPT": ["451 later"] * MOST_UNCERTAIN, "BODY": [DROP]}
-    owe("anne")
+    owe_invitations("anne")
     processes.worker(*QUEUES)
     for failures in range(1, MOST_UNCERTAIN + 2):
         wait_until(lambda: mail()["failures"] == failures, say=processes.logs)  # noqa: B023
         assert mail()["due_at"] is not None
         due_now()
-    until(processes, sent=1)
+    wait_for_states(processes, sent=1)
     assert attempts() == ["retry"] * MOST_UNCERTAIN + ["uncertain"]
 
 
@@ -155,7 +155,7 @@ def test_refusals_before_do_not_count_as_losses(relay: Relay, processes: Process
 
 def test_while_the_relay_is_away_mails_wait_and_no_attempt_is_burnt(relay: Relay, processes: Processes) -> None:
     relay.stop()
-    owe(*crowd(30))
+    owe_invitations(*many_names(30))
     processes.worker(*QUEUES)
     processes.clock()
     wait_until(lambda: "relay.rests" in processes.logs(), say=processes.logs)
@@ -169,13 +169,13 @@ def test_while_the_relay_is_away_mails_wait_and_no_attempt_is_burnt(relay: Relay
     assert rows("SELECT count(*) FROM email WHERE failures = 0 AND rescues = 0") == [(30,)]
     assert rows("SELECT count(*) FROM email WHERE due_at <= now()") == [(30 - len(postponed),)]
     relay.start()
-    until(processes, sent=30)
+    wait_for_states(processes, sent=30)
     each_came_once(relay, 30)
     assert rows("SELECT count(*) FROM email WHERE failures = 0 AND rescues = 0") == [(30,)]
 
 
 def test_a_relay_without_the_tls_we_require_gets_nothing(relay: Relay, processes: Processes) -> None:
-    owe("anne")
+    owe_invitations("anne")
     processes.worker(*QUEUES, SMTP_URL=relay.url.replace("?tls=off", ""))
     wait_until(lambda: attempts() == ["postponed"], say=processes.logs)
     found = mail()

@@ -11,7 +11,7 @@ import pytest
 from models.base import new_id
 from models.document import PrintedCertificate
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import claimed, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed
 from tests.kit.builders.certificates import (
     ask,
     certified,
@@ -183,9 +183,9 @@ def test_run_twice_it_is_done_once() -> None:
     ask(*people)
     held = claimed(Queue.CERTIFICATES)
     certificates.do_batch(held)
-    before = state_of_things()
+    before = all_rows()
     certificates.do_batch(held)
-    assert state_of_things() == before
+    assert all_rows() == before
 
 
 def test_a_store_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed, fail_half_way
 from tests.kit.builders.certificates import certified, duplicated, organisation
 from tests.kit.builders.contracts import accepted
 from tests.kit.processes.support import change, rows
@@ -109,9 +109,9 @@ def test_done_twice_it_is_done_once(name: str) -> None:
     request = asked(name)
     held = claimed(request.queue)
     assert BatchRun(JOBS, do_jobs).run(held)
-    before = state_of_things()
+    before = all_rows()
     BatchRun(JOBS, do_jobs).run(held)
-    assert state_of_things() == before
+    assert all_rows() == before
     assert rows(CASES[name].query) == CASES[name].expected
 
 
@@ -151,9 +151,9 @@ def test_a_purge_done_twice_is_done_once() -> None:
     digests = over()
     held = claimed(Queue.MAINTENANCE)
     maintenance.maintain(held)
-    before = state_of_things()
+    before = all_rows()
     maintenance.maintain(held)
-    assert state_of_things() == before
+    assert all_rows() == before
     assert gone(digests)
 
 
@@ -163,7 +163,7 @@ def test_a_purge_killed_anywhere_is_finished_the_next_time(
 ) -> None:
     digests = over()
     store = type(DocumentMaker.of_this_thread().store)
-    real, before = store.delete, state_of_things()
+    real, before = store.delete, all_rows()
 
     def some(self: Any, *more: Any) -> None:
         nonlocal deleted_before
@@ -179,7 +179,7 @@ def test_a_purge_killed_anywhere_is_finished_the_next_time(
         broken.setattr(store, "delete", some)
         broken.setattr(document_purge, "forget", die)
         maintenance.maintain(claimed(Queue.MAINTENANCE))
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}
     maintenance.maintain(claimed(Queue.MAINTENANCE))
     assert gone(digests)

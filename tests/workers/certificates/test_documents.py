@@ -29,7 +29,7 @@ from tests.kit.builders.certificates import (
     unzipped,
 )
 from tests.kit.builders.contracts import add_contract, enrolled, someone
-from tests.kit.builders.documents import said
+from tests.kit.builders.documents import text_of
 from tests.kit.processes.buckets import BUCKET, bucket
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates
@@ -95,7 +95,7 @@ def test_a_document_damaged_on_its_way_into_a_zip_is_mended_in_it(monkeypatch: p
     monkeypatch.setattr(DocumentMaker, "zip", after_damage)
     files = unzipped(duplicated(*people))
     for line in index(files):
-        assert f"{line[1]} {line[2]}" in said(files[line[6]])
+        assert f"{line[1]} {line[2]}" in text_of(files[line[6]])
 
 
 def test_a_zip_whose_documents_are_made_otherwise_is_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_a_bucket_keeps_documents_as_a_folder_does(bucket: str, monkeypatch: pyt
     done = duplicated(*certified(someone("a", "Zoé", "Le Dû"), someone("b", "Anne", "Roy")))
     files = unzipped(done)
     for line in index(files):
-        assert f"{line[1]} {line[2]}" in said(files[line[6]])
+        assert f"{line[1]} {line[2]}" in text_of(files[line[6]])
     first = content(done)
     S3FileSystem().rm(f"{BUCKET}/documents", recursive=True)
     assert content(done) == first
@@ -173,7 +173,7 @@ def test_nothing_that_is_renamed_changes_a_document(document: Document) -> None:
     shutil.rmtree(os.environ["CERTIFICATE_STORE"])
     assert (content(single), content(zipped)) == before
     assert rows("SELECT count(*), count(DISTINCT sha256) FROM rendering") == [(3, 3)]
-    later = said(content(duplicated(people[0], document=document)))
+    later = text_of(content(duplicated(people[0], document=document)))
     for kept in ("Zoé Le Dû", "Acmé", "Sécurité incendie", "Formation Pro SAS", "Claire Martin", "Fait à Paris"):
         assert kept in later
     for new in ("Autre", "Personne", "Nouve", "Lyon", "12 mars"):

@@ -28,7 +28,7 @@ from tests.kit.builders.contracts import (
     query,
     someone,
 )
-from tests.kit.builders.documents import said
+from tests.kit.builders.documents import text_of
 from tests.kit.processes.support import change
 from workers.certificates import documents
 from workers.certificates.documents import DocumentMaker
@@ -113,7 +113,7 @@ def test_a_zip_of_two_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
         if line[7] == "not_rendered":
             assert line[6] == ""
             continue
-        printed = said(files[line[6]])
+        printed = text_of(files[line[6]])
         assert "DUPLICATA" in printed
         assert f"{line[4]}" in printed
         assert line[5] in printed
@@ -133,7 +133,7 @@ def test_homonyms_with_the_same_number_of_two_organisations_have_a_file_each() -
     files = unzipped(duplicated(first, second))
     named = {line[6]: line[5] for line in index(files)}
     assert len(named) == 2
-    assert all(code in said(files[name]) for name, code in named.items())
+    assert all(code in text_of(files[name]) for name, code in named.items())
 
 
 def test_whose_certificate_is_kept_no_longer_loses_no_other_when_a_zip_is_filled_anew() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.words import Code, Purpose
-from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed, fail_half_way
 from tests.kit.builders.accounts import PASSWORD, keys
 from tests.kit.builders.contracts import accepted
 from tests.kit.builders.corrections import (
@@ -18,18 +18,18 @@ from tests.kit.builders.corrections import (
     account_id,
     answer_token,
     code_of,
+    committed_participant,
     correct,
     corrections,
     do,
     notice_sent,
     participant,
-    somebody,
     sweep,
     token,
 )
 from tests.kit.builders.password_links import reset
 from tests.kit.processes.support import change, rows
-from tests.kit.races.racers import meeting
+from tests.kit.races.racers import second_waits_for_first
 from workers.access.passwords import choose_password, hash_password
 from workers.actors.registry import do_jobs
 from workers.corrections import changes as correction_changes
@@ -54,7 +54,7 @@ def refusing(session: Session) -> Any:
 
 
 def test_saying_no_beats_silence_when_it_comes_first(threads: ThreadPoolExecutor) -> None:
-    somebody(pending=True)
+    committed_participant(pending=True)
     with transaction() as session:
         confirm_address(session, keys(), token(session), password_given=False)
         notice_sent(session, hours=100)
@@ -69,17 +69,17 @@ def test_saying_no_beats_silence_when_it_comes_first(threads: ThreadPoolExecutor
 
 
 def test_saying_no_after_silence_was_heard_is_too_late(threads: ThreadPoolExecutor) -> None:
-    somebody(pending=True)
+    committed_participant(pending=True)
     with transaction() as session:
         confirm_address(session, keys(), token(session), password_given=False)
         notice_sent(session, hours=100)
-    assert meeting(threads, sweep, refusing) == ({"applied": 1}, Code.INVALID_LINK)
+    assert second_waits_for_first(threads, sweep, refusing) == ({"applied": 1}, Code.INVALID_LINK)
     assert rows(ACCOUNTS) == [(NEW, 1)]
 
 
 def test_both_mailboxes_at_the_same_moment_apply_it_once(threads: ThreadPoolExecutor) -> None:
-    somebody(pending=True)
-    confirmed, agreed = meeting(
+    committed_participant(pending=True)
+    confirmed, agreed = second_waits_for_first(
         threads,
         lambda session: confirm_address(session, keys(), token(session), password_given=False),
         lambda session: agree_to_correction(session, keys(), answer_token(session)),
@@ -90,12 +90,12 @@ def test_both_mailboxes_at_the_same_moment_apply_it_once(threads: ThreadPoolExec
 
 
 def test_a_link_used_twice_at_once_counts_once(threads: ThreadPoolExecutor) -> None:
-    somebody(pending=True)
+    committed_participant(pending=True)
 
     def confirm(session: Session) -> Any:
         return confirm_address(session, keys(), token(session), password_given=False)
 
-    first, second = meeting(threads, confirm, confirm)
+    first, second = second_waits_for_first(threads, confirm, confirm)
     assert (first.verdict.state, second) == ("pending", Code.USED_LINK)
 
 
@@ -103,7 +103,7 @@ def test_a_link_used_twice_at_once_counts_once(threads: ThreadPoolExecutor) -> N
 def test_a_password_chosen_at_the_moment_the_new_address_confirms(
     threads: ThreadPoolExecutor, password_first: bool
 ) -> None:
-    mine = somebody(pending=True)
+    mine = committed_participant(pending=True)
     with transaction() as session:
         do(session, reset(mine))
         chosen = token(session, Purpose.PASSWORD_RESET)
@@ -115,7 +115,7 @@ def test_a_password_chosen_at_the_moment_the_new_address_confirms(
     def confirm(session: Session) -> Any:
         return confirm_address(session, keys(), token(session), password_given=True)
 
-    first, second = meeting(threads, *((choose, confirm) if password_first else (confirm, choose)))
+    first, second = second_waits_for_first(threads, *((choose, confirm) if password_first else (confirm, choose)))
     if password_first:
         assert second is Code.INVALID_LINK
         assert rows(ACCOUNTS) == [(OLD, 1)]
@@ -126,7 +126,7 @@ def test_a_password_chosen_at_the_moment_the_new_address_confirms(
 
 @pytest.mark.parametrize("reset_first", [True, False])
 def test_a_reset_asked_for_at_the_moment_of_the_change(threads: ThreadPoolExecutor, reset_first: bool) -> None:
-    mine = somebody(pending=True)
+    mine = committed_participant(pending=True)
     change("UPDATE email_correction SET confirmed_at = now(), agreed_at = now()")
 
     def ask(session: Session) -> str:
@@ -139,13 +139,13 @@ def test_a_reset_asked_for_at_the_moment_of_the_change(threads: ThreadPoolExecut
             assert sweep(session) == {"applied": 1}
         expected = [(OLD, "cancelled")]
     else:
-        assert meeting(threads, sweep, ask) == ({"applied": 1}, "sent")
+        assert second_waits_for_first(threads, sweep, ask) == ({"applied": 1}, "sent")
         expected = [(NEW, "owed")]
     assert rows("SELECT to_address, state FROM email WHERE kind = 'password_reset'") == expected
 
 
 def test_a_mail_in_a_mailers_hands_is_not_sent_to_the_old_address_any_more(fresh_database: str) -> None:
-    mine = somebody()
+    mine = committed_participant()
     with transaction() as session:
         do(session, reset(mine))
     with transaction() as session:
@@ -203,10 +203,10 @@ def test_failed_half_way_nothing_is_left_and_then_it_is_done_once(
     state = "pending" if kind == "pending" else "applied"
     assert rows("SELECT state FROM email_correction") == [(state,)]
     assert rows("SELECT email_norm FROM account") == [(OLD if kind == "pending" else NEW,)]
-    after = state_of_things()
+    after = all_rows()
     with transaction() as session:
         assert ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=50, lease=30, worker=new_id()) == []
-    assert state_of_things() == after
+    assert all_rows() == after
     assert rows("SELECT count(*) FROM job_attempt") == [(1,)]
 
 
@@ -214,6 +214,6 @@ def test_a_worker_taken_for_dead_wakes_up_and_does_nothing(fresh_database: str) 
     prepared("at once")
     held = claimed()
     assert BatchRun(JOBS, do_jobs).run(held)
-    before = state_of_things()
+    before = all_rows()
     BatchRun(JOBS, do_jobs).run(held)
-    assert state_of_things() == before
+    assert all_rows() == before

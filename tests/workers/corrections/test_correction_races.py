@@ -23,16 +23,16 @@ from tests.kit.builders.corrections import (
     OTHER,
     account_id,
     code_of,
+    committed_participant,
     corrections,
     do,
     notice_sent,
     participant,
-    somebody,
     sweep,
     token,
 )
 from tests.kit.processes.support import change, rows, wait_until
-from tests.kit.races.racers import meeting, until_done, waiting_for_a_lock
+from tests.kit.races.racers import second_waits_for_first, until_done, waiting_for_a_lock
 from workers.actors.registry import do_jobs
 from workers.corrections import facts as correction_facts
 from workers.corrections import jobs as correction_jobs
@@ -57,20 +57,20 @@ def enrolling(email: str, contract: str = "C-2") -> Callable[[Session], Any]:
 
 @pytest.mark.parametrize("activated", [True, False])
 def test_a_company_that_attaches_first_makes_the_account_shared(threads: ThreadPoolExecutor, activated: bool) -> None:
-    mine = somebody(activated=activated)
-    assert meeting(threads, enrolling(OLD), correcting(mine)) == (["attached"], "shared_account")
+    mine = committed_participant(activated=activated)
+    assert second_waits_for_first(threads, enrolling(OLD), correcting(mine)) == (["attached"], "shared_account")
     assert rows(ACCOUNTS) == [(OLD, 2)]
 
 
 def test_a_company_that_attaches_second_finds_no_such_account(threads: ThreadPoolExecutor) -> None:
-    mine = somebody(activated=False)
-    assert meeting(threads, correcting(mine), enrolling(OLD)) == ("corrected", ["enrolled"])
+    mine = committed_participant(activated=False)
+    assert second_waits_for_first(threads, correcting(mine), enrolling(OLD)) == ("corrected", ["enrolled"])
     assert rows(ACCOUNTS) == [(NEW, 1), (OLD, 1)]
 
 
 def test_a_company_that_attaches_while_a_correction_is_asked_for_ends_it(threads: ThreadPoolExecutor) -> None:
-    mine = somebody()
-    assert meeting(threads, correcting(mine), enrolling(OLD)) == ("confirmation_sent", ["attached"])
+    mine = committed_participant()
+    assert second_waits_for_first(threads, correcting(mine), enrolling(OLD)) == ("confirmation_sent", ["attached"])
     with transaction() as session:
         notice_sent(session, hours=100)
         heard = confirm_address(session, keys(), token(session), password_given=True)
@@ -83,10 +83,10 @@ def test_a_company_that_attaches_while_a_correction_is_asked_for_ends_it(threads
 def test_a_company_that_attaches_while_a_correction_is_applied(
     threads: ThreadPoolExecutor, attached_first: bool
 ) -> None:
-    somebody(pending=True)
+    committed_participant(pending=True)
     change("UPDATE email_correction SET confirmed_at = now(), agreed_at = now()")
     if not attached_first:
-        assert meeting(threads, sweep, enrolling(OLD)) == ({"applied": 1}, ["enrolled"])
+        assert second_waits_for_first(threads, sweep, enrolling(OLD)) == ({"applied": 1}, ["enrolled"])
         assert rows(ACCOUNTS) == [(NEW, 1), (OLD, 1)]
         return
     with transaction() as session:
@@ -103,12 +103,12 @@ def test_a_company_that_attaches_while_a_correction_is_applied(
 
 @pytest.mark.parametrize("by_ops", [True, False])
 def test_an_address_enrolled_first_is_taken(threads: ThreadPoolExecutor, by_ops: bool) -> None:
-    mine = somebody(activated=False)
+    mine = committed_participant(activated=False)
 
     def ops(session: Session) -> str:
         return code_of(do(session, CorrectEmailByOps(account_id=account_id(session), email=NEW, reason="asked")))
 
-    answers = meeting(threads, enrolling(NEW), ops if by_ops else correcting(mine))
+    answers = second_waits_for_first(threads, enrolling(NEW), ops if by_ops else correcting(mine))
     assert answers == (["enrolled"], "address_taken")
     assert rows(ACCOUNTS) == [(NEW, 1), (OLD, 1)]
     assert rows("SELECT count(*) FROM email_correction") == [(0,)]
@@ -117,7 +117,7 @@ def test_an_address_enrolled_first_is_taken(threads: ThreadPoolExecutor, by_ops:
 def test_an_address_enrolled_between_the_look_and_the_move_is_taken_and_spoils_nothing_of_the_batch(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = somebody(activated=False)
+    mine = committed_participant(activated=False)
     with transaction() as session:
         other = participant(session, "luc@example.com", activated=False)
         for number, enrollment_id in enumerate((mine, other)):
@@ -139,13 +139,13 @@ def test_an_address_enrolled_between_the_look_and_the_move_is_taken_and_spoils_n
 
 
 def test_an_address_enrolled_second_is_attached_to_whoever_has_it_now(threads: ThreadPoolExecutor) -> None:
-    mine = somebody(activated=False)
-    assert meeting(threads, correcting(mine), enrolling(NEW)) == ("corrected", ["attached"])
+    mine = committed_participant(activated=False)
+    assert second_waits_for_first(threads, correcting(mine), enrolling(NEW)) == ("corrected", ["attached"])
     assert rows(ACCOUNTS) == [(NEW, 2)]
 
 
 def test_two_corrections_to_one_address_one_wins(threads: ThreadPoolExecutor) -> None:
-    mine = somebody(activated=False)
+    mine = committed_participant(activated=False)
     with transaction() as session:
         other = participant(session, "luc@example.com", activated=False)
     with transaction() as session:

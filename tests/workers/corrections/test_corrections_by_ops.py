@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed, fail_half_way
 from tests.kit.builders.corrections import (
     NEW,
     OLD,
@@ -48,10 +48,10 @@ def run() -> bool:
 def test_done_twice_it_is_done_once() -> None:
     taken = claimed()
     assert BatchRun(JOBS, do_jobs).run(taken)
-    before = state_of_things()
+    before = all_rows()
     assert rows(CORRECTED) == [(NEW,)]
     assert BatchRun(JOBS, do_jobs).run(taken)  # by a worker that was taken for dead
-    assert state_of_things() == before
+    assert all_rows() == before
 
 
 def test_asked_twice_the_second_changes_nothing() -> None:

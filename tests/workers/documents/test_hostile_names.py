@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from models.document import Document
 from tests.kit.builders.documents import (
     ISSUER,
-    made,
     pages,
+    pdf_of,
     printed,
-    said,
+    text_of,
 )
 from workers.documents.contents import contents
 from workers.documents.printable import breakable, printable
@@ -48,8 +48,8 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("document", Document)
 def test_hostile_and_odd_names_are_printed_as_they_are(document: Document, name: str) -> None:
-    pdf = made(document, first_name=name, last_name=name, employer=name, title=name, objectives=(name,) * 3)
-    text = said(pdf)
+    pdf = pdf_of(document, first_name=name, last_name=name, employer=name, title=name, objectives=(name,) * 3)
+    text = text_of(pdf)
     assert pages(pdf) == 1
     assert "DUPLICATA" in text
     assert "2026-000042-D1" in text
@@ -63,9 +63,9 @@ def test_hostile_and_odd_names_are_printed_as_they_are(document: Document, name:
 )  # fmt: skip
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_name_is_printed_on_one_page(first_name: str, last_name: str, document: Document, locale: str) -> None:
-    pdf = made(document, locale, first_name=first_name, last_name=last_name, title=first_name, employer=last_name)
+    pdf = pdf_of(document, locale, first_name=first_name, last_name=last_name, title=first_name, employer=last_name)
     assert pages(pdf) == 1
-    assert "2026-000042-D1" in said(pdf)
+    assert "2026-000042-D1" in text_of(pdf)
 
 
 def test_the_longest_of_everything_is_one_page() -> None:
@@ -74,7 +74,7 @@ def test_the_longest_of_everything_is_one_page() -> None:
         issuer = ISSUER.model_copy(update=dict.fromkeys(("legal_name", "signatory_name", "place"), long))
         issuer = issuer.model_copy(update={"signatory_quality": long, "address": (long,) * 5, "activity_region": long})
         for document in Document:
-            pdf = made(document, issuer=issuer, employer=long, title=long, objectives=(long,) * 10,
+            pdf = pdf_of(document, issuer=issuer, employer=long, title=long, objectives=(long,) * 10,
                        first_name=long[:100], last_name=long[:100])  # fmt: skip
             assert pages(pdf) == 1
 

@@ -17,8 +17,8 @@ from tests.kit.builders.documents import (
     EVERY,
     OUTLOUD,
     URL,
-    made,
     pages,
+    pdf_of,
 )
 from workers.documents import renderer
 from workers.documents.printable import (
@@ -79,7 +79,7 @@ def test_a_name_is_refused_with_a_code_or_printed_to_the_letter(
         assert cleaned is refused
         return
     assert not isinstance(cleaned, Code)
-    text = said(made(document, first_name=cleaned, last_name="Fin"))
+    text = said(pdf_of(document, first_name=cleaned, last_name="Fin"))
     assert "".join(f"{cleaned} Fin".split()) in "".join(text.split())
     assert "2026-000042-D1" in text
     assert "DUPLICATA" in text
@@ -88,7 +88,7 @@ def test_a_name_is_refused_with_a_code_or_printed_to_the_letter(
 @pytest.mark.parametrize("name", RIGHT_TO_LEFT)
 @pytest.mark.parametrize("document", Document)
 def test_a_name_from_right_to_left_is_found_in_the_text(document: Document, name: str) -> None:
-    text = said(made(document, first_name=name, last_name="Roy"))
+    text = said(pdf_of(document, first_name=name, last_name="Roy"))
     letters = "".join(name.split()).replace("\u200c", "")
     assert letters in "".join(text.split()).replace("\u200c", "")
     assert "DUPLICATA" in text
@@ -97,19 +97,22 @@ def test_a_name_from_right_to_left_is_found_in_the_text(document: Document, name
 @pytest.mark.parametrize("name", [*RIGHT_TO_LEFT, *POINTED])
 def test_the_title_of_a_document_names_the_person_to_the_letter(name: str) -> None:
     """Also with vowel points, where pdftotext repeats letters: Typst writes a cluster for each of its glyphs."""
-    with pikepdf.open(io.BytesIO(made(first_name=name, last_name="Roy"))) as opened, opened.open_metadata() as metadata:
+    with (
+        pikepdf.open(io.BytesIO(pdf_of(first_name=name, last_name="Roy"))) as opened,
+        opened.open_metadata() as metadata,
+    ):
         assert metadata["dc:title"].endswith(f"– {printable(name)} Roy")
 
 
 @pytest.mark.parametrize("name", UNDRAWABLE)
 @pytest.mark.parametrize("document", Document)
 def test_signs_no_font_draws_side_by_side_cost_their_marks_and_not_the_document(document: Document, name: str) -> None:
-    pdf = made(document, first_name=name, last_name="Lé Dû", employer=name, title=f"{name} {name}")
+    pdf = pdf_of(document, first_name=name, last_name="Lé Dû", employer=name, title=f"{name} {name}")
     text = said(pdf)
     assert pages(pdf) == 1
     assert "Lé Dû" in text
     assert "2026-000042-D1" in text
-    assert made(document, first_name=name, last_name="Lé Dû", employer=name, title=f"{name} {name}") == pdf
+    assert pdf_of(document, first_name=name, last_name="Lé Dû", employer=name, title=f"{name} {name}") == pdf
 
 
 @given(
@@ -119,7 +122,7 @@ def test_signs_no_font_draws_side_by_side_cost_their_marks_and_not_the_document(
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_fonts_know_is_printed_on_one_page(texts: list[str], document: Document) -> None:
     first_name, last_name, title, employer = texts
-    pdf = made(document, first_name=first_name, last_name=last_name, title=title, employer=employer)
+    pdf = pdf_of(document, first_name=first_name, last_name=last_name, title=title, employer=employer)
     assert pages(pdf) == 1
 
 
@@ -132,7 +135,7 @@ def test_when_even_plain_letters_cannot_be_drawn_the_document_is_refused(monkeyp
 
     monkeypatch.setattr(renderer.RenderFolder, "compile", never)
     with pytest.raises(NotRendered):
-        made(first_name="m\u0331ى", last_name="Lé")
+        pdf_of(first_name="m\u0331ى", last_name="Lé")
     assert asked == ["m\u0331ى Lé", "mى Lé", "m\ufffd Lé"]
 
 
@@ -143,21 +146,21 @@ def test_plainer_texts_keep_composed_letters() -> None:
 
 @pytest.mark.parametrize("name", ["\ue000", "\U000e0041", "\x00"])
 def test_a_name_nothing_of_which_can_be_drawn_is_shown_as_such(name: str) -> None:
-    assert "\ufffd" in said(made(first_name=name, last_name=name))
+    assert "\ufffd" in said(pdf_of(first_name=name, last_name=name))
 
 
 def test_a_hostile_document_changes_none_that_is_made_after_it() -> None:
-    before = made()
+    before = pdf_of()
     for name in (*UNDRAWABLE, "#set page(width: 1cm)", '#let learner = "x"'):
-        made(first_name=name, last_name=name, title=name)
-    assert made() == before
+        pdf_of(first_name=name, last_name=name, title=name)
+    assert pdf_of() == before
 
 
 @pytest.mark.parametrize(("document", "locale"), EVERY)
 def test_hostile_documents_are_pdf_a_and_pdf_ua_too(document: Document, locale: str, tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
     first, last = "<b>Zoé</b> 🎓 #x", "محمد בן W" + "W" * 80
-    file.write_bytes(made(document, locale, first_name=first, last_name=last, title="i" * 200, employer="é ß " * 40,
+    file.write_bytes(pdf_of(document, locale, first_name=first, last_name=last, title="i" * 200, employer="é ß " * 40,
                           objectives=("$x$", "山田", "מ" * 100)))  # fmt: skip
     subprocess.run(["qpdf", "--check", file], check=True, capture_output=True)
     with pikepdf.open(io.BytesIO(file.read_bytes())) as opened, opened.open_metadata() as metadata:

@@ -21,10 +21,10 @@ from tests.kit.builders.documents import (
     ISSUER,
     OUTLOUD,
     URL,
-    made,
     pages,
+    pdf_of,
     printed,
-    said,
+    text_of,
 )
 from tests.kit.processes.support import PROJECT
 from workers.documents import renderer
@@ -33,8 +33,8 @@ from workers.documents.renderer import NotRendered, render
 
 @pytest.mark.parametrize(("document", "locale"), EVERY)
 def test_everything_is_on_one_page(document: Document, locale: str) -> None:
-    pdf = made(document, locale, replaces="2026-000007")
-    text = said(pdf)
+    pdf = pdf_of(document, locale, replaces="2026-000007")
+    text = text_of(pdf)
     assert pages(pdf) == 1
     expected = {
         "fr": [
@@ -59,13 +59,13 @@ def test_everything_is_on_one_page(document: Document, locale: str) -> None:
 @pytest.mark.parametrize(("document", "locale"), EVERY)
 def test_no_false_legal_basis_is_printed(document: Document, locale: str) -> None:
     """Since 2019 no article orders an attestation: L. 6353-1 speaks of the agreement with the buyer."""
-    text = said(made(document, locale))
+    text = text_of(pdf_of(document, locale))
     assert "6353" not in text
     assert ("6313-1" in text) == (document is Document.REALISATION)
 
 
 def test_the_two_documents_do_not_bear_each_others_title() -> None:
-    attestation, realisation = said(made()), said(made(Document.REALISATION))
+    attestation, realisation = text_of(pdf_of()), text_of(pdf_of(Document.REALISATION))
     assert "Attestation de fin de formation" in attestation
     assert "Certificat de réalisation" not in attestation
     assert "Certificat de réalisation" in realisation
@@ -77,8 +77,8 @@ def test_the_two_documents_do_not_bear_each_others_title() -> None:
 def test_what_is_not_known_is_not_printed() -> None:
     bare = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
     for document in Document:
-        text = said(
-            made(document, issuer=bare, objectives=(), modality=None, planned_minutes=None, done_minutes=None,
+        text = text_of(
+            pdf_of(document, issuer=bare, objectives=(), modality=None, planned_minutes=None, done_minutes=None,
                  score=None, duplicate=False)
         )  # fmt: skip
         for absent in ("évaluation", "Modalité", "Durée", "Objectifs", "SIRET", "agrément", "DUPLICATA", "remplace"):
@@ -88,7 +88,7 @@ def test_what_is_not_known_is_not_printed() -> None:
 @pytest.mark.parametrize("document", Document)
 @pytest.mark.parametrize("mode", ["-raw", "-layout"])
 def test_the_large_word_behind_the_page_is_not_mixed_with_its_text(document: Document, mode: str) -> None:
-    pdf = made(document, title="Conduite d’un chariot élévateur à mât rétractable en entrepôt frigorifique")
+    pdf = pdf_of(document, title="Conduite d’un chariot élévateur à mât rétractable en entrepôt frigorifique")
     told = subprocess.run(["pdftotext", mode, "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
     lines = [" ".join(line.split()) for line in told.splitlines()]
     assert told.count("DUPLICATA") == 1
@@ -98,8 +98,8 @@ def test_the_large_word_behind_the_page_is_not_mixed_with_its_text(document: Doc
 
 @pytest.mark.parametrize("document", Document)
 def test_the_same_data_give_the_same_bytes(document: Document) -> None:
-    first = made(document)
-    assert made(document) == first
+    first = pdf_of(document)
+    assert pdf_of(document) == first
     script = (
         "import hashlib; from tests.kit.builders.documents import made;"
         "from models.document import Document;"
@@ -112,10 +112,10 @@ def test_the_same_data_give_the_same_bytes(document: Document) -> None:
 def test_threads_render_the_right_person() -> None:
     people = [f"Personne{number}" for number in range(40)]
     with ThreadPoolExecutor(4) as threads:
-        pdfs = list(threads.map(lambda name: made(first_name=name), people))
+        pdfs = list(threads.map(lambda name: pdf_of(first_name=name), people))
     assert len({hashlib.sha256(pdf).hexdigest() for pdf in pdfs}) == 40
     for name, pdf in list(zip(people, pdfs, strict=True))[::5]:
-        assert f"{name} Le Dû" in said(pdf)
+        assert f"{name} Le Dû" in text_of(pdf)
 
 
 def picture(colour: str = "#1b3a5f") -> tuple[str, bytes]:
@@ -135,7 +135,7 @@ def test_logos_are_shown_and_a_damaged_one_is_left_out() -> None:
     broken = printed(issuer=issuer.model_copy(update={"logo": other}), logo=None)
     without = render(broken, Document.ATTESTATION, "fr", logos={other: b"\x89PNG no picture"}, timestamp=AT)
     assert pages(without) == 1
-    assert "Formation Pro SAS" in said(without)
+    assert "Formation Pro SAS" in text_of(without)
 
 
 def test_the_pictures_of_many_companies_are_all_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +156,9 @@ def test_what_typst_refuses_is_said_without_what_it_quotes(monkeypatch: pytest.M
     with monkeypatch.context() as broken:
         broken.setattr(renderer, "contents", lambda *_: {"learner": "Zoé Le Dû"})
         with pytest.raises(NotRendered) as refused:
-            made()
+            pdf_of()
     assert "Zoé" not in str(refused.value)
-    assert pages(made()) == 1  # the compiler goes on
+    assert pages(pdf_of()) == 1  # the compiler goes on
 
 
 # Conformance
@@ -168,7 +168,7 @@ def test_what_typst_refuses_is_said_without_what_it_quotes(monkeypatch: pytest.M
 @pytest.mark.parametrize("duplicate", [False, True])
 def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool, tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
-    file.write_bytes(made(document, locale, duplicate=duplicate))
+    file.write_bytes(pdf_of(document, locale, duplicate=duplicate))
     subprocess.run(["qpdf", "--check", file], check=True, capture_output=True)
     with pikepdf.open(file) as opened:
         with opened.open_metadata() as metadata:
@@ -192,7 +192,7 @@ def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool
 @pytest.mark.parametrize("document", Document)
 def test_the_square_leads_to_the_page_of_the_certificate(document: Document, tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
-    file.write_bytes(made(document))
+    file.write_bytes(pdf_of(document))
     subprocess.run(["pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a"], check=True)
     read = subprocess.run(["zbarimg", "-q", "--raw", tmp_path / "a.png"], capture_output=True, text=True, check=True)
     assert read.stdout.strip() == URL
@@ -202,7 +202,7 @@ def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
     for number in range(12):
         url = f"https://formation.example/certificates/{group_code(new_verification_code())}"
         file = tmp_path / f"{number}.pdf"
-        file.write_bytes(made(verify_url=url))
+        file.write_bytes(pdf_of(verify_url=url))
         subprocess.run(["pdftoppm", "-r", "110", "-png", "-singlefile", file, file.with_suffix("")], check=True)
         png = file.with_suffix(".png")
         read = subprocess.run(["zbarimg", "-q", "--raw", png], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from models.document import Document
-from tests.kit.builders.documents import pages, said
+from tests.kit.builders.documents import pages, text_of
 from workers.cli.certificate_preview import write_certificates
 from workers.cli.samples.certificates import LOGOS, MOMENT, SAMPLES
 from workers.documents.renderer import render
@@ -18,7 +18,7 @@ from workers.documents.renderer import render
 def test_each_sample_is_one_page(name: str, document: Document, locale: str) -> None:
     pdf = render(SAMPLES[name], document, locale, logos=LOGOS, timestamp=MOMENT)
     assert pages(pdf) == 1
-    text = said(pdf)
+    text = text_of(pdf)
     assert SAMPLES[name].number in text
     assert SAMPLES[name].code in text
     assert ("DUPLICATA" in text) == (SAMPLES[name].duplicate is not None)

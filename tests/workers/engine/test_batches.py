@@ -8,12 +8,12 @@ from sqlalchemy.exc import OperationalError
 
 from models.job import DEFAULT_RETRIES
 from tests.kit.actors.batches import (
+    attempt_outcomes,
     claim,
     do_all,
-    done,
-    fails,
-    kept,
-    now_due,
+    fail_on,
+    jobs_done,
+    make_due,
     owe_jobs,
     state,
     work,
@@ -36,20 +36,20 @@ pytestmark = pytest.mark.usefixtures("running")
 
 def test_a_failing_batch_is_halved_down_to_the_row_that_fails(fresh_database: str) -> None:
     made = owe_jobs(16)
-    BatchRun(JOBS, work(fails(made[5], ValueError("this one")))).run(claim())
-    assert done() == set(made) - {made[5]}
+    BatchRun(JOBS, work(fail_on(made[5], ValueError("this one")))).run(claim())
+    assert jobs_done() == set(made) - {made[5]}
     assert {state(row_id)[0] for row_id in made if row_id != made[5]} == {"succeeded"}
     assert state(made[5]) == ("queued", 1, 1)
-    assert kept(made[5]) == ["retry"]
+    assert attempt_outcomes(made[5]) == ["retry"]
 
 
 def test_a_row_that_goes_on_failing_is_dead_in_the_end_with_its_error(fresh_database: str) -> None:
     (bad,) = owe_jobs(1)
     for _ in range(DEFAULT_RETRIES.max_attempts):
-        now_due(bad)
-        BatchRun(JOBS, work(fails(bad, ValueError("Wrong \\x00 \\ud800 value")))).run(claim())
+        make_due(bad)
+        BatchRun(JOBS, work(fail_on(bad, ValueError("Wrong \\x00 \\ud800 value")))).run(claim())
     assert state(bad) == ("dead", DEFAULT_RETRIES.max_attempts, DEFAULT_RETRIES.max_attempts)
-    assert kept(bad) == ["retry"] * (DEFAULT_RETRIES.max_attempts - 1) + ["dead"]
+    assert attempt_outcomes(bad) == ["retry"] * (DEFAULT_RETRIES.max_attempts - 1) + ["dead"]
     ((error,),) = rows("SELECT error FROM job")
     assert isinstance(error, dict)
     assert (error["class"], error["message"]) == ("ValueError", "Wrong \\x00 \\ud800 value")
@@ -60,8 +60,8 @@ def test_a_row_that_goes_on_failing_is_dead_in_the_end_with_its_error(fresh_data
 def test_the_pause_before_a_retry_follows_the_policy(fresh_database: str) -> None:
     (bad,) = owe_jobs(1)
     for failures in range(1, 4):
-        now_due(bad)
-        BatchRun(JOBS, work(fails(bad, ValueError()))).run(claim())
+        make_due(bad)
+        BatchRun(JOBS, work(fail_on(bad, ValueError()))).run(claim())
         with transaction() as session:
             due_in = float(look(session, JOBS, bad)["due_in"])
         longest = DEFAULT_RETRIES.seconds_after(failures, 1.0)
@@ -78,10 +78,10 @@ def test_a_fault_around_the_work_postpones_all_of_it_and_burns_no_attempt(
     fresh_database: str, error: Exception
 ) -> None:
     made = owe_jobs(8)
-    BatchRun(JOBS, work(fails(made[3], error))).run(claim())
-    assert done() == set()
+    BatchRun(JOBS, work(fail_on(made[3], error))).run(claim())
+    assert jobs_done() == set()
     assert {state(row_id) for row_id in made} == {("queued", 0, 1)}
-    assert {tuple(kept(row_id)) for row_id in made} == {("postponed",)}
+    assert {tuple(attempt_outcomes(row_id)) for row_id in made} == {("postponed",)}
 
 
 def test_a_row_that_breaks_the_connection_is_found_and_counted(fresh_database: str) -> None:
@@ -95,9 +95,9 @@ def test_a_row_that_breaks_the_connection_is_found_and_counted(fresh_database: s
         return [*work(lambda _: None)(session, held)]
 
     BatchRun(JOBS, do).run(claim())
-    assert done() == set(made) - {made[5]}
+    assert jobs_done() == set(made) - {made[5]}
     assert state(made[5]) == ("queued", 1, 1)
-    assert kept(made[5]) == ["retry"]
+    assert attempt_outcomes(made[5]) == ["retry"]
 
 
 def test_a_connection_lost_before_the_work_blames_no_row(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_connection_lost_before_the_work_blames_no_row(fresh_database: str, mo
 def test_three_rows_failing_alike_are_not_to_blame_and_the_rest_waits(fresh_database: str) -> None:
     made = owe_jobs(16)
     BatchRun(JOBS, work(lambda _: KeyError("a table is missing"))).run(claim())
-    ends = [tuple(kept(row_id)) for row_id in made]
+    ends = [tuple(attempt_outcomes(row_id)) for row_id in made]
     assert ends.count(("retry",)) == SYSTEMIC
     assert ends.count(("postponed",)) == len(made) - SYSTEMIC
     assert sum(state(row_id)[1] for row_id in made) == SYSTEMIC
@@ -126,15 +126,15 @@ def test_rows_failing_each_in_its_own_way_are_judged_one_by_one(fresh_database: 
     made = owe_jobs(8)
     errors = dict(zip(made, (ValueError(), KeyError(), TypeError(), OSError()) * 2, strict=True))
     BatchRun(JOBS, work(lambda row_id: errors[row_id])).run(claim())
-    assert {tuple(kept(row_id)) for row_id in made} == {("retry",)}
+    assert {tuple(attempt_outcomes(row_id)) for row_id in made} == {("retry",)}
 
 
 def test_what_cannot_help_is_not_repeated(fresh_database: str) -> None:
     made = owe_jobs(4)
-    BatchRun(JOBS, work(fails(made[0], Permanent("never")))).run(claim())
-    assert done() == set(made[1:])
+    BatchRun(JOBS, work(fail_on(made[0], Permanent("never")))).run(claim())
+    assert jobs_done() == set(made[1:])
     assert state(made[0]) == ("dead", 1, 1)
-    assert kept(made[0]) == ["dead"]
+    assert attempt_outcomes(made[0]) == ["dead"]
 
 
 def test_work_whose_row_was_taken_back_leaves_nothing(fresh_database: str) -> None:
@@ -142,7 +142,7 @@ def test_work_whose_row_was_taken_back_leaves_nothing(fresh_database: str) -> No
     mine = claim()
     change("UPDATE job SET claim = claim + 1, worker = NULL WHERE id = :id", id=made[0])
     do_all(mine)
-    assert done() == {made[1]}
+    assert jobs_done() == {made[1]}
     assert state(made[0]) == ("running", 0, 2)
 
 
@@ -151,7 +151,7 @@ def test_a_batch_that_was_taken_back_as_a_whole_does_nothing(fresh_database: str
     mine = claim()
     change("UPDATE job SET claim = claim + 1")
     do_all(mine)
-    assert done() == set()
+    assert jobs_done() == set()
     assert {state(row_id) for row_id in made} == {("running", 0, 2)}
 
 
@@ -166,7 +166,7 @@ def test_an_outage_while_the_failure_is_recorded_loses_nothing(
 
     with monkeypatch.context() as during:
         during.setattr(books, "set_back", away)
-        BatchRun(JOBS, work(fails(bad, ValueError()))).run(mine)
+        BatchRun(JOBS, work(fail_on(bad, ValueError()))).run(mine)
     assert state(bad) == ("running", 0, 1)
     change("UPDATE job SET leased_until = now() - interval '1 second'")
     with transaction() as session:

@@ -8,8 +8,8 @@ from sqlalchemy.exc import OperationalError
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.batches import (
+    attempt_outcomes,
     do_all,
-    kept,
     owe_jobs,
     state,
 )
@@ -155,4 +155,4 @@ def test_a_large_request_is_given_back_between_two_chunks(fresh_database: str) -
         mine = books.claim(session, JOBS, "rosters", size=1, lease=30, worker=this_process())
     rosters.do_batch(mine)
     assert state(accepted.job_id) == ("queued", 0, 1)
-    assert kept(accepted.job_id) == []
+    assert attempt_outcomes(accepted.job_id) == []

@@ -13,12 +13,12 @@ from tests.kit.builders.ledgers import (
     WAITING_FOR_A_LOCK,
     both,
     claim,
+    failed_attempt,
     finished,
     ids,
     lane,
     look,
     owe,
-    setback,
 )
 from tests.kit.processes.support import rows, wait_until
 from workers.database import Session, transaction
@@ -46,7 +46,7 @@ def test_a_postponed_job_is_not_overtaken_by_those_recorded_after_it(session: Se
     first, second = owe(session, JOBS), owe(session, JOBS)
     other = owe(session, JOBS, lane=lane(2))
     (row,) = claim(session, JOBS, size=1)
-    books.set_back(session, JOBS, [setback(JOBS, row, "postponed", 30.0, counts=False)])
+    books.set_back(session, JOBS, [failed_attempt(JOBS, row, "postponed", 30.0, counts=False)])
     assert ids(claim(session, JOBS)) == [other]
     session.execute(text("UPDATE job SET due_at = now() WHERE id = :id"), {"id": first})
     assert ids(claim(session, JOBS)) == [first, second]
@@ -55,7 +55,7 @@ def test_a_postponed_job_is_not_overtaken_by_those_recorded_after_it(session: Se
 def test_a_job_that_failed_does_not_hold_up_its_lane(session: Session) -> None:
     _, second = owe(session, JOBS), owe(session, JOBS)
     (row,) = claim(session, JOBS, size=1)
-    books.set_back(session, JOBS, [setback(JOBS, row, "retry", 30.0)])
+    books.set_back(session, JOBS, [failed_attempt(JOBS, row, "retry", 30.0)])
     assert ids(claim(session, JOBS)) == [second]
 
 

@@ -13,11 +13,11 @@ from tests.kit.builders.ledgers import (
     attempts,
     both,
     claim,
+    failed_attempt,
     finished,
     lane,
     look,
     owe,
-    setback,
 )
 from tests.kit.processes.support import rows, wait_until
 from workers.database import Session, transaction
@@ -94,7 +94,7 @@ def test_a_setback_is_kept_and_counted(
 ) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger)
-    books.set_back(session, ledger, [setback(ledger, row, outcome, seconds, counts=counts)])
+    books.set_back(session, ledger, [failed_attempt(ledger, row, outcome, seconds, counts=counts)])
     seen = look(session, ledger, row_id)
     assert seen["state"] == (ledger.dead if seconds is None else ledger.waiting)
     assert (seen["due_in"] if seconds is None else float(seen["due_in"])) == seconds
@@ -110,7 +110,7 @@ def test_a_setback_of_a_row_no_longer_ours_does_nothing(session: Session, ledger
     (mine,) = claim(session, ledger, lease=-1)
     books.rescue(session, ledger)
     (theirs,) = claim(session, ledger)
-    books.set_back(session, ledger, [setback(ledger, mine, "dead", None)])
+    books.set_back(session, ledger, [failed_attempt(ledger, mine, "dead", None)])
     books.give_back(session, ledger, [mine])
     assert look(session, ledger, row_id)["state"] == ledger.running
     assert attempts(session, row_id) == [(1, "rescued")]
@@ -203,7 +203,7 @@ def test_rows_are_locked_in_one_order_whatever_order_they_come_in(
             elif verb == "finish":
                 books.finish(session, ledger, finished(ledger, mine))
             else:
-                books.set_back(session, ledger, [setback(ledger, row, "retry", 9) for row in mine])
+                books.set_back(session, ledger, [failed_attempt(ledger, row, "retry", 9) for row in mine])
 
     free = text(f"SELECT id FROM {ledger.table} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED")
     with ThreadPoolExecutor(1) as pool, transaction() as holding:
@@ -220,7 +220,7 @@ def test_rows_are_locked_in_one_order_whatever_order_they_come_in(
 def test_a_dead_row_is_revived_with_all_its_attempts(session: Session, ledger: Ledger) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger)
-    books.set_back(session, ledger, [setback(ledger, row, "dead", None)])
+    books.set_back(session, ledger, [failed_attempt(ledger, row, "dead", None)])
     assert books.revive(session, row_id) == QUEUE
     seen = look(session, ledger, row_id)
     assert (seen["state"], seen["failures"], seen["rescues"], seen["finished_at"]) == (ledger.waiting, 0, 0, None)

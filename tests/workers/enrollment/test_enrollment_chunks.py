@@ -14,7 +14,7 @@ from tests.kit.actors.committed_jobs import (
     contract,
     job,
     people_codes,
-    used,
+    seats_used,
 )
 from tests.kit.builders.contracts import (
     accepted,
@@ -78,7 +78,7 @@ def test_all_or_nothing_leaves_nothing_behind_for_one_bad_row_at_the_end(small_c
     [job_id] = accept_all(asking(*crowd(*many(9), "!")))
     rosters.do_batch(claimed(Queue.ROSTERS))
     assert Counter(people_codes(job_id)) == {"not_carried_out": 9, "invalid_email": 1}
-    assert (job(job_id)["state"], used()) == ("refused", 0)
+    assert (job(job_id)["state"], seats_used()) == ("refused", 0)
     assert rows("SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM email)") == [(0, 0)]
 
 
@@ -120,7 +120,7 @@ def check_mixed(job_id: UUID) -> None:
         "remaining": 0,
         "people": None,
     }
-    assert used() == 7
+    assert seats_used() == 7
     assert rows("SELECT kind, count(*) FROM email GROUP BY kind ORDER BY kind") == [
         ("enrollment_report", 1),
         ("invitation", 6),
@@ -214,7 +214,7 @@ def test_a_contract_that_closes_between_two_chunks_refuses_the_rest(
     shown = job(job_id)
     assert (shown["state"], shown["result"]["counts"]) == ("succeeded", {"enrolled": 4, "contract_expired": 5})
     assert "code" not in shown["result"]
-    assert used() == 4
+    assert seats_used() == 4
 
 
 def test_who_found_no_seat_in_one_chunk_may_find_one_in_a_later(
@@ -227,7 +227,7 @@ def test_who_found_no_seat_in_one_chunk_may_find_one_in_a_later(
     contract(seats=10)
     rosters.do_batch(claimed(Queue.ROSTERS))
     assert people_codes(job_id)[3:] == ["no_seat_left", "enrolled", "enrolled", "duplicate_in_file"]
-    assert (job(job_id)["state"], used()) == ("succeeded", 5)
+    assert (job(job_id)["state"], seats_used()) == ("succeeded", 5)
 
 
 def test_a_full_contract_refuses_a_large_request(small_chunks: None) -> None:

@@ -10,7 +10,7 @@ from tests.kit.actors.committed_jobs import (
     contract,
     job,
     people_codes,
-    used,
+    seats_used,
 )
 from tests.kit.builders.contracts import asking, everything, someone
 from tests.kit.processes.support import rows
@@ -51,7 +51,7 @@ def test_each_result_shows_the_contract_as_its_own_job_left_it(fresh_database: s
     ]
     assert [job(job_id)["state"] for job_id in jobs] == ["succeeded", "succeeded", "refused", "succeeded"]
     assert [r["dry_run"] for r in results] == [False, True, False, False]
-    assert used() == 3
+    assert seats_used() == 3
 
 
 def test_the_same_work_done_twice_has_one_effect(fresh_database: str) -> None:
@@ -73,7 +73,7 @@ def test_one_job_that_cannot_be_read_harms_no_other(fresh_database: str) -> None
     rows("UPDATE job SET request = '{}' WHERE id = :id RETURNING id", id=bad)
     BatchRun(JOBS, do_jobs).run(claimed())
     assert [job(job_id)["state"] for job_id in (good, bad, after)] == ["succeeded", "queued", "succeeded"]
-    assert (job(bad)["failures"], job(bad)["error"]["class"], used()) == (1, "InvalidRequest", 3)
+    assert (job(bad)["failures"], job(bad)["error"]["class"], seats_used()) == (1, "InvalidRequest", 3)
 
 
 def test_a_contract_held_by_somebody_postpones_and_counts_no_failure(fresh_database: str) -> None:
@@ -90,7 +90,7 @@ def test_a_contract_held_by_somebody_postpones_and_counts_no_failure(fresh_datab
         ["postponed"],
     )
     assert BatchRun(JOBS, do_jobs).run(claimed())
-    assert (job(job_id)["state"], used()) == ("succeeded", 1)
+    assert (job(job_id)["state"], seats_used()) == ("succeeded", 1)
 
 
 def test_a_postponed_batch_comes_back_in_order(fresh_database: str) -> None:

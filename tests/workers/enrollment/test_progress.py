@@ -10,10 +10,10 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import Progress
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import (
     accepted,
@@ -194,7 +194,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     with transaction() as session:
         [job] = did(session, request, key="another")
     assert (job["state"], results(job)) == ("succeeded", ["unchanged"] * 2)
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency"}
     assert rows(CERTIFICATES) == [(1, 1, 0)]
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from models.base import new_id
-from tests.kit.actors.committed_jobs import contract, used
+from tests.kit.actors.committed_jobs import contract, seats_used
 from tests.kit.builders.contracts import (
     accepted,
     add_contract,
@@ -23,7 +23,7 @@ from tests.kit.builders.contracts import (
     seats,
 )
 from tests.kit.processes.support import rows, wait_until
-from tests.kit.races.racers import persist, waiting_for_a_lock, work_until_done
+from tests.kit.races.racers import enrol_until_done, waiting_for_a_lock, work_until_done
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
@@ -54,9 +54,9 @@ def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadP
         session.execute(text(SHUT))
     with transaction() as keeper:
         keeper.execute(text(f"SELECT pg_advisory_xact_lock({HELD})"))
-        first = threads.submit(persist, asking(*names))
+        first = threads.submit(enrol_until_done, asking(*names))
         wait_until(waiting_for_a_lock(1))
-        second = threads.submit(persist, asking(*reversed(names), contract="C-2"))
+        second = threads.submit(enrol_until_done, asking(*reversed(names), contract="C-2"))
         wait_until(waiting_for_a_lock(2))
     # The first is ahead, unless it waited at the gate for longer than it may for a lock and began again.
     assert sorted([first.result(30), second.result(30)]) == [["attached"] * 5, ["enrolled"] * 5]
@@ -67,19 +67,19 @@ def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadP
         ("invitation", 5, 5),
     ]
     assert rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
-    assert (used(), used("C-2")) == (5, 5)
+    assert (seats_used(), seats_used("C-2")) == (5, 5)
 
 
 def test_who_loses_the_race_to_make_an_account_makes_it_when_the_winner_gives_up(threads: ThreadPoolExecutor) -> None:
     contract(10, "C-1", "C-2")
     with transaction() as winner:
         enrol(winner, asking("a", "b"))
-        second = threads.submit(persist, asking("b", "a", contract="C-2"))
+        second = threads.submit(enrol_until_done, asking("b", "a", contract="C-2"))
         wait_until(waiting_for_a_lock(1))
         winner.rollback()
     assert second.result(30) == ["enrolled", "enrolled"]
     assert rows("SELECT kind FROM email") == [("invitation",), ("invitation",)]
-    assert (used(), used("C-2")) == (0, 2)
+    assert (seats_used(), seats_used("C-2")) == (0, 2)
 
 
 def test_an_address_corrected_meanwhile_is_not_attached(threads: ThreadPoolExecutor) -> None:
@@ -89,12 +89,12 @@ def test_an_address_corrected_meanwhile_is_not_attached(threads: ThreadPoolExecu
         enrol_people(session, "a")
     with transaction() as correction:
         correction.execute(text("SELECT 1 FROM account FOR UPDATE"))
-        second = threads.submit(persist, asking("a", contract="C-2"))
+        second = threads.submit(enrol_until_done, asking("a", contract="C-2"))
         wait_until(waiting_for_a_lock(1))
         correction.execute(text("UPDATE account SET email_norm = 'new@example.com'"))
     assert second.result(30) == ["enrolled"]
     assert rows("SELECT email_norm FROM account ORDER BY email_norm") == [("a@example.com",), ("new@example.com",)]
-    assert used("C-2") == 1
+    assert seats_used("C-2") == 1
 
 
 # The same request many times
@@ -127,7 +127,7 @@ def test_the_same_request_five_times_at_once_is_one_job_with_one_effect(threads:
         ("invitation", "a@example.com"),
         ("invitation", "b@example.com"),
     ]
-    assert used() == 2
+    assert seats_used() == 2
 
 
 def test_the_same_claim_done_by_five_threads_has_one_effect(threads: ThreadPoolExecutor) -> None:
@@ -139,15 +139,15 @@ def test_the_same_claim_done_by_five_threads_has_one_effect(threads: ThreadPoolE
     assert at_once(threads, 5, lambda: BatchRun(JOBS, do_jobs).run(claimed)) == [True] * 5
     assert rows("SELECT state, failures FROM job") == [("succeeded", 0)]
     assert rows("SELECT count(*) FROM email") == [(1,)]
-    assert used() == 1
+    assert seats_used() == 1
 
 
 def test_one_person_enrolled_from_five_sides_at_once_takes_one_seat(threads: ThreadPoolExecutor) -> None:
     contract(10)
-    found = at_once(threads, 5, lambda: persist(asking("a")))
+    found = at_once(threads, 5, lambda: enrol_until_done(asking("a")))
     assert Counter(code for [code] in found) == {"enrolled": 1, "already_enrolled": 4}
     assert rows("SELECT (SELECT count(*) FROM account), count(*) FROM email") == [(1, 1)]
-    assert used() == 1
+    assert seats_used() == 1
 
 
 def test_two_claims_at_once_do_not_share_a_lane(threads: ThreadPoolExecutor) -> None:

@@ -6,10 +6,10 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import EmailKind, EmailState, JobState
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import (
     add_contract,
@@ -26,7 +26,6 @@ from tests.kit.builders.invited_people import (
     deliver,
     did,
     do_all,
-    gone,
     invited,
     later,
     letter_to,
@@ -37,6 +36,7 @@ from tests.kit.builders.invited_people import (
     run_all,
     text_of,
     warned,
+    withdrawn_addresses,
 )
 from tests.kit.processes.support import rows
 from workers.actors.registry import do_jobs, show_job
@@ -119,7 +119,7 @@ def test_only_who_is_still_idle_loses_a_seat(session: Session) -> None:
     session.execute(text("UPDATE account SET activated_at = now() WHERE email_norm = 'zoe@example.com'"))
     ledger.finish(session, JOBS, do_jobs(session, taken))
     assert sorted(answers(session)[0]) == ["already_activated", "withdrawn", "withdrawn"]
-    assert (gone(session), seats(session)) == (["anne@example.com", "luc@example.com"], 1)
+    assert (withdrawn_addresses(session), seats(session)) == (["anne@example.com", "luc@example.com"], 1)
     do_all(session)
     assert "Nombre de places : 2".replace(" :", "\u00a0:") in text_of(
         letter_to(session, MANAGER, EmailKind.RELEASE_REPORT)
@@ -173,7 +173,7 @@ def test_releases_wait_their_turn_in_the_lane_of_the_contract(
         (f"release:{contract}:{today}:{number}", portal, Queue.ENROLLMENTS, size)
         for number, size in ((1, 4), (2, 4), (3, 2))
     ]
-    assert (seats(session), len(gone(session))) == (0, 10)
+    assert (seats(session), len(withdrawn_addresses(session))) == (0, 10)
 
 
 def test_a_contract_without_anything_to_do_costs_no_job(session: Session) -> None:
@@ -201,11 +201,11 @@ def a_day(number: int) -> None:
 def test_run_twice_it_is_done_once(fresh_database: str, day: int) -> None:
     a_day(day)
     run_all()
-    before = state_of_things()
+    before = all_rows()
     with transaction() as session:
         owe(session, PlanReleases())
     run_all()
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "idempotency"}
 
 
@@ -237,7 +237,7 @@ def test_a_plan_that_fails_half_way_leaves_nothing(
         session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
     run_all()
     assert rows("SELECT count(*) FROM email WHERE kind = 'release_warning'") == [(2,)]
-    state_of_things()
+    all_rows()
 
 
 @pytest.mark.parametrize("step", ["_owe_reports", "report_to", "outcome"])
@@ -254,4 +254,4 @@ def test_a_release_that_fails_half_way_leaves_nothing(
     assert rows("SELECT kind, count(*) FROM email WHERE kind LIKE 'release%' AND due_at IS NOT NULL"
                 " GROUP BY 1 ORDER BY 1") == [("release", 2), ("release_report", 1)]  # fmt: skip
     assert rows("SELECT enrolled_count FROM contract") == [(0,)]
-    state_of_things()
+    all_rows()

@@ -21,7 +21,6 @@ from tests.kit.builders.invited_people import (
     answers,
     change_contract,
     deliver,
-    gone,
     invited,
     later,
     letter_to,
@@ -30,6 +29,7 @@ from tests.kit.builders.invited_people import (
     plan,
     remind,
     warned,
+    withdrawn_addresses,
 )
 from tests.kit.builders.invited_people import did as did_job
 from workers.access.passwords import choose_password
@@ -51,7 +51,7 @@ def test_warned_a_week_before_and_released_on_the_day(session: Session) -> None:
         course += [(day, kind) for kind in ("release_warning", "release") if owed(session, kind)]
         deliver(session)
     assert course == [(23, "release_warning"), (30, "release")]
-    assert (gone(session), seats(session)) == (["anne@example.com"], 0)
+    assert (withdrawn_addresses(session), seats(session)) == (["anne@example.com"], 0)
     assert answers(session) == [["withdrawn"]]
 
 

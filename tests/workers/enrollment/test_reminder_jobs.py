@@ -6,20 +6,20 @@ import pytest
 from sqlalchemy import text
 
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import query
 from tests.kit.builders.invited_people import did as did_job
 from tests.kit.builders.invited_people import (
+    enrol_and_invite,
     later,
     owe,
     owed,
     remind,
     run_all,
-    welcomed,
 )
 from tests.kit.processes.support import rows
 from workers.clock import next_slot
@@ -65,7 +65,7 @@ def test_nobody_is_reminded_at_the_weekend(session: Session) -> None:
 def test_a_slot_that_was_missed_reminds_nobody_at_night(
     session: Session, monkeypatch: pytest.MonkeyPatch, now: str, reminded: int
 ) -> None:
-    welcomed(session, "anne", "zoe")
+    enrol_and_invite(session, "anne", "zoe")
     later(session, 2)
     monkeypatch.setattr(reminders, "PART", 1)
     monkeypatch.setattr(reminders, "READ_NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
@@ -82,7 +82,7 @@ def test_what_is_more_than_a_part_is_done_by_jobs_that_follow(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reminders, "PART", 4)
-    welcomed(session, *[f"p{number}" for number in range(10)])
+    enrol_and_invite(session, *[f"p{number}" for number in range(10)])
     later(session, 2)
     remind(session)
     jobs = query(session, "SELECT id, result ->> 'reminded', result ->> 'more' FROM job WHERE kind = 'send_reminders'"
@@ -96,7 +96,7 @@ def test_what_is_more_than_a_part_is_done_by_jobs_that_follow(
 
 def due_tomorrow(*names: str) -> None:
     with transaction() as session:
-        welcomed(session, *names)
+        enrol_and_invite(session, *names)
         later(session, 2)
         owe(session, SendReminders())
 
@@ -108,7 +108,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     with transaction() as session:
         owe(session, SendReminders())
     run_all()
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "idempotency"}
 
 

@@ -12,12 +12,12 @@ from tests.kit.builders.contracts import did as do_request
 from tests.kit.builders.invited_people import (
     change_contract,
     deliver,
+    enrol_and_invite,
     later,
     letters,
     owed,
     remind,
     token,
-    welcomed,
 )
 from workers.access.passwords import choose_password
 from workers.database import Session
@@ -39,7 +39,7 @@ def activate(session: Session) -> None:
 
 
 def test_two_five_and_ten_days_after_and_then_no_more(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     told = []
     for day in range(1, 15):
         later(session, 1)
@@ -94,7 +94,7 @@ def test_activation_and_withdrawal_end_the_schedule(session: Session) -> None:
     ],
 )
 def test_what_stops_reminders(session: Session, meanwhile: str, looked_at: int) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 2)
     session.execute(text(meanwhile))
     assert remind(session) == {"looked_at": looked_at, "reminded": 0, "more": False}
@@ -103,7 +103,7 @@ def test_what_stops_reminders(session: Session, meanwhile: str, looked_at: int) 
 
 
 def test_reminders_are_off_where_the_contract_says_so_alone(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     add_contract(session, "C-2")
     enrolled(session, "zoe", contract="C-2")
     deliver(session)
@@ -114,7 +114,7 @@ def test_reminders_are_off_where_the_contract_says_so_alone(session: Session) ->
 
 
 def test_a_contract_on_its_last_day_still_reminds(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     session.execute(text("UPDATE contract SET ends_on = CAST(now() AT TIME ZONE 'Europe/Paris' AS date)"))
     later(session, 2)
     assert remind(session)["reminded"] == 1
@@ -133,7 +133,7 @@ def test_while_the_invitation_is_owed_a_reminder_waits_a_day(session: Session) -
 
 
 def test_an_invitation_sent_again_an_hour_ago_is_reminder_enough(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 2)
     [(one,)] = query(session, "SELECT id FROM enrollment")
     do_request(session, ResendInvitations(contract="C-1", enrollment_ids=[one]))
@@ -144,7 +144,7 @@ def test_an_invitation_sent_again_an_hour_ago_is_reminder_enough(session: Sessio
 
 
 def test_after_an_outage_one_is_sent_and_the_next_a_day_later(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 20)
     told = []
     for hour in range(0, 80, 4):
@@ -187,7 +187,7 @@ def test_of_several_the_latest_that_reminds_is_told(session: Session) -> None:
 
 @pytest.mark.parametrize("state", ["failed", "suppressed", "cancelled"])
 def test_an_invitation_sent_again_takes_reminders_up_again(session: Session, state: str) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     session.execute(text("UPDATE email SET state = :state"), {"state": state})
     later(session, 2)
     assert remind(session)["reminded"] == 0
@@ -203,7 +203,7 @@ def test_an_invitation_sent_again_takes_reminders_up_again(session: Session, sta
 
 
 def test_an_invitation_sent_again_reminds_nobody_a_fourth_time(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     session.execute(text("UPDATE enrollment SET reminders = 3, next_reminder_at = NULL"))
     [(one,)] = query(session, "SELECT id FROM enrollment")
     do_request(session, ResendInvitations(contract="C-1", enrollment_ids=[one]))
@@ -212,7 +212,7 @@ def test_an_invitation_sent_again_reminds_nobody_a_fourth_time(session: Session)
 
 @pytest.mark.parametrize("reached", [True, False])
 def test_at_a_corrected_address_the_reminders_begin_with_the_first(session: Session, reached: bool) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     if not reached:
         session.execute(text("UPDATE email SET state = 'failed'"))
     later(session, 2)
@@ -231,7 +231,7 @@ STOPPED: dict[str, dict[str, Any]] = {"off": {"reminders": False}, "over": {"end
 
 @pytest.mark.parametrize("stopped", STOPPED)
 def test_a_contract_that_reminds_again_reminds_who_still_has_not_activated(session: Session, stopped: str) -> None:
-    welcomed(session, "anne", "zoe", "luc", "max")
+    enrol_and_invite(session, "anne", "zoe", "luc", "max")
     enrolled(session, "eve", notify=False)
     session.execute(text("UPDATE account SET activated_at = now() WHERE email_norm LIKE 'zoe%'"))
     gone = query(session, "SELECT n.id FROM enrollment n JOIN account a ON a.id = n.account_id"

@@ -7,12 +7,12 @@ from threading import Event
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState, Policy
-from tests.kit.actors.committed_jobs import contract, used
+from tests.kit.actors.committed_jobs import contract, seats_used
 from tests.kit.builders.contracts import accepted, asking, enrol_people
 from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.racers import (
     enrol_pairs,
-    persist,
+    enrol_until_done,
     race,
     waiting_for_a_lock,
     work_until_done,
@@ -34,7 +34,7 @@ def test_a_thousand_people_from_twenty_processes_take_three_hundred_seats(fresh_
     answers = race(enrol_pairs, [(f"q{number}", PEOPLE) for number in range(PROCESSES)])
     assert Counter(code for found, _ in answers for code in found) == {"enrolled": SEATS, "no_seat_left": 700}
     assert max(longest for _, longest in answers) < LONGEST_WAIT
-    assert used() == SEATS
+    assert seats_used() == SEATS
     assert rows("SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM link), count(DISTINCT enrollment_id)"
                 ", count(*) FROM email") == [(SEATS,) * 4]  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_a_thousand_people_through_the_ledger_take_three_hundred_seats(fresh_dat
         ("succeeded", 150),
     ]
     assert rows("SELECT max(failures), max(rescues) FROM job") == [(0, 0)]
-    assert used() == SEATS
+    assert seats_used() == SEATS
     # One lane: the jobs were done in the order they were accepted.
     assert rows("SELECT max(j.id) FILTER (WHERE state = 'succeeded') < min(j.id) FILTER (WHERE state = 'refused')"
                 " FROM (SELECT CAST(id AS text), state FROM job) j") == [(True,)]  # fmt: skip
@@ -80,7 +80,7 @@ def test_lowering_waits_for_an_enrollment_and_is_refused_below_it(threads: Threa
         JobState.REFUSED, {"code": "seats_below_enrolled", "field": "planned_seats", "enrolled_count": 3}
     )
     assert rows("SELECT planned_seats FROM contract") == [(5,)]
-    assert used() == 3
+    assert seats_used() == 3
 
 
 def test_an_enrollment_waits_for_lowering_and_keeps_to_it(threads: ThreadPoolExecutor) -> None:
@@ -96,12 +96,12 @@ def test_an_enrollment_waits_for_lowering_and_keeps_to_it(threads: ThreadPoolExe
 
     slow = threads.submit(lower_slowly)
     assert lowered.wait(30)
-    enrolled = threads.submit(persist, asking("a", "b", "c", policy=FULL))
+    enrolled = threads.submit(enrol_until_done, asking("a", "b", "c", policy=FULL))
     wait_until(waiting_for_a_lock(1))
     release.set()
     slow.result(30)
     assert enrolled.result(30) == ["enrolled", "enrolled", "no_seat_left"]
-    assert used() == 2
+    assert seats_used() == 2
 
 
 def test_seats_moved_up_and_down_while_people_enrol_are_never_oversold(threads: ThreadPoolExecutor) -> None:
@@ -119,4 +119,4 @@ def test_seats_moved_up_and_down_while_people_enrol_are_never_oversold(threads: 
     enrolled = sum(Counter(future.result(60)[0])["enrolled"] for future in found)
     over.set()
     assert moving.result(30) <= {JobState.SUCCEEDED, JobState.REFUSED}
-    assert used() == enrolled <= 30
+    assert seats_used() == enrolled <= 30

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from models.base import new_id
 from models.words import EmailKind, EmailState
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import (
     accepted,
@@ -245,7 +245,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     with transaction() as session:
         [job] = did(session, withdraw(a, b), key="another")
     assert (job["state"], results(job)) == ("succeeded", ["already_withdrawn"] * 2)
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency"}
 
 
@@ -261,7 +261,7 @@ def test_a_withdrawal_that_fails_half_way_leaves_nothing(
     assert rows("SELECT state, failures FROM job") == [("succeeded", 1)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal' AND state = 'owed'") == [(2,)]
     assert rows("SELECT enrolled_count FROM contract") == [(0,)]
-    state_of_things()
+    all_rows()
 
 
 def test_over_a_thousand_go_by_the_queue_of_large_requests(fresh_database: str) -> None:
@@ -279,4 +279,4 @@ def test_over_a_thousand_go_by_the_queue_of_large_requests(fresh_database: str) 
         ("withdrawn", number)
     ]
     assert rows("SELECT enrolled_count FROM contract") == [(0,)]
-    state_of_things()
+    all_rows()

@@ -17,10 +17,10 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.racers import (
-    beginning,
     do,
     do_until_done,
-    persist,
+    enrol_until_done,
+    progress_of,
     waiting_for_a_lock,
 )
 from workers.database import transaction
@@ -49,7 +49,7 @@ def test_progress_that_arrives_during_a_withdrawal_finds_the_person_gone(threads
     people = contract_with("a")
     with transaction() as first:
         assert do(first, withdrawing(people)) == (JobState.SUCCEEDED, {"withdrawn": 1})
-        second = threads.submit(do_until_done, beginning(people))
+        second = threads.submit(do_until_done, progress_of(people))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"already_withdrawn": 1})
     assert rows(TRUTH) == [("not_started", True, 0, 0, 1, 0)]
@@ -60,7 +60,7 @@ def test_progress_that_arrives_during_a_withdrawal_finds_the_person_gone(threads
 def test_a_withdrawal_that_arrives_during_progress_finds_the_training_begun(threads: ThreadPoolExecutor) -> None:
     people = contract_with("a")
     with transaction() as first:
-        assert do(first, beginning(people)) == (JobState.SUCCEEDED, {"recorded": 1})
+        assert do(first, progress_of(people)) == (JobState.SUCCEEDED, {"recorded": 1})
         second = threads.submit(do_until_done, withdrawing(people))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"already_started": 1})
@@ -72,7 +72,7 @@ def test_a_withdrawal_that_arrives_during_progress_finds_the_training_begun(thre
 @pytest.mark.parametrize("winner", ["withdraw", "record_progress"])
 def test_when_the_first_gives_up_the_second_decides(threads: ThreadPoolExecutor, winner: str) -> None:
     people = contract_with("a")
-    requests: dict[str, Request] = {"withdraw": withdrawing(people), "record_progress": beginning(people)}
+    requests: dict[str, Request] = {"withdraw": withdrawing(people), "record_progress": progress_of(people)}
     [loser] = requests.keys() - {winner}
     with transaction() as first:
         do(first, requests[loser])
@@ -94,9 +94,9 @@ def test_many_at_once_in_opposite_orders_leave_one_truth_each(threads: ThreadPoo
 
     asked: list[Request] = [
         withdrawing(people[:30]),
-        beginning(people[::-1], Progress.IN_PROGRESS),
+        progress_of(people[::-1], Progress.IN_PROGRESS),
         withdrawing(people[::-1]),
-        beginning(people[10:]),
+        progress_of(people[10:]),
     ]
     answers = [future.result(60)[1] for future in [threads.submit(run, request) for request in asked]]
     withdrawn = answers[0].get("withdrawn", 0) + answers[2].get("withdrawn", 0)
@@ -115,8 +115,8 @@ def test_many_at_once_in_opposite_orders_leave_one_truth_each(threads: ThreadPoo
 def test_a_completion_told_twice_at_once_owes_one_certificate(threads: ThreadPoolExecutor) -> None:
     people = contract_with("a")
     with transaction() as first:
-        do(first, beginning(people))
-        second = threads.submit(do_until_done, beginning(people))
+        do(first, progress_of(people))
+        second = threads.submit(do_until_done, progress_of(people))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.SUCCEEDED, {"unchanged": 1})
     assert rows(TRUTH) == [("completed", False, 1, 1, 0, 1)]
@@ -126,7 +126,7 @@ def test_the_seat_given_back_goes_to_who_waits_for_it_and_to_nobody_before(threa
     people = contract_with("a")
     with transaction() as first:
         do(first, withdrawing(people))
-        second = threads.submit(persist, asking("b"))
+        second = threads.submit(enrol_until_done, asking("b"))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     with transaction() as session:

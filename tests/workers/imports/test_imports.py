@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import state_of_things
+from tests.kit.actors.committed_jobs import all_rows
 from tests.kit.builders.certificates import job
 from tests.kit.builders.contracts import (
     add_contract,
@@ -133,10 +133,10 @@ def test_a_chunk_that_fails_is_done_again_whole(monkeypatch: pytest.MonkeyPatch)
 def test_a_dry_run_says_the_plan_and_changes_nothing(policy: str) -> None:
     contract(6)
     data = file_of(*"abcdebfgh", "x@y")
-    before = state_of_things()
+    before = all_rows()
     planned = drop(data, "dry", policy=policy, dry_run=True).job_id
     work()
-    after = state_of_things()
+    after = all_rows()
     changed = {name for name in after if after[name] != before[name]}
     assert changed <= {"job", "job_person", "idempotency", "roster", "roster_file", "roster_part"}
     real = drop(data, "real", policy=policy).job_id

@@ -11,15 +11,15 @@ from sqlalchemy import text
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from tests.kit.builders.inboxes import (
-    all_the_way,
     drop,
     folder,
     names,
-    plain,
     put,
     report,
     scan,
+    scan_to_the_end,
     used,
+    without_times,
     work,
 )
 from tests.kit.processes.support import change, rows
@@ -49,7 +49,7 @@ def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> N
     work()
     assert used() == 2
     scan()
-    assert plain(names(folder)) == [
+    assert without_times(names(folder)) == [
         "done/liste.csv",
         "done/liste.csv.errors.csv",
         "done/liste.csv.report.json",
@@ -67,16 +67,16 @@ def test_a_file_that_grows_is_left_alone_until_it_stays_as_it_is(folder: Path) -
     file.write_bytes(file.read_bytes() + "Dû;Zoé;b@example.com\r\n".encode())
     scan()
     assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
-    all_the_way()
+    scan_to_the_end()
     assert used() == 2
 
 
 def test_the_same_name_dropped_again_is_another_file(folder: Path) -> None:
     drop(folder, "liste.csv", "a")
-    all_the_way()
+    scan_to_the_end()
     file = drop(folder, "liste.csv", "c")
     os.utime(file, (time.time() + 5, time.time() + 5))
-    all_the_way()
+    scan_to_the_end()
     assert used() == 2
     assert len([name for name in names(folder) if name.endswith("liste.csv")]) == 2
 
@@ -86,15 +86,15 @@ def test_what_is_no_file_to_import_is_left_alone(folder: Path, name: str) -> Non
     drop(folder, name, data=b'{"contract": "C-1"}' if name == "matricule.json" else None)
     (folder / "dossier").mkdir()
     (folder / "lien.csv").symlink_to("/etc/hostname")
-    all_the_way()
+    scan_to_the_end()
     assert rows("SELECT count(*) FROM inbox_file") == [(0,)]
     assert (folder / name).exists()
 
 
 def test_a_file_nobody_can_read_is_put_among_the_rejected(folder: Path) -> None:
     drop(folder, "liste.csv", data=b"%PDF-1.7")
-    all_the_way()
-    assert plain(names(folder)) == ["rejected/liste.csv", "rejected/liste.csv.report.json"]
+    scan_to_the_end()
+    assert without_times(names(folder)) == ["rejected/liste.csv", "rejected/liste.csv.report.json"]
     said = report(folder, "rejected")
     assert (said["state"], said["code"]) == ("refused", "unsupported_format")
     assert said["reason"].startswith("Ce format de fichier")
@@ -103,12 +103,12 @@ def test_a_file_nobody_can_read_is_put_among_the_rejected(folder: Path) -> None:
 def test_a_folder_that_says_it_is_for_another_contract(folder: Path) -> None:
     drop(folder, "matricule.json", data=b'{"contract": "C-2"}')
     drop(folder)
-    all_the_way()
+    scan_to_the_end()
     assert report(folder, "rejected")["code"] == "wrong_folder"
     assert used() == 0
     (folder / "matricule.json").write_text('{"contract": "C-1"}')
     drop(folder)
-    all_the_way()
+    scan_to_the_end()
     assert used() == 2
 
 
@@ -118,10 +118,10 @@ def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
 ) -> None:
     put(folder, most_changed_percent=percent)
     drop(folder, "premier.csv", "a", "b")
-    all_the_way()
+    scan_to_the_end()
     assert used() == 2  # the first file of a contract may
     drop(folder, "second.csv", "a", "b", "c", "d")
-    all_the_way()
+    scan_to_the_end()
     assert used() == expected
     assert [name.split("-", 2)[2] for name in names(folder / where) if name.endswith("second.csv")] == ["second.csv"]
     if where == "rejected":
@@ -131,9 +131,9 @@ def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
 def test_full_sync_reports_who_is_missing_and_touches_nobody(folder: Path) -> None:
     put(folder, full_sync=True)
     drop(folder, "premier.csv", "a", "b", "c")
-    all_the_way()
+    scan_to_the_end()
     drop(folder, "second.csv", "b", "c")
-    all_the_way()
+    scan_to_the_end()
     assert used() == 3
     [missing] = list((folder / "done").glob("*second.csv.missing.csv"))
     assert missing.read_text("utf-8-sig").splitlines() == ['"E-mail";"Prénom";"Nom"', '"a@example.com";"Zoé";"Dû"']
@@ -176,7 +176,7 @@ def test_a_scanner_that_dies_between_report_and_move_leaves_it_to_the_next(
         assert scan()["unreadable"] == 1
     assert (folder / "liste.csv").exists()
     scan()
-    assert plain(names(folder)) == ["done/liste.csv", "done/liste.csv.report.json"]
+    assert without_times(names(folder)) == ["done/liste.csv", "done/liste.csv.report.json"]
     assert used() == 2
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_read_keeps_no_other_waiting(folder: Path, tmp_p
 def test_a_large_file_is_taken_in_chunks_like_any_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster_imports, "CHUNK", 2)
     drop(folder, "liste.csv", *"abcdefg")
-    all_the_way()
+    scan_to_the_end()
     assert report(folder)["result"]["counts"] == {"enrolled": 5, "no_seat_left": 2}
 
 
@@ -227,7 +227,7 @@ def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) 
 def test_a_hostile_name_of_a_file_stops_nobody(folder: Path, name: str) -> None:
     drop(folder, name, "a")
     drop(folder, "zzz.csv", "b")
-    all_the_way()
+    scan_to_the_end()
     assert used() == 2
     assert len([one for one in names(folder) if one.endswith(".report.json")]) == 2
 
@@ -243,6 +243,6 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(folder: Path, monkeyp
         return real(self, dropped)
 
     monkeypatch.setattr(InboxFolder, "fetch", deny)
-    all_the_way()
+    scan_to_the_end()
     assert used() == 1
     assert rows("SELECT trouble FROM inbox") == [("PermissionError",)]

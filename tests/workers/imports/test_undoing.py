@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import claimed, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed
 from tests.kit.builders.contracts import (
     accepted,
     add_contract,
@@ -104,10 +104,10 @@ def test_twice_does_it_once() -> None:
     first = imported("a", "b")
     undo(first)
     work()
-    before = state_of_things()
+    before = all_rows()
     again = undo(first, "again")
     work()
-    after = state_of_things()
+    after = all_rows()
     assert codes(again) == ["already_withdrawn"] * 2
     assert {name for name in after if after[name] != before[name]} == {"job", "job_person", "idempotency", "audit"}
 

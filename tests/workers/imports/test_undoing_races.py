@@ -20,9 +20,9 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.racers import (
-    beginning,
     do,
     do_until_done,
+    progress_of,
     waiting_for_a_lock,
 )
 from workers.actors import rosters
@@ -123,7 +123,7 @@ def test_an_undo_that_arrives_during_progress_finds_the_training_begun(threads: 
     begun = enrollments(first)[1:2]
     taken_back = undo(first)
     with transaction() as session:
-        do(session, beginning(begun))
+        do(session, progress_of(begun))
         second = threads.submit(work_until_done)
         wait_until(waiting_for_a_lock(1))
     second.result(30)
@@ -141,7 +141,7 @@ def test_progress_that_arrives_during_an_undo_finds_the_person_gone(
 
     def meanwhile(*arguments: Any) -> Any:
         if not told:
-            told.append(threads.submit(do_until_done, beginning(people[:1])))
+            told.append(threads.submit(do_until_done, progress_of(people[:1])))
             wait_until(waiting_for_a_lock(1))
         return real(*arguments)
 

@@ -10,8 +10,8 @@ from sqlalchemy.exc import OperationalError
 from models.base import new_id
 from tests.kit.builders.contracts import add_contract
 from tests.kit.builders.imports import (
+    close_open_files,
     drop,
-    let_go,
     rows_of,
     work,
 )
@@ -39,7 +39,7 @@ def mailer(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mai
         thread.run_coroutine(_close(ours))
     set_event_loop_thread(None)
     thread.stop()  # type: ignore[no-untyped-call]
-    let_go()
+    close_open_files()
 
 
 async def _close(mailer: Mailer) -> None:

@@ -12,11 +12,11 @@ from tests.kit.builders.accounts import keys, make_link, token_of
 from tests.kit.builders.attachments import (
     Attached,
     attach,
-    begin,
+    detachment_letter,
     done,
+    enrollment_state,
     letters,
-    standing,
-    told,
+    start_trainings,
 )
 from tests.kit.builders.contracts import (
     asking,
@@ -40,7 +40,7 @@ OWED = "SELECT kind, state FROM email ORDER BY kind"
 def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
     anne = attach(session)
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
+    assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
     assert query(session, OWED) == [("attachment", "cancelled"), ("detachment", "owed"), ("enrollment_report", "owed")]
     assert queues_to_wake(session) >= {Queue.EMAILS}
     [(account, subject, portal, company, detail)] = query(
@@ -62,9 +62,9 @@ def test_who_has_begun_is_detached_and_the_seat_stays_used(session: Session, pro
     anne = attach(session)
     session.execute(text("UPDATE enrollment SET progress = :p, started_at = now()"), {"p": progress})
     assert detach(session, keys(), anne.token) is DetachmentStep.KEEP_SEAT
-    assert standing(session, anne.enrollment_id) == (progress, False, True, 1, 1, 1, 1)
+    assert enrollment_state(session, anne.enrollment_id) == (progress, False, True, 1, 1, 1, 1)
     assert query(session, OWED)[0] == ("attachment", "cancelled")
-    assert told(session)["seat_free"] is False
+    assert detachment_letter(session)["seat_free"] is False
     assert find_drift(session) == []
 
 
@@ -153,7 +153,7 @@ def requests_about(anne: Attached) -> list[Request]:
 def test_everybody_is_told_since_when_and_changes_nothing(session: Session, begun: bool, activated: bool) -> None:
     anne = attach(session, activated=activated)
     if begun:
-        begin(session)
+        start_trainings(session)
     detach(session, keys(), anne.token)
     [(since,)] = query(session, "SELECT detached_at FROM enrollment WHERE id = :id", id=anne.enrollment_id)
     before = everything(session)
@@ -183,7 +183,7 @@ def test_who_was_detached_before_they_began_is_enrolled_anew(session: Session) -
 
 def test_who_had_begun_is_already_enrolled_and_the_answer_says_they_are_detached(session: Session) -> None:
     anne = attach(session)
-    begin(session)
+    start_trainings(session)
     detach(session, keys(), anne.token)
     [(since,)] = query(session, "SELECT detached_at FROM enrollment WHERE id = :id", id=anne.enrollment_id)
     mails = query(session, "SELECT count(*) FROM email")
@@ -195,7 +195,7 @@ def test_who_had_begun_is_already_enrolled_and_the_answer_says_they_are_detached
 
 def test_who_asks_by_their_address_is_not_sent_the_invitation_of_what_they_left(session: Session) -> None:
     anne = attach(session, activated=False)
-    begin(session)  # of both trainings; without a password, which the LMS does not know
+    start_trainings(session)  # of both trainings; without a password, which the LMS does not know
     session.execute(text("UPDATE enrollment SET withdrawn_at = now() WHERE id <> :id"), {"id": anne.enrollment_id})
     detach(session, keys(), anne.token)
     done(session, RequestPasswordReset(email="anne@example.com"))
@@ -220,7 +220,7 @@ def test_half_way_nothing_is_done(session: Session, monkeypatch: pytest.MonkeyPa
     savepoint.rollback()
     assert everything(session) == before
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
+    assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
 
 
 def test_an_unknown_token_detaches_nobody(session: Session) -> None:

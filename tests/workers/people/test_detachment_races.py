@@ -12,8 +12,8 @@ from tests.kit.builders.accounts import PASSWORD, keys, make_link
 from tests.kit.builders.attachments import (
     Attached,
     attach,
+    enrollment_state,
     letters,
-    standing,
     token_of,
 )
 from tests.kit.builders.contracts import (
@@ -26,10 +26,10 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.processes.support import change, rows, wait_until
 from tests.kit.races.racers import (
-    beginning,
     do,
     do_until_done,
-    persist,
+    enrol_until_done,
+    progress_of,
     until_done,
     waiting_for_a_lock,
 )
@@ -60,7 +60,7 @@ def detach_until_done(token: str) -> DetachmentStep | Code:
 def truth(anne: Attached) -> tuple[object, ...]:
     with transaction() as session:
         assert find_drift(session) == []
-        return standing(session, anne.enrollment_id)
+        return enrollment_state(session, anne.enrollment_id)
 
 
 def withdrawing(*enrollments: UUID) -> Withdraw:
@@ -71,7 +71,7 @@ def test_progress_that_arrives_during_a_detachment_finds_the_person_gone(threads
     anne = attached()
     with transaction() as first:
         assert detach(first, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
-        second = threads.submit(do_until_done, beginning([anne.enrollment_id]))
+        second = threads.submit(do_until_done, progress_of([anne.enrollment_id]))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == (JobState.REFUSED, {"detached": 1})
     assert truth(anne) == ("not_started", True, True, 0, 0, 1, 1)
@@ -80,7 +80,10 @@ def test_progress_that_arrives_during_a_detachment_finds_the_person_gone(threads
 def test_a_detachment_that_arrives_during_progress_leaves_the_seat_used(threads: ThreadPoolExecutor) -> None:
     anne = attached()
     with transaction() as first:
-        assert do(first, beginning([anne.enrollment_id], Progress.IN_PROGRESS)) == (JobState.SUCCEEDED, {"recorded": 1})
+        assert do(first, progress_of([anne.enrollment_id], Progress.IN_PROGRESS)) == (
+            JobState.SUCCEEDED,
+            {"recorded": 1},
+        )
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) is DetachmentStep.KEEP_SEAT
@@ -114,7 +117,7 @@ def test_when_the_first_gives_up_the_detachment_decides(threads: ThreadPoolExecu
     anne = attached()
     ids = [anne.enrollment_id]
     with transaction() as first:
-        do(first, withdrawing(*ids) if loser == "withdraw" else beginning(ids))
+        do(first, withdrawing(*ids) if loser == "withdraw" else progress_of(ids))
         second = threads.submit(detach_until_done, anne.token)
         wait_until(waiting_for_a_lock(1))
         first.rollback()
@@ -138,7 +141,7 @@ def test_the_seat_given_back_goes_to_who_waits_for_it(threads: ThreadPoolExecuto
     change("UPDATE contract SET planned_seats = 1 WHERE reference = 'C-2'")
     with transaction() as first:
         detach(first, keys(), anne.token)
-        second = threads.submit(persist, asking("luc", contract="C-2"))
+        second = threads.submit(enrol_until_done, asking("luc", contract="C-2"))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     with transaction() as session:
@@ -206,7 +209,7 @@ def test_many_at_once_leave_one_truth_each(threads: ThreadPoolExecutor) -> None:
 
     first, second = threads.submit(detaching, tokens), threads.submit(detaching, tokens[::-1])
     withdrawn = threads.submit(asked, withdrawing(*enrollments[:20]))
-    begun = threads.submit(asked, beginning(enrollments[10:], Progress.IN_PROGRESS))
+    begun = threads.submit(asked, progress_of(enrollments[10:], Progress.IN_PROGRESS))
     answers = [*first.result(60), *second.result(60)]
     withdrawn.result(60), begun.result(60)
     detached = sum(answer in (DetachmentStep.GIVE_SEAT_BACK, DetachmentStep.KEEP_SEAT) for answer in answers)

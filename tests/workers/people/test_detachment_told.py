@@ -12,10 +12,10 @@ from models.words import EmailKind
 from tests.kit.builders.accounts import keys
 from tests.kit.builders.attachments import (
     attach,
+    detachment_letter,
     done,
+    enrollment_state,
     letters,
-    standing,
-    told,
 )
 from tests.kit.builders.contracts import asking, query, someone
 from workers.database import Session
@@ -28,7 +28,7 @@ from workers.security.link_views import LinkView, look_at_link
 def test_the_manager_reads_the_names_they_gave_and_the_address_it_went_to(session: Session) -> None:
     anne = attach(session)
     detach(session, keys(), anne.token)
-    context = told(session)
+    context = detachment_letter(session)
     assert (context["to"], context["locale"]) == ("chef@example.com", "fr")
     assert (context["first_name"], context["last_name"]) == ("Annabelle", "Dupond")
     assert (context["person_email"], context["contract_reference"]) == ("anne@example.com", "C-2")
@@ -55,7 +55,7 @@ def test_hostile_names_in_the_mail_to_the_manager_are_inert(session: Session, ho
     session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
     detach(session, keys(), anne.token)
     for locale in ("fr", "en"):
-        mail = render(EmailKind.DETACHMENT, locale, told(session))
+        mail = render(EmailKind.DETACHMENT, locale, detachment_letter(session))
         assert "<script" not in mail.html
         assert "<a href='" not in mail.html
         assert not re.search(r"evil\.\S|http://|\u202e|49", mail.subject + mail.text + mail.html)
@@ -66,7 +66,7 @@ def test_the_manager_of_the_contract_comes_before_whoever_had_it_confirmed(sessi
     anne = attach(session)
     session.execute(text("UPDATE contract SET manager_email = 'rh@example.com', manager_locale = 'en'"))
     detach(session, keys(), anne.token)
-    context = told(session)
+    context = detachment_letter(session)
     assert (context["to"], context["locale"]) == ("rh@example.com", "en")
 
 
@@ -85,9 +85,9 @@ def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to
     session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
     session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": json.dumps(kept) if kept else None})
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id)[5] == told_to
+    assert enrollment_state(session, anne.enrollment_id)[5] == told_to
     if told_to:
-        context = told(session)
+        context = detachment_letter(session)
         assert (context["to"], context["locale"]) == ("chef@example.com", "fr")
         render(EmailKind.DETACHMENT, "fr", context)
 
@@ -114,7 +114,7 @@ def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyP
 def test_without_anybody_to_tell_it_is_done_all_the_same(session: Session) -> None:
     anne = attach(session, report_to=None)
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
-    assert standing(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 0, 1)
+    assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 0, 1)
 
 
 def test_of_several_people_the_right_one_is_named(session: Session) -> None:
@@ -127,10 +127,10 @@ def test_of_several_people_the_right_one_is_named(session: Session) -> None:
     ids = {person["code"]: person["enrollment_id"] for person in job["result"]["people"]}
     [letter] = [one for one in letters(session) if one.kind is EmailKind.ATTACHMENT]
     detach(session, keys(), letter.context["not_me_link"].rpartition("/")[2])
-    assert told(session)["first_name"] == "Anouk"
+    assert detachment_letter(session)["first_name"] == "Anouk"
     assert query(session, "SELECT id FROM enrollment WHERE detached_at IS NOT NULL") == [(UUID(ids["attached"]),)]
     session.execute(text("DELETE FROM job_person"))  # what was asked is gone: better no name than another's
-    assert told(session)["first_name"] == ""
+    assert detachment_letter(session)["first_name"] == ""
 
 
 def test_a_mail_to_the_manager_of_an_erased_person_is_not_sent(session: Session) -> None:

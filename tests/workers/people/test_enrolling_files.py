@@ -9,8 +9,8 @@ from tests.kit.builders.accounts import keys
 from tests.kit.builders.attachments import letters, token_of
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from tests.kit.builders.imports import (
+    close_open_files,
     drop,
-    let_go,
     rows_of,
     work,
 )
@@ -38,7 +38,7 @@ def attached(fresh_database: str) -> Iterator[None]:
     drop(data, report_to="Chef@example.com", report_locale="en")
     work()
     yield
-    let_go()
+    close_open_files()
 
 
 def says_not_me() -> None:

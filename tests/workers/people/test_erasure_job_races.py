@@ -20,10 +20,10 @@ from tests.kit.races.erasure import (
     ANNE,
     ERASING,
     anne,
+    assert_no_trace_left,
     contract_with_anne,
     do,
-    persistently,
-    sound,
+    do_until_done,
 )
 from tests.kit.races.racers import until_done, waiting_for_a_lock
 from workers.actors.registry import do_jobs
@@ -50,12 +50,12 @@ def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
         session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now()"))  # no seat is shared
     with transaction() as first:
         assert do(first, ErasePerson(email=order[0], reason="x"))["code"] == Code.ERASED
-        second = threads.submit(persistently, ErasePerson(email=order[1], reason="x"))
+        second = threads.submit(do_until_done, ErasePerson(email=order[1], reason="x"))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["requests"] == 1
     people: Any = rows("SELECT request -> 'people' FROM job")[0][0]
     assert [(one["email"], one["last_name"]) for one in people] == [("", ""), ("", ""), ("zoe@example.com", "Le Dû")]
-    sound()
+    assert_no_trace_left()
 
 
 def invitation_with_a_dead_link() -> list[ClaimedRow]:
@@ -77,7 +77,7 @@ def test_a_mailer_and_an_erasure_that_want_what_the_other_holds_do_not_deadlock(
     mails = invitation_with_a_dead_link()
     with transaction() as mailer:
         held = ledger.hold(mailer, EMAILS, mails)
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
         [letter] = read_letters(mailer, held)
         assert (letter.unsent, "link" in letter.context) == (None, True)

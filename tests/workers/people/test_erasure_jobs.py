@@ -6,10 +6,10 @@ from sqlalchemy import text
 from models.portal import LOCAL_PORTAL_ID
 from models.retention import RetentionClass
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import (
     accepted,
@@ -107,7 +107,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
         assert accepted(session, erasing(), "one") == taken[0].id
         [job] = did(session, erasing(), key="another")
     assert (job["state"], job["result"]["code"]) == ("refused", "not_found")
-    after = state_of_things()
+    after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "idempotency", "audit"}
     assert rows("SELECT result FROM audit WHERE action = 'erase_person' ORDER BY id") == [("done",), ("not_found",)]
 
@@ -124,7 +124,7 @@ def test_an_erasure_that_fails_half_way_leaves_nothing(
         ("succeeded", 1, True)
     ]
     assert rows("SELECT count(*) FROM certificate_holder") == [(1,)]
-    state_of_things()
+    all_rows()
 
 
 def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:

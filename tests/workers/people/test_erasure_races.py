@@ -22,12 +22,12 @@ from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.erasure import (
     ERASING,
     anne,
+    assert_no_trace_left,
     contract_with_anne,
     do,
-    persistently,
-    sound,
+    do_until_done,
 )
-from tests.kit.races.racers import persist, waiting_for_a_lock
+from tests.kit.races.racers import enrol_until_done, waiting_for_a_lock
 from workers.access.passwords import choose_password
 from workers.database import transaction
 from workers.requests.accounts import ErasePerson
@@ -53,13 +53,13 @@ def test_whoever_is_enrolled_during_an_erasure_is_a_new_person(threads: ThreadPo
         add_contract(session, "C-2")
     with transaction() as first:
         assert do(first, ERASING)["code"] == Code.ERASED
-        second = threads.submit(persist, asking(anne("Annie"), contract="C-2"))
+        second = threads.submit(enrol_until_done, asking(anne("Annie"), contract="C-2"))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) == ["enrolled"]
     assert rows(PEOPLE) == [("", True), ("Annie", False)]
     with transaction() as session:
         assert (seats(session), seats(session, "C-2")) == (0, 1)
-    sound()
+    assert_no_trace_left()
 
 
 @pytest.mark.parametrize("contract", ["C-1", "C-2"])
@@ -71,13 +71,13 @@ def test_an_erasure_that_arrives_during_an_enrollment_finds_it(threads: ThreadPo
         enrolled(session, anne(), contract="C-1" if contract == "C-2" else "C-2")
     with transaction() as first:
         assert len(enrolled(first, anne(), contract=contract)) == 1
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["seats"] == 2
     assert rows(PEOPLE) == [("", True)]
     with transaction() as session:
         assert (seats(session), seats(session, "C-2")) == (0, 0)
-    sound()
+    assert_no_trace_left()
 
 
 def test_a_password_chosen_during_an_erasure_is_not(threads: ThreadPoolExecutor) -> None:
@@ -88,18 +88,18 @@ def test_a_password_chosen_during_an_erasure_is_not(threads: ThreadPoolExecutor)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30) is Code.INVALID_LINK
     assert rows("SELECT password_hash, activated_at FROM account") == [(None, None)]
-    sound()
+    assert_no_trace_left()
 
 
 def test_an_erasure_that_arrives_while_a_password_is_chosen_forgets_it(threads: ThreadPoolExecutor) -> None:
     token = link_of_anne()
     with transaction() as first:
         assert not isinstance(choose_password(first, keys(), token, "hash"), Code)
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["code"] == Code.ERASED
     assert rows("SELECT password_hash, credential_version FROM account") == [(None, 3)]
-    sound()
+    assert_no_trace_left()
 
 
 def link_of_anne() -> str:
@@ -119,11 +119,11 @@ def test_a_completion_that_is_told_during_an_erasure_finds_the_person_gone(threa
     people = contract_with_anne()
     with transaction() as first:
         do(first, ERASING)
-        second = threads.submit(persistently, completing(people))
+        second = threads.submit(do_until_done, completing(people))
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"] == {"already_withdrawn": 1}
     assert rows(TRUTH) == [("not_started", True, 0, 0, 0)]
-    sound()
+    assert_no_trace_left()
 
 
 def test_an_erasure_that_arrives_during_a_completion_keeps_the_names_of_the_certificate(
@@ -132,24 +132,24 @@ def test_an_erasure_that_arrives_during_a_completion_keeps_the_names_of_the_cert
     people = contract_with_anne()
     with transaction() as first:
         do(first, completing(people))
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["counts"]["certificates"] == 1
     assert rows(TRUTH) == [("completed", False, 1, 1, 1)]
     assert rows("SELECT first_name, last_name FROM certificate_holder") == [("Anne", "Lorval")]
-    sound()
+    assert_no_trace_left()
 
 
 def test_of_two_erasures_at_once_one_finds_nobody(threads: ThreadPoolExecutor) -> None:
     contract_with_anne()
     with transaction() as first:
         assert do(first, ERASING)["code"] == Code.ERASED
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
     assert second.result(30)["code"] == Code.NOT_FOUND
     trail = rows("SELECT result, account_id IS NULL FROM audit WHERE action = 'erase_person' ORDER BY id")
     assert trail == [("done", False), ("not_found", True)]
-    sound()
+    assert_no_trace_left()
 
 
 def test_when_the_enrollment_gives_up_the_erasure_decides(threads: ThreadPoolExecutor) -> None:
@@ -158,18 +158,18 @@ def test_when_the_enrollment_gives_up_the_erasure_decides(threads: ThreadPoolExe
         add_contract(session, "C-2")
     with transaction() as first:
         enrolled(first, anne(), contract="C-2")
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
         first.rollback()
     assert second.result(30)["counts"]["seats"] == 1
-    sound()
+    assert_no_trace_left()
 
 
 def test_an_address_corrected_meanwhile_is_nobodys(threads: ThreadPoolExecutor) -> None:
     contract_with_anne()
     with transaction() as correction:
         query(correction, "SELECT id FROM account FOR UPDATE")
-        second = threads.submit(persistently, ERASING)
+        second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
         query(correction, "UPDATE account SET email_norm = 'new@example.com' RETURNING id")
     assert second.result(30)["code"] == Code.NOT_FOUND
@@ -187,24 +187,24 @@ def test_many_at_once_leave_seats_that_add_up_and_nothing_of_the_erased(threads:
     def erase_all(order: int) -> None:
         barrier.wait(10)
         for number in range(20)[::order]:
-            persistently(ErasePerson(email=f"p{number}@example.com", reason="x"))
+            do_until_done(ErasePerson(email=f"p{number}@example.com", reason="x"))
 
     def enrol_all() -> None:
         barrier.wait(10)
         for number in range(20):
-            persist(asking(someone(f"p{number}@example.com"), contract="C-2", policy=Policy.UNTIL_FULL))
+            enrol_until_done(asking(someone(f"p{number}@example.com"), contract="C-2", policy=Policy.UNTIL_FULL))
 
     def begin_all() -> None:
         barrier.wait(10)
         for one in people:
-            persistently(completing([one]))
-            persistently(Withdraw(contract="C-1", enrollment_ids=[one]))
+            do_until_done(completing([one]))
+            do_until_done(Withdraw(contract="C-1", enrollment_ids=[one]))
 
     runs = [threads.submit(erase_all, 1), threads.submit(erase_all, -1), threads.submit(enrol_all)]
     runs.append(threads.submit(begin_all))
     for run in runs:
         run.result(120)
-    sound()
+    assert_no_trace_left()
     assert rows("SELECT count(*) FROM account WHERE erased_at IS NOT NULL AND (first_name <> '' OR password_hash"
                 " IS NOT NULL OR email_norm NOT LIKE '%@erased.invalid')") == [(0,)]  # fmt: skip
     assert rows("SELECT count(*) FROM certificate_holder h JOIN enrollment e ON e.id = h.enrollment_id"

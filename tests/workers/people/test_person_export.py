@@ -10,10 +10,10 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.committed_jobs import (
+    all_rows,
     claimed,
     done_twice,
     fail_half_way,
-    state_of_things,
 )
 from tests.kit.builders.contracts import (
     accepted,
@@ -257,4 +257,4 @@ def test_an_export_that_fails_half_way_leaves_nothing(
     assert rows(
         "SELECT state, failures, CAST(result AS text) LIKE '%Lorval%' FROM job WHERE kind = 'export_person'"
     ) == [("succeeded", 1, True)]
-    state_of_things()
+    all_rows()

@@ -11,11 +11,11 @@ import pytest
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.committed_jobs import claimed, fail_half_way, state_of_things
+from tests.kit.actors.committed_jobs import all_rows, claimed, fail_half_way
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from tests.kit.builders.imports import (
+    close_open_files,
     drop,
-    let_go,
     rows_of,
     work,
 )
@@ -51,7 +51,7 @@ def known(fresh_database: str) -> Iterator[None]:
         drop(data, str(number))
         work()
     yield
-    let_go()
+    close_open_files()
 
 
 def did(request: Request, portal: Any = LOCAL_PORTAL_ID) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_an_erasure_deletes_the_files_with_their_parts_and_no_others() -> None:
     assert erased() == 2
     assert rows(FILES) == [(1, 1)]
     assert rows(KEPT, file=digest_of(io.BytesIO(OTHERS))) == [(1,)]
-    assert [row for found in state_of_things().values() for row in found if "lorval" in row.lower()] == []
+    assert [row for found in all_rows().values() for row in found if "lorval" in row.lower()] == []
 
 
 def test_an_erasure_that_fails_half_way_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

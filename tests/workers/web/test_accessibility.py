@@ -14,7 +14,7 @@ from models.words import Purpose
 from tests.kit.builders.accounts import make_account, make_link
 from tests.kit.builders.certificates import certificate, did, graduates
 from tests.kit.builders.contracts import someone
-from tests.kit.pages.corrections import asked
+from tests.kit.pages.corrections import pending_correction
 from tests.kit.processes.support import rows
 from tests.workers.web.test_certificates import certified, duplicated
 from tests.workers.web.test_not_me import attached
@@ -95,8 +95,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "corrected": corrected,
     "revoked": revoked,
     "password": password,
-    "new-address": lambda: asked()[0],
-    "old-address": lambda: asked()[1],
+    "new-address": lambda: pending_correction()[0],
+    "old-address": lambda: pending_correction()[1],
     "not-me": lambda: attached()[1],
     "dead-link": lambda: "/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.AAAA",
 }

@@ -23,8 +23,8 @@ from tests.kit.builders.corrections import (
 from tests.kit.builders.password_links import reset
 from tests.kit.pages.corrections import (
     address,
-    asked,
     note_title,
+    pending_correction,
     state,
     title,
 )
@@ -35,7 +35,7 @@ from workers.settings import get_settings
 
 
 def test_the_new_address_sees_what_it_confirms_and_nothing_of_the_account(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     page = site.get(confirmation).text
     for shown in (NEW, "Acmé", "Formation", "facultatif", 'autocomplete="current-password"'):
         assert shown in page
@@ -46,7 +46,7 @@ def test_the_new_address_sees_what_it_confirms_and_nothing_of_the_account(site: 
 
 
 def test_the_old_address_sees_the_company_and_little_of_the_new_one(site: httpx.Client) -> None:
-    _, answer = asked()
+    _, answer = pending_correction()
     page = site.get(answer).text
     assert "a***@example.org" in page
     assert "Acmé" in page
@@ -65,7 +65,7 @@ def rung() -> bool:
 
 @pytest.mark.parametrize("how", ["password", "agreement", "refusal"])
 def test_the_mails_an_answer_owes_leave_at_once(site: httpx.Client, how: str) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     if how != "password":
         assert site.post(confirmation, data={"password": ""}).status_code == 200
     assert not rung()
@@ -77,7 +77,7 @@ def test_the_mails_an_answer_owes_leave_at_once(site: httpx.Client, how: str) ->
 
 
 def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     done = site.post(confirmation, data={"password": PASSWORD})
     assert (done.status_code, title(done)) == (200, note_title("correction_applied"))
     assert NEW in done.text
@@ -108,7 +108,7 @@ def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -
 def test_confirmed_without_the_password_it_says_what_it_waits_for(
     site: httpx.Client, before: Callable[[], None], name: str, said: str
 ) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     before()
     done = site.post(confirmation, data={"password": ""})
     assert (done.status_code, title(done)) == (200, note_title(name))
@@ -121,7 +121,7 @@ def test_confirmed_without_the_password_it_says_what_it_waits_for(
 
 
 def test_the_old_address_agrees_and_then_the_new_one_confirms(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     agreed = site.post(answer, data={"answer": "agree"})
     assert (agreed.status_code, title(agreed)) == (200, note_title("correction_agreed"))
     assert NEW not in agreed.text
@@ -132,7 +132,7 @@ def test_the_old_address_agrees_and_then_the_new_one_confirms(site: httpx.Client
 
 
 def test_the_old_address_refuses(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     site.post(confirmation, data={"password": ""})
     refused = site.post(answer, data={"answer": "refuse"})
     assert (refused.status_code, title(refused)) == (200, note_title("correction_refused"))
@@ -149,7 +149,7 @@ def test_the_old_address_refuses(site: httpx.Client) -> None:
 def test_nobody_is_sent_to_a_support_there_is_none_of(
     site: httpx.Client, monkeypatch: pytest.MonkeyPatch, support: str
 ) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     monkeypatch.setenv("SUPPORT_ADDRESS", support)
     get_settings.cache_clear()
     with transaction() as session:
@@ -160,7 +160,7 @@ def test_nobody_is_sent_to_a_support_there_is_none_of(
 
 
 def test_what_changed_meanwhile_is_told(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     with transaction() as session:
         enrol_also(session)
     shared = site.post(confirmation, data={"password": PASSWORD})
@@ -170,7 +170,7 @@ def test_what_changed_meanwhile_is_told(site: httpx.Client) -> None:
 
 
 def test_an_address_taken_meanwhile_is_told(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     with transaction() as session:
         participant(session, NEW)
     assert title(site.post(answer, data={"answer": "agree"})) == note_title("correction_taken")
@@ -179,7 +179,7 @@ def test_an_address_taken_meanwhile_is_told(site: httpx.Client) -> None:
 
 
 def test_a_reset_after_confirming_still_goes_to_the_old_address(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     site.post(confirmation, data={"password": ""})
     with transaction() as session:
         [(enrollment_id,)] = session.execute(text("SELECT id FROM enrollment")).all()

@@ -29,8 +29,8 @@ from tests.kit.pages.corrections import (
     HASH,
     STATE,
     address,
-    asked,
     note_title,
+    pending_correction,
     state,
     title,
 )
@@ -42,7 +42,7 @@ from workers.web.rendering import TEXTS
 
 
 def test_opening_changes_nothing_however_often_scanners_come(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     before = rows(STATE)
     for path in (confirmation, answer):
         for _ in range(3):
@@ -51,7 +51,7 @@ def test_opening_changes_nothing_however_often_scanners_come(site: httpx.Client)
 
 
 def test_a_wrong_password_is_told_and_uses_nothing_up(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     before = rows(STATE)
     wrong = site.post(confirmation, data={"password": PASSWORD + "!"})
     assert wrong.status_code == 422
@@ -66,7 +66,7 @@ def test_a_wrong_password_is_told_and_uses_nothing_up(site: httpx.Client) -> Non
 
 
 def test_guessing_is_closed_like_at_the_sign_in_and_confirming_without_stays_open(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     for number in range(FREE_TRIES):
         assert site.post(confirmation, data={"password": f"guess {number}"}).status_code == 422
     closed = site.post(confirmation, data={"password": PASSWORD})
@@ -79,7 +79,7 @@ def test_guessing_is_closed_like_at_the_sign_in_and_confirming_without_stays_ope
 
 @pytest.mark.parametrize("password", ["x" * 5000, "\u0000", "%ED%A0%80"])
 def test_what_nobody_has_as_a_password_is_wrong(site: httpx.Client, password: str) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     body = f"password={password}" if "%" in password else None
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     sent = (
@@ -92,7 +92,7 @@ def test_what_nobody_has_as_a_password_is_wrong(site: httpx.Client, password: st
 
 
 def test_the_password_of_somebody_else_is_no_password_of_this_account(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     with transaction() as session:
         participant(session, "luc@example.com")
         session.execute(
@@ -106,7 +106,7 @@ def test_the_password_of_somebody_else_is_no_password_of_this_account(site: http
 
 @pytest.mark.parametrize("fields", [{}, {"answer": ""}, {"answer": "yes"}, {"agree": "1"}])
 def test_an_answer_that_is_none_changes_nothing(site: httpx.Client, fields: dict[str, str]) -> None:
-    _, answer = asked()
+    _, answer = pending_correction()
     before = rows(STATE)
     assert site.post(answer, data=fields).status_code == 400
     assert rows(STATE) == before
@@ -127,7 +127,7 @@ def test_an_answer_that_is_none_changes_nothing(site: httpx.Client, fields: dict
 def test_a_link_that_is_over_changes_nothing(
     site: httpx.Client, change_to: str, status: int, names: tuple[str, str]
 ) -> None:
-    paths = asked()
+    paths = pending_correction()
     with transaction() as session:
         participant(session, "luc@example.com")
         other = account_id(session, "luc@example.com")
@@ -140,7 +140,7 @@ def test_a_link_that_is_over_changes_nothing(
 
 
 def test_no_token_opens_another_page_or_account(site: httpx.Client) -> None:
-    confirmation, answer = asked()
+    confirmation, answer = pending_correction()
     with transaction() as session:
         luc = participant(session, "luc@example.com")
         correct(session, luc, "luc.new@example.org")
@@ -169,7 +169,7 @@ def test_no_token_opens_another_page_or_account(site: httpx.Client) -> None:
 
 
 def test_many_at_the_same_moment_confirm_once(site: httpx.Client) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     together = threading.Barrier(4)
 
     def press(_: int) -> int:
@@ -185,7 +185,7 @@ def test_many_at_the_same_moment_confirm_once(site: httpx.Client) -> None:
 
 
 def test_when_too_many_hash_people_are_asked_to_come_back(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    confirmation, _ = asked()
+    confirmation, _ = pending_correction()
     monkeypatch.setattr(hashing, "HASHES_WAITING", 0)
     before = rows(STATE)
     assert site.post(confirmation, data={"password": PASSWORD}).status_code == 503

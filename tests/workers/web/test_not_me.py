@@ -12,8 +12,8 @@ from tests.kit.builders.accounts import make_account, make_enrollment, make_link
 from tests.kit.builders.attachments import (
     Attached,
     attach,
-    begin,
-    standing,
+    enrollment_state,
+    start_trainings,
 )
 from tests.kit.processes.support import (
     Processes,
@@ -51,7 +51,7 @@ def attached(**more: bool | str | None) -> tuple[Attached, str]:
 
 def now(anne: Attached) -> tuple[object, ...]:
     with transaction() as session:
-        return standing(session, anne.enrollment_id)
+        return enrollment_state(session, anne.enrollment_id)
 
 
 def press(site: httpx.Client, path: str, **asked: str) -> httpx.Response:
@@ -112,7 +112,7 @@ def test_that_somebody_is_told_is_promised_when_somebody_is_known(
 def test_the_answer_is_the_same_for_who_has_begun(site: httpx.Client) -> None:
     anne, path = attached()
     with transaction() as session:
-        begin(session)
+        start_trainings(session)
     done = press(site, path)
     assert (done.status_code, title(done)) == (200, note("detached"))
     assert now(anne) == ("in_progress", False, True, 1, 1, 1, 1)

@@ -18,11 +18,11 @@ from tests.kit.builders.contracts import did as do_request
 from tests.kit.builders.invited_people import (
     change_contract,
     deliver,
+    enrol_and_invite,
     later,
     letters,
     remind,
     token,
-    welcomed,
 )
 from workers.access.passwords import choose_password
 from workers.database import Session
@@ -35,7 +35,7 @@ INVITED = "SELECT enrollment_id, id FROM email WHERE kind = 'invitation'"
 
 
 def test_a_reminder_carries_the_same_live_link_with_no_more_time(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     before = query(session, "SELECT id, expires_at - interval '2 days', resent FROM link")
     later(session, 2)
     assert remind(session)["reminded"] == 1
@@ -56,7 +56,7 @@ def test_a_reminder_carries_the_same_live_link_with_no_more_time(session: Sessio
 
 @pytest.mark.moment
 def test_a_link_that_ended_is_replaced_in_the_reminder(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 2)
     session.execute(text("UPDATE link SET expires_at = now()"))
     remind(session)
@@ -66,7 +66,7 @@ def test_a_link_that_ended_is_replaced_in_the_reminder(session: Session) -> None
 
 
 def test_a_contract_that_gives_seats_back_says_from_when(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     change_contract(session, release_after_days=30)
     later(session, 2)
     remind(session)
@@ -87,7 +87,7 @@ def test_a_contract_that_gives_seats_back_says_from_when(session: Session) -> No
     ],
 )
 def test_a_reminder_still_owed_is_not_sent_when_it_would_mislead(session: Session, meanwhile: str) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 2)
     remind(session)
     session.execute(text(meanwhile))
@@ -96,7 +96,7 @@ def test_a_reminder_still_owed_is_not_sent_when_it_would_mislead(session: Sessio
 
 
 def test_a_withdrawal_cancels_the_reminder_that_waits(session: Session) -> None:
-    welcomed(session, "anne")
+    enrol_and_invite(session, "anne")
     later(session, 2)
     remind(session)
     [(one,)] = query(session, "SELECT id FROM enrollment")
