@@ -1,8 +1,8 @@
-"""Another moment than today's, for one test: in its database, in its identifiers and in this process.
+"""A test may run at another moment than today: in its database, in its identifiers and in its process.
 
-In the database the name ``now()`` leads to a function of the test: PostgreSQL looks functions up by its search path, in
-which the test's schema stands before its own. The product reads the time from the database, so the processes of a test
-live at that moment as well, and nothing in the product knows that it can be done.
+In the database the name ``now()`` leads to a function of the test: PostgreSQL searches functions along its search path,
+where the schema of the test comes before its own. The product reads the time from the database, so the processes of a
+test run at that moment as well, and the product contains no code for this.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ MOMENTS: Final = {
     "leap_day": datetime.fromisoformat("2028-02-29T12:00+01:00"),
     "end_of_the_year": datetime.fromisoformat("2026-12-31T23:59:59+01:00"),
 }
-"""The moments of Paris at which tests marked ``moment`` run, besides the real one."""
+"""Tests marked ``moment`` run at each of these moments (Paris time) and at the real one."""
 
 SEARCH_PATH: Final = f"{SCHEMA}, public, pg_catalog"
 
@@ -43,7 +43,7 @@ NOW = f"""
     CREATE FUNCTION {SCHEMA}.now() RETURNS timestamptz LANGUAGE sql STABLE
     AS $$ SELECT pg_catalog.now() + interval '{{seconds}} seconds' $$"""
 
-# A default was bound to PostgreSQL's own function when its table was made.
+# A column default is bound to PostgreSQL's own now() when its table is created.
 DEFAULTS = f"""
     DO $$ DECLARE held record; BEGIN
       FOR held IN SELECT d.adrelid::regclass AS relation, a.attname FROM pg_attrdef d
@@ -55,22 +55,22 @@ DEFAULTS = f"""
 
 @contextmanager
 def process_at(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Makes it this moment in this process; time goes on from there. Waiting takes as long as ever."""
+    """Sets the time of this process to this moment; time goes on from there. Waiting takes as long as usual."""
     shift = round((moment - datetime.now(UTC)).total_seconds()) * 1000
-    # uuid7 reads the clock of the machine; its first 48 bits are milliseconds.
+    # uuid7 reads the clock of the machine; the first 48 bits are milliseconds.
     monkeypatch.setattr(base, "uuid7", lambda: UUID(int=uuid7().int + (shift << 80)))
     with time_machine.travel(moment):
         yield
 
 
 def begin_at(session: Session, moment: datetime) -> None:
-    """Makes it this moment in the transaction of a session that will be rolled back."""
+    """Sets this moment in the transaction of a session that will be rolled back."""
     _define_now(session, moment)
     session.execute(text(f"SET LOCAL search_path = {SEARCH_PATH}"))
 
 
 def set_database_to(moment: datetime) -> None:
-    """Makes it this moment in the test's own database, for every process that connects from here on."""
+    """Sets this moment in the test's own database, for every process that connects from now on."""
     with transaction() as session:
         _define_now(session, moment)
         name = session.execute(text("SELECT current_database()")).scalar_one()

@@ -1,4 +1,4 @@
-"""What tests of failures share: rows of jobs, work on them that fails as told, what became of each."""
+"""The tests of failures use these: due jobs, work that fails on a chosen row, and the state of each job afterwards."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -28,37 +28,37 @@ Fault = Callable[[UUID], Exception | None]
 
 
 def owe_jobs(count: int, *, each_in_its_lane: bool = True) -> list[UUID]:
-    """So many jobs that are due."""
+    """Creates this many due jobs, each in its own lane or all in the first."""
     with transaction() as session:
         return [owe(session, JOBS, lane=lane(n + 1 if each_in_its_lane else 1)) for n in range(count)]
 
 
 def claim(size: int = 100) -> list[ClaimedRow]:
-    """Claims them for this process."""
+    """Claims due jobs for this process."""
     with transaction() as session:
         return books.claim(session, JOBS, QUEUE, size=size, lease=30, worker=this_process(), cursor=FIRST_LANE)
 
 
 def make_due(row_id: UUID) -> None:
-    """The time until its next attempt has passed."""
+    """Makes the next attempt of a job due now."""
     change("UPDATE job SET due_at = now() WHERE id = :id", id=row_id)
 
 
 def state(row_id: UUID) -> tuple[str, int, int]:
-    """State, failures and claim of a job."""
+    """Returns the state, the number of failures and the claim number of a job."""
     with transaction() as session:
         row = look(session, JOBS, row_id)
     return row["state"], row["failures"], row["claim"]
 
 
 def attempt_outcomes(row_id: UUID) -> list[str]:
-    """How the attempts kept of a job ended."""
+    """Returns the outcome of each recorded attempt of a job, oldest first."""
     with transaction() as session:
         return [outcome for _, outcome in attempts(session, row_id)]
 
 
 def work(fault: Fault) -> DoWork:
-    """Work that leaves a trace of each row, and fails on rows as told."""
+    """Returns work that writes one audit row per job, and raises the error that `fault` gives for a job."""
 
     def do(session: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         for row in held:
@@ -75,17 +75,17 @@ def work(fault: Fault) -> DoWork:
 
 
 def jobs_done() -> set[object]:
-    """The jobs that left a trace; none left two."""
+    """Returns the jobs that wrote an audit row; the test fails if one wrote two."""
     found = [row[0] for row in rows("SELECT job_id FROM audit")]
     assert len(found) == len(set(found)), "done twice"
     return set(found)
 
 
 def fail_on(bad: UUID | None, error: Exception) -> Fault:
-    """Fails on one row, with this error."""
+    """Returns a fault that raises this error on one job only."""
     return lambda row_id: error if row_id == bad else None
 
 
 def do_all(batch: Sequence[ClaimedRow]) -> None:
-    """Work without a fault."""
+    """Does a batch without any fault."""
     BatchRun(JOBS, work(lambda _: None)).run(batch)

@@ -1,4 +1,4 @@
-"""What tests of services that commit share: claimed jobs, all there is, and work that fails half-way."""
+"""The tests of services that commit use these: claimed jobs, all rows of the database, and work that fails half-way."""
 
 from types import ModuleType
 from typing import Any
@@ -26,21 +26,21 @@ from workers.requests.queues import Queue
 
 
 def claimed(queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow]:
-    """The jobs of a queue that are not done, whenever they are due."""
+    """Makes all unfinished jobs of a queue due, and claims them."""
     with transaction() as session:
         session.execute(text("UPDATE job SET due_at = now() WHERE due_at IS NOT NULL"))
         return ledger.claim(session, JOBS, queue, size=50, lease=30, worker=new_id())
 
 
 def all_rows() -> dict[str, list[str]]:
-    """All rows of all tables; the seats add up."""
+    """Returns all rows of all tables, after a check that the seats show no drift."""
     with transaction() as session:
         assert find_drift(session) == []
         return everything(session)
 
 
 def done_twice(taken: list[ClaimedRow]) -> dict[str, list[str]]:
-    """Does claimed jobs, and once more, which changes nothing; returns all there is."""
+    """Does claimed jobs twice, checks that the second time changes nothing, and returns all rows."""
     assert BatchRun(JOBS, do_jobs).run(taken)
     done = all_rows()
     assert BatchRun(JOBS, do_jobs).run(taken)
@@ -51,7 +51,7 @@ def done_twice(taken: list[ClaimedRow]) -> dict[str, list[str]]:
 def fail_half_way(
     monkeypatch: pytest.MonkeyPatch, service: ModuleType, step: str, queue: Queue = Queue.ENROLLMENTS
 ) -> None:
-    """Does the due jobs with a service that dies at this step: nothing is left but the attempt; they are due again."""
+    """Does the due jobs while one step of the service raises; only the job and its attempt may have changed."""
     before = all_rows()
 
     def fail(*_: object) -> None:
@@ -65,33 +65,33 @@ def fail_half_way(
 
 
 def contract(seats: int = 100, *references: str) -> None:
-    """Contracts with so many seats each."""
+    """Creates contracts with this many seats each."""
     with transaction() as session:
         for reference in references or ("C-1",):
             add_contract(session, reference, seats)
 
 
 def seats_used(reference: str = "C-1") -> int:
-    """The seats used, on which all there is agrees."""
+    """Returns the seats used on a contract, after a check that counter, enrollments and seat ledger agree."""
     with transaction() as session:
         assert find_drift(session) == []
         return seats(session, reference)
 
 
 def accept_all(*requests: Enroll) -> list[UUID]:
-    """The jobs of these requests, each under a key of its own, accepted in one transaction."""
+    """Accepts these requests in one transaction, each under its own key, and returns their jobs."""
     with transaction() as session:
         return [accepted(session, request, f"key-{number}") for number, request in enumerate(requests)]
 
 
 def job(job_id: UUID) -> dict[str, Any]:
-    """A job as its portal sees it."""
+    """Returns a job as its portal sees it."""
     with transaction() as session:
         return show_job(session, job_id) or {}
 
 
 def people_codes(job_id: UUID) -> list[str]:
-    """What happened to each person of a large request, in its order."""
+    """Returns the code of each person of a large request, in the order of the request."""
     return [
         str(code) for (code,) in rows("SELECT code FROM job_person WHERE job_id = :id ORDER BY position", id=job_id)
     ]

@@ -1,4 +1,6 @@
-"""What tests of mailers share: people who are owed a mail, mails as they stand, a batch of them claimed."""
+"""The tests of mailers use these: people with an invitation to send, the state of mails, and a claimed
+batch of them.
+"""
 
 from collections import Counter
 from typing import Any
@@ -26,19 +28,21 @@ QUEUES = ("emails", "emails_bulk")
 
 
 def owe_invitations(*people: PersonToEnroll | str) -> None:
-    """Enrols these people: each is owed an invitation."""
+    """Enrolls these people, so that each has an invitation in the outbox."""
     with transaction() as session:
         add_contract(session, seats=1_000)
         enrol(session, asking(*people))
 
 
 def many_names(number: int) -> list[str]:
-    """The names of so many people."""
+    """Returns this many different names."""
     return [f"p{index}" for index in range(number)]
 
 
 def mail(word: str = "anne") -> dict[str, Any]:
-    """One mail as it stands; `pause` is the time between its last attempt that failed and the next."""
+    """Returns the row of one mail; `pause` is the number of seconds between its last failed attempt and
+    the next one.
+    """
     [(found,)] = rows(
         "SELECT to_jsonb(e) || jsonb_build_object('pause', (SELECT extract(epoch FROM e.due_at - max(a.created_at))"
         " FROM job_attempt a WHERE a.row_id = e.id)) FROM email e WHERE to_address = :address",
@@ -49,7 +53,7 @@ def mail(word: str = "anne") -> dict[str, Any]:
 
 
 def attempts(word: str = "anne") -> list[object]:
-    """How the attempts kept of this mail ended."""
+    """Returns the outcome of each recorded attempt of a mail, oldest first."""
     found = rows(
         "SELECT outcome FROM job_attempt a JOIN email e ON e.id = a.row_id"
         " WHERE a.ledger = 'email' AND to_address = :address ORDER BY a.id",
@@ -59,35 +63,35 @@ def attempts(word: str = "anne") -> list[object]:
 
 
 def states() -> Counter[object]:
-    """How many mails are in each state."""
+    """Counts the mails by state."""
     return Counter(state for (state,) in rows("SELECT state FROM email"))
 
 
 def due_now() -> None:
-    """The time until the next attempt has passed."""
+    """Makes the next attempt of all waiting mails due now, and wakes the mailers."""
     change("UPDATE email SET due_at = now() WHERE due_at IS NOT NULL")
     for queue in QUEUES:
         wake(queue)
 
 
 def wait_for_states(processes: Processes, **wanted: int) -> None:
-    """Returns when so many mails are in each state, and no others."""
+    """Waits until exactly this many mails are in each state."""
     wait_until(lambda: states() == wanted, say=lambda: f"{states()} {processes.logs()[-3000:]}")
 
 
 def each_came_once(relay: Relay, number: int) -> None:
-    """The relay got so many mails, and none twice."""
+    """Checks that the relay received this many mails, each of them once."""
     assert Counter(relay.got().values()) == {1: number}
 
 
 def claim() -> list[ClaimedRow]:
-    """Urgent mails, claimed by a mailer of this process."""
+    """Claims urgent mails as a mailer of this process does."""
     with transaction() as session:
         return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
 
 
 def close_connections(mailer: Mailer) -> None:
-    """Ends the connections of a mailer of this process."""
+    """Closes the SMTP connections of a mailer that runs in this process."""
 
     async def close() -> None:
         mailer.connections.close()

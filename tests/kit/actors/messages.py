@@ -1,4 +1,4 @@
-"""Messages for tests of the first door: good ones, and whatever else may come on a queue."""
+"""The tests of the `requests` queue use these: correct messages, and everything else that may arrive on a queue."""
 
 import json
 import os
@@ -21,7 +21,7 @@ CONTRACT = {"reference": "C-1", "company": "acme", "training": "T", "planned_sea
 
 
 def client() -> redis.Redis:
-    """The Redis of this test."""
+    """Opens a client of the Redis of this test."""
     return redis.Redis.from_url(os.environ["REDIS_URL"])
 
 
@@ -35,7 +35,9 @@ def send(request: Request, key: str) -> str:
 
 
 def message(body: object = None, *, options: object = None, **changes: object) -> dict[str, Any]:
-    """A message as `accept` takes it, with changes: of its own fields, or of its arguments when they have that name."""
+    """Returns a message as `accept` takes it. A change replaces the argument of that name, otherwise the
+    message field.
+    """
     kwargs = {"portal": "local", "kind": "put_company", "version": 1, "key": f"key-{uuid4()}", "body": body}
     if body is None:
         kwargs["body"] = json.dumps({"reference": "R-1", "name": "Lorval"})
@@ -53,14 +55,14 @@ def message(body: object = None, *, options: object = None, **changes: object) -
 
 
 def without(name: str) -> dict[str, Any]:
-    """A message that lacks an argument."""
+    """Returns a message that lacks one argument."""
     fields = message()
     del fields["kwargs"][name]
     return fields
 
 
 def push(data: bytes | dict[str, Any] | None, *, queue: str = "requests", key: str | None = None) -> bytes:
-    """Puts bytes on a queue under a key, as dramatiq does; None for a key without a message. Returns the bytes."""
+    """Puts bytes on a queue under a key, as dramatiq does, and returns them. None pushes a key that has no message."""
     raw = data if isinstance(data, bytes) else json.dumps(data).encode()
     name, key = f"{os.environ['REDIS_NAMESPACE']}:{queue}", key or str(uuid4())
     with client() as opened:
@@ -71,12 +73,14 @@ def push(data: bytes | dict[str, Any] | None, *, queue: str = "requests", key: s
 
 
 def left() -> dict[str, int]:
-    """What is left in Redis of messages: lists, payloads, acknowledgement sets and dead letters that are not empty."""
+    """Returns the size of each list, payload hash, acknowledgement set and dead-letter set in Redis that
+    is not empty.
+    """
     kept = {}
     with client() as opened:
         for name in opened.scan_iter(f"{os.environ['REDIS_NAMESPACE']}:*"):
             kind = opened.type(name)
-            # No mailer runs here, and a key may go between two looks.
+            # No mailer runs here, and a key may disappear between two reads.
             if kind == b"none" or name.endswith(b":__heartbeats__") or b":wake:" in name or b":emails" in name:
                 continue
             size = {b"list": opened.llen, b"hash": opened.hlen, b"set": opened.scard, b"zset": opened.zcard}[kind]
@@ -85,7 +89,7 @@ def left() -> dict[str, int]:
 
 
 def problems(kind: str, body: object) -> list[tuple[Code, str]]:
-    """What is wrong with a request, as its refusal names it: codes and fields."""
+    """Returns the code and the field of each problem for which a request is refused."""
     text = body if isinstance(body, str) else json.dumps(body)
     with pytest.raises(InvalidRequest) as refused:
         parse(kind, text)
@@ -94,5 +98,5 @@ def problems(kind: str, body: object) -> list[tuple[Code, str]]:
 
 
 def read(kind: str, body: dict[str, Any]) -> Request:
-    """A request as a door reads it."""
+    """Returns a request as the application parses it."""
     return parse(kind, json.dumps(body))

@@ -1,4 +1,4 @@
-"""Accounts and links as tests need them, written straight into the tables."""
+"""Builders of accounts, links, enrollments and mails, written straight into the tables."""
 
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,7 @@ def make_account(
 def make_link(
     session: Session, account_id: UUID, *, purpose: Purpose = Purpose.ACTIVATION, lives: str = "1 day"
 ) -> tuple[UUID, str]:
-    """A link and its token."""
+    """Creates a link of an account; returns its identifier and its token."""
     link_id = new_id()
     session.execute(LINK, {"id": link_id, "purpose": purpose, "account_id": account_id, "lives": lives})
     return link_id, token_of(link_id, account_id, purpose=purpose)

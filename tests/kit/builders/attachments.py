@@ -1,4 +1,4 @@
-"""Somebody attached by mistake, as tests need them: an account of another company, and the mail that told them."""
+"""The tests of detachment use these: a person attached to a second company by mistake, and the mail that told them."""
 
 import re
 from typing import Any, NamedTuple
@@ -32,11 +32,11 @@ ENROLLMENT = """
       (SELECT count(*) FROM email m WHERE m.kind = 'detachment'),
       (SELECT count(*) FROM audit WHERE action = 'detach')
     FROM enrollment e JOIN contract c ON c.id = e.contract_id WHERE e.id = :id"""
-"""Progress, withdrawn, detached, seats by the counter, seats by the ledger, mails to managers, audited."""
+"""Progress, withdrawn, detached, seats by counter, seats by seat ledger, mails to managers, audit entries."""
 
 
 class Attached(NamedTuple):
-    """Somebody attached to the contract C-2, and the token of the link "this is not me" they were sent."""
+    """A person attached to contract C-2, and the token of the link "this is not me" in their mail."""
 
     enrollment_id: UUID
     account_id: UUID
@@ -51,7 +51,7 @@ def attach(
     company: str = "autre",
     locale: str = "fr",
 ) -> Attached:
-    """Anne has an account of Acmé; another company puts her on its contract, under another name."""
+    """Enrolls Anne, who has an account at the company Acmé, on the contract of another company under another name."""
     add_contract(session)
     add_contract(session, "C-2", company=company)
     done(session, asking(someone("anne@example.com", "Anne", "Durand", locale=locale)))
@@ -68,7 +68,7 @@ def attach(
 
 
 def done(session: Session, request: Request, *, state: JobState = JobState.SUCCEEDED) -> dict[str, Any]:
-    """Does a request as a job; returns it as its portal sees it."""
+    """Does a request as a job, checks its state, and returns the job as its portal sees it."""
     job_id = accepted(session, request, key=str(new_id()))
     rows = ledger.claim(session, JOBS, Queue.ENROLLMENTS, size=50, lease=30, worker=new_id())
     ledger.finish(session, JOBS, do_jobs(session, rows))
@@ -78,7 +78,7 @@ def done(session: Session, request: Request, *, state: JobState = JobState.SUCCE
 
 
 def letters(session: Session) -> list[Letter]:
-    """What the owed mails say; they are then owed as before."""
+    """Reads the owed mails, then gives their claim back, so that they are due as before."""
     rows = [
         row
         for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
@@ -90,25 +90,25 @@ def letters(session: Session) -> list[Letter]:
 
 
 def token_of(letter: Letter) -> str:
-    """The token of the link "this is not me" in a letter."""
+    """Returns the token of the link "this is not me" in a letter."""
     matched = LINK.search(letter.context["not_me_link"])
     assert matched
     return matched[1]
 
 
 def start_trainings(session: Session) -> None:
-    """Everybody has begun their training."""
+    """Records that all participants have started their training."""
     session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now() - interval '1 day'"))
 
 
 def enrollment_state(session: Session, enrollment_id: UUID) -> tuple[object, ...]:
-    """How things stand (``ENROLLMENT``)."""
+    """Returns the columns that `ENROLLMENT` selects."""
     [found] = query(session, ENROLLMENT, id=enrollment_id)
     return found
 
 
 def detachment_letter(session: Session) -> dict[str, Any]:
-    """What the manager who is told of a detachment reads."""
+    """Returns the content of the mail that tells the manager of a detachment."""
     [letter] = [one for one in letters(session) if one.kind is EmailKind.DETACHMENT]
     assert letter.unsent is None
     return dict(letter.context) | {"to": letter.row.columns["to_address"], "locale": letter.row.columns["locale"]}

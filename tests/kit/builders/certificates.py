@@ -1,4 +1,4 @@
-"""What tests of certificates share: somebody who signs, people who completed a training, jobs of certificates."""
+"""The tests of certificates use these: a training organisation, people who completed a training, certificate jobs."""
 
 import csv
 import io
@@ -36,12 +36,14 @@ CURRENT = """
 
 
 def did(session: Session, *requests: Request) -> list[dict[str, Any]]:
-    """Does requests as jobs, and the certificates they owe, inside this session; returns the jobs as they are shown."""
+    """Does requests as jobs, and the certificate work that follows, in this session; returns the jobs as portals see
+    them.
+    """
     return contracts.did(session, *requests, queues=(*QUEUES, Queue.CERTIFICATES))
 
 
 def organisation(reference: str = "of-1", **more: Any) -> PutOrganisation:
-    """A training organisation that signs for the portal `local`."""
+    """Returns a request for a training organisation that signs the certificates of the portal `local`."""
     facts: dict[str, Any] = {
         "legal_name": "Formation Pro SAS",
         "address": ["12 rue des Écoles", "75005 Paris"],
@@ -57,7 +59,7 @@ def organisation(reference: str = "of-1", **more: Any) -> PutOrganisation:
 
 
 def training() -> PutTraining:
-    """The training of the contracts, with all a certificate may say of it."""
+    """Returns a request for the training of the contracts, with every fact that a certificate can print."""
     return PutTraining(
         reference="T-1",
         title="Sécurité incendie",
@@ -68,13 +70,13 @@ def training() -> PutTraining:
 
 
 def completed(enrollment: UUID, day: int = 9, **more: Any) -> ProgressEvent:
-    """The LMS saw somebody complete the training in March 2026, begun on the second."""
+    """Returns the event of the LMS that a person completed the training on this day of March 2026."""
     at = datetime(2026, 3, day, 12, 0, tzinfo=UTC)
     return ProgressEvent(enrollment_id=enrollment, progress=Progress.COMPLETED, occurred_at=at, **more)
 
 
 def complete(session: Session, *enrollments: UUID, **more: Any) -> list[dict[str, Any]]:
-    """These people completed the training, and whatever that owes was done."""
+    """Records that these people completed the training, and does the work that follows."""
     began = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
     begun = [
         ProgressEvent(enrollment_id=one, progress=Progress.IN_PROGRESS, occurred_at=began, time_spent_seconds=60)
@@ -84,7 +86,7 @@ def complete(session: Session, *enrollments: UUID, **more: Any) -> list[dict[str
 
 
 def graduates(session: Session, *people: Any, contract: str = "C-1") -> list[UUID]:
-    """People of a contract who completed the training, each with a certificate."""
+    """Enrolls people who complete the training; each has a certificate."""
     add_contract(session, contract, max(50, len(people)))
     did(session, organisation(), training())
     enrollments = enrolled(session, *people, contract=contract)
@@ -94,26 +96,26 @@ def graduates(session: Session, *people: Any, contract: str = "C-1") -> list[UUI
 
 
 def certificate(session: Session, enrollment: UUID) -> tuple[Any, ...]:
-    """Identifier, number, code, snapshot and version of the certificate in force."""
+    """Returns identifier, number, code, snapshot and version of the certificate in force."""
     [found] = query(session, CURRENT, enrollment=enrollment)
     return found
 
 
 def certified(*people: Any) -> list[UUID]:
-    """The same, committed."""
+    """Commits what `graduates` creates."""
     with transaction() as session:
         return graduates(session, *people)
 
 
 def ask(*enrollments: UUID, key: str = "", **more: Any) -> UUID:
-    """Asks for duplicates, committed; the job."""
+    """Accepts a request for duplicates in its own transaction; returns the job."""
     request = DuplicateCertificates(contract="C-1", enrollment_ids=list(enrollments), **more)
     with transaction() as session:
         return contracts.accepted(session, request, key or f"key-{new_id()}")
 
 
 def duplicated(*enrollments: UUID, **more: Any) -> dict[str, Any]:
-    """Duplicates made by the actor, committed; the job as it is shown."""
+    """Has the actor make duplicates; returns the job as its portal sees it."""
     job_id = ask(*enrollments, **more)
     few = len(enrollments) <= FEW_DUPLICATES
     certificates.do_batch(claimed(Queue.CERTIFICATES if few else Queue.CERTIFICATES_BULK))
@@ -121,13 +123,13 @@ def duplicated(*enrollments: UUID, **more: Any) -> dict[str, Any]:
 
 
 def job(job_id: UUID) -> dict[str, Any]:
-    """A job as it is shown, committed."""
+    """Returns a job as its portal sees it."""
     with transaction() as session:
         return show_job(session, job_id) or {}
 
 
 def content(done: dict[str, Any]) -> bytes:
-    """The file a job gave."""
+    """Returns the bytes of the file that a job made, after a check of their size."""
     found = read_file(UUID(done["result"]["file"]["id"]))
     assert found is not None
     assert len(found) == done["result"]["file"]["size"]
@@ -135,7 +137,7 @@ def content(done: dict[str, Any]) -> bytes:
 
 
 def unzipped(done: dict[str, Any]) -> dict[str, bytes]:
-    """What stands in the zip a job gave, by name; no name twice."""
+    """Returns the files of the zip that a job made, by name; the test fails if two names are equal but for case."""
     with zipfile.ZipFile(io.BytesIO(content(done))) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
@@ -144,5 +146,5 @@ def unzipped(done: dict[str, Any]) -> dict[str, bytes]:
 
 
 def index(files: dict[str, bytes]) -> list[list[str]]:
-    """The lines of the index that stands in a zip, below its head."""
+    """Returns the lines of the CSV index in a zip, without its header."""
     return list(csv.reader(io.StringIO(files["index.csv"].decode("utf-8-sig")), delimiter=";"))[1:]

@@ -1,4 +1,6 @@
-"""What tests of services share: a contract with seats, people to enrol on it, and what the tables say afterwards."""
+"""The tests of services use these: a contract with seats, people to enroll on it, and the rows the tables hold
+afterwards.
+"""
 
 from collections.abc import Sequence
 from datetime import date
@@ -40,11 +42,11 @@ MAILS = "SELECT kind, to_address, queue, locale, state FROM email ORDER BY to_ad
 LINKS = """
     SELECT l.id, l.voided_at IS NOT NULL, CAST(extract(epoch FROM l.expires_at - now()) / 86400 AS int)
     FROM link l JOIN account a ON a.id = l.account_id WHERE a.email_norm = :email ORDER BY l.created_at, l.id"""
-"""The links of an address, oldest first: whether each was voided, and the days it has left."""
+"""Selects the links of an address, oldest first: identifier, whether it is voided, days until it expires."""
 
 
 def query(session: Session, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-    """What a query answers inside this session's transaction."""
+    """Runs a query in this session's transaction and returns its rows."""
     return [tuple(row) for row in session.execute(text(statement), parameters)]
 
 
@@ -74,47 +76,47 @@ def add_contract(
 
 
 def someone(email: str, first_name: str = "Zoé", last_name: str = "Le Dû", **more: str) -> PersonToEnroll:
-    """A row of a request; a bare word becomes an address."""
+    """Returns a person of a request; a bare word becomes the mailbox of an address at example.com."""
     address = email if "@" in email or not email.isalnum() else f"{email}@example.com"
     return PersonToEnroll(email=address, first_name=first_name, last_name=last_name, **more)
 
 
 def asking(*people: PersonToEnroll | str, contract: str = "C-1", **options: Any) -> Enroll:
-    """A request to enrol these people."""
+    """Returns a request to enroll these people."""
     rows = [someone(one) if isinstance(one, str) else one for one in people]
     return Enroll(contract=contract, people=rows, **options)
 
 
 def order(request: Enroll) -> EnrollmentOrder:
-    """A request as part of a batch."""
+    """Returns a request as one part of a batch."""
     urgent = len(request.people) <= URGENT_MAILS
     return EnrollmentOrder(new_id(), LOCAL_PORTAL_ID, request, check_people(request), urgent=urgent)
 
 
 def enrol(session: Session, *requests: Enroll) -> list[EnrollmentAnswer]:
-    """Does the requests as one batch."""
+    """Does these requests as one batch."""
     return enroll(session, [order(request) for request in requests])
 
 
 def enrol_people(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[str]:
-    """Does one request; returns a code per person."""
+    """Does one request; returns a code for each person."""
     return codes(enrol(session, asking(*people, **options))[0])
 
 
 def codes(answer: EnrollmentAnswer) -> list[str]:
-    """What happened to each, in input order."""
+    """Returns the code of each person, in the order of the request."""
     return [person.code.value for person in answer.people]
 
 
 def seats(session: Session, reference: str = "C-1") -> int:
-    """The seats used, on which counter, rows and seat ledger agree."""
+    """Returns the seats used, after a check that counter, enrollments and seat ledger agree."""
     [(counter, live, balance)] = query(session, SEATS, reference=reference)
     assert counter == live == balance
     return int(counter)
 
 
 def everything(session: Session) -> dict[str, list[str]]:
-    """Every row of every table."""
+    """Returns every row of every table."""
     return {
         table.name: sorted(row for (row,) in query(session, f"SELECT CAST(t AS text) FROM {table.name} t"))
         for table in metadata.sorted_tables
@@ -128,7 +130,7 @@ def accepted(session: Session, request: Request, key: str = "key") -> UUID:
 
 
 def enrolled(session: Session, *people: PersonToEnroll | str, **options: Any) -> list[UUID]:
-    """Enrols these people; returns their enrollments, in the order given."""
+    """Enrolls these people; returns their enrollments in the given order."""
     answer = enrol(session, asking(*people, **options))[0]
     return [one for person in answer.people if (one := person.enrollment_id)]
 
@@ -137,9 +139,9 @@ QUEUES = (Queue.ENROLLMENTS, Queue.ROSTERS, Queue.MAINTENANCE)
 
 
 def did(session: Session, *requests: Request, key: str = "", queues: Sequence[Queue] = QUEUES) -> list[dict[str, Any]]:
-    """Does requests as jobs, those of one queue in one batch, inside this session; returns the jobs as they are shown.
+    """Does requests as jobs in this session, one batch for each queue; returns the jobs as their portal sees them.
 
-    A key given is the one of all of them.
+    If a key is given, all the requests use it.
     """
     jobs = [accepted(session, request, key or f"key-{new_id()}") for request in requests]
     for queue in queues:
@@ -150,7 +152,7 @@ def did(session: Session, *requests: Request, key: str = "", queues: Sequence[Qu
 
 
 def results(job: dict[str, Any]) -> list[str]:
-    """The codes of a job, in the order of its request."""
+    """Returns the codes of a job, in the order of its request."""
     people = job["result"]["people"]
     assert [person["position"] for person in people] == list(range(len(people)))
     return [person["code"] for person in people]

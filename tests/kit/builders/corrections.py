@@ -1,4 +1,6 @@
-"""What tests of corrected addresses share: somebody enrolled, a correction asked for, its links, time that passes."""
+"""The tests of corrected addresses use these: a participant, a requested correction, its links, and time
+that passes.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -32,7 +34,7 @@ OLD, NEW, OTHER = "anne@example.com", "anne.new@example.org", "other@example.org
 ACCOUNTS = """
     SELECT email_norm, count(e.id) FROM account a LEFT JOIN enrollment e ON e.account_id = a.id
     GROUP BY a.id ORDER BY email_norm"""
-"""Addresses and how many enrollments each has."""
+"""Selects each address and its number of enrollments."""
 
 FIND = """
     SELECT e.id FROM enrollment e JOIN account a ON a.id = e.account_id JOIN contract c ON c.id = e.contract_id
@@ -53,7 +55,7 @@ MAILS = """
 def participant(
     session: Session, email: str = OLD, *, activated: bool = True, contract: str = "C-1", company: str = "acme"
 ) -> UUID:
-    """Somebody enrolled who had their mail; returns the enrollment."""
+    """Enrolls a person whose mail was sent; returns the enrollment."""
     add_contract(session, contract, 100, company=company)
     enrol_people(session, someone(email), contract=contract)
     session.execute(text("UPDATE email SET state = 'sent', due_at = NULL, finished_at = now()"))
@@ -64,7 +66,7 @@ def participant(
 
 
 def committed_participant(*, activated: bool = True, pending: bool = False) -> UUID:
-    """The same, committed, beside a contract of another company; a correction may wait already."""
+    """Commits a participant and a contract of another company; `pending` also requests a correction."""
     with transaction() as session:
         enrollment_id = participant(session, activated=activated)
         add_contract(session, "C-2", 5, company="other")
@@ -74,7 +76,7 @@ def committed_participant(*, activated: bool = True, pending: bool = False) -> U
 
 
 def enrol_also(session: Session, email: str = OLD, *, contract: str = "C-2", company: str = "other") -> UUID:
-    """Enrols the same person on another contract, of another company unless told otherwise."""
+    """Enrolls the same person on another contract, which belongs to another company by default."""
     add_contract(session, contract, 100, company=company)
     enrol_people(session, someone(email), contract=contract)
     [(enrollment_id,)] = query(session, FIND, email=email, contract=contract)
@@ -82,12 +84,12 @@ def enrol_also(session: Session, email: str = OLD, *, contract: str = "C-2", com
 
 
 def activate(session: Session, email: str = OLD, password_hash: str = "old") -> None:
-    """They choose a password."""
+    """Activates the account with this password hash."""
     session.execute(ACTIVATE, {"email": email, "hash": password_hash})
 
 
 def correct(session: Session, enrollment_id: UUID, email: str = NEW, **more: Any) -> tuple[str, Any]:
-    """Does one request; returns its code and detail."""
+    """Does one request to correct an address; returns its code and its detail."""
     [job] = did(session, CorrectEmail(enrollment_id=enrollment_id, email=email, requested_by="m-7", **more))
     [code] = results(job)
     assert job["state"] == ("succeeded" if code in CORRECTED_CODES else "refused")
@@ -95,7 +97,7 @@ def correct(session: Session, enrollment_id: UUID, email: str = NEW, **more: Any
 
 
 def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID) -> WorkOutcome:
-    """What its service does and answers, without a job."""
+    """Returns the outcome of the service for this request, without a job."""
     columns = {
         "kind": request.kind,
         "request": request.model_dump_json(),
@@ -107,23 +109,23 @@ def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID)
 
 
 def code_of(outcome: WorkOutcome) -> str:
-    """The only code of an outcome."""
+    """Returns the only code of an outcome."""
     [code] = (outcome.result or {})["counts"]
     return str(code)
 
 
 def sweep(session: Session) -> dict[str, int]:
-    """What the schedule does each five minutes."""
+    """Does the scheduled work on corrections, which runs every five minutes."""
     return dict((do(session, ApplyCorrections()).result or {})["corrections"])
 
 
 def by_ops(session: Session, account_id: UUID, email: str = NEW) -> str:
-    """What ops do."""
+    """Corrects an address as an operator; returns the code."""
     return code_of(do(session, CorrectEmailByOps(account_id=account_id, email=email, reason="lost its mailbox")))
 
 
 def account(session: Session) -> tuple[Any, ...]:
-    """Address, whether activated, and version of the only account that is anne's."""
+    """Returns address, whether activated, and credential version of the account with the oldest enrollment."""
     [found] = query(
         session,
         "SELECT email_norm, activated_at IS NOT NULL, credential_version FROM account"
@@ -138,17 +140,17 @@ def account_id(session: Session, email: str = OLD) -> UUID:
 
 
 def corrections(session: Session) -> list[tuple[Any, ...]]:
-    """State, ground and new address of each, in the order asked."""
+    """Returns state, ground and new address of each correction, in the order of the requests."""
     return query(session, "SELECT state, ground, new_email FROM email_correction ORDER BY asked_at, id")
 
 
 def mails(session: Session) -> list[tuple[Any, ...]]:
-    """Kind, address and state of mails about corrections, and of others not sent yet."""
+    """Returns kind, address and state of the mails about corrections and of the other unsent mails."""
     return query(session, MAILS)
 
 
 def token(session: Session, purpose: Purpose = Purpose.CORRECTION_CONFIRMATION) -> str:
-    """The token of the latest link of this purpose."""
+    """Returns the token of the latest link of this purpose."""
     found = query(
         session,
         "SELECT id, account_id, key_id, version FROM link WHERE purpose = :purpose ORDER BY created_at DESC, id DESC",
@@ -159,12 +161,12 @@ def token(session: Session, purpose: Purpose = Purpose.CORRECTION_CONFIRMATION) 
 
 
 def answer_token(session: Session) -> str:
-    """The token the old address has."""
+    """Returns the token of the link in the mail to the old address."""
     return token(session, Purpose.CORRECTION_ANSWER)
 
 
 def notice_sent(session: Session, hours: int = 0) -> None:
-    """The relay took the notice so many hours ago."""
+    """Records that the relay accepted the notice to the old address this many hours ago."""
     session.execute(
         text("""
             UPDATE email SET state = 'sent', due_at = NULL, leased_until = NULL,
@@ -175,7 +177,7 @@ def notice_sent(session: Session, hours: int = 0) -> None:
 
 
 def later(session: Session, days: float) -> None:
-    """Lets time pass for corrections, their links and what counts against them."""
+    """Moves corrections, links, rate limits and sent mails this many days into the past."""
     for statement in (
         (
             "UPDATE email_correction SET asked_at = asked_at - make_interval(secs => :s),"
@@ -189,18 +191,22 @@ def later(session: Session, days: float) -> None:
 
 
 def confirm(session: Session, *, password_given: bool = False) -> str:
-    """The new address confirms; returns what becomes of the correction, or why the link is of no use."""
+    """Confirms the new address; returns the state of the correction, or the code that refuses the link."""
     heard = confirm_address(session, keys(), token(session), password_given=password_given)
     return heard.value if isinstance(heard, Code) else heard.verdict.state.value
 
 
 def agree(session: Session) -> str:
-    """The old address agrees."""
+    """Agrees to the correction from the old address; returns the state of the correction, or the code that refuses the
+    link.
+    """
     heard = agree_to_correction(session, keys(), answer_token(session))
     return heard.value if isinstance(heard, Code) else heard.verdict.state.value
 
 
 def refuse(session: Session) -> str:
-    """The old address says no."""
+    """Refuses the correction from the old address; returns the state of the correction, or the code that refuses the
+    link.
+    """
     heard = refuse_correction(session, keys(), answer_token(session))
     return heard.value if isinstance(heard, Code) else heard.verdict.state.value

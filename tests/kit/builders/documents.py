@@ -1,4 +1,4 @@
-"""What tests of documents share: facts that are printed, a document of them, what people read in it."""
+"""The tests of documents use these: printed facts, the PDF made from them, and the text a reader can copy from it."""
 
 import io
 import subprocess
@@ -39,7 +39,7 @@ EVERY = [(document, locale) for document in Document for locale in ("fr", "en")]
 def printed(
     *, duplicate: bool = True, number: str = "2026-000042", replaces: str | None = None, **more: Any
 ) -> PrintedCertificate:
-    """A certificate as it is printed: Zoé Le Dû followed a remote training; facts may be given."""
+    """Returns the facts of a printed certificate: by default Zoé Le Dû followed a remote training."""
     facts: dict[str, Any] = {
         "issuer": ISSUER,
         "first_name": "Zoé",
@@ -67,17 +67,17 @@ def printed(
 
 
 def pdf_of(document: Document = Document.ATTESTATION, locale: str = "fr", **more: Any) -> bytes:
-    """A document of that certificate, as PDF."""
+    """Renders that certificate as PDF."""
     return render(printed(**more), document, locale, logos={}, timestamp=AT)
 
 
 def text_of(pdf: bytes) -> str:
-    """The text people copy out of a document, in the order it was written; spaces are plain."""
+    """Returns the text of a PDF in the order it was written, with plain spaces."""
     text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
     return " ".join(text.split())
 
 
 def pages(pdf: bytes) -> int:
-    """How many pages a document has."""
+    """Returns the number of pages of a PDF."""
     with pikepdf.open(io.BytesIO(pdf)) as opened:
         return len(opened.pages)

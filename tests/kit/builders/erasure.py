@@ -1,4 +1,4 @@
-"""What tests of an erasure share: Anne and her names, the request, and the rows that still tell who she was."""
+"""The tests of erasure use these: Anne and her names, the request, and the rows that still identify her."""
 
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ def start(session: Session, contract: str, progress: str) -> None:
 
 
 def other_portal(session: Session, contract: str) -> UUID:
-    """Another portal, to which this contract belongs."""
+    """Creates another portal and gives it this contract."""
     portal = new_id()
     session.execute(text("INSERT INTO portal (id, name) VALUES (:id, :name)"), {"id": portal, "name": str(portal)})
     session.execute(text("UPDATE contract SET portal_id = :id WHERE reference = :contract"),
@@ -47,7 +47,7 @@ def other_portal(session: Session, contract: str) -> UUID:
 
 
 def did_for(session: Session, portal: UUID, request: ErasePerson | ExportPerson) -> dict[str, Any]:
-    """The same as ``did`` for a portal of its own."""
+    """Does a request as a job of another portal; returns the job as that portal sees it."""
     job = accept(session, portal, request, request.model_dump_json(), key=f"key-{new_id()}").job_id
     found = ledger.claim(session, JOBS, Queue.MAINTENANCE, size=200, lease=30, worker=new_id())
     ledger.finish(session, JOBS, do_jobs(session, found))
@@ -55,7 +55,7 @@ def did_for(session: Session, portal: UUID, request: ErasePerson | ExportPerson)
 
 
 def traces(session: Session, *words: str) -> dict[str, list[str]]:
-    """The rows that still hold one of these words, by table."""
+    """Returns the rows that still contain one of these words, by table."""
     looked = {
         table: [row for row in found if any(word.lower() in row.lower() for word in words)]
         for table, found in everything(session).items()

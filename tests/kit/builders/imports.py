@@ -1,4 +1,4 @@
-"""What tests of imported files share: a file, its import as a job, its work done."""
+"""The tests of imported files use these: a file, the job that imports it, and the result of that job."""
 
 import io
 from typing import Any
@@ -19,16 +19,16 @@ from workers.requests.queues import Queue
 
 HEADER = "Nom;Prénom;E-mail;Service\r\n"
 CHUNK = 4
-"""Rows of a chunk with the fixture `small_chunks`."""
+"""The number of rows of a chunk under the fixture `small_chunks`."""
 
 
 def rows_of(*rows: str, header: str = HEADER) -> bytes:
-    """A file of these rows, each as it is written."""
+    """Returns a CSV file of these rows, each written as it is."""
     return (header + "".join(f"{row}\r\n" for row in rows)).encode()
 
 
 def file_of(*emails: str, header: str = HEADER) -> bytes:
-    """A file of these people, by the names of their mailboxes, one a row."""
+    """Returns a CSV file with one row for each person, given by address or by mailbox name."""
     lines = (
         f"Dû{place};Zoé;{email if '@' in email else f'{email}@example.com'};Paie" for place, email in enumerate(emails)
     )
@@ -36,7 +36,7 @@ def file_of(*emails: str, header: str = HEADER) -> bytes:
 
 
 def contract(seats: int = 100) -> None:
-    """The contract files are imported into, with so many seats."""
+    """Creates the contract C-1 with this many seats."""
     with transaction() as session:
         add_contract(session, "C-1", seats)
 
@@ -44,7 +44,7 @@ def contract(seats: int = 100) -> None:
 def drop(
     data: bytes, key: str = "key", *, contract: str = "C-1", name: str = "liste.csv", **options: Any
 ) -> AcceptedJob:
-    """Hands a file over and asks for its import."""
+    """Stores a file and requests its import."""
     file = io.BytesIO(data)
     request = ImportRoster(contract=contract, file=digest_of(file), file_name=name, **options)
     with transaction() as session:
@@ -57,18 +57,18 @@ def work() -> None:
 
 
 def close_open_files() -> None:
-    """No file stays open for the next test."""
+    """Closes the files that running imports hold open, so that the next test starts without them."""
     for job_id in list(imports._sources):
         imports._close(job_id)
 
 
 def codes(job_id: UUID) -> list[str]:
-    """What became of each row of an import, in their order."""
+    """Returns the code of each row of an import, in the order of the rows."""
     found = rows("SELECT code FROM job_person WHERE job_id = :id ORDER BY position", id=job_id)
     return [str(code) for (code,) in found]
 
 
 def lines(job_id: UUID) -> list[tuple[int, str | None]]:
-    """The lines of a report: number in the file and code."""
+    """Returns the line number in the file and the code of each line of a report."""
     with transaction() as session:
         return [(one.row.line, one.code) for one in report_rows(session, job_id)]

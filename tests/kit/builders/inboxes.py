@@ -1,4 +1,4 @@
-"""What tests of inboxes share: a folder that is one, files dropped in it, scans, what is put away."""
+"""The tests of inboxes use these: a folder that is an inbox, files dropped in it, scans, and files put away."""
 
 import json
 import time
@@ -25,7 +25,7 @@ HEADER = "Nom;Prénom;E-mail\r\n"
 
 @pytest.fixture
 def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
-    """An empty folder that is the inbox of contract C-1."""
+    """Creates an empty folder that is the inbox of contract C-1."""
     with transaction() as session:
         add_contract(session, "C-1", 5)
     place = tmp_path / "inbox"
@@ -36,14 +36,14 @@ def folder(fresh_database: str, tmp_path: Path) -> Iterator[Path]:
 
 
 def put(place: Path, **options: Any) -> None:
-    """Sets the folder up as the inbox `rh` of contract C-1, or changes its options."""
+    """Registers the folder as the inbox `rh` of contract C-1, or changes its options."""
     request = PutInbox(portal="local", reference="rh", contract="C-1", url=f"file://{place}", **options)
     with transaction() as session:
         put_inbox(session, LOCAL_PORTAL_ID, None, request)
 
 
 def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None = None) -> Path:
-    """Drops a file of these people, or of these bytes."""
+    """Writes a file of these people, or of these bytes, into the folder."""
     lines = "".join(f"Dû;Zoé;{one}@example.com\r\n" for one in people or ("a", "b"))
     file = place / name
     file.write_bytes((HEADER + lines).encode() if data is None else data)
@@ -51,7 +51,7 @@ def drop(place: Path, name: str = "liste.csv", *people: str, data: bytes | None 
 
 
 def scan(*, settle: bool = True) -> dict[str, Any]:
-    """One scan; what was seen before has been there for a while."""
+    """Scans the inboxes once and returns the result; `settle` makes the files seen before old enough to import."""
     if settle:
         change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes' WHERE job_id IS NULL")
     request = ScanInboxes()
@@ -70,7 +70,7 @@ def work() -> None:
 
 
 def scan_to_the_end() -> None:
-    """Seen, taken, imported (after a dry run, if any), put away."""
+    """Scans and imports until the files are put away, also when a dry run comes first."""
     for _ in range(4):
         scan()
         work()
@@ -78,22 +78,22 @@ def scan_to_the_end() -> None:
 
 
 def names(place: Path) -> list[str]:
-    """All files of a folder, those put away included."""
+    """Lists all files of a folder and its sub-folders."""
     return sorted(str(one.relative_to(place)) for one in place.rglob("*") if one.is_file())
 
 
 def without_times(found: list[str]) -> list[str]:
-    """Without the time a file was seen."""
+    """Removes the time at the front of the names of files that were put away."""
     return [name.split("/")[0] + "/" + name.split("-", 2)[2] if "/" in name else name for name in found]
 
 
 def used() -> int:
-    """Seats taken on contract C-1."""
+    """Returns the seats used on contract C-1."""
     with transaction() as session:
         return seats(session)
 
 
 def report(place: Path, where: str = "done") -> dict[str, Any]:
-    """The only report put away there."""
+    """Returns the only report in this sub-folder."""
     [found] = list((place / where).glob("*.report.json"))
     return dict(json.loads(found.read_text("utf-8")))

@@ -1,4 +1,6 @@
-"""What tests of reminders and releases share: people who do not activate, and time that passes."""
+"""The tests of reminders and seat releases use these: people who do not activate their account, and time
+that passes.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -38,13 +40,13 @@ PAST = (
 
 
 def later(session: Session, days: float) -> None:
-    """Lets days pass."""
+    """Moves enrollments, mails, links and accounts this many days into the past."""
     for statement in PAST:
         session.execute(text(statement), {"by": timedelta(days=days)})
 
 
 def deliver(session: Session) -> None:
-    """Every mail that is owed is sent now."""
+    """Records every owed mail as sent now."""
     session.execute(
         text("UPDATE email SET state = 'sent', due_at = NULL, leased_until = NULL, finished_at = now()"
              " WHERE due_at IS NOT NULL")
@@ -52,19 +54,19 @@ def deliver(session: Session) -> None:
 
 
 def change_contract(session: Session, reference: str = "C-1", company: str = "acme", **options: Any) -> None:
-    """What a portal says of its contract from now on."""
+    """Puts a contract again with these options, as a portal does."""
     fields: dict[str, Any] = {"company": company, "training": "T-1", "planned_seats": 100} | options
     put_contract(session, LOCAL_PORTAL_ID, new_id(), PutContract(reference=reference, **fields))
 
 
 def owe(session: Session, request: Request) -> UUID:
-    """The job of a schedule's slot."""
+    """Accepts the job of a schedule."""
     body = request.model_dump_json()
     return accept_internal(session, LOCAL_PORTAL_ID, request, body, key=f"schedule:{new_id()}").job_id
 
 
 def claim(session: Session) -> list[ClaimedRow]:
-    """The first due job there is, of whatever queue."""
+    """Claims one due job from the first queue that has one."""
     for queue in QUEUES:
         if rows := ledger.claim(session, JOBS, queue, size=1, lease=30, worker=new_id()):
             return rows
@@ -72,32 +74,32 @@ def claim(session: Session) -> list[ClaimedRow]:
 
 
 def do_all(session: Session) -> None:
-    """Does what is owed, and what that owes."""
+    """Does the due jobs until none is left."""
     while rows := claim(session):
         ledger.finish(session, JOBS, do_jobs(session, rows))
 
 
 def did(session: Session, request: Request) -> dict[str, Any]:
-    """Does a job and what it owes; returns the job as it is shown."""
+    """Does a job and the work that follows; returns the job as its portal sees it."""
     job_id = owe(session, request)
     do_all(session)
     return show_job(session, job_id) or {}
 
 
 def remind(session: Session) -> dict[str, Any]:
-    """The hour of reminders has come."""
+    """Runs the scheduled reminders; returns the main counts of their result."""
     result = did(session, SendReminders())["result"]
     return {name: result[name] for name in ("looked_at", "reminded", "more")}
 
 
 def plan(session: Session) -> None:
-    """The hour of releases has come."""
+    """Runs the scheduled planning of releases."""
     did(session, PlanReleases())
     assert find_drift(session) == []
 
 
 def run_all() -> None:
-    """The same as a worker would: each job in a transaction of its own."""
+    """Does the due jobs as a worker does, each in its own transaction."""
     while True:
         with transaction() as session:
             rows = claim(session)
@@ -107,14 +109,14 @@ def run_all() -> None:
 
 
 def owed(session: Session, kind: str) -> list[tuple[str, str]]:
-    """Mails of this kind that wait: to whom, about which contract."""
+    """Returns address and contract of each waiting mail of this kind."""
     return [(address, reference) for address, reference in query(
         session, "SELECT e.to_address, c.reference FROM email e JOIN contract c ON c.id = e.contract_id"
                  " WHERE e.kind = :kind AND e.due_at IS NOT NULL ORDER BY 1, 2", kind=kind)]  # fmt: skip
 
 
 def letters(session: Session) -> list[Letter]:
-    """What all owed mails say now, in the order of their addresses."""
+    """Reads the letters of all owed mails, in the order of their addresses."""
     rows = [
         row
         for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
@@ -126,19 +128,19 @@ def letters(session: Session) -> list[Letter]:
 
 
 def answers(session: Session, kind: str = "release_seats") -> list[list[str]]:
-    """The codes of the jobs of this kind, one list each, in the order they were owed."""
+    """Returns the codes of each job of this kind, oldest job first."""
     jobs = query(session, "SELECT id FROM job WHERE kind = :kind ORDER BY created_at, id", kind=kind)
     shown = [show_job(session, job_id) or {} for (job_id,) in jobs]
     return [[person["code"] for person in job["result"]["people"]] for job in shown]
 
 
 def token(link: str) -> str:
-    """The token in the link of a mail."""
+    """Returns the token in the link of a mail."""
     return link.rpartition("/")[2]
 
 
 def enrol_and_invite(session: Session, *names: str) -> None:
-    """People whose invitation was sent the moment they were enrolled."""
+    """Enrolls people and records their invitations as sent."""
     add_contract(session, seats=50)
     enrolled(session, *names)
     deliver(session)
@@ -151,7 +153,7 @@ OPTIONS: dict[str, Any] = {"release_after_days": 30, "manager_email": MANAGER}
 
 
 def invited(session: Session, *people: Any, **contract: Any) -> list[UUID]:
-    """People whose invitation was sent, on a contract that gives seats back after thirty days."""
+    """Enrolls people on a contract that releases seats after thirty days, and records their invitations as sent."""
     add_contract(session, seats=100)
     change_contract(session, **(OPTIONS | contract))
     found = enrolled(session, *people)
@@ -160,7 +162,7 @@ def invited(session: Session, *people: Any, **contract: Any) -> list[UUID]:
 
 
 def warned(session: Session, *people: Any, **contract: Any) -> list[UUID]:
-    """The same, warned on the 23rd day; today is the 30th."""
+    """Invites people and warns them on day 23; today is then day 30."""
     found = invited(session, *people, **contract)
     later(session, 23)
     plan(session)

@@ -1,4 +1,4 @@
-"""Owed rows for tests of the ledger: made without any door, looked at without any service."""
+"""The tests of the ledger use these: owed rows inserted without a request, and read without a service."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_dat
 DONE = {"job": "succeeded", "email": "sent"}
 
 both = pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-"""For what holds in both ledgers alike."""
+"""Runs a test once for each of the two ledgers."""
 
 OWE_JOB = text("""
     INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)
@@ -43,7 +43,7 @@ OWE_EMAIL = text("""
 
 
 def lane(number: int) -> UUID:
-    """The lanes of a test, in the order a claim walks them."""
+    """Returns a lane of a test; a claim visits the lanes in the order of their numbers."""
     return UUID(int=number)
 
 
@@ -57,7 +57,7 @@ def owe(
     kind: str = "put_company",
     request: str = "{}",
 ) -> UUID:
-    """Records a row due in so many seconds; rows made later with the same time come later."""
+    """Inserts a row that is due in this many seconds. Of rows with the same due time, a later insert comes later."""
     row_id = new_id()
     statement = OWE_JOB if ledger.table == "job" else OWE_EMAIL
     session.execute(
@@ -76,7 +76,7 @@ def owe(
 
 
 def look(session: Session, ledger: Ledger, row_id: UUID) -> dict[str, Any]:
-    """A row as it stands, with the seconds until it is due and until its lease ends."""
+    """Returns a row with the seconds until it is due and the seconds until its lease ends."""
     found = session.execute(
         text(
             "SELECT *, extract(epoch FROM due_at - now()) AS due_in, extract(epoch FROM leased_until - now()) AS"
@@ -88,7 +88,7 @@ def look(session: Session, ledger: Ledger, row_id: UUID) -> dict[str, Any]:
 
 
 def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
-    """The attempts kept of a row: its claim and how it ended."""
+    """Returns the claim number and the outcome of each recorded attempt of a row."""
     found = session.execute(
         text("SELECT claim, outcome FROM job_attempt WHERE row_id = :id ORDER BY id"), {"id": row_id}
     )
@@ -98,23 +98,23 @@ def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
 def claim(
     session: Session, ledger: Ledger, *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
 ) -> list[ClaimedRow]:
-    """Claims rows of the queue of these tests; the lease in seconds."""
+    """Claims rows of the queue of these tests; the lease is in seconds."""
     return books.claim(session, ledger, QUEUE, size=size, lease=lease, worker=ME, cursor=cursor)
 
 
 def ids(rows: Sequence[ClaimedRow]) -> list[UUID]:
-    """Which rows these are."""
+    """Returns the identifiers of these rows."""
     return [row.id for row in rows]
 
 
 def finished(ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """That each of these rows was done."""
+    """Returns the outcomes that say that each row was done."""
     return [WorkOutcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
 
 
 def failed_attempt(
     ledger: Ledger, row: ClaimedRow, outcome: str, seconds: float | None, *, counts: bool = True
 ) -> FailedAttempt:
-    """That a row was not done: to be tried again in so many seconds, or dead for None."""
+    """Returns a failed attempt: the row is due again in this many seconds, or dead if the seconds are None."""
     state = ledger.dead if seconds is None else ledger.waiting
     return FailedAttempt(row.id, row.claim, state, seconds, outcome, {"class": "Wrong"}, counts)

@@ -1,4 +1,4 @@
-"""What tests of letters share: what owed mails say, and somebody who has an account on one more contract."""
+"""The tests of letters use these: the letters of all owed mails, and a person enrolled on a second contract."""
 
 from sqlalchemy import text
 
@@ -13,13 +13,13 @@ from workers.requests.queues import Queue
 
 
 def claim(session: Session, book: Ledger, *queues: Queue) -> list[ClaimedRow]:
-    """The rows of these queues that are due."""
+    """Claims the due rows of these queues."""
     claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
     return [row for rows in claims for row in rows]
 
 
 def letters(session: Session) -> list[Letter]:
-    """What all owed mails say now."""
+    """Reads the letters of all owed mails."""
     rows = claim(session, EMAILS, Queue.EMAILS, Queue.EMAILS_BULK)
     found = read_letters(session, rows)
     assert [letter.row for letter in found] == rows
@@ -27,12 +27,12 @@ def letters(session: Session) -> list[Letter]:
 
 
 def change(session: Session, statement: str) -> None:
-    """Does a statement inside this session's transaction."""
+    """Runs a statement in this session's transaction."""
     session.execute(text(statement))
 
 
 def attach(session: Session, first_name: str = "Autre", *, activated: bool) -> None:
-    """Somebody who has an account, told long ago, is enrolled on one more contract."""
+    """Enrolls a person on a second contract after the mails about the first one are gone."""
     add_contract(session)
     add_contract(session, "C-2")
     enrol_people(session, someone("anne@example.com", "Anne"))

@@ -1,4 +1,4 @@
-"""What tests of links sent again share: people of a contract, jobs about them, and what became of each."""
+"""The tests of re-sent links use these: people of a contract, jobs about them, and the result for each person."""
 
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ LINKS = """
 
 
 def enrolled(session: Session, *names: str, activated: bool = True, contract: str = "C-1") -> list[UUID]:
-    """Enrols these people, told long ago; returns their enrollments in that order."""
+    """Enrolls these people and deletes their mails; returns their enrollments in the same order."""
     add_contract(session, contract, 1_000)
     enrol_people(session, *names, contract=contract)
     session.execute(text("DELETE FROM email"))
@@ -59,7 +59,7 @@ def resend(*enrollments: UUID, contract: str = "C-1") -> ResendInvitations:
 
 
 def ask(session: Session, request: Asked) -> UUID:
-    """Accepts a request under a key of its own."""
+    """Accepts a request under its own key."""
     return accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=str(new_id())).job_id
 
 
@@ -68,7 +68,7 @@ def claim(session: Session, queue: Queue = Queue.ENROLLMENTS) -> list[ClaimedRow
 
 
 def do(session: Session, *requests: Asked) -> list[dict[str, Any]]:
-    """Does requests as one batch, and what they owe; returns the jobs as their portal sees them."""
+    """Does requests as one batch, and the work that follows; returns the jobs as their portal sees them."""
     jobs = [ask(session, request) for request in requests]
     while claimed := [*claim(session), *claim(session, Queue.ROSTERS)]:
         ledger.finish(session, JOBS, do_jobs(session, claimed))
@@ -80,30 +80,30 @@ def codes(job: dict[str, Any]) -> list[str]:
 
 
 def answers(session: Session, request: Asked) -> list[str]:
-    """What happened to each person of one request."""
+    """Does one request; returns the code of each person."""
     [job] = do(session, request)
     return codes(job)
 
 
 def work() -> None:
-    """Claims and does what waits, as a worker would: each step committed."""
+    """Claims and does the due jobs as a worker does, each step committed."""
     with transaction() as session:
         claimed = claim(session)
     BatchRun(JOBS, do_jobs).run(claimed)
 
 
 def mails(session: Session) -> list[tuple[Any, ...]]:
-    """Mails owed: kind, queue and address, in the order of the address."""
+    """Returns kind, queue and address of the owed mails, in the order of the addresses."""
     return query(session, "SELECT kind, queue, to_address FROM email WHERE state = 'owed' ORDER BY to_address, id")
 
 
 def links(session: Session, name: str) -> list[tuple[Any, ...]]:
-    """The links of somebody: purpose, times sent again, whether it lives."""
+    """Returns purpose, number of re-sendings and validity of each link of a person."""
     return query(session, LINKS, email=f"{name}@example.com")
 
 
 def later(session: Session, minutes: int) -> None:
-    """Lets time pass for throttles and links."""
+    """Moves rate limits and links this many minutes into the past."""
     parameters = {"minutes": minutes}
     session.execute(text("UPDATE throttle SET at = at - make_interval(mins => :minutes)"), parameters)
     session.execute(text("UPDATE link SET expires_at = expires_at - make_interval(mins => :minutes)"), parameters)

@@ -1,4 +1,6 @@
-"""Rows of any age as tests of retention need them, written straight into the tables; each ended at its moment."""
+"""Builders of rows of any age for the tests of retention, written straight into the tables; a row ended
+at its moment.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,7 +40,7 @@ def at_age(session: Session, age: timedelta) -> datetime:
 
 
 def id_of(moment: datetime) -> UUID:
-    """An identifier made at that moment."""
+    """Returns a UUIDv7 whose time is this moment."""
     return UUID(int=first_id(moment).int | (new_id().int & ((1 << 80) - 1)))
 
 

@@ -1,4 +1,4 @@
-"""What tests of the pages of a correction share: a pending one, its two links, what the pages show."""
+"""The tests of the correction pages use these: a pending correction, its two links, and the content of the pages."""
 
 import html
 import re
@@ -27,7 +27,7 @@ HASH = hash_password(PASSWORD)
 
 
 def pending_correction() -> tuple[str, str]:
-    """A pending correction; the paths of the new address and of the old one."""
+    """Creates a pending correction; returns the path for the new address and the path for the old one."""
     with transaction() as session:
         correct(session, participant(session))
         session.execute(text("UPDATE account SET password_hash = :hash"), {"hash": HASH})
@@ -35,23 +35,23 @@ def pending_correction() -> tuple[str, str]:
 
 
 def title(answer: httpx.Response) -> str:
-    """What the tab of the browser shows, without the name of the platform."""
+    """Returns the title of the browser tab without the name of the platform."""
     found = re.search("<title>(.*?)</title>", answer.text)
     assert found
     return html.unescape(found[1]).rpartition(" – ")[0]
 
 
 def note_title(name: str, locale: str = "fr") -> str:
-    """The title of a note as its text says it."""
+    """Returns the title of a note in this language."""
     return str(TEXTS[locale]["notes"][name]["title"])
 
 
 def address() -> object:
-    """The address of the account whose correction was asked for."""
+    """Returns the address of the corrected account."""
     return rows("SELECT email_norm FROM account ORDER BY created_at, id LIMIT 1")[0][0]
 
 
 def state() -> list[tuple[Any, ...]]:
-    """State, ground and new address of each correction."""
+    """Returns state, ground and new address of each correction."""
     with transaction() as session:
         return corrections(session)

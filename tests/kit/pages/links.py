@@ -1,4 +1,4 @@
-"""What tests of the page a mail leads to share: a link, what is typed there, what the page shows."""
+"""The tests of the password pages use these: a link, the values typed there, and the content of the page."""
 
 import re
 
@@ -13,26 +13,26 @@ GOOD = {"password": PASSWORD, "again": PASSWORD}
 
 
 def make(*, first_name: str = "Élodie", locale: str = "fr", purpose: Purpose = Purpose.ACTIVATION) -> str:
-    """The path of a live link of a new account."""
+    """Creates an account with a valid link; returns the path of the link."""
     with transaction() as session:
         account_id = make_account(session, first_name=first_name, locale=locale)
         return f"/links/{make_link(session, account_id, purpose=purpose)[1]}"
 
 
 def title(answer: httpx.Response) -> str:
-    """What the tab of the browser shows."""
+    """Returns the title of the browser tab."""
     found = re.search("<title>(.*?)</title>", answer.text)
     assert found
     return found[1]
 
 
 def password_hash() -> object:
-    """What is kept of the password of the only account; None before it was chosen."""
+    """Returns the password hash of the only account; None before a password was chosen."""
     return rows("SELECT password_hash FROM account")[0][0]
 
 
 def field(answer: httpx.Response, name: str) -> str:
-    """The tag of an input."""
+    """Returns the tag of an input."""
     found = re.search(f'<input [^>]*name="{name}"[^>]*>', answer.text)
     assert found
     return found[0]

@@ -9,7 +9,7 @@ VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
-    """What a mail holds: its tags in order, its visible words, its links."""
+    """The content of an HTML mail: its tags in order, its visible words, its links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A bucket as moto answers for it."""
+"""The tests of inboxes in S3 use a bucket served by moto."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ BUCKET = "fichiers-rh"
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket; credentials and address come from the environment, as in production."""
+    """Creates a bucket of three files; credentials and address come from the environment, as in production."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     _, port = server.get_host_and_port()
     endpoint = f"http://127.0.0.1:{port}"
-    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()  # moto remembers for as long as the process lives
-    S3FileSystem.clear_instance_cache()  # made for the address of an earlier test
+    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()  # moto keeps its buckets until the process ends
+    S3FileSystem.clear_instance_cache()  # cached clients use the address of an earlier test
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -1,4 +1,4 @@
-"""What tests that kill processes share: a crew whose dead are replaced, people to enrol, each enrolled once."""
+"""The tests that kill processes use these: processes that are replaced when killed, people to enroll, final checks."""
 
 import os
 import random
@@ -14,12 +14,12 @@ from workers.engine.broker import wake
 from workers.requests.enrollment import Enroll, PersonToEnroll
 
 LEASE = 2.0
-"""Seconds."""
+"""The lease in seconds."""
 QUEUES = ("requests", "enrollments", "maintenance")
 
 
 class ReplacedProcesses:
-    """Workers and a clock; any of them may be killed and is replaced."""
+    """Two workers and a clock; each killed process is replaced by a new one."""
 
     def __init__(self, processes: Processes, seed: int) -> None:
         self.processes = processes
@@ -30,7 +30,7 @@ class ReplacedProcesses:
         return kind, self.processes.clock() if kind == "clock" else self.processes.worker(*QUEUES)
 
     def lose_one(self) -> None:
-        """SIGKILL to one of them, and another in its place."""
+        """Kills one process with SIGKILL, chosen at random, and starts another in its place."""
         place = self.random.randrange(len(self.members))
         kind, process = self.members[place]
         self.processes.kill(process)
@@ -38,7 +38,7 @@ class ReplacedProcesses:
 
 
 def make_contracts(count: int, *, seats: int = 1_000) -> list[str]:
-    """So many contracts; their references."""
+    """Creates this many contracts; returns their references."""
     change(
         "INSERT INTO company (id, portal_id, reference, name) VALUES (gen_random_uuid(), :portal, 'C', 'Lorval')",
         portal=LOCAL_PORTAL_ID,
@@ -60,13 +60,13 @@ def make_contracts(count: int, *, seats: int = 1_000) -> list[str]:
 
 
 def request(number: int, contract: str) -> Enroll:
-    """Asks for one person to be enrolled."""
+    """Returns a request to enroll one person."""
     person = PersonToEnroll(email=f"p{number}@example.com", first_name="Perle", last_name="Lorval")
     return Enroll(contract=contract, people=[person])
 
 
 def accept_all(numbers: range, contracts: list[str]) -> None:
-    """Takes one request a number, the contracts in turn, and rings."""
+    """Accepts one request per number, on each contract in turn, and wakes the workers."""
     with transaction() as session:
         for number in numbers:
             asked = request(number, contracts[number % len(contracts)])
@@ -75,23 +75,23 @@ def accept_all(numbers: range, contracts: list[str]) -> None:
 
 
 def states() -> dict[object, object]:
-    """How many jobs of enrolling are in each state."""
+    """Counts the enrollment jobs by state."""
     found = rows("SELECT state, count(*) FROM job WHERE kind = 'enroll' GROUP BY state")
     return {state: count for state, count in found}  # noqa: C416
 
 
 def work_under_way() -> object:
-    """Somebody is at work on a row a kill would not bury, or there is nothing left to do."""
+    """Tells that a worker holds a row which a kill would not make dead, or that no work is left."""
     if not rows("SELECT 1 FROM job WHERE kind = 'enroll' AND due_at IS NOT NULL"):
         return True
     return rows("SELECT 1 FROM job WHERE leased_until IS NOT NULL HAVING max(rescues) < 2")
 
 
 def each_is_enrolled_once(people: int, *, jobs: int | None = None) -> None:
-    """One account per address, one live enrollment and one owed mail each; counter = rows = ledger of seats.
+    """Checks one account per address, one live enrollment and one mail for each person, and equal seat counts.
 
     Parameters:
-      jobs: how many jobs did it; each person's own if not given.
+      jobs: the number of jobs that did the work; one for each person if not given.
     """
     assert rows("SELECT count(*), count(DISTINCT email_norm) FROM account") == [(people, people)]
     assert rows(
@@ -112,6 +112,6 @@ def each_is_enrolled_once(people: int, *, jobs: int | None = None) -> None:
 
 
 def flush_redis() -> None:
-    """Redis forgets everything."""
+    """Deletes everything in Redis."""
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
         opened.flushall()

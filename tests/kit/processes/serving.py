@@ -1,4 +1,4 @@
-"""The web application on a real socket, served from a thread of this process."""
+"""Tests can serve the web application on a real socket, from a thread of this process."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ from workers.web.app import make_server
 
 @contextmanager
 def serving() -> Iterator[httpx.Client]:
-    """Serves the application with the settings of this moment; a client of it."""
+    """Serves the application with the current settings; yields a client of it."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = make_server("127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""What tests share beside fixtures: processes, waiting on a condition, looking at rows."""
+"""Most tests use these: processes, waiting on a condition, and plain queries."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 def forget() -> None:
-    """Drops what this process remembers of its settings and connections."""
+    """Drops the cached settings and the open connections of this process."""
     database.dispose_engine()
     broker.forget_wake_broker()
     get_settings.cache_clear()
@@ -34,13 +34,13 @@ def forget() -> None:
 
 @dataclass
 class Processes:
-    """Starts processes of Matricule for one test and stops what is left of them afterwards."""
+    """Starts processes of Matricule for one test and stops those that still run at its end."""
 
     folder: Path
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Starts a command with this virtual environment, in a process group of its own; its output goes to a file."""
+        """Starts a command with this virtual environment in its own process group; its output goes to a file."""
         log = self.folder / f"{len(self.started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -64,17 +64,17 @@ class Processes:
         return self.start("workers.cli", "clock", **environment)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGKILL to the process and everything it started."""
+        """Sends SIGKILL to the process and to every process it started."""
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def logs(self) -> str:
-        """All that was printed so far."""
+        """Returns everything the processes have printed so far."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
 
     def stop_all(self) -> None:
-        """Asks everything to stop, and kills what does not within ten seconds."""
+        """Asks all processes to stop, and kills those that still run after ten seconds."""
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -86,7 +86,7 @@ class Processes:
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30.0, say: Callable[[], str] = str) -> None:
-    """Returns when the condition is true; fails the test, with what `say` says, when it does not become so in time."""
+    """Waits until the condition is true; fails the test with the text of `say` when the time is over."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():
@@ -95,12 +95,12 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30.0, say: C
 
 
 def change(statement: str, **parameters: object) -> None:
-    """Does a statement that answers nothing, in a transaction of its own."""
+    """Runs a statement in its own transaction."""
     with database.transaction() as opened:
         opened.execute(text(statement), parameters)
 
 
 def rows(statement: str, **parameters: object) -> list[tuple[object, ...]]:
-    """What a query answers now, in a transaction of its own."""
+    """Runs a query in its own transaction and returns its rows."""
     with database.transaction() as opened:
         return [tuple(row) for row in opened.execute(text(statement), parameters)]

@@ -1,4 +1,6 @@
-"""What races of an erasure share: Anne on a contract, what is done beside it, and the truth afterwards."""
+"""The tests of erasure races use these: Anne on a contract, the work that runs beside the erasure, and the final
+checks.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -29,12 +31,12 @@ def contract_with_anne() -> list[UUID]:
 
 
 def do(session: Session, request: Request) -> dict[str, Any]:
-    """What its service answers."""
+    """Returns the answer of the service."""
     return dict(outcome_of(session, request).result or {})
 
 
 def do_until_done(request: Request) -> dict[str, Any]:
-    """In transactions of its own, again after each fault around it, as a worker would."""
+    """Does a request in its own transactions, and again after each transient fault, as a worker does."""
     return until_done(lambda session: do(session, request))
 
 

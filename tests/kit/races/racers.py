@@ -1,4 +1,6 @@
-"""What runs in the processes and threads of a race. Kept out of test modules so that a new process can import it."""
+"""The processes and threads of a race run these functions. A new process imports this module, so it is
+no test module.
+"""
 
 import multiprocessing
 import os
@@ -38,8 +40,10 @@ Answered = TypeVar("Answered")
 
 
 def race(run: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Runs a function of this module in a process per tuple of arguments, all at once; returns what each answered."""
-    context = multiprocessing.get_context("forkserver")  # imports once, then forks: twenty processes in a moment
+    """Runs a function of this module at the same time in one process for each tuple of arguments; returns their
+    answers.
+    """
+    context = multiprocessing.get_context("forkserver")  # imports once, then forks: twenty processes start quickly
     context.set_forkserver_preload([__name__])
     environment = {name: os.environ[name] for name in SETTINGS}
     with context.Pool(len(arguments), initializer=_enter, initargs=(environment,)) as pool:
@@ -52,7 +56,7 @@ def _enter(environment: dict[str, str]) -> None:
 
 
 def enrol_pairs(prefix: str, people: int) -> tuple[list[str], float]:
-    """Enrols people two by two until the contract is full; returns their codes and the longest wait in seconds."""
+    """Enrolls people in pairs until the contract is full; returns their codes and the longest wait in seconds."""
     found: list[str] = []
     longest = 0.0
     for number in range(0, people, 2):
@@ -63,7 +67,7 @@ def enrol_pairs(prefix: str, people: int) -> tuple[list[str], float]:
 
 
 def until_done(step: Callable[[Session], Answered]) -> Answered:
-    """Does something in a transaction of its own, again after each fault around it, as a worker would."""
+    """Does a step in its own transaction, and again after each transient fault, as a worker does."""
     pause = threading.Event()
     while True:
         try:
@@ -76,7 +80,7 @@ def until_done(step: Callable[[Session], Answered]) -> Answered:
 
 
 def outcome_of(session: Session, request: Request) -> WorkOutcome:
-    """What its service does, as a job of the portal `local` that nobody recorded."""
+    """Returns the outcome of the service for a job of the portal `local` that has no row."""
     columns = {
         "kind": request.kind,
         "request": request.model_dump_json(),
@@ -88,37 +92,37 @@ def outcome_of(session: Session, request: Request) -> WorkOutcome:
 
 
 def do(session: Session, request: Request) -> tuple[str, dict[str, int]]:
-    """What its service does and answers: the state and how many rows ended how."""
+    """Returns the state of the outcome, and the number of rows for each code."""
     outcome = outcome_of(session, request)
     return outcome.state, dict((outcome.result or {})["counts"])
 
 
 def do_until_done(request: Request) -> tuple[str, dict[str, int]]:
-    """The same in transactions of its own, as a worker would."""
+    """Does a request in its own transactions, and again after each transient fault, as a worker does."""
     return until_done(lambda session: do(session, request))
 
 
 def progress_of(enrollments: Sequence[UUID], progress: Progress = Progress.COMPLETED) -> RecordProgress:
-    """What the LMS says of these people."""
+    """Returns the progress events that the LMS reports for these people."""
     at = datetime(2026, 3, 5, tzinfo=UTC)
     events = [ProgressEvent(enrollment_id=one, progress=progress, occurred_at=at) for one in enrollments]
     return RecordProgress(events=events)
 
 
 def enrol_until_done(request: Enroll) -> list[str]:
-    """Enrols people, however often it takes."""
+    """Enrolls people, and again after each transient fault; returns their codes."""
     return until_done(lambda session: codes(enrol(session, request)[0]))
 
 
 def waiting_for_a_lock(number: int) -> Callable[[], bool]:
-    """Whether so many sessions of this database wait for a lock of another."""
+    """Returns a condition: this many sessions of this database wait for a lock."""
     return lambda: rows(WAITING) == [(number,)]
 
 
 def second_waits_for_first(
     threads: ThreadPoolExecutor, first: Callable[[Session], Any], second: Callable[[Session], Any]
 ) -> tuple[Any, Any]:
-    """The second begins while the first holds what it holds, and waits for it."""
+    """Starts the second step while the first holds its locks; checks that the second waits; returns both answers."""
     with transaction() as session:
         answer = first(session)
         other = threads.submit(until_done, second)
@@ -127,7 +131,7 @@ def second_waits_for_first(
 
 
 def work_until_done() -> int:
-    """Claims and does jobs until none is left; returns how many batches it did."""
+    """Claims and does jobs until none is left; returns the number of batches."""
     pause = threading.Event()
     batches = 0
     while True:

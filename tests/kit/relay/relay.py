@@ -1,4 +1,4 @@
-"""A mail relay that says what its script tells: the one double of the mailer's tests. It keeps whatever it is given."""
+"""A mail relay that answers as its script says and keeps every mail: the only double in the tests of the mailer."""
 
 import re
 import socketserver
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"<(.*)>")
 
 @dataclass(frozen=True)
 class Mail:
-    """One body the relay got to its end, and what it answered (DROP when it left without a word)."""
+    """One mail whose body the relay read to the end, with its answer (DROP if it closed the connection instead)."""
 
     recipients: tuple[str, ...]
     message: EmailMessage
@@ -46,14 +46,14 @@ class Mail:
 
 @dataclass
 class Relay:
-    """Listens from `with` on; `stop` and `start` take it away and bring it back on the same port.
+    """A relay that listens inside `with`; `stop` and `start` take it away and bring it back on the same port.
 
     Parameters:
-      script: answers by step (`GREETING`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BODY`) or by step and recipient
-        (`RCPT a@b.fr`), each said once, before the usual one.
-      always: answers said each time.
-      room: bodies that are still answered; those that come behind them are held (`admit`). None for all.
-      holding: bodies held now.
+      script: answers by step (`GREETING`, `EHLO`, `MAIL`, `RCPT`, `DATA`, `BODY`) or by step and recipient (`RCPT
+        a@b.fr`); each is given once, before the usual answer.
+      always: answers given every time.
+      room: number of bodies still to answer; later bodies are held until `admit`. None answers all.
+      holding: number of bodies held now.
     """
 
     script: dict[str, list[str]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Relay:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuses connections from now on; those that are open end."""
+        """Refuses new connections and ends the open ones."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -105,20 +105,20 @@ class Relay:
         server.server_close()
 
     def got(self) -> Counter[str]:
-        """How often each Message-ID came."""
+        """Counts the mails by Message-ID."""
         return Counter(mail.id for mail in list(self.mails))
 
     def to(self, recipient: str) -> list[Mail]:
         return [mail for mail in list(self.mails) if recipient in mail.recipients]
 
     def admit(self, room: int | None) -> None:
-        """Answers so many more bodies, of those held now and those to come, and holds the rest; None answers all."""
+        """Answers this many more bodies, held ones first, and holds the others; None answers all."""
         with self._gate:
             self.room = room
             self._gate.notify_all()
 
     def hold(self) -> None:
-        """Returns when there is room for one more body."""
+        """Waits until there is room for one more body."""
         with self._gate:
             self.holding += 1
             self._gate.wait_for(lambda: self.room is None or self.room > 0, timeout=30)
@@ -127,7 +127,7 @@ class Relay:
                 self.room -= 1
 
     def answer(self, step: str, recipients: list[str], usual: str) -> str:
-        """What to say; a hang ends when `go_on` is set, with the usual answer."""
+        """Returns the answer to a step; a hang ends with the usual answer once `go_on` is set."""
         keys = [*(f"{step} {recipient}" for recipient in recipients), step]
         with self.lock:
             planned = next((self.script[key].pop(0) for key in keys if self.script.get(key)), None)
@@ -149,8 +149,6 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Session(socketserver.StreamRequestHandler):
-    """One connection of a client."""
-
     def handle(self) -> None:
         relay = cast("_Server", self.server).relay
         with relay.lock:
@@ -159,13 +157,13 @@ class _Session(socketserver.StreamRequestHandler):
         try:
             self._talk(relay, cast("BinaryIO", self.rfile))
         except OSError:
-            pass  # the client went
+            pass  # the client closed the connection
         finally:
             with relay.lock:
                 relay.open.discard(self.connection)
 
     def finish(self) -> None:
-        with suppress(OSError):  # the client went
+        with suppress(OSError):  # the client closed the connection
             super().finish()
 
     def _talk(self, relay: Relay, lines: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""What tests of one connection share: a relay that answers, drops or hangs at any step, and a mail for it."""
+"""The tests of one SMTP connection use these: a relay that answers, drops or hangs at any step, and a mail for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ PERSON = "anne@client.example"
 
 @dataclass
 class ScriptedRelay:
-    """An SMTP server that says what its script tells, each answer once, then the usual one."""
+    """An SMTP server that gives each scripted answer once, then the usual answers."""
 
     script: dict[str, list[str]] = field(default_factory=dict)
     extensions: tuple[str, ...] = ("8BITMIME",)
@@ -27,7 +27,7 @@ class ScriptedRelay:
     messages: list[bytes] = field(default_factory=list)
     sessions: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)  # set when a hang begins
-    released: asyncio.Event = field(default_factory=asyncio.Event)  # ends a hang; the usual answer follows, late
+    released: asyncio.Event = field(default_factory=asyncio.Event)  # ends a hang; then the usual answer follows
     port: int = 0
 
     @asynccontextmanager
@@ -93,7 +93,9 @@ class ScriptedRelay:
 def connection_to(
     relay: ScriptedRelay, *, security: RelaySecurity = RelaySecurity.OFF, **timeouts: float
 ) -> SmtpConnection:
-    """A connection of a worker to this relay, not opened yet; logged in where the relay offers it. Seconds."""
+    """Returns a closed connection of a worker to this relay, with a login if the relay offers it. Timeouts are in
+    seconds.
+    """
     return SmtpConnection(
         Relay("127.0.0.1", relay.port, security, *(("user", "secret") if "AUTH PLAIN" in relay.extensions else ())),
         local_hostname="worker.test",
@@ -103,14 +105,14 @@ def connection_to(
 
 
 async def send(connection: SmtpConnection, before_data: Callable[[], Awaitable[None]] | None = None) -> str:
-    """Delivers the mail; what the relay answered to its body."""
+    """Delivers the mail; returns the relay's answer to its body."""
     return await connection.deliver(
         envelope_from="bounce@app.example", to_address=PERSON, message=MESSAGE, before_data=before_data
     )
 
 
 async def faulty(connection: SmtpConnection) -> AttemptFault:
-    """The fault a delivery ends in."""
+    """Returns the fault in which a delivery ends."""
     with pytest.raises(DeliveryFault) as caught:
         await send(connection)
     return caught.value.fault
