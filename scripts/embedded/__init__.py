@@ -1,1 +1,1 @@
-"""Real PostgreSQL, Valkey and a mailbox from Python wheels: for laptops, tests and CI, without root or containers."""
+"""Real PostgreSQL, Valkey and a mailbox from Python wheels, for laptops, tests and CI, without root or containers."""

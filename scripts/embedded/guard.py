@@ -1,12 +1,13 @@
-"""Stops what a process started when that process dies without having done so, even by SIGKILL.
+"""Stops the child processes of a process that dies without stopping them, even by SIGKILL.
 
-A small process of its own reads a pipe that only its parent writes to. The parent says `+ pid signal` when it starts
-something and `- pid` when that has ended. When the pipe closes, for whatever reason, the guard sends each process left
+A small separate process reads a pipe that only its parent writes to. The parent writes `+ pid signal` when it starts a
+child and `- pid` when that child has ended. When the pipe closes, for any reason, the guard sends each remaining child
 its own stop signal, waits, then kills its whole group.
 
-Why not `prctl(PR_SET_PDEATHSIG)`: it exists on Linux only, fires when the *thread* that started the child ends, and
-needs code between fork and exec. A pipe that closes is the same everywhere. What dies together with its guard is found
-again at the next start by its pid file. This file imports nothing of ours: it is run by its path.
+`prctl(PR_SET_PDEATHSIG)` is no alternative: it exists on Linux only, fires when the *thread* that started the child
+ends, and needs code between fork and exec. A pipe closes in the same way everywhere. If the guard dies together with a
+child, the next start finds that child by its pid file. This file imports no module of Matricule because it is run by
+its path.
 """
 
 import os
@@ -19,7 +20,7 @@ GRACE_SECONDS = 10.0
 
 
 def watch(orders: Iterable[str]) -> dict[int, int]:
-    """Reads orders until the pipe closes; returns the stop signal of each process still there."""
+    """Reads orders until the pipe closes; returns the stop signal of each remaining process."""
     left: dict[int, int] = {}
     for order in orders:
         match order.split():
@@ -31,7 +32,7 @@ def watch(orders: Iterable[str]) -> dict[int, int]:
 
 
 def send(pid: int, number: int, *, group: bool = False) -> bool:
-    """Sends a signal to a process or to its group; False when there is nothing there."""
+    """Sends a signal to a process or to its group; returns False when that process does not exist."""
     try:
         if group:
             os.killpg(pid, number)
@@ -43,7 +44,7 @@ def send(pid: int, number: int, *, group: bool = False) -> bool:
 
 
 def finish(left: dict[int, int]) -> None:
-    """Asks the processes to stop, newest first, and kills the groups of those that have not after ten seconds."""
+    """Asks the processes to stop, newest first; after ten seconds kills the groups of those that still run."""
     for pid, stop in reversed(left.items()):
         send(pid, stop)
     deadline = time.monotonic() + GRACE_SECONDS

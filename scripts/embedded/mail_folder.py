@@ -1,4 +1,4 @@
-"""The Maildir behind the local mailbox: written fast, read without trusting anything in it."""
+"""The Maildir behind the local mailbox: it writes fast and trusts nothing in the mails it reads."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ HEADERS_LIMIT = 256 * 1024
 
 @dataclass(frozen=True)
 class Summary:
-    """What a list shows of a mail. Texts are decoded, and hostile until escaped."""
+    """The fields of a mail in the list. Texts are decoded; they are hostile until they are escaped."""
 
     id: str
     to: str
@@ -31,21 +31,21 @@ class Summary:
     subject: str
     date: str
     message_id: str
-    recipients: tuple[str, ...]  # of the envelope
+    recipients: tuple[str, ...]  # the recipients of the envelope
 
     @property
     def received_at(self) -> datetime:
-        """When it was accepted."""
+        """The time the mailbox accepted the mail."""
         return datetime.fromtimestamp(int(self.id.partition(".")[0]) / 1e9, UTC)
 
     def is_to(self, address: str) -> bool:
-        """Whether an address, or a part of one, is among the recipients."""
+        """Tells whether an address, or a part of one, is among the recipients."""
         return any(address.lower() in place.lower() for place in (self.to, *self.recipients))
 
 
 @dataclass(frozen=True)
 class StoredAttachment:
-    """A part that is neither of the two bodies."""
+    """A MIME part that is not one of the two bodies."""
 
     name: str
     content_type: str
@@ -54,7 +54,7 @@ class StoredAttachment:
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail taken apart."""
+    """A parsed mail."""
 
     summary: Summary
     headers: tuple[tuple[str, str], ...]
@@ -65,7 +65,7 @@ class Mail:
 
 
 class MailFolder:
-    """A Maildir: a file per mail, named so that names sort by arrival."""
+    """A Maildir with one file for each mail; the file names sort by time of arrival."""
 
     def __init__(self, folder: Path) -> None:
         self._tmp, self._new = folder / "tmp", folder / "new"
@@ -76,7 +76,7 @@ class MailFolder:
         self._lock = threading.Lock()
 
     def deliver(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
-        """Stores a mail under a new id. No fsync: a mail is lost if the machine stops, never if a process does."""
+        """Stores a mail under a new id. There is no fsync: a power cut can lose a mail, the end of a process cannot."""
         mail_id = f"{time.time_ns():019d}.{next(self._count)}_{os.getpid()}.mailbox"
         envelope = "".join([f"Return-Path: <{sender}>\r\n", *(f"Delivered-To: {to}\r\n" for to in recipients)])
         draft = self._tmp / mail_id
@@ -85,7 +85,7 @@ class MailFolder:
         return mail_id
 
     def summaries(self, to: str = "") -> list[Summary]:
-        """Every mail, newest first; only those to an address (or a part of one) when it is given."""
+        """Returns all mails, newest first, or only those to an address (or a part of one)."""
         with self._lock:
             names = sorted(filter(MAIL_ID.fullmatch, os.listdir(self._new)), reverse=True)
             found = {name: self._known.get(name) or self._summary(name) for name in names}
@@ -93,7 +93,7 @@ class MailFolder:
         return [summary for summary in found.values() if summary.is_to(to)]
 
     def source(self, mail_id: str) -> bytes | None:
-        """The bytes of a mail; None when the id is unknown, or not an id at all."""
+        """Returns the bytes of a mail; None when the id is unknown or invalid."""
         if not MAIL_ID.fullmatch(mail_id):
             return None
         try:
@@ -102,7 +102,7 @@ class MailFolder:
             return None
 
     def mail(self, mail_id: str) -> Mail | None:
-        """A mail taken apart; None when the id is unknown."""
+        """Returns a parsed mail; None when the id is unknown."""
         source = self.source(mail_id)
         return None if source is None else _take_apart(mail_id, source)
 
@@ -153,12 +153,12 @@ def _leaves(message: Message) -> Iterator[Message]:
 def _text(content: bytes, charset: str) -> str:
     try:
         return content.decode(charset, "replace")
-    except LookupError:  # a charset nobody knows
+    except LookupError:  # an unknown charset
         return content.decode("utf-8", "replace")
 
 
 def _decoded(value: object) -> str:
-    """A header as people read it; as it came when its encoding is broken."""
+    """Decodes a header; returns it unchanged when its encoding is broken."""
     text = str(value)
     with contextlib.suppress(HeaderParseError, LookupError, ValueError):
         text = str(make_header(decode_header(text)))

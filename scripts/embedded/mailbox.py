@@ -1,4 +1,4 @@
-"""A local mailbox: receives by SMTP what the application sends, and shows it on a web page. For this machine only.
+"""A local mailbox that receives the application's mails by SMTP and shows them on a web page of this machine.
 
 python -m scripts.embedded.mailbox --folder var/mailbox --smtp-port 8025 --web-port 8026
 """
@@ -23,14 +23,14 @@ PORTS_FILE = "ports.json"
 
 
 async def serve(folder: Path, smtp_port: int, web_port: int) -> None:
-    """Serves both until SIGINT or SIGTERM; the ports are in `<folder>/ports.json` once both listen."""
+    """Serves SMTP and the page until SIGINT or SIGTERM; writes the ports to `<folder>/ports.json` once both listen."""
     mails = MailFolder(folder)
     ports_file = folder / PORTS_FILE
     ports_file.unlink(missing_ok=True)
     listener = socket.create_server((HOST, web_port))
     web = uvicorn.Server(uvicorn.Config(mailbox_app(mails), log_level="warning", access_log=False, lifespan="off"))
     for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn takes these over while it serves, then raises them again: this keeps that second one harmless.
+        # uvicorn handles these signals while it serves, then raises them again; this handler absorbs the second one.
         asyncio.get_running_loop().add_signal_handler(number, setattr, web, "should_exit", True)
     smtp = await asyncio.get_running_loop().create_server(lambda: session(mails), HOST, smtp_port, backlog=512)
     async with smtp:
@@ -41,14 +41,13 @@ async def serve(folder: Path, smtp_port: int, web_port: int) -> None:
 
 
 def write_ports(path: Path, ports: dict[str, int]) -> None:
-    """Tells the ports at once: whoever waits for the file never reads half of it."""
+    """Writes the ports in one step, so that a process which waits for the file never reads half of it."""
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(ports))
     draft.rename(path)
 
 
 def main() -> None:
-    """The command."""
     parser = argparse.ArgumentParser(description="A local mailbox with a web page.")
     parser.add_argument("--folder", type=Path, default=Path("var/mailbox"))
     parser.add_argument("--smtp-port", type=int, default=8025, help="0 for any free port")

@@ -1,7 +1,7 @@
-"""The web page of the local mailbox. Mails are hostile: nothing in one may run, load or send anything.
+"""The web page of the local mailbox. Mails are hostile: they may not run, load or send anything.
 
-Three walls, each enough alone: autoescaped templates, a Content-Security-Policy that allows no script on any page,
-and a sandboxed frame around the HTML part. Links stay clickable and open in a new tab. Only requests made to
+Each of three defences is enough alone: autoescaped templates, a Content-Security-Policy that allows no script on any
+page, and a sandboxed frame around the HTML part. Links stay clickable and open in a new tab. Only requests made to
 127.0.0.1 or localhost by name are answered, so that a web site cannot read the mails by DNS rebinding.
 """
 
@@ -40,14 +40,12 @@ templates = Environment(
 
 
 class InertHeaders:
-    """Puts the headers that keep pages inert on every answer, errors too, unless the answer has stricter ones."""
+    """Adds the headers that forbid scripts to every answer, also to errors, unless the answer has stricter ones."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-
         async def send_inert(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -62,39 +60,39 @@ class InertHeaders:
 
 
 class Pages:
-    """The routes. They are plain functions: Starlette runs them in threads, beside the loop that receives mails."""
+    """The routes are plain functions, which Starlette runs in threads beside the loop that receives mails."""
 
     def __init__(self, folder: MailFolder) -> None:
         self._folder = folder
 
     def list_mails(self, request: Request) -> Response:
-        """Newest first, those to `?to=` only."""
+        """Lists the mails, newest first; `?to=` restricts them to one recipient."""
         to = request.query_params.get("to", "").strip()
         mails = self._folder.summaries(to)
         page = templates.get_template("list.html")
         return HTMLResponse(page.render(mails=mails[:SHOWN_MAILS], total=len(mails), to=to))
 
     def list_json(self, request: Request) -> Response:
-        """The same list for programs, complete."""
+        """Lists the same mails with all fields for programs."""
         mails = self._folder.summaries(request.query_params.get("to", "").strip())
         return JSONResponse([as_json(mail) for mail in mails])
 
     def show_mail(self, request: Request) -> Response:
-        """One mail: its HTML in a sandboxed frame, its text, headers and source."""
+        """Shows one mail: its HTML in a sandboxed frame, its text, headers and source."""
         mail = self._mail(request)
         source = mail.source[:SHOWN_SOURCE].decode("utf-8", "replace")
         cut = len(mail.source) > SHOWN_SOURCE
         return HTMLResponse(templates.get_template("mail.html").render(mail=mail, source=source, cut=cut))
 
     def show_html(self, request: Request) -> Response:
-        """The HTML part alone, for the frame; inert even when opened by itself."""
+        """Returns the HTML part alone for the frame; scripts stay forbidden when it is opened by itself."""
         html = self._mail(request).html
         if html is None:
             raise HTTPException(404, "This mail has no HTML part.")
         return HTMLResponse(with_new_tab(html), headers={"Content-Security-Policy": MAIL_POLICY})
 
     def download(self, request: Request) -> Response:
-        """The mail as it was received, under two lines of envelope."""
+        """Returns the mail as it was received, below two lines with its envelope."""
         mail = self._mail(request)
         headers = {"Content-Disposition": f'attachment; filename="{mail.summary.id}.eml"'}
         return Response(mail.source, media_type="message/rfc822", headers=headers)
@@ -107,7 +105,7 @@ class Pages:
 
 
 def as_json(mail: Summary) -> dict[str, object]:
-    """What programs read of a mail."""
+    """Returns the fields of a mail for programs."""
     return {
         "id": mail.id,
         "to": mail.to,
@@ -121,7 +119,7 @@ def as_json(mail: Summary) -> dict[str, object]:
 
 
 def with_new_tab(html: str) -> str:
-    """The HTML with links opening in a new tab; inside its head, so that its doctype still counts."""
+    """Makes links open in a new tab; the tag goes inside the head, so that the doctype stays first."""
     found = HEAD.search(html)
     if found is None:
         return NEW_TAB + html
@@ -129,7 +127,7 @@ def with_new_tab(html: str) -> str:
 
 
 def mailbox_app(folder: MailFolder) -> Starlette:
-    """The web application over a folder of mails."""
+    """Builds the web application for a folder of mails."""
     pages = Pages(folder)
     return Starlette(
         routes=[

@@ -1,4 +1,4 @@
-"""The local mailbox as a process of its own, started and stopped like the servers."""
+"""The local mailbox runs as a separate process, which starts and stops like the servers."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ READY_SECONDS = 30.0
 
 
 def free_port(preferred: int) -> int:
-    """The preferred port of 127.0.0.1, or any free one when it is taken."""
+    """Returns the preferred port of 127.0.0.1, or any free port when it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -30,8 +30,8 @@ class Mailbox(Part):
     """The mailbox of one data folder; its mails stay in `<var>/mailbox`.
 
     Parameters:
-      places: where it lives (``places.places(var)``).
-      smtp_port, web_port: the ports to take if they are free; a restart keeps those that were taken.
+      places: its folders (``places.places(var)``).
+      smtp_port, web_port: the ports to take if they are free; a restart keeps the ports of the first start.
     """
 
     stop_signals = ((signal.SIGTERM, 10.0),)
@@ -44,10 +44,10 @@ class Mailbox(Part):
         self._pid_file = places.short / "mailbox.pid"
 
     def start(self) -> None:
-        """Starts it; returns when both ports listen. One left by a killed parent is stopped first.
+        """Stops a mailbox left by a killed parent, starts this one, and returns when both ports listen.
 
         Raises:
-          StartFailed: it ended, or was not ready in time; carries the end of its log.
+          StartFailed: it ended, or was not ready in time; the error carries the end of its log.
         """
         left = processes.leftover(self._pid_file, "python", str(self.folder))
         if left is not None:
@@ -64,12 +64,12 @@ class Mailbox(Part):
 
     @property
     def smtp_url(self) -> str:
-        """Where to send, as the setting SMTP_URL."""
+        """The value of the setting SMTP_URL."""
         return f"smtp://{HOST}:{self._ports['smtp']}?tls=off"
 
     @property
     def url(self) -> str:
-        """Its web page."""
+        """The address of its web page."""
         return f"http://{HOST}:{self._ports['web']}"
 
     def _command(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The SMTP side of the local mailbox: accepts everything, or plays the fault that the address asks for.
+"""The SMTP side of the local mailbox accepts everything, or plays the fault that the address asks for.
 
 anna+451@example.fr   refused for now at RCPT (any 4xx code)
 anna+550@example.fr   refused for good at RCPT (any 5xx code)
@@ -18,13 +18,13 @@ SIZE_LIMIT = 32 * 1024 * 1024
 
 
 def fault_of(address: str) -> str:
-    """The fault an address asks for: `drop`, a reply code, or nothing."""
+    """Returns the fault that an address asks for: `drop`, a reply code, or an empty text."""
     found = FAULT.search(address)
     return found[1].lower() if found else ""
 
 
 class MailboxHandler:
-    """What aiosmtpd calls for each step of a session; the method names are its own."""
+    """aiosmtpd calls a method of this class for each step of a session, so it chose their names."""
 
     def __init__(self, folder: MailFolder) -> None:
         self._folder = folder
@@ -32,7 +32,7 @@ class MailboxHandler:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Accepts a recipient, or answers the code in its address."""
+        """Accepts a recipient, or answers with the code in its address."""
         del server, session
         code = fault_of(address)
         if code.isdigit():
@@ -49,15 +49,15 @@ class MailboxHandler:
         if any(fault_of(address) == "drop" for address in envelope.rcpt_tos):
             if isinstance(server.transport, asyncio.WriteTransport):
                 server.transport.abort()
-            await asyncio.Event().wait()  # the lost connection cancels this session: nothing more is written
+            await asyncio.Event().wait()  # the lost connection cancels this session before it can answer
         return f"250 2.0.0 OK: queued as {mail_id}"
 
 
 def session(folder: MailFolder) -> SMTP:
-    """The protocol of one connection."""
+    """Creates the protocol of one connection."""
     return SMTP(
         MailboxHandler(folder),
-        hostname="mailbox.localhost",  # else the name of this machine is looked up, which can take seconds
+        hostname="mailbox.localhost",  # else aiosmtpd looks up the name of this machine, which can take seconds
         ident="Matricule mailbox",
         data_size_limit=SIZE_LIMIT,
         enable_SMTPUTF8=True,

@@ -1,4 +1,4 @@
-"""What the three embedded parts have in common: one process, that can be stopped, killed and started again."""
+"""The three embedded parts have this in common: one process that can be stopped, killed and started again."""
 
 import subprocess
 from abc import ABC, abstractmethod
@@ -12,26 +12,26 @@ class Part(ABC):
     """A server of one data folder, run as a child of this process."""
 
     stop_signals: ClassVar[Sequence[tuple[int, float]]]
-    """The signals that stop it in order, each with the seconds it is given before the next, and SIGKILL last."""
+    """The signals that stop it, each with the seconds to wait before the next one; SIGKILL comes last."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def start(self) -> None:
-        """Starts it; returns when it answers. One left by a parent that was killed is stopped first.
+        """Stops a server left by a killed parent, starts this one, and returns when it answers.
 
         Raises:
-          StartFailed: it ended, or did not answer in time; carries the end of its log.
+          StartFailed: it ended, or did not answer in time; the error carries the end of its log.
         """
 
     def stop(self) -> None:
-        """Stops it in order: what it holds is on disk."""
+        """Stops it after it has written its data to disk."""
         if self._process is not None:
             processes.end(self._process, self.stop_signals)
 
     def kill(self) -> None:
-        """SIGKILL to it and all its children at once, as a crash would."""
+        """Sends SIGKILL to it and to all its children at once, which simulates a crash."""
         if self._process is not None:
             processes.end(self._process, ())
 
@@ -41,10 +41,10 @@ class Part(ABC):
         self.start()
 
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Tells whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The pid of its process, None before the first start."""
+        """The pid of its process; None before the first start."""
         return self._process.pid if self._process else None

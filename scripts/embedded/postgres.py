@@ -22,8 +22,8 @@ from scripts.embedded.places import Places, UnsafePlace
 MAJOR = 18
 USER = "matricule"
 DATABASE = "matricule"
-PORT = 5432  # only names the socket; said everywhere, or a PGPORT of the person who starts it would be taken
-READY_SECONDS = 60.0  # recovery after a kill reads the log of what was written since the last checkpoint
+PORT = 5432  # only names the socket; always given, so that a PGPORT of the caller has no effect
+READY_SECONDS = 60.0  # recovery after a kill replays the log since the last checkpoint
 LAUNCHES = 20
 OLD_BACKENDS_LIVE = "pre-existing shared memory block"
 CAREFREE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -33,9 +33,9 @@ class Postgres(Part):
     """The server of one data folder, reachable by a Unix socket only.
 
     Parameters:
-      places: where it lives (``places.places(var)``).
-      durable: False turns off fsync, synchronous_commit and full_page_writes: for tests that kill no server, since a
-        SIGKILL then loses the commits of the last moments. No figure may be quoted from it.
+      places: its folders (``places.places(var)``).
+      durable: False turns off fsync, synchronous_commit and full_page_writes, for tests that kill no server, because a
+        SIGKILL then loses the latest commits. No speed may be quoted from such a server.
     """
 
     stop_signals = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0))  # fast shutdown, then immediate shutdown
@@ -48,12 +48,12 @@ class Postgres(Part):
         self._log = places.var / "postgres.log"
 
     def start(self) -> None:
-        """Starts the server, creating its data and the database `matricule` the first time; returns when it answers.
+        """Starts the server and returns when it answers; the first start creates its data and the database `matricule`.
 
-        A server left by a parent that was killed is stopped first; a pid file left by a killed server is removed.
+        A server left by a killed parent is stopped first; a pid file left by a killed server is removed.
 
         Raises:
-          StartFailed: it ended, or did not answer in time; carries the end of its log.
+          StartFailed: it ended, or did not answer in time; the error carries the end of its log.
         """
         self._clear_leftover()
         binaries = self._places.postgres_binaries(MAJOR)
@@ -64,19 +64,19 @@ class Postgres(Part):
         self._create_missing(DATABASE)
 
     def url(self, database: str = DATABASE) -> str:
-        """The address of a database for SQLAlchemy with psycopg 3."""
+        """Returns the address of a database for SQLAlchemy with psycopg 3."""
         socket = quote(str(self._places.postgres_short))
         return f"postgresql+psycopg://{USER}@/{quote(database)}?host={socket}&port={PORT}"
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Creates a database, as a copy of another when `template` is given (nobody may be connected to that one)."""
+        """Creates a database, as a copy of `template` if given; no client may be connected to the template."""
         order = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
             order += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         self._execute(order)
 
     def drop_database(self, name: str) -> None:
-        """Drops a database if it exists, closing the connections to it."""
+        """Closes the connections to a database and drops it if it exists."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _connect(self, timeout: int = 10) -> psycopg.Connection[tuple[object, ...]]:
@@ -111,12 +111,12 @@ class Postgres(Part):
         pid = processes.leftover(pid_file, "postgres", str(self._data))
         if pid is not None:
             processes.end_leftover(pid, self.stop_signals)
-        # PostgreSQL would take the pid of an unrelated process for a running server and refuse to start.
+        # PostgreSQL would take an unrelated process with this pid for a running server and refuse to start.
         for stale in (pid_file, *self._places.postgres_short.glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
 
     def _initialise(self, binaries: Path) -> None:
-        """initdb beside the final place, then a rename: a first start that is killed leaves nothing half-made."""
+        """Runs initdb beside the final place, then renames: a first start that is killed leaves nothing half-made."""
         draft = self._data.with_name(f"{MAJOR}.draft")
         if draft.is_symlink():
             raise UnsafePlace(f"{draft} is a link: remove it, then start again.")
@@ -142,7 +142,7 @@ class Postgres(Part):
         draft.rename(self._data)
 
     def _launch(self, binaries: Path) -> None:
-        """Starts the server; again while backends of a killed one are still leaving its shared memory."""
+        """Starts the server, and tries again while backends of a killed server still use its shared memory."""
         for _ in range(LAUNCHES):
             written = self._log.stat().st_size
             process = self._process = self._spawn(binaries)
@@ -181,5 +181,5 @@ class Postgres(Part):
 
 
 def _environment() -> dict[str, str]:
-    """What PostgreSQL sees: none of the PG* variables of the person who starts it."""
+    """Returns the environment for PostgreSQL, without the PG* variables of the caller."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}

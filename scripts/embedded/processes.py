@@ -1,4 +1,4 @@
-"""Starting and ending child processes so that none is left behind."""
+"""Starts and ends child processes so that none is left behind."""
 
 import atexit
 import os
@@ -21,11 +21,11 @@ POLL_SECONDS = 0.02
 
 
 class StartFailed(Exception):
-    """A part did not become ready; carries the end of its log."""
+    """A part did not become ready; the error carries the end of its log."""
 
 
 class Watch:
-    """Our end of the pipe to the guard process (see ``guard.py``); one per process."""
+    """Our end of the pipe to the guard process (see ``guard.py``); there is one for each process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,19 +39,19 @@ class Watch:
         return self._guard.pid
 
     def add(self, pid: int, stop: int) -> None:
-        """From now on the process gets the signal `stop` if we die."""
+        """Has the guard send the signal `stop` to this process if we die."""
         with self._lock:
             self._left[pid] = int(stop)
             self._tell(f"+ {pid} {int(stop)}\n")
 
     def remove(self, pid: int) -> None:
-        """The process has ended."""
+        """Tells the guard that the process has ended."""
         with self._lock:
             self._left.pop(pid, None)
             self._tell(f"- {pid}\n")
 
     def close(self) -> None:
-        """At our own exit: the guard stops what is left, then ends."""
+        """Closes the pipe at our own exit: the guard stops the remaining processes, then ends."""
         with self._lock:
             self._guard.communicate()
 
@@ -72,7 +72,7 @@ class Watch:
             return
         try:
             pipe.write(order)
-        except BrokenPipeError:  # somebody killed the guard: a new one learns what is left
+        except BrokenPipeError:  # the guard was killed: a new one gets the remaining processes
             self._guard.wait()
             self._guard = self._start()
             for pid, stop in self._left.items():
@@ -81,7 +81,7 @@ class Watch:
 
 @lru_cache(maxsize=1)
 def watch() -> Watch:
-    """The guard of this process, started when first needed."""
+    """Returns the guard of this process, started at the first use."""
     return Watch()
 
 
@@ -94,11 +94,11 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     folder: Path | str = "/",
 ) -> subprocess.Popen[bytes]:
-    """Starts a process in its own session, out of reach of the terminal's Ctrl-C, under the guard.
+    """Starts a process under the guard in its own session, where the terminal's Ctrl-C does not reach it.
 
     Parameters:
-      stop: the signal that makes it stop in order, which the guard sends if we die.
-      output: where its two outputs go.
+      stop: the signal that stops it properly; the guard sends it if we die.
+      output: the file for its two outputs.
     """
     watch()
     options = account.popen_options() if account else {}
@@ -124,7 +124,9 @@ def reap(process: subprocess.Popen[bytes], seconds: float | None = None) -> int:
 
 
 def end(process: subprocess.Popen[bytes], signals: Sequence[tuple[int, float]]) -> None:
-    """Sends each signal in turn and gives the process that many seconds; SIGKILL at last. Fine when it has ended."""
+    """Sends each signal in turn and waits that many seconds, then sends SIGKILL; does nothing when the process has
+    ended.
+    """
     for number, seconds in signals:
         guard.send(process.pid, number) if process.poll() is None else None
         try:
@@ -137,9 +139,9 @@ def end(process: subprocess.Popen[bytes], signals: Sequence[tuple[int, float]]) 
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and all it started, wherever they went. The parent is held first so that it starts no more.
+    """Sends SIGKILL to a process and all its descendants. The parent is stopped first so that it starts no more.
 
-    PostgreSQL's backends each have a session of their own: killing the group would leave them at their query.
+    Each backend of PostgreSQL has its own session, so a kill of the group would leave the backends at their query.
     """
     try:
         parent = psutil.Process(pid)
@@ -153,7 +155,7 @@ def kill_tree(pid: int) -> None:
 
 
 def leftover(pid_file: Path, name: str, mark: str) -> int | None:
-    """The pid of a server that a dead parent left running, or None.
+    """Returns the pid of a server that a dead parent left running, or None.
 
     A pid is reused after a restart of the machine, so the process must also have this name in its command and the mark
     (its data or socket folder) in its arguments.
@@ -167,7 +169,7 @@ def leftover(pid_file: Path, name: str, mark: str) -> int | None:
 
 
 def end_leftover(pid: int, signals: Sequence[tuple[int, float]]) -> None:
-    """Ends a process that is not our child: each signal in turn with its delay in seconds, SIGKILL at last."""
+    """Ends a process that is not our child: each signal in turn with its delay in seconds, then SIGKILL."""
     for number, seconds in signals:
         guard.send(pid, number)
         if wait_until(lambda: not _alive(pid), seconds):
@@ -184,7 +186,7 @@ def _alive(pid: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in that time."""
+    """Tells whether the condition became true within that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -194,7 +196,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def log_tail(path: Path, size: int = 2000) -> str:
-    """The end of a log file, for an error message."""
+    """Returns the end of a log file for an error message."""
     with path.open("rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - size))
         return log.read().decode(errors="replace").strip()

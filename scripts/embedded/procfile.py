@@ -1,4 +1,4 @@
-"""Runs the processes of a Procfile and starts again what dies."""
+"""Runs the processes of a Procfile and restarts those that die."""
 
 import contextlib
 import random
@@ -25,7 +25,7 @@ COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class InvalidProcfile(Exception):
-    """The Procfile or the formation cannot be understood; says which line or name."""
+    """The Procfile or the formation cannot be understood; the error names the line or the process."""
 
 
 class ReleaseFailed(Exception):
@@ -41,7 +41,7 @@ class ProcfileLine:
 
 
 def parse_procfile(text: str) -> list[ProcfileLine]:
-    """The lines in their order; blank ones and `#` comments are left out.
+    """Returns the lines in their order, without blank lines and `#` comments.
 
     Raises:
       InvalidProcfile: a line is not `name: command`, or a name comes twice.
@@ -60,7 +60,7 @@ def parse_procfile(text: str) -> list[ProcfileLine]:
 
 
 def parse_formation(text: str) -> dict[str, int]:
-    """How many of each: `clock=2,web=0`; what is not named runs once.
+    """Reads how many of each process run (`clock=2,web=0`); a process that is not named runs once.
 
     Raises:
       InvalidProcfile: an item is not `name=number`.
@@ -75,18 +75,18 @@ def parse_formation(text: str) -> dict[str, int]:
 
 
 def restart_delay(deaths: int, chance: float) -> float:
-    """Seconds to wait after the nth death in a row: 0.2 s doubling up to 10 s, half of it by chance.
+    """Returns the seconds to wait after the nth death in a row: 0.2 s, doubled up to 10 s, half of it random.
 
     Parameters:
       deaths: 1 for the first.
-      chance: a random number from 0 to 1, so that what died together does not come back together.
+      chance: a random number from 0 to 1, so that processes which died together do not restart together.
     """
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(deaths, 30))
     return max(FIRST_DELAY, longest * (0.5 + chance / 2))
 
 
 class Child:
-    """One running instance of a line, started again whenever it dies, by a thread of its own."""
+    """One running instance of a line; its own thread starts it again whenever it dies."""
 
     def __init__(
         self, title: str, line: ProcfileLine, printer: "Printer", environment: Mapping[str, str], folder: Path
@@ -101,24 +101,24 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the process, None while it is not running."""
+        """The pid of the process; None while it is not running."""
         process = self._process
         return process.pid if process and process.returncode is None else None
 
     @property
     def started(self) -> bool:
-        """Whether `start` was called."""
+        """Tells whether `start` was called."""
         return self._thread.ident is not None
 
     def start(self) -> None:
-        """Starts it and keeps it alive."""
+        """Starts the process and keeps it running."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM to the process alone, and no more restarts.
+        """Sends SIGTERM to the process alone and ends the restarts.
 
-        Not to its group: the dramatiq master hands the signal on, and a dramatiq process that gets a second SIGTERM
-        gives up its work at once.
+        Its group gets no signal: the dramatiq master forwards the signal, and a dramatiq process that receives a second
+        SIGTERM gives up its work at once.
         """
         with self._lock:
             self._stopping.set()
@@ -127,7 +127,7 @@ class Child:
                 guard.send(self.pid, signal.SIGTERM)
 
     def wait(self, deadline: float) -> None:
-        """Waits until then (monotonic seconds), then kills the whole group."""
+        """Waits until the deadline (monotonic seconds), then kills the whole group."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
         pid = self.pid
         if self._thread.is_alive() and pid is not None:
@@ -149,7 +149,7 @@ class Child:
         self._printer.tell(self.title, "stopped")
 
     def _run(self) -> int:
-        """One life of the process, then the end of what it left in its group."""
+        """Runs the process once to its end, then ends the rest of its group."""
         with self._lock:
             if self._stopping.is_set():
                 return 0
@@ -178,14 +178,14 @@ class Printer:
         self.say(f"{name} {text}")
 
     def say(self, text: str) -> None:
-        """Writes a line that is nobody's; unlike `print`, it is never torn by the line of a process."""
-        # A terminal that was closed must not end the threads that keep the processes.
+        """Writes a line without a process name; unlike `print`, the line is never split by the line of a process."""
+        # A closed terminal must not end the threads that keep the processes running.
         with self._lock, contextlib.suppress(OSError):
             self._output.write(f"{text}\n")
             self._output.flush()
 
     def follow(self, title: str, process: subprocess.Popen[bytes]) -> threading.Thread:
-        """Copies the output of a process until all that hold it have ended."""
+        """Copies the output of a process until every process that holds it has ended."""
         thread = threading.Thread(target=self._copy, args=(title, process), daemon=True)
         thread.start()
         return thread
@@ -198,13 +198,13 @@ class Printer:
 
 
 def start_line(line: ProcfileLine, environment: Mapping[str, str], folder: Path) -> subprocess.Popen[bytes]:
-    """Starts the command of a line. `exec env` makes the process the command itself, not a shell around it."""
+    """Starts the command of a line. With `exec env` the process is the command itself, not a shell around it."""
     command = ["/bin/sh", "-c", f"exec env {line.command}"]
     return processes.spawn(command, stop=signal.SIGTERM, output=subprocess.PIPE, environment=environment, folder=folder)
 
 
 def ending(status: int) -> str:
-    """How a process ended, in words."""
+    """Describes in words how a process ended."""
     return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
@@ -212,15 +212,15 @@ class Supervisor:
     """Runs the lines of a Procfile: `release` first, then the others in their order, until `stop`.
 
     Parameters:
-      lines: what :func:`parse_procfile` returned.
+      lines: the result of :func:`parse_procfile`.
       environment: the whole environment of the processes.
-      formation: how many of each, by name; 1 where nothing is said.
-      folder: where they run.
-      output: where their lines go; coloured when it is a terminal.
+      formation: the number of each process by name; 1 if not given.
+      folder: the working folder of the processes.
+      output: the stream for their lines; coloured when it is a terminal.
       grace: seconds from the first SIGTERM to SIGKILL, for all together.
 
     Raises:
-      InvalidProcfile: the formation names a process that is not there.
+      InvalidProcfile: the formation names an unknown process.
     """
 
     def __init__(
@@ -244,12 +244,12 @@ class Supervisor:
         self._children = [Child(title, line, self._printer, self._environment, self._folder) for title, line in titled]
 
     def start(self) -> None:
-        """Runs the release line to its end, then starts the others; returns at once.
+        """Runs the release line to its end, then starts the others and returns at once.
 
         Raises:
           ReleaseFailed: it ended with an error; nothing else was started.
         """
-        processes.watch()  # before the children's threads, which would each start a guard
+        processes.watch()  # before the threads of the children, each of which would start a guard
         for line in self._lines:
             if line.name == RELEASE:
                 self._release(line)
@@ -257,7 +257,7 @@ class Supervisor:
             child.start()
 
     def stop(self) -> None:
-        """Stops all, the last one first; returns when none is left."""
+        """Stops all processes in reverse order; returns when none runs."""
         started = [child for child in self._children if child.started]
         for child in reversed(started):
             child.ask_to_stop()
@@ -270,7 +270,7 @@ class Supervisor:
         self._printer.say(text)
 
     def pids(self) -> dict[str, int]:
-        """The pid of each process that is running now, by title: `web`, or `clock.1` and `clock.2` for two."""
+        """The pid of each process that runs now, by title: `web`, or `clock.1` and `clock.2` for two."""
         return {child.title: child.pid for child in self._children if child.pid is not None}
 
     def _titled(self) -> Iterator[tuple[str, ProcfileLine]]:
@@ -286,7 +286,7 @@ class Supervisor:
         reader = self._printer.follow(RELEASE, process)
         try:
             status = processes.reap(process)
-        except BaseException:  # Ctrl-C, or a time limit of whoever started us
+        except BaseException:  # Ctrl-C, or a time limit of our caller
             processes.end(process, ((signal.SIGTERM, self._grace),))
             raise
         reader.join(timeout=5)

