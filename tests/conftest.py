@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Valkey for every test that touches them; a database cloned from a migrated template."""
+"""Tests use a real PostgreSQL and Valkey; each test database is cloned from a migrated template."""
 
 import io
 import logging
@@ -40,14 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test marked ``moment`` runs once at each of them."""
+    """Runs each test marked ``moment`` at all of the moments."""
     if metafunc.definition.get_closest_marker("moment"):
         metafunc.parametrize("current_moment", MOMENTS.values(), ids=MOMENTS.keys(), indirect=True)
 
 
 @pytest.fixture
 def current_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[datetime | None]:
-    """What the test and its database take for now; None for the real time."""
+    """Sets the moment that the test and its database take for now; None is the real time."""
     at: datetime | None = getattr(request, "param", None) or request.config.getoption("--moment")
     if at is None:
         yield None
@@ -58,7 +58,7 @@ def current_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @dataclass
 class Servers:
-    """The servers all tests share."""
+    """The servers that all tests share."""
 
     postgres: Postgres
     valkey: Valkey
@@ -67,7 +67,7 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """PostgreSQL without fsync (no figure is taken from it) and Valkey, with the tables migrated into a template."""
+    """Starts PostgreSQL without fsync (so no speed may be quoted from it) and Valkey, and migrates a template."""
     var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-tests-"))
     var.chmod(0o755)
     where = places(var)
@@ -92,7 +92,7 @@ def servers() -> Iterator[Servers]:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace: str) -> None:
-    """Points this process, and those it starts, at a database, a namespace and a store."""
+    """Points this process and its children at a database, a namespace and a document store."""
     monkeypatch.setenv("DATABASE_URL", servers.postgres.url(name))
     monkeypatch.setenv("REDIS_URL", servers.valkey.url)
     monkeypatch.setenv("REDIS_NAMESPACE", namespace)
@@ -106,7 +106,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace
 
 @pytest.fixture(scope="session")
 def services_database(servers: Servers) -> str:
-    """One database for all tests that roll back."""
+    """Creates one database for all tests that roll back."""
     servers.postgres.create_database("services", template=TEMPLATE)
     return "services"
 
@@ -115,7 +115,7 @@ def services_database(servers: Servers) -> str:
 def session(
     servers: Servers, services_database: str, current_moment: datetime | None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Session]:
-    """A session whose work is undone after the test."""
+    """Opens a session that is rolled back after the test."""
     _use(monkeypatch, servers, services_database, "services")
     with Session(database.get_engine()) as opened:
         if current_moment is not None:
@@ -127,7 +127,7 @@ def session(
 
 @pytest.fixture
 def fresh_database(servers: Servers, current_moment: datetime | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database and a Redis namespace of this test's own, for tests that commit or start processes."""
+    """Creates a database and a Redis namespace for one test that commits or starts processes."""
     name = f"test_{uuid4().hex[:12]}"
     servers.postgres.create_database(name, template=TEMPLATE)
     _use(monkeypatch, servers, name, name)
@@ -145,7 +145,7 @@ def fresh_database(servers: Servers, current_moment: datetime | None, monkeypatc
 
 @pytest.fixture
 def processes(fresh_database: str, tmp_path: Path) -> Iterator[Processes]:
-    """Real processes of Matricule on the test's own database."""
+    """Starts real processes of Matricule on the test's own database."""
     started = Processes(tmp_path)
     yield started
     started.stop_all()
@@ -153,7 +153,7 @@ def processes(fresh_database: str, tmp_path: Path) -> Iterator[Processes]:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What this process logs through loggers that are used for the first time meanwhile: others keep their stream."""
+    """Collects the log lines of loggers that are first used during the test; other loggers keep their stream."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""The rules on imports in pyproject.toml refuse what they are there to refuse, also where it is indirect."""
+"""The import rules in pyproject.toml refuse the imports they name, also indirect ones."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The moment of a test is that of its database, of what it writes there, and of the process."""
+"""The moment of a test holds in its database, in the rows written there, and in its process."""
 
 from datetime import UTC, datetime, timedelta
 

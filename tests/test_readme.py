@@ -1,4 +1,4 @@
-"""What README shows works as it stands there."""
+"""The commands and tables of README are correct as they stand."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ASKED = re.compile(r"### What can be asked\n(.*?)\n### ", re.DOTALL)
 
 
 def test_everything_a_portal_can_ask_is_listed() -> None:
-    """What stands in the table, word by word, is what a portal may send."""
+    """The table in README lists each kind of request, word for word."""
     [section] = ASKED.findall((PROJECT / "README.md").read_text(encoding="utf-8"))
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = [kind for row in rows for kind in re.findall(r"`(\w+)`", row)]

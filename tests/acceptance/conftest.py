@@ -1,4 +1,4 @@
-"""Acceptance tests start everything: they come last, when the parts are known to work."""
+"""Acceptance tests start everything; they run last, once the parts are known to work."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""scripts/demo --check for real, twice on the same data: everything as the file says, and nothing doubled."""
+"""scripts/demo --check runs twice on the same data: everything is as the file says, and nothing is doubled."""
 
 import os
 import re
@@ -19,7 +19,7 @@ FROM_TESTS = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "REDIS_NAMESPACE", "LINK_
 
 @pytest.fixture
 def var() -> Iterator[Path]:
-    """A data folder PostgreSQL's user can enter."""
+    """Creates a data folder that PostgreSQL's user can enter."""
     folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-demo-"))
     folder.chmod(0o755)
     where = places(folder)
@@ -78,7 +78,7 @@ def test_it_stays_up_until_ctrl_c_and_a_second_one_is_told_in_a_line(var: Path) 
 
 
 def _left_running(var: Path) -> list[str]:
-    """Processes that still name this data folder in their environment or their command."""
+    """Returns the processes that still name this data folder in their environment or command."""
     mark, left = str(var).encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Fifty files at once for fifty companies while single enrollments arrive: at the end all is right."""
+"""Fifty companies drop fifty files while single enrollments arrive; at the end all numbers are right."""
 
 import io
 from uuid import UUID
@@ -23,7 +23,7 @@ CODES = "SELECT code, count(*) FROM job_person WHERE job_id = :id GROUP BY code 
 
 
 def drop(number: int) -> UUID:
-    """A file of twenty people, of whom everybody is in the file of the next company too."""
+    """Drops a file of twenty people; all of them are also in the file of the next company."""
     lines = "".join(f"Dû;Zoé;p{number // 2}x{row}@example.com\n" for row in range(PER_FILE))
     file = io.BytesIO(f"Nom;Prénom;E-mail\n{lines}Dû;Zoé;personne@\n".encode())
     request = ImportRoster(contract=f"C-{number}", file=digest_of(file), file_name=f"{number}.csv")

@@ -1,4 +1,4 @@
-"""Servers of its own that a test may kill, flush or stop."""
+"""A chaos test has its own servers, which it may kill, flush or stop."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ from tests.kit.processes.support import PROJECT, forget
 
 @pytest.fixture
 def own_folder() -> Iterator[Path]:
-    """A data folder whose servers may be killed; sockets included, it is gone after the test."""
+    """Creates a data folder for the servers of one test, and deletes it with its sockets afterwards."""
     var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-chaos-"))
     var.chmod(0o755)
     yield var
@@ -29,7 +29,7 @@ def own_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def valkey(fresh_database: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
-    """A Valkey of this test's own."""
+    """Starts a Valkey for this test only."""
     server = Valkey(places(own_folder))
     server.start()
     monkeypatch.setenv("REDIS_URL", server.url)
@@ -42,7 +42,7 @@ def valkey(fresh_database: str, own_folder: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def postgres(valkey: Valkey, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
-    """A PostgreSQL of this test's own, which keeps what it committed."""
+    """Starts a PostgreSQL for this test only; it keeps its commits after a kill."""
     server = Postgres(places(own_folder))
     server.start()
     monkeypatch.setenv("DATABASE_URL", server.url())

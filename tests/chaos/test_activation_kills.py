@@ -1,4 +1,6 @@
-"""Reminders and releases by real processes: started by the clock, sent to the relay, killed in the middle."""
+"""Real processes send reminders and release seats: the clock starts the work, a kill interrupts it, the
+mails arrive.
+"""
 
 from collections.abc import Iterator
 
@@ -43,7 +45,7 @@ STATE = """
 
 
 def prepare(session: Session, kind: EmailKind) -> None:
-    """Twenty people, on the day on which they are to get a mail of this kind; the job that begins it is owed."""
+    """Enrolls twenty people who are due for a mail of this kind today, and owes the job that begins it."""
     if kind is EmailKind.RELEASE:
         warned(session, *PEOPLE)
     else:
@@ -100,7 +102,7 @@ def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rela
 
 
 def three_people(session: Session) -> None:
-    """Luc, warned a week ago; Zoé, to be warned today; Anne, invited two days ago."""
+    """Enrolls Luc, warned a week ago; Zoé, due for a warning today; and Anne, invited two days ago."""
     add_contract(session)
     change_contract(session, **OPTIONS)
     enrolled(session, "luc")

@@ -1,4 +1,4 @@
-"""Whoever makes documents is killed in the middle of a zip: one zip, one register, every number once."""
+"""A worker is killed while it makes a zip of documents: one zip and one register result, with every number once."""
 
 import random
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def graduates() -> list[UUID]:
 
 
 def kill_on_the_way(processes: Processes, worker: Popen[bytes], job_id: UUID, chunks: Sequence[int]) -> int:
-    """Kills the worker of a job after some of its chunks; how often it did."""
+    """Kills the worker of a job after some of its chunks; returns the number of kills."""
     killed = 0
     for chunk in chunks:
         reached = partial(rows, REACHED, id=job_id, place=chunk * CHUNK)
@@ -63,7 +63,7 @@ def test_killed_in_the_middle_of_a_zip_it_is_one_zip_with_every_number_once(proc
     worker = processes.worker("certificates_bulk", LEASE_SECONDS=str(LEASE))
     job_id = ask(*people)
     wake(Queue.CERTIFICATES_BULK)
-    last = PEOPLE // CHUNK - 1  # the zip is filled after it
+    last = PEOPLE // CHUNK - 1  # the zip is made after this chunk
     chunks = [*sorted(random.Random(seed).sample(range(last), 2)), last]
     assert kill_on_the_way(processes, worker, job_id, chunks) >= 2
     wait_until(partial(rows, DONE, id=job_id), say=processes.logs, seconds=120)

@@ -1,4 +1,4 @@
-"""A worker killed in the middle of a correction: nothing half-done, then all of it, once."""
+"""A worker is killed during a correction: nothing is half-done, and a second run does everything once."""
 
 import pytest
 
@@ -40,7 +40,7 @@ STALLED = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() A
 
 
 def prepare(case: str) -> Request:
-    """What is asked, ready to be done."""
+    """Creates the state a request needs and returns the request."""
     with transaction() as session:
         enrollment_id = participant(session, activated=case != "at once")
         if case != "applied":

@@ -1,4 +1,4 @@
-"""The page's process killed in the middle of a detachment: nothing half-done, then all of it, once."""
+"""The web process is killed during a detachment: nothing is half-done, and a second click does everything once."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +22,7 @@ STALLED = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() A
 
 
 def press(port: int, path: str) -> int | None:
-    """The status of the answer, or None when the process went away."""
+    """Returns the status of the answer, or None when the process died."""
     try:
         answer = httpx.post(
             f"http://127.0.0.1:{port}{path}", content=b"", headers={"Content-Type": FORM_TYPE}, timeout=30

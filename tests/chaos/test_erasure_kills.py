@@ -1,4 +1,4 @@
-"""A worker killed in the middle of an erasure or an export: nothing half-done, then all of it, once."""
+"""A worker is killed during an erasure or an export: nothing is half-done, and a second run does everything once."""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Workers killed at any chunk of a file: the end is that of an undisturbed run. ROWS=100000 makes it the long run."""
+"""Workers are killed at any chunk of a file; the result equals that of an undisturbed run. ROWS=100000 makes a long
+run.
+"""
 
 import io
 import os
@@ -34,7 +36,7 @@ MOST_KILLS = 5
 
 
 def file_of(count: int) -> bytes:
-    """People, some twice, some with an address that cannot be, more than there are seats."""
+    """Returns a file of more people than seats, some of them twice, some with an invalid address."""
     chance = random.Random(7)
     lines = ["Nom;Prénom;E-mail"]
     for number in range(count):
@@ -59,7 +61,7 @@ def outcome(job_id: UUID) -> list[tuple[int, Any]]:
 
 
 def kill_on_the_way(processes: Processes, worker: Popen[bytes], job_id: UUID, seed: int) -> int:
-    """Kills the worker of a job at chunks anywhere in its file, each time after it went on; how often it did."""
+    """Kills the worker of a job at chosen chunks of its file, each time after progress; returns the number of kills."""
     chunks = range(1, max(2, ROWS // 1_000))
     killed = reached = 0
     for chunk in sorted(random.Random(seed).sample(chunks, min(MOST_KILLS, len(chunks)))):

@@ -1,4 +1,4 @@
-"""Whatever is killed, flushed or stopped: what was accepted is done, once."""
+"""Processes and servers are killed, flushed or stopped; every accepted request is still done once."""
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -84,7 +84,7 @@ def test_a_roster_in_chunks_survives_kills_in_the_middle_of_it(valkey: Valkey, p
     assert rows("SELECT count(*), min(position), max(position), min(code), max(code) FROM job_person") == [
         (people, 0, people - 1, "enrolled", "enrolled")
     ]
-    # Each chunk that was committed starts afresh.
+    # Each committed chunk starts with no rescues.
     assert rows("SELECT rescues, failures FROM job WHERE id = :id", id=job_id) == [(0, 0)]
 
 
@@ -124,8 +124,8 @@ def test_a_job_that_kills_its_worker_is_buried_and_its_neighbours_are_done(
     deaths = 0
     while poison_row()[0] != "dead":
         worker = processes.worker(*QUEUES)
-        # The contract is held, so that the row stays at work until it is seen; then its worker dies of it. One that
-        # was killed too late had postponed the row, which costs the row nothing.
+        # A lock on the contract keeps the row running until the test sees it; then the worker is killed. A worker
+        # that is killed too late has postponed the row, which does not count as a rescue.
         with transaction() as session:
             session.execute(text("SELECT 1 FROM contract WHERE reference = :r FOR UPDATE"), {"r": held})
             wait_until(lambda: poison_row()[0] == "running", say=lambda: f"{states()} {processes.logs()[-2000:]}")

@@ -1,4 +1,4 @@
-"""Whatever is killed or cut while mails are sent: all of them are sent, and few of them twice."""
+"""Processes and connections are killed while mails are sent; all mails are sent, and few of them twice."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from workers.database import transaction
 
 PEOPLE = 60
 CONNECTIONS = 4
-"""Mails one mailer process may have in hand at the relay, so the most that one kill may have sent again."""
+"""Mails that one mailer process sends at the same time; a kill can repeat at most this many."""
 
 LEASE = 4
 
@@ -31,7 +31,7 @@ QUEUES = ("emails", "emails_bulk")
 
 @pytest.fixture
 def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A relay that answers nothing until told to, short leases, and sixty people to be told."""
+    """Prepares a relay that holds its answers, short leases, and sixty people with an invitation to send."""
     with Relay(room=0) as opened:
         monkeypatch.setenv("SMTP_URL", opened.url)
         monkeypatch.setenv("LEASE_SECONDS", str(LEASE))
@@ -44,7 +44,7 @@ def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rela
 def states() -> dict[object, object]:
     try:
         return dict(rows("SELECT state, count(*) FROM email GROUP BY state"))  # type: ignore[arg-type]
-    except DBAPIError:  # this test's own connection was cut too
+    except DBAPIError:  # the connection of this test was ended too
         return {}
 
 
@@ -58,12 +58,14 @@ def all_sent(relay: Relay, processes: Processes, *, repeats: int) -> None:
     came = relay.got()
     assert set(came) == {message_id for (message_id,) in rows("SELECT message_id FROM email")}
     assert sum(came.values()) - PEOPLE <= repeats
-    assert relay.most_open <= 2 * CONNECTIONS  # a killed mailer's may end after those of the next have begun
+    assert relay.most_open <= 2 * CONNECTIONS  # connections of a killed mailer may overlap those of the next
     assert rows("SELECT 1 FROM email WHERE failures > 0 OR due_at IS NOT NULL OR leased_until IS NOT NULL") == []
 
 
 def may_be_killed(relay: Relay, *, in_hand: int) -> bool:
-    """So many mails wait for the relay's answer, and none has lost two leases: the third loss would bury it."""
+    """Tells that this many mails wait for the relay's answer and that none has lost two leases; a third loss makes it
+    dead.
+    """
     if relay.holding < in_hand:
         return False
     if rows("SELECT 1 FROM email WHERE leased_until IS NOT NULL HAVING max(rescues) < 2"):
@@ -83,7 +85,7 @@ def test_mails_survive_kills_of_the_mailer_and_a_flushed_redis(relay: Relay, pro
         in_hand = moments.randint(1, CONNECTIONS)
         wait_until(lambda: may_be_killed(relay, in_hand=in_hand), say=processes.logs)  # noqa: B023
         processes.kill(mailer)
-        relay.admit(relay.holding)  # they have arrived, though nobody heard so
+        relay.admit(relay.holding)  # they have arrived, but the answer did not
         wait_until(lambda: relay.holding == 0)
         if kill == 1:
             with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
@@ -110,7 +112,7 @@ def test_mails_survive_cut_connections_to_the_database(relay: Relay, processes: 
 
 
 def cut(server: str, database: str, *, come_back: bool) -> None:
-    """Ends every connection to a database; unless they may come back, new ones are refused."""
+    """Ends every connection to a database; with `come_back` false, new connections are refused as well."""
     with psycopg.connect(server, autocommit=True) as opened:
         opened.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS {come_back}")
         opened.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))

@@ -1,4 +1,4 @@
-"""A worker killed in the middle of a withdrawal or of progress: nothing half-done, then all of it, once."""
+"""A worker is killed during a withdrawal or a progress report: nothing is half-done, and a second run does it once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Workers killed at any chunk of an undo: everybody is withdrawn once. ROWS=100000 makes it the long run."""
+"""Workers are killed at any chunk of an undo; each person is withdrawn once. ROWS=100000 makes a long run."""
 
 from functools import partial
 from uuid import UUID

@@ -1,8 +1,8 @@
-"""Looks for bytes that crash the reader of rosters, or hold it up: ``python -m tests.fuzz SEEDS [libFuzzer options]``.
+"""Searches for bytes that crash the reader of rosters or block it: ``python -m tests.fuzz SEEDS [libFuzzer options]``.
 
-Any exception but the refusal of the file is a find, and so is an input that takes over `-timeout` seconds. The process
-that reads sheets is left out: starting one for each input would be all the fuzzer does; what goes to it is a container
-that was unpacked once before, and it is bounded itself.
+Every exception except the refusal of the file is a finding, and so is an input that takes longer than `-timeout`
+seconds. The process that reads sheets is not started, because its start for each input would take nearly all the time;
+it only receives a container that was unpacked before, and it has limits of its own.
 """
 
 import io
@@ -18,12 +18,12 @@ with atheris.instrument_imports(include=["workers.rosters"]):
 
 
 def no_sheet(*_: object) -> None:
-    """Stands for the process that reads sheets."""
+    """Replaces the process that reads sheets."""
     raise RosterRefused(Code.EMPTY_FILE, "a workbook")
 
 
 def read(data: bytes) -> None:
-    """Reads the bytes as the file of a manager: a refusal, or every row accounted for once."""
+    """Reads the bytes as the file of a manager: the file is refused, or every row is counted once."""
     file = io.BytesIO(data)
     try:
         reading = reader.survey(file)

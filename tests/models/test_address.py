@@ -1,4 +1,4 @@
-"""Addresses: one spelling per account, and nothing guessed."""
+"""An account has one spelling of its address, and no part of an address is guessed."""
 
 import string
 
@@ -11,7 +11,7 @@ from models.words import Code
 
 LOCAL_64 = "l" * 64
 LABEL_63 = "d" * 63
-# 64 + 1 + 189 characters: 254, the most there may be.
+# 64 + 1 + 189 characters: 254, the longest address that is allowed.
 LONGEST = f"{LOCAL_64}@{LABEL_63}.{LABEL_63}.{'e' * 61}"
 
 
@@ -116,7 +116,7 @@ def test_nothing_is_a_missing_address(text: str) -> None:
         "a@" + "." * 1_000_000,
         "@" * 1_000_000,
         "<" * 1_000_000,
-        "anne@erased.invalid",  # stands for somebody who was erased
+        "anne@erased.invalid",  # stands for an erased person
         "Anne <ANNE@Erased.INVALID>",
         f"{'a' * 64}@erased.invalid",
     ],

@@ -1,4 +1,4 @@
-"""What a certificate says, who is given one, and codes that are typed by hand."""
+"""These rules decide the facts on a certificate, its holder, and the codes that people type by hand."""
 
 from datetime import UTC, date, datetime
 
@@ -110,7 +110,7 @@ def test_where_a_certificate_stands(
     [
         (datetime(2026, 3, 2, 8, tzinfo=UTC), date(2026, 3, 2)),
         (datetime(2026, 3, 8, 23, 30, tzinfo=UTC), date(2026, 3, 9)),  # after midnight in France
-        (datetime(2026, 4, 1, tzinfo=UTC), date(2026, 3, 9)),  # a start told after the end is not believed
+        (datetime(2026, 4, 1, tzinfo=UTC), date(2026, 3, 9)),  # a start reported after the end is ignored
     ],
 )
 def test_a_training_never_begins_after_it_ends(started_at: datetime, starts_on: date) -> None:

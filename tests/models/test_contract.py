@@ -1,4 +1,4 @@
-"""When a contract is open, and how few seats it may have."""
+"""These rules decide when a contract is open and the smallest number of seats it may have."""
 
 from datetime import date
 

@@ -1,4 +1,6 @@
-"""Who may correct an address, and what a correction that waits needs: an account is not taken over by a correction."""
+"""These rules decide who may correct an address and when a pending correction ends; none lets a stranger take an
+account.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -45,7 +47,7 @@ NOT_ME = NEVER._replace(detached_at=SINCE)
             (person._replace(suppressed=SINCE), ResendVerdict(Code.SUPPRESSED_ADDRESS, SINCE))
             for person in (NEVER, USED)
         ),
-        (USED._replace(shared=True, taken=True), ResendVerdict(Code.SHARED_ACCOUNT)),  # learns nothing of the address
+        (USED._replace(shared=True, taken=True), ResendVerdict(Code.SHARED_ACCOUNT)),  # says nothing of the address
         (USED._replace(same=True, shared=True), ResendVerdict(Code.UNCHANGED)),
         (NOT_ME._replace(shared=True, taken=True), ResendVerdict(Code.DETACHED, SINCE)),
     ],
@@ -59,7 +61,7 @@ def test_what_a_manager_is_answered(person: ParticipantFacts | None, answer: Res
     [
         (USED, Code.CONFIRMATION_SENT, Code.THROTTLED, 1),
         (NEVER, Code.CORRECTED, Code.THROTTLED, 1),
-        (USED._replace(taken=True), Code.ADDRESS_TAKEN, Code.THROTTLED, 1),  # nobody tries a thousand addresses
+        (USED._replace(taken=True), Code.ADDRESS_TAKEN, Code.THROTTLED, 1),  # a manager cannot try a thousand addresses
         (USED._replace(same=True), Code.UNCHANGED, Code.UNCHANGED, 0),
         (USED._replace(shared=True), Code.SHARED_ACCOUNT, Code.SHARED_ACCOUNT, 0),
         (GONE, Code.ALREADY_WITHDRAWN, Code.ALREADY_WITHDRAWN, 0),
@@ -156,13 +158,13 @@ def test_when_a_correction_may_be_applied(
     ("pending", "verdict"),
     [
         (PendingFacts(NOW - LASTS), OVER),
-        (PendingFacts(NOW - LASTS, agreed_at=NOW, notice_sent_at=ASKED, bounced=True), OVER),  # nobody confirmed
-        (PendingFacts(NOW - LASTS, confirmed_at=ASKED), OVER),  # confirmed, and the notice never left
+        (PendingFacts(NOW - LASTS, agreed_at=NOW, notice_sent_at=ASKED, bounced=True), OVER),  # never confirmed
+        (PendingFacts(NOW - LASTS, confirmed_at=ASKED), OVER),  # confirmed, but the notice was never sent
         (PendingFacts(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=NOW - timedelta(days=1)), OVER),
         (
             PendingFacts(NOW - LASTS, confirmed_at=ASKED, notice_sent_at=ASKED),
             applied(CorrectionGround.SILENCE),
-        ),  # nobody swept
+        ),  # the schedule did not run
         (PendingFacts(NOW - LASTS + timedelta(seconds=1)), WAITS),
     ],
 )

@@ -1,4 +1,4 @@
-"""The table of SMTP faults: one line per rule, each with what it must mean for the mail."""
+"""The table of SMTP faults has one line for each rule, with its effect on the mail."""
 
 from itertools import product
 
@@ -27,7 +27,7 @@ def reply(phase: SmtpPhase, code: int, text: str = "") -> AttemptFault:
 
 
 REPLIES = [
-    # Before MAIL: the relay, or our standing with it; never this mail.
+    # Before MAIL: the relay or our account with it is at fault, never this mail.
     (SmtpPhase.CONNECT, 421, "too busy", DeliveryOutcome.RELAY_DOWN, DeliveryReason.RELAY_BUSY),
     (SmtpPhase.CONNECT, 554, "go away", DeliveryOutcome.CONFIGURATION, DeliveryReason.RELAY_REFUSED),
     (SmtpPhase.HELLO, 451, "", DeliveryOutcome.RELAY_DOWN, DeliveryReason.RELAY_BUSY),

@@ -1,4 +1,4 @@
-"""What is printed: colours that can be read, numbers the law asks for, and names of files."""
+"""These rules decide the colours that are readable, the numbers the law asks for, and the names of files."""
 
 import re
 
@@ -72,8 +72,8 @@ def test_any_text_is_a_colour_or_none(text: str) -> None:
 
 
 SIRET = "73282932000074"
-LA_POSTE = "35600000000048"  # its seat, which the common sum accepts too
-POST_OFFICE = "35600000049837"  # of which only the plain sum is a multiple of 5
+LA_POSTE = "35600000000048"  # La Poste's head office, which the usual checksum accepts too
+POST_OFFICE = "35600000049837"  # La Poste's branches: only the plain sum of the digits is a multiple of 5
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How long an address is left alone."""
+"""These rules decide how long an address stays on the suppression list."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,13 +23,13 @@ UNTIL = NOW + HARD_BOUNCE_LIFETIME
         (
             SuppressionListing(BOUNCE, NOW - 9 * DAY, NOW - 2 * DAY),
             SuppressionListing(BOUNCE, NOW, UNTIL),
-        ),  # over, not purged yet
+        ),  # expired, not purged yet
         (SuppressionListing(BOUNCE, NOW - 7 * DAY, NOW), SuppressionListing(BOUNCE, NOW, UNTIL)),
         (SuppressionListing(BOUNCE, NOW, UNTIL + DAY), SuppressionListing(BOUNCE, NOW, UNTIL + DAY)),  # never shortened
         (
             SuppressionListing(OPS, NOW - 90 * DAY, None),
             SuppressionListing(OPS, NOW - 90 * DAY, None),
-        ),  # what ops wrote stays
+        ),  # an entry of operators stays
     ],
 )
 def test_a_bounce(known: SuppressionListing | None, expected: SuppressionListing) -> None:

@@ -1,4 +1,4 @@
-"""Who is enrolled: the fold over the people, by table and by property; also while some addresses are left alone."""
+"""Tables and properties describe the enrollment plan, also while some addresses are on the suppression list."""
 
 import copy
 from collections import Counter
@@ -25,13 +25,13 @@ def person(letter: str) -> Person:
 
 
 def capacity(seats_left: int, *, known: str = "", live: str = "") -> Capacity:
-    """Letters stand for people; whoever is enrolled has an account."""
+    """Builds a capacity in which each letter is a person; each enrolled person has an account."""
     accounts, enrolled = ({person(letter).email_norm for letter in letters} for letters in (known + live, live))
     return Capacity(seats_left, accounts, enrolled)
 
 
 def rows(letters: str) -> list[Row]:
-    """A letter is a good row, an exclamation mark a row refused for its own values."""
+    """Builds rows: a letter is a good row, an exclamation mark a row refused for its own values."""
     return [BAD if letter == "!" else person(letter) for letter in letters]
 
 
@@ -74,8 +74,8 @@ SHORT = {
         ("a", 0, "", "", FULL, "S"),
         ("!ab", 1, "", "", VALID, "!-S"),
         ("!ab", 1, "", "", FULL, "!ES"),
-        ("abc", -1, "", "b", FULL, "S=S"),  # a contract that drifted sells nothing more
-        # The same address twice: of two good rows the first wins.
+        ("abc", -1, "", "b", FULL, "S=S"),  # a contract with drift sells no more seats
+        # The same address twice: the first of two good rows wins.
         ("aa", 2, "", "", ALL, "-D"),
         ("aa", 2, "", "", VALID, "ED"),
         ("aa", 2, "", "", FULL, "ED"),
@@ -235,9 +235,9 @@ KEPT_FROM = SHORT | {"x": Code.SUPPRESSED_ADDRESS}
         ("b", 3, "", "", FULL, "x"),
         ("b", 3, "b", "", FULL, "x"),
         ("ab", 2, "", "", ALL, "-x"),
-        ("abc", 2, "", "", VALID, "ExE"),  # takes no seat from those after it
+        ("abc", 2, "", "", VALID, "ExE"),  # leaves its seat to the rows after it
         ("abc", 2, "", "", FULL, "ExE"),
-        ("b", 0, "", "", FULL, "x"),  # what can be cured comes before what cannot
+        ("b", 0, "", "", FULL, "x"),  # a reason that can be removed comes first
         ("b", 0, "", "b", ALL, "="),  # already enrolled: nothing is sent
         ("bb", 3, "", "", FULL, "xx"),  # a refused row reserves no address
     ],

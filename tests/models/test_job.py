@@ -1,4 +1,4 @@
-"""When failed work is tried again."""
+"""These rules decide when failed work is tried again."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ def test_jitter_spreads_over_half_to_one_and_a_half(failures: int, jitter: float
     middle, pause = policy.seconds_after(failures, 0.5), policy.seconds_after(failures, jitter)
     assert middle is not None
     assert pause is not None
-    assert middle * 0.5 <= pause <= middle * 1.5  # a jitter just under one rounds up
+    assert middle * 0.5 <= pause <= middle * 1.5  # a jitter just under 1 may round up
 
 
 @pytest.mark.parametrize(

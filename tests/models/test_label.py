@@ -1,4 +1,4 @@
-"""Texts that go into mail subjects."""
+"""A label is a text that is safe in the subject of a mail."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a link answers, and who is sent one again."""
+"""These rules decide what a link answers and who receives a new one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -31,7 +31,7 @@ BEFORE, LATER, INSTANT = NOW - timedelta(days=1), NOW + timedelta(days=1), timed
         (None, BEFORE, LATER, Code.INVALID_LINK),
         (None, BEFORE, BEFORE, Code.INVALID_LINK),
         (BEFORE, None, BEFORE, Code.USED_LINK),
-        (BEFORE, BEFORE, BEFORE, Code.USED_LINK),  # somebody who used it is told that, whatever came after
+        (BEFORE, BEFORE, BEFORE, Code.USED_LINK),  # the person who used it is told so
     ],
 )
 def test_why_a_link_is_refused(
@@ -91,7 +91,7 @@ def allowance(*, full: bool = False) -> Allowance:
             LinkHolder(None, False, MOST_RESENT, ENDS),
             True,
             *[ResendVerdict(Code.THROTTLED, ENDS)] * 2,
-        ),  # the later of the two
+        ),  # the later of the two moments
         (LinkHolder(None, False, MOST_RESENT, NOW), True, *[ResendVerdict(Code.THROTTLED, FULL)] * 2),
         (LinkHolder(None, True, detached_at=GONE), False, *[ResendVerdict(Code.DETACHED, GONE)] * 2),
         (LinkHolder(NOW, False, detached_at=GONE, suppressed=GONE), True, *[ResendVerdict(Code.DETACHED, GONE)] * 2),
@@ -106,7 +106,7 @@ def allowance(*, full: bool = False) -> Allowance:
             LinkHolder(None, False, suppressed=GONE),
             True,
             *[ResendVerdict(Code.SUPPRESSED_ADDRESS, GONE)] * 2,
-        ),  # whatever the throttle
+        ),  # also within the rate limit
         (
             LinkHolder(None, True, MOST_RESENT, None),
             False,
@@ -120,4 +120,4 @@ def test_answers(holder: LinkHolder | None, full: bool, reset: ResendVerdict, in
         wide, own = allowance(), allowance(full=full)
         assert rule(holder, (wide, own)) == expected
         taken = int(expected.code in {Code.SENT, Code.ACTIVATION_SENT_INSTEAD})
-        assert (wide.taken, own.taken) == (taken, taken)  # who is refused counts against nobody
+        assert (wide.taken, own.taken) == (taken, taken)  # a refused request counts for no limit

@@ -1,4 +1,6 @@
-"""Migrations: up on an empty database, what the tables say, down to nothing, up again; names by one rule."""
+"""Migrations build the declared tables from an empty database, go down to nothing and up again, and name
+by one rule.
+"""
 
 import os
 import subprocess
@@ -122,5 +124,5 @@ def test_one_rule_names_every_index(fresh_database: str) -> None:
         and not any(str(name).startswith(f"{kind}_{table}") for kind in ("pk", "uq", "ix"))
     ]
     assert wrong == []
-    # PostgreSQL cuts longer names off, and then two of them may be the same.
+    # PostgreSQL cuts longer names off, and two of them may then be equal.
     assert max(len(str(name)) for _, name in found) < 63

@@ -1,4 +1,4 @@
-"""When people are written to by what Matricule does on its own."""
+"""These rules decide when the automatic work of Matricule may write to people."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from models.paris import is_daytime
         ("2026-03-29T12:00+02:00", False),
         ("2026-03-30T08:00+02:00", True),
         ("2026-03-30T06:30+00:00", True),  # summer time in Paris
-        ("2026-10-26T06:30+00:00", False),  # no longer
+        ("2026-10-26T06:30+00:00", False),  # winter time in Paris
         ("2026-03-29T23:30+00:00", False),  # Monday in Paris, at night
     ],
 )

@@ -1,4 +1,4 @@
-"""What a new password must be, what is guessed first, and how long wrong ones close an account."""
+"""These rules decide which passwords are accepted and how long wrong ones lock an account."""
 
 import time
 
@@ -58,8 +58,8 @@ def test_passwords(password: str, again: str, expected: Code | None) -> None:
     ("password", "expected"),
     [
         ("1234567890qwerty", Code.PASSWORD_TOO_COMMON),
-        ("Kartoffelpuffer", Code.PASSWORD_TOO_COMMON),  # of the list, whatever the capitals
-        ("manchester united", Code.PASSWORD_TOO_COMMON),  # and spaces
+        ("Kartoffelpuffer", Code.PASSWORD_TOO_COMMON),  # on the list, capitals do not matter
+        ("manchester united", Code.PASSWORD_TOO_COMMON),  # spaces do not matter either
         ("motdepasse12345", Code.PASSWORD_TOO_COMMON),
         ("Mot-de-passe 2026!", Code.PASSWORD_TOO_COMMON),
         ("AzertyAzertyAzerty", Code.PASSWORD_TOO_COMMON),
@@ -97,7 +97,7 @@ def test_the_hashed_form_is_composed_once_and_for_all() -> None:
         ("1q2w3e4r5t6y7u8i", 2),
         ("1qaz2wsx3edc4rfv", 3),
         ("111222333444555", 1),
-        ("abcabcabcabcabca", 1),  # a repetition, the last one cut
+        ("abcabcabcabcabca", 1),  # a repetition; the last one is incomplete
         ("xkqxkqxkqxkqxkq", 3),
         ("quatre mots bien longs", 18),
         ("correct horse battery staple", 21),
@@ -112,7 +112,7 @@ def test_guesses(text: str, expected: int) -> None:
     [
         ((), False),
         (("",), False),
-        (("zo",), False),  # too short to be looked for
+        (("zo",), False),  # too short to be searched for
         (("lemaitre",), True),
         (("Lemaître",), True),
         (("zoe.lemaitre@x.test",), True),
@@ -148,7 +148,7 @@ def test_each_failure_beyond_the_free_ones_closes_for_longer(failures: int, seco
 
 
 def test_a_hundred_tries_take_days() -> None:
-    """NIST SP 800-63B-4, 3.2.2: at most a hundred in a row; at this pace that is noticed long before."""
+    """NIST SP 800-63B-4, 3.2.2 allows at most a hundred wrong tries in a row; at this pace they take days."""
     assert sum(lock_seconds(failures) for failures in range(100)) > 3 * 24 * 3_600
     assert list(WAITS) == sorted(WAITS)
     assert FREE_TRIES < 10

@@ -1,4 +1,4 @@
-"""What of a person we keep, and the one code of who is refused."""
+"""These rules decide which facts of a person are kept, and the one code of a refused person."""
 
 import unicodedata
 

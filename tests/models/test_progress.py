@@ -1,4 +1,4 @@
-"""What the LMS tells: the table of the rule, and that order, repeats and batches make no difference."""
+"""These rules merge the progress that the LMS reports; order, repeats and batches make no difference."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 
 
 def day(number: int) -> datetime:
-    """A day of March 2026."""
+    """Returns a day of March 2026."""
     return datetime(2026, 3, number, 12, 0, tzinfo=UTC)
 
 
@@ -48,7 +48,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
                 "time_spent_seconds": 60,
             },
         ),
-        # Completed without a word before: it was begun at that moment or earlier.
+        # Completed without an earlier event: the training was started at that moment or earlier.
         (
             KnownProgress(),
             LearningEvent(COMPLETED, day(4)),
@@ -71,7 +71,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
         ),
         (DONE, LearningEvent(IN_PROGRESS, day(10)), {"progress_at": day(10)}),
         (DONE, LearningEvent(COMPLETED, day(10), 20), {"progress_at": day(10), "score": 20, "scored_at": day(10)}),
-        # Late: it may only tell of an earlier start or completion, or what nobody told since.
+        # Late: it may only add an earlier start or completion, or a fact that no event has given since.
         (BEGUN, LearningEvent(IN_PROGRESS, day(4), 99, 10), {"started_at": day(4)}),
         (
             BEGUN,
@@ -85,7 +85,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
             LearningEvent(IN_PROGRESS, day(5) - timedelta(hours=1), 55),
             {"started_at": day(5) - timedelta(hours=1), "score": 55, "scored_at": day(5) - timedelta(hours=1)},
         ),
-        # A score given before the latest event, by one that comes in late, is newer than the score known.
+        # A late event may carry a score that is newer than the known score.
         (
             BEGUN._replace(progress_at=day(9)),
             LearningEvent(IN_PROGRESS, day(7), 70),

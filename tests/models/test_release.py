@@ -1,4 +1,4 @@
-"""When the holder of an unused seat is warned, and when the seat goes, case by case."""
+"""These rules decide when the holder of an unused seat is warned and when the seat is released."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,14 +26,14 @@ def after(days: float) -> datetime:
         (None, 30, 22.9, NOTHING),
         (None, 30, 23, WARN),
         (None, 30, 29, WARN),
-        (None, 30, 400, WARN),  # never without a warning, however late
+        (None, 30, 400, WARN),  # a late release still needs a warning first
         (23, 30, 29.9, NOTHING),
         (23, 30, 30, RELEASE),
         (23.3, 30, 30, NOTHING),  # a whole week after the warning
         (23.3, 30, 30.3, RELEASE),
-        (100, 30, 106.9, NOTHING),  # the option came long after the enrollment
+        (100, 30, 106.9, NOTHING),  # the option was set long after the enrollment
         (100, 30, 107, RELEASE),
-        (23, 60, 31, NOTHING),  # lengthened meanwhile
+        (23, 60, 31, NOTHING),  # the delay became longer in between
         (None, 14, 6.9, NOTHING),
         (None, 14, 7, WARN),
         (7, 14, 14, RELEASE),

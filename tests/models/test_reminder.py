@@ -1,4 +1,4 @@
-"""When a reminder is sent, put off or dropped, case by case."""
+"""These rules decide when a reminder is sent, postponed or dropped."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def after(days: float) -> datetime:
         (1, after(5), ReminderDecision(2, after(10))),
         (2, after(10), ReminderDecision(3, None)),
         (3, after(11), NO_MORE),
-        # After an outage: one now, the next no sooner than a day later.
+        # After an outage: one now, the next at least a day later.
         (0, after(4.5), ReminderDecision(1, after(5.5))),
         (0, after(30), ReminderDecision(1, after(31))),
         (1, after(31), ReminderDecision(2, after(32))),
@@ -54,11 +54,11 @@ def test_what_ends_reminders(facts: dict[str, Any], owed: bool) -> None:
         (EmailState.OWED, True, None, ReminderDecision(None, after(3))),
         (EmailState.SENDING, True, None, ReminderDecision(None, after(3))),
         (EmailState.UNCERTAIN, True, None, ReminderDecision(None, after(3))),
-        (EmailState.EXPIRED, False, None, ReminderDecision(1, after(5))),  # the reminder brings the link then
+        (EmailState.EXPIRED, False, None, ReminderDecision(1, after(5))),  # the reminder then carries the link
         (EmailState.FAILED, False, None, NO_MORE),
         (EmailState.SUPPRESSED, False, None, NO_MORE),
         (EmailState.CANCELLED, False, None, NO_MORE),
-        (None, False, None, ReminderDecision(1, after(5))),  # its row is gone
+        (None, False, None, ReminderDecision(1, after(5))),  # its row was deleted
     ],
 )
 def test_what_became_of_the_invitation(

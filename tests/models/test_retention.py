@@ -1,4 +1,4 @@
-"""How long names on certificates are kept, where the rows of a moment begin, and that docs/retention.md says so."""
+"""These rules decide how long names on certificates are kept and which rows are old; docs/retention.md states them."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from tests.kit.processes.support import PROJECT
         ("2026-03-05T12:00:00+00:00", "2033-01-01T00:00:00+01:00"),
         ("2026-01-01T00:00:00+01:00", "2033-01-01T00:00:00+01:00"),
         ("2026-12-31T23:59:59+01:00", "2033-01-01T00:00:00+01:00"),
-        # In Paris the new year has begun.
+        # In Paris it is already the new year.
         ("2026-12-31T23:00:00+00:00", "2034-01-01T00:00:00+01:00"),
         ("2026-12-31T22:59:59+00:00", "2033-01-01T00:00:00+01:00"),
         ("2027-01-01T03:00:00+09:00", "2033-01-01T00:00:00+01:00"),

@@ -1,4 +1,4 @@
-"""How far an import is."""
+"""This rule computes the progress of an import."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from models.roster import ImportProgress, measure_import
         (1_000, 0, None, ImportProgress(1_000, 0, 0, None)),
         (1_000, 0, 3.0, ImportProgress(1_000, 0, 0, None)),
         (1_000, 250, 10.0, ImportProgress(1_000, 250, 25, 30)),
-        (1_000, 999, 10.0, ImportProgress(1_000, 999, 99, 1)),  # never 100 before it is all
+        (1_000, 999, 10.0, ImportProgress(1_000, 999, 99, 1)),  # 100 only when all rows are done
         (3, 1, 1.0, ImportProgress(3, 1, 33, 2)),
         (1_000, 1_000, 40.0, ImportProgress(1_000, 1_000, 100, 0)),
         (1_000, 1_200, 40.0, ImportProgress(1_000, 1_000, 100, 0)),
@@ -30,7 +30,7 @@ def test_progress(rows: int | None, done: int, seconds: float | None, expected: 
     [
         (None, 0, ImportProgress(None, 0, None, None)),
         (1_000, 0, ImportProgress(1_000, 0, 0, None)),
-        (1_000, 400, ImportProgress(1_000, 400, 40, None)),  # cancelled: nobody waits for the rest
+        (1_000, 400, ImportProgress(1_000, 400, 40, None)),  # cancelled: the rest is not done
         (1_000, 1_000, ImportProgress(1_000, 1_000, 100, 0)),
     ],
 )

@@ -1,4 +1,4 @@
-"""How often something may be asked for."""
+"""These rules decide how often a person may ask for something."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,13 +21,13 @@ def ago(minutes: float, times: int = 1) -> Asked:
         (TWO_AN_HOUR, [], 2, None),
         (TWO_AN_HOUR, [ago(10)], 1, None),
         (TWO_AN_HOUR, [ago(50), ago(10)], 0, 10),
-        (TWO_AN_HOUR, [ago(60), ago(10)], 1, None),  # slid out at this very moment
+        (TWO_AN_HOUR, [ago(60), ago(10)], 1, None),  # leaves the window at this moment
         (TWO_AN_HOUR, [ago(59.5), ago(10)], 0, 0.5),
         (TWO_AN_HOUR, [ago(50, 2)], 0, 10),
-        (TWO_AN_HOUR, [ago(50), ago(30), ago(10)], -1, 30),  # a limit that was lowered: the second must slide out
+        (TWO_AN_HOUR, [ago(50), ago(30), ago(10)], -1, 30),  # the limit was lowered: the second must leave the window
         (TWO_AN_HOUR, [ago(50, 5), ago(10)], -4, 10),
         (BOTH, [ago(600), ago(300), ago(100)], 0, 840),
-        (BOTH, [ago(600), ago(20), ago(10)], 0, 840),  # both are closed: the later of the two
+        (BOTH, [ago(600), ago(20), ago(10)], 0, 840),  # both limits are reached: the later moment counts
         (BOTH, [ago(1500), ago(20), ago(10)], 0, 40),
         (BOTH, [ago(600), ago(10)], 1, None),
     ],

@@ -1,4 +1,4 @@
-"""Who can be withdrawn, and what becomes of the enrollment of somebody who says it is not theirs."""
+"""These rules decide who can be withdrawn, and the effect of "this is not me" on an enrollment."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -25,7 +25,7 @@ FREE = WithdrawalCandidate(Progress.NOT_STARTED, None, None)
 STARTED = WithdrawalCandidate(Progress.IN_PROGRESS, THEN, None)
 COMPLETED = WithdrawalCandidate(Progress.COMPLETED, THEN, None)
 WITHDRAWN = WithdrawalCandidate(Progress.NOT_STARTED, None, THEN)
-DETACHED = WithdrawalCandidate(Progress.NOT_STARTED, None, NOW, THEN)  # the seat came back at once
+DETACHED = WithdrawalCandidate(Progress.NOT_STARTED, None, NOW, THEN)  # the seat was returned at once
 
 SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-03-14T09:00:00+00:00"}
 
