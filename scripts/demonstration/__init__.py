@@ -1,1 +1,1 @@
-"""What scripts/demo does: the main job once, from requests to delivered mails, and what the file says must come out."""
+"""The work of scripts/demo: the main job once, from requests to delivered mails, and a check of its results."""

@@ -1,4 +1,4 @@
-"""What the demonstration shows at its end."""
+"""The texts the demonstration shows at its end."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ GOOD = ("enrolled", "attached", "already_enrolled")
 
 
 def show_outcome(out: Console, story: Story) -> None:
-    """The counters, what happened to each line of the file, the mails, and where to look."""
+    """Shows the counters, the result of each line of the file, the mails, and where to look at them."""
     found = story.outcome
     out.print()
     out.print(_lines(story.roster, found))
@@ -35,7 +35,7 @@ def show_outcome(out: Console, story: Story) -> None:
 
 
 def show_next(out: Console, logs: Path) -> None:
-    """What to try now."""
+    """Shows commands to try next."""
     out.print(f"Process logs    {logs}", soft_wrap=True)
     out.print("\nIn another terminal: scripts/matricule status, scripts/matricule --help")
     out.print(Text.assemble(("Ctrl-C stops everything.", "bold"), " Run again: same keys, same job, no new mail."))

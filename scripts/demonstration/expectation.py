@@ -1,4 +1,4 @@
-"""What must come out of the demonstration, told from its file by a fold of its own, and what did not."""
+"""Computes the expected results of the demonstration from its file, and compares them with the real ones."""
 
 import re
 from collections import Counter
@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from workers.rosters.reader import RosterRow
 
-# Not the rules of models/: a second opinion, good enough for the file of the demonstration.
+# These rules are independent of models/, and precise enough for the file of the demonstration.
 ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the file says.
+    """The results that the file must give.
 
     Parameters:
-      codes: a code per row, in file order.
+      codes: a code for each row, in file order.
       joined: the addresses that get a seat, in file order.
-      remaining: seats left.
+      remaining: the number of seats left.
     """
 
     codes: tuple[str, ...]
@@ -29,14 +29,14 @@ class Expectation:
 
 @dataclass(frozen=True)
 class ExpectedOutcome:
-    """What happened.
+    """The real results.
 
     Parameters:
-      codes: a code per row, from the job.
+      codes: a code for each row, from the job.
       contract: its three counters.
-      mails: the mails owed by the job (kind, to_address, state, message_id).
-      deliveries: how often each of their Message-IDs is in the mailbox, and to whom.
-      names: the names under which the person registered before is known now.
+      mails: the mails of the job (kind, to_address, state, message_id).
+      deliveries: how often each of their Message-IDs is in the mailbox, by recipient.
+      names: the names that are now stored for the person who had an account before.
     """
 
     codes: tuple[str, ...]
@@ -47,7 +47,7 @@ class ExpectedOutcome:
 
 
 def expect(rows: Sequence[RosterRow], *, seats: int, known: set[str]) -> Expectation:
-    """What a contract with this many free seats and these known addresses must make of the rows."""
+    """Computes the results for a contract with this many free seats and these known addresses."""
     codes: list[str] = []
     joined: list[str] = []
     for row in rows:
@@ -73,7 +73,7 @@ def differences(
     report_to: str,
     names: Sequence[str],
 ) -> list[str]:
-    """Each thing that is not what the file says, a line each; nothing when all is well."""
+    """Returns one line for each difference from the expectation; the list is empty when all results are right."""
     enrolled = seats - expected.remaining
     return [
         *_codes(expected, found, rows),

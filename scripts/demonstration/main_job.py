@@ -1,4 +1,6 @@
-"""The main job as a portal does it: requests sent on the queue under a key, answered by the ledger, mails awaited."""
+"""The main job as a portal does it: it sends requests on the queue under a key, reads the ledger, and waits for the
+mails.
+"""
 
 import json
 import time
@@ -49,11 +51,11 @@ PREPARATION: Final[Mapping[str, Sequence[Request]]] = {
         ),
     ],
 }
-"""What has to be there first. Each group needs the one before it."""
+"""The requests to do first. Each group needs the group before it."""
 
 LOOK_SECONDS: Final = 0.05
 REPEAT_SECONDS: Final = 5.0
-"""A request nobody answered for that long is sent again, under the same key."""
+"""A request without an answer is sent again after this time, under the same key."""
 
 NOT_SENT: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailState.EXPIRED, EmailState.CANCELLED})
 
@@ -67,11 +69,11 @@ NAMES = text("SELECT first_name, last_name FROM account WHERE email_norm = :emai
 
 
 class WentWrong(Exception):
-    """The demonstration cannot go on; says why."""
+    """The demonstration cannot go on; the error names the reason."""
 
 
 def enrollment(roster: ReadRoster) -> Enroll:
-    """The one request that enrols everybody of the file."""
+    """Returns the single request that enrolls all people of the file."""
     people = [
         PersonToEnroll(email=row.email, first_name=row.first_name, last_name=row.last_name) for row in roster.rows
     ]
@@ -79,17 +81,19 @@ def enrollment(roster: ReadRoster) -> Enroll:
 
 
 def read_file() -> ReadRoster:
-    """The file of the demonstration."""
+    """Reads the file of the demonstration."""
     return read_roster(ROSTER.read_bytes())
 
 
 def key_of(request: Request) -> str:
-    """A key derived from what is asked: whoever runs the demonstration again asks for the same jobs."""
+    """Derives a key from the content of the request, so that a second run of the demonstration asks for
+    the same jobs.
+    """
     return f"demo:{request.kind}:{fingerprint(request).hex()[:32]}"
 
 
 def do(client: PortalClient, requests: Sequence[Request], say: Say) -> list[dict[str, Any]]:
-    """Sends requests, then follows each to its end through the ledger; returns their jobs."""
+    """Sends requests and follows each to its end through the ledger; returns their jobs."""
     for request in requests:
         client.send(request, key=key_of(request))
     return [_follow(client, request, say) for request in requests]
@@ -118,7 +122,7 @@ def _find(key: str) -> dict[str, Any] | None:
 
 
 def await_mails(job_id: str, mailbox_url: str, say: Say) -> None:
-    """Returns once every mail the job owes is sent and in the mailbox."""
+    """Waits until every mail of the job is sent and in the mailbox."""
     while True:
         mails = _mails(job_id)
         lost = [mail for mail in mails if mail["state"] in NOT_SENT]
@@ -133,7 +137,7 @@ def await_mails(job_id: str, mailbox_url: str, say: Say) -> None:
 
 
 def outcome(job: dict[str, Any], mailbox_url: str) -> ExpectedOutcome:
-    """What the job came to, as the ledger, the tables and the mailbox say now."""
+    """Returns the results of the job, read from the ledger, the tables and the mailbox."""
     mails = _mails(job["id"])
     with transaction() as session:
         where = {"portal": LOCAL_PORTAL_ID, "reference": "demo-contrat"}
@@ -149,7 +153,7 @@ def _mails(job_id: str) -> list[dict[str, Any]]:
 
 
 def _deliveries(mails: Sequence[dict[str, Any]], mailbox_url: str) -> Counter[tuple[str, str]]:
-    """Of these mails, how often each is in the mailbox, by recipient and Message-ID."""
+    """Counts how often each of these mails is in the mailbox, by recipient and Message-ID."""
     ours = {mail["message_id"] for mail in mails}
     with urllib.request.urlopen(f"{mailbox_url}/mails.json", timeout=10) as answer:
         found = json.load(answer)

@@ -1,4 +1,4 @@
-"""What the demonstration shows while it works."""
+"""Shows the progress of the demonstration."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,20 +8,20 @@ from rich.console import Console
 from rich.text import Text
 
 Say = Callable[[str], None]
-"""Says how far a step is."""
+"""A function that shows the progress of a step."""
 
 
 class ProgressLine:
-    """One line per step. On a terminal the running one turns and says how far it is."""
+    """Shows one line for each step. On a terminal the current line turns and shows the progress."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
         self._began = time.monotonic()
-        self.now = ""  # what is being done, for whoever asks why it takes so long
+        self.now = ""  # the current step, for the error message of a run that takes too long
 
     @contextmanager
     def step(self, what: str) -> Iterator[Say]:
-        """Shows what is being done until the block ends; the function given says how far it is."""
+        """Shows a step until the block ends; the yielded function shows its progress."""
         began, self.now = time.monotonic(), what
         if not self._out.is_terminal:
             self._out.print(f"… {what}")

@@ -24,17 +24,17 @@ LOOK_SECONDS = 0.2
 
 
 class TimeUp(Exception):
-    """The demonstration took longer than it may."""
+    """The demonstration took longer than its time limit."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """What was done and what came out.
+    """The results of the demonstration.
 
     Parameters:
-      differences: each thing that is not what the file says.
-      mailbox: where people read the mails.
-      links: where the links in them lead.
+      differences: each difference between the results and the file.
+      mailbox: the address of the mailbox page.
+      links: the address to which the links in the mails lead.
     """
 
     roster: ReadRoster
@@ -45,9 +45,9 @@ class Story:
 
 
 def tell(system: LocalSystem, progress: ProgressLine) -> Story:
-    """Starts the system, has the main job done and its mails delivered.
+    """Starts the system, does the main job, and waits until its mails are delivered.
 
-    Raises: WentWrong, and what ``LocalSystem.start`` raises.
+    Raises: WentWrong, and the errors of ``LocalSystem.start``.
     """
     with progress.step("PostgreSQL, Valkey, mailbox, tables, processes: starting"):
         system.start()
@@ -70,7 +70,7 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
 
 
 def await_processes(web: str, say: Say) -> None:
-    """Returns once every queue is served, a clock leads and the web page answers."""
+    """Waits until every queue is served, a clock leads and the web page answers."""
     while True:
         unheard = count_unheard()
         with transaction() as session:
@@ -87,7 +87,7 @@ def await_processes(web: str, say: Say) -> None:
 def _answers(url: str) -> bool:
     try:
         urllib.request.urlopen(url, timeout=2).close()
-    except urllib.error.HTTPError:  # it answers, if only to say no
+    except urllib.error.HTTPError:  # an error status is an answer too
         return True
     except OSError:
         return False
