@@ -1,4 +1,4 @@
-"""The one way to the database: a session per transaction, committed here and nowhere else."""
+"""The only access to the database: one session for each transaction, which only this module commits."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,13 +17,13 @@ SESSION_OPTIONS = (
     "-c timezone=UTC",
     "-c statement_timeout=120s",
     "-c lock_timeout=10s",
-    # An old snapshot makes every claim slower, so nothing may sit in a transaction and think.
+    # An old snapshot makes every claim slower, so no code may do slow work inside a transaction.
     "-c idle_in_transaction_session_timeout=30s",
 )
 
 
 IN_THE_WORK: Final = frozenset({"57014", "54000", "54001", "54011", "54023"})
-"""SQL states that come as operational errors and yet blame the statement: cancelled by its time limit, too complex."""
+"""SQL states of operational errors that the statement itself causes: cancelled by its time limit, too complex."""
 
 
 KEEPALIVE: Final = {
@@ -32,14 +32,16 @@ KEEPALIVE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
-"""How soon a host that vanished is noticed: its statement timeout would run on the host that is no more."""
+"""These detect a host that vanished. The statement timeout cannot, because it runs on that host."""
 
 LOCK_TIMEOUT: Final = text("SET LOCAL lock_timeout = '250ms'")
 
 
 @lru_cache(maxsize=1)
 def get_engine() -> Engine:
-    """The connection pool of this process, made on first use: after the fork, never shared across it."""
+    """Returns the connection pool of this process. It is created at the first use, so that no pool is shared across a
+    fork.
+    """
     return create_engine(
         get_settings().database_url,
         connect_args={
@@ -59,20 +61,20 @@ def get_engine() -> Engine:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """A session whose work is committed when the block ends, and undone when it raises."""
+    """Yields a session; commits its work at the end of the block, and rolls it back when the block raises."""
     with Session(get_engine(), expire_on_commit=False) as session, session.begin():
         yield session
 
 
 def wait_briefly_for_locks(session: Session) -> None:
-    """From here on this transaction waits at most 250 ms for a lock: it may hold what others wait for."""
+    """Limits each wait for a lock in this transaction to 250 ms, because it may hold locks that others wait for."""
     session.execute(LOCK_TIMEOUT)
 
 
 def array(values: Iterable[UUID | int | None]) -> str:
-    """Identifiers or numbers as PostgreSQL reads an array of them: one text, where the driver would quote each.
+    """Writes identifiers or numbers as one text that PostgreSQL casts to an array: ``CAST(:ids AS uuid[])``.
 
-    Of ten thousand people that is a third of the time Python takes. The statement casts it: ``CAST(:ids AS uuid[])``.
+    The driver would quote each element: for ten thousand people that is a third of the time Python takes.
     """
     return f"{{{','.join([_element(value) for value in values])}}}"
 
@@ -84,14 +86,14 @@ def _element(value: UUID | int | None) -> str:
 
 
 def lost_connection(error: BaseException) -> bool:
-    """Whether the connection this error came over is gone."""
+    """Tells whether the connection of this error is lost."""
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a database error is around the work, not in it: connection, deadlock, lock timeout, disk.
+    """Tells whether a database error is outside the work: connection, deadlock, lock timeout, disk.
 
-    A statement that ran into its time limit is in the work: done again for ever, it would never end.
+    A statement that reaches its time limit belongs to the work: if it were retried for ever, it would never end.
     """
     if getattr(getattr(error, "orig", None), "sqlstate", None) in IN_THE_WORK:
         return False
@@ -101,12 +103,12 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Whether somebody held a lock for longer than this transaction would wait (SQL state 55P03)."""
+    """Tells whether a lock was held for longer than this transaction waits (SQL state 55P03)."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) == "55P03"
 
 
 def dispose_engine() -> None:
-    """Closes this process's connections, so that the next use starts afresh (after a fork, between tests)."""
+    """Closes this process's connections, so that the next use opens new ones (after a fork, between tests)."""
     if get_engine.cache_info().currsize:
         get_engine().dispose()
     get_engine.cache_clear()

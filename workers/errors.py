@@ -1,26 +1,26 @@
-"""Errors that say what to do. A refusal is a value with a code, never one of these."""
+"""Errors that tell the caller what to do. A refusal is a value with a code, never one of these."""
 
 from typing import Any, Final, NamedTuple
 
 from models.words import Code
 
 MAX_SHOWN: Final = 20
-"""Problems of one request that are spelt out."""
+"""The number of problems of one request that are listed."""
 
 
 class MatriculeError(Exception):
-    """Root of the errors Matricule raises on purpose."""
+    """The base of all errors that Matricule raises on purpose."""
 
 
 class Permanent(MatriculeError):
-    """Stop: doing it again cannot help. The work is recorded as dead with this error."""
+    """A retry cannot help. The work is recorded as dead with this error."""
 
 
 class Transient(MatriculeError):
-    """Try again later: the fault is around the work, not in it. Postpones the work without counting a failure.
+    """The cause is outside the work: try again later. The work is postponed and no failure is counted.
 
     Parameters:
-      seconds: how long to wait before the next attempt.
+      seconds: the time to wait before the next attempt.
     """
 
     def __init__(self, message: str, *, seconds: float = 1.0) -> None:
@@ -29,12 +29,12 @@ class Transient(MatriculeError):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a request.
+    """One error in a request.
 
     Parameters:
       code: one of ``models.words.Code``.
-      field: where, as a dotted path (``people.3.email``); empty for the request as a whole.
-      detail: what is wrong, without the value itself.
+      field: its place as a dotted path (``people.3.email``); empty for the request as a whole.
+      detail: a description of the error, without the value itself.
     """
 
     code: Code
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
 
 class InvalidRequest(MatriculeError):
-    """Bad input at a door: nothing was recorded, and every problem is named.
+    """The input is invalid: nothing was recorded, and every problem is named.
 
     Parameters:
       problems: at least one.
@@ -60,17 +60,17 @@ class InvalidRequest(MatriculeError):
         return self.problems[0].code
 
     def as_json(self) -> dict[str, Any]:
-        """How the problems are recorded and shown: the first ones, and how many there are."""
+        """Returns the problems as they are recorded and shown: the first ones, and the total number."""
         shown = [problem._asdict() for problem in self.problems[:MAX_SHOWN]]
         return {"code": self.code, "problems": shown, "problem_count": len(self.problems)}
 
 
 class IdempotencyConflict(InvalidRequest):
-    """The key was used before, with another body."""
+    """The key was used before for another body."""
 
     def __init__(self) -> None:
         super().__init__(Problem(Code.IDEMPOTENCY_CONFLICT, "key", "this key was used before with another body"))
 
 
 class NotConfigured(MatriculeError):
-    """A setting is missing or cannot be understood; says which and how to give it."""
+    """A setting is missing or cannot be understood; the error names the setting and the cure."""

@@ -23,7 +23,7 @@ get_logger = structlog.get_logger
 
 
 def masked(text: str) -> str:
-    """The text without links, addresses and tokens."""
+    """Returns the text without links, addresses and tokens."""
     if "@" not in text and "://" not in text and len(text) < SHORTEST_TOKEN:
         return text
     for pattern, word in MASKS:
@@ -39,7 +39,7 @@ def _masked_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableM
 
 
 def _without_message(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replaces an exception by its class and place: its text may quote the values it failed on."""
+    """Replaces an exception by its class and place, because its text may quote the values it failed on."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
@@ -55,7 +55,7 @@ def _without_message(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutabl
 
 
 def safe_reason(error: BaseException) -> str:
-    """What may be logged of an error: our own errors speak without values, PostgreSQL's in their primary message."""
+    """Returns the part of an error that may be logged: the text of our own errors, or PostgreSQL's primary message."""
     if isinstance(error, MatriculeError):
         return masked(str(error))
     origin = getattr(error, "orig", error)
@@ -64,10 +64,10 @@ def safe_reason(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """An error as it is kept in the ledger: class, text and traceback, cut to a size that can be read.
+    """Returns an error as the ledger stores it: class, text and traceback, cut to a readable size.
 
-    It stays there for months and no erasure looks at it: addresses, links and tokens are masked, and so is where
-    PostgreSQL spells out the row or the text it failed on.
+    The ledger keeps it for months and no erasure reads it, so addresses, links and tokens are masked. The row or the
+    text that PostgreSQL quotes is masked as well.
     """
     return {
         "class": type(error).__name__,
@@ -85,7 +85,7 @@ def _storable(text: str) -> str:
 
 
 class _NoMessageArguments(logging.Filter):
-    """Dramatiq logs whole messages, and a portal's message holds people: keep the actor and the identifier."""
+    """Keeps only the actor and the identifier of a message: dramatiq logs whole messages, which may carry people."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("dramatiq") and isinstance(record.args, tuple):
@@ -99,7 +99,7 @@ class _NoMessageArguments(logging.Filter):
 
 
 def configure_logs(level: str = "INFO") -> None:
-    """Sends every log line of this process, the libraries' too, through the same masks to stderr."""
+    """Sends every log line of this process, also those of libraries, through the same masks to stderr."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -108,7 +108,7 @@ def configure_logs(level: str = "INFO") -> None:
         _masked_values,
     ]
     structlog.configure(
-        # Our own lines do not go through Python's logging: a line per request would cost as much as recording it.
+        # Our own lines bypass Python's logging: one line per request would cost as much as recording the request.
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
@@ -126,6 +126,6 @@ def configure_logs(level: str = "INFO") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # What nobody caught goes through the masks too: Python's own report would quote the values an error holds.
+    # Uncaught errors are masked too: Python's own report would quote the values in them.
     sys.excepthook = lambda _, error, __: get_logger().critical("process.crashed", exc_info=error)
     threading.excepthook = lambda crash: get_logger().critical("thread.crashed", exc_info=crash.exc_value)

@@ -1,7 +1,8 @@
-"""What ``dramatiq workers.main`` loads: the broker, and one actor per queue.
+"""``dramatiq workers.main`` loads this module: the broker, and one actor for each queue.
 
-Actors have no dramatiq retries, delays or time limits: the ledger's `due_at` does all three, and every statement and
-every SMTP command has a timeout of its own. An asynchronous interrupt could hit between a mail and its record.
+Actors have no dramatiq retries, delays or time limits: the due times and leases of the ledger replace them, and every
+statement and every SMTP command has its own timeout. An asynchronous interrupt could hit between the delivery of a mail
+and its record.
 """
 
 from typing import Final
@@ -30,11 +31,11 @@ from workers.settings import Settings, get_settings
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
 
 REQUESTS_AFTER_WAKE_UPS: Final = 10
-"""Dramatiq's priority of requests among what a process has fetched: wake-ups (0) go first."""
+"""Dramatiq's priority of requests among the messages a process has fetched: wake-ups (0) go first."""
 
 
 def check_settings(settings: Settings) -> None:
-    """Stops a process at its start that would fail at its first mail.
+    """Stops a process at its start if its settings would make its first mail fail.
 
     Raises: NotConfigured naming the setting.
     """
@@ -46,7 +47,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def build_broker() -> WakeBroker:
-    """The broker with every actor declared on it."""
+    """Builds the broker and declares every actor on it."""
     settings = get_settings()
     configure_logs(settings.log_level)
     check_settings(settings)

@@ -1,10 +1,10 @@
-"""For portals beside the broker: sends requests on queue `requests`, without a database and without any actor.
+"""Portals beside the broker send requests on queue `requests` with this client; it needs neither database nor actors.
 
     client = PortalClient("redis://localhost:6379/0", portal="local")
     client.send(Enroll(contract="C-2026-7", people=[...]), key="order-4711")
 
-Sent is not accepted: a request is accepted once it is in the ledger. Send it again under the same key until Matricule
-answers for it; the same key and body are done once.
+A sent request is not yet accepted: it is accepted once it is in the ledger. Send it again under the same key until
+Matricule answers for it; the same key and body are done once.
 """
 
 import re
@@ -30,23 +30,23 @@ from workers.requests.base import (
 )
 
 TIMEOUT_SECONDS: Final = 2
-"""How long one try may take."""
+"""The time limit of one try."""
 
 SURELY_FITS: Final = MAX_MESSAGE_BYTES // 16
-"""Characters of a body that fit in any case: each becomes at most twelve bytes, the rest of the message is small."""
+"""A body of this many characters always fits: each takes at most twelve bytes, the rest of the message is small."""
 
 TRIES: Final = 3
-"""After these the error is the caller's, who repeats under the same key."""
+"""After this many tries the caller gets the error and repeats the request under the same key."""
 
 HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
 
 
 class PortalClient:
-    """A sender of requests.
+    """Sends requests for one portal.
 
     Parameters:
-      redis_url: the broker Matricule consumes from.
-      portal: the name this portal is known by.
+      redis_url: the broker from which Matricule consumes.
+      portal: the name of this portal.
       namespace: the prefix of Matricule's keys in that Redis.
     """
 
@@ -66,14 +66,14 @@ class PortalClient:
 
         Parameters:
           request: any request of ``workers.requests``.
-          key: the idempotency key, 1 to 200 printable characters: the same for every repeat of this request and for
-            no other.
+          key: the idempotency key, 1 to 200 printable characters: the same for every repeat of this request and for no
+            other request.
 
         Raises:
-          InvalidRequest: the key cannot be one (`invalid_request`); a text was cut inside a character and cannot be
+          InvalidRequest: the key is not valid (`invalid_request`); a text was cut inside a character and cannot be
             written (`unsafe_value`, for each field: ``people.3.first_name``); or the message would be over 256 KiB
             (`request_too_large`): send a file instead, or several requests.
-          redis.RedisError: the broker does not answer; nothing is known of this sending, repeat it under the same key.
+          redis.RedisError: the broker does not answer. The request may have arrived: repeat it under the same key.
         """
         check_key(key)
         body = _json(request)
@@ -88,7 +88,7 @@ class PortalClient:
                 "key": key,
                 "body": body,
             },
-            options={"redis_message_id": generate_unique_id()},  # the broker gives it another, just as long
+            options={"redis_message_id": generate_unique_id()},  # the broker replaces it by another of the same length
         )
         if len(body) > SURELY_FITS and len(message.encode()) > MAX_MESSAGE_BYTES:
             raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MAX_MESSAGE_BYTES} bytes as a message"))
@@ -101,12 +101,12 @@ class PortalClient:
 
 
 def _json(request: Request) -> str:
-    """The request as it travels.
+    """Returns the JSON body of the request.
 
-    Raises: InvalidRequest, naming the fields that hold half of a surrogate pair: a name cut inside an emoji.
+    Raises: InvalidRequest, naming the fields that hold half of a surrogate pair, such as a name cut inside an emoji.
     """
     try:
-        return request.model_dump_json(exclude_unset=True)  # what is left out may mean "as it is"
+        return request.model_dump_json(exclude_unset=True)  # an option left out may mean "unchanged"
     except PydanticSerializationError:
         problems = [
             Problem(Code.UNSAFE_VALUE, field, "half of a surrogate pair: cut inside a character")
@@ -119,7 +119,7 @@ def _json(request: Request) -> str:
 
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of a request with the dotted path of its field."""
+    """Yields every text of a request with the dotted path of its field."""
     parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, str):
         yield path, value

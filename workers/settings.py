@@ -1,4 +1,4 @@
-"""Every setting of Matricule, read once from the environment. ``docs/settings.md`` tells ops what each is for."""
+"""Every setting of Matricule, read once from the environment. ``docs/settings.md`` describes each for operators."""
 
 from email.utils import parseaddr
 from functools import lru_cache
@@ -13,9 +13,9 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 class Settings(BaseSettings):
-    """Environment variables; the names are the field names in upper case."""
+    """Environment variables; their names are the field names in upper case."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)  # they hold passwords
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)  # some are passwords
 
     database_url: str = Field(description="PostgreSQL 15+, e.g. postgresql://user:password@host/matricule")
     redis_url: str = Field(description="Redis 7+ or Valkey 8+, e.g. redis://host:6379/0 or unix:///path.sock")
@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _named_one_by_one(cls, listed: str) -> str:
-        """Whoever is trusted may say to be any address: a word that trusts everybody ends all counting of looks."""
+        """Refuses a wildcard: a trusted proxy may report any address, so a wildcard would disable the rate limit by
+        network.
+        """
         named = [one.strip() for one in listed.split(",") if one.strip()]
         for one in named:
             try:
@@ -94,10 +96,12 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _can_be_used(cls, url: str) -> str:
-        """Reads the URL as the client does, without connecting: no job is accepted whose wake-up would then fail."""
+        """Parses the URL as the client does, without connecting, so that no job is accepted whose wake-up would then
+        fail.
+        """
         try:
             ConnectionPool.from_url(url).make_connection()
-        except (TypeError, ValueError):  # its own words may show a part of the password
+        except (TypeError, ValueError):  # the text of the error may show a part of the password
             raise ValueError("not redis://host:6379/0, rediss://… or unix:///path.sock") from None
         return url
 
@@ -110,5 +114,5 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process; raises pydantic's ValidationError naming the missing variable."""
+    """Returns the settings of this process; raises pydantic's ValidationError with the names of missing variables."""
     return Settings()

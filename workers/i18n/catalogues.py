@@ -1,8 +1,8 @@
-"""The sentences of mails and codes in each language: read from ``email_templates/locales``, nothing compiled.
+"""The sentences of mails and codes in each language, read from ``email_templates/locales`` without compilation.
 
-French is the source language: a sentence is its own key. It is written with plain spaces; the narrow and wide
-no-break spaces that French typography wants before ``: ; ! ?`` and inside « » are put in here, before any value of a
-person is.
+French is the source language: a French sentence is its own key. Its source has plain spaces; this module inserts the
+narrow and wide no-break spaces of French typography before ``: ; ! ?`` and inside « », before any value of a person is
+filled in.
 """
 
 import re
@@ -23,13 +23,13 @@ _NARROW = re.compile(r" (?=[;!?](?:\W|$))")
 
 
 def typeset(sentence: str) -> str:
-    """French spacing: U+00A0 before a colon and inside guillemets, U+202F before ``;``, ``!`` and ``?``."""
+    """Applies French spacing: U+00A0 before a colon and inside guillemets, U+202F before ``;``, ``!`` and ``?``."""
     return _NARROW.sub("\u202f", _WIDE.sub("\u00a0", sentence))
 
 
 @cache
 def sentences(locale: str) -> Mapping[str, str]:
-    """French sentence → sentence in the locale; empty for French itself."""
+    """Returns the translation of each French sentence; empty for French itself."""
     if locale == SOURCE_LOCALE:
         return {}
     with (TEMPLATES / "locales" / locale / "messages.po").open("rb") as file:
@@ -48,10 +48,10 @@ def _forms(value: object) -> tuple[str, ...]:
 
 
 def translate(locale: str, sentence: str) -> str:
-    """The sentence in the locale, ready to be shown.
+    """Returns the sentence in this locale, ready to be shown.
 
     Raises:
-      KeyError: the sentence was never translated; a mail half in French is worse than none, and tests find it.
+      KeyError: the sentence has no translation. A mail half in French would be worse than no mail, and tests find it.
     """
     if locale == SOURCE_LOCALE:
         return typeset(sentence)
@@ -60,12 +60,12 @@ def translate(locale: str, sentence: str) -> str:
 
 @cache
 def code_sentences(locale: str) -> Mapping[str, str]:
-    """Code → what people read for it."""
+    """Returns the sentence that people read for each code."""
     text = (TEMPLATES / "locales" / f"codes.{locale}.toml").read_text(encoding="utf-8")
     found: dict[str, str] = tomllib.loads(text)
     return {code: typeset(sentence) if locale == SOURCE_LOCALE else sentence for code, sentence in found.items()}
 
 
 def code_sentence(code: str, locale: str) -> str:
-    """What people read for a code; the code itself if it is none of ours (a newer worker's)."""
+    """Returns the sentence for a code; the code itself if it is unknown here (written by a newer worker)."""
     return code_sentences(locale).get(code, code) if code in Code.__members__.values() else code

@@ -1,4 +1,4 @@
-"""Moments as people read them: in words, by the clock of Paris."""
+"""Moments in words for readers, in the time of Paris."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -13,12 +13,12 @@ _DAY = "EEEE d MMMM y"
 
 
 def shown_moment(moment: datetime, locale: str) -> str:
-    """Day, hour and minute."""
+    """Returns day, hour and minute in words."""
     return _shown(moment, locale, _MOMENT[locale])
 
 
 def shown_day(moment: datetime, locale: str) -> str:
-    """The day alone."""
+    """Returns the day in words."""
     return _shown(moment, locale, _DAY)
 
 

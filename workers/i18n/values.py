@@ -1,4 +1,4 @@
-"""Sentences, days, durations and percentages as people read them, on pages and documents alike."""
+"""Sentences, days, durations and percentages for readers, the same on pages and on documents."""
 
 import re
 import tomllib
@@ -10,13 +10,13 @@ from babel.dates import format_date
 from babel.numbers import format_decimal
 
 LOCALES_OF_BABEL: Final = {"fr": "fr_FR", "en": "en_GB"}
-"""The country whose dates and numbers each language is shown with."""
+"""Each language uses the dates and numbers of one country."""
 
 _FRENCH_SPACE: Final = re.compile(r"(?<=«) | (?=[:;!?»])")
 
 
 def read_texts(file: Path) -> dict[str, Any]:
-    """The sentences of a TOML file by language; French ones are given the spaces that do not break."""
+    """Reads the sentences of a TOML file by language; French sentences get their no-break spaces."""
     texts = tomllib.loads(file.read_text(encoding="utf-8"))
     texts["fr"] = _typeset(texts["fr"])
     return texts
@@ -29,13 +29,13 @@ def _typeset(node: Any) -> Any:
 
 
 def shown_date(day: date, locale: str) -> str:
-    """A day without its name: « 9 mars 2026 », « 1er avril 2026 »."""
+    """Returns a date without the name of the day: « 9 mars 2026 », « 1er avril 2026 »."""
     shown = format_date(day, "d MMMM y", locale=LOCALES_OF_BABEL[locale])
     return f"1er{shown[1:]}" if locale == "fr" and day.day == 1 else shown
 
 
 def shown_duration(minutes: int) -> str:
-    """Hours and minutes: « 7 h », « 6 h 40 », « 45 min »."""
+    """Returns hours and minutes: « 7 h », « 6 h 40 », « 45 min »."""
     hours, rest = divmod(minutes, 60)
     if not hours:
         return f"{rest}\N{NO-BREAK SPACE}min"
@@ -43,6 +43,6 @@ def shown_duration(minutes: int) -> str:
 
 
 def shown_percent(percent: float, locale: str) -> str:
-    """« 87,5 % »."""
+    """Returns a percentage: « 87,5 % »."""
     number = format_decimal(round(percent, 1), locale=LOCALES_OF_BABEL[locale])
     return f"{number}\N{NO-BREAK SPACE}%" if locale == "fr" else f"{number}%"
