@@ -1,4 +1,6 @@
-"""Somebody activates at the moment they are reminded or lose their seat: real sessions, both orders, one truth."""
+"""A person activates their account while a reminder or a seat release runs: real sessions, both orders, the same
+result.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -33,7 +35,7 @@ DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_data
 
 
 def prepare(days: float, job: SendReminders | PlanReleases) -> str:
-    """Anne, invited so many days ago and warned if it was time; a job is owed. Returns the token of her link."""
+    """Invites Anne this many days ago, warns her if it is time, and owes a job. Returns the token of her link."""
     with transaction() as session:
         add_contract(session)
         change_contract(session, release_after_days=30)
@@ -63,19 +65,19 @@ def take() -> list[ClaimedRow]:
 
 
 def persist(taken: list[ClaimedRow]) -> None:
-    """Does claimed jobs in transactions of their own, again after each fault around them."""
+    """Does claimed jobs in their own transactions, and again after each transient fault."""
     until_done(lambda session: do(session, taken))
 
 
 def do_until_done(kind: str) -> None:
-    """Does jobs up to the last of this kind."""
+    """Does the due jobs until the last one of this kind is done."""
     while taken := take():
         persist(taken)
         assert taken[0].columns["kind"] == kind
 
 
 def release() -> list[ClaimedRow]:
-    """The job that takes Anne's seat, claimed."""
+    """Returns the claimed job that releases Anne's seat."""
     while taken := take():
         if taken[0].columns["kind"] == "release_seats":
             return taken

@@ -1,4 +1,4 @@
-"""A link gives one password to one account, once; nothing else does."""
+"""A link sets one password of one account, once; no other token does."""
 
 import threading
 from typing import Any
@@ -34,7 +34,7 @@ def void(session: Session, link_id: UUID) -> None:
 
 
 @pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
-def test_a_link_shows_whose_it_is_and_gives_the_password(session: Session, purpose: Purpose) -> None:
+def test_a_link_shows_its_account_and_sets_the_password(session: Session, purpose: Purpose) -> None:
     account_id = make_account(session)
     link_id, token = make_link(session, account_id, purpose=purpose)
     before = row(session, "link", link_id)
@@ -62,7 +62,7 @@ def test_an_account_stays_activated_since_the_first_time(session: Session) -> No
     assert row(session, "account", account_id).activated_at.year == 2020
 
 
-def test_the_other_links_of_the_account_are_voided_and_nobody_elses(session: Session) -> None:
+def test_only_the_other_links_of_the_same_account_are_voided(session: Session) -> None:
     account_id, neighbour = make_account(session), make_account(session, "autre@acme.test")
     _, token = make_link(session, account_id)
     other_id, other = make_link(session, account_id, purpose=Purpose.PASSWORD_RESET)
@@ -75,7 +75,7 @@ def test_the_other_links_of_the_account_are_voided_and_nobody_elses(session: Ses
 
 
 def refused_tokens(session: Session, account_id: UUID) -> list[tuple[str, Code]]:
-    """Everything somebody could try who does not hold a live link of this account."""
+    """Returns tokens that a person without a live link of this account could try, each with its refusal."""
     used_id, used = make_link(session, account_id)
     session.execute(text("UPDATE link SET consumed_at = now() WHERE id = :id"), {"id": used_id})
     voided_id, voided = make_link(session, account_id)

@@ -1,4 +1,6 @@
-"""Resets and invitations of ticked rows: a result per row, one mail each, never too many, each job once."""
+"""Resets and invitations of selected rows: a result for each row, one mail each within the rate limit,
+each job once.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -71,7 +73,7 @@ def test_one_row_is_answered_in_the_job_itself(session: Session, kind: str, name
     assert (str(account), asker) == (job["result"]["people"][0]["account_id"], LOCAL_PORTAL_ID)
 
 
-def test_an_unknown_contract_or_nobody_to_write_to_is_a_refusal(session: Session) -> None:
+def test_an_unknown_contract_or_no_recipient_is_a_refusal(session: Session) -> None:
     (luc,) = enrolled(session, "luc", activated=False)
     unknown, nobody = do(session, reset(luc, contract="C-9"), resend(new_id()))
     assert (unknown["state"], unknown["result"]["code"]) == ("refused", "unknown_contract")
@@ -95,7 +97,7 @@ def test_an_invitation_says_nothing_new_to_who_is_activated(session: Session) ->
     assert mails(session) == [("invitation", "emails", "luc@example.com")]
 
 
-def test_resets_are_urgent_whatever_their_number_and_pass_the_invitations_that_wait(session: Session) -> None:
+def test_resets_in_any_number_are_urgent_and_overtake_waiting_invitations(session: Session) -> None:
     names = [f"p{number}" for number in range(URGENT_MAILS + 2)]
     ids = enrolled(session, *names)
     add_contract(session, "C-2", 1_000)
@@ -108,7 +110,7 @@ def test_resets_are_urgent_whatever_their_number_and_pass_the_invitations_that_w
     assert {queue for _, queue, _ in mails(session)} == {"emails_bulk"}
 
 
-# Throttles
+# Rate limits
 
 
 def test_one_person_is_written_to_three_times_an_hour(session: Session) -> None:
@@ -124,13 +126,13 @@ def test_one_person_is_written_to_three_times_an_hour(session: Session) -> None:
     opens = datetime.fromisoformat(job["result"]["people"][0]["detail"]["from"])
     assert opens == now + timedelta(minutes=30)
     session.execute(text("UPDATE link SET resent = 0"))
-    assert answers(session, resend(luc)) == ["sent"]  # counted apart
+    assert answers(session, resend(luc)) == ["sent"]  # counted separately
     later(session, 30)
     session.execute(text("UPDATE link SET resent = 0"))
     assert answers(session, reset(anne)) == ["sent"]
 
 
-def test_an_account_that_changes_its_address_keeps_its_throttle_and_so_does_the_address(session: Session) -> None:
+def test_a_new_address_resets_neither_the_limit_of_account_nor_of_address(session: Session) -> None:
     anne, zoe = enrolled(session, "anne", "zoe")
     for _ in range(3):
         answers(session, reset(anne))
@@ -146,7 +148,7 @@ def test_a_company_and_a_portal_have_their_own(
 ) -> None:
     monkeypatch.setitem(LIMITS, scope, (RateLimit(3, timedelta(hours=1)),))
     ids = enrolled(session, "a", "b", "c", "d", "e")
-    first, second = do(session, reset(*ids[:2]), reset(*ids[2:]))  # one batch: what the first took, the second lacks
+    first, second = do(session, reset(*ids[:2]), reset(*ids[2:]))  # one batch: the first counts for the second
     assert (codes(first), codes(second)) == (["sent"] * 2, ["sent", "throttled", "throttled"])
     assert answers(session, reset(ids[4])) == ["throttled"]
     assert query(session, "SELECT sum(times), count(*) FROM throttle WHERE scope = :s", s=scope) == [(3, 1)]

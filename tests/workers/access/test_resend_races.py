@@ -1,4 +1,4 @@
-"""Resets asked for at the same moment, and workers that die half-way: one truth, and never a dead link."""
+"""Resets requested at the same moment, and workers that die half-way: one result, and never a dead link in a mail."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -44,7 +44,9 @@ from workers.security.link_views import LinkView, look_at_link
 
 @pytest.fixture
 def patient(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks are waited for, so that the second of two is forced to come second and not to come back later."""
+    """Makes sessions wait for locks, so that the second of two comes second instead of failing and
+    coming back later.
+    """
     monkeypatch.setattr(resend_jobs, "wait_briefly_for_locks", lambda session: None)
 
 
@@ -59,7 +61,7 @@ def do(request: Asked) -> list[str]:
 
 
 def tokens() -> list[str]:
-    """The links of all owed mails, as a mailer would write them now."""
+    """Returns the links of all owed mails as a mailer would write them now."""
     with transaction() as session:
         claimed = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
         letters = read_letters(session, claimed)
@@ -100,7 +102,7 @@ def test_two_processes_count_the_same(patient: None, threads: ThreadPoolExecutor
 
 
 def test_two_of_one_company_count_the_same(patient: None, threads: ThreadPoolExecutor) -> None:
-    """Nobody in common, and yet the second waits to hear what the first took."""
+    """The two requests share no person, and yet the second waits until the first has counted."""
     anne, zoe = people("anne", "zoe")
     with transaction() as first:
         answers(first, reset(anne))
@@ -121,7 +123,7 @@ def test_the_same_address_asked_for_at_once_is_counted_once_each(fresh_database:
     assert rows("SELECT count(*) FROM job WHERE kind = 'send_password_reset'") == [(3,)]
 
 
-def test_who_holds_the_account_is_not_waited_for_long(fresh_database: str, threads: ThreadPoolExecutor) -> None:
+def test_a_lock_on_the_account_is_not_waited_for_long(fresh_database: str, threads: ThreadPoolExecutor) -> None:
     (anne,) = people("anne")
     with transaction() as holder:
         holder.execute(text("SELECT 1 FROM account FOR UPDATE"))
@@ -156,10 +158,10 @@ def test_a_reset_and_an_activation_at_the_same_moment(
     with transaction() as session:
         claimed = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
         [letter] = read_letters(session, claimed)
-    if reset_first:  # the link was used: its mail has become useless
+    if reset_first:  # the link was used, so its mail is useless
         assert isinstance(result, LinkView)
         assert letter.unsent is EmailState.CANCELLED
-    else:  # there is a password by now: it can be reset
+    else:  # the account has a password now, which can be reset
         assert (result, letter.row.columns["kind"]) == (["sent"], "password_reset")
     assert rows("SELECT password_hash FROM account") == [("chosen",)]
 
@@ -167,7 +169,7 @@ def test_a_reset_and_an_activation_at_the_same_moment(
 def test_people_in_opposite_orders_do_not_deadlock(patient: None, threads: ThreadPoolExecutor) -> None:
     ids = people(*(f"p{number:02}" for number in range(40)))
     done = [threads.submit(do, reset(*(ids if number % 2 else reversed(ids)))) for number in range(4)]
-    assert [Counter(one.result()) for one in done].count(Counter(sent=40)) == 3  # the fourth is one too many
+    assert [Counter(one.result()) for one in done].count(Counter(sent=40)) == 3  # the fourth is over the limit
     assert rows("SELECT count(*) FROM link WHERE purpose = 'password_reset'") == [(40,)]
 
 
@@ -175,7 +177,7 @@ def test_people_in_opposite_orders_do_not_deadlock(patient: None, threads: Threa
 
 
 class DiedError(Exception):
-    """The worker is no more."""
+    """The worker died."""
 
 
 REQUESTS: dict[str, Callable[[list[UUID]], Asked]] = {
@@ -214,7 +216,7 @@ def test_failed_half_way_nothing_is_left_and_done_again_it_owes_one_mail(fresh_d
     assert rows("SELECT state FROM job WHERE id = :id", id=job_id) == [("succeeded",)]
 
 
-def test_a_worker_killed_in_the_transaction_leaves_nothing_and_its_job_is_done_once(fresh_database: str) -> None:
+def test_a_job_of_a_worker_killed_in_its_transaction_is_done_once(fresh_database: str) -> None:
     anne, zoe = people("anne", "zoe")
     with transaction() as session:
         ask(session, reset(anne, zoe))
@@ -236,5 +238,5 @@ def test_a_worker_killed_in_the_transaction_leaves_nothing_and_its_job_is_done_o
         assert len(ledger.rescue(rescuer, JOBS)) == 1
     work()
     assert rows("SELECT count(*) FROM email") == [(2,)]
-    BatchRun(JOBS, do_jobs).run(claimed)  # the one taken for dead wakes up
+    BatchRun(JOBS, do_jobs).run(claimed)  # the worker that seemed dead wakes up
     assert rows("SELECT count(*), (SELECT count(*) FROM throttle) FROM email") == [(2, 6)]

@@ -1,4 +1,4 @@
-"""The link of a reset or an invitation that is sent again, and the mail that carries it."""
+"""A re-sent reset or invitation: its link, and the mail that carries it."""
 
 import json
 from datetime import timedelta
@@ -62,7 +62,7 @@ def test_asked_again_it_is_the_same_live_link_with_more_time_three_times(session
     [(ends_at,)] = query(session, "SELECT expires_at FROM link WHERE purpose = 'password_reset'")
     [person] = job["result"]["people"]
     assert (person["code"], person["detail"]) == ("throttled", {"from": ends_at.isoformat()})
-    later(session, 20)  # it ends
+    later(session, 20)  # the link expires
     assert answers(session, reset(anne)) == ["sent"]
     assert [(resent, alive) for _, resent, alive in links(session, "anne")[1:]] == [(3, False), (0, True)]
 
@@ -80,7 +80,7 @@ def test_a_link_that_was_used_or_ended_gives_place_to_a_new_one(session: Session
 
 
 def rotate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A newer key signs from here on."""
+    """Makes a newer key sign from now on."""
     monkeypatch.setenv("LINK_KEYS", f"newer:{'6b' * 32},{get_settings().link_keys}")
     get_settings.cache_clear()
     signing_keys.cache_clear()
@@ -112,7 +112,7 @@ def test_an_activation_link_never_outlives_its_older_key(
     assert query(session, live) == ([("test", 1, 20)] if same else [("newer", 0, 30)])
 
 
-def test_somebody_enrolled_without_a_mail_gets_their_first_link(session: Session) -> None:
+def test_a_person_enrolled_without_a_mail_gets_their_first_link(session: Session) -> None:
     (luc,) = enrolled(session, "luc", activated=False)
     session.execute(text("DELETE FROM link"))
     assert answers(session, reset(luc)) == ["activation_sent_instead"]
@@ -158,7 +158,7 @@ def test_a_mail_that_waits_is_dropped_once_a_password_was_chosen(session: Sessio
     request = reset(anne) if kind == "reset" else resend(anne)
     answers(session, request)
     [first] = letters(session)
-    answers(session, request)  # asked again before the first was used
+    answers(session, request)  # requested again before the first link was used
     assert isinstance(choose_password(session, keys(), token(first), "new"), LinkView)
     [second] = letters(session)
     assert second.unsent is EmailState.CANCELLED

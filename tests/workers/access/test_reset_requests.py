@@ -1,4 +1,6 @@
-"""A reset asked for by address: same answer, same rows, same time, whether or not anybody has it."""
+"""A reset requested by address gives the same answer, the same rows and the same time whether or not an
+account exists.
+"""
 
 import json
 from datetime import timedelta
@@ -48,19 +50,19 @@ def by(email: str) -> RequestPasswordReset:
 
 
 def answer(session: Session, email: str) -> dict[str, Any]:
-    """What the portal sees of a request, but for what differs from job to job."""
+    """Returns the answer that the portal sees, without the fields that differ between any two jobs."""
     [job] = do(session, by(email))
     varying = {"id", "created_at", "started_at", "finished_at", "claim"}
     return {name: value for name, value in job.items() if name not in varying}
 
 
 def first_step(session: Session, email: str) -> list[ClaimedRow]:
-    """The claimed job of a request, before it is done."""
+    """Returns the claimed job of a request before it is done."""
     ask(session, by(email))
     return [row for row in claim(session) if row.columns["kind"] == RequestPasswordReset.kind]
 
 
-def test_known_unknown_throttled_or_without_a_training_the_answer_is_the_same(session: Session) -> None:
+def test_known_unknown_and_rate_limited_addresses_get_the_same_answer(session: Session) -> None:
     enrolled(session, "anne")
     enrolled(session, "luc", activated=False)
     make_account(session, "seul@example.com")  # never activated, enrolled nowhere
@@ -90,7 +92,7 @@ def test_the_mail_names_no_company_and_its_link_sets_the_password(session: Sessi
     assert isinstance(choose_password(session, keys(), letter.context["link"].rpartition("/")[2], "new"), LinkView)
 
 
-def test_who_never_activated_is_sent_the_invitation_of_the_latest_training(session: Session) -> None:
+def test_an_account_never_activated_is_invited_to_its_latest_training(session: Session) -> None:
     enrolled(session, "luc", activated=False)
     add_contract(session, "C-2", 10)
     enrol_people(session, "luc", contract="C-2")
@@ -106,7 +108,7 @@ def test_who_never_activated_is_sent_the_invitation_of_the_latest_training(sessi
 
 
 def rows_written(session: Session, email: str) -> list[tuple[str, int]]:
-    """Rows a request's own job adds to each table."""
+    """Counts the rows that the job of a request adds to each table."""
     rows = first_step(session, email)
     before = everything(session)
     ledger.finish(session, JOBS, do_jobs(session, rows))
@@ -129,14 +131,14 @@ def statements(session: Session, email: str) -> list[str]:
 def test_what_the_job_does_is_the_same_to_the_statement_and_the_row(session: Session) -> None:
     enrolled(session, "anne", "zoe")
     assert rows_written(session, "anne@example.com") == rows_written(session, "personne@example.com")
-    # The very statements, and none of them reads who there is.
+    # The statements are equal, and none of them reads accounts.
     known, unknown = statements(session, "zoe@example.com"), statements(session, "autre@example.com")
     assert known == unknown
     assert not any("FROM account" in statement or "email_norm" in statement for statement in known)
 
 
 def test_the_time_is_the_same(fresh_database: str) -> None:
-    """Medians of known and unknown addresses differ no more than those of the two halves of the same kind do."""
+    """The medians of known and unknown addresses differ no more than those of two halves of one kind."""
     number = count()
     with transaction() as session:
         for one in range(200):
@@ -150,19 +152,19 @@ def test_the_time_is_the_same(fresh_database: str) -> None:
         with transaction() as session:
             ledger.finish(session, JOBS, do_jobs(session, rows))
         took = perf_counter() - began
-        with transaction() as session:  # the look-up it owes waits for another worker
+        with transaction() as session:  # another worker does the look-up that follows
             session.execute(text("UPDATE job SET due_at = NULL WHERE kind = 'send_password_reset'"))
         return took
 
     for _ in range(10):
         seconds("k"), seconds("u")
-    pairs = [(seconds("k"), seconds("u")) for _ in range(150)]  # in turn, so that a slow second slows both
+    pairs = [(seconds("k"), seconds("u")) for _ in range(150)]  # alternating, so that a slow second slows both
     known, unknown = [k for k, _ in pairs], [u for _, u in pairs]
     spread = sorted(known)[len(known) * 9 // 10] - sorted(known)[len(known) // 10]
     noise = max(
         *(abs(median(times[::2]) - median(times[1::2])) for times in (known, unknown)),
         *(abs(median(times[:75]) - median(times[75:])) for times in (known, unknown)),
-        spread / 10,  # what nobody can tell apart in as many calls, should the halves agree by chance
+        spread / 10,  # too small to detect with this many calls, if the halves agree by chance
     )
     assert abs(median(known) - median(unknown)) <= noise
 

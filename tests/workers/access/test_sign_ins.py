@@ -1,4 +1,4 @@
-"""Checking credentials: who comes in, who waits, and what nobody can tell from outside."""
+"""Checking credentials: who may sign in, who must wait, and that an attacker cannot tell whether an account exists."""
 
 import io
 import time
@@ -36,7 +36,7 @@ WRONG = SignInRefused(Code.WRONG_CREDENTIALS)
 
 @pytest.fixture
 def account(fresh_database: str) -> UUID:
-    """An activated account with a password."""
+    """Creates an activated account with a password."""
     with transaction() as session:
         account_id = make_account(session, EMAIL)
     change(
@@ -52,7 +52,7 @@ def failures() -> list[object]:
 
 
 def unlock() -> None:
-    """The time of the lock has passed."""
+    """Ends the lock of the account."""
     change("UPDATE sign_in SET locked_until = now() - interval '1 second' WHERE locked_until IS NOT NULL")
 
 
@@ -99,7 +99,7 @@ def test_too_many_failures_in_a_row_close_the_address_known_or_not(account: UUID
     locked = verify_credentials(email, PASSWORD)
     assert isinstance(locked, SignInRefused)
     assert (locked.code, locked.locked_until is not None) == (Code.SIGN_IN_LOCKED, True)
-    assert set(failures()) == {FREE_TRIES}  # what comes while it is locked counts no further
+    assert set(failures()) == {FREE_TRIES}  # tries during the lock are not counted
     unlock()
     assert verify_credentials(email, "wrong") == WRONG
     [(seconds,)] = rows("SELECT DISTINCT round(extract(epoch FROM locked_until - failed_at)) FROM sign_in")
@@ -160,7 +160,7 @@ def test_a_hash_of_older_parameters_is_renewed_once(account: UUID) -> None:
 
 
 def test_known_and_unknown_take_the_same_time(account: UUID) -> None:
-    """The difference of the medians is below the noise of one and the same call."""
+    """The difference of the medians is below the noise of repeated equal calls."""
 
     def spent(email: str) -> float:
         change("DELETE FROM sign_in")
@@ -168,14 +168,14 @@ def test_known_and_unknown_take_the_same_time(account: UUID) -> None:
         assert verify_credentials(email, "wrong") == WRONG
         return time.process_time() - begun
 
-    spent("nobody@acme.test")  # the first makes the hash nobody has
+    spent("nobody@acme.test")  # the first call makes the dummy hash
     pairs = [(spent(EMAIL), spent("nobody@acme.test")) for _ in range(15)]
     known, unknown = ([pair[side] for pair in pairs] for side in (0, 1))
     assert abs(median(known) - median(unknown)) < max(pstdev(known), pstdev(unknown), 0.1 * median(known))
 
 
-def test_what_is_kept_of_an_address_tells_nobody_who_it_is(account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under another key the same address leaves another trace: without the key nobody can look for it."""
+def test_a_stored_address_cannot_be_found_without_the_key(account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another key the same address has another hash, so a search for an address needs the key."""
     verify_credentials("somebody.else@acme.test", "wrong")
     monkeypatch.setenv("LINK_KEYS", "other:" + "6b" * 32)
     forget()
