@@ -1,4 +1,6 @@
-"""The first door, with a real worker: what is good is done, what is broken is kept, and nothing stays in Redis."""
+"""The `requests` queue with a real worker: valid requests are done, broken messages are kept, and Redis is empty
+afterwards.
+"""
 
 import json
 from typing import Any
@@ -84,7 +86,7 @@ def enroll(number: int, *, contract: str = "K-1") -> Enroll:
 
 
 def prepare() -> None:
-    """A company, a training and a contract, each done before the next is sent."""
+    """Puts a company, a training and a contract, each done before the next is sent."""
     for number, request in enumerate(
         (
             PutCompany(reference="R-0", name="Lorval"),

@@ -1,4 +1,6 @@
-"""Mails to addresses without a mailbox: the address is left alone for a week, and the next mails to it end unsent."""
+"""A mail to an address without a mailbox puts it on the suppression list for a week; the next mails to
+it end unsent.
+"""
 
 import pytest
 
@@ -36,7 +38,7 @@ NO_MAILBOX = "550 5.1.1 no such user here"
 
 
 def owe(*people: str, contract: str = "C-1") -> list[str]:
-    """Enrols these people: each is owed a mail. Returns what became of each."""
+    """Enrolls these people, each with a mail to send; returns their codes."""
     with transaction() as session:
         add_contract(session, contract, seats=100)
         answer = enrol(session, asking(*[someone(f"{one}@example.com") for one in people], contract=contract))[0]
@@ -60,7 +62,7 @@ def test_an_address_without_a_mailbox_is_left_alone_for_a_week(relay: Relay, pro
     until(processes, "failed", "sent")
     assert rows(LIST) == [("anne@example.com", "hard_bounce", True, True)]
 
-    relay.always.clear()  # whatever its server would say now
+    relay.always.clear()  # its server would accept the mail now
     change("INSERT INTO suppression (email_norm, reason) VALUES ('luc@example.com', 'ops')")
     change("UPDATE email SET state = 'owed', due_at = now(), finished_at = NULL")
     before = len(relay.commands)
@@ -104,7 +106,7 @@ def test_managers_too(relay: Relay, processes: Processes) -> None:
     assert relay.mails == []
 
 
-# What is recorded, in which transaction
+# The records, and their transaction
 
 
 def claim() -> list[ClaimedRow]:
@@ -123,13 +125,13 @@ def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Re
     mailer = Mailer()
     mailer.record([bounce(row) for row in claimed])
     once = rows("SELECT email_norm, created_at FROM suppression ORDER BY 1")
-    mailer.record([bounce(row) for row in claimed[::-1]])  # rows that are no longer ours
+    mailer.record([bounce(row) for row in claimed[::-1]])  # rows that another worker holds now
     assert rows("SELECT email_norm, created_at FROM suppression ORDER BY 1") == once
     assert [email for email, _ in once] == ["anne@example.com", "luc@example.com"]
     assert states() == ["failed", "failed"]
 
 
-def test_a_bounce_of_somebody_erased_meanwhile_lists_nobody(relay: Relay) -> None:
+def test_a_bounce_of_a_person_erased_meanwhile_lists_no_address(relay: Relay) -> None:
     owe("anne", "luc")
     claimed = claim()
     with transaction() as session:
@@ -139,14 +141,14 @@ def test_a_bounce_of_somebody_erased_meanwhile_lists_nobody(relay: Relay) -> Non
     assert rows("SELECT count(*) FROM email WHERE CAST(email AS text) LIKE '%anne%'") == [(0,)]
 
 
-def test_what_ops_wrote_stays(relay: Relay) -> None:
+def test_an_entry_of_operators_stays(relay: Relay) -> None:
     owe("anne")
     change("INSERT INTO suppression (email_norm, reason, created_at) VALUES ('anne@example.com', 'ops', '2026-01-01Z')")
     Mailer().record([bounce(row) for row in claim()])
     assert rows("SELECT reason, until, extract(year FROM created_at) FROM suppression") == [("ops", None, 2026)]
 
 
-def test_a_mail_accepted_later_takes_nobody_off_the_list(relay: Relay) -> None:
+def test_a_mail_accepted_later_removes_no_address_from_the_list(relay: Relay) -> None:
     owe("anne")
     row = claim()
     Mailer().record([bounce(one) for one in row])

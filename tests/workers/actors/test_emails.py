@@ -1,4 +1,4 @@
-"""Owed mails that are sent: each once, as it was owed, whatever its names hold; real mailer processes and a relay."""
+"""Owed mails are sent once each, as they were owed, with any names; real mailer processes and a relay."""
 
 import re
 from datetime import datetime
@@ -32,7 +32,7 @@ from workers.actors.emails import Mailer
 from workers.errors import InvalidRequest
 from workers.requests.registry import parse
 
-# What goes well
+# Mails that are delivered
 
 
 def test_every_mail_arrives_once_as_it_was_owed(relay: Relay, processes: Processes) -> None:
@@ -69,7 +69,7 @@ def test_mails_answered_twice_are_sent_once(relay: Relay, loop: EventLoopThread)
     close_connections(mailer)
 
 
-def test_what_would_mislead_is_not_sent(relay: Relay, processes: Processes) -> None:
+def test_a_mail_that_would_mislead_is_not_sent(relay: Relay, processes: Processes) -> None:
     owe_invitations("anne", "late", "gone", "other")
     change("UPDATE email SET expires_at = now() WHERE to_address LIKE 'late@%'")
     change(
@@ -106,9 +106,7 @@ def test_a_mail_that_cannot_be_rendered_fails_alone(relay: Relay, processes: Pro
     assert (mail()["error"]["class"], attempts()) == ("Permanent", ["dead"])
 
 
-def test_mails_whose_links_can_no_longer_be_signed_are_sent_with_others_beside_their_neighbours(
-    relay: Relay, processes: Processes
-) -> None:
+def test_mails_whose_signing_key_is_gone_are_sent_with_new_links(relay: Relay, processes: Processes) -> None:
     owe_invitations(*many_names(4), "anne", "luc", "zoe")
     change(
         "UPDATE link SET key_id = 'gone' WHERE account_id IN"

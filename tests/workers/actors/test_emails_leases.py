@@ -1,4 +1,4 @@
-"""Whose a mail is while it is being sent: slow relays, frozen mailers, mails taken back or given back."""
+"""The lease of a mail while it is being sent: slow relays, frozen mailers, mails rescued or given back."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ from workers.actors.emails import Mailer
 from workers.mail.sending import PreparedMail
 
 LEASE = "5"
-"""Seconds: long enough for a busy machine to renew it in time, short enough to wait for its end."""
+"""In seconds: long enough for a busy machine to renew in time, short enough to wait for its end."""
 
 
 def test_a_relay_slower_than_the_lease_gets_the_mail_once(relay: Relay, processes: Processes) -> None:
@@ -59,7 +59,7 @@ def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay
     assert relay.hanging.wait(20), processes.logs()
     wait_until(lambda: states() == {"sending": 3})
     change("UPDATE email SET claim = claim + 1, leased_until = now() + interval '1 h' WHERE to_address LIKE 'anne@%'")
-    for _ in range(2):  # when the second renewal is seen, the mailer has drawn its conclusions from the first
+    for _ in range(2):  # at the second renewal the mailer has acted on the first
         ends = mail("zoe")["leased_until"]
         wait_until(lambda: mail("zoe")["leased_until"] > ends)  # noqa: B023
     relay.go_on.set()
@@ -69,10 +69,10 @@ def test_a_mail_taken_back_before_data_is_not_sent_by_its_old_owner(relay: Relay
 
 
 @pytest.mark.parametrize(("kept", "sent"), [(slice(0), 0), (slice(4), 4), (None, 0)])
-def test_a_mailer_frozen_while_it_claimed_does_not_believe_in_a_lease_that_ended(
+def test_a_mailer_frozen_during_its_claim_sends_only_mails_it_still_holds(
     relay: Relay, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, kept: slice | None, sent: int
 ) -> None:
-    """It asks which are still its own; where the database does not answer, none is."""
+    """The mailer asks which mails are still its own; when the database does not answer, it takes none for its own."""
     owe_invitations(*many_names(6))
     mailer, mine = Mailer(), claim()
     ours = None if kept is None else {row.id for row in mine[kept]}
@@ -108,9 +108,7 @@ def test_a_renewal_the_database_does_not_answer_says_nothing_of_the_leases(
     assert mailer.renew(mine) == {row.id for row in mine}
 
 
-def test_a_mailer_that_is_stopped_records_what_it_began_and_gives_back_the_rest(
-    relay: Relay, processes: Processes
-) -> None:
+def test_a_stopped_mailer_records_its_sent_mails_and_gives_back_the_rest(relay: Relay, processes: Processes) -> None:
     relay.always = {"BODY": HANG}
     owe_invitations(*many_names(30))
     worker = processes.worker(*QUEUES)

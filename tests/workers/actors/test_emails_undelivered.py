@@ -1,4 +1,4 @@
-"""Owed mails the relay refuses, loses or is not there for: real mailer processes, a relay that answers as told."""
+"""Owed mails that the relay refuses or loses, or that find no relay: real mailer processes and a scripted relay."""
 
 import re
 
@@ -20,7 +20,7 @@ from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.relay.relay import DROP, Relay
 from workers.actors.emails import MOST_UNCERTAIN
 
-# What the relay refuses
+# Mails that the relay refuses
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_the_relay_rests_when_it_refuses_one_recipient_after_the_other(relay: Re
         "SELECT count(*) FILTER (WHERE failures = 1), count(*) FILTER (WHERE failures = 0 AND due_at <= now())"
         " FROM email"
     )
-    assert tried in range(2, 6)  # two tell of the relay; the other connections may be asking
+    assert tried in range(2, 6)  # two show the fault of the relay; other connections may be trying too
     assert waiting == 30 - int(str(tried))
 
 
-# What may have arrived
+# Mails that may have arrived
 
 
 def test_a_mail_lost_inside_data_is_sent_again_later_as_the_same(relay: Relay, processes: Processes) -> None:

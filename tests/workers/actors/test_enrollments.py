@@ -1,4 +1,4 @@
-"""Small jobs in short transactions: what is too much for one is done in the next, for a moment, in its order."""
+"""Small jobs in short transactions: work that is too much for one transaction continues in the next, in order."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -48,7 +48,7 @@ def test_a_batch_is_no_longer_than_others_can_wait(fresh_database: str) -> None:
 
 @pytest.fixture
 def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[UUID]]:
-    """Three jobs of which two are too much for one transaction; what becomes of each batch of them."""
+    """Prepares three jobs of which two are too much for one transaction; returns the batches in which they are done."""
     seen: list[list[UUID]] = []
 
     def keep(_: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -62,13 +62,13 @@ def batches(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> list[list[U
     return seen
 
 
-def test_what_is_too_much_for_one_transaction_is_done_in_the_next(batches: list[list[UUID]]) -> None:
+def test_jobs_too_many_for_one_transaction_are_done_in_the_next(batches: list[list[UUID]]) -> None:
     mine = claim()
     assert enrollments.do_batch(mine) is False
     assert batches == [[row.id] for row in mine]
 
 
-def test_what_does_not_fit_in_half_a_second_goes_back(
+def test_jobs_that_do_not_fit_in_half_a_second_are_given_back(
     batches: list[list[UUID]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(enrollments, "HOLD_SECONDS", -1.0)
