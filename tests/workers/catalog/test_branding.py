@@ -1,4 +1,4 @@
-"""Logos and colours of companies and organisations: checked when handed over, frozen when a certificate is issued."""
+"""Logos and colours of companies and organisations are checked on arrival and frozen when a certificate is issued."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ def picture(colour: str = "#1b3a5f", size: tuple[int, int] = (90, 30)) -> str:
 
 
 def picture_of_bytes(size: int) -> bytes:
-    """A picture with something behind it, which is left behind."""
+    """Returns a picture followed by extra bytes, which are not kept."""
     return base64.b64decode(picture()).ljust(size, b"\0")
 
 
@@ -70,7 +70,7 @@ def test_a_logo_is_kept_once_by_its_hash_and_as_it_was_cleaned(session: Session)
     ],
 )
 @pytest.mark.parametrize("whose", [company, organisation])
-def test_what_cannot_be_printed_is_refused_and_changes_nothing(
+def test_a_logo_that_cannot_be_printed_is_refused_and_changes_nothing(
     session: Session, whose: Any, more: dict[str, str], code: str, field: str
 ) -> None:
     kept = {"logo": picture(), "colour": "#1b3a5f"}
@@ -85,7 +85,7 @@ def test_what_cannot_be_printed_is_refused_and_changes_nothing(
     assert [query(session, one) for one in state] == before
 
 
-def test_what_a_later_request_leaves_out_stays_and_null_takes_it_away(session: Session) -> None:
+def test_an_option_left_out_later_stays_and_null_removes_it(session: Session) -> None:
     put(session, logo=picture(), colour="#1b3a5f")
     [kept] = query(session, COMPANY)
     put(session)
@@ -97,14 +97,14 @@ def test_what_a_later_request_leaves_out_stays_and_null_takes_it_away(session: S
 
 
 @pytest.mark.parametrize("logo", ["data:image/png;base64,AAAA", "AA AA", "é", "AAAA\n"])
-def test_what_is_no_base64_never_becomes_a_job(logo: str) -> None:
+def test_invalid_base64_never_becomes_a_job(logo: str) -> None:
     with pytest.raises(ValidationError):
         company(logo=logo)
 
 
 @pytest.mark.parametrize("whose", [company, organisation])
 @pytest.mark.parametrize("over", [0, 1, 2, 3, 60_000, 900_000])
-def test_a_picture_of_too_many_bytes_is_told_so_whoever_counts(
+def test_a_picture_of_too_many_bytes_is_refused_wherever_it_is_counted(
     session: Session, whose: Callable[..., Request], over: int
 ) -> None:
     content = picture_of_bytes(MOST_LOGO_BYTES + over)

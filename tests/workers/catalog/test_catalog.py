@@ -1,4 +1,4 @@
-"""Companies, trainings and contracts: recorded, changed, refused with nothing changed."""
+"""Companies, trainings and contracts are recorded or changed, or refused with nothing changed."""
 
 from datetime import date
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_contract_is_recorded(session: Session, planned_seats: int) -> None:
     assert query(session, CONTRACTS) == [("C-1", planned_seats, 0, first, last)]
 
 
-def test_a_contract_without_a_seat_enrols_nobody(session: Session) -> None:
+def test_a_contract_without_a_seat_enrols_no_one(session: Session) -> None:
     add_contract(session, seats=0)
     assert (enrol_people(session, "a"), seats(session)) == (["no_seat_left"], 0)
 
