@@ -1,4 +1,4 @@
-"""Duplicates on their way: rendered, stored, zipped with an index, mailed; once, whatever dies on the way."""
+"""Duplicates are rendered, stored, zipped with an index and mailed, once each, even when a worker dies on the way."""
 
 import threading
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ from workers.settings import get_settings
 
 @pytest.fixture(autouse=True)
 def stopping(fresh_database: str) -> Iterator[None]:
-    """Nothing stops in the next test that stopped in this one."""
+    """Restores the stop flag of this process after the test."""
     yield
     claimer.STOPPING.clear()
 
@@ -83,7 +83,7 @@ def test_several_are_given_a_zip_with_the_right_person_in_every_file() -> None:
         made = files[line[6]]
         assert made.startswith(b"%PDF-")
         assert line[4] == shown["result"]["people"][number]["detail"]["number"]
-    assert lines[4][1] == "'=1+1"  # no cell runs as a formula
+    assert lines[4][1] == "'=1+1"  # no cell is a formula
     assert len({bytes(value) for name, value in files.items() if name != "index.csv"}) == 5
 
 
@@ -114,7 +114,7 @@ def test_the_failure_of_one_is_listed_and_loses_no_other(monkeypatch: pytest.Mon
     assert len(files) == 3
 
 
-def test_when_nobody_can_be_given_one_there_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_file_when_no_person_can_have_a_duplicate(monkeypatch: pytest.MonkeyPatch) -> None:
     certified("zoe")
     with transaction() as session:
         [new] = enrolled(session, "new")
@@ -224,7 +224,7 @@ def test_one_is_put_away_while_the_next_is_rendered(monkeypatch: pytest.MonkeyPa
     assert (shown["state"], len(unzipped(shown))) == ("succeeded", 4)
 
 
-def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:
+def test_a_document_lost_in_the_store_is_rendered_again_the_same() -> None:
     people = certified(*"ab")
     shown = duplicated(*people)
     first = content(shown)
@@ -236,7 +236,7 @@ def test_what_the_store_has_lost_is_rendered_again_the_same() -> None:
     assert rows("SELECT count(*) FROM rendering") == [(2,)]
 
 
-def test_what_is_rendered_otherwise_is_another_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_rendered_otherwise_is_another_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
     [zoe] = certified("zoe")
     shown = duplicated(zoe)
     digest = shown["result"]["file"]["sha256"]
@@ -272,7 +272,7 @@ def test_issues_of_many_are_one_transaction() -> None:
 
 
 def test_leases_are_kept_while_the_store_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the jobs that wait behind it too: each time a lease runs out counts as a worker that was lost."""
+    """The leases of jobs that wait behind it are renewed too, because each expired lease counts as a lost worker."""
     for person in certified(*"ab"):
         ask(person)
     held = "SELECT id, leased_until FROM job WHERE leased_until IS NOT NULL"

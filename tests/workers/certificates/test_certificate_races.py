@@ -1,4 +1,6 @@
-"""Certificates and what happens at the same moment: real sessions, both orders, no gap, nothing twice."""
+"""Certificates beside other work at the same moment: real sessions, both orders, no gap in the numbers,
+nothing twice.
+"""
 
 import hashlib
 import random
@@ -57,7 +59,7 @@ SEQUENCES = """
 
 
 def do(session: Session, request: Request) -> dict[str, Any]:
-    """What its service answers."""
+    """Returns the answer of the service."""
     return dict(outcome_of(session, request).result or {})
 
 
@@ -66,7 +68,7 @@ def doing(request: Request) -> Callable[[Session], Any]:
 
 
 def uncertified(*people: Any, contract: str = "C-1") -> list[UUID]:
-    """People who completed the training and whose certificate is still owed."""
+    """Enrolls people who completed the training and have no certificate yet."""
     with transaction() as session:
         add_contract(session, contract, 200)
         did(session, organisation(), training())
@@ -77,18 +79,18 @@ def uncertified(*people: Any, contract: str = "C-1") -> list[UUID]:
 
 
 def issue(batch: list[UUID], session: Session) -> None:
-    """What is missing of these, in one transaction."""
+    """Issues the missing certificates of a batch in one transaction."""
     certificates.issue(session, certificates.hold(session, batch))
 
 
 def give_up(enrollment: UUID, session: Session) -> None:
-    """Takes a number, and dies before the commit."""
+    """Takes a number and dies before the commit."""
     do(session, IssueCertificate(enrollment_id=enrollment))
     session.rollback()
 
 
 def duplicating(enrollment: UUID) -> Callable[[Session], Any]:
-    """Registers a duplicate, in a job of its own, as its actor does first of all."""
+    """Returns a step that registers a duplicate in its own job, which is the first step of the actor."""
     job_id = ask(enrollment)
     [row] = [one for one in claimed(Queue.CERTIFICATES) if one.id == job_id]
     request = DuplicateCertificates(contract="C-1", enrollment_ids=[enrollment])
@@ -102,7 +104,7 @@ def duplicating(enrollment: UUID) -> Callable[[Session], Any]:
 
 
 def in_order(threads: ThreadPoolExecutor, first: Callable[[Session], Any], second: Callable[[Session], Any]) -> Any:
-    """What both answer when the second arrives while the first is not committed yet."""
+    """Starts the second step before the first commits; returns both answers."""
     with transaction() as session:
         begun = first(session)
         later = threads.submit(until_done, second)
@@ -111,7 +113,7 @@ def in_order(threads: ThreadPoolExecutor, first: Callable[[Session], Any], secon
 
 
 def gapless() -> list[int]:
-    """How many numbers each organisation gave in each year; there is no gap and none is given twice."""
+    """Returns how many numbers each organisation used in each year, after a check for gaps and repeats."""
     found = []
     for last, numbers in rows(SEQUENCES):
         assert isinstance(numbers, list)
@@ -120,7 +122,7 @@ def gapless() -> list[int]:
     return found
 
 
-def test_a_hundred_at_once_who_ask_for_the_same_duplicate_have_one_number_and_the_same_bytes(
+def test_a_hundred_requests_for_one_duplicate_get_one_number_and_one_file(
     fresh_database: str,
 ) -> None:
     [zoe] = certified("zoe")
@@ -146,7 +148,7 @@ def test_a_hundred_at_once_who_ask_for_the_same_duplicate_have_one_number_and_th
     assert rows("SELECT sha256 FROM rendering") == [(digest,)]
 
 
-def test_numbers_have_no_gap_whoever_issues_corrects_and_gives_up_at_once(threads: ThreadPoolExecutor) -> None:
+def test_numbers_have_no_gap_while_others_issue_correct_and_give_up(threads: ThreadPoolExecutor) -> None:
     people = uncertified(*(f"p{number}" for number in range(60)))
     with transaction() as session:
         session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'autre')"), {"id": (other := new_id())})
@@ -193,7 +195,7 @@ def add(session: Session) -> str:
     return "C-2"
 
 
-def test_who_is_erased_while_their_certificate_is_issued_keeps_it(threads: ThreadPoolExecutor) -> None:
+def test_a_person_erased_during_the_issue_keeps_the_certificate(threads: ThreadPoolExecutor) -> None:
     [zoe] = uncertified(someone("zoe", "Zoé", "Le Dû"))
     erasing = ErasePerson(email="zoe@example.com", reason="x")
     issued, erased = in_order(threads, doing(IssueCertificate(enrollment_id=zoe)), doing(erasing))
@@ -201,7 +203,7 @@ def test_who_is_erased_while_their_certificate_is_issued_keeps_it(threads: Threa
     named()
 
 
-def test_whose_certificate_is_issued_while_they_are_erased_has_it_under_the_names_kept_apart(
+def test_a_certificate_issued_during_an_erasure_has_the_names_kept_apart(
     threads: ThreadPoolExecutor,
 ) -> None:
     [zoe] = uncertified(someone("zoe", "Zoé", "Le Dû"))
@@ -212,14 +214,14 @@ def test_whose_certificate_is_issued_while_they_are_erased_has_it_under_the_name
 
 
 def named() -> None:
-    """One certificate under the names that were typed; the account has none any more."""
+    """Checks that one certificate has the typed names and that the account has no names."""
     said = rows("SELECT snapshot ->> 'first_name', snapshot ->> 'last_name' FROM certificate")
     assert said == [("Zoé", "Le Dû")]
     assert rows("SELECT first_name, last_name FROM account") == [("", "")]
     assert gapless() == [1]
 
 
-def test_a_duplicate_asked_for_while_its_certificate_is_revoked_is_not_given(threads: ThreadPoolExecutor) -> None:
+def test_a_duplicate_requested_during_a_revocation_is_refused(threads: ThreadPoolExecutor) -> None:
     [zoe] = certified("zoe")
     asked = duplicating(zoe)
     revoked, codes = in_order(threads, doing(RevokeCertificate(enrollment_id=zoe, reason="x")), asked)
@@ -227,7 +229,7 @@ def test_a_duplicate_asked_for_while_its_certificate_is_revoked_is_not_given(thr
     assert rows("SELECT count(*) FROM certificate_duplicate") == [(0,)]
 
 
-def test_a_revocation_that_arrives_while_a_duplicate_is_registered_comes_after_it(threads: ThreadPoolExecutor) -> None:
+def test_a_revocation_waits_for_a_duplicate_that_is_being_registered(threads: ThreadPoolExecutor) -> None:
     [zoe] = certified("zoe")
     asked = duplicating(zoe)
     codes, revoked = in_order(threads, asked, doing(RevokeCertificate(enrollment_id=zoe, reason="x")))
@@ -235,7 +237,7 @@ def test_a_revocation_that_arrives_while_a_duplicate_is_registered_comes_after_i
     assert rows("SELECT d.issued_at <= k.revoked_at FROM certificate_duplicate d, certificate k") == [(True,)]
 
 
-def test_a_duplicate_asked_for_during_a_correction_is_one_of_the_new_version(threads: ThreadPoolExecutor) -> None:
+def test_a_duplicate_requested_during_a_correction_has_the_new_version(threads: ThreadPoolExecutor) -> None:
     [zoe] = certified("zoe")
     asked = duplicating(zoe)
     in_order(threads, doing(CorrectCertificate(enrollment_id=zoe, first_name="Autre", reason="x")), asked)

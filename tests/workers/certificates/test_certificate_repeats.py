@@ -1,4 +1,6 @@
-"""Work on certificates done twice is done once; killed half-way it leaves nothing and goes on with the same."""
+"""Certificate work done twice has one effect; killed half-way it leaves nothing, and the repeat gives
+the same result.
+"""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("fresh_database")
 
 
 class Case(NamedTuple):
-    """Something asked, where its service may die, and what is there once it is done."""
+    """A request, the step at which its service may die, and the expected result."""
 
     request: Callable[[UUID], Request]
     module: ModuleType
@@ -89,7 +91,7 @@ STEPS = [(name, step) for name, case in CASES.items() for step in case.steps]
 
 
 def asked(name: str) -> Request:
-    """Somebody's certificate, or the lack of it, and the request about it as a job that is due."""
+    """Creates the certificate that a request needs, or leaves it out; returns the request as a due job."""
     [zoe] = certified("zoe")
     if name in ("issue", "catch up"):
         change("DELETE FROM certificate")
@@ -125,11 +127,11 @@ def test_killed_half_way_it_leaves_nothing_and_is_done_the_next_time(
     assert rows(CASES[name].query) == CASES[name].expected
 
 
-# Deleting documents whose time is over
+# Deleting expired documents
 
 
 def over() -> list[str]:
-    """A zip whose link is over and two documents whose certificates are empty; a job that is to delete them."""
+    """Creates a zip whose link has expired, two documents of emptied certificates, and the job that deletes them."""
     done = duplicated(*certified(*"ab"))
     digests = [str(digest) for (digest,) in rows("SELECT sha256 FROM rendering")]
     change("UPDATE certificate SET snapshot = NULL")

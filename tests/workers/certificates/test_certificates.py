@@ -1,4 +1,6 @@
-"""Certificates: one per completed enrollment, numbered without gaps, frozen; corrected, revoked, never rewritten."""
+"""A completed enrollment has one certificate, numbered without gaps and frozen: corrected or revoked,
+never rewritten.
+"""
 
 from datetime import date, datetime
 from typing import Any
@@ -100,7 +102,7 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
 
 
 @pytest.mark.moment
-def test_it_is_kept_from_the_end_of_the_training_however_late_it_is_issued_or_corrected(session: Session) -> None:
+def test_its_time_counts_from_the_end_of_the_training_even_if_issued_late(session: Session) -> None:
     add_contract(session)
     did(session, organisation())
     [zoe] = enrolled(session, "zoe")
@@ -112,7 +114,7 @@ def test_it_is_kept_from_the_end_of_the_training_however_late_it_is_issued_or_co
     assert kept == [(1, law), (2, law)]
 
 
-def test_read_anew_it_keeps_the_names_that_were_printed(session: Session) -> None:
+def test_read_again_it_keeps_the_printed_names(session: Session) -> None:
     [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
     session.execute(text("UPDATE account SET first_name = 'Autre', last_name = 'Personne'"))
     did(session, PutTraining(reference="T-1", title="Titre juste"))
@@ -124,7 +126,7 @@ def test_read_anew_it_keeps_the_names_that_were_printed(session: Session) -> Non
     assert (kept["first_name"], kept["last_name"]) == ("Zoé", "Le Duc")
 
 
-def test_without_anybody_to_sign_it_waits_and_is_caught_up(session: Session) -> None:
+def test_without_a_signatory_it_waits_and_is_issued_later(session: Session) -> None:
     add_contract(session)
     people = enrolled(session, *"ab")
     complete(session, *people)
@@ -145,7 +147,7 @@ def test_a_catch_up_goes_on_in_parts(session: Session, monkeypatch: pytest.Monke
     monkeypatch.setattr(certificates, "CATCH_UP", 2)
     did(session, organisation())
     for _ in range(3):
-        did(session, training())  # whatever is owed meanwhile is done with it
+        did(session, training())  # also does the work that became due meanwhile
     assert len(numbers(session)) == 5
 
 
@@ -201,7 +203,7 @@ def test_a_wrong_name_is_mended_by_a_new_version_the_old_one_names(session: Sess
     assert again(session, zoe)["result"]["people"][0]["detail"]["number"] == second[1]
 
 
-def test_a_correction_may_read_everything_anew(session: Session) -> None:
+def test_a_correction_may_read_all_facts_again(session: Session) -> None:
     [zoe] = graduates(session, someone("zoe", "Zoé", "Le Dû"))
     did(session, PutTraining(reference="T-1", title="Le bon titre"))
     did(session, CorrectCertificate(enrollment_id=zoe, reread=True, reason="titre"))
@@ -209,8 +211,8 @@ def test_a_correction_may_read_everything_anew(session: Session) -> None:
     assert (snapshot["title"], snapshot["last_name"]) == ("Le bon titre", "Le Dû")
 
 
-def test_read_anew_it_is_of_whoever_signs_now_and_numbered_in_their_sequence(session: Session) -> None:
-    """Under the number of the earlier organisation two documents of the later one would bear the same number."""
+def test_read_again_it_has_the_current_signatory_and_their_next_number(session: Session) -> None:
+    """Under the number of the earlier organisation, two documents of the later one would have the same number."""
     zoe, _ = graduates(session, "zoe", "luc")
     did(session, organisation("of-2", legal_name="Autre organisme"))
     did(session, CorrectCertificate(enrollment_id=zoe, reread=True, reason="organisme"))
@@ -263,7 +265,7 @@ def test_a_revoked_certificate_stays_and_is_revoked_for_good(session: Session) -
     assert query(session, "SELECT revocation_reason FROM certificate") == [("fraude",)]
 
 
-def test_what_is_not_there_cannot_be_corrected(session: Session) -> None:
+def test_a_missing_certificate_cannot_be_corrected(session: Session) -> None:
     add_contract(session)
     zoe, nobody_signs = enrolled(session, "zoe", "max")
     complete(session, nobody_signs)
@@ -274,9 +276,9 @@ def test_what_is_not_there_cannot_be_corrected(session: Session) -> None:
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_what_is_said_of_a_revoked_certificate_fits_whoever_asks(locale: str) -> None:
+def test_the_message_about_a_revoked_certificate_fits_every_request(locale: str) -> None:
     said = code_sentence(Code.CERTIFICATE_REVOKED, locale)
-    assert "duplicata" not in said  # which neither a correction nor a second revocation asks for
+    assert "duplicata" not in said  # neither a correction nor a second revocation mentions one
     assert ("corrigée" if locale == "fr" else "corrected") in said
 
 
@@ -295,7 +297,7 @@ def test_an_erasure_leaves_what_the_certificate_says(session: Session) -> None:
     assert certificate(session, zoe) == before
 
 
-def test_who_is_erased_before_is_certified_under_the_names_kept_apart(session: Session) -> None:
+def test_a_person_erased_before_is_certified_with_the_names_kept_apart(session: Session) -> None:
     add_contract(session)
     [zoe] = enrolled(session, someone("zoe", "Zoé", "Le Dû"))
     complete(session, zoe)
@@ -306,7 +308,7 @@ def test_who_is_erased_before_is_certified_under_the_names_kept_apart(session: S
     assert (snapshot["first_name"], snapshot["last_name"]) == ("Zoé", "Le Dû")
 
 
-def test_a_portal_nobody_knows_changes_nothing(session: Session) -> None:
+def test_an_unknown_portal_changes_nothing(session: Session) -> None:
     [job] = did(session, organisation(portals=["local", "inconnu"]))
     assert (job["state"], job["result"]["code"], job["result"]["unknown"]) == ("refused", "unknown_portal", ["inconnu"])
     assert query(session, "SELECT count(*) FROM organisation") == [(0,)]

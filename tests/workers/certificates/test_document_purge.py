@@ -1,4 +1,6 @@
-"""Documents whose time is over leave the store: those of erased persons after the law's time, zips with their link."""
+"""Expired documents leave the store: those of erased persons after the time set by law, zips when their
+link expires.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -51,7 +53,7 @@ def stored(digest: object, suffix: str = ".pdf") -> bool:
     return DocumentMaker.of_this_thread().store.get(str(digest), suffix) is not None
 
 
-def test_a_zip_goes_with_its_link_and_is_filled_anew_when_asked_for(fresh_database: str) -> None:
+def test_a_zip_goes_with_its_link_and_is_made_again_on_request(fresh_database: str) -> None:
     file = duplicated("a", "b")["result"]["file"]
     assert clean()["result"]["deleted"] == 0
     change("UPDATE certificate_file SET expires_at = now() - interval '1 second'")
@@ -61,11 +63,11 @@ def test_a_zip_goes_with_its_link_and_is_filled_anew_when_asked_for(fresh_databa
     assert all(stored(digest) for (digest,) in rows("SELECT sha256 FROM rendering"))
     assert clean()["result"]["deleted"] == 0
     assert read_file(UUID(file["id"])) == before
-    assert clean()["result"]["deleted"] == 1  # what was filled anew is nobody's once more
+    assert clean()["result"]["deleted"] == 1  # the zip made again has expired too
     assert not stored(file["sha256"], ".zip")
 
 
-def test_what_an_erased_persons_certificate_says_goes_after_the_laws_time(fresh_database: str) -> None:
+def test_facts_on_an_erased_persons_certificate_go_after_the_legal_time(fresh_database: str) -> None:
     duplicated("a", "b")
     digests = [digest for (digest,) in rows("SELECT sha256 FROM rendering ORDER BY id")]
     with transaction() as session:
@@ -76,7 +78,7 @@ def test_what_an_erased_persons_certificate_says_goes_after_the_laws_time(fresh_
     change("UPDATE certificate SET kept_until = now() - interval '1 second'")
     with transaction() as session:
         purge(session)
-        assert query(session, "SELECT count(snapshot) FROM certificate") == [(1,)]  # whoever is not erased keeps theirs
+        assert query(session, "SELECT count(snapshot) FROM certificate") == [(1,)]  # the other person keeps theirs
     assert clean()["result"]["deleted"] == 1
     assert [stored(digest) for digest in digests] == [False, True]
     assert rows("SELECT count(*) FROM rendering") == [(1,)]

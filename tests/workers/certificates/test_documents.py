@@ -1,4 +1,4 @@
-"""Documents and the place they lie in: what was lost or damaged there is made again, what cannot be reached waits."""
+"""Documents in the store: a lost or damaged one is made again; an unreachable store makes the job wait."""
 
 import base64
 import io
@@ -49,12 +49,12 @@ pytestmark = pytest.mark.usefixtures("fresh_database")
 
 
 def lies(digest: object, suffix: str = ".pdf") -> Path:
-    """Where a document lies in the store of this test."""
+    """Returns the path of a document in the store of this test."""
     return Path(os.environ["CERTIFICATE_STORE"]) / str(digest)[:2] / f"{digest}{suffix}"
 
 
 def flip(path: Path) -> None:
-    """One byte of the middle of a file, and neither its length nor its name."""
+    """Changes one byte in the middle of a file, but neither its length nor its name."""
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
@@ -74,7 +74,7 @@ def test_a_damaged_document_is_never_given_and_is_mended() -> None:
     assert rows("SELECT count(*) FROM rendering") == [(1,)]
 
 
-def test_a_damaged_zip_is_never_given_and_is_filled_anew() -> None:
+def test_a_damaged_zip_is_never_delivered_and_is_made_again() -> None:
     done = duplicated(*certified(*"ab"))
     first, place = content(done), lies(done["result"]["file"]["sha256"], ".zip")
     flip(place)
@@ -108,7 +108,7 @@ def test_a_zip_whose_documents_are_made_otherwise_is_another_file(monkeypatch: p
     [(after, size)] = rows("SELECT sha256, size FROM certificate_file")
     assert again is not None
     assert (after != before, size) == (True, len(again))
-    assert rows("SELECT count(*) FROM rendering") == [(4,)]  # what was delivered is ours still
+    assert rows("SELECT count(*) FROM rendering") == [(4,)]  # our record of the delivered files stays
     monkeypatch.undo()
 
 

@@ -1,4 +1,6 @@
-"""Duplicates: numbered, registered, for those who completed the training, asked by whoever may."""
+"""Duplicates are numbered and registered, for people who completed the training, at the request of
+authorised people.
+"""
 
 from datetime import date
 from typing import Any
@@ -50,7 +52,7 @@ def claim(session: Session, request: Request, key: str = "") -> ClaimedRow:
 
 
 def registered(session: Session, request: Request) -> list[dict[str, Any]]:
-    """Registers what is asked; the people of the job as they are shown, before anything is rendered."""
+    """Registers a request; returns the people of the job as shown before rendering."""
     row = claim(session, request)
     begin(session, row)
     people = (show_job(session, row.id) or {})["result"]["people"]
@@ -91,7 +93,7 @@ def test_taken_up_again_nothing_is_numbered_twice(session: Session) -> None:
     assert len(query(session, REGISTER)) == 2
 
 
-def test_whoever_has_not_completed_is_refused_with_where_they_are(session: Session) -> None:
+def test_an_unfinished_training_is_refused_with_its_progress(session: Session) -> None:
     [done] = graduates(session, "done")
     [new] = enrolled(session, "new")
     begun, unknown = enrolled(session, "begun")[0], new_id()
@@ -125,7 +127,7 @@ def test_the_learner_is_given_their_own(session: Session) -> None:
     assert [codes(registered(session, one)) for one in own] == [["duplicated"], ["not_found"]]
 
 
-def test_of_a_corrected_certificate_the_new_version_is_duplicated(session: Session) -> None:
+def test_a_corrected_certificate_is_duplicated_in_its_new_version(session: Session) -> None:
     [zoe] = graduates(session, someone("zoe", "Zoe", "Ledu"))
     did(session, CorrectCertificate(enrollment_id=zoe, last_name="Le Dû", reason="faute"))
     current = certificate(session, zoe)
@@ -152,19 +154,19 @@ def test_the_days_on_a_duplicate_and_in_the_register_are_those_of_france(session
     assert [one["issued_on"] for one in as_json(shown)["duplicates"]] == ["2027-01-01"]
 
 
-def test_of_a_revoked_certificate_none_is_made(session: Session) -> None:
+def test_a_revoked_certificate_has_no_duplicate(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     did(session, RevokeCertificate(enrollment_id=zoe, reason="fraude"))
     assert codes(registered(session, asking(zoe))) == ["certificate_revoked"]
 
 
-def test_who_said_not_me_has_none(session: Session) -> None:
+def test_a_person_who_said_not_me_gets_none(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     session.execute(text("UPDATE enrollment SET detached_at = now()"))
     assert codes(registered(session, asking(zoe))) == ["detached"]
 
 
-def test_without_anybody_to_sign_there_is_none(session: Session) -> None:
+def test_without_a_signatory_there_is_none(session: Session) -> None:
     add_contract(session)
     [zoe] = enrolled(session, "zoe")
     did(session, RecordProgress(events=[completed(zoe)]))
@@ -180,7 +182,7 @@ def test_a_certificate_still_owed_is_issued_with_its_duplicate(session: Session)
     assert certificate(session, late)[1] == person["detail"]["certificate"]
 
 
-def test_what_is_kept_no_longer_is_said(session: Session) -> None:
+def test_a_certificate_kept_no_longer_is_refused_with_its_reason(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     session.execute(text("UPDATE certificate SET snapshot = NULL"))
     assert codes(registered(session, asking(zoe))) == ["names_not_kept"]
@@ -197,7 +199,7 @@ def test_who_asked_is_in_the_audit_trail(session: Session) -> None:
 
 
 @pytest.mark.parametrize(("people", "queue"), [(1, "certificates"), (10, "certificates"), (11, "certificates_bulk")])
-def test_whoever_asks_for_a_few_waits_behind_no_zip(people: int, queue: str) -> None:
+def test_a_request_for_a_few_waits_behind_no_zip(people: int, queue: str) -> None:
     assert asking(*(new_id() for _ in range(people))).queue == queue
 
 

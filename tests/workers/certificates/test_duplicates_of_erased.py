@@ -1,4 +1,6 @@
-"""Duplicates of somebody who is erased, or whose address is corrected: no mail, name or address outlives it."""
+"""Duplicates of an erased person, or of a person whose address is corrected: no mail, name or address outlives the
+change.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +43,7 @@ def erase(email: str = ZOE) -> None:
 
 
 def correct() -> None:
-    """Zoé's address was a stranger's all the time."""
+    """Corrects Zoé's address, which belonged to a stranger from the start."""
     change("UPDATE account SET email_norm = 'right@example.com' WHERE email_norm = 'zoe@example.com'")
 
 
@@ -53,14 +55,14 @@ def ask_own(enrollment: UUID) -> UUID:
 
 
 def own(enrollment: UUID) -> dict[str, Any]:
-    """The learner has one sent to themselves."""
+    """Has the learner request a duplicate for themselves."""
     job_id = ask_own(enrollment)
     certificates.do_batch(claimed(Queue.CERTIFICATES))
     return job(job_id)
 
 
 def found(*words: str) -> set[str]:
-    """The tables that still hold one of these words."""
+    """Returns the tables that still contain one of these words."""
     with transaction() as session:
         tables = everything(session)
     return {name for name, all_rows in tables.items() if any(word in row for row in all_rows for word in words)}
@@ -89,7 +91,7 @@ def test_to_an_erased_person_none_is_owed(mailer: Mailer) -> None:
     asked = ask_own(graduate("zoe")[0])
     erase()
     certificates.do_batch(claimed(Queue.CERTIFICATES))
-    assert job(asked)["state"] == "succeeded"  # the portal may have it: the law has the certificate kept
+    assert job(asked)["state"] == "succeeded"  # the portal may have it: the law requires the certificate
     assert rows(MAILS) == []
 
 
@@ -133,7 +135,7 @@ def test_no_name_of_a_file_outlives_its_person(mailer: Mailer) -> None:
     assert found("Zorglub-Champignac") == set()
     assert job(UUID(done["id"]))["result"]["file"]["name"] == f"{number}.pdf"
     assert rows("SELECT count(*) FROM certificate_file WHERE name LIKE 'attestation-Le-Du-Zoe-%'") == [(1,)]
-    # The law's time is over, and the links too.
+    # The time set by law is over, and the links have expired.
     for table in ("certificate", "certificate_holder"):
         change(f"UPDATE {table} SET kept_until = now() - interval '1 second'")
     change("UPDATE certificate_file SET created_at = '2020-01-01'")

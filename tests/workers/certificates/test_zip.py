@@ -1,4 +1,4 @@
-"""A zip of two hundred as a manager gets it: the right person in every file, safe names, an index of everybody."""
+"""A manager gets a zip of two hundred: the right person in every file, safe names, and an index of all people."""
 
 import io
 import re
@@ -53,7 +53,7 @@ ODD = [
     *(("A\u0301\u0328" * 20, "e\u0301"), ("Zoé 🎓", "👩‍🎓 Roy"), ("i" * 100, "l" * 100), ("été " * 24, "mot " * 24)),
     *(("ﬁancé", "Straße Œuvre"), ("a\u202fb", "c\u00a0d"), ("n\u0303", "O’Neill-d'Arc"), ("", "Seul")),
 ]
-# What no request may hold, as an account of another system may have had it.
+# Names that no request may contain, but an account from another system may.
 ONLY_STORED = [("gnirts\u202e", "a\u2066b\u2069"), ("tab\there", "line\nbreak"), ("\u200f", "\u200b\u2060x")]
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}[A-Za-z0-9]")
@@ -61,7 +61,7 @@ RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
 
 
 def two_hundred(session: Session) -> tuple[list[Any], list[tuple[str, str]]]:
-    """Enrollments that are completed, in order, and the names of their accounts."""
+    """Enrolls people who complete the training; returns enrollments and names in the same order."""
     names = [*ODD, *ONLY_STORED]
     names += [(f"Prénom{number}", f"Nom-{number}") for number in range(PEOPLE - len(names))]
     add_contract(session, seats=PEOPLE + 10)
@@ -78,7 +78,7 @@ def two_hundred(session: Session) -> tuple[list[Any], list[tuple[str, str]]]:
 
 
 def letters(shown: str) -> str:
-    """Without spaces: a name of a hundred letters is broken over lines."""
+    """Removes the spaces, because a name of a hundred letters is broken over several lines."""
     return "".join(shown.split())
 
 
@@ -102,7 +102,7 @@ def test_a_zip_of_two_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     files = unzipped(done)
     lines = index(files)
     assert [line[7] for line in lines] == expected
-    assert len({bytes(content) for content in files.values()}) == len(files) == PEOPLE  # 199 documents and the index
+    assert len({bytes(content) for content in files.values()}) == len(files) == PEOPLE  # 199 documents and one index
     for name in files:
         assert SAFE.fullmatch(name)
         assert not RESERVED.match(name)
@@ -117,12 +117,12 @@ def test_a_zip_of_two_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "DUPLICATA" in printed
         assert f"{line[4]}" in printed
         assert line[5] in printed
-        if not RIGHT_TO_LEFT.search(first + last):  # from right to left pdftotext gives the order of the page
+        if not RIGHT_TO_LEFT.search(first + last):  # right-to-left text comes in the order of the page
             assert letters(printable(f"{first} {last}")) in letters(printed), (first, last)
     assert lines[PEOPLE][1:3] == ["Pas", "Finie"]
 
 
-def test_homonyms_with_the_same_number_of_two_organisations_have_a_file_each() -> None:
+def test_homonyms_with_equal_numbers_of_two_organisations_have_a_file_each() -> None:
     with transaction() as session:
         [first] = graduates(session, someone("a", "Zoé", "Le Dû"))
         did(session, organisation("of-2", legal_name="Autre"))
@@ -136,7 +136,7 @@ def test_homonyms_with_the_same_number_of_two_organisations_have_a_file_each() -
     assert all(code in text_of(files[name]) for name, code in named.items())
 
 
-def test_whose_certificate_is_kept_no_longer_loses_no_other_when_a_zip_is_filled_anew() -> None:
+def test_a_certificate_kept_no_longer_removes_no_other_from_the_zip() -> None:
     done = duplicated(*certified(someone("a", "Zoé", "Le Dû"), someone("b", "Anne", "Roy")))
     change("UPDATE certificate SET snapshot = NULL WHERE snapshot ->> 'first_name' = 'Anne'")
     change("DELETE FROM rendering r USING certificate k WHERE k.id = r.certificate_id AND k.snapshot IS NULL")
