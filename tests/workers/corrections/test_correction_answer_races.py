@@ -1,4 +1,4 @@
-"""Answers to a correction and what happens at the same moment; and a correction that dies half-way."""
+"""Answers to a correction beside other work at the same moment, and a correction that dies half-way."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,7 +50,7 @@ def refusing(session: Session) -> Any:
     return refuse_correction(session, keys(), answer_token(session))
 
 
-# Answers and the sweep
+# Answers and the scheduled work
 
 
 def test_saying_no_beats_silence_when_it_comes_first(threads: ThreadPoolExecutor) -> None:
@@ -157,7 +157,7 @@ def test_a_mail_in_a_mailers_hands_is_not_sent_to_the_old_address_any_more(fresh
         assert letters.keys() == {"password_reset"}
         assert letters["password_reset"].unsent == "cancelled"
         live = rows("SELECT count(*) FROM link WHERE voided_at IS NULL AND consumed_at IS NULL")
-        assert live == [(1,)]  # the one the new address is sent
+        assert live == [(1,)]  # the link sent to the new address
         left = ledger.claim(session, EMAILS, Queue.EMAILS, size=20, lease=30, worker=new_id())
         told = {(one.row.columns["to_address"], one.unsent) for one in read_letters(session, left)}
     assert told == {(OLD, None), (NEW, None)}

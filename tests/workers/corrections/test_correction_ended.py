@@ -1,4 +1,4 @@
-"""A correction that is not made is told: to the new address that had confirmed, and to the contract's manager."""
+"""When a correction is not made, the new address that had confirmed and the contract's manager are told."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -44,7 +44,7 @@ OWED = "SELECT to_address FROM email WHERE kind = 'correction_ended' ORDER BY to
 
 
 def asked(session: Session, *, manager: str | None = MANAGER) -> UUID:
-    """A pending correction, its enrollment."""
+    """Creates a pending correction; returns the enrollment."""
     enrollment_id = participant(session)
     session.execute(text("UPDATE contract SET manager_email = :manager, manager_locale = 'en'"), {"manager": manager})
     correct(session, enrollment_id)
@@ -52,7 +52,7 @@ def asked(session: Session, *, manager: str | None = MANAGER) -> UUID:
 
 
 def told(session: Session) -> dict[str, str]:
-    """What the mails that are sent say, in French, by address; nothing of them is left owed."""
+    """Sends the owed mails; returns their French text by address."""
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
     letters = [one for one in read_letters(session, rows) if one.kind == "correction_ended" and one.unsent is None]
     return {str(one.row.columns["to_address"]): said(one) for one in letters}
@@ -102,9 +102,9 @@ ENDINGS: dict[str, tuple[Callable[[Session, UUID], object], str]] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_whoever_waits_for_it_is_told_why_it_was_not_made(session: Session, ending: str) -> None:
+def test_the_people_who_wait_are_told_why_it_was_not_made(session: Session, ending: str) -> None:
     enrollment_id = asked(session)
-    # No silence must pass for consent here: the notice is not sent.
+    # Silence is no consent here: the notice is not sent.
     assert confirm(session) == "pending"
     end, why = ENDINGS[ending]
     end(session, enrollment_id)
@@ -113,7 +113,7 @@ def test_whoever_waits_for_it_is_told_why_it_was_not_made(session: Session, endi
     assert found.keys() == {NEW, MANAGER}
     for mail in found.values():
         assert why in mail
-        assert "Zoé" not in mail  # the account may be a stranger's
+        assert "Zoé" not in mail  # the account may belong to a stranger
     assert OLD not in found[NEW]
     assert OLD in found[MANAGER]
     assert NEW in found[MANAGER]
@@ -156,7 +156,7 @@ def test_one_that_is_made_is_not_said_to_have_ended(session: Session) -> None:
     assert query(session, OWED) == []
 
 
-def test_the_mail_is_cancelled_with_everything_else_of_whoever_is_erased(session: Session) -> None:
+def test_an_erasure_cancels_the_mail_too(session: Session) -> None:
     asked(session)
     confirm(session)
     refuse(session)
@@ -191,7 +191,7 @@ def test_hostile_names_and_addresses_do_nothing(session: Session, name: str, new
         assert len(mail.subject.splitlines()) == 1
 
 
-def test_what_both_mailboxes_said_stands_in_the_audit_of_the_company(session: Session) -> None:
+def test_the_audit_of_the_company_shows_the_answers_of_both_mailboxes(session: Session) -> None:
     asked(session)
     confirm(session)
     [(company, portal, job)] = query(session, "SELECT company_id, portal_id, job_id FROM email_correction")

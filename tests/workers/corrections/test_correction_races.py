@@ -1,4 +1,4 @@
-"""Corrections and enrollments at the same moment: real sessions, both orders, no takeover."""
+"""Corrections and enrollments at the same moment: real sessions, both orders, no account taken over."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -92,13 +92,13 @@ def test_a_company_that_attaches_while_a_correction_is_applied(
     with transaction() as session:
         assert enrolling(OLD)(session) == ["attached"]
         with transaction() as other:
-            assert sweep(other) == {}  # somebody holds the account: it waits for the next time
+            assert sweep(other) == {}  # the account is locked: the correction waits for the next run
     with transaction() as session:
         assert sweep(session) == {"cancelled": 1}
     assert rows(ACCOUNTS) == [(OLD, 2)]
 
 
-# The new address enrolled by somebody at the same moment
+# The new address is enrolled at the same moment
 
 
 @pytest.mark.parametrize("by_ops", [True, False])
@@ -114,7 +114,7 @@ def test_an_address_enrolled_first_is_taken(threads: ThreadPoolExecutor, by_ops:
     assert rows("SELECT count(*) FROM email_correction") == [(0,)]
 
 
-def test_an_address_enrolled_between_the_look_and_the_move_is_taken_and_spoils_nothing_of_the_batch(
+def test_an_address_taken_between_read_and_write_stops_no_other_one(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = committed_participant(activated=False)
@@ -138,7 +138,7 @@ def test_an_address_enrolled_between_the_look_and_the_move_is_taken_and_spoils_n
     assert rows(ACCOUNTS) == [(NEW, 1), (OLD, 1), (OTHER, 1)]
 
 
-def test_an_address_enrolled_second_is_attached_to_whoever_has_it_now(threads: ThreadPoolExecutor) -> None:
+def test_an_address_enrolled_second_is_attached_to_its_new_account(threads: ThreadPoolExecutor) -> None:
     mine = committed_participant(activated=False)
     assert second_waits_for_first(threads, correcting(mine), enrolling(NEW)) == ("corrected", ["attached"])
     assert rows(ACCOUNTS) == [(NEW, 2)]
@@ -149,7 +149,7 @@ def test_two_corrections_to_one_address_one_wins(threads: ThreadPoolExecutor) ->
     with transaction() as session:
         other = participant(session, "luc@example.com", activated=False)
     with transaction() as session:
-        # Each holds the throttle of the address: the second waits there, and finds it taken.
+        # Each locks the rate limit of the address: the second waits there and finds the address taken.
         assert correcting(mine)(session) == "corrected"
         second = threads.submit(until_done, correcting(other))
         wait_until(waiting_for_a_lock(1))

@@ -1,4 +1,6 @@
-"""Correcting an address: at once where nobody can be robbed by it, by ops whoever has the account, with a trace."""
+"""Correcting an address: at once where no person can lose an account by it, by operators in all cases,
+with a record.
+"""
 
 from datetime import timedelta
 from uuid import UUID
@@ -53,7 +55,7 @@ ENTRIES = (
 # Never activated
 
 
-def test_an_account_never_activated_has_the_right_address_at_once_and_is_invited_there(session: Session) -> None:
+def test_an_account_never_activated_is_corrected_at_once_and_invited(session: Session) -> None:
     enrollment_id = participant(session, activated=False)
     [(old_link,)] = query(session, "SELECT id FROM link")
     assert correct(session, enrollment_id) == ("corrected", {"invitations": 1})
@@ -65,7 +67,7 @@ def test_an_account_never_activated_has_the_right_address_at_once_and_is_invited
     assert query(session, "SELECT enrollment_id FROM email WHERE to_address = :to", to=NEW) == [(enrollment_id,)]
 
 
-def test_nobody_is_told_at_an_address_no_mail_has_left_for(session: Session) -> None:
+def test_an_address_that_got_no_mail_is_not_told(session: Session) -> None:
     enrollment_id = participant(session, activated=False)
     session.execute(text("UPDATE email SET state = 'owed', due_at = now(), finished_at = NULL"))
     assert correct(session, enrollment_id)[0] == "corrected"
@@ -81,7 +83,7 @@ def test_an_address_a_mail_may_have_reached_is_told(session: Session, state: str
     )
     correct(session, enrollment_id)
     assert ("correction_notice", OLD, "owed") in mails(session)
-    assert ("invitation", OLD, state) in mails(session)  # in a mailer's hands, which looks again before it sends
+    assert ("invitation", OLD, state) in mails(session)  # a mailer holds it and reads the row again before it sends
 
 
 def test_every_training_they_were_told_of_invites_them_again_and_no_other(session: Session) -> None:
@@ -99,7 +101,7 @@ def test_every_training_they_were_told_of_invites_them_again_and_no_other(sessio
     assert query(session, LIVE) == [("activation",)]
 
 
-def test_who_was_to_be_told_nothing_is_told_nothing_at_the_right_address_either(session: Session) -> None:
+def test_a_person_enrolled_without_a_mail_gets_none_at_the_new_address(session: Session) -> None:
     add_contract(session)
     person = PersonToEnroll(email=OLD, first_name="Anne", last_name="Le Dû")
     [job] = did(session, Enroll(contract="C-1", people=[person], notify=False))
@@ -108,7 +110,7 @@ def test_who_was_to_be_told_nothing_is_told_nothing_at_the_right_address_either(
     assert (account(session)[0], mails(session), query(session, LIVE)) == (NEW, [], [])
 
 
-def test_an_invitation_whose_mail_is_forgotten_goes_out_for_the_latest_training(session: Session) -> None:
+def test_an_invitation_without_its_mail_is_sent_for_the_latest_training(session: Session) -> None:
     participant(session, activated=False)
     latest = enrol_also(session, contract="C-2", company="acme")
     session.execute(text("UPDATE enrollment SET enrolled_at = now() + interval '1 second' WHERE id = :id"),
@@ -137,7 +139,7 @@ def test_back_and_forth_in_one_batch_leaves_the_invitation_where_they_are(sessio
     assert ("invitation", NEW, "cancelled") in mails(session)
 
 
-def test_a_warning_that_went_astray_counts_for_nothing_and_the_lock_of_the_old_address_is_forgotten(
+def test_a_correction_restarts_warnings_reminders_and_failure_counts(
     session: Session,
 ) -> None:
     enrollment_id = participant(session, activated=False)
@@ -149,12 +151,12 @@ def test_a_warning_that_went_astray_counts_for_nothing_and_the_lock_of_the_old_a
     assert query(session, "SELECT subject FROM sign_in") == [(account_id(session, NEW),)]
 
 
-# Ops
+# Operators
 
 
 @pytest.mark.parametrize("activated", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_ops_correct_at_once_whoever_has_the_account(session: Session, activated: bool, shared: bool) -> None:
+def test_operators_correct_any_account_at_once(session: Session, activated: bool, shared: bool) -> None:
     participant(session, activated=activated)
     if shared:
         enrol_also(session)
@@ -171,7 +173,7 @@ def test_ops_correct_at_once_whoever_has_the_account(session: Session, activated
 
 
 def test_the_password_of_before_opens_no_account_that_ops_handed_over(session: Session) -> None:
-    """Whoever chose it may be a stranger the first address led to."""
+    """A stranger at the first address may have chosen that password."""
     participant(session, activated=False)
     activate(session, password_hash=hash_password(PASSWORD))
     assert by_ops(session, account_id(session)) == "corrected"
@@ -230,10 +232,10 @@ def test_ops_take_back_what_was_pending(session: Session) -> None:
     assert account(session)[0] == OTHER
 
 
-# Traces
+# Records
 
 
-def test_the_audit_trail_tells_all_and_names_nobody(session: Session) -> None:
+def test_the_audit_trail_is_complete_and_contains_no_name(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     confirm(session)
@@ -259,7 +261,7 @@ def test_the_audit_trail_tells_all_and_names_nobody(session: Session) -> None:
     assert query(session, "SELECT count(*) FROM audit WHERE CAST(audit AS text) LIKE '%@%'") == [(0,)]
 
 
-# Many
+# Many at once
 
 
 def test_more_than_one_transaction_takes_is_owed_as_another_job(
@@ -273,4 +275,4 @@ def test_more_than_one_transaction_takes_is_owed_as_another_job(
     owed = "SELECT count(*) FROM job WHERE kind = 'apply_corrections' AND queue = 'maintenance' AND due_at IS NOT NULL"
     assert query(session, owed) == [(1,)]
     assert sweep(session) == {"applied": 1}
-    assert query(session, owed) == [(1,)]  # nothing is left to owe
+    assert query(session, owed) == [(1,)]  # no more mail to owe

@@ -1,4 +1,4 @@
-"""Corrections by ops: done twice they are done once, killed half-way they leave nothing."""
+"""Corrections by operators: done twice they have one effect, killed half-way they leave nothing."""
 
 import json
 
@@ -31,7 +31,7 @@ MAILS = "SELECT kind, to_address FROM email WHERE kind LIKE 'correction_applied'
 
 @pytest.fixture(autouse=True)
 def _asked(fresh_database: str) -> None:
-    """Somebody activated, whose other correction is confirmed and pending; ops ask for another address."""
+    """Creates an activated person with a confirmed pending correction; operators request another address."""
     with transaction() as session:
         correct(session, participant(session), "other@example.org")
         confirm(session)
@@ -50,7 +50,7 @@ def test_done_twice_it_is_done_once() -> None:
     assert BatchRun(JOBS, do_jobs).run(taken)
     before = all_rows()
     assert rows(CORRECTED) == [(NEW,)]
-    assert BatchRun(JOBS, do_jobs).run(taken)  # by a worker that was taken for dead
+    assert BatchRun(JOBS, do_jobs).run(taken)  # by a worker that had seemed dead
     assert all_rows() == before
 
 

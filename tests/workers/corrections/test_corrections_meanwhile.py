@@ -1,4 +1,4 @@
-"""What comes while a correction waits, and ends or renews it: a company, a password, another request."""
+"""Events that end or renew a pending correction: another company, a password, another request."""
 
 from datetime import timedelta
 
@@ -44,7 +44,7 @@ def test_another_company_that_enrols_them_meanwhile_ends_it(session: Session) ->
     assert account(session)[0] == OLD
 
 
-def test_an_address_somebody_is_enrolled_under_meanwhile_ends_it(session: Session) -> None:
+def test_an_enrollment_of_the_new_address_meanwhile_ends_it(session: Session) -> None:
     correct(session, participant(session))
     enrol_people(session, PersonToEnroll(email=NEW, first_name="Luc", last_name="Bon"))
     assert sweep(session) == {"cancelled": 1}
@@ -80,11 +80,11 @@ def test_a_password_chosen_meanwhile_ends_it(session: Session, confirmed: bool) 
     assert sweep(session) == {"cancelled": 1}
     assert corrections(session) == [("cancelled", "links_voided", NEW)]
     assert account(session)[0] == OLD
-    assert correct(session, enrollment_id)[0] == "confirmation_sent"  # asked for once more, it begins afresh
+    assert correct(session, enrollment_id)[0] == "confirmation_sent"  # requested again, it starts again
     assert [state for state, _, _ in corrections(session)] == ["cancelled", "pending"]
 
 
-def test_a_password_chosen_meanwhile_ends_it_also_when_it_is_asked_for_again_before_the_sweep(session: Session) -> None:
+def test_a_password_chosen_meanwhile_ends_it_before_a_repeated_request(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     did(session, ResetPasswords(contract="C-1", enrollment_ids=[enrollment_id]))
@@ -95,7 +95,7 @@ def test_a_password_chosen_meanwhile_ends_it_also_when_it_is_asked_for_again_bef
     assert confirm(session) == "pending"
 
 
-# Asked for again
+# Requested again
 
 
 def test_the_same_again_mails_the_same_link_and_wins_no_time(session: Session) -> None:
@@ -104,7 +104,7 @@ def test_the_same_again_mails_the_same_link_and_wins_no_time(session: Session) -
     link = token(session)
     later(session, days=1)
     code, detail = correct(session, enrollment_id)
-    assert (code, detail != first[1]) == ("confirmation_sent", True)  # it waits until the day it was asked first says
+    assert (code, detail != first[1]) == ("confirmation_sent", True)  # its end still counts from the first request
     assert token(session) == link
     assert [kind for kind, _, _ in mails(session)] == [*["correction_confirmation"] * 2, "correction_notice"]
     confirm(session)
@@ -112,7 +112,7 @@ def test_the_same_again_mails_the_same_link_and_wins_no_time(session: Session) -
     until = (asked_at + timedelta(days=14)).isoformat()
     detail = {"since": confirmed_at.isoformat(), "until": until}
     assert correct(session, enrollment_id) == ("agreement_awaited", detail)
-    assert len(mails(session)) == 3  # nothing to confirm any more: no message is promised
+    assert len(mails(session)) == 3  # nothing left to confirm, so no mail is owed
     assert len(corrections(session)) == 1
 
 
@@ -137,7 +137,7 @@ def test_the_present_address_takes_a_correction_back(session: Session) -> None:
     assert (corrections(session), query(session, LIVE)) == ([("superseded", "taken_back", NEW)], [])
 
 
-def test_what_is_ripe_is_applied_before_anything_else_is_asked_for(session: Session) -> None:
+def test_a_correction_ready_to_apply_is_applied_before_another_request(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     confirm(session)

@@ -1,4 +1,4 @@
-"""A correction that waits: only as far as both mailboxes let it, and never for longer than its time."""
+"""A pending correction goes only as far as both mailboxes allow, and never lasts longer than its time."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ from workers.database import Session
 from workers.security.lockouts import count_failure, subjects_of
 
 
-def test_an_activated_account_keeps_its_address_and_both_mailboxes_are_asked(session: Session) -> None:
+def test_an_activated_account_waits_for_the_answer_of_both_mailboxes(session: Session) -> None:
     enrollment_id = participant(session)
     [(until,)] = query(session, "SELECT now() + CAST(:lasts AS interval)", lasts=LASTS)
     assert correct(session, enrollment_id) == ("confirmation_sent", {"until": until.isoformat()})
@@ -43,7 +43,7 @@ def test_an_activated_account_keeps_its_address_and_both_mailboxes_are_asked(ses
 
 
 @pytest.mark.parametrize("ground", ["password", "agreement", "agreement first", "hard_bounce", "suppressed", "silence"])
-def test_it_is_applied_on_each_of_its_grounds_once_the_new_address_has_confirmed(session: Session, ground: str) -> None:
+def test_after_the_confirmation_each_ground_alone_applies_it(session: Session, ground: str) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     count_failure(session, subjects_of(OLD, None))
@@ -99,10 +99,10 @@ def test_it_is_applied_on_each_of_its_grounds_once_the_new_address_has_confirmed
             "INSERT INTO suppression (email_norm, reason, until)"
             " VALUES ('anne@example.com', 'hard_bounce', now() - interval '1 hour')"
         ),
-        "UPDATE email_correction SET asked_at = asked_at - interval '10 days'",  # a relay that is down is no silence
+        "UPDATE email_correction SET asked_at = asked_at - interval '10 days'",  # a relay that is down is no consent
     ],
 )
-def test_what_is_no_ground(session: Session, change: str) -> None:
+def test_these_events_are_no_ground(session: Session, change: str) -> None:
     correct(session, participant(session))
     session.execute(text(change))
     assert confirm(session) == "pending"
@@ -118,7 +118,7 @@ LISTED = text("""
 
 @pytest.mark.parametrize(("last", "verdict"), [("6 days", "pending"), ("1 second", "pending"), ("0", "applied")])
 def test_a_bounce_from_before_it_was_asked_for_proves_nothing(session: Session, last: str, verdict: str) -> None:
-    """A listing is prolonged by each bounce: its end says when the last was."""
+    """Each bounce prolongs the suppression, so its end gives the time of the last bounce."""
     enrollment_id = participant(session)
     session.execute(LISTED, {"first": "6 days", "last": last, "lasts": HARD_BOUNCE_LIFETIME})
     correct(session, enrollment_id)
@@ -185,7 +185,7 @@ def test_the_old_address_says_no_and_nothing_changes(session: Session, confirmed
 @pytest.mark.moment
 @pytest.mark.parametrize(("confirmed", "days", "states"), [(False, 14, {"expired": 1}), (True, 14, {"expired": 1}),
                                                            (False, 13.9, {}), (True, 13.9, {})])  # fmt: skip
-def test_what_is_not_ripe_in_time_expires(session: Session, confirmed: bool, days: float, states: Any) -> None:
+def test_a_correction_not_ready_in_time_expires(session: Session, confirmed: bool, days: float, states: Any) -> None:
     correct(session, participant(session))
     if confirmed:
         confirm(session)

@@ -1,4 +1,6 @@
-"""Nobody takes an account over by a correction: not a manager, not whoever holds a link meant for something else."""
+"""A correction cannot take over an account: neither a manager nor the holder of a link for another
+purpose can do it.
+"""
 
 import pytest
 from sqlalchemy import text
@@ -45,7 +47,7 @@ from workers.requests.accounts import CorrectEmail, ResetPasswords
 from workers.requests.enrollment import PersonToEnroll, Withdraw
 
 
-def test_a_reset_after_a_correction_goes_to_the_old_address_until_it_is_applied(session: Session) -> None:
+def test_a_reset_goes_to_the_old_address_until_the_correction_is_applied(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     assert results(did(session, ResetPasswords(contract="C-1", enrollment_ids=[enrollment_id]))[0]) == ["sent"]
@@ -55,7 +57,7 @@ def test_a_reset_after_a_correction_goes_to_the_old_address_until_it_is_applied(
     assert query(session, "SELECT DISTINCT to_address FROM email WHERE kind = 'password_reset'") == [(OLD,)]
     assert agree(session) == "applied"
     assert query(session, "SELECT DISTINCT state FROM email WHERE kind = 'password_reset'") == [("cancelled",)]
-    assert query(session, LIVE) == []  # the reset that was asked for is void with all else
+    assert query(session, LIVE) == []  # the requested reset is void with all other links
     did(session, ResetPasswords(contract="C-1", enrollment_ids=[enrollment_id]))
     assert query(session, "SELECT to_address FROM email WHERE kind = 'password_reset' AND state = 'owed'") == [(NEW,)]
 
@@ -95,7 +97,7 @@ def test_another_portals_enrollment_is_nobodys_and_its_company_counts(session: S
     assert code_of(do(session, CorrectEmail(enrollment_id=theirs, email=NEW), portal_id=portal_id)) == "shared_account"
 
 
-def test_who_is_no_participant_any_more(session: Session) -> None:
+def test_a_former_participant_cannot_be_corrected(session: Session) -> None:
     enrollment_id = participant(session)
     assert correct(session, new_id()) == ("not_found", None)
     session.execute(text("UPDATE enrollment SET detached_at = now()"))
@@ -132,14 +134,14 @@ def test_three_in_thirty_days_and_an_attempt_on_a_taken_address_counts(session: 
     assert (code, detail.keys()) == ("throttled", {"from"})
     assert (
         purge(session)[RetentionClass.THROTTLE] == 6
-    )  # those against the address and the portal; ten days are left of the others
+    )  # the limits of address and portal; ten days are left of the others
     assert correct(session, enrollment_id, NEW)[0] == "throttled"
     later(session, days=10)
     assert correct(session, enrollment_id, NEW)[0] == "confirmation_sent"
 
 
-def test_whoever_is_withdrawn_and_enrolled_again_is_the_same_person(session: Session) -> None:
-    """Else a manager fills a mailbox with questions, and asks until somebody clicks."""
+def test_withdrawn_and_enrolled_again_it_is_the_same_person(session: Session) -> None:
+    """Otherwise a manager could fill a mailbox with questions until the person clicks."""
     codes, enrollment_id = [], participant(session)
     for number in range(4):
         codes.append(correct(session, enrollment_id, f"x{number}@example.org")[0])
@@ -156,7 +158,7 @@ def test_one_mailbox_is_not_filled_through_many_participants(session: Session) -
 # Tokens
 
 
-def test_no_token_does_what_another_is_for(session: Session) -> None:
+def test_no_token_works_for_another_purpose(session: Session) -> None:
     correct(session, participant(session))
     correct(session, participant(session, "luc@example.com"), OTHER)
     activation_of = participant(session, "eve@example.com", activated=False)
@@ -172,7 +174,7 @@ def test_no_token_does_what_another_is_for(session: Session) -> None:
         assert agree_to_correction(session, keys(), other) is Code.INVALID_LINK
         assert refuse_correction(session, keys(), other) is Code.INVALID_LINK
     assert (query(session, "SELECT * FROM account ORDER BY id"), corrections(session)) == before
-    assert confirm(session, password_given=True) == "applied"  # luc's: anne's waits as before
+    assert confirm(session, password_given=True) == "applied"  # Luc's correction; Anne's still waits
     assert account(session)[0] == OLD
 
 
@@ -192,10 +194,10 @@ def test_a_link_that_is_over_does_nothing(session: Session, change: str) -> None
     assert (corrections(session), account(session)[0]) == (before, OLD)
 
 
-def test_a_correction_whose_account_ops_gave_the_address_of_another_does_not_come_back(session: Session) -> None:
+def test_a_correction_overtaken_by_operators_does_not_come_back(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     activate(session)
     by_ops(session, account_id(session), NEW)
     assert sweep(session) == {}
-    assert correct(session, enrollment_id, OLD)[0] == "confirmation_sent"  # going back takes the same two mailboxes
+    assert correct(session, enrollment_id, OLD)[0] == "confirmation_sent"  # going back needs both mailboxes again
