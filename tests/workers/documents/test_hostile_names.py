@@ -1,4 +1,4 @@
-"""Documents stay one page and say what they say, whatever the names hold and however long everything is."""
+"""Documents stay one page with correct text, with hostile names and with very long values."""
 
 import re
 
@@ -53,7 +53,7 @@ def test_hostile_and_odd_names_are_printed_as_they_are(document: Document, name:
     assert pages(pdf) == 1
     assert "DUPLICATA" in text
     assert "2026-000042-D1" in text
-    if not re.search("[\u0590-\u08ff]", name):  # from right to left pdftotext gives the order of the page
+    if not re.search("[\u0590-\u08ff]", name):  # right-to-left text comes in the order of the page
         assert spoken(f"{name} {name}") in text or spoken(f"{name} {name}").replace(" ", "") in text.replace(" ", "")
 
 
@@ -91,7 +91,7 @@ def test_the_longest_of_everything_is_one_page() -> None:
         ("a \u3000 b", "a b"),
     ],
 )
-def test_what_cannot_be_drawn_is_shown_as_such(text: str, drawn: str) -> None:
+def test_a_character_without_a_glyph_is_shown_as_missing(text: str, drawn: str) -> None:
     assert printable(text) == drawn
 
 

@@ -1,4 +1,4 @@
-"""Logos as anybody may upload them: what is kept is a small, plain PNG, whatever was inside; or a refusal."""
+"""An uploaded logo is kept as a small plain PNG without any extra content, or refused."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def two_colours(mode: str = "RGB", size: tuple[int, int] = (40, 20)) -> Image.Image:
-    """The left half is dark blue, the right half red."""
+    """Returns a picture whose left half is dark blue and whose right half is red."""
     picture = Image.new("RGB", size, "#1b3a5f")
     picture.paste("#e60000", (size[0] // 2, 0, *size))
     return picture.convert(mode)
@@ -35,7 +35,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def claiming(width: int, height: int, *more: bytes) -> bytes:
-    """A few bytes that say they are a picture of this size."""
+    """Returns a few bytes that claim to be a picture of this size."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return SIGNATURE + header + b"".join(more) + chunk(b"IDAT", zlib.compress(b"\0" * 1_000)) + chunk(b"IEND", b"")
 
@@ -56,7 +56,7 @@ def test_every_kind_of_picture_is_a_plain_one_afterwards(kind: str, mode: str) -
     try:
         content = saved(picture, kind)
     except OSError:
-        return  # this format has no such pictures
+        return  # this format cannot hold such pictures
     assert opened(clean_logo(content)).size == (40, 20)
 
 
@@ -82,7 +82,7 @@ def test_a_large_one_is_reduced_in_both_directions(size: tuple[int, int], expect
     assert opened(clean_logo(saved(two_colours(size=size)))).size == expected
 
 
-def test_noise_stays_small_whatever_its_form() -> None:
+def test_noise_of_any_shape_stays_small() -> None:
     tall = Image.effect_noise((300, 2000), 90).convert("RGB")
     content = saved(tall, "JPEG", quality=10)
     assert len(content) < MOST_LOGO_BYTES
@@ -91,10 +91,10 @@ def test_noise_stays_small_whatever_its_form() -> None:
     assert len(cleaned) < MOST_LOGO_BYTES
 
 
-def test_it_is_upright_and_says_nothing_of_where_it_was_taken() -> None:
+def test_it_is_upright_and_without_the_place_it_was_taken() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned a quarter
-    exif[0x8825] = {2: (48.0, 51.0, 0.0)}  # where
+    exif[0x0112] = 6  # rotated by 90 degrees
+    exif[0x8825] = {2: (48.0, 51.0, 0.0)}  # the GPS position
     exif[0x010E] = "Zoé chez elle"
     content = saved(two_colours(), "JPEG", exif=exif, quality=95)
     picture = opened(clean_logo(content))
@@ -103,7 +103,7 @@ def test_it_is_upright_and_says_nothing_of_where_it_was_taken() -> None:
     assert b"chez" not in (clean_logo(content) or b"")
 
 
-def test_what_hangs_on_a_picture_is_left_behind() -> None:
+def test_extra_content_of_a_picture_is_removed() -> None:
     told = PngImagePlugin.PngInfo()
     told.add_text("Comment", "<script>alert(1)</script>")
     content = saved(two_colours(), pnginfo=told) + b"PK\x03\x04 and a zip </html>" + b"%PDF-1.7"
@@ -115,7 +115,7 @@ def test_what_hangs_on_a_picture_is_left_behind() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_of_a_film_the_first_picture_is_kept(kind: str) -> None:
+def test_the_first_picture_of_an_animation_is_kept(kind: str) -> None:
     frames = [Image.new("RGB", (30, 30), colour) for colour in ("#1b3a5f", "#e60000", "#00aa00")]
     content = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100, loop=0,
                     **({"lossless": True} if kind == "WEBP" else {}))  # fmt: skip
@@ -124,14 +124,14 @@ def test_of_a_film_the_first_picture_is_kept(kind: str) -> None:
     assert picture.convert("RGB").getpixel((5, 5)) == (0x1B, 0x3A, 0x5F)
 
 
-def test_what_is_transparent_stays_so() -> None:
+def test_transparency_is_kept() -> None:
     clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
     assert opened(clean_logo(saved(clear))).getpixel((3, 3)) == (255, 0, 0, 0)
     palette = two_colours("P")
     assert opened(clean_logo(saved(palette, transparency=0))).mode == "RGBA"
 
 
-def test_the_same_picture_is_the_same_bytes_and_cleaning_again_changes_nothing() -> None:
+def test_the_same_picture_gives_the_same_bytes_also_when_cleaned_again() -> None:
     first = clean_logo(saved(two_colours(size=(1000, 500))))
     assert isinstance(first, bytes)
     assert clean_logo(saved(two_colours(size=(1000, 500)))) == first
@@ -160,7 +160,7 @@ def test_the_same_picture_is_the_same_bytes_and_cleaning_again_changes_nothing()
     ],
     ids=range(16),
 )
-def test_what_is_no_picture_we_take_is_refused(content: bytes) -> None:
+def test_other_files_and_formats_are_refused(content: bytes) -> None:
     assert clean_logo(content) is Code.UNSUPPORTED_IMAGE
 
 
@@ -179,7 +179,7 @@ def test_a_few_bytes_that_unpack_to_very_much_are_too_large(size: tuple[int, int
     assert clean_logo(claiming(*size)) is Code.IMAGE_TOO_LARGE
 
 
-def test_too_many_bytes_are_too_large_whatever_they_are() -> None:
+def test_too_many_bytes_are_too_large_in_any_format() -> None:
     assert clean_logo(b"x" * (MOST_LOGO_BYTES + 1)) is Code.IMAGE_TOO_LARGE
 
 

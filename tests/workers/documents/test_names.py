@@ -1,4 +1,4 @@
-"""Names at their limits, of every script and of none: refused with a code, or printed; never a document less."""
+"""Names at their limits and in any script are printed, or refused with a code; no document fails."""
 
 import io
 import subprocess
@@ -32,11 +32,11 @@ from workers.documents.renderer import NotRendered, Undrawable
 KNOWN = sorted(map(chr, _characters()))
 MARKS = [one for one in KNOWN if unicodedata.category(one) in ("Mn", "Mc", "Me")]
 
-# Each character is in the fonts; side by side Typst finds no glyph for one of them.
+# Each character is in the fonts, but side by side Typst finds no glyph for one of them.
 UNDRAWABLE = [
     "\u0623\u2de8\u061b\u0309",  # an Arabic letter, a Cyrillic mark, an Arabic sign, a Latin mark
     "\u06f7\u2026\u08d4",  # an Arabic digit, an ellipsis, a mark of recitation
-    "\u1ab8\u0670 \u05ab",  # marks of three scripts on nothing
+    "\u1ab8\u0670 \u05ab",  # marks of three scripts without a letter
     "\u0657\u200c\u0653\u1abc",  # marks on both sides of a non-joiner
 ]
 RIGHT_TO_LEFT = ["محمد عبد الله", "בן־דוד", "گل‌نار"]
@@ -44,7 +44,7 @@ POINTED = ["مُحَمَّد", "שָׁלוֹם"]
 
 
 def said(pdf: bytes) -> str:
-    """The text in the order it is read."""
+    """Returns the text of a PDF in reading order."""
     text = subprocess.run(["pdftotext", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
     return " ".join(text.split())
 
@@ -96,7 +96,9 @@ def test_a_name_from_right_to_left_is_found_in_the_text(document: Document, name
 
 @pytest.mark.parametrize("name", [*RIGHT_TO_LEFT, *POINTED])
 def test_the_title_of_a_document_names_the_person_to_the_letter(name: str) -> None:
-    """Also with vowel points, where pdftotext repeats letters: Typst writes a cluster for each of its glyphs."""
+    """This also holds with vowel points, where pdftotext repeats letters: Typst writes a cluster for each of its
+    glyphs.
+    """
     with (
         pikepdf.open(io.BytesIO(pdf_of(first_name=name, last_name="Roy"))) as opened,
         opened.open_metadata() as metadata,
@@ -106,7 +108,7 @@ def test_the_title_of_a_document_names_the_person_to_the_letter(name: str) -> No
 
 @pytest.mark.parametrize("name", UNDRAWABLE)
 @pytest.mark.parametrize("document", Document)
-def test_signs_no_font_draws_side_by_side_cost_their_marks_and_not_the_document(document: Document, name: str) -> None:
+def test_signs_no_font_draws_together_lose_marks_but_the_document_is_made(document: Document, name: str) -> None:
     pdf = pdf_of(document, first_name=name, last_name="Lé Dû", employer=name, title=f"{name} {name}")
     text = said(pdf)
     assert pages(pdf) == 1
@@ -120,7 +122,7 @@ def test_signs_no_font_draws_side_by_side_cost_their_marks_and_not_the_document(
     st.sampled_from(Document),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_the_fonts_know_is_printed_on_one_page(texts: list[str], document: Document) -> None:
+def test_every_character_of_the_fonts_is_printed_on_one_page(texts: list[str], document: Document) -> None:
     first_name, last_name, title, employer = texts
     pdf = pdf_of(document, first_name=first_name, last_name=last_name, title=title, employer=employer)
     assert pages(pdf) == 1

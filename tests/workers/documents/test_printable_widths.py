@@ -1,4 +1,4 @@
-"""What `fit` in the templates takes for granted of our fonts."""
+"""`fit` in the templates makes assumptions about our fonts, which are tested here."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ MOST_EM_PER_BYTE = 2.7
 
 @pytest.mark.parametrize("file", sorted(FONTS.glob("*.ttf")), ids=lambda file: file.stem)
 def test_no_glyph_is_wider_than_its_bytes_say(file: Path) -> None:
-    """Words so short that they fit at 2.7 em a byte are not measured."""
+    """Words that fit at 2.7 em per byte are too short to be measured."""
     with TTFont(file, lazy=True) as font:
         units, advances = font["head"].unitsPerEm, font["hmtx"]
         widths = {

@@ -1,4 +1,6 @@
-"""Documents: the right words on one page, PDF/A and PDF/UA, the same bytes for the same data, logos, threads."""
+"""Documents have the right words on one page, in PDF/A and PDF/UA, and equal bytes for equal data, also
+from threads.
+"""
 
 import hashlib
 import io
@@ -58,7 +60,7 @@ def test_everything_is_on_one_page(document: Document, locale: str) -> None:
 
 @pytest.mark.parametrize(("document", "locale"), EVERY)
 def test_no_false_legal_basis_is_printed(document: Document, locale: str) -> None:
-    """Since 2019 no article orders an attestation: L. 6353-1 speaks of the agreement with the buyer."""
+    """Since 2019 no article requires an attestation: L. 6353-1 is about the agreement with the buyer."""
     text = text_of(pdf_of(document, locale))
     assert "6353" not in text
     assert ("6313-1" in text) == (document is Document.REALISATION)
@@ -74,7 +76,7 @@ def test_the_two_documents_do_not_bear_each_others_title() -> None:
     assert "trois ans" in realisation
 
 
-def test_what_is_not_known_is_not_printed() -> None:
+def test_unknown_facts_are_not_printed() -> None:
     bare = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
     for document in Document:
         text = text_of(
@@ -152,13 +154,13 @@ def test_the_pictures_of_many_companies_are_all_shown(monkeypatch: pytest.Monkey
             assert len(opened.pages[0].get_images()) == 1
 
 
-def test_what_typst_refuses_is_said_without_what_it_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_typst_is_reported_without_its_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(renderer, "contents", lambda *_: {"learner": "Zoé Le Dû"})
         with pytest.raises(NotRendered) as refused:
             pdf_of()
     assert "Zoé" not in str(refused.value)
-    assert pages(pdf_of()) == 1  # the compiler goes on
+    assert pages(pdf_of()) == 1  # the compiler still works
 
 
 # Conformance
@@ -209,7 +211,7 @@ def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
         assert read.stdout.strip() == url
 
 
-def test_what_the_tests_need_is_there() -> None:
+def test_the_tools_of_these_tests_are_installed() -> None:
     assert all(shutil.which(name) for name in ("pdftotext", "pdfinfo", "pdftoppm", "qpdf", "zbarimg"))
 
 

@@ -1,4 +1,6 @@
-"""The seal: valid, broken by one changed byte, and the document still what it was; from a file and from a device."""
+"""The seal is valid, one changed byte breaks it, and the document stays the same; with a key in a file
+or on a device.
+"""
 
 import io
 import os
@@ -106,7 +108,7 @@ def test_one_changed_byte_breaks_it(file: Path) -> None:
 
 def test_it_is_still_pdf_a_and_pdf_ua(file: Path, tmp_path: Path) -> None:
     plain, pdf = document(), sealed(seal_pkcs12=str(file), seal_password=PASSWORD)
-    assert pdf.startswith(plain + b"\n")  # what was appended begins on a line of its own (ISO 19005-2, 6.1.9)
+    assert pdf.startswith(plain + b"\n")  # the appended part begins on a new line (ISO 19005-2, 6.1.9)
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf)
     subprocess.run(["qpdf", "--check", path], check=True, capture_output=True)
@@ -117,7 +119,7 @@ def test_it_is_still_pdf_a_and_pdf_ua(file: Path, tmp_path: Path) -> None:
         crop = [float(side) for side in opened.pages[0].cropbox]
         assert int(field.F) & 0b100111 == 0b100  # printable, and not hidden: ISO 19005-2, 6.3.2
         assert right < crop[0] or left > crop[2] or top < crop[1] or bottom > crop[3]
-    # ISO 14289-1, 7.18.1 asks no tag of an annotation outside the page, as this one is; the checker looks at all.
+    # ISO 14289-1, 7.18.1 requires no tag for an annotation outside the page, like this one; the checker reads all.
     asked = f"{OUTLOUD} --no-info --skip FRM-003 {path}".split()
     checked = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -136,9 +138,7 @@ def test_it_is_still_pdf_a_and_pdf_ua(file: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_configured_wrongly_is_named_without_its_secret(
-    file: Path, configured: dict[str, str], named: str
-) -> None:
+def test_a_wrong_setting_is_named_without_its_secret(file: Path, configured: dict[str, str], named: str) -> None:
     given = {name: value.format(file=file) for name, value in configured.items()}
     with pytest.raises(NotConfigured, match=named) as refused:
         sealed(**given)

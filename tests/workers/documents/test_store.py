@@ -1,4 +1,4 @@
-"""Where documents lie: a folder of this host, and a bucket as moto answers for it. Nothing damaged is ever given."""
+"""The document store, in a folder of this host and in an S3 bucket of moto. A damaged document is never returned."""
 
 import hashlib
 import io
@@ -35,18 +35,18 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Place:
-    """A store, and the same place seen past it."""
+    """A store, with direct access to its files."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.store = DocumentStore(url)
 
     def keys(self) -> list[str]:
-        """Everything that lies there, drafts too, relative to the store."""
+        """Lists all files there relative to the store, also unfinished ones."""
         raise NotImplementedError
 
     def write(self, key: str, content: bytes) -> None:
-        """Puts bytes there behind the store's back."""
+        """Writes bytes there without the store."""
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ def copied(store: DocumentStore, digest: str = DIGEST, suffix: str = ".pdf") -> 
     return into.getvalue() if store.copy(digest, suffix, into) else None
 
 
-def test_what_is_put_is_given_back_and_put_again_it_is_there_once(place: Place) -> None:
+def test_a_document_stored_twice_is_there_once(place: Place) -> None:
     assert place.store.put(CONTENT) == place.store.put(CONTENT) == DIGEST
     assert place.store.get(DIGEST) == copied(place.store) == CONTENT
     assert place.keys() == [key()]
@@ -99,10 +99,10 @@ def test_a_large_file_passes_in_pieces(place: Place, tmp_path: Path) -> None:
     digest = place.store.put_file(file, ".zip")
     assert digest == hashlib.sha256(content).hexdigest()
     assert copied(place.store, digest, ".zip") == content
-    assert place.store.get(digest) is None  # the same bytes under another suffix are another file
+    assert place.store.get(digest) is None  # the same bytes with another suffix are another file
 
 
-def test_what_is_not_there_is_none_and_may_be_deleted(place: Place) -> None:
+def test_a_missing_document_is_none_and_may_be_deleted(place: Place) -> None:
     assert place.store.get(DIGEST) is None
     assert copied(place.store) is None
     place.store.delete(DIGEST)
@@ -132,7 +132,7 @@ def test_many_who_write_the_same_leave_it_whole_at_every_moment(place: Place) ->
 
     def write(_: int) -> str:
         while True:
-            with suppress(Transient):  # moto loses its own file under many writers
+            with suppress(Transient):  # moto loses files when many write
                 return DocumentStore(place.url).put(content)
 
     def look() -> list[bytes | None]:
@@ -173,7 +173,7 @@ def test_nothing_but_a_hash_names_a_place(place: Place, digest: str, suffix: str
             step()
 
 
-def test_in_a_folder_nobody_else_may_read_them(tmp_path: Path) -> None:
+def test_no_other_user_may_read_the_folder(tmp_path: Path) -> None:
     DocumentStore(str(tmp_path / "documents")).put(CONTENT)
     [written] = tmp_path.rglob("*.pdf")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
@@ -195,7 +195,7 @@ def test_a_write_that_breaks_off_leaves_nothing_in_a_folder(tmp_path: Path, monk
     assert store.get(DIGEST) == CONTENT
 
 
-# Places that are away
+# Stores that do not answer
 
 
 def steps_of(store: DocumentStore) -> list[Callable[[], object]]:
@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_used_is_waited_for(tmp_path: Path) -> None:
             step()
 
 
-def test_a_bucket_nobody_answers_for_is_waited_for(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_does_not_answer_is_waited_for(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     for step in steps_of(DocumentStore(f"s3://{BUCKET}/documents")):
@@ -227,7 +227,7 @@ def test_a_bucket_nobody_answers_for_is_waited_for(bucket: str, monkeypatch: pyt
 def test_a_bucket_that_never_answers_is_left_before_a_lease_ends(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         TRIES * sum(PATIENCE.values()) < Settings.model_fields["lease_seconds"].default - 5
-    )  # and botocore rests a second or two in between
+    )  # and botocore waits a second or two in between
     assert Settings.model_fields["lease_seconds"].default - 5 > LONGEST_SECONDS
     monkeypatch.setattr(store_of_documents, "PATIENCE", {"connect_timeout": 0.2, "read_timeout": 0.2})
     monkeypatch.setattr(store_of_documents, "LONGEST_SECONDS", 1.0)
@@ -244,7 +244,7 @@ def test_a_bucket_that_never_answers_is_left_before_a_lease_ends(bucket: str, mo
     S3FileSystem.clear_instance_cache()
 
 
-def test_a_bucket_that_is_not_there_is_waited_for_and_takes_nothing_for_written(bucket: str) -> None:
+def test_a_missing_bucket_is_waited_for_and_no_write_is_reported(bucket: str) -> None:
     store = DocumentStore("s3://matricule-absent/documents")
     with pytest.raises(Transient):
         store.put(CONTENT)
