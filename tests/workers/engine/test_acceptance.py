@@ -1,4 +1,4 @@
-"""Accepting a request: once per key, never half."""
+"""A request is accepted once for its key, and never half."""
 
 import pytest
 

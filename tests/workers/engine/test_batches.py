@@ -1,4 +1,4 @@
-"""How failures are dealt with, for every queue alike: on real rows, with work that fails as told."""
+"""The handling of failures, the same for every queue: real rows, and work that fails on chosen rows."""
 
 from collections.abc import Sequence
 
@@ -129,7 +129,7 @@ def test_rows_failing_each_in_its_own_way_are_judged_one_by_one(fresh_database: 
     assert {tuple(attempt_outcomes(row_id)) for row_id in made} == {("retry",)}
 
 
-def test_what_cannot_help_is_not_repeated(fresh_database: str) -> None:
+def test_a_permanent_error_is_not_repeated(fresh_database: str) -> None:
     made = owe_jobs(4)
     BatchRun(JOBS, work(fail_on(made[0], Permanent("never")))).run(claim())
     assert jobs_done() == set(made[1:])

@@ -37,8 +37,8 @@ from workers.requests.queues import Queue
 
 
 @pytest.fixture
-def nobody_listens(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that refuses connections."""
+def refused_redis(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points to a Redis that refuses connections."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
@@ -47,7 +47,7 @@ def nobody_listens(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def broker(fresh_database: str) -> Iterator[WakeBroker]:
-    """A broker with one actor on `enrollments`."""
+    """Creates a broker with one actor on `enrollments`."""
     made = make_broker(producer_client(os.environ["REDIS_URL"]))
     made.declare_queue(Queue.ENROLLMENTS)
     yield made
@@ -75,7 +75,7 @@ def test_a_wake_up_that_is_not_taken_counts_for_two_seconds_only(fresh_database:
         assert 0 < opened.pttl(f"{os.environ['REDIS_NAMESPACE']}:wake:enrollments") <= WAKE_FLAG_MS
 
 
-def test_ringing_never_fails_the_caller(nobody_listens: None) -> None:
+def test_ringing_never_fails_the_caller(refused_redis: None) -> None:
     before = time.monotonic()
     wake(Queue.ENROLLMENTS)
     take_wake_flag(Queue.ENROLLMENTS)
@@ -108,7 +108,7 @@ def test_closing_gives_back_what_was_not_looked_at(broker: WakeBroker) -> None:
     assert [getattr(message, "raw", None) for message in seen] == sent[1:]
 
 
-def test_what_is_done_is_deleted_with_the_next_fetch(broker: WakeBroker) -> None:
+def test_a_done_message_is_deleted_with_the_next_fetch(broker: WakeBroker) -> None:
     for number in range(3):
         push(b"noise %d" % number, queue="enrollments")
     consumer = broker.consume("enrollments", prefetch=2)
@@ -124,7 +124,7 @@ def test_what_is_done_is_deleted_with_the_next_fetch(broker: WakeBroker) -> None
     assert left() == {}
 
 
-def test_what_is_done_after_the_end_is_deleted_at_once(broker: WakeBroker) -> None:
+def test_a_message_done_after_the_end_is_deleted_at_once(broker: WakeBroker) -> None:
     push(b"noise", queue="enrollments")
     consumer = broker.consume("enrollments")
     message = next(consumer)
@@ -143,27 +143,27 @@ def test_a_key_without_a_message_holds_nothing_up(broker: WakeBroker) -> None:
 
 
 def after_a_while(consumer: SteadyConsumer) -> MessageProxy | None:
-    """What the consumer finds once it is time to look for what was left behind."""
+    """Returns the message that the consumer finds when it next searches for abandoned messages."""
     consumer._maintained_at -= MAINTENANCE_SECONDS
     found: MessageProxy | None = next(consumer)
     return found
 
 
-def test_what_was_fetched_by_a_call_whose_answer_was_lost_is_put_back(broker: WakeBroker) -> None:
+def test_messages_of_a_fetch_whose_answer_was_lost_are_put_back(broker: WakeBroker) -> None:
     sent = [push(b"noise %d" % number, queue="enrollments") for number in range(3)]
     consumer = broker.consume("enrollments", prefetch=4)
     first = next(consumer)
     assert first is not None
-    # As after a fetch that Redis did and whose answer never came: it is in nobody's hands.
+    # As after a fetch whose answer was lost: no consumer has the message.
     consumer.message_cache.clear()
     consumer.ack(first)
     assert next(consumer) is None
     seen = [after_a_while(consumer), next(consumer)]
     assert {getattr(message, "raw", None) for message in seen} == set(sent[1:])
-    assert after_a_while(consumer) is None  # what is in hand is not given out twice
+    assert after_a_while(consumer) is None  # a message in work is not delivered twice
 
 
-def test_what_a_dead_process_fetched_is_given_to_the_next(broker: WakeBroker) -> None:
+def test_messages_fetched_by_a_dead_process_go_to_the_next(broker: WakeBroker) -> None:
     sent = push(b"noise", queue="enrollments")
     dead = broker.consume("enrollments")
     assert next(dead) is not None
@@ -212,7 +212,7 @@ def test_a_full_broker_still_says_it_is_alive(broker: WakeBroker) -> None:
     assert abs(beat[1] / 1000 - time.time()) < 5
 
 
-def test_what_a_stopped_worker_had_fetched_is_done_by_another(processes: Processes) -> None:
+def test_messages_fetched_by_a_stopped_worker_are_done_by_another(processes: Processes) -> None:
     for number in range(20):
         send(PutCompany(reference=f"R-{number}", name="Lorval"), f"key-{number}")
     with transaction() as session:
@@ -224,7 +224,7 @@ def test_what_a_stopped_worker_had_fetched_is_done_by_another(processes: Process
     first.wait(timeout=20)
     ((recorded,),) = rows("SELECT count(*) FROM job")
     assert isinstance(recorded, int)
-    assert recorded < 20  # those its threads had in hand; the others were given back
+    assert recorded < 20  # those in work in its threads; the others were given back
     processes.worker("requests", "enrollments")
     wait_until(lambda: rows("SELECT count(*) FROM job") == [(20,)] and not left(), seconds=15, say=lambda: str(left()))
 
@@ -236,7 +236,7 @@ def test_sigterm_ends_a_worker_in_good_order_however_often_it_comes(processes: P
     pids = [int(str(pid)) for (pid,) in rows("SELECT pid FROM process")]
     worker.terminate()
     wait_until(lambda: processes.logs().count("Stopping worker process") == 2, say=processes.logs)
-    if repeated:  # as from a service manager that tells every process of a service
+    if repeated:  # as a service manager sends it to every process of a service
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
     assert worker.wait(timeout=10) == 0

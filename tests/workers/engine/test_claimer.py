@@ -1,4 +1,4 @@
-"""Claimers of every queue alike: how many claim, when they ring for another, what they do when told to stop."""
+"""Claimers, the same for every queue: how many claim, when they wake another, and how they stop."""
 
 import threading
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def test_few_threads_of_a_process_claim_and_no_wake_up_is_lost(fresh_database: s
     wait_until(lambda: len(busy) == CLAIMERS)
     with transaction() as session:
         late = owe(session, JOBS, lane=lane(99))
-    claimer.answer()  # returns at once: the busy ones are told
+    claimer.answer()  # returns at once and tells the busy ones
     assert state(late)[0] == "queued"
     go_on.set()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The ledger, on real PostgreSQL: who claims what, lane after lane, in which order; which queues have something due."""
+"""The ledger on real PostgreSQL: who claims which rows, lane after lane, in which order; which queues have due rows."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +73,7 @@ def test_rows_due_at_the_same_time_are_claimed_in_the_order_they_came(session: S
 
 
 @both
-def test_a_claim_says_whose_it_is_and_until_when(session: Session, ledger: Ledger) -> None:
+def test_a_claim_records_its_worker_and_its_end(session: Session, ledger: Ledger) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger, lease=12)
     seen = look(session, ledger, row_id)
@@ -174,7 +174,7 @@ def test_claimers_side_by_side_never_share_a_row(fresh_database: str, ledger: Le
 
 
 @both
-def test_a_row_whose_next_loss_would_bury_it_is_claimed_alone(session: Session, ledger: Ledger) -> None:
+def test_a_row_that_another_loss_would_make_dead_is_claimed_alone(session: Session, ledger: Ledger) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2, 3)]
     for _ in range(2):
         claim(session, ledger, size=1, lease=-1)

@@ -1,4 +1,6 @@
-"""The ledger, on real PostgreSQL: how rows end or go back, and that nobody finishes what is no longer theirs."""
+"""The ledger on real PostgreSQL: how rows end or go back, and that a lost row cannot be finished by its
+former owner.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,7 +43,7 @@ def test_rows_that_lost_one_lease_go_together(session: Session, ledger: Ledger) 
 
 
 @both
-def test_holding_drops_what_was_claimed_by_somebody_else_meanwhile(session: Session, ledger: Ledger) -> None:
+def test_holding_drops_rows_that_another_worker_claimed_meanwhile(session: Session, ledger: Ledger) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2)]
     mine = claim(session, ledger, lease=-1)
     books.rescue(session, ledger)
@@ -138,15 +140,13 @@ def test_a_lease_that_ran_out_is_taken_back(session: Session, ledger: Ledger) ->
     assert books.rescue(session, ledger) == [(lost, QUEUE, 1)]
     seen = look(session, ledger, lost)
     assert (seen["state"], seen["failures"], seen["rescues"], seen["leased_until"]) == (ledger.waiting, 0, 1, None)
-    assert float(seen["due_in"]) == -1  # as before: it keeps its place
+    assert float(seen["due_in"]) == -1  # unchanged: it keeps its place
     assert attempts(session, lost) == [(1, "rescued")]
     assert look(session, ledger, live)["state"] == ledger.running
 
 
 @both
-def test_a_row_inside_a_live_transaction_is_not_lost_whatever_its_lease_says(
-    fresh_database: str, ledger: Ledger
-) -> None:
+def test_a_row_inside_a_live_transaction_is_not_lost_when_its_lease_ends(fresh_database: str, ledger: Ledger) -> None:
     with transaction() as session:
         row_id = owe(session, ledger)
     with transaction() as session:
@@ -187,13 +187,11 @@ def test_only_leases_still_ours_are_renewed(session: Session, ledger: Ledger) ->
 
 @pytest.mark.parametrize("verb", ["renew", "finish", "set_back"])
 @both
-def test_rows_are_locked_in_one_order_whatever_order_they_come_in(
-    fresh_database: str, ledger: Ledger, verb: str
-) -> None:
+def test_rows_are_always_locked_in_the_same_order(fresh_database: str, ledger: Ledger, verb: str) -> None:
     with transaction() as session:
         first, second = sorted(owe(session, ledger) for _ in range(2))
         mine = sorted(claim(session, ledger), key=lambda row: row.id, reverse=True)
-        # Behind the other in the table too: a plan that reads it from its start would come upon the other first.
+        # This row is also behind the other in the table: a sequential scan would find the other first.
         session.execute(text(f"UPDATE {ledger.table} SET started_at = now() WHERE id = :id"), {"id": first})
 
     def work() -> None:
@@ -235,7 +233,7 @@ def test_only_the_dead_are_revived(session: Session, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(2, (1, 1)), (3, (1, 2)), (7, (3, 4)), (8, (4, 4))])
-def test_halves_leave_nobody_out(count: int, sizes: tuple[int, int]) -> None:
+def test_halves_leave_no_row_out(count: int, sizes: tuple[int, int]) -> None:
     rows = [ClaimedRow(new_id(), 1, 0, 0, lane(1)) for _ in range(count)]
     left, right = books.halves(rows)
     assert (len(left), len(right)) == sizes

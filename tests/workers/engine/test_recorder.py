@@ -1,4 +1,4 @@
-"""Requests recorded together: who writes for whom, and who waits for whom."""
+"""Requests recorded together: which thread writes for which others, and which waits."""
 
 import threading
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def ask(key: str) -> SubmittedRequest:
 
 
 class Ledger:
-    """What stands for the database: each commit waits for `go_on`, and may fail."""
+    """A fake database: each commit waits for `go_on`, and may fail."""
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []
@@ -51,7 +51,7 @@ def recorder(ledger: Ledger) -> Recorder:
 def alone_then_together(
     ledger: Ledger, recorder: Recorder, threads: ThreadPoolExecutor, keys: str
 ) -> list[Future[AcceptedJob]]:
-    """The first key is being recorded when the others come; returns once it was, and they are being recorded."""
+    """Sends the other keys while the first is being recorded; returns when the others are being recorded."""
     begun = [threads.submit(recorder.record, ask(keys[0]))]
     wait_until(lambda: ledger.commits)
     for number, key in enumerate(keys[1:], start=1):
@@ -62,7 +62,7 @@ def alone_then_together(
     return begun
 
 
-def test_those_who_come_during_a_commit_share_the_next(ledger: Ledger, recorder: Recorder) -> None:
+def test_requests_that_arrive_during_a_commit_share_the_next(ledger: Ledger, recorder: Recorder) -> None:
     with ThreadPoolExecutor(4) as threads:
         begun = alone_then_together(ledger, recorder, threads, "abcd")
         ledger.go_on.release()
@@ -70,7 +70,7 @@ def test_those_who_come_during_a_commit_share_the_next(ledger: Ledger, recorder:
     assert ledger.commits == [["a"], ["b", "c", "d"]]
 
 
-def test_who_was_answered_does_not_wait_for_the_next_commit(ledger: Ledger, recorder: Recorder) -> None:
+def test_an_answered_request_does_not_wait_for_the_next_commit(ledger: Ledger, recorder: Recorder) -> None:
     with ThreadPoolExecutor(2) as threads:
         first, second = alone_then_together(ledger, recorder, threads, "ab")
         assert first.result(timeout=10).queue is Queue.ENROLLMENTS
@@ -105,4 +105,4 @@ def test_a_fault_of_the_database_is_told_to_all_who_wait(ledger: Ledger, recorde
         assert ledger.commits == [["a"], ["b", "c"]]
         ledger.faults.clear()
         ledger.go_on.release()
-        recorder.record(ask("c"))  # and it goes on recording
+        recorder.record(ask("c"))  # it still records
