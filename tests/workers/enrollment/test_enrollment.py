@@ -181,7 +181,7 @@ def test_each_policy(session: Session, policy: Policy, people: list[str], expect
         (0, 0, "enrolled"),
     ],
 )
-def test_a_closed_contract_enrols_nobody(
+def test_a_closed_contract_enrols_no_one(
     session: Session, starts_in: int | None, ends_in: int | None, code: str
 ) -> None:
     [(today,)] = query(session, "SELECT CAST(now() AT TIME ZONE 'Europe/Paris' AS date)")

@@ -1,4 +1,4 @@
-"""Several orders in one batch, and dry runs: each answered as it would be alone, behind the others."""
+"""Several orders in one batch, and dry runs: each gets the answer it would get alone after the others."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -138,7 +138,7 @@ ROWS = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(people=ROWS, policy=st.sampled_from(Policy), planned_seats=st.integers(2, 7), notify=st.booleans())
-def test_what_a_dry_run_says_is_what_happens(
+def test_a_dry_run_says_what_the_real_run_does(
     session: Session, people: list[PersonToEnroll], policy: Policy, planned_seats: int, notify: bool
 ) -> None:
     with session.begin_nested() as undone:

@@ -1,4 +1,4 @@
-"""Large enrollment jobs: whole or chunk by chunk, taken up where they were left, each effect once."""
+"""Large enrollment jobs are done whole or chunk by chunk, and resumed at the next chunk; each effect happens once."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,14 +42,14 @@ CHUNK = 4
 
 @pytest.fixture
 def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of four people, so that a dozen make a large request."""
+    """Sets chunks of four people, so that twelve people make a large request."""
     monkeypatch.setattr(enrollment_jobs, "CHUNK", CHUNK)
     monkeypatch.setattr("workers.requests.enrollment.ROSTER_SIZE", CHUNK)
 
 
 @pytest.fixture
 def not_stopping() -> Iterator[None]:
-    """Leaves the process as it was for the next test."""
+    """Restores the stop flag of this process after the test."""
     yield
     claimer.STOPPING.clear()
 
@@ -97,7 +97,7 @@ MIXED_CODES = [
 
 
 def mixed() -> UUID:
-    """A request of five chunks with everything in it, on a contract with six seats left."""
+    """Accepts a request of five chunks with every kind of row, on a contract with six seats left."""
     contract(seats=7)
     with transaction() as session:
         enrol_people(session, "there", notify=False)
@@ -106,7 +106,7 @@ def mixed() -> UUID:
 
 
 def check_mixed(job_id: UUID) -> None:
-    """Everything of it was done, once."""
+    """Checks that everything of this request was done once."""
     shown = job(job_id)
     assert (shown["state"], shown["position"]) == ("succeeded", len(MIXED))
     assert people_codes(job_id) == MIXED_CODES
@@ -179,7 +179,7 @@ def test_a_worker_taken_for_dead_stops_and_doubles_nothing(small_chunks: None, m
     job_id = mixed()
     [stale] = claimed(Queue.ROSTERS)
     step = courses._Step(begin, enroll_chunk, None)
-    for _ in range(2):  # taken up, then its first chunk is committed; then it freezes
+    for _ in range(2):  # resumed, commits its first chunk, then freezes
         assert BatchRun(JOBS, step.work).run([stale])
     rows("UPDATE job SET leased_until = now() - interval '1 second' RETURNING id")
     with transaction() as session:
@@ -217,7 +217,7 @@ def test_a_contract_that_closes_between_two_chunks_refuses_the_rest(
     assert seats_used() == 4
 
 
-def test_who_found_no_seat_in_one_chunk_may_find_one_in_a_later(
+def test_a_person_without_a_seat_in_one_chunk_may_find_one_in_a_later(
     small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contract(seats=3)
@@ -261,7 +261,7 @@ def accept_all_under(key: str, request: Enroll) -> UUID:
 
 
 def fail_once_after_writing(monkeypatch: pytest.MonkeyPatch, chunk: int, error: Exception) -> None:
-    """Makes the transaction of one chunk fail after everything of it was written."""
+    """Makes the transaction of one chunk fail once after all its writes."""
     record = insert_people
     chunks: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Enrollment jobs: from claimed rows to results, many in one transaction, each effect once."""
+"""Enrollment jobs from claimed rows to results: many in one transaction, each effect once."""
 
 from sqlalchemy import text
 
@@ -76,7 +76,7 @@ def test_one_job_that_cannot_be_read_harms_no_other(fresh_database: str) -> None
     assert (job(bad)["failures"], job(bad)["error"]["class"], seats_used()) == (1, "InvalidRequest", 3)
 
 
-def test_a_contract_held_by_somebody_postpones_and_counts_no_failure(fresh_database: str) -> None:
+def test_a_locked_contract_postpones_and_counts_no_failure(fresh_database: str) -> None:
     contract()
     [job_id] = accept_all(asking("a"))
     taken = claimed()

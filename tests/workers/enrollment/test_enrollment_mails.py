@@ -1,4 +1,4 @@
-"""Mails and links that enrolling people owes, and those that it does not."""
+"""An enrollment owes these mails and links, and no others."""
 
 import pytest
 from sqlalchemy import text
@@ -31,7 +31,7 @@ def test_an_activated_account_is_told_without_a_link(session: Session) -> None:
     assert query(session, "SELECT 1 FROM link") == []
 
 
-def test_an_account_never_activated_is_attached_with_its_link_and_more_time(session: Session) -> None:
+def test_an_account_never_activated_is_attached_and_its_link_prolonged(session: Session) -> None:
     add_contract(session)
     add_contract(session, "C-2")
     enrol_people(session, "a")
@@ -61,7 +61,7 @@ def test_a_dead_link_is_replaced(session: Session, column: str) -> None:
     old, new = query(session, LINKS, email="a@example.com")
     assert (old[1], new[1:]) == (column != "consumed_at", (False, 30))
     [(_, voided, _)] = query(session, LINKS, email="b@example.com")
-    assert voided == (column == "voided_at")  # nobody else's link is touched
+    assert voided == (column == "voided_at")  # no link of another person is changed
 
 
 @pytest.mark.parametrize(("key", "left", "kept"), [("older", 8, True), ("older", 6, False), ("gone", 20, False)])
@@ -114,7 +114,7 @@ def test_a_mail_names_its_cause_and_carries_no_link(session: Session) -> None:
     assert mail[7:] == (company_id, True, True)
 
 
-def test_one_mail_per_enrollment_and_none_for_who_was_there(session: Session) -> None:
+def test_one_mail_per_enrollment_and_none_if_already_enrolled(session: Session) -> None:
     add_contract(session, seats=3)
     enrol_people(session, "a", "b")
     enrol_people(session, "a", "b", "c", policy=Policy.UNTIL_FULL)

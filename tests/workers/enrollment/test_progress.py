@@ -1,4 +1,6 @@
-"""Progress from the LMS: a result per event, one truth per enrollment, one certificate owed, once whatever happens."""
+"""Progress from the LMS: a result for each event, one state and one certificate for each enrollment, however often
+sent.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -79,12 +81,12 @@ def test_each_event_is_answered_in_order_and_folded_into_its_enrollment(session:
     assert known(session, c) == ("completed", day(4), day(4), day(5), None, 0)
 
 
-def test_what_comes_late_changes_nothing_newer_says(session: Session) -> None:
+def test_a_late_event_changes_no_newer_fact(session: Session) -> None:
     add_contract(session)
     [a] = enrolled(session, "a")
     did(session, told(event(a, 9, "completed", score=90.5, time_spent_seconds=7_200)))
     [late] = did(session, told(event(a, 4, score=10.0, time_spent_seconds=60)))
-    assert results(late) == ["recorded"]  # it was begun earlier than anybody knew
+    assert results(late) == ["recorded"]  # the training was started earlier than was known
     assert known(session, a) == ("completed", day(4), day(9), day(9), 90.5, 7_200)
     [again] = did(session, told(event(a, 4, score=10.0, time_spent_seconds=60)))
     assert (again["state"], results(again)) == ("succeeded", ["unchanged"])
@@ -99,7 +101,7 @@ def test_jobs_of_one_batch_are_folded_in_their_order(session: Session) -> None:
     assert known(session, b)[:3] == ("completed", day(3), day(4))
 
 
-def test_somebody_withdrawn_is_told_of_since_when_and_nothing_changes(session: Session) -> None:
+def test_a_withdrawn_person_is_reported_with_the_date_and_unchanged(session: Session) -> None:
     add_contract(session)
     a, b = enrolled(session, "a", "b")
     did(session, Withdraw(contract="C-1", enrollment_ids=[a]))
@@ -135,7 +137,7 @@ def test_an_event_from_the_future_is_refused_alone(session: Session) -> None:
     assert known(session, a)[0] == "in_progress"
 
 
-# The certificate a completion owes
+# The certificate of a completion
 
 
 def test_the_first_completion_owes_the_certificate_exactly_once(session: Session) -> None:
@@ -166,7 +168,7 @@ def test_no_portal_can_take_the_key_of_a_certificate(session: Session) -> None:
 
 
 def test_a_certificate_is_not_owed_again_once_its_key_is_forgotten(session: Session) -> None:
-    """Keys are kept 90 days; an LMS may repeat itself for years."""
+    """Keys are kept for 90 days, but an LMS may repeat an event for years."""
     add_contract(session)
     [a] = enrolled(session, "a")
     did(session, told(event(a, 5, "completed")))
@@ -175,7 +177,7 @@ def test_a_certificate_is_not_owed_again_once_its_key_is_forgotten(session: Sess
     assert query(session, CERTIFICATES) == [(1, 1, 0)]
 
 
-# Once, whatever happens
+# Done once, also after a crash
 
 
 def two_enrolled() -> list[UUID]:
@@ -214,7 +216,7 @@ def test_progress_that_fails_half_way_leaves_nothing(
     assert rows(CERTIFICATES) == [(1, 1, 0)]
 
 
-def test_what_was_recorded_is_in_the_audit_and_what_was_known_is_not(session: Session) -> None:
+def test_new_progress_is_in_the_audit_and_known_progress_is_not(session: Session) -> None:
     add_contract(session)
     a, b = enrolled(session, "a", "b")
     asked = told(event(a, 5), requested_by="lms")

@@ -1,4 +1,4 @@
-"""The same people and the same request from many sides at once: real sessions; what the database says afterwards."""
+"""The same people or the same request from many sides at once: real sessions, and the final rows of the database."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -46,7 +46,7 @@ SHUT = "CREATE TRIGGER gate BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTI
 
 
 def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadPoolExecutor) -> None:
-    """A gate in the middle of the alphabet holds the first session with half of its accounts inserted."""
+    """A lock in the middle of the alphabet stops the first session with half of its accounts inserted."""
     contract(10, "C-1", "C-2")
     names = ["a", "b", "m", "y", "z"]
     with transaction() as session:
@@ -58,7 +58,7 @@ def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadP
         wait_until(waiting_for_a_lock(1))
         second = threads.submit(enrol_until_done, asking(*reversed(names), contract="C-2"))
         wait_until(waiting_for_a_lock(2))
-    # The first is ahead, unless it waited at the gate for longer than it may for a lock and began again.
+    # The first is ahead, unless its wait at the lock reached the time limit and it began again.
     assert sorted([first.result(30), second.result(30)]) == [["attached"] * 5, ["enrolled"] * 5]
     assert rows("SELECT count(*), count(DISTINCT email_norm) FROM account") == [(5, 5)]
     assert rows("SELECT count(*), count(DISTINCT account_id) FROM link") == [(5, 5)]
@@ -70,7 +70,7 @@ def test_the_same_new_people_in_opposite_orders_do_not_deadlock(threads: ThreadP
     assert (seats_used(), seats_used("C-2")) == (5, 5)
 
 
-def test_who_loses_the_race_to_make_an_account_makes_it_when_the_winner_gives_up(threads: ThreadPoolExecutor) -> None:
+def test_the_loser_creates_the_account_when_the_winner_rolls_back(threads: ThreadPoolExecutor) -> None:
     contract(10, "C-1", "C-2")
     with transaction() as winner:
         enrol(winner, asking("a", "b"))
@@ -83,7 +83,7 @@ def test_who_loses_the_race_to_make_an_account_makes_it_when_the_winner_gives_up
 
 
 def test_an_address_corrected_meanwhile_is_not_attached(threads: ThreadPoolExecutor) -> None:
-    """The account moves to another address while somebody is enrolled under the old one: that is somebody else now."""
+    """The account gets another address while a person is enrolled under the old one, which is then another person."""
     contract(10, "C-1", "C-2")
     with transaction() as session:
         enrol_people(session, "a")
@@ -101,7 +101,7 @@ def test_an_address_corrected_meanwhile_is_not_attached(threads: ThreadPoolExecu
 
 
 def at_once(threads: ThreadPoolExecutor, number: int, run: Callable[[], T]) -> list[T]:
-    """Runs something in so many threads, all let go together."""
+    """Runs a function in this many threads, which all start at the same moment."""
     barrier = Barrier(number)
 
     def one() -> T:
@@ -151,7 +151,7 @@ def test_one_person_enrolled_from_five_sides_at_once_takes_one_seat(threads: Thr
 
 
 def test_two_claims_at_once_do_not_share_a_lane(threads: ThreadPoolExecutor) -> None:
-    """Else a person might be enrolled before the change of seats that was sent before them."""
+    """Otherwise a person might be enrolled before an earlier change of seats."""
     contract(10)
     with transaction() as session:
         jobs = [accepted(session, asking(name), name) for name in "ab"]
@@ -171,7 +171,7 @@ def test_two_claims_at_once_do_not_share_a_lane(threads: ThreadPoolExecutor) -> 
     assert second.result(30) == []
 
 
-# What the database itself refuses
+# Constraints of the database
 
 
 ENROL_AGAIN = """

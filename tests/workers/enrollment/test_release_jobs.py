@@ -1,4 +1,4 @@
-"""Releases as jobs: what is looked at again, part by part, in whose lane, and once whatever happens."""
+"""Seat releases as jobs: they check again before they act, work in parts, keep the contract's lane, and act once."""
 
 import pytest
 from sqlalchemy import text
@@ -77,7 +77,7 @@ def test_a_warning_still_owed_under_another_option_is_not_sent(session: Session)
 
 
 def planned(session: Session) -> list[ledger.ClaimedRow]:
-    """The release that is owed, claimed and not done yet."""
+    """Returns the claimed release before it is done."""
     owe(session, PlanReleases())
     while rows := claim(session):
         if rows[0].columns["kind"] == "release_seats":
@@ -98,7 +98,7 @@ def planned(session: Session) -> list[ledger.ClaimedRow]:
         ("UPDATE enrollment SET release_warned_at = NULL", "not_due"),
     ],
 )
-def test_what_happened_since_it_was_planned_is_looked_at_again(session: Session, meanwhile: str, code: str) -> None:
+def test_changes_since_the_plan_are_taken_into_account(session: Session, meanwhile: str, code: str) -> None:
     warned(session, "anne", "zoe")
     mails = "SELECT count(*) FROM email"
     taken = planned(session)
@@ -186,11 +186,11 @@ def test_a_contract_without_anything_to_do_costs_no_job(session: Session) -> Non
     assert did(session, PlanReleases())["result"]["contracts"] == 0
 
 
-# Once, whatever happens
+# Done once, also after a crash
 
 
 def a_day(number: int) -> None:
-    """A plan is owed: on day 23 people are to be warned, on day 30 released."""
+    """Owes a plan: on day 23 people are due for a warning, on day 30 for a release."""
     with transaction() as session:
         invited(session, "anne", "zoe") if number == 23 else warned(session, "anne", "zoe")
         later(session, 23 if number == 23 else 0)
@@ -209,7 +209,7 @@ def test_run_twice_it_is_done_once(fresh_database: str, day: int) -> None:
     assert {name for name in after if after[name] != before[name]} == {"job", "idempotency"}
 
 
-def test_a_release_done_again_releases_nobody(fresh_database: str) -> None:
+def test_a_release_done_again_releases_no_more_seats(fresh_database: str) -> None:
     a_day(30)
     with transaction() as session:
         taken = planned(session)

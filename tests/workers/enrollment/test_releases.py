@@ -1,4 +1,4 @@
-"""Seats given back by themselves: who is warned, who loses a seat, who keeps it."""
+"""Automatic seat releases: who is warned, who loses the seat, who keeps it."""
 
 from datetime import datetime
 
@@ -56,7 +56,7 @@ def test_warned_a_week_before_and_released_on_the_day(session: Session) -> None:
 
 
 @pytest.mark.parametrize(("now", "warned_people"), [("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 1)])
-def test_a_plan_that_was_missed_warns_nobody_at_the_weekend(
+def test_a_missed_plan_warns_no_one_at_the_weekend(
     session: Session, monkeypatch: pytest.MonkeyPatch, now: str, warned_people: int
 ) -> None:
     invited(session, "anne")
@@ -93,7 +93,7 @@ def test_it_is_off_unless_the_contract_says_so(session: Session) -> None:
         "UPDATE link SET voided_at = now()",
     ],
 )
-def test_who_is_neither_warned_nor_released(session: Session, facts: str) -> None:
+def test_these_people_are_neither_warned_nor_released(session: Session, facts: str) -> None:
     invited(session, "anne")
     later(session, 60)
     session.execute(text(facts))
@@ -104,7 +104,7 @@ def test_who_is_neither_warned_nor_released(session: Session, facts: str) -> Non
     assert seats(session) == 1
 
 
-def test_whoever_was_enrolled_without_a_mail_keeps_the_seat_until_invited_and_warned(session: Session) -> None:
+def test_a_person_without_an_invitation_keeps_the_seat_until_warned(session: Session) -> None:
     add_contract(session)
     change_contract(session, **OPTIONS)
     [anne] = enrolled(session, "anne", notify=False)
@@ -113,7 +113,7 @@ def test_whoever_was_enrolled_without_a_mail_keeps_the_seat_until_invited_and_wa
     assert owed(session, "release_warning") == []
     do_request(session, ResendInvitations(contract="C-1", enrollment_ids=[anne]))
     plan(session)
-    assert owed(session, "release_warning") == []  # the invitation has not left
+    assert owed(session, "release_warning") == []  # the invitation was not sent yet
     deliver(session)
     plan(session)
     assert owed(session, "release_warning") == [("anne@example.com", "C-1")]

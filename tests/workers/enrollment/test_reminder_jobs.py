@@ -1,4 +1,4 @@
-"""When reminders leave: by day, part by part, and once whatever happens."""
+"""Reminders leave in working hours, in parts, and once each."""
 
 from datetime import datetime
 
@@ -33,9 +33,9 @@ from workers.requests.queues import Queue
     ("day", "first", "last"),
     [
         ("2026-03-27", "07:07", "17:07"),
-        ("2026-03-30", "06:07", "16:07"),  # the clocks have gone forward
+        ("2026-03-30", "06:07", "16:07"),  # summer time has begun
         ("2026-10-23", "06:07", "16:07"),
-        ("2026-10-26", "07:07", "17:07"),  # and back
+        ("2026-10-26", "07:07", "17:07"),  # summer time has ended
     ],
 )
 def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
@@ -50,7 +50,7 @@ def test_people_are_reminded_between_eight_and_seven_by_the_clock_of_paris(
     assert (slots[0].strftime("%F %R"), slots[-1].strftime("%F %R")) == (f"{day} {first}", f"{day} {last}")
 
 
-def test_nobody_is_reminded_at_the_weekend(session: Session) -> None:
+def test_no_one_is_reminded_at_the_weekend(session: Session) -> None:
     for name, hour in (("reminders", "07:07"), ("releases", "07:37")):
         [(cron, request)] = query(session, "SELECT cron, request FROM schedule WHERE name = :name", name=name)
         friday = datetime.fromisoformat("2026-02-06T19:00+00:00")
@@ -62,7 +62,7 @@ def test_nobody_is_reminded_at_the_weekend(session: Session) -> None:
     ("now", "reminded"),
     [("2026-02-06T03:00+01:00", 0), ("2026-02-07T12:00+01:00", 0), ("2026-02-06T12:00+01:00", 2)],
 )
-def test_a_slot_that_was_missed_reminds_nobody_at_night(
+def test_a_missed_run_reminds_no_one_at_night(
     session: Session, monkeypatch: pytest.MonkeyPatch, now: str, reminded: int
 ) -> None:
     enrol_and_invite(session, "anne", "zoe")
@@ -71,14 +71,14 @@ def test_a_slot_that_was_missed_reminds_nobody_at_night(
     monkeypatch.setattr(reminders, "READ_NOW", text(f"SELECT CAST('{now}' AS timestamptz)"))
     did_job(session, SendReminders(daytime=True))
     assert len(owed(session, "reminder")) == reminded
-    remind(session)  # nobody is forgotten
+    remind(session)  # all others follow
     assert len(owed(session, "reminder")) == 2
 
 
-# Part by part, and once whatever happens
+# Part by part, and once each
 
 
-def test_what_is_more_than_a_part_is_done_by_jobs_that_follow(
+def test_the_people_beyond_one_part_are_done_by_following_jobs(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reminders, "PART", 4)
@@ -113,7 +113,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
 
 
 def test_a_reminder_that_is_there_already_is_not_owed_twice(fresh_database: str) -> None:
-    """Whatever else went wrong: the key of step and enrollment stands in the database."""
+    """The unique key of step and enrollment in the database prevents it."""
     due_tomorrow("anne")
     run_all()
     with transaction() as session:

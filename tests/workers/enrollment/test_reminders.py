@@ -1,4 +1,4 @@
-"""Reminders: who gets one, when, and when no more."""
+"""Reminders: who receives one, when, and when they end."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ STEPS = "SELECT reminders, next_reminder_at FROM enrollment"
 
 
 def activate(session: Session) -> None:
-    """Whoever has an owed mail with a link follows it."""
+    """Activates each account that has an owed mail with a link."""
     links = {letter.context["link"] for letter in letters(session) if letter.context.get("link")}
     for link in links:
         assert isinstance(choose_password(session, keys(), token(link), "hash"), LinkView)
@@ -53,7 +53,7 @@ def test_two_five_and_ten_days_after_and_then_no_more(session: Session) -> None:
     assert query(session, "SELECT count(*), count(DISTINCT dedup_key) FROM email WHERE kind = 'reminder'") == [(3, 3)]
 
 
-def test_whoever_was_not_sent_an_invitation_or_is_active_is_not_reminded(session: Session) -> None:
+def test_active_people_and_people_without_an_invitation_get_no_reminder(session: Session) -> None:
     add_contract(session)
     add_contract(session, "C-2")
     enrolled(session, "anne")
@@ -162,7 +162,7 @@ def test_three_enrollments_of_one_account_are_one_mail_about_the_latest(session:
         deliver(session)
         later(session, 1 / 24)
     later(session, 1.9)
-    assert remind(session)["reminded"] == 1  # the third is due in an hour and goes with the first
+    assert remind(session)["reminded"] == 1  # the third is due within the hour and is sent with the first
     assert owed(session, "reminder") == [("anne@example.com", "C-3")]
     assert query(session, "SELECT DISTINCT reminders FROM enrollment") == [(1,)]
     deliver(session)
@@ -171,7 +171,7 @@ def test_three_enrollments_of_one_account_are_one_mail_about_the_latest(session:
     assert owed(session, "reminder") == [("anne@example.com", "C-3")]
 
 
-def test_of_several_the_latest_that_reminds_is_told(session: Session) -> None:
+def test_of_several_trainings_the_latest_with_reminders_is_named(session: Session) -> None:
     for reference in ("C-1", "C-2"):
         add_contract(session, reference)
         enrolled(session, "anne", contract=reference)
@@ -182,7 +182,7 @@ def test_of_several_the_latest_that_reminds_is_told(session: Session) -> None:
     assert owed(session, "reminder") == [ANNE]
 
 
-# Taken up again
+# Resumed
 
 
 @pytest.mark.parametrize("state", ["failed", "suppressed", "cancelled"])
@@ -202,7 +202,7 @@ def test_an_invitation_sent_again_takes_reminders_up_again(session: Session, sta
     assert remind(session)["reminded"] == 1
 
 
-def test_an_invitation_sent_again_reminds_nobody_a_fourth_time(session: Session) -> None:
+def test_a_re_sent_invitation_leads_to_no_fourth_reminder(session: Session) -> None:
     enrol_and_invite(session, "anne")
     session.execute(text("UPDATE enrollment SET reminders = 3, next_reminder_at = NULL"))
     [(one,)] = query(session, "SELECT id FROM enrollment")
@@ -242,11 +242,11 @@ def test_a_contract_that_reminds_again_reminds_who_still_has_not_activated(sessi
     change_contract(session, **STOPPED[stopped])
     assert remind(session)["reminded"] == 0
     later(session, 1)
-    change_contract(session, planned_seats=90, **STOPPED[stopped])  # still so: nobody is
+    change_contract(session, planned_seats=90, **STOPPED[stopped])  # the option is still off
     assert query(session, "SELECT count(next_reminder_at) FROM enrollment") == [(0,)]
     change_contract(session, reminders=True, ends_on=None)
     remind(session)
     assert owed(session, "reminder") == [ANNE, ("max@example.com", "C-1")]
     deliver(session)
     later(session, 2)
-    assert remind(session)["reminded"] == 2  # and the next on the fifth day
+    assert remind(session)["reminded"] == 2  # the next is on the fifth day

@@ -1,4 +1,4 @@
-"""More people than seats, and seats that move, all at once: real processes and sessions; never oversold."""
+"""More people than seats, and seats that change at the same time: real processes and sessions; never oversold."""
 
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor

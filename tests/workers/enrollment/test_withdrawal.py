@@ -1,4 +1,4 @@
-"""Withdrawing people: a result each, seats back, mails cancelled, the person told, once whatever happens."""
+"""Withdrawing people: a result for each, seats returned, mails cancelled, the person told, each effect once."""
 
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,7 @@ def start(session: Session, enrollment: UUID, progress: str = "in_progress") -> 
     )
 
 
-def test_each_is_answered_in_order_with_what_is_so_and_since_when(session: Session) -> None:
+def test_each_is_answered_in_order_with_its_state_and_date(session: Session) -> None:
     add_contract(session)
     add_contract(session, "C-2")
     a, b, c, d = enrolled(session, "a", "b", "c", "d")
@@ -109,7 +109,7 @@ def test_each_is_answered_in_order_with_what_is_so_and_since_when(session: Sessi
 
 
 @pytest.mark.parametrize("progress", ["in_progress", "completed"])
-def test_whoever_has_begun_keeps_the_seat_and_the_request_is_refused(session: Session, progress: str) -> None:
+def test_a_started_training_keeps_its_seat_and_the_request_is_refused(session: Session, progress: str) -> None:
     add_contract(session)
     [a] = enrolled(session, "a")
     start(session, a, progress)
@@ -161,7 +161,7 @@ def test_a_mailer_that_holds_the_invitation_does_not_send_it(session: Session) -
     assert [one.unsent for one in read_letters(session, held)] == [EmailState.CANCELLED]
 
 
-def test_nobody_is_told_who_need_not_be(session: Session) -> None:
+def test_a_person_enrolled_and_withdrawn_silently_gets_no_mail(session: Session) -> None:
     add_contract(session)
     [a] = enrolled(session, "a", notify=False)
     did(session, withdraw(a, notify=False))
@@ -169,14 +169,14 @@ def test_nobody_is_told_who_need_not_be(session: Session) -> None:
     assert seats(session) == 0
 
 
-def test_the_mails_of_a_large_withdrawal_let_those_somebody_waits_for_pass(session: Session) -> None:
+def test_urgent_mails_overtake_the_mails_of_a_large_withdrawal(session: Session) -> None:
     add_contract(session, seats=20)
     people = enrolled(session, *[f"p{number}" for number in range(11)], notify=False)
     did(session, withdraw(*people))
     assert query(session, "SELECT DISTINCT kind, queue FROM email") == [("withdrawal", "emails_bulk")]
 
 
-def test_somebody_withdrawn_can_be_enrolled_again_and_withdrawn_again(session: Session) -> None:
+def test_a_withdrawn_person_can_be_enrolled_and_withdrawn_again(session: Session) -> None:
     add_contract(session, seats=1)
     [first] = enrolled(session, "a")
     did(session, withdraw(first))
@@ -187,7 +187,7 @@ def test_somebody_withdrawn_can_be_enrolled_again_and_withdrawn_again(session: S
     assert second != first
     assert (seats(session), find_drift(session)) == (1, [])
     assert query(session, "SELECT count(*), count(withdrawn_at) FROM enrollment") == [(3, 2)]
-    # Told of the new enrollment with the link that still lives; the withdrawal not yet sent would only confuse.
+    # The mail about the new enrollment has the valid link; the unsent withdrawal mail would only confuse.
     found = {(one.kind, one.unsent): one for one in letters(session)}
     attached = found.pop((EmailKind.ATTACHMENT, None))
     assert attached.context["link"]
@@ -198,7 +198,7 @@ def test_somebody_withdrawn_can_be_enrolled_again_and_withdrawn_again(session: S
     assert query(session, "SELECT count(*), count(DISTINCT dedup_key) FROM email WHERE kind = 'withdrawal'") == [(2, 2)]
 
 
-def test_a_batch_of_withdrawals_of_several_contracts_answers_each_as_it_left_its_contract(session: Session) -> None:
+def test_each_withdrawal_of_a_batch_shows_the_counters_it_left(session: Session) -> None:
     add_contract(session)
     add_contract(session, "C-2")
     a, b, c = enrolled(session, "a", "b", "c")
@@ -215,7 +215,7 @@ def test_a_batch_of_withdrawals_of_several_contracts_answers_each_as_it_left_its
     assert [job["state"] for job in jobs] == ["succeeded"] * 3 + ["refused", "succeeded"]
 
 
-def test_what_was_changed_is_in_the_audit_and_what_was_not_is_not(session: Session) -> None:
+def test_only_real_changes_are_in_the_audit(session: Session) -> None:
     [contract] = [add_contract(session)]
     a, b, c = enrolled(session, "a", "b", "c")
     found = did(session, withdraw(a, requested_by="u-7"), withdraw(a, requested_by="u-7"), withdraw(b, c, a))
@@ -227,7 +227,7 @@ def test_what_was_changed_is_in_the_audit_and_what_was_not_is_not(session: Sessi
     ]
 
 
-# Once, whatever happens
+# Done once, also after a crash
 
 
 def contract_with(*people: str) -> list[UUID]:

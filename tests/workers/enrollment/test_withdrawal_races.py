@@ -1,4 +1,4 @@
-"""A withdrawal and what happens at the same moment: real sessions, both orders, one truth afterwards."""
+"""A withdrawal beside other work at the same moment: real sessions, both orders, the same result."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +57,7 @@ def test_progress_that_arrives_during_a_withdrawal_finds_the_person_gone(threads
         assert (find_drift(session), seats(session)) == ([], 0)
 
 
-def test_a_withdrawal_that_arrives_during_progress_finds_the_training_begun(threads: ThreadPoolExecutor) -> None:
+def test_a_withdrawal_during_progress_finds_the_training_started(threads: ThreadPoolExecutor) -> None:
     people = contract_with("a")
     with transaction() as first:
         assert do(first, progress_of(people)) == (JobState.SUCCEEDED, {"recorded": 1})
@@ -122,7 +122,7 @@ def test_a_completion_told_twice_at_once_owes_one_certificate(threads: ThreadPoo
     assert rows(TRUTH) == [("completed", False, 1, 1, 0, 1)]
 
 
-def test_the_seat_given_back_goes_to_who_waits_for_it_and_to_nobody_before(threads: ThreadPoolExecutor) -> None:
+def test_a_returned_seat_goes_to_the_request_that_waits_for_it(threads: ThreadPoolExecutor) -> None:
     people = contract_with("a")
     with transaction() as first:
         do(first, withdrawing(people))
