@@ -1,4 +1,4 @@
-"""Importing a roster file: every row once, in parts, resumed where it stood, whatever the file or the policy."""
+"""Importing a roster file: every row once, in chunks, resumed at the next row, for every kind of file and policy."""
 
 import io
 from collections import Counter

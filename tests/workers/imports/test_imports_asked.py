@@ -1,4 +1,4 @@
-"""What is asked of imports: keys and files that come again, the queue of portals, other portals; and to stop them."""
+"""Requests for imports: repeated keys and files, the queue of portals, other portals, and cancelled imports."""
 
 import io
 from typing import Any
@@ -32,7 +32,7 @@ from workers.requests.imports import CancelImport, ImportRoster
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
-def test_the_same_file_is_the_same_job_while_it_runs_and_another_afterwards() -> None:
+def test_the_same_file_is_one_job_while_it_runs_and_another_afterwards() -> None:
     contract(2)
     data = file_of("a", "b", "c")
     first = drop(data, "one")
@@ -42,7 +42,7 @@ def test_the_same_file_is_the_same_job_while_it_runs_and_another_afterwards() ->
     work()
     work()
     assert codes(first.job_id) == ["enrolled", "enrolled", "no_seat_left"]
-    contract(5)  # seats bought since
+    contract(5)  # seats bought in between
     later = drop(data, "four")
     assert not later.repeated
     work()
@@ -96,7 +96,7 @@ def test_only_an_import_of_ones_own_is_stopped() -> None:
 
 
 def test_an_import_that_has_not_begun_is_stopped() -> None:
-    """Also one that came through the queue of portals: nobody is enrolled when its turn comes."""
+    """This includes an import from the queue of portals: no person is enrolled at its turn."""
     contract()
     with transaction() as session:
         sha256 = store_file(session, LOCAL_PORTAL_ID, io.BytesIO(file_of("a")))
@@ -106,7 +106,7 @@ def test_an_import_that_has_not_begun_is_stopped() -> None:
     assert (job(job_id)["state"], codes(job_id)) == ("cancelled", [])
 
 
-def test_an_import_asked_for_through_the_queue_of_portals_is_reported_like_any_other() -> None:
+def test_an_import_requested_by_message_is_reported_like_any_other() -> None:
     contract()
     data = file_of("a", "x@y")
     with transaction() as session:

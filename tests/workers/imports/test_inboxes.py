@@ -1,4 +1,4 @@
-"""Inboxes: a file dropped in a folder is imported once, put away with its report, whatever happens in between."""
+"""A file dropped in an inbox is imported once and put away with its report, even after interruptions."""
 
 import os
 import time
@@ -40,7 +40,7 @@ def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> N
     drop(folder, "liste.csv", "a", "b", "a")
     scan()
     assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
-    scan(settle=False)  # still being written, for all we know
+    scan(settle=False)  # the file may still be written
     assert rows("SELECT count(*) FROM job WHERE kind = 'import_roster'") == [(0,)]
     scan()
     scan()
@@ -82,7 +82,7 @@ def test_the_same_name_dropped_again_is_another_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".cache.csv", "liste.csv.part", "~$liste.xlsx", "liste.tmp", "matricule.json"])
-def test_what_is_no_file_to_import_is_left_alone(folder: Path, name: str) -> None:
+def test_other_files_are_left_alone(folder: Path, name: str) -> None:
     drop(folder, name, data=b'{"contract": "C-1"}' if name == "matricule.json" else None)
     (folder / "dossier").mkdir()
     (folder / "lien.csv").symlink_to("/etc/hostname")
@@ -91,7 +91,7 @@ def test_what_is_no_file_to_import_is_left_alone(folder: Path, name: str) -> Non
     assert (folder / name).exists()
 
 
-def test_a_file_nobody_can_read_is_put_among_the_rejected(folder: Path) -> None:
+def test_an_unreadable_file_is_put_among_the_rejected(folder: Path) -> None:
     drop(folder, "liste.csv", data=b"%PDF-1.7")
     scan_to_the_end()
     assert without_times(names(folder)) == ["rejected/liste.csv", "rejected/liste.csv.report.json"]
@@ -119,7 +119,7 @@ def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
     put(folder, most_changed_percent=percent)
     drop(folder, "premier.csv", "a", "b")
     scan_to_the_end()
-    assert used() == 2  # the first file of a contract may
+    assert used() == 2  # the first file may do so
     drop(folder, "second.csv", "a", "b", "c", "d")
     scan_to_the_end()
     assert used() == expected
@@ -128,7 +128,7 @@ def test_a_file_that_would_change_too_much_is_refused_after_a_dry_run(
         assert report(folder, "rejected")["code"] == "too_many_changes"
 
 
-def test_full_sync_reports_who_is_missing_and_touches_nobody(folder: Path) -> None:
+def test_full_sync_reports_missing_people_and_changes_no_one(folder: Path) -> None:
     put(folder, full_sync=True)
     drop(folder, "premier.csv", "a", "b", "c")
     scan_to_the_end()
@@ -224,7 +224,7 @@ def test_an_address_that_holds_a_password_or_leads_nowhere_is_refused(url: str) 
 @pytest.mark.parametrize(
     "name", ["a\nb.csv", "\u202efdp.csv", "é" * 80 + ".csv", "=?utf-8?q?x?=.csv", "  .csv", "'; DROP.csv"]
 )
-def test_a_hostile_name_of_a_file_stops_nobody(folder: Path, name: str) -> None:
+def test_a_hostile_file_name_stops_no_other_file(folder: Path, name: str) -> None:
     drop(folder, name, "a")
     drop(folder, "zzz.csv", "b")
     scan_to_the_end()

@@ -1,4 +1,4 @@
-"""An inbox in S3: from the file that is dropped to the reports beside it, by the same scans as any folder."""
+"""An inbox in S3: from the dropped file to the reports beside it, by the same scans as for a folder."""
 
 import boto3
 

@@ -1,4 +1,4 @@
-"""Taking an import back: by the not-started rule, in parts, resumed where it stood, with its own report."""
+"""Undoing an import: only people who have not started, in chunks, resumed at the next row, with its own report."""
 
 import io
 from typing import Any
@@ -32,7 +32,7 @@ CHUNK = 3
 
 @pytest.fixture(autouse=True)
 def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Chunks of three; a contract of a hundred seats."""
+    """Sets chunks of three rows and creates a contract of a hundred seats."""
     monkeypatch.setattr(roster_undoing, "CHUNK", CHUNK)
     monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
     with transaction() as session:
@@ -77,7 +77,7 @@ def used() -> int:
         return seats(session)
 
 
-def test_whoever_the_file_enrolled_and_has_not_begun_is_withdrawn() -> None:
+def test_people_enrolled_by_the_file_who_have_not_started_are_withdrawn() -> None:
     with transaction() as session:
         enrol_people(session, "before")
     first = imported("a", "before", "b", "c", "x@", "d", "e", "a")
@@ -93,8 +93,8 @@ def test_whoever_the_file_enrolled_and_has_not_begun_is_withdrawn() -> None:
     assert codes(taken_back) == ["withdrawn", "withdrawn", "already_started", "withdrawn", "withdrawn"]
     assert (shown["state"], shown["result"]["counts"]) == ("succeeded", {"withdrawn": 4, "already_started": 1})
     assert [person["detail"]["line"] for person in shown["result"]["people"]] == [2, 4, 5, 7, 8]
-    assert (shown["progress"]["percent"], shown["progress"]["seconds_left"]) == (100, 0)  # the last row joined nobody
-    assert used() == 2  # who was there before, and who has begun
+    assert (shown["progress"]["percent"], shown["progress"]["seconds_left"]) == (100, 0)  # the last row enrolled no one
+    assert used() == 2  # one was enrolled before, one has started
     assert rows("SELECT count(*) FROM email WHERE kind = 'withdrawal'") == [(4,)]
     assert rows("SELECT count(*) FROM email WHERE kind = 'invitation' AND state = 'owed'") == [(2,)]
     assert rows("SELECT action FROM audit WHERE job_id = :id", id=taken_back) == [("undo_import",)]
@@ -149,13 +149,13 @@ def test_a_worker_that_is_asked_to_stop_leaves_the_rest_to_the_next(monkeypatch:
     assert (used(), codes(taken_back)) == (0, ["withdrawn"] * 8)
 
 
-def test_nobody_is_told_when_the_manager_does_so() -> None:
+def test_no_mail_is_sent_when_the_manager_opts_out() -> None:
     undo(imported("a", "b"), notify=False)
     work()
     assert (used(), rows("SELECT count(*) FROM email WHERE kind = 'withdrawal'")) == (0, [(0,)])
 
 
-def test_what_cannot_be_taken_back() -> None:
+def test_these_imports_cannot_be_undone() -> None:
     first = imported("a")
     with transaction() as session:
         session.execute(text("UPDATE job SET finished_at = NULL WHERE kind = 'import_roster'"))
@@ -180,7 +180,7 @@ def test_a_dry_run_has_nothing_to_take_back() -> None:
     assert (shown["state"], shown["result"]["counts"], shown["progress"]["percent"]) == ("succeeded", {}, 100)
 
 
-def test_whoever_was_enrolled_again_since_stays() -> None:
+def test_a_person_enrolled_again_since_stays() -> None:
     first = imported("a", "b")
     undo(first)
     work()

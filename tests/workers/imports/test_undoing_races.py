@@ -1,4 +1,4 @@
-"""Taking an import back while something else happens: progress, the same file again, singles, a held contract."""
+"""Undoing an import beside progress, the same file again, single enrollments, and a locked contract."""
 
 import io
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ UNFINISHED = "SELECT 1 FROM job WHERE queue = 'rosters' AND finished_at IS NULL"
 
 @pytest.fixture(autouse=True)
 def threads(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
-    """Chunks of three; a contract of as many seats as the file has people."""
+    """Sets chunks of three rows and creates a contract with as many seats as the file has people."""
     monkeypatch.setattr(roster_undoing, "CHUNK", CHUNK)
     monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
     with transaction() as session:
@@ -59,7 +59,7 @@ def threads(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Th
 
 
 def drop(key: str) -> UUID:
-    """The same file each time."""
+    """Imports the same file each time."""
     lines = "".join(f"Dû;Zoé;{name}@example.com\n" for name in PEOPLE)
     file = io.BytesIO(f"Nom;Prénom;E-mail\n{lines}".encode())
     request = ImportRoster(contract="C-1", file=digest_of(file), file_name="liste.csv")
@@ -73,7 +73,7 @@ def undo(job_id: UUID, key: str = "undo") -> UUID:
 
 
 def work() -> None:
-    """Does one job that is not done, as a worker would; another thread may do another."""
+    """Does one unfinished job as a worker does; other threads may do the others."""
     with transaction() as session:
         session.execute(text("UPDATE job SET due_at = now() WHERE due_at > now() AND leased_until IS NULL"))
         claimed = ledger.claim(session, JOBS, Queue.ROSTERS, size=1, lease=30, worker=new_id())
@@ -167,7 +167,7 @@ def test_the_same_file_again_between_two_chunks_keeps_what_it_enrols(monkeypatch
         work()
     claimer.STOPPING.clear()
     second = drop("second")
-    with transaction() as session:  # the import overtakes what is left of the undo
+    with transaction() as session:  # the import overtakes the rest of the undo
         session.execute(text("UPDATE job SET due_at = now() + interval '1 hour' WHERE id = :id"), {"id": taken_back})
         claimed = ledger.claim(session, JOBS, Queue.ROSTERS, size=1, lease=30, worker=new_id())
     rosters.do_batch(claimed)
@@ -198,12 +198,12 @@ def test_the_same_file_again_at_the_same_moment_leaves_one_truth(threads: Thread
 
 
 def test_a_single_enrollment_has_its_turn_between_two_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = imported()  # every seat is used
+    first = imported()  # all seats are used
     taken_back = undo(first)
     found: list[str] = []
 
     def between(*arguments: Any, **options: Any) -> Any:
-        with transaction() as session:  # a contract held between two chunks would be a lock timeout here
+        with transaction() as session:  # a lock kept between two chunks would time out here
             found.extend(enrol_people(session, f"single{len(found)}"))
         return real(*arguments, **options)
 
@@ -214,7 +214,7 @@ def test_a_single_enrollment_has_its_turn_between_two_chunks(monkeypatch: pytest
     assert (codes(taken_back), used()) == (["withdrawn"] * 8, 2)
 
 
-def test_a_contract_held_by_somebody_postpones_and_counts_no_failure() -> None:
+def test_a_locked_contract_postpones_and_counts_no_failure() -> None:
     taken_back = undo(imported())
     with transaction() as other:
         other.execute(text("SELECT 1 FROM contract FOR NO KEY UPDATE"))
