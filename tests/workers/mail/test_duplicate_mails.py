@@ -1,4 +1,4 @@
-"""Duplicates by mail: attached when small, behind a link else; a document that cannot be read keeps nobody waiting."""
+"""Duplicates by mail: a small file is attached, a large one linked; an unreadable document delays no other mail."""
 
 import json
 import os
@@ -59,14 +59,14 @@ def mailer(relay: Relay, loop: EventLoopThread) -> Iterator[Mailer]:
 
 
 def graduate(*people: Any) -> list[UUID]:
-    """People with a certificate, to whom no other mail is owed."""
+    """Creates people with a certificate and no other owed mail."""
     made = certified(*people)
     change("UPDATE email SET state = 'cancelled', due_at = NULL")
     return made
 
 
 def send(mailer: Mailer) -> None:
-    """Everything that is owed, as one batch."""
+    """Sends all owed mails as one batch."""
     change("UPDATE email SET due_at = now(), queue = 'emails_bulk' WHERE due_at IS NOT NULL")
     with transaction() as session:
         mine = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=50, lease=30, worker=new_id())
@@ -156,9 +156,7 @@ def test_where_no_mail_is_sent_any_more_the_result_says_so_and_since_when(mailer
     assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(1,)]
 
 
-def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_rest(
-    mailer: Mailer, site: httpx.Client
-) -> None:
+def test_the_result_names_the_file_and_no_link_is_stored(mailer: Mailer, site: httpx.Client) -> None:
     done = duplicated(*graduate("zoe", "eve"))
     file = done["result"]["file"]
     assert site.get(path_of(done)).content == content(done)
@@ -175,7 +173,7 @@ def test_whoever_reads_the_result_is_told_where_the_file_is_and_no_link_is_at_re
 
 
 @pytest.mark.parametrize("corrected", [False, True])
-def test_a_document_of_a_revoked_certificate_is_fetched_no_more_and_a_zip_is(
+def test_a_document_of_a_revoked_certificate_is_not_fetched_but_a_zip_is(
     relay: Relay, mailer: Mailer, site: httpx.Client, corrected: bool
 ) -> None:
     zoe, eve = graduate("zoe", "eve")
@@ -194,7 +192,7 @@ def test_a_document_of_a_revoked_certificate_is_fetched_no_more_and_a_zip_is(
     assert job(UUID(single["id"]))["result"]["file"]["link"] is None
 
 
-def test_nobody_is_written_to_who_was_not_named(mailer: Mailer) -> None:
+def test_no_one_gets_a_mail_who_was_not_named(mailer: Mailer) -> None:
     duplicated(*graduate("zoe"))
     assert rows("SELECT count(*) FROM email WHERE kind = 'duplicate'") == [(0,)]
 
@@ -214,7 +212,7 @@ def test_while_the_place_of_documents_is_away_its_mails_wait_and_no_others(
         else:
             broken.setenv("CERTIFICATE_STORE", "nowhere-we-know://x")
         get_settings.cache_clear()
-        for _ in range(4):  # oftener than a mail is tried
+        for _ in range(4):  # more often than a mail is tried
             send(mailer)
             assert rows(STATE) == [(EmailState.OWED, 0, True)] * 2
     assert [mail.recipients for mail in relay.mails] == [("anne@example.com",)]
@@ -227,7 +225,9 @@ def test_while_the_place_of_documents_is_away_its_mails_wait_and_no_others(
     assert {attached(mail)[0][2] for mail in relay.mails[1:]} == {content(one) for one in done}
 
 
-def test_what_can_no_longer_be_made_is_left_to_its_link(relay: Relay, mailer: Mailer, site: httpx.Client) -> None:
+def test_a_document_that_cannot_be_made_again_is_left_to_its_link(
+    relay: Relay, mailer: Mailer, site: httpx.Client
+) -> None:
     done = duplicated(*graduate("zoe"), deliver_to=MANAGER)
     change("UPDATE certificate SET snapshot = NULL")
     DocumentMaker.of_this_thread().store.delete(done["result"]["file"]["sha256"])
@@ -237,7 +237,7 @@ def test_what_can_no_longer_be_made_is_left_to_its_link(relay: Relay, mailer: Ma
     assert site.get(link(mail)).status_code == 410
 
 
-def test_a_mail_whose_link_is_over_is_not_sent(relay: Relay, mailer: Mailer) -> None:
+def test_a_mail_whose_link_has_expired_is_not_sent(relay: Relay, mailer: Mailer) -> None:
     duplicated(*graduate("zoe"), deliver_to=MANAGER)
     change("UPDATE certificate_file SET expires_at = now()")
     send(mailer)

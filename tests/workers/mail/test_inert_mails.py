@@ -1,4 +1,4 @@
-"""Every mail is inert to what people typed, and names and addresses stay readable."""
+"""No typed text becomes active in a mail, and names and addresses stay readable."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> 
     assert "<a href='" not in mail.html
     assert len(mail.subject.splitlines()) == 1
     assert [line for line in mail.text.splitlines() if line.startswith("Bcc")] == []
-    unseen = {"br"} if not inert_name(hostile) else set()  # a name of which nothing is left has no line of its own
+    unseen = {"br"} if not inert_name(hostile) else set()  # an emptied name has no line
     assert [tag for tag in structure(mail) if tag not in unseen] == [
         tag for tag in structure(plain) if tag not in unseen
     ]
@@ -97,6 +97,6 @@ def test_names_stay_readable(typed: str, shown: str) -> None:
 
 def test_addresses_are_shown_as_typed_when_they_are_addresses() -> None:
     assert shown_address("Anne.O'Brien+x@client.example") == "Anne.O'Brien+x@client.example"
-    assert shown_address("karim@menuiserie") == "karim@menuiserie"  # to be corrected, so shown as it was typed
+    assert shown_address("karim@menuiserie") == "karim@menuiserie"  # shown as typed, to be corrected
     assert shown_address("evil.com/x@client.example") == "evil. com/x @ client. example"
     assert shown_address("gagnez http://evil.fr a@b.fr") == "gagnez http: evil. fr a @ b. fr"

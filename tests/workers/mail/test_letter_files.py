@@ -1,4 +1,4 @@
-"""Mails that bring a file which cannot be read at the moment: they wait, and lose nothing."""
+"""Mails with a file that cannot be read at the moment wait, and lose nothing."""
 
 import logging
 from collections.abc import Iterator

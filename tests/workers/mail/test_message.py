@@ -1,4 +1,4 @@
-"""The bytes that leave, read back by the standard library."""
+"""The bytes of a sent mail, read back by the standard library."""
 
 import base64
 import email
@@ -79,7 +79,7 @@ def test_a_mail_survives_the_journey(name: str, locale: str) -> None:
 
 
 def assert_travels(written: bytes) -> None:
-    """7-bit, CRLF only, no line beyond 998 octets (76 in fact), ends with a line end."""
+    """Checks 7-bit bytes, CRLF only, lines of at most 76 octets (998 allowed), and a final line end."""
     assert written.isascii()
     assert b"\r" not in written.replace(b"\r\n", b"")
     assert b"\n" not in written.replace(b"\r\n", b"")
@@ -135,7 +135,7 @@ def test_an_address_that_is_none_is_refused_without_being_repeated(address: str)
         {"identity": SenderIdentity("a@b.fr\r\n\r\nbody", "", "b@x.fr", "x.fr")},
     ],
 )
-def test_what_is_read_back_must_be_what_was_meant(changed: dict[str, Any]) -> None:
+def test_the_message_read_back_must_equal_the_intended_one(changed: dict[str, Any]) -> None:
     with pytest.raises(Permanent):
         built(RenderedMail("s", "t", "h", "fr"), **changed)
     with pytest.raises(Permanent):

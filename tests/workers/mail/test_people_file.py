@@ -1,4 +1,4 @@
-"""The file of a long report: everybody in it, for Excel, in a mail that relays take."""
+"""The attached file of a long report: all people in it, readable by Excel, in a mail that relays accept."""
 
 import csv
 import io
@@ -84,7 +84,7 @@ def test_a_report_shows_up_to_a_hundred_people_without_a_file() -> None:
     assert "fichier joint" not in mail.text
 
 
-def test_a_longer_report_carries_everybody_in_a_file_excel_reads() -> None:
+def test_a_longer_report_lists_all_people_in_a_file_for_excel() -> None:
     people = crowd(150)
     people[149] |= {"first_name": "=HYPERLINK(1)", "last_name": "Le;Goff\n", "email": "@SUM(A1)"}
     mail = render(EmailKind.ENROLLMENT_REPORT, "fr", REPORT | {"people": people})
@@ -111,7 +111,7 @@ def test_no_cell_runs_as_a_formula(start: str) -> None:
 
 
 def workforce(size: int) -> Iterator[dict[str, Any]]:
-    """People of large companies: 20,000 surnames, some of them common, and addresses made of their names."""
+    """Yields people of large companies: 20,000 surnames, some of them common, and addresses made from their names."""
     chance = random.Random(7)
     surnames = ["".join(chance.choices(SYLLABLES, k=chance.choice((2, 3, 3, 4)))).title() for _ in range(20_000)]
     common = [1 / (rank + 10) for rank in range(len(surnames))]

@@ -1,4 +1,4 @@
-"""Every mail in every language: complete, the same in text and HTML, each language with its own words and signs."""
+"""Every mail in every language is complete, equal in text and HTML, and uses the words and signs of that language."""
 
 import re
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> No
 @pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
 def test_a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     unused = {"expires_at"} if context.get("link", "") is None else set()
-    if context["company_name"] is None:  # an unknown contract has no seats either
+    if context["company_name"] is None:  # an unknown contract has no seats
         unused = {"planned_seats", "enrolled_count", "remaining"}
     if context.get("attached") is False:
         unused = {"file_name"}
@@ -175,7 +175,7 @@ def test_writing_the_css_into_templates_changes_no_tag() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "<table><tr>{% if a %}<td></td>{% endif %}</tr></table>",  # an implied tbody
+        "<table><tr>{% if a %}<td></td>{% endif %}</tr></table>",  # the parser adds a tbody
         "<p><div>{{ a }}</div></p>",
         "<ul>{% for a in b %}<li>{{ a }}{% endfor %}</ul>",
     ],

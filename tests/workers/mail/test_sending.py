@@ -1,4 +1,4 @@
-"""A batch on its way, without a ledger: what is recorded when something goes wrong that should not, and who hears."""
+"""A batch of mails without a ledger: the records made after unexpected errors, and the callbacks."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ def send(
     renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None] = lambda _: set(),
     heard: Callable[[DeliveryAttempt], None] = lambda _: None,
 ) -> None:
-    """Sends them; those whose outcome was recorded are added to `recorded`."""
+    """Sends these mails; adds each mail whose outcome was recorded to `recorded`."""
 
     def record(deliveries: Sequence[DeliveryAttempt]) -> None:
         recorded.extend(delivered.row.id for delivered in deliveries)

@@ -1,4 +1,6 @@
-"""One mail over one connection, and connections that are used again: what a relay gets, when one is opened anew."""
+"""One mail over one connection, and connections that are reused: the commands a relay gets, and when a
+new one opens.
+"""
 
 import asyncio
 
@@ -61,7 +63,7 @@ def test_the_last_check_comes_just_before_data_and_can_stop_the_mail() -> None:
     asyncio.run(scenario())
 
 
-def test_an_address_that_would_inject_a_command_is_refused_and_not_repeated() -> None:
+def test_an_address_that_would_inject_a_command_is_refused_for_good() -> None:
     async def scenario() -> None:
         async with ScriptedRelay().listening() as relay:
             connection = connection_to(relay)

@@ -1,4 +1,4 @@
-"""A relay that refuses, drops or hangs at any step: the fault it is, and the connection that is left or is not."""
+"""A relay refuses, drops or hangs at any step: the fault that results, and whether the connection stays usable."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ from workers.mail.outcomes import fault_from, masked
 
 
 def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -> tuple[AttemptFault, bool]:
-    """The fault of one delivery, and whether the next mail goes through on the same place of the pool."""
+    """Returns the fault of one delivery, and whether the next mail is sent on the same place of the pool."""
 
     async def scenario() -> tuple[AttemptFault, bool]:
         async with relay.listening():
@@ -77,7 +77,7 @@ def test_each_fault_at_each_step(
         ("BODY", SmtpPhase.BODY, DeliveryOutcome.UNCERTAIN),
     ],
 )
-def test_silence_ends_in_a_timeout_and_a_late_answer_is_heard_by_nobody(
+def test_silence_ends_in_a_timeout_and_a_late_answer_is_ignored(
     step: str, phase: SmtpPhase, outcome: DeliveryOutcome
 ) -> None:
     fault, stayed = run_faulty(ScriptedRelay({step: [HANG]}), command=0.5, body=0.5)
@@ -137,7 +137,7 @@ def test_addresses_in_answers_are_masked() -> None:
     assert len(shown) == 300
 
 
-def test_what_is_neither_the_relay_nor_the_network_is_a_bug() -> None:
+def test_an_error_outside_relay_and_network_is_a_bug() -> None:
     assert fault_from(KeyError("x"), SmtpPhase.RCPT) is None
     assert fault_from(ValueError("another loop"), SmtpPhase.MAIL) is None
     certificate = fault_from(ssl.SSLCertVerificationError("expired"), SmtpPhase.TLS)

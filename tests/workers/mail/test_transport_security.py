@@ -1,4 +1,4 @@
-"""Which relay the settings name, and that it is spoken to under TLS, logged in, or not at all; real servers too."""
+"""The settings name the relay, and mails go to it under TLS, logged in, or not at all; with real servers too."""
 
 import asyncio
 import shutil
@@ -57,7 +57,7 @@ def test_a_refused_login_never_blames_the_mail(
 
 
 class Inbox(MessageHandler):
-    """Keeps what a real server (aiosmtpd) received."""
+    """Keeps the mails that a real server (aiosmtpd) received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Inbox(MessageHandler):
 
 @asynccontextmanager
 async def real_server(inbox: Inbox, **options: Any) -> AsyncIterator[int]:
-    """The port of an aiosmtpd on this loop; ``ssl`` is TLS from the start, ``tls_context`` is STARTTLS."""
+    """Runs an aiosmtpd on this loop and yields its port; ``ssl`` is TLS from the start, ``tls_context`` is STARTTLS."""
     implicit: ssl.SSLContext | None = options.pop("ssl", None)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: aiosmtpd_smtp.SMTP(inbox, **options), "127.0.0.1", 0, ssl=implicit)
@@ -98,7 +98,7 @@ def test_a_real_server_gets_the_mail() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for ``localhost`` nobody else trusts."""
+    """Creates a key and a certificate for ``localhost`` that no other program trusts."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl makes the certificate")
     path = tmp_path_factory.mktemp("tls") / "both.pem"

@@ -1,4 +1,4 @@
-"""What the mails of a correction say when they leave, and which of them do not leave any more."""
+"""The mails of a correction: their text when they leave, and the mails that no longer leave."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ from workers.settings import get_settings
 
 
 def letters(session: Session) -> dict[tuple[str, str], Letter]:
-    """What each owed mail says now, by kind and address; all that are sent can be rendered."""
+    """Returns each owed mail by kind and address, after a check that all of them can be rendered."""
     held = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
     found = read_letters(session, held)
     for letter in found:
@@ -49,13 +49,13 @@ def letters(session: Session) -> dict[tuple[str, str], Letter]:
 
 
 def body(letter: Letter) -> str:
-    """Subject, text and HTML."""
+    """Returns subject, text and HTML."""
     rendered = render(letter.kind, "fr", letter.context)
     return rendered.subject + rendered.text + rendered.html
 
 
 def said(letter: Letter) -> str:
-    """The text."""
+    """Returns the text."""
     return render(letter.kind, "fr", letter.context).text
 
 
@@ -63,25 +63,25 @@ def leads_to(letter: Letter) -> str:
     return str(letter.context["link"]).rpartition("/")[2]
 
 
-def test_both_mailboxes_are_written_to_with_their_own_link_and_the_old_one_sees_little(session: Session) -> None:
+def test_each_mailbox_gets_its_own_link_and_the_old_one_few_facts(session: Session) -> None:
     correct(session, participant(session))
     found = letters(session)
     confirmation, notice = found["correction_confirmation", NEW], found["correction_notice", OLD]
     assert (leads_to(confirmation), leads_to(notice)) == (token(session), answer_token(session))
     assert NEW in body(confirmation)
     assert OLD not in body(confirmation)
-    assert "Zoé" not in body(confirmation)  # nobody knows yet whose mailbox it is
+    assert "Zoé" not in body(confirmation)  # the owner of this mailbox is not known yet
     assert "a***@example.org" in body(notice)
     assert NEW not in body(notice)
     [(now,)] = query(session, "SELECT now()")
     assert f"Répondez avant le {shown_moment(now + timedelta(hours=72), 'fr')} (heure de Paris)" in said(notice)
     assert said(notice).index("Répondez avant") < said(notice).index("/links/")
-    assert "Ce lien est valable" not in body(notice)  # silence is a yes long before it ends
+    assert "Ce lien est valable" not in body(notice)  # silence counts as consent long before the link expires
     for letter in (confirmation, notice):
         assert "Acmé" in body(letter)
 
 
-def test_who_said_no_before_is_told_that_silence_is_no_yes(session: Session) -> None:
+def test_a_person_who_refused_before_is_told_that_silence_is_no_consent(session: Session) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     letters(session)
@@ -96,10 +96,10 @@ def test_who_said_no_before_is_told_that_silence_is_no_yes(session: Session) -> 
     ("reason", "activated", "unsent"),
     [("hard_bounce", True, None), ("ops", True, "suppressed"), ("hard_bounce", False, "suppressed")],
 )
-def test_whoever_may_lose_their_account_is_asked_though_a_mail_bounced_before(
+def test_a_person_who_may_lose_their_account_is_asked_despite_a_bounce(
     session: Session, reason: str, activated: bool, unsent: str | None
 ) -> None:
-    """An old bounce is no answer; of an account nobody used, a dead mailbox needs no news."""
+    """An old bounce is no answer. A dead mailbox of an account never used needs no mail."""
     enrollment_id = participant(session, activated=activated)
     session.execute(
         text("INSERT INTO suppression (email_norm, reason, created_at) VALUES (:e, :r, now() - interval '6 days')"),
@@ -116,7 +116,7 @@ def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> N
     correct(session, participant(session))
     notice_sent(session, hours=100)
     confirm_address(session, keys(), token(session), password_given=False)
-    by_ops(session, account_id(session, NEW), OTHER)  # and then it moves once more
+    by_ops(session, account_id(session, NEW), OTHER)  # then the address changes again
     found = {key: one for key, one in letters(session).items() if key[0] == "correction_applied"}
     assert all(one.unsent is None for one in found.values())
     assert {to for _, to in found} == {OLD, NEW, OTHER}
@@ -125,9 +125,7 @@ def test_applied_is_told_to_each_address_as_it_was_frozen(session: Session) -> N
     assert OTHER in body(found["correction_applied", OTHER])
 
 
-def test_handed_over_by_ops_both_are_told_that_the_password_is_gone_and_the_new_one_how_to_choose_another(
-    session: Session,
-) -> None:
+def test_a_correction_by_operators_tells_both_and_invites_the_new_address(session: Session) -> None:
     participant(session)
     by_ops(session, account_id(session))
     found = letters(session)
@@ -140,7 +138,7 @@ def test_handed_over_by_ops_both_are_told_that_the_password_is_gone_and_the_new_
     assert "reste valable" not in body(reset)
 
 
-def test_who_may_be_a_stranger_is_told_no_name_no_address_and_no_link(session: Session) -> None:
+def test_a_possible_stranger_is_told_no_name_no_address_and_no_link(session: Session) -> None:
     correct(session, participant(session, activated=False))
     found = letters(session)
     told = body(found["correction_notice", OLD])
@@ -150,7 +148,7 @@ def test_who_may_be_a_stranger_is_told_no_name_no_address_and_no_link(session: S
 
 
 @pytest.mark.parametrize("ended", ["refused", "superseded", "applied", "expired", "password"])
-def test_a_mail_in_a_mailers_hands_that_asks_for_nothing_any_more_is_not_sent(session: Session, ended: str) -> None:
+def test_a_claimed_mail_of_an_ended_correction_is_not_sent(session: Session, ended: str) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
     held = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
@@ -170,7 +168,7 @@ def test_a_mail_in_a_mailers_hands_that_asks_for_nothing_any_more_is_not_sent(se
     assert [letter.unsent for letter in read_letters(session, held)] == ["cancelled", "cancelled"]
 
 
-def test_a_link_whose_key_was_withdrawn_is_signed_anew(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_whose_key_was_withdrawn_is_signed_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     correct(session, participant(session))
     old = token(session)
     monkeypatch.setenv("LINK_KEYS", "new:" + "7b" * 32)
@@ -183,7 +181,7 @@ def test_a_link_whose_key_was_withdrawn_is_signed_anew(session: Session, monkeyp
     assert isinstance(view, LinkView)
     assert view.purpose is Purpose.CORRECTION_CONFIRMATION
     assert query(session, "SELECT count(*) FROM link WHERE subject_id IS NOT NULL") == [(2,)]
-    assert sweep(session) == {}  # the correction goes on
+    assert sweep(session) == {}  # the correction continues
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The summary of an import by mail: owed once with its end, what it says, and the rows that come with it."""
+"""The summary mail of an import: owed once at its end, with its text and the rows attached to it."""
 
 import io
 import random
@@ -43,7 +43,7 @@ LINES = 'Nom;Prénom;E-mail;Note\nDû;Zoé;a@b.fr;x\n"=SOMME(A1)";Ève;b@b;"un; 
 
 @pytest.fixture(autouse=True)
 def one_seat(fresh_database: str) -> Iterator[None]:
-    """A contract of one seat."""
+    """Creates a contract of one seat."""
     with transaction() as session:
         add_contract(session, "C-1", 1)
     yield
@@ -83,7 +83,7 @@ def owed() -> list[tuple[object, ...]]:
     return rows("SELECT to_address, locale, state FROM email WHERE kind = 'import_report'")
 
 
-def test_the_summary_tells_what_was_read_and_done_and_what_is_to_be_corrected() -> None:
+def test_the_summary_lists_rows_read_done_and_to_correct() -> None:
     imported(LINES.encode("cp1252"), report_locale="fr")
     assert owed() == [(CHIEF, "fr", "owed")]
     sent = mail()
@@ -129,7 +129,7 @@ def test_an_unknown_contract() -> None:
 
 
 @pytest.mark.parametrize("options", [{"report_to": None}, {"dry_run": True}])
-def test_who_asked_for_none_gets_none(options: dict[str, Any]) -> None:
+def test_no_summary_without_a_request_for_one(options: dict[str, Any]) -> None:
     imported(LINES.encode(), **options)
     assert owed() == []
 
@@ -188,7 +188,7 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
 
 
 def test_rows_that_hardly_shrink_are_left_out() -> None:
-    """Twenty million characters of anything may be more than a mail can carry, zipped or not."""
+    """Twenty million characters may exceed the size of a mail, even zipped."""
     noise = random.Random(1)
     rows = (f"Dû;Zoé;b{n}@b;{noise.randbytes(2_000).hex()}\n" for n in range(3_000))
     imported(("Nom;Prénom;E-mail;Note\n" + "".join(rows)).encode())
@@ -196,7 +196,7 @@ def test_rows_that_hardly_shrink_are_left_out() -> None:
 
 
 def test_nothing_of_the_file_is_read_while_facts_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workbook that takes long would outlive the lease, in a transaction that holds the mail."""
+    """A slow workbook would outlive the lease, in a transaction that locks the mail."""
 
     def look(*_: object) -> None:
         raise AssertionError("the file was opened inside the transaction")
@@ -207,7 +207,7 @@ def test_nothing_of_the_file_is_read_while_facts_are(monkeypatch: pytest.MonkeyP
         for module in (roster_reports, letter_files):
             watched.setattr(module, "open_file", look)
         one = letter()
-    for _ in range(2):  # as often as it is tried
+    for _ in range(2):  # at each attempt
         [file] = rendered(one).attachments
         assert len(read_roster(file.content).rows) == len(refused) > 0
 

@@ -1,4 +1,4 @@
-"""What a claimed mail says when it is sent, or why it is not."""
+"""The content of a claimed mail when it is sent, or the reason why it is not sent."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def link_of(found: Letter) -> str:
 
 
 def opens(session: Session, token: str) -> bool:
-    """Whether the token is the one of the live link it names."""
+    """Tells whether the token is the valid token of the live link it names."""
     link_id = read_token(token)
     [(key_id, version, account_id)] = query(
         session,
@@ -94,7 +94,7 @@ def test_a_mail_sent_again_carries_the_very_same_link(session: Session) -> None:
     assert again.context == found.context
 
 
-def test_somebody_who_activated_meanwhile_is_told_of_the_training_only(session: Session) -> None:
+def test_a_person_activated_meanwhile_is_told_of_the_training_only(session: Session) -> None:
     add_contract(session)
     enrol_people(session, "anne")
     change(session, "UPDATE account SET activated_at = now()")
@@ -103,10 +103,10 @@ def test_somebody_who_activated_meanwhile_is_told_of_the_training_only(session: 
     assert (found.context["link"], found.context["expires_at"]) == (None, None)
     rendered = render(found.kind, "fr", found.context)
     assert "connectez-vous" in rendered.text
-    assert LINK.findall(rendered.text) == LINK.findall(found.context["not_me_link"])  # and no other
+    assert LINK.findall(rendered.text) == LINK.findall(found.context["not_me_link"])  # there is no other
 
 
-def test_who_activates_by_the_link_of_one_mail_still_hears_of_the_other_training(session: Session) -> None:
+def test_after_activation_the_mail_about_the_other_training_still_leaves(session: Session) -> None:
     add_contract(session)
     add_contract(session, "C-2")
     enrol_people(session, "anne")
@@ -120,13 +120,13 @@ def test_who_activates_by_the_link_of_one_mail_still_hears_of_the_other_training
     assert (invitation.unsent, invitation.context["link"]) == (None, None)
 
 
-def test_somebody_attached_who_is_active_gets_no_link(session: Session) -> None:
+def test_an_attached_person_who_is_active_gets_no_link(session: Session) -> None:
     attach(session, activated=True)
     found = letter(session)
     assert (found.kind, found.context["link"], found.context["first_name"]) == (EmailKind.ATTACHMENT, None, "Anne")
 
 
-def test_somebody_attached_who_never_activated_gets_the_activation_link(session: Session) -> None:
+def test_an_attached_person_not_activated_gets_the_activation_link(session: Session) -> None:
     attach(session, activated=False)
     found = letter(session)
     assert found.kind is EmailKind.ATTACHMENT
@@ -150,7 +150,7 @@ def test_somebody_attached_who_never_activated_gets_the_activation_link(session:
         ("UPDATE email SET contract_id = NULL", EmailState.CANCELLED),
     ],
 )
-def test_what_would_mislead_is_not_sent(session: Session, meanwhile: str, ends: EmailState) -> None:
+def test_a_mail_that_would_mislead_is_not_sent(session: Session, meanwhile: str, ends: EmailState) -> None:
     add_contract(session)
     enrol_people(session, "anne")
     change(session, meanwhile)
@@ -181,7 +181,7 @@ def test_a_link_that_ended_while_its_mail_was_owed_is_replaced(session: Session,
 
 
 def read_while(others: str) -> Letter:
-    """What Anne's owed mail says when its link has ended, and this is committed while a mailer looks at it."""
+    """Returns Anne's letter, when her link has expired and this change is committed while a mailer reads it."""
     with transaction() as session:
         add_contract(session)
         enrol_people(session, "anne")

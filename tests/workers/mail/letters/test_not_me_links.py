@@ -1,4 +1,4 @@
-"""The link "this is not me" of an attachment mail: made when the letter is read, one per enrollment, never a second."""
+"""The link "this is not me" of an attachment mail is made when the letter is read, once for each enrollment."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -51,7 +51,7 @@ def attachment(session: Session) -> Letter:
 def test_every_attachment_mail_carries_it(session: Session, activated: bool, locale: str) -> None:
     anne = attach(session, activated=activated, locale=locale)
     found = attachment(session)
-    assert bool(found.context["link"]) is not activated  # the link that opens the account stands beside it
+    assert bool(found.context["link"]) is not activated  # the link that opens the account is beside it
     rendered = render(found.kind, locale, found.context)
     for shown in (rendered.text, rendered.html):
         assert anne.token in LINK.findall(shown.replace('"', " ").replace("<", " "))
@@ -117,7 +117,7 @@ def test_a_link_used_or_voided_on_purpose_is_not_replaced(session: Session, ende
         "INSERT INTO suppression (email_norm, reason) VALUES ('anne@example.com', 'ops')",
     ],
 )
-def test_none_is_made_for_a_mail_that_is_not_sent(session: Session, meanwhile: str) -> None:
+def test_no_link_is_made_for_a_mail_that_is_not_sent(session: Session, meanwhile: str) -> None:
     attach(session)
     session.execute(text("DELETE FROM link WHERE purpose = 'not_me'"))
     session.execute(text(meanwhile))
@@ -176,7 +176,7 @@ def test_two_mails_of_one_enrollment_read_at_once_carry_one_link(fresh_database:
     assert support.rows(ALL) == [(1,)]
 
 
-def test_a_link_voided_with_a_corrected_address_while_a_letter_is_read_stays_voided(fresh_database: str) -> None:
+def test_a_link_voided_by_a_correction_during_reading_stays_voided(fresh_database: str) -> None:
     with transaction() as session:
         attach(session)
         session.execute(text("DELETE FROM email WHERE kind <> 'attachment'"))

@@ -1,4 +1,4 @@
-"""What people and managers read of seats given back by themselves: warnings and reports, and whose names."""
+"""People and managers read these mails about automatic releases: warnings and reports, with the right names."""
 
 import re
 from datetime import timedelta
@@ -84,8 +84,8 @@ def report_text(session: Session) -> str:
     return text_of(letter_to(session, MANAGER, EmailKind.RELEASE_REPORT))
 
 
-def test_somebody_elses_account_is_called_what_this_company_typed(session: Session) -> None:
-    """The names an account was registered with may be a stranger's: not for whoever guessed the address."""
+def test_an_account_of_a_stranger_has_the_name_this_company_typed(session: Session) -> None:
+    """The account may belong to a stranger; its registered names are not for a company that guessed the address."""
     add_contract(session, "C-0", company="other")
     enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
     enrolled(session, someone("zoe@example.com", "Secret", "Stranger"), contract="C-0")
@@ -93,7 +93,7 @@ def test_somebody_elses_account_is_called_what_this_company_typed(session: Sessi
     add_contract(session, seats=100)
     change_contract(session, **OPTIONS)
     do_request(session, asking(someone("anne@example.com", "Annabelle", "Dupond"), someone("luc@example.com", "Luc")))
-    enrolled(session, someone("zoe@example.com", "Lost", "Request"))  # what was typed is not known any more
+    enrolled(session, someone("zoe@example.com", "Lost", "Request"))  # the typed names are no longer known
     deliver(session)
     later(session, 23)
     plan(session)
@@ -104,7 +104,7 @@ def test_somebody_elses_account_is_called_what_this_company_typed(session: Sessi
 
 
 def test_two_companies_at_the_same_moment_see_no_name_of_each_other(session: Session) -> None:
-    """Of two requests in one transaction nothing tells which made the account: neither is shown its names."""
+    """Two requests in one transaction do not tell which of them created the account, so neither is shown its names."""
     add_contract(session, "C-0", company="other")
     enrolled(session, someone("anne@example.com", "Secret", "Stranger"), contract="C-0")
     invited(session, someone("anne@example.com", "Anne"))
@@ -122,9 +122,7 @@ def test_two_companies_at_the_same_moment_see_no_name_of_each_other(session: Ses
         ("state = 'sent'", False),
     ],
 )
-def test_an_address_that_is_refused_is_marked_and_nobody_is_said_to_know(
-    session: Session, became: str, marked: bool
-) -> None:
+def test_the_report_marks_a_refused_address(session: Session, became: str, marked: bool) -> None:
     invited(session, "anne", "zoe")
     session.execute(text(f"UPDATE email SET {became} WHERE to_address LIKE 'zoe%'"))
     later(session, 23)
@@ -142,7 +140,7 @@ def test_an_address_that_is_refused_is_marked_and_nobody_is_said_to_know(
     assert ("zoe@example.com> – Adresse refusée" in said) is marked
 
 
-def test_of_one_person_the_report_reads_the_result_of_the_job(session: Session) -> None:
+def test_the_report_on_one_person_reads_the_result_of_the_job(session: Session) -> None:
     warned(session, someone("anne@example.com", "Anne", "Durand"))
     plan(session)
     assert query(session, "SELECT count(*) FROM job_person") == [(0,)]
@@ -160,7 +158,7 @@ def test_a_report_names_a_hundred_and_counts_all(session: Session) -> None:
     assert "Seules les 100 premières personnes sur 150" in said
 
 
-def test_without_a_manager_nobody_is_written_to_about_them(session: Session) -> None:
+def test_without_a_manager_no_mail_is_owed(session: Session) -> None:
     warned(session, "anne", manager_email=None)
     plan(session)
     assert query(session, "SELECT count(*) FROM email WHERE kind = 'release_report'") == [(0,)]

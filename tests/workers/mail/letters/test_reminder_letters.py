@@ -1,4 +1,4 @@
-"""What a reminder says: the same live link with no more time, and nothing that would mislead."""
+"""A reminder carries the same live link with the same expiry, and nothing misleading."""
 
 import re
 from datetime import UTC, datetime, timedelta

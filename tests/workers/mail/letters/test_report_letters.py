@@ -1,4 +1,4 @@
-"""What the confirmation of an enrollment request says, and by which names."""
+"""The confirmation of an enrollment request: its text, and the names it uses."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from workers.requests.queues import Queue
 
 
 def report(session: Session, request: Enroll) -> dict[str, Any]:
-    """The job is done; what its confirmation says."""
+    """Does the job and returns the content of its confirmation."""
     job_id = accepted(session, request)
     rows = claim(session, JOBS, Queue.ENROLLMENTS, Queue.ROSTERS)
     ledger.finish(session, JOBS, do_jobs(session, rows))
