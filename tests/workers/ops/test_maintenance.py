@@ -1,4 +1,4 @@
-"""Seats that do not add up are found and left as they are; what is kept for a time only is deleted after it."""
+"""Seats with drift are found and not changed; rows with an expiry are deleted after it."""
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from workers.people.retention import purge
 
 
 def sound(session: Session) -> None:
-    """Two contracts: one with four people and one who was withdrawn, one with nobody."""
+    """Creates two contracts: one with four people and one withdrawn, the other without people."""
     add_contract(session, seats=10)
     add_contract(session, "C-2", company="autre")
     enrol_people(session, "a", "b", "c", "d", "e")

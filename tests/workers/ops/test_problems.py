@@ -1,4 +1,4 @@
-"""What is a problem and what is only busy, as a table."""
+"""A table of states that are a problem and states that are only busy."""
 
 from typing import Any
 
@@ -40,6 +40,6 @@ def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
         ({"drift": [{"reference": "C-9"}]}, [("drift", "C-9", 1)]),
     ],
 )
-def test_what_is_a_problem(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
+def test_these_states_are_problems(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
     status = {"clock": {"pid": 1}, "missing": [], "queues": {"rosters": QUIET}, "drift": [], "requests": sent(0)}
     assert [(p["code"], p["subject"], p["count"]) for p in find_problems(status | change)] == expected

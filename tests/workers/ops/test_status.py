@@ -1,4 +1,4 @@
-"""What ops look at first: counts, contracts, processes, clock, drift, and which of it is a problem."""
+"""The status for operators: counts, contracts, processes, clock, drift, and the problems among them."""
 
 from typing import Any
 
@@ -166,7 +166,7 @@ CERTIFICATES = ["certificates", "certificates_bulk"]
         ),
     ],
 )
-def test_what_no_process_serves(kinds: list[str], expected: list[str]) -> None:
+def test_queues_that_no_process_serves(kinds: list[str], expected: list[str]) -> None:
     assert missing(kinds) == expected
 
 

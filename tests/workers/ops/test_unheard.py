@@ -1,4 +1,4 @@
-"""What waits in Redis for somebody to hear it."""
+"""Messages that wait in Redis without a worker to record them."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from workers.ops.unheard import UnrecordedRequests, count_unheard
 from workers.settings import get_settings
 
 
-def test_what_was_sent_and_not_recorded_is_counted(fresh_database: str) -> None:
+def test_messages_sent_and_not_recorded_are_counted(fresh_database: str) -> None:
     assert count_unheard() == UnrecordedRequests(0, None)
     now = time.time() * 1000
     for age in (90, 5, 70):
