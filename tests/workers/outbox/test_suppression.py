@@ -1,4 +1,4 @@
-"""Addresses no mail is sent to: enrollments and resets answer so, dry or not; ops put on, take off, see."""
+"""The suppression list: enrollments and resets report it, dry run or not; operators add, remove and list addresses."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -61,14 +61,14 @@ PUT = text("""
 
 
 def put(session: Session, email: str = ANNE, until: str | None = None) -> None:
-    """On the list, for so long or without an end."""
+    """Puts an address on the list, until a moment or without an end."""
     session.execute(PUT, {"email": email, "until": until})
 
 
 @pytest.mark.parametrize(("until", "code"), [(None, Code.SUPPRESSED_ADDRESS), ("1 day", Code.SUPPRESSED_ADDRESS),
                                              ("-1 second", Code.ENROLLED)])  # fmt: skip
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_nobody_is_enrolled_under_such_an_address(
+def test_no_one_is_enrolled_under_a_suppressed_address(
     session: Session, until: str | None, code: Code, dry_run: bool
 ) -> None:
     add_contract(session, seats=2)
@@ -96,7 +96,7 @@ def test_the_row_that_is_refused_is_named_and_costs_nothing(session: Session) ->
     assert "ne reçoit pas nos messages" in render(report.kind, "fr", report.context).text
 
 
-def test_who_is_enrolled_already_stays_so(session: Session) -> None:
+def test_a_person_already_enrolled_stays_enrolled(session: Session) -> None:
     add_contract(session)
     enrol(session, asking("anne"))
     put(session)
@@ -116,7 +116,7 @@ def test_a_link_is_not_sent_again_to_such_an_address(session: Session, activated
     assert refused["result"]["people"][0]["code"] == "suppressed_address"
     assert refused["result"]["people"][0]["detail"] == {"since": since.isoformat()}
     assert answers(session, resend(anne)) == [invited_anne]
-    assert query(session, "SELECT count(*) FROM throttle") == before  # nothing counts that was not sent
+    assert query(session, "SELECT count(*) FROM throttle") == before  # an unsent mail does not count
     assert answers(session, reset(anne, luc)) == ["suppressed_address", reset_luc]
     assert answers(session, resend(anne, luc)) == [invited_anne, invited_luc]
     assert {to for _, _, to in mails(session)} == {"luc@example.com"}
@@ -124,7 +124,7 @@ def test_a_link_is_not_sent_again_to_such_an_address(session: Session, activated
     assert answers(session, reset(anne)) == [reset_luc]
 
 
-def test_who_forgot_their_password_is_answered_as_ever(session: Session) -> None:
+def test_a_forgotten_password_gets_the_usual_answer(session: Session) -> None:
     enrolled(session, "anne", "luc")
     put(session)
     asked = [RequestPasswordReset(email=f"{name}@example.com") for name in ("anne", "luc", "nobody")]
@@ -151,7 +151,9 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     [letter] = read_letters(session, rows)
     assert (letter.unsent, letter.context) == ("suppressed", {})
-    assert query(session, "SELECT count(*) FROM link") == [(len(links),)]  # none is made for a mail that does not leave
+    assert query(session, "SELECT count(*) FROM link") == [
+        (len(links),)
+    ]  # no link is made for a mail that does not leave
     session.execute(text("UPDATE email SET expires_at = now()"))
     [row] = rows
     late = ledger.ClaimedRow(row.id, row.claim, 0, 0, row.lane, dict(row.columns) | {"expired": True})
@@ -161,7 +163,7 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
 # The list
 
 
-def test_ops_put_on_and_take_off_once_each_and_it_is_audited_without_the_address(session: Session) -> None:
+def test_operators_add_and_remove_once_and_the_audit_has_no_address(session: Session) -> None:
     enrolled(session, "anne")
     assert suppress(session, ANNE, why="asked by phone", requested_by="shell:zoe") == "listed"
     before = everything(session)
@@ -181,7 +183,7 @@ def test_ops_put_on_and_take_off_once_each_and_it_is_audited_without_the_address
     assert ANNE not in str(query(session, "SELECT CAST(a AS text) FROM audit a"))
 
 
-def test_an_address_that_bounced_is_kept_by_ops_for_good_and_one_of_nobody_is_audited(session: Session) -> None:
+def test_operators_may_keep_a_bounced_address_of_no_account(session: Session) -> None:
     suppress_bounced(session, [ANNE])
     assert suppress(session, ANNE, why="complaint", requested_by="x") == "listed"
     suppress_bounced(session, [ANNE])
@@ -189,7 +191,7 @@ def test_an_address_that_bounced_is_kept_by_ops_for_good_and_one_of_nobody_is_au
     assert query(session, "SELECT action, account_id FROM audit") == [("suppress", None)]
 
 
-def test_a_mail_that_bounces_after_its_person_was_erased_lists_nobody(session: Session) -> None:
+def test_a_bounce_after_the_erasure_of_its_person_lists_no_address(session: Session) -> None:
     add_contract(session)
     enrol(session, asking("anne", "luc"))
     held = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=9, lease=30, worker=new_id())
@@ -202,7 +204,7 @@ def test_a_mail_that_bounces_after_its_person_was_erased_lists_nobody(session: S
     assert ANNE not in str(query(session, "SELECT CAST(s AS text) FROM suppression s"))
 
 
-def test_what_is_over_is_on_no_list(session: Session) -> None:
+def test_an_expired_entry_is_on_no_list(session: Session) -> None:
     suppress_bounced(session, [ANNE, "luc@example.com"])
     [(anne, until), _] = query(session, "SELECT email_norm, until - created_at FROM suppression ORDER BY email_norm")
     assert (anne, until) == (ANNE, timedelta(days=7))
@@ -216,7 +218,7 @@ def test_what_is_over_is_on_no_list(session: Session) -> None:
     assert read_suppressed(session, []) == {}
 
 
-def test_suppressed_mails_need_nobody(session: Session) -> None:
+def test_suppressed_mails_are_no_problem(session: Session) -> None:
     add_contract(session)
     enrol(session, asking("anne"))
     session.execute(
@@ -227,7 +229,7 @@ def test_suppressed_mails_need_nobody(session: Session) -> None:
     assert [one for one in status["problems"] if one["subject"] == "emails" and one["code"] != "no_process"] == []
 
 
-def test_two_that_bounce_at_once_in_opposite_orders_wait_and_do_not_deadlock(fresh_database: str) -> None:
+def test_two_bounces_in_opposite_orders_wait_and_do_not_deadlock(fresh_database: str) -> None:
     def bounce() -> None:
         with transaction() as session:
             suppress_bounced(session, ["b@x.fr", "a@x.fr"])
@@ -244,8 +246,10 @@ def test_two_that_bounce_at_once_in_opposite_orders_wait_and_do_not_deadlock(fre
 
 
 @pytest.mark.parametrize("by_ops", [True, False])
-def test_what_had_ended_is_not_purged_from_under_who_lists_it_again(fresh_database: str, by_ops: bool) -> None:
-    """The purge comes between the two statements; before them it leaves nothing, after them it finds what holds."""
+def test_an_expired_entry_listed_again_is_not_purged(fresh_database: str, by_ops: bool) -> None:
+    """The purge runs between the two statements. Before them it would leave nothing, after them it finds a current
+    entry.
+    """
     with transaction() as session:
         put(session, until="-1 second")
 
