@@ -1,4 +1,4 @@
-""" "This is not me": what is detached, what stays, what others then find."""
+""" "This is not me": the data that is detached, the data that stays, and the results of later requests."""
 
 from datetime import UTC, datetime
 
@@ -37,7 +37,7 @@ from workers.requests.queues import Queue
 OWED = "SELECT kind, state FROM email ORDER BY kind"
 
 
-def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
+def test_a_person_who_has_not_started_gives_the_seat_back(session: Session) -> None:
     anne = attach(session)
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
@@ -51,14 +51,14 @@ def test_who_has_not_begun_leaves_with_the_seat(session: Session) -> None:
     )  # fmt: skip
     assert query(session, "SELECT reference FROM company WHERE id = :id", id=company) == [("autre",)]
     assert find_drift(session) == []
-    # Her own company's training is untouched.
+    # The training of her own company is unchanged.
     assert query(session, "SELECT count(*) FROM enrollment WHERE detached_at IS NULL AND withdrawn_at IS NULL") == [
         (1,)
     ]
 
 
 @pytest.mark.parametrize("progress", ["in_progress", "completed"])
-def test_who_has_begun_is_detached_and_the_seat_stays_used(session: Session, progress: str) -> None:
+def test_a_person_who_has_started_is_detached_and_the_seat_stays_used(session: Session, progress: str) -> None:
     anne = attach(session)
     session.execute(text("UPDATE enrollment SET progress = :p, started_at = now()"), {"p": progress})
     assert detach(session, keys(), anne.token) is DetachmentStep.KEEP_SEAT
@@ -106,7 +106,7 @@ def test_a_second_link_of_the_same_enrollment_does_nothing_more(session: Session
         ("purpose = 'correction_answer'", Code.INVALID_LINK),
     ],
 )
-def test_a_link_that_is_over_detaches_nobody(session: Session, change: str, code: Code) -> None:
+def test_an_expired_link_detaches_no_one(session: Session, change: str, code: Code) -> None:
     anne = attach(session)
     session.execute(text(f"UPDATE link SET {change} WHERE purpose = 'not_me'"))
     before = everything(session)
@@ -114,25 +114,27 @@ def test_a_link_that_is_over_detaches_nobody(session: Session, change: str, code
     assert everything(session) == before
 
 
-def test_the_link_of_another_purpose_or_another_person_detaches_nobody(session: Session) -> None:
+def test_a_link_of_another_purpose_or_person_detaches_no_one(session: Session) -> None:
     anne = attach(session)
     done(session, asking("luc", contract="C-1"))
     [(luc,)] = query(session, "SELECT id FROM account WHERE email_norm LIKE 'luc%'")
     activation, reset = make_link(session, anne.account_id)[1], make_link(session, anne.account_id,
                                                                          purpose=Purpose.PASSWORD_RESET)[1]  # fmt: skip
-    session.execute(text("UPDATE link SET voided_at = now() WHERE purpose = 'not_me'"))  # one lives per enrollment
+    session.execute(
+        text("UPDATE link SET voided_at = now() WHERE purpose = 'not_me'")
+    )  # an enrollment has one live link
     link_id, of_luc = make_link(session, luc, purpose=Purpose.NOT_ME)
     session.execute(text("UPDATE link SET subject_id = :subject WHERE id = :id"),
                     {"subject": anne.enrollment_id, "id": link_id})  # fmt: skip
     before = everything(session)
     assert [detach(session, keys(), token) for token in (activation, reset)] == [Code.INVALID_LINK] * 2
-    assert detach(session, keys(), of_luc) is DetachmentStep.NOTHING_LEFT  # Anne's enrollment is nothing to him
+    assert detach(session, keys(), of_luc) is DetachmentStep.NOTHING_LEFT  # Anne's enrollment does not concern him
     forged = token_of(link_id, anne.account_id, purpose=Purpose.NOT_ME)
     assert detach(session, keys(), forged) is Code.INVALID_LINK
     assert everything(session) == before
 
 
-# What others then find
+# Later requests
 
 
 def requests_about(anne: Attached) -> list[Request]:
@@ -150,7 +152,7 @@ def requests_about(anne: Attached) -> list[Request]:
 
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("activated", [False, True])
-def test_everybody_is_told_since_when_and_changes_nothing(session: Session, begun: bool, activated: bool) -> None:
+def test_every_later_request_gets_the_date_and_changes_nothing(session: Session, begun: bool, activated: bool) -> None:
     anne = attach(session, activated=activated)
     if begun:
         start_trainings(session)
@@ -166,7 +168,7 @@ def test_everybody_is_told_since_when_and_changes_nothing(session: Session, begu
     assert find_drift(session) == []
 
 
-def test_who_was_detached_before_they_began_is_enrolled_anew(session: Session) -> None:
+def test_a_person_detached_before_starting_is_enrolled_again(session: Session) -> None:
     anne = attach(session)
     detach(session, keys(), anne.token)
     session.execute(text("UPDATE email SET state = 'cancelled', due_at = NULL WHERE due_at IS NOT NULL"))
@@ -181,7 +183,7 @@ def test_who_was_detached_before_they_began_is_enrolled_anew(session: Session) -
     assert find_drift(session) == []
 
 
-def test_who_had_begun_is_already_enrolled_and_the_answer_says_they_are_detached(session: Session) -> None:
+def test_a_started_enrollment_is_reported_as_enrolled_and_detached(session: Session) -> None:
     anne = attach(session)
     start_trainings(session)
     detach(session, keys(), anne.token)
@@ -193,15 +195,15 @@ def test_who_had_begun_is_already_enrolled_and_the_answer_says_they_are_detached
     assert query(session, "SELECT count(*) FROM email") == mails
 
 
-def test_who_asks_by_their_address_is_not_sent_the_invitation_of_what_they_left(session: Session) -> None:
+def test_a_reset_by_address_does_not_invite_to_the_training_they_left(session: Session) -> None:
     anne = attach(session, activated=False)
-    start_trainings(session)  # of both trainings; without a password, which the LMS does not know
+    start_trainings(session)  # both trainings; the LMS needs no password
     session.execute(text("UPDATE enrollment SET withdrawn_at = now() WHERE id <> :id"), {"id": anne.enrollment_id})
     detach(session, keys(), anne.token)
     done(session, RequestPasswordReset(email="anne@example.com"))
     done_follow_up = query(session, "SELECT count(*) FROM job WHERE kind = 'send_password_reset'")
     assert done_follow_up == [(1,)]
-    done(session, asking("luc"))  # and the follow-up with it
+    done(session, asking("luc"))  # also does the following job
     assert query(session, "SELECT count(*) FROM email WHERE to_address LIKE 'anne%' AND state = 'owed'") == [(0,)]
 
 
@@ -223,7 +225,7 @@ def test_half_way_nothing_is_done(session: Session, monkeypatch: pytest.MonkeyPa
     assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 1, 1)
 
 
-def test_an_unknown_token_detaches_nobody(session: Session) -> None:
+def test_an_unknown_token_detaches_no_one(session: Session) -> None:
     anne = attach(session)
     for token in ("", "x", anne.token[:-1], anne.token + "A", token_of(new_id(), anne.account_id)):
         assert detach(session, keys(), token) is Code.INVALID_LINK

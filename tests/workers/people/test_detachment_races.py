@@ -1,4 +1,4 @@
-"""A detachment and what happens at the same moment: real sessions, both orders, one truth afterwards."""
+"""A detachment beside other work at the same moment: real sessions, both orders, the same result."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -41,7 +41,7 @@ from workers.requests.base import Request
 from workers.requests.enrollment import Withdraw
 from workers.security.link_views import LinkView
 
-# Longer than the 250 ms others wait for what is held.
+# Longer than the 250 ms that others wait for a lock.
 WAITING_LONG = """
     SELECT count(*) FROM pg_locks l JOIN pg_stat_activity USING (pid) WHERE datname = current_database()
       AND NOT l.granted AND l.waitstart < clock_timestamp() - interval '400 ms'"""
@@ -53,7 +53,7 @@ def attached(*, activated: bool = True) -> Attached:
 
 
 def detach_until_done(token: str) -> DetachmentStep | Code:
-    """As somebody who presses the button again when the page says to come back in a minute."""
+    """Presses the button again when the page says to come back in a minute."""
     return until_done(lambda session: detach(session, keys(), token))
 
 
@@ -90,7 +90,7 @@ def test_a_detachment_that_arrives_during_progress_leaves_the_seat_used(threads:
     assert truth(anne) == ("in_progress", False, True, 1, 1, 1, 1)
 
 
-def test_a_withdrawal_that_arrives_during_a_detachment_moves_no_second_seat(threads: ThreadPoolExecutor) -> None:
+def test_a_withdrawal_during_a_detachment_moves_no_second_seat(threads: ThreadPoolExecutor) -> None:
     anne = attached()
     with transaction() as first:
         assert detach(first, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
@@ -163,7 +163,7 @@ def _once(token: str) -> DetachmentStep | Code:
         return detach(session, keys(), token)
 
 
-def test_a_password_chosen_meanwhile_keeps_nobody(threads: ThreadPoolExecutor) -> None:
+def test_a_password_chosen_meanwhile_prevents_no_detachment(threads: ThreadPoolExecutor) -> None:
     anne = attached(activated=False)
     change("UPDATE link SET consumed_at = now() WHERE purpose = 'activation'")
     with transaction() as session:

@@ -1,4 +1,4 @@
-"""Who is told that somebody said "this is not me", and by which names."""
+"""The recipients of the mail about "this is not me", and the names in it."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_hostile_names_in_the_mail_to_the_manager_are_inert(session: Session, ho
         assert len(mail.subject.splitlines()) == 1
 
 
-def test_the_manager_of_the_contract_comes_before_whoever_had_it_confirmed(session: Session) -> None:
+def test_the_manager_of_the_contract_comes_before_the_report_address(session: Session) -> None:
     anne = attach(session)
     session.execute(text("UPDATE contract SET manager_email = 'rh@example.com', manager_locale = 'en'"))
     detach(session, keys(), anne.token)
@@ -80,7 +80,7 @@ def test_the_manager_of_the_contract_comes_before_whoever_had_it_confirmed(sessi
         (None, 0),
     ],
 )
-def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to: int) -> None:
+def test_a_damaged_request_gives_a_recipient_or_none(session: Session, kept: object, told_to: int) -> None:
     anne = attach(session)
     session.execute(text("DELETE FROM email WHERE kind = 'enrollment_report'"))
     session.execute(text("UPDATE job SET request = CAST(:kept AS json)"), {"kept": json.dumps(kept) if kept else None})
@@ -93,7 +93,7 @@ def test_whatever_is_left_of_the_request(session: Session, kept: object, told_to
 
 
 def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scanners open it again and again; the request behind it may be of 200,000 people."""
+    """Link scanners open the page again and again, and the request may contain 200,000 people."""
 
     def fail(*_: object) -> None:
         raise AssertionError("the request was read")
@@ -105,19 +105,19 @@ def test_the_page_reads_no_request(session: Session, monkeypatch: pytest.MonkeyP
     shown = look_at_attachment(session, view)
     assert shown is not None
     assert shown.told
-    session.execute(text("UPDATE job SET request = NULL"))  # as after 90 days: nobody is known any more
+    session.execute(text("UPDATE job SET request = NULL"))  # as after 90 days: the names are no longer known
     shown = look_at_attachment(session, view)
     assert shown is not None
     assert not shown.told
 
 
-def test_without_anybody_to_tell_it_is_done_all_the_same(session: Session) -> None:
+def test_without_a_recipient_it_is_done_all_the_same(session: Session) -> None:
     anne = attach(session, report_to=None)
     assert detach(session, keys(), anne.token) is DetachmentStep.GIVE_SEAT_BACK
     assert enrollment_state(session, anne.enrollment_id) == ("not_started", True, True, 0, 0, 0, 1)
 
 
-def test_of_several_people_the_right_one_is_named(session: Session) -> None:
+def test_the_right_one_of_several_people_is_named(session: Session) -> None:
     anne = attach(session)
     session.execute(text("""
         UPDATE enrollment SET withdrawn_at = now() WHERE id = :id"""), {"id": anne.enrollment_id})  # fmt: skip
@@ -129,7 +129,7 @@ def test_of_several_people_the_right_one_is_named(session: Session) -> None:
     detach(session, keys(), letter.context["not_me_link"].rpartition("/")[2])
     assert detachment_letter(session)["first_name"] == "Anouk"
     assert query(session, "SELECT id FROM enrollment WHERE detached_at IS NOT NULL") == [(UUID(ids["attached"]),)]
-    session.execute(text("DELETE FROM job_person"))  # what was asked is gone: better no name than another's
+    session.execute(text("DELETE FROM job_person"))  # the request is gone: no name is better than a wrong one
     assert detachment_letter(session)["first_name"] == ""
 
 

@@ -1,4 +1,4 @@
-"""Somebody enrolled by a file says "this is not me": whoever imported it is told, by the names it has."""
+"""A person enrolled by a file says "this is not me": the sender of the file is told, with the names in the file."""
 
 from collections.abc import Iterator
 from errno import ENOSPC
@@ -27,7 +27,7 @@ from workers.rosters import kept_rows
 
 @pytest.fixture(autouse=True)
 def attached(fresh_database: str) -> Iterator[None]:
-    """Anne has an account, and is in the third row of a file of another contract."""
+    """Creates an account for Anne, who is in the third row of a file for another contract."""
     with transaction() as session:
         add_contract(session, "C-0")
         add_contract(session, "C-1", company="autre")
@@ -51,7 +51,7 @@ def told() -> Letter:
     with transaction() as session:
         [letter] = [one for one in letters(session) if one.kind == "detachment"]
     assert letter.unsent is None
-    assert (letter.context["first_name"], letter.context["last_name"]) == ("", "")  # nothing is read meanwhile
+    assert (letter.context["first_name"], letter.context["last_name"]) == ("", "")  # the file is not read now
     return letter
 
 
@@ -62,7 +62,7 @@ def named(letter: Letter) -> tuple[str, str]:
     return values["first_name"].strip(), values["last_name"]
 
 
-def test_whoever_imported_the_file_is_told_by_the_names_it_has() -> None:
+def test_the_sender_of_the_file_is_told_with_the_names_in_it() -> None:
     says_not_me()
     letter = told()
     assert (letter.row.columns["to_address"], letter.row.columns["locale"]) == ("chef@example.com", "en")
@@ -107,7 +107,7 @@ def test_a_row_that_takes_long_to_find_is_given_up(monkeypatch: pytest.MonkeyPat
     assert named(told()) == ("", "")
 
 
-def test_nobody_is_told_once_the_request_is_gone() -> None:
+def test_no_mail_is_owed_once_the_request_is_gone() -> None:
     change("UPDATE job SET request = NULL WHERE kind = 'import_roster'")
     says_not_me()
     assert rows("SELECT count(*) FROM email WHERE kind = 'detachment'") == [(0,)]

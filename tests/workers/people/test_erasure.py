@@ -1,4 +1,4 @@
-"""Erasing a person: nothing tells who they were but what certificates need; everybody else's data stays."""
+"""Erasing a person removes all identifying data but that of certificates; data of other people stays."""
 
 import json
 
@@ -53,7 +53,7 @@ from workers.security.throttles import address_subjects
 
 @pytest.fixture
 def known(session: Session) -> Session:
-    """Anne on three contracts (not begun, begun, completed) with everything the system may know of her; and Zoé."""
+    """Creates Anne on three contracts (not started, started, completed) with every kind of data about her; and Zoé."""
     for reference in ("C-1", "C-2", "C-3"):
         add_contract(session, reference, company=f"acme-{reference}")
         did(session, asking(anne(external_id="M-0042"), "zoe", contract=reference))
@@ -116,7 +116,7 @@ def test_nothing_tells_any_more_who_it_was_but_what_a_certificate_needs(known: S
         assert query(known, f"SELECT 1 FROM {table} WHERE subject = ANY(CAST(:ids AS uuid[]))", ids=subjects) == []
     assert query(known, "SELECT count(*) FROM link WHERE account_id = :id AND consumed_at IS NULL"
                         " AND voided_at IS NULL", id=account) == [(0,)]  # fmt: skip
-    # Zoé is in the same requests, and where she was.
+    # Zoé is in the same requests and unchanged.
     now = traces(known, "zoe@example.com")
     assert {table: len(found) for table, found in now.items()} == {table: len(found) for table, found in zoe.items()}
     assert query(known, "SELECT count(*) FROM suppression") == [(1,)]
@@ -141,7 +141,7 @@ def test_seats_of_what_was_not_begun_come_back_and_others_stay_used(known: Sessi
     ]  # fmt: skip
 
 
-def test_mails_owed_are_cancelled_and_of_the_others_kind_date_and_state_stay(known: Session) -> None:
+def test_owed_mails_are_cancelled_and_sent_ones_keep_kind_date_state(known: Session) -> None:
     [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
     held = query(known, "SELECT id FROM email WHERE account_id = :id AND state = 'owed' LIMIT 1", id=account)[0][0]
     known.execute(text("UPDATE email SET state = 'sending', leased_until = now() + interval '1 minute' WHERE id = :id"),
@@ -185,7 +185,7 @@ def test_links_end_and_sessions_too(session: Session) -> None:
 
 @pytest.mark.parametrize("portal", [True, False])
 def test_an_address_ops_listed_stays_listed(session: Session, portal: bool) -> None:
-    """Else anybody who may have a person erased would lift what was decided about their address."""
+    """Otherwise a request to erase a person would lift a decision of the operators."""
     add_contract(session)
     enrol_people(session, anne())
     suppress(session, ANNE, why="complaint", requested_by="ops")
@@ -219,7 +219,7 @@ def test_the_address_is_free_for_a_new_person(session: Session) -> None:
     assert query(session, "SELECT count(*), count(erased_at), count(DISTINCT email_norm) FROM account") == [(2, 2, 2)]
 
 
-def test_nobody_acts_on_an_account_that_was_erased(session: Session) -> None:
+def test_no_request_acts_on_an_erased_account(session: Session) -> None:
     add_contract(session)
     [enrollment] = enrolled(session, anne())
     session.execute(text("UPDATE account SET activated_at = now()"))
@@ -236,20 +236,20 @@ def test_nobody_acts_on_an_account_that_was_erased(session: Session) -> None:
             parse(kind, json.dumps({"email": marker, "enrollment_id": str(enrollment)}))
 
 
-def test_a_reset_asked_for_or_a_sign_in_begun_before_finds_nobody(session: Session) -> None:
-    """Both look an address up that was read before: also one of an older marker."""
+def test_a_reset_or_a_sign_in_begun_before_finds_no_account(session: Session) -> None:
+    """Both search for an address read earlier, also one from an older marker."""
     add_contract(session)
     enrolled(session, anne())
     session.execute(text("UPDATE account SET activated_at = now(), password_hash = 'h', erased_at = now()"))
     did(session, RequestPasswordReset(email=ANNE))
-    did(session)  # what it owes
+    did(session)  # the work that follows
     assert query(session, "SELECT count(*) FROM email WHERE kind = 'password_reset'") == [(0,)]
     attempt = sign_ins.begin(session, ANNE)
     assert isinstance(attempt, sign_ins.SignInAttempt)
     assert attempt.account_id is None
 
 
-def test_a_reset_that_was_asked_for_before_finds_nobody_after(session: Session) -> None:
+def test_a_reset_requested_before_finds_no_account_after(session: Session) -> None:
     add_contract(session)
     enrol_people(session, anne())
     did(session, RequestPasswordReset(email=ANNE))

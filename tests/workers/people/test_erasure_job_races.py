@@ -1,4 +1,4 @@
-"""An erasure and jobs and mails of the same people at the same moment: nothing is sent, exported or kept of them."""
+"""An erasure beside jobs and mails of the same people: nothing about them is sent, exported or kept."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -59,7 +59,7 @@ def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
 
 
 def invitation_with_a_dead_link() -> list[ClaimedRow]:
-    """Anne's invitation in a mailer's hands; to be sent it needs another link, and for that her account."""
+    """Claims Anne's invitation for a mailer; sending it needs a new link, and so a lock on her account."""
     contract_with_anne()
     with transaction() as session:
         session.execute(text("UPDATE link SET expires_at = now() - interval '1 minute'"))
@@ -72,8 +72,10 @@ def invitation_with_a_dead_link() -> list[ClaimedRow]:
     return found
 
 
-def test_a_mailer_and_an_erasure_that_want_what_the_other_holds_do_not_deadlock(threads: ThreadPoolExecutor) -> None:
-    """The mailer holds the mail and wants the account, the erasure the other way round: it gives way, at once."""
+def test_a_mailer_and_an_erasure_with_crossed_locks_do_not_deadlock(threads: ThreadPoolExecutor) -> None:
+    """The mailer holds the mail and needs the account, the erasure holds the account and needs the mail: the mailer
+    gives way at once.
+    """
     mails = invitation_with_a_dead_link()
     with transaction() as mailer:
         held = ledger.hold(mailer, EMAILS, mails)
@@ -122,7 +124,7 @@ def test_an_export_at_the_same_moment_leaves_nothing_behind(
 
 
 def finish(session: Session, row: ClaimedRow) -> None:
-    """Does a claimed job and records its outcome, as its actor would."""
+    """Does a claimed job and records its outcome as its actor does."""
     ledger.finish(session, JOBS, do_jobs(session, ledger.hold(session, JOBS, [row])))
 
 

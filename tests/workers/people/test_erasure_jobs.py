@@ -1,4 +1,4 @@
-"""Whom a portal may have erased; and an erasure as a job: once, whatever happens."""
+"""A portal may erase only its own people; an erasure as a job has its effect once."""
 
 import pytest
 from sqlalchemy import text
@@ -40,10 +40,10 @@ from workers.people.retention import purge
 from workers.requests.enrollment import Withdraw
 from workers.requests.queues import Queue
 
-# Whose it is
+# The right to erase
 
 
-def test_a_portal_may_have_its_own_people_erased_and_nobody_else(session: Session) -> None:
+def test_a_portal_may_erase_its_own_people_and_no_others(session: Session) -> None:
     for reference in ("C-1", "C-2"):
         add_contract(session, reference)
         enrol_people(session, anne(), contract=reference)
@@ -61,7 +61,7 @@ def test_a_portal_may_have_its_own_people_erased_and_nobody_else(session: Sessio
         query(session, "SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a"
                        " ON a.id = e.account_id WHERE reference = 'C-1' AND email_norm = :email", email=ANNE)[0][0]
     ]))  # fmt: skip
-    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"  # theirs to keep or to ask for
+    assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"  # the other portal decides too
     session.execute(text("UPDATE enrollment SET detached_at = now() WHERE withdrawn_at IS NOT NULL"))
     assert did_for(session, portal, erasing())["result"]["code"] == "shared_account"
     assert did_for(session, LOCAL_PORTAL_ID, erasing())["result"]["code"] == "erased"
@@ -73,21 +73,21 @@ def test_a_portal_has_those_erased_whom_no_other_ever_enrolled(session: Session)
     assert did_for(session, other_portal(session, "C-1"), erasing())["result"]["code"] == "erased"
 
 
-def test_a_portal_cannot_erase_somebody_who_belongs_to_nobody(session: Session) -> None:
+def test_a_portal_cannot_erase_a_person_without_a_company(session: Session) -> None:
     add_contract(session)
     [enrollment] = enrolled(session, anne())
     did(session, Withdraw(contract="C-1", enrollment_ids=[enrollment]))
     add_contract(session, "C-2")
     portal = other_portal(session, "C-2")
     assert did_for(session, portal, erasing())["result"]["code"] == "not_found"
-    # Nor somebody who said that they are not this company's.
+    # Also not a person who said that they do not belong to this company.
     session.execute(text("UPDATE contract SET portal_id = :portal"), {"portal": portal})
     session.execute(text("UPDATE enrollment SET detached_at = now()"))
     assert did_for(session, portal, erasing())["result"]["code"] == "not_found"
     assert did_for(session, LOCAL_PORTAL_ID, erasing())["result"]["code"] == "erased"
 
 
-# Once, whatever happens
+# Done once, also after a crash
 
 
 def commit_anne() -> None:
@@ -127,7 +127,7 @@ def test_an_erasure_that_fails_half_way_leaves_nothing(
     all_rows()
 
 
-def test_what_an_erasure_left_ends_by_itself(fresh_database: str) -> None:
+def test_the_work_left_by_an_erasure_ends_by_itself(fresh_database: str) -> None:
     commit_anne()
     assert BatchRun(JOBS, do_jobs).run(claimed(Queue.MAINTENANCE))
     with transaction() as session:

@@ -1,4 +1,4 @@
-"""An erasure and what its person does or is enrolled in at the same moment: both orders, one truth."""
+"""An erasure beside actions and enrollments of its person: both orders, the same result."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def completing(enrollments: list[UUID]) -> RecordProgress:
     return RecordProgress(events=events)
 
 
-def test_whoever_is_enrolled_during_an_erasure_is_a_new_person(threads: ThreadPoolExecutor) -> None:
+def test_a_person_enrolled_during_an_erasure_is_a_new_person(threads: ThreadPoolExecutor) -> None:
     contract_with_anne()
     with transaction() as session:
         add_contract(session, "C-2")
@@ -64,7 +64,7 @@ def test_whoever_is_enrolled_during_an_erasure_is_a_new_person(threads: ThreadPo
 
 @pytest.mark.parametrize("contract", ["C-1", "C-2"])
 def test_an_erasure_that_arrives_during_an_enrollment_finds_it(threads: ThreadPoolExecutor, contract: str) -> None:
-    """Also on a contract it had not locked: it begins again, and gives that seat back too."""
+    """This includes a contract that it had not locked: it begins again and returns that seat too."""
     with transaction() as session:
         add_contract(session)
         add_contract(session, "C-2")
@@ -91,7 +91,7 @@ def test_a_password_chosen_during_an_erasure_is_not(threads: ThreadPoolExecutor)
     assert_no_trace_left()
 
 
-def test_an_erasure_that_arrives_while_a_password_is_chosen_forgets_it(threads: ThreadPoolExecutor) -> None:
+def test_an_erasure_while_a_password_is_chosen_removes_it(threads: ThreadPoolExecutor) -> None:
     token = link_of_anne()
     with transaction() as first:
         assert not isinstance(choose_password(first, keys(), token, "hash"), Code)
@@ -126,9 +126,7 @@ def test_a_completion_that_is_told_during_an_erasure_finds_the_person_gone(threa
     assert_no_trace_left()
 
 
-def test_an_erasure_that_arrives_during_a_completion_keeps_the_names_of_the_certificate(
-    threads: ThreadPoolExecutor,
-) -> None:
+def test_an_erasure_during_a_completion_keeps_the_certificates_names(threads: ThreadPoolExecutor) -> None:
     people = contract_with_anne()
     with transaction() as first:
         do(first, completing(people))
@@ -140,7 +138,7 @@ def test_an_erasure_that_arrives_during_a_completion_keeps_the_names_of_the_cert
     assert_no_trace_left()
 
 
-def test_of_two_erasures_at_once_one_finds_nobody(threads: ThreadPoolExecutor) -> None:
+def test_one_of_two_erasures_at_once_finds_no_account(threads: ThreadPoolExecutor) -> None:
     contract_with_anne()
     with transaction() as first:
         assert do(first, ERASING)["code"] == Code.ERASED

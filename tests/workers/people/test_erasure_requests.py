@@ -1,4 +1,4 @@
-"""What an erasure empties of kept requests, refused messages, reports and files; rows of others stay in them."""
+"""An erasure empties the person's rows in requests, refused messages, reports and files; rows of other people stay."""
 
 import io
 import json
@@ -48,13 +48,13 @@ from workers.requests.registry import parse
 HOSTILE = "Anne\u0000 <b>\u202e=1+1"
 
 
-def test_its_own_request_is_not_kept_whatever_the_answer(session: Session) -> None:
+def test_the_erasure_request_itself_is_never_kept(session: Session) -> None:
     add_contract(session)
     enrol_people(session, anne())
     jobs = [*did(session, erasing()), *did(session, erasing()), *did(session, erasing("nobody@example.com"))]
     assert [job["result"]["code"] for job in jobs] == ["erased", "not_found", "not_found"]
     assert query(session, "SELECT count(*), count(request) FROM job WHERE kind = 'erase_person'") == [(3, 0)]
-    # A repeat under the key of the first is still known as one: the ledger keeps a hash.
+    # A repeat under the same key is still recognised: the ledger keeps a hash.
     accepted(session, erasing(), "one")
     did(session)
     assert accepted(session, erasing(), "one") == UUID(
@@ -62,7 +62,7 @@ def test_its_own_request_is_not_kept_whatever_the_answer(session: Session) -> No
     )
 
 
-def test_a_row_that_was_refused_or_is_hostile_is_emptied_and_its_neighbours_stay(session: Session) -> None:
+def test_a_refused_or_hostile_row_is_emptied_and_its_neighbours_stay(session: Session) -> None:
     add_contract(session, seats=1)
     did(session, asking("zoe"))
     refused = asking(someone("ANNE.lorval@Example.com", HOSTILE), someone("xanne.lorval@example.com", HOSTILE, "Reste"))
@@ -81,7 +81,7 @@ def test_a_row_that_was_refused_or_is_hostile_is_emptied_and_its_neighbours_stay
     ]
 
 
-def test_an_address_that_is_somebody_elses_now_or_was_then_is_left_alone(session: Session) -> None:
+def test_an_address_of_another_person_now_or_then_is_left_alone(session: Session) -> None:
     add_contract(session)
     did(session, asking(someone("bob@example.com", "Robert", "Premier")))
     session.execute(text("UPDATE account SET email_norm = 'robert@example.com'"))
@@ -178,7 +178,7 @@ def test_json_of_a_blanked_request_is_what_was_sent_but_for_the_row(session: Ses
     assert body == sent | {"people": [{"email": "", "first_name": "", "last_name": ""}, sent["people"][1]]}
 
 
-def test_stored_files_that_name_the_person_go_unless_an_import_still_needs_them(session: Session) -> None:
+def test_files_that_name_the_person_go_unless_an_import_needs_them(session: Session) -> None:
     add_contract(session)
     [enrollment] = enrolled(session, anne())
     contents = (b"Anne", b"nobody", b"Anne, later")
@@ -219,7 +219,7 @@ def report(session: Session, *people: Any, **options: Any) -> Any:
     return letter
 
 
-def test_a_report_still_owed_counts_whoever_was_erased_and_does_not_list_them(session: Session) -> None:
+def test_an_owed_report_counts_erased_people_and_does_not_list_them(session: Session) -> None:
     add_contract(session)
     letter = report(session, "zoe", anne(), someone("", "", ""), policy="valid_rows")
     assert letter.unsent is None
@@ -232,7 +232,7 @@ def test_a_report_still_owed_counts_whoever_was_erased_and_does_not_list_them(se
     assert "zoe@example.com" in mail.text
 
 
-def test_a_report_of_nobody_else_is_sent_with_its_counts(session: Session) -> None:
+def test_a_report_without_other_people_is_sent_with_its_counts(session: Session) -> None:
     add_contract(session)
     letter = report(session, anne())
     assert (letter.unsent, letter.context["people"]) == (None, [])

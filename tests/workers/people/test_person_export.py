@@ -1,4 +1,4 @@
-"""Everything that is known of a person, as JSON: all of it for `local`, what is its own for a portal; valid always."""
+"""The export of a person is valid JSON: all data for `local`, and only its own data for another portal."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ HOSTILE = ["Anne\u0000", "</script>\u2028\u202e", '"}],', "\ud83d", "😀" * 50,
 
 
 def exported(session: Session, email: str = ANNE, portal: UUID = LOCAL_PORTAL_ID) -> dict[str, Any]:
-    """What the export of a person shows."""
+    """Returns the content of the export of a person."""
     request = ExportPerson(email=email, requested_by="dpo-1")
     job = accept(session, portal, request, request.model_dump_json(), key=f"key-{new_id()}").job_id
     found = ledger.claim(session, JOBS, Queue.MAINTENANCE, size=200, lease=30, worker=new_id())
@@ -72,7 +72,7 @@ def other_portal(session: Session, contract: str) -> UUID:
 
 @pytest.fixture
 def known(session: Session) -> Session:
-    """Anne on two contracts, with others in the same requests."""
+    """Creates Anne on two contracts, with other people in the same requests."""
     for reference in ("C-1", "C-2"):
         add_contract(session, reference)
         did(session, asking("zoe", someone(ANNE, "Anne", "Lorval", external_id=f"M-{reference}"), contract=reference))
@@ -95,7 +95,7 @@ def known(session: Session) -> Session:
     return session
 
 
-def test_all_that_is_known_and_nothing_of_anybody_else(known: Session) -> None:
+def test_all_data_of_the_person_and_none_of_others(known: Session) -> None:
     found = person(known)
     assert set(found) == {
         "account", "enrollments", "certificates", "mails", "corrections", "files", "audit", "results", "typed",
@@ -151,7 +151,7 @@ def test_it_is_audited_and_changes_nothing_else(known: Session) -> None:
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "anne.ancienne@example.com"])
-def test_an_address_nobody_has_is_not_found(known: Session, email: str) -> None:
+def test_an_unknown_address_is_not_found(known: Session, email: str) -> None:
     shown = exported(known, email)
     assert (shown["state"], shown["result"]) == ("refused", {"code": "not_found", "field": "email", "people": []})
     trail = "SELECT requested_by, result, account_id, detail FROM audit WHERE action = 'export_person'"
@@ -172,7 +172,7 @@ def test_a_portal_is_told_what_concerns_its_own_companies(known: Session) -> Non
 
 
 def test_a_portal_is_not_told_what_another_typed(session: Session) -> None:
-    """A row with somebody's address, nobody told and withdrawn at once, would read their name out."""
+    """Otherwise a portal could add a row with the address, withdraw it at once, and read the name."""
     add_contract(session, "C-1")
     enrol_people(session, someone(ANNE, "Véritable", "Nomsecret", locale="en"))
     add_contract(session, "C-2", company="evil")
@@ -197,8 +197,8 @@ def test_a_portal_with_no_enrollment_of_the_person_is_told_nothing(known: Sessio
     assert exported(known, portal=portal)["result"]["code"] == "not_found"
     [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
     trail = "SELECT result, account_id FROM audit WHERE action = 'export_person' AND portal_id = :portal"
-    assert query(known, trail, portal=portal) == [("not_found", account)]  # whoever tries addresses is seen
-    # Nor one whose company the person said they are not of.
+    assert query(known, trail, portal=portal) == [("not_found", account)]  # trying addresses leaves a record
+    # Also not a portal whose company the person has denied.
     known.execute(text("UPDATE contract SET portal_id = :portal"), {"portal": portal})
     known.execute(text("UPDATE enrollment SET detached_at = now()"))
     assert exported(known, portal=portal)["result"]["code"] == "not_found"
@@ -229,7 +229,7 @@ def test_people_of_a_large_request_are_found_by_their_own_row(session: Session) 
     assert [(one["position"], one["code"]) for one in found["results"]] == [(200, "already_enrolled")]
 
 
-# Once, whatever happens
+# Done once, also after a crash
 
 
 def commit_anne() -> None:

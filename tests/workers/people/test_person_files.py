@@ -1,5 +1,5 @@
-"""Roster files that name a person: an export names them, an erasure deletes them, but not what an import was asked for
-meanwhile needs.
+"""An export lists the roster files that name a person; an erasure deletes them, unless an import requested meanwhile
+needs them.
 """
 
 import io
@@ -43,7 +43,7 @@ OTHERS = rows_of("Dû;Léa;lea@example.com;")
 
 @pytest.fixture(autouse=True)
 def known(fresh_database: str) -> Iterator[None]:
-    """Anne is in two files that found her enrolled; a third does not name her."""
+    """Creates Anne, two files that found her enrolled, and a third file that does not name her."""
     with transaction() as session:
         add_contract(session)
         enrol_people(session, someone(ANNE, "Anne", "Lorval"))
@@ -114,7 +114,7 @@ def test_an_erasure_that_fails_half_way_deletes_nothing(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("handed_over", [True, False])
 def test_a_file_asked_for_again_while_it_is_deleted_stays(handed_over: bool) -> None:
-    """Whoever asks for it holds it: an erasure that waits for it then finds an import that needs the file."""
+    """The new request locks the file; an erasure that waits for this lock then finds the import that needs the file."""
     file = io.BytesIO(SECOND)
     request = ImportRoster(contract="C-1", file=digest_of(file), file_name="liste.csv", dry_run=True)
     with transaction() as session:
@@ -129,7 +129,7 @@ def test_a_file_asked_for_again_while_it_is_deleted_stays(handed_over: bool) -> 
             erasing = pool.submit(enrollments.do_batch, taken)
             wait_until(lambda: rows(WAITING))
         erasing.result(30)
-    enrollments.do_batch(claimed(Queue.MAINTENANCE))  # if it was not waited for
+    enrollments.do_batch(claimed(Queue.MAINTENANCE))  # if the erasure was not waited for
     assert rows("SELECT 1 FROM account WHERE erased_at IS NOT NULL") == [(1,)]
     assert rows(KEPT, file=request.file) == [(1,)]
     work()

@@ -1,4 +1,4 @@
-"""The purge: in parts, past what somebody holds, and once whatever happens."""
+"""The purge works in parts, skips locked rows, and acts once."""
 
 import io
 import json
@@ -89,7 +89,7 @@ def test_a_file_that_is_just_asked_for_is_not_taken(fresh_database: str) -> None
             assert purge(session)[RetentionClass.ROSTER_FILE] == 0
     change("UPDATE job SET finished_at = now(), due_at = NULL, state = 'succeeded'")
     with transaction() as session:
-        assert purge(session)[RetentionClass.ROSTER_FILE] == 0  # used a moment ago
+        assert purge(session)[RetentionClass.ROSTER_FILE] == 0  # just used
     change("UPDATE roster_file SET used_at = now() - interval '91 days'")
     with transaction() as session:
         assert purge(session)[RetentionClass.ROSTER_FILE] == 1
@@ -97,8 +97,8 @@ def test_a_file_that_is_just_asked_for_is_not_taken(fresh_database: str) -> None
         accept_import(session, LOCAL_PORTAL_ID, request, key="two")
 
 
-def test_two_that_ask_for_one_file_in_either_way_wait_for_each_other_and_do_not_fail(fresh_database: str) -> None:
-    """Both hold the file first, so that neither has what the other waits for."""
+def test_two_requests_for_one_file_wait_for_each_other_and_do_not_fail(fresh_database: str) -> None:
+    """Both lock the file first, so that neither holds a lock the other needs."""
     file = io.BytesIO(b"Nom;")
     request = ImportRoster(contract="C-1", file=digest_of(file), file_name="liste.csv")
     with transaction() as session:
@@ -135,7 +135,7 @@ def test_old_rows_are_found_by_their_key_and_nothing_else_is_read(session: Sessi
 
 
 def committed_purge() -> None:
-    """A purge that finds more than one part of it may end."""
+    """Runs a purge that finds several parts of one kind of row."""
     with transaction() as session:
         for _ in range(3):
             mail(session, at_age(session, timedelta(days=40)))
@@ -161,7 +161,7 @@ def test_a_purge_that_fails_half_way_leaves_everything(fresh_database: str, monk
     assert rows("SELECT count(*) FROM email WHERE context IS NULL") == [(2,)]
 
 
-def test_a_row_somebody_holds_is_passed_over_until_the_next_run(fresh_database: str) -> None:
+def test_a_locked_row_is_skipped_until_the_next_run(fresh_database: str) -> None:
     with transaction() as session:
         held, free = (mail(session, at_age(session, timedelta(days=40))) for _ in range(2))
     with transaction() as holder_of_it:

@@ -1,4 +1,4 @@
-"""What is kept how long: just before its time nothing happens, just after it is gone; what has not ended stays."""
+"""Retention times: a row stays until just before its time and is gone just after it; unfinished rows stay."""
 
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -41,8 +41,8 @@ class Case(NamedTuple):
     """One line of the table.
 
     Parameters:
-      make: a row that ended at a moment.
-      left: what a query says of it while it is kept, and when it was ended.
+      make: creates a row that ended at a moment.
+      left: a query of the row while it is kept, and when it ended.
     """
 
     matter: RetentionClass
@@ -116,7 +116,7 @@ def test_names_on_certificates_are_kept_until_the_day_written_beside_them(
     assert query(session, "SELECT 1 FROM certificate_holder") == left
 
 
-def test_what_has_not_ended_stays_whatever_its_age(session: Session) -> None:
+def test_unfinished_rows_of_any_age_stay(session: Session) -> None:
     moment = at_age(session, timedelta(days=4_000))
     job(session, moment, state="queued", ended=False)
     job(session, moment, state="queued", ended=False, unserved=True)
