@@ -122,9 +122,7 @@ def gapless() -> list[int]:
     return found
 
 
-def test_a_hundred_requests_for_one_duplicate_get_one_number_and_one_file(
-    fresh_database: str,
-) -> None:
+def test_a_hundred_requests_for_one_duplicate_get_one_number_and_one_file(fresh_database: str) -> None:
     [zoe] = certified("zoe")
     request = DuplicateCertificates(contract="C-1", enrollment_ids=[zoe])
     body = request.model_dump_json(exclude_unset=True)
@@ -203,9 +201,7 @@ def test_a_person_erased_during_the_issue_keeps_the_certificate(threads: ThreadP
     named()
 
 
-def test_a_certificate_issued_during_an_erasure_has_the_names_kept_apart(
-    threads: ThreadPoolExecutor,
-) -> None:
+def test_a_certificate_issued_during_an_erasure_has_the_names_kept_apart(threads: ThreadPoolExecutor) -> None:
     [zoe] = uncertified(someone("zoe", "Zoé", "Le Dû"))
     erasing = ErasePerson(email="zoe@example.com", reason="x")
     erased, issued = in_order(threads, doing(erasing), doing(IssueCertificate(enrollment_id=zoe)))

@@ -139,9 +139,7 @@ def test_back_and_forth_in_one_batch_leaves_the_invitation_where_they_are(sessio
     assert ("invitation", NEW, "cancelled") in mails(session)
 
 
-def test_a_correction_restarts_warnings_reminders_and_failure_counts(
-    session: Session,
-) -> None:
+def test_a_correction_restarts_warnings_reminders_and_failure_counts(session: Session) -> None:
     enrollment_id = participant(session, activated=False)
     session.execute(text("UPDATE enrollment SET release_warned_at = now(), reminders = 3, next_reminder_at = NULL"))
     count_failure(session, subjects_of(OLD, account_id(session)))
