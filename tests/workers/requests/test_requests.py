@@ -1,4 +1,6 @@
-"""What a door reads: every wrong field named with a code, nothing half-read, values kept as their rules clean them."""
+"""Reading a request: every wrong field is named with a code, nothing is half-read, values are cleaned by
+their rules.
+"""
 
 import json
 from typing import Any
@@ -163,7 +165,7 @@ def test_a_whole_pair_is_a_character_and_half_a_pair_is_not() -> None:
     ["", " ", "{", "[]", "null", "1", '"enroll"', "\ufeff{}", "[" * 100_000, '{"a":' * 100_000, "{} {}", "{'a': 1}",
      '{"contract": "\\ud800"', '"\\ud800"', '{"contract": "C-1", "people": ["\\ud800"' + "[" * 100_000],
 )  # fmt: skip
-def test_what_is_no_json_object_is_refused_as_a_whole(body: str) -> None:
+def test_a_body_that_is_no_json_object_is_refused_as_a_whole(body: str) -> None:
     assert problems("enroll", body) == [(Code.INVALID_REQUEST, "")]
     with pytest.raises(InvalidRequest):
         parse("enroll", body.encode())
@@ -190,7 +192,7 @@ def test_matricule_itself_may_send_the_internal_ones() -> None:
     assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in [*scheduled, *documents])
 
 
-def test_what_is_recorded_of_a_refusal_is_bounded_and_holds_no_value() -> None:
+def test_the_record_of_a_refusal_is_bounded_and_holds_no_value() -> None:
     people = [{"email": "secret@example.com", "first_name": 1, "last_name": 2}] * 1_000
     with pytest.raises(InvalidRequest) as refused:
         parse("enroll", json.dumps(ENROLL | {"people": people}))
@@ -228,7 +230,7 @@ def test_any_other_policy_is_refused(policy: object) -> None:
         ({"enrollment_ids": [7]}, "enrollment_ids.0"),
         ({"enrollment_ids": ID}, "enrollment_ids"),
         ({"contract": ""}, "contract"),
-        ({"to": "x@example.com"}, "to"),  # nobody chooses where a reset goes
+        ({"to": "x@example.com"}, "to"),  # the requester cannot choose the recipient of a reset
     ],
 )
 def test_ticked_rows_are_bounded_and_strict(kind: str, change: dict[str, Any], field: str) -> None:

@@ -1,4 +1,4 @@
-"""Which requests are the same, by their fingerprint, and which wait in one lane or queue."""
+"""Fingerprints tell which requests are the same; requests have the right lane and queue."""
 
 import json
 from typing import Any
@@ -51,7 +51,7 @@ class LaterPerson(PersonToEnroll):
 
 
 class LaterEnroll(Enroll):
-    """The same request, spoken by a Matricule that has learnt optional fields."""
+    """The same request from a later Matricule with more optional fields."""
 
     people: list[LaterPerson]  # type: ignore[assignment]
     tag: str | None = None

@@ -1,4 +1,4 @@
-"""What a door reads of withdrawals and progress: strict, bounded, every wrong field named."""
+"""Reading withdrawals and progress: strict and bounded, with every wrong field named."""
 
 import json
 from typing import Any
@@ -90,7 +90,7 @@ def test_a_thousand_events_that_say_all_they_can_fit_in_a_message() -> None:
 
 
 def test_the_same_moment_in_another_offset_is_not_the_same_request() -> None:
-    """What was sent is compared, not what it means: a portal repeats its bytes."""
+    """The bytes are compared, not their meaning, because a portal repeats the same bytes."""
     one, other = (
         {"events": [EVENT | {"occurred_at": at}]} for at in ("2026-03-14T09:30:00+01:00", "2026-03-14T08:30Z")
     )
@@ -104,7 +104,7 @@ def test_python_may_give_words_and_identifiers() -> None:
 
 
 def test_every_kind_has_its_service_or_an_actor_of_its_own() -> None:
-    own_actors = {"import_roster", "undo_import", "scan_inboxes"}  # they do more than one transaction
+    own_actors = {"import_roster", "undo_import", "scan_inboxes"}  # they need several transactions
     own_actors |= {"duplicate_certificates", "duplicate_own_certificate", "purge_documents"}
     assert KINDS.keys() - SERVICES.keys() == own_actors
     assert {kind for kind, request in KINDS.items() if request.beyond_database} == own_actors
