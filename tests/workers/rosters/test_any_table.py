@@ -1,4 +1,6 @@
-"""Any table of people, written as any software may write it, reads back the same; no bytes crash or hang the reader."""
+"""Any table of people, written as any software may write it, is read back the same; no bytes crash or
+block the reader.
+"""
 
 import csv
 import io
@@ -24,7 +26,7 @@ HEADERS = [
     ("last_name", "first_name", "email", "locale", "external_id"),
     ("SURNAME", "Given Name*", "Courriel :", "langue", "ID"),
 ]
-CERTAIN = "Dûpont-Éléonore’œà"  # beside these no other encoding can be meant
+CERTAIN = "Dûpont-Éléonore’œà"  # with these letters only one encoding is possible
 FILE_CODES = {Code.UNREADABLE_FILE, Code.UNSUPPORTED_FORMAT, Code.ENCODING_NOT_RECOGNISED, Code.MISSING_COLUMN,
               Code.EMPTY_FILE, Code.PASSWORD_PROTECTED, Code.TOO_LARGE}  # fmt: skip
 
@@ -33,14 +35,18 @@ western_cell = st.text(alphabet="abcABC éèàùçôêîûëïüÉÀŒœ'’-\"\
 
 
 def person(cell: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
-    """Nobody's row sits in its first cell alone: that is read as a whole row in one cell."""
+    """Generates a person with more than one filled cell: a row in its first cell alone is read as a whole row in one
+    cell.
+    """
     return st.tuples(cell.map(lambda text: f"N{text}n"), cell, cell.map(lambda text: f"e{text}@"), cell, cell)
 
 
 def written(
     people: list[tuple[str, ...]], header: tuple[str, ...], order: list[int], delimiter: str, end: str, quote_all: bool
 ) -> str:
-    """The table as RFC 4180 has it; the csv module leaves a line end of another kind than its own unquoted."""
+    """Writes the table as RFC 4180 describes it; the csv module does not quote a line end of another
+    kind than its own.
+    """
 
     def cell(value: str) -> str:
         quoted = quote_all or any(sign in value for sign in (delimiter, '"', "\r", "\n"))
@@ -61,7 +67,7 @@ def values(row: RosterRow) -> tuple[str, ...]:
 
 
 def lines(people: list[tuple[str, ...]], order: list[int]) -> list[int]:
-    """The physical line each row begins on."""
+    """Returns the physical line on which each row begins."""
     at, found = 2, []
     for row in people:
         found.append(at)
@@ -111,7 +117,7 @@ def test_in_one_byte_a_letter(people: list[tuple[str, ...]], delimiter: str, end
         found = []
     else:
         refused, found = None, [values(row) for row in roster.rows]
-    # Letters nobody writes beside each other are rather refused than read as anything else.
+    # Letters that no language combines are refused, not read as other letters.
     assert refused is Code.ENCODING_NOT_RECOGNISED or found == [certain, *cells]
 
 
@@ -126,7 +132,7 @@ def test_whole_rows_in_one_cell(people: list[tuple[str, ...]], outer: str, inner
         return written([], row, list(range(5)), inner, "", quote_all=False)
 
     if outer != inner:
-        whole = [True] * 5  # a row of the outer delimiter beside a header of the inner one is another table
+        whole = [True] * 5  # a row with the outer delimiter below a header with the inner one is another table
     rows = [[one(HEADERS[0])]] + [
         [one(row)] if in_one else list(row) for row, in_one in zip(people, whole, strict=False)
     ]

@@ -1,4 +1,4 @@
-"""Which encoding a roster is in: the certain ones are read to the letter, the others refused, never stored damaged."""
+"""The encoding of a roster: a certain one is read without loss, another is refused, no damaged text is stored."""
 
 import io
 

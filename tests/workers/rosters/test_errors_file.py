@@ -1,4 +1,4 @@
-"""Cells of a file of errors: nothing in it runs, and a corrected file says what its author wrote."""
+"""No cell of an error file is a formula, and a corrected file contains the text its author wrote."""
 
 import pytest
 

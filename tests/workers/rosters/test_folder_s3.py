@@ -1,4 +1,4 @@
-"""A folder in S3, as moto answers for it: the same file seen, fetched, reported on and moved."""
+"""A folder in S3, served by moto: the same file is seen, fetched, reported on and moved."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""A short run of the fuzzer (scripts/fuzz is the long one): no byte sequence crashes the reader or hangs it."""
+"""A short run of the fuzzer (scripts/fuzz is the long one): no byte sequence crashes or blocks the reader."""
 
 import importlib.util
 import os

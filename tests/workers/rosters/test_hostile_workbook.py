@@ -1,4 +1,4 @@
-"""Workbooks written to do harm or by unusual software: told in time, by the right code."""
+"""Workbooks from attackers or unusual software are reported in time, with the right code."""
 
 import io
 import os
@@ -60,12 +60,12 @@ def test_a_container_without_its_end(names: list[str], code: Code) -> None:
 
 
 def test_bytes_behind_the_end_of_a_part_are_not_collected() -> None:
-    """They would be copied with each piece: minutes for a file of the largest size."""
+    """They would be copied with each piece, which takes minutes for a file of the largest size."""
     deflating = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     short = deflating.compress(b"<x/>") + deflating.flush()
     pieces = iter([short, *[bytes(1 << 16)] * 50])
     assert b"".join(container._inflated(pieces)) == b"<x/>"
-    assert len(list(pieces)) == 50  # nobody asked for them
+    assert len(list(pieces)) == 50  # they are not read
 
 
 def test_a_part_whose_end_is_missing_is_damaged() -> None:
@@ -77,7 +77,7 @@ def test_a_part_whose_end_is_missing_is_damaged() -> None:
 
 
 def test_the_same_bytes_under_many_names_are_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part that unpacks to nothing still takes as long as its packed bytes, which are there only once."""
+    """A part that unpacks to nothing still costs the time of its packed bytes, which are stored only once."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         made.writestr("xl/workbook.xml", b"<x/>")
@@ -121,7 +121,7 @@ def test_half_a_line_of_a_process_that_was_ended_is_left_out() -> None:
 
 
 class Sheet:
-    """A sheet one text of which stands in many cells."""
+    """A sheet with one text in many cells."""
 
     start = (0, 0)
 

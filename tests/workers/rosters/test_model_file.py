@@ -1,4 +1,4 @@
-"""The model to download: it imports as it is, and after a spreadsheet in French has opened and saved it."""
+"""The downloadable model imports as it is, and after a French spreadsheet has opened and saved it."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from workers.rosters.model_file import EXAMPLES, HEADERS, csv_model, xlsx_model
 from workers.rosters.people import check_rows
 from workers.rosters.reader import ReadRoster, read_roster
 
-# What Calc in French offers in its dialogue: separator, quote, character set (76 UTF-8, 1 Windows-1252), first line.
+# Defaults of French Calc's dialogue: separator, quote, character set (76 UTF-8, 1 Windows-1252), first line.
 SAVED = {
     "csv Windows-1252": ("csv", "csv:Text - txt - csv (StarCalc):59,34,1,1"),
     "csv UTF-8": ("csv", "csv:Text - txt - csv (StarCalc):59,34,76,1"),
@@ -31,8 +31,8 @@ def people(roster: ReadRoster) -> list[tuple[str, ...]]:
     return found
 
 
-def test_examples_left_in_reach_nobody() -> None:
-    """Nobody can own a domain that ends so (RFC 2606, 2)."""
+def test_examples_left_in_the_file_reach_no_one() -> None:
+    """No one can own a domain with this ending (RFC 2606, 2)."""
     assert {email.rpartition(".")[2] for _, _, email, *_ in EXAMPLES} == {"example"}
 
 
@@ -74,7 +74,7 @@ def test_it_imports_after_calc_in_french_has_saved_it(tmp_path: Path, model: str
     file = tmp_path / f"modele.{kind}"
     file.write_bytes(xlsx_model() if kind == "xlsx" else csv_model(delimiter=delimiter))
     suffix, written = SAVED[saved_as]
-    # A comma file opened by a French Calc without a question asked: whole rows in one cell.
+    # A comma file that a French Calc opens without its dialogue has whole rows in one cell.
     opened = ["--infilter=Text - txt - csv (StarCalc):59,34,76,1,1/2/2/2/3/2/4/2/5/2"] if kind == "csv" else []
     soffice = shutil.which("soffice")
     if soffice is None and "MATRICULE_CI" not in os.environ:

@@ -1,4 +1,4 @@
-"""OpenDocument sheets by hand: what is text of a cell, what is none, and repeats nobody could hold."""
+"""OpenDocument sheets written by hand: the text of a cell, other content, and repeats too large to hold."""
 
 import io
 import zipfile
@@ -55,7 +55,7 @@ def read(*rows: str) -> ReadRoster:
 
 
 def answered(*rows: str) -> str:
-    """The only address, or the code."""
+    """Returns the only address, or the code."""
     try:
         (found,) = read(*rows).rows
     except RosterRefused as refused:
@@ -78,7 +78,7 @@ def answered(*rows: str) -> str:
         ("<office:annotation><text:p>note</text:p></office:annotation><text:p>Dû</text:p>", "Dû"),
     ],
 )  # fmt: skip
-def test_what_is_text_of_a_cell(inside: str, text: str) -> None:
+def test_the_text_of_a_cell(inside: str, text: str) -> None:
     assert read(HEADER, row(cell(inside), "Zoé", "z@b.fr")).rows[0].last_name == text
 
 
@@ -90,14 +90,14 @@ def test_a_hidden_sheet_is_skipped_an_empty_one_is_not() -> None:
     assert caught.value.code is Code.EMPTY_FILE
 
 
-def test_what_a_sheet_is_filled_up_with_costs_nothing() -> None:
+def test_the_empty_rest_of_a_sheet_costs_nothing() -> None:
     blank = '<table:table-cell table:number-columns-repeated="16384"/>'
     roster = read(HEADER, ROW, row(blank, attributes='table:number-rows-repeated="1048574"'))
     assert [one.line for one in roster.rows] == [2]
 
 
 @pytest.mark.parametrize("count", ["1000000000", "4294967295", "18446744073709551616", "-1"])
-def test_repeats_nobody_could_hold_end_soon(count: str) -> None:
+def test_repeats_too_large_to_hold_end_soon(count: str) -> None:
     far = cell("<text:p>x</text:p>", f'table:number-columns-repeated="{count}"')
     answer = answered(HEADER, row("Dû", "Zoé", "z@b.fr", far))
-    assert answer in {Code.TOO_LARGE, Code.UNREADABLE_FILE, "z@b.fr"}  # whatever the library makes of it
+    assert answer in {Code.TOO_LARGE, Code.UNREADABLE_FILE, "z@b.fr"}  # depends on the library

@@ -1,4 +1,4 @@
-"""Rosters: files as real software writes them, and files nobody could be sure of."""
+"""Rosters: files as real software writes them, and ambiguous files."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ Sorted = tuple[list[tuple[int, Person]], list[tuple[int, Code]]]
 
 
 def sort_people(roster: ReadRoster) -> Sorted:
-    """Accepted and refused people by line; of two good rows with one address the first wins."""
+    """Returns accepted and refused people by line; the first of two good rows with one address wins."""
     accepted: list[tuple[int, Person]] = []
     refused: list[tuple[int, Code]] = []
     taken: set[str] = set()
@@ -79,7 +79,7 @@ def test_a_sample_is_read_to_the_letter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_sample_nobody_could_be_sure_of_is_refused(name: str) -> None:
+def test_an_ambiguous_sample_is_refused(name: str) -> None:
     expected = EXPECTED[name]
     code = refusal((SAMPLES / name).read_bytes())
     assert code in {expected["file_code"], *expected.get("file_code_accepts", [])}

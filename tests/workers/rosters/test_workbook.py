@@ -1,4 +1,4 @@
-"""Workbooks: what stands in the first visible sheet, and containers that would do harm."""
+"""Workbooks: the content of the first visible sheet, and hostile containers."""
 
 import io
 import struct
@@ -44,7 +44,7 @@ def refusal(data: bytes) -> Code:
 
 
 def with_part(data: bytes, name: str, content: bytes) -> bytes:
-    """The container with one part replaced or added."""
+    """Returns the container with one part replaced or added."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new:
         for part in old.infolist():
@@ -181,7 +181,7 @@ def test_a_bomb_that_lies_about_its_size_is_found_out(monkeypatch: pytest.Monkey
     assert refusal(lying) is Code.TOO_LARGE
 
 
-def test_a_cell_a_billion_places_away_ends_the_reading_process_not_the_worker() -> None:
+def test_a_cell_a_billion_places_away_ends_only_the_reading_process() -> None:
     data = saved(book(HEADER, ROW))
     far = part(data, "xl/worksheets/sheet1.xml").replace(
         b"</sheetData>", b'<row r="1048576"><c r="XFD1048576" t="str"><v>far</v></c></row></sheetData>'
