@@ -1,4 +1,4 @@
-"""Links in mails: always the same for the same row, and of no use for anything else."""
+"""Tokens of links in mails are always the same for the same row, and valid for one purpose only."""
 
 import base64
 from typing import Any
@@ -75,7 +75,7 @@ def test_a_mail_sent_again_carries_the_same_link() -> None:
 
 
 def test_the_form_of_a_token_does_not_change_between_versions() -> None:
-    # Computed once: mails already in inboxes must keep working after a deployment.
+    # Fixed values: links in mails already sent must stay valid after a deployment.
     assert TOKEN == "AYkKXayWd0u8zrMCCZqAV0Xs-p9qtNobOCIVXI-v_EPdaA1OVf6OkpIAilARSzlK"
 
 
