@@ -1,4 +1,4 @@
-"""The web application on a real socket."""
+"""The web application runs on a real socket."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.kit.processes.serving import serving
 
 @pytest.fixture
 def site(fresh_database: str) -> Iterator[httpx.Client]:
-    """A client of the application, served from a thread of this process on the test's own database."""
+    """Serves the application from a thread of this process, on the test's own database; yields a client of it."""
     with serving() as client:
         yield client

@@ -1,4 +1,4 @@
-"""Every page in a browser: nothing axe calls a violation, at the width of a phone too; all works without scripts."""
+"""Every page in a browser: axe finds no violation, also at the width of a phone, and all works without scripts."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.workers.web.test_not_me import attached
 from workers.database import transaction
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
-CHROMIUM = "/usr/bin/chromium"  # Debian's: .ci/run installs it
+CHROMIUM = "/usr/bin/chromium"  # Debian's package, installed by .ci/run
 PHONE = {"width": 320, "height": 640}
 
 
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=[{"width": 1000, "height": 900}, PHONE], ids=["desk", "phone"])
 def page(browser: Browser, site: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Axe is a script, which the policy of the pages would not let in."""
+    """Opens a page without its Content-Security-Policy, which would refuse the script of axe."""
     context = browser.new_context(viewport=request.param, base_url=str(site.base_url), locale="fr-FR", bypass_csp=True)
     context.set_default_timeout(20_000)
     yield context.new_page()

@@ -1,4 +1,4 @@
-"""What the web process needs before it serves anything."""
+"""The web process checks its requirements before it serves a page."""
 
 import pytest
 

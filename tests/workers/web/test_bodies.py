@@ -1,4 +1,4 @@
-"""What is posted to pages: read within a time, and nothing of it left open."""
+"""Bodies posted to pages are read within a time limit, and no file stays open."""
 
 import socket
 import tempfile
@@ -31,7 +31,7 @@ def page_of_a_link() -> str:
 
 
 def half_sent(site: httpx.Client, path: str, kind: str, beginning: bytes) -> bytes:
-    """All that is answered, until the server hangs up, to whoever sends the beginning and then nothing."""
+    """Sends the beginning of a body and then nothing; returns the answer until the server closes the connection."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 9000\r\n\r\n"
     with socket.create_connection((str(site.base_url.host), site.base_url.port or 0), timeout=20) as connection:
         connection.sendall(head.encode() + beginning)
@@ -42,7 +42,7 @@ def half_sent(site: httpx.Client, path: str, kind: str, beginning: bytes) -> byt
 
 
 @pytest.mark.parametrize("of_a_link", [True, False])
-def test_whoever_sends_half_is_told_and_let_go(
+def test_a_client_that_sends_half_gets_an_answer_and_is_disconnected(
     site: httpx.Client, monkeypatch: pytest.MonkeyPatch, *, of_a_link: bool
 ) -> None:
     monkeypatch.setattr(forms, "READ_SECONDS", 0.2)

@@ -1,4 +1,4 @@
-"""The page anybody verifies a certificate at: every printed field, its standing, its duplicates, and files compared."""
+"""The public page that verifies a certificate: every printed field, its status, its duplicates, and a compared file."""
 
 import os
 import re
@@ -37,7 +37,7 @@ HOSTILE = [
 
 
 def certified(first_name: str = "Zoé", last_name: str = "Le Dû") -> tuple[UUID, str, str]:
-    """The enrollment, number and grouped code of somebody's certificate."""
+    """Creates a certificate; returns its enrollment, number and grouped code."""
     with transaction() as session:
         [zoe] = graduates(session, someone("zoe", first_name, last_name))
         _, number, code, *_ = certificate(session, zoe)
@@ -107,7 +107,7 @@ def test_programs_are_answered_in_json(site: httpx.Client) -> None:
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
 
-def test_what_is_no_code_and_what_is_nobodys_are_told_apart(site: httpx.Client) -> None:
+def test_an_invalid_code_and_an_unknown_code_are_told_apart(site: httpx.Client) -> None:
     _, _, code = certified()
     mistyped = code[:-1] + ("0" if code[-1] != "0" else "1")
     wrong, unknown = (
@@ -195,7 +195,9 @@ def test_the_document_of_another_certificate_is_not_this_one(site: httpx.Client)
         ({"files": {"file": ("a.pdf", b"x" * 10_100_000)}}, 413),
     ],
 )
-def test_what_is_no_file_is_refused_with_the_next_step(site: httpx.Client, sent: dict[str, Any], status: int) -> None:
+def test_a_form_without_a_file_is_refused_with_the_next_step(
+    site: httpx.Client, sent: dict[str, Any], status: int
+) -> None:
     _, _, code = certified()
     answer = site.post(f"/certificates/{code}", **sent)
     assert answer.status_code == status
@@ -227,7 +229,7 @@ def test_hostile_names_are_inert(site: httpx.Client, names: tuple[str, str]) -> 
     assert answer.text.count("<form") == 1
 
 
-def test_what_is_kept_no_longer_is_said(site: httpx.Client) -> None:
+def test_a_certificate_kept_no_longer_is_reported_as_such(site: httpx.Client) -> None:
     _, number, code = certified()
     change("UPDATE certificate SET snapshot = NULL")
     answer = site.get(f"/certificates/{code}")

@@ -1,4 +1,4 @@
-"""The pages of a correction: what each mailbox sees, what it answers and what becomes of the address."""
+"""The pages of a correction: the content for each mailbox, its answers, and the resulting address."""
 
 import re
 from collections.abc import Callable
@@ -57,8 +57,8 @@ def test_the_old_address_sees_the_company_and_little_of_the_new_one(site: httpx.
     assert all(f'id="{name}"' in page for name in re.findall('aria-describedby="([^"]+)"', page))
 
 
-def rung() -> bool:
-    """Whether the queue of urgent mails was woken."""
+def urgent_mails_woken() -> bool:
+    """Tells whether the queue of urgent mails was woken."""
     with redis.Redis.from_url(get_settings().redis_url) as opened:
         return bool(opened.llen(f"{get_settings().redis_namespace}:{Queue.EMAILS}"))
 
@@ -68,12 +68,12 @@ def test_the_mails_an_answer_owes_leave_at_once(site: httpx.Client, how: str) ->
     confirmation, answer = pending_correction()
     if how != "password":
         assert site.post(confirmation, data={"password": ""}).status_code == 200
-    assert not rung()
+    assert not urgent_mails_woken()
     if how == "password":
         site.post(confirmation, data={"password": PASSWORD})
     else:
         site.post(answer, data={"answer": "agree" if how == "agreement" else "refuse"})
-    wait_until(rung)
+    wait_until(urgent_mails_woken)
 
 
 def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -> None:
@@ -81,7 +81,7 @@ def test_confirmed_with_the_password_it_is_applied_at_once(site: httpx.Client) -
     done = site.post(confirmation, data={"password": PASSWORD})
     assert (done.status_code, title(done)) == (200, note_title("correction_applied"))
     assert NEW in done.text
-    assert "hreflang" not in done.text  # this page cannot be shown again
+    assert "hreflang" not in done.text  # this page cannot be shown a second time
     assert (address(), state()) == (NEW, [("applied", "password", NEW)])
     assert rows("SELECT count(*) FROM sign_in") == [(0,)]
     again = site.get(confirmation)
@@ -140,13 +140,13 @@ def test_the_old_address_refuses(site: httpx.Client) -> None:
         notice_sent(session, hours=100)
         assert sweep(session) == {}
     assert (address(), state()) == (OLD, [("cancelled", "refusal", NEW)])
-    again = site.get(confirmation)  # nothing is awaited any more
+    again = site.get(confirmation)  # no answer is expected now
     assert (again.status_code, title(again)) == (410, note_title("correction_declined"))
     assert title(site.post(answer, data={"answer": "agree"})) == note_title("used_link_correction_answer")
 
 
 @pytest.mark.parametrize("support", ["", "support@formation.example"])
-def test_nobody_is_sent_to_a_support_there_is_none_of(
+def test_no_page_names_a_support_that_does_not_exist(
     site: httpx.Client, monkeypatch: pytest.MonkeyPatch, support: str
 ) -> None:
     confirmation, _ = pending_correction()
@@ -159,7 +159,7 @@ def test_nobody_is_sent_to_a_support_there_is_none_of(
     assert "gère votre inscription" in told
 
 
-def test_what_changed_meanwhile_is_told(site: httpx.Client) -> None:
+def test_a_change_in_the_meantime_is_reported(site: httpx.Client) -> None:
     confirmation, _ = pending_correction()
     with transaction() as session:
         enrol_also(session)

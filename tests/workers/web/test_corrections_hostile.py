@@ -1,4 +1,4 @@
-"""The pages of a correction against scanners, guesses, other people's links and names with tricks."""
+"""The pages of a correction against link scanners, guesses, links of other people and hostile names."""
 
 import re
 import threading
@@ -65,7 +65,7 @@ def test_a_wrong_password_is_told_and_uses_nothing_up(site: httpx.Client) -> Non
     assert site.post(confirmation, data={"password": PASSWORD}).status_code == 200
 
 
-def test_guessing_is_closed_like_at_the_sign_in_and_confirming_without_stays_open(site: httpx.Client) -> None:
+def test_guesses_are_locked_as_at_sign_in_and_a_plain_confirmation_works(site: httpx.Client) -> None:
     confirmation, _ = pending_correction()
     for number in range(FREE_TRIES):
         assert site.post(confirmation, data={"password": f"guess {number}"}).status_code == 422
@@ -78,7 +78,7 @@ def test_guessing_is_closed_like_at_the_sign_in_and_confirming_without_stays_ope
 
 
 @pytest.mark.parametrize("password", ["x" * 5000, "\u0000", "%ED%A0%80"])
-def test_what_nobody_has_as_a_password_is_wrong(site: httpx.Client, password: str) -> None:
+def test_an_impossible_password_is_wrong(site: httpx.Client, password: str) -> None:
     confirmation, _ = pending_correction()
     body = f"password={password}" if "%" in password else None
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -91,7 +91,7 @@ def test_what_nobody_has_as_a_password_is_wrong(site: httpx.Client, password: st
     assert address() == OLD
 
 
-def test_the_password_of_somebody_else_is_no_password_of_this_account(site: httpx.Client) -> None:
+def test_the_password_of_another_person_is_wrong_for_this_account(site: httpx.Client) -> None:
     confirmation, _ = pending_correction()
     with transaction() as session:
         participant(session, "luc@example.com")
@@ -160,7 +160,7 @@ def test_no_token_opens_another_page_or_account(site: httpx.Client) -> None:
     for one in tokens:
         assert site.get(f"/links/{one}").status_code == 404
         assert site.post(f"/links/{one}", data={"password": PASSWORD, "answer": "agree"}).status_code == 404
-    # A confirmation chooses no password, and a reset confirms nothing.
+    # A confirmation sets no password, and a reset confirms nothing.
     chosen = {"password": "six mots tout neufs et longs", "again": "six mots tout neufs et longs"}
     assert site.post(confirmation, data=chosen).status_code == 422
     assert site.post(answer, data=chosen).status_code == 400
@@ -180,7 +180,7 @@ def test_many_at_the_same_moment_confirm_once(site: httpx.Client) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = sorted(pool.map(press, range(4)))
     assert answers[0] == 200
-    assert set(answers[1:]) <= {404, 410}  # used, or over when the address was no longer the account's to check against
+    assert set(answers[1:]) <= {404, 410}  # used, or expired with the change of the address
     assert rows("SELECT count(*) FROM email WHERE kind = 'correction_applied'") == [(2,)]
 
 
@@ -190,7 +190,7 @@ def test_when_too_many_hash_people_are_asked_to_come_back(site: httpx.Client, mo
     before = rows(STATE)
     assert site.post(confirmation, data={"password": PASSWORD}).status_code == 503
     assert rows(STATE) == before
-    assert site.post(confirmation, data={"password": ""}).status_code == 200  # no password, no hash, no waiting
+    assert site.post(confirmation, data={"password": ""}).status_code == 200  # no password, so no hash and no lock
 
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}{0}", "\u202eאלודי"]

@@ -1,4 +1,4 @@
-"""Until when a link is valid, as its page says it: in words, in both languages, by the clock of Paris."""
+"""The page of a link says until when it is valid: in words, in both languages, in the time of Paris."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""The form of a password: what is wrong is said beside its field; what is no form, or too much, is refused."""
+"""The form for a password shows each error beside its field; other bodies and large ones are refused."""
 
 import re
 import socket
@@ -65,7 +65,7 @@ def test_an_error_is_shown_beside_its_field(site: httpx.Client, fields: dict[str
 
 
 @pytest.mark.parametrize("bytes_", ["%ED%A0%80", "%FF", "\udcff"])
-def test_what_no_keyboard_sends_is_refused_by_name(site: httpx.Client, bytes_: str) -> None:
+def test_characters_no_keyboard_sends_are_refused_by_name(site: httpx.Client, bytes_: str) -> None:
     encoded = f"quatre+mots+bien+longs+{bytes_}".encode("utf-8", "surrogateescape")
     body = b"password=" + encoded + b"&again=" + encoded
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
@@ -99,7 +99,7 @@ def test_an_oversized_body_is_answered(site: httpx.Client, size: int) -> None:
         (b"&".join(b"f%d=1" % number for number in range(100)), "application/x-www-form-urlencoded"),
     ],
 )
-def test_what_is_no_form_is_refused(site: httpx.Client, body: bytes, kind: str) -> None:
+def test_a_body_that_is_no_form_is_refused(site: httpx.Client, body: bytes, kind: str) -> None:
     assert site.post(make(), content=body, headers={"Content-Type": kind}).status_code == 400
     assert password_hash() is None
 
@@ -112,7 +112,7 @@ def test_when_too_many_wait_people_are_asked_to_come_back(site: httpx.Client, mo
     assert password_hash() is None
 
 
-def test_a_browser_that_leaves_harms_nobody(site: httpx.Client) -> None:
+def test_a_browser_that_disconnects_disturbs_no_other_client(site: httpx.Client) -> None:
     path = make()
     with socket.create_connection((site.base_url.host, site.base_url.port or 80)) as leaving:
         leaving.sendall(

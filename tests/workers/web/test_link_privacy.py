@@ -1,4 +1,4 @@
-"""What the page of a link and its process give away: no token or address in headers or logs, names that are inert."""
+"""The page of a link and its process leak nothing: no token or address in headers or logs, and names are inert."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""The page a mail leads to: what people see, what scanners cannot do, what nobody can take over."""
+"""The page of a link in a mail: its content for people, and that neither link scanners nor attackers can use it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +63,7 @@ def test_a_reset_link_uses_the_same_page_in_its_own_words(site: httpx.Client) ->
         account_id: UUID = session.execute(text("SELECT id FROM account")).scalar_one()
         _, other = make_link(session, account_id)
     before = rows(STATE)
-    for _ in range(2):  # a scanner comes first, and comes back
+    for _ in range(2):  # a link scanner comes first, and again
         assert site.get(path).status_code == site.head(path).status_code == 200
     assert rows(STATE) == before
     page = site.get(path)
@@ -73,7 +73,7 @@ def test_a_reset_link_uses_the_same_page_in_its_own_words(site: httpx.Client) ->
     assert HASHER.verify(PASSWORD, str(password_hash()))
     assert rows("SELECT credential_version, extract(year FROM activated_at) FROM account") == [(2, 2020)]
     assert site.get(path).status_code == 410
-    assert site.post(f"/links/{other}", data=GOOD).status_code == 404  # voided with the change
+    assert site.post(f"/links/{other}", data=GOOD).status_code == 404  # voided by the change
 
 
 def test_an_expired_reset_says_to_ask_for_a_reset(site: httpx.Client) -> None:
@@ -114,7 +114,7 @@ def test_a_link_that_is_over_sets_no_password(
 
 
 @pytest.mark.parametrize("purpose", PASSWORD_PURPOSES)
-def test_nobody_sets_the_password_of_another_account(site: httpx.Client, purpose: Purpose) -> None:
+def test_no_link_sets_the_password_of_another_account(site: httpx.Client, purpose: Purpose) -> None:
     victim, attacker = make(purpose=purpose), None
     with transaction() as session:
         attacker_account = make_account(session, "attaquant@acme.test")

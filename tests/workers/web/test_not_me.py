@@ -1,4 +1,6 @@
-"""The page "this is not me": what people see, what scanners cannot do, what nobody can do to somebody else."""
+"""The page "this is not me": its content for people, and that neither link scanners nor strangers can
+detach a person.
+"""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +45,7 @@ HOSTILE = [
 
 
 def attached(**more: bool | str | None) -> tuple[Attached, str]:
-    """Somebody attached, and the path of their link."""
+    """Creates an attached person; returns them and the path of their link."""
     with transaction() as session:
         anne = attach(session, **more)  # type: ignore[arg-type]
     return anne, f"/links/{anne.token}"
@@ -55,7 +57,7 @@ def now(anne: Attached) -> tuple[object, ...]:
 
 
 def press(site: httpx.Client, path: str, **asked: str) -> httpx.Response:
-    """What a browser sends for a form that is only a button."""
+    """Posts a form that is only a button, as a browser does."""
     return site.post(path, params=asked, content=b"", headers={"Content-Type": FORM_TYPE})
 
 
@@ -72,7 +74,7 @@ def note(name: str, locale: str = "fr") -> str:
 def test_opening_changes_nothing_and_the_button_detaches(site: httpx.Client) -> None:
     anne, path = attached()
     before = rows(STATE)
-    for _ in range(2):  # a scanner comes first, and comes back
+    for _ in range(2):  # a link scanner comes first, and again
         assert site.get(path).status_code == site.head(path).status_code == 200
     assert site.head(path).content == b""
     assert rows(STATE) == before
@@ -98,14 +100,14 @@ def test_opening_changes_nothing_and_the_button_detaches(site: httpx.Client) -> 
     ("report_to", "manager", "promised"),
     [("chef@example.com", None, True), (None, "rh@example.com", True), (None, None, False)],
 )
-def test_that_somebody_is_told_is_promised_when_somebody_is_known(
+def test_a_mail_to_the_manager_is_promised_when_one_is_known(
     site: httpx.Client, report_to: str | None, manager: str | None, promised: bool
 ) -> None:
     anne, path = attached(report_to=report_to)
     change("UPDATE contract SET manager_email = :manager", manager=manager)
     assert ("ce sera signalé à" in site.get(path).text) is promised
     assert press(site, path).status_code == 200
-    assert now(anne)[5] == promised  # mails to managers
+    assert now(anne)[5] == promised  # number of mails to managers
     assert rows("SELECT CAST(detail ->> 'told' AS bool) FROM audit WHERE action = 'detach'") == [(promised,)]
 
 
@@ -151,7 +153,7 @@ def test_withdrawn_meanwhile_there_is_nothing_left(site: httpx.Client) -> None:
         ("key_id = 'withdrawn'", 404, Code.INVALID_LINK),
     ],
 )
-def test_a_link_that_is_over_detaches_nobody(site: httpx.Client, change_to: str, status: int, code: str) -> None:
+def test_an_expired_link_detaches_no_one(site: httpx.Client, change_to: str, status: int, code: str) -> None:
     anne, path = attached()
     change(f"UPDATE link SET {change_to} WHERE purpose = 'not_me'")
     for answer in (site.get(path), press(site, path)):
@@ -161,7 +163,7 @@ def test_a_link_that_is_over_detaches_nobody(site: httpx.Client, change_to: str,
     assert now(anne)[1:3] == (False, False)
 
 
-def test_a_token_that_was_tampered_with_detaches_nobody(site: httpx.Client) -> None:
+def test_a_token_that_was_tampered_with_detaches_no_one(site: httpx.Client) -> None:
     anne, path = attached()
     another = "A" if path[-2] != "A" else "B"
     for wrong in (f"{path[:-2]}{another}{path[-1]}", path[:-1], path + "A", path[:9] + path[8:]):
@@ -169,7 +171,7 @@ def test_a_token_that_was_tampered_with_detaches_nobody(site: httpx.Client) -> N
     assert now(anne)[1:3] == (False, False)
 
 
-def test_a_link_about_somebody_elses_enrollment_detaches_nobody(site: httpx.Client) -> None:
+def test_a_link_about_another_persons_enrollment_detaches_no_one(site: httpx.Client) -> None:
     anne, _ = attached()
     with transaction() as session:
         luc = make_account(session, "luc@acme.test")
@@ -201,7 +203,7 @@ def test_hostile_names_are_inert(site: httpx.Client, hostile: str) -> None:
     ("content", "kind", "status"),
     [(b"", "text/plain", 400), (b"a=" + b"x" * 20_000, "application/x-www-form-urlencoded", 413)],
 )
-def test_a_form_that_cannot_be_read_detaches_nobody(site: httpx.Client, content: bytes, kind: str, status: int) -> None:
+def test_a_form_that_cannot_be_read_detaches_no_one(site: httpx.Client, content: bytes, kind: str, status: int) -> None:
     anne, path = attached()
     assert site.post(path, content=content, headers={"Content-Type": kind}).status_code == status
     assert now(anne)[1:3] == (False, False)
