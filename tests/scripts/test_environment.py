@@ -1,4 +1,6 @@
-"""What every script does before it begins: find .venv, build it, or say in one line why not. Venvs here are real."""
+"""Before its work, every script finds or builds .venv, or says in one line why it cannot. The environments here are
+real.
+"""
 
 import os
 import re
@@ -29,7 +31,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become ano
 
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    """A checkout everybody may enter, whose lock names no package: its environment is built from nothing but Python."""
+    """Creates a checkout that all users may enter; its lock names no package, so its environment is plain Python."""
     folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-checkout-"))
     folder.chmod(0o755)
     here = folder / "here"
@@ -52,7 +54,7 @@ def command(checkout: Path, needs: str = "production", given: Mapping[str, str] 
 def run(
     checkout: Path, needs: str = "production", *, user: int | None = None, given: Mapping[str, str] = NOTHING
 ) -> tuple[int, str, str]:
-    """Exit code and both outputs of a script called from another folder."""
+    """Returns exit code and both outputs of a script that is called from another folder."""
     identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     done = subprocess.run(  # type: ignore[call-overload]
         **command(checkout, needs, given), **identity, capture_output=True, timeout=120, check=False
@@ -60,8 +62,8 @@ def run(
     return done.returncode, done.stdout, done.stderr
 
 
-def somebody_elses(checkout: Path, *extras: str, python: Path = Path(sys.executable)) -> Path:
-    """A .venv as `pip install` leaves it: the names of our direct dependencies are there, our mark is not."""
+def venv_made_by_hand(checkout: Path, *extras: str, python: Path = Path(sys.executable)) -> Path:
+    """Creates a .venv as `pip install` leaves it: with our direct dependencies, without our mark."""
     venv = checkout / ".venv"
     subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
@@ -75,7 +77,7 @@ def somebody_elses(checkout: Path, *extras: str, python: Path = Path(sys.executa
 
 
 def ended() -> int:
-    """The pid of a process that is no more."""
+    """Returns the pid of an ended process."""
     process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
@@ -99,7 +101,7 @@ def test_built_once_then_again_when_the_lock_changed_or_the_checkout_moved(check
     assert [path.name for path in moved.glob(".venv*")] == [".venv"]
 
 
-def test_one_waits_for_another_and_goes_on_when_that_one_dies_half_way(checkout: Path) -> None:
+def test_a_builder_waits_for_another_and_goes_on_when_that_one_dies(checkout: Path) -> None:
     builder = subprocess.Popen(["sleep", "600"])
     (checkout / ".venv-building").symlink_to(f"pid-{builder.pid}")
     (checkout / ".venv").mkdir()
@@ -121,9 +123,9 @@ def test_one_waits_for_another_and_goes_on_when_that_one_dies_half_way(checkout:
 
 
 @pytest.mark.parametrize("needs", ["production", "embedded", "development"])
-def test_a_venv_of_somebody_else_is_never_removed_and_what_it_lacks_is_named(checkout: Path, needs: str) -> None:
-    """Not even after a builder that died."""
-    venv = somebody_elses(checkout)
+def test_a_venv_made_by_hand_is_never_removed_and_its_gaps_are_named(checkout: Path, needs: str) -> None:
+    """This holds even after a builder died."""
+    venv = venv_made_by_hand(checkout)
     (checkout / ".venv-building").symlink_to(f"pid-{ended()}")
     code, out, said = run(checkout, needs)
     assert (venv / "pyvenv.cfg").exists()
@@ -149,8 +151,8 @@ def test_a_venv_of_an_editor_and_a_dead_link_are_told_in_a_line(checkout: Path) 
 
 
 def test_a_link_to_a_whole_environment_is_used_and_stays(checkout: Path) -> None:
-    """Its mark is of another checkout and another lock: nothing to judge it by here."""
-    elsewhere = somebody_elses(checkout, "embedded", "dev").rename(checkout.with_name("shared"))
+    """Its mark is of another checkout and another lock, so it cannot be judged here."""
+    elsewhere = venv_made_by_hand(checkout, "embedded", "dev").rename(checkout.with_name("shared"))
     (elsewhere / "built-from.lock").write_text("other\n")
     (checkout / ".venv").symlink_to(elsewhere)
     assert run(checkout, "development")[0] == 0
@@ -166,7 +168,7 @@ def test_a_checkout_that_cannot_be_written_is_told_in_a_line(checkout: Path) -> 
 
 
 def test_no_room_for_the_environment_is_told_in_a_line(checkout: Path) -> None:
-    """As a full disk does, making the link fails though the folder may be written."""
+    """As with a full disk, making the link fails although the folder may be written."""
     tools = checkout / "tools"
     tools.mkdir()
     (tools / "ln").write_text("#!/bin/sh\necho 'ln: no space left on device' >&2\nexit 1\n")
@@ -185,8 +187,8 @@ def test_no_room_for_the_environment_is_told_in_a_line(checkout: Path) -> None:
         ({"REDIS_URL": "stale", "MATRICULE_FROM_PARTS": "REDIS_URL PORT"}, "database there, redis a redis"),
     ],
 )
-def test_each_setting_nobody_gave_comes_from_what_runs(checkout: Path, given: dict[str, str], found: str) -> None:
-    somebody_elses(checkout)
+def test_a_setting_not_given_comes_from_the_running_parts(checkout: Path, given: dict[str, str], found: str) -> None:
+    venv_made_by_hand(checkout)
     (checkout / "var").mkdir()
     file = checkout / "var" / "environment"
     file.write_text(_exports({"DATABASE_URL": "there", "REDIS_URL": "a redis"}))
@@ -196,7 +198,7 @@ def test_each_setting_nobody_gave_comes_from_what_runs(checkout: Path, given: di
 @as_root
 @pytest.mark.skipif(not SYSTEM_PYTHON.exists(), reason="there is no Python here that another user can run for certain")
 def test_the_settings_of_another_user_are_left_alone(checkout: Path) -> None:
-    somebody_elses(checkout, python=SYSTEM_PYTHON)
+    venv_made_by_hand(checkout, python=SYSTEM_PYTHON)
     (checkout / "var").mkdir()
     (checkout / "var" / "environment").write_text("export DATABASE_URL=there\n")
     (checkout / "var" / "environment").chmod(0o600)

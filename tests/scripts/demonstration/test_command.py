@@ -1,4 +1,4 @@
-"""scripts/demo before it begins: a data folder of somebody else. All of the rest is in tests/acceptance."""
+"""scripts/demo before its start: a data folder of another user. tests/acceptance tests the rest."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from workers.cli.edge import console
 
 @pytest.fixture
 def var() -> Iterator[Path]:
-    """A data folder everybody may enter and only root may write."""
+    """Creates a data folder that all users may enter and only root may write."""
     folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-demo-"))
     folder.chmod(0o755)
     yield folder

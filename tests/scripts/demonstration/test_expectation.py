@@ -1,4 +1,4 @@
-"""The demonstration's second opinion: what it expects of the file, and that it names every number that differs."""
+"""The demonstration computes the right results from its file, and names every number that differs."""
 
 from collections import Counter
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_when_all_is_well_nothing_differs() -> None:
         (replace(FOUND, names=("B", "A")), "names of the account registered before: B A, expected A A"),
     ],
 )  # fmt: skip
-def test_what_differs_is_named(found: ExpectedOutcome, named: str) -> None:
+def test_each_difference_is_named(found: ExpectedOutcome, named: str) -> None:
     assert named in found_different(found)
 
 

@@ -22,7 +22,7 @@ def remove(where: Places) -> None:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A data folder everybody may enter, as ./var of an ordinary checkout."""
+    """Creates a data folder that all users may enter, like ./var of an ordinary checkout."""
     folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-test-"))
     folder.chmod(0o755)
     yield folder
@@ -37,14 +37,14 @@ def var() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared_var() -> Iterator[Path]:
-    """One for all tests of a file, because creating the data of PostgreSQL takes a second."""
+    """Creates one data folder for all tests of a file, because creating the data of PostgreSQL takes a second."""
     with open_folder() as folder:
         yield folder
 
 
 @pytest.fixture
 def private_var() -> Iterator[Path]:
-    """A data folder below one that only its owner may enter, as the home of root."""
+    """Creates a data folder below a folder that only its owner may enter, like the home of root."""
     home = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-test-"))
     yield home / "checkout" / "var"
     remove(places(home / "checkout" / "var"))
@@ -53,7 +53,7 @@ def private_var() -> Iterator[Path]:
 
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is set that would replace an embedded part."""
+    """Removes the variables that would replace an embedded part."""
     for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL",
                  "CERTIFICATE_STORE"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
@@ -62,7 +62,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start(clean_environment: None) -> Iterator[Start]:
-    """Starts commands of this project; kills those still there after the test (their guard stops the rest)."""
+    """Starts commands of this project; kills those still running after the test, and their guard stops the rest."""
     running: list[subprocess.Popen[str]] = []
 
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
@@ -87,5 +87,5 @@ def start(clean_environment: None) -> Iterator[Start]:
 
 @pytest.fixture
 def start_python(start: Start) -> Start:
-    """Starts a piece of Python."""
+    """Starts a piece of Python code."""
     return lambda code, *arguments: start([sys.executable, "-c", code, *arguments])

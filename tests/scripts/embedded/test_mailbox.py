@@ -180,7 +180,7 @@ def test_localhost_is_a_name_too(web: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("mail_id", ["nope", "..%2f..%2fports.json", "%2e%2e", "1795473488407426446.0_1.mailbox"])
-def test_what_is_not_a_mail_is_not_found(web: httpx.Client, mail_id: str) -> None:
+def test_an_unknown_mail_is_not_found(web: httpx.Client, mail_id: str) -> None:
     for path in (f"/mails/{mail_id}", f"/mails/{mail_id}.eml", f"/mails/{mail_id}/html"):
         assert web.get(path).status_code == 404
 

@@ -31,7 +31,7 @@ threading.Event().wait()
 
 
 def sourced(file: Path, **given: str) -> dict[str, str]:
-    """What a second terminal gets from an environment file."""
+    """Returns the variables that a second terminal gets from an environment file."""
     script = 'set -euo pipefail; source "$0"; env -0'
     done = subprocess.run(["bash", "-c", script, str(file)], env=given, capture_output=True, text=True, check=True)
     return dict(row.split("=", 1) for row in done.stdout.split("\0") if row)
@@ -61,7 +61,7 @@ def test_the_parts_answer_and_a_second_terminal_finds_them(var: Path) -> None:
         assert again.environment["LINK_KEYS"] == keys
 
 
-def test_what_is_set_already_is_left_alone(var: Path) -> None:
+def test_settings_of_the_environment_are_kept(var: Path) -> None:
     given = {
         "DATABASE_URL": "postgresql://there/x",
         "SMTP_URL": "smtps://relay",
@@ -88,7 +88,7 @@ def test_the_web_process_listens_where_it_is_looked_for(var: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("name", ["", "lock", "not/there"])
-def test_a_data_folder_of_somebody_else_is_named_with_its_owner(var: Path, name: str) -> None:
+def test_a_data_folder_of_another_user_is_named_with_its_owner(var: Path, name: str) -> None:
     if name == "lock":
         os.chown(var, NOBODY, NOBODY)
         (var / "lock").touch(0o600)
@@ -102,7 +102,7 @@ def test_a_data_folder_of_somebody_else_is_named_with_its_owner(var: Path, name:
 
 @contextmanager
 def another_user() -> Iterator[None]:
-    """Root becomes `nobody` for a moment."""
+    """Makes root act as `nobody` for a moment."""
     os.setresuid(NOBODY, NOBODY, 0)
     try:
         yield
@@ -110,8 +110,8 @@ def another_user() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
-def test_what_an_environment_file_set_is_not_a_setting(var: Path) -> None:
-    """A terminal that sourced the file of parts that are gone must be able to start them again."""
+def test_variables_of_an_environment_file_are_no_settings(var: Path) -> None:
+    """A terminal that sourced the file of stopped parts must be able to start them again."""
     stale = {"MATRICULE_FROM_PARTS": "REDIS_URL", "REDIS_URL": "unix:///gone", "DATABASE_URL": "x", "SMTP_URL": "x"}
     with Parts(var, environment=stale) as parts:
         assert parts.valkey is not None
@@ -129,7 +129,7 @@ def test_a_second_start_on_the_same_folder_is_refused(
     assert "LINK_KEYS" in sourced(var / "environment")
     holder.kill()
     holder.wait()
-    # The file is still there, but says nothing any more; and the lock went with its holder.
+    # The file still exists but has no effect, and the lock ended with its holder.
     assert "LINK_KEYS" not in sourced(var / "environment")
     with Parts(var, environment={"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x"}):
         assert (var / "lock").read_text() == str(os.getpid())

@@ -48,7 +48,7 @@ def test_a_folder_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None
 
 
 @as_root
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir(mode=0o700)
     os.chown(tmp_path / "here", 65534, 65534)
     with pytest.raises(UnsafePlace, match="belongs to user 65534"):
@@ -56,7 +56,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 @as_root
-def test_the_whole_start_refuses_a_socket_folder_somebody_put_there_first(var: Path) -> None:
+def test_the_whole_start_refuses_a_socket_folder_made_by_another_user(var: Path) -> None:
     short = places(var).short
     os.chown(short, 65534, 65534)
     with pytest.raises(UnsafePlace, match=str(short)):
@@ -98,7 +98,7 @@ def test_root_lends_postgres_to_an_existing_user(var: Path) -> None:
     assert not SystemUser("nobody", 65534, 65534).can_enter(where.postgres_short)
 
 
-def test_a_public_folder_is_readable_whatever_the_umask_and_nobody_else_writes_in_it(tmp_path: Path) -> None:
+def test_a_public_folder_is_readable_and_only_its_owner_writes_in_it(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         folder = public_folder(tmp_path / "here")
@@ -113,7 +113,7 @@ def test_a_public_folder_is_readable_whatever_the_umask_and_nobody_else_writes_i
 
 @pytest.fixture
 def private_wheel(private_var: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The wheel as pip installs it with the umask 077."""
+    """Installs the wheel as pip does with the umask 077."""
     found = module._postgres_wheel()
     wheel = private_var.parent / "site" / found.name
     for name in (f"{found.name}/pginstall{MAJOR}", f"{found.name}.libs"):
@@ -127,7 +127,7 @@ def private_wheel(private_var: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def copied(where: Places) -> Path:
-    """The only thing in the folder of the copy."""
+    """Returns the only entry in the folder of the copy."""
     (copy,) = where.copies.iterdir()
     return copy
 
@@ -178,7 +178,7 @@ def test_a_copy_that_fails_says_why_and_leaves_nothing(
 
 
 @as_root
-def test_a_folder_for_the_copy_that_somebody_put_there_first_is_refused(private_wheel: Path, private_var: Path) -> None:
+def test_a_folder_for_the_copy_made_by_another_user_is_refused(private_wheel: Path, private_var: Path) -> None:
     where = places(private_var)
     where.copies.mkdir()
     os.chown(where.copies, 65534, 65534)

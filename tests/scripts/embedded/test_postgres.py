@@ -67,7 +67,7 @@ def test_it_is_the_version_asked_for_and_durable(postgres: Postgres) -> None:
     assert {settings[name] for name in ("fsync", "synchronous_commit", "full_page_writes")} == {"on"}
 
 
-def test_what_was_committed_survives_kills_and_restarts(postgres: Postgres) -> None:
+def test_commits_survive_kills_and_restarts(postgres: Postgres) -> None:
     with connect(postgres) as connection:
         connection.execute("CREATE TABLE kept (number int)")
         connection.execute("INSERT INTO kept VALUES (1), (2)")
@@ -119,7 +119,7 @@ def test_databases_are_copied_and_dropped_under_open_connections(postgres: Postg
 
 
 def test_two_servers_run_side_by_side(postgres: Postgres, private_var: Path) -> None:
-    """The second one is below a folder that only we may enter, and careless about a crash of the machine."""
+    """The second one is below a folder that only we may enter, and is not durable."""
     second = Postgres(places(private_var), durable=False)
     second.start()
     try:
@@ -176,9 +176,9 @@ def test_a_failure_shows_the_end_of_the_log(postgres: Postgres, shared_var: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_an_ordinary_user_needs_no_help(var: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The same code as `nobody`, with the system's Python, since the one of this environment may be out of reach."""
+    """This runs as `nobody` with the system's Python, because that user may not reach this environment."""
     os.chown(var, 65534, 65534)
-    # Python before 3.11.3 needs a module for redis that the locked dependencies leave out on this one.
+    # Before Python 3.11.3 redis needs a module that is not in the locked dependencies of a later Python.
     (var / "async_timeout.py").write_text("from asyncio import timeout as timeout\n")
     code = PARENT.replace("threading.Event().wait()", "postgres.kill(); postgres.restart(); postgres.stop()")
     try:

@@ -80,7 +80,7 @@ def test_delays_double_up_to_ten_seconds(deaths: int, chance: float, seconds: fl
     assert restart_delay(deaths, chance) == pytest.approx(seconds)
 
 
-def test_what_dies_is_started_again_and_its_output_shown(run: Run) -> None:
+def test_a_process_that_dies_is_restarted_and_its_output_shown(run: Run) -> None:
     supervisor, output = run("worker: sh -c 'echo $WORD; exec sleep 600'\nweb: sleep 600")
     assert wait_until(lambda: "worker  | bonjour\n" in output.getvalue(), 30)
     first = supervisor.pids()["worker"]
@@ -101,7 +101,7 @@ def test_a_formation_runs_several_or_none(run: Run) -> None:
     assert wait_until(lambda: set(supervisor.pids()) == {"clock.1", "clock.2", "worker"}, 30)
 
 
-def test_what_a_killed_process_left_in_its_group_is_killed(run: Run, tmp_path: Path) -> None:
+def test_the_rest_of_a_killed_processs_group_is_killed(run: Run, tmp_path: Path) -> None:
     supervisor, _ = run("worker: sh -c 'sleep 600 & echo $! > left.new; mv left.new left; wait'")
     assert wait_until((tmp_path / "left").exists, 30)
     left = int((tmp_path / "left").read_text())
@@ -110,7 +110,7 @@ def test_what_a_killed_process_left_in_its_group_is_killed(run: Run, tmp_path: P
 
 
 def test_all_stop_the_last_first_and_only_the_process_itself_is_told(run: Run, tmp_path: Path) -> None:
-    """A dramatiq process that gets SIGTERM from its master and from us would drop its work."""
+    """A dramatiq process that gets SIGTERM from both its master and us would drop its work."""
     child = "trap 'echo told twice; exit' TERM; touch $0.ready; while :; do sleep 0.05; done"
     (tmp_path / "child.sh").write_text(child)
     (tmp_path / "master.sh").write_text("sh child.sh & trap 'kill -KILL $!; echo bye; exit 0' TERM; wait")
@@ -127,7 +127,7 @@ def test_all_stop_the_last_first_and_only_the_process_itself_is_told(run: Run, t
     assert supervisor.pids() == {}
 
 
-def test_what_does_not_stop_in_time_is_killed(run: Run) -> None:
+def test_a_process_that_does_not_stop_in_time_is_killed(run: Run) -> None:
     supervisor, output = run("""stubborn: sh -c 'trap "" TERM; echo deaf; sleep 600 & wait; wait'""", grace=0.3)
     assert wait_until(lambda: "| deaf" in output.getvalue(), 30)
     supervisor.stop()

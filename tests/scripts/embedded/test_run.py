@@ -37,7 +37,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 
 
 def read_all(process: subprocess.Popen[str], *words: str) -> dict[str, str]:
-    """The line that holds each word, in whatever order they come."""
+    """Returns the line that contains each word, in any order."""
     assert process.stdout is not None
     found: dict[str, str] = {}
     while len(found) < len(words):
@@ -53,7 +53,7 @@ def test_a_signal_stops_the_processes_then_the_parts(var: Path, procfile: Path, 
     web = int(said["| pid "].split()[3])
     assert (var / "environment").exists()
     system.send_signal(signal.SIGINT)
-    system.send_signal(signal.SIGTERM)  # an impatient second one changes nothing
+    system.send_signal(signal.SIGTERM)  # a second signal changes nothing
     rest, _ = system.communicate(timeout=30)
     assert system.returncode == 0
     assert "served" in rest
@@ -109,7 +109,7 @@ def test_a_bad_formation_is_a_usage_error(var: Path, procfile: Path, start: Star
 
 
 def test_relative_arguments_are_read_where_the_person_stands(var: Path, start: Start) -> None:
-    """And not in the checkout, which has a Procfile too."""
+    """They are not read from the checkout, which has a Procfile too."""
     (var / "Procfile").write_text("release: false")
     command = [str(Path("scripts/dev").absolute()), "--var=data", "--procfile=Procfile"]
     system = start(["bash", "-c", 'cd "$0" && exec "$@"', str(var), *command], **GIVEN)
@@ -126,7 +126,7 @@ def test_the_addresses_it_tells_are_those_of_pages(var: Path, procfile: Path, st
 
 
 class Pieces(io.StringIO):
-    """Remembers what each write brought."""
+    """Stores the text of each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,13 +138,13 @@ class Pieces(io.StringIO):
 
 
 class Brief(LocalSystem):
-    """Stops as if somebody pressed Ctrl-C as soon as everything runs."""
+    """Stops as soon as everything runs, as if the operator pressed Ctrl-C."""
 
     def keep(self) -> None:
         raise KeyboardInterrupt
 
 
-def test_no_line_is_torn_by_that_of_a_process(
+def test_no_line_is_split_by_the_line_of_a_process(
     var: Path, procfile: Path, clean_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**GIVEN, "LINK_BASE_URL": "https://learn.example.fr"}.items():

@@ -21,7 +21,7 @@ def client(server: Valkey) -> Any:
     return redis.Redis.from_url(server.url, decode_responses=True)
 
 
-def test_what_was_written_survives_kills_and_restarts(valkey: Valkey) -> None:
+def test_writes_survive_kills_and_restarts(valkey: Valkey) -> None:
     with client(valkey) as connection:
         assert connection.config_get("appendonly")["appendonly"] == "yes"
         assert connection.config_get("port")["port"] == "0"
@@ -59,8 +59,8 @@ def test_two_servers_run_side_by_side(valkey: Valkey, private_var: Path) -> None
         second.stop()
 
 
-def test_one_left_running_is_replaced(valkey: Valkey, var: Path) -> None:
-    """As when the parent and its guard were both killed: another start knows nothing but the pid file."""
+def test_a_server_left_running_is_replaced(valkey: Valkey, var: Path) -> None:
+    """The parent and its guard were both killed, so the next start only has the pid file."""
     successor = Valkey(places(var))
     successor.start()
     try:

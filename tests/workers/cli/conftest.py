@@ -1,4 +1,4 @@
-"""Commands called in this process, on the test's own database, as a shell would call them."""
+"""Commands are called in this process, on the test's own database, as a shell calls them."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from workers.cli.app import app
 
 
 class Called(NamedTuple):
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -19,7 +19,7 @@ class Called(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """Its standard output, read as JSON."""
+        """Returns its standard output, read as JSON."""
         return json.loads(self.out)
 
 

@@ -42,20 +42,20 @@ def found(call: Call, *options: str) -> list[tuple[str, str, str]]:
     return [(entry["requested_by"], entry["action"], entry["result"]) for entry in entries]
 
 
-def test_what_was_done_to_a_person_the_latest_first(call: Call, done: tuple[str, str]) -> None:
+def test_the_audit_of_a_person_latest_first(call: Call, done: tuple[str, str]) -> None:
     assert found(call, "--person", " Anne@Example.com") == [("u-2", "enroll", "done"), ("u-1", "enroll", "done")]
     ((account,),) = rows("SELECT CAST(id AS text) FROM account WHERE email_norm = 'zoe@example.com'")
     assert found(call, "--person", str(account)) == [("u-1", "enroll", "done")]
     assert found(call, "--person", "anne@example.com", "--company", "other") == [("u-2", "enroll", "done")]
 
 
-def test_what_was_done_for_a_company(call: Call, done: tuple[str, str]) -> None:
+def test_the_audit_of_a_company(call: Call, done: tuple[str, str]) -> None:
     assert [action for _, action, _ in found(call, "--company", "acme")].count("enroll") == 2
     assert ("u-2", "enroll", "done") not in found(call, "--company", "acme")
     assert len(found(call, "--company", "acme", "--limit", "1")) == 1
 
 
-def test_what_a_job_did(call: Call, done: tuple[str, str]) -> None:
+def test_the_audit_of_a_job(call: Call, done: tuple[str, str]) -> None:
     first, second = done
     assert found(call, "--job", first) == [("u-1", "enroll", "done")] * 2
     assert found(call, "--job", second) == [("u-2", "enroll", "done")]

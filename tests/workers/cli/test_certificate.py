@@ -39,7 +39,7 @@ def worker(processes: Processes) -> Processes:
 
 @pytest.fixture
 def zoe(fresh_database: str) -> str:
-    """Somebody who completed a training; nobody signs yet."""
+    """Creates a person who completed a training; there is no signatory yet."""
     with transaction() as session:
         add_contract(session)
         did(session, training())
@@ -100,7 +100,7 @@ def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, 
         ("--portal", "inconnu", 1, "unknown_portal"),
     ],
 )
-def test_what_cannot_be_printed_is_refused_with_its_code(
+def test_a_fact_that_cannot_be_printed_is_refused_with_its_code(
     call: Call, worker: Processes, option: str, value: str, code: int, said: str
 ) -> None:
     called = call("organisation", *PUT, option, value)

@@ -25,21 +25,21 @@ WHY = ("--reason", "lost the mailbox, ticket 12", "--yes")
 
 @pytest.fixture(autouse=True)
 def _shared_account(fresh_database: str) -> None:
-    """Somebody activated whom two companies have."""
+    """Creates an activated person at two companies."""
     with transaction() as session:
         participant(session)
         enrol_also(session)
 
 
 def work() -> None:
-    """Does what waits."""
+    """Does the due jobs."""
     with transaction() as session:
         claimed = claim(session, JOBS, Queue.ENROLLMENTS, size=10, lease=30, worker=this_process())
     enrollments.do_batch(claimed)
 
 
 def answer(called: Called) -> Any:
-    """The result of the job; log lines of the work done here meanwhile stand before it."""
+    """Returns the result of the job, which stands after the log lines of the work done here."""
     return json.loads(called.out[called.out.index("{\n") :])["result"]
 
 

@@ -1,4 +1,4 @@
-"""What every command says when the database is not there: one line, one code, no traceback."""
+"""Without a database every command prints one line and one exit code, without a traceback."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ STDIN = {"seed": '{"companies": [{"reference": "a", "name": "A"}]}', "enqueue": 
 
 
 def run(name: str) -> subprocess.CompletedProcess[str]:
-    """The command as people type it, from another folder, without a running demo's settings."""
+    """Runs the command from another folder, without the settings of a running demo."""
     forget()
     return subprocess.run(
         [PROJECT / "scripts" / "matricule", name, *COMMANDS[name]],
@@ -111,8 +111,8 @@ def test_a_database_without_tables_says_what_to_do(servers: object, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ["seed", "enqueue"])
-def test_a_relative_file_is_the_one_where_the_person_stands(name: str, fresh_database: str, tmp_path: Path) -> None:
-    """Even when the checkout has one of that name; and modules of that folder are not ours."""
+def test_a_relative_file_is_read_from_the_current_folder(name: str, fresh_database: str, tmp_path: Path) -> None:
+    """This holds even if the checkout has a file of that name; and modules of that folder are not imported."""
     (tmp_path / "pyproject.toml").write_text(STDIN[name])
     (tmp_path / "typer.py").write_text("raise SystemExit('not ours')\n")
     args = {"seed": ("pyproject.toml",), "enqueue": ("put_company", "--file", "pyproject.toml", "--wait", "0")}

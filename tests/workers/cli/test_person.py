@@ -27,7 +27,7 @@ NAME = "Anne\u0000 <b>\u202e 😀"
 
 @pytest.fixture(autouse=True)
 def _people(fresh_database: str) -> None:
-    """Anne and Zoé on a contract, and rows for Anne with hostile names that were refused."""
+    """Enrolls Anne and Zoé on a contract, and adds refused rows for Anne with hostile names."""
     with transaction() as session:
         add_contract(session)
         did(session, asking(someone(ANNE, "Anne", "Lorval"), "zoe"))
@@ -113,7 +113,7 @@ def test_what_is_not_finished_in_time_says_so(call: Call) -> None:
     assert (called.code, called.out, "goes on" in called.err) == (75, "", True)
 
 
-def test_what_gave_up_names_its_job_and_not_the_person(call: Call) -> None:
+def test_a_dead_job_is_named_and_not_the_person(call: Call) -> None:
     change("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
            " NEW.state = 'dead'; NEW.due_at = NULL; NEW.finished_at = now(); RETURN NEW; END $$")  # fmt: skip
     change("CREATE TRIGGER die BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION die()")

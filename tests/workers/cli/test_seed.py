@@ -73,7 +73,7 @@ def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[s
         ("trainings", {"objectives": ["Alerter", "Secourir"], "planned_minutes": 420}),
     ],
 )
-def test_what_certificates_print_is_seen_to_change_and_kept_when_left_out(
+def test_facts_for_certificates_change_and_are_kept_when_left_out(
     call: Call, name: str, more: dict[str, object]
 ) -> None:
     call("seed", "-", stdin=ALL)
@@ -91,7 +91,7 @@ def test_the_example_is_what_can_be_given(call: Call, tmp_path: Path) -> None:
     assert outcomes(call("seed", example)) == ["created"] * 6
 
 
-def test_one_refusal_and_nothing_is_recorded(call: Call) -> None:
+def test_after_one_refusal_nothing_is_recorded(call: Call) -> None:
     wrong = ALL | {"contracts": [CONTRACT, CONTRACT | {"reference": "C-2", "company": "inconnue"}]}
     called = call("seed", "-", stdin=wrong)
     assert (called.code, "unknown_company" in called.out, "Nothing was recorded" in called.out) == (65, True, True)

@@ -22,7 +22,7 @@ from workers.outbox.suppression import suppress
 from workers.requests.catalog import PutCompany
 
 HOSTILE = "BC[/2026]:100:"
-"""A contract's reference as a portal may give it: neither markup nor an emoji."""
+"""A contract reference of a portal that must be shown neither as markup nor as an emoji."""
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
         assert shown in called.out
 
 
-def test_requests_in_redis_that_nobody_hears_are_shown(call: Call, fresh_database: str) -> None:
+def test_requests_waiting_in_redis_without_a_worker_are_shown(call: Call, fresh_database: str) -> None:
     for key in ("one", "two"):
         send(PutCompany(reference="acme", name="Acmé"), key)
     called = call("status")

@@ -90,7 +90,7 @@ def test_bounces_that_arrive_as_mail_are_told_of(call: Call) -> None:
     assert "MAIL_BOUNCE_ADDRESS" in call("mail", "suppress", "--help").out
 
 
-def test_one_that_bounced_shows_until_when(call: Call) -> None:
+def test_a_bounced_address_shows_its_end(call: Call) -> None:
     rows("INSERT INTO suppression VALUES ('a@x.fr', 'hard_bounce', now(), '2999-05-04T10:00Z') RETURNING reason")
     shown = call("mail", "suppress", "--list").out
     assert "hard_bounce" in shown
