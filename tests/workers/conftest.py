@@ -1,4 +1,4 @@
-"""The relay and the loop of mailers, imports in small chunks, a process that is not stopping, and threads."""
+"""Fixtures: a relay and a loop for mailers, small chunks for imports, a process that is not stopping, and threads."""
 
 import logging
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from workers.imports import importing as roster_imports
 
 @pytest.fixture
 def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A relay every mailer of this test sends to."""
+    """Starts a relay to which every mailer of this test sends."""
     with Relay() as opened:
         monkeypatch.setenv("SMTP_URL", opened.url)
         yield opened
@@ -23,7 +23,7 @@ def relay(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rela
 
 @pytest.fixture
 def loop() -> Iterator[EventLoopThread]:
-    """What the AsyncIO middleware gives a mailer process, for mailers of this process."""
+    """Provides the event loop that the AsyncIO middleware gives a mailer process, for mailers of this process."""
     thread = EventLoopThread(logging.getLogger("test"))
     thread.start(timeout=5)
     set_event_loop_thread(thread)
@@ -34,7 +34,7 @@ def loop() -> Iterator[EventLoopThread]:
 
 @pytest.fixture
 def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Chunks of four rows; no file stays open for the next test."""
+    """Sets chunks of four rows and closes the open files after the test."""
     monkeypatch.setattr(roster_imports, "CHUNK", CHUNK)
     yield
     claimer.STOPPING.clear()
@@ -43,7 +43,7 @@ def small_chunks(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def running() -> Iterator[None]:
-    """This process is not stopping, whatever the test before or this one told it."""
+    """Makes this process not stopping, before and after the test."""
     claimer.STOPPING.clear()
     yield
     claimer.STOPPING.clear()
@@ -51,6 +51,6 @@ def running() -> Iterator[None]:
 
 @pytest.fixture
 def threads(fresh_database: str) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each have sessions of their own, on this test's database."""
+    """Provides threads with their own sessions on this test's database."""
     with ThreadPoolExecutor(8) as pool:
         yield pool

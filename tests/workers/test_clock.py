@@ -1,4 +1,4 @@
-"""The clock: who leads, what is rung and rescued, and that a slot fires once however many clocks there are."""
+"""The clock: which one leads, which queues it wakes, which rows it rescues, and that each scheduled time fires once."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ SLOTS = "SELECT key FROM idempotency WHERE key LIKE 'schedule:%' ORDER BY key"
 
 @pytest.fixture
 def quiet(fresh_database: str) -> str:
-    """A database without schedules."""
+    """Creates a database without schedules."""
     change("DELETE FROM schedule")
     return fresh_database
 
@@ -101,7 +101,7 @@ def test_a_clock_that_does_not_lead_does_nothing(quiet: str) -> None:
     assert wake_ups(quiet) == set()
 
 
-def test_it_rings_whatever_is_due_and_again_when_redis_lost_it(quiet: str) -> None:
+def test_it_wakes_every_due_queue_and_again_when_redis_lost_it(quiet: str) -> None:
     with transaction() as session:
         owe(session, JOBS)
         owe(session, EMAILS, queue="emails")
@@ -115,7 +115,7 @@ def test_it_rings_whatever_is_due_and_again_when_redis_lost_it(quiet: str) -> No
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_it_takes_back_what_a_lost_worker_left_and_rings_for_it(quiet: str, ledger: books.Ledger) -> None:
+def test_it_rescues_the_rows_of_a_lost_worker_and_wakes_their_queue(quiet: str, ledger: books.Ledger) -> None:
     with transaction() as session:
         owe(session, ledger, lane=lane(1))
         books.claim(session, ledger, QUEUE, size=1, lease=-1, worker=ONE)
@@ -171,7 +171,7 @@ def test_two_clocks_at_once_fire_a_slot_once(quiet: str) -> None:
     ("cron", "kind"),
     [("61 * * * *", "purge"), ("0 0 30 2 *", "purge"), ("nonsense", "purge"), ("0 * * * *", "no such kind")],
 )
-def test_one_that_cannot_be_read_keeps_nothing_else_from_its_time(quiet: str, cron: str, kind: str) -> None:
+def test_an_unreadable_schedule_delays_no_other(quiet: str, cron: str, kind: str) -> None:
     plan("a bad one", due=-1, cron=cron, kind=kind)
     plan("b good one", due=-1)
     with transaction() as session:
@@ -181,7 +181,7 @@ def test_one_that_cannot_be_read_keeps_nothing_else_from_its_time(quiet: str, cr
     assert wake_ups(quiet) == {QUEUE, "maintenance"}
 
 
-def test_a_slot_whose_key_somebody_took_is_passed_over(quiet: str) -> None:
+def test_a_slot_whose_key_is_taken_is_skipped(quiet: str) -> None:
     plan("hourly", due=-1)
     ((slot,),) = rows("SELECT next_run_at FROM schedule")
     assert isinstance(slot, datetime)
@@ -203,11 +203,11 @@ def test_a_slot_whose_key_somebody_took_is_passed_over(quiet: str) -> None:
         ("0 6 * * 7", "2026-01-05T12:00:00", "2026-01-11T05:00:00"),  # and 7
         ("0 6 * * sun", "2026-01-05T12:00:00", "2026-01-11T05:00:00"),
         ("0 6 * * 1", "2026-01-05T12:00:00", "2026-01-12T05:00:00"),
-        ("30 2 * * *", "2026-03-28T12:00:00", "2026-03-29T01:00:00"),  # 2:30 does not exist: fires at 3:00
+        ("30 2 * * *", "2026-03-28T12:00:00", "2026-03-29T01:00:00"),  # 2:30 does not exist, so it fires at 3:00
         ("30 2 * * *", "2026-03-29T01:00:00", "2026-03-30T00:30:00"),
         ("30 2 * * *", "2026-10-24T12:00:00", "2026-10-25T00:30:00"),  # 2:30 comes twice: the first
         ("30 2 * * *", "2026-10-25T00:30:00", "2026-10-26T01:30:00"),
-        ("0 * * * *", "2026-10-25T00:00:00", "2026-10-25T01:00:00"),  # an hourly one fires in both
+        ("0 * * * *", "2026-10-25T00:00:00", "2026-10-25T01:00:00"),  # an hourly schedule fires in both
         ("0 0 29 2 *", "2026-03-01T00:00:00", "2028-02-28T23:00:00"),
     ],
 )
@@ -217,7 +217,7 @@ def test_slots_are_read_in_paris(cron: str, after: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("cron", ["", "x", "61 * * * *", "0 0 30 2 *"])
-def test_what_is_no_cron_expression_is_an_error(cron: str) -> None:
+def test_an_invalid_cron_expression_is_an_error(cron: str) -> None:
     with pytest.raises(CronSimError):
         next_slot(cron, datetime(2026, 1, 5, tzinfo=UTC))
 

@@ -1,4 +1,4 @@
-"""Log lines: JSON, with what ops need, and without a name, an address, a link or a token."""
+"""Log lines are JSON with the facts operators need, and without a name, an address, a link or a token."""
 
 import io
 import json
@@ -155,7 +155,7 @@ def test_a_worker_says_which_job_and_attempt_and_nobodys_name(processes: Process
     wait_until(lambda: len(rows("SELECT 1 FROM job WHERE state = 'succeeded'")) == 3, say=processes.logs)
 
     send(hostile(1), f"{LINK} zephyrine@quasimodo.test")  # done
-    send(hostile(2), f"{LINK} zephyrine@quasimodo.test")  # another body under that key: refused
+    send(hostile(2), f"{LINK} zephyrine@quasimodo.test")  # another body under the same key: refused
     push(message(json.dumps({"zephyrine@quasimodo.test": "Zéphyrine"}), kind="enroll", key=TOKEN))
     push(message(actor_name="Zéphyrine", kwargs={"to": "zephyrine@quasimodo.test", "link": LINK}))
     push(b"Z\xc3\xa9phyrine <zephyrine@quasimodo.test> " + LINK.encode())
@@ -166,7 +166,7 @@ def test_a_worker_says_which_job_and_attempt_and_nobodys_name(processes: Process
     send(hostile(3), "fails")  # its work fails with an error whose details quote the row
     wait_until(lambda: rows("SELECT 1 FROM job WHERE failures > 0"), say=processes.logs)
     change("ALTER TABLE idempotency RENAME TO idempotency_away")
-    send(hostile(4), "waits")  # accepting it meets an error nobody foresaw
+    send(hostile(4), "waits")  # accepting it meets an unexpected error
     wait_until(lambda: "accept.waits" in processes.logs(), say=processes.logs)
     change("ALTER TABLE idempotency_away RENAME TO idempotency")
     wait_until(lambda: len(rows("SELECT 1 FROM job WHERE failures > 0")) == 2, say=processes.logs)
@@ -175,7 +175,7 @@ def test_a_worker_says_which_job_and_attempt_and_nobodys_name(processes: Process
 
     said = processes.logs()
     assert not [secret for secret in SECRETS if secret in said]
-    # Dramatiq's master speaks before any of our code is loaded, and of nothing but its processes.
+    # Dramatiq's master logs before our code is loaded, and only about its processes.
     lines = [json.loads(line) for line in said.splitlines() if "[dramatiq.MainProcess]" not in line]
     events = {line["event"] for line in lines}
     assert {"requests.accepted", "message.refused", "work.done", "work.failed", "accept.waits"} <= events

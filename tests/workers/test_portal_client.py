@@ -1,4 +1,4 @@
-"""The client of portals beside the broker: what it refuses, what it needs, and how long it waits."""
+"""The client for portals beside the broker: the requests it refuses, its dependencies, and its time limits."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def portal(fresh_database: str) -> Iterator[PortalClient]:
 
 @pytest.fixture
 def mute() -> Iterator[str]:
-    """A server that takes connections and never answers."""
+    """Runs a server that accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
@@ -67,8 +67,8 @@ def test_a_request_is_one_message(portal: PortalClient, fresh_database: str) -> 
     assert PutCompany.model_validate_json(body) == COMPANY
 
 
-def test_what_is_left_out_is_not_said(portal: PortalClient, fresh_database: str) -> None:
-    """An option of a contract that is left out keeps its value: its default must not travel."""
+def test_an_option_left_out_is_not_sent(portal: PortalClient, fresh_database: str) -> None:
+    """An option of a contract that is left out keeps its value, so its default must not be sent."""
     portal.send(PutContract(reference="K-1", company="R-1", training="T-1", planned_seats=3), key="one")
     [message] = sent(fresh_database)
     body = json.loads(json.loads(message)["kwargs"]["body"])
@@ -113,7 +113,7 @@ def test_a_name_cut_inside_a_character_is_refused_and_its_field_named(
     portal.send(Enroll(contract="K-1", people=[whole]), key="one")
 
 
-def test_it_gives_up_soon_when_nobody_listens() -> None:
+def test_it_gives_up_soon_when_the_connection_is_refused() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
@@ -123,7 +123,7 @@ def test_it_gives_up_soon_when_nobody_listens() -> None:
     assert time.monotonic() - before < 3
 
 
-def test_it_gives_up_within_seconds_when_nobody_answers(mute: str) -> None:
+def test_it_gives_up_within_seconds_without_an_answer(mute: str) -> None:
     before = time.monotonic()
     with pytest.raises(redis.TimeoutError):
         PortalClient(mute).send(COMPANY, key="one")

@@ -1,4 +1,4 @@
-"""Settings that are read from others, and those that are refused at once."""
+"""Settings that are derived from others, and settings that are refused at once."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_addresses_of_redis(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "localhost:6379/0", "http://h", "redis://h:port/0", "redis://u:hush/6@h:1/0", "redis://h/0?hush=1"]
 )
-def test_what_no_client_could_use_is_refused_and_not_shown(url: str) -> None:
+def test_an_unusable_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(ValidationError, match="redis_url") as refused:
         settings(redis_url=url)
     assert "hush" not in str(refused.value)
@@ -77,7 +77,7 @@ def test_proxies_are_named_by_address_or_network(given: str, read: str) -> None:
 @pytest.mark.parametrize(
     "given", ["*", "10.0.0.7,*", "0.0.0.0/0", "::/0", "proxy.internal", "10.0.0.7/16", "10.0.0.256"]
 )
-def test_a_proxy_that_could_be_anybody_is_refused_by_name(given: str) -> None:
+def test_a_proxy_wildcard_is_refused_by_name(given: str) -> None:
     with pytest.raises(ValidationError, match="trusted_proxies") as refused:
         settings(trusted_proxies=given)
     assert repr(given.rpartition(",")[2]) in str(refused.value)

@@ -1,4 +1,4 @@
-"""Statements take their columns from the models, and their rows arrive as named records."""
+"""Statements take their columns from the models, and their rows are named records."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
