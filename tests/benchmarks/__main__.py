@@ -1,4 +1,4 @@
-"""The command: measures the figures asked for, all of them by default, and prints one table."""
+"""This command measures the chosen figures, or all of them, and prints one table."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -62,7 +62,7 @@ def main(
         with stoppable(), running_system() as system:
             for name in names or BENCHMARKS:
                 figures += _measured(system, name, short=short)
-    finally:  # what was measured before something broke is still true
+    finally:  # figures measured before an error stay valid
         Console(width=160).print(table(figures))
 
 
@@ -70,7 +70,7 @@ def _measured(system: System, name: str, *, short: bool) -> list[Figure]:
     began = time.monotonic()
     figures = BENCHMARKS[name](system, short=short)
     seconds = time.monotonic() - began
-    for figure in figures:  # a long run that is stopped has said what it knew
+    for figure in figures:  # a run that is stopped has printed its figures so far
         typer.echo(
             f"{figure.name}: {_shown(figure.result, figure.unit)} {figure.verdict}, after {seconds:.0f} s", err=True
         )
@@ -78,7 +78,9 @@ def _measured(system: System, name: str, *, short: bool) -> list[Figure]:
 
 
 def table(figures: Iterable[Figure]) -> Table:
-    """Every figure with its goal, what each alternation gave, the median, the verdict and absolute figures."""
+    """Builds a table with each figure's goal, the value of each alternation, the median, the verdict and absolute
+    figures.
+    """
     shown = Table(show_lines=True)
     for heading in ("figure", "goal", "each", "median", "verdict", "absolute"):
         shown.add_column(heading, overflow="fold", no_wrap=heading in {"goal", "median", "verdict"})

@@ -1,7 +1,7 @@
-"""Duplicates of certificates: rendered beside Typst alone, by two processes, as a zip of 200, and beside WeasyPrint.
+"""Measures duplicates of certificates: beside Typst alone, by two processes, as a zip of 200, and beside WeasyPrint.
 
-A zip made first, which is not counted, gives the documents everything else renders: attestations in French of 200
-people, each a DUPLICATA with the pictures of two companies and a QR code of its own.
+An uncounted first zip provides the documents that all others render: French attestations of 200 people, each a
+DUPLICATA with the pictures of two companies and its own QR code.
 """
 
 import base64
@@ -35,13 +35,13 @@ from workers.requests.catalog import PutCompany
 from workers.requests.certificates import DuplicateCertificates
 
 WARM: Final = 20
-"""Documents rendered before any counts."""
+"""The number of documents rendered before the measured ones."""
 
 MOST_MEGABYTES: Final = 150
 PEAK: Final = "peak memory of the worker"
 SAME: Final = "SHA-256 of all documents"
 
-# Until the commit: `finished_at` is the time the last chunk's transaction began.
+# The commit time is used, because `finished_at` is the start of the last chunk's transaction.
 SECONDS: Final = """
     SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - started_at) FROM job
     WHERE kind = 'duplicate_certificates' AND state = 'succeeded' AND failures = 0"""
@@ -49,7 +49,7 @@ FINISHED: Final = "SELECT count(finished_at) FROM job WHERE kind = 'duplicate_ce
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """The zip beside as many bare compiles, then warm documents one by one."""
+    """Measures the zip beside as many plain compilations, then warm documents one by one."""
     count, few, rounds = (25, 25, 1) if short else (200, 60, ROUNDS)
     many, some = system.folder / "sheets", system.folder / "few-sheets"
     zipped(system, count, keep=many)
@@ -81,10 +81,11 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def zipped(system: System, count: int, keep: Path | None = None) -> Run:
-    """Documents a second, from the start of one job to the commit that names its zip, by one `certificates_bulk` line.
+    """Measures documents per second, from the start of one job to the commit that names its zip, in one
+    `certificates_bulk` process.
 
     Parameters:
-      keep: a file that is given the documents, to be rendered again without us.
+      keep: a file that receives the documents, so that the limit can render them again.
     """
     with system.trial() as trial:
         job_id = _owe(count)
@@ -105,14 +106,16 @@ def zipped(system: System, count: int, keep: Path | None = None) -> Run:
 
 
 def _of_the_procfile() -> dict[str, str]:
-    """What the line `certificates-bulk` sets for its process."""
+    """Returns the variables that the line `certificates-bulk` sets for its process."""
     [line] = [one for one in parse_procfile((PROJECT / "Procfile").read_text()) if one.name == "certificates-bulk"]
     before, _, _ = line.command.partition("dramatiq")
     return dict(word.split("=", 1) for word in before.split())
 
 
 def _owe(count: int) -> UUID:
-    """People who completed a training, certificates with two pictures, and a job for a duplicate of each."""
+    """Creates people who completed a training, their certificates with two pictures, and one job for a duplicate of
+    each.
+    """
     of_issuer, of_company = (base64.b64encode(content).decode() for content in LOGOS.values())
     with transaction() as session:
         add_contract(session)
@@ -135,7 +138,7 @@ def _keep(file: Path, job_id: UUID) -> None:
 
 
 def rendered(system: System, engine: str, file: Path, *, warm: int = WARM, processes: int = 1) -> list[dict[str, Any]]:
-    """What each of so many processes says that renders every document of the file; all begin together."""
+    """Has this many processes render every document of the file, starting together; returns the report of each."""
     with system.trial() as trial:
         go = trial.folder / "go"
         started = [
@@ -150,14 +153,14 @@ def rendered(system: System, engine: str, file: Path, *, warm: int = WARM, proce
 
 
 def _by_median(said: list[dict[str, Any]]) -> Run:
-    """Documents a second if each took as long as the one in the middle."""
+    """Computes documents per second from the median time of a document."""
     [one] = said
     middle = median(one["each"])
     return Run(1000 / middle, {"median / p95": f"{middle:.1f} / {percentile(one['each'], 95):.1f} ms"} | _same(said))
 
 
 def _by_total(said: list[dict[str, Any]]) -> Run:
-    """Documents a second, from the first process's start to the last one's end."""
+    """Computes documents per second, from the first start of a process to the last end."""
     seconds = max(one["ended"] for one in said) - min(one["began"] for one in said)
     made = sum(len(one["each"]) for one in said)
     used = 1000 * sum(one["used"] for one in said) / made

@@ -1,4 +1,4 @@
-"""Fifty files at once while single enrollments arrive on their contracts: how long these take beside an idle system."""
+"""Measures single enrollments while fifty files are imported on the same contracts, beside an idle system."""
 
 import io
 import random
@@ -32,7 +32,7 @@ UNFINISHED: Final = "SELECT 1 FROM job WHERE kind = 'import_roster' AND finished
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Singles on an idle system first, then for as long as the files are being imported."""
+    """Measures single enrollments on an idle system, then during the import of the files."""
     per_file, count = (100, 20) if short else (2_000, 100)
     with system.trial() as trial:
         add_catalog(FILES)
@@ -62,7 +62,7 @@ def _drop(per_file: int) -> None:
 
 
 def _while_busy(trial: Trial, count: int) -> list[float]:
-    """Singles until the last file is done; at least so many, to have a percentile of."""
+    """Sends single enrollments until the last file is done, and at least this many for a percentile."""
     number = 0
     while number < count or rows(UNFINISHED):
         _ask(f"busy-{number}", 2_000_000 + number)
@@ -85,7 +85,7 @@ def _ask(key: str, number: int) -> None:
 
 
 def _delays(trial: Trial, name: str, count: int) -> list[float]:
-    """Milliseconds from the commit that accepts each single to the commit that enrols."""
+    """Returns the milliseconds from the commit that accepts each single request to the commit that enrolls."""
 
     def read() -> list[float]:
         return [float(str(delay)) for (delay,) in rows(COMMITS, like=f"{name}-%")]

@@ -1,4 +1,4 @@
-"""What the whole system costs while nobody asks anything: every line of the Procfile and the embedded servers."""
+"""Measures the CPU of the whole idle system: every line of the Procfile and the embedded servers."""
 
 import shutil
 import tempfile
@@ -16,10 +16,10 @@ SETTLING_SECONDS = 8.0
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """CPU over fifteen seconds, as a percentage of one core."""
+    """Measures the CPU over fifteen seconds, as a percentage of one core."""
     seconds = 3.0 if short else 15.0
     var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-idle-"))
-    var.chmod(0o755)  # PostgreSQL's user must pass when we are root
+    var.chmod(0o755)  # PostgreSQL's user must be able to enter when we are root
     where = places(var)
     try:
         used = _idle(var, seconds)

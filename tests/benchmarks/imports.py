@@ -1,6 +1,7 @@
-"""A file of a hundred thousand rows, from its bytes to committed enrollments, beside the same people given straight.
+"""Measures a file of a hundred thousand rows, from its bytes to committed enrollments, beside a request with the same
+people.
 
-The file is larger by what an export holds besides: two columns nobody asked for, Windows-1252, quotes.
+The file is larger than the request because it is an export: two unused columns, Windows-1252, quotes.
 """
 
 import csv
@@ -23,7 +24,9 @@ COLUMNS: Final = ("Service", "Nom", "Prénom", "E-mail", "Date d'entrée")
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Both write the same rows; the time counts from the start of the job, so the file is read within it."""
+    """Measures both, which write the same rows. The time counts from the start of the job, so it includes reading the
+    file.
+    """
     count = 5_000 if short else 100_000
     series = alternate(lambda: roster(system, count), lambda: from_file(system, count), rounds=1 if short else ROUNDS)
     figure = ratio_figure("imports", series, unit="rows", goal=0.80, short=short)
@@ -31,7 +34,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def from_file(system: System, count: int) -> Run:
-    """The import of one file."""
+    """Measures the import of one file."""
 
     def prepare() -> None:
         add_catalog(1)
@@ -44,7 +47,7 @@ def from_file(system: System, count: int) -> Run:
 
 
 def written(count: int, start: int = 0) -> bytes:
-    """The people of the benchmarks, from this one on, as an HR export holds them."""
+    """Returns the people of the benchmarks, from this number on, as an HR export writes them."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=";", lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -54,7 +57,7 @@ def written(count: int, start: int = 0) -> bytes:
 
 
 def reading_alone(count: int) -> dict[str, str]:
-    """How long reading takes, beside Python's csv over the same bytes."""
+    """Measures reading alone, beside Python's csv on the same bytes."""
     file = io.BytesIO(written(count))
     began = time.perf_counter()
     text = io.TextIOWrapper(file, "windows-1252", newline="")

@@ -1,4 +1,4 @@
-"""Small jobs that wait in the ledger, worked off by the line `worker` of the Procfile, beside no-op messages."""
+"""Measures how fast the line `worker` of the Procfile does small waiting jobs, beside no-op messages."""
 
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
 from tests.benchmarks.noop_limit import noop_limit
@@ -17,14 +17,14 @@ RUNNING = "SELECT count(*) FROM (SELECT FROM job WHERE leased_until IS NOT NULL 
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Twenty thousand requests for one person each, over fifty contracts."""
+    """Measures twenty thousand requests for one person each, over fifty contracts."""
     count = 1_000 if short else 20_000
     series = alternate(lambda: noop_limit(system, count), lambda: jobs(system, count), rounds=1 if short else ROUNDS)
     return [ratio_figure("jobs", series, unit="jobs", goal=0.70, short=short)]
 
 
 def jobs(system: System, count: int) -> Run:
-    """Jobs a second, from the first finished to the last."""
+    """Measures jobs per second, from the first finished to the last."""
     with system.trial() as trial:
         add_catalog(CONTRACTS)
         add_jobs([single(number, CONTRACTS) for number in range(count)])

@@ -1,4 +1,6 @@
-"""How long a lone request takes while nothing else happens, through both doors, by PostgreSQL's commit times."""
+"""Measures the time of one request on an idle system, sent by message and by the ledger, from PostgreSQL's commit
+times.
+"""
 
 import os
 import random
@@ -16,7 +18,7 @@ from workers.engine.broker import wake
 from workers.portal_client import PortalClient
 
 CONTRACTS = 50
-PAUSES = (0.1, 0.4)  # seconds: long enough for the system to be idle again
+PAUSES = (0.1, 0.4)  # seconds, long enough for the system to become idle again
 
 COMMITS = """
     SELECT i.key, extract(epoch FROM pg_xact_commit_timestamp(i.xmin)),
@@ -25,7 +27,7 @@ COMMITS = """
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Two hundred requests one by one through each door."""
+    """Measures two hundred requests one by one, for each of the two ways in."""
     count = 20 if short else 200
     with system.trial() as trial:
         add_catalog(CONTRACTS)
@@ -41,7 +43,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def _through_the_ledger(trial: Trial, count: int) -> list[float]:
-    """Milliseconds from the commit that accepts a request to the commit that enrols."""
+    """Returns the milliseconds from the commit that accepts a request to the commit that enrolls."""
     for number in range(count):
         request = single(number, CONTRACTS)
         with transaction() as session:
@@ -52,7 +54,7 @@ def _through_the_ledger(trial: Trial, count: int) -> list[float]:
 
 
 def _through_the_queue(trial: Trial, count: int) -> list[float]:
-    """Milliseconds from the sending of a request to the commit that enrols."""
+    """Returns the milliseconds from the sending of a request to the commit that enrolls."""
     client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
     sent = {}
     for number in range(count):
@@ -65,7 +67,7 @@ def _through_the_queue(trial: Trial, count: int) -> list[float]:
 
 
 def _commits(trial: Trial, door: str, count: int) -> dict[str, tuple[float, float]]:
-    """When each request of a door was accepted and when it was done, by key."""
+    """Returns by key when each request was accepted and when it was done."""
 
     def read() -> dict[str, tuple[float, float]]:
         found = ((str(key), float(str(first)), float(str(last))) for key, first, last in rows(COMMITS))

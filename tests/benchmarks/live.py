@@ -1,4 +1,6 @@
-"""A flood through the queue door while workers wait for it: from the first sending to the last enrollment committed."""
+"""Measures a flood of messages on queue `requests` with waiting workers, from the first sending to the
+last enrollment.
+"""
 
 import subprocess
 
@@ -16,14 +18,14 @@ WAITED = "SELECT avg(extract(epoch FROM started_at - created_at)) FROM job"
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Twenty thousand requests for one person each, over fifty contracts."""
+    """Measures twenty thousand requests for one person each, over fifty contracts."""
     count = 1_000 if short else 20_000
     series = alternate(lambda: noop_limit(system, count), lambda: flood(system, count), rounds=1 if short else ROUNDS)
     return [ratio_figure("live", series, unit="requests", goal=0.25, short=short)]
 
 
 def flood(system: System, count: int) -> Run:
-    """Requests a second."""
+    """Measures requests per second."""
     with system.trial() as trial:
         add_catalog(CONTRACTS)
         workers, clock = trial.job_workers(), trial.start("workers.cli", "clock")
@@ -43,7 +45,7 @@ def flood(system: System, count: int) -> Run:
 
 
 def _send(trial: Trial, count: int) -> tuple[float, float, float]:
-    """When the sender sent the first request and the last, and the CPU it used, with its start."""
+    """Returns when the sender sent the first and the last request, and the CPU it used, including its start."""
     sender = trial.start("tests.benchmarks.sender", str(count), str(CONTRACTS))
     output = trial.folder / f"{len(trial.started) - 1}.log"
     meter = trial.meter(sender=sender)

@@ -1,4 +1,4 @@
-"""Owed invitations sent by two mailer processes, beside aiosmtplib alone sending the same bytes to the same sink."""
+"""Measures invitations sent by two mailer processes, beside aiosmtplib alone with the same bytes and the same sink."""
 
 import subprocess
 import time
@@ -22,7 +22,7 @@ RATE = """
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """A first run, not counted, gives the bytes the limit sends."""
+    """Measures both, after an uncounted first run that provides the bytes for the limit."""
     count = 1_100 if short else 4_000
     kept = system.folder / "mails"
     mails(system, count, keep=kept)
@@ -31,7 +31,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def mails(system: System, count: int, keep: Path | None = None) -> Run:
-    """Mails a second, from the first recorded as sent to the last."""
+    """Measures mails per second, from the first recorded as sent to the last."""
     with system.trial() as trial:
         _owe(trial, count)
         sink, port = _start_sink(trial, keep)
@@ -47,7 +47,7 @@ def mails(system: System, count: int, keep: Path | None = None) -> Run:
 
 
 def _owe(trial: Trial, count: int) -> None:
-    """Has a worker enrol people who are told of it."""
+    """Has a worker enroll people who receive an invitation."""
     add_catalog(1)
     request = Enroll(contract=contract(0), people=people(count), policy=Policy.UNTIL_FULL)
     with transaction() as session:
@@ -65,7 +65,7 @@ def _start_sink(trial: Trial, keep: Path | None = None) -> tuple[subprocess.Pope
 
 
 def plain(system: System, count: int, kept: Path) -> Run:
-    """Mails a second, from the first taken to the last."""
+    """Measures mails per second, from the first accepted to the last."""
     with system.trial() as trial:
         sink, port = _start_sink(trial)
         go = trial.folder / "go"

@@ -1,8 +1,8 @@
-"""The one rule of measuring: ours beside the limit of its parts, in turn, so that a slow minute slows both.
+"""Each figure compares our code with the limit of its parts, alternately, so that a slow minute slows both.
 
-Limit, ours, limit, ours, limit, ours, limit. Each of ours is divided by the mean of the limits before and after it; the
-result is the median. When the first and the last limit are too far apart, the machine was doing something else, and the
-ratio says nothing.
+The order is limit, ours, limit, ours, limit, ours, limit. Each of our runs is divided by the mean of the limits before
+and after it; the result is the median. When the first and the last limit differ too much, the machine was busy with
+other work, and the ratio has no meaning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ from typing import Final
 
 ROUNDS: Final = 3
 MOST_DRIFT: Final = 1.25
-"""The larger of the first and the last limit over the smaller: above this the run is inconclusive."""
+"""The most that the first and the last limit may differ, as a ratio; above this the run is inconclusive."""
 
 
 class Verdict(StrEnum):
-    """What a figure came to."""
+    """The verdict on a figure."""
 
     MET = "met"
     MISSED = "missed"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement: so many per second, and what else was seen of it."""
+    """One measurement: a number per second, and other observed values."""
 
     rate: float
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -35,14 +35,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Alternating runs: one more of the limit than of ours."""
+    """Alternating runs: there is one more run of the limit than of our code."""
 
     limits: Sequence[Run]
     ours: Sequence[Run]
 
     @property
     def ratios(self) -> list[float]:
-        """Each of ours over the mean of the limits around it."""
+        """Each of our runs divided by the mean of the limits around it."""
         return [
             run.rate / mean((before.rate, after.rate))
             for run, before, after in zip(self.ours, self.limits[:-1], self.limits[1:], strict=True)
@@ -50,7 +50,7 @@ class Series:
 
     @property
     def inconclusive(self) -> bool:
-        """Whether the machine changed too much between the first limit and the last."""
+        """Tells whether the machine changed too much between the first limit and the last."""
         first, last = self.limits[0].rate, self.limits[-1].rate
         return max(first, last) > MOST_DRIFT * min(first, last)
 
@@ -60,7 +60,7 @@ class Figure:
     """One line of the table.
 
     Parameters:
-      values: what each alternation gave; the result is their median.
+      values: the value of each alternation; the result is their median.
       facts: absolute figures, by name.
     """
 
@@ -78,7 +78,7 @@ class Figure:
 
 
 def alternate(limit: Callable[[], Run], ours: Callable[[], Run], *, rounds: int = ROUNDS) -> Series:
-    """Measures the limit and ours in turn, beginning and ending with the limit."""
+    """Measures the limit and our code alternately, beginning and ending with the limit."""
     limits, runs = [limit()], []
     for _ in range(rounds):
         runs.append(ours())
@@ -87,11 +87,11 @@ def alternate(limit: Callable[[], Run], ours: Callable[[], Run], *, rounds: int 
 
 
 def ratio_figure(name: str, series: Series, *, unit: str, goal: float, short: bool) -> Figure:
-    """The figure of alternating runs; a short run gets no verdict.
+    """Builds the figure of alternating runs; a short run gets no verdict.
 
     Parameters:
-      unit: what is counted, in the plural: `jobs`.
-      goal: the least ratio wanted.
+      unit: the counted things, in the plural: `jobs`.
+      goal: the smallest acceptable ratio.
     """
     facts = {
         f"ours, {unit}/s": _listed(series.ours),
@@ -107,13 +107,13 @@ def ratio_figure(name: str, series: Series, *, unit: str, goal: float, short: bo
 def delay_figure(
     name: str, milliseconds: Sequence[float], *, goal: float, facts: Mapping[str, str], short: bool
 ) -> Figure:
-    """The figure of a delay; `goal` is the longest median wanted, in milliseconds."""
+    """Builds the figure of a delay; `goal` is the longest acceptable median in milliseconds."""
     verdict = Verdict.NONE if short else _met(median(milliseconds) <= goal)
     return Figure(name, f"≤ {goal:.0f} ms", (median(milliseconds),), " ms", verdict, facts)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that this percentage of the values does not exceed (nearest rank)."""
+    """Returns the smallest value that this percentage of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 

@@ -1,4 +1,4 @@
-"""Memory stays flat however long a CSV file is: of the reader, and of the worker that imports it."""
+"""Memory must not grow with the length of a CSV file, neither in the reader nor in the worker that imports it."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from tests.benchmarks.system import System
 from tests.kit.processes.support import PROJECT
 
 MOST_MEGABYTES: Final = 20
-"""How much more a hundred times as many rows may take: what the allocator of Python keeps for itself."""
+"""The extra memory that a hundred times as many rows may take, because Python's allocator keeps some."""
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Ten thousand rows, then a million through the reader and a hundred thousand through the worker."""
+    """Measures ten thousand rows, then a million in the reader and a hundred thousand in the worker."""
     few, many, imported = (1_000, 10_000, 2_000) if short else (10_000, 1_000_000, 100_000)
     with tempfile.TemporaryDirectory() as folder:
         read = [_peak_of_reading(Path(folder), count) for count in (few, many)]

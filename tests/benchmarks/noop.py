@@ -1,6 +1,6 @@
 """The limit of queues: an actor that does nothing, on dramatiq's own Redis broker with its default middleware.
 
-Each message carries its number; the time it was done is written at that place of a file shared by all processes.
+Each message carries its number; the actor writes the time at that place of a file shared by all processes.
 """
 
 import mmap
@@ -24,5 +24,5 @@ with Path(os.environ["NOOP_FILE"]).open("r+b") as _file:
 
 @dramatiq.actor
 def noop(number: int) -> None:
-    """Only says when."""
+    """Records the time."""
     PLACE.pack_into(done, number * PLACE.size, time.time_ns())

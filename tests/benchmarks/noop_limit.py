@@ -1,4 +1,4 @@
-"""How many messages that do nothing dramatiq works off here: the limit of whatever goes through a queue."""
+"""Measures how many messages that do nothing dramatiq handles here, which is the limit of any queue."""
 
 import struct
 from pathlib import Path
@@ -15,7 +15,7 @@ PLACE_BYTES: Final = 8
 
 
 def noop_limit(system: System, messages: int) -> Run:
-    """Messages a second, from the first done to the last; all wait before the workers start."""
+    """Measures messages per second, from the first done to the last; all messages wait before the workers start."""
     with system.trial() as trial:
         file = trial.folder / "done"
         file.write_bytes(bytes(messages * PLACE_BYTES))
@@ -39,6 +39,6 @@ def _enqueue(system: System, messages: int) -> None:
 
 
 def _times(file: Path) -> tuple[int, ...]:
-    """When each message was done, in nanoseconds; 0 for those that are not."""
+    """Returns when each message was done, in nanoseconds; 0 for an unfinished one."""
     content = file.read_bytes()
     return struct.unpack(f"<{len(content) // PLACE_BYTES}q", content)

@@ -1,7 +1,7 @@
-"""What happens to people after they are enrolled: withdrawals and progress, beside bare SQL of the very same rows.
+"""Measures withdrawals and progress of enrolled people, beside bare SQL that writes the same rows.
 
-The people are written straight into the tables, with an invitation that waits; a first run, not counted, makes the rows
-the limit writes.
+The people are written straight into the tables, each with a waiting invitation; an uncounted first run makes the rows
+that the limit writes.
 """
 
 import time
@@ -51,14 +51,14 @@ ADD_PEOPLE = text("""
 DONE: Final = "SELECT count(*) FROM job WHERE kind = :kind AND finished_at IS NOT NULL"
 FAILED: Final = "SELECT count(*) FROM job WHERE kind = :kind AND (state <> 'succeeded' OR failures > 0)"
 
-# From the start of the first job to the last commit: `finished_at` is the time its transaction began.
+# From the start of the first job to the last commit, because `finished_at` is the start of a transaction.
 SECONDS: Final = """
     SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)) - min(started_at)) FROM job WHERE kind = :kind"""
 
 
 @dataclass(frozen=True)
 class Inserts:
-    """Rows of one table the limit inserts: those the work wrote, a condition told from those that were there."""
+    """The rows of one table that the limit inserts; a condition separates the rows of the run from earlier ones."""
 
     table: str
     where: str
@@ -69,12 +69,12 @@ class Case:
     """One figure.
 
     Parameters:
-      requests: what is asked, given the enrollments.
-      queue: which process line does it.
-      step: people in each transaction.
-      inserts: what it writes anew.
-      updates: the statements the limit changes rows with; `ids` are the people of its step.
-      values: a query of what the updates need beside, a row per person, ordered by the enrollment.
+      requests: builds the requests for these enrollments.
+      queue: the process line that does the work.
+      step: the number of people in each transaction.
+      inserts: the rows that the work inserts.
+      updates: the statements with which the limit changes rows; `ids` are the people of its step.
+      values: a query of the other values for the updates, one row per person, ordered by the enrollment.
     """
 
     name: str
@@ -92,7 +92,7 @@ def _withdraw(people: Sequence[UUID]) -> list[Request]:
 
 
 def _progress(people: Sequence[UUID]) -> list[Request]:
-    """One in ten completes; everybody spent some time and has a score."""
+    """Reports that all people spent time and have a score, and that one in ten completes."""
     at = datetime(2026, 3, 14, 9, 30, tzinfo=UTC)
     events = [
         ProgressEvent(
@@ -159,12 +159,12 @@ EVENTS: Final = Case(
 
 
 def run_withdrawal(system: System, *, short: bool) -> list[Figure]:
-    """Ten thousand people withdrawn by one request."""
+    """Measures ten thousand people withdrawn by one request."""
     return _figure(system, WITHDRAWAL, 1_500 if short else 10_000, short=short)
 
 
 def run_progress(system: System, *, short: bool) -> list[Figure]:
-    """Twenty thousand events, a thousand in each request."""
+    """Measures twenty thousand events, a thousand in each request."""
     return _figure(system, EVENTS, 2_000 if short else 20_000, short=short)
 
 
@@ -176,7 +176,7 @@ def _figure(system: System, case: Case, count: int, *, short: bool) -> list[Figu
 
 
 class Limit:
-    """What the limit writes, read back from a run of ours."""
+    """The rows that the limit writes, read back from a run of our code."""
 
     def __init__(self, case: Case, people: Sequence[UUID]) -> None:
         self.case = case
@@ -186,13 +186,13 @@ class Limit:
 
     @property
     def written(self) -> int:
-        """Rows inserted, and rows changed: one per person and statement (of the contract: one)."""
+        """The number of inserted and changed rows: one per person and statement, and one for the contract."""
         inserted = sum(table.count for table in self.tables)
         each = sum("contract" not in statement for statement in self.case.updates)
         return inserted + each * len(self.people)
 
     def read(self, trial: Trial) -> None:
-        """Keeps the rows a finished run wrote."""
+        """Stores the rows that a finished run wrote."""
         parts = -(-len(self.people) // self.case.step)
         self.tables = [read_back(trial, one.table, where=one.where, parts=parts) for one in self.case.inserts]
         starts = range(0, len(self.people), self.case.step)
@@ -205,7 +205,7 @@ class Limit:
 
 
 def ours(system: System, limit: Limit, *, keep: bool = False) -> Run:
-    """Rows a second, from the start of the first job to the last commit."""
+    """Measures rows per second, from the start of the first job to the last commit."""
     case, count = limit.case, len(limit.people)
     with system.trial() as trial:
         _enrolled(limit.people)
@@ -232,7 +232,7 @@ def ours(system: System, limit: Limit, *, keep: bool = False) -> Run:
 
 
 def bare(system: System, limit: Limit) -> Run:
-    """Rows a second: the same changes and inserts, a commit per step, over one connection."""
+    """Measures rows per second of the same changes and inserts, with one commit per step, over one connection."""
     with system.trial() as trial:
         _enrolled(limit.people)
         meter = trial.meter()

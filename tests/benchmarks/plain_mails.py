@@ -1,7 +1,7 @@
-"""The limit of mails: aiosmtplib alone, on kept-open connections, with mails made before. A process of its own.
+"""The limit of mails: aiosmtplib alone, on open connections, with mails made before, in a separate process.
 
-python -m tests.benchmarks.plain_mails PORT MAILS_FILE SHARE SHARES CONNECTIONS GO_FILE; prints when the first mail was
-taken and when the last, in seconds. Waits, connected, for GO_FILE, so that all processes begin together.
+python -m tests.benchmarks.plain_mails PORT MAILS_FILE SHARE SHARES CONNECTIONS GO_FILE prints when the first mail was
+accepted and when the last, in seconds. It connects and then waits for GO_FILE, so that all processes begin together.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Mail = tuple[str, str, bytes]
 
 
 def read_mails(file: Path) -> list[Mail]:
-    """What a sink kept: sender, recipient, content."""
+    """Reads the mails that a sink kept: sender, recipient, content."""
     mails: list[Mail] = []
     with file.open("rb") as kept:
         while True:
@@ -28,7 +28,7 @@ def read_mails(file: Path) -> list[Mail]:
 
 
 async def send(port: int, mails: deque[Mail], connections: int, go: Path, ready: Path) -> list[float]:
-    """Sends them over so many connections; returns when each was taken."""
+    """Sends the mails over this many connections; returns when each was accepted."""
     clients = [
         SMTP(hostname="127.0.0.1", port=port, start_tls=False, local_hostname="bench.example")
         for _ in range(connections)
@@ -58,7 +58,6 @@ def _wait_for(go: Path, ready: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
     port, file, share, shares, connections, go = sys.argv[1:]
     mails = deque(read_mails(Path(file))[int(share) :: int(shares)])
     ready = Path(f"{go}.{share}")

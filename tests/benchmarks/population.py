@@ -1,4 +1,4 @@
-"""Whom the benchmarks enrol: companies, contracts with seats enough, and people nobody has met before."""
+"""The population of the benchmarks: companies, contracts with enough seats, and people without an account."""
 
 import random
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ ADD_CATALOG = text("""
     SELECT id, :portal, reference, :company, :training, :seats
     FROM unnest(CAST(:ids AS uuid[]), CAST(:references AS text[])) t (id, reference)""")
 
-# The columns ``workers.engine.acceptance`` writes.
+# These are the columns that ``workers.engine.acceptance`` writes.
 ADD_JOBS = text("""
     WITH new_keys AS (
       INSERT INTO idempotency (portal_id, key, request_hash, job_id)
@@ -40,12 +40,12 @@ ADD_JOBS = text("""
 
 
 def contract(number: int) -> str:
-    """The reference of a contract."""
+    """Returns the reference of a contract."""
     return f"C-{number:04d}"
 
 
 def add_catalog(contracts: int) -> None:
-    """Records one company, one training and contracts, under the same identifiers every time."""
+    """Creates one company, one training and the contracts, with the same identifiers every time."""
     references = [contract(number) for number in range(contracts)]
     values = {
         "portal": LOCAL_PORTAL_ID,
@@ -60,14 +60,14 @@ def add_catalog(contracts: int) -> None:
 
 
 def people(count: int) -> list[PersonToEnroll]:
-    """People in no particular order, always the same."""
+    """Returns people in a mixed order that is always the same."""
     numbers = list(range(count))
     random.Random(count).shuffle(numbers)
     return [person(number) for number in numbers]
 
 
 def person(number: int) -> PersonToEnroll:
-    """Somebody with an address of their own."""
+    """Returns a person with their own address."""
     return PersonToEnroll(
         email=f"salarie.{number}@societe.example",
         first_name=FIRST_NAMES[number % len(FIRST_NAMES)],
@@ -77,12 +77,12 @@ def person(number: int) -> PersonToEnroll:
 
 
 def single(number: int, contracts: int) -> Enroll:
-    """A request for one person, on each contract in turn."""
+    """Returns a request for one person, on each contract in turn."""
     return Enroll(contract=contract(number % contracts), people=[person(number)])
 
 
 def add_jobs(requests: Sequence[Enroll]) -> None:
-    """Records requests as waiting jobs, all at once, and has PostgreSQL learn of them."""
+    """Inserts requests as waiting jobs, all at once, and updates PostgreSQL's statistics."""
     values = {
         "portal": LOCAL_PORTAL_ID,
         "ids": [new_id() for _ in requests],
@@ -98,5 +98,5 @@ def add_jobs(requests: Sequence[Enroll]) -> None:
 
 
 def known_id(name: str) -> UUID:
-    """An identifier that is the same in every run."""
+    """Returns an identifier that is the same in every run."""
     return uuid5(NAMESPACE_OID, f"matricule benchmark {name}")

@@ -1,6 +1,6 @@
-"""Reads a roster to its end in a process of its own and prints its rows and its peak memory in MB.
+"""Reads a roster to its end in a separate process and prints its rows and its peak memory in MB.
 
-Not what getrusage says: Linux hands that from a process down to those it starts, so it is the larger of the two.
+getrusage is not used: on Linux a child process inherits the peak of its parent, so the value is the larger of the two.
 """
 
 import os

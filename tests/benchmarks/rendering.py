@@ -1,10 +1,10 @@
-"""Renders documents: as Matricule does, with Typst alone, or with WeasyPrint. A process of its own.
+"""Renders documents with Matricule, with Typst alone, or with WeasyPrint, in a separate process.
 
-python -m tests.benchmarks.rendering ENGINE SHEETS_FILE WARM GO_FILE SHARE; renders the first WARM documents, which do
-not count, says that it is ready, waits for GO_FILE, so that two processes begin together, then renders the others, each
-once: Typst remembers what it laid out before, and a document seen twice takes a third of the time. Prints as JSON when
-it began and ended, its CPU seconds, the milliseconds of each document, and a hash of all their bytes; the last document
-lies beside GO_FILE.
+python -m tests.benchmarks.rendering ENGINE SHEETS_FILE WARM GO_FILE SHARE renders the first WARM documents, which do
+not count, says that it is ready, waits for GO_FILE, so that two processes begin together, then renders the others once
+each: Typst remembers earlier layouts, and a repeated document takes a third of the time. It prints as JSON when it
+began and ended, its CPU seconds, the milliseconds of each document, and a hash of all their bytes; it writes the last
+document beside GO_FILE.
 """
 
 import hashlib
@@ -29,19 +29,19 @@ Engine = Callable[[int], bytes]
 
 
 class Ours:
-    """The renderer of the workers, given what the database gives them."""
+    """The renderer of the workers, with the data that the database gives it."""
 
     def __init__(self, sheets: list[Sheet], logos: Mapping[str, bytes]) -> None:
         self._sheets, self._logos = sheets, logos
 
     def __call__(self, number: int) -> bytes:
-        """The PDF of one of them."""
+        """Returns the PDF of one document."""
         printed, document, locale, timestamp = self._sheets[number]
         return render(printed, document, locale, logos=self._logos, timestamp=timestamp)
 
 
 class Bare:
-    """One long-lived compiler of Typst, and the data as JSON written beforehand: what is left is Typst."""
+    """One long-lived compiler of Typst with JSON data written before, so that only Typst is measured."""
 
     def __init__(self, sheets: list[Sheet], logos: Mapping[str, bytes]) -> None:
         self._folder = TemporaryDirectory()
@@ -62,7 +62,7 @@ class Bare:
         return typst.Compiler(self._root / f"{self._document}.typ", root=self._root, font_paths=fonts)
 
     def __call__(self, number: int) -> bytes:
-        """The PDF of one of them."""
+        """Returns the PDF of one document."""
         made = self._compiler.compile(
             format="pdf",
             sys_inputs={"data": self._texts[number]},
@@ -74,7 +74,7 @@ class Bare:
 
 
 def _weasyprint(sheets: list[Sheet], logos: Mapping[str, bytes], *, keep: bool) -> Engine:
-    """WeasyPrint, read only by the process that measures it."""
+    """Imports WeasyPrint only in the process that measures it."""
     made: Engine = import_module("tests.benchmarks.weasy_page").WeasyPage(sheets, logos, keep=keep)
     return made
 
@@ -88,7 +88,6 @@ ENGINES: Final[dict[str, Callable[[list[Sheet], Mapping[str, bytes]], Engine]]] 
 
 
 def main() -> None:
-    """The command."""
     engine, file, warm, go, share = sys.argv[1:]
     sheets, logos = kept(Path(file))
     render_one = ENGINES[engine](sheets, logos)

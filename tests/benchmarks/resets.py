@@ -1,4 +1,4 @@
-"""A password reset for ten thousand people at once, beside plain inserts of the very same rows. No mail is sent."""
+"""Measures a password reset for ten thousand people at once, beside plain inserts of the same rows. No mail is sent."""
 
 from typing import Final
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -30,7 +30,7 @@ ADD_PEOPLE = text("""
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """A first run, not counted, makes the rows the limit inserts."""
+    """Measures both, after an uncounted first run that makes the rows for the limit."""
     count = 1_500 if short else MAX_ENROLLMENTS
     written: list[PlainTable] = []
     resets(system, count, keep=written)
@@ -43,7 +43,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def add_people(count: int) -> list[UUID]:
-    """People with a password, on one contract, the same each time; returns their enrollments."""
+    """Creates people with a password on one contract, the same every time; returns their enrollments."""
     enrollments = [uuid5(NAMESPACE_OID, f"matricule benchmark enrollment {number}") for number in range(count)]
     values = {
         "accounts": [uuid5(NAMESPACE_OID, f"matricule benchmark account {number}") for number in range(count)],
@@ -60,7 +60,7 @@ def add_people(count: int) -> list[UUID]:
 
 
 def resets(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:
-    """One request to reset the passwords of so many people."""
+    """Measures one request to reset the passwords of this many people."""
 
     def prepare() -> None:
         request = ResetPasswords(contract=contract(0), enrollment_ids=add_people(count))

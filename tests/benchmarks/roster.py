@@ -1,4 +1,4 @@
-"""One request of a hundred thousand people, beside plain inserts of the very same rows."""
+"""Measures one request of a hundred thousand people, beside plain inserts of the same rows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,26 +18,26 @@ from workers.requests.enrollment import Enroll
 
 CHUNK: Final = 1_000
 TABLES: Final = ("account", "enrollment", "seat_movement", "link", "email", "job_person")
-NUMBERED: Final = {"seat_movement": {"id"}, "throttle": {"id"}}  # columns the database fills itself, always
+NUMBERED: Final = {"seat_movement": {"id"}, "throttle": {"id"}}  # columns that only the database fills
 
 COLUMNS: Final = """
     SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
     WHERE attrelid = CAST(:name AS regclass) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 
 
-# Until the commit: `finished_at` is the time the last chunk's transaction began.
+# The commit time is used, because `finished_at` is the start of the last chunk's transaction.
 SECONDS: Final = "SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - started_at) FROM job"
 
 
 @dataclass
 class PlainTable:
-    """The rows a finished run left in a table, ready to be inserted with as little as possible.
+    """The rows that a finished run left in a table, prepared so that inserting them costs as little as possible.
 
     Parameters:
       types: the columns that are not empty, and their types.
-      shared: those of them that have one value in each chunk (times, kinds, states): sent once a chunk.
+      shared: the columns with one value in each chunk (times, kinds, states), which are sent once a chunk.
       chunks: the values by column, a thousand rows each.
-      rows: how many they are.
+      rows: the number of rows.
     """
 
     name: str
@@ -50,12 +50,12 @@ class PlainTable:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """Counts the rows."""
         return sum(len(chunk[name]) for name in list(set(self.types) - self.shared)[:1] for chunk in self.chunks)
 
     @property
     def insert(self) -> str:
-        """One statement per chunk."""
+        """Returns the statement for one chunk."""
         arrays = [name for name in self.types if name not in self.shared]
         values = [f"%({n})s::{kind}" if n in self.shared else f"u.{n}" for n, kind in self.types.items()]
         unnested = ", ".join(f"%({name})s::{self.types[name]}[]" for name in arrays)
@@ -66,7 +66,7 @@ class PlainTable:
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """A first run, not counted, makes the rows the limit inserts."""
+    """Measures both, after an uncounted first run that makes the rows for the limit."""
     count = 5_000 if short else 100_000
     written: list[PlainTable] = []
     roster(system, count, keep=written)
@@ -79,7 +79,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
 
 
 def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:
-    """One request to enrol so many new people."""
+    """Measures one request to enroll this many new people."""
 
     def prepare() -> None:
         add_catalog(1)
@@ -95,12 +95,12 @@ def large_job(
     tables: Sequence[str],
     keep: list[PlainTable] | None = None,
 ) -> Run:
-    """Rows a second, from the start of one job for so many people to its end, by one `rosters` process.
+    """Measures rows per second, from the start of one job for this many people to its end, in one `rosters` process.
 
     Parameters:
-      prepare: records the job, and what it needs.
-      tables: whose rows count.
-      keep: gains what was written, to be inserted again without us.
+      prepare: records the job and the rows it needs.
+      tables: the tables whose rows count.
+      keep: receives the written rows, so that the limit can insert them again.
     """
     with system.trial() as trial:
         prepare()
@@ -131,7 +131,7 @@ def _record(count: int) -> None:
 
 
 def read_back(trial: Trial, table: str, *, parts: int, where: str = "true") -> PlainTable:
-    """The rows of a table that meet a condition, as they were written, in so many parts."""
+    """Reads the rows of a table that meet a condition, in this many parts."""
     types = {str(name): str(kind) for name, kind in rows(COLUMNS, name=table)}
     types = {name: kind for name, kind in types.items() if name not in NUMBERED.get(table, ())}
     read = ", ".join(f"{name}::text" if kind == "json" else name for name, kind in types.items())
@@ -152,10 +152,10 @@ def read_back(trial: Trial, table: str, *, parts: int, where: str = "true") -> P
 def plain_inserts(
     system: System, tables: Sequence[PlainTable], prepare: Callable[[], object] = lambda: add_catalog(1)
 ) -> Run:
-    """Rows a second: every table's part of a thousand people, commit, and so on, over one connection.
+    """Measures rows per second of inserts over one connection: each table's rows of a thousand people, then a commit.
 
     Parameters:
-      prepare: makes what the rows refer to.
+      prepare: creates the rows to which the others refer.
     """
     statements = [(table.insert.encode(), table.chunks) for table in tables]
     with system.trial() as trial:
@@ -166,7 +166,7 @@ def plain_inserts(
             began = time.perf_counter()
             for chunk in range(max(len(chunks) for _, chunks in statements)):
                 for statement, chunks in statements:
-                    if chunk < len(chunks):  # a table may have fewer rows than people, or two a person
+                    if chunk < len(chunks):  # a table may have fewer rows than people, or two for each
                         connection.execute(statement, chunks[chunk])
                 connection.commit()
             seconds = time.perf_counter() - began

@@ -1,6 +1,6 @@
-"""A portal that sends as fast as it can: requests for one person each, through the queue door. A process of its own.
+"""A portal that sends requests for one person each on queue `requests`, as fast as it can, in a separate process.
 
-python -m tests.benchmarks.sender COUNT CONTRACTS; prints when it sent the first, and when the last, in seconds.
+python -m tests.benchmarks.sender COUNT CONTRACTS prints when it sent the first and when the last, in seconds.
 """
 
 import os
@@ -12,7 +12,7 @@ from workers.portal_client import PortalClient
 
 
 def send(count: int, contracts: int) -> tuple[float, float]:
-    """Sends them all; returns when the first was sent and when the last had been."""
+    """Sends all requests; returns when it sent the first and when the last."""
     requests = [single(number, contracts) for number in range(count)]
     client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
     began = time.time()

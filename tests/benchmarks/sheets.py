@@ -1,4 +1,4 @@
-"""Documents kept in a file by one process, for another to render."""
+"""One process writes documents to a file, another reads and renders them."""
 
 import pickle
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from models.document import Document, PrintedCertificate
 
 
 class Sheet(NamedTuple):
-    """One document, as the renderer is given it."""
+    """One document, as the renderer receives it."""
 
     printed: PrintedCertificate
     document: Document
@@ -19,11 +19,11 @@ class Sheet(NamedTuple):
 
 
 def keep(file: Path, sheets: list[Sheet], logos: Mapping[str, bytes]) -> None:
-    """Writes documents and the pictures on them."""
+    """Writes documents and their pictures."""
     file.write_bytes(pickle.dumps((sheets, dict(logos))))
 
 
 def kept(file: Path) -> tuple[list[Sheet], dict[str, bytes]]:
-    """Reads them."""
+    """Reads the documents and their pictures."""
     found: tuple[list[Sheet], dict[str, bytes]] = pickle.loads(file.read_bytes())
     return found

@@ -1,6 +1,6 @@
-"""A relay that takes every mail and does nothing with it, as fast as Python reads. A process of its own.
+"""A relay that accepts every mail as fast as Python reads and does nothing with it, in a separate process.
 
-python -m tests.benchmarks.sink PORT_FILE [MAILS_FILE]; with the second, keeps what it was given, one pickle a mail.
+python -m tests.benchmarks.sink PORT_FILE [MAILS_FILE]; with the second file it keeps the mails, one pickle each.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ ANSWERS: Final = {
 
 
 class Session(asyncio.Protocol):
-    """One client.
+    """The connection of one client.
 
     Parameters:
-      keep: where the mails go, or None.
+      keep: the file for the mails, or None.
     """
 
     def __init__(self, keep: IO[bytes] | None) -> None:
@@ -80,7 +80,7 @@ def _address(line: bytes) -> str:
 
 
 async def serve(port_file: Path, mails_file: Path | None) -> None:
-    """Serves until it is killed; the port is in the file once it listens."""
+    """Serves until it is killed; writes the port to the file once it listens."""
     keep = mails_file.open("wb") if mails_file else None
     server = await asyncio.get_running_loop().create_server(lambda: Session(keep), "127.0.0.1", 0)
     draft = port_file.with_suffix(".draft")

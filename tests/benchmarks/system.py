@@ -1,4 +1,4 @@
-"""The system that is measured: durable PostgreSQL and Valkey in a temporary folder, and real processes on them.
+"""The measured system: durable PostgreSQL and Valkey in a temporary folder, and real processes on them.
 
 PostgreSQL syncs every commit and keeps commit times; Valkey writes its append-only file each second.
 """
@@ -33,7 +33,7 @@ STOP_SIGNALS: Final = ((signal.SIGTERM, 30.0),)
 
 
 class BenchmarkBroken(Exception):
-    """Something did not work at all, so that there is nothing to measure."""
+    """A part of the system did not work, so nothing can be measured."""
 
 
 @dataclass
@@ -68,13 +68,13 @@ class Trial:
         return self.workers("requests", "enrollments", "maintenance", processes=2, threads=8)
 
     def meter(self, **kinds: subprocess.Popen[bytes]) -> Meter:
-        """A meter of the servers and of these processes."""
+        """Returns a meter of the servers and of these processes."""
         return Meter({kind: process.pid for kind, process in kinds.items()} | self.system.pids())
 
     def wait(self, condition: Callable[[], object], *, pause: float = LOOK_SECONDS) -> None:
-        """Returns when the condition is true.
+        """Waits until the condition is true.
 
-        Raises: BenchmarkBroken, with the end of the logs, when it does not become so or a process ends.
+        Raises: BenchmarkBroken, with the end of the logs, when time is over or a process ends.
         """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
@@ -84,12 +84,12 @@ class Trial:
             time.sleep(pause)
 
     def wait_until_ready(self, count: int) -> None:
-        """Returns when so many processes have said that they are alive, and idle."""
+        """Waits until this many processes have sent a heartbeat and are idle."""
         self.wait(lambda: self.number("SELECT count(*) FROM process") >= count)
         time.sleep(1.0)
 
     def number(self, statement: str, **parameters: object) -> float:
-        """The one number a query answers."""
+        """Returns the single number of a query."""
         return float(str(rows(statement, **parameters)[0][0]))
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
@@ -97,7 +97,7 @@ class Trial:
         processes.end(process, STOP_SIGNALS)
 
     def stop_all(self) -> None:
-        """Stops what still runs."""
+        """Stops the processes that still run."""
         for process in self.started:
             self.stop(process)
 
@@ -109,7 +109,7 @@ class System:
     """The two servers.
 
     Parameters:
-      folder: where everything is; removed at the end.
+      folder: the folder of all files; it is removed at the end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -119,7 +119,7 @@ class System:
         self.valkey = Valkey(self.places)
 
     def start(self) -> None:
-        """Starts the servers and makes the template every run is a copy of."""
+        """Starts the servers and creates the template that every run copies."""
         self.postgres.start()
         self._order("ALTER SYSTEM SET track_commit_timestamp = on")
         self.postgres.restart()
@@ -134,20 +134,20 @@ class System:
         )
 
     def stop(self) -> None:
-        """Stops the servers and removes all they wrote."""
+        """Stops the servers and removes all their files."""
         self.valkey.stop()
         self.postgres.stop()
         for folder in {self.places.var, *self.places.outside}:
             shutil.rmtree(folder, ignore_errors=True)
 
     def pids(self) -> dict[str, int]:
-        """The pids of the servers by kind."""
+        """Returns the pids of the servers by kind."""
         found = {"PostgreSQL": self.postgres.pid, "Valkey": self.valkey.pid}
         return {kind: pid for kind, pid in found.items() if pid is not None}
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
-        """A copy of the template and an empty Valkey; this process's settings point there meanwhile."""
+        """Copies the template and empties Valkey; the settings of this process point to them during the block."""
         name = f"bench_{uuid4().hex[:12]}"
         self.postgres.create_database(name, template=DATABASE)
         before = dict(os.environ)
@@ -167,11 +167,11 @@ class System:
             self.postgres.drop_database(name)
 
     def connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
-        """A plain connection, without SQLAlchemy."""
+        """Opens a plain connection without SQLAlchemy."""
         return psycopg.connect(self.postgres.url(database).replace("postgresql+psycopg", "postgresql"))
 
     def order_valkey(self, *words: str | int) -> object:
-        """Has Valkey do something; returns its answer."""
+        """Sends a command to Valkey; returns its answer."""
         client = redis.Redis.from_url(self.valkey.url)
         try:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
@@ -197,11 +197,11 @@ class System:
 
 @contextmanager
 def running_system() -> Iterator[System]:
-    """A system of its own in a temporary folder on a real disk, gone afterwards."""
-    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):  # never somebody's own
+    """Runs a separate system in a temporary folder on a real disk, and removes it afterwards."""
+    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):  # never the servers of a person
         os.environ.pop(name, None)
     folder = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-bench-"))
-    folder.chmod(0o755)  # PostgreSQL's user must pass when we are root
+    folder.chmod(0o755)  # PostgreSQL's user must be able to enter when we are root
     system = System(folder)
     try:
         system.start()

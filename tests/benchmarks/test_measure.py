@@ -64,7 +64,7 @@ def test_verdict(last_limit: float, goal: float, short: bool, verdict: Verdict) 
     assert figure([100, 100, 100, last_limit], [50, 50, 50], goal=goal, short=short).verdict is verdict
 
 
-def test_absolute_figures_list_every_run_and_what_was_seen_of_the_last_of_ours() -> None:
+def test_absolute_figures_list_every_run_and_the_facts_of_our_last_one() -> None:
     measured = Series([Run(10), Run(20)], [Run(5, {"memory": "1 MB"})])
     shown = ratio_figure("jobs", measured, unit="jobs", goal=0.1, short=True).facts
     assert shown == {"ours, jobs/s": "5", "limit, jobs/s": "10 / 20", "memory": "1 MB"}

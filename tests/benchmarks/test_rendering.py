@@ -1,4 +1,6 @@
-"""What the benchmark of documents compares is the same: to the byte, or word by word and picture by picture."""
+"""The engines that the benchmark of documents compares make the same document: equal bytes, or equal words and
+pictures.
+"""
 
 import io
 import json
@@ -24,7 +26,7 @@ SHEET = Sheet(SAMPLES["logos"].model_copy(update={"duplicate": DUPLICATE}), Docu
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The same document by each engine, in processes of their own: WeasyPrint leaves files open."""
+    """Renders the same document with each engine, in separate processes, because WeasyPrint leaves files open."""
     folder = tmp_path_factory.mktemp("rendering")
     sheets.keep(folder / "sheets", [SHEET], LOGOS)
     (folder / "go").touch()
@@ -39,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def words(pdf: bytes) -> list[str]:
     text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
-    return sorted(word for word in text.split() if word != "–")  # WeasyPrint writes what marks a list
+    return sorted(word for word in text.split() if word != "–")  # WeasyPrint writes the marks of a list
 
 
 def facts(pdf: bytes) -> dict[str, Any]:

