@@ -156,7 +156,7 @@ def test_the_clock_fires_and_the_mails_get_out(relay: Relay, processes: Processe
         assert find_drift(session) == []
 
 
-def test_the_clock_fires_at_night_and_nobody_is_written_to(relay: Relay, processes: Processes) -> None:
+def test_the_clock_fires_at_night_and_no_mail_is_sent(relay: Relay, processes: Processes) -> None:
     set_database_to(SUNDAY_NIGHT)
     with transaction() as session:
         three_people(session)

@@ -57,7 +57,7 @@ def kill_on_the_way(processes: Processes, worker: Popen[bytes], job_id: UUID, ch
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_in_the_middle_of_a_zip_it_is_one_zip_with_every_number_once(processes: Processes, seed: int) -> None:
+def test_a_kill_during_a_zip_leaves_one_zip_with_every_number_once(processes: Processes, seed: int) -> None:
     people = graduates()
     processes.clock()
     worker = processes.worker("certificates_bulk", LEASE_SECONDS=str(LEASE))

@@ -46,7 +46,7 @@ def serve(processes: Processes) -> int:
     return port
 
 
-def test_a_process_killed_half_way_leaves_nothing_and_pressing_again_does_it_once(processes: Processes) -> None:
+def test_a_kill_leaves_nothing_half_done_and_a_second_click_does_it_once(processes: Processes) -> None:
     with transaction() as session:
         anne = attach(session)
     path = f"/links/{anne.token}"

@@ -118,7 +118,7 @@ def cut(server: str, database: str, *, come_back: bool) -> None:
         opened.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,))
 
 
-def test_while_the_database_is_away_longer_than_a_lease_only_mails_in_hand_go_out(
+def test_a_long_outage_of_the_database_lets_out_only_mails_in_transit(
     fresh_database: str, relay: Relay, processes: Processes
 ) -> None:
     processes.clock()

@@ -32,7 +32,7 @@ def undo(job_id: UUID) -> UUID:
     return taken_back
 
 
-def test_killed_at_any_chunk_everybody_is_withdrawn_once(processes: Processes) -> None:
+def test_killed_at_any_chunk_each_person_is_withdrawn_once(processes: Processes) -> None:
     with transaction() as session:
         add_contract(session, "C-1", ROWS)
     processes.clock()

@@ -121,7 +121,7 @@ def test_nothing_is_a_missing_address(text: str) -> None:
         f"{'a' * 64}@erased.invalid",
     ],
 )
-def test_what_is_no_address_is_refused_not_repaired(text: str) -> None:
+def test_an_invalid_address_is_refused_and_not_repaired(text: str) -> None:
     assert normalise_email(text) is Code.INVALID_EMAIL
 
 

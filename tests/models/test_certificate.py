@@ -66,7 +66,7 @@ def test_numbers(ordinal: int, number: str) -> None:
         (Progress.NOT_STARTED, True, True, Code.NOT_COMPLETED),
     ],
 )
-def test_what_is_in_the_way_of_a_certificate(
+def test_the_reasons_against_a_certificate(
     progress: Progress, organisation: bool, names: bool, code: Code | None
 ) -> None:
     assert not_issued_because(progress, organisation=organisation, names=names) == code
@@ -83,7 +83,7 @@ def test_what_is_in_the_way_of_a_certificate(
         (Progress.NOT_STARTED, True, False, True, Code.DETACHED),
     ],
 )
-def test_what_is_in_the_way_of_a_duplicate(
+def test_the_reasons_against_a_duplicate(
     progress: Progress, detached: bool, revoked: bool, kept: bool, code: Code | None
 ) -> None:
     assert no_duplicate_because(progress, detached=detached, revoked=revoked, kept=kept) == code
@@ -154,12 +154,12 @@ def test_the_check_character_is_crockfords() -> None:
         ("\x00" * 16, None),
     ],
 )
-def test_what_was_typed(typed: str, read: str | None) -> None:
+def test_a_typed_code_is_read_in_any_spelling(typed: str, read: str | None) -> None:
     assert read_verification_code(typed) == read
 
 
 @given(st.integers(0, 15), st.sampled_from(CODE_ALPHABET))
-def test_one_wrong_character_is_always_told(place: int, other: str) -> None:
+def test_one_wrong_character_is_always_detected(place: int, other: str) -> None:
     code = new_verification_code()
     typed = code[:place] + other + code[place + 1 :]
     assert read_verification_code(typed) == (code if typed == code else None)

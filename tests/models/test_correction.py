@@ -52,7 +52,7 @@ NOT_ME = NEVER._replace(detached_at=SINCE)
         (NOT_ME._replace(shared=True, taken=True), ResendVerdict(Code.DETACHED, SINCE)),
     ],
 )
-def test_what_a_manager_is_answered(person: ParticipantFacts | None, answer: ResendVerdict) -> None:
+def test_the_answer_to_a_manager(person: ParticipantFacts | None, answer: ResendVerdict) -> None:
     assert answer_correction(person, [Allowance(LIMITS[ThrottleScope.CORRECTION_ADDRESS], [], NOW)]) == answer
 
 
@@ -68,7 +68,7 @@ def test_what_a_manager_is_answered(person: ParticipantFacts | None, answer: Res
         (None, Code.NOT_FOUND, Code.NOT_FOUND, 0),
     ],
 )
-def test_what_counts_and_when_it_is_too_often(
+def test_the_attempts_that_count_and_the_limit(
     person: ParticipantFacts | None, open_answer: Code, closed_answer: Code, taken: int
 ) -> None:
     asked = [(NOW - age * DAY, 1) for age in (29, 20)]
@@ -94,7 +94,7 @@ def test_what_counts_and_when_it_is_too_often(
         (False, False, SINCE, ResendVerdict(Code.SUPPRESSED_ADDRESS, SINCE)),
     ],
 )
-def test_what_ops_are_answered(same: bool, taken: bool, suppressed: datetime | None, answer: ResendVerdict) -> None:
+def test_the_answer_to_operators(same: bool, taken: bool, suppressed: datetime | None, answer: ResendVerdict) -> None:
     assert answer_ops(same=same, taken=taken, suppressed=suppressed) == answer
 
 

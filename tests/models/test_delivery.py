@@ -126,7 +126,7 @@ REPLIES = [
 
 
 @pytest.mark.parametrize(("phase", "code", "text", "outcome", "reason"), REPLIES)
-def test_what_a_reply_means(
+def test_the_meaning_of_each_reply(
     phase: SmtpPhase, code: int, text: str, outcome: DeliveryOutcome, reason: DeliveryReason
 ) -> None:
     verdict = judge(reply(phase, code, text))
@@ -173,7 +173,7 @@ def test_a_reply_that_fits_nothing_is_read_as_no_reply() -> None:
     assert judge(AttemptFault(SmtpPhase.BODY, 354)).outcome is DeliveryOutcome.UNCERTAIN
 
 
-def test_what_our_settings_require_and_the_relay_lacks_is_configuration() -> None:
+def test_a_missing_feature_of_the_relay_is_a_fault_of_configuration() -> None:
     assert judge(AttemptFault(SmtpPhase.TLS, trouble=FaultKind.UNSUPPORTED)).outcome is DeliveryOutcome.CONFIGURATION
     assert judge(AttemptFault(SmtpPhase.AUTH, trouble=FaultKind.UNSUPPORTED)).outcome is DeliveryOutcome.CONFIGURATION
 

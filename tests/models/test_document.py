@@ -97,7 +97,7 @@ def test_siret(typed: str, siret: str | Code) -> None:
 
 
 @given(st.integers(0, 13), st.integers(0, 9))
-def test_one_wrong_digit_of_a_siret_is_always_told(place: int, digit: int) -> None:
+def test_one_wrong_digit_of_a_siret_is_always_detected(place: int, digit: int) -> None:
     typed = SIRET[:place] + str(digit) + SIRET[place + 1 :]
     assert clean_siret(typed) == (SIRET if typed == SIRET else Code.INVALID_SIRET)
 

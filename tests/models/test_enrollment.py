@@ -90,7 +90,7 @@ SHORT = {
         ("abb", 1, "", "", VALID, "-SS"),
     ],
 )
-def test_what_happens_to_each(
+def test_the_code_of_each_row(
     people: str, seats_left: int, known: str, live: str, policy: Policy, expected: str
 ) -> None:
     where = capacity(seats_left, known=known, live=live)
@@ -158,7 +158,7 @@ def test_an_account_planned_on_one_contract_is_known_to_the_next() -> None:
     assert [v.code for v in second.verdicts] == [Code.ATTACHED]
 
 
-def test_what_earlier_chunks_accepted_is_a_duplicate_and_stays_as_given() -> None:
+def test_a_row_accepted_by_an_earlier_chunk_is_a_duplicate() -> None:
     taken = {person("a").email_norm}
     decided = plan_enrollments(rows("ab"), capacity(5, live="a"), FULL, taken)
     assert [v.code for v in decided.verdicts] == [Code.DUPLICATE_IN_FILE, Code.ENROLLED]
@@ -196,7 +196,7 @@ def test_seats_verdicts_and_room_agree(letters: str, where: Capacity, policy: Po
 
 
 @given(LETTERS, ROOMS)
-def test_nobody_has_two_good_rows_and_each_has_the_first(letters: str, where: Capacity) -> None:
+def test_each_person_has_one_good_row_which_is_the_first(letters: str, where: Capacity) -> None:
     done: set[str] = set()
     for letter, verdict in zip(letters, plan_enrollments(rows(letters), where, FULL).verdicts, strict=True):
         assert (verdict.code is Code.DUPLICATE_IN_FILE) == (letter in done)
@@ -242,7 +242,7 @@ KEPT_FROM = SHORT | {"x": Code.SUPPRESSED_ADDRESS}
         ("bb", 3, "", "", FULL, "xx"),  # a refused row reserves no address
     ],
 )
-def test_nobody_is_enrolled_under_an_address_no_mail_is_sent_to(
+def test_no_one_is_enrolled_under_a_suppressed_address(
     people: str, seats_left: int, known: str, live: str, policy: Policy, expected: str
 ) -> None:
     since = {person("b").email_norm: datetime(2026, 3, 2, tzinfo=UTC)}

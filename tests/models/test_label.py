@@ -108,6 +108,6 @@ def test_references(text: str, expected: str | Code) -> None:
         ("\udce9.csv", "?.csv"),
     ],
 )
-def test_a_text_somebody_else_chose_is_made_a_label(text: str, label: str) -> None:
+def test_a_foreign_text_becomes_a_label(text: str, label: str) -> None:
     assert harmless(text, "file") == label
     assert clean_label(label) == label

@@ -74,7 +74,7 @@ def test_passwords(password: str, again: str, expected: Code | None) -> None:
         ("correct horse battery staple", None),
     ],
 )
-def test_what_is_guessed_first(password: str, expected: Code | None) -> None:
+def test_the_passwords_attackers_guess_first(password: str, expected: Code | None) -> None:
     assert check_password(password, password, OWN) is expected
 
 

@@ -56,7 +56,7 @@ def test_warned_a_week_before_and_released_a_week_after(
         (None, 14, 10, 17),
     ],
 )
-def test_what_people_are_told_beforehand(warned: float | None, option: int, now: float, expected: float) -> None:
+def test_the_date_people_are_told_in_advance(warned: float | None, option: int, now: float, expected: float) -> None:
     warned_at = None if warned is None else after(warned)
     assert expected_release(ENROLLED, warned_at, option, after(now)) == after(expected)
 
@@ -85,7 +85,9 @@ DUE = SeatHolder(ENROLLED, after(23), None, detached=False)
         (DUE, 30, True, Code.NOT_DUE),
     ],
 )
-def test_who_keeps_a_seat_that_was_to_go(holder: SeatHolder, option: int | None, over: bool, code: Code | None) -> None:
+def test_the_reasons_to_keep_a_seat_due_for_release(
+    holder: SeatHolder, option: int | None, over: bool, code: Code | None
+) -> None:
     assert keeps_seat(holder, option, after(30), over=over) is code
 
 
@@ -97,7 +99,7 @@ def test_who_keeps_a_seat_that_was_to_go(holder: SeatHolder, option: int | None,
         ({"withdrawn_at": ENROLLED}, Code.ALREADY_WITHDRAWN),
     ],
 )
-def test_what_a_withdrawal_knows_comes_before_why_somebody_stays(facts: dict[str, Any], code: Code) -> None:
+def test_the_refusals_of_a_withdrawal_come_before_those_of_a_release(facts: dict[str, Any], code: Code) -> None:
     one = new_id()
     stays = WithdrawalVerdict(Code.ALREADY_ACTIVATED, {"since": "2026"})
     standing = WithdrawalCandidate(

@@ -40,7 +40,7 @@ def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected:
     "facts",
     [{"activated": True}, {"left": True}, {"wanted": False}, {"over": True}],
 )
-def test_what_ends_reminders(facts: dict[str, Any], owed: bool) -> None:
+def test_the_events_that_end_reminders(facts: dict[str, Any], owed: bool) -> None:
     assert remind(RemindedEnrollment(ENROLLED, 0, owed=owed, **facts), after(2)) == NO_MORE
 
 
@@ -61,7 +61,7 @@ def test_what_ends_reminders(facts: dict[str, Any], owed: bool) -> None:
         (None, False, None, ReminderDecision(1, after(5))),  # its row was deleted
     ],
 )
-def test_what_became_of_the_invitation(
+def test_the_state_of_the_invitation(
     invitation: EmailState | None, owed: bool, told_at: datetime | None, expected: ReminderDecision
 ) -> None:
     standing = RemindedEnrollment(ENROLLED, 0, invitation=invitation, owed=owed, told_at=told_at)

@@ -29,7 +29,7 @@ def test_names_are_kept_until_the_sixth_year_after_completion_has_ended(complete
     assert names_kept_until(datetime.fromisoformat(completed)) == datetime.fromisoformat(until)
 
 
-def test_identifiers_made_from_a_moment_on_are_not_before_it_and_earlier_ones_are() -> None:
+def test_the_first_identifier_of_a_moment_separates_earlier_from_later() -> None:
     earlier = [new_id() for _ in range(50)]
     while time.time_ns() // 1_000_000 <= earlier[-1].int >> 80:
         pass
@@ -43,7 +43,7 @@ def test_every_matter_has_its_term_and_its_reason() -> None:
     assert all(all(kept) for kept in RETENTION.values())
 
 
-def test_what_counts_is_kept_for_as_long_as_it_counts() -> None:
+def test_limits_sign_ins_and_holders_are_kept_while_they_count() -> None:
     day = timedelta(days=1)
     longest = max(kept for scope, kept in COUNTS_FOR.items() if scope not in KEPT_LONGER)
     assert (RETENTION[RetentionClass.THROTTLE].keeps, longest) == ("1 day", day)

@@ -38,7 +38,7 @@ def test_a_window_slides(limits: tuple[RateLimit, ...], asked: list[Asked], room
     assert allowance.closed_until() == (None if opens_in is None else NOW + timedelta(minutes=opens_in))
 
 
-def test_what_is_taken_counts() -> None:
+def test_granted_requests_count() -> None:
     allowance = Allowance(TWO_AN_HOUR, [ago(20)], NOW)
     allowance.take()
     assert (allowance.room, allowance.taken) == (0, 1)

@@ -53,7 +53,7 @@ def test_each_is_answered_in_the_order_of_the_request() -> None:
     assert codes == ["withdrawn", "not_found", "already_withdrawn", "already_started", "withdrawn"]
 
 
-def test_one_that_is_there_twice_is_withdrawn_once_and_refused_as_often_as_it_is_asked() -> None:
+def test_an_enrollment_listed_twice_is_answered_twice() -> None:
     decisions = decide_withdrawals([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW)
     assert [decision.code for decision in decisions] == [
         *("withdrawn", "already_withdrawn"),
