@@ -96,8 +96,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _can_be_used(cls, url: str) -> str:
-        """Parses the URL as the client does, without connecting, so that no job is accepted whose wake-up would then
-        fail.
+        """Parses the URL as the client does, without connecting. With a wrong URL, jobs would be accepted and their
+        wake-ups would fail.
         """
         try:
             ConnectionPool.from_url(url).make_connection()

@@ -99,7 +99,7 @@ def large_job(
 
     Parameters:
       prepare: records the job and the rows it needs.
-      tables: the tables whose rows count.
+      tables: the tables to count rows in.
       keep: receives the written rows, so that the limit can insert them again.
     """
     with system.trial() as trial:

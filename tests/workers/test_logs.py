@@ -163,7 +163,7 @@ def test_a_worker_says_which_job_and_attempt_and_nobodys_name(processes: Process
     wait_until(lambda: rows("SELECT 1 FROM job WHERE kind = 'enroll' AND state = 'succeeded'"), say=processes.logs)
 
     change("ALTER TABLE enrollment ADD CONSTRAINT nobody CHECK (external_id IS NULL) NOT VALID")
-    send(hostile(3), "fails")  # its work fails with an error whose details quote the row
+    send(hostile(3), "fails")  # its work fails, and the details of the error quote the row
     wait_until(lambda: rows("SELECT 1 FROM job WHERE failures > 0"), say=processes.logs)
     change("ALTER TABLE idempotency RENAME TO idempotency_away")
     send(hostile(4), "waits")  # accepting it meets an unexpected error

@@ -55,7 +55,7 @@ MAILS = """
 def participant(
     session: Session, email: str = OLD, *, activated: bool = True, contract: str = "C-1", company: str = "acme"
 ) -> UUID:
-    """Enrolls a person whose mail was sent; returns the enrollment."""
+    """Enrolls a person and records their mails as sent; returns the enrollment."""
     add_contract(session, contract, 100, company=company)
     enrol_people(session, someone(email), contract=contract)
     session.execute(text("UPDATE email SET state = 'sent', due_at = NULL, finished_at = now()"))

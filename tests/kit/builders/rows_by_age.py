@@ -40,7 +40,7 @@ def at_age(session: Session, age: timedelta) -> datetime:
 
 
 def id_of(moment: datetime) -> UUID:
-    """Returns a UUIDv7 whose time is this moment."""
+    """Returns a UUIDv7 made at this moment."""
     return UUID(int=first_id(moment).int | (new_id().int & ((1 << 80) - 1)))
 
 

@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"<(.*)>")
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail whose body the relay read to the end, with its answer (DROP if it closed the connection instead)."""
+    """One mail that the relay read to the end, with its answer (DROP if it closed the connection instead)."""
 
     recipients: tuple[str, ...]
     message: EmailMessage

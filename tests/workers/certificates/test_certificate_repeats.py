@@ -131,7 +131,7 @@ def test_killed_half_way_it_leaves_nothing_and_is_done_the_next_time(
 
 
 def over() -> list[str]:
-    """Creates a zip whose link has expired, two documents of emptied certificates, and the job that deletes them."""
+    """Creates a zip with an expired link, two documents of emptied certificates, and the job that deletes them."""
     done = duplicated(*certified(*"ab"))
     digests = [str(digest) for (digest,) in rows("SELECT sha256 FROM rendering")]
     change("UPDATE certificate SET snapshot = NULL")

@@ -1,6 +1,4 @@
-"""Duplicates of an erased person, or of a person whose address is corrected: no mail, name or address outlives the
-change.
-"""
+"""Duplicates of an erased person, or after a corrected address: no mail, name or address outlives the change."""
 
 from collections.abc import Callable
 from typing import Any

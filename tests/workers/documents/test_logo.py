@@ -24,7 +24,7 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def two_colours(mode: str = "RGB", size: tuple[int, int] = (40, 20)) -> Image.Image:
-    """Returns a picture whose left half is dark blue and whose right half is red."""
+    """Returns a picture with a dark blue left half and a red right half."""
     picture = Image.new("RGB", size, "#1b3a5f")
     picture.paste("#e60000", (size[0] // 2, 0, *size))
     return picture.convert(mode)

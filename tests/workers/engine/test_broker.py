@@ -154,7 +154,7 @@ def test_messages_of_a_fetch_whose_answer_was_lost_are_put_back(broker: WakeBrok
     consumer = broker.consume("enrollments", prefetch=4)
     first = next(consumer)
     assert first is not None
-    # As after a fetch whose answer was lost: no consumer has the message.
+    # As after a fetch with a lost answer: no consumer has the message.
     consumer.message_cache.clear()
     consumer.ack(first)
     assert next(consumer) is None

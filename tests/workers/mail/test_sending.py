@@ -33,7 +33,7 @@ def send(
     renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None] = lambda _: set(),
     heard: Callable[[DeliveryAttempt], None] = lambda _: None,
 ) -> None:
-    """Sends these mails; adds each mail whose outcome was recorded to `recorded`."""
+    """Sends these mails; adds each mail with a recorded outcome to `recorded`."""
 
     def record(deliveries: Sequence[DeliveryAttempt]) -> None:
         recorded.extend(delivered.row.id for delivered in deliveries)

@@ -198,7 +198,7 @@ def test_a_portal_with_no_enrollment_of_the_person_is_told_nothing(known: Sessio
     [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
     trail = "SELECT result, account_id FROM audit WHERE action = 'export_person' AND portal_id = :portal"
     assert query(known, trail, portal=portal) == [("not_found", account)]  # trying addresses leaves a record
-    # Also not a portal whose company the person has denied.
+    # Also not a portal of a company that the person has denied.
     known.execute(text("UPDATE contract SET portal_id = :portal"), {"portal": portal})
     known.execute(text("UPDATE enrollment SET detached_at = now()"))
     assert exported(known, portal=portal)["result"]["code"] == "not_found"
