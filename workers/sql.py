@@ -5,6 +5,7 @@ table, and hands its rows back as another record. So a column that is renamed in
 imported, and not by the first request of the night.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
@@ -163,6 +164,11 @@ def today_in_paris() -> ColumnElement[date]:
     return literal_column(TODAY_IN_PARIS, Date)
 
 
+def joined(record: type[RecordT], *values: Any) -> RecordT | None:
+    """The record an outer join has found, or None when it found no row: then the first of the values is None."""
+    return None if values[0] is None else record(*values)
+
+
 class Unnest(Generic[RecordT]):
     """Rows that a statement takes as parallel arrays: one parameter for each field of the record.
 
@@ -208,6 +214,40 @@ class Unnest(Generic[RecordT]):
         }
 
 
+class JsonRows(Generic[RecordT]):
+    """Rows that a statement takes as one JSON text, the parameter ``rows``.
+
+    For columns that hold JSON themselves: escaping the quotes of many of them inside an array costs more than recording
+    them. It stands where a table would, like :class:`Unnest`, and takes the types of its columns from the model.
+
+    Parameters:
+      record: a NamedTuple; its fields name the columns.
+      table: the model whose columns have the same names; it gives the types.
+      alias: the name the rows have in the statement.
+
+    Raises: AttributeError for a field that is no column of the table.
+    """
+
+    def __init__(self, record: type[RecordT], table: type[SQLModel], *, alias: str = "t") -> None:
+        self._fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
+        self._types = [_type_of(table, field) for field in self._fields]
+        self._alias = alias
+
+    @cached_property
+    def columns(self) -> str:
+        """The names of the columns, for the list of an INSERT."""
+        return ", ".join(self._fields)
+
+    def __str__(self) -> str:
+        """The SQL that stands in the statement."""
+        typed = ", ".join(f"{field} {kind}" for field, kind in zip(self._fields, self._types, strict=True))
+        return f"json_to_recordset(CAST(:rows AS json)) {self._alias} ({typed})"
+
+    def parameters(self, rows: Sequence[RecordT]) -> dict[str, Any]:
+        """The parameter of the statement for these rows; what JSON has no form for is written as text."""
+        return {"rows": json.dumps([dict(zip(self._fields, row, strict=True)) for row in rows], default=str)}
+
+
 _PLAIN: Final = frozenset({"uuid", "integer", "bigint", "int", "smallint"})
 
 
@@ -224,6 +264,7 @@ def _type_of(table: type[SQLModel] | None, field: str) -> str:
 
 
 __all__ = [
+    "JsonRows",
     "Unnest",
     "as_json",
     "change",
@@ -233,6 +274,7 @@ __all__ = [
     "fetch_values",
     "given_values",
     "insert_all",
+    "joined",
     "select_record",
     "today_in_paris",
     "upsert",

@@ -14,6 +14,7 @@ from models.email import Email
 from models.portal import LOCAL_PORTAL_ID, Logo, Organisation, Portal
 from workers.database import Session
 from workers.sql import (
+    JsonRows,
     Unnest,
     as_json,
     change,
@@ -22,6 +23,7 @@ from workers.sql import (
     fetch_value,
     fetch_values,
     insert_all,
+    joined,
     select_record,
     upsert,
 )
@@ -162,3 +164,22 @@ def test_a_record_with_a_field_that_is_no_column_is_not_inserted(session: Sessio
 
     with pytest.raises(AttributeError, match="has a column bytes"):
         insert_all(session, Logo, [Renamed("a" * 64, b"")])
+
+
+def test_rows_that_hold_json_go_in_as_one_text(session: Session) -> None:
+    class Kept(NamedTuple):
+        id: UUID
+        context: dict[str, str] | None
+        date: datetime
+
+    moment = datetime(2026, 3, 9, 8, 30, tzinfo=UTC)
+    given = [Kept(uuid4(), {"a": "O'Neil \"\\"}, moment), Kept(uuid4(), None, moment)]
+    rows = JsonRows(Kept, Email)
+    query = text(f"SELECT {rows.columns} FROM {rows}")
+    assert fetch(session, Kept, query, rows.parameters(given)) == given
+    assert fetch(session, Kept, query, rows.parameters([])) == []
+
+
+def test_an_outer_join_that_found_nothing_gives_no_record() -> None:
+    assert joined(AccountName, "a@example.com", "Anne", None) == AccountName("a@example.com", "Anne", None)
+    assert joined(AccountName, None, None, None) is None

@@ -55,7 +55,7 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     (``credential_version``). The person is not reminded any more. Of two choices at the same moment one is made; the
     other, which waited for the account's lock, reads the link again and answers ``USED_LINK``. Invitations not yet sent
     stay owed, because the link may have come by another mail: they are sent without a link and tell of their training
-    (``workers/mail/letters/training.py``).
+    (``workers/mail/letters/enrollment.py``).
 
     Parameters:
       password_hash: from ``hash_password``, computed before the transaction.

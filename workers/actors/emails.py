@@ -30,7 +30,7 @@ from workers.engine.ledger import (
 )
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.message import SenderIdentity
 from workers.mail.sealing import seal_letters
 from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
@@ -76,7 +76,7 @@ class Mailer:
             self.rest(verdict)
         elif verdict.suspect is not None:
             with self._lock:
-                self._suspicion, founded = count_answer(self._suspicion, verdict, delivered.row.columns["to_address"])
+                self._suspicion, founded = count_answer(self._suspicion, verdict, delivered.mail.to_address)
             if founded:
                 self.rest(DeliveryVerdict(verdict.suspect, verdict.reason))
 
@@ -100,7 +100,7 @@ class Mailer:
         letters: dict[UUID, Letter] = {}
 
         def look(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
-            found = read_letters(session, held)
+            found = write_letters(session, held)
             letters.update({letter.row.id: letter for letter in found})
             return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in found if letter.unsent]
 
@@ -193,7 +193,7 @@ class Mailer:
             case Delivery.RELAY_DOWN | Delivery.CONFIGURATION:
                 return setback(EmailState.OWED, self.rest(verdict), "postponed", counts=False)
             case Delivery.UNCERTAIN:
-                losses = row.columns["losses"] + 1
+                losses = delivered.mail.losses + 1
                 again = retry_delay(verdict.outcome, losses, _chance()) if losses < MOST_UNCERTAIN else None
                 return setback(EmailState.UNCERTAIN, again, "uncertain")
             case Delivery.RETRY:

@@ -51,6 +51,7 @@ class DuplicateFile(NamedTuple):
     size: int
     key_id: str
     expires_at: datetime
+    expired: bool
     duplicate_id: UUID | None
     revoked: bool
 
@@ -93,7 +94,7 @@ def _find(session: Session, *, file: UUID | None = None, job: UUID | None = None
 def _file(found: Any) -> DuplicateFile:
     single = found.duplicate_id if found.kind == "pdf" else None
     return DuplicateFile(found.id, found.job_id, found.name, found.kind, found.sha256, found.size, found.key_id,
-                found.expires_at, single, found.revoked)  # fmt: skip
+                found.expires_at, found.expired, single, found.revoked)  # fmt: skip
 
 
 def file_address(keys: SigningKeys, file: DuplicateFile) -> str:

@@ -49,9 +49,10 @@ def seal_letters(letters: Sequence[Letter], identity: SenderIdentity, lease: flo
             _let_wait([one for one in letters[number:] if one.row.id in held], error)
             break
         if message is not None:
-            sealed.append((letter.row, message))
+            sealed.append((letter.mail, message))
     held = _move_leases(rows, held, lease, renew)
-    return [PreparedMail(row, message, held[row.id] + lease * SAFE_PART) for row, message in sealed if row.id in held]
+    ours = [(mail, message) for mail, message in sealed if mail.id in held]
+    return [PreparedMail(mail, message, held[mail.id] + lease * SAFE_PART) for mail, message in ours]
 
 
 def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
@@ -64,15 +65,15 @@ def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: flo
 
 
 def _seal(letter: Letter, identity: SenderIdentity) -> bytes | None:
-    columns = letter.row.columns
+    mail = letter.mail
     try:
         with whole_context(letter) as context:
-            rendered = render(letter.kind, columns["locale"], context)
+            rendered = render(letter.kind, mail.locale, context)
         return build(
             rendered,
-            to_address=columns["to_address"],
-            message_id=columns["message_id"],
-            date=columns["date"],
+            to_address=mail.to_address,
+            message_id=mail.message_id,
+            date=mail.date,
             identity=identity,
         )
     except Permanent as error:

@@ -15,6 +15,7 @@ from uuid import UUID
 from models.delivery import AttemptFault, DeliveryVerdict, judge
 from workers.engine.claimer import STOPPING
 from workers.engine.ledger import ClaimedRow
+from workers.mail.claimed import ClaimedMail
 from workers.mail.outcomes import DeliveryFault
 from workers.mail.transport import SmtpConnection, SmtpConnections
 
@@ -29,19 +30,27 @@ GATHER_SECONDS: Final = 0.002
 class PreparedMail:
     """A mail as the relay gets it; `good_until` is the end of its lease on this process's monotonic clock."""
 
-    row: ClaimedRow
+    mail: ClaimedMail
     message: bytes
     good_until: float
+
+    @property
+    def row(self) -> ClaimedRow:
+        return self.mail.row
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
     """How one attempt ended: the relay's last words, or the fault and what it means."""
 
-    row: ClaimedRow
+    mail: ClaimedMail
     answer: str = ""
     fault: AttemptFault | None = None
     verdict: DeliveryVerdict | None = None
+
+    @property
+    def row(self) -> ClaimedRow:
+        return self.mail.row
 
 
 class _NoLongerOursError(Exception):
@@ -125,13 +134,13 @@ class MailBatch:
         try:
             answer = await connection.deliver(
                 envelope_from=self.envelope_from,
-                to_address=mail.row.columns["to_address"],
+                to_address=mail.mail.to_address,
                 message=mail.message,
                 before_data=before_data,
             )
-            delivered: DeliveryAttempt | None = self._ended(DeliveryAttempt(mail.row, answer))
+            delivered: DeliveryAttempt | None = self._ended(DeliveryAttempt(mail.mail, answer))
         except DeliveryFault as failed:
-            delivered = self._ended(DeliveryAttempt(mail.row, fault=failed.fault, verdict=judge(failed.fault)))
+            delivered = self._ended(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge(failed.fault)))
         except _NoLongerOursError:
             delivered = None
             self._held.pop(mail.row.id, None)

@@ -1,7 +1,7 @@
 """The outbox: mails are owed as rows, in the transaction of their cause, and sent after it has committed.
 
 This is the only place that writes owed mails and cancels them. A mail that a mailer has claimed is never cancelled
-here: the mailer reads the facts again before it sends (``workers/mail/letters/reading.py``).
+here: the mailer reads the facts again before it sends (``workers/mail/letters/writing.py``).
 """
 
 import json

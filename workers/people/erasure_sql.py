@@ -93,7 +93,7 @@ class BlankedMails(NamedTuple):
 
 
 # A mail that a mailer holds is emptied too: it was read when it was claimed, and the mailer asks once more before it
-# sends whether it may (``workers/mail/letters/reading.py``).
+# sends whether it may (``workers/mail/letters/writing.py``).
 BLANK_MAILS: Final = text(f"""
     WITH theirs AS MATERIALIZED (
       SELECT m.id, m.due_at IS NOT NULL AND m.leased_until IS NULL AS owed FROM email m

@@ -20,7 +20,7 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.requests.base import Request
 from workers.requests.queues import Queue
 
@@ -84,7 +84,7 @@ def letters(session: Session) -> list[Letter]:
         for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
         for row in ledger.claim(session, EMAILS, queue, size=50, lease=30, worker=new_id())
     ]
-    found = read_letters(session, rows)
+    found = write_letters(session, rows)
     ledger.give_back(session, EMAILS, rows)
     return found
 

@@ -20,7 +20,7 @@ from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.reconciliation import find_drift
 from workers.requests.base import Request
@@ -122,7 +122,7 @@ def letters(session: Session) -> list[Letter]:
         for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
         for row in ledger.claim(session, EMAILS, queue, size=500, lease=30, worker=new_id())
     ]
-    found = read_letters(session, rows)
+    found = write_letters(session, rows)
     session.execute(text("UPDATE email SET leased_until = NULL, state = 'owed' WHERE leased_until IS NOT NULL"))
     return sorted(found, key=lambda letter: (letter.row.columns["to_address"], letter.row.id))
 

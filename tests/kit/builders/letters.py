@@ -8,7 +8,7 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, ClaimedRow, Ledger
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.requests.queues import Queue
 
 
@@ -21,7 +21,7 @@ def claim(session: Session, book: Ledger, *queues: Queue) -> list[ClaimedRow]:
 def letters(session: Session) -> list[Letter]:
     """Reads the letters of all owed mails."""
     rows = claim(session, EMAILS, Queue.EMAILS, Queue.EMAILS_BULK)
-    found = read_letters(session, rows)
+    found = write_letters(session, rows)
     assert [letter.row for letter in found] == rows
     return found
 

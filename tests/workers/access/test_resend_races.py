@@ -36,7 +36,7 @@ from workers.engine.ledger import (
     ClaimedRow,
     WorkOutcome,
 )
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.requests.accounts import RequestPasswordReset
 from workers.requests.queues import Queue
 from workers.security.link_views import LinkView, look_at_link
@@ -64,7 +64,7 @@ def tokens() -> list[str]:
     """Returns the links of all owed mails as a mailer would write them now."""
     with transaction() as session:
         claimed = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
-        letters = read_letters(session, claimed)
+        letters = write_letters(session, claimed)
     assert not any(letter.unsent for letter in letters)
     return [letter.context["link"].rpartition("/")[2] for letter in letters]
 
@@ -157,7 +157,7 @@ def test_a_reset_and_an_activation_at_the_same_moment(
         result = other.result()
     with transaction() as session:
         claimed = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
-        [letter] = read_letters(session, claimed)
+        [letter] = write_letters(session, claimed)
     if reset_first:  # the link was used, so its mail is useless
         assert isinstance(result, LinkView)
         assert letter.unsent is EmailState.CANCELLED

@@ -25,7 +25,7 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.requests.queues import Queue
 from workers.security.keys import signing_keys
@@ -34,7 +34,7 @@ from workers.settings import get_settings
 
 
 def letters(session: Session, queue: Queue = Queue.EMAILS) -> list[Letter]:
-    return read_letters(session, ledger.claim(session, EMAILS, queue, size=200, lease=30, worker=new_id()))
+    return write_letters(session, ledger.claim(session, EMAILS, queue, size=200, lease=30, worker=new_id()))
 
 
 def token(letter: Letter) -> str:

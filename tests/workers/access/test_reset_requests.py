@@ -38,7 +38,7 @@ from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.requests.accounts import RequestPasswordReset
 from workers.requests.queues import Queue
@@ -86,7 +86,7 @@ def test_the_address_is_compared_as_accounts_are(session: Session) -> None:
 def test_the_mail_names_no_company_and_its_link_sets_the_password(session: Session) -> None:
     enrolled(session, "anne")
     answer(session, "anne@example.com")
-    [letter] = read_letters(session, ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id()))
+    [letter] = write_letters(session, ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id()))
     assert (letter.kind, letter.context["company_name"]) == (EmailKind.PASSWORD_RESET, None)
     assert "avec votre adresse" in render(letter.kind, "fr", letter.context).text
     assert isinstance(choose_password(session, keys(), letter.context["link"].rpartition("/")[2], "new"), LinkView)

@@ -26,6 +26,7 @@ from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
 from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.mail.claimed import ClaimedMail
 from workers.mail.sending import DeliveryAttempt
 from workers.requests.accounts import ErasePerson
 from workers.requests.queues import Queue
@@ -116,7 +117,7 @@ def claim() -> list[ClaimedRow]:
 
 def bounce(row: ClaimedRow) -> DeliveryAttempt:
     fault = AttemptFault(SmtpPhase.RCPT, 550, "5.1.1", "no such user")
-    return DeliveryAttempt(row, fault=fault, verdict=judge(fault))
+    return DeliveryAttempt(ClaimedMail.of(row), fault=fault, verdict=judge(fault))
 
 
 def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Relay) -> None:
@@ -153,7 +154,7 @@ def test_a_mail_accepted_later_removes_no_address_from_the_list(relay: Relay) ->
     row = claim()
     Mailer().record([bounce(one) for one in row])
     change("UPDATE email SET state = 'sending', leased_until = now() + interval '1 minute', finished_at = NULL")
-    Mailer().record([DeliveryAttempt(one, "250 ok") for one in row])
+    Mailer().record([DeliveryAttempt(ClaimedMail.of(one), "250 ok") for one in row])
     assert (states(), len(rows(LIST))) == (["sent"], 1)
 
 

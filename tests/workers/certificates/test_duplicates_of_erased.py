@@ -20,7 +20,7 @@ from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.outbox.mails import cancel_mails_to_former_addresses
 from workers.people.erasure import erase_person
 from workers.people.export import read_person
@@ -119,7 +119,7 @@ def test_a_mailer_that_holds_a_managers_mail_does_not_send_it(mailer: Mailer) ->
         held = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=9, lease=30, worker=new_id())
     erase("rh@example.com")
     with transaction() as session:
-        assert [one.unsent for one in read_letters(session, held)] == [EmailState.CANCELLED]
+        assert [one.unsent for one in write_letters(session, held)] == [EmailState.CANCELLED]
 
 
 def test_no_name_of_a_file_outlives_its_person(mailer: Mailer) -> None:

@@ -32,7 +32,7 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.requests.accounts import ErasePerson
 from workers.requests.enrollment import Withdraw
@@ -54,7 +54,7 @@ def asked(session: Session, *, manager: str | None = MANAGER) -> UUID:
 def told(session: Session) -> dict[str, str]:
     """Sends the owed mails; returns their French text by address."""
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
-    letters = [one for one in read_letters(session, rows) if one.kind == "correction_ended" and one.unsent is None]
+    letters = [one for one in write_letters(session, rows) if one.kind == "correction_ended" and one.unsent is None]
     return {str(one.row.columns["to_address"]): said(one) for one in letters}
 
 
@@ -181,7 +181,7 @@ def test_hostile_names_and_addresses_do_nothing(session: Session, name: str, new
     confirm(session)
     refuse(session)
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
-    ended = [one for one in read_letters(session, rows) if one.kind == "correction_ended"]
+    ended = [one for one in write_letters(session, rows) if one.kind == "correction_ended"]
     assert len(ended) == 2
     for letter in ended:
         mail = render(letter.kind, "fr", letter.context)

@@ -35,7 +35,7 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import EMAILS, JOBS, queues_to_wake
 from workers.enrollment import withdrawal
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.reconciliation import find_drift
 from workers.requests.enrollment import Enroll, Withdraw
@@ -56,7 +56,7 @@ def letters(session: Session) -> list[Letter]:
         for queue in (Queue.EMAILS, Queue.EMAILS_BULK)
         for row in ledger.claim(session, EMAILS, queue, size=200, lease=30, worker=new_id())
     ]
-    return read_letters(session, found)
+    return write_letters(session, found)
 
 
 def start(session: Session, enrollment: UUID, progress: str = "in_progress") -> None:
@@ -158,7 +158,7 @@ def test_a_mailer_that_holds_the_invitation_does_not_send_it(session: Session) -
     [a] = enrolled(session, "a")
     held = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     did(session, withdraw(a, notify=False))
-    assert [one.unsent for one in read_letters(session, held)] == [EmailState.CANCELLED]
+    assert [one.unsent for one in write_letters(session, held)] == [EmailState.CANCELLED]
 
 
 def test_a_person_enrolled_and_withdrawn_silently_gets_no_mail(session: Session) -> None:

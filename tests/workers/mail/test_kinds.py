@@ -8,7 +8,7 @@ from models.mails import MAILS
 from models.words import LOCALES, EmailKind
 from workers.cli.samples.mails import SAMPLES
 from workers.i18n.catalogues import SOURCE_LOCALE, TEMPLATES, sentences
-from workers.mail.letters.reading import WRITERS
+from workers.mail.letters.writing import WRITERS
 
 FILES = ("subject.txt", "body.txt", "body.html")
 SENTENCE = re.compile(r'"((?:[^"\\])*)" \| t\b')

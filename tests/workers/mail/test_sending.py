@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from models.base import new_id
+from models.base import new_id, now
 from models.delivery import DeliveryOutcome
+from models.words import EmailKind
 from tests.kit.relay.relay import HANG, Relay
 from workers.engine.ledger import FIRST_LANE, ClaimedRow
+from workers.mail.claimed import ClaimedMail
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
 from workers.mail.transport import SmtpConnections
@@ -20,8 +22,21 @@ BUG = b"no end of line"
 
 
 def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> PreparedMail:
-    row = ClaimedRow(new_id(), 1, 0, 0, FIRST_LANE, {"to_address": to_address})
-    return PreparedMail(row, message, time.monotonic() + 60)
+    row = ClaimedRow(new_id(), 1, 0, 0, FIRST_LANE)
+    mail = ClaimedMail(
+        row=row,
+        kind=EmailKind.INVITATION,
+        to_address=to_address,
+        locale="fr",
+        context={},
+        message_id="<1@x>",
+        date=now(),
+        expired=False,
+        contract_id=None,
+        job_id=None,
+        losses=0,
+    )
+    return PreparedMail(mail, message, time.monotonic() + 60)
 
 
 def send(

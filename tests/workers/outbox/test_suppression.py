@@ -35,7 +35,7 @@ from tests.kit.processes.support import wait_until
 from workers.database import Session, get_engine, transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.status import read_status
 from workers.outbox import suppression
@@ -92,7 +92,7 @@ def test_the_row_that_is_refused_is_named_and_costs_nothing(session: Session) ->
     assert (second["code"], seats(session)) == ("enrolled", 1)
     assert query(session, "SELECT count(*) FROM account") == [(1,)]
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
-    [report] = [one for one in read_letters(session, rows) if one.kind is EmailKind.ENROLLMENT_REPORT]
+    [report] = [one for one in write_letters(session, rows) if one.kind is EmailKind.ENROLLMENT_REPORT]
     assert "ne reçoit pas nos messages" in render(report.kind, "fr", report.context).text
 
 
@@ -149,7 +149,7 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
     links = query(session, "SELECT CAST(l AS text) FROM link l")
     session.execute(text("UPDATE link SET expires_at = now()"))
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
-    [letter] = read_letters(session, rows)
+    [letter] = write_letters(session, rows)
     assert (letter.unsent, letter.context) == ("suppressed", {})
     assert query(session, "SELECT count(*) FROM link") == [
         (len(links),)
@@ -157,7 +157,7 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
     session.execute(text("UPDATE email SET expires_at = now()"))
     [row] = rows
     late = ledger.ClaimedRow(row.id, row.claim, 0, 0, row.lane, dict(row.columns) | {"expired": True})
-    assert read_letters(session, [late])[0].unsent == "expired"
+    assert write_letters(session, [late])[0].unsent == "expired"
 
 
 # The list

@@ -37,7 +37,7 @@ from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.errors import InvalidRequest
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.outbox.suppression import list_suppressed, suppress
 from workers.requests.accounts import (
     ExportPerson,
@@ -168,7 +168,7 @@ def test_a_mailer_that_holds_a_mail_does_not_send_it(session: Session) -> None:
     held = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     assert len(held) == 1
     did(session, erasing())
-    assert [one.unsent for one in read_letters(session, held)] == [EmailState.CANCELLED]
+    assert [one.unsent for one in write_letters(session, held)] == [EmailState.CANCELLED]
 
 
 def test_links_end_and_sessions_too(session: Session) -> None:

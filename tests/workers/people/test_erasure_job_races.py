@@ -30,7 +30,7 @@ from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.queues import Queue
 
@@ -81,7 +81,7 @@ def test_a_mailer_and_an_erasure_with_crossed_locks_do_not_deadlock(threads: Thr
         held = ledger.hold(mailer, EMAILS, mails)
         second = threads.submit(do_until_done, ERASING)
         wait_until(waiting_for_a_lock(1))
-        [letter] = read_letters(mailer, held)
+        [letter] = write_letters(mailer, held)
         assert (letter.unsent, "link" in letter.context) == (None, True)
     assert second.result(30)["counts"]["mails"] == 1
     assert rows("SELECT count(*) FROM link WHERE voided_at IS NULL") == [(0,)]
@@ -93,7 +93,7 @@ def test_a_mail_whose_person_is_being_erased_waits_and_is_not_sent(threads: Thre
 
     def read() -> list[Any]:
         with transaction() as mailer:
-            return [letter.unsent for letter in read_letters(mailer, ledger.hold(mailer, EMAILS, mails))]
+            return [letter.unsent for letter in write_letters(mailer, ledger.hold(mailer, EMAILS, mails))]
 
     with transaction() as first:
         do(first, ERASING)

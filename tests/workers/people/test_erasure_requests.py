@@ -35,7 +35,7 @@ from workers.engine.acceptance import record_refusal
 from workers.engine.ledger import EMAILS
 from workers.errors import InvalidRequest, Problem
 from workers.imports.files import store_file
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.retry import retry
 from workers.requests.accounts import CorrectEmail, ExportPerson
@@ -215,7 +215,7 @@ def report(session: Session, *people: Any, **options: Any) -> Any:
     session.execute(text("UPDATE email SET due_at = NULL WHERE kind <> 'enrollment_report'"))
     did(session, erasing())
     [row] = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
-    [letter] = read_letters(session, [row])
+    [letter] = write_letters(session, [row])
     return letter
 
 
@@ -246,6 +246,6 @@ def test_a_report_of_a_request_no_longer_kept_is_cancelled(session: Session) -> 
     did(session, asking("zoe", report_to="chef@example.com"))
     session.execute(text("UPDATE job SET request = NULL"))
     found = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
-    assert sorted(str(one.unsent) for one in read_letters(session, found)) == ["None", "cancelled"]
+    assert sorted(str(one.unsent) for one in write_letters(session, found)) == ["None", "cancelled"]
     session.execute(text("DELETE FROM job"))
-    assert sorted(str(one.unsent) for one in read_letters(session, found)) == ["None", "cancelled"]
+    assert sorted(str(one.unsent) for one in write_letters(session, found)) == ["None", "cancelled"]

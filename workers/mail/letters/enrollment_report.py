@@ -1,49 +1,78 @@
-"""The mail to a manager that tells what happened to each person of a request."""
+"""The mail to a manager that tells the result of each person of a request."""
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Text, cast, select
+from sqlmodel import col
 
+from models.job import Job, JobPerson
 from models.words import Code, EmailKind
 from workers.database import Session
-from workers.engine.ledger import ClaimedRow
 from workers.errors import Permanent
+from workers.mail.claimed import ClaimedMail
+from workers.mail.letters.facts import MailFacts
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.people.typed_rows import ERASED_ROW
 from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.registry import parse
-
-READ_JOB = text("SELECT kind, CAST(request AS text) AS request, state, result FROM job WHERE id = :id")
+from workers.sql import fetch, fetch_one
 
 ERASED: Final = PersonToEnroll(**ERASED_ROW)
 
-READ_CODES = text("SELECT position, code FROM job_person WHERE job_id = :id ORDER BY position")
+
+class _ReportedJob(NamedTuple):
+    id: UUID
+    kind: str
+    request: str | None
+    state: str
+    result: Any
 
 
-def write_enrollment_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
-    """Also of a request on an unknown contract: then both names are None. None of a request that is no longer kept."""
-    job = session.execute(READ_JOB, {"id": row.columns["job_id"]}).one_or_none()
+class _PersonCode(NamedTuple):
+    position: int
+    code: str
+
+
+def write_enrollment_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
+    """Writes the report, unless the request is kept no longer. Of an unknown contract both names are None."""
+    job = _read_job(session, mail.job_id)
     if job is None or job.request is None:
-        return not_wanted(row)
-    return Letter(row, EmailKind.ENROLLMENT_REPORT, names(fact) | _report(session, row.columns["job_id"], job))
+        return not_wanted(mail)
+    report = _report(job, _read_request(job.kind, job.request), _read_codes(session, job))
+    return Letter(mail, EmailKind.ENROLLMENT_REPORT, names(facts) | report)
 
 
-def _report(session: Session, job_id: UUID, job: Any) -> dict[str, Any]:
-    """What happened to each person of a job, with the names and addresses the manager gave, not those of accounts.
+def _read_job(session: Session, job_id: UUID | None) -> _ReportedJob | None:
+    request = cast(col(Job.request), Text).label("request")
+    columns = (col(Job.id), col(Job.kind), request, col(Job.state), col(Job.result))
+    return fetch_one(session, _ReportedJob, select(*columns).where(col(Job.id) == job_id))
 
-    Whoever was erased since (``workers/people/erasure.py``) is counted, and no longer listed.
-    """
-    request = parse(job.kind, job.request)
+
+def _read_request(kind: str, body: str) -> Enroll:
+    request = parse(kind, body)
     if not isinstance(request, Enroll):
         raise Permanent("a report of a job that enrols nobody")
+    return request
+
+
+def _read_codes(session: Session, job: _ReportedJob) -> dict[int, str]:
+    """The code of each position; the result of one person sits in the job itself."""
+    codes = {person["position"]: person["code"] for person in (job.result or {}).get("people", ())}
+    people = select(col(JobPerson.position), col(JobPerson.code)).where(col(JobPerson.job_id) == job.id)
+    return codes | {one.position: one.code for one in fetch(session, _PersonCode, people.order_by("position"))}
+
+
+def _report(job: _ReportedJob, request: Enroll, codes: Mapping[int, str]) -> dict[str, Any]:
+    """The result of each person, under the name and address the manager gave, not those of the account.
+
+    People who were erased since (``workers/people/erasure.py``) are counted, and no longer listed.
+    """
     result = job.result or {}
-    codes = {person["position"]: person["code"] for person in result.get("people", ())}
-    codes |= {row.position: row.code for row in session.execute(READ_CODES, {"id": job_id})}
     return {
-        "job_id": str(job_id),
+        "job_id": str(job.id),
         "state": job.state,
         "contract_reference": request.contract,
         "planned_seats": result.get("planned_seats", 0),
@@ -68,6 +97,4 @@ def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> d
     }
 
 
-WRITERS: Final = {
-    EmailKind.ENROLLMENT_REPORT: write_enrollment_report,
-}
+WRITERS: Final = {EmailKind.ENROLLMENT_REPORT: write_enrollment_report}

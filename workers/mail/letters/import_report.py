@@ -1,31 +1,41 @@
-"""The mail to whoever dropped a file: what became of it, and the rows to be corrected."""
+"""The mail that answers an imported file: the result, and the rows to be corrected."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Text, cast, select
+from sqlmodel import col
 
+from models.job import Job, JobPerson
+from models.roster import RosterImport
 from models.words import DONE_CODES, Code, EmailKind, JobState
 from workers.database import Session
-from workers.engine.ledger import ClaimedRow
 from workers.imports.reports import find_rows
+from workers.mail.claimed import ClaimedMail
+from workers.mail.letters.facts import MailFacts
 from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.requests.base import read
 from workers.requests.imports import ImportRoster
 from workers.rosters.kept_rows import KeptRows
+from workers.sql import fetch, fetch_one
 
 MOST_FAILED: Final = 300_000
-"""Refused rows a mail may still be able to carry (``workers/mail/renderer.py``)."""
+"""Refused rows a mail may still be able to carry (``workers/mail/attachments.py``)."""
 
-READ_IMPORT = text("""
-    SELECT j.state, j.result, CAST(j.request AS text) AS request, r.file_name, r.reading
-    FROM job j JOIN roster r ON r.job_id = j.id WHERE j.id = :job""")
 
-READ_FAILED = text("""
-    SELECT position, code FROM job_person WHERE job_id = :job AND code <> ALL(CAST(:done AS text[])) ORDER BY position
-    """)
+class _ReportedImport(NamedTuple):
+    state: str
+    result: Any
+    request: str | None
+    file_name: str
+    reading: Any
+
+
+class _RefusedRow(NamedTuple):
+    position: int
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +46,42 @@ class FailedRows:
     codes: Sequence[Code]
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[str], Code]]:
-        """Line, cells and code of each. Raises: RosterRefused (``KeptRows``)."""
+        """Gives line, cells and code of each. Raises: RosterRefused (``KeptRows``)."""
         for row, code in zip(self.rows, self.codes, strict=True):
             yield row.line, row.cells, code
 
 
-def write_import_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
-    """Also of a file that could not be read, and of an unknown contract: then both names are None."""
-    job_id = row.columns["job_id"]
-    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
+def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
+    """Writes the report, also of a file that could not be read. Of an unknown contract both names are None."""
+    found = _read_import(session, mail)
     if found is None or found.request is None:
-        return not_wanted(row)
+        return not_wanted(mail)
+    context = _values(mail, found, found.request)
+    failed = _read_failed(session, mail) if _lists_rows(found, context) else []
+    rows = find_rows(session, mail.job_id, [one.position for one in failed]) if mail.job_id and failed else None
+    attach = partial(_attached, [Code(one.code) for one in failed])
+    return Letter(mail, EmailKind.IMPORT_REPORT, names(facts) | context, rows=rows, from_rows=attach)
+
+
+def _read_import(session: Session, mail: ClaimedMail) -> _ReportedImport | None:
+    request = cast(col(Job.request), Text).label("request")
+    columns = (col(Job.state), col(Job.result), request, col(RosterImport.file_name), col(RosterImport.reading))
+    imported = select(*columns).join(RosterImport, col(RosterImport.job_id) == col(Job.id))
+    return fetch_one(session, _ReportedImport, imported.where(col(Job.id) == mail.job_id))
+
+
+def _read_failed(session: Session, mail: ClaimedMail) -> list[_RefusedRow]:
+    people = select(col(JobPerson.position), col(JobPerson.code)).where(col(JobPerson.job_id) == mail.job_id)
+    refused = people.where(col(JobPerson.code).not_in(DONE_CODES)).order_by(col(JobPerson.position))
+    return fetch(session, _RefusedRow, refused)
+
+
+def _values(mail: ClaimedMail, found: _ReportedImport, request: str) -> dict[str, Any]:
     result, reading = found.result or {}, found.reading or {}
     counts = result.get("counts", {})
-    failed_count = sum(number for code, number in counts.items() if code not in DONE_CODES)
     unread = result.get("field") == "file"
-    context = {
-        "job_id": str(job_id),
+    return {
+        "job_id": str(mail.job_id),
         "state": found.state,
         "file_code": result.get("code") if unread else None,
         "again": result.get("code") is not None and not unread,
@@ -60,26 +89,25 @@ def write_import_report(session: Session, row: ClaimedRow, fact: Any) -> Letter:
         "encoding": reading.get("encoding"),
         "delimiter": reading.get("delimiter"),
         "sheet": reading.get("sheet"),
-        "contract_reference": read(ImportRoster, found.request).contract,
+        "contract_reference": read(ImportRoster, request).contract,
         "planned_seats": result.get("planned_seats"),
         "enrolled_count": result.get("enrolled_count"),
         "remaining": result.get("remaining"),
         "counts": counts,
-        "failed_count": failed_count,
+        "failed_count": sum(number for code, number in counts.items() if code not in DONE_CODES),
         "failed": None,
         "header": None,
     }
-    wanted = 0 < failed_count <= MOST_FAILED and not context["again"] and found.state != JobState.DEAD
-    failed = session.execute(READ_FAILED, {"job": job_id, "done": list(DONE_CODES)}).all() if wanted else []
-    rows = find_rows(session, job_id, [one.position for one in failed]) if failed else None
-    attach = partial(_attached, [Code(one.code) for one in failed])
-    return Letter(row, EmailKind.IMPORT_REPORT, names(fact) | context, rows=rows, from_rows=attach)
+
+
+def _lists_rows(found: _ReportedImport, context: Mapping[str, Any]) -> bool:
+    """Whether the mail is to carry the refused rows: not those of a file that can be dropped again as it is."""
+    wanted = 0 < context["failed_count"] <= MOST_FAILED
+    return wanted and not context["again"] and found.state != JobState.DEAD
 
 
 def _attached(codes: Sequence[Code], rows: KeptRows) -> Mapping[str, Any]:
     return {"failed": FailedRows(rows, codes), "header": rows.reading.header}
 
 
-WRITERS: Final = {
-    EmailKind.IMPORT_REPORT: write_import_report,
-}
+WRITERS: Final = {EmailKind.IMPORT_REPORT: write_import_report}

@@ -1,10 +1,9 @@
-"""The link "this is not me" of an attachment mail, one per enrollment, made when its letter is read.
+"""The link "this is not me" of an attachment mail, one per enrollment, made when its letter is written.
 
 Lock order: accounts by address, links by enrollment.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -12,40 +11,41 @@ from sqlalchemy import text
 from models.mails import INVITING
 from models.words import EmailKind, Purpose
 from workers.database import Session, array
-from workers.engine.ledger import ClaimedRow
-from workers.mail.letters.training import announcement
-from workers.security.keys import signing_keys
+from workers.mail.claimed import ClaimedMail
+from workers.mail.letters.enrollment import announcement
+from workers.mail.letters.facts import MailFacts
 from workers.security.links import offer_subject_links
 
-# Against the whole-row lock under which an address is corrected and the links to the old one are voided: either that is
-# seen when the link is made, or it waits and voids the link made here.
+# Holds accounts against the whole-row lock under which an address is corrected and the links to the old one are voided:
+# either that correction is seen when the link is made, or it waits and voids the link made here.
 LOCK_ACCOUNTS = text("""
-    SELECT id FROM account WHERE id = ANY(CAST(:accounts AS uuid[])) ORDER BY email_norm FOR KEY SHARE""")
+    SELECT a.id FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) ORDER BY a.email_norm FOR KEY SHARE""")
 
 
 def hold_accounts(session: Session, accounts: Collection[UUID]) -> None:
-    """From here on nobody corrects the addresses of these accounts until this transaction ends."""
+    """From here on the addresses of these accounts stay as they are until this transaction ends."""
     session.execute(LOCK_ACCOUNTS, {"accounts": array(accounts)})
 
 
-def lacks_link(row: ClaimedRow, fact: Any) -> bool:
+def lacks_link(mail: ClaimedMail, facts: MailFacts) -> bool:
     """Whether this is to be an attachment mail without a link, or with one that ended by time or with its key.
 
     An invitation is one too, once its person has activated their account.
     """
-    if row.columns["kind"] not in INVITING or row.columns["expired"] or fact.suppressed:
+    if mail.kind not in INVITING or mail.expired or facts.suppressed:
         return False
-    if announcement(row, fact) is not EmailKind.ATTACHMENT:
+    if announcement(mail, facts) is not EmailKind.ATTACHMENT:
         return False
-    if fact.not_me_id is None:
+    if facts.not_me_id is None:
         return True
-    return fact.not_me_live and (fact.not_me_expired or signing_keys().secret(fact.not_me_key) is None)
+    return facts.not_me is not None and facts.not_me.ended
 
 
 def offer_links(session: Session, enrollments: Mapping[UUID, UUID], *, known: Collection[UUID]) -> None:
-    """A link for each of these enrollments, with the account it is of, unless one was used or voided on purpose.
+    """Makes a link for each of these enrollments, unless one was used or voided on purpose.
 
     Parameters:
+      enrollments: the account of each.
       known: those whose link has ended.
     """
     hold_accounts(session, set(enrollments.values()))

@@ -29,7 +29,7 @@ from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.i18n.moments import shown_moment
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.requests.queues import Queue
 from workers.security.keys import signing_keys
@@ -40,7 +40,7 @@ from workers.settings import get_settings
 def letters(session: Session) -> dict[tuple[str, str], Letter]:
     """Returns each owed mail by kind and address, after a check that all of them can be rendered."""
     held = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
-    found = read_letters(session, held)
+    found = write_letters(session, held)
     for letter in found:
         if letter.unsent is None:
             rendered = render(letter.kind, letter.row.columns["locale"], letter.context)
@@ -165,7 +165,7 @@ def test_a_claimed_mail_of_an_ended_correction_is_not_sent(session: Session, end
             assert sweep(session) == {"expired": 1}
         case "password":
             session.execute(text("UPDATE link SET voided_at = now() WHERE consumed_at IS NULL"))
-    assert [letter.unsent for letter in read_letters(session, held)] == ["cancelled", "cancelled"]
+    assert [letter.unsent for letter in write_letters(session, held)] == ["cancelled", "cancelled"]
 
 
 def test_a_link_whose_key_was_withdrawn_is_signed_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

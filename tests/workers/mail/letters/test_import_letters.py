@@ -29,7 +29,7 @@ from workers.mail import attachments, letter_files
 from workers.mail.letter_files import whole_context
 from workers.mail.letters import import_report as import_letters
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import RenderedMail, render
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
@@ -64,7 +64,7 @@ def imported(data: bytes, key: str = "key", *, name: str = "équipe.csv", **opti
 def letter() -> Letter:
     with transaction() as session:
         found = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=50, lease=30, worker=new_id())
-        [one] = [one for one in read_letters(session, found) if one.row.columns["kind"] == EmailKind.IMPORT_REPORT]
+        [one] = [one for one in write_letters(session, found) if one.row.columns["kind"] == EmailKind.IMPORT_REPORT]
     return one
 
 
@@ -181,7 +181,7 @@ def test_many_rows_are_zipped_and_what_is_too_much_is_left_out(monkeypatch: pyte
         with monkeypatch.context() as small:
             small.setattr(module, bound, value)
             with transaction() as session:
-                [again] = read_letters(session, [one.row])
+                [again] = write_letters(session, [one.row])
             sent = rendered(again)
         assert sent.attachments == ()
         assert "demandez le fichier des lignes refusées" in sent.text

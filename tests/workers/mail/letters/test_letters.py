@@ -28,7 +28,7 @@ from workers.access.passwords import choose_password
 from workers.database import Session, transaction
 from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.requests.queues import Queue
 from workers.security.link_views import LinkView
@@ -90,7 +90,7 @@ def test_a_mail_sent_again_carries_the_very_same_link(session: Session) -> None:
     add_contract(session)
     enrol_people(session, "anne")
     found = letter(session)
-    [again] = read_letters(session, [found.row])
+    [again] = write_letters(session, [found.row])
     assert again.context == found.context
 
 
@@ -177,7 +177,7 @@ def test_a_link_that_ended_while_its_mail_was_owed_is_replaced(session: Session,
     assert query(session, f"{links} WHERE NOT {of_two}") == [(1, 1)]
     [(expires_at,)] = query(session, "SELECT DISTINCT expires_at FROM link WHERE voided_at IS NULL")
     assert {one.context["expires_at"] for one in found} == {expires_at}
-    assert [one.context for one in read_letters(session, [one.row for one in found])] == [one.context for one in found]
+    assert [one.context for one in write_letters(session, [one.row for one in found])] == [one.context for one in found]
 
 
 def read_while(others: str) -> Letter:
@@ -190,7 +190,7 @@ def read_while(others: str) -> Letter:
 
     def read() -> list[Letter]:
         with transaction() as session:
-            return read_letters(session, rows)
+            return write_letters(session, rows)
 
     with ThreadPoolExecutor(1) as pool, transaction() as session:
         change(session, "SELECT 1 FROM account FOR UPDATE")
@@ -230,11 +230,11 @@ def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> 
 
     def read(row: ClaimedRow) -> Letter:
         with transaction() as session:
-            [found] = read_letters(session, [row])
+            [found] = write_letters(session, [row])
             return found
 
     with ThreadPoolExecutor(1) as pool, transaction() as session:
-        [found] = read_letters(session, [first])
+        [found] = write_letters(session, [first])
         reading = pool.submit(read, second)
         wait_until(waiting_for_a_lock(1))
         session.commit()

@@ -30,7 +30,7 @@ from workers.database import Session, get_engine, transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, ClaimedRow
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.reading import read_letters
+from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.people.detachment import detach
 from workers.requests.queues import Queue
@@ -73,7 +73,7 @@ def test_an_invitation_carries_none_and_costs_no_statement(session: Session) -> 
     said: list[str] = []
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
     event.listen(get_engine(), "before_cursor_execute", lambda *call: said.append(call[2]))
-    found = read_letters(session, rows)
+    found = write_letters(session, rows)
     assert len(said) == 1
     assert [(one.kind, "not_me_link" in one.context) for one in found] == [(EmailKind.INVITATION, False)] * 2
     assert query(session, ALL) == [(0,)]
@@ -164,11 +164,11 @@ def test_two_mails_of_one_enrollment_read_at_once_carry_one_link(fresh_database:
 
     def read(rows: list[ClaimedRow]) -> str:
         with transaction() as session:
-            [found] = read_letters(session, rows)
+            [found] = write_letters(session, rows)
             return token_of(found)
 
     with ThreadPoolExecutor(1) as pool, transaction() as session:
-        [found] = read_letters(session, rows)
+        [found] = write_letters(session, rows)
         reading = pool.submit(read, rows)
         wait_until(lambda: support.rows(WAITING))
         session.commit()
@@ -185,7 +185,7 @@ def test_a_link_voided_by_a_correction_during_reading_stays_voided(fresh_databas
 
     def read() -> object:
         with transaction() as session:
-            [found] = read_letters(session, rows)
+            [found] = write_letters(session, rows)
             return found.context["not_me_link"]
 
     with ThreadPoolExecutor(1) as pool, transaction() as session:
