@@ -14,9 +14,10 @@ from models.correction import LISTENS_AGAIN, SILENCE, CorrectionGround, ending_o
 from models.words import CorrectionState, EmailKind
 from workers.database import Session
 from workers.mail.claimed import ClaimedMail
-from workers.mail.letters.facts import LIVE_LINK, MailedLink, MailFacts
+from workers.mail.letters.facts import MailedLink, MailFacts
 from workers.mail.letters.letter import Letter, not_wanted, signature
 from workers.security.keys import signing_keys
+from workers.security.links import LIVE
 from workers.sql import fetch_one, joined
 
 # Reads a correction with the link of one purpose that still lives; it locks nothing. Silence counts by the rule of
@@ -36,13 +37,13 @@ READ_CORRECTION = text(f"""
     LEFT JOIN contract c ON c.id = e.contract_id
     LEFT JOIN training tr ON tr.id = c.training_id
     LEFT JOIN link l ON l.account_id = ec.account_id AND l.subject_id = ec.id AND l.purpose = :purpose
-      AND {LIVE_LINK} AND l.expires_at > now()
+      AND {LIVE} AND l.expires_at > now()
     WHERE ec.id = :id""")
 
 # Has a link signed with the newest key, when its own was withdrawn before its mail was sent: the same link, another
 # token.
 SIGN_LINK_ANEW = text(f"""
-    UPDATE link l SET key_id = :newest WHERE l.id = :id AND {LIVE_LINK}""")
+    UPDATE link l SET key_id = :newest WHERE l.id = :id AND {LIVE}""")
 
 
 class MailedCorrection(NamedTuple):

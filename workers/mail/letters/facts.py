@@ -15,12 +15,10 @@ from models.words import EmailKind, Purpose
 from workers.database import Session
 from workers.mail.claimed import ClaimedMail
 from workers.security.keys import signing_keys
+from workers.security.links import LIVE
 from workers.security.tokens import link_url, make_token
 from workers.settings import get_settings
 from workers.sql import fetch, joined
-
-LIVE_LINK: Final = "l.consumed_at IS NULL AND l.voided_at IS NULL"
-"""An SQL condition: the link was neither used nor voided on purpose. It may have ended by time or with its key."""
 
 _PASSWORD_PURPOSE: Final = "CASE m.kind {} END".format(
     " ".join(f"WHEN '{kind}' THEN '{spec.link}'" for kind, spec in MAILS.items() if spec.chooses_password)
@@ -53,10 +51,10 @@ READ_FACTS = text(f"""
     LEFT JOIN enrollment e ON e.id = m.enrollment_id
     LEFT JOIN LATERAL (
       SELECT l.id, l.purpose, l.key_id, l.version, l.expires_at FROM link l
-      WHERE l.account_id = m.account_id AND {LIVE_LINK} AND l.purpose = {_PASSWORD_PURPOSE} LIMIT 1
+      WHERE l.account_id = m.account_id AND {LIVE} AND l.purpose = {_PASSWORD_PURPOSE} LIMIT 1
     ) chosen ON true
     LEFT JOIN LATERAL (
-      SELECT l.id, l.key_id, l.version, l.expires_at, {LIVE_LINK} AS live FROM link l
+      SELECT l.id, l.key_id, l.version, l.expires_at, {LIVE} AS live FROM link l
       WHERE l.account_id = m.account_id AND l.subject_id = m.enrollment_id AND l.purpose = '{Purpose.NOT_ME}'
         AND (m.kind = '{EmailKind.ATTACHMENT}'
           OR (m.kind = '{EmailKind.INVITATION}' AND a.activated_at IS NOT NULL))
