@@ -1,6 +1,6 @@
 """People who leave a contract: a manager withdraws them, or they say themselves that the enrollment is not theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -36,27 +36,34 @@ class WithdrawalVerdict(NamedTuple):
     detail: dict[str, str | None] | None = None
 
 
-def decide_withdrawals(
-    asked: Sequence[UUID], standings: dict[UUID, WithdrawalCandidate], now: datetime
-) -> list[WithdrawalVerdict]:
-    """Decides for each enrollment, in input order, and moves `standings` on by what was decided.
+class DecidedWithdrawals(NamedTuple):
+    """A verdict for each enrollment asked for, in input order, and the enrollments as the verdicts leave them."""
 
-    The seat comes back only from somebody who has not begun (the managers' guide, *retirer*). Somebody withdrawn
-    before, also further up in the same request, is no refusal: what was asked is so.
+    verdicts: list[WithdrawalVerdict]
+    standings: dict[UUID, WithdrawalCandidate]
+
+
+def decide_withdrawals(
+    asked: Sequence[UUID], standings: Mapping[UUID, WithdrawalCandidate], now: datetime
+) -> DecidedWithdrawals:
+    """Decides for each enrollment, in input order.
+
+    The seat comes back only from a person who has not begun (the managers' guide, *retirer*). A person withdrawn
+    before, also further up in the same request, is not refused: the manager's wish is fulfilled already.
 
     Parameters:
       asked: the enrollments of the request, as they came; some may be there twice, some may not exist.
-      standings: the enrollments of the contract among them; changed in place.
+      standings: the enrollments of the contract among them.
       now: the time of the transaction.
     """
-    decisions = []
+    verdicts, after = [], dict(standings)
     for enrollment_id in asked:
-        standing = standings.get(enrollment_id)
-        decision = _decide_withdrawal(standing)
-        if standing is not None and decision.code is Code.WITHDRAWN:
-            standings[enrollment_id] = standing._replace(withdrawn_at=now)
-        decisions.append(decision)
-    return decisions
+        standing = after.get(enrollment_id)
+        verdict = _decide_withdrawal(standing)
+        if standing is not None and verdict.code is Code.WITHDRAWN:
+            after[enrollment_id] = standing._replace(withdrawn_at=now)
+        verdicts.append(verdict)
+    return DecidedWithdrawals(verdicts, after)
 
 
 def _decide_withdrawal(standing: WithdrawalCandidate | None) -> WithdrawalVerdict:

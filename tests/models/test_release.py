@@ -105,5 +105,5 @@ def test_the_refusals_of_a_withdrawal_come_before_those_of_a_release(facts: dict
     standing = WithdrawalCandidate(
         **{"progress": Progress.NOT_STARTED, "since": None, "withdrawn_at": None, "stays": stays} | facts
     )
-    [decision] = decide_withdrawals([one], {one: standing}, after(30))
+    [decision] = decide_withdrawals([one], {one: standing}, after(30)).verdicts
     assert decision.code is code

@@ -44,17 +44,17 @@ SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-
     ],
 )
 def test_one_enrollment(standing: WithdrawalCandidate | None, code: Code, detail: object) -> None:
-    assert decide_withdrawals([A], {A: standing} if standing else {}, NOW) == [(code, detail)]
+    assert decide_withdrawals([A], {A: standing} if standing else {}, NOW).verdicts == [(code, detail)]
 
 
 def test_each_is_answered_in_the_order_of_the_request() -> None:
     standings = {A: FREE, B: STARTED, C: WITHDRAWN, D: FREE}
-    codes = [decision.code for decision in decide_withdrawals([D, GONE, C, B, A], standings, NOW)]
+    codes = [decision.code for decision in decide_withdrawals([D, GONE, C, B, A], standings, NOW).verdicts]
     assert codes == ["withdrawn", "not_found", "already_withdrawn", "already_started", "withdrawn"]
 
 
 def test_an_enrollment_listed_twice_is_answered_twice() -> None:
-    decisions = decide_withdrawals([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW)
+    decisions = decide_withdrawals([A, A, B, B, GONE, GONE], {A: FREE, B: STARTED}, NOW).verdicts
     assert [decision.code for decision in decisions] == [
         *("withdrawn", "already_withdrawn"),
         *("already_started", "already_started"),
@@ -73,11 +73,13 @@ def test_only_who_has_not_begun_leaves_once_and_asking_again_moves_no_seat(
     asked: list[UUID], standings: dict[UUID, WithdrawalCandidate]
 ) -> None:
     before = dict(standings)
-    first, again = decide_withdrawals(asked, standings, NOW), decide_withdrawals(asked, standings, NOW)
-    left = [one for one, decision in zip(asked, first, strict=True) if decision.code is Code.WITHDRAWN]
+    first = decide_withdrawals(asked, standings, NOW)
+    again = decide_withdrawals(asked, first.standings, NOW)
+    left = [one for one, decision in zip(asked, first.verdicts, strict=True) if decision.code is Code.WITHDRAWN]
     assert sorted(left) == sorted({one for one in asked if before.get(one) == FREE})
-    assert Code.WITHDRAWN not in {decision.code for decision in again}
-    assert {one for one in standings if standings[one] != before[one]} == set(left)
+    assert Code.WITHDRAWN not in {decision.code for decision in again.verdicts}
+    assert {one for one in before if first.standings[one] != before[one]} == set(left)
+    assert (standings, again.standings) == (before, first.standings)
 
 
 LATER = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

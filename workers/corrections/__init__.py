@@ -1,1 +1,1 @@
-"""Corrections of the address of an account, which nobody may use to take an account over."""
+"""Corrections of the address of an account, which no person may use to take an account over."""

@@ -8,14 +8,20 @@ first one left it.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.enrollment import LIVE, PARTICIPATING, Enrollment
-from models.withdrawal import WITHDRAWN_CODES, WithdrawalCandidate, WithdrawalVerdict, decide_withdrawals
+from models.withdrawal import (
+    WITHDRAWN_CODES,
+    DecidedWithdrawals,
+    WithdrawalCandidate,
+    WithdrawalVerdict,
+    decide_withdrawals,
+)
 from models.words import Code, EmailKind, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, array
@@ -209,25 +215,34 @@ def _decide(
     staying: Mapping[UUID, WithdrawalVerdict],
 ) -> list[WithdrawalJob]:
     """Decides the jobs one after the other: each finds the seats and enrollments that those before it left."""
-    candidates = _candidates(enrollments.values(), staying)
-    now = next((row.now for row in enrollments.values()), None)
-    standing, jobs = dict(contracts), []
+    # Without a row no verdict uses the time.
+    now = next((row.now for row in enrollments.values()), datetime.max.replace(tzinfo=UTC))
+    standing, candidates, jobs = dict(contracts), _candidates(enrollments.values(), staying), []
     for one in asked:
         contract = standing.get(one.contract_key)
         if contract is None:
             jobs.append(WithdrawalJob(one, None, _unknown_contract(one)))
             continue
-        mine = candidates.get(contract.id, {})
-        ids = one.request.enrollment_ids
-        verdicts = decide_withdrawals(ids, mine, now) if now else [WithdrawalVerdict(Code.NOT_FOUND)] * len(ids)
-        people = [
-            PersonResult(position, code, None, enrollments[id_].account_id if id_ in mine else None, id_, detail)
-            for position, (id_, (code, detail)) in enumerate(zip(ids, verdicts, strict=True))
-        ]
-        seats = sum(person.code is Code.WITHDRAWN for person in people)
-        standing[one.contract_key] = contract.given_back(seats)
-        jobs.append(WithdrawalJob(one, standing[one.contract_key], people))
+        decided = decide_withdrawals(one.request.enrollment_ids, candidates.get(contract.id, {}), now)
+        candidates[contract.id] = decided.standings
+        people = _people(one, decided, enrollments)
+        freed = contract.given_back(sum(person.code is Code.WITHDRAWN for person in people))
+        standing[one.contract_key] = freed
+        jobs.append(WithdrawalJob(one, freed, people))
     return jobs
+
+
+def _people(
+    asked: _AskedWithdrawal, decided: DecidedWithdrawals, enrollments: Mapping[UUID, HeldEnrollment]
+) -> list[PersonResult]:
+    """The results of one job. An enrollment of another contract has no account: it is not found."""
+    found = zip(asked.request.enrollment_ids, decided.verdicts, strict=True)
+    return [
+        PersonResult(
+            position, code, None, enrollments[one].account_id if one in decided.standings else None, one, detail
+        )
+        for position, (one, (code, detail)) in enumerate(found)
+    ]
 
 
 def _candidates(
