@@ -15,7 +15,7 @@ from tests.kit.processes.support import PROJECT
 
 TYPED: Final = (
     *("audit.py", "clock.py", "actors/registry.py"),
-    *("catalog", "ops", "people", "web"),
+    *("access", "catalog", "corrections", "enrollment", "ops", "people", "web"),
 )
 """Grows until it says ``workers``."""
 

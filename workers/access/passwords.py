@@ -24,6 +24,7 @@ HASHER: Final = PasswordHash((Argon2Hasher(),))
 # link: it either commits before us and its link is voided here, or waits and sees an activated account.
 LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :id FOR UPDATE")
 
+# The first password activates the account; every one ends the sessions that were begun before.
 SET_PASSWORD = text("""
     UPDATE account SET password_hash = :password_hash, activated_at = coalesce(activated_at, now()),
       credential_version = credential_version + 1

@@ -44,6 +44,7 @@ class KnownContract(NamedTuple):
 
 _NAMED_CONTRACTS: Final = Unnest(ContractKey, Contract, alias="given")
 
+# The contracts are only read: no seat moves.
 READ_CONTRACTS = text(f"""
     SELECT c.portal_id, c.reference, c.id, c.company_id FROM contract c
     JOIN {_NAMED_CONTRACTS} USING (portal_id, reference)""")
@@ -148,7 +149,7 @@ def _read_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[_TickedJob]
 
 
 def _hold_recipients(session: Session, jobs: Sequence[_TickedJob]) -> dict[UUID, LockedRecipient]:
-    """The people behind the rows of these contracts, by enrollment; their accounts are held."""
+    """Returns the people behind the rows of these contracts, by enrollment; their accounts are held."""
     enrollments = {enrollment for job in jobs for enrollment in job.request.enrollment_ids}
     contracts = {job.contract.id for job in jobs if job.contract}
     parameters = {"enrollments": array(enrollments), "contracts": array(contracts)}
@@ -159,8 +160,9 @@ def _hold_recipients(session: Session, jobs: Sequence[_TickedJob]) -> dict[UUID,
 def _requests(
     job: _TickedJob, contract: KnownContract, spec: ResendSpec, people: Mapping[UUID, LockedRecipient]
 ) -> list[ResendRequest]:
-    """A request per ticked row. A row of another contract has no recipient: a portal learns nothing of other portals'
-    rows.
+    """Returns a request for each ticked row.
+
+    A row of another contract has no recipient: a portal learns nothing about the rows of others.
     """
     ids = job.request.enrollment_ids
     found = [people.get(enrollment_id) for enrollment_id in ids]
@@ -175,7 +177,7 @@ def _requests(
 
 
 def _own(spec: ResendSpec, person: LockedRecipient | None, hashes: Mapping[str, UUID]) -> tuple[ThrottleSubject, ...]:
-    """The subjects of one person whose throttles count the mail."""
+    """Returns the throttle subjects that count the mail of one person."""
     if person is None:
         return ()
     own = ThrottleSubject(spec.account, person.account_id)
@@ -183,7 +185,7 @@ def _own(spec: ResendSpec, person: LockedRecipient | None, hashes: Mapping[str, 
 
 
 def _results(job: _TickedJob, answers: Iterable[ResendAnswer]) -> list[tuple[UUID, PersonResult]]:
-    """The results of a job, each with the job's id, in the order of the rows that were ticked."""
+    """Returns the results of a job, each with the job's id, in the order of the rows that were ticked."""
     return [
         (
             job.row.id,

@@ -27,7 +27,7 @@ from workers.security.throttles import (
 
 
 class LockedRecipient(NamedTuple):
-    """A person whose account's row this transaction holds, and the enrollment their mail speaks of, if it does.
+    """A person with the account's row locked by this transaction, and the enrollment their mail speaks of, if any.
 
     Parameters:
       suppressed: since when no mail is sent to the address, or None.
@@ -61,7 +61,7 @@ class ResendRequest(NamedTuple):
       position: the place of the person in the job's request.
       lane: the lane of the mail: the company, or the portal where no company asked.
       recipient: the person, or None when there is none.
-      subjects: the subjects whose throttles count the mail.
+      subjects: the throttle subjects that count the mail.
     """
 
     job_id: UUID
@@ -114,7 +114,7 @@ def resend(session: Session, requests: Sequence[ResendRequest], rule: ResendRule
 
 
 def counts_json(answers: Sequence[ResendAnswer]) -> dict[str, Any]:
-    """A job's result as a whole."""
+    """Returns a job's result as a whole."""
     return {"counts": dict(Counter(answer.verdict.code for answer in answers))}
 
 
@@ -165,7 +165,7 @@ def _holder(person: LockedRecipient, link: LiveLink | None) -> LinkHolder:
 
 
 def _mail(request: ResendRequest, person: LockedRecipient) -> OwedMail:
-    """One mail per job and account: a job that is done again owes no other."""
+    """Returns one mail per job and account: a job that is done again owes no other."""
     kind = EmailKind.PASSWORD_RESET if person.activated else EmailKind.INVITATION
     return OwedMail(
         kind,

@@ -35,6 +35,7 @@ from workers.security.throttles import (
 )
 from workers.sql import fetch
 
+# The address stands in the request of the job that asked, and nowhere else.
 READ_REQUESTS = text("""
     SELECT j.id, j.portal_id, CAST(j.request AS text) AS request FROM job j WHERE j.id = ANY(CAST(:ids AS uuid[]))""")
 
@@ -107,7 +108,7 @@ def _count(session: Session, jobs: Mapping[UUID, tuple[ThrottleSubject, ...]]) -
 
 
 def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `send_password_reset` jobs: a mail to each person who has the address. No result tells who has.
+    """Does a batch of `send_password_reset` jobs: a mail to each person who has the address. No result tells of it.
 
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
@@ -131,13 +132,16 @@ def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
 
 
 def _read_asked(session: Session, jobs: Sequence[UUID]) -> dict[UUID, _AskedReset]:
-    """The resets these jobs asked for; one whose request was erased since is left out."""
+    """Returns the resets these jobs asked for; a request that was erased since is left out."""
     found = fetch(session, _RequestedReset, READ_REQUESTS, {"ids": array(jobs)})
     return {one.id: _AskedReset(one.portal_id, _address(one.request)) for one in found if one.request is not None}
 
 
 def _hold_recipients(session: Session, emails: Sequence[str]) -> dict[str, LockedRecipient]:
-    """The people who have these addresses and can be written to, by address: activated, or enrolled on a contract."""
+    """Locks the accounts that have these addresses and returns those that can be written to, by address.
+
+    A person can be written to who has activated the account, or is enrolled on a contract.
+    """
     found = fetch(session, LockedRecipient, LOCK_RECIPIENTS, {"emails": list(emails)})
     return {person.email: person for person in found if person.activated or person.enrollment_id}
 

@@ -20,6 +20,7 @@ from workers.database import Session
 from workers.security.lockouts import count_failure, forget_failures, subjects_of
 from workers.sql import fetch_one, fetch_value
 
+# The account of an address; an erased account has none.
 READ_CREDENTIALS = text("""
     SELECT a.id, a.password_hash, a.credential_version FROM account a
     WHERE a.email_norm = :email AND a.erased_at IS NULL""")
@@ -27,6 +28,7 @@ READ_CREDENTIALS = text("""
 # Only the hash that was checked is replaced: the password may have been changed meanwhile.
 UPDATE_HASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
 
+# Whether the credentials are still those that were read before the hash was computed.
 CHECK_CREDENTIALS = text("SELECT EXISTS (SELECT 1 FROM account a WHERE a.id = :id AND a.credential_version = :version)")
 
 
@@ -82,8 +84,9 @@ def begin(session: Session, email: str) -> SignInAttempt | SignInRefused:
 
 
 def check(attempt: SignInAttempt, password: str) -> PasswordCheck:
-    """Whether this is the password. It takes a tenth of a second on purpose, also for an address that has no account:
-    never call it inside a transaction.
+    """Tells whether this is the password. Never call it inside a transaction.
+
+    It takes a tenth of a second on purpose, also for an address that has no account.
     """
     if len(password) > 4 * MAX_PASSWORD or any("\ud800" <= character <= "\udfff" for character in password):
         password = ""  # no account has it: no longer or unpaired password was ever hashed
@@ -108,5 +111,5 @@ def end(session: Session, attempt: SignInAttempt, checked: PasswordCheck) -> Ver
 
 @lru_cache(maxsize=1)
 def _hash_of_no_password() -> str:
-    """A hash that takes as long to check as any other, and that no password has."""
+    """Returns a hash that takes as long to check as any other, and that no password has."""
     return hash_password(UUID(int=0).hex)

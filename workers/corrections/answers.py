@@ -28,19 +28,23 @@ from workers.security.link_views import (
 from workers.security.tokens import SigningKeys
 from workers.sql import fetch_one
 
+# The facts of a page; there is no page once the correction is over.
 READ_CORRECTION = text("""
     SELECT ec.new_email, co.name AS company_name
     FROM email_correction ec JOIN company co ON co.id = ec.company_id
     WHERE ec.id = :id AND ec.account_id = :account AND ec.state = 'pending'""")
 
+# The state of a correction, also when it is over: its links still show a page.
 READ_VERDICT = text("""
     SELECT ec.state, ec.ground FROM email_correction ec WHERE ec.id = :id AND ec.account_id = :account""")
 
+# The new address confirms, with the password of the account or without.
 CONFIRM_CORRECTION = text("""
     UPDATE email_correction SET confirmed_at = now(),
       password_given_at = CASE WHEN :password_given THEN now() END
     WHERE id = :id AND state = 'pending'""")
 
+# The old address agrees.
 AGREE_TO_CORRECTION = text("UPDATE email_correction SET agreed_at = now() WHERE id = :id AND state = 'pending'")
 
 REFUSED: Final = CorrectionVerdict(CorrectionState.CANCELLED, CorrectionGround.REFUSAL)
@@ -67,7 +71,7 @@ class _StoredVerdict(NamedTuple):
 
 
 def look_at_correction(session: Session, view: LinkView) -> CorrectionPage | None:
-    """The pending correction that a link is about; None once it is over. Nothing is changed."""
+    """Returns the pending correction that a link is about; None once it is over. Nothing is changed."""
     return fetch_one(session, CorrectionPage, READ_CORRECTION, _correction(view.subject_id, view.account_id))
 
 
@@ -98,7 +102,7 @@ def agree_to_correction(session: Session, keys: SigningKeys, token: str) -> Corr
 
 
 def refuse_correction(session: Session, keys: SigningKeys, token: str) -> CorrectionAnswer | Code:
-    """The old address says no: the account keeps it, and for a while its silence does not count as an agreement."""
+    """The old address says no: the account keeps it, and for a while its silence does not count as agreement."""
     held = _hold(session, keys, token, Purpose.CORRECTION_ANSWER)
     if isinstance(held, Code):
         return held
@@ -107,7 +111,7 @@ def refuse_correction(session: Session, keys: SigningKeys, token: str) -> Correc
 
 
 def read_verdict(session: Session, use: LinkUse) -> CorrectionVerdict | None:
-    """The verdict, so far, on the correction that a link was used for; None when it is not known any more."""
+    """Returns the verdict, so far, on the correction that a link was used for; None when it is not known any more."""
     row = fetch_one(session, _StoredVerdict, READ_VERDICT, _correction(use.subject_id, use.account_id))
     if row is None:
         return None

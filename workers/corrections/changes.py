@@ -26,7 +26,7 @@ from workers.security.links import offer_links, resend_links, void_links
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.sql import fetch, fetch_value
 
-# Sessions of an account that had none need not end.
+# An account that was never activated has no sessions to end.
 MOVE_ACCOUNT = text("""
     UPDATE account SET email_norm = :email,
       credential_version = credential_version + CASE WHEN activated_at IS NULL THEN 0 ELSE 1 END
@@ -44,6 +44,7 @@ READ_ENROLLMENTS = text(f"""
     WHERE e.account_id = :account AND {PARTICIPATING}
     ORDER BY e.enrolled_at DESC, e.id DESC""")
 
+# Whether a mail may have reached the old address: one that is being sent may, too.
 CHECK_REACHED = text("""
     SELECT EXISTS (SELECT 1 FROM email m WHERE m.account_id = :account AND m.to_address = :email
       AND m.state IN ('sent', 'uncertain', 'sending'))""")
@@ -75,7 +76,7 @@ class _AccountEnrollment(NamedTuple):
 
 
 class AccountMoves:
-    """The accounts that get another address in one transaction, whose rows it holds as a whole.
+    """The accounts that get another address in one transaction, which holds their rows as a whole.
 
     It is used as a context manager. When its block ends, the mails still owed to the former addresses are cancelled for
     all accounts at once, and reminders and warnings begin afresh, because a mail to a wrong address counts for nothing.
@@ -89,7 +90,7 @@ class AccountMoves:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Does what follows for all accounts, unless the transaction fails anyway."""
+        """Cancels the mails and restarts the reminders of all accounts, unless the transaction fails anyway."""
         if kind is None and self._moved:
             accounts = array({one.account_id for one in self._moved})
             self._session.execute(RESTART_REMINDERS, {"accounts": accounts, "first_reminder": REMINDER_STEPS[0]})
@@ -156,7 +157,9 @@ def follow_up(
 def _invitations(
     session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection, *, had_links: bool
 ) -> list[OwedMail]:
-    """One invitation for each training the person was told of; for the latest enrollment when no mail is left to tell.
+    """Returns one invitation for each training the person was told of.
+
+    When no mail is left to tell, it is for the latest enrollment.
 
     A manager who chose that no mail is sent (`notify: false`) chose it for the right address too.
     """
@@ -198,7 +201,10 @@ def _ask_for_password(session: Session, account: LockedAccount, correction_id: U
 
 
 def _notice(session: Session, account: LockedAccount, correction_id: UUID, new: NewCorrection) -> list[OwedMail]:
-    """The mail to the old address, if an earlier mail may have reached it. It has no link: a stranger may read it."""
+    """Returns the mail to the old address, if an earlier mail may have reached it.
+
+    It has no link: a stranger may read it.
+    """
     if not fetch_value(session, bool, CHECK_REACHED, {"account": account.account_id, "email": account.email}):
         return []
     context = {"correction": str(correction_id), "done": True}

@@ -1,4 +1,4 @@
-"""The facts about an account whose address is to be corrected, read by new statements once its row is held.
+"""The facts about an account with an address to correct, read by new statements once its row is held.
 
 The account is locked first, as a whole. An enrollment reads accounts with a key-share lock: either it committed before,
 and its company is counted here, or it waits and finds the address as the correction left it. A count in the statement
@@ -23,10 +23,12 @@ from workers.database import Session, array
 from workers.outbox.suppression import SUPPRESSED_SINCE
 from workers.sql import fetch, fetch_one, fetch_values
 
+# All accounts of the batch at once, in the order of the address, against deadlocks.
 LOCK_ACCOUNTS_OF = text("""
     SELECT e.id AS enrollment_id, a.id AS account_id FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.id = ANY(CAST(:enrollments AS uuid[])) ORDER BY a.email_norm FOR UPDATE OF a""")
 
+# The same by the ids of the accounts.
 LOCK_ACCOUNTS = text("""
     SELECT a.id FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) ORDER BY a.email_norm FOR UPDATE""")
 
@@ -43,6 +45,7 @@ _SHARED: Final = """EXISTS (
 
 _TAKEN: Final = "EXISTS (SELECT 1 FROM account other WHERE other.email_norm = {address} AND other.id <> a.id)"
 
+# The enrollment that a manager ticked, if it is one of the portal, with the facts about the address asked for.
 READ_PARTICIPANT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       e.withdrawn_at, e.detached_at, c.company_id, a.email_norm = :email AS same,
@@ -51,6 +54,7 @@ READ_PARTICIPANT = text(f"""
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND c.portal_id = :portal AND a.erased_at IS NULL""")
 
+# The account that operators name, with the facts about the address asked for.
 READ_ACCOUNT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       a.email_norm = :email AS same,
@@ -85,7 +89,9 @@ _PENDING: Final = f"""
       FROM email m WHERE m.dedup_key = '{EmailKind.CORRECTION_NOTICE}:' || ec.id) notice ON true
     WHERE ec.state = '{CorrectionState.PENDING}'"""
 
+# An account has one pending correction at most.
 READ_PENDING_OF_ACCOUNT = text(f"{_PENDING} AND ec.account_id = :account")
+# All pending corrections, for the sweep that decides those for which time alone was missing.
 READ_ALL_PENDING = text(_PENDING)
 
 
@@ -145,7 +151,7 @@ class _PendingRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LockedAccount:
-    """An account whose row this transaction holds.
+    """An account, its row locked by this transaction.
 
     Parameters:
       email: the address it has now.
@@ -159,7 +165,7 @@ class LockedAccount:
 
 @dataclass(frozen=True, slots=True)
 class LockedParticipant:
-    """A participant whose address is to be corrected, as their held account stands."""
+    """A participant with an address to correct, as their locked account stands."""
 
     account: LockedAccount
     company_id: UUID
@@ -167,7 +173,7 @@ class LockedParticipant:
 
 
 class AccountToCorrect(NamedTuple):
-    """An account whose address operators correct, and the answer to the address they ask for."""
+    """An account that operators give another address, and the answer to the address they ask for."""
 
     account: LockedAccount
     answer: ResendVerdict
@@ -208,7 +214,7 @@ def lock_accounts(session: Session, accounts: Collection[UUID], *, waiting: bool
 
 
 def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, email: str) -> LockedParticipant | None:
-    """The participant of this enrollment, and the facts about the address asked for.
+    """Returns the participant of this enrollment, and the facts about the address asked for.
 
     Returns: None when the portal has no such enrollment.
     """
@@ -224,7 +230,7 @@ def read_participant(session: Session, portal_id: UUID, enrollment_id: UUID, ema
 
 
 def read_account(session: Session, account_id: UUID, email: str) -> AccountToCorrect | None:
-    """An account, and the answer to operators who ask for this address for it; None when there is no such account."""
+    """Returns an account with the answer to operators who ask for this address; None when there is no such account."""
     row = fetch_one(session, _AccountRow, READ_ACCOUNT, {"account": account_id, "email": email})
     if row is None:
         return None
@@ -233,14 +239,14 @@ def read_account(session: Session, account_id: UUID, email: str) -> AccountToCor
 
 
 def read_waiting(session: Session, account_id: UUID) -> PendingCorrection | None:
-    """The pending correction of an account, if it has one."""
+    """Returns the pending correction of an account, if it has one."""
     asked = {"account": account_id, "listed": HARD_BOUNCE_LIFETIME}
     row = fetch_one(session, _PendingRow, READ_PENDING_OF_ACCOUNT, asked)
     return None if row is None else _pending(row)
 
 
 def read_all_waiting(session: Session) -> list[PendingCorrection]:
-    """Every pending correction, as it stands; no row is held."""
+    """Returns every pending correction, as it stands; no row is held."""
     return [_pending(row) for row in fetch(session, _PendingRow, READ_ALL_PENDING, {"listed": HARD_BOUNCE_LIFETIME})]
 
 

@@ -113,7 +113,7 @@ def _jobs(
 def _subjects(
     row: ClaimedRow, request: CorrectEmail, address: UUID, account_id: UUID | None
 ) -> tuple[ThrottleSubject, ...]:
-    """The subjects whose throttles count a correction; an unknown enrollment has no account to count against."""
+    """Returns the throttle subjects that count a correction; an unknown enrollment has no account to count against."""
     own = () if account_id is None else (ThrottleSubject(ThrottleScope.CORRECTION_ACCOUNT, account_id),)
     return (
         ThrottleSubject(ThrottleScope.CORRECTION_ENROLLMENT, request.enrollment_id),
@@ -219,7 +219,7 @@ def _new(job: CorrectionJob, known: LockedParticipant) -> NewCorrection:
 
 
 def _confirmation(account: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
-    """The mail to the new address, once for each job that asks for it."""
+    """Returns the mail to the new address, once for each job that asks for it."""
     key = f"{correction_id}:{new.job_id}"
     context = {"correction": str(correction_id)}
     return mail_about(
@@ -233,7 +233,7 @@ def _confirmation(account: LockedAccount, new: NewCorrection, correction_id: UUI
 
 
 def _notice(account: LockedAccount, new: NewCorrection, correction_id: UUID) -> OwedMail:
-    """The mail to the old address, which may still say no."""
+    """Returns the mail to the old address, which may still say no."""
     context = {"correction": str(correction_id)}
     return mail_about(
         new,

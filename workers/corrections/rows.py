@@ -18,6 +18,7 @@ from workers.requests.queues import Queue
 from workers.security.links import offer_subject_links, void_links
 from workers.sql import fetch, fetch_one
 
+# A correction that is applied at once is recorded as ended.
 INSERT_CORRECTION = text("""
     INSERT INTO email_correction (id, account_id, enrollment_id, company_id, portal_id, job_id, requested_by, old_email,
       new_email, state, ground, asked_at, ended_at)
@@ -25,10 +26,12 @@ INSERT_CORRECTION = text("""
       CAST(:state AS text), :ground, now(), CASE WHEN CAST(:state AS text) <> 'pending' THEN now() END)
     RETURNING id, now() + CAST(:lasts AS interval) AS waits_until""")
 
+# Only a pending correction ends: a second end changes nothing.
 END_CORRECTION = text("""
     UPDATE email_correction SET state = :state, ground = :ground, ended_at = now()
     WHERE id = :id AND state = 'pending'""")
 
+# The manager of the contract, if the portal named an address to write to.
 READ_MANAGER = text("""
     SELECT c.id AS contract_id, c.manager_email AS email, c.manager_locale AS locale
     FROM enrollment e JOIN contract c ON c.id = e.contract_id
@@ -77,7 +80,10 @@ def mail_about(
     locale: str,
     context: dict[str, Any],
 ) -> OwedMail:
-    """A mail about a correction, to one address of its account. A person waits for it: it goes by the urgent queue."""
+    """Returns a mail about a correction to one address of its account.
+
+    A person waits for it: it goes by the urgent queue.
+    """
     return OwedMail(
         kind,
         key,

@@ -30,7 +30,7 @@ MOST_AT_ONCE: Final = 200
 
 
 def settle(session: Session, waiting: PendingCorrection, moves: AccountMoves) -> CorrectionVerdict:
-    """Applies a pending correction whose time has come, or ends it. It was read after its account was locked."""
+    """Applies a pending correction if its time has come, or ends it. It was read after its account was locked."""
     verdict = judge(waiting.pending, waiting.now)
     if verdict.state is CorrectionState.APPLIED:
         return _apply(session, waiting, verdict, moves)

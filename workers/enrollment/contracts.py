@@ -1,4 +1,4 @@
-"""Contracts whose rows a transaction holds, so that their seats change hands one request after the other."""
+"""Contracts locked by a transaction, so that their seats change hands one request after the other."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -38,6 +38,7 @@ class _ContractRow(NamedTuple):
 
 _NAMED_CONTRACTS: Final = Unnest(ContractKey, Contract, alias="given")
 
+# FOR NO KEY UPDATE: other transactions may insert rows that refer to the contract without waiting.
 LOCK_CONTRACTS = text(f"""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
       {TODAY_IN_PARIS} AS today
@@ -49,7 +50,7 @@ LOCK_CONTRACTS = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class LockedContract:
-    """A contract whose row this transaction holds, as the requests decided so far leave it.
+    """A contract locked by this transaction, as the requests decided so far leave it.
 
     Parameters:
       closed: why no person can be enrolled on it now, or None.
@@ -64,12 +65,12 @@ class LockedContract:
     live: AbstractSet[str] = frozenset()
 
     def after(self, plan: EnrollmentPlan) -> "LockedContract":
-        """The contract once this plan is carried out."""
+        """Returns the contract once this plan is carried out."""
         joining = plan.joining
         return replace(self, enrolled_count=self.enrolled_count + len(joining), live=self.live | joining)
 
     def given_back(self, seats: int) -> "LockedContract":
-        """The contract once so many of its seats are given back."""
+        """Returns the contract once so many of its seats are given back."""
         return replace(self, enrolled_count=self.enrolled_count - seats)
 
     @property

@@ -24,6 +24,7 @@ from workers.outbox.suppression import read_suppressed
 from workers.requests.enrollment import Enroll
 from workers.sql import fetch
 
+# The contracts are held: no enrollment joins or leaves them until this transaction ends.
 READ_LIVE_ENROLLMENTS = text(f"""
     SELECT e.contract_id, a.email_norm, e.account_id, e.id AS enrollment_id, e.detached_at
     FROM enrollment e JOIN account a ON a.id = e.account_id
@@ -146,7 +147,7 @@ def _addresses(orders: Sequence[EnrollmentOrder]) -> list[str]:
 def _read_live(
     session: Session, contracts: Iterable[LockedContract], accounts: Iterable[rows.KnownAccount]
 ) -> list[_LiveEnrollment]:
-    """The live enrollments of these accounts on these contracts."""
+    """Returns the live enrollments of these accounts on these contracts."""
     contract_ids, account_ids = {one.id for one in contracts}, [one.id for one in accounts]
     if not contract_ids or not account_ids:
         return []
@@ -256,14 +257,14 @@ def _answer(
 def _suppressed_since(
     person: Person | Refusal, verdict: EnrollmentVerdict, suppressed: Mapping[str, datetime]
 ) -> dict[str, str] | None:
-    """Since when no mail is sent to the address of a person who is refused for that reason."""
+    """Tells since when no mail is sent to the address of a person who is refused for that reason."""
     if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
         return None
     return {"since": suppressed[person.email_norm].isoformat()}
 
 
 def _already_enrolled(position: int, known: _LiveEnrollment | None) -> PersonResult:
-    """The result of a person who is enrolled already; it says so when the person is detached, and since when."""
+    """Returns the result of a person who is enrolled already; it tells when the person is detached, and since when."""
     if known is None:  # planned further up in a dry run
         return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)
     detail = None if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}

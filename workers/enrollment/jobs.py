@@ -37,12 +37,12 @@ def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
 
 
 def read_request(row: ClaimedRow) -> Enroll:
-    """The request of a claimed job, as it was accepted."""
+    """Returns the request of a claimed job, as it was accepted."""
     return cast("Enroll", parse(row.columns["kind"], row.columns["request"]))
 
 
 def in_chunks(request: Enroll) -> bool:
-    """Whether a large request may be done in chunks: only under the policy `until_full`, and not as a dry run."""
+    """Tells whether a large request may be done in chunks: only under the policy `until_full`, and not as a dry run."""
     return len(request.people) > CHUNK and request.policy is Policy.UNTIL_FULL and not request.dry_run
 
 
@@ -101,7 +101,7 @@ def enroll_chunk(session: Session, done: ChunkedEnrollment) -> Chunk[ChunkedEnro
 def summary(
     counts: Mapping[Code, int], contract: LockedContract | None, *, dry_run: bool, carried_out: bool, code: Code | None
 ) -> dict[str, Any]:
-    """The result of a job as a whole, as JSON; the results per person stand beside it."""
+    """Returns the result of a job as a whole, as JSON; the results per person stand beside it."""
     result: dict[str, Any] = {
         "counts": {code: number for code, number in counts.items() if number},
         "seats": counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0),

@@ -85,6 +85,7 @@ class _RecordedProgress(NamedTuple):
 _NAMED_ENROLLMENTS: Final = Unnest(_EnrollmentKey, Enrollment, alias="given", others={"portal_id": "uuid"})
 _RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given")
 
+# Enrollments of the portal that speaks; another portal's are not found.
 LOCK_ENROLLMENTS = text(f"""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
       e.scored_at, e.time_spent_seconds, e.withdrawn_at, e.detached_at, now() AS now
@@ -92,6 +93,7 @@ LOCK_ENROLLMENTS = text(f"""
     JOIN enrollment e ON e.id = given.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = given.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
+# A person who was withdrawn or detached is passed over once more, though the rows are held.
 UPDATE_PROGRESS = text(f"""
     UPDATE enrollment e SET progress = given.progress, started_at = given.started_at,
       completed_at = given.completed_at, progress_at = given.progress_at, score = given.score,
@@ -157,7 +159,7 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
 
 
 def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_EnrollmentKey, list[_PlacedEvent]]:
-    """The events of each enrollment in ledger order."""
+    """Returns the events of each enrollment in ledger order."""
     found: dict[_EnrollmentKey, list[_PlacedEvent]] = {}
     for number, job in enumerate(jobs):
         for position, event in enumerate(job.request.events):
@@ -181,7 +183,7 @@ def _record_events(
 
 
 def _ended_because(row: _StudiedEnrollment) -> tuple[Code, dict[str, Any]] | None:
-    """Why nothing more is recorded of this person, and since when."""
+    """Tells why nothing more is recorded of this person, and since when."""
     if row.detached_at is not None:
         return Code.DETACHED, {"since": row.detached_at.isoformat()}
     return None if row.withdrawn_at is None else (Code.ALREADY_WITHDRAWN, {"since": row.withdrawn_at.isoformat()})
@@ -228,7 +230,7 @@ def _owe_certificates(session: Session, completed: Sequence[_RecordedEnrollment]
 
 
 def _results(jobs: Sequence[_ProgressJob], recorded: Iterable[_RecordedEnrollment]) -> list[list[PersonResult]]:
-    """The results of each job in the order of its request."""
+    """Returns the results of each job in the order of its request."""
     results = {at: result for one in recorded for at, result in one.results.items()}
     return [
         [results[_EventPosition(number, position)] for position in range(len(job.request.events))]

@@ -67,7 +67,7 @@ _TO_WARN: Final = f"""e.release_warned_at IS NULL
       SELECT 1 FROM link l WHERE l.account_id = e.account_id AND l.purpose = 'activation' AND {LIVE_LINK}
         AND l.subject_id IS NULL)"""
 
-# A warning that waits, or left late, puts the release off; without one that left there is none, whatever the reason.
+# A warning that waits, or left late, puts the release off; no seat is released without a warning that left.
 _TO_RELEASE: Final = f"""e.release_warned_at <= now() - :warned_before
     AND e.enrolled_at <= now() - make_interval(days => c.release_after_days)
     AND EXISTS (
@@ -75,38 +75,46 @@ _TO_RELEASE: Final = f"""e.release_warned_at <= now() - :warned_before
         AND m.created_at >= e.release_warned_at AND m.due_at IS NULL AND m.finished_at <= now() - :warned_before
         AND {_ENDED})"""
 
+# The contracts for which the daily plan has something to do.
 LIST_CONTRACTS_TO_PLAN = text(f"""
     SELECT c.id FROM contract c WHERE {_OPEN} AND EXISTS (
       SELECT 1 FROM enrollment e JOIN account a ON a.id = e.account_id
       WHERE e.contract_id = c.id AND {_UNUSED} AND (({_TO_WARN}) OR ({_TO_RELEASE})))
     ORDER BY c.id""")
 
+# FOR SHARE: no request changes the contract, its options or its seats, while people are warned.
 LOCK_CONTRACT = text(f"""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.release_after_days, c.manager_email, c.manager_locale,
       {TODAY_IN_PARIS} AS today
     FROM contract c WHERE c.id = :contract AND {_OPEN} FOR SHARE""")
 
+# Read without a lock: each person is looked at again once account and enrollment are held.
 LIST_PEOPLE_TO_WARN = text(f"""
     SELECT e.id, e.account_id FROM contract c
     JOIN enrollment e ON e.contract_id = c.id JOIN account a ON a.id = e.account_id
     WHERE c.id = :contract AND {_UNUSED} AND {_TO_WARN} ORDER BY e.id LIMIT :most""")
 
+# An account that was activated or erased since is left out.
 LOCK_ACCOUNTS = text(f"""
     SELECT a.id, a.email_norm, a.locale FROM account a
     WHERE a.id = ANY(CAST(:accounts AS uuid[])) AND {NEVER_ACTIVATED}
     ORDER BY a.email_norm FOR KEY SHARE""")
 
+# An enrollment that was begun or left since is left out.
 LOCK_ENROLLMENTS = text(f"""
     SELECT e.id, e.account_id, e.enrolled_at, e.release_warned_at, now() AS now FROM enrollment e
     WHERE e.id = ANY(CAST(:ids AS uuid[])) AND {PARTICIPATING} AND e.progress = 'not_started'
     ORDER BY e.id FOR NO KEY UPDATE""")
 
+# From now on the seat may be given back a week after its warning left.
 MARK_WARNED = text("UPDATE enrollment SET release_warned_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))")
 
+# Whether the manager has people to be told of: some were warned since the plan began.
 CHECK_WARNED = text(f"""
     SELECT EXISTS (SELECT 1 FROM enrollment e
       WHERE e.contract_id = :contract AND {LIVE} AND e.release_warned_at >= :since)""")
 
+# Read without a lock: the release judges each seat again.
 LIST_SEATS_TO_RELEASE = text(f"""
     SELECT e.id FROM contract c
     JOIN enrollment e ON e.contract_id = c.id JOIN account a ON a.id = e.account_id
@@ -117,10 +125,12 @@ READ_OPTIONS = text(f"""
     SELECT c.id, c.release_after_days, now() AS now, {OVER} AS over
     FROM contract c WHERE c.id = ANY(CAST(:contracts AS uuid[]))""")
 
+# The managers of contracts for which the portal named an address to write to.
 READ_MANAGERS = text("""
     SELECT c.id, c.company_id, c.manager_email, c.manager_locale FROM contract c
     WHERE c.id = ANY(CAST(:contracts AS uuid[])) AND c.manager_email IS NOT NULL""")
 
+# The time by the clock of the database, which dates everything.
 READ_NOW = text("SELECT now()")
 
 
@@ -204,8 +214,9 @@ def plan_releases(
 
 
 def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
-    """Owes a plan for each contract. At night it owes none: the next day finds the same, and people are written to by
-    day.
+    """Owes a plan for each contract and returns how many.
+
+    At night it owes none: the plan of the next day finds the same, and people are written to by day.
     """
     [now] = fetch_values(session, datetime, READ_NOW)
     if request.daytime and not is_daytime(now):
@@ -289,7 +300,7 @@ def release_seats(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutc
 def _find_staying(
     session: Session, enrollments: Mapping[UUID, HeldEnrollment], accounts: Mapping[UUID, HeldAccount]
 ) -> dict[UUID, WithdrawalVerdict]:
-    """The people who keep a seat that was to be given back, and why."""
+    """Returns the people who keep a seat that was to be given back, and why."""
     contracts = {"contracts": array({row.contract_id for row in enrollments.values()})}
     options = {row.id: row for row in fetch(session, _ReleaseOption, READ_OPTIONS, contracts)}
     found = {}
@@ -334,7 +345,7 @@ def _owe_reports(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
 
 
 def report_to(manager: ContractManager, key: str, context: dict[str, str], job_id: UUID) -> OwedMail:
-    """The report that a manager is owed; its letter finds the people by the context."""
+    """Returns the report that a manager is owed; its letter finds the people by the context."""
     return OwedMail(
         EmailKind.RELEASE_REPORT,
         key,

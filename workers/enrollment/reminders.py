@@ -37,7 +37,7 @@ PART: Final = 1_000
 
 
 class _DueAccount(NamedTuple):
-    """An account whose address this transaction keeps as it is; an erased one counts as activated."""
+    """An account that keeps its address until this transaction ends; an erased one counts as activated."""
 
     id: UUID
     email_norm: str
@@ -46,7 +46,7 @@ class _DueAccount(NamedTuple):
 
 
 class _DueEnrollment(NamedTuple):
-    """An enrollment whose reminder is due, its row held, with the latest mail that invited the person to it."""
+    """An enrollment with a reminder due, its row locked, and the latest mail that invited the person to it."""
 
     id: UUID
     account_id: UUID
@@ -72,11 +72,14 @@ class _MovedReminder(NamedTuple):
 
 _MOVED: Final = Unnest(_MovedReminder, Enrollment, alias="given")
 
+# The time by the clock of the database, which dates everything.
 READ_NOW = text("SELECT now()")
 
+# The longest due come first; an account with several enrollments due is there several times.
 LIST_DUE_ACCOUNTS = text("""
     SELECT e.account_id FROM enrollment e WHERE e.next_reminder_at <= now() ORDER BY e.next_reminder_at LIMIT :most""")
 
+# The address of each account stays as it is until the mail is owed.
 LOCK_ACCOUNTS = text("""
     SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL OR a.erased_at IS NOT NULL AS activated
     FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) ORDER BY a.email_norm FOR KEY SHARE""")
@@ -94,6 +97,7 @@ LOCK_ENROLLMENTS = text(f"""
     WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND e.next_reminder_at <= now() + :together
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
+# The number of reminders sent, and when the next is due (NULL: never).
 MOVE_REMINDERS = text(f"""
     UPDATE enrollment e SET reminders = given.reminders, next_reminder_at = given.next_reminder_at
     FROM {_MOVED} WHERE e.id = given.id""")
@@ -112,7 +116,9 @@ _RESUME: Final = f"""
       ORDER BY e.id FOR NO KEY UPDATE OF e) stopped
     WHERE enrollment.id = stopped.id"""
 
+# The contract wants reminders again, or is prolonged.
 RESUME_REMINDERS_OF_CONTRACT = text(_RESUME.format(which="e.contract_id = :contract"))
+# The invitation was sent again.
 RESUME_REMINDERS = text(_RESUME.format(which="e.id = ANY(CAST(:enrollments AS uuid[]))"))
 
 
@@ -166,7 +172,7 @@ def _standing(row: _DueEnrollment, account: _DueAccount) -> RemindedEnrollment:
 
 
 def _one_each(decided: Sequence[_DecidedReminder]) -> list[_DecidedReminder]:
-    """One reminder per account, of the training they were enrolled on last; the others only move on."""
+    """Returns one reminder per account, of the training they were enrolled on last; the others only move on."""
     latest: dict[UUID, _DecidedReminder] = {}
     for one in sorted(decided, key=lambda one: (one.row.enrolled_at, one.row.id)):
         if one.reminder.step is not None:

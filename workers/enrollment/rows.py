@@ -109,7 +109,7 @@ class JoiningPerson:
 
 
 def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAccount]:
-    """The accounts of these addresses, which no other transaction changes until this one ends."""
+    """Returns the accounts of these addresses, which no other transaction changes until this one ends."""
     found = fetch(session, KnownAccount, READ_ACCOUNTS, {"emails": list(emails)}) if emails else ()
     return {account.email_norm: account for account in found}
 
@@ -134,9 +134,9 @@ def write(
 
 
 def _enrollment(one: JoiningPerson, account: KnownAccount) -> _NewEnrollment:
-    """The row of an enrollment. A person who is sent a link and may leave it unused is reminded.
+    """Returns the row of an enrollment. A person who is sent a link and may leave it unused is to be reminded.
 
-    Whether the contract wants reminders is asked when one is due.
+    The contract is asked later whether it wants reminders: when one is due.
     """
     reminded = one.notify and not account.activated
     return _NewEnrollment(
@@ -145,7 +145,7 @@ def _enrollment(one: JoiningPerson, account: KnownAccount) -> _NewEnrollment:
 
 
 def _with_account(planned: JoiningPerson, known: Mapping[str, KnownAccount], made: AbstractSet[str]) -> JoiningPerson:
-    """The person with their account. An account that another request made meanwhile is attached, not made."""
+    """Returns the person with their account. An account that another request made meanwhile is attached, not made."""
     email = planned.person.email_norm
     lost = planned.code is Code.ENROLLED and email not in made
     return replace(planned, account_id=known[email].id, code=Code.ATTACHED if lost else planned.code)
@@ -158,7 +158,7 @@ def _make_accounts(
 
     The conflict is read by a new statement, because the one that met it cannot see a row inserted meanwhile.
 
-    Returns: all accounts by address, and the addresses whose account was made here.
+    Returns: all accounts by address, and the addresses of those made here.
     """
     known, made = dict(accounts), set[str]()
     missing: dict[str, Person] = {}
@@ -215,7 +215,7 @@ def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: Mappin
 
 
 def _offer_links(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:
-    """Offers an activation link to each person whose account was never activated.
+    """Offers an activation link to each person who never activated their account.
 
     People who are attached need one too, or their mail would be a dead end.
     """

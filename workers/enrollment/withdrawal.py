@@ -37,7 +37,7 @@ from workers.sql import Unnest, fetch
 
 
 class HeldAccount(NamedTuple):
-    """An account whose address this transaction keeps as it is."""
+    """An account that keeps its address until this transaction ends."""
 
     id: UUID
     email_norm: str
@@ -46,7 +46,7 @@ class HeldAccount(NamedTuple):
 
 
 class HeldEnrollment(NamedTuple):
-    """An enrollment whose row this transaction holds; `since` is when it came to its progress, as the LMS said."""
+    """An enrollment locked by this transaction; `since` is when it came to its progress, as the LMS said."""
 
     id: UUID
     contract_id: UUID
@@ -77,6 +77,7 @@ LOCK_ACCOUNTS = text(f"""
         AND e.progress = 'not_started' AND {LIVE})
     ORDER BY a.email_norm FOR KEY SHARE""")
 
+# Enrollments of other contracts are not found, whatever the request says.
 LOCK_ENROLLMENTS = text("""
     SELECT e.id, e.contract_id, e.account_id, e.progress, e.enrolled_at, e.withdrawn_at, e.detached_at,
       e.release_warned_at, now() AS now,
@@ -203,7 +204,7 @@ def withdraw(session: Session, rows: Sequence[ClaimedRow], reason: WithdrawalRea
 
 
 def withdraw_enrollments(session: Session, leaving: Sequence[LeavingEnrollment]) -> None:
-    """Withdraws enrollments that are not begun, whose rows this transaction holds, and gives their seats back."""
+    """Withdraws enrollments that are not begun and gives their seats back; this transaction holds their rows."""
     if leaving:
         session.execute(WITHDRAW_ENROLLMENTS, _LEAVING.parameters(leaving))
 
@@ -235,7 +236,7 @@ def _decide(
 def _people(
     asked: _AskedWithdrawal, decided: DecidedWithdrawals, enrollments: Mapping[UUID, HeldEnrollment]
 ) -> list[PersonResult]:
-    """The results of one job. An enrollment of another contract has no account: it is not found."""
+    """Returns the results of one job. An enrollment of another contract has no account: it is not found."""
     found = zip(asked.request.enrollment_ids, decided.verdicts, strict=True)
     return [
         PersonResult(
@@ -248,7 +249,7 @@ def _people(
 def _candidates(
     enrollments: Iterable[HeldEnrollment], staying: Mapping[UUID, WithdrawalVerdict]
 ) -> dict[UUID, dict[UUID, WithdrawalCandidate]]:
-    """The enrollments of each contract as they stand."""
+    """Returns the enrollments of each contract as they stand."""
     found: dict[UUID, dict[UUID, WithdrawalCandidate]] = {}
     for row in enrollments:
         found.setdefault(row.contract_id, {})[row.id] = WithdrawalCandidate(
@@ -302,7 +303,7 @@ def _change(job: WithdrawalJob) -> AuditChange:
 
 
 def outcome(job: WithdrawalJob) -> WorkOutcome:
-    """The end of a job: the counts, and the contract's seats as the job left them."""
+    """Returns the end of a job: the counts, and the contract's seats as the job left them."""
     counts = Counter(person.code for person in job.people)
     result: dict[str, Any] = {"counts": counts, "seats": counts[Code.WITHDRAWN]}
     result |= {"code": Code.UNKNOWN_CONTRACT} if job.contract is None else job.contract.counters
