@@ -1,4 +1,4 @@
-"""Accounts, one login per person whatever the number of companies, and the names that outlive one on certificates."""
+"""A person has one account, however many companies enrol them; certificates keep their names after an erasure."""
 
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,7 @@ from models.base import Record, instant, new_id
 
 
 class Account(Record, table=True):
-    """A login. ``email_norm`` is a plain unique column: a key-share lock on the row then holds the address still."""
+    """A login. ``email_norm`` is a plain unique column, so a key-share lock on the row keeps the address."""
 
     __tablename__ = "account"
 
@@ -20,10 +20,10 @@ class Account(Record, table=True):
     last_name: str
     locale: str
     password_hash: str | None = None
-    credential_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # moving it ends sessions
+    credential_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # a new value ends sessions
     activated_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
-    erased_at: datetime | None = instant(nullable=True)  # nothing tells any more who it was
+    erased_at: datetime | None = instant(nullable=True)  # the row no longer names the person
 
 
 NEVER_ACTIVATED: Final = "a.activated_at IS NULL AND a.erased_at IS NULL"
@@ -31,7 +31,7 @@ NEVER_ACTIVATED: Final = "a.activated_at IS NULL AND a.erased_at IS NULL"
 
 
 class CertificateHolder(Record, table=True):
-    """The names an erased person completed a training under: the law has certificates kept longer than accounts."""
+    """The names under which an erased person completed a training; a certificate is kept longer than an account."""
 
     __tablename__ = "certificate_holder"
 

@@ -1,4 +1,4 @@
-"""Mail addresses: the one spelling under which an account is known."""
+"""An account is known by one spelling of its mail address, which these functions compute."""
 
 import re
 import unicodedata
@@ -13,13 +13,13 @@ MAX_ADDRESS = 254  # RFC 5321, 4.5.3.1.3: a path is 256 octets, its two angle br
 MAX_LOCAL_PART = 64  # RFC 5321, 4.5.3.1.1
 MAX_DOMAIN_LABEL = 63  # RFC 1035, 2.3.4
 
-# Composing takes a time quadratic in a run of combining marks, so a longer text that is not ASCII is not looked at.
+# NFC takes quadratic time on a run of combining marks, so a longer text that is not ASCII is not composed.
 _LONGEST_COMPOSED = 1000
-# Up to this length the local part, each label and the whole cannot be over their limits: one regex decides.
+# Up to this length no part of an address can exceed its limit, so one regular expression decides.
 _SHORT = 64
 
 ERASED_DOMAIN: Final = "erased.invalid"
-"""Where the addresses that stand for erased people are: a domain that exists nowhere (RFC 2606), for nobody to type."""
+"""Placeholder addresses of erased people have this domain, which exists nowhere (RFC 2606); no request may use it."""
 _ERASED = f"@{ERASED_DOMAIN}"
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -32,18 +32,18 @@ _MAILTO = "mailto:"
 
 
 def normalise_email(text: str) -> str | Code:
-    """The address in the spelling accounts are compared by, lower case and ASCII.
+    """Returns the address in the one spelling by which accounts are compared: lower case and ASCII.
 
-    What people paste is cleaned: white space and zero-width characters, ``mailto:``, ``Name <a@b>``, an accented
-    domain. Nothing is guessed: a comma for a dot, two addresses or look-alike letters are refused, because a mail
-    sent to a repaired address may reach a stranger.
+    Pasted text is cleaned: white space and zero-width characters, ``mailto:``, ``Name <a@b>``, an accented domain.
+    Nothing is guessed: a comma in place of a dot, two addresses or look-alike letters are refused, because a mail to a
+    repaired address may reach a stranger.
 
     Returns:
-      The address; or ``MISSING_EMAIL`` if nothing is left after cleaning, ``INVALID_EMAIL`` if it is not one dot-atom
-      of 1 to 64 characters (RFC 5322, 3.2.3), an @ and a domain of at least two labels, 254 characters in all; or if
-      it stands for somebody who was erased (``ERASED_DOMAIN``).
+      The address; or ``MISSING_EMAIL`` if nothing is left after cleaning; or ``INVALID_EMAIL`` if it is not one
+      dot-atom of 1 to 64 characters (RFC 5322, 3.2.3), an @ and a domain of at least two labels, 254 characters in
+      all, or if it is the placeholder of an erased person (``ERASED_DOMAIN``).
     """
-    # Nearly every address of a large request is plain; the long way takes ten times as long to say the same.
+    # Nearly every address of a large request is plain; the complete rule takes ten times as long for the same answer.
     if len(text) <= _SHORT and _PLAIN_ADDRESS.fullmatch(text):
         address = text.lower()
         return Code.INVALID_EMAIL if address.endswith(_ERASED) else address
@@ -51,7 +51,7 @@ def normalise_email(text: str) -> str | Code:
 
 
 def normalise_unusual_email(text: str) -> str | Code:
-    """The whole rule, for any text; ``normalise_email`` answers the same, sooner for plain addresses."""
+    """Applies the complete rule to any text; ``normalise_email`` gives the same answer faster for plain addresses."""
     cleaned = _clean(text)
     if cleaned.endswith(">") and cleaned.count("<") == cleaned.count(">") == 1:
         cleaned = _clean(cleaned[cleaned.index("<") + 1 : -1])
@@ -68,7 +68,7 @@ def normalise_unusual_email(text: str) -> str | Code:
 
 
 def unicode_email(email: str) -> str:
-    """A normalised address with its domain as people write it, where that has letters that are not ASCII."""
+    """Returns a normalised address with its domain in Unicode, as people write it."""
     local_part, _, domain = email.partition("@")
     try:
         return f"{local_part}@{idna.decode(domain)}" if "xn--" in domain else email
@@ -77,7 +77,7 @@ def unicode_email(email: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """NFC without white space around, zero-width characters or ``mailto:``; not NFC if too long to be an address."""
+    """Removes outer white space, zero-width characters and ``mailto:``; composes (NFC) what may be an address."""
     text = trim(text.translate(_REMOVE_ZERO_WIDTH))
     if not text.isascii() and len(text) <= _LONGEST_COMPOSED:
         text = unicodedata.normalize("NFC", text)
@@ -87,12 +87,12 @@ def _clean(text: str) -> str:
 
 
 def _domain_to_ascii(domain: str) -> str | None:
-    """The domain as DNS knows it (UTS 46, non-transitional), or None if it can be none."""
+    """Returns the domain as DNS knows it (UTS 46, non-transitional), or None if it is not a valid domain."""
     if len(domain) > MAX_ADDRESS:
         return None
     try:
         labels = [_label_to_ascii(label) for label in idna.uts46_remap(domain, std3_rules=False).split(".")]
-    except UnicodeError:  # the root of idna's own errors
+    except UnicodeError:  # idna's own errors derive from it
         return None
     ascii_domain = ".".join(labels)
     too_long = any(len(label) > MAX_DOMAIN_LABEL for label in labels)
@@ -100,7 +100,7 @@ def _domain_to_ascii(domain: str) -> str | None:
 
 
 def _label_to_ascii(label: str) -> str:
-    # Plain labels are left to the LDH rule: IDNA would refuse hyphens in third and fourth place, which DNS allows.
+    # For a plain label DNS allows hyphens in the third and fourth place, which IDNA would refuse.
     if label.isascii() and not label.startswith("xn--"):
         return label
     return idna.alabel(label).decode("ascii")

@@ -1,7 +1,7 @@
-"""Texts a portal gives us to show in mails: company names, training titles, references, who asked.
+"""A label is a text of a portal that mails show: a company name, a training title, a reference, a requester.
 
-They reach mail subjects, so one that could bend a header, or be read in another order than it is written, is refused.
-The character classes here are shared by the rules on names and addresses.
+Labels reach mail subjects, so a text is refused if it could break a header or shows in another order than it is
+written. The rules on names and addresses use the character classes of this module.
 """
 
 import re
@@ -13,17 +13,17 @@ WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200
 """Unicode's White_Space property. ``str.strip()`` would also take U+001C to U+001F, which are control characters."""
 
 ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff\xad"
-"""Characters that show as nothing and come along when people copy from a web page."""
+"""Invisible characters that people copy from web pages by accident."""
 
 BIDI_CONTROL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""Unicode's Bidi_Control property, as the inside of a character class: these make a text look like another one."""
+"""Unicode's Bidi_Control property, for a character class: these characters make a text look like another one."""
 
 SURROGATES = "\ud800-\udfff"
-"""Halves of a UTF-16 pair, which JSON can carry alone and neither UTF-8 nor PostgreSQL can store."""
+"""Halves of a UTF-16 pair: JSON can carry one alone, but neither UTF-8 nor PostgreSQL can store it."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a cell must not begin with in a file a spreadsheet may open: it could run as a formula (OWASP ASVS 5, 1.2.10).
-The last four are the full-width forms, which spreadsheets in East Asian languages read alike.
+"""A cell that begins with one of these could run as a formula in a spreadsheet (OWASP ASVS 5, 1.2.10).
+The last four are the full-width forms, which spreadsheets in East Asian languages read in the same way.
 """
 
 MAX_LABEL = 200
@@ -35,16 +35,16 @@ _NOT_PRINTABLE_ASCII = re.compile(r"[^!-~]")
 
 
 def trim(text: str) -> str:
-    """``text`` without the white space and zero-width characters at its two ends."""
+    """Removes white space and zero-width characters at both ends."""
     return text.strip(_EDGES)
 
 
 def compose(text: str, limit: int) -> str | None:
-    """``text`` in NFC, or None if it is over ``limit`` code points then.
+    """Returns the text in NFC, or None if it then has more than ``limit`` code points.
 
-    One code point decomposes into four at most, so a text of more than ``4 * limit`` is over the limit whatever it
-    holds. That is told without composing it, because NFC takes a time quadratic in a run of combining marks: a
-    megabyte of them would hold a worker for a quarter of an hour.
+    One code point decomposes into four at most, so a text of more than ``4 * limit`` code points is too long in any
+    case. It is not composed, because NFC takes quadratic time on a run of combining marks: a megabyte of them would
+    block a worker for a quarter of an hour.
     """
     if len(text) > 4 * limit:
         return None
@@ -53,23 +53,23 @@ def compose(text: str, limit: int) -> str | None:
 
 
 def harmless(text: str, fallback: str) -> str:
-    """A label made of a text somebody else chose, such as the name of a file: what is not allowed in one is ``_``."""
+    """Makes a label of an untrusted text, such as a file name: each character that is not allowed becomes ``_``."""
     allowed = _UNSAFE.sub("_", text.encode("utf-8", "replace").decode()).replace("=?", "_").replace("?=", "_")
     cleaned = clean_label(allowed[-MAX_LABEL:])
     return fallback if isinstance(cleaned, Code) else cleaned
 
 
 def clean_label(text: str, *, limit: int = MAX_LABEL) -> str | Code:
-    """The text as mails will show it: NFC, trimmed, one line.
+    """Returns the text as mails show it: NFC, trimmed, one line.
 
     Parameters:
-      text: what the portal gave.
-      limit: the most code points it may have.
+      text: the text that the portal sent.
+      limit: the number of code points it may have.
 
     Returns:
-      The text; or ``MISSING_NAME`` if nothing is left of it; ``UNSAFE_VALUE`` if it holds a control character (a line
-      break is one), a Bidi_Control character, U+FFFD (it was damaged before it came here) or an encoded word
-      (RFC 2047), which a mail program would decode into something else; ``VALUE_TOO_LONG`` if it is over ``limit``.
+      The text; or ``MISSING_NAME`` if nothing is left of it; ``UNSAFE_VALUE`` if it holds a control character (such as
+      a line break), a Bidi_Control character, U+FFFD (the text was damaged before it came here) or an encoded word
+      (RFC 2047), which a mail program would decode into another text; ``VALUE_TOO_LONG`` if it is over ``limit``.
     """
     trimmed = trim(text)
     if not trimmed:
@@ -81,21 +81,21 @@ def clean_label(text: str, *, limit: int = MAX_LABEL) -> str | Code:
 
 
 def clean_reason(text: str) -> str | Code:
-    """Why something is asked, as the audit trail keeps it long after the person may be forgotten.
+    """Checks the reason of a request: the audit trail outlives the data of people, so a reason may name no address.
 
     Returns:
-      The text as ``clean_label`` has it; or its refusal, or ``UNSAFE_VALUE`` if it holds an address.
+      The text as ``clean_label`` returns it; or its refusal, or ``UNSAFE_VALUE`` if it holds an address.
     """
     label = clean_label(text)
     return Code.UNSAFE_VALUE if not isinstance(label, Code) and ("@" in label or "\uff20" in label) else label
 
 
 def clean_reference(text: str) -> str | Code:
-    """A portal's own reference, kept to the letter because the portal compares it: 1 to 100 printable ASCII characters.
+    """Checks a portal's own reference, which stays as it is because the portal compares it.
 
     Returns:
-      The same text; or ``MISSING_NAME`` if it is empty, ``UNSAFE_VALUE`` if it holds a space or anything but printable
-      ASCII, ``VALUE_TOO_LONG`` if it is over 100 characters.
+      The same text; or ``MISSING_NAME`` if it is empty, ``UNSAFE_VALUE`` if it holds a space or a character that is
+      not printable ASCII, ``VALUE_TOO_LONG`` if it is over 100 characters.
     """
     if not text:
         return Code.MISSING_NAME

@@ -1,4 +1,4 @@
-"""Passwords: what a new one must be, what is guessed first, and how long wrong ones close an account.
+"""A new password must be hard to guess, and wrong passwords lock an account for a time.
 
 NIST SP 800-63B-4, 3.1.1.2 asks that a new password be compared with those in use, expected or compromised: lists of
 leaks, repeated or sequential characters, and words of the context such as the name of the service or of the person.
@@ -23,24 +23,24 @@ MIN_PASSWORD = 15
 """Code points. NIST SP 800-63B-4, 3.1.1.2: a password that is the only factor has at least 15 characters."""
 
 MAX_PASSWORD = 256
-"""Code points. The same section asks that at least 64 be allowed; a bound keeps hashing cheap to ask for."""
+"""Code points. The same section asks for at least 64; a maximum keeps the cost of a hash small."""
 
-# NFC makes a text four times shorter at most, and takes a time quadratic in a run of combining marks: a longer text is
-# known to be too long without composing it.
+# NFC makes a text at most four times shorter and takes quadratic time on a run of combining marks: a longer text is too
+# long in any case and is not composed.
 _LONGEST_COMPOSED = 4 * MAX_PASSWORD
 
 
 def check_password(password: str, again: str, own: Iterable[str] = ()) -> Code | None:
-    """Why this password cannot be taken, or None if it can.
+    """Returns the code that says why a new password is refused, or None if it is accepted.
 
-    Each code point counts as one character and any character will do: no digit or capital is asked for (NIST
-    SP 800-63B-4, 3.1.1.2 forbids such rules). What is counted, compared and later hashed is the NFC form, since the
-    same keys send ``é`` in one piece on one system and in two on another.
+    Each code point counts as one character and every character is allowed: no digit or capital is required (NIST
+    SP 800-63B-4, 3.1.1.2 forbids such rules). The NFC form is counted, compared and later hashed, because the same keys
+    send ``é`` as one code point on one system and as two on another.
 
     Parameters:
-      password: what the person typed.
-      again: what they typed the second time.
-      own: what everybody knows of them: their address and names, and the name of the platform.
+      password: the text that the person typed.
+      again: the text that the person typed the second time.
+      own: well-known words of the person: address and names, and the name of the platform.
 
     Returns:
       ``PASSWORD_TOO_SHORT``, ``PASSWORD_TOO_LONG``, ``UNSAFE_VALUE`` (half a surrogate pair, which no keyboard sends
@@ -68,19 +68,19 @@ def _guessed_first(composed: str, own: Iterable[str]) -> Code | None:
 
 
 def compose_password(password: str) -> str:
-    """The form of a password that is hashed, when it is chosen and each time it is checked."""
+    """Returns the form of a password that is hashed, when it is chosen and each time it is checked."""
     return unicodedata.normalize("NFC", password)
 
 
 COMMON_PASSWORDS: Final = Path(__file__).with_name("common_passwords.txt")
 WHOLE_PASSWORD: Final = 15
-"""Characters from which an entry of the list is a whole password; a shorter one is a word."""
+"""An entry of the list with this many characters or more is a whole password; a shorter one is a word."""
 
 LEAST_GUESSES: Final = 6
-"""Characters that nothing announces. "quatre mots bien longs" has 18, "123456789azertyuiop" has 2."""
+"""A password needs so many unpredictable characters: "quatre mots bien longs" has 18, "123456789azertyuiop" has 2."""
 
 LEAST_WORD: Final = 3
-"""Characters of a name or a part of an address that count as the person's own: "Li" is in too many words."""
+"""A name or a part of an address counts from this many characters on: "Li" occurs in too many words."""
 
 _ROWS: Final = (
     "abcdefghijklmnopqrstuvwxyz",
@@ -94,9 +94,9 @@ _NOT_A_WORD: Final = re.compile(r"[\W_]+")
 
 
 def is_common(password: str) -> bool:
-    """Whether a password is known to those who guess, or little more than a row of keys, a repetition or one word.
+    """Whether a password is on the list, or is little more than a row of keys, a repetition or one word of the list.
 
-    Capitals, accents, spaces and signs make no difference, since they make none to whoever guesses.
+    Capitals, accents, spaces and signs make no difference, because an attacker tries them all.
     """
     whole = plain_letters(password)
     known, words = _listed()
@@ -107,10 +107,10 @@ def is_common(password: str) -> bool:
 
 
 def is_personal(password: str, own: Iterable[str]) -> bool:
-    """Whether little is left of a password without what everybody knows of the person.
+    """Whether little is left of a password without the well-known words of the person.
 
     Parameters:
-      own: their address and names, and the name of the platform.
+      own: the person's address and names, and the name of the platform.
     """
     left = _NOT_A_WORD.sub("", plain_letters(password))
     before = left
@@ -120,23 +120,23 @@ def is_personal(password: str, own: Iterable[str]) -> bool:
 
 
 def guesses(text: str) -> int:
-    """How many of its characters are announced by nothing: no row of keys, alphabet or repetition leads to them.
+    """Counts the unpredictable characters: no row of keys, no alphabet and no repetition leads to them.
 
     Each character is compared with the one before it, or, for two rows typed in turn (1a2z3e), with the one before
-    that; a text that repeats itself counts once.
+    that. A repeated text counts once.
     """
     once = text[: _period(text)]
     return min(_unannounced(once, 1), _unannounced(once, 2))
 
 
 def plain_letters(text: str) -> str:
-    """In lower case and without accents."""
+    """Returns the text in lower case and without accents."""
     spelt = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in spelt if not unicodedata.combining(character))
 
 
 def _period(text: str) -> int:
-    """The length of what a text repeats, at least twice and the last time perhaps cut; else its whole length."""
+    """Returns the length of the part that a text repeats (the last time perhaps cut), or else its whole length."""
     return next((n for n in range(1, len(text) // 2 + 1) if text.startswith(text[n:])), len(text))
 
 
@@ -155,7 +155,7 @@ def _words_of(own: Iterable[str]) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _listed() -> tuple[frozenset[str], tuple[str, ...]]:
-    """The whole passwords of the list, and its words."""
+    """Reads the whole passwords of the list, and its words."""
     lines = COMMON_PASSWORDS.read_text(encoding="utf-8").splitlines()
     entries = [line for line in lines if line and not line.startswith("#")]
     return frozenset(e for e in entries if len(e) >= WHOLE_PASSWORD), tuple(
@@ -164,18 +164,18 @@ def _listed() -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 FREE_TRIES: Final = 5
-"""Failures in a row that cost nothing: people mistype."""
+"""From this failure in a row on an account is locked for a time; earlier ones are mistakes of typing."""
 
 WAITS: Final = (60, 300, 900, 3_600)
-"""Seconds an address or account is closed after the fifth failure in a row, the sixth… ; the last repeats. At one try
-an hour, the hundred tries NIST SP 800-63B-4, 3.2.2 allows in all take four days."""
+"""Seconds for which an address or account is locked after the fifth failure in a row, the sixth and so on; the last
+value repeats. At one try an hour, the hundred tries that NIST SP 800-63B-4, 3.2.2 allows take four days."""
 
 FORGOTTEN_AFTER: Final = timedelta(days=1)
-"""Without a failure for so long, counting starts afresh."""
+"""After this time without a failure, counting starts again."""
 
 
 class SignIn(Record, table=True):
-    """Failures in a row of one subject: an account, or the hash of an address, known or not."""
+    """The failures in a row of one subject: an account, or the hash of an address, known or not."""
 
     __tablename__ = "sign_in"
 
@@ -186,6 +186,6 @@ class SignIn(Record, table=True):
 
 
 def lock_seconds(failures: int) -> int:
-    """How long a subject is closed after so many failures in a row; 0 while they cost nothing."""
+    """Returns the seconds for which a subject is locked after so many failures in a row; 0 for the first ones."""
     beyond = failures - FREE_TRIES
     return 0 if beyond < 0 else WAITS[min(beyond, len(WAITS) - 1)]

@@ -1,4 +1,4 @@
-"""One person of a request or a roster: what of them we keep, or the one reason they are refused."""
+"""Each person of a request or roster is either kept with clean values, or refused for one reason."""
 
 import re
 from typing import NamedTuple
@@ -10,18 +10,18 @@ from models.words import LOCALES, Code
 MAX_NAME = 100
 MAX_EXTERNAL_ID = 100
 
-# Precomposed Latin letters with single spaces, hyphens or apostrophes between them: clean already, whatever follows.
+# A name of precomposed Latin letters with single spaces, hyphens or apostrophes between them is clean already.
 _LETTERS = "[A-Za-zÀ-ÖØ-öø-ÿŒœŸ]+"
 _ORDINARY_NAME = re.compile(rf"{_LETTERS}(?:[-' ’]{_LETTERS})*")
 _WHITE_SPACE_RUN = re.compile(f"[{WHITE_SPACE}]+")
-# Control characters other than white space, which was made plain spaces before.
+# White space has become plain spaces before these control characters are looked for.
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f{BIDI_CONTROL}{SURROGATES}]")
 _LOCALE = re.compile(rf"({'|'.join(LOCALES)})(?:[-_](?:[a-z]{{2}}|[0-9]{{3}}))?", re.IGNORECASE | re.ASCII)
 _NAME_CODES = (Code.MISSING_NAME, Code.UNSAFE_VALUE, Code.NAME_TOO_LONG)
 
 
 class Person(NamedTuple):
-    """A person fit to be enrolled. A named tuple because 100,000 of them are made in one request."""
+    """A person who can be enrolled. It is a named tuple because one request makes 100,000 of them."""
 
     email_norm: str
     first_name: str
@@ -31,7 +31,7 @@ class Person(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a person was refused, and which of their fields is to be corrected."""
+    """The reason a person is refused, and the field to correct."""
 
     code: Code
     field: str
@@ -40,9 +40,9 @@ class Refusal(NamedTuple):
 def check_person(
     email: str, first_name: str, last_name: str, locale: str | None = None, external_id: str | None = None
 ) -> Person | Refusal:
-    """The person as we keep them, or the first reason to refuse them: address, then names, language, staff number.
+    """Returns the person with clean values, or the first refusal: address, then names, language, staff number.
 
-    Whether another row holds the same address is not asked here: that depends on the whole request.
+    An address that another row has too is not refused here, because that depends on the whole request.
     """
     email_norm = normalise_email(email)
     if isinstance(email_norm, Code):
@@ -60,9 +60,9 @@ def check_person(
 
 
 def clean_name(text: str) -> str | Code:
-    """A first or last name as certificates and mails will show it: NFC, trimmed, each run of white space one space.
+    """Returns a first or last name as certificates and mails show it: NFC, trimmed, single spaces.
 
-    Nothing else is changed: capitals, particles, HTML and formula-looking text are what the person's company wrote.
+    Nothing else changes: capitals, particles, HTML and texts like formulas stay as the company wrote them.
 
     Returns:
       The name; or ``MISSING_NAME`` if nothing is left, ``UNSAFE_VALUE`` if it holds a control or Bidi_Control
@@ -74,7 +74,7 @@ def clean_name(text: str) -> str | Code:
 
 
 def clean_unusual_name(text: str) -> str | Code:
-    """The whole rule, for any text; ``clean_name`` answers the same, sooner for ordinary names."""
+    """Applies the complete rule to any text; ``clean_name`` gives the same answer faster for ordinary names."""
     name = _WHITE_SPACE_RUN.sub(" ", trim(text))
     if not name:
         return Code.MISSING_NAME
@@ -85,9 +85,9 @@ def clean_unusual_name(text: str) -> str | Code:
 
 
 def clean_locale(text: str | None) -> str | Code | None:
-    """The language mails are written in: ``fr`` for ``fr``, ``FR`` or ``fr-BE``; None if none was asked.
+    """Returns the language of mails: ``fr`` for ``fr``, ``FR`` or ``fr-BE``; None if the text is empty.
 
-    Returns ``INVALID_LOCALE`` for a language mails do not exist in.
+    A language without mails is ``INVALID_LOCALE``.
     """
     if text is None:
         return None
@@ -99,9 +99,9 @@ def clean_locale(text: str | None) -> str | Code | None:
 
 
 def clean_external_id(text: str | None) -> str | Code | None:
-    """The company's own number for the person, text for text (leading zeros count); None if there is none.
+    """Returns the company's own number for the person, with its leading zeros; None if the text is empty.
 
-    Returns ``UNSAFE_VALUE`` or ``VALUE_TOO_LONG`` (over 100 code points) as for names.
+    As for names, it may be refused with ``UNSAFE_VALUE`` or ``VALUE_TOO_LONG`` (over 100 code points).
     """
     if text is None:
         return None
@@ -115,7 +115,7 @@ def clean_external_id(text: str | None) -> str | Code | None:
 
 
 def _refuse_names(first: str | Code, last: str | Code) -> Refusal:
-    """One code for the two names: the gravest, and of two equal ones the first name's."""
+    """Refuses two names with one code: the most serious one; of two equal codes, that of the first name."""
     for code in _NAME_CODES:
         if first is code:
             return Refusal(code, "first_name")
