@@ -1,4 +1,4 @@
-"""Certificates, their codes, their duplicates, the bytes made of them, and the rules on who is given one."""
+"""A completed training gives a certificate with a number and a verification code, of which duplicates are made."""
 
 import re
 import secrets
@@ -21,14 +21,14 @@ from models.paris import day_in_paris
 from models.words import Code, Progress
 
 FILE_DAYS: Final = 7
-"""Days a link to a file of duplicates can be followed."""
+"""A link to a file of duplicates works for this many days."""
 
 
 class Certificate(Record, table=True):
-    """A certificate, one version of it. ``snapshot`` is everything that is printed; it never changes.
+    """One version of a certificate. ``snapshot`` holds everything that is printed and never changes.
 
-    The number comes from a gapless yearly sequence per organisation. A wrong name is mended by a new version, which
-    the old one names; of the versions of an enrollment one alone is not replaced.
+    The number comes from a gapless yearly sequence per organisation. A wrong name is corrected by a new version, which
+    the old one names; an enrollment has exactly one version that is not replaced.
     """
 
     __tablename__ = "certificate"
@@ -44,16 +44,16 @@ class Certificate(Record, table=True):
     organisation_id: UUID = Field(foreign_key="organisation.id")
     number: str = Field(index=True)
     code: str = Field(unique=True)  # verification code, ungrouped
-    snapshot: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # None: kept long enough
+    snapshot: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # None after its retention
     issued_at: datetime = instant(default_now=True)
     replaced_by: UUID | None = None
     revoked_at: datetime | None = instant(nullable=True)
     revocation_reason: str | None = None
-    kept_until: datetime = instant()  # the law wants it no longer
+    kept_until: datetime = instant()  # the end of its retention
 
 
 class CertificateCounter(Record, table=True):
-    """The last number an organisation gave in a year. It grows in the transaction of the certificates: no gap."""
+    """The last number an organisation gave in a year. The transaction that issues certificates moves it: no gap."""
 
     __tablename__ = "certificate_counter"
 
@@ -63,7 +63,7 @@ class CertificateCounter(Record, table=True):
 
 
 class CertificateDuplicate(Record, table=True):
-    """The register of duplicates: which, of what, for whom, asked by whom, when."""
+    """The register has one row per duplicate: its number, its certificate, who asked for it and when."""
 
     __tablename__ = "certificate_duplicate"
     __table_args__ = (UniqueConstraint("certificate_id", "ordinal"), UniqueConstraint("job_id", "position"))
@@ -82,7 +82,7 @@ class CertificateDuplicate(Record, table=True):
 
 
 class Rendering(Record, table=True):
-    """Bytes that were made of a duplicate, by their hash: an uploaded file is compared with these."""
+    """The hash of a document that was rendered for a duplicate; an uploaded file is compared with it."""
 
     __tablename__ = "rendering"
     __table_args__ = (
@@ -105,7 +105,7 @@ class Rendering(Record, table=True):
 
 
 class CertificateFile(Record, table=True):
-    """What one job of duplicates gave: a document, or a zip of them. Behind a link that ends."""
+    """The file that one job of duplicates made, a document or a zip of several; the link to it expires."""
 
     __tablename__ = "certificate_file"
 
@@ -119,11 +119,11 @@ class CertificateFile(Record, table=True):
     key_id: str
     created_at: datetime = instant(default_now=True)
     expires_at: datetime = instant()
-    dropped_at: datetime | None = instant(nullable=True)  # the bytes of a zip were deleted; it can be filled anew
+    dropped_at: datetime | None = instant(nullable=True)  # the bytes of the zip were deleted; they can be made again
 
 
 class IssuingFacts(NamedTuple):
-    """What is true of a completed enrollment when its certificate is issued."""
+    """The facts of a completed enrollment when its certificate is issued."""
 
     first_name: str
     last_name: str
@@ -142,7 +142,7 @@ class IssuingFacts(NamedTuple):
 
 
 def freeze_certificate(issuer: CertificateIssuer, facts: IssuingFacts, verify_url: str) -> CertificateSnapshot:
-    """Everything a certificate will say, for ever. Days are those of Europe/Paris."""
+    """Returns everything that a certificate will say for ever; days are counted in Europe/Paris."""
     return CertificateSnapshot(
         issuer=issuer,
         first_name=facts.first_name,
@@ -164,26 +164,26 @@ def freeze_certificate(issuer: CertificateIssuer, facts: IssuingFacts, verify_ur
 
 
 def done_minutes(seconds: int) -> int | None:
-    """Whole minutes, rounded to the nearest and at least one; None when no time was measured."""
+    """Returns whole minutes, rounded to the nearest and at least one; None when no time was measured."""
     return max(1, round(seconds / 60)) if seconds > 0 else None
 
 
 def certificate_number(year: int, ordinal: int) -> str:
-    """``2026-000042``: the year it was issued in, and its place in the sequence of that year."""
+    """Returns ``2026-000042``: the year of issue, and the place in the sequence of that year."""
     return f"{year}-{ordinal:06}"
 
 
 def duplicate_number(number: str, ordinal: int) -> str:
-    """``2026-000042-D1``: the certificate's number, and which duplicate of it."""
+    """Returns ``2026-000042-D1``: the number of the certificate, and that of the duplicate among its duplicates."""
     return f"{number}-D{ordinal}"
 
 
 def not_issued_because(progress: Progress, *, organisation: bool, names: bool) -> Code | None:
-    """Why no certificate can be issued, or None.
+    """Returns the code that says why no certificate can be issued, or None if one can.
 
     Parameters:
-      organisation: somebody is there to sign.
-      names: it is still known who completed the training.
+      organisation: the portal has an organisation that signs its certificates.
+      names: the names of the person are still kept.
     """
     if progress is not Progress.COMPLETED:
         return Code.NOT_COMPLETED
@@ -193,12 +193,12 @@ def not_issued_because(progress: Progress, *, organisation: bool, names: bool) -
 
 
 def no_duplicate_because(progress: Progress, *, detached: bool, revoked: bool, kept: bool) -> Code | None:
-    """Why no duplicate is given of an enrollment's certificate, or None.
+    """Returns the code that says why no duplicate of a certificate is made, or None if one can be.
 
     Parameters:
       detached: the person said "this is not me".
       revoked: the certificate was revoked.
-      kept: what it says is still kept.
+      kept: the snapshot of the certificate is still kept.
     """
     if detached:
         return Code.DETACHED
@@ -210,14 +210,14 @@ def no_duplicate_because(progress: Progress, *, detached: bool, revoked: bool, k
 
 
 class CertificateStatus(NamedTuple):
-    """Where a certificate stands, as anybody who holds it may know."""
+    """The status of a certificate, which every person who holds the document may see."""
 
     word: str  # valid, replaced, revoked
     since: datetime | None
 
 
 def certificate_status(*, replaced_at: datetime | None, revoked_at: datetime | None) -> CertificateStatus:
-    """A revoked certificate is revoked whatever else happened to it."""
+    """Returns the status of a certificate; one that was both replaced and revoked is revoked."""
     if revoked_at is not None:
         return CertificateStatus("revoked", revoked_at)
     return CertificateStatus("replaced", replaced_at) if replaced_at is not None else CertificateStatus("valid", None)
@@ -233,7 +233,7 @@ _WHOLE: Final = re.compile(f"[{CODE_ALPHABET}]{{{RANDOM_CODE_LENGTH + 1}}}")
 
 
 def new_verification_code() -> str:
-    """An unguessable code of 16 characters, ungrouped."""
+    """Returns an unguessable code of 16 characters, ungrouped."""
     while True:
         random = "".join(secrets.choice(CODE_ALPHABET) for _ in range(RANDOM_CODE_LENGTH))
         check = _value(random) % _CHECKS
@@ -242,12 +242,12 @@ def new_verification_code() -> str:
 
 
 def group_code(code: str) -> str:
-    """As people read it: ``7KQ2-M9XD-4TBN-8ZC6``."""
+    """Returns the code in groups of four, as it is printed: ``7KQ2-M9XD-4TBN-8ZC6``."""
     return "-".join(code[start : start + CODE_GROUP] for start in range(0, len(code), CODE_GROUP))
 
 
 def read_verification_code(typed: str) -> str | None:
-    """The code somebody typed, ungrouped: any case, O for 0, I and L for 1; None if it cannot be one."""
+    """Returns a typed code, ungrouped, or None if it is not valid. Case is ignored, O means 0, I and L mean 1."""
     if len(typed) > 100:
         return None
     code = typed.strip().upper().translate(_TYPED)

@@ -1,7 +1,7 @@
-"""Documents of completed trainings: what they say, the colours, pictures and legal numbers on them, their file names.
+"""A completed training gives documents; this module holds their contents and checks what is printed on them.
 
-A certificate is frozen when it is issued, and everything printed is read from its snapshot and nowhere else. A company
-that changes its name, a person who marries, a training whose title is mended: no certificate changes.
+A certificate is frozen when it is issued: everything printed is read from its snapshot and nowhere else. No certificate
+changes when a company or a person takes another name, or when the title of a training is corrected.
 """
 
 import re
@@ -16,14 +16,14 @@ from models.words import Code
 
 
 class Document(StrEnum):
-    """The two documents a completed training gives; neither takes the place of the other."""
+    """A completed training gives two documents; neither replaces the other."""
 
     ATTESTATION = "attestation"  # attestation de fin de formation: what was learnt
     REALISATION = "realisation"  # certificat de réalisation: the ministry's model of 2020, which OPCOs ask for
 
 
 class TrainingNature(StrEnum):
-    """The natures of an action (Code du travail, L. 6313-1)."""
+    """The law knows four natures of training (Code du travail, L. 6313-1)."""
 
     TRAINING = "training"  # action de formation
     SKILLS_ASSESSMENT = "skills_assessment"  # bilan de compétences
@@ -32,7 +32,7 @@ class TrainingNature(StrEnum):
 
 
 class TrainingModality(StrEnum):
-    """How a training is given (Code du travail, L. 6313-2 and D. 6313-3-1)."""
+    """A training takes place in one of three ways (Code du travail, L. 6313-2 and D. 6313-3-1)."""
 
     REMOTE = "remote"  # formation à distance
     ON_SITE = "on_site"  # en présentiel
@@ -48,13 +48,13 @@ Colour = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 class CertificateIssuer(_Frozen):
-    """The training organisation as it signs (dispensateur)."""
+    """The training organisation that signs a certificate (dispensateur)."""
 
     legal_name: str
     address: tuple[str, ...] = ()  # its lines
     siret: str | None = None  # 14 digits
     activity_number: str | None = None  # of its declaration (L. 6351-1): 11 characters
-    activity_region: str | None = None  # of the prefect it was declared to: "Île-de-France"
+    activity_region: str | None = None  # of the prefect who registered it: "Île-de-France"
     signatory_name: str
     signatory_quality: str  # "Directrice de la formation"
     place: str  # where it is signed: "Paris"
@@ -63,9 +63,9 @@ class CertificateIssuer(_Frozen):
 
 
 class CertificateSnapshot(_Frozen):
-    """One certificate's contents. Texts are as they were typed: markup in them means nothing."""
+    """The contents of one certificate. Texts stay as they were typed; markup in them has no effect."""
 
-    form: Literal[1] = 1  # the shape of this very record, so that old ones are read for ever
+    form: Literal[1] = 1  # the version of this record, so that old ones stay readable
     issuer: CertificateIssuer
     first_name: str
     last_name: str
@@ -81,18 +81,18 @@ class CertificateSnapshot(_Frozen):
     planned_minutes: int | None = None
     done_minutes: int | None = None  # None: not measured
     score: float | None = None  # percent; None: nothing was evaluated
-    verify_url: str  # where anybody can compare it: printed, and in the QR code
+    verify_url: str  # the page where a reader verifies it: printed, and in the QR code
 
 
 class PrintedDuplicate(_Frozen):
-    """What a duplicate says beside the certificate."""
+    """The facts that a duplicate prints in addition to those of the certificate."""
 
     number: str
     issued_on: date
 
 
 class PrintedCertificate(_Frozen):
-    """One certificate as it is printed: its snapshot, and what only the register gives.
+    """A certificate as it is printed: its snapshot, and the facts of the register.
 
     Parameters:
       code: the verification code, grouped.
@@ -108,24 +108,25 @@ class PrintedCertificate(_Frozen):
 
 
 LEAST_CONTRAST: Final = 4.5
-"""Of text with its ground (WCAG 2.2, success criterion 1.4.3)."""
+"""A text needs this contrast ratio with its background (WCAG 2.2, success criterion 1.4.3)."""
 
 MOST_LOGO_BYTES: Final = 130_000
-"""Of a picture as it is handed over: in base64 the message with it stays under what the queue takes."""
+"""A portal sends a picture of at most this size: in base64, the message stays under the limit of the queue."""
 
 MOST_LOGO_PIXELS: Final = 4_000
-"""In each direction."""
+"""A picture has at most this many pixels in each direction."""
 
 PRINTED_LOGO_PIXELS: Final = 600
-"""Pixels a picture is reduced to in each direction: 50 mm at 300 dots an inch."""
+"""A picture is reduced to this many pixels in each direction: 50 mm at 300 dots per inch."""
 
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}")
 
 
 def clean_colour(typed: str) -> str | Code:
-    """A colour text can be read in on white, as ``#rrggbb`` in lower case.
+    """Checks that text of this colour can be read on white.
 
-    Returns: the colour; or ``INVALID_COLOUR`` if it is none, ``LOW_CONTRAST`` if it is too light.
+    Returns: the colour as ``#rrggbb`` in lower case; or ``INVALID_COLOUR`` if it is not a colour, ``LOW_CONTRAST`` if
+    it is too light.
     """
     colour = typed.strip().lower()
     if not _COLOUR.fullmatch(colour):
@@ -134,7 +135,7 @@ def clean_colour(typed: str) -> str | Code:
 
 
 def contrast_with_white(colour: str) -> float:
-    """The contrast ratio with white, 1 to 21 (WCAG 2.2, definition of contrast ratio and relative luminance)."""
+    """Returns the contrast ratio with white, 1 to 21 (WCAG 2.2, contrast ratio and relative luminance)."""
     red, green, blue = (_linear(int(colour[start : start + 2], 16) / 255) for start in (1, 3, 5))
     return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
 
@@ -149,13 +150,13 @@ _ACTIVITY_NUMBER: Final = re.compile(r"[0-9]{2}(?:[0-9]{2}|2[AB])[0-9]{7}")
 
 
 def clean_siret(text: str) -> str | Code:
-    """The 14 digits of an establishment, spaces left out.
+    """Checks the number of an establishment (SIRET): 14 digits; spaces are removed.
 
-    Returns: the digits; or ``INVALID_SIRET`` when they are not 14 or their sum says that one is wrong (Luhn; by the
-    plain sum for the establishments of La Poste, whose numbers INSEE gave otherwise).
+    Returns: the digits; or ``INVALID_SIRET`` when they are not 14 or their checksum is wrong (Luhn; an establishment of
+    La Poste may have a plain sum instead, an exception of INSEE).
     """
     digits = "".join(text.split())
-    if not _SIRET.fullmatch(digits) or not digits.strip("0"):  # nothing but zeros would add up
+    if not _SIRET.fullmatch(digits) or not digits.strip("0"):  # fourteen zeros would pass the checksum
         return Code.INVALID_SIRET
     if digits.startswith(_LA_POSTE) and sum(map(int, digits)) % 5 == 0:
         return digits
@@ -164,16 +165,16 @@ def clean_siret(text: str) -> str | Code:
 
 
 def clean_activity_number(text: str) -> str | Code:
-    """The number of a declaration of activity (Code du travail, L. 6351-1): 11 characters, spaces left out.
+    """Checks the number of a declaration of activity (Code du travail, L. 6351-1): 11 characters; spaces are removed.
 
-    Returns: the number, or ``INVALID_ACTIVITY_NUMBER``. A letter stands only in the departments of Corsica (2A, 2B).
+    Returns: the number, or ``INVALID_ACTIVITY_NUMBER``. Only the departments of Corsica (2A, 2B) have a letter.
     """
     number = "".join(text.split()).upper()
     return number if _ACTIVITY_NUMBER.fullmatch(number) else Code.INVALID_ACTIVITY_NUMBER
 
 
 MOST_NAME: Final = 24
-"""Characters of a name in the name of a file."""
+"""A name takes at most this many characters of a file name."""
 
 FILE_TITLES: Final = {
     "fr": {Document.ATTESTATION: "attestation", Document.REALISATION: "certificat-de-realisation"},
@@ -186,13 +187,13 @@ _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
 def plain_name(text: str) -> str:
-    """A text in ASCII letters, digits and single hyphens; empty when nothing of it can be written so."""
+    """Returns a text in ASCII letters, digits and single hyphens; empty when no character can be written so."""
     spelt = unicodedata.normalize("NFKD", text.translate(_SPELT_OUT))
     ascii_only = "".join(one for one in spelt if not unicodedata.combining(one))
     return _NOT_PLAIN.sub("-", ascii_only)[:MOST_NAME].strip("-")
 
 
 def document_file_name(document: Document, locale: str, first_name: str, last_name: str, number: str) -> str:
-    """``attestation-Le-Du-Zoe-2026-000042-D1.pdf``: the number makes it the only one of its name."""
+    """Returns ``attestation-Le-Du-Zoe-2026-000042-D1.pdf``: the number makes the name unique."""
     parts = (FILE_TITLES[locale][document], plain_name(last_name), plain_name(first_name), number)
     return "-".join(filter(None, parts)) + ".pdf"
