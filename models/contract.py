@@ -1,4 +1,4 @@
-"""Contracts: a company's seats for a training, the history of those seats, and the rules on when a contract is open."""
+"""A contract gives a company seats for a training while it is open; the history of the seats is kept."""
 
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from models.words import LOCALES, Code
 
 
 class Company(Record, table=True):
-    """A customer, known by its portal's own reference."""
+    """A customer of a portal, which knows it by a reference of its own."""
 
     __tablename__ = "company"
     __table_args__ = (UniqueConstraint("portal_id", "reference"),)
@@ -24,13 +24,13 @@ class Company(Record, table=True):
     portal_id: UUID = Field(foreign_key="portal.id")
     reference: str
     name: str
-    colour: str | None = None  # on its certificates
+    colour: str | None = None  # printed on its certificates
     logo: str | None = None  # SHA-256 of the picture on them
     created_at: datetime = instant(default_now=True)
 
 
 class Training(Record, table=True):
-    """A training, known by its portal's own reference."""
+    """A training of a portal, which knows it by a reference of its own."""
 
     __tablename__ = "training"
     __table_args__ = (UniqueConstraint("portal_id", "reference"),)
@@ -42,14 +42,14 @@ class Training(Record, table=True):
     nature: str = Field(
         default=TrainingNature.TRAINING, sa_column_kwargs={"server_default": TrainingNature.TRAINING.value}
     )
-    objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a text each
+    objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a list of texts
     modality: str | None = None
     planned_minutes: int | None = None
     created_at: datetime = instant(default_now=True)
 
 
 class Contract(Record, table=True):
-    """Company × training with `planned_seats` and dates. The database itself refuses to oversell."""
+    """A company buys `planned_seats` seats for a training between two dates; the database refuses to oversell."""
 
     __tablename__ = "contract"
     __table_args__ = (
@@ -69,10 +69,10 @@ class Contract(Record, table=True):
     enrolled_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     starts_on: date | None = None  # both days included, in Europe/Paris
     ends_on: date | None = None
-    manager_email: str | None = None  # whom to write to about this contract
+    manager_email: str | None = None  # gets the mails about this contract
     manager_locale: str = Field(default=LOCALES[0], sa_column_kwargs={"server_default": LOCALES[0]})
-    reminders: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})  # of invitations not followed
-    release_after_days: int | None = None  # unused seats of accounts never activated are given back; None: never
+    reminders: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})  # remind people of invitations
+    release_after_days: int | None = None  # releases seats of accounts never activated; None: never
     created_at: datetime = instant(default_now=True)
 
 
@@ -81,10 +81,10 @@ OVER: Final = f"coalesce(c.ends_on < {TODAY_IN_PARIS}, false)"
 
 
 def closed_because(starts_on: date | None, ends_on: date | None, today: date) -> Code | None:
-    """Why nobody can be enrolled on a contract today, or None while it is open.
+    """Returns the code that says why a contract takes no enrollment today, or None while it is open.
 
     Parameters:
-      starts_on: first day the contract is open, None for always.
+      starts_on: first day the contract is open, None for no first day.
       ends_on: last day it is open, None for no end.
       today: the date in Europe/Paris.
     """
@@ -123,14 +123,14 @@ def changed_terms(before: ContractTerms, after: ContractTerms) -> dict[str, Any]
 
 
 def seats_refused(planned_seats: int, enrolled_count: int) -> Code | None:
-    """Why a contract cannot have this many seats: never fewer than are used."""
+    """Refuses fewer planned seats than are used; returns None for a number that is accepted."""
     return Code.SEATS_BELOW_ENROLLED if planned_seats < enrolled_count else None
 
 
 class SeatMovement(Record, table=True):
-    """One seat taken (+1) or given back (−1). Append-only; reconciliation checks it.
+    """One seat taken (+1) or given back (−1). Rows are only added; the reconciliation compares them with the counter.
 
-    The contract's is its only foreign key: on a table that only grows, each costs a look-up per row.
+    The only foreign key is that of the contract, because each one costs a look-up per row and this table only grows.
     """
 
     __tablename__ = "seat_movement"

@@ -1,8 +1,7 @@
-"""Enrollments: the rule that decides who is enrolled, and the one that folds what the LMS tells into their progress.
+"""An enrollment is an account on a contract; pure rules decide who is enrolled and how progress moves.
 
-Both are pure folds. People are planned in input order. Of progress, each thing that is known is a minimum or a maximum
-of what was ever said, so events may come late, twice, together or one by one: the same events always end in the same
-knowledge.
+People are planned in input order. Each fact that is known of progress is a minimum or a maximum over all events of the
+LMS, so events may come late, twice, together or one by one: the same events always give the same progress.
 """
 
 from collections import Counter
@@ -22,7 +21,7 @@ from models.words import DONE_CODES, Code, Policy, Progress
 
 
 class Enrollment(Record, table=True):
-    """An account on a contract. A withdrawn one keeps its row; only one lives per account and contract."""
+    """An account on a contract. A withdrawn one keeps its row; at most one is live per account and contract."""
 
     __tablename__ = "enrollment"
     __table_args__ = (
@@ -41,9 +40,9 @@ class Enrollment(Record, table=True):
     contract_id: UUID = Field(foreign_key="contract.id")
     account_id: UUID = Field(foreign_key="account.id", index=True)
     progress: str = Field(default=Progress.NOT_STARTED, sa_column_kwargs={"server_default": Progress.NOT_STARTED.value})
-    started_at: datetime | None = instant(nullable=True)  # as the LMS tells it
+    started_at: datetime | None = instant(nullable=True)  # as the LMS reports it
     completed_at: datetime | None = instant(nullable=True)
-    progress_at: datetime | None = instant(nullable=True)  # when the latest event that was heard of happened
+    progress_at: datetime | None = instant(nullable=True)  # when the latest known event happened
     score: float | None = None  # percent, of the latest event that gave one
     scored_at: datetime | None = instant(nullable=True)  # when that event happened
     time_spent_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -54,7 +53,7 @@ class Enrollment(Record, table=True):
     detached_at: datetime | None = instant(nullable=True)  # the person said "this is not me"
     reminders: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # sent so far
     next_reminder_at: datetime | None = instant(nullable=True)  # None: no further one
-    release_warned_at: datetime | None = instant(nullable=True)  # told that the seat will be given back
+    release_warned_at: datetime | None = instant(nullable=True)  # when the person was warned of the release
 
 
 LIVE: Final = "e.withdrawn_at IS NULL"
@@ -65,7 +64,7 @@ PARTICIPATING: Final = f"{LIVE} AND e.detached_at IS NULL"
 
 
 class EnrollmentVerdict(NamedTuple):
-    """What happens to one person."""
+    """The decision about one person; `field` names the field to correct, if any."""
 
     code: Code
     field: str | None = None
@@ -78,12 +77,12 @@ ENROLLED, ATTACHED, ALREADY_ENROLLED, NO_SEAT_LEFT, NOT_CARRIED_OUT = map(
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What is true of a contract before a request is planned, while the contract is locked.
+    """The state of a locked contract before a request is planned.
 
     Parameters:
       known: addresses that have an account.
       live: addresses enrolled on this contract.
-      suppressed: addresses no mail is sent to, and since when.
+      suppressed: addresses on the suppression list, and since when.
     """
 
     seats_left: int
@@ -92,7 +91,7 @@ class Capacity:
     suppressed: Mapping[str, datetime] = field(default_factory=dict)
 
     def after(self, plan: "EnrollmentPlan") -> "Capacity":
-        """What is true once this plan is carried out."""
+        """Returns the state after this plan is carried out."""
         return replace(
             self,
             seats_left=self.seats_left - len(plan.joining),
@@ -103,10 +102,10 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentPlan:
-    """What a request does: a verdict per person in input order, and whether the policy lets it be done at all.
+    """The plan has a verdict per person, in input order, and says whether the policy lets the request be done.
 
     Parameters:
-      joining: the addresses that get a seat; none when the policy leaves the request undone.
+      joining: the addresses that get a seat; empty when the policy leaves the request undone.
     """
 
     verdicts: tuple[EnrollmentVerdict, ...]
@@ -116,7 +115,7 @@ class EnrollmentPlan:
 
     @property
     def seats(self) -> int:
-        """Seats this plan takes."""
+        """The number of seats that this plan takes."""
         return self.counts[Code.ENROLLED] + self.counts[Code.ATTACHED]
 
     @property
@@ -130,15 +129,15 @@ def plan_enrollments(
 ) -> EnrollmentPlan:
     """Decides what happens to each person, in input order.
 
-    A person already enrolled costs no seat and is not refused. An address that is sent no mail is refused: the
+    A person already enrolled costs no seat and is not refused. An address on the suppression list is refused: the
     invitation would not arrive and the seat would be used. A refused row reserves no address, so a later good row with
-    the same address is accepted; of two good rows the first wins. Under a policy that leaves the request undone, the
-    people who would have been enrolled answer `not_carried_out`.
+    the same address is accepted; the first of two good rows wins. Under a policy that leaves the request undone, the
+    people who would have been enrolled get `not_carried_out`.
 
     Parameters:
-      people: the rows of the request, checked: a person to enrol, or the refusal the row's own values earned.
-      capacity: the contract as it stands.
-      policy: what to do when not everybody can be enrolled.
+      people: the checked rows of the request: a person to enrol, or the refusal of a row with bad values.
+      capacity: the present state of the contract.
+      policy: what to do when some people cannot be enrolled.
       taken: addresses accepted in earlier chunks of the same request.
     """
     accepted: set[str] = set(taken)
@@ -189,21 +188,21 @@ def _undone(verdict: EnrollmentVerdict) -> EnrollmentVerdict:
 
 
 HEARD_CODES: Final = frozenset({Code.RECORDED, Code.UNCHANGED})
-"""Codes of events that were understood; every other is a refusal."""
+"""These codes mean that an event was understood; every other code is a refusal."""
 
 LARGEST_LEAD: Final = timedelta(days=1)
-"""How far an LMS's clock may be ahead: a wrong time zone is believed, a wrong year would make all that follows old."""
+"""An LMS's clock may be this far ahead: a wrong time zone is accepted, a wrong year would make later events old."""
 
 _RANK: Final = {progress: rank for rank, progress in enumerate(Progress)}
 
 
 class LearningEvent(NamedTuple):
-    """One thing the LMS saw.
+    """One event that the LMS reports about a participant.
 
     Parameters:
-      occurred_at: when it happened there, not when it was sent.
+      occurred_at: when the event happened, not when it was sent.
       score: percent.
-      time_spent_seconds: in all, so far.
+      time_spent_seconds: the total so far.
       completed_at: when the training was completed, if that was before `occurred_at`.
     """
 
@@ -215,7 +214,7 @@ class LearningEvent(NamedTuple):
 
 
 class KnownProgress(NamedTuple):
-    """What is known of a participant, as the columns of ``models.enrollment.Enrollment`` keep it."""
+    """The known progress of a participant; the fields are columns of ``models.enrollment.Enrollment``."""
 
     progress: Progress = Progress.NOT_STARTED
     started_at: datetime | None = None
@@ -229,8 +228,8 @@ class KnownProgress(NamedTuple):
 def record_events(
     known: KnownProgress, events: Iterable[LearningEvent], now: datetime
 ) -> tuple[KnownProgress, list[Code]]:
-    """What is known after these events, and a code for each: `recorded`, `unchanged`, or `invalid_request` for one that
-    claims to come from the future.
+    """Returns the progress after these events, and a code for each: `recorded`, `unchanged`, or `invalid_request` for
+    an event that is dated in the future.
     """
     codes = []
     for event in events:
@@ -243,10 +242,10 @@ def record_events(
 
 
 def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
-    """What is known once this event is heard, too.
+    """Returns the progress after one more event.
 
-    Progress never goes back; the start and the completion are the earliest ever said, the time spent is the longest,
-    the score is the one of the latest event that gave one (of two at the same moment, the better).
+    Progress never goes back. The start and the completion are the earliest ever reported, the time spent is the
+    longest, the score is that of the latest event with a score (of two at the same moment, the better one).
     """
     begun = event.progress is not Progress.NOT_STARTED
     ended = (event.completed_at or event.occurred_at) if event.progress is Progress.COMPLETED else None

@@ -1,4 +1,4 @@
-"""Seats given back because nobody ever activated the account: when somebody is warned, and when the seat goes."""
+"""A seat whose account was never activated is released after a warning; these rules decide when."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -7,31 +7,31 @@ from typing import Final, NamedTuple
 from models.words import Code
 
 WARNED_BEFORE: Final = timedelta(days=7)
-"""How long before its release a seat's holder is warned, at least."""
+"""The holder of a seat is warned at least this long before its release."""
 
 LEAST_RELEASE_DAYS: Final = 14
-"""Days somebody has at least: a week until they are warned, and a week after."""
+"""A holder has at least this many days: a week before the warning, and a week after it."""
 
 MOST_RELEASE_DAYS: Final = 3_650
 
 
 class ReleaseStep(StrEnum):
-    """What is to be done about a seat today."""
+    """The step that is due for a seat today."""
 
     NOTHING = "nothing"
-    WARN = "warn"  # its holder is told from when on it is given back
+    WARN = "warn"  # tell its holder when it will be released
     RELEASE = "release"
 
 
 def released_from(enrolled_at: datetime, warned_at: datetime, after_days: int) -> datetime:
-    """From when on a seat may be given back: `after_days` days of 24 hours after the enrollment, a week after the
-    warning, whichever is later.
+    """Returns the earliest moment of a release: `after_days` days of 24 hours after the enrollment or a week after the
+    warning, the later of the two.
     """
     return max(enrolled_at + timedelta(days=after_days), warned_at + WARNED_BEFORE)
 
 
 def expected_release(enrolled_at: datetime, warned_at: datetime | None, after_days: int, now: datetime) -> datetime:
-    """What to tell somebody who is perhaps still to be warned: from when on their seat may be given back."""
+    """Returns the earliest moment of a release, also for a holder who is not warned yet; mails announce it."""
     warned = warned_at or max(now, enrolled_at + timedelta(days=after_days) - WARNED_BEFORE)
     return released_from(enrolled_at, warned, after_days)
 
@@ -39,11 +39,11 @@ def expected_release(enrolled_at: datetime, warned_at: datetime | None, after_da
 def release_step(
     enrolled_at: datetime, warned_at: datetime | None, after_days: int | None, now: datetime
 ) -> ReleaseStep:
-    """What is to be done about the seat of somebody who never activated their account.
+    """Decides the step that is due for a seat whose account was never activated.
 
     Parameters:
-      warned_at: when they were warned under the present option, None if they were not.
-      after_days: the contract's option; None never gives a seat back.
+      warned_at: when the holder was warned under the present option, or None.
+      after_days: the contract's option; None means that no seat is released.
       now: the time of the transaction.
     """
     if after_days is None:
@@ -56,7 +56,7 @@ def release_step(
 
 
 class SeatHolder(NamedTuple):
-    """Somebody whose seat is to be given back, as they stand while account and enrollment are held."""
+    """The facts of a person whose seat is to be released, read while account and enrollment are locked."""
 
     enrolled_at: datetime
     warned_at: datetime | None
@@ -65,11 +65,11 @@ class SeatHolder(NamedTuple):
 
 
 def keeps_seat(holder: SeatHolder, after_days: int | None, now: datetime, *, over: bool) -> Code | None:
-    """Why somebody keeps a seat that was to be given back, or None when it goes.
+    """Returns the code that says why a person keeps their seat, or None when it is released.
 
     Parameters:
-      after_days: the contract's option as it stands now; it may have been switched off or lengthened meanwhile.
-      over: whether the contract is over: nobody else could have the seat.
+      after_days: the contract's present option, which may have been switched off or lengthened in the meantime.
+      over: whether the contract is over, so that no other person could have the seat.
     """
     if holder.activated_at is not None:
         return Code.ALREADY_ACTIVATED

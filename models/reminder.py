@@ -1,4 +1,4 @@
-"""Reminders of an invitation nobody followed: when each is due, and what becomes of one that is."""
+"""A person who does not follow an invitation is reminded; these rules decide when, and when reminders stop."""
 
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -6,30 +6,30 @@ from typing import Final, NamedTuple
 from models.words import EmailState
 
 REMINDER_STEPS: Final = (timedelta(days=2), timedelta(days=5), timedelta(days=10))
-"""How long after an enrollment each reminder is due. A day is 24 hours: no reminder is due at a given hour."""
+"""Each reminder is due this long after the enrollment. A day is 24 hours: no reminder has a fixed hour."""
 
 REMINDER_GAP: Final = timedelta(days=1)
-"""The least time between two mails about one enrollment, also when an outage made several due at once."""
+"""Two mails about one enrollment are at least this far apart, also when an outage made several due at once."""
 
 REMINDED_TOGETHER: Final = timedelta(hours=12)
-"""What falls due so soon after goes with a reminder sent now: nobody is reminded twice on one day of two trainings."""
+"""A reminder due within this time goes with the one sent now: two trainings do not remind a person twice a day."""
 
 _NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailState.CANCELLED})
-"""What became of an invitation whose address is to be corrected before anything more is sent to it."""
+"""An invitation in one of these states did not reach the person: no reminder follows until that is put right."""
 
 
 class RemindedEnrollment(NamedTuple):
-    """An enrollment whose reminder is due, as it stands while account and enrollment are held.
+    """The facts of an enrollment whose reminder is due, read while account and enrollment are locked.
 
     Parameters:
       sent: reminders so far.
-      activated: whether the account has a password by now (or is nobody's any more).
-      left: withdrawn, or detached by the person.
-      wanted: whether the contract has people reminded.
+      activated: whether the account has a password, or its person was erased.
+      left: whether the person was withdrawn or detached.
+      wanted: whether the contract wants reminders.
       over: whether the contract is over.
-      invitation: what became of the latest mail that invited the person to this training; None when it is not known.
+      invitation: the state of the latest mail that invited the person to this training; None when it is not known.
       owed: whether that mail still waits to be sent.
-      told_at: when that mail ended, however it did.
+      told_at: when that mail reached its final state.
     """
 
     enrolled_at: datetime
@@ -44,7 +44,7 @@ class RemindedEnrollment(NamedTuple):
 
 
 class ReminderDecision(NamedTuple):
-    """What is done: which reminder is sent now (1 is the first, None is none), and when to look again, if ever."""
+    """The reminder to send now (1 is the first, None is none), and when to look again (None is never)."""
 
     step: int | None
     next_at: datetime | None
@@ -54,7 +54,7 @@ NO_MORE: Final = ReminderDecision(None, None)
 
 
 def reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
-    """Whether a contract has people reminded: it wants to, and is not over.
+    """Whether a contract reminds people: it wants reminders and is not over.
 
     Parameters:
       today: the date in Europe/Paris.
@@ -68,7 +68,7 @@ def is_last(step: int) -> bool:
 
 
 def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
-    """Decides what becomes of one reminder that is due.
+    """Decides about one reminder that is due.
 
     An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link. One that
     reached nobody stops them until it is sent again or the address is corrected; a contract that wants none, or is
