@@ -1,4 +1,4 @@
-"""Corrections of an account's address, and the rule that says when one may be applied."""
+"""A correction puts the right address on an account; these rules say who may ask for one and when it is applied."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,37 +15,37 @@ from models.throttle import Allowance
 from models.words import Code, CorrectionState, Purpose
 
 SILENCE: Final = timedelta(hours=72)
-"""How long the old address may say no, from when its notice really left: a relay that is down is no silence."""
+"""The old address may refuse for this long, counted from the moment when the relay accepted its notice."""
 
 LISTENS_AGAIN: Final = timedelta(days=90)
-"""So long after the old address said no, the silence of that address counts for nothing."""
+"""For this long after the old address refused a correction, its silence does not count as agreement."""
 
 LASTS: Final = LINK_LIFETIME[Purpose.CORRECTION_CONFIRMATION]
-"""How long a correction may wait for all it needs."""
+"""A correction that was not applied within this time expires."""
 
 
 class CorrectionGround(StrEnum):
-    """Why a correction was applied, or why it ended without being."""
+    """The reason a correction was applied, or the reason it ended without being applied."""
 
-    NEVER_ACTIVATED = "never_activated"  # at once: nobody had used the account, and no other company has it
-    OPS = "ops"  # at once: asked by ops, with a reason
-    PASSWORD = "password"  # noqa: S105 - whoever confirmed the new address gave the account's password
+    NEVER_ACTIVATED = "never_activated"  # at once: the account was never activated, and one company alone has it
+    OPS = "ops"  # at once: an operator asked, with a reason
+    PASSWORD = "password"  # noqa: S105 - the account's password was given with the confirmation
     AGREEMENT = "agreement"  # the old address agreed
-    HARD_BOUNCE = "hard_bounce"  # there is no old mailbox any more
-    SILENCE = "silence"  # the old address was told, and said nothing for 72 hours
+    HARD_BOUNCE = "hard_bounce"  # the old mailbox no longer exists
+    SILENCE = "silence"  # the old address was told, and did not answer for 72 hours
 
-    REFUSAL = "refusal"  # the old address said no
-    LINKS_VOIDED = "links_voided"  # a password was chosen meanwhile: whoever did has the account
-    NOT_THEIRS = "not_theirs"  # the person was withdrawn, detached or erased meanwhile
-    SHARED = "shared"  # another company enrolled the person meanwhile
-    TAKEN = "taken"  # another account has the new address by now
+    REFUSAL = "refusal"  # the old address refused
+    LINKS_VOIDED = "links_voided"  # a password was chosen in the meantime: the account is in use
+    NOT_THEIRS = "not_theirs"  # the person was withdrawn, detached or erased in the meantime
+    SHARED = "shared"  # another company enrolled the person in the meantime
+    TAKEN = "taken"  # another account has taken the new address
     TAKEN_BACK = "taken_back"  # another correction was asked for, or the present address again
 
 
 class EmailCorrection(Record, table=True):
-    """A correction that was asked for: from which address to which, and what speaks for it so far.
+    """A requested correction: its two addresses, and the confirmations received so far.
 
-    One is pending per account at most.
+    At most one correction is pending per account.
     """
 
     __tablename__ = "email_correction"
@@ -56,15 +56,15 @@ class EmailCorrection(Record, table=True):
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     account_id: UUID = Field(foreign_key="account.id", index=True)
-    enrollment_id: UUID | None = None  # the row that was ticked; None when ops asked
-    company_id: UUID | None = None  # whose manager asked; None when ops did
+    enrollment_id: UUID | None = None  # that the manager ticked; None when an operator asked
+    company_id: UUID | None = None  # of the manager; None when an operator asked
     portal_id: UUID
     job_id: UUID
     requested_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
     old_email: str
     new_email: str
     state: str = CorrectionState.PENDING
-    ground: str | None = None  # a word of ``CorrectionGround``: why it was applied, or ended
+    ground: str | None = None  # a word of ``CorrectionGround``
     asked_at: datetime = instant(default_now=True)
     confirmed_at: datetime | None = instant(nullable=True)  # the new address confirmed
     password_given_at: datetime | None = instant(nullable=True)
@@ -73,15 +73,15 @@ class EmailCorrection(Record, table=True):
 
 
 class ParticipantFacts(NamedTuple):
-    """Whose address is to be corrected, as they stand while their account is held.
+    """The facts of the participant to correct, read while their account is locked.
 
     Parameters:
-      withdrawn_at, detached_at: when they left the row that was ticked, or None.
-      activated: they have chosen a password.
-      shared: another company, or another portal, has them enrolled too.
-      same: their account has the address that is asked for.
-      taken: another account has it.
-      suppressed: since when no mail is sent to it, or None.
+      withdrawn_at, detached_at: when the participant left the enrollment that the manager ticked, or None.
+      activated: the participant has chosen a password.
+      shared: another company or another portal has enrolled the participant too.
+      same: the account already has the requested address.
+      taken: another account has the requested address.
+      suppressed: since when the requested address is on the suppression list, or None.
     """
 
     withdrawn_at: datetime | None
@@ -94,14 +94,14 @@ class ParticipantFacts(NamedTuple):
 
 
 CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code.AGREEMENT_AWAITED, Code.UNCHANGED})
-"""Codes of people for whom a correction is on its way or needless; every other is a refusal."""
+"""These codes mean that a correction is made, pending or not needed; every other code is a refusal."""
 
 
 def answer_correction(person: ParticipantFacts | None, allowances: Sequence[Allowance]) -> ResendVerdict:
-    """What a manager who asks for a correction is answered (DESIGN, section 5: nobody takes an account over).
+    """Answers a manager who asks for a correction, which must never let a stranger take an account over.
 
-    Who may not ask is refused before anything is counted. What tells whether somebody has an address is counted first,
-    so that nobody tries thousands.
+    A request that is not allowed is refused before it counts against the rate limits. An answer that reveals whether
+    an address is known counts first, so that a manager cannot try thousands of addresses.
     """
     refused = _refused(person)
     if refused is not None or person is None:
@@ -131,10 +131,10 @@ def _refused(person: ParticipantFacts | None) -> ResendVerdict | None:
 
 
 def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> ResendVerdict:
-    """What ops are answered who ask for a correction of an account that exists: done at once, whoever has it.
+    """Answers an operator who corrects an account: it is done at once, whatever companies the account belongs to.
 
-    Not to an address no mail is sent to: whoever has it would be handed an account and never hear of it. Ops can take
-    it off the list first.
+    An address on the suppression list is refused: its holder would get an account and no mail about it. The operator
+    can take the address off the list first.
     """
     if same:
         return ResendVerdict(Code.UNCHANGED)
@@ -144,14 +144,14 @@ def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> Resen
 
 
 class PendingFacts(NamedTuple):
-    """What speaks for a correction that waits, and against it, while its account is held.
+    """The facts for and against a pending correction, read while its account is locked.
 
     Parameters:
-      notice_sent_at: when the relay took the notice to the old address, or None.
-      bounced: there is no old mailbox: the notice, or another mail since it was asked for, was refused for that reason.
-      refused_at: when the old address last said no to an earlier correction of this account, or None.
-      theirs: the person is still enrolled on the row that was ticked.
-      links_voided: one of its links was voided, which choosing a password does.
+      notice_sent_at: when the relay accepted the notice to the old address, or None.
+      bounced: the old mailbox does not exist: a mail sent there since the request was refused for that reason.
+      refused_at: when the old address last refused an earlier correction of this account, or None.
+      theirs: the person still has the enrollment that the manager ticked.
+      links_voided: one of the correction's links was voided; the choice of a password does that.
     """
 
     asked_at: datetime
@@ -168,33 +168,33 @@ class PendingFacts(NamedTuple):
 
     @property
     def ends_at(self) -> datetime:
-        """After this it is not applied any more."""
+        """The moment at which the correction expires."""
         return self.asked_at + LASTS
 
     @property
     def silence_counts(self) -> bool:
-        """Whether the old address agrees by saying nothing or being no more: not if it said no a short while ago."""
+        """Whether the old address agrees by its silence or its bounce: it does not for a time after a refusal."""
         return self.refused_at is None or self.refused_at + LISTENS_AGAIN <= self.asked_at
 
     @property
     def silent_until(self) -> datetime | None:
-        """When its silence will count; None while it was not told, or when silence counts for nothing."""
+        """From when on the silence of the old address counts; None before it was told, or when silence never counts."""
         told = self.notice_sent_at
         return told + SILENCE if told is not None and self.silence_counts else None
 
 
 class CorrectionVerdict(NamedTuple):
-    """What becomes of a correction now, and why."""
+    """The state a correction takes now, and the reason."""
 
     state: CorrectionState
     ground: CorrectionGround | None = None
 
 
 def judge(pending: PendingFacts, now: datetime) -> CorrectionVerdict:
-    """The rule that is evaluated again under the account's lock each time something is said or time has passed.
+    """Decides a pending correction, under the account's lock, after each answer and each time a delay has passed.
 
-    Never without the confirmation of the new address; then by the password, the old address's agreement, its bounce or
-    its silence (DESIGN, section 5).
+    A correction needs the confirmation of the new address and one thing more: the account's password, or the
+    agreement, the bounce or the silence of the old address.
     """
     against = _against(pending)
     if against is not None:
@@ -227,7 +227,7 @@ def _ground(pending: PendingFacts, now: datetime) -> CorrectionGround | None:
 
 
 def ending_of(state: str, ground: str | None, *, confirmed: bool) -> str | None:
-    """Why a correction was not made, in the word its mail knows; None of one that was made, or may still be.
+    """Returns why a correction was not made, in the word its mail knows; None if it was made or is pending.
 
     Parameters:
       confirmed: the new address had confirmed.
@@ -240,6 +240,6 @@ def ending_of(state: str, ground: str | None, *, confirmed: bool) -> str | None:
 
 
 def mask_address(address: str) -> str:
-    """What a mailbox that may be a stranger's is shown of another address: its first character and its domain."""
+    """Returns the first character and the domain of an address, for a mailbox that may belong to a stranger."""
     local_part, _, domain = address.rpartition("@")
     return f"{local_part[:1]}***@{domain}"

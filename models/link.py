@@ -1,4 +1,4 @@
-"""Links in mails: what one answers, and who is sent one again."""
+"""A link in a mail lets a person act without signing in; these rules say when it works and when it is sent again."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,16 +21,16 @@ LINK_LIFETIME: Final = {
 }
 
 PASSWORD_PURPOSES: Final = (Purpose.ACTIVATION, Purpose.PASSWORD_RESET)
-"""What links to the choice of a password are for. One lives per account and purpose; of the others, one per subject."""
+"""Links to the choice of a password: an account has one live link per purpose. Other links have one per subject."""
 
 LEAST_LEFT: Final = timedelta(days=7)
-"""What a link has left when a mail that carries it is owed: the five days a mail may be late, and time to act."""
+"""A link works for at least this long when its mail is owed: the mail may be five days late, and people need time."""
 
 
 class Link(Record, table=True):
-    """A link somebody holds. The token in it is derived (``workers/security/tokens.py``): nothing secret is stored.
+    """A link that a person was sent. Its token is derived (``workers/security/tokens.py``): no secret is stored.
 
-    ``subject_id`` is what it speaks of beside the account: a correction of its address, or an enrollment ("not me").
+    ``subject_id`` names the correction of an address or the enrollment ("not me") that the link is about, if any.
     """
 
     __tablename__ = "link"
@@ -59,7 +59,7 @@ class Link(Record, table=True):
     key_id: str
     version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     expires_at: datetime = instant()
-    resent: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # times it was asked for again
+    resent: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # times it was sent again
     consumed_at: datetime | None = instant(nullable=True)
     voided_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
@@ -68,7 +68,7 @@ class Link(Record, table=True):
 def link_refused(
     *, consumed_at: datetime | None, voided_at: datetime | None, expires_at: datetime, now: datetime
 ) -> Code | None:
-    """Why a link cannot be used any more, or None while it lives."""
+    """Returns the code that says why a link does not work, or None while it does."""
     if consumed_at is not None:
         return Code.USED_LINK
     if voided_at is not None:
@@ -77,22 +77,22 @@ def link_refused(
 
 
 MOST_RESENT: Final = 3
-"""How often a live link is sent again, with more time each time. A further one only after it was used or has ended."""
+"""A live link is sent again this often, with more time each time; the next one waits until it is used or expired."""
 
 MAILED: Final = frozenset({Code.SENT, Code.ACTIVATION_SENT_INSTEAD})
-"""Codes of people who are sent a mail."""
+"""A person with one of these codes is sent a mail."""
 
 
 class LinkHolder(NamedTuple):
-    """Somebody a link may be sent to, as they stand.
+    """The facts of a person to whom a link may be sent.
 
     Parameters:
-      withdrawn_at: when they left the contract the request speaks of, or None.
-      activated: they have chosen a password.
+      withdrawn_at: when the person was withdrawn from the contract of the request, or None.
+      activated: the person has chosen a password.
       resent: times their live link was sent again; 0 without one.
-      link_ends_at: when their live link ends, or None without one.
-      detached_at: when they said that the enrollment was not theirs, or None.
-      suppressed: since when no mail is sent to their address, or None.
+      link_ends_at: when their live link expires, or None without one.
+      detached_at: when the person said "this is not me", or None.
+      suppressed: since when their address is on the suppression list, or None.
     """
 
     withdrawn_at: datetime | None
@@ -104,9 +104,9 @@ class LinkHolder(NamedTuple):
 
 
 class ResendVerdict(NamedTuple):
-    """What happens to one person.
+    """The decision about one person.
 
-    `moment` is since when it is so (withdrawn, detached, no mail sent to them), or from when on it may be asked again.
+    `moment` is the start of what the code says (withdrawn, detached, suppressed), or the end of a rate limit.
     """
 
     code: Code
@@ -114,13 +114,13 @@ class ResendVerdict(NamedTuple):
 
 
 def answer_reset(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
-    """Who never chose a password has none to reset, and is sent the invitation's link: no dead end."""
+    """Answers a request for a password reset; a person without a password is sent the activation link instead."""
     sent = Code.SENT if holder is not None and holder.activated else Code.ACTIVATION_SENT_INSTEAD
     return _unfit(holder) or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, sent)
 
 
 def answer_invitation(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
-    """Who chose a password needs no invitation."""
+    """Answers a request for the invitation again; a person who has a password needs none."""
     unfit = _unfit(holder)
     if unfit is None and holder is not None and holder.activated:
         return ResendVerdict(Code.ALREADY_ACTIVATED)

@@ -1,4 +1,4 @@
-"""Throttles: how often something may be asked for, counted in windows that slide."""
+"""A throttle limits how often a request may be made, counted in sliding windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from models.base import Record, instant
 
 
 class Throttle(Record, table=True):
-    """What was asked for and counts against its subject, until it is older than every window.
+    """A request that counts against its subject, until it is older than every window.
 
-    ``subject`` is an identifier, or the hash of an address: an address nobody is known by is not kept.
+    ``subject`` is an identifier, or the hash of an address: an address without an account is not kept in clear.
     """
 
     __tablename__ = "throttle"
     __table_args__ = (Index("ix_throttle_subject", "scope", "subject", "at"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
-    scope: str  # what is counted, and against whom: a word of ``ThrottleScope``
+    scope: str  # a word of ``ThrottleScope``
     subject: UUID
     times: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     at: datetime = instant(default_now=True)
 
 
 class ThrottleScope(StrEnum):
-    """What is counted, and against whom."""
+    """A scope names the request that is counted, and the kind of subject it counts against."""
 
     RESET_ACCOUNT = "password_reset:account"
     RESET_ADDRESS = "password_reset:address"
@@ -49,7 +49,7 @@ class ThrottleScope(StrEnum):
 
 
 class RateLimit(NamedTuple):
-    """So many times in a window that slides."""
+    """A request may be made so many times in a sliding window."""
 
     times: int
     window: timedelta
@@ -77,23 +77,23 @@ LIMITS: Final[dict[ThrottleScope, tuple[RateLimit, ...]]] = {
     ThrottleScope.CORRECTION_ENROLLMENT: (RateLimit(3, 30 * DAY),),
     ThrottleScope.CORRECTION_ACCOUNT: (
         RateLimit(3, 30 * DAY),
-    ),  # whoever is withdrawn and enrolled again is the same person
+    ),  # a person withdrawn and enrolled again is the same person
     ThrottleScope.CORRECTION_ADDRESS: _PERSON,
     ThrottleScope.CORRECTION_PORTAL: (RateLimit(10_000, HOUR),),
     ThrottleScope.VERIFICATION_ADDRESS: (RateLimit(30, MINUTE), RateLimit(300, HOUR)),
 }
-"""How often: for one person little, so that nobody's mailbox is filled; for many what a mistake needs to be stopped."""
+"""A person gets few mails, so that no mailbox is filled; a company or portal gets many, but a mistake is stopped."""
 
 COUNTS_FOR: Final[dict[ThrottleScope, timedelta]] = {
     scope: max(limit.window for limit in limits) for scope, limits in LIMITS.items()
 }
-"""After this what was asked for does not count any more, by scope: no scope is read for as long as another is kept."""
+"""A request older than this no longer counts in its scope; each scope is read and purged by its own time."""
 
 KEPT_LONGER: Final = tuple(scope for scope, kept in COUNTS_FOR.items() if kept > DAY)
-"""Of these what was asked for counts for weeks."""
+"""Requests in these scopes count for longer than a day."""
 
 Asked = tuple[datetime, int]
-"""When something was asked for, and how many times."""
+"""The moment of a request, and how many times it was made."""
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ def _nothing(*_: object) -> int:
 
 
 def _opens(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> datetime:
-    """When enough of what counts has slid out of the window for one more; `now` when there is room."""
+    """Returns the moment when the window has room for one more request; `now` if it has."""
     over, opens = _counted(asked, limit, now) - limit.times + 1, now
     for at, times in asked:
         if over > 0 and at > now - limit.window:

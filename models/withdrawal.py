@@ -1,4 +1,4 @@
-"""People who leave a contract: a manager withdraws them, or they say themselves that the enrollment is not theirs."""
+"""A manager withdraws people from a contract, or a person says "this is not me"; these rules decide both."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,17 +9,17 @@ from uuid import UUID
 from models.words import Code, Progress
 
 WITHDRAWN_CODES: Final = frozenset({Code.WITHDRAWN, Code.ALREADY_WITHDRAWN})
-"""Codes of people for whom a withdrawal achieved what it asked; every other is a refusal."""
+"""These codes mean that the person is withdrawn as asked; every other code is a refusal."""
 
 
 class WithdrawalCandidate(NamedTuple):
-    """An enrollment of the contract, as it stands while its row is held.
+    """The facts of an enrollment of the contract, read while its row is locked.
 
     Parameters:
-      since: when it came to this progress, as far as the LMS said; None before the training is begun.
+      since: when the LMS reported this progress; None before the training is begun.
       withdrawn_at: when the person was withdrawn, None while enrolled.
-      detached_at: when the person said that the enrollment was not theirs; the seat is then free or used for good.
-      stays: why the person stays although the training is not begun, None when nothing speaks against leaving.
+      detached_at: when the person said "this is not me"; the seat is then free or used for good.
+      stays: the answer to a person who stays although the training is not begun; None when they may leave.
     """
 
     progress: Progress
@@ -30,7 +30,7 @@ class WithdrawalCandidate(NamedTuple):
 
 
 class WithdrawalVerdict(NamedTuple):
-    """What happens to one enrollment asked for; `detail` are the facts that explain a code, as JSON."""
+    """The decision about one requested enrollment; `detail` explains the code, as JSON."""
 
     code: Code
     detail: dict[str, str | None] | None = None
@@ -80,20 +80,20 @@ def _decide_withdrawal(standing: WithdrawalCandidate | None) -> WithdrawalVerdic
 
 
 class DetachmentStep(StrEnum):
-    """What a detachment comes to."""
+    """The effect of "this is not me" on an enrollment."""
 
     GIVE_SEAT_BACK = "give_seat_back"  # the training is not begun: as if the person had been withdrawn
     KEEP_SEAT = "keep_seat"  # begun: the person is detached, the seat stays used
-    NOTHING_LEFT = "nothing_left"  # withdrawn meanwhile, or no longer known
-    DONE_BEFORE = "done_before"  # said before
+    NOTHING_LEFT = "nothing_left"  # withdrawn in the meantime, or no longer known
+    DONE_BEFORE = "done_before"  # the person said it before
 
 
 DETACHING: Final = frozenset({DetachmentStep.GIVE_SEAT_BACK, DetachmentStep.KEEP_SEAT})
-"""Steps that change something."""
+"""These steps change the enrollment."""
 
 
 class AttachedEnrollment(NamedTuple):
-    """An enrollment as it stands while its row is held."""
+    """The facts of an enrollment, read while its row is locked."""
 
     progress: Progress
     withdrawn_at: datetime | None
@@ -101,10 +101,10 @@ class AttachedEnrollment(NamedTuple):
 
 
 def decide_detachment(standing: AttachedEnrollment | None) -> DetachmentStep:
-    """What to do when the holder of the account says that the enrollment is not theirs.
+    """Decides the effect of "this is not me", said by the holder of the account.
 
-    Seats follow the managers' guide (*retirer*): one comes back only from somebody who has not begun, whoever asks. A
-    person who is not on the contract any more has nothing to be detached from.
+    Seats follow the managers' guide (*retirer*): a seat comes back only from a person who has not begun the training. A
+    person who is no longer on the contract has nothing to be detached from.
     """
     if standing is None:
         return DetachmentStep.NOTHING_LEFT
