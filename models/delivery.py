@@ -1,8 +1,8 @@
-"""What an answer of the mail relay means for one mail: pure rules, no clock and no connection.
+"""These rules decide what an answer of the mail relay means for one mail, without a clock or a connection.
 
 The classes follow RFC 5321 (reply codes), RFC 3463 (enhanced codes) and RFC 4954 (authentication). Two errors are
-costly, and the rules lean away from them: blaming a person's address for a fault of ours, and sending a mail again
-that may have arrived. A third, taking one recipient's fault for the relay's, would let them stop everybody's mail.
+costly, and the rules avoid them: to blame a person's address for a fault of ours, and to send a mail again that may
+have arrived. A third error would be to take one recipient's fault for the relay's: all mails would stop.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class SmtpPhase(StrEnum):
-    """Which step of the SMTP exchange was under way."""
+    """The step of the SMTP exchange that was under way."""
 
     CONNECT = "connect"  # TCP, implicit TLS and the greeting
     HELLO = "hello"
@@ -25,29 +25,29 @@ class SmtpPhase(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What kind of fault it was."""
+    """The way in which an attempt failed."""
 
     REPLY = "reply"  # the relay answered with a code
     LOST = "lost"  # no connection could be made, or it was dropped
     TIMEOUT = "timeout"
     TLS = "tls"  # the handshake or the certificate
     UNSUPPORTED = "unsupported"  # the relay does not offer what our settings require
-    GARBLED = "garbled"  # an answer that is no SMTP, or that does not fit the question
+    GARBLED = "garbled"  # an answer that is not SMTP, or that does not fit the command
     INVALID = "invalid"  # an address that cannot be written in a command; nothing was sent
 
 
 class DeliveryOutcome(StrEnum):
-    """What is to be done with the mail."""
+    """The consequence of a fault for the mail."""
 
     RETRY = "retry"  # transient for this mail; counts a failure
-    RELAY_DOWN = "relay_down"  # the relay or the connection, not this mail; burns no attempt
-    CONFIGURATION = "configuration"  # our settings or our standing with the relay; alert, burns no attempt
+    RELAY_DOWN = "relay_down"  # the fault of the relay or the connection; burns no attempt
+    CONFIGURATION = "configuration"  # our settings, or the relay refuses us; alerts, burns no attempt
     FAILED = "failed"  # permanent for this mail
     UNCERTAIN = "uncertain"  # lost after the body began: it may have arrived
 
 
 class DeliveryReason(StrEnum):
-    """Why, in one stable word: recorded with the mail, counted in metrics, told to the manager by a sentence."""
+    """The reason of an outcome: a stable word that is recorded, counted in metrics and explained to the manager."""
 
     CONNECTION_LOST = "connection_lost"
     TIMED_OUT = "timed_out"
@@ -72,7 +72,7 @@ class DeliveryReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFault:
-    """One attempt that did not end in 250.
+    """An attempt that did not end with the reply 250.
 
     Parameters:
       phase: the step under way.
@@ -91,9 +91,9 @@ class AttemptFault:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryVerdict:
-    """What to do, why, and the relay's own wish for the delay in seconds if it gave one.
+    """The outcome of an attempt, its reason, and the delay in seconds that the relay asked for, if it did.
 
-    `suspect` is what it was if other recipients get the same (``count_answer``): the relay's fault, or our settings'.
+    `suspect` is the outcome for every mail if other recipients get the same answer (``count_answer``).
     """
 
     outcome: DeliveryOutcome
@@ -109,7 +109,7 @@ SYNTAX_CODES = frozenset({500, 501, 502, 503, 504})
 BEFORE_MAIL = frozenset({SmtpPhase.CONNECT, SmtpPhase.HELLO, SmtpPhase.TLS, SmtpPhase.AUTH})
 BEFORE_RCPT = BEFORE_MAIL | {SmtpPhase.MAIL}
 OPENING = frozenset({DeliveryOutcome.RELAY_DOWN, DeliveryOutcome.CONFIGURATION})
-"""Outcomes after which the relay is left alone for a while."""
+"""These outcomes open the circuit breaker: no mail goes to the relay for a while."""
 
 _RELAYING_DENIED = re.compile(
     r"relay(ing)? (access )?(is )?(denied|not (allowed|permitted))|(unable|not permitted) to relay", re.IGNORECASE
@@ -118,11 +118,11 @@ _HINT = re.compile(r"\b(\d{1,5}) ?(s|secs?|seconds?|mins?|minutes?)\b", re.IGNOR
 
 
 def judge(fault: AttemptFault) -> DeliveryVerdict:
-    """What the fault means for the mail that was being sent.
+    """Decides what a fault means for the mail that was being sent.
 
-    Once the recipient is named, a fault of the relay's or of our settings may be theirs instead: relays look recipients
-    up while we wait, and quote what a stranger's server said. Such a mail goes back on its own steps, and others are
-    stopped only by more evidence (``count_answer``).
+    After the recipient was named, an answer that blames the relay or our settings may come from the recipient's server:
+    relays ask it while we wait, and quote it. Such a mail is retried by itself, and it takes more evidence to stop the
+    others (``count_answer``).
     """
     verdict = _judge(fault)
     if verdict.outcome in OPENING and fault.phase not in BEFORE_RCPT:
@@ -156,7 +156,7 @@ def _judge_without_reply(fault: AttemptFault) -> DeliveryVerdict:
 def _judge_transient(fault: AttemptFault) -> DeliveryVerdict:
     hint = _hinted_seconds(fault.text)
     if "throttl" in fault.text.lower():
-        # Amazon SES: "454 Throttling failure: Maximum sending rate exceeded", at any step; nothing against this mail.
+        # Amazon SES: "454 Throttling failure: Maximum sending rate exceeded", at any step; this mail is not at fault.
         return DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, DeliveryReason.THROTTLED, hint)
     if fault.phase in BEFORE_MAIL or fault.code == 421:
         return DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, DeliveryReason.RELAY_BUSY, hint)
@@ -172,10 +172,10 @@ def _judge_permanent(fault: AttemptFault) -> DeliveryVerdict:
     if fault.phase is SmtpPhase.MAIL:
         return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.SENDER_REFUSED)
     if _RELAYING_DENIED.search(fault.text):
-        # Postfix answers "554 5.7.1 Relay access denied" at RCPT to whoever may not use it: our side, not the person's.
+        # Postfix answers "554 5.7.1 Relay access denied" at RCPT to a client that may not use it.
         return DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.RELAYING_DENIED)
     if fault.code in SYNTAX_CODES:
-        # A fault of ours. 503 is a matter of sequence, so another connection may cure it; the others would come again.
+        # The fault is ours. 503 means a wrong sequence, which a new connection may cure; the others would come again.
         return DeliveryVerdict(
             DeliveryOutcome.RETRY if fault.code == 503 else DeliveryOutcome.FAILED, DeliveryReason.PROTOCOL_ERROR
         )
@@ -183,8 +183,8 @@ def _judge_permanent(fault: AttemptFault) -> DeliveryVerdict:
 
 
 def _judge_refusal(fault: AttemptFault) -> DeliveryVerdict:
-    """A 5xx that is about this recipient or this message."""
-    # A bare 552 is a full mailbox until the body was seen, and then a message that is too big (RFC 5321, 4.2.3).
+    """Decides about a 5xx reply that concerns this recipient or this message."""
+    # A bare 552 means a full mailbox before the body, and a message that is too big after it (RFC 5321, 4.2.3).
     if _is_about(fault, "2.2") or (fault.code == 552 and fault.enhanced is None and fault.phase is not SmtpPhase.BODY):
         return DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.MAILBOX_FULL)
     if fault.enhanced is not None and fault.enhanced.startswith("5.7."):
@@ -201,7 +201,7 @@ def _is_about(fault: AttemptFault, subject: str) -> bool:
 
 
 def _hinted_seconds(text: str) -> float | None:
-    """The delay a relay names ("try again in 5 minutes"), in seconds."""
+    """Returns the delay in seconds that a relay names ("try again in 5 minutes"), or None."""
     found = _HINT.search(text)
     if found is None:
         return None
@@ -218,13 +218,13 @@ SHORTEST_HINT, LONGEST_HINT = 10.0, 3600.0
 
 
 def retry_delay(outcome: DeliveryOutcome, failures: int, jitter: float, hint: float | None = None) -> float:
-    """Seconds to wait before the mail is tried again; the last step repeats.
+    """Returns the seconds before the mail is tried again; the last step repeats.
 
     Parameters:
       failures: faults in a row with this outcome, this one included (1 is the first).
-      jitter: a random number in [0, 1), so that mails postponed together do not come back together; adds up to a
-        fifth, and for an uncertain mail up to 15 more minutes.
-      hint: seconds the relay asked for (``DeliveryVerdict.hint``), honoured between 10 seconds and one hour.
+      jitter: a random number in [0, 1), so that mails postponed together do not come back together; it adds up to a
+        fifth, and for an uncertain mail up to 15 minutes.
+      hint: seconds the relay asked for (``DeliveryVerdict.hint``), respected between 10 seconds and one hour.
 
     Raises:
       ValueError: a failed mail is not tried again.
@@ -241,22 +241,23 @@ def retry_delay(outcome: DeliveryOutcome, failures: int, jitter: float, hint: fl
 
 
 SUSPECTS_TO_OPEN: Final = 5
-"""Recipients of one domain who tell as much as those of two: its server may be the one at fault."""
+"""So many recipients of one domain prove a fault of the relay; fewer may only prove one of their own server."""
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """Who got answers that may be about them or about everybody, since a mail was last accepted."""
+    """The recipients that got one kind of suspect answer since the relay last accepted a mail."""
 
     suspect: DeliveryOutcome | None = None
     recipients: frozenset[str] = frozenset()
 
 
 def count_answer(suspicion: CircuitBreaker, verdict: DeliveryVerdict, recipient: str) -> tuple[CircuitBreaker, bool]:
-    """What is suspected now that this recipient got this answer, and whether it is enough to let the relay rest.
+    """Returns the circuit breaker after one more answer, and whether it opens now.
 
-    It is when recipients of two domains, or five of one, got the same kind of answer and this one had not before: the
-    same mails coming back prove nothing new. The caller starts afresh with each mail the relay accepts.
+    It opens when recipients of two domains, or five of one domain, got the same kind of answer and this recipient had
+    not got it before: the same mail coming back proves nothing. The caller begins with an empty circuit breaker after
+    each mail that the relay accepts.
     """
     if verdict.suspect is None:
         return suspicion, False

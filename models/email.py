@@ -1,4 +1,4 @@
-"""Mails that are owed, and the addresses no mail is sent to, for a time or until ops take them off the list."""
+"""A mail is owed as a row; an address on the suppression list gets none, for a time or until it is removed."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,7 @@ from models.words import EmailState
 
 
 class Email(OwedWork, table=True):
-    """One mail to one person. Message-ID and date are fixed here, so that a repeat is recognised as one.
+    """One mail to one person. Message-ID and date are fixed here, so that a mail sent twice is recognised as one.
 
     ``context`` holds identifiers and plain facts; never a link, a token or rendered text.
     """
@@ -53,33 +53,34 @@ INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"
 
 
 class SuppressionReason(StrEnum):
-    """Why an address is on the list."""
+    """The reason an address is on the suppression list."""
 
-    HARD_BOUNCE = "hard_bounce"  # its server said that there is no such mailbox
-    OPS = "ops"  # put there by hand, after a complaint for example
+    HARD_BOUNCE = "hard_bounce"  # its server said that the mailbox does not exist
+    OPS = "ops"  # an operator added it, for example after a complaint
 
 
 HARD_BOUNCE_LIFETIME: Final = timedelta(days=7)
-"""How long an address that bounced is left alone: somebody hired today may be given their mailbox in a few days, while
-mail providers think less of a sender who goes on writing to addresses that do not exist."""
+"""An address that bounced gets no mail for this long. A new employee may get the mailbox within days, while mail
+providers distrust a sender who keeps writing to addresses that do not exist."""
 
 
 class SuppressionListing(NamedTuple):
-    """Why an address is on the list, since when, and until when (None: until it is taken off)."""
+    """An entry of the suppression list: its reason, its start and its end (None: until it is removed)."""
 
     reason: SuppressionReason
     since: datetime
     until: datetime | None
 
     def holds(self, now: datetime) -> bool:
-        """Whether mails are still kept from the address."""
+        """Whether the address still gets no mail."""
         return self.until is None or self.until > now
 
 
 def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
-    """What stands on the list once a mail to the address has bounced.
+    """Returns the entry of an address after a mail to it has bounced.
 
-    What ops wrote stays. A further bounce prolongs what holds still, and counts from then; what is over begins anew.
+    An entry that still holds keeps its reason and lasts at least as long as one made now; a new one replaces one that
+    is over.
     """
     until = now + HARD_BOUNCE_LIFETIME
     if known is None or not known.holds(now):
@@ -88,11 +89,11 @@ def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListi
 
 
 def listed_by_ops(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:
-    """What stands on the list once ops put an address there; the same when it says as much already.
+    """Returns the entry of an address after an operator has added it; an entry that holds for longer stays.
 
     Parameters:
-      known: what stands there.
-      lasts: for how long, None until it is taken off. It shortens nothing.
+      known: the present entry, None if there is none.
+      lasts: the time the new entry holds, None until it is removed.
     """
     if known is None or not known.holds(now):
         return SuppressionListing(SuppressionReason.OPS, now, None if lasts is None else now + lasts)
@@ -102,11 +103,11 @@ def listed_by_ops(known: SuppressionListing | None, now: datetime, lasts: timede
 
 
 class Suppression(Record, table=True):
-    """An address that is left alone."""
+    """An address that gets no mail."""
 
     __tablename__ = "suppression"
 
     email_norm: str = Field(primary_key=True)
     reason: str
     created_at: datetime = instant(default_now=True)
-    until: datetime | None = instant(nullable=True)  # None: until it is taken off
+    until: datetime | None = instant(nullable=True)  # None: until it is removed
