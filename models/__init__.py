@@ -1,1 +1,1 @@
-"""What is true: tables, statuses and pure rules. Imports nothing else of Matricule."""
+"""This package holds the tables, the statuses and the pure rules; it imports nothing else of Matricule."""

@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, when, with which result."""
+"""The audit trail records each change: who made it, when, and with which result."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from models.base import Record, instant
 
 
 class Audit(Record, table=True):
-    """One change. Append-only; names and addresses are not copied here, identifiers are."""
+    """One change. Rows are only added; they hold identifiers, never names or addresses."""
 
     __tablename__ = "audit"
 

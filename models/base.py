@@ -1,4 +1,4 @@
-"""What every table shares: identifiers, times, names of constraints, and the working columns of owed work."""
+"""All tables share these identifiers, times and names of constraints; owed work shares its working columns."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,16 +15,16 @@ NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
-"""One rule names every constraint and index, so that an error names its rule and migrations can drop it."""
+"""One rule names every constraint and index: an error then names its rule, and a migration can drop it."""
 
 metadata = MetaData(naming_convention=NAMES)
 
 HOT_TABLE = {"postgresql_with": {"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.02}}
-"""Storage of tables whose rows change state often: room for in-page updates, vacuumed early."""
+"""Tables whose rows change state often are stored with room for in-page updates and are vacuumed early."""
 
 
 def new_id() -> UUID:
-    """A new identifier: UUID version 7 (RFC 9562), so that rows are written in the order of their indexes."""
+    """Returns a UUID version 7 (RFC 9562): rows with such identifiers are inserted at the end of their indexes."""
     return uuid7()
 
 
@@ -40,7 +40,7 @@ def instant(*, nullable: bool = False, default_now: bool = False) -> Any:
 
 
 class Record(SQLModel):
-    """Root of the tables."""
+    """Every table derives from this class, which carries the naming rule."""
 
     metadata = metadata
 
@@ -49,14 +49,14 @@ class Record(SQLModel):
 
 
 class OwedWork(Record):
-    """The working columns of anything owed (a job, a mail). ``workers/engine/ledger.py`` reads these and nothing else.
+    """The working columns of owed work (a job, a mail); ``workers/engine/ledger.py`` reads no other columns.
 
-    Waiting: ``due_at`` set, no ``leased_until``. Running: ``leased_until`` set. Finished: neither.
+    Waiting work has ``due_at`` and no ``leased_until``, running work has ``leased_until``, finished work has neither.
     """
 
     queue: str
-    lane: UUID  # work of one lane is claimed in turn with other lanes
-    claim: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # the fence: grows at each claim
+    lane: UUID  # the lanes of a queue are claimed in turn
+    claim: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # the fencing token: grows at each claim
     failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # attempts that failed
     rescues: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # leases that ran out
     due_at: datetime | None = instant(nullable=True)

@@ -1,4 +1,4 @@
-"""Jobs: the requests recorded in the ledger, their results per person, their attempts, retries and keys."""
+"""A job is a request recorded in the ledger, with its results per person, failed attempts, retries and key."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +16,12 @@ RUNNING = text("leased_until IS NOT NULL")
 
 
 def states(words: type[JobState]) -> str:
-    """The states as an SQL list, for a check constraint."""
+    """Returns the states as an SQL list, for a check constraint."""
     return ", ".join(f"'{word}'" for word in words)
 
 
 class Job(OwedWork, table=True):
-    """One request: the promise made to whoever asked.
+    """One request: a promise made to the portal that sent it.
 
     ``request`` is `json`, not `jsonb`: a hostile name may hold U+0000, which `jsonb` cannot store, and nothing that was
     accepted may be lost or altered. ``message`` keeps the bytes of a queue message that could not be read.
@@ -42,14 +42,14 @@ class Job(OwedWork, table=True):
     state: str = JobState.QUEUED
     request: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     message: bytes | None = Field(default=None, sa_type=LargeBinary)
-    position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # people done, when work goes in chunks
+    position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # people done so far, by chunks
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     requested_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class JobPerson(Record, table=True):
-    """What happened to one person of a job; the result of a one-person job sits in the job itself."""
+    """The result of one person of a job; the result of a one-person job is in the job itself."""
 
     __tablename__ = "job_person"
 
@@ -63,7 +63,7 @@ class JobPerson(Record, table=True):
 
 
 class JobAttempt(Record, table=True):
-    """An attempt at a job or a mail that did not succeed, with its error; a success needs no row."""
+    """A failed attempt at a job or a mail, with its error; a success needs no row."""
 
     __tablename__ = "job_attempt"
 
@@ -78,7 +78,7 @@ class JobAttempt(Record, table=True):
 
 
 class Idempotency(Record, table=True):
-    """A key a portal used, and the job it stands for; kept 90 days."""
+    """An idempotency key of a portal, and the job that has it; kept for 90 days."""
 
     __tablename__ = "idempotency"
 
@@ -89,12 +89,12 @@ class Idempotency(Record, table=True):
     created_at: datetime = instant(default_now=True)
 
 
-_MOST_DOUBLINGS: Final = 64  # longer than any pause by then; a thousand would overflow a float
+_MOST_DOUBLINGS: Final = 64  # every pause is at its longest by then; a thousand doublings would overflow a float
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and how long between.
+    """The number of attempts at failing work, and the pauses between them.
 
     Parameters:
       max_attempts: failures after which the work is dead.
@@ -107,11 +107,11 @@ class RetryPolicy:
     longest_seconds: float = 3_600.0
 
     def seconds_after(self, failures: int, jitter: float) -> float | None:
-        """The pause before the next attempt, or None when there is none.
+        """Returns the seconds before the next attempt, or None when the work is dead.
 
         Parameters:
           failures: failures so far, this one included (1 or more).
-          jitter: in [0, 1): spreads the pause over half to one and a half times its length, so that what failed
+          jitter: in [0, 1): spreads the pause over half to one and a half times its length, so that work that failed
             together does not come back together.
         """
         if failures >= self.max_attempts:
@@ -131,10 +131,9 @@ RETRY_POLICIES: Final = {
 
 
 def retry_policy(kind: str) -> RetryPolicy:
-    """The retry policy of a kind of work."""
     return RETRY_POLICIES.get(kind, DEFAULT_RETRIES)
 
 
 def postpone_seconds(seconds: float, jitter: float) -> float:
-    """How long work waits whose surroundings failed (database, lock, relay): jittered, burns no attempt."""
+    """Returns the jittered pause of work that met a fault around it (database, lock, relay) and burns no attempt."""
     return seconds * (0.5 + jitter)

@@ -1,4 +1,4 @@
-"""Portals, the upstream systems that send requests, and the training organisations in whose name they certify."""
+"""A portal is an upstream system that sends requests; a training organisation signs its certificates."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -10,22 +10,22 @@ from sqlmodel import Field
 from models.base import Record, instant, new_id
 
 LOCAL_PORTAL_ID: Final = UUID("00000000-0000-7000-8000-000000000001")
-"""The portal `local`, there from the first migration: requests typed in a shell on this system."""
+"""The portal `local` exists from the first migration on; requests typed in a shell of this system use it."""
 
 
 class Portal(Record, table=True):
-    """An upstream system."""
+    """An upstream system that sends requests."""
 
     __tablename__ = "portal"
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     name: str = Field(unique=True)
-    organisation_id: UUID | None = Field(default=None, foreign_key="organisation.id")  # in whose name it certifies
+    organisation_id: UUID | None = Field(default=None, foreign_key="organisation.id")  # signs its certificates
     created_at: datetime = instant(default_now=True)
 
 
 class Organisation(Record, table=True):
-    """A training organisation (organisme de formation). Portals issue their certificates in its name."""
+    """A training organisation (organisme de formation), which signs the certificates of its portals."""
 
     __tablename__ = "organisation"
 
@@ -45,7 +45,7 @@ class Organisation(Record, table=True):
 
 
 class Logo(Record, table=True):
-    """A picture as it was checked at upload; never changed, because certificates name it by its hash."""
+    """A picture that was checked at upload; it never changes, because certificates name it by its hash."""
 
     __tablename__ = "logo"
 

@@ -1,4 +1,4 @@
-"""What is kept how long, and why: one table, which the nightly `purge` carries out and docs/retention.md tells people.
+"""Data is kept for the times in one table, which the nightly `purge` carries out and docs/retention.md explains.
 
 Sources: GDPR, article 5(1)(e) (no longer than needed); the evidence of trainings that financing bodies may ask for, six
 years (OCAPIAT, « pièces justificatives : 6 ans »).
@@ -12,15 +12,15 @@ from uuid import UUID
 from models.paris import PARIS
 
 CERTIFICATE_YEARS: Final = 6
-"""Whole calendar years after the year of completion for which the names on a certificate are kept: « certificat :
-3 ans, pièces justificatives : 6 ans » (OCAPIAT). The longer of the two, because a duplicate is issued from evidence."""
+"""Names on certificates are kept for so many calendar years after the year of completion: « certificat : 3 ans, pièces
+justificatives : 6 ans » (OCAPIAT). The longer time counts, because a duplicate is issued from evidence."""
 
 PART: Final = 10_000
-"""Rows one statement of a purge changes at most: no transaction of it lasts long."""
+"""A statement of the purge changes at most this many rows, so that its transactions stay short."""
 
 
 class RetentionClass(StrEnum):
-    """What is kept for a time."""
+    """A kind of data that is kept for a limited time."""
 
     REQUEST = "job.request"
     DEAD_REQUEST = "job.request, dead"
@@ -52,14 +52,14 @@ class RetentionClass(StrEnum):
 
 
 class RetentionRule(NamedTuple):
-    """How long something is kept, as docs/retention.md tells it.
+    """The time for which one kind of data is kept, as docs/retention.md states it.
 
     Parameters:
-      what: what people call it.
-      keeps: how long, as PostgreSQL reads an interval.
-      since: from when on it counts.
-      then: what happens afterwards.
-      why: the reason for just so long.
+      what: the name that people use.
+      keeps: the time, as PostgreSQL reads an interval.
+      since: the event from which the time counts.
+      then: the end of the data after that time.
+      why: the reason for this time.
     """
 
     what: str
@@ -184,20 +184,20 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
         *("they were last heard of", "deleted", "no personal data"),
     ),
 }
-"""What is kept for how long. What stands for as long as somebody is a customer is in docs/retention.md beside it."""
+"""Each kind of data and its time. Data that is kept for as long as a customer stays is in docs/retention.md only."""
 
 
 def names_kept_until(completed_at: datetime) -> datetime:
-    """Until when the names of an erased person are kept for the certificate of a training: the end of the sixth year
-    after the one it was completed in, as years are counted in France.
+    """Returns the moment until which the names of an erased person are kept for a certificate: the end, in France, of
+    the sixth year after the year of completion.
     """
     year = completed_at.astimezone(PARIS).year
     return datetime(year + CERTIFICATE_YEARS + 1, 1, 1, tzinfo=PARIS)
 
 
 def first_id(moment: datetime) -> UUID:
-    """Before every identifier made from this moment on: those made earlier are smaller (UUID version 7, RFC 9562, 5.7).
+    """Returns the smallest identifier of this moment: those made earlier are smaller (UUID version 7, RFC 9562, 5.7).
 
-    So old rows are found by their primary key, without an index of their own on tables that are written all the time.
+    Old rows are found with it by their primary key, so tables that are written all the time need no further index.
     """
     return UUID(int=int(moment.timestamp() * 1000) << 80)

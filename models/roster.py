@@ -1,4 +1,4 @@
-"""Roster files: the inboxes they are dropped in, their bytes while they are needed, and how far their import is."""
+"""A roster file comes through an inbox or a request, is kept while it is needed, and is imported by a job."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -11,14 +11,14 @@ from models.base import Record, instant, new_id
 from models.words import LOCALES, Code, Policy
 
 SETTLED_AFTER: Final = timedelta(seconds=50)
-"""How long a file must have stayed the same: scans are a minute apart, and exports are written in one go."""
+"""A file must stay the same for this long: scans are a minute apart, and exports are written in one go."""
 
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download", ".swp", ".writing")
 _HIDDEN: Final = (".", "~", "_")
 
 
 class Inbox(Record, table=True):
-    """A folder watched for one contract. Set up by ops: its address may name any place this system can read."""
+    """A folder watched for one contract. An operator sets it up: its address may be any place this system can read."""
 
     __tablename__ = "inbox"
     __table_args__ = (
@@ -29,52 +29,52 @@ class Inbox(Record, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     portal_id: UUID = Field(foreign_key="portal.id")
     reference: str
-    contract: str  # the portal's reference
+    contract: str  # the portal's reference of it
     url: str  # as fsspec reads it, without a password
     policy: str = Policy.UNTIL_FULL
     notify: bool = True
     report_to: str | None = None
     report_locale: str = LOCALES[0]
-    most_changed_percent: int | None = None  # a file that would add more of the participants is refused; None: any
-    full_sync: bool = False  # report participants that are missing from the file
+    most_changed_percent: int | None = None  # a file that would add more people is refused; None: no limit
+    full_sync: bool = False  # report participants who are missing from the file
     paused: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = instant(default_now=True)
     scanned_at: datetime | None = instant(nullable=True)
-    trouble: str | None = None  # why the last scan could not read it: the class of an error, never its words
+    trouble: str | None = None  # why the last scan failed: the class of an error, never its message
 
 
 class InboxFile(Record, table=True):
-    """A file that was seen in an inbox, in one version of it."""
+    """One version of a file that was seen in an inbox."""
 
     __tablename__ = "inbox_file"
 
     inbox_id: UUID = Field(primary_key=True)
     name: str = Field(primary_key=True)
-    version: str = Field(primary_key=True)  # its size and time, as the folder tells them
+    version: str = Field(primary_key=True)  # its size and time, as the folder reports them
     seen_at: datetime = instant(default_now=True)
     job_id: UUID | None = None  # the import, or the dry run before it
     dry_run: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
-    refused: str | None = None  # why it was not imported at all: a code
+    refused: str | None = None  # the code that says why it was not imported at all
     put_away_at: datetime | None = instant(nullable=True)
 
 
 def is_dropped_file(name: str) -> bool:
-    """Whether a file of a folder is one to import: not hidden, not one that says itself that it is being written."""
+    """Whether a file of a folder is to be imported: its name is neither hidden nor that of an unfinished file."""
     return not name.startswith(_HIDDEN) and not name.lower().endswith(_UNFINISHED)
 
 
 def is_settled(seen_at: datetime, now: datetime) -> bool:
-    """Whether a file that has stayed the same since may be taken: nobody is writing it any more."""
+    """Whether a file that has stayed the same since may be taken, because it is no longer being written."""
     return now - seen_at >= SETTLED_AFTER
 
 
 def too_many_changes(joining: int, participants: int, most_changed_percent: int | None) -> Code | None:
-    """Why a file is refused that would add more people than is usual; the first file of a contract may.
+    """Refuses a file that would add more people than usual; the first file of a contract is always accepted.
 
     Parameters:
-      joining: people it would enrol.
-      participants: who is enrolled now.
-      most_changed_percent: of the participants, or None for no bound.
+      joining: people whom the file would enrol.
+      participants: people who are enrolled now.
+      most_changed_percent: the largest accepted share of the participants, or None for no limit.
     """
     if most_changed_percent is None or participants == 0:
         return None
@@ -82,9 +82,9 @@ def too_many_changes(joining: int, participants: int, most_changed_percent: int 
 
 
 class RosterFile(Record, table=True):
-    """A file of a portal by its content: the same file dropped twice is kept once.
+    """A portal's file, known by its content: the same file dropped twice is kept once.
 
-    Each portal has its own: to know the hash of another's file is not enough to read it.
+    Each portal has a copy of its own, so that the hash of another portal's file gives no access to it.
     """
 
     __tablename__ = "roster_file"
@@ -97,7 +97,7 @@ class RosterFile(Record, table=True):
 
 
 class RosterPart(Record, table=True):
-    """A megabyte of a file: it is written and read as a stream, never held as a whole."""
+    """A megabyte of a file, which is written and read as a stream and never held as a whole."""
 
     __tablename__ = "roster_part"
     __table_args__ = (
@@ -113,25 +113,26 @@ class RosterPart(Record, table=True):
 
 
 class RosterImport(Record, table=True):
-    """The import of one file: what its job needs beside the request."""
+    """The import of one file: the facts that its job needs beside the request."""
 
     __tablename__ = "roster"
     __table_args__ = (Index("ix_roster_fingerprint", "portal_id", "fingerprint"),)
 
     job_id: UUID = Field(primary_key=True)
     portal_id: UUID
-    fingerprint: bytes = Field(sa_type=LargeBinary)  # of the request: the same file on the same contract, same options
+    fingerprint: bytes = Field(sa_type=LargeBinary)  # of the request: its file, contract and options
     sha256: bytes = Field(sa_type=LargeBinary)
     file_name: str
-    reading: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # what was understood
+    reading: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # how the file was understood
     rows: int | None = None  # below the header, blank ones left out
     cancelled_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)
 
 
 class RosterAddress(Record, table=True):
-    """An address a job has accepted, as a hash: a later row with it is a duplicate. Gone when the job is finished;
-    of one that gave up, with its file.
+    """The hash of an address that a job has accepted: a later row with the same address is a duplicate.
+
+    It is deleted when the job finishes, or with the file when the job gave up.
     """
 
     __tablename__ = "roster_address"
@@ -141,13 +142,13 @@ class RosterAddress(Record, table=True):
 
 
 class ImportProgress(NamedTuple):
-    """As a job shows it.
+    """The progress of an import, as its job shows it.
 
     Parameters:
-      rows: of the file, below its header; None before it was looked at.
-      rows_done: dealt with so far.
-      percent: of the rows, rounded down: 100 means all of them.
-      seconds_left: at the pace so far; None while there is none to go by, or when it ended before all was done.
+      rows: rows of the file below its header; None before the file was read.
+      rows_done: rows done so far.
+      percent: the share of rows done, rounded down: 100 means all of them.
+      seconds_left: the time left at the pace so far; None while no pace is known, or when the import ended early.
     """
 
     rows: int | None
@@ -157,9 +158,9 @@ class ImportProgress(NamedTuple):
 
 
 def measure_import(rows: int | None, rows_done: int, seconds: float | None, *, finished: bool) -> ImportProgress:
-    """The progress of a job that has been at work for so many seconds; None when it was not begun.
+    """Returns the progress of an import that has run for so many seconds (None before its start).
 
-    What ended early, because it was cancelled for one, has no time left to wait for.
+    An import that ended early, for example because it was cancelled, has no time left.
     """
     if rows is None:
         return ImportProgress(None, rows_done, None, None)

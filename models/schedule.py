@@ -1,4 +1,4 @@
-"""What runs on a schedule, which processes are alive, and who the clock's leader is."""
+"""The clock makes requests on a schedule; these tables name the schedules, the live processes and the leading clock."""
 
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,7 @@ class Process(Record, table=True):
 
 
 class Clock(Record, table=True):
-    """One row: the clock that leads, until when. Another takes over when the time has passed."""
+    """The one row names the clock that leads, and the end of its lease. Another clock takes over after that."""
 
     __tablename__ = "clock"
 

@@ -1,4 +1,4 @@
-"""Every table, imported in one place: what migrations compare the database with."""
+"""This module imports every table, so that migrations can compare all of them with the database."""
 
 from models import (
     account,

@@ -1,6 +1,6 @@
-"""The words stored in tables, sent over the wire and shown by code: statuses, policies and result codes.
+"""Statuses, policies and result codes are stored in tables and sent to portals in these words.
 
-Nothing is imported here beside the standard library, so that a portal's process can use it without a database driver.
+This module imports only the standard library, so that a portal's process can use it without a database driver.
 The sentence people read for a code lives in ``email_templates/locales``, never in Python.
 """
 
@@ -8,18 +8,18 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands. The last four are final."""
+    """The state of a job; the last four are final."""
 
     QUEUED = "queued"  # recorded; waits for its `due_at`
     RUNNING = "running"  # claimed by a worker under a lease
     SUCCEEDED = "succeeded"  # the policy was carried out; counts by code are in the result
     REFUSED = "refused"  # a business answer: nothing was changed, the code says why
-    DEAD = "dead"  # gave up after its attempts, or it killed its worker three times; ops can retry it
-    CANCELLED = "cancelled"  # withdrawn before it was begun
+    DEAD = "dead"  # gave up after its attempts, or killed its worker three times; an operator can retry it
+    CANCELLED = "cancelled"  # stopped before it began
 
 
 class EmailState(StrEnum):
-    """Where a mail stands."""
+    """The state of a mail."""
 
     OWED = "owed"  # written with its cause; waits for its `due_at`
     SENDING = "sending"  # claimed by a mailer under a lease
@@ -32,7 +32,7 @@ class EmailState(StrEnum):
 
 
 class Progress(StrEnum):
-    """How far a participant is in the training."""
+    """The progress of a participant in the training."""
 
     NOT_STARTED = "not_started"
     IN_PROGRESS = "in_progress"
@@ -40,9 +40,9 @@ class Progress(StrEnum):
 
 
 class Policy(StrEnum):
-    """What the caller wants done when not everybody can be enrolled."""
+    """The choice of the portal when some people cannot be enrolled."""
 
-    ALL_OR_NOTHING = "all_or_nothing"  # one refusal and nothing is done
+    ALL_OR_NOTHING = "all_or_nothing"  # nothing is done if one person is refused
     VALID_ROWS = (
         "valid_rows"  # invalid rows are refused; nothing is done if the valid ones need more seats than are left
     )
@@ -50,27 +50,27 @@ class Policy(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What a link is for."""
+    """The action a link leads to."""
 
     ACTIVATION = "activation"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a purpose, not a password
-    CORRECTION_CONFIRMATION = "correction_confirmation"  # sent to the new address: it is theirs
-    CORRECTION_ANSWER = "correction_answer"  # sent to the old address: agree or cancel
-    NOT_ME = "not_me"  # whoever was attached by mistake detaches themselves
+    CORRECTION_CONFIRMATION = "correction_confirmation"  # sent to the new address: its holder confirms it
+    CORRECTION_ANSWER = "correction_answer"  # sent to the old address: its holder agrees or cancels
+    NOT_ME = "not_me"  # a person enrolled by mistake leaves the contract
 
 
 class CorrectionState(StrEnum):
-    """Where the correction of an address stands. All but the first are final."""
+    """The state of a correction of an address; all but the first are final."""
 
-    PENDING = "pending"  # waits for the new address to confirm, and for the old one's agreement or silence
+    PENDING = "pending"  # waits for the new address, and for the old one's agreement or silence
     APPLIED = "applied"  # the account has the new address
-    CANCELLED = "cancelled"  # the old address said no, or what it rested on is no longer so
-    SUPERSEDED = "superseded"  # another correction of the same account was asked for
+    CANCELLED = "cancelled"  # the old address refused, or its grounds have changed
+    SUPERSEDED = "superseded"  # another correction of the same account replaced it
     EXPIRED = "expired"  # not confirmed in time
 
 
 class EmailKind(StrEnum):
-    """Which folder of ``email_templates`` a mail is rendered from."""
+    """A mail is rendered from the folder of ``email_templates`` with this name."""
 
     INVITATION = "invitation"  # choose a password: the account was never activated
     ATTACHMENT = "attachment"  # an existing account now has access to one more training
@@ -82,18 +82,18 @@ class EmailKind(StrEnum):
     CORRECTION_CONFIRMATION = "correction_confirmation"  # to the new address: confirm it
     CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
     CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
-    CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: it was not made, and why
-    DETACHMENT = "detachment"  # to the manager: somebody said "this is not me"
-    IMPORT_REPORT = "import_report"  # to whoever dropped a file: what became of it, and the rows to correct
-    DUPLICATE = "duplicate"  # to whoever asked: duplicates of certificates, attached or behind a link
-    RELEASE_REPORT = "release_report"  # to the manager: whose seats will be given back, or were
-    ENROLLMENT_REPORT = "enrollment_report"  # to the manager: what happened to each person
+    CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: why it was not made
+    DETACHMENT = "detachment"  # to the manager: a person said "this is not me"
+    IMPORT_REPORT = "import_report"  # to the sender of a file: its results, and the rows to correct
+    DUPLICATE = "duplicate"  # to the requester: duplicates of certificates, attached or behind a link
+    RELEASE_REPORT = "release_report"  # to the manager: the seats that will be released, or were
+    ENROLLMENT_REPORT = "enrollment_report"  # to the manager: the result for each person
 
 
 class Code(StrEnum):
-    """The stable result codes: of a job, of one person of it, of a validation error."""
+    """A stable code answers a job, one person of a job, or a validation error."""
 
-    # What happened to a person (no refusal).
+    # These codes are no refusal: the result for one person.
     ENROLLED = "enrolled"  # a new account was created and enrolled
     ATTACHED = "attached"  # the account existed: attached, with the names it was registered with
     ALREADY_ENROLLED = "already_enrolled"  # nothing to do; costs no seat
@@ -101,34 +101,34 @@ class Code(StrEnum):
     WITHDRAWN = "withdrawn"  # no longer enrolled; the seat is free again
     ALREADY_WITHDRAWN = "already_withdrawn"  # nothing to do
     RECORDED = "recorded"  # the progress is known now
-    AGREEMENT_AWAITED = "agreement_awaited"  # the same was asked for before and is confirmed: the old one has its say
+    AGREEMENT_AWAITED = "agreement_awaited"  # the new address has confirmed before; the old one may still refuse
     UNCHANGED = "unchanged"  # an event that says nothing new: a repeat, or older than what is known
     SENT = "sent"  # a mail is owed; it leaves in a moment
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
     CORRECTED = "corrected"  # the account has the new address
-    CONFIRMATION_SENT = "confirmation_sent"  # the new address is to confirm, the old one may still say no
-    DETACHED = "detached"  # the person said "this is not me": no longer theirs, whatever the seat
-    EXPORTED = "exported"  # all that is known of a person
-    ERASED = "erased"  # nothing tells who they were, but what the law has kept for certificates
-    CANCELLED = "cancelled"  # stopped where it stood; what was done stays done
+    CONFIRMATION_SENT = "confirmation_sent"  # the new address must confirm, the old one may refuse
+    DETACHED = "detached"  # the person said "this is not me" and left; the seat may stay used
+    EXPORTED = "exported"  # all that is kept about a person
+    ERASED = "erased"  # only certificates still name the person, as the law asks
+    CANCELLED = "cancelled"  # stopped; the part that was done stays done
     ISSUED = "issued"  # the certificate has its number
     DUPLICATED = "duplicated"  # a numbered duplicate of the certificate was made
     REISSUED = "reissued"  # a corrected certificate takes the place of the other
     REVOKED = "revoked"  # the certificate is no longer valid
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
 
-    # Why a person was refused.
+    # These codes refuse one person.
     NOT_FOUND = "not_found"  # no such enrollment on this contract, or of this portal
     ALREADY_STARTED = "already_started"  # has begun the training: the seat stays used
-    THROTTLED = "throttled"  # asked for too often; the detail says from when on it may be asked again
-    ALREADY_ACTIVATED = "already_activated"  # has a password: an invitation says nothing new
-    NOT_DUE = "not_due"  # keeps the seat: the contract gives none back by itself, or not yet
-    SHARED_ACCOUNT = "shared_account"  # belongs to another company or portal too: ops can do it, with a reason
+    THROTTLED = "throttled"  # too many requests; the detail says when the next one is accepted
+    ALREADY_ACTIVATED = "already_activated"  # has a password and needs no invitation
+    NOT_DUE = "not_due"  # keeps the seat: the contract releases no seats, or not yet
+    SHARED_ACCOUNT = "shared_account"  # belongs to another company or portal too: an operator can do it, with a reason
     ADDRESS_TAKEN = "address_taken"  # another account has this address
-    NOT_COMPLETED = "not_completed"  # has not completed the training: there is no certificate yet
-    NOT_ISSUED = "not_issued"  # has completed it; the certificate was not issued yet
+    NOT_COMPLETED = "not_completed"  # has not completed the training: no certificate yet
+    NOT_ISSUED = "not_issued"  # has completed the training; the certificate is not issued yet
     CERTIFICATE_REVOKED = "certificate_revoked"  # for good: neither corrected nor duplicated any more
-    NAMES_NOT_KEPT = "names_not_kept"  # who it was is kept no longer
+    NAMES_NOT_KEPT = "names_not_kept"  # the names of the person are no longer kept
     NOT_RENDERED = "not_rendered"  # this one document could not be made; the others were
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"
@@ -138,14 +138,14 @@ class Code(StrEnum):
     INVALID_LOCALE = "invalid_locale"
     VALUE_TOO_LONG = "value_too_long"
     DUPLICATE_IN_FILE = "duplicate_in_file"  # the same address as an earlier accepted row of the same request
-    SUPPRESSED_ADDRESS = "suppressed_address"  # mails to it bounced, or ops put it on the list
+    SUPPRESSED_ADDRESS = "suppressed_address"  # mails to it bounced, or an operator added it to the list
     NO_SEAT_LEFT = "no_seat_left"
-    NOT_CARRIED_OUT = "not_carried_out"  # acceptable in itself; the policy left the whole request undone
+    NOT_CARRIED_OUT = "not_carried_out"  # acceptable, but the policy left the whole request undone
 
-    # Why a whole request was refused.
-    ALREADY_FINISHED = "already_finished"  # nothing is left to be stopped
-    NOT_FINISHED = "not_finished"  # an import that is still going on: stop it first
-    UNKNOWN_ORGANISATION = "unknown_organisation"  # nobody signs for this portal yet: matricule organisation
+    # These codes refuse a whole request.
+    ALREADY_FINISHED = "already_finished"  # nothing is left to stop
+    NOT_FINISHED = "not_finished"  # the import is still running: stop it first
+    UNKNOWN_ORGANISATION = "unknown_organisation"  # no organisation signs for this portal: matricule organisation
     UNSUPPORTED_IMAGE = "unsupported_image"
     IMAGE_TOO_LARGE = "image_too_large"
     INVALID_COLOUR = "invalid_colour"
@@ -166,7 +166,7 @@ class Code(StrEnum):
     REQUEST_TOO_LARGE = "request_too_large"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"  # the same key was used before with another body
 
-    # Why a roster file was refused.
+    # These codes refuse a roster file.
     UNREADABLE_FILE = "unreadable_file"
     UNSUPPORTED_FORMAT = "unsupported_format"
     ENCODING_NOT_RECOGNISED = "encoding_not_recognised"
@@ -174,11 +174,11 @@ class Code(StrEnum):
     EMPTY_FILE = "empty_file"
     PASSWORD_PROTECTED = "password_protected"  # noqa: S105
     TOO_LARGE = "too_large"
-    TOO_SLOW = "too_slow"  # what was sent to a page did not arrive in time
-    TOO_MANY_CHANGES = "too_many_changes"  # more of the participants than its inbox allows at once
-    WRONG_FOLDER = "wrong_folder"  # the folder says itself that it is for another contract
+    TOO_SLOW = "too_slow"  # the data sent to a page did not arrive in time
+    TOO_MANY_CHANGES = "too_many_changes"  # the file would add more people than its inbox allows
+    WRONG_FOLDER = "wrong_folder"  # a file in the folder says that it is for another contract
 
-    # What a link or a password answers.
+    # These codes answer a link or a new password.
     INVALID_LINK = "invalid_link"
     EXPIRED_LINK = "expired_link"
     USED_LINK = "used_link"
@@ -188,13 +188,13 @@ class Code(StrEnum):
     PASSWORD_TOO_COMMON = "password_too_common"  # noqa: S105 - in lists of leaks, or keys in a row
     PASSWORD_TOO_PERSONAL = "password_too_personal"  # noqa: S105 - little more than a name or an address
 
-    # What a sign-in answers.
-    WRONG_CREDENTIALS = "wrong_credentials"  # the address, the password or both: never said which
+    # These codes answer a sign-in.
+    WRONG_CREDENTIALS = "wrong_credentials"  # the address or the password; the answer does not say which
     SIGN_IN_LOCKED = "sign_in_locked"  # too many wrong passwords in a row
 
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
-"""Codes of people for whom an enrollment achieved what it asked; every other code of a person is a refusal of it."""
+"""These codes mean that the person is enrolled as asked; every other code of an enrollment is a refusal."""
 
 LOCALES = ("fr", "en")
-"""Languages mails and pages exist in; the first is the default."""
+"""Mails and pages exist in these languages; the first is the default."""
