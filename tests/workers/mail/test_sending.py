@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from models.base import new_id, now
+from models.base import new_id
 from models.delivery import DeliveryOutcome
 from models.words import EmailKind
 from tests.kit.relay.relay import HANG, Relay
@@ -30,7 +31,7 @@ def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> Prepa
         locale="fr",
         context={},
         message_id="<1@x>",
-        date=now(),
+        date=datetime.now(UTC),
         expired=False,
         contract_id=None,
         job_id=None,
