@@ -21,7 +21,7 @@ from models.certificate import (
     not_issued_because,
     read_verification_code,
 )
-from models.document import CertificateIssuer
+from models.document import CertificateIssuer, CertificateSnapshot, TrainingModality, TrainingNature
 from models.paris import day_in_paris
 from models.words import Code, Progress
 
@@ -120,6 +120,31 @@ def test_a_training_never_begins_after_it_ends(started_at: datetime, starts_on: 
     frozen = freeze_certificate(issuer, facts, "https://formation.example/certificates/X")
     assert (frozen.starts_on, frozen.ends_on) == (starts_on, date(2026, 3, 9))
     assert (frozen.modality, frozen.done_minutes, frozen.score) == (None, None, None)
+
+
+def test_every_fact_of_a_certificate_is_frozen() -> None:
+    issuer = CertificateIssuer(legal_name="OF", signatory_name="A", signatory_quality="B", place="C")
+    began, ended = datetime(2026, 3, 2, 8, tzinfo=UTC), datetime(2026, 3, 9, 12, tzinfo=UTC)
+    facts = IssuingFacts("Zoé", "Le Dû", "Acmé", "#1b3a5f", "5a" * 32, "Sécurité", "skills_assessment", ["Trier"],
+                         "blended", 420, began, ended, 3_600, 82.5)  # fmt: skip
+    assert freeze_certificate(issuer, facts, "https://formation.example/certificates/X") == CertificateSnapshot(
+        issuer=issuer,
+        first_name="Zoé",
+        last_name="Le Dû",
+        employer="Acmé",
+        colour="#1b3a5f",
+        logo="5a" * 32,
+        title="Sécurité",
+        nature=TrainingNature.SKILLS_ASSESSMENT,
+        objectives=("Trier",),
+        modality=TrainingModality.BLENDED,
+        starts_on=date(2026, 3, 2),
+        ends_on=date(2026, 3, 9),
+        planned_minutes=420,
+        done_minutes=60,
+        score=82.5,
+        verify_url="https://formation.example/certificates/X",
+    )
 
 
 def test_a_new_code_is_read_back_as_it_is_printed() -> None:

@@ -1,10 +1,11 @@
 """These rules decide when a contract is open and the smallest number of seats it may have."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
-from models.contract import closed_because, seats_refused
+from models.contract import ContractTerms, changed_terms, closed_because, seats_refused
 from models.words import Code
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
@@ -43,3 +44,21 @@ def test_both_days_are_included(
 )
 def test_never_fewer_seats_than_are_used(planned_seats: int, enrolled_count: int, expected: Code | None) -> None:
     assert seats_refused(planned_seats, enrolled_count) is expected
+
+
+TERMS = ContractTerms(10, FIRST, None, "manager@example.com", "fr", reminders=True, release_after_days=None)
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ({}, {}),
+        ({"planned_seats": 12}, {"planned_seats": 12}),
+        ({"starts_on": None, "ends_on": LAST}, {"starts_on": None, "ends_on": "2026-03-31"}),
+        ({"manager_email": "other@example.com"}, {"manager_email": "changed"}),  # the trail keeps no address
+        ({"manager_email": None}, {"manager_email": "removed"}),
+        ({"reminders": False, "release_after_days": 30}, {"reminders": False, "release_after_days": 30}),
+    ],
+)
+def test_what_the_audit_trail_is_told_of_a_change(after: dict[str, Any], told: dict[str, Any]) -> None:
+    assert changed_terms(TERMS, TERMS._replace(**after)) == told

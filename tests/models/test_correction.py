@@ -16,6 +16,7 @@ from models.correction import (
     PendingFacts,
     answer_correction,
     answer_ops,
+    ending_of,
     judge,
     mask_address,
 )
@@ -190,3 +191,20 @@ def test_silence_is_counted_from_when_the_notice_left() -> None:
 )
 def test_a_masked_address_shows_one_character_and_the_domain(address: str, shown: str) -> None:
     assert mask_address(address) == shown
+
+
+@pytest.mark.parametrize(
+    ("state", "ground", "confirmed", "ending"),
+    [
+        (CorrectionState.PENDING, None, True, None),
+        (CorrectionState.APPLIED, "agreement", True, None),
+        (CorrectionState.EXPIRED, None, True, "expired"),
+        (CorrectionState.EXPIRED, None, False, "unconfirmed"),
+        (CorrectionState.CANCELLED, "refusal", True, "refusal"),
+        (CorrectionState.SUPERSEDED, "replaced", False, "replaced"),
+    ],
+)
+def test_why_a_correction_was_not_made(
+    state: CorrectionState, ground: str | None, confirmed: bool, ending: str | None
+) -> None:
+    assert ending_of(state, ground, confirmed=confirmed) == ending

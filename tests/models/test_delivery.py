@@ -164,7 +164,9 @@ def test_no_reply_about_a_recipient_sets_that_mail_back(
 
 @pytest.mark.parametrize("trouble", [FaultKind.LOST, FaultKind.TIMEOUT, FaultKind.TLS, FaultKind.GARBLED])
 def test_no_reply_after_the_body_began_is_uncertain(trouble: FaultKind) -> None:
-    assert judge(AttemptFault(SmtpPhase.BODY, trouble=trouble)).outcome is DeliveryOutcome.UNCERTAIN
+    assert judge(AttemptFault(SmtpPhase.BODY, trouble=trouble)) == DeliveryVerdict(
+        DeliveryOutcome.UNCERTAIN, DeliveryReason.LOST_AFTER_BODY
+    )
 
 
 def test_a_reply_that_fits_nothing_is_read_as_no_reply() -> None:
@@ -173,9 +175,25 @@ def test_a_reply_that_fits_nothing_is_read_as_no_reply() -> None:
     assert judge(AttemptFault(SmtpPhase.BODY, 354)).outcome is DeliveryOutcome.UNCERTAIN
 
 
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (399, DeliveryOutcome.UNCERTAIN),
+        (400, DeliveryOutcome.RETRY),
+        (499, DeliveryOutcome.RETRY),
+        (500, DeliveryOutcome.FAILED),
+        (599, DeliveryOutcome.FAILED),
+        (600, DeliveryOutcome.UNCERTAIN),
+    ],
+)
+def test_a_reply_code_is_transient_permanent_or_no_smtp(code: int, outcome: DeliveryOutcome) -> None:
+    assert judge(AttemptFault(SmtpPhase.BODY, code)).outcome is outcome
+
+
 def test_a_missing_feature_of_the_relay_is_a_fault_of_configuration() -> None:
-    assert judge(AttemptFault(SmtpPhase.TLS, trouble=FaultKind.UNSUPPORTED)).outcome is DeliveryOutcome.CONFIGURATION
-    assert judge(AttemptFault(SmtpPhase.AUTH, trouble=FaultKind.UNSUPPORTED)).outcome is DeliveryOutcome.CONFIGURATION
+    lacking = DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.NOT_OFFERED)
+    assert judge(AttemptFault(SmtpPhase.TLS, trouble=FaultKind.UNSUPPORTED)) == lacking
+    assert judge(AttemptFault(SmtpPhase.AUTH, trouble=FaultKind.UNSUPPORTED)) == lacking
 
 
 def test_an_address_that_cannot_be_written_fails_for_good() -> None:
@@ -242,6 +260,18 @@ def test_when_answers_about_recipients_tell_of_the_relay(
 )
 def test_the_delay_a_relay_asks_for(text: str, hint: float | None) -> None:
     assert judge(AttemptFault(SmtpPhase.RCPT, 450, text=text)).hint == hint
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "text"),
+    [
+        (SmtpPhase.CONNECT, 421, "too busy, come back in 45 s"),
+        (SmtpPhase.RCPT, 421, "closing, retry in 45 seconds"),  # also where only this mail is set back
+        (SmtpPhase.MAIL, 454, "Throttling failure, retry after 45s"),
+    ],
+)
+def test_a_delay_is_heard_whatever_the_answer_means(phase: SmtpPhase, code: int, text: str) -> None:
+    assert judge(AttemptFault(phase, code, text=text)).hint == 45
 
 
 @pytest.mark.parametrize(

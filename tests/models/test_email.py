@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.email import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced
+from models.email import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced, listed_by_ops
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -42,3 +42,26 @@ def test_a_bounce(known: SuppressionListing | None, expected: SuppressionListing
 )
 def test_how_long_it_holds(until: datetime | None, holds: bool) -> None:
     assert SuppressionListing(BOUNCE, NOW - DAY, until).holds(NOW) is holds
+
+
+def listing(reason: SuppressionReason, since: datetime, until: datetime | None = None) -> SuppressionListing:
+    return SuppressionListing(reason, since, until)
+
+
+@pytest.mark.parametrize(
+    ("known", "lasts", "expected"),
+    [
+        (None, None, listing(OPS, NOW)),
+        (None, DAY, listing(OPS, NOW, NOW + DAY)),
+        (listing(BOUNCE, NOW - 9 * DAY, NOW), DAY, listing(OPS, NOW, NOW + DAY)),  # over: it begins anew
+        (listing(BOUNCE, NOW - DAY, NOW + 6 * DAY), 7 * DAY, listing(OPS, NOW, NOW + 7 * DAY)),
+        (listing(BOUNCE, NOW - DAY, NOW + 6 * DAY), None, listing(OPS, NOW)),
+        (listing(BOUNCE, NOW - DAY, NOW + 6 * DAY), 6 * DAY, listing(BOUNCE, NOW - DAY, NOW + 6 * DAY)),
+        (listing(OPS, NOW - DAY), 7 * DAY, listing(OPS, NOW - DAY)),  # nothing is shortened
+        (listing(OPS, NOW - DAY), None, listing(OPS, NOW - DAY)),
+    ],
+)
+def test_what_ops_put_on_the_list(
+    known: SuppressionListing | None, lasts: timedelta | None, expected: SuppressionListing
+) -> None:
+    assert listed_by_ops(known, NOW, lasts) == expected

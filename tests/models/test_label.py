@@ -17,6 +17,8 @@ from models.words import Code
         ("\u200b« Excel »\xa0: niveau\xa02\ufeff", "« Excel »\xa0: niveau\xa02"),
         ("a  b", "a  b"),
         ("2 + 2 =? 4 ; oui", "2 + 2 =? 4 ; oui"),
+        ("vrai ?= faux =? oui", "vrai ?= faux =? oui"),  # its end stands before its beginning
+        ("=?=", "=?="),
         ("x" * 200, "x" * 200),
         ("e\u0301" * 200, "é" * 200),
         ("", Code.MISSING_NAME),
@@ -33,6 +35,7 @@ from models.words import Code
         ("a\ud800", Code.UNSAFE_VALUE),
         ("=?utf-8?q?Lorval?=", Code.UNSAFE_VALUE),
         ("Lorval =?UTF-8?B?w6k=?= SA", Code.UNSAFE_VALUE),
+        ("=??=", Code.UNSAFE_VALUE),
         ("x" * 201, Code.VALUE_TOO_LONG),
         ("x" * 1_000_000, Code.VALUE_TOO_LONG),
         ("=?x" * 300_000, Code.VALUE_TOO_LONG),

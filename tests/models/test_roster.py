@@ -1,8 +1,18 @@
-"""This rule computes the progress of an import."""
+"""These rules compute the progress of an import, and choose the files of a folder that are taken."""
+
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.roster import ImportProgress, measure_import
+from models.roster import (
+    SETTLED_AFTER,
+    ImportProgress,
+    is_dropped_file,
+    is_settled,
+    measure_import,
+    too_many_changes,
+)
+from models.words import Code
 
 
 @pytest.mark.parametrize(
@@ -36,3 +46,43 @@ def test_progress(rows: int | None, done: int, seconds: float | None, expected: 
 )
 def test_progress_of_what_has_ended(rows: int | None, done: int, expected: ImportProgress) -> None:
     assert measure_import(rows, done, 10.0, finished=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("export RH.csv", True),
+        ("liste.xlsx", True),
+        (".export.csv", False),
+        ("~$liste.xlsx", False),
+        ("_export.csv", False),
+        ("export.csv.part", False),
+        ("export.csv.TMP", False),
+    ],
+)
+def test_hidden_and_unfinished_files_are_left_alone(name: str, taken: bool) -> None:
+    assert is_dropped_file(name) is taken
+
+
+@pytest.mark.parametrize(("seconds_short", "settled"), [(0, True), (-1, True), (1, False)])
+def test_a_file_is_taken_once_it_has_rested(seconds_short: int, settled: bool) -> None:
+    seen_at = datetime(2026, 3, 14, 9, tzinfo=UTC)
+    assert is_settled(seen_at, seen_at + SETTLED_AFTER - timedelta(seconds=seconds_short)) is settled
+
+
+@pytest.mark.parametrize(
+    ("joining", "participants", "percent", "expected"),
+    [
+        (50, 100, None, None),
+        (50, 0, 1, None),  # the first file of a contract
+        (20, 100, 20, None),
+        (21, 100, 20, Code.TOO_MANY_CHANGES),
+        (1, 4, 20, Code.TOO_MANY_CHANGES),
+        (1, 5, 20, None),
+        (1, 1, 100, None),
+    ],
+)
+def test_a_file_may_add_so_many_people(
+    joining: int, participants: int, percent: int | None, expected: Code | None
+) -> None:
+    assert too_many_changes(joining, participants, percent) is expected
