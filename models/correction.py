@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
-from models.link import LINK_LIFETIME, ResendVerdict
+from models.link import LINK_LIFETIME, ResendVerdict, ThrottledVerdict, count_verdict
 from models.throttle import Allowance
 from models.words import Code, CorrectionState, Purpose
 
@@ -97,7 +97,7 @@ CORRECTED_CODES: Final = frozenset({Code.CORRECTED, Code.CONFIRMATION_SENT, Code
 """These codes mean that a correction is made, pending or not needed; every other code is a refusal."""
 
 
-def answer_correction(person: ParticipantFacts | None, allowances: Sequence[Allowance]) -> ResendVerdict:
+def answer_correction(person: ParticipantFacts | None, allowances: Sequence[Allowance]) -> ThrottledVerdict:
     """Answers a manager who asks for a correction, which must never let a stranger take an account over.
 
     A request that is not allowed is refused before it counts against the rate limits. An answer that reveals whether
@@ -105,15 +105,12 @@ def answer_correction(person: ParticipantFacts | None, allowances: Sequence[Allo
     """
     refused = _refused(person)
     if refused is not None or person is None:
-        return refused or ResendVerdict(Code.NOT_FOUND)
+        return ThrottledVerdict(refused or ResendVerdict(Code.NOT_FOUND), allowances)
     closed = [moment for allowance in allowances if (moment := allowance.closed_until()) is not None]
     if closed:
-        return ResendVerdict(Code.THROTTLED, max(closed))
-    for allowance in allowances:
-        allowance.take()
-    if person.taken:
-        return ResendVerdict(Code.ADDRESS_TAKEN)
-    return ResendVerdict(Code.CONFIRMATION_SENT if person.activated else Code.CORRECTED)
+        return ThrottledVerdict(ResendVerdict(Code.THROTTLED, max(closed)), allowances)
+    code = Code.CONFIRMATION_SENT if person.activated else Code.CORRECTED
+    return count_verdict(ResendVerdict(Code.ADDRESS_TAKEN if person.taken else code), allowances)
 
 
 def _refused(person: ParticipantFacts | None) -> ResendVerdict | None:

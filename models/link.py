@@ -113,18 +113,36 @@ class ResendVerdict(NamedTuple):
     moment: datetime | None = None
 
 
-def answer_reset(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
+class ThrottledVerdict(NamedTuple):
+    """A verdict, and the allowances after it: a refused request leaves them as they were."""
+
+    verdict: ResendVerdict
+    allowances: Sequence[Allowance]
+
+
+def count_verdict(verdict: ResendVerdict, allowances: Sequence[Allowance]) -> ThrottledVerdict:
+    """Returns the verdict with allowances that count it."""
+    return ThrottledVerdict(verdict, [allowance.after_one() for allowance in allowances])
+
+
+def answer_reset(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ThrottledVerdict:
     """Answers a request for a password reset; a person without a password is sent the activation link instead."""
+    refusal = _unfit(holder) or _unreachable(holder) or _too_often(holder, allowances)
+    if refusal is not None:
+        return ThrottledVerdict(refusal, allowances)
     sent = Code.SENT if holder is not None and holder.activated else Code.ACTIVATION_SENT_INSTEAD
-    return _unfit(holder) or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, sent)
+    return count_verdict(ResendVerdict(sent), allowances)
 
 
-def answer_invitation(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ResendVerdict:
+def answer_invitation(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> ThrottledVerdict:
     """Answers a request for the invitation again; a person who has a password needs none."""
-    unfit = _unfit(holder)
-    if unfit is None and holder is not None and holder.activated:
-        return ResendVerdict(Code.ALREADY_ACTIVATED)
-    return unfit or _unreachable(holder) or _too_often(holder, allowances) or _take(allowances, Code.SENT)
+    refusal = _unfit(holder)
+    if refusal is None and holder is not None and holder.activated:
+        refusal = ResendVerdict(Code.ALREADY_ACTIVATED)
+    refusal = refusal or _unreachable(holder) or _too_often(holder, allowances)
+    if refusal is not None:
+        return ThrottledVerdict(refusal, allowances)
+    return count_verdict(ResendVerdict(Code.SENT), allowances)
 
 
 def _unfit(holder: LinkHolder | None) -> ResendVerdict | None:
@@ -146,9 +164,3 @@ def _too_often(holder: LinkHolder | None, allowances: Sequence[Allowance]) -> Re
     if holder is not None and holder.resent >= MOST_RESENT and holder.link_ends_at is not None:
         moments.append(holder.link_ends_at)
     return ResendVerdict(Code.THROTTLED, max(moments)) if moments else None
-
-
-def _take(allowances: Sequence[Allowance], code: Code) -> ResendVerdict:
-    for allowance in allowances:
-        allowance.take()
-    return ResendVerdict(code)

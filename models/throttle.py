@@ -1,7 +1,6 @@
 """A throttle limits how often a request may be made, counted in sliding windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -96,48 +95,43 @@ Asked = tuple[datetime, int]
 """The moment of a request, and how many times it was made."""
 
 
-@dataclass(slots=True)
-class Allowance:
-    """How often one more may be asked of a subject, at one moment; moves on as it is taken.
+class Allowance(NamedTuple):
+    """The requests that a subject may still make at one moment (``measure_allowance`` makes it).
 
     Parameters:
-      limits: of its scope.
-      asked: what counts against it so far, in the order of time.
+      limits: the limits of its scope.
+      asked: the requests that count against it, in the order of time.
       now: the moment.
+      room: requests it may still make; below zero when a limit was lowered.
+      taken: requests it has made at this moment.
     """
 
     limits: Sequence[RateLimit]
-    asked: list[Asked]
+    asked: Sequence[Asked]
     now: datetime
+    room: int
     taken: int = 0
-    _room: int | None = None
 
-    @property
-    def room(self) -> int:
-        """How many more times now."""
-        if self._room is None:
-            counted = _counted if self.asked else _nothing
-            self._room = min([limit.times - counted(self.asked, limit, self.now) for limit in self.limits])
-        return self._room - self.taken
-
-    def take(self) -> None:
-        """Counts one more."""
-        self.taken += 1
+    def after_one(self) -> "Allowance":
+        """Returns the allowance after one more request."""
+        return Allowance(self.limits, self.asked, self.now, self.room - 1, self.taken + 1)
 
     def closed_until(self) -> datetime | None:
-        """From when on it may be asked again; None while it may be asked now."""
+        """Returns the moment when the next request is accepted; None while it is accepted now."""
         if self.room > 0:
             return None
         asked = [*self.asked, (self.now, self.taken)] if self.taken else self.asked
         return max(_opens(asked, limit, self.now) for limit in self.limits)
 
 
+def measure_allowance(limits: Sequence[RateLimit], asked: Sequence[Asked], now: datetime) -> Allowance:
+    """Returns the allowance of a subject after the requests it has made so far, in the order of time."""
+    room = min(limit.times - _counted(asked, limit, now) for limit in limits)
+    return Allowance(limits, asked, now, room)
+
+
 def _counted(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> int:
     return sum(times for at, times in asked if at > now - limit.window)
-
-
-def _nothing(*_: object) -> int:
-    return 0
 
 
 def _opens(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> datetime:

@@ -21,7 +21,7 @@ from models.correction import (
     mask_address,
 )
 from models.link import ResendVerdict
-from models.throttle import DAY, LIMITS, Allowance, ThrottleScope
+from models.throttle import DAY, LIMITS, Allowance, Asked, ThrottleScope, measure_allowance
 from models.words import Code, CorrectionState
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -30,6 +30,10 @@ NEVER = ParticipantFacts(None, None, activated=False, shared=False, same=False, 
 USED = NEVER._replace(activated=True)
 GONE = NEVER._replace(withdrawn_at=SINCE)
 NOT_ME = NEVER._replace(detached_at=SINCE)
+
+
+def allowance(scope: ThrottleScope, *asked: Asked) -> Allowance:
+    return measure_allowance(LIMITS[scope], asked, NOW)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ NOT_ME = NEVER._replace(detached_at=SINCE)
     ],
 )
 def test_the_answer_to_a_manager(person: ParticipantFacts | None, answer: ResendVerdict) -> None:
-    assert answer_correction(person, [Allowance(LIMITS[ThrottleScope.CORRECTION_ADDRESS], [], NOW)]) == answer
+    assert answer_correction(person, [allowance(ThrottleScope.CORRECTION_ADDRESS)]).verdict == answer
 
 
 @pytest.mark.parametrize(
@@ -73,13 +77,12 @@ def test_the_attempts_that_count_and_the_limit(
     person: ParticipantFacts | None, open_answer: Code, closed_answer: Code, taken: int
 ) -> None:
     asked = [(NOW - age * DAY, 1) for age in (29, 20)]
-    enrollment = Allowance(LIMITS[ThrottleScope.CORRECTION_ENROLLMENT], asked, NOW)
-    portal = Allowance(LIMITS[ThrottleScope.CORRECTION_PORTAL], [], NOW)
-    assert answer_correction(person, [enrollment, portal]).code is open_answer
-    assert (enrollment.taken, portal.taken) == (taken, taken)
-    full = Allowance(LIMITS[ThrottleScope.CORRECTION_ENROLLMENT], [*asked, (NOW - DAY, 1)], NOW)
-    closed = answer_correction(person, [full, portal])
-    assert (closed.code, full.taken) == (closed_answer, 0)
+    before = [allowance(ThrottleScope.CORRECTION_ENROLLMENT, *asked), allowance(ThrottleScope.CORRECTION_PORTAL)]
+    answer, (enrollment, portal) = answer_correction(person, before)
+    assert (answer.code, enrollment.taken, portal.taken) == (open_answer, taken, taken)
+    full = allowance(ThrottleScope.CORRECTION_ENROLLMENT, *asked, (NOW - DAY, 1))
+    closed, (enrollment, portal) = answer_correction(person, [full, portal])
+    assert (closed.code, enrollment.taken, portal.taken) == (closed_answer, 0, taken)
     if closed.code is Code.THROTTLED:
         assert closed.moment == NOW + DAY  # the first of the three is thirty days old tomorrow
 

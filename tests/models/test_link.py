@@ -13,7 +13,7 @@ from models.link import (
     answer_reset,
     link_refused,
 )
-from models.throttle import HOUR, Allowance, RateLimit
+from models.throttle import HOUR, Allowance, RateLimit, measure_allowance
 from models.words import Code, Purpose
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ FULL = NOW + timedelta(minutes=40)
 
 
 def allowance(*, full: bool = False) -> Allowance:
-    return Allowance((RateLimit(1, HOUR),), [(NOW - timedelta(minutes=20), 1)] if full else [], NOW)
+    return measure_allowance((RateLimit(1, HOUR),), [(NOW - timedelta(minutes=20), 1)] if full else [], NOW)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def allowance(*, full: bool = False) -> Allowance:
             LinkHolder(None, False, suppressed=GONE),
             True,
             *[ResendVerdict(Code.SUPPRESSED_ADDRESS, GONE)] * 2,
-        ),  # also within the rate limit
+        ),  # also beyond the rate limit
         (
             LinkHolder(None, True, MOST_RESENT, None),
             False,
@@ -117,7 +117,7 @@ def allowance(*, full: bool = False) -> Allowance:
 )
 def test_answers(holder: LinkHolder | None, full: bool, reset: ResendVerdict, invitation: ResendVerdict) -> None:
     for rule, expected in ((answer_reset, reset), (answer_invitation, invitation)):
-        wide, own = allowance(), allowance(full=full)
-        assert rule(holder, (wide, own)) == expected
+        verdict, (wide, own) = rule(holder, (allowance(), allowance(full=full)))
+        assert verdict == expected
         taken = int(expected.code in {Code.SENT, Code.ACTIVATION_SENT_INSTEAD})
         assert (wide.taken, own.taken) == (taken, taken)  # a refused request counts for no limit

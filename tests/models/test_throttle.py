@@ -4,7 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.throttle import COUNTS_FOR, DAY, HOUR, KEPT_LONGER, LIMITS, Allowance, Asked, RateLimit, ThrottleScope
+from models.throttle import (
+    COUNTS_FOR,
+    DAY,
+    HOUR,
+    KEPT_LONGER,
+    LIMITS,
+    Asked,
+    RateLimit,
+    ThrottleScope,
+    measure_allowance,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TWO_AN_HOUR = (RateLimit(2, HOUR),)
@@ -33,20 +43,19 @@ def ago(minutes: float, times: int = 1) -> Asked:
     ],
 )
 def test_a_window_slides(limits: tuple[RateLimit, ...], asked: list[Asked], room: int, opens_in: float | None) -> None:
-    allowance = Allowance(limits, asked, NOW)
+    allowance = measure_allowance(limits, asked, NOW)
     assert allowance.room == room
     assert allowance.closed_until() == (None if opens_in is None else NOW + timedelta(minutes=opens_in))
 
 
 def test_granted_requests_count() -> None:
-    allowance = Allowance(TWO_AN_HOUR, [ago(20)], NOW)
-    allowance.take()
+    before = measure_allowance(TWO_AN_HOUR, [ago(20)], NOW)
+    allowance = before.after_one()
+    assert (before.room, before.taken, before.closed_until()) == (1, 0, None)
     assert (allowance.room, allowance.taken) == (0, 1)
     assert allowance.closed_until() == NOW + timedelta(minutes=40)
-    fresh = Allowance(TWO_AN_HOUR, [], NOW)
-    fresh.take()
-    fresh.take()
-    assert fresh.closed_until() == NOW + HOUR
+    fresh = measure_allowance(TWO_AN_HOUR, [], NOW)
+    assert fresh.after_one().after_one().closed_until() == NOW + HOUR
 
 
 def test_every_scope_has_its_limits_and_is_kept_as_long_as_they_count() -> None:

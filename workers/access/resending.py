@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from models.link import LINK_LIFETIME, MAILED, PASSWORD_PURPOSES, LinkHolder, ResendVerdict
+from models.link import LINK_LIFETIME, MAILED, PASSWORD_PURPOSES, LinkHolder, ResendVerdict, ThrottledVerdict
 from models.throttle import Allowance
 from models.words import Code, EmailKind, Purpose
 from workers.database import Session
@@ -93,16 +93,15 @@ class ResendAnswer(NamedTuple):
         return {"from" if self.verdict.code is Code.THROTTLED else "since": moment.isoformat()}
 
 
-ResendRule = Callable[[LinkHolder | None, Sequence[Allowance]], ResendVerdict]
-"""Decides about one person (``models/link.py``); takes from the allowances when a mail is sent."""
+ResendRule = Callable[[LinkHolder | None, Sequence[Allowance]], ThrottledVerdict]
+"""Decides about one person (``models/link.py``), and counts the mail when one is sent."""
 
 
 def resend(session: Session, requests: Sequence[ResendRequest], rule: ResendRule) -> list[ResendAnswer]:
     """Answers the requests, in order, and writes what follows: throttles, links with more time, mails, reminders."""
     subjects = {subject for request in requests if request.recipient for subject in request.subjects}
     hold(session, [subject for subject in subjects if subject.scope in WIDE])  # accounts are held by their rows
-    allowances = read_allowances(session, subjects)
-    answers = _decide(requests, rule, allowances, _read_links(session, requests))
+    answers, allowances = _decide(requests, rule, read_allowances(session, subjects), _read_links(session, requests))
     count(session, allowances)
     mailed = [(answer.request, person) for answer in answers if answer.mailed and (person := answer.request.recipient)]
     for purpose in PASSWORD_PURPOSES:
@@ -131,28 +130,30 @@ def _decide(
     rule: ResendRule,
     allowances: Mapping[ThrottleSubject, Allowance],
     links: Mapping[UUID, LiveLink],
-) -> list[ResendAnswer]:
+) -> tuple[list[ResendAnswer], Mapping[ThrottleSubject, Allowance]]:
     """Decides the requests one after the other: each finds the allowances and links that those before it left.
 
     A person who is there twice in one job is sent one mail and gets the same answer twice.
     """
-    standing, answers = dict(links), []
+    standing, left, answers = dict(links), dict(allowances), []
     answered: dict[tuple[UUID, UUID], ResendVerdict] = {}
     for request in requests:
         person = request.recipient
         if person is None:
-            answers.append(ResendAnswer(request, rule(None, ()), mailed=False))
+            answers.append(ResendAnswer(request, rule(None, ()).verdict, mailed=False))
             continue
         link, key = standing.get(person.account_id), (request.job_id, person.account_id)
         known = None if person.has_left else answered.get(key)
-        verdict = known or rule(_holder(person, link), [allowances[subject] for subject in request.subjects])
+        found = [left[subject] for subject in request.subjects]
+        verdict, counted = ThrottledVerdict(known, found) if known else rule(_holder(person, link), found)
+        left.update(zip(request.subjects, counted, strict=True))
         mailed = known is None and verdict.code in MAILED
         if not person.has_left:
             answered[key] = verdict
         if mailed:
-            standing[person.account_id] = _sent_again(person, link, allowances[request.subjects[0]].now)
+            standing[person.account_id] = _sent_again(person, link, left[request.subjects[0]].now)
         answers.append(ResendAnswer(request, verdict, mailed))
-    return answers
+    return answers, left
 
 
 def _sent_again(person: LockedRecipient, link: LiveLink | None, now: datetime) -> LiveLink:

@@ -101,8 +101,7 @@ def _count(session: Session, jobs: Mapping[UUID, tuple[ThrottleSubject, ...]]) -
     for job_id, of_job in jobs.items():
         if all(allowances[subject].room > 0 for subject in of_job):
             allowed.append(job_id)
-            for subject in of_job:
-                allowances[subject].take()
+            allowances |= {subject: allowances[subject].after_one() for subject in of_job}
     count(session, allowances)
     return allowed
 

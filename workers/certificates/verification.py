@@ -107,12 +107,10 @@ def closed_until(session: Session, address: str) -> datetime | None:
     """
     subject = ThrottleSubject(ThrottleScope.VERIFICATION_ADDRESS, address_subjects([address])[address])
     hold(session, [subject])
-    allowances = read_allowances(session, [subject])
-    allowance = allowances[subject]
+    allowance = read_allowances(session, [subject])[subject]
     if until := allowance.closed_until():
         return until
-    allowance.take()
-    count(session, allowances)
+    count(session, {subject: allowance.after_one()})
     return None
 
 

@@ -53,8 +53,6 @@ TAKEN_BACK: Final = CorrectionVerdict(CorrectionState.SUPERSEDED, CorrectionGrou
 HELD_BY_THE_ACCOUNT: Final = frozenset({ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT})
 """Scopes that are counted only while the account's row is held; the other scopes have locks of their own."""
 
-Allowances = Mapping[ThrottleSubject, Allowance]
-
 
 class CorrectionJob(NamedTuple):
     """One claimed job of a manager."""
@@ -95,7 +93,11 @@ def correct_email(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutc
     hold(session, [subject for subject in subjects if subject.scope not in HELD_BY_THE_ACCOUNT])
     allowances = read_allowances(session, subjects)
     with AccountMoves(session) as moves:
-        answered = [_correct(session, job, allowances, moves) for job in jobs]
+        answered = []
+        for job in jobs:
+            outcome, counted = _correct(session, job, [allowances[subject] for subject in job.subjects], moves)
+            allowances.update(zip(job.subjects, counted, strict=True))
+            answered.append(outcome)
         count(session, allowances)
     return [_outcome(session, job, one) for job, one in zip(jobs, answered, strict=True)]
 
@@ -123,17 +125,20 @@ def _subjects(
     )
 
 
-def _correct(session: Session, job: CorrectionJob, allowances: Allowances, moves: AccountMoves) -> CorrectionOutcome:
+def _correct(
+    session: Session, job: CorrectionJob, allowances: Sequence[Allowance], moves: AccountMoves
+) -> tuple[CorrectionOutcome, Sequence[Allowance]]:
+    """Does one job; returns its outcome, and the allowances of its subjects after it."""
     known = _read(session, job)
     if known is None:
-        return CorrectionOutcome(answer_correction(None, ()))
+        return CorrectionOutcome(answer_correction(None, ()).verdict), allowances
     waiting = read_waiting(session, known.account.account_id)
     if waiting is not None:  # its facts may have changed, or its time may have come: it is settled first
         settle(session, waiting, moves)
         known, waiting = _read(session, job) or known, read_waiting(session, known.account.account_id)
-    answer = answer_correction(known.standing, [allowances[subject] for subject in job.subjects])
+    answer, counted = answer_correction(known.standing, allowances)
     step = _STEPS.get(answer.code)
-    return _answered(known, answer) if step is None else step(session, job, known, waiting, moves)
+    return _answered(known, answer) if step is None else step(session, job, known, waiting, moves), counted
 
 
 def _read(session: Session, job: CorrectionJob) -> LockedParticipant | None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import COUNTS_FOR, LIMITS, Allowance, Throttle, ThrottleScope
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, Asked, Throttle, ThrottleScope, measure_allowance
 from workers.database import Session, array
 from workers.security.keys import signing_keys
 from workers.sql import Unnest, fetch
@@ -93,12 +93,12 @@ def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
 def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
     """How often each may still be asked for, by the database's clock. The subjects are locked."""
     now: datetime = session.execute(READ_NOW).scalar_one()
-    allowances = {subject: Allowance(LIMITS[subject.scope], [], now) for subject in subjects}
+    before: dict[ThrottleSubject, list[Asked]] = {subject: [] for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
         asked = {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
         for row in fetch(session, _AskedBefore, READ_THROTTLES, asked):
-            allowances[ThrottleSubject(scope, row.subject)].asked.append((row.at, row.times))
-    return allowances
+            before[ThrottleSubject(scope, row.subject)].append((row.at, row.times))
+    return {subject: measure_allowance(LIMITS[subject.scope], asked, now) for subject, asked in before.items()}
 
 
 def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> None:
