@@ -20,7 +20,7 @@ NAMES = {
 metadata = MetaData(naming_convention=NAMES)
 
 HOT_TABLE = {"postgresql_with": {"fillfactor": 80, "autovacuum_vacuum_scale_factor": 0.02}}
-"""Tables whose rows change state often are stored with room for in-page updates and are vacuumed early."""
+"""A table with rows that change state often is stored with room for in-page updates and is vacuumed early."""
 
 
 def new_id() -> UUID:

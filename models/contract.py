@@ -77,7 +77,7 @@ class Contract(Record, table=True):
 
 
 OVER: Final = f"coalesce(c.ends_on < {TODAY_IN_PARIS}, false)"
-"""A contract whose last day is past, in SQL where the table is ``c``."""
+"""A contract with its last day in the past, in SQL where the table is ``c``."""
 
 
 def closed_because(starts_on: date | None, ends_on: date | None, today: date) -> Code | None:
@@ -96,7 +96,7 @@ def closed_because(starts_on: date | None, ends_on: date | None, today: date) ->
 
 
 class ContractTerms(NamedTuple):
-    """What a portal may change of a contract: its seats, its dates, its options; columns of ``Contract``."""
+    """A portal may change these columns of ``Contract``: its seats, its dates and its options."""
 
     planned_seats: int
     starts_on: date | None
@@ -112,7 +112,7 @@ CONTRACT_OPTIONS: Final = ("manager_email", "manager_locale", "reminders", "rele
 
 
 def changed_terms(before: ContractTerms, after: ContractTerms) -> dict[str, Any]:
-    """What of a contract changed, as JSON for the audit trail: each with its new value; an address is not told."""
+    """Returns the changed terms with their new values, as JSON for the audit trail, which holds no address."""
     earlier, changed = before._asdict(), {}
     for name, value in after._asdict().items():
         if value != earlier[name]:

@@ -60,7 +60,7 @@ LIVE: Final = "e.withdrawn_at IS NULL"
 """An enrollment that uses its seat, in SQL where the table is ``e``; the person may be detached all the same."""
 
 PARTICIPATING: Final = f"{LIVE} AND e.detached_at IS NULL"
-"""A live enrollment whose person did not say that it is not theirs, in SQL where the table is ``e``."""
+"""A live enrollment that the person did not leave by "this is not me", in SQL where the table is ``e``."""
 
 
 class EnrollmentVerdict(NamedTuple):

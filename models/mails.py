@@ -1,7 +1,7 @@
-"""The properties of each kind of mail, in one place: to whom it goes, how late it may leave, which link it carries.
+"""This table holds the properties of each kind of mail: its recipient, how late it may leave, the link it carries.
 
-A kind of mail without an entry here cannot be imported. The words of a mail are in ``email_templates``, the function
-that writes it stands in ``workers/mail/letters``; README.md of ``email_templates`` tells how to add one.
+Without an entry for each kind of mail the import of this module fails. The words of a mail are in ``email_templates``,
+the function that writes it is in ``workers/mail/letters``; README.md of ``email_templates`` says how to add one.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,23 +16,23 @@ Part = TypeVar("Part")
 
 
 class MailRecipient(StrEnum):
-    """To whom a kind of mail is written. It decides about a mail that is owed while an account's address changes."""
+    """The recipient of a kind of mail decides about a mail that is owed while the address of an account changes."""
 
     ACCOUNT = "account"  # the person who has the account
     REQUESTER = "requester"  # the learner who asked, by their account, or the manager who did, by an address
-    ADDRESS = "address"  # one address, old or new, whatever account has it by now
+    ADDRESS = "address"  # one address, old or new, with any account or none
     MANAGER = "manager"  # the manager a contract or a request names
 
 
 class MailSubject(StrEnum):
-    """The name in the subject line. It is never a person's: a subject is read over shoulders and on locked screens."""
+    """The name in the subject line. It is never that of a person, because others see subjects on locked screens."""
 
     TRAINING = "training"
     PLATFORM = "platform"  # the mail is about the account, not about one training
 
 
 class EnrollmentNews(StrEnum):
-    """The news a mail brings a person about one of their enrollments."""
+    """A mail brings a person one of these news about an enrollment."""
 
     INVITES = "invites"  # the first mail about it: they have access to the training
     REMINDS = "reminds"  # the invitation once more
@@ -45,12 +45,12 @@ class MailSpec:
     """The properties of one kind of mail.
 
     Parameters:
-      recipient: to whom it is written.
+      recipient: the person or address that gets it.
       lifetime: how long after it was owed it may still be sent; later it ends as ``expired``.
       subject: the name its subject line holds.
-      link: the purpose of the link it cannot do without.
-      news: the news it brings about an enrollment, of a mail to a person about one.
-      despite_bounce: it is sent to an address that bounced before, because only an answer of today counts.
+      link: the purpose of the link that it must carry.
+      news: the news about an enrollment, in a mail to its person.
+      despite_bounce: it is also sent to an address that bounced before, because only a new answer counts.
     """
 
     recipient: MailRecipient
@@ -72,18 +72,18 @@ class MailSpec:
 
 
 LATE: Final = timedelta(days=5)
-"""The time a mail may be late if nothing else is said: mail servers try as long (RFC 5321, 4.5.4.1)."""
+"""Most mails may be sent this late: mail servers try for as long (RFC 5321, 4.5.4.1)."""
 
 
 def for_every_kind(
     given: Mapping[EmailKind, Part], what: str, kinds: Iterable[str] = EmailKind
 ) -> Mapping[EmailKind, Part]:
-    """Returns the mapping as it is, once it holds one entry for each kind of mail.
+    """Returns the mapping unchanged, after checking that it has one entry for each kind of mail.
 
     Parameters:
       what: the name of an entry, for the error.
 
-    Raises: TypeError naming the kinds that have none, or an entry that is of no kind.
+    Raises: TypeError that names the kinds without an entry, and the entries of no kind.
     """
     missing, unknown = set(kinds) - given.keys(), given.keys() - set(kinds)
     if missing or unknown:
@@ -103,7 +103,7 @@ MAILS: Final = for_every_kind(
         ),
         EmailKind.PASSWORD_RESET: MailSpec(
             MailRecipient.ACCOUNT,
-            timedelta(minutes=45),  # a quarter of an hour is left to use the last link, which lives an hour
+            timedelta(minutes=45),  # a quarter of an hour is left to use the link, which lives an hour
             MailSubject.PLATFORM,
             link=Purpose.PASSWORD_RESET,
         ),
@@ -116,7 +116,7 @@ MAILS: Final = for_every_kind(
         ),
         EmailKind.RELEASE_WARNING: MailSpec(
             MailRecipient.ACCOUNT,
-            timedelta(days=30),  # a seat waits for its warning, and the date in it is that of the day it leaves
+            timedelta(days=30),  # a release waits for its warning, and the date in it is computed on the day it is sent
             link=Purpose.ACTIVATION,
             news=EnrollmentNews.WARNS,
         ),
@@ -140,28 +140,28 @@ MAILS: Final = for_every_kind(
 
 
 def kinds_where(condition: Callable[[MailSpec], bool]) -> tuple[EmailKind, ...]:
-    """The kinds of mail whose properties meet a condition."""
+    """Returns the kinds of mail with properties that meet a condition."""
     return tuple(kind for kind, spec in MAILS.items() if condition(spec))
 
 
 FROZEN: Final = kinds_where(lambda spec: spec.recipient is MailRecipient.ADDRESS)
-"""Mails written to an address whatever account has it: the old address must hear that it was replaced."""
+"""These mails go to an address, with any account or none: the old address must hear that it was replaced."""
 
 INVITING: Final = kinds_where(lambda spec: spec.news is EnrollmentNews.INVITES)
-"""Mails that are the first a person hears of an enrollment."""
+"""These mails are the first about an enrollment."""
 
 TELLING_OF_ACCESS: Final = kinds_where(lambda spec: spec.news in (EnrollmentNews.INVITES, EnrollmentNews.REMINDS))
-"""Mails that show that a person was to hear of an enrollment."""
+"""These mails show that a person was told of their access to a training."""
 
 ENDING: Final = kinds_where(lambda spec: spec.news is EnrollmentNews.ENDS)
-"""Mails that mislead a person who is enrolled on the same contract again before they leave."""
+"""These mails would mislead a person who is enrolled on the same contract again before the mail is sent."""
 
 ASKING_ABOUT_CORRECTION: Final = kinds_where(
     lambda spec: spec.link in (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
 )
-"""Mails that ask for an answer to a pending correction, and are of no use once it has ended."""
+"""These mails ask for an answer to a pending correction, and are useless once it has ended."""
 
 
 def quoted(words: Collection[str]) -> str:
-    """Words of ours as SQL lists them: ``'invitation', 'attachment'``."""
+    """Returns words of our own as an SQL list: ``'invitation', 'attachment'``."""
     return ", ".join(f"'{word}'" for word in words)

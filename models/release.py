@@ -1,4 +1,4 @@
-"""A seat whose account was never activated is released after a warning; these rules decide when."""
+"""The seat of an account that was never activated is released after a warning; these rules decide when."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,7 +39,7 @@ def expected_release(enrolled_at: datetime, warned_at: datetime | None, after_da
 def release_step(
     enrolled_at: datetime, warned_at: datetime | None, after_days: int | None, now: datetime
 ) -> ReleaseStep:
-    """Decides the step that is due for a seat whose account was never activated.
+    """Decides the step that is due for the seat of an account that was never activated.
 
     Parameters:
       warned_at: when the holder was warned under the present option, or None.
@@ -56,7 +56,7 @@ def release_step(
 
 
 class SeatHolder(NamedTuple):
-    """The facts of a person whose seat is to be released, read while account and enrollment are locked."""
+    """The facts of the holder of a seat to be released, read while account and enrollment are locked."""
 
     enrolled_at: datetime
     warned_at: datetime | None

@@ -19,7 +19,7 @@ _NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailSt
 
 
 class RemindedEnrollment(NamedTuple):
-    """The facts of an enrollment whose reminder is due, read while account and enrollment are locked.
+    """The facts of an enrollment with a reminder due, read while account and enrollment are locked.
 
     Parameters:
       sent: reminders so far.
@@ -70,9 +70,10 @@ def is_last(step: int) -> bool:
 def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
     """Decides about one reminder that is due.
 
-    An invitation that was not sent in time (``expired``) stops nothing: the reminder then brings the link. One that
-    reached nobody stops them until it is sent again or the address is corrected; a contract that wants none, or is
-    over, until it does or is prolonged (``workers/enrollment/reminders.py``).
+    An invitation that was not sent in time (``expired``) stops no reminder: the reminder then brings the link. An
+    invitation that did not reach the person stops the reminders until it is sent again or the address is corrected. A
+    contract that wants no reminders, or is over, stops them until it wants them or is prolonged
+    (``workers/enrollment/reminders.py``).
 
     Parameters:
       now: the time of the transaction.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tests.kit.processes.support import PROJECT
 
 COVERED = (
+    "models",
     "scripts/demonstration",
     "scripts/embedded",
     "tests",
