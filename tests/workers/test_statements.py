@@ -36,8 +36,9 @@ DIALECT: Final = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore
 
 
 def modules() -> list[ModuleType]:
-    """Every module but the one dramatiq loads, which reaches for the servers: it has no statement."""
-    found = {module.name for module in pkgutil.walk_packages(workers.__path__, "workers.")} - {"workers.main"}
+    """Every module but the two that start at once when they are loaded; they have no statement."""
+    found = {module.name for module in pkgutil.walk_packages(workers.__path__, "workers.")}
+    found -= {"workers.main", "workers.cli.__main__"}
     return [importlib.import_module(name) for name in sorted(found)]
 
 

@@ -4,8 +4,8 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select, true
-from sqlmodel import col
+from sqlalchemy import func, true
+from sqlmodel import col, select
 
 from models.account import Account
 from models.contract import Company, Contract, Training
@@ -13,6 +13,7 @@ from models.email import Email
 from models.enrollment import Enrollment
 from models.portal import Portal
 from workers.database import Session
+from workers.sql import fetch, fetch_one, select_record
 
 
 class ContractSeats(NamedTuple):
@@ -57,17 +58,18 @@ class Participant(NamedTuple):
 
 
 CONTRACTS = (
-    select(
-        *(col(Contract.id), col(Portal.name), col(Contract.reference), col(Company.name), col(Training.title)),
-        *(col(Contract.planned_seats), col(Contract.enrolled_count)),
-        col(Contract.planned_seats) - col(Contract.enrolled_count),
-        *(col(Contract.starts_on), col(Contract.ends_on)),
+    select_record(
+        ContractSeats,
+        Contract,
+        portal=col(Portal.name),
+        company=col(Company.name),
+        training=col(Training.title),
+        remaining=col(Contract.planned_seats) - col(Contract.enrolled_count),
     )
-    .join(Portal, col(Portal.id) == col(Contract.portal_id))
+    .join_from(Contract, Portal, col(Portal.id) == col(Contract.portal_id))
     .join(Company, col(Company.id) == col(Contract.company_id))
     .join(Training, col(Training.id) == col(Contract.training_id))
 )
-"""In the order of ``ContractSeats``."""
 
 LATEST_MAIL = (
     select(col(Email.kind), col(Email.state))
@@ -78,17 +80,20 @@ LATEST_MAIL = (
 )
 
 PARTICIPANTS = (
-    select(
-        *(col(Enrollment.id), col(Account.id), col(Account.first_name), col(Account.last_name)),
-        *(col(Account.email_norm), col(Enrollment.progress), col(Enrollment.enrolled_at)),
-        *(col(Enrollment.completed_at), LATEST_MAIL.c.kind, LATEST_MAIL.c.state),
+    select_record(
+        Participant,
+        Enrollment,
+        Account,
+        enrollment_id=col(Enrollment.id),
+        email=col(Account.email_norm),
+        mail=LATEST_MAIL.c.kind,
+        mail_state=LATEST_MAIL.c.state,
     )
-    .join(Account, col(Account.id) == col(Enrollment.account_id))
+    .join_from(Enrollment, Account, col(Account.id) == col(Enrollment.account_id))
     .outerjoin(LATEST_MAIL, true())
     .where(col(Enrollment.withdrawn_at).is_(None))
     .order_by(col(Enrollment.enrolled_at), col(Enrollment.id))
 )
-"""In the order of ``Participant``."""
 
 
 def list_contracts(session: Session, *, portal: str = "", limit: int = 100) -> list[ContractSeats]:
@@ -96,25 +101,23 @@ def list_contracts(session: Session, *, portal: str = "", limit: int = 100) -> l
     statement = CONTRACTS.order_by(col(Contract.id).desc()).limit(limit)
     if portal:
         statement = statement.where(col(Portal.name) == portal)
-    return [ContractSeats(*row) for row in session.execute(statement)]
+    return fetch(session, ContractSeats, statement)
 
 
 def count_contracts(session: Session, *, portal: str = "") -> int:
     """The number of contracts of a portal, or of all."""
-    statement = select(func.count()).select_from(Contract).join(Portal, col(Portal.id) == col(Contract.portal_id))
+    statement = select(func.count()).join_from(Contract, Portal, col(Portal.id) == col(Contract.portal_id))
     if portal:
         statement = statement.where(col(Portal.name) == portal)
-    return int(session.execute(statement).scalar_one())
+    return session.exec(statement).one()
 
 
 def find_contract(session: Session, portal: str, reference: str) -> ContractSeats | None:
     """The contract a portal knows by this reference."""
-    statement = CONTRACTS.where(col(Portal.name) == portal, col(Contract.reference) == reference)
-    row = session.execute(statement).one_or_none()
-    return ContractSeats(*row) if row else None
+    known = (col(Portal.name) == portal, col(Contract.reference) == reference)
+    return fetch_one(session, ContractSeats, CONTRACTS.where(*known))
 
 
 def list_participants(session: Session, contract_id: UUID) -> list[Participant]:
     """The people enrolled on a contract, in the order they came."""
-    statement = PARTICIPANTS.where(col(Enrollment.contract_id) == contract_id)
-    return [Participant(*row) for row in session.execute(statement)]
+    return fetch(session, Participant, PARTICIPANTS.where(col(Enrollment.contract_id) == contract_id))

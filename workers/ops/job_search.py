@@ -12,6 +12,7 @@ from models.portal import Portal
 from models.schedule import Schedule
 from models.words import JobState
 from workers.database import Session
+from workers.sql import fetch, select_record
 
 
 class FoundJob(NamedTuple):
@@ -39,13 +40,12 @@ class FoundJob(NamedTuple):
     rescues: int
 
 
-COLUMNS = (
-    *(col(Job.id), col(Portal.name), col(Job.kind), col(Job.queue), col(Job.state)),
-    func.coalesce(Job.result["code"].as_string(), Job.error["code"].as_string(), Job.error["class"].as_string()),
-    *(col(Job.requested_by), col(Job.created_at), col(Job.started_at), col(Job.finished_at), col(Job.due_at)),
-    *(col(Job.failures), col(Job.rescues)),
-)
-"""In the order of ``FoundJob``."""
+JOBS = select_record(
+    FoundJob,
+    Job,
+    portal=col(Portal.name),
+    why=func.coalesce(Job.result["code"].as_string(), Job.error["code"].as_string(), Job.error["class"].as_string()),
+).join_from(Job, Portal, col(Portal.id) == col(Job.portal_id))
 
 
 def search_jobs(
@@ -65,7 +65,7 @@ def search_jobs(
       since: the earliest moment they were recorded at.
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
     """
-    found = select(*COLUMNS).join(Portal, col(Portal.id) == col(Job.portal_id))
+    found = JOBS
     for column, value in ((col(Job.state), state), (col(Job.kind), kind), (col(Portal.name), portal)):
         if value:
             found = found.where(column == value)
@@ -75,4 +75,4 @@ def search_jobs(
     if since:
         found = found.where(col(Job.created_at) >= since)
     latest = found.order_by(col(Job.created_at).desc(), col(Job.id).desc()).limit(limit)
-    return [FoundJob(*row) for row in session.execute(latest)]
+    return fetch(session, FoundJob, latest)

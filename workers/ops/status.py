@@ -7,9 +7,8 @@ from uuid import UUID
 from sqlalchemy import func, or_, text
 from sqlmodel import col, select
 
-from models.contract import Company, Contract, Training
 from models.email import Email, Suppression
-from models.portal import Portal
+from workers.catalog.contracts import count_contracts, list_contracts
 from workers.database import Session
 from workers.engine.ledger import LEDGERS
 from workers.ops.problems import (
@@ -22,12 +21,18 @@ from workers.ops.reconciliation import find_drift
 from workers.ops.unheard import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
-from workers.sql import as_json, fetch, fetch_one, select_record
+from workers.sql import as_json, fetch, fetch_one
 
 ALIVE_SECONDS: Final = 10
 """A process that said nothing for that long is taken for silent; it speaks every two seconds."""
 
 SHOWN_CONTRACTS: Final = 50
+
+CONTRACT_FIELDS: Final = (
+    *("portal", "reference", "company", "training"),
+    *("planned_seats", "enrolled_count", "remaining"),
+)
+"""What is told of a contract (``ContractSeats``)."""
 
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """What some process must do for Matricule to be whole."""
@@ -76,18 +81,6 @@ class PendingCorrections(NamedTuple):
 
     pending: int
     oldest_seconds: float | None
-
-
-class ContractSeats(NamedTuple):
-    """A contract with the three counters managers read."""
-
-    portal: str
-    reference: str
-    company: str
-    training: str
-    planned_seats: int
-    enrolled_count: int
-    remaining: int
 
 
 class SeenProcess(NamedTuple):
@@ -154,8 +147,8 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
         "mails": _count_mails(session),
         "suppressed_addresses": session.exec(select(func.count()).select_from(Suppression).where(holds)).one(),
         "corrections": as_json(fetch(session, PendingCorrections, COUNT_CORRECTIONS)[0]),
-        "contracts": [as_json(contract) for contract in _read_contracts(session)],
-        "contract_count": session.exec(select(func.count()).select_from(Contract)).one(),
+        "contracts": _read_contracts(session),
+        "contract_count": count_contracts(session),
         "processes": processes,
         "silent": [process for process in seen if process["seen_seconds_ago"] > ALIVE_SECONDS],
         "missing": missing(process["kind"] for process in processes),
@@ -178,21 +171,9 @@ def _count_mails(session: Session) -> dict[str, int]:
     return dict(session.exec(by_state).all())
 
 
-def _read_contracts(session: Session) -> list[ContractSeats]:
-    latest = (
-        select_record(
-            ContractSeats,
-            Contract,
-            portal=col(Portal.name),
-            company=col(Company.name),
-            training=col(Training.title),
-            remaining=col(Contract.planned_seats) - col(Contract.enrolled_count),
-        )
-        .join_from(Contract, Portal, col(Portal.id) == Contract.portal_id)
-        .join(Company, col(Company.id) == Contract.company_id)
-        .join(Training, col(Training.id) == Contract.training_id)
-    )
-    return fetch(session, ContractSeats, latest.order_by(col(Contract.id).desc()).limit(SHOWN_CONTRACTS))
+def _read_contracts(session: Session) -> list[dict[str, Any]]:
+    shown = [as_json(contract) for contract in list_contracts(session, limit=SHOWN_CONTRACTS)]
+    return [{name: contract[name] for name in CONTRACT_FIELDS} for contract in shown]
 
 
 def _queues(session: Session) -> dict[str, dict[str, Any]]:
