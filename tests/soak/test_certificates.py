@@ -71,5 +71,5 @@ def test_a_thread_that_ends_is_found(room: RenderFolder, monkeypatch: pytest.Mon
         (Report(made=10, troubles=Counter(panic=2), megabytes=[100.0, 100.0]), 1),
     ],
 )
-def test_what_counts(report: Report, findings: int) -> None:
+def test_the_faults_the_soak_detects(report: Report, findings: int) -> None:
     assert len(report.findings(10)) == findings

@@ -146,7 +146,7 @@ def hostile(number: int, contract: str = "K-1") -> Enroll:
     return Enroll(contract=contract, people=[person], requested_by=LINK, report_to="zephyrine@quasimodo.test")
 
 
-def test_a_worker_says_which_job_and_attempt_and_nobodys_name(processes: Processes) -> None:
+def test_a_worker_logs_job_and_attempt_and_no_name(processes: Processes) -> None:
     worker = processes.worker("requests", "enrollments", LEASE_SECONDS="5")
     send(PutCompany(reference="C", name="Quasimodo"), "company")
     send(PutTraining(reference="T", title="Zéphyrine"), "training")

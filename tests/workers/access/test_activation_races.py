@@ -164,7 +164,7 @@ def test_a_warning_that_meets_an_activation_is_not_owed(threads: ThreadPoolExecu
     assert rows("SELECT count(*) FROM email WHERE kind = 'release_warning'") == [(0,)]
 
 
-def test_nobody_is_warned_under_an_option_that_is_being_changed(threads: ThreadPoolExecutor) -> None:
+def test_no_one_is_warned_under_an_option_that_is_being_changed(threads: ThreadPoolExecutor) -> None:
     prepare(23, PlanReleases())
     persist(take())
     taken = take()

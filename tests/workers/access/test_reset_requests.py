@@ -128,7 +128,7 @@ def statements(session: Session, email: str) -> list[str]:
     return seen
 
 
-def test_what_the_job_does_is_the_same_to_the_statement_and_the_row(session: Session) -> None:
+def test_the_job_runs_the_same_statements_and_writes_the_same_rows(session: Session) -> None:
     enrolled(session, "anne", "zoe")
     assert rows_written(session, "anne@example.com") == rows_written(session, "personne@example.com")
     # The statements are equal, and none of them reads accounts.
@@ -187,7 +187,7 @@ def test_a_portal_has_its_own(session: Session, monkeypatch: pytest.MonkeyPatch)
     assert query(session, "SELECT count(*) FROM job WHERE kind = 'send_password_reset'") == [(2,)]
 
 
-def test_what_a_manager_asked_for_counts_too_and_shows_in_nothing(session: Session) -> None:
+def test_a_reset_by_a_manager_counts_too_and_is_not_visible(session: Session) -> None:
     (anne,) = enrolled(session, "anne")
     expected = answer(session, "anne@example.com")
     assert answers(session, reset(anne)) == answers(session, reset(anne)) == ["sent"]

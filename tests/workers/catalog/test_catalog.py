@@ -120,7 +120,7 @@ def test_seats_and_dates_change_and_a_date_left_out_is_taken_away(session: Sessi
         ({"planned_seats": 0}, {"code": "seats_below_enrolled", "field": "planned_seats", "enrolled_count": 2}),
     ],
 )
-def test_what_is_refused_changes_nothing(session: Session, change: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_refused_request_changes_nothing(session: Session, change: dict[str, Any], expected: dict[str, Any]) -> None:
     add_contract(session, seats=3)
     company(session, "other")
     training(session, "T-2")
@@ -159,7 +159,7 @@ def test_an_option_left_out_stays_as_it_is_and_null_takes_it_away(session: Sessi
     assert query(session, OPTIONS) == [(None, "fr", True, None)]
 
 
-def test_what_changed_is_audited_without_an_address(session: Session) -> None:
+def test_changes_are_audited_without_an_address(session: Session) -> None:
     add_contract(session, seats=3, starts_on=date(2026, 1, 1))
     contract(session, starts_on=date(2026, 1, 1), manager_email="chef@example.com", release_after_days=30)
     contract(session, starts_on=date(2026, 1, 1))

@@ -252,7 +252,7 @@ def test_a_duplicate_requested_during_a_correction_has_the_new_version(threads: 
     ],
     ids=["two corrections", "revoked first", "corrected first", "two revocations"],
 )
-def test_of_two_changes_at_once_the_second_sees_the_first(
+def test_the_second_of_two_changes_at_once_sees_the_first(
     threads: ThreadPoolExecutor, requests: Any, codes: tuple[str, str], certificates: list[Any]
 ) -> None:
     [zoe] = certified("zoe")
@@ -265,7 +265,7 @@ def test_of_two_changes_at_once_the_second_sees_the_first(
     assert gapless() == [len(certificates)]
 
 
-def test_of_two_who_issue_the_same_one_finds_it_issued(threads: ThreadPoolExecutor) -> None:
+def test_the_second_of_two_issuers_finds_the_certificate_issued(threads: ThreadPoolExecutor) -> None:
     [zoe] = uncertified("zoe")
     issuing = doing(IssueCertificate(enrollment_id=zoe))
     first, second = in_order(threads, issuing, issuing)

@@ -188,7 +188,7 @@ def test_a_certificate_kept_no_longer_is_refused_with_its_reason(session: Sessio
     assert codes(registered(session, asking(zoe))) == ["names_not_kept"]
 
 
-def test_who_asked_is_in_the_audit_trail(session: Session) -> None:
+def test_the_requester_is_in_the_audit_trail(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     registered(session, asking(zoe, requested_by="manager-7"))
     audit = query(

@@ -79,7 +79,7 @@ def test_an_account_another_company_has_too_is_left_alone(session: Session, acti
     )
 
 
-def test_another_portals_enrollment_is_nobodys_and_its_company_counts(session: Session) -> None:
+def test_an_enrollment_of_another_portal_is_unknown_but_its_company_counts(session: Session) -> None:
     mine = participant(session)
     portal_id = new_id()
     session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'hr')"), {"id": portal_id})

@@ -93,7 +93,7 @@ def test_activation_and_withdrawal_end_the_schedule(session: Session) -> None:
         ("UPDATE enrollment SET next_reminder_at = NULL", 0),
     ],
 )
-def test_what_stops_reminders(session: Session, meanwhile: str, looked_at: int) -> None:
+def test_the_events_that_stop_reminders(session: Session, meanwhile: str, looked_at: int) -> None:
     enrol_and_invite(session, "anne")
     later(session, 2)
     session.execute(text(meanwhile))

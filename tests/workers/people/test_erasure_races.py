@@ -163,7 +163,7 @@ def test_when_the_enrollment_gives_up_the_erasure_decides(threads: ThreadPoolExe
     assert_no_trace_left()
 
 
-def test_an_address_corrected_meanwhile_is_nobodys(threads: ThreadPoolExecutor) -> None:
+def test_an_address_corrected_meanwhile_has_no_account(threads: ThreadPoolExecutor) -> None:
     contract_with_anne()
     with transaction() as correction:
         query(correction, "SELECT id FROM account FOR UPDATE")
