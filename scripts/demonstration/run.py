@@ -56,7 +56,6 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="stop at the end instead of staying up")] = False,
     within: Annotated[int, typer.Option(help="seconds until the mails must be there", min=1)] = 120,
 ) -> None:
-    """The command."""
     _leave_others_alone()
     raise typer.Exit(demonstrate(console(), default_var() / "logs" / "processes.log", check=check, within=within))
 
@@ -93,9 +92,9 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
 
 
 def open_log(path: Path) -> TextIO:
-    """The log of the processes, to be continued.
+    """Opens the log of the processes to append to it.
 
-    Raises: UnsafePlace when the data folder is somebody else's.
+    Raises: UnsafePlace when the data folder belongs to another user.
     """
     with permitted(path.parents[1]):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,7 @@ def open_log(path: Path) -> TextIO:
 
 
 def conclude(out: Console, story: Story, logs: Path, began: int) -> int:
-    """Shows what happened, and each number that is not what the file says."""
+    """Shows the results, and each number that differs from the file."""
     show_outcome(out, story)
     if not story.differences:
         out.print("Every number is what the file says.", style="bold green")
