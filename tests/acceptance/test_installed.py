@@ -1,4 +1,6 @@
-"""A production install: the wheel alone, in an empty folder, runs every line of the Procfile and what people type."""
+"""A production install: the wheel alone, in an empty folder, runs every line of the Procfile and the commands of
+operators.
+"""
 
 import io
 import json
@@ -28,13 +30,13 @@ LINK = re.compile(r"http://127\.0\.0\.1:\d+/links/\S+")
 
 @dataclass
 class Installed:
-    """The wheel in a virtual environment of its own, and an empty folder to call it from."""
+    """The wheel in its own virtual environment, and an empty folder to call it from."""
 
     folder: Path
     environment: dict[str, str]
 
     def run(self, *words: str, stdin: str = "") -> str:
-        """What `matricule` prints; fails the test when its exit code is not 0."""
+        """Returns the output of `matricule`; fails the test when its exit code is not 0."""
         ran = self.call(*words, stdin=stdin)
         assert ran.returncode == 0, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout

@@ -1,4 +1,4 @@
-"""The command: one thing done very many times in one process, and what is wrong afterwards."""
+"""This command does one thing very many times in one process and reports the faults it finds."""
 
 import typer
 

@@ -1,8 +1,7 @@
-"""Renders one line very many times in one process, by the renderer and threads of a worker: what breaks after weeks.
+"""Renders one line very many times in one process, with the renderer and threads of a worker, to find slow faults.
 
-Typst numbers the files it meets with 16 bits and panics when they are used up, at 65,535: in a worker that would be
-certificates that cannot be made from one day on, until somebody restarts it. Memory that is never given back shows as
-well, and objects of a compiler that another thread touches.
+Typst numbers its files with 16 bits and panics at the 65,536th: a worker would stop making certificates from one day
+on, until an operator restarts it. The soak also shows memory leaks, and objects of a compiler that another thread uses.
 """
 
 import gc
@@ -25,10 +24,10 @@ from workers.documents.renderer import NotRendered, RenderFolder
 
 COUNT: Final = 70_000
 THREADS: Final = 2
-"""As in the lines `certificates` of the Procfile."""
+"""The same number as in the lines `certificates` of the Procfile."""
 
 MOST_MEGABYTES: Final = 10.0
-"""How much more memory there may be at the end than once warm: what the allocator keeps for itself."""
+"""The most that memory may grow after the warm-up, because the allocator keeps some."""
 
 MOMENT: Final = datetime(2026, 3, 5, 9, 30, tzinfo=UTC)
 NAME: Final = "line"
@@ -42,11 +41,11 @@ TEMPLATE: Final = """
 
 @dataclass
 class Report:
-    """What was seen.
+    """The observed values.
 
     Parameters:
-      troubles: how often each kind of error came, also those Python can only print.
-      megabytes: memory of the process, read from when it was warm to the end.
+      troubles: the number of errors of each kind, also of those Python can only print.
+      megabytes: the memory of the process, read from the end of the warm-up on.
     """
 
     made: int = 0
@@ -55,7 +54,7 @@ class Report:
     seconds: float = 0.0
 
     def findings(self, count: int) -> list[str]:
-        """What is wrong, a sentence each; nothing if all is well."""
+        """Returns one sentence for each fault; none if all is well."""
         found = [f"{times} times: {what}" for what, times in self.troubles.items()]
         if self.made != count:
             found.append(f"{self.made} documents of {count} were made")
@@ -67,7 +66,7 @@ class Report:
 
 @contextmanager
 def one_line() -> Iterator[RenderFolder]:
-    """The renderer of the workers with a template of one line."""
+    """Yields the renderer of the workers with a template of one line."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{NAME}.typ").write_text(TEMPLATE, encoding="utf-8")
         room = RenderFolder(Path(folder))
@@ -78,7 +77,7 @@ def one_line() -> Iterator[RenderFolder]:
 
 
 def soak(room: RenderFolder, count: int, warm: int) -> Report:
-    """Renders so many documents with different words, after so many more that do not count."""
+    """Renders this many documents with different words, after an uncounted warm-up."""
     report, numbers = Report(), iter(range(-warm, count))
     with _all_errors(report.troubles):
         began = time.monotonic()
@@ -87,14 +86,14 @@ def soak(room: RenderFolder, count: int, warm: int) -> Report:
             thread.start()
         for thread in threads:
             thread.join()
-        del threads  # what they made is dropped, by whichever thread drops it
+        del threads  # their objects are dropped, in any thread
         report.megabytes.append(memory())
         report.seconds = time.monotonic() - began
     return report
 
 
 def _work(room: RenderFolder, numbers: Iterator[int], count: int, report: Report) -> None:
-    for number in numbers:  # of one iterator, so that each is taken once
+    for number in numbers:  # all threads share one iterator, so each number is used once
         if number >= 0 and number % max(1, count // 10) == 0:
             report.megabytes.append(memory())
         try:
@@ -107,7 +106,7 @@ def _work(room: RenderFolder, numbers: Iterator[int], count: int, report: Report
 
 
 def memory() -> float:
-    """What this process holds now, in MB, after whatever Python can give back."""
+    """Returns the memory of this process in MB, after a garbage collection."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -115,7 +114,7 @@ def memory() -> float:
 
 @contextmanager
 def _all_errors(troubles: Counter[str]) -> Iterator[None]:
-    """Counts also the errors nobody can catch: what ends a thread, and what happens while an object is dropped."""
+    """Also counts errors that no code can catch: those that end a thread, and those during the drop of an object."""
 
     def count(said: Any) -> None:
         troubles[f"{said.exc_type.__name__}: {said.exc_value}"] += 1

@@ -1,4 +1,4 @@
-"""The soak in its short form, and that it would tell what it looks for; `scripts/soak certificates` is the long one."""
+"""Runs the soak in a short form and checks that it detects faults; `scripts/soak certificates` is the long form."""
 
 import subprocess
 from collections import Counter

@@ -1,6 +1,6 @@
-"""Every hand-written statement is prepared by the migrated database: a column that is no more fails here, in seconds.
+"""The migrated database prepares every hand-written statement, so a removed column fails here, in seconds.
 
-And each is found: what calls ``text`` in ``workers`` is counted in the source, so that none is passed over.
+Calls of ``text`` in ``workers`` are counted in the source, so that no statement is missed.
 """
 
 import ast
@@ -24,26 +24,26 @@ import workers
 from workers.database import LOCK_TIMEOUT
 
 NOT_PREPARED: Final = {LOCK_TIMEOUT.text}
-"""PostgreSQL prepares no ``SET``: this one is executed."""
+"""PostgreSQL cannot prepare ``SET``, so this statement is executed instead."""
 
 MAKERS: Final = {"workers.people.retention": {"_part"}}
-"""Functions that make statements, for constants of their own module."""
+"""These functions build statements for constants of their own module."""
 
 SPAN: Final = re.compile(r"(now\(\) [-+] \$\d+)\b")
-"""What the driver sends as an interval; by itself PostgreSQL would take it for another moment."""
+"""The driver sends this parameter as an interval; without its type PostgreSQL would expect a timestamp."""
 
 DIALECT: Final = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
 def modules() -> list[ModuleType]:
-    """Every module but the two that start at once when they are loaded; they have no statement."""
+    """Returns every module but the two that start work when they are imported; they have no statement."""
     found = {module.name for module in pkgutil.walk_packages(workers.__path__, "workers.")}
     found -= {"workers.main", "workers.cli.__main__"}
     return [importlib.import_module(name) for name in sorted(found)]
 
 
 def statements_in(value: object) -> Iterator[Executable]:
-    """The statements a constant holds: itself, the items of a container, the properties of a dataclass."""
+    """Yields the statements of a constant: itself, the items of a container, the properties of a dataclass."""
     if isinstance(value, ClauseElement) and isinstance(value, Executable):
         yield value
     elif isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def statements_of(module: ModuleType) -> list[Executable]:
 
 
 def calls(node: ast.AST) -> int:
-    """How often ``text`` is called in this part of a module."""
+    """Counts the calls of ``text`` in this part of a module."""
     return sum(
         isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and found.func.id == "text"
         for found in ast.walk(node)
@@ -84,7 +84,7 @@ def source(module: ModuleType) -> ast.Module:
 
 
 def missed(module: ModuleType) -> Iterator[str]:
-    """Where a statement is written in this module that the walk over its constants does not come to."""
+    """Yields the places of statements that the walk over the constants of this module does not find."""
     for node in source(module).body:
         if not calls(node):
             continue
@@ -104,7 +104,7 @@ def name_of(node: ast.AST) -> str:
     return node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ast.unparse(node)[:60]
 
 
-def test_no_statement_is_written_where_it_is_not_found() -> None:
+def test_every_statement_of_the_source_is_found() -> None:
     with_text = [module for module in modules() if calls_text(source(module))]
     assert len(with_text) > 40
     assert [(module.__name__, name) for module in with_text for name in missed(module)] == []
@@ -133,5 +133,5 @@ def prepare(session: Session, module: ModuleType, statement: Executable) -> str 
 
 
 @pytest.mark.parametrize("broken", ["SELECT nothing_of_the_kind FROM job", "SELECT 1 FROM job WHERE id = :id AND"])
-def test_a_statement_of_a_column_that_is_no_more_is_told(session: Session, broken: str) -> None:
+def test_a_statement_with_a_removed_column_is_reported(session: Session, broken: str) -> None:
     assert prepare(session, workers, text(broken))

@@ -1,4 +1,4 @@
-"""What tests of rendered mails share: values of an invitation, a mail in HTML."""
+"""The tests of rendered mails use these: values of an invitation, and a parsed HTML mail."""
 
 from html.parser import HTMLParser
 

@@ -28,8 +28,8 @@ Call = Callable[..., Called]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls `matricule` with its words; `stdin` may be a text, bytes, or anything JSON can hold."""
-    monkeypatch.setattr("workers.logs.configure_logs", lambda _: None)  # this process logs for other tests too
+    """Returns a function that calls `matricule` with its words; `stdin` may be a text, bytes, or any value for JSON."""
+    monkeypatch.setattr("workers.logs.configure_logs", lambda _: None)  # other tests of this process need their logs
 
     def run(*args: object, stdin: Any = None) -> Called:
         given = stdin if isinstance(stdin, str | bytes) or stdin is None else json.dumps(stdin)

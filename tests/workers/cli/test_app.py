@@ -1,4 +1,4 @@
-"""The command `matricule`: its table says what the commands say, nothing is imported for it, shells complete it."""
+"""The command `matricule`: its table shows the help of each command without importing it, and shells complete it."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Command]]:
-    """Each command with the words people type."""
+    """Yields each command with the words an operator types."""
     for section in SECTIONS.values():
         for name, entry in section.items():
             if isinstance(entry, Group):
@@ -35,7 +35,7 @@ def commands() -> Iterator[tuple[tuple[str, ...], Command]]:
 
 
 def cpu_seconds(*arguments: str) -> float:
-    """The least CPU time of three runs of this Python."""
+    """Returns the shortest CPU time of three runs of this Python."""
     spent = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -46,7 +46,7 @@ def cpu_seconds(*arguments: str) -> float:
 
 
 def completed(*words: str) -> list[str]:
-    """What bash offers for the last of these words."""
+    """Returns the completions that bash offers for the last of these words."""
     command = ["bash", "--norc", "-c", COMPLETED, "bash", str(PROJECT / "scripts" / "matricule"), "matricule", *words]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout.split()
 
@@ -102,7 +102,7 @@ def test_bash_completes_commands_and_options() -> None:
 
 
 def test_completion_installs_itself_without_a_download(tmp_path: Path) -> None:
-    """The shell is recognised by the process that calls; `true` keeps bash from becoming the command itself."""
+    """The calling process tells which shell it is; `true` keeps bash from becoming the command itself."""
     command = ["bash", "--norc", "-c", '"$0" --install-completion; true', str(PROJECT / "scripts" / "matricule")]
     environment = os.environ | {"HOME": str(tmp_path)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -112,6 +112,6 @@ def test_completion_installs_itself_without_a_download(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "said"), [(("improt",), "'import'"), (("import", "chek"), "'check'")])
-def test_a_word_mistyped_is_told_with_the_one_that_was_meant(call: Call, words: tuple[str, ...], said: str) -> None:
+def test_a_mistyped_word_is_reported_with_the_likely_one(call: Call, words: tuple[str, ...], said: str) -> None:
     called = call(*words)
     assert (called.code, f"Did you mean {said}?" in called.err) == (2, True)

@@ -1,4 +1,4 @@
-"""`matricule audit`: what was done to a person, for a company, by a job."""
+"""`matricule audit` shows the audit of a person, a company or a job."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def enroll(call: Call, contract: str, *names: str, asker: str) -> str:
 
 @pytest.fixture
 def done(fresh_database: str, call: Call) -> tuple[str, str]:
-    """Anne and Zoé enrolled for acme by u-1, then Anne for the other company by u-2; the jobs."""
+    """Enrolls Anne and Zoé for acme by u-1, then Anne for the other company by u-2; returns the jobs."""
     assert call("seed", "-", stdin=CATALOG).code == 0
     return enroll(call, "k-acme", "anne", "zoe", asker="u-1"), enroll(call, "k-other", "anne", asker="u-2")
 
@@ -66,7 +66,7 @@ def test_the_audit_of_a_job(call: Call, done: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "options", [("--person", "nobody@example.com"), ("--person", "no address"), ("--company", "nowhere")]
 )
-def test_somebody_unknown_is_told(call: Call, fresh_database: str, options: tuple[str, str]) -> None:
+def test_an_unknown_person_is_reported(call: Call, fresh_database: str, options: tuple[str, str]) -> None:
     called = call("audit", *options)
     assert (called.code, called.out, len(called.err.splitlines())) == (65, "", 1)
     assert "nobody" not in called.err

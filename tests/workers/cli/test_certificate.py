@@ -1,4 +1,4 @@
-"""`matricule organisation` and `certificate`: from who signs to the file on disk."""
+"""`matricule organisation` and `certificate`: from the signatory to the file on disk."""
 
 import stat
 from pathlib import Path
@@ -48,7 +48,7 @@ def zoe(fresh_database: str) -> str:
     return str(enrollment)
 
 
-def test_from_who_signs_to_the_duplicate_on_disk(call: Call, worker: Processes, zoe: str, tmp_path: Path) -> None:
+def test_from_the_signatory_to_the_duplicate_on_disk(call: Call, worker: Processes, zoe: str, tmp_path: Path) -> None:
     assert call("organisation", *PUT).code == 0
     [shown] = call("organisation", "show").json
     assert (shown["legal_name"], shown["portals"]) == ("Formation Pro SAS", ["local"])
@@ -116,7 +116,7 @@ def test_a_picture_that_is_none_is_refused(call: Call, worker: Processes, tmp_pa
 
 
 @pytest.mark.parametrize("which", ["2026-999999", "0000-0000-0000-16JD", "'; DROP TABLE certificate; --", ""])
-def test_what_is_not_there_is_said(call: Call, fresh_database: str, which: str) -> None:
+def test_a_missing_certificate_is_reported(call: Call, fresh_database: str, which: str) -> None:
     called = call("certificate", "show", which)
     assert (called.code, called.out) == (1, "")
     assert "no certificate" in called.err

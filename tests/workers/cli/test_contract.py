@@ -1,4 +1,4 @@
-"""`matricule contract`: contracts with the counters managers read, and the participants of one."""
+"""`matricule contract` lists contracts with the counters that managers read, and the participants of one."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from workers.database import transaction
 
 @pytest.fixture(autouse=True)
 def _contracts(fresh_database: str) -> None:
-    """Anne and Zoé on a contract of ten seats, one who left it, and a contract without anybody."""
+    """Enrolls Anne and Zoé on a contract of ten seats, withdraws a third person, and creates an empty contract."""
     with transaction() as session:
         add_contract(session, "C-0", 4, company="other")
         add_contract(session)

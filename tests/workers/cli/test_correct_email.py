@@ -1,4 +1,4 @@
-"""`matricule person correct-email`: what ops may do that a manager may not, at once, with a reason."""
+"""`matricule person correct-email`: operators may correct at once, with a reason, where a manager may not."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`matricule enqueue`: accepted without any worker, answered when there is one, every exit code meant."""
+"""`matricule enqueue` accepts without a worker, answers when there is one, and has the right exit codes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ COMPANY = {"reference": "acme", "name": "Acmé"}
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 def test_a_request_is_accepted_without_any_worker(call: Call) -> None:
@@ -70,7 +70,7 @@ def test_an_unknown_portal_and_a_key_that_cannot_be_one_are_named(call: Call) ->
     assert (key.code, key.json["problems"][0]["field"]) == (65, "key")
 
 
-def test_what_is_not_finished_within_the_wait_says_so_and_goes_on(call: Call) -> None:
+def test_a_job_not_finished_within_the_wait_says_so_and_goes_on(call: Call) -> None:
     called = call("enqueue", "put_company", "--file", "-", "--key", "k", "--wait", "0.1", stdin=COMPANY)
     assert (called.code, called.json["finished"], "--key k" in called.err) == (75, False, True)
 

@@ -1,4 +1,4 @@
-"""`matricule import undo` and `import cancel`: a request each, recorded for whoever asks."""
+"""`matricule import undo` and `import cancel` send one request each and record the operator."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""`matricule import check`: what was understood of a file, as people and as programs read it."""
+"""`matricule import check` shows how a file was read, for people and for programs."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_a_sample_gives_its_entry(call: Call, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if expected["file_code"]])
-def test_a_sample_nobody_could_be_sure_of(call: Call, name: str) -> None:
+def test_an_ambiguous_sample(call: Call, name: str) -> None:
     called = call("import", "check", SAMPLES / name, "--json")
     assert (called.code, called.json["kind"]) == (1, None)
     assert called.json["file_code"] in {EXPECTED[name]["file_code"], *EXPECTED[name].get("file_code_accepts", [])}

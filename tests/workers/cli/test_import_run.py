@@ -1,4 +1,4 @@
-"""`matricule import run`: a file handed over and followed; its errors kept; told apart by exit codes."""
+"""`matricule import run` stores a file, follows its import, saves its errors, and has an exit code for each result."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ LINES = "Nom;Prénom;E-mail\nDû;Zoé;a@b.fr\nDû;Ève;b@b\nDû;Luc;c@b.fr\nDû;
 
 @pytest.fixture
 def file(fresh_database: str, call: Call, tmp_path: Path) -> Path:
-    """A contract of two seats, and a file of four people, one with a wrong address."""
+    """Creates a contract of two seats, and a file of four people, one with a wrong address."""
     assert call("seed", "-", stdin=CATALOG).code == 0
     made = tmp_path / "équipe.csv"
     made.write_text(LINES, "utf-8")
@@ -50,7 +50,7 @@ def worker() -> Iterator[None]:
     thread.join()
 
 
-def test_an_import_is_recorded_without_anybody_at_work(file: Path, call: Call) -> None:
+def test_an_import_is_recorded_without_a_worker(file: Path, call: Call) -> None:
     called = call("import", "run", file, "--contract", "k", "--key", "one")
     assert (called.code, called.json["repeated"]) == (0, False)
     assert call("import", "run", file, "--contract", "k", "--key", "two").json["job"] == called.json["job"]

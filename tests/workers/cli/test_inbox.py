@@ -1,4 +1,4 @@
-"""`matricule inbox`: folders set up, changed and listed; an address that cannot be used is said at once."""
+"""`matricule inbox` creates, changes and lists inboxes; an unusable address is refused at once."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_last_look_is_on_one_line(fresh_database: str, call: Call, tmp_path:
         ("--url", "file:///x", "--report-to", "personne"),
     ],
 )
-def test_what_cannot_be_used_is_said_at_once(fresh_database: str, call: Call, options: tuple[str, ...]) -> None:
+def test_an_unusable_address_is_refused_at_once(fresh_database: str, call: Call, options: tuple[str, ...]) -> None:
     called = call("inbox", "put", "rh", "--contract", "C-1", *options)
     assert called.code == 65
     assert "secret" not in called.out + called.err

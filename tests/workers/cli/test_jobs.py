@@ -1,4 +1,4 @@
-"""`matricule jobs`: the ledger as operators look through it, and one job with all that is known of it."""
+"""`matricule jobs` lists the ledger for operators, and shows one job with all known facts."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -13,7 +13,7 @@ from workers.cli.options import moment
 
 @pytest.fixture
 def jobs(fresh_database: str, call: Call) -> list[str]:
-    """Three jobs, the oldest first: one that died five hours ago, one refused two hours ago, one that waits."""
+    """Creates three jobs, oldest first: one that died five hours ago, one refused two hours ago, one that waits."""
     made = []
     for name in ("Acmé", "Autre", "Troisième"):
         body = {"reference": "acme", "name": name}
@@ -51,7 +51,7 @@ def test_the_latest_come_first_and_options_narrow_them_down(call: Call, jobs: li
         assert listed(call, *options) == found, options
 
 
-def test_what_schedules_do_without_trouble_is_left_out(call: Call, jobs: list[str]) -> None:
+def test_scheduled_jobs_without_a_fault_are_left_out(call: Call, jobs: list[str]) -> None:
     body = """INSERT INTO job (id, portal_id, kind, queue, lane, state, created_at)
       SELECT gen_random_uuid(), id, 'scan_inboxes', 'rosters', id, CAST(:state AS text), now() FROM portal"""
     for state in ("succeeded", "dead"):
@@ -83,7 +83,7 @@ def test_programs_read_facts_and_neither_requests_nor_people(call: Call, jobs: l
     assert "Zoé" not in called.out
 
 
-def test_one_is_shown_as_whoever_asked_sees_it(call: Call, jobs: list[str]) -> None:
+def test_one_job_is_shown_as_its_portal_sees_it(call: Call, jobs: list[str]) -> None:
     shown = call("jobs", "show", jobs[1])
     assert (shown.code, shown.json["state"], shown.json["finished"]) == (0, "refused", True)
     assert shown.json["result"] == {"code": "contract_expired", "people": []}

@@ -1,4 +1,6 @@
-"""`matricule migrate`: the tables of this release, from wherever its package is; and whether they are there."""
+"""`matricule migrate` creates the tables of this release from any place of the package, and tells
+whether they exist.
+"""
 
 import pytest
 
@@ -9,7 +11,7 @@ from tests.workers.cli.conftest import Call
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 def tables() -> set[object]:

@@ -1,4 +1,6 @@
-"""`matricule person`: what is known of a person as JSON, for its owner alone; or forgotten, when it is meant."""
+"""`matricule person` exports the data of a person as JSON, in a file only its owner reads, or erases it on
+confirmation.
+"""
 
 import json
 import stat
@@ -47,7 +49,7 @@ def typed(person: Any) -> list[str]:
     return [one["row"]["first_name"] for one in person["typed"] if "row" in one]
 
 
-def test_what_is_known_is_printed_and_who_asked_recorded(call: Call, worker: Processes) -> None:
+def test_the_export_is_printed_and_its_operator_recorded(call: Call, worker: Processes) -> None:
     called = call("person", "export", " Anne@Example.com ")
     assert (called.code, called.err) == (0, "")
     assert called.json["account"]["last_name"] == "Lorval"
@@ -74,12 +76,12 @@ def test_a_file_is_for_its_owner_alone_and_none_is_written_over(call: Call, work
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_somebody_is_forgotten_when_it_is_meant(call: Call, worker: Processes) -> None:
+def test_a_person_is_erased_after_confirmation(call: Call, worker: Processes) -> None:
     no = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="n\n")
     nobody = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="")
     assert (no.code, nobody.code, rows("SELECT count(*) FROM job WHERE kind = 'erase_person'")) == (1, 1, [(0,)])
     yes = call("person", "erase", ANNE, "--reason", "lettre du 3 mars", stdin="y\n")
-    result = json.loads(yes.out[yes.out.index("{") :])  # behind what was typed
+    result = json.loads(yes.out[yes.out.index("{") :])  # after the typed text
     assert (yes.code, result["code"], result["counts"]["seats"]) == (0, "erased", 1)
     assert rows("SELECT count(*) FROM account WHERE last_name = 'Lorval'") == [(0,)]
     assert rows("SELECT detail ->> 'reason' FROM audit WHERE action = 'erase_person'") == [("lettre du 3 mars",)]
@@ -97,7 +99,7 @@ def test_somebody_is_forgotten_when_it_is_meant(call: Call, worker: Processes) -
         ("erase", ANNE, "--reason", f"{ANNE} asked for it", "--yes"),
     ],
 )
-def test_what_cannot_be_asked_is_told(call: Call, args: tuple[str, ...]) -> None:
+def test_an_invalid_request_is_reported(call: Call, args: tuple[str, ...]) -> None:
     called = call("person", *args)
     assert (called.code, called.json["accepted"]) == (65, False)
     assert rows("SELECT count(*) FROM job WHERE kind LIKE '%_person'") == [(0,)]
@@ -108,7 +110,7 @@ def test_wrong_use_says_how(call: Call, args: tuple[str, ...]) -> None:
     assert call("person", *args).code == 2
 
 
-def test_what_is_not_finished_in_time_says_so(call: Call) -> None:
+def test_a_job_not_finished_in_time_says_so(call: Call) -> None:
     called = call("person", "export", ANNE, "--wait", "0.1")
     assert (called.code, called.out, "goes on" in called.err) == (75, "", True)
 

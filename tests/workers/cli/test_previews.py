@@ -1,4 +1,4 @@
-"""`matricule mail preview` and `certificate preview`: samples for the eye, and one line when they cannot be written."""
+"""`matricule mail preview` and `certificate preview` write samples for the eye, or one line when they cannot."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(call: Call, tmp_path: 
     assert called.err == f"{tmp_path / 'file' / 'folder'} cannot be written: Not a directory\n"
 
 
-def test_samples_nobody_knows_are_a_usage_error(call: Call, tmp_path: Path) -> None:
+def test_unknown_samples_are_a_usage_error(call: Call, tmp_path: Path) -> None:
     called = call("certificate", "preview", tmp_path, "--only", "short", "--only", "shrot")
     assert called.code == 2
     assert "no sample is called shrot" in called.err

@@ -1,4 +1,4 @@
-"""`matricule retry`: dead work gets its attempts again, once, and who asked is recorded."""
+"""`matricule retry` gives dead work all its attempts again, once, and records the operator."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ COMPANY = {"reference": "acme", "name": "Acmé"}
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`matricule seed`: everything or nothing, twice as once, and every refusal named."""
+"""`matricule seed` does everything or nothing, does it once when run twice, and names every refusal."""
 
 import base64
 import io
@@ -38,7 +38,7 @@ def outcomes(called: Called) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 def test_records_are_created_then_left_alone_then_changed(call: Call) -> None:
@@ -59,7 +59,7 @@ def test_an_option_of_a_contract_that_changes_is_seen(call: Call, option: dict[s
     call("seed", "-", stdin=ALL)
     changed = ALL | {"contracts": [CONTRACT | option]}
     assert [outcomes(call("seed", "-", stdin=changed))[-1] for _ in range(2)] == ["changed", "unchanged"]
-    assert outcomes(call("seed", "-", stdin=ALL))[-1] == "unchanged"  # left out, it stays as it is
+    assert outcomes(call("seed", "-", stdin=ALL))[-1] == "unchanged"  # an option left out keeps its value
     assert len(rows("SELECT 1 FROM contract WHERE manager_email IS NOT NULL OR manager_locale = 'en' OR NOT reminders"
                     " OR release_after_days IS NOT NULL")) == 1  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`matricule serve` and `clock` as processes: what they lack is said in a line, and what stands in the way."""
+"""`matricule serve` and `clock` as processes report a missing setting or a taken port in one line."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""`matricule status`: readable in 80 columns, and an exit code monitoring can use."""
+"""`matricule status` is readable in 80 columns and has an exit code for monitoring."""
 
 import re
 
@@ -27,7 +27,7 @@ HOSTILE = "BC[/2026]:100:"
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 def test_an_inbox_that_cannot_be_read_is_told(fresh_database: str, call: Call) -> None:
@@ -65,7 +65,7 @@ def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: C
     assert max(map(len, called.out.splitlines())) <= 80
 
 
-def test_corrections_that_wait_and_addresses_that_are_left_alone_are_counted(call: Call) -> None:
+def test_pending_corrections_and_suppressed_addresses_are_counted(call: Call) -> None:
     shown = call("status").out
     assert "suppressed no addresses" in shown
     assert "no corrections of addresses\n" in shown

@@ -1,4 +1,6 @@
-"""`matricule mail suppress`: addresses left alone, lifted, listed; who asked is recorded, never the address."""
+"""`matricule mail suppress` adds, removes and lists suppressed addresses; the operator is recorded, the
+address is not.
+"""
 
 from datetime import timedelta
 
@@ -14,7 +16,7 @@ AUDIT = "SELECT action, detail, requested_by LIKE 'shell:_%' FROM audit ORDER BY
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
-    """Each test has its own."""
+    """Gives each test its own database."""
 
 
 def test_put_on_shown_and_taken_off(call: Call) -> None:
@@ -63,7 +65,7 @@ def test_put_on_shown_and_taken_off(call: Call) -> None:
         ((ANNE, "--reason", "  "), 65),
     ],
 )
-def test_what_is_wrong_changes_nothing(call: Call, arguments: tuple[str, ...], code: int) -> None:
+def test_wrong_arguments_change_nothing(call: Call, arguments: tuple[str, ...], code: int) -> None:
     assert call("mail", "suppress", *arguments).code == code
     assert (rows(LIST), rows(AUDIT)) == ([], [])
 

@@ -1,4 +1,4 @@
-"""Every request says what of it speaks of a person, or it would be left out of exports and outlive erasures."""
+"""Every request marks its fields about a person; an unmarked field would be missing in exports and survive erasures."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, get_args
@@ -17,14 +17,14 @@ SPEAKING = {
 
 
 def parts(annotation: Any) -> Iterator[Any]:
-    """A type and everything it is made of, with what is written on it."""
+    """Yields a type, its parts, and their annotations."""
     yield annotation
     for part in get_args(annotation):
         yield from parts(part)
 
 
 def models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """A request, and the rows it has."""
+    """Yields the model of a request and the models of its rows."""
     yield kind
     for field in kind.model_fields.values():
         for part in parts(field.annotation):
@@ -33,7 +33,7 @@ def models(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def problems(kind: type[BaseModel]) -> list[str]:
-    """Fields that may tell who somebody is and do not say whether they do."""
+    """Lists the fields that may identify a person and have no mark, or a wrong one."""
     found = []
     for model in models(kind):
         marks = marks_of(model)
@@ -50,7 +50,7 @@ def problems(kind: type[BaseModel]) -> list[str]:
     return found
 
 
-def test_every_field_says_whether_it_tells_who_somebody_is() -> None:
+def test_every_field_is_marked_as_personal_or_not() -> None:
     assert [problem for request in KINDS.values() for problem in problems(request)] == []
 
 
@@ -58,7 +58,7 @@ def test_the_requests_that_speak_of_a_person() -> None:
     assert {kind for kind, request in KINDS.items() if speaks_of_a_person(request)} == SPEAKING
 
 
-def test_of_what_speaks_of_a_person_is_known_whose_it_is() -> None:
+def test_every_request_about_a_person_identifies_the_person() -> None:
     telling_whose = {Personal.ADDRESS, Personal.ENROLLMENT, Personal.ACCOUNT, Personal.PEOPLE}
     for kind in SPEAKING:
         assert telling_whose & set(marks_of(KINDS[kind]).values()), kind
@@ -89,7 +89,7 @@ class _Careful(Request):
     deliver_to: Annotated[list[PersonAddress], Personal.CONTACT]
 
 
-def test_a_field_that_says_nothing_is_told() -> None:
+def test_a_field_without_a_mark_is_reported() -> None:
     assert problems(_Forgetful) == [
         "_Forgetful.email has no mark",
         "_Forgetful.rows has no mark",
