@@ -14,6 +14,8 @@ COVERED = (
     "scripts/embedded",
     "tests",
     "workers/access",
+    "workers/catalog/contracts.py",
+    "workers/cli",
     "workers/corrections",
     "workers/database.py",
     "workers/enrollment",
@@ -21,6 +23,7 @@ COVERED = (
     "workers/i18n",
     "workers/logs.py",
     "workers/main.py",
+    "workers/ops/job_search.py",
     "workers/portal_client.py",
     "workers/settings.py",
 )

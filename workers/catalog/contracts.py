@@ -1,4 +1,4 @@
-"""Reading contracts: their seats, and the participants as a manager sees them."""
+"""Reads contracts: their seats, and the participants as a manager sees them."""
 
 from datetime import date, datetime
 from typing import NamedTuple
@@ -97,7 +97,7 @@ PARTICIPANTS = (
 
 
 def list_contracts(session: Session, *, portal: str = "", limit: int = 100) -> list[ContractSeats]:
-    """The contracts of a portal, or of all, the latest first."""
+    """Lists the contracts of a portal, or of all, the latest first."""
     statement = CONTRACTS.order_by(col(Contract.id).desc()).limit(limit)
     if portal:
         statement = statement.where(col(Portal.name) == portal)
@@ -105,7 +105,7 @@ def list_contracts(session: Session, *, portal: str = "", limit: int = 100) -> l
 
 
 def count_contracts(session: Session, *, portal: str = "") -> int:
-    """The number of contracts of a portal, or of all."""
+    """Counts the contracts of a portal, or of all."""
     statement = select(func.count()).join_from(Contract, Portal, col(Portal.id) == col(Contract.portal_id))
     if portal:
         statement = statement.where(col(Portal.name) == portal)
@@ -113,11 +113,11 @@ def count_contracts(session: Session, *, portal: str = "") -> int:
 
 
 def find_contract(session: Session, portal: str, reference: str) -> ContractSeats | None:
-    """The contract a portal knows by this reference."""
+    """Returns the contract a portal knows by this reference."""
     known = (col(Portal.name) == portal, col(Contract.reference) == reference)
     return fetch_one(session, ContractSeats, CONTRACTS.where(*known))
 
 
 def list_participants(session: Session, contract_id: UUID) -> list[Participant]:
-    """The people enrolled on a contract, in the order they came."""
+    """Lists the people enrolled on a contract, in the order they came."""
     return fetch(session, Participant, PARTICIPANTS.where(col(Enrollment.contract_id) == contract_id))

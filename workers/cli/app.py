@@ -1,4 +1,4 @@
-"""The command `matricule`: the table of its commands, and how one of them is found.
+"""Holds the table of the commands of `matricule`, and finds the one that is called.
 
 ``matricule --help`` and completion read the table alone, so that they answer at once. The module of a command is
 imported when that command is called or its own help is asked.
@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command people type.
 
     Parameters:
       place: its module in this package; behind a colon its name there, when the module holds several commands.
@@ -26,7 +26,7 @@ class Command(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Commands under one word."""
+    """Several commands under one word."""
 
     summary: str
     commands: Mapping[str, Command]
@@ -111,7 +111,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
 
 
 class Unloaded(TyperCommand):
-    """Stands for a command whose module is not imported yet: its name and its line in the help."""
+    """Stands for a command while its module is not imported: it has its name and its line in the help."""
 
     def __init__(self, name: str, entry: Command) -> None:
         super().__init__(name, help=entry.summary, rich_markup_mode=None)
@@ -134,13 +134,13 @@ class LazyGroup(TyperGroup):
     """A group that lists its commands without importing them."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is called or completed; here its module is imported."""
+        """Imports the module of the command that is called or completed; returns the command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, Unloaded) else command, rest
 
 
 class Matricule(LazyGroup):
-    """The command with everything below it."""
+    """The command `matricule` with everything below it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -180,5 +180,4 @@ def run(command: Callable[..., Any], name: str) -> None:
 
 
 def main() -> None:
-    """The entry point."""
     run(app, "matricule")

@@ -1,4 +1,4 @@
-"""One request from a shell: recorded in the ledger, its queue woken, its job followed."""
+"""Records a request from a shell in the ledger, wakes its queue and follows its job."""
 
 import getpass
 import os
@@ -18,7 +18,7 @@ from workers.engine.broker import wake
 from workers.requests.base import Request
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two looks at a job."""
+"""The shortest and the longest time between two looks at a job, in seconds."""
 
 EXIT_OF_STATE: Final = {
     JobState.SUCCEEDED: 0,
@@ -58,7 +58,7 @@ def ask_as_ops(request: Request, body: str, *, wait: float | None) -> Asked:
 
 
 def new_key() -> str:
-    """A key for a request whose caller gave none."""
+    """Makes a key for a request that was typed without one."""
     return f"shell:{uuid4()}"
 
 
@@ -68,7 +68,7 @@ def _followed(accepted: AcceptedJob, wait: float | None) -> Asked:
 
 
 def follow(job_id: UUID, seconds: float) -> dict[str, Any]:
-    """The job as soon as it is finished, or as it stands when the time is over; looks less and less often."""
+    """Returns the job once it is finished, or as it stands when the time is over; looks less and less often."""
     deadline, pause = time.monotonic() + seconds, SHORTEST_PAUSE
     while True:
         with transaction() as session:
@@ -91,7 +91,7 @@ def end(job: dict[str, Any], wait: float | None, then: str) -> None:
 
 
 def finished(asked: Asked, wait: float) -> dict[str, Any]:
-    """The job; ends the command when it is not finished."""
+    """Returns the job; ends the command when it is not finished."""
     job = asked.job
     if not job["finished"]:
         fail(UNFINISHED, f"not finished within {wait:g} s; job {job['id']} goes on: matricule jobs show {job['id']}")
@@ -99,7 +99,7 @@ def finished(asked: Asked, wait: float) -> dict[str, Any]:
 
 
 def asker() -> str:
-    """The system user, for the audit trail."""
+    """Returns the system user as the audit trail names them."""
     try:
         return f"shell:{getpass.getuser()}"
     except (KeyError, OSError):  # a container without this user in its passwd

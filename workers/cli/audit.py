@@ -38,7 +38,6 @@ def main(
     limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """The command."""
     with edge(), transaction() as session:
         entries = search_audit(
             session,

@@ -1,4 +1,4 @@
-"""Certificates from a shell: what is known of one, duplicates, corrections, revocations."""
+"""Shows, duplicates, corrects and revokes certificates from a shell."""
 
 import os
 from pathlib import Path
@@ -41,12 +41,11 @@ can be followed for seven days."""
 
 REVOKE: Final = """Revoke a certificate: it is shown as no longer valid.
 
-Whoever verifies it is told so, with the reason."""
+The page that verifies it then says so, with the reason."""
 
 CORRECT: Final = """Issue a certificate anew because it says something wrong.
 
-It has a new number and code; whoever verifies the earlier one is told by which it is replaced. The account keeps its
-names."""
+It has a new number and code; the page of the earlier one names the new one. The account keeps its names."""
 
 FIND: Final = text("""
     SELECT k.code FROM certificate k
@@ -69,7 +68,6 @@ def show(
         str, typer.Argument(metavar="WHICH", help="a number, also of a duplicate; a code; or an enrollment")
     ],
 ) -> None:
-    """The command `show`."""
     with edge(), transaction() as session:
         code = read_verification_code(which)
         codes = [code] if code else session.execute(FIND, _sought(which)).scalars().all()
@@ -92,7 +90,6 @@ def duplicate(
     portal: Portal = "local",
     wait: Wait = 300.0,
 ) -> None:
-    """The command `duplicate`."""
     _must_be_new(output)
     body = {"contract": contract, "enrollment_ids": [str(one) for one in enrollments], "document": document.value,
             "locale": locale, "deliver_to": deliver_to}  # fmt: skip
@@ -109,7 +106,6 @@ def fetch(
     output: Annotated[Path, typer.Option(metavar="FILE", help="where to; for its owner alone")],
     portal: Portal = "local",
 ) -> None:
-    """The command `fetch`."""
     _must_be_new(output)
     _fetch(job, portal, output)
 
@@ -127,7 +123,6 @@ def correct(
     portal: Portal = "local",
     wait: Wait = 60.0,
 ) -> None:
-    """The command `correct`."""
     body = {"enrollment_id": str(enrollment), "reason": reason, "first_name": first_name, "last_name": last_name,
             "reread": reread}  # fmt: skip
     job = _ask(CorrectCertificate, body, portal=portal, wait=wait)
@@ -144,7 +139,6 @@ def revoke(
     portal: Portal = "local",
     wait: Wait = 60.0,
 ) -> None:
-    """The command `revoke`."""
     if not yes and not typer.confirm("Revoke this certificate? It cannot be undone", err=True):
         fail(REFUSED, "nothing was done")
     job = _ask(RevokeCertificate, {"enrollment_id": str(enrollment), "reason": reason}, portal=portal, wait=wait)
@@ -153,7 +147,7 @@ def revoke(
 
 
 def _sought(which: str) -> dict[str, str | UUID | None]:
-    """What `which` may be. A duplicate is looked for at its original, whose number begins its own."""
+    """Returns the parameters of FIND. The number of a duplicate begins with that of its original."""
     try:
         enrollment = UUID(which)
     except ValueError:
@@ -171,7 +165,7 @@ def _ask(shape: type[Request], body: dict[str, Any], *, portal: str, wait: float
 
 
 def _end(job: dict[str, Any]) -> None:
-    """Ends the command with what the job came to, unless that was done."""
+    """Ends the command by the state of the job, unless it succeeded."""
     state = JobState(job["state"])
     if state is JobState.SUCCEEDED:
         return
@@ -180,7 +174,7 @@ def _end(job: dict[str, Any]) -> None:
 
 
 def _must_be_new(output: Path | None) -> None:
-    """Before anything is asked for: a duplicate that nobody gets would stay in the register."""
+    """Ends the command unless the file can be written: a duplicate made and not fetched would stay in the register."""
     if output is None:
         return
     if os.path.lexists(output):

@@ -32,7 +32,6 @@ def main(
     folder: Annotated[Path, typer.Argument(help="where the files go")] = FOLDER,
     only: Annotated[list[str] | None, typer.Option(metavar="SAMPLE", help=f"some of: {', '.join(SAMPLES)}")] = None,
 ) -> None:
-    """The command."""
     if unknown := set(only or ()) - set(SAMPLES):
         raise typer.BadParameter(f"no sample is called {', '.join(sorted(unknown))}", param_hint="--only")
     try:
@@ -45,7 +44,7 @@ def main(
 
 
 def write_certificates(folder: Path, names: Collection[str]) -> Iterator[Path]:
-    """Writes these samples; gives each PDF when it and its picture are there."""
+    """Writes these samples; yields each PDF when it and its picture are there."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = shutil.which("pdftoppm")
     for name in names:

@@ -22,6 +22,5 @@ app = command_app()
 
 @app.command(help=HELP)
 def main() -> None:
-    """The command."""
     check_settings()
     run()

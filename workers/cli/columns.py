@@ -1,4 +1,4 @@
-"""Rows in columns, each on one line: identifiers can be copied, and lines searched and cut, however narrow it is."""
+"""Prints rows in columns, each on one line, so that identifiers can be copied and lines be searched."""
 
 from collections.abc import Sequence
 

@@ -21,7 +21,7 @@ from workers.database import transaction
 COUNTERS: Final = ("Inscriptions prévues", "Participants inscrits", "Places restantes")
 
 SHOWN: Final = 100
-"""Participants shown in the table; --json has them all."""
+"""The number of participants in the table; --json has them all."""
 
 HELP: Final = f"""List contracts and their seats, or show one's participants.
 
@@ -54,7 +54,6 @@ def main(
     limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The command without a sub-command."""
     if not is_called_alone(context):
         return
     with edge(), transaction() as session:
@@ -73,7 +72,6 @@ def show(
     portal: Annotated[str, typer.Option(metavar="NAME", help="whose reference it is")] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """The command `show`."""
     with edge(), transaction() as session:
         contract = find_contract(session, portal, reference) or fail(REFUSED, "this portal has no such contract")
         participants = list_participants(session, contract.id)

@@ -1,4 +1,4 @@
-"""Puts another address on an account at once: what a manager is refused and ops may do, with a reason."""
+"""Puts another address on an account at once, which a manager is refused and operators may do, with a reason."""
 
 import json
 from typing import Annotated, Final
@@ -15,7 +15,7 @@ from workers.requests.internal import CorrectEmailByOps
 HELP: Final = f"""Put another address on an account, at once.
 
 PERSON gets the address NEW. It is for what a manager is refused: the account belongs to other companies too, or nobody
-reads its old mailbox and its password is lost. Make sure of who asks: whoever reads the mail of NEW gets the account.
+reads its old mailbox and its password is lost. Make sure of who asks: the reader of the mail of NEW gets the account.
 Open sessions end, links sent before are void, the password opens it no more, both addresses are told, and NEW is sent
 a link to choose another (of an account never activated, NEW is invited). The reason goes to the audit trail with your
 name: no name and no address in it. You are asked whether it is meant, unless you say --yes.
@@ -46,7 +46,6 @@ def main(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
     wait: Wait = None,
 ) -> None:
-    """The command."""
     with edge():
         with transaction() as session:
             request = _read(session, person, new, reason)
@@ -63,7 +62,7 @@ def _read(session: Session, person: str, new: str, reason: str) -> CorrectEmailB
 
 
 def _ask(request: CorrectEmailByOps, *, yes: bool) -> None:
-    """Whether it is meant: the account is handed over."""
+    """Asks whether it is meant, because the account is handed over."""
     question = f"Give account {request.account_id} the address {request.email}? Whoever reads its mail has the account"
     if not yes and not typer.confirm(question, err=True):
         fail(REFUSED, "nothing was done")

@@ -1,4 +1,4 @@
-"""Where commands meet the shell: exit codes that mean something, and one line instead of a traceback."""
+"""Ends commands as a shell expects: by exit codes that mean something, and with one line instead of a traceback."""
 
 import json
 import os
@@ -45,7 +45,7 @@ HOW_TO_CONNECT: Final = "in a checkout, scripts/dev in another terminal gives on
 
 
 def command_app(**options: Any) -> typer.Typer:
-    """A Typer application for one command, or for several: plain help, and no traceback that shows values."""
+    """Makes the Typer application of a module: its help is plain, and no traceback shows values."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
@@ -66,12 +66,12 @@ def fail(code: int, sentence: str) -> NoReturn:
 
 
 def print_json(content: Any) -> None:
-    """One JSON document on stdout, readable by people and programs."""
+    """Prints one JSON document that people and programs can read."""
     print(to_json(content))
 
 
 def to_json(content: Any) -> str:
-    """The same as a text any encoding of Unicode can hold: half a surrogate pair, which a hostile name may have, stays
+    """Writes JSON that any encoding of Unicode can hold: half a surrogate pair, which a hostile name may have, stays
     the escape it was in the request.
     """
     text = json.dumps(content, ensure_ascii=False, indent=2, default=_plain)
@@ -89,7 +89,7 @@ def write_private(output: Path, content: Iterable[bytes]) -> None:
 
 
 def console() -> Console:
-    """For tables: coloured on a terminal; 80 columns and no colours in a pipe, unless COLUMNS says otherwise.
+    """Makes the console for tables: coloured on a terminal; plain, of 80 columns (COLUMNS changes that) in a pipe.
 
     Texts are shown as they are: `[/x]` or `:100:` in a reference is neither markup nor an emoji. What is to be coloured
     is given a ``style``, or is a ``rich.text.Text``.
@@ -98,13 +98,13 @@ def console() -> Console:
 
 
 def _plain(value: object) -> str:
-    """An identifier or a time as JSON has it."""
+    """Writes an identifier or a time as JSON has it."""
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
 @contextmanager
 def edge() -> Iterator[None]:
-    """What a command does with faults that are nobody's bug: input that is wrong, a database that is not there."""
+    """Ends the command with a line for faults that are no bug: wrong input, or a database that is away."""
     try:
         yield
     except InvalidRequest as refused:
@@ -129,7 +129,7 @@ def edge() -> Iterator[None]:
 
 
 def check_settings() -> None:
-    """Ends a process at its start that could not work: a setting is missing, or the database cannot be named so."""
+    """Ends a process at its start when a setting is missing or DATABASE_URL is none."""
     with edge():
         get_settings()
         get_engine()
@@ -144,7 +144,7 @@ def _url_is_usable() -> bool:
 
 
 def _unsettled(error: ValidationError) -> str:
-    """Each setting that is missing or wrong, without its value, which may be a password."""
+    """Names each setting that is missing or wrong, without its value, which may be a password."""
     items = [(str(item["loc"][0]).upper(), item) for item in error.errors() if item["loc"]]
     unset = [name for name, item in items if item["type"] == "missing"]
     wrong = [

@@ -32,7 +32,7 @@ Exit codes:
 
 
 def describe_kinds() -> str:
-    """Every kind with its fields, from the request classes themselves."""
+    """Lists every kind with its fields, from the request classes themselves."""
     blocks = ["\b\nKinds and their fields (* required):"]
     for kind, request in KINDS.items():
         if not request.internal:
@@ -91,7 +91,6 @@ def main(
     portal: Portal = "local",
     wait: Wait = None,
 ) -> None:
-    """The command."""
     key = key or new_key()
     with edge():
         body = _text(file.read())

@@ -62,7 +62,6 @@ def put(
     full_sync: Annotated[bool, typer.Option("--full-sync", help="report participants missing from the file")] = False,
     paused: Annotated[bool, typer.Option("--paused", help="leave the folder alone")] = False,
 ) -> None:
-    """The command `put`."""
     body = {
         "portal": portal,
         "reference": reference,
@@ -89,7 +88,6 @@ def put(
 
 @app.command("list", help="List the inboxes.", epilog=LIST_CODES)
 def show(*, as_json: AsJson = False) -> None:
-    """The command `list`."""
     with edge(), transaction() as session:
         found = session.execute(LIST).mappings().all()
     if as_json:

@@ -53,7 +53,6 @@ def main(
     limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The command without a sub-command."""
     if not is_called_alone(context):
         return
     with edge(), transaction() as session:
@@ -74,7 +73,6 @@ def main(
 
 @app.command(help=SHOW)
 def show(job: Annotated[UUID, typer.Argument(metavar="ID", help="the identifier of a job")]) -> None:
-    """The command `show`."""
     with edge(), transaction() as session:
         found = show_job(session, job)
     print_json(found or fail(REFUSED, "no job has this identifier"))

@@ -26,7 +26,6 @@ app = command_app()
 def main(
     folder: Annotated[Path, typer.Argument(help="where the files go")] = FOLDER,
 ) -> None:
-    """The command."""
     try:
         written = write_mails(folder)
     except OSError as error:

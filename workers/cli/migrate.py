@@ -33,7 +33,7 @@ app = command_app()
 
 
 class Revisions(NamedTuple):
-    """Where the database is, and where this release wants it.
+    """The revision of the database, and that of this release.
 
     Parameters:
       database: its revision; None when it has no tables yet.
@@ -50,7 +50,6 @@ def main(
     *,
     check: Annotated[bool, typer.Option("--check", help="change nothing, say whether there is anything to do")] = False,
 ) -> None:
-    """The command."""
     with edge():
         before = read_revisions()
         if not before.known:
@@ -65,7 +64,7 @@ def main(
 
 
 def configuration() -> Config:
-    """Alembic's configuration, wherever this package is installed."""
+    """Makes the configuration of Alembic, wherever this package is installed."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config

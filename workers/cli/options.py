@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have in common."""
+"""Declares the options and arguments that several commands have in common."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -25,7 +25,7 @@ Wait = Annotated[
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
-"""The option of every command whose answer a program may read."""
+"""The option of every command that also answers programs."""
 
 
 class WaitCommand(TyperCommand):
@@ -37,7 +37,7 @@ class WaitCommand(TyperCommand):
 
 
 def with_seconds(args: list[str]) -> list[str]:
-    """The arguments with the default seconds behind a `--wait` that has none."""
+    """Returns the arguments with the default seconds behind a `--wait` that has none."""
     full: list[str] = []
     for place, arg in enumerate(args):
         full.append(arg)
@@ -51,7 +51,7 @@ AGO: Final = {"min": "minutes", "h": "hours", "d": "days"}
 
 
 def moment(said: str) -> datetime:
-    """A moment as people type it: a date, a date with its time (in UTC unless it says otherwise), or `2h` for ago."""
+    """Reads a moment as people type it: a date, a date and time (UTC unless it says otherwise), or `2h` for ago."""
     for unit, word in AGO.items():
         number = said.removesuffix(unit)
         if number != said and number.isdigit():
@@ -64,7 +64,7 @@ def moment(said: str) -> datetime:
 
 
 def is_called_alone(context: typer.Context) -> bool:
-    """Whether a group that lists is called without a sub-command, which would not hear the options of the list."""
+    """Tells whether a group that lists is called without a sub-command; refuses options of the list before one."""
     if context.invoked_subcommand is None:
         return True
     sources = [context.get_parameter_source(name) for name in context.params]
@@ -74,7 +74,7 @@ def is_called_alone(context: typer.Context) -> bool:
 
 
 def account_of(session: Session, person: str) -> UUID:
-    """The account of a person named by its id or by their address; ends the command when nobody has the address."""
+    """Returns the account with this identifier or address; ends the command when no account has the address."""
     try:
         return UUID(person)
     except ValueError:

@@ -30,8 +30,8 @@ Exit codes:
 PUT: Final = """Record an organisation, or change it.
 
 Certificates state its name, address and registrations, as the law wants. What is left out stays as it is. It signs
-the certificates of the portals named. Those issued before do not change; trainings completed before anybody could
-sign are certified now."""
+the certificates of the portals named. Those issued before do not change; trainings completed before it could sign
+are certified now."""
 
 SHOW: Final = text("""
     SELECT o.reference, o.legal_name, o.address, o.siret, o.activity_number, o.activity_region, o.signatory_name,
@@ -72,7 +72,6 @@ def put(
     ] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)] = 60.0,
 ) -> None:
-    """The command `put`."""
     given: dict[str, Any] = {
         "reference": reference, "legal_name": legal_name, "signatory_name": signatory_name,
         "signatory_quality": signatory_quality, "place": place, "address": address, "siret": siret,
@@ -93,6 +92,5 @@ def put(
 
 @app.command(help="Print the organisations that are recorded, as JSON.", epilog=LIST_CODES)
 def show() -> None:
-    """The command `show`."""
     with edge(), transaction() as session:
         print_json([dict(row) for row in session.execute(SHOW).mappings()])

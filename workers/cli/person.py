@@ -1,4 +1,4 @@
-"""Answers a person: what is known of them, as JSON; or nothing any more."""
+"""Exports what is known of a person as JSON, and erases a person."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ app = command_app()
 SENTENCES: Final = {
     Code.NOT_FOUND: "nobody has this address",
 }
-"""Refusals in the words of whoever runs the command; those of mails speak to managers."""
+"""Refusals in the words of operators; those of mails speak to managers."""
 
 Who = Annotated[str, typer.Argument(metavar="ADDRESS", help="the address the person's account has now")]
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)]
@@ -68,7 +68,6 @@ def export(
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="write it there instead")] = None,
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
-    """The command `export`."""
     if output is not None and os.path.lexists(output):
         fail(INVALID, f"{output} is there already: name another file")
     result = _ask(ExportPerson, {"email": address}, wait)
@@ -86,14 +85,13 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask whether it is meant")] = False,
     wait: Wait = DEFAULT_WAIT,
 ) -> None:
-    """The command `erase`."""
     if not yes and not typer.confirm(f"Erase the person with the address {address}? It cannot be undone", err=True):
         fail(REFUSED, "nothing was done")
     print_json(_ask(ErasePerson, {"email": address, "reason": reason}, wait))
 
 
 def _ask(shape: type[Request], fields: dict[str, str], wait: float) -> dict[str, Any]:
-    """The result of a request of the portal `local`; ends the command when there is none."""
+    """Returns the result of a request of the portal `local`; ends the command when there is none."""
     with edge():
         request = read(shape, to_json(fields | {"requested_by": asker()}))
         asked = ask_as_ops(request, request.model_dump_json(), wait=wait)

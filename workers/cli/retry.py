@@ -32,7 +32,6 @@ app = command_app()
 
 @app.command(help=HELP)
 def main(ids: Annotated[list[UUID], typer.Argument(metavar="ID...", help="of jobs or mails")]) -> None:
-    """The command."""
     answers = []
     for row_id in ids:
         with edge():
@@ -47,7 +46,7 @@ def main(ids: Annotated[list[UUID], typer.Argument(metavar="ID...", help="of job
 
 
 def said(answer: RetryResult) -> str:
-    """The answer as a line."""
+    """Writes the answer as a line."""
     if answer.answer == "revived":
         return f"{answer.ledger} was {answer.state}: due again now on {answer.queue}"
     if answer.answer == "not_stuck":

@@ -69,7 +69,7 @@ app = command_app()
 
 
 class _Undo(Exception):
-    """A record was refused: the transaction must not commit."""
+    """Says that a record was refused, so that the transaction does not commit."""
 
 
 @app.command(help=HELP)
@@ -78,7 +78,6 @@ def main(
     portal: Annotated[str, typer.Option(metavar="NAME", help="whose references these are")] = "local",
     example: Annotated[bool, typer.Option("--example", help="write an example to standard output, do nothing")] = False,
 ) -> None:
-    """The command."""
     if example:
         print(json.dumps(EXAMPLE, ensure_ascii=False, indent=2))
         return
@@ -112,7 +111,7 @@ def _seed(session: Session, catalogue: Catalogue, portal: str) -> list[SeedResul
 
 
 def print_lines(lines: list[SeedResult]) -> None:
-    """What became of each record."""
+    """Prints the outcome of each record."""
     table = Table("record", "reference", "outcome", "code", "field", box=None, pad_edge=False)
     for line in lines:
         style = {"refused": "red", "unchanged": "dim"}.get(line.outcome, "green")

@@ -23,6 +23,5 @@ app = command_app()
 
 @app.command(help=HELP)
 def main() -> None:
-    """The command."""
     check_settings()
     run()

@@ -50,7 +50,6 @@ app = command_app()
 
 @app.command(help=HELP)
 def main(as_json: AsJson = False) -> None:
-    """The command."""
     with edge():
         unheard = count_unheard()
         with transaction() as session:
@@ -64,7 +63,7 @@ def main(as_json: AsJson = False) -> None:
 
 
 def print_status(out: Console, status: dict[str, Any]) -> None:
-    """The status as tables."""
+    """Prints the status as tables."""
     out.print(_queues(status))
     out.print(_contracts(status))
     out.print(_processes(status))
@@ -149,12 +148,12 @@ def _counted(number: int, one: str, many: str) -> str:
 
 
 def plain(value: object) -> str:
-    """A text on one line."""
+    """Puts a text on one line."""
     return " ".join(str(value).split())
 
 
 def age(seconds: float | None) -> str:
-    """A duration as people read it: 4 s, 12 min, 3 h, 2 d; a dash for none."""
+    """Writes a duration as people read it: 4 s, 12 min, 3 h, 2 d; a dash for none."""
     if seconds is None:
         return "-"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):

@@ -21,7 +21,7 @@ from workers.outbox.suppression import (
 
 HELP: Final = f"""Leave an address alone: send no mail to it.
 
-Nobody is enrolled under it either.
+Enrollments under it are refused, too.
 
 \b
   matricule mail suppress zoe@example.com --reason "asked by phone"
@@ -56,7 +56,6 @@ def main(
     listed: Annotated[bool, typer.Option("--list", help="show the list")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --list: for programs")] = False,
 ) -> None:
-    """The command."""
     _check_use(address, reason, lifted=lifted, listed=listed, as_json=as_json)
     if days is not None and not reason:
         raise typer.BadParameter("--days goes with the --reason an ADDRESS is put on the list for")
@@ -85,7 +84,7 @@ def _normal(address: str) -> str:
 
 
 def _harmless(reason: str) -> str:
-    """The reason as it is kept: one line, without an address."""
+    """Returns the reason as it is kept: one line, without an address."""
     kept = clean_reason(reason)
     if isinstance(kept, Code):
         return fail(INVALID, "the reason goes to the audit trail: a short line, without an address")

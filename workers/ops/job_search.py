@@ -1,4 +1,4 @@
-"""Looking through the ledger: which jobs there are, in which state, and why."""
+"""Searches the ledger: which jobs there are, in which state, and why."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def search_jobs(
     limit: int = 100,
     with_schedules: bool = True,
 ) -> list[FoundJob]:
-    """The jobs that match everything given, the latest first.
+    """Lists the jobs that match everything given, the latest first.
 
     Parameters:
       portal: the name of the portal that asked.

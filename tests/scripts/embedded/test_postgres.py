@@ -19,7 +19,7 @@ from scripts.embedded.processes import StartFailed, wait_until
 PARENT = """
 import sys, threading
 from pathlib import Path
-from scripts.embedded.places import Account, _short_path, places
+from scripts.embedded.places import places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.processes import watch
 postgres = Postgres(places(Path(sys.argv[1])))

@@ -27,7 +27,7 @@ It stops between two chunks. `matricule import undo` takes back what it did befo
 
 UNDO: Final = """Withdraw the people an import enrolled.
 
-Whoever has begun the training stays enrolled; the seats of the others are free again."""
+People who have begun the training stay enrolled; the seats of the others are free again."""
 
 app = command_app()
 
@@ -37,7 +37,6 @@ Portal = Annotated[str, typer.Option(metavar="NAME", help="whose import it is")]
 
 @app.command(cls=WaitCommand, help=CANCEL, epilog=EXIT_CODES)
 def cancel(job: Import, *, portal: Portal = "local", wait: Wait = None) -> None:
-    """The command `cancel`."""
     _ask(CancelImport(job=job, requested_by=asker()), portal=portal, wait=wait)
 
 
@@ -49,7 +48,6 @@ def undo(
     portal: Portal = "local",
     wait: Wait = None,
 ) -> None:
-    """The command `undo`."""
     _ask(UndoImport(job=job, notify=not no_mails, requested_by=asker()), portal=portal, wait=wait)
 
 

@@ -17,7 +17,7 @@ from workers.rosters.reader import RosterReading, read_rows, survey
 from workers.rosters.refused import RosterRefused
 
 SHOWN: Final = 50
-"""Refused rows shown in the table; --json has them all."""
+"""The number of refused rows in the table; --json has them all."""
 
 NAMED: Final = {"\t": "tab"}
 
@@ -44,7 +44,6 @@ def main(
     as_json: AsJson = False,
     locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the reasons: fr or en")] = LOCALES[0],
 ) -> None:
-    """The command."""
     with file.open("rb") as opened:
         try:
             reading = survey(opened)
@@ -58,7 +57,7 @@ def main(
 
 
 def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
-    """What was understood, as one JSON document."""
+    """Returns the whole reading as one JSON document."""
     accepted, refused, optional = [], [], []
     for row, person in check_rows(read_rows(file, reading)):
         if isinstance(person, Refusal):
@@ -125,7 +124,7 @@ def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
 
 
 def _how(reading: RosterReading) -> str:
-    """What was understood of the file: one line for how it is read, one for its columns."""
+    """Returns one line for how the file is read and one for its columns."""
     delimiter = NAMED.get(reading.delimiter or "", repr(reading.delimiter))
     how = f"sheet {reading.sheet}" if reading.sheet is not None else f"{reading.encoding}, delimiter {delimiter}"
     columns = ", ".join(f"{name} = {one.header.strip()}" for name, one in reading.header.columns.items())

@@ -23,7 +23,7 @@ Exit codes:
 
 
 class Format(StrEnum):
-    """What the model is written as."""
+    """The file formats of the model."""
 
     CSV = "csv"
     XLSX = "xlsx"
@@ -39,7 +39,6 @@ def main(
     delimiter: Annotated[str, typer.Option(metavar="CHARACTER", help="of CSV: , or ;")] = ",",
     locale: Annotated[str, typer.Option(metavar="LOCALE", help="language of the header: fr or en")] = LOCALES[0],
 ) -> None:
-    """The command."""
     if locale not in HEADERS:
         raise typer.BadParameter(f"one of: {', '.join(HEADERS)}", param_hint="--locale")
     if delimiter not in (",", ";"):

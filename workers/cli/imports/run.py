@@ -1,4 +1,4 @@
-"""Imports a roster file from a shell: kept and recorded in the ledger; --wait shows a bar and a summary."""
+"""Imports a roster file from a shell: it is kept and recorded in the ledger; --wait shows a bar and a summary."""
 
 import json
 import time
@@ -29,7 +29,7 @@ from workers.requests.base import read
 from workers.requests.imports import ImportRoster
 
 PAUSE: Final = 0.2
-"""Seconds between two looks at a job that is under way."""
+"""The time between two looks at a running job, in seconds."""
 
 READ_PROGRESS = text("""
     SELECT j.state, j.position, r.rows, j.result, j.error FROM job j JOIN roster r ON r.job_id = j.id
@@ -38,7 +38,7 @@ READ_PROGRESS = text("""
 HELP: Final = f"""Enrol the people of a file on a contract.
 
 FILE is CSV, .xlsx or .ods. It and its job are recorded together; the answer is the job. The same file for the same
-contract is the same job while it is being imported; afterwards it runs again, and whoever is enrolled already costs
+contract is the same job while it is being imported; afterwards it runs again, and people who are enrolled already cost
 nothing. With --wait a bar shows how far it is, then a summary; --errors keeps the rows that were refused, to be
 corrected and imported again.
 
@@ -81,7 +81,6 @@ def main(
     portal: Portal = "local",
     wait: Wait = None,
 ) -> None:
-    """The command."""
     key = key or new_key()
     body = {"contract": contract, "policy": policy.value, "notify": not no_mails, "dry_run": dry_run,
             "report_to": report_to or None, "report_locale": locale}  # fmt: skip
@@ -111,7 +110,7 @@ def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> Accep
 
 
 def _follow(job_id: UUID, seconds: float) -> Any:
-    """The job as it stands when it is finished or the time is over; a bar on a terminal meanwhile."""
+    """Returns the job once it is finished or the time is over; shows a bar on a terminal meanwhile."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     deadline = time.monotonic() + seconds
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -146,7 +145,7 @@ def _tell(job_id: UUID, found: Any, locale: str) -> None:
 
 
 def _keep(path: Path, lines: Callable[[Session], Iterable[str]]) -> None:
-    """Writes a file only its owner can read: it is full of names."""
+    """Writes a file only its owner can read, because it is full of names."""
     with transaction() as session, path.open("w", encoding="utf-8", newline="") as file:
         path.chmod(0o600)
         file.writelines(lines(session))
