@@ -44,14 +44,14 @@ def test_the_day_is_that_of_france(moment: datetime, day: date) -> None:
 @pytest.mark.parametrize(
     ("seconds", "minutes"), [(0, None), (-5, None), (1, 1), (29, 1), (89, 1), (91, 2), (3_600, 60), (24_000, 400)]
 )
-def test_time_spent_is_told_in_whole_minutes(seconds: int, minutes: int | None) -> None:
+def test_time_spent_is_printed_in_whole_minutes(seconds: int, minutes: int | None) -> None:
     assert done_minutes(seconds) == minutes
 
 
 @pytest.mark.parametrize(
     ("ordinal", "number"), [(1, "2026-000001"), (999_999, "2026-999999"), (1_000_000, "2026-1000000")]
 )
-def test_numbers(ordinal: int, number: str) -> None:
+def test_numbers_of_certificates_and_duplicates(ordinal: int, number: str) -> None:
     assert certificate_number(2026, ordinal) == number
     assert duplicate_number(number, 12) == f"{number}-D12"
 
@@ -99,7 +99,7 @@ def test_the_reasons_against_a_duplicate(
         (BEFORE, AFTER, CertificateStatus("revoked", AFTER)),
     ],
 )
-def test_where_a_certificate_stands(
+def test_the_status_of_a_certificate(
     replaced_at: datetime | None, revoked_at: datetime | None, expected: CertificateStatus
 ) -> None:
     assert certificate_status(replaced_at=replaced_at, revoked_at=revoked_at) == expected
@@ -191,7 +191,7 @@ def test_one_wrong_character_is_always_detected(place: int, other: str) -> None:
 
 
 @given(st.integers(0, 14))
-def test_two_neighbours_that_changed_places_are_told(place: int) -> None:
+def test_two_swapped_characters_are_detected(place: int) -> None:
     code = new_verification_code()
     swapped = code[:place] + code[place + 1] + code[place] + code[place + 2 :]
     assert read_verification_code(swapped) == (code if swapped == code else None)

@@ -172,11 +172,11 @@ def test_when_a_correction_may_be_applied(
         (PendingFacts(NOW - LASTS + timedelta(seconds=1)), WAITS),
     ],
 )
-def test_when_it_is_too_late(pending: PendingFacts, verdict: CorrectionVerdict) -> None:
+def test_when_a_correction_expires(pending: PendingFacts, verdict: CorrectionVerdict) -> None:
     assert judge(pending, NOW) == verdict
 
 
-def test_silence_is_counted_from_when_the_notice_left() -> None:
+def test_silence_counts_from_the_moment_the_notice_was_sent() -> None:
     assert FRESH.silent_until is None
     told = FRESH._replace(notice_sent_at=ASKED + DAY)
     assert told.silent_until == ASKED + DAY + timedelta(hours=72)

@@ -146,7 +146,7 @@ NO_REPLY = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("phase", sorted(BEFORE_RCPT))
 @NO_REPLY
-def test_no_reply_before_the_recipient_is_never_this_mails_fault(
+def test_a_missing_reply_before_the_recipient_blames_no_mail(
     phase: SmtpPhase, trouble: FaultKind, reason: DeliveryReason
 ) -> None:
     assert judge(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, reason)
@@ -154,7 +154,7 @@ def test_no_reply_before_the_recipient_is_never_this_mails_fault(
 
 @pytest.mark.parametrize("phase", [SmtpPhase.RCPT, SmtpPhase.DATA])
 @NO_REPLY
-def test_no_reply_about_a_recipient_sets_that_mail_back(
+def test_a_missing_reply_about_a_recipient_retries_that_mail(
     phase: SmtpPhase, trouble: FaultKind, reason: DeliveryReason
 ) -> None:
     assert judge(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(
@@ -163,13 +163,13 @@ def test_no_reply_about_a_recipient_sets_that_mail_back(
 
 
 @pytest.mark.parametrize("trouble", [FaultKind.LOST, FaultKind.TIMEOUT, FaultKind.TLS, FaultKind.GARBLED])
-def test_no_reply_after_the_body_began_is_uncertain(trouble: FaultKind) -> None:
+def test_a_missing_reply_after_the_body_began_is_uncertain(trouble: FaultKind) -> None:
     assert judge(AttemptFault(SmtpPhase.BODY, trouble=trouble)) == DeliveryVerdict(
         DeliveryOutcome.UNCERTAIN, DeliveryReason.LOST_AFTER_BODY
     )
 
 
-def test_a_reply_that_fits_nothing_is_read_as_no_reply() -> None:
+def test_a_reply_that_fits_no_command_is_a_missing_reply() -> None:
     assert judge(AttemptFault(SmtpPhase.MAIL, 354)).outcome is DeliveryOutcome.RELAY_DOWN
     assert judge(AttemptFault(SmtpPhase.DATA, 250)).suspect is DeliveryOutcome.RELAY_DOWN
     assert judge(AttemptFault(SmtpPhase.BODY, 354)).outcome is DeliveryOutcome.UNCERTAIN
@@ -237,7 +237,7 @@ GREY = DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.DEFERRED)
         ([(f"{n}@x", BUSY) for n in range(SUSPECTS_TO_OPEN + 1)], [False] * (SUSPECTS_TO_OPEN - 1) + [True, True]),
     ],
 )
-def test_when_answers_about_recipients_tell_of_the_relay(
+def test_the_answers_that_open_the_circuit_breaker(
     answers: list[tuple[str, DeliveryVerdict]], founded: list[bool]
 ) -> None:
     suspicion, found = CircuitBreaker(), []
@@ -303,6 +303,6 @@ def test_retry_delay(outcome: DeliveryOutcome, failures: int, hint: float | None
     assert seconds < retry_delay(outcome, failures, 0.999, hint) < seconds * spread
 
 
-def test_a_failed_mail_has_no_next_time() -> None:
+def test_a_failed_mail_is_not_tried_again() -> None:
     with pytest.raises(ValueError, match="not tried again"):
         retry_delay(DeliveryOutcome.FAILED, 1, 0.0)

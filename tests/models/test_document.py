@@ -40,7 +40,7 @@ from models.words import Code
         )],
     ],
 )  # fmt: skip
-def test_a_colour_is_taken_when_text_can_be_read_in_it(typed: str, colour: str | Code) -> None:
+def test_a_colour_is_accepted_if_text_in_it_can_be_read(typed: str, colour: str | Code) -> None:
     assert clean_colour(typed) == colour
 
 
@@ -60,7 +60,7 @@ def test_contrast_is_that_of_wcag(colour: str, ratio: float) -> None:
 
 
 @given(st.integers(0, 0xFFFFFF))
-def test_every_colour_is_taken_or_too_light(number: int) -> None:
+def test_every_colour_is_accepted_or_too_light(number: int) -> None:
     colour = f"#{number:06x}"
     readable = contrast_with_white(colour) >= LEAST_CONTRAST
     assert clean_colour(colour) == (colour if readable else Code.LOW_CONTRAST)

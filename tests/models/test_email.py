@@ -32,7 +32,7 @@ UNTIL = NOW + HARD_BOUNCE_LIFETIME
         ),  # an entry of operators stays
     ],
 )
-def test_a_bounce(known: SuppressionListing | None, expected: SuppressionListing) -> None:
+def test_the_entry_after_a_bounce(known: SuppressionListing | None, expected: SuppressionListing) -> None:
     assert bounced(known, NOW) == expected
     assert bounced(expected, NOW) == expected  # the same bounce recorded twice
 
@@ -40,7 +40,7 @@ def test_a_bounce(known: SuppressionListing | None, expected: SuppressionListing
 @pytest.mark.parametrize(
     ("until", "holds"), [(None, True), (NOW + timedelta(microseconds=1), True), (NOW, False), (NOW - DAY, False)]
 )
-def test_how_long_it_holds(until: datetime | None, holds: bool) -> None:
+def test_how_long_an_entry_holds(until: datetime | None, holds: bool) -> None:
     assert SuppressionListing(BOUNCE, NOW - DAY, until).holds(NOW) is holds
 
 

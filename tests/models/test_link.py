@@ -115,7 +115,9 @@ def allowance(*, full: bool = False) -> Allowance:
         ),
     ],
 )
-def test_answers(holder: LinkHolder | None, full: bool, reset: ResendVerdict, invitation: ResendVerdict) -> None:
+def test_the_answers_to_requests_for_a_link(
+    holder: LinkHolder | None, full: bool, reset: ResendVerdict, invitation: ResendVerdict
+) -> None:
     for rule, expected in ((answer_reset, reset), (answer_invitation, invitation)):
         verdict, (wide, own) = rule(holder, (allowance(), allowance(full=full)))
         assert verdict == expected

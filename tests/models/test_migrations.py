@@ -1,6 +1,4 @@
-"""Migrations build the declared tables from an empty database, go down to nothing and up again, and name
-by one rule.
-"""
+"""Migrations build the declared tables from an empty database, go down to nothing and up again; one rule names all."""
 
 import os
 import subprocess

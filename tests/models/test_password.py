@@ -131,7 +131,7 @@ def test_the_list_is_read_as_it_is_compared() -> None:
     assert all(is_common(entry) for entry in entries)
 
 
-def test_the_longest_text_is_judged_in_no_time() -> None:
+def test_the_longest_text_is_judged_quickly() -> None:
     begun = time.process_time()
     for text in ("ab" * 128, "a" * 255 + "b", "é" * 256, "password" * 32):
         is_common(text)
@@ -143,7 +143,7 @@ def test_the_longest_text_is_judged_in_no_time() -> None:
     ("failures", "seconds"),
     [(0, 0), (1, 0), (4, 0), (5, 60), (6, 300), (7, 900), (8, 3_600), (9, 3_600), (1_000_000, 3_600)],
 )
-def test_each_failure_beyond_the_free_ones_closes_for_longer(failures: int, seconds: int) -> None:
+def test_each_further_failure_locks_for_longer(failures: int, seconds: int) -> None:
     assert lock_seconds(failures) == seconds
 
 

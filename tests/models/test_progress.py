@@ -97,7 +97,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
         (BEGUN, LearningEvent(NOT_STARTED, day(1)), {}),
     ],
 )
-def test_one_event(known: KnownProgress, event: LearningEvent, changes: dict[str, Any]) -> None:
+def test_one_learning_event(known: KnownProgress, event: LearningEvent, changes: dict[str, Any]) -> None:
     expected = known._replace(**changes)
     assert fold_event(known, event) == expected
     code = Code.RECORDED if changes else Code.UNCHANGED
@@ -113,7 +113,7 @@ def test_one_event(known: KnownProgress, event: LearningEvent, changes: dict[str
         (LearningEvent(COMPLETED, NOW, completed_at=NOW + timedelta(days=400)), Code.INVALID_REQUEST),
     ],
 )
-def test_an_event_from_the_future_is_not_believed(event: LearningEvent, code: Code) -> None:
+def test_an_event_from_the_future_is_refused(event: LearningEvent, code: Code) -> None:
     known, codes = record_events(BEGUN, [event, LearningEvent(IN_PROGRESS, day(6), 77)], NOW)
     assert codes == [code, Code.RECORDED]
     assert known.score == 77
@@ -139,7 +139,7 @@ def test_order_repeats_and_batches_make_no_difference(events: list[LearningEvent
 
 
 @given(events=EVENTS)
-def test_nothing_that_is_known_goes_backwards(events: list[LearningEvent]) -> None:
+def test_known_progress_never_goes_back(events: list[LearningEvent]) -> None:
     known = KnownProgress()
     for event in events:
         before, known = known, fold_event(known, event)

@@ -56,7 +56,7 @@ def test_warned_a_week_before_and_released_a_week_after(
         (None, 14, 10, 17),
     ],
 )
-def test_the_date_people_are_told_in_advance(warned: float | None, option: int, now: float, expected: float) -> None:
+def test_the_announced_date_of_a_release(warned: float | None, option: int, now: float, expected: float) -> None:
     warned_at = None if warned is None else after(warned)
     assert expected_release(ENROLLED, warned_at, option, after(now)) == after(expected)
 

@@ -85,9 +85,9 @@ def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -
         (False, date(2026, 3, 1), False),
     ],
 )
-def test_a_contract_has_people_reminded_to_its_last_day(wanted: bool, ends_on: date | None, expected: bool) -> None:
+def test_a_contract_reminds_people_until_its_last_day(wanted: bool, ends_on: date | None, expected: bool) -> None:
     assert reminds(wanted, ends_on, date(2026, 3, 2)) is expected
 
 
-def test_the_third_is_the_last() -> None:
+def test_the_third_reminder_is_the_last() -> None:
     assert [is_last(step) for step in range(1, len(REMINDER_STEPS) + 1)] == [False, False, True]

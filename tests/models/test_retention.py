@@ -38,7 +38,7 @@ def test_the_first_identifier_of_a_moment_separates_earlier_from_later() -> None
     assert max(earlier) < first_id(moment) <= min(later)
 
 
-def test_every_matter_has_its_term_and_its_reason() -> None:
+def test_every_kind_of_data_has_a_time_and_a_reason() -> None:
     assert set(RETENTION) == set(RetentionClass)
     assert all(all(kept) for kept in RETENTION.values())
 

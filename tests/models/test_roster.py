@@ -31,7 +31,9 @@ from models.words import Code
         (0, 0, 1.0, ImportProgress(0, 0, 100, 0)),
     ],
 )
-def test_progress(rows: int | None, done: int, seconds: float | None, expected: ImportProgress) -> None:
+def test_the_progress_of_an_import(
+    rows: int | None, done: int, seconds: float | None, expected: ImportProgress
+) -> None:
     assert measure_import(rows, done, seconds, finished=False) == expected
 
 
@@ -44,7 +46,7 @@ def test_progress(rows: int | None, done: int, seconds: float | None, expected: 
         (1_000, 1_000, ImportProgress(1_000, 1_000, 100, 0)),
     ],
 )
-def test_progress_of_what_has_ended(rows: int | None, done: int, expected: ImportProgress) -> None:
+def test_the_progress_of_an_import_that_has_ended(rows: int | None, done: int, expected: ImportProgress) -> None:
     assert measure_import(rows, done, 10.0, finished=True) == expected
 
 

@@ -58,7 +58,7 @@ def test_granted_requests_count() -> None:
     assert fresh.after_one().after_one().closed_until() == NOW + HOUR
 
 
-def test_every_scope_has_its_limits_and_is_kept_as_long_as_they_count() -> None:
+def test_every_scope_is_kept_as_long_as_its_limits_count() -> None:
     assert LIMITS.keys() == COUNTS_FOR.keys() == set(ThrottleScope)
     assert set(KEPT_LONGER) == {ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT}
     assert {COUNTS_FOR[scope] for scope in KEPT_LONGER} == {30 * DAY}

@@ -43,7 +43,7 @@ SINCE_THEN, SINCE_NOW = {"since": "2026-02-01T08:00:00+00:00"}, {"since": "2026-
         (None, Code.NOT_FOUND, None),
     ],
 )
-def test_one_enrollment(standing: WithdrawalCandidate | None, code: Code, detail: object) -> None:
+def test_the_verdict_on_one_enrollment(standing: WithdrawalCandidate | None, code: Code, detail: object) -> None:
     assert decide_withdrawals([A], {A: standing} if standing else {}, NOW).verdicts == [(code, detail)]
 
 
@@ -69,9 +69,7 @@ STANDINGS = st.dictionaries(
 
 
 @given(asked=st.lists(st.sampled_from([A, B, C, D, GONE])), standings=STANDINGS)
-def test_only_who_has_not_begun_leaves_once_and_asking_again_moves_no_seat(
-    asked: list[UUID], standings: dict[UUID, WithdrawalCandidate]
-) -> None:
+def test_a_person_who_has_not_begun_leaves_once(asked: list[UUID], standings: dict[UUID, WithdrawalCandidate]) -> None:
     before = dict(standings)
     first = decide_withdrawals(asked, standings, NOW)
     again = decide_withdrawals(asked, first.standings, NOW)
@@ -99,12 +97,12 @@ FRESH, BEGUN, DONE = Progress.NOT_STARTED, Progress.IN_PROGRESS, Progress.COMPLE
         (None, DetachmentStep.NOTHING_LEFT),
     ],
 )
-def test_steps(standing: AttachedEnrollment | None, step: DetachmentStep) -> None:
+def test_the_step_of_a_detachment(standing: AttachedEnrollment | None, step: DetachmentStep) -> None:
     assert decide_detachment(standing) is step
 
 
 @pytest.mark.parametrize("progress", Progress)
-def test_nothing_is_detached_twice(progress: Progress) -> None:
+def test_no_enrollment_is_detached_twice(progress: Progress) -> None:
     assert decide_detachment(AttachedEnrollment(progress, None, None)) in DETACHING
     for withdrawn_at in (None, THEN):
         assert decide_detachment(AttachedEnrollment(progress, withdrawn_at, THEN)) not in DETACHING
