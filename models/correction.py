@@ -127,7 +127,7 @@ def _refused(person: ParticipantFacts | None) -> ResendVerdict | None:
     return ResendVerdict(Code.SUPPRESSED_ADDRESS, person.suppressed) if person.suppressed else None
 
 
-def answer_ops(*, same: bool, taken: bool, suppressed: datetime | None) -> ResendVerdict:
+def answer_operator(*, same: bool, taken: bool, suppressed: datetime | None) -> ResendVerdict:
     """Answers an operator who corrects an account: it is done at once, whatever companies the account belongs to.
 
     An address on the suppression list is refused: its holder would get an account and no mail about it. The operator
@@ -187,7 +187,7 @@ class CorrectionVerdict(NamedTuple):
     ground: CorrectionGround | None = None
 
 
-def judge(pending: PendingFacts, now: datetime) -> CorrectionVerdict:
+def judge_correction(pending: PendingFacts, now: datetime) -> CorrectionVerdict:
     """Decides a pending correction, under the account's lock, after each answer and each time a delay has passed.
 
     A correction needs the confirmation of the new address and one thing more: the account's password, or the

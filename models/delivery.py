@@ -117,20 +117,20 @@ _RELAYING_DENIED = re.compile(
 _HINT = re.compile(r"\b(\d{1,5}) ?(s|secs?|seconds?|mins?|minutes?)\b", re.IGNORECASE)
 
 
-def judge(fault: AttemptFault) -> DeliveryVerdict:
+def judge_fault(fault: AttemptFault) -> DeliveryVerdict:
     """Decides what a fault means for the mail that was being sent.
 
     After the recipient was named, an answer that blames the relay or our settings may come from the recipient's server:
     relays ask it while we wait, and quote it. Such a mail is retried by itself, and it takes more evidence to stop the
     others (``count_answer``).
     """
-    verdict = _judge(fault)
+    verdict = _judge_by_code(fault)
     if verdict.outcome in OPENING and fault.phase not in BEFORE_RCPT:
         return DeliveryVerdict(DeliveryOutcome.RETRY, verdict.reason, verdict.hint, suspect=verdict.outcome)
     return verdict
 
 
-def _judge(fault: AttemptFault) -> DeliveryVerdict:
+def _judge_by_code(fault: AttemptFault) -> DeliveryVerdict:
     if fault.code is None or fault.trouble is not FaultKind.REPLY or not 400 <= fault.code <= 599:
         return _judge_without_reply(fault)
     if fault.code < 500:

@@ -76,7 +76,7 @@ class SuppressionListing(NamedTuple):
         return self.until is None or self.until > now
 
 
-def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
+def list_after_bounce(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
     """Returns the entry of an address after a mail to it has bounced.
 
     An entry that still holds keeps its reason and lasts at least as long as one made now; a new one replaces one that
@@ -88,7 +88,7 @@ def bounced(known: SuppressionListing | None, now: datetime) -> SuppressionListi
     return known if known.until is None else known._replace(until=max(known.until, until))
 
 
-def listed_by_ops(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:
+def list_by_operator(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:
     """Returns the entry of an address after an operator has added it; an entry that holds for longer stays.
 
     Parameters:

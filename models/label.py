@@ -52,7 +52,7 @@ def compose(text: str, limit: int) -> str | None:
     return composed if len(composed) <= limit else None
 
 
-def harmless(text: str, fallback: str) -> str:
+def make_label(text: str, fallback: str) -> str:
     """Makes a label of an untrusted text, such as a file name: each character that is not allowed becomes ``_``."""
     allowed = _UNSAFE.sub("_", text.encode("utf-8", "replace").decode()).replace("=?", "_").replace("?=", "_")
     cleaned = clean_label(allowed[-MAX_LABEL:])

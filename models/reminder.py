@@ -53,7 +53,7 @@ class ReminderDecision(NamedTuple):
 NO_MORE: Final = ReminderDecision(None, None)
 
 
-def reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
+def contract_reminds(wanted: bool, ends_on: date | None, today: date) -> bool:
     """Whether a contract reminds people: it wants reminders and is not over.
 
     Parameters:
@@ -67,7 +67,7 @@ def is_last(step: int) -> bool:
     return step >= len(REMINDER_STEPS)
 
 
-def remind(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
+def decide_reminder(standing: RemindedEnrollment, now: datetime) -> ReminderDecision:
     """Decides about one reminder that is due.
 
     An invitation that was not sent in time (``expired``) stops no reminder: the reminder then brings the link. An

@@ -15,9 +15,9 @@ from models.correction import (
     ParticipantFacts,
     PendingFacts,
     answer_correction,
-    answer_ops,
+    answer_operator,
     ending_of,
-    judge,
+    judge_correction,
     mask_address,
 )
 from models.link import ResendVerdict
@@ -99,7 +99,7 @@ def test_the_attempts_that_count_and_the_limit(
     ],
 )
 def test_the_answer_to_operators(same: bool, taken: bool, suppressed: datetime | None, answer: ResendVerdict) -> None:
-    assert answer_ops(same=same, taken=taken, suppressed=suppressed) == answer
+    assert answer_operator(same=same, taken=taken, suppressed=suppressed) == answer
 
 
 ASKED = NOW - timedelta(days=5)
@@ -154,8 +154,8 @@ def cancelled(ground: CorrectionGround) -> CorrectionVerdict:
 def test_when_a_correction_may_be_applied(
     what: dict[str, object], unconfirmed: CorrectionVerdict, confirmed: CorrectionVerdict
 ) -> None:
-    assert judge(FRESH._replace(**what), NOW) == unconfirmed  # type: ignore[arg-type]
-    assert judge(CONFIRMED._replace(**what), NOW) == confirmed  # type: ignore[arg-type]
+    assert judge_correction(FRESH._replace(**what), NOW) == unconfirmed  # type: ignore[arg-type]
+    assert judge_correction(CONFIRMED._replace(**what), NOW) == confirmed  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_when_a_correction_may_be_applied(
     ],
 )
 def test_when_a_correction_expires(pending: PendingFacts, verdict: CorrectionVerdict) -> None:
-    assert judge(pending, NOW) == verdict
+    assert judge_correction(pending, NOW) == verdict
 
 
 def test_silence_counts_from_the_moment_the_notice_was_sent() -> None:

@@ -16,7 +16,7 @@ from models.delivery import (
     FaultKind,
     SmtpPhase,
     count_answer,
-    judge,
+    judge_fault,
     retry_delay,
 )
 
@@ -129,7 +129,7 @@ REPLIES = [
 def test_the_meaning_of_each_reply(
     phase: SmtpPhase, code: int, text: str, outcome: DeliveryOutcome, reason: DeliveryReason
 ) -> None:
-    verdict = judge(reply(phase, code, text))
+    verdict = judge_fault(reply(phase, code, text))
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
@@ -149,7 +149,7 @@ NO_REPLY = pytest.mark.parametrize(
 def test_a_missing_reply_before_the_recipient_blames_no_mail(
     phase: SmtpPhase, trouble: FaultKind, reason: DeliveryReason
 ) -> None:
-    assert judge(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, reason)
+    assert judge_fault(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(DeliveryOutcome.RELAY_DOWN, reason)
 
 
 @pytest.mark.parametrize("phase", [SmtpPhase.RCPT, SmtpPhase.DATA])
@@ -157,22 +157,22 @@ def test_a_missing_reply_before_the_recipient_blames_no_mail(
 def test_a_missing_reply_about_a_recipient_retries_that_mail(
     phase: SmtpPhase, trouble: FaultKind, reason: DeliveryReason
 ) -> None:
-    assert judge(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(
+    assert judge_fault(AttemptFault(phase, trouble=trouble)) == DeliveryVerdict(
         DeliveryOutcome.RETRY, reason, suspect=DeliveryOutcome.RELAY_DOWN
     )
 
 
 @pytest.mark.parametrize("trouble", [FaultKind.LOST, FaultKind.TIMEOUT, FaultKind.TLS, FaultKind.GARBLED])
 def test_a_missing_reply_after_the_body_began_is_uncertain(trouble: FaultKind) -> None:
-    assert judge(AttemptFault(SmtpPhase.BODY, trouble=trouble)) == DeliveryVerdict(
+    assert judge_fault(AttemptFault(SmtpPhase.BODY, trouble=trouble)) == DeliveryVerdict(
         DeliveryOutcome.UNCERTAIN, DeliveryReason.LOST_AFTER_BODY
     )
 
 
 def test_a_reply_that_fits_no_command_is_a_missing_reply() -> None:
-    assert judge(AttemptFault(SmtpPhase.MAIL, 354)).outcome is DeliveryOutcome.RELAY_DOWN
-    assert judge(AttemptFault(SmtpPhase.DATA, 250)).suspect is DeliveryOutcome.RELAY_DOWN
-    assert judge(AttemptFault(SmtpPhase.BODY, 354)).outcome is DeliveryOutcome.UNCERTAIN
+    assert judge_fault(AttemptFault(SmtpPhase.MAIL, 354)).outcome is DeliveryOutcome.RELAY_DOWN
+    assert judge_fault(AttemptFault(SmtpPhase.DATA, 250)).suspect is DeliveryOutcome.RELAY_DOWN
+    assert judge_fault(AttemptFault(SmtpPhase.BODY, 354)).outcome is DeliveryOutcome.UNCERTAIN
 
 
 @pytest.mark.parametrize(
@@ -187,31 +187,31 @@ def test_a_reply_that_fits_no_command_is_a_missing_reply() -> None:
     ],
 )
 def test_a_reply_code_is_transient_permanent_or_no_smtp(code: int, outcome: DeliveryOutcome) -> None:
-    assert judge(AttemptFault(SmtpPhase.BODY, code)).outcome is outcome
+    assert judge_fault(AttemptFault(SmtpPhase.BODY, code)).outcome is outcome
 
 
 def test_a_missing_feature_of_the_relay_is_a_fault_of_configuration() -> None:
     lacking = DeliveryVerdict(DeliveryOutcome.CONFIGURATION, DeliveryReason.NOT_OFFERED)
-    assert judge(AttemptFault(SmtpPhase.TLS, trouble=FaultKind.UNSUPPORTED)) == lacking
-    assert judge(AttemptFault(SmtpPhase.AUTH, trouble=FaultKind.UNSUPPORTED)) == lacking
+    assert judge_fault(AttemptFault(SmtpPhase.TLS, trouble=FaultKind.UNSUPPORTED)) == lacking
+    assert judge_fault(AttemptFault(SmtpPhase.AUTH, trouble=FaultKind.UNSUPPORTED)) == lacking
 
 
 def test_an_address_that_cannot_be_written_fails_for_good() -> None:
-    assert judge(AttemptFault(SmtpPhase.RCPT, trouble=FaultKind.INVALID)) == DeliveryVerdict(
+    assert judge_fault(AttemptFault(SmtpPhase.RCPT, trouble=FaultKind.INVALID)) == DeliveryVerdict(
         DeliveryOutcome.FAILED, DeliveryReason.ADDRESS_UNSENDABLE
     )
 
 
 def test_only_a_hard_bounce_at_rcpt_blames_the_address() -> None:
     for phase, code, enhanced in product(SmtpPhase, range(400, 600), (None, "5.1.1", "5.7.1")):
-        blamed = judge(AttemptFault(phase, code, enhanced)).reason is DeliveryReason.ADDRESS_REJECTED
+        blamed = judge_fault(AttemptFault(phase, code, enhanced)).reason is DeliveryReason.ADDRESS_REJECTED
         assert blamed == (phase is SmtpPhase.RCPT and code in {550, 551, 553} and enhanced == "5.1.1")
 
 
 def test_no_answer_about_one_recipient_stops_the_others() -> None:
     texts = ("", "4.7.0 throttled, retry in 60 minutes", "5.7.1 Relay access denied", "4.3.2 closing")
     for phase, code, text in product(set(SmtpPhase) - BEFORE_RCPT, range(400, 600), texts):
-        verdict = judge(reply(phase, code, text))
+        verdict = judge_fault(reply(phase, code, text))
         assert verdict.outcome not in OPENING
         assert verdict.suspect is None or (verdict.outcome is DeliveryOutcome.RETRY and verdict.suspect in OPENING)
 
@@ -259,7 +259,7 @@ def test_the_answers_that_open_the_circuit_breaker(
     ],
 )
 def test_the_delay_a_relay_asks_for(text: str, hint: float | None) -> None:
-    assert judge(AttemptFault(SmtpPhase.RCPT, 450, text=text)).hint == hint
+    assert judge_fault(AttemptFault(SmtpPhase.RCPT, 450, text=text)).hint == hint
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_the_delay_a_relay_asks_for(text: str, hint: float | None) -> None:
     ],
 )
 def test_a_delay_is_heard_whatever_the_answer_means(phase: SmtpPhase, code: int, text: str) -> None:
-    assert judge(AttemptFault(phase, code, text=text)).hint == 45
+    assert judge_fault(AttemptFault(phase, code, text=text)).hint == 45
 
 
 @pytest.mark.parametrize(

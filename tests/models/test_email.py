@@ -4,7 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.email import HARD_BOUNCE_LIFETIME, SuppressionListing, SuppressionReason, bounced, listed_by_ops
+from models.email import (
+    HARD_BOUNCE_LIFETIME,
+    SuppressionListing,
+    SuppressionReason,
+    list_after_bounce,
+    list_by_operator,
+)
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -33,8 +39,8 @@ UNTIL = NOW + HARD_BOUNCE_LIFETIME
     ],
 )
 def test_the_entry_after_a_bounce(known: SuppressionListing | None, expected: SuppressionListing) -> None:
-    assert bounced(known, NOW) == expected
-    assert bounced(expected, NOW) == expected  # the same bounce recorded twice
+    assert list_after_bounce(known, NOW) == expected
+    assert list_after_bounce(expected, NOW) == expected  # the same bounce recorded twice
 
 
 @pytest.mark.parametrize(
@@ -64,4 +70,4 @@ def listing(reason: SuppressionReason, since: datetime, until: datetime | None =
 def test_what_ops_put_on_the_list(
     known: SuppressionListing | None, lasts: timedelta | None, expected: SuppressionListing
 ) -> None:
-    assert listed_by_ops(known, NOW, lasts) == expected
+    assert list_by_operator(known, NOW, lasts) == expected

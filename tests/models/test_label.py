@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.label import clean_label, clean_reason, clean_reference, harmless
+from models.label import clean_label, clean_reason, clean_reference, make_label
 from models.words import Code
 
 
@@ -112,5 +112,5 @@ def test_references(text: str, expected: str | Code) -> None:
     ],
 )
 def test_a_foreign_text_becomes_a_label(text: str, label: str) -> None:
-    assert harmless(text, "file") == label
+    assert make_label(text, "file") == label
     assert clean_label(label) == label

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from models.reminder import NO_MORE, REMINDER_STEPS, RemindedEnrollment, ReminderDecision, is_last, remind, reminds
+from models.reminder import (
+    NO_MORE,
+    REMINDER_STEPS,
+    RemindedEnrollment,
+    ReminderDecision,
+    contract_reminds,
+    decide_reminder,
+    is_last,
+)
 from models.words import EmailState
 
 ENROLLED = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -32,7 +40,7 @@ def after(days: float) -> datetime:
     ],
 )
 def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected: ReminderDecision) -> None:
-    assert remind(RemindedEnrollment(ENROLLED, sent), now) == expected
+    assert decide_reminder(RemindedEnrollment(ENROLLED, sent), now) == expected
 
 
 @pytest.mark.parametrize("owed", [False, True])
@@ -41,7 +49,7 @@ def test_the_steps_are_two_five_and_ten_days(sent: int, now: datetime, expected:
     [{"activated": True}, {"left": True}, {"wanted": False}, {"over": True}],
 )
 def test_the_events_that_end_reminders(facts: dict[str, Any], owed: bool) -> None:
-    assert remind(RemindedEnrollment(ENROLLED, 0, owed=owed, **facts), after(2)) == NO_MORE
+    assert decide_reminder(RemindedEnrollment(ENROLLED, 0, owed=owed, **facts), after(2)) == NO_MORE
 
 
 @pytest.mark.parametrize(
@@ -65,14 +73,14 @@ def test_the_state_of_the_invitation(
     invitation: EmailState | None, owed: bool, told_at: datetime | None, expected: ReminderDecision
 ) -> None:
     standing = RemindedEnrollment(ENROLLED, 0, invitation=invitation, owed=owed, told_at=told_at)
-    assert remind(standing, after(2)) == expected
+    assert decide_reminder(standing, after(2)) == expected
 
 
 @pytest.mark.parametrize("enrolled", ["2026-03-28T09:00+01:00", "2026-10-24T09:00+02:00"])
 def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -> None:
     at = datetime.fromisoformat(enrolled)
-    assert remind(RemindedEnrollment(at, 0), at + 2 * DAY) == ReminderDecision(1, at + 5 * DAY)
-    assert remind(RemindedEnrollment(at, 0), at + 5 * DAY) == ReminderDecision(1, at + 6 * DAY)
+    assert decide_reminder(RemindedEnrollment(at, 0), at + 2 * DAY) == ReminderDecision(1, at + 5 * DAY)
+    assert decide_reminder(RemindedEnrollment(at, 0), at + 5 * DAY) == ReminderDecision(1, at + 6 * DAY)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,7 @@ def test_a_day_is_twenty_four_hours_also_when_the_clocks_change(enrolled: str) -
     ],
 )
 def test_a_contract_reminds_people_until_its_last_day(wanted: bool, ends_on: date | None, expected: bool) -> None:
-    assert reminds(wanted, ends_on, date(2026, 3, 2)) is expected
+    assert contract_reminds(wanted, ends_on, date(2026, 3, 2)) is expected
 
 
 def test_the_third_reminder_is_the_last() -> None:

@@ -11,7 +11,7 @@ from sqlmodel import col, select, update
 from models.base import new_id
 from models.contract import CONTRACT_OPTIONS, Company, Contract, ContractTerms, Training, changed_terms, seats_refused
 from models.enrollment import LIVE
-from models.reminder import reminds
+from models.reminder import contract_reminds
 from models.words import Code, JobState
 from workers.audit import record
 from workers.catalog.organisations import checked_colour, checked_logo
@@ -165,8 +165,8 @@ def _change_terms(session: Session, contract: Contract, request: PutContract, to
     change(session, update(Contract).where(col(Contract.id) == contract.id).values(after._asdict()))
     if before.release_after_days != after.release_after_days:
         session.execute(FORGET_WARNINGS, {"contract": contract.id})
-    reminded = reminds(before.reminders, before.ends_on, today)
-    if not reminded and reminds(after.reminders, after.ends_on, today):
+    reminded = contract_reminds(before.reminders, before.ends_on, today)
+    if not reminded and contract_reminds(after.reminders, after.ends_on, today):
         resume_reminders_of_contract(session, contract.id)
     return changed_terms(before, after)
 

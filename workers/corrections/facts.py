@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.correction import CorrectionGround, ParticipantFacts, PendingFacts, answer_ops
+from models.correction import CorrectionGround, ParticipantFacts, PendingFacts, answer_operator
 from models.delivery import DeliveryReason
 from models.email import HARD_BOUNCE_LIFETIME, SuppressionReason
 from models.enrollment import PARTICIPATING
@@ -235,7 +235,7 @@ def read_account(session: Session, account_id: UUID, email: str) -> AccountToCor
     if row is None:
         return None
     account = LockedAccount(row.account_id, row.email_norm, row.locale, row.activated)
-    return AccountToCorrect(account, answer_ops(same=row.same, taken=row.taken, suppressed=row.suppressed))
+    return AccountToCorrect(account, answer_operator(same=row.same, taken=row.taken, suppressed=row.suppressed))
 
 
 def read_waiting(session: Session, account_id: UUID) -> PendingCorrection | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from models.correction import CorrectionGround, CorrectionVerdict, judge
+from models.correction import CorrectionGround, CorrectionVerdict, judge_correction
 from models.words import CorrectionState, JobState
 from workers.corrections.changes import AccountMoves, follow_up
 from workers.corrections.facts import (
@@ -31,7 +31,7 @@ MOST_AT_ONCE: Final = 200
 
 def settle(session: Session, waiting: PendingCorrection, moves: AccountMoves) -> CorrectionVerdict:
     """Applies a pending correction if its time has come, or ends it. It was read after its account was locked."""
-    verdict = judge(waiting.pending, waiting.now)
+    verdict = judge_correction(waiting.pending, waiting.now)
     if verdict.state is CorrectionState.APPLIED:
         return _apply(session, waiting, verdict, moves)
     if verdict.state is not CorrectionState.PENDING:
@@ -91,4 +91,4 @@ def _settle_all(session: Session, accounts: Sequence[UUID]) -> Counter[str]:
 
 
 def _decided(waiting: PendingCorrection) -> bool:
-    return judge(waiting.pending, waiting.now).state is not CorrectionState.PENDING
+    return judge_correction(waiting.pending, waiting.now).state is not CorrectionState.PENDING

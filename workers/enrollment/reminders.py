@@ -23,7 +23,7 @@ from models.reminder import (
     REMINDER_STEPS,
     RemindedEnrollment,
     ReminderDecision,
-    remind,
+    decide_reminder,
 )
 from models.words import EmailKind, EmailState, JobState
 from workers.database import Session, array, wait_briefly_for_locks
@@ -142,7 +142,9 @@ def send_reminders(
     accounts = {account.id: account for account in locked}
     asked = {"accounts": array(accounts), "together": REMINDED_TOGETHER}
     rows = fetch(session, _DueEnrollment, LOCK_ENROLLMENTS, asked)
-    decided = [_DecidedReminder(row, remind(_standing(row, accounts[row.account_id]), row.now)) for row in rows]
+    decided = [
+        _DecidedReminder(row, decide_reminder(_standing(row, accounts[row.account_id]), row.now)) for row in rows
+    ]
     mailed = _one_each(decided)
     _move_on(session, decided)
     owe(session, [_mail(one, accounts[one.row.account_id], job_id) for one in mailed])

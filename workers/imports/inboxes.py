@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.label import harmless
+from models.label import make_label
 from models.roster import is_settled, too_many_changes
 from models.words import Code, JobState, Policy
 from workers.audit import record
@@ -122,7 +122,7 @@ def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *
     request = ImportRoster(
         contract=inbox.contract,
         file=store_file(session, inbox.portal_id, file),
-        file_name=harmless(seen.name, "file"),
+        file_name=make_label(seen.name, "file"),
         policy=Policy(inbox.policy),
         notify=inbox.notify,
         dry_run=dry_run,

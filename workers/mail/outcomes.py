@@ -27,7 +27,7 @@ _OF_VALUES = {SmtpPhase.RCPT: FaultKind.INVALID, SmtpPhase.AUTH: FaultKind.GARBL
 
 
 class DeliveryFault(MatriculeError):
-    """An attempt to deliver one mail that did not end in 250. ``models.delivery.judge`` tells what to do."""
+    """An attempt to deliver one mail that did not end in 250. ``models.delivery.judge_fault`` says what to do."""
 
     def __init__(self, fault: AttemptFault) -> None:
         words = (fault.phase, fault.trouble, fault.code, fault.enhanced, fault.text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from models.delivery import AttemptFault, DeliveryVerdict, judge
+from models.delivery import AttemptFault, DeliveryVerdict, judge_fault
 from workers.engine.claimer import STOPPING
 from workers.engine.ledger import ClaimedRow
 from workers.mail.claimed import ClaimedMail
@@ -140,7 +140,7 @@ class MailBatch:
             )
             delivered: DeliveryAttempt | None = self._ended(DeliveryAttempt(mail.mail, answer))
         except DeliveryFault as failed:
-            delivered = self._ended(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge(failed.fault)))
+            delivered = self._ended(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
         except _NoLongerOursError:
             delivered = None
             self._held.pop(mail.row.id, None)

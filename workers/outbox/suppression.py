@@ -11,8 +11,8 @@ from models.email import (
     Suppression,
     SuppressionListing,
     SuppressionReason,
-    bounced,
-    listed_by_ops,
+    list_after_bounce,
+    list_by_operator,
 )
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
@@ -99,7 +99,7 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
     wanted = {"emails": sorted(set(emails)), "reason": SuppressionReason.HARD_BOUNCE}
     session.execute(INSERT_SUPPRESSIONS, wanted)
     held = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": wanted["emails"]})
-    after = [_listed(row.email_norm, bounced(_listing(row), row.now)) for row in held]
+    after = [_listed(row.email_norm, list_after_bounce(_listing(row), row.now)) for row in held]
     session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters(after))
 
 
@@ -124,7 +124,7 @@ def suppress(
     session.execute(INSERT_SUPPRESSIONS, {"emails": [email], "reason": SuppressionReason.OPS})
     [known] = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": [email]})
     before = _listing(known)
-    after = listed_by_ops(before, known.now, lasts)
+    after = list_by_operator(before, known.now, lasts)
     if after == before:
         return "already_listed"
     session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters([_listed(email, after)]))

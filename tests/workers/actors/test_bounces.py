@@ -5,7 +5,7 @@ it end unsent.
 import pytest
 
 from models.base import new_id
-from models.delivery import AttemptFault, SmtpPhase, judge
+from models.delivery import AttemptFault, SmtpPhase, judge_fault
 from tests.kit.builders.contracts import (
     add_contract,
     asking,
@@ -117,7 +117,7 @@ def claim() -> list[ClaimedRow]:
 
 def bounce(row: ClaimedRow) -> DeliveryAttempt:
     fault = AttemptFault(SmtpPhase.RCPT, 550, "5.1.1", "no such user")
-    return DeliveryAttempt(ClaimedMail.of(row), fault=fault, verdict=judge(fault))
+    return DeliveryAttempt(ClaimedMail.of(row), fault=fault, verdict=judge_fault(fault))
 
 
 def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Relay) -> None:

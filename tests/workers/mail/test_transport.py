@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from models.delivery import DeliveryReason, judge
+from models.delivery import DeliveryReason, judge_fault
 from tests.kit.relay.relay import DROP, HANG
 from tests.kit.relay.scripted import (
     MESSAGE,
@@ -70,7 +70,7 @@ def test_an_address_that_would_inject_a_command_is_refused_for_good() -> None:
             for address in ("a@b.fr>\r\nRCPT TO:<evil@x.fr", "élodie@b.fr", "A <a@b.fr>", "a@b.fr SIZE=1", ""):
                 with pytest.raises(DeliveryFault) as caught:
                     await connection.deliver(envelope_from="b@app.example", to_address=address, message=MESSAGE)
-                assert judge(caught.value.fault).reason is DeliveryReason.ADDRESS_UNSENDABLE
+                assert judge_fault(caught.value.fault).reason is DeliveryReason.ADDRESS_UNSENDABLE
                 assert "b.fr" not in str(caught.value)
             assert relay.commands == []
 
@@ -127,7 +127,7 @@ def test_a_connection_the_relay_closed_meanwhile_is_opened_again() -> None:
     async def scenario() -> None:
         async with ScriptedRelay({"RSET": [DROP], "RCPT": ["550 5.1.1 no"]}).listening() as relay:
             connection = connection_to(relay)
-            assert judge(await faulty(connection)).reason is DeliveryReason.ADDRESS_REJECTED
+            assert judge_fault(await faulty(connection)).reason is DeliveryReason.ADDRESS_REJECTED
             await send(connection)
             assert relay.sessions == 2
             connection.close()

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from models.delivery import AttemptFault, DeliveryOutcome, DeliveryReason, FaultKind, SmtpPhase, judge
+from models.delivery import AttemptFault, DeliveryOutcome, DeliveryReason, FaultKind, SmtpPhase, judge_fault
 from tests.kit.relay.relay import DROP, HANG
 from tests.kit.relay.scripted import (
     PERSON,
@@ -64,7 +64,7 @@ def test_each_fault_at_each_step(
     step: str, answer: str, phase: SmtpPhase, reason: DeliveryReason, stays_open: bool
 ) -> None:
     fault, stayed = run_faulty(ScriptedRelay({step: [answer]}))
-    assert (fault.phase, judge(fault).reason, stayed) == (phase, reason, stays_open)
+    assert (fault.phase, judge_fault(fault).reason, stayed) == (phase, reason, stays_open)
     assert PERSON not in fault.text
 
 
@@ -81,7 +81,12 @@ def test_silence_ends_in_a_timeout_and_a_late_answer_is_ignored(
     step: str, phase: SmtpPhase, outcome: DeliveryOutcome
 ) -> None:
     fault, stayed = run_faulty(ScriptedRelay({step: [HANG]}), command=0.5, body=0.5)
-    assert (fault.phase, fault.trouble, judge(fault).outcome, stayed) == (phase, FaultKind.TIMEOUT, outcome, False)
+    assert (fault.phase, fault.trouble, judge_fault(fault).outcome, stayed) == (
+        phase,
+        FaultKind.TIMEOUT,
+        outcome,
+        False,
+    )
 
 
 def test_a_slow_250_is_waited_for_beyond_the_time_of_a_command() -> None:
@@ -123,7 +128,7 @@ def test_no_relay_at_all_is_relay_down() -> None:
         async with ScriptedRelay().listening() as relay:
             pass
         fault = await faulty(connection_to(relay))
-        assert (fault.phase, judge(fault).reason) == (SmtpPhase.CONNECT, DeliveryReason.CONNECTION_LOST)
+        assert (fault.phase, judge_fault(fault).reason) == (SmtpPhase.CONNECT, DeliveryReason.CONNECTION_LOST)
 
     asyncio.run(scenario())
 

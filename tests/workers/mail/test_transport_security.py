@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd import smtp as aiosmtpd_smtp
 from aiosmtpd.handlers import Message as MessageHandler
 
-from models.delivery import DeliveryOutcome, DeliveryReason, SmtpPhase, judge
+from models.delivery import DeliveryOutcome, DeliveryReason, SmtpPhase, judge_fault
 from tests.kit.relay.scripted import (
     PERSON,
     ScriptedRelay,
@@ -31,7 +31,7 @@ def test_starttls_is_required_and_nothing_is_said_without_it() -> None:
         async with ScriptedRelay(extensions=("AUTH PLAIN",)).listening() as relay:
             connection = connection_to(relay, security=RelaySecurity.STARTTLS)
             fault = await faulty(connection)
-            assert (fault.phase, judge(fault).outcome) == (SmtpPhase.TLS, DeliveryOutcome.CONFIGURATION)
+            assert (fault.phase, judge_fault(fault).outcome) == (SmtpPhase.TLS, DeliveryOutcome.CONFIGURATION)
             assert [command.split(" ")[0] for command in relay.commands] == ["EHLO"]
 
     asyncio.run(scenario())
@@ -50,7 +50,7 @@ def test_a_refused_login_never_blames_the_mail(
     async def scenario() -> None:
         async with ScriptedRelay({"AUTH": [answer]}, extensions=extensions).listening() as relay:
             fault = await faulty(connection_to(relay))
-            assert (fault.phase, judge(fault).reason) == (SmtpPhase.AUTH, reason)
+            assert (fault.phase, judge_fault(fault).reason) == (SmtpPhase.AUTH, reason)
             assert "secret" not in str(fault)
 
     asyncio.run(scenario())
@@ -127,7 +127,7 @@ def test_tls_is_used_and_its_certificate_verified(certificate: Path, security: R
                     await send(connection)
                 else:
                     fault = await faulty(connection)
-                    assert judge(fault).reason is DeliveryReason.TLS_FAILED
+                    assert judge_fault(fault).reason is DeliveryReason.TLS_FAILED
             pool.close()
         assert len(inbox.received) == trusted
 

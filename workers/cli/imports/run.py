@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from sqlalchemy import text
 
-from models.label import harmless
+from models.label import make_label
 from models.words import LOCALES, Code, JobState, Policy
 from workers.actors.registry import FINAL
 from workers.cli.asking import EXIT_OF_STATE, new_key
@@ -103,7 +103,7 @@ def main(
 
 def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> AcceptedJob:
     with file.open("rb") as opened:
-        given = body | {"file": digest_of(opened), "file_name": harmless(file.name, "file")}
+        given = body | {"file": digest_of(opened), "file_name": make_label(file.name, "file")}
         request = read(ImportRoster, json.dumps(given))
         with transaction() as session:
             return accept_file(session, find_portal(session, portal), opened, request, key=key)
