@@ -24,6 +24,7 @@ COVERED = (
     "workers/logs.py",
     "workers/main.py",
     "workers/ops/job_search.py",
+    "workers/people",
     "workers/portal_client.py",
     "workers/settings.py",
 )

@@ -1,1 +1,1 @@
-"""What is known of a person: exported, erased, kept no longer than needed, and the answer "this is not me"."""
+"""The data about a person: export, erasure, retention limits, and detachment by the link "this is not me"."""

@@ -1,7 +1,7 @@
-"""Somebody attached by mistake detaches themselves: the one transaction in which their link "this is not me" is used.
+"""A person enrolled by mistake detaches themselves, in one transaction that uses up their link "this is not me".
 
-Lock order, here as everywhere: contracts, accounts, links, enrollments, counters. Of a detachment and a progress or a
-withdrawal that arrive at the same moment the first to hold the enrollment decides.
+Lock order, here as everywhere: contracts, accounts, links, enrollments, counters. When a detachment arrives at the same
+moment as progress or a withdrawal, the first transaction to lock the enrollment decides.
 """
 
 from dataclasses import dataclass
@@ -42,30 +42,30 @@ _FOUND: Final = """
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     JOIN training tr ON tr.id = c.training_id WHERE e.id = :id AND e.account_id = :account_id"""
 
-# Looks without holding anything: a page that is opened, and what may end before anything is held.
+# Reads without a lock: for the page, and for cases that end before a lock is needed.
 FIND_ENROLLMENT = text(_FOUND)
 
-# Holds the contract, whose seat may come back.
+# Locks the contract, because its seat may become free.
 LOCK_CONTRACT = text(f"{_FOUND} FOR NO KEY UPDATE OF c")
 
-# Nobody is erased while they detach themselves.
+# The account cannot be erased while the person detaches themselves.
 LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :account_id FOR KEY SHARE")
 
-# Holds the enrollment and reads it again: what was true without the lock may be so no longer.
+# Locks the enrollment and reads it again: it may have changed since it was read without the lock.
 LOCK_ENROLLMENT = text(f"{_FOUND} FOR NO KEY UPDATE OF e")
 
-# Whether the request that enrolled them names somebody, told by the mail that is owed for it: the page is opened by
-# anybody's scanner, and a request may be of 200,000 people.
+# Finds out whether the request that enrolled the person names an address for its report. It looks for the mail owed
+# for that report and not into the request: mail scanners open the page too, and a request may hold 200,000 people.
 CHECK_CONFIRMED: Final = text(f"""
     SELECT EXISTS (SELECT 1 FROM email m JOIN job j ON j.id = :job AND j.request IS NOT NULL
       WHERE m.dedup_key IN ('{EmailKind.ENROLLMENT_REPORT}:' || j.id, '{EmailKind.IMPORT_REPORT}:' || j.id))""")
 
-# Of a training that is begun: the seat stays used.
+# For a training that was begun: the seat stays used.
 DETACH_ENROLLMENT = text(f"""
     UPDATE enrollment e SET detached_at = now(), next_reminder_at = NULL
     WHERE e.id = :id AND {LIVE} AND e.detached_at IS NULL""")
 
-# The seat moves by the row that really changed, in the same statement.
+# The same statement changes the enrollment and frees the seat, so only a row that really changed frees one.
 RETURN_SEAT = text(f"""
     WITH gone AS (
       UPDATE enrollment e SET detached_at = now(), withdrawn_at = now(), next_reminder_at = NULL
@@ -76,7 +76,7 @@ RETURN_SEAT = text(f"""
 
 
 class FoundEnrollment(NamedTuple):
-    """The enrollment a link "this is not me" speaks of, with its contract."""
+    """The enrollment that a link "this is not me" is about, with its contract."""
 
     id: UUID
     progress: str
@@ -93,11 +93,11 @@ class FoundEnrollment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DisputedEnrollment:
-    """What a link "this is not me" speaks of, as the page shows it.
+    """The enrollment that a link "this is not me" is about, as the page shows it.
 
     Parameters:
-      step: what saying so now would come to.
-      told: somebody of the company is known who will be told.
+      step: the effect the button would have now.
+      told: the address of a manager is known, and the manager will be told.
     """
 
     company_name: str
@@ -107,7 +107,7 @@ class DisputedEnrollment:
 
 
 def look_at_attachment(session: Session, view: LinkView) -> DisputedEnrollment | None:
-    """What the holder of this link may detach themselves from; None when nothing is known of it any more."""
+    """Finds the enrollment that the holder of this link may leave; None when it no longer exists."""
     found = fetch_one(session, FoundEnrollment, FIND_ENROLLMENT, _ids(view))
     if found is None:
         return None
@@ -116,16 +116,18 @@ def look_at_attachment(session: Session, view: LinkView) -> DisputedEnrollment |
 
 
 def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | Code:
-    """Detaches the person from the enrollment their link speaks of, and uses the link up.
+    """Detaches the person from the enrollment of their link, and uses the link up.
 
-    A seat not begun is free again, with its movement, as after a withdrawal; a begun one stays used. Mails still owed
-    to the person about it are cancelled, and they get no other; the manager is told by mail, if any is known. Of two at
-    the same moment one does it, and the other, which waited for the contract, answers ``USED_LINK``.
+    If the training was not begun, the seat is free again, with its seat movement, as after a withdrawal; if it was
+    begun, the seat stays used. Mails still owed to the person about it are cancelled, and no other follows.
+    The manager is told by mail, if an address is known. When two requests use the link at the same moment, one detaches
+    the person; the other waits for the contract and then answers ``USED_LINK``.
 
     Returns:
-      What was done; a step outside ``DETACHING`` changed nothing. Or why the link cannot be used (``look_at_link``).
+      The step that was done (a step outside ``DETACHING`` changed nothing), or the reason why the link cannot be used
+      (``look_at_link``).
 
-    Raises: transient errors of the database (a row held for too long): it may be done again.
+    Raises: a transient error of the database, such as a row locked for too long; the caller may try again.
     """
     view = look_at_link(session, keys, token)
     if isinstance(view, Code):
@@ -135,7 +137,7 @@ def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | 
     found = fetch_one(session, FoundEnrollment, FIND_ENROLLMENT, _ids(view))
     if found is None or (step := _decide(found)) not in DETACHING:
         return DetachmentStep.NOTHING_LEFT if found is None else step
-    manager = _find_manager(session, found)  # may take a moment: before anything is held
+    manager = _find_manager(session, found)  # it may take a moment, so it comes before the locks
     held = _hold(session, keys, token, view)
     if isinstance(held, Code) or (step := _decide(held)) not in DETACHING:
         return held if isinstance(held, Code) else step
@@ -170,10 +172,10 @@ def _decide(row: FoundEnrollment) -> DetachmentStep:
 
 
 def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> FoundEnrollment | Code:
-    """The enrollment, once it, its contract, account and link are held; or why the link cannot be used any more.
+    """Locks the contract, account, link and enrollment; returns the enrollment, or why the link cannot be used.
 
-    The contract is waited for as long as it takes a roster to give it back, holding nothing; the rest briefly, because
-    others then wait for the contract.
+    It waits for the contract without a time limit, because a roster may hold it for long and no lock is held meanwhile.
+    It waits only briefly for the other rows, because other transactions then wait for the contract.
     """
     session.execute(LOCK_CONTRACT, _ids(view))
     wait_briefly_for_locks(session)
@@ -185,7 +187,7 @@ def _hold(session: Session, keys: SigningKeys, token: str, view: LinkView) -> Fo
 
 
 def _find_manager(session: Session, row: FoundEnrollment) -> tuple[str, str] | None:
-    """Whom to tell, and in which language: the contract's manager, or else whoever had the enrollment confirmed."""
+    """Finds the address and language of the manager: those of the contract, else those the request reports to."""
     if row.manager_email is not None:
         return row.manager_email, row.manager_locale
     request = read_enrolling_request(session, row.id)
@@ -193,7 +195,7 @@ def _find_manager(session: Session, row: FoundEnrollment) -> tuple[str, str] | N
 
 
 def _tell(session: Session, row: FoundEnrollment, address: str, locale: str) -> None:
-    """Owes the manager's mail. It names no account: what is done to the mails of a person does not concern it."""
+    """Owes the manager's mail, without an account, so that cancelling the person's mails does not cancel it."""
     mail = OwedMail(
         EmailKind.DETACHMENT,
         str(row.id),

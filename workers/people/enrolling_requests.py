@@ -1,4 +1,4 @@
-"""What a manager wrote when they enrolled somebody, as far as their request, or their file, is still kept."""
+"""Reads the data a manager typed about a participant, while the request or the file is still kept."""
 
 import json
 from collections.abc import Collection
@@ -14,19 +14,19 @@ from workers.imports.reports import StoredRows, find_rows
 from workers.requests.imports import ImportRoster
 from workers.sql import fetch, fetch_one
 
-# The request that enrolled somebody, and their place in it. As text: see ``read_enrolling_request``.
+# Reads the request that enrolled a person, and their place in it. As text: see ``read_enrolling_request``.
 READ_REQUEST = text("""
     SELECT CAST(j.request AS text) AS request, (
       SELECT min(p.position) FROM job_person p WHERE p.job_id = j.id AND p.enrollment_id = e.id) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id WHERE e.id = :id""")
 
-# The job that enrolled somebody from a file, and the row of the file.
+# Finds the job that enrolled a person from a file, and the row of the file.
 FIND_FILE_ROW = text("""
     SELECT j.id AS job_id, p.position FROM enrollment e JOIN job j ON j.id = e.job_id AND j.kind = :kind
     JOIN job_person p ON p.job_id = j.id AND p.enrollment_id = e.id
     WHERE e.id = :id ORDER BY p.position LIMIT 1""")
 
-# The requests of several enrollments, with the place of each person in theirs.
+# Reads the requests of several enrollments, with the place of each person in their request.
 READ_REQUESTS = text("""
     SELECT e.id AS enrollment_id, CAST(j.request AS text) AS request, min(p.position) AS position
     FROM enrollment e JOIN job j ON j.id = e.job_id
@@ -35,11 +35,11 @@ READ_REQUESTS = text("""
 
 
 class StoredPerson(NamedTuple):
-    """Where somebody stands in the request that enrolled them.
+    """The request that enrolled a person, and their place in it.
 
     Parameters:
-      request: as it is kept, or None.
-      position: None of the only person of a request.
+      request: the JSON text as it is kept, or None.
+      position: the 0-based place; None when the request has only one person.
     """
 
     request: str | None
@@ -47,14 +47,14 @@ class StoredPerson(NamedTuple):
 
 
 class FileRow(NamedTuple):
-    """Where somebody stands in the file that enrolled them."""
+    """The import that enrolled a person, and their row in its file."""
 
     job_id: UUID
     position: int
 
 
 class StoredEnrollment(NamedTuple):
-    """An enrollment, and where it stands in its request (``StoredPerson``)."""
+    """An enrollment, with its request and its place in it (``StoredPerson``)."""
 
     enrollment_id: UUID
     request: str | None
@@ -65,8 +65,8 @@ class EnrollingRequest(NamedTuple):
     """The request behind an enrollment.
 
     Parameters:
-      report_to: where its confirmation went, or None.
-      first_name, last_name: what the manager called the person; empty when that is not known any more, or is in a file
+      report_to: the address its confirmation went to, or None.
+      first_name, last_name: the names the manager typed; empty when they are no longer kept, or are in a file
         (``find_enrolling_row``).
     """
 
@@ -77,9 +77,9 @@ class EnrollingRequest(NamedTuple):
 
 
 def read_enrolling_request(session: Session, enrollment_id: UUID) -> EnrollingRequest:
-    """What was asked. Read here and not by PostgreSQL, which refuses the whole text for one U+0000 in any name.
+    """Reads the request that enrolled a person, in Python: PostgreSQL refuses the whole text for one U+0000 in a name.
 
-    Of a request for 200,000 people that takes half a second: hold nothing others wait for meanwhile.
+    A request for 200,000 people takes half a second to read: the caller must hold no lock meanwhile.
     """
     row = fetch_one(session, StoredPerson, READ_REQUEST, {"id": enrollment_id})
     request = json.loads(row.request) if row is not None and row.request else None
@@ -97,13 +97,13 @@ def read_enrolling_request(session: Session, enrollment_id: UUID) -> EnrollingRe
 
 
 def find_enrolling_row(session: Session, enrollment_id: UUID) -> StoredRows | None:
-    """The one row of a file that enrolled somebody; None when it was no file, or it is kept no longer."""
+    """Finds the row of the file that enrolled a person; None when no file did, or the file is no longer kept."""
     row = fetch_one(session, FileRow, FIND_FILE_ROW, {"id": enrollment_id, "kind": ImportRoster.kind})
     return None if row is None else find_rows(session, row.job_id, [row.position])
 
 
 def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UUID, tuple[str, str]]:
-    """What the managers called the people of these enrollments, at most a hundred; empty where that is not known."""
+    """Reads the names managers typed for the people of these enrollments (at most a hundred); empty if unknown."""
     if not enrollments:
         return {}
     found = {}
@@ -117,7 +117,7 @@ def read_typed_names(session: Session, enrollments: Collection[UUID]) -> dict[UU
 
 
 def _person(request: dict[str, Any], position: int | None) -> dict[str, Any]:
-    """The row of the request. The result of its only person stands in the job, with no position beside it."""
+    """Returns a row of the request, by its position; a request for one person has no position, and one row."""
     people = request.get("people")
     if not isinstance(people, list) or (position is None and len(people) != 1):
         return {}

@@ -1,7 +1,7 @@
-"""Erasing a person (GDPR, article 17): nothing tells any more who the account was, but what certificates need.
+"""Erasure of a person (GDPR, article 17): only the data that certificates need still identifies them afterwards.
 
-Lock order, here as everywhere: contracts by id, the account, its links, its enrollments by id, mails. Requests that are
-done are changed last, then files: nobody else holds one for long.
+Lock order, here as everywhere: contracts by id, the account, its links, its enrollments by id, mails. Finished requests
+are changed last, then files: no other transaction holds one of them for long.
 """
 
 import json
@@ -25,7 +25,7 @@ from workers.people.typed_rows import (
     find_refused,
     find_traces,
     read_typed,
-    whose_is,
+    sought_person,
     without_the_person,
 )
 from workers.requests.accounts import ErasePerson
@@ -37,16 +37,16 @@ from workers.sql import change, fetch, fetch_one, fetch_values
 def erase_person(
     session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does an `erase_person` job. Its own request holds the address: it is emptied whatever the answer.
+    """Does an `erase_person` job, and empties its own request, which holds the address, whatever the answer is.
 
-    Nothing of unfinished jobs is changed. Seats of what was not begun come back; what was begun keeps its seat; the
-    names on certificates are kept apart until the law no longer wants them. The address is free for a new person.
+    Unfinished jobs are not changed. A training that was not begun frees its seat; one that was begun keeps it. Names on
+    certificates are kept in a table of their own as long as the law requires. A new person may then have the address.
 
-    Returns: `erased` with counts; or refused: `not_found`, `shared_account`. Both are audited, a refusal under the
-    account it was refused, if there is one.
+    Returns: `erased` with counts, or a refusal: `not_found`, `shared_account`. Both are audited; a refusal is audited
+    under the account, if there is one.
 
-    Raises: Transient when the person is enrolled at this very moment, and transient errors of the database (a row held
-    for over 250 ms, a deadlock): the job may be done again.
+    Raises: Transient when the person is being enrolled at this moment, and transient errors of the database (a row
+    locked for over 250 ms, a deadlock): the job may be done again.
     """
     wait_briefly_for_locks(session)
     _blank_request(session, job_id, None)
@@ -60,22 +60,22 @@ def erase_person(
 def _erase(
     session: Session, portal_id: UUID, job_id: UUID, request: ErasePerson, account_id: UUID
 ) -> tuple[JobState, dict[str, Any]]:
-    whose = whose_is(session, account_id, request.email)
-    # A pass over what is kept of requests: before anything is locked.
-    mentions, refused_messages = find_mentions(session, whose), find_refused(session, whose)
-    addressed = find_addressed_mails(session, whose)
+    sought = sought_person(session, account_id, request.email)
+    # This reads all the requests that are kept, so it comes before the locks.
+    mentions, refused_messages = find_mentions(session, sought), find_refused(session, sought)
+    addressed = find_addressed_mails(session, sought)
     asked = {"account": account_id, "email": request.email}
     contracts = set(fetch_values(session, UUID, sql.LOCK_CONTRACTS, asked))
     names = fetch_one(session, sql.AccountNames, sql.LOCK_ACCOUNT, asked)
     refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
-    if names is None or refused:  # somebody else erased them, corrected the address or enrolled them while we waited
+    if names is None or refused:  # another transaction erased them, corrected the address or enrolled them meanwhile
         whom = account_id if names else None
         return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
     void_links(session, account_id)
     enrollments = fetch(session, sql.ErasedEnrollment, sql.LOCK_ENROLLMENTS, asked)
     if any(row.leaves and row.contract_id not in contracts for row in enrollments):
         raise Transient("the person was enrolled while they were being erased", seconds=0.1)
-    counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, whose, mentions, addressed)
+    counts = _leave(session, account_id, names, enrollments, job_id) | _forget(session, sought, mentions, addressed)
     counts["messages"] = change(session, sql.BLANK_MESSAGES, {"jobs": array(refused_messages)})
     record(
         session,
@@ -113,7 +113,7 @@ def _leave(
     enrollments: Sequence[sql.ErasedEnrollment],
     job_id: UUID,
 ) -> dict[str, int]:
-    """Withdraws what was not begun, keeps the names of what was completed, erases the account."""
+    """Withdraws enrollments that were not begun, keeps the names of completed ones, and erases the account."""
     asked = {"account": account_id}
     leaving = [row.id for row in enrollments if row.leaves]
     withdraw_enrollments(session, [LeavingEnrollment(one, job_id) for one in leaving])
@@ -130,16 +130,16 @@ def _leave(
     return {"enrollments": len(enrollments), "seats": len(leaving), "certificates": len(kept)}
 
 
-def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addressed: set[UUID]) -> dict[str, int]:
-    """Empties mails, corrections, counts and requests."""
-    subjects = {one for address in whose.addresses for one in subjects_of(address, whose.account_id)}
+def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], addressed: set[UUID]) -> dict[str, int]:
+    """Empties the person's mails, corrections, rate limit counters and requests; returns how many of each."""
+    subjects = {one for address in sought.addresses for one in subjects_of(address, sought.account_id)}
     asked = {
-        "account": whose.account_id,
-        "emails": list(whose.addresses),
+        "account": sought.account_id,
+        "emails": list(sought.addresses),
         "subjects": array(subjects),
         "scopes": list(ThrottleScope),
     }
-    traces = find_traces(session, whose.account_id)
+    traces = find_traces(session, sought.account_id)
     [mails] = fetch(session, sql.BlankedMails, sql.BLANK_MAILS, asked | {"addressed": array(addressed)})
     corrections = change(session, sql.BLANK_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
@@ -151,21 +151,21 @@ def _forget(session: Session, whose: SoughtPerson, mentions: set[UUID], addresse
         "mails": mails.mails,
         "mails_cancelled": mails.cancelled,
         "corrections": corrections,
-        "requests": _blank_requests(session, whose, traces | mentions),
+        "requests": _blank_requests(session, sought, traces | mentions),
         "files": _delete_files(session, asked | {"jobs": array(traces)}),
     }
 
 
 def _delete_files(session: Session, asked: Mapping[str, Any]) -> int:
-    """Deletes the files with a row that led to the person, but for what an unfinished import needs."""
+    """Deletes the files with a row of the person, except those that an unfinished import needs; returns how many."""
     held = fetch(session, sql.HeldFile, sql.LOCK_FILES, asked)
     return change(session, sql.DELETE_FILES, sql.HELD_FILES.parameters(held))
 
 
-def _blank_requests(session: Session, whose: SoughtPerson, jobs: set[UUID]) -> int:
-    """Empties what requests that are done say of the person; returns how many did."""
+def _blank_requests(session: Session, sought: SoughtPerson, jobs: set[UUID]) -> int:
+    """Removes the person's data from finished requests; returns how many requests changed."""
     blanked = 0
-    for one in read_typed(session, whose, jobs, finished=True):
+    for one in read_typed(session, sought, jobs, finished=True):
         _blank_request(session, one.job_id, without_the_person(one))
         blanked += 1
     return blanked

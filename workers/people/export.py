@@ -1,6 +1,6 @@
-"""Everything that is known of a person, as JSON (GDPR, article 15): a statement per kind of thing, nothing is changed.
+"""Export of a person's data as JSON (GDPR, article 15). It reads with one statement per kind of row, changes nothing.
 
-A portal is told what concerns its own companies. The result is personal data itself: it is emptied after 30 days
+A portal receives only the data of its own companies. The result is personal data itself: it is emptied after 30 days
 (``models/retention.py``) and by an erasure.
 """
 
@@ -26,7 +26,7 @@ from workers.people.typed_rows import (
     find_traces,
     read_typed,
     shown_to_the_person,
-    whose_is,
+    sought_person,
 )
 from workers.requests.accounts import ExportPerson
 from workers.requests.enrollment import Enroll
@@ -37,12 +37,13 @@ from workers.sql import as_json, change, fetch
 def export_person(
     session: Session, portal_id: UUID, job_id: UUID, request: ExportPerson
 ) -> tuple[JobState, dict[str, Any] | None]:
-    """Does an `export_person` job; its result is kept in the job by this very transaction. Refused it is audited too:
-    who tries addresses is seen.
+    """Does an `export_person` job, and stores its result in the job in this same transaction.
+
+    A refusal is audited too, so that ops can see a portal that tries addresses.
 
     Returns: the state, and the result of a refusal (`not_found`).
 
-    Raises: a transient error of the database when the account is held for over 250 ms.
+    Raises: a transient error of the database when the account is locked for over 250 ms.
     """
     wait_briefly_for_locks(session)
     account_id = hold_person(session, request.email)
@@ -52,7 +53,7 @@ def export_person(
         asked(result=refused or Code.NOT_FOUND, account_id=account_id, job_id=job_id)
         return JobState.REFUSED, {"code": refused or Code.NOT_FOUND, "field": "email"}
     person = read_person(session, account_id, request.email, None if portal_id == LOCAL_PORTAL_ID else portal_id)
-    # By its own statement: the one that finishes jobs reads its outcomes with an operator that fails on a U+0000.
+    # A statement of its own writes it: the one that finishes jobs uses an operator that fails on a U+0000.
     told = {"code": Code.EXPORTED, "person": person}
     change(session, update(Job).where(col(Job.id) == job_id).values(result=told))
     asked(account_id=account_id, job_id=job_id)
@@ -60,23 +61,23 @@ def export_person(
 
 
 def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID | None) -> dict[str, Any]:
-    """All that is known of the person of an account, as JSON may hold it.
+    """Reads all the data about the person of an account, in a form that JSON can hold.
 
     Parameters:
-      portal_id: tell what concerns this portal's companies only; None tells everything.
+      portal_id: read only the data of this portal's companies; None reads everything.
 
-    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `files` (roster files that met them: which
-    line, what came of it, whether the file is still kept; not the line itself, for a file takes seconds to read),
-    `audit`, `results` (of jobs), `typed` (requests as they were sent); of everything also `links`, `suppression`,
-    `sign_in_failures`, `throttles`.
+    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `files` (roster files with a row of the
+    person: the line number, its result, whether the file is still kept; not the line itself, because a file takes
+    seconds to read), `audit`, `results` (of jobs), `typed` (requests as they were sent). When everything is read, also
+    `links`, `suppression`, `sign_in_failures`, `throttles`.
     """
-    whose = whose_is(session, account_id, email)
+    sought = sought_person(session, account_id, email)
     asked: dict[str, Any] = {"account": account_id, "portal": portal_id}
     found = asked | {
-        "emails": list(whose.addresses),
-        "subjects": sorted({one for address in whose.addresses for one in subjects_of(address, account_id)}),
+        "emails": list(sought.addresses),
+        "subjects": sorted({one for address in sought.addresses for one in subjects_of(address, account_id)}),
         "scopes": list(ThrottleScope),
-        "addressed": sorted(find_addressed_mails(session, whose)),
+        "addressed": sorted(find_addressed_mails(session, sought)),
     }
     [account] = fetch(session, sql.ExportedAccount, sql.READ_ACCOUNT, asked)
     sections = sql.OF_COMPANIES if portal_id else sql.OF_COMPANIES | sql.OF_THE_ACCOUNT
@@ -84,14 +85,14 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
     for name, section in sections.items():
         person[name] = [as_json(row) for row in fetch(session, section.record, section.statement, found)]
     traces = find_traces(session, account_id)
-    jobs = traces | find_mentions(session, whose)
+    jobs = traces | find_mentions(session, sought)
     person["results"] = list(_results(session, str(account_id), asked | {"jobs": sorted(jobs)}))
-    person["typed"] = list(_typed(session, whose, jobs, portal_id))
+    person["typed"] = list(_typed(session, sought, jobs, portal_id))
     return person
 
 
 def _results(session: Session, account: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What happened to the person in jobs of several people, then in those of them alone."""
+    """Yields the person's results in jobs of several people, then their results in jobs for them alone."""
     for row in fetch(session, sql.ExportedResult, sql.READ_RESULTS, asked):
         yield as_json(row)
     for job in fetch(session, sql.SingleResult, sql.READ_SINGLE_RESULTS, asked):
@@ -103,9 +104,9 @@ def _results(session: Session, account: str, asked: dict[str, Any]) -> Iterator[
 
 
 def _typed(
-    session: Session, whose: SoughtPerson, jobs: Collection[UUID], portal_id: UUID | None
+    session: Session, sought: SoughtPerson, jobs: Collection[UUID], portal_id: UUID | None
 ) -> Iterator[dict[str, Any]]:
-    for one in read_typed(session, whose, jobs, finished=False):
+    for one in read_typed(session, sought, jobs, finished=False):
         if portal_id and one.portal_id != portal_id:
             continue
         about = {"job_id": str(one.job_id), "kind": one.kind, "at": one.at.isoformat()}

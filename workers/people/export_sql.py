@@ -1,7 +1,7 @@
-"""What an export reads, a record and a statement per kind of thing.
+"""The statements of an export, with one record for each kind of row.
 
-Parameters of the statements: the account, the portal that asks (None tells everything), and what was found of the
-person's addresses, mails and jobs.
+Parameters of the statements: the account, the portal that asks (None reads everything), and the person's addresses,
+mails and jobs that were found.
 """
 
 from datetime import datetime
@@ -36,12 +36,12 @@ _JOBS: Final = bindparam("jobs", type_=ARRAY(Uuid()))
 
 
 def _own(portal_id: Mapped[UUID] | Mapped[UUID | None]) -> ColumnElement[bool]:
-    """Whether it is the portal's that asks; everything is when nobody's in particular does."""
+    """Builds the condition that a row belongs to the asking portal; without a portal every row is read."""
     return or_(_PORTAL.is_(None), portal_id == _PORTAL)
 
 
 class ExportedAccount(NamedTuple):
-    """The login; names and language are told to the portal whose enrollment was the first, they came with it."""
+    """The login. Only the portal that enrolled the person first gets names and language, because it sent them."""
 
     id: UUID
     address: str
@@ -52,7 +52,7 @@ class ExportedAccount(NamedTuple):
     activated_at: datetime | None
 
 
-# What another portal typed is not told, or one row with somebody's address would have it read out.
+# Data that another portal typed is left out: else a portal could read it by enrolling the person's address.
 READ_ACCOUNT: Final = text("""
     SELECT a.id, a.email_norm AS address, own.first_name, own.last_name, own.locale, own.created_at, a.activated_at
     FROM account a LEFT JOIN account own ON own.id = a.id AND (CAST(:portal AS uuid) IS NULL OR (
@@ -62,7 +62,7 @@ READ_ACCOUNT: Final = text("""
 
 
 class ExportedEnrollment(NamedTuple):
-    """An enrollment, in the words of the portal's contract."""
+    """An enrollment, with the portal's references of its contract."""
 
     id: UUID
     portal: str
@@ -153,7 +153,7 @@ READ_CORRECTIONS: Final = (
 
 
 class ExportedCertificate(NamedTuple):
-    """A certificate with what it says, and its duplicates."""
+    """A certificate with its printed data and its duplicates."""
 
     id: UUID
     number: str
@@ -175,7 +175,7 @@ READ_CERTIFICATES: Final = text("""
 
 
 class ExportedFileRow(NamedTuple):
-    """A line of a roster file that met the person, what came of it, and whether the file is still kept."""
+    """A line of a roster file about the person, its result, and whether the file is still kept."""
 
     job_id: UUID
     portal: str
@@ -217,7 +217,7 @@ READ_CHANGES: Final = (
 
 
 class ExportedLink(NamedTuple):
-    """A link the person was sent; never the token in it."""
+    """A link that was sent to the person, without its token."""
 
     purpose: str
     created_at: datetime
@@ -231,7 +231,7 @@ READ_LINKS: Final = select_record(ExportedLink, Link).where(col(Link.account_id)
 
 
 class ExportedSuppression(NamedTuple):
-    """An address of the person no mail is sent to."""
+    """An address of the person that is on the suppression list."""
 
     address: str
     reason: str
@@ -247,7 +247,7 @@ READ_SUPPRESSIONS: Final = (
 
 
 class ExportedFailures(NamedTuple):
-    """Wrong passwords in a row."""
+    """The count of wrong passwords in a row, for the account or one of its addresses."""
 
     failures: int
     failed_at: datetime
@@ -262,7 +262,7 @@ READ_FAILURES: Final = (
 
 
 class ExportedThrottle(NamedTuple):
-    """Something that was asked for and counts against the person."""
+    """A rate limit counter of the account, or of one of its addresses."""
 
     scope: str
     times: int
@@ -280,7 +280,7 @@ READ_THROTTLES: Final = (
 
 
 class ExportedSection(NamedTuple):
-    """A kind of thing that is known of a person."""
+    """A part of the export: its key, its record and its statement."""
 
     record: type[tuple[Any, ...]]
     statement: Executable
@@ -294,7 +294,7 @@ OF_COMPANIES: Final = {
     "files": ExportedSection(ExportedFileRow, READ_FILES),
     "audit": ExportedSection(ExportedChange, READ_CHANGES),
 }
-"""What concerns somebody's company, and so its portal."""
+"""Parts that belong to a company, and so to its portal."""
 
 OF_THE_ACCOUNT: Final = {
     "links": ExportedSection(ExportedLink, READ_LINKS),
@@ -302,11 +302,11 @@ OF_THE_ACCOUNT: Final = {
     "sign_in_failures": ExportedSection(ExportedFailures, READ_FAILURES),
     "throttles": ExportedSection(ExportedThrottle, READ_THROTTLES),
 }
-"""What concerns the login alone."""
+"""Parts that belong to the login; no portal receives them."""
 
 
 class ExportedResult(NamedTuple):
-    """What a job of several people did to the person."""
+    """The result of the person in a job of several people."""
 
     job_id: UUID
     kind: str
@@ -325,7 +325,7 @@ READ_RESULTS: Final = (
 
 
 class SingleResult(NamedTuple):
-    """A job with the results of its people in its own result: those of requests for one person."""
+    """A job that stores the results of its people in its own result, as a request for one person does."""
 
     job_id: UUID
     kind: str

@@ -1,4 +1,4 @@
-"""Finding the person a request speaks of by address, and whose business they are."""
+"""Finds a person by address, and decides which portals may see or erase them."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -13,8 +13,9 @@ from models.words import Code
 from workers.database import Session
 from workers.sql import fetch
 
-# Somebody who said "this is not me" is no longer that company's. For others an enrollment counts for ever: else whoever
-# enrolls somebody once destroys all another portal has of them, history and certificates, once that one withdrew them.
+# A person who said "this is not me" no longer belongs to that company. Against other portals an enrollment counts for
+# ever, withdrawn or not: otherwise a portal could enrol the person of another portal once, after that one withdrew
+# them, and have their history and certificates there erased.
 READ_OWNERSHIP = text("""
     SELECT coalesce(bool_or(c.portal_id = :portal AND e.detached_at IS NULL), false) AS own,
       coalesce(bool_or(c.portal_id <> :portal), false) AS of_others
@@ -22,11 +23,11 @@ READ_OWNERSHIP = text("""
 
 
 class AccountOwnership(NamedTuple):
-    """Whose an account is, as one portal sees it.
+    """The portals an account belongs to, as one portal sees it.
 
     Parameters:
-      own: it has, or had, an enrollment of this portal.
-      of_others: it has, or had, one of another portal.
+      own: the account has, or had, an enrollment with this portal.
+      of_others: the account has, or had, an enrollment with another portal.
     """
 
     own: bool
@@ -34,14 +35,15 @@ class AccountOwnership(NamedTuple):
 
 
 def find_person(session: Session, email: str) -> UUID | None:
-    """The account of a normalised address, unless it was erased."""
+    """Finds the account of a normalised address, unless it was erased."""
     return session.exec(_known(email)).one_or_none()
 
 
 def hold_person(session: Session, email: str) -> UUID | None:
-    """The same; they are not erased until this transaction ends.
+    """Finds the account of an address like `find_person`, and locks it against erasure until this transaction ends.
 
-    An erasure waits until what is told here is recorded, and then empties it; or it came first, and there is nobody.
+    An erasure either waits until this transaction has recorded its answer, and then empties it; or the erasure was
+    first, and no account is found.
     """
     return session.exec(_known(email).with_for_update(read=True, key_share=True)).one_or_none()
 
@@ -51,15 +53,19 @@ def _known(email: str) -> SelectOfScalar[UUID]:
 
 
 def may_not_see(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
-    """Why a portal learns nothing of this account: it is none of its companies'; None if it may. `local` always may."""
+    """Refuses a portal that may not see this account, because none of its companies enrolled it; else None.
+
+    The portal `local` may see every account.
+    """
     if portal_id == LOCAL_PORTAL_ID or _belongs(session, portal_id, account_id).own:
         return None
     return Code.NOT_FOUND
 
 
 def may_not_erase(session: Session, portal_id: UUID, account_id: UUID) -> Code | None:
-    """Why a portal cannot have this account erased: none of its own, or ever another's too. `local` always can: a
-    portal that is refused withdraws its own enrollments and asks ops.
+    """Refuses a portal that may not erase this account: it never enrolled it, or another portal also did; else None.
+
+    The portal `local` may erase every account; a portal that is refused withdraws its own enrollments and asks ops.
     """
     if portal_id == LOCAL_PORTAL_ID:
         return None

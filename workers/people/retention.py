@@ -1,7 +1,7 @@
-"""Emptying and deleting what was kept long enough (``models/retention.py``), in parts no transaction of which is long.
+"""Empties and deletes rows at the end of their retention (``models/retention.py``), in short transactions.
 
-Only what has ended: a job or mail that is owed, running or waiting has no `finished_at`, whatever its age. Rows
-somebody holds are passed over until the next run.
+Only finished rows are touched: a job or mail that is owed, running or waiting has no `finished_at`, whatever its age.
+Rows that another transaction has locked are skipped until the next run.
 """
 
 from datetime import datetime
@@ -21,14 +21,14 @@ from workers.sql import Unnest, change, fetch
 
 
 class KeptFor(NamedTuple):
-    """A class of what is kept, and for how long, as PostgreSQL reads an interval."""
+    """A retention class and its duration, in the form in which PostgreSQL reads an interval."""
 
     kept: str
     keeps: str
 
 
 class KeptUntil(NamedTuple):
-    """A class of what is kept: what ended before this moment is kept no longer."""
+    """A retention class and its limit: rows that ended before this moment are no longer kept."""
 
     kept: str
     moment: datetime
@@ -36,11 +36,11 @@ class KeptUntil(NamedTuple):
 
 RULES: Final = Unnest(KeptFor, None, alias="given", others={"kept": "text", "keeps": "text"})
 
-# By the clock of the database, which wrote the moments they are compared with.
+# The clock of the database is used, because it wrote the moments that these limits are compared with.
 READ_MOMENTS = text(f"SELECT given.kept, now() - CAST(given.keeps AS interval) AS moment FROM {RULES}")
 
-# What went wrong stays known by class and reason, which name nobody: whether ops have to look at it hangs on them. Cut
-# out of the text, because an operator of json fails on a U+0000 somewhere else in it.
+# Class and reason of an error stay: they name no person, and decide whether ops have to look at the row. They are cut
+# out of the text, because PostgreSQL's json operators fail on a U+0000 anywhere in it.
 SHORT_ERROR: Final = """json_build_object(
     'class', substring(CAST(error AS text) FROM '"class": "([^"\\\\]*)"'),
     'reason', substring(CAST(error AS text) FROM '"reason": "([^"\\\\]*)"'))"""
@@ -48,7 +48,7 @@ LONG_ERROR: Final = """(error IS NOT NULL AND CAST(error AS text) LIKE '%"messag
 
 ENDED: Final = "id < :first AND finished_at < :until"
 
-# Identifiers of these grow with time: the first that is young enough ends the search, and nobody reads the others.
+# These identifiers grow with time: the search ends at the first one that is young enough, and reads no other.
 OLD_AUDIT: Final = """
     at < :until AND id < coalesce((SELECT id FROM audit WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
 
@@ -59,11 +59,11 @@ ROUTINES: Final = ", ".join(f"'{kind}'" for kind, request in KINDS.items() if re
 _LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)
 
 FEWER: Final = {RetentionClass.ROSTER_FILE: 100}
-"""Rows of a part where each takes others with it: a file has a row per megabyte."""
+"""Rows of a part, where a row is deleted together with many others: a file has a row per megabyte."""
 
 
 def _part(table: str, which: str, *, setting: str = "", order: str = "id") -> TextClause:
-    """Changes, or deletes, at most so many of the rows."""
+    """Builds the statement that updates or deletes at most `:part` of the rows that meet the condition."""
     verb = f"UPDATE {table} SET {setting}" if setting else f"DELETE FROM {table}"
     sorted_by = f"ORDER BY {order}" if order else ""
     return text(f"""
@@ -151,13 +151,13 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     ),
     RetentionClass.PROCESS: _part("process", "seen_at < :until", order=""),
 }
-"""How each matter ends, in an order that lets a job go in the run in which its people went."""
+"""The statement of each retention class, in an order that deletes a job in the run that deletes its results."""
 
 
 def purge(session: Session, part: int = PART) -> dict[RetentionClass, int]:
-    """Ends what was kept long enough, at most `part` rows of each matter, of some fewer (``FEWER``).
+    """Empties or deletes rows at the end of their retention: at most `part` of each class, fewer of some (``FEWER``).
 
-    Returns: rows changed by matter.
+    Returns: the number of rows changed, by class.
     """
     rules = RULES.parameters([KeptFor(matter, rule.keeps) for matter, rule in RETENTION.items()])
     until = {RetentionClass(kept): moment for kept, moment in fetch(session, KeptUntil, READ_MOMENTS, rules)}
@@ -173,7 +173,7 @@ def _size(matter: RetentionClass, part: int) -> int:
 
 
 def purge_job(session: Session, _: UUID, job_id: UUID, request: Purge) -> tuple[JobState, dict[str, Any]]:
-    """Does a `purge` job: one part of everything. While any part was full the job owes the next."""
+    """Does a `purge` job: one part of each class. If a part was full, the job owes the next job."""
     changed = purge(session, PART)
     more = any(count >= _size(matter, PART) for matter, count in changed.items())
     if more:
