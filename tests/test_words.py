@@ -26,6 +26,7 @@ COVERED = (
     "workers/ops/job_search.py",
     "workers/people",
     "workers/portal_client.py",
+    "workers/requests",
     "workers/settings.py",
 )
 """Each folder or file of workers, models, scripts and tests that is read."""

@@ -1,1 +1,1 @@
-"""The contract: every request a portal, an operator or Matricule itself may make. Nothing here reaches a database."""
+"""The requests that a portal, an operator or Matricule itself may make. Nothing in this package uses a database."""

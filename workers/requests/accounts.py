@@ -1,4 +1,4 @@
-"""Requests about accounts: links sent again, corrected addresses, and what is known of a person."""
+"""Requests about accounts: links sent again, corrected addresses, export and erasure of a person."""
 
 from typing import ClassVar
 
@@ -9,9 +9,9 @@ from workers.requests.queues import Queue
 
 
 class ResetPasswords(BulkEnrollmentRequest):
-    """Send a password reset to people of a contract; to who never chose a password, the invitation's link instead.
+    """Send a password reset to people of a contract; a person without a password gets the invitation's link instead.
 
-    The answer has one result per enrollment, in the order of the request. The mails are urgent whatever their number.
+    The answer has one result per enrollment, in the order of the request. The mails are urgent, however many they are.
     """
 
     kind: ClassVar[str] = "reset_passwords"
@@ -27,7 +27,7 @@ class ResendInvitations(BulkEnrollmentRequest):
 
 
 class RequestPasswordReset(Request):
-    """Send a password reset to whoever has this address. The answer is the same whether or not anybody has."""
+    """Send a password reset to the person with this address. The answer does not tell whether an account has it."""
 
     kind: ClassVar[str] = "request_password_reset"
 
@@ -35,15 +35,16 @@ class RequestPasswordReset(Request):
 
     @property
     def lane(self) -> str:
-        """The address, so that nobody waits for anybody else."""
+        """The address, so that one person's request does not wait for another's."""
         return f"address:{self.email}"
 
 
 class CorrectEmail(Request):
     """Put the right address on a participant's account.
 
-    An account never activated and of this company alone has it at once, and the invitation goes there. One that was
-    activated keeps its address until the new one confirmed and the old one agreed, or kept silent for 72 hours.
+    An account that was never activated and belongs to this company alone has the new address at once, and the
+    invitation goes there. An activated account keeps its address until the new address confirms, and the old one
+    agrees or does not answer within 72 hours.
     """
 
     kind: ClassVar[str] = "correct_email"
@@ -53,7 +54,7 @@ class CorrectEmail(Request):
 
     @property
     def lane(self) -> str:
-        """The enrollment: what is asked later for the same person counts."""
+        """The enrollment, so that the latest correction of a person is also the last one done."""
         return f"enrollment:{self.enrollment_id}"
 
 
@@ -62,8 +63,8 @@ class _PersonRequest(Request):
 
     @property
     def queue(self) -> Queue:
-        """One at a time, in a transaction of its own: it reads all that is kept of requests, and nobody's enrollment
-        stands in the same batch.
+        """Maintenance, one job at a time in its own transaction: it reads all stored requests, so no enrollment may
+        wait for it in the same batch.
         """
         return Queue.MAINTENANCE
 
@@ -74,20 +75,20 @@ class _PersonRequest(Request):
 
 
 class ExportPerson(_PersonRequest):
-    """Everything that is known of a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
+    """Export all data about a person (GDPR, article 15), as JSON in the result, which is kept 30 days.
 
-    A portal is told what concerns its own companies, and the account's names and language if it was the first to
-    enroll the person; the portal `local` everything.
+    A portal receives the data of its own companies, and the account's names and language if it was the first to enroll
+    the person; the portal `local` receives everything.
     """
 
     kind: ClassVar[str] = "export_person"
 
 
 class ErasePerson(_PersonRequest):
-    """Forget who a person was (GDPR, article 17); what certificates need is kept as long as the law has it kept.
+    """Erase a person's data (GDPR, article 17); the data certificates need is kept for as long as the law requires.
 
-    A portal may have somebody erased whom no other portal ever enrolled; the portal `local` anybody. Refused with
-    `shared_account` it can still withdraw them, and have ops erase them (`matricule person erase`).
+    A portal may erase a person that no other portal ever enrolled; the portal `local` may erase every person. A portal
+    refused with `shared_account` can still withdraw the person, and ask ops to erase them (`matricule person erase`).
     """
 
     kind: ClassVar[str] = "erase_person"

@@ -1,6 +1,6 @@
-"""What every request is made of: its root, the types of its fields, how it is read from JSON, and its key.
+"""The base of every request: its base class, the types of its fields, its reading from JSON, and its key.
 
-``extra="forbid"`` and strict types: a misspelt field is an error that names it, never a value silently ignored.
+Types are strict and unknown fields are forbidden: a misspelt field is an error that names it, and never ignored.
 """
 
 import hashlib
@@ -31,16 +31,16 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_KEY: Final = 200
 MAX_ENROLLMENTS: Final = 10_000
 FOLLOW_UP_KEY: Final = "follow-up:"
-"""How the key of a job begins that another job owes: then comes the identifier of that one."""
+"""The prefix of the key of a follow-up job; the identifier of the job that owes it comes next."""
 
 RESERVED_KEYS: Final = ("schedule:", "refused-message:", "certificate:", "release:", "ops:", "inbox:", FOLLOW_UP_KEY)
 
-_CODES: Final = frozenset(Code)  # before Python 3.12 an enumeration cannot be asked whether it holds a text
+_CODES: Final = frozenset(Code)  # before Python 3.12 ``text in Code`` raises an error
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
 
 
 def checked(rule: Callable[[str], str | Code]) -> AfterValidator:
-    """A rule of ``models`` as the check of a field: its value is what the rule gives, its error the rule's code."""
+    """Makes a field validator of a rule in ``models``: the field gets the rule's value, or an error with its code."""
 
     def check(value: str) -> str:
         cleaned = rule(value)
@@ -62,21 +62,21 @@ def _language(value: str) -> str | Code:
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
 PlainText = Annotated[str, Personal.NOTHING]
-"""A text that names no person and is kept as it came."""
+"""A text that names no person and is kept as it was sent."""
 
 Label = Annotated[str, checked(clean_label), Personal.NOTHING]
 Reference = Annotated[str, checked(clean_reference), Personal.NOTHING]
 Address = Annotated[str, checked(normalise_email)]
 Asker = Annotated[str, checked(_asker), Personal.NOTHING]
 Reason = Annotated[str, checked(clean_reason), Personal.NOTHING]
-"""Why ops or a portal ask, as the audit trail keeps it for years: no address."""
+"""The reason that ops or a portal give, without an address: the audit trail keeps it for years."""
 
 Language = Annotated[str, checked(_language), Personal.NOTHING]
 
 PersonAddress = Annotated[Address, Personal.ADDRESS]
 PersonName = Annotated[Label, Personal.NAME]
 ContactAddress = Annotated[Address, Personal.CONTACT]
-"""Where a company, or whoever asks, is written to."""
+"""The address of a company, a manager or the requester."""
 
 EnrollmentId = Annotated[UUID, Personal.ENROLLMENT]
 AccountId = Annotated[UUID, Personal.ACCOUNT]
@@ -84,22 +84,22 @@ OtherId = Annotated[UUID, Personal.NOTHING]
 """The identifier of a job or a contract."""
 
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
-"""An instant with its offset, in years both PostgreSQL and Python can count."""
+"""An instant with its offset, in a range of years that both PostgreSQL and Python support."""
 
 
 class Request(BaseModel):
-    """Root of the requests.
+    """The base class of all requests.
 
-    ``kind`` and ``version`` travel beside the body; a change that old senders would not survive gets a new version.
+    ``kind`` and ``version`` are sent beside the body; a change that breaks old senders gets a new version.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
-    internal: ClassVar[bool] = False  # made by Matricule itself; no portal may send it
-    routine: ClassVar[bool] = False  # made by the clock, thousands a day: its job is kept for days, not years
-    beyond_database: ClassVar[bool] = False  # needs more than one transaction: its queue's actor does it by itself
+    internal: ClassVar[bool] = False  # Matricule makes it itself; no portal may send it
+    routine: ClassVar[bool] = False  # the clock makes thousands a day: the job is kept for days, not years
+    beyond_database: ClassVar[bool] = False  # needs more than one transaction: the actor of its queue does it alone
 
     requested_by: Asker = Field(
         default="", description="who asks, in the portal's own words (an identifier, not a name)"
@@ -112,44 +112,44 @@ class Request(BaseModel):
 
     @property
     def lane(self) -> str:
-        """What the job is about: jobs of one lane are done one after the other."""
+        """The subject of the job; jobs with the same lane are done one after the other."""
         return ""
 
 
 class MaintenanceRequest(Request):
-    """What Matricule or its ops ask for and nobody waits for in person."""
+    """The base class of background requests, made by Matricule or its ops: no person waits for the answer."""
 
     internal: ClassVar[bool] = True
 
     @property
     def queue(self) -> Queue:
-        """Maintenance waits for nobody and nobody waits for it."""
+        """Maintenance has a queue of its own, so that it delays no request of a portal."""
         return Queue.MAINTENANCE
 
 
 class BulkEnrollmentRequest(Request):
-    """What speaks of rows a manager ticked on one contract."""
+    """The base class of requests about enrollments that a manager selected on one contract."""
 
     contract: Reference
     enrollment_ids: Annotated[list[UUID], Personal.SEVERAL] = Field(
-        min_length=1, max_length=MAX_ENROLLMENTS, description="the rows ticked, as the answer to enroll named them"
+        min_length=1, max_length=MAX_ENROLLMENTS, description="the enrollments, by their identifiers from enroll"
     )
 
     @property
     def queue(self) -> Queue:
-        """Large requests have a queue of their own, so that nobody waits behind one."""
+        """Large requests have a queue of their own, so that a small one never waits behind them."""
         return Queue.ROSTERS if len(self.enrollment_ids) > ROSTER_SIZE else Queue.ENROLLMENTS
 
     @property
     def lane(self) -> str:
-        """The contract, so that somebody enrolled a moment ago is there."""
+        """The contract, so that the request comes after an enrollment sent just before it."""
         return f"contract:{self.contract}"
 
 
 def read(shape: type[ModelType], body: str | bytes) -> ModelType:
-    """Reads JSON of this shape.
+    """Reads JSON into this model.
 
-    Raises: InvalidRequest, naming every field that is wrong, with a code each.
+    Raises: InvalidRequest, which names each wrong field with a code.
     """
     try:
         return _read(shape, body)
@@ -171,10 +171,10 @@ def _read(shape: type[ModelType], body: str | bytes) -> ModelType:
 
 
 def _without_half_pairs(body: str | bytes) -> str | None:
-    """The same JSON with U+0000 for each half of a surrogate pair, or None if that is not what makes it unreadable.
+    """Replaces each half of a surrogate pair by U+0000; returns None when the JSON is unreadable for another reason.
 
-    A portal that cuts a name inside an emoji sends one; JSON allows it and pydantic reads none of the request. Every
-    rule refuses U+0000 as it does half a pair, so the one row is refused and the others are done.
+    A portal that cuts a name inside an emoji sends half a pair. JSON allows it, but pydantic then reads nothing of the
+    request. Every rule refuses U+0000 as it refuses half a pair, so only that row is refused and the others are done.
     """
     try:
         text = json.dumps(json.loads(body), ensure_ascii=False)
@@ -190,10 +190,10 @@ def _problem(error: dict[str, Any]) -> Problem:
 
 
 def check_key(key: str) -> None:
-    """Whether this can be a portal's idempotency key.
+    """Checks the idempotency key of a portal.
 
-    Raises: InvalidRequest when it is empty, too long, holds a character that cannot be printed, or begins as the keys
-    Matricule makes for itself.
+    Raises: InvalidRequest when it is empty, too long, has a character that cannot be printed, or begins with a prefix
+    that Matricule reserves for its own keys.
     """
     if key.startswith(RESERVED_KEYS):
         raise InvalidRequest(Problem(Code.INVALID_REQUEST, "key", f"reserved: {', '.join(RESERVED_KEYS)}"))
@@ -202,14 +202,14 @@ def check_key(key: str) -> None:
 
 
 def fingerprint(request: Request) -> bytes:
-    """SHA-256 of what is asked, whatever the order of its fields: two requests under one key must have the same.
+    """Returns the SHA-256 of a request, independent of the order of its fields; a repeat under its key has the same.
 
-    What has its default counts as not said, so that a repeat is still one after a field was added to its class.
+    Fields with their default value are left out, so that a repeat is still recognised after its class got a new field.
     """
     body = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{request.kind}\n{request.version}\n{body}".encode()).digest()
 
 
 def lane_id(portal_id: UUID, lane: str) -> UUID:
-    """The lane as the ledger stores it: a number derived from the portal and what the job is about."""
+    """Returns the lane as the ledger stores it: a number derived from the portal and the lane's text."""
     return UUID(bytes=hashlib.blake2b(portal_id.bytes + lane.encode(), digest_size=16).digest())

@@ -1,4 +1,4 @@
-"""Requests about what enrollments stand on: companies, trainings, contracts."""
+"""Requests about companies, trainings and contracts, which must exist before people are enrolled."""
 
 from datetime import date
 from typing import ClassVar, Final
@@ -23,7 +23,7 @@ MAX_SEATS: Final = 1_000_000
 
 
 class PutCompany(Request):
-    """Record a company under the portal's own reference, or change it; what a later one leaves out stays as it is."""
+    """Record a company under the portal's own reference, or change it; a field left out stays as it is."""
 
     kind: ClassVar[str] = "put_company"
 
@@ -36,9 +36,9 @@ class PutCompany(Request):
 
 
 class PutTraining(Request):
-    """Record a training under the portal's own reference, or change it; what a later one leaves out stays as it is.
+    """Record a training under the portal's own reference, or change it; a field left out stays as it is.
 
-    All of it is printed on certificates issued from then on.
+    All fields are printed on the certificates that are issued afterwards.
     """
 
     kind: ClassVar[str] = "put_training"
@@ -56,8 +56,8 @@ class PutTraining(Request):
 class PutContract(Request):
     """Record a contract under the portal's own reference, or change its seats and dates.
 
-    Seats never go below what is used; a contract keeps its company and its training. A date left out is taken away;
-    the other options keep their value when they are left out, so give null to take one away.
+    Planned seats never go below the seats in use; a contract keeps its company and its training. A date left out is
+    removed; the other options keep their value when they are left out, so send null to remove one.
     """
 
     kind: ClassVar[str] = "put_contract"
@@ -70,27 +70,27 @@ class PutContract(Request):
     ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
     manager_email: ContactAddress | None = Field(
         default=None,
-        description="whom to write to about this contract: somebody says “this is not me”, seats released; left out:"
-        " unchanged",
+        description="the manager's address for mails about this contract: a person said “this is not me”, seats were"
+        " released; left out: unchanged",
     )
     manager_locale: Language = Field(
         default=LOCALES[0], description="language of those mails: fr or en; left out: unchanged"
     )
     reminders: bool = Field(
         default=True,
-        description="remind who does not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
+        description="remind people who do not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
     )
     release_after_days: int | None = Field(
         default=None,
         ge=LEAST_RELEASE_DAYS,
         le=MOST_RELEASE_DAYS,
-        description="days after which a seat is given back whose account was never activated; warned 7 days before;"
+        description="days after which the seat of an account never activated is released, with a warning 7 days before;"
         " null: never; left out: unchanged",
     )
 
     @property
     def lane(self) -> str:
-        """The contract, so that its enrollments wait for a change of its seats sent before them."""
+        """The contract, so that a change of its seats is done before the enrollments sent after it."""
         return f"contract:{self.reference}"
 
     @field_validator("ends_on")

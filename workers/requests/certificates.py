@@ -1,4 +1,4 @@
-"""Requests about certificates: duplicates, corrections, revocations, and who signs."""
+"""Requests about certificates: duplicates, corrections, revocations, and the organisations that sign."""
 
 from math import ceil
 from typing import Annotated, ClassVar, Final, Self
@@ -45,8 +45,8 @@ PICTURE: Final = (
 class DuplicateCertificates(BulkEnrollmentRequest):
     """Make numbered duplicates of the certificates of people of a contract who completed the training.
 
-    One document for one person, a zip with an index for several. The answer has one result per enrollment, in the order
-    of the request, and says where the file is fetched; asked again under the same key it is the same duplicate.
+    One person's duplicate is a document, several are a zip with an index. The answer has one result per enrollment, in
+    the order of the request, and says where to fetch the file. The same key again gives the same duplicate.
     """
 
     kind: ClassVar[str] = "duplicate_certificates"
@@ -64,7 +64,7 @@ class DuplicateCertificates(BulkEnrollmentRequest):
 
     @property
     def queue(self) -> Queue:
-        """Whoever asks for a few waits for them in person."""
+        """Few duplicates have the fast queue, because the manager waits for them; many have the bulk queue."""
         return Queue.CERTIFICATES_BULK if len(self.enrollment_ids) > FEW_DUPLICATES else Queue.CERTIFICATES
 
 
@@ -73,31 +73,31 @@ class _EnrollmentRequest(Request):
 
     @property
     def queue(self) -> Queue:
-        """Somebody waits."""
+        """The fast queue for certificates, because a person waits."""
         return Queue.CERTIFICATES
 
     @property
     def lane(self) -> str:
-        """The enrollment: certificates do not wait for each other."""
+        """The enrollment, so that certificates of different people do not wait for each other."""
         return f"enrollment:{self.enrollment_id}"
 
 
 class DuplicateOwnCertificate(_EnrollmentRequest):
-    """Make a duplicate for the learner, whom the portal has signed in: the account must be the enrollment's."""
+    """Make a duplicate for a learner that the portal has signed in: the account must be the one of the enrollment."""
 
     kind: ClassVar[str] = "duplicate_own_certificate"
     beyond_database: ClassVar[bool] = True
 
-    account_id: AccountId = Field(description="who is signed in, as verify_credentials answered")
+    account_id: AccountId = Field(description="the account that is signed in, as verify_credentials answered")
     document: Document = Field(default=Document.ATTESTATION, strict=False)
     locale: Language = Field(default=LOCALES[0], description="language of the document: fr or en")
     deliver: bool = Field(default=False, description="mail the file to the account's address")
 
 
 class CorrectCertificate(_EnrollmentRequest):
-    """Issue a certificate anew because it says something wrong; the earlier one says by what it is replaced.
+    """Issue a new certificate because the earlier one has an error; the earlier one then names its replacement.
 
-    The names given are printed on it and nowhere else: an account keeps its own.
+    The given names are only printed on the certificate: the account keeps its own.
     """
 
     kind: ClassVar[str] = "correct_certificate"
@@ -117,7 +117,7 @@ class CorrectCertificate(_EnrollmentRequest):
 
 
 class RevokeCertificate(_EnrollmentRequest):
-    """Revoke a certificate: whoever verifies it is told so, and since when."""
+    """Revoke a certificate; its verification page then shows that it is revoked, and since when."""
 
     kind: ClassVar[str] = "revoke_certificate"
 
@@ -125,39 +125,39 @@ class RevokeCertificate(_EnrollmentRequest):
 
 
 class PutOrganisation(MaintenanceRequest):
-    """Record a training organisation that signs certificates, or change it, and say whose certificates it signs.
+    """Record a training organisation that signs certificates, or change it, and name the portals it signs for.
 
-    What a later one leaves out stays as it is. Certificates issued before do not change; what was completed before is
-    issued now.
+    A field left out stays as it is. Certificates issued before do not change. Trainings completed before get their
+    certificate now.
     """
 
     kind: ClassVar[str] = "put_organisation"
 
     reference: Reference
     legal_name: Label
-    address: list[Label] = Field(default=[], max_length=5, description="its lines")
+    address: list[Label] = Field(default=[], max_length=5, description="the lines of its address")
     siret: Siret | None = None
-    activity_number: ActivityNumber | None = Field(default=None, description="of its declaration (L. 6351-1)")
-    activity_region: Label | None = Field(default=None, description="of the prefect it was declared to")
+    activity_number: ActivityNumber | None = Field(default=None, description="number of its declaration (L. 6351-1)")
+    activity_region: Label | None = Field(default=None, description="region of the prefect it is declared to")
     signatory_name: Annotated[Label, Personal.CONTACT]
     signatory_quality: Label
-    place: Label = Field(description="where it signs")
+    place: Label = Field(description="the town where it signs")
     colour: PlainText | None = Field(
         default=None, max_length=20, description="#rrggbb, dark enough to be read on white"
     )
     logo: Picture | None = Field(default=None, description=PICTURE)
-    portals: list[Label] = Field(default=[], description="names of the portals whose certificates it signs")
+    portals: list[Label] = Field(default=[], description="names of the portals it signs certificates for")
 
 
 class CatchUpCertificates(MaintenanceRequest):
-    """Issue the certificates of trainings that were completed before anybody could sign, a part at a time."""
+    """Issue the certificates of trainings completed before an organisation could sign them, a part at a time."""
 
     kind: ClassVar[str] = "catch_up_certificates"
     routine: ClassVar[bool] = True
 
 
 class PurgeDocuments(MaintenanceRequest):
-    """Delete the bytes of documents that are kept no longer."""
+    """Delete the bytes of documents at the end of their retention."""
 
     kind: ClassVar[str] = "purge_documents"
     routine: ClassVar[bool] = True
@@ -165,4 +165,4 @@ class PurgeDocuments(MaintenanceRequest):
 
 
 DUPLICATE_KINDS: Final = frozenset({DuplicateCertificates.kind, DuplicateOwnCertificate.kind})
-"""Kinds whose result is a file of duplicates."""
+"""Kinds with a file of duplicates as their result."""

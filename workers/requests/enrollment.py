@@ -1,4 +1,4 @@
-"""Requests about participants of a contract: enrolling, withdrawing, and the progress the LMS has seen."""
+"""Requests about participants of a contract: enrolling, withdrawing, and progress reported by the LMS."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Final
@@ -26,7 +26,7 @@ MAX_SECONDS: Final = 1_000_000_000  # thirty years; the column holds twice that
 
 
 class PersonToEnroll(BaseModel):
-    """One row: an employee as the manager typed it. Judged row by row, so that one bad row harms no other."""
+    """An employee as the manager typed them. Each row is checked by itself, so that one bad row harms no other."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -42,7 +42,7 @@ class PersonToEnroll(BaseModel):
 class Enroll(Request):
     """Enrol people on a contract: one, several, or a whole roster.
 
-    An address that has an account is attached and keeps the names it was registered with. The answer has one result per
+    A person with an account already is enrolled with it, and the account keeps its names. The answer has one result per
     person, in the order of the request.
     """
 
@@ -52,20 +52,20 @@ class Enroll(Request):
     people: Annotated[list[PersonToEnroll], Personal.PEOPLE] = Field(min_length=1, max_length=MAX_PEOPLE)
     policy: Policy = Field(
         default=Policy.ALL_OR_NOTHING,
-        strict=False,  # its word, in Python as in JSON; any other is refused all the same
-        description="what to do when not everybody can be enrolled",
+        strict=False,  # accepts the word in Python too, as in JSON; any other word is refused
+        description="what to do when not all people can be enrolled",
     )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
     report_to: ContactAddress | None = Field(
         default=None,
-        description="where to send one confirmation of what was done or refused; none of a dry run or a dead job",
+        description="address for one confirmation of the result; a dry run or a dead job sends none",
     )
     report_locale: Language = Field(default=LOCALES[0], description="language of that confirmation: fr or en")
 
     @property
     def queue(self) -> Queue:
-        """Large requests have a queue of their own, so that nobody waits behind one."""
+        """Large requests have a queue of their own, so that a small one never waits behind them."""
         return Queue.ROSTERS if len(self.people) > ROSTER_SIZE else Queue.ENROLLMENTS
 
     @property
@@ -77,8 +77,8 @@ class Enroll(Request):
 class Withdraw(BulkEnrollmentRequest):
     """Withdraw people from a contract: their seats are free again, unless they have begun the training.
 
-    The answer has one result per enrollment, in the order of the request; a refusal says since when it is so. About
-    6,000 identifiers fit in a message of the queue door; the shell takes them all.
+    The answer has one result per enrollment, in the order of the request; a refusal tells since when its reason holds.
+    About 6,000 identifiers fit in a message; the command line takes more.
     """
 
     kind: ClassVar[str] = "withdraw"
@@ -87,15 +87,15 @@ class Withdraw(BulkEnrollmentRequest):
 
 
 class ProgressEvent(BaseModel):
-    """One thing the LMS saw of one participant."""
+    """An event that the LMS reports about one participant."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     enrollment_id: EnrollmentId
-    progress: Progress = Field(strict=False, description="how far the participant is by then")
+    progress: Progress = Field(strict=False, description="the participant's progress at that moment")
     occurred_at: Moment = Field(description="when it happened, with its offset")
     score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
-    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="in all, so far")
+    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="total so far")
     completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
 
     @field_validator("completed_at")
@@ -107,11 +107,11 @@ class ProgressEvent(BaseModel):
 
 
 class RecordProgress(Request):
-    """Record what the LMS saw of participants, of any contracts of the portal.
+    """Record events that the LMS reports about participants, on any contracts of the portal.
 
-    Events may come late, twice or in any order: progress never goes back, an older event changes nothing a newer one
-    says. The answer has one result per event, in the order of the request. A first completion owes the certificate,
-    which prints what is known by then: a score or time that comes later needs `correct_certificate` with `reread`.
+    Events may come late, twice or in any order: progress never goes back, and an older event changes nothing that a
+    newer one set. The answer has one result per event, in the order of the request. The first completion causes the
+    certificate, with the score and time known then; if they come later, send `correct_certificate` with `reread`.
     """
 
     kind: ClassVar[str] = "record_progress"
@@ -120,5 +120,5 @@ class RecordProgress(Request):
 
     @property
     def lane(self) -> str:
-        """The progress of the portal: its events do not wait for each other's rows, and nobody waits for them."""
+        """One lane for all progress of the portal: its jobs never compete for the same rows, and delay no other job."""
         return "progress"

@@ -1,4 +1,4 @@
-"""Requests about roster files: import one, stop it, take it back."""
+"""Requests about roster files: import a file, stop its import, undo its import."""
 
 from typing import Annotated, ClassVar
 
@@ -20,10 +20,11 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Personal.NOTHING]
 
 
 class ImportRoster(Request):
-    """Enrol the people of a file on a contract; the file itself was handed over before.
+    """Enrol the people of a file on a contract; the file itself was stored before.
 
-    The answer has one result per row of the file, in order, with its line. The same file for the same contract, asked
-    for again while it is being imported, is the same job; afterwards it runs again, and who is enrolled costs nothing.
+    The answer has one result per row of the file, in order, with its line number. While a file is being imported, the
+    same file for the same contract is the same job. Afterwards it is imported again; people already enrolled use no
+    further seat.
     """
 
     kind: ClassVar[str] = "import_roster"
@@ -33,18 +34,18 @@ class ImportRoster(Request):
     file: Digest = Field(description="SHA-256 of the file, in hexadecimal digits")
     file_name: Label
     policy: Policy = Field(
-        default=Policy.UNTIL_FULL, strict=False, description="what to do when not everybody can be enrolled"
+        default=Policy.UNTIL_FULL, strict=False, description="what to do when not all people can be enrolled"
     )
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
     report_to: ContactAddress | None = Field(
-        default=None, description="where to send the summary, with the rows that were refused in a file to correct"
+        default=None, description="address for the summary, with the refused rows in a file to correct"
     )
     report_locale: Language = Field(default=LOCALES[0], description="language of that summary: fr or en")
 
     @property
     def queue(self) -> Queue:
-        """A queue of their own: nobody waits behind a file."""
+        """The queue of large requests, so that a small one never waits behind a file."""
         return Queue.ROSTERS
 
     @property
@@ -58,12 +59,12 @@ class _ImportRequest(Request):
 
     @property
     def lane(self) -> str:
-        """The import: it is not waited for."""
+        """The import itself, so that stopping or undoing it does not wait for the lane of its contract."""
         return f"import:{self.job}"
 
 
 class CancelImport(_ImportRequest):
-    """Stop the import of a file where it stands; what was done stays done."""
+    """Stop the import of a file where it stands; people enrolled so far stay enrolled."""
 
     kind: ClassVar[str] = "cancel_import"
 
@@ -78,5 +79,5 @@ class UndoImport(_ImportRequest):
 
     @property
     def queue(self) -> Queue:
-        """As large as the file."""
+        """The queue of large requests, because it is as large as the file."""
         return Queue.ROSTERS

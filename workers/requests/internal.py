@@ -1,4 +1,4 @@
-"""What Matricule asks of itself: requests no portal may send, from schedules, from other jobs, from ops."""
+"""Internal requests, which no portal may send: schedules, other jobs and ops make them."""
 
 from typing import ClassVar, Final
 
@@ -23,16 +23,16 @@ from workers.requests.base import (
 )
 from workers.requests.queues import Queue
 
-IN_DAYTIME: Final = "do nothing but on working days from 8 to 20 in Paris: a slot missed then is made up by the next"
+IN_DAYTIME: Final = "work only on working days from 8 to 20 in Paris: the next slot does what a skipped one did not"
 
 
 class SendPasswordReset(Request):
-    """What a `request_password_reset` owes: the look-up of its address, when nobody waits for the answer."""
+    """Look up the address of a `request_password_reset` and send the mail, after its answer has been given."""
 
     kind: ClassVar[str] = "send_password_reset"
     internal: ClassVar[bool] = True
 
-    job: OtherId = Field(description="the job that was asked for; the address stays there")
+    job: OtherId = Field(description="the job of the request_password_reset, which holds the address")
 
     @property
     def lane(self) -> str:
@@ -50,29 +50,29 @@ class IssueCertificate(Request):
 
     @property
     def queue(self) -> Queue:
-        """Nobody waits in person for the first copy."""
+        """The queue of certificates; no person waits for the first copy."""
         return Queue.CERTIFICATES
 
     @property
     def lane(self) -> str:
-        """The enrollment: certificates do not wait for each other."""
+        """The enrollment, so that certificates of different people do not wait for each other."""
         return f"enrollment:{self.enrollment_id}"
 
     @property
     def key(self) -> str:
-        """One certificate per enrollment, whatever else is said of it; no portal can use such a key."""
+        """The idempotency key, which allows one certificate per enrollment; no portal can use such a key."""
         return f"certificate:{self.enrollment_id}"
 
 
 class ReleaseSeats(BulkEnrollmentRequest):
-    """Give back the seats of people of a contract who were warned and still have not activated their account."""
+    """Release the seats of people of a contract who were warned and still have not activated their account."""
 
     kind: ClassVar[str] = "release_seats"
     internal: ClassVar[bool] = True
 
 
 class CorrectEmailByOps(Request):
-    """Put another address on an account at once, whoever it belongs to: what ops do, with a reason."""
+    """Put another address on an account at once. Only ops may, with a reason, and on an account of any portal."""
 
     kind: ClassVar[str] = "correct_email_by_ops"
     internal: ClassVar[bool] = True
@@ -88,28 +88,28 @@ class CorrectEmailByOps(Request):
 
 
 class ReconcileSeats(MaintenanceRequest):
-    """Compare seat ledger, enrollments and counter of every contract; report drift, repair nothing."""
+    """Compare seat history, enrollments and counter of every contract; report differences, repair nothing."""
 
     kind: ClassVar[str] = "reconcile_seats"
     routine: ClassVar[bool] = True
 
 
 class Purge(MaintenanceRequest):
-    """Delete what is kept for a time only, once that time has passed."""
+    """Delete or empty rows at the end of their retention."""
 
     kind: ClassVar[str] = "purge"
     routine: ClassVar[bool] = True
 
 
 class ApplyCorrections(MaintenanceRequest):
-    """Apply the corrections of addresses whose time has come, end those that were not confirmed in time."""
+    """Apply the corrections of addresses that are due, and end those that were not confirmed in time."""
 
     kind: ClassVar[str] = "apply_corrections"
     routine: ClassVar[bool] = True
 
 
 class SendReminders(MaintenanceRequest):
-    """Remind people of the invitation they did not follow."""
+    """Remind people who have not followed their invitation."""
 
     kind: ClassVar[str] = "send_reminders"
     routine: ClassVar[bool] = True
@@ -118,9 +118,9 @@ class SendReminders(MaintenanceRequest):
 
 
 class PlanReleases(MaintenanceRequest):
-    """Warn people whose unused seat will be given back, and owe the release of those who were warned in time.
+    """Warn people that their unused seat will be released, and owe the release of seats after the warning.
 
-    The one that is scheduled names no contract: it owes another of each contract where there is something to do.
+    The scheduled request names no contract: it owes one request for each contract that has something to do.
     """
 
     kind: ClassVar[str] = "plan_releases"
@@ -128,16 +128,16 @@ class PlanReleases(MaintenanceRequest):
 
     daytime: bool = Field(default=False, description=IN_DAYTIME)
     contract_id: OtherId | None = None
-    since: Moment | None = Field(default=None, description="when the scheduled one began; what is warned since goes in"
+    since: Moment | None = Field(default=None, description="when the scheduled request began; warnings since then go in"
                                                            " one report")  # fmt: skip
 
 
 class PutInbox(MaintenanceRequest):
-    """Set up an inbox: a folder whose files are imported on a contract; or change one."""
+    """Set up or change an inbox: a folder from which files are imported on a contract."""
 
     kind: ClassVar[str] = "put_inbox"
 
-    portal: Label = Field(description="whose contract it is")
+    portal: Label = Field(description="the portal of the contract")
     reference: Reference = Field(description="the name of the inbox")
     contract: Reference
     url: PlainText = Field(
@@ -145,17 +145,17 @@ class PutInbox(MaintenanceRequest):
     )
     policy: Policy = Field(default=Policy.UNTIL_FULL, strict=False)
     notify: bool = Field(default=True, description="send each enrolled person a mail")
-    report_to: ContactAddress | None = Field(default=None, description="where to send the summary of each file")
+    report_to: ContactAddress | None = Field(default=None, description="address for the summary of each file")
     report_locale: Language = Field(default=LOCALES[0], description="language of the reports: fr or en")
     most_changed_percent: int | None = Field(
-        default=None, ge=1, le=10_000, description="refuse a file that would add more than this of the participants"
+        default=None, ge=1, le=10_000, description="refuse a file that would add more than this share of participants"
     )
     full_sync: bool = Field(default=False, description="report participants that are missing from the file")
-    paused: bool = Field(default=False, description="leave the folder alone")
+    paused: bool = Field(default=False, description="do not look into the folder")
 
 
 class ScanInboxes(MaintenanceRequest):
-    """Look into every inbox: import what was dropped, put away what is done."""
+    """Look into every inbox: import new files, and put away finished ones."""
 
     kind: ClassVar[str] = "scan_inboxes"
     routine: ClassVar[bool] = True
@@ -163,5 +163,5 @@ class ScanInboxes(MaintenanceRequest):
 
     @property
     def lane(self) -> str:
-        """Its own: a folder that is slow keeps nothing else waiting."""
+        """A lane of its own, so that a slow folder delays no other job."""
         return "inboxes"

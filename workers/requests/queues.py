@@ -1,31 +1,31 @@
-"""The queues. Each has its own process line in the Procfile, because dramatiq cannot prioritise waiting messages."""
+"""The queues. Each has its own process in the Procfile, because dramatiq cannot prioritise waiting messages."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Queue(StrEnum):
-    """The queues work waits in."""
+    """The queues in which jobs and mails wait."""
 
-    ENROLLMENTS = "enrollments"  # requests of up to ROSTER_SIZE people: somebody is waiting
-    ROSTERS = "rosters"  # larger ones
+    ENROLLMENTS = "enrollments"  # requests of up to ROSTER_SIZE people: a person is waiting
+    ROSTERS = "rosters"  # larger requests
     EMAILS = "emails"  # mails a person waits for
-    EMAILS_BULK = "emails_bulk"  # the others
+    EMAILS_BULK = "emails_bulk"  # the other mails
     CERTIFICATES = "certificates"  # certificates of completed trainings, and duplicates of a few
     CERTIFICATES_BULK = "certificates_bulk"  # duplicates of many, as one zip
-    MAINTENANCE = "maintenance"  # reconciliation, retention, what is known of one person
+    MAINTENANCE = "maintenance"  # reconciliation, retention, export and erasure of one person
 
 
 ROSTER_SIZE: Final = 1_000
-"""Above this many people a request goes to `rosters`."""
+"""The most people in a request on `enrollments`; a larger one goes to `rosters`."""
 
 FEW_DUPLICATES: Final = 10
-"""Up to this many duplicates in a request, somebody is waiting for them: `certificates`; else `certificates_bulk`."""
+"""The most duplicates in a request on `certificates`, where a person waits; more go to `certificates_bulk`."""
 
 URGENT_MAILS: Final = 10
-"""Up to this many people in a request, somebody is waiting for the mails: `emails`; else `emails_bulk`."""
+"""The most people in a request with mails on `emails`, where a person waits; those of more go to `emails_bulk`."""
 
 
 def wake_actor(queue: str) -> str:
-    """The actor that takes the wake-ups of this queue."""
+    """Returns the name of the actor that receives the wake-ups of this queue."""
     return f"answer_{queue}"

@@ -1,6 +1,6 @@
-"""Every kind of request by its name, and how one is read from JSON.
+"""Lists every kind of request by its name, and reads requests from JSON.
 
-A request is validated where it enters; what a door accepted is stored as it was sent and read again by the same class.
+A request is validated where it enters. It is stored as it was sent, and the same class reads it again to do it.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from workers.requests import accounts, catalog, certificates, enrollment, import
 from workers.requests.base import Request, read
 
 MODULES: Final = (enrollment, catalog, accounts, imports, internal, certificates)
-"""Where requests are written."""
+"""The modules that define requests."""
 
 
 def _written_in(module: ModuleType) -> Iterator[type[Request]]:
-    """The requests of a module: the classes that have a kind of their own."""
+    """Yields the requests that a module defines: its classes with a kind of their own."""
     for value in vars(module).values():
         here = isinstance(value, type) and value.__module__ == module.__name__
         if here and issubclass(value, Request) and "kind" in vars(value):
@@ -33,7 +33,7 @@ KINDS: Final[dict[str, type[Request]]] = {
 def parse(kind: str, body: str | bytes, *, internal: bool = False) -> Request:
     """Reads a request of this kind from JSON.
 
-    Raises: InvalidRequest, naming every field that is wrong, with a code each.
+    Raises: InvalidRequest, which names each wrong field with a code.
     """
     request = KINDS.get(kind)
     if request is None or (request.internal and not internal):
