@@ -14,7 +14,7 @@ COVERED = (
     "scripts/embedded",
     "tests",
     "workers/access",
-    "workers/catalog/contracts.py",
+    "workers/catalog",
     "workers/cli",
     "workers/corrections",
     "workers/database.py",
@@ -28,6 +28,7 @@ COVERED = (
     "workers/portal_client.py",
     "workers/requests",
     "workers/settings.py",
+    "workers/web",
 )
 """Each folder or file of workers, models, scripts and tests that is read."""
 

@@ -1,4 +1,4 @@
-"""Who signs certificates, and the pictures and colours on them."""
+"""Records the organisations that sign certificates, and the logos and colours on certificates."""
 
 import base64
 import hashlib
@@ -22,9 +22,9 @@ from workers.sql import change, given_values, upsert
 def put_organisation(
     session: Session, portal_id: UUID, job_id: UUID, request: PutOrganisation
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does a `put_organisation` job, and owes the certificates nobody could sign until now.
+    """Does a `put_organisation` job, and owes the certificates that had no organisation to sign them until now.
 
-    Refuses a portal nobody knows, a colour or a picture that cannot be printed: nothing is changed then.
+    It refuses an unknown portal, and a colour or picture that cannot be printed; then nothing is changed.
     """
     colour = checked_colour(request.colour)
     if isinstance(colour, Code):
@@ -63,12 +63,12 @@ def _organisation(request: PutOrganisation, colour: str | None, logo: str | None
 
 
 def checked_colour(colour: str | None) -> str | Code | None:
-    """A colour certificates may be printed in, or why not."""
+    """Returns a colour that certificates can be printed in, or the code of a refusal."""
     return None if colour is None else clean_colour(colour)
 
 
 def checked_logo(session: Session, picture: str | None) -> str | Code | None:
-    """Keeps a picture given in base64 as certificates show it; its hash, or why it cannot be one."""
+    """Stores a logo given in base64, in the form certificates print; returns its hash, or the code of a refusal."""
     if picture is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Companies, trainings and contracts, recorded under the portal's own references."""
+"""Records companies, trainings and contracts under the portal's own references."""
 
 from datetime import date
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from workers.enrollment.reminders import resume_reminders_of_contract
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.sql import change, given_values, today_in_paris, upsert
 
-# Whoever was warned under another option is warned afresh: what they were told is no longer so.
+# People warned under an earlier option are warned again, because the date they were told is no longer right.
 FORGET_WARNINGS = text(f"""
     UPDATE enrollment SET release_warned_at = NULL FROM (
       SELECT e.id FROM enrollment e WHERE e.contract_id = :contract AND e.release_warned_at IS NOT NULL AND {LIVE}
@@ -29,7 +29,7 @@ FORGET_WARNINGS = text(f"""
 
 
 class CatalogOutcome(NamedTuple):
-    """What recording came to: the state of the job and its result."""
+    """The state of the job that recorded something, and its result."""
 
     state: JobState
     result: dict[str, Any]
@@ -50,7 +50,7 @@ def put_company(session: Session, portal_id: UUID, job_id: UUID | None, request:
 
 
 def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request: PutTraining) -> CatalogOutcome:
-    """Records a training or changes it."""
+    """Records a training, or changes the fields that the request names."""
     training = Training(
         id=new_id(),
         portal_id=portal_id,
@@ -67,7 +67,7 @@ def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request
 def _put(
     session: Session, row: Company | Training, job_id: UUID | None, request: PutCompany | PutTraining
 ) -> CatalogOutcome:
-    """Inserts the row or changes what the request says; what it does not say stays as it is."""
+    """Inserts the row, or changes the fields that the request names; the others stay as they are."""
     said = request.model_fields_set - {"reference", "requested_by"}
     row_id = upsert(session, row, key=("portal_id", "reference"), changing=said)
     record(
@@ -86,7 +86,7 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
 
     Refuses an unknown company or training, fewer seats than are used, and a change of company or training.
 
-    Raises: a transient error of the database when the contract is held for over 250 ms: the job may be done again.
+    Raises: a transient error of the database when the contract is locked for over 250 ms: the job may be done again.
     """
     wait_briefly_for_locks(session)
     company_id = session.exec(
@@ -122,7 +122,7 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
 
 
 def kept_options(request: PutContract) -> list[str]:
-    """Options of a contract of which this request says nothing: they stay as they are."""
+    """Lists the options of a contract that this request does not name, which stay as they are."""
     return [name for name in CONTRACT_OPTIONS if name not in request.model_fields_set]
 
 
@@ -144,7 +144,7 @@ def _new_contract(portal_id: UUID, company_id: UUID, training_id: UUID, request:
 
 
 def _lock_contract(session: Session, portal_id: UUID, reference: str) -> tuple[Contract, date]:
-    """The contract as it stands once it is held, and the day it is in Paris."""
+    """Locks the contract and reads it again; returns it with the date in Paris."""
     known = select(Contract, today_in_paris()).where(Contract.portal_id == portal_id, Contract.reference == reference)
     return session.exec(known.with_for_update(key_share=True).execution_options(populate_existing=True)).one()
 
@@ -159,7 +159,7 @@ def _contract_refused(request: PutContract, known: Contract, asked: Contract) ->
 
 
 def _change_terms(session: Session, contract: Contract, request: PutContract, today: date) -> dict[str, Any]:
-    """Changes what the request says; returns what is new, for the audit trail."""
+    """Changes the terms that the request names; returns the changes for the audit trail."""
     before = ContractTerms(*(getattr(contract, term) for term in ContractTerms._fields))
     after = before._replace(**request.model_dump(include=set(ContractTerms._fields) - set(kept_options(request))))
     change(session, update(Contract).where(col(Contract.id) == contract.id).values(after._asdict()))

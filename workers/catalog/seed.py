@@ -1,4 +1,4 @@
-"""Seeding: companies, trainings and contracts given as one document, recorded together or not at all."""
+"""Records companies, trainings and contracts from one document, all of them or none."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Record = PutCompany | PutTraining | PutContract
 
 
 class Catalogue(BaseModel):
-    """The document: three lists, each of the requests a portal would send one by one."""
+    """The document: three lists of the requests that a portal would otherwise send one by one."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -49,7 +49,7 @@ class Catalogue(BaseModel):
 
 
 class SeedResult(NamedTuple):
-    """What became of one record: `code` and `field` say why it was refused."""
+    """The outcome of one record; `code` and `field` tell why it was refused."""
 
     kind: str
     reference: str
@@ -59,7 +59,7 @@ class SeedResult(NamedTuple):
 
 
 class SeedStep(NamedTuple):
-    """How one kind of record is read, in the words of its request, and recorded."""
+    """The functions that read one kind of record, in the form of its request, and record it."""
 
     read: Callable[[Session, UUID, str], dict[str, Any] | None]
     put: Callable[[Session, UUID, UUID | None, Any], CatalogOutcome]
@@ -102,9 +102,9 @@ STEPS: dict[type[Record], SeedStep] = {
 
 
 def seed(session: Session, portal_id: UUID, catalogue: Catalogue) -> list[SeedResult]:
-    """Records a document; what is there already and the same is left alone, so that seeding twice changes nothing.
+    """Records a document; records that are equal already are not touched, so that seeding twice changes nothing.
 
-    Refusals are values: the caller undoes the transaction when there is one.
+    Refusals are returned as values, and the caller must roll the transaction back when there is one.
     """
     records: Sequence[Record] = (*catalogue.companies, *catalogue.trainings, *catalogue.contracts)
     return [_seed(session, portal_id, record) for record in records]
@@ -122,7 +122,7 @@ def _seed(session: Session, portal_id: UUID, record: Record) -> SeedResult:
 
 
 def _said(session: Session, record: Record) -> dict[str, Any]:
-    """What a record says, as it would be kept: what it leaves out stays as it is."""
+    """Returns the fields of a record as they would be stored, without those it leaves out."""
     if isinstance(record, PutContract):
         return record.model_dump(exclude={"requested_by", *kept_options(record)})
     said = record.model_dump(include=record.model_fields_set, exclude={"requested_by"})

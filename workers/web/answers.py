@@ -1,4 +1,4 @@
-"""The answers all links share: what cannot be used any more, and what is too much at this moment."""
+"""The answers that all links share: a link that cannot be used, and a server that is busy."""
 
 from typing import Final
 
@@ -19,10 +19,10 @@ STATUS: Final = {
 
 
 def refuse(request: Request, code: Code, locale: str | None = None, purpose: Purpose | None = None) -> Response:
-    """Says why, and the next step, in the words of what the link was for where they differ.
+    """Answers why a link cannot be used, and what to do next, which may depend on the purpose of the link.
 
-    An invitation is asked for again from the company, a reset by oneself. ``texts.toml`` may hold a note named after
-    code and purpose (``expired_link_password_reset``); without one it is the code's.
+    A person asks their company for a new invitation, but asks for a new reset themselves. ``texts.toml`` may hold a
+    note named after code and purpose (``expired_link_password_reset``); without it, the note of the code is used.
     """
     special = f"{code.value}_{purpose.value}" if purpose else code.value
     spoken = asked_locale(request, locale)
@@ -31,14 +31,14 @@ def refuse(request: Request, code: Code, locale: str | None = None, purpose: Pur
 
 
 def hang_up(answer: Response, code: Code) -> Response:
-    """The answer, after which no more is read from whoever is too slow."""
+    """Returns the answer; for a request that is too slow, it also closes the connection."""
     if code is Code.TOO_SLOW:
         answer.headers["Connection"] = "close"
     return answer
 
 
 def busy(request: Request, locale: str | None = None) -> Response:
-    """Says to come back in a minute, to people and to programs."""
+    """Answers people and programs that they must try again in a minute (503, ``Retry-After``)."""
     answer = note("busy", asked_locale(request, locale), status=503)
     answer.headers["Retry-After"] = "60"
     return answer

@@ -26,15 +26,15 @@ STOP_SECONDS = 10
 
 
 def create_app() -> FastAPI:
-    """The application.
+    """Makes the web application.
 
     Raises:
-      NotConfigured: ``LINK_KEYS`` is missing or cannot be read, or the pages have no platform to name; better said at
-        the start than at the first link.
+      NotConfigured: ``LINK_KEYS`` is missing or cannot be read, or the platform has no name for the pages; the process
+        then fails when it starts and not at the first link.
     """
-    # Before anything can go wrong: an exception printed with its local variables would show a token.
+    # Logs come first: an exception printed with its local variables would show a token.
     configure_logs(get_settings().log_level)
-    # Redirects of slashes would name the host of the request, and the token, in their Location.
+    # A redirect to add or remove a slash would put the host of the request and the token in its Location.
     app = FastAPI(title="Matricule", openapi_url=None, redirect_slashes=False)
     if not get_settings().platform_name:
         raise NotConfigured("MAIL_FROM is empty: give it the name and address mails come from, Name <address>")
@@ -51,12 +51,12 @@ def create_app() -> FastAPI:
 
 
 async def alive() -> Response:
-    """Whether this process answers at all."""
+    """Answers 200 whenever this process runs."""
     return PlainTextResponse("alive\n")
 
 
 async def ready() -> Response:
-    """Whether this process can do its work: 200, or 503 while the database does not answer."""
+    """Answers 200 when this process can work, or 503 while the database does not answer."""
     try:
         await to_thread.run_sync(_reach_database)
     except Exception as error:
@@ -72,7 +72,7 @@ def _reach_database() -> None:
 
 
 async def refuse_request(request: Request, error: Exception) -> Response:
-    """A page for what no route takes."""
+    """Answers with a page when no route accepts the request."""
     if not isinstance(error, HTTPException):
         raise error
     name = "not_found" if error.status_code == 404 else "invalid_request"
@@ -82,12 +82,12 @@ async def refuse_request(request: Request, error: Exception) -> Response:
 
 
 def answer_error(request: Request, status: int) -> Response:
-    """A page for what went wrong on our side."""
+    """Answers with a page for an error of the server: 503 (try again) or 500."""
     return busy(request) if status == 503 else note("failed", asked_locale(request), status=status)
 
 
 def make_server(host: str, port: int) -> uvicorn.Server:
-    """The server of the application. No access log: tokens stand in addresses."""
+    """Makes the HTTP server of the application, without an access log, because URLs contain tokens."""
     config = uvicorn.Config(
         create_app(),
         host=host,
@@ -106,7 +106,7 @@ def run() -> None:
     """Serves until SIGTERM or SIGINT."""
     settings = get_settings()
     server = make_server(settings.host, settings.port)
-    with suppress(KeyboardInterrupt, SystemExit):  # which uvicorn raises when it cannot listen, with a code of its own
+    with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises SystemExit when it cannot listen
         server.run()
     if not server.started:
         raise SystemExit(1)

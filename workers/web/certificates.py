@@ -1,4 +1,4 @@
-"""``/certificates/{code}``: anybody who holds a certificate compares it with the register. For people and programs."""
+"""The page ``/certificates/{code}``, on which people and programs compare a certificate with the register."""
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterator
@@ -37,7 +37,7 @@ from workers.web.rendering import asked_locale, note, page
 router = APIRouter()
 
 MOST_UPLOADED: Final = 10_000_000
-"""Bytes of a file to be compared."""
+"""The most bytes of a file that is compared."""
 
 UNREAD: Final = {
     Code.INVALID_REQUEST: ("invalid_request_document", "no file came as the field `file` of multipart/form-data"),
@@ -47,14 +47,14 @@ UNREAD: Final = {
     ),
     Code.TOO_SLOW: ("too_slow", f"did not arrive within {forms.READ_SECONDS:g} s"),
 }
-"""The note for people, and the detail for programs, about a file that was not compared, by why."""
+"""The note for people and the detail for programs, for each reason why a file was not compared."""
 
 JSON: Final = ".json"
 
 
 @router.api_route("/certificates", methods=["GET", "HEAD"], response_model=None)
 async def ask_code(request: Request) -> Response:
-    """The form to type a code in; with one, its page."""
+    """Shows the form for a code; a request with a valid code is redirected to the page of its certificate."""
     typed = request.query_params.get("code", "").strip(WHITE_SPACE)[:100]
     code = read_verification_code(typed)
     if code is not None:
@@ -65,7 +65,10 @@ async def ask_code(request: Request) -> Response:
 
 @router.api_route("/certificates/{typed}", methods=["GET", "HEAD", "POST"], response_model=None)
 async def show_certificate(request: Request, typed: str) -> Response:
-    """Every printed field and where it stands; a file that is posted is compared by its hash. Nothing is changed."""
+    """Shows every printed field of a certificate and its status, and compares a posted file by its hash.
+
+    It changes nothing but the rate limit of the network.
+    """
     wants_json = typed.endswith(JSON) or _prefers_json(request)
     code = read_verification_code(typed.removesuffix(JSON))
     found = await to_thread.run_sync(_look, _network(request), code)
@@ -85,7 +88,7 @@ async def show_certificate(request: Request, typed: str) -> Response:
 
 
 def _look(network: str, code: str | None) -> VerifiedCertificate | datetime | None:
-    """The certificate, or until when this network is to wait: each look counts, whatever it finds."""
+    """Finds the certificate, or the moment until which this network must wait; each request counts, found or not."""
     with transaction() as session:
         until = closed_until(session, network)
         if until is not None:
@@ -94,7 +97,7 @@ def _look(network: str, code: str | None) -> VerifiedCertificate | datetime | No
 
 
 def _network(request: Request) -> str:
-    """Whose looks count together: an IPv4 address, or the 64 bits of an IPv6 network, which one household has."""
+    """Returns the subject of the rate limit: an IPv4 address, or the first 64 bits of an IPv6 one (one household)."""
     host = request.client.host if request.client else ""
     try:
         address = ip_address(host.partition("%")[0])
@@ -142,7 +145,10 @@ def _unread(request: Request, code: Code, *, json: bool) -> Response:
 
 
 async def _compare(request: Request, found: VerifiedCertificate) -> RegisteredDuplicate | Code | None:
-    """The document of this certificate the file is, byte for byte; None when it is none; or why it is not read."""
+    """Finds the document of this certificate with the same bytes as the file.
+
+    Returns: None when no document is equal, or a code when the file could not be read.
+    """
     digest = await _digest(request)
     if isinstance(digest, Code):
         return digest
@@ -182,7 +188,7 @@ async def _hash(file: UploadFile | str | None) -> str | Code:
 
 
 class _Parser(MultiPartParser):
-    """Closes what it opened, also the file of a part that was cut off: of that one the form knows nothing."""
+    """Closes the files it opened, also the file of an incomplete part, which is not in the form."""
 
     def close(self) -> None:
         for file in self._files_to_close_on_error:
@@ -190,7 +196,7 @@ class _Parser(MultiPartParser):
 
 
 class _TooLargeError(Exception):
-    """More was sent than is read."""
+    """The body is longer than the limit."""
 
 
 async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
@@ -229,7 +235,7 @@ def _shown(one: RegisteredDuplicate, locale: str) -> dict[str, str]:
 
 
 def _fields(snapshot: CertificateSnapshot, locale: str) -> Iterator[tuple[str, str, bool]]:
-    """What is printed: the key of its label, its value, and whether the value is a key of the texts itself."""
+    """Yields the printed fields: the key of the label, the value, and whether the value is a key of the texts too."""
     issuer = snapshot.issuer
     yield "learner", f"{snapshot.first_name} {snapshot.last_name}", False
     yield "employer", snapshot.employer, False

@@ -1,4 +1,4 @@
-"""The pages of a correction: the new address confirms that it is theirs, the old one agrees or says no."""
+"""The pages of an address correction: the new address confirms it, and the old address agrees or refuses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,16 +45,16 @@ ANSWERS: Final[dict[str, Callable[..., CorrectionAnswer | Code]]] = {
     "agree": agree_to_correction,
     "refuse": refuse_correction,
 }
-"""What the two buttons of the old address say."""
+"""The values of the two buttons on the page of the old address."""
 
 
 async def show_confirmation(request: Request, view: LinkView) -> Response:
-    """The page of the new address."""
+    """Shows the page of the new address, with its form."""
     return await _confirmation(request, view)
 
 
 async def confirm(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
-    """The new address confirms; a password, if one was given, must be the account's, else nothing is used up."""
+    """Confirms the new address; a password that was given must be the account's, or the link stays unused."""
     password = fields.get("password", "")
     if password:
         place = hashing_place(request)
@@ -63,13 +63,13 @@ async def confirm(request: Request, token: str, view: LinkView, fields: dict[str
         verified = await to_thread.run_sync(verify_credentials, view.email, password, limiter=place)
         if not isinstance(verified, VerifiedCredentials):
             return await _confirmation(request, view, verified.code)
-        if verified.account_id != view.account_id:  # the address went to another account at this very moment
+        if verified.account_id != view.account_id:  # another account got the address at this moment
             return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
     return await _hear(request, view, partial(confirm_address, token=token, password_given=bool(password)))
 
 
 async def show_used(request: Request, use: LinkUse) -> Response:
-    """What became of a correction, to the new address that has confirmed it."""
+    """Shows the state of a correction to the new address, after it has confirmed."""
     verdict = await to_thread.run_sync(_verdict, use)
     locale = asked_locale(request, use.locale)
     if verdict is None or verdict.state is CorrectionState.PENDING:
@@ -80,7 +80,7 @@ async def show_used(request: Request, use: LinkUse) -> Response:
 
 
 async def show_answer(request: Request, view: LinkView) -> Response:
-    """The page of the old address, which may be a stranger's mailbox by now: the new one is masked."""
+    """Shows the page of the old address; the new one is masked, because the old mailbox may be a stranger's by now."""
     shown = await to_thread.run_sync(_look, view)
     if shown is None:
         return refuse(request, Code.INVALID_LINK, view.locale, view.purpose)
@@ -89,7 +89,7 @@ async def show_answer(request: Request, view: LinkView) -> Response:
 
 
 async def answer(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
-    """The old address agrees or says no."""
+    """Records that the old address agrees or refuses."""
     say = ANSWERS.get(fields.get("answer", ""))
     if say is None:
         return refuse(request, Code.INVALID_REQUEST, view.locale, view.purpose)
@@ -120,7 +120,7 @@ def _verdict(use: LinkUse) -> CorrectionVerdict | None:
 
 
 async def _hear(request: Request, view: LinkView, say: Callable[..., CorrectionAnswer | Code]) -> Response:
-    """Does what was said, sends what it owes at once, and tells what came of it."""
+    """Records the answer to a correction, wakes the queues of the mails it owes, and shows the result."""
     heard = await to_thread.run_sync(_say, say, request.app.state.keys)
     return _told(request, view, heard)
 
@@ -131,7 +131,7 @@ def _say(say: Callable[..., CorrectionAnswer | Code], keys: SigningKeys) -> Corr
 
 
 def _told(request: Request, view: LinkView, heard: CorrectionAnswer | Code) -> Response:
-    """What came of it, in words."""
+    """Makes the page that tells the result."""
     if isinstance(heard, Code):
         return refuse(request, heard, view.locale, view.purpose)
     state, ground = heard.verdict
@@ -147,7 +147,7 @@ def _told(request: Request, view: LinkView, heard: CorrectionAnswer | Code) -> R
 
 
 def _ended(verdict: CorrectionVerdict, purpose: Purpose) -> str:
-    """The note of a correction that was not made; of a refusal, who said no reads another than who asked for it."""
+    """Returns the note of a correction that was not made; after a refusal, each of the two addresses has its own."""
     if verdict.ground is CorrectionGround.REFUSAL and purpose is Purpose.CORRECTION_CONFIRMATION:
         return "correction_declined"
     return _ENDED.get(verdict.ground, "correction_ended") if verdict.ground else "correction_ended"

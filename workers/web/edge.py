@@ -21,7 +21,7 @@ HEADERS: Final = {
     "X-Robots-Tag": "noindex, nofollow",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Tokens stand in addresses: no answer may be kept, indexed, framed, or send its address along anywhere."""
+"""Headers for every answer, because URLs contain tokens: no caching, indexing, framing or referrer."""
 
 log = get_logger("web")
 
@@ -29,10 +29,10 @@ Answer = Callable[[Request, int], Response]
 
 
 class ErrorEdge:
-    """Wraps the application.
+    """An ASGI middleware that adds the headers and answers every error.
 
     Parameters:
-      answer: makes the page for an error, given 503 (around the work: try again) or 500 (a bug).
+      answer: makes the page for an error, from the status 503 (a transient fault: try again) or 500 (a bug).
     """
 
     def __init__(self, app: ASGIApp, answer: Answer) -> None:
@@ -40,7 +40,7 @@ class ErrorEdge:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request; nothing is raised to the server, whose log would hold the address."""
+        """Answers one request; it raises nothing to the server, because the server would log the URL with its token."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

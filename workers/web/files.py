@@ -1,4 +1,4 @@
-"""``/files/{token}``: where the link of duplicates leads, until it expires. Fetched as often as one likes."""
+"""The address ``/files/{token}`` of a file of duplicates; it can be fetched any number of times until it expires."""
 
 from typing import Final
 from urllib.parse import quote
@@ -28,7 +28,7 @@ REFUSALS: Final = {
 
 @router.api_route("/files/{token}", methods=["GET", "HEAD"], response_model=None)
 async def send_file(request: Request, token: str) -> Response:
-    """The document, or the zip; a page when the link leads nowhere any more."""
+    """Sends the document or the zip; a link that is unknown or has expired gets a page instead."""
     file = await to_thread.run_sync(_find, request.app.state.keys, token)
     if isinstance(file, Code):
         name, status = REFUSALS[file]

@@ -1,4 +1,4 @@
-"""Reading a small form: bounded, forgiving about bytes, never about size."""
+"""Reads a small posted form, with limits on its size and time; bytes that are not UTF-8 are accepted."""
 
 from typing import Final
 from urllib.parse import parse_qsl
@@ -9,26 +9,27 @@ from starlette.requests import Request
 from models.words import Code
 
 MAX_BODY: Final = 16 * 1024
-"""Bytes. Two passwords of the greatest length, four bytes a character, each written as ``%xx``, take less than half."""
+"""The most bytes of a form: more than twice two of the longest passwords, at 4 bytes a character, each as ``%xx``."""
 
 MAX_DISCARDED: Final = 1024 * 1024
-"""Bytes read and dropped, so that a browser that sends too much gets to read why. More than this is cut off."""
+"""Bytes above the limit that are read and dropped, so that a browser can show the error; more is cut off."""
 
 READ_SECONDS: Final = 30.0
-"""How long a body may take to arrive: sent byte by byte it would hold a connection for ever."""
+"""Seconds in which a body must arrive: a client that sends byte by byte would hold the connection for ever."""
 
 MAX_FIELDS: Final = 16
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 async def read_form(request: Request) -> dict[str, str] | Code:
-    """The fields of a posted form, or why it could not be read: ``INVALID_REQUEST``, ``REQUEST_TOO_LARGE``,
-    ``TOO_SLOW``.
+    """Reads the fields of a posted form.
 
-    Bytes that are not UTF-8 come out as lone surrogates, which the rule on passwords refuses by name.
+    Bytes that are not UTF-8 become lone surrogates, and the rule on passwords refuses those with its own code.
+
+    Returns: the fields, or why they could not be read: ``INVALID_REQUEST``, ``REQUEST_TOO_LARGE``, ``TOO_SLOW``.
 
     Raises:
-      starlette.requests.ClientDisconnect: the browser went away.
+      starlette.requests.ClientDisconnect: the browser closed the connection.
     """
     try:
         with fail_after(READ_SECONDS):
@@ -52,7 +53,7 @@ async def read_form(request: Request) -> dict[str, str] | Code:
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body, or its beginning when it is over the limit."""
+    """Reads the body, or its beginning when it is longer than the limit."""
     kept, seen = bytearray(), 0
     async for chunk in request.stream():
         seen += len(chunk)

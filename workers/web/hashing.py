@@ -1,4 +1,4 @@
-"""A place among the few passwords hashed at once by this process."""
+"""Limits how many passwords this process hashes at once."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ from anyio import CapacityLimiter
 from starlette.requests import Request
 
 HASHES_AT_ONCE: Final = 2
-"""Passwords hashed at the same time by one process: 64 MiB and a core each."""
+"""Passwords that one process hashes at the same time; each takes 64 MiB and a core."""
 
 HASHES_WAITING: Final = 32
-"""Beyond these, people are asked to come back in a minute rather than left waiting."""
+"""The most requests that wait to hash; further ones are asked to try again in a minute."""
 
 
 def hashing_place(request: Request) -> CapacityLimiter | None:
-    """What to give ``to_thread.run_sync`` as its limiter; None while too many wait already."""
+    """Returns the limiter for ``to_thread.run_sync``, or None while too many requests wait."""
     hashing: CapacityLimiter = request.app.state.hashing
     return None if hashing.statistics().tasks_waiting >= HASHES_WAITING else hashing

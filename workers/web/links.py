@@ -1,6 +1,6 @@
-"""``/links/{token}``: where the link of a mail leads. What for is in the link's row; each purpose has its page.
+"""The address ``/links/{token}`` of the links in mails. The row of the link names its purpose, which has a page.
 
-GET and HEAD show and change nothing, because mail scanners open links, some of them several times. POST acts.
+GET and HEAD change nothing, because mail scanners open links, some of them several times. POST acts.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,11 +28,11 @@ router = APIRouter()
 
 
 class LinkPage(NamedTuple):
-    """What one purpose of links looks like.
+    """The page of one purpose of links.
 
     Parameters:
-      show: the page with its form; changes nothing.
-      take: does what was filled in. The link may have been used since it was looked at: it looks again.
+      show: makes the page with its form; it changes nothing.
+      take: handles the posted form. It reads the link again, because it may have been used meanwhile.
     """
 
     show: Callable[[Request, LinkView], Awaitable[Response]]
@@ -49,10 +49,10 @@ PAGES: Final[dict[Purpose, LinkPage]] = {
 """The page of each purpose."""
 
 
-# One route for all methods, so that `Allow` names them all when another one is refused.
+# There is one route for all methods, so that `Allow` names them all when another method is refused.
 @router.api_route("/links/{token}", methods=["GET", "HEAD", "POST"], response_model=None)
 async def answer_link(request: Request, token: str) -> Response:
-    """Shows the form, or takes what was filled in."""
+    """Shows the form of a link, or handles the posted form."""
     view, use = await to_thread.run_sync(_look, request.app.state.keys, token)
     if isinstance(view, Code):
         return await _refuse(request, view, use)
@@ -66,7 +66,7 @@ async def answer_link(request: Request, token: str) -> Response:
 
 
 def _look(keys: SigningKeys, token: str) -> tuple[LinkView | Code, LinkUse | None]:
-    """What the link answers; and of one that is over what it was for, as far as its holder may know."""
+    """Reads a link; when it cannot be used any more, also its purpose, as far as its holder may know it."""
     with transaction() as session:
         view = look_at_link(session, keys, token)
         return view, None if isinstance(view, LinkView) else read_link_use(session, keys, token)

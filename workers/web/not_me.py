@@ -1,4 +1,4 @@
-"""The page "this is not me": behind the link of an attachment mail."""
+"""The page "this is not me", opened by the link in a mail that tells a person of a new enrollment."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ GONE: Final = 410
 
 
 async def show(request: Request, view: LinkView) -> Response:
-    """What the person was put on, what saying "not me" will do, and the button."""
+    """Shows the enrollment, the effect of saying "not me", and the button."""
     attachment = await to_thread.run_sync(_look, view)
     if attachment is None or attachment.step not in DETACHING:
         return _nothing_done(request, view, DetachmentStep.NOTHING_LEFT if attachment is None else attachment.step)
@@ -38,7 +38,7 @@ async def show(request: Request, view: LinkView) -> Response:
 
 
 async def take(request: Request, token: str, view: LinkView, _: dict[str, str]) -> Response:
-    """Detaches the person. Whether a seat is free again is the company's business: the answer does not say."""
+    """Detaches the person. The answer does not tell whether a seat became free, which concerns only the company."""
     answer = await to_thread.run_sync(_detach, request.app.state.keys, token)
     if isinstance(answer, Code):
         return refuse(request, answer, view.locale, view.purpose)

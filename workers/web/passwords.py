@@ -1,4 +1,4 @@
-"""The page "choose a password": behind the link of an invitation and of a reset."""
+"""The page "choose a password", opened by the link of an invitation or a reset."""
 
 from anyio import to_thread
 from starlette.requests import Request
@@ -21,12 +21,12 @@ log = get_logger("links")
 
 
 async def show(request: Request, view: LinkView) -> Response:
-    """The empty form."""
+    """Shows the empty form."""
     return _form(request, view)
 
 
 async def take(request: Request, token: str, view: LinkView, fields: dict[str, str]) -> Response:
-    """Sets the password, or says what is wrong with it."""
+    """Sets the password, or shows the form again with the reason why it was refused."""
     password, again = fields.get("password", ""), fields.get("again", "")
     own = (view.email, view.first_name, view.last_name, get_settings().platform_name)
     error = check_password(password, again, own)
@@ -43,7 +43,7 @@ async def take(request: Request, token: str, view: LinkView, fields: dict[str, s
 
 
 def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:
-    """Looks once more, for the link may have been used while this waited for its turn: then nothing is hashed."""
+    """Sets the password; reads the link first, and hashes nothing if it was used while this request waited."""
     with transaction() as session:
         view = look_at_link(session, keys, token)
     if isinstance(view, Code):

@@ -1,4 +1,4 @@
-"""Pages: templates and sentences of ``workers/web/pages``, nothing else loaded, no script, no cookie."""
+"""Renders pages from the templates and texts of ``workers/web/pages``, without scripts, cookies or other files."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).de
 POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy: our one style sheet, known by its hash, and a form that posts back here."""
+"""Content-Security-Policy: it allows our one style sheet, by its hash, and forms that post to this site."""
 
 templates: Final = Environment(
     loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -31,7 +31,7 @@ templates: Final = Environment(
 
 
 def page(name: str, locale: str, values: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
-    """A page in one of ``LOCALES``. Every value may be hostile: it is escaped, and kept in a ``<bdi>`` in sentences."""
+    """Renders a page in one of ``LOCALES``. Values may be hostile: they are escaped, and isolated by ``<bdi>``."""
     settings = get_settings()
     shared = {
         "platform": settings.platform_name,
@@ -46,9 +46,9 @@ def page(name: str, locale: str, values: Mapping[str, Any], *, status: int = 200
 
 
 def note(name: str, locale: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page that only tells something: `name` is its table in ``texts.toml``.
+    """Renders a page that only informs; `name` is its table in ``texts.toml``.
 
-    One that sends people to the support says something else where there is none (``next_without_support``).
+    A note that refers people to the support has another text for platforms without one (``next_without_support``).
     """
     alone = not get_settings().support_address and "next_without_support" in TEXTS[locale]["notes"][name]
     known = {**values, "note": name, "next": "next_without_support" if alone else "next"}
@@ -56,7 +56,7 @@ def note(name: str, locale: str, *, status: int = 200, **values: Any) -> HTMLRes
 
 
 def asked_locale(request: Request, default: str | None = None) -> str:
-    """The language of an answer: ``?lang=``, else the account's, else what the browser asks for first, else French."""
+    """Returns the language of an answer: ``?lang=``, else the account's, else the browser's first, else French."""
     asked = request.query_params.get("lang", "")
     preferred = request.headers.get("accept-language", "")[:2].lower()
     return next((one for one in (asked, default, preferred) if one in LOCALES), LOCALES[0])
@@ -71,7 +71,7 @@ def _say(locale: str, known: Mapping[str, Any], key: str, **values: Any) -> Mark
 
 
 def _isolate(value: object) -> object:
-    """A value that may run from right to left, or hold HTML, so that it does nothing to the sentence it stands in."""
+    """Escapes and isolates a text, so that HTML or right-to-left letters in it cannot change its sentence."""
     return Markup("<bdi>{}</bdi>").format(value) if isinstance(value, str) else value
 
 

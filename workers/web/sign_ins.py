@@ -1,4 +1,4 @@
-"""The check of credentials, for a portal that asks whether somebody may come in."""
+"""Checks the address and password of a person for a portal that signs them in."""
 
 from workers.access.sign_ins import (
     SignInRefused,
@@ -14,9 +14,9 @@ log = get_logger("sign_ins")
 
 
 def verify_credentials(email: str, password: str) -> VerifiedCredentials | SignInRefused:
-    """Whose address and password these are; never whether it was the address or the password that is wrong.
+    """Returns the account with this address and password; a refusal never tells which of the two was wrong.
 
-    Takes about a tenth of a second and 64 MiB: give it a place among the few hashes done at once.
+    It takes about a tenth of a second and 64 MiB, so the caller must limit how many run at once.
     """
     with transaction() as session:
         attempt = begin(session, email)
