@@ -10,7 +10,7 @@ from workers.sql import insert_all
 
 
 class AuditChange(NamedTuple):
-    """One change and who asked for it. Enrollments are not repeated here: their job and its people tell them."""
+    """One change and the requester. Enrollments have no entry here: their rows and their jobs are the record."""
 
     action: str
     portal_id: UUID | None = None
@@ -36,11 +36,11 @@ def record(
     job_id: UUID | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Writes one change."""
+    """Records one change in the audit trail."""
     change = AuditChange(action, portal_id, requested_by, result, company_id, account_id, subject_id, job_id, detail)
     record_all(session, [change])
 
 
 def record_all(session: Session, changes: Sequence[AuditChange]) -> None:
-    """Writes the changes of a batch, in one go."""
+    """Records the changes of a batch in the audit trail, with one statement."""
     insert_all(session, Audit, changes)

@@ -1,7 +1,7 @@
-"""The clock: wakes queues that have due work, rescues what was left, fires schedules. Run two; one leads.
+"""The clock wakes queues with due work, rescues rows with an expired lease, and fires schedules. Two run; one leads.
 
-Every tick is safe to run twice: wake-ups are debounced, rescues skip locked rows, a schedule's slot is one key. So a
-leader that froze and wakes up late does no harm.
+Every tick is safe to run twice: wake-ups are debounced, rescues skip locked rows, and a schedule's slot has one key. So
+a leader that froze and resumes late does no harm.
 """
 
 import json
@@ -36,9 +36,9 @@ log = get_logger()
 
 TICK_SECONDS: Final = 1.0
 TERM_SECONDS: Final = 5.0
-"""How long a leader leads without saying so again."""
+"""Seconds of the leader's lease, which it renews at each tick."""
 
-# Of two clocks one has the row; the other takes it once the term of the first has passed.
+# One of two clocks has the row; the other takes it after the lease of the first has run out.
 TAKE_LEAD = text("""
     INSERT INTO clock AS cl (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
@@ -46,18 +46,18 @@ TAKE_LEAD = text("""
 
 
 def lead(session: Session, me: UUID) -> bool:
-    """Takes or keeps the lead; False while another clock has it."""
+    """Takes or renews the lead; returns False while another clock has it."""
     return fetch_value(session, UUID, TAKE_LEAD, {"me": me, "term": TERM_SECONDS}) == me
 
 
 def resign(me: UUID) -> None:
-    """Gives the lead up at once, so that another clock need not wait for the end of the term."""
+    """Gives the lead up at once, so that another clock need not wait until the lease runs out."""
     with transaction() as session:
         change(session, delete(Clock).where(col(Clock.holder) == me))
 
 
 def tick(me: UUID) -> None:
-    """One round: nothing unless this clock leads. Each step commits by itself, and queues are woken after it."""
+    """Does one round, if this clock leads. Each step commits by itself, and queues are woken after the last commit."""
     with transaction() as session:
         if not lead(session, me):
             return
@@ -75,10 +75,10 @@ def tick(me: UUID) -> None:
 
 
 def fire_schedules(session: Session) -> list[str]:
-    """Records a job for each schedule whose time has come, one per slot; returns the names of those that fired.
+    """Records a job for each schedule that is due, one per slot; returns the names of the schedules that fired.
 
-    Slots missed while no clock ran are not made up one by one: the schedule fires once and goes on from now. One that
-    cannot be read is logged at each round and keeps nothing else from its time.
+    Slots missed while no clock ran are not repeated one by one: the schedule fires once and then goes on. A schedule
+    that cannot be read is logged at each round and does not delay the others.
     """
     fired = []
     for schedule, now in session.exec(select(Schedule, func.now()).where(~col(Schedule.paused))).all():
@@ -95,7 +95,7 @@ def _fire(session: Session, schedule: Schedule, now: datetime) -> bool:
     if slot is not None and slot > now:
         return False
     following = next_slot(schedule.cron, now)
-    # Compare-and-swap: of two clocks that saw the same slot, one moves it on.
+    # Compare-and-swap: when two clocks saw the same slot, only one of them moves it on.
     same_slot = (col(Schedule.name) == schedule.name, col(Schedule.next_run_at).is_not_distinct_from(slot))
     moving = {"next_run_at": following} if slot is None else {"next_run_at": following, "last_run_at": func.now()}
     moved = change(session, update(Schedule).where(*same_slot).values(moving))
@@ -113,7 +113,7 @@ def _record(session: Session, schedule: Schedule, slot: datetime) -> None:
 
 
 def next_slot(cron: str, after: datetime) -> datetime:
-    """The next time a cron expression names, read in Europe/Paris.
+    """Returns the next time of a cron expression, read in Europe/Paris, as UTC.
 
     Raises: cronsim.CronSimError when the expression cannot be read.
     """

@@ -1,8 +1,8 @@
-"""Hand-written SQL meets typed Python: rows go in as parallel arrays and come out as named records.
+"""Runs hand-written SQL with typed rows: rows go in as parallel arrays and come out as named records.
 
-A statement that is written by hand takes the columns it is given from a record, their types from the model of the
-table, and hands its rows back as another record. So a column that is renamed in a model is missed when its module is
-imported, and not by the first request of the night.
+A statement takes its input columns from a record and their types from the model of the table, and returns its rows as
+another record. So a column that was renamed in a model is an error when the module is imported, and not when the
+statement first runs.
 """
 
 import json
@@ -21,7 +21,7 @@ from models.base import Record
 from models.paris import TODAY_IN_PARIS
 from workers.database import Session, array
 
-# Whatever is here is a NamedTuple; the standard library has no type that says so.
+# Every record is a NamedTuple; the standard library has no type for that.
 RecordT = TypeVar("RecordT", bound=tuple[Any, ...])
 
 ValueT = TypeVar("ValueT")
@@ -29,7 +29,7 @@ ValueT = TypeVar("ValueT")
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 _COUNTED: Final = {"preserve_rowcount": True, "synchronize_session": False}
-"""Rows are counted, also of an insert; objects that were read before their rows changed stay as they were read."""
+"""Options that count rows, also for an insert, and leave objects in the session as they were read."""
 
 
 def fetch(
@@ -66,7 +66,7 @@ def fetch_one(
 def fetch_values(
     session: Session, kind: type[ValueT], statement: Executable, parameters: Mapping[str, Any] | None = None
 ) -> list[ValueT]:
-    """Runs a statement whose rows have one column and returns its values.
+    """Runs a statement with one column and returns the values of its rows.
 
     Raises: TypeError for a value of another kind.
     """
@@ -80,7 +80,7 @@ def fetch_values(
 def fetch_value(
     session: Session, kind: type[ValueT], statement: Executable, parameters: Mapping[str, Any] | None = None
 ) -> ValueT | None:
-    """Runs a statement that finds one value; None when there is no row, or NULL in it.
+    """Runs a statement that finds one value; returns None when there is no row, or NULL in it.
 
     Raises: TypeError for a value of another kind; sqlalchemy's MultipleResultsFound when there is more than one row.
     """
@@ -97,12 +97,12 @@ def change(session: Session, statement: Executable, parameters: Mapping[str, Any
 
 
 def as_json(record: RecordT) -> dict[str, Any]:
-    """A record as JSON may hold it: identifiers and moments as text, everything else as it is."""
+    """Returns a record in a form that JSON can hold: identifiers and moments as text, other values as they are."""
     return {name: _json_value(value) for name, value in record._asdict().items()}  # type: ignore[attr-defined]
 
 
 def _json_value(value: object) -> object:
-    """An identifier or a moment as text, any other value as it is."""
+    """Returns an identifier or a moment as text, any other value as it is."""
     if isinstance(value, UUID):
         return str(value)
     return value.isoformat() if isinstance(value, date) else value
@@ -111,12 +111,12 @@ def _json_value(value: object) -> object:
 def select_record(
     record: type[RecordT], *tables: type[Record], **others: ColumnElement[Any] | Mapped[Any]
 ) -> Select[Any]:
-    """A ``select`` whose rows fill a record: for each field the column of that name, or another expression.
+    """Makes a ``select`` that fills a record: for each field the column of that name, or another expression.
 
     Parameters:
       record: a NamedTuple; its fields name the columns.
       tables: the models the fields are looked for in, in this order.
-      others: an expression for each field that is no column of these tables, or stands for another one.
+      others: an expression for each field that is no column of these tables, or replaces the column of that name.
 
     Raises: AttributeError for a field that is neither.
     """
@@ -133,7 +133,7 @@ def _column(tables: Sequence[type[Record]], field: str) -> ColumnElement[Any]:
 
 
 def given_values(row: Record) -> dict[str, Any]:
-    """The columns a new row was given, for an ``insert``; the database fills in the others, such as the moment."""
+    """Returns the columns that a new row was given, for an ``insert``; the database fills in the others."""
     return {field: getattr(row, field) for field in row.model_fields_set}
 
 
@@ -149,7 +149,7 @@ def upsert(session: Session, row: Record, *, key: Sequence[str], changing: Colle
 
 
 def insert_all(session: Session, table: type[Record], records: Sequence[RecordT]) -> None:
-    """Inserts a row for each record, whose fields are columns of the table; the database fills in the others.
+    """Inserts a row for each record. The record's fields are columns of the table; the database fills in the others.
 
     Raises: AttributeError for a field that is no column.
     """
@@ -160,12 +160,12 @@ def insert_all(session: Session, table: type[Record], records: Sequence[RecordT]
 
 
 def today_in_paris() -> ColumnElement[date]:
-    """The day it is in France when the transaction begins, for a ``select``."""
+    """Returns the expression for the date in France when the transaction began, for a ``select``."""
     return literal_column(TODAY_IN_PARIS, Date)
 
 
 def joined(record: type[RecordT], *values: Any) -> RecordT | None:
-    """The record an outer join has found, or None when it found no row: then the first of the values is None."""
+    """Makes the record of an outer join, or returns None when it found no row: then the first value is None."""
     return None if values[0] is None else record(*values)
 
 
@@ -176,7 +176,7 @@ class Unnest(Generic[RecordT]):
 
     Parameters:
       record: a NamedTuple; its fields name the columns and the parameters.
-      table: the model whose columns have the same names; it gives the types. None when all of them are others.
+      table: the model with columns of the same names; it gives the types. None when all fields are in `others`.
       others: the PostgreSQL type of each field that is no column of this table.
       alias: the name the rows have in the statement.
 
@@ -201,12 +201,12 @@ class Unnest(Generic[RecordT]):
         return ", ".join(self._fields)
 
     def __str__(self) -> str:
-        """The SQL that stands in the statement."""
+        """Returns the SQL that stands in the statement."""
         casts = [f"CAST(:{field} AS {kind}[])" for field, kind in zip(self._fields, self._types, strict=True)]
         return f"unnest({', '.join(casts)}) {self._alias} ({self.columns})"
 
     def parameters(self, rows: Sequence[RecordT]) -> dict[str, Any]:
-        """The parameters of the statement for these rows, an array for each field."""
+        """Returns the parameters of the statement for these rows, an array for each field."""
         values = zip(*rows, strict=True) if rows else [()] * len(self._fields)
         return {
             field: _as_array(kind, column)
@@ -217,12 +217,12 @@ class Unnest(Generic[RecordT]):
 class JsonRows(Generic[RecordT]):
     """Rows that a statement takes as one JSON text, the parameter ``rows``.
 
-    For columns that hold JSON themselves: escaping the quotes of many of them inside an array costs more than recording
-    them. It stands where a table would, like :class:`Unnest`, and takes the types of its columns from the model.
+    It is for columns that hold JSON themselves: escaping the quotes of many of them inside an array costs more than
+    recording them. It stands where a table would, like :class:`Unnest`, and takes its column types from the model.
 
     Parameters:
       record: a NamedTuple; its fields name the columns.
-      table: the model whose columns have the same names; it gives the types.
+      table: the model with columns of the same names; it gives the types.
       alias: the name the rows have in the statement.
 
     Raises: AttributeError for a field that is no column of the table.
@@ -239,12 +239,12 @@ class JsonRows(Generic[RecordT]):
         return ", ".join(self._fields)
 
     def __str__(self) -> str:
-        """The SQL that stands in the statement."""
+        """Returns the SQL that stands in the statement."""
         typed = ", ".join(f"{field} {kind}" for field, kind in zip(self._fields, self._types, strict=True))
         return f"json_to_recordset(CAST(:rows AS json)) {self._alias} ({typed})"
 
     def parameters(self, rows: Sequence[RecordT]) -> dict[str, Any]:
-        """The parameter of the statement for these rows; what JSON has no form for is written as text."""
+        """Returns the parameter of the statement for these rows; values that JSON has no form for become text."""
         return {"rows": json.dumps([dict(zip(self._fields, row, strict=True)) for row in rows], default=str)}
 
 

@@ -1,4 +1,4 @@
-"""Answers the bells of `certificates` and `certificates_bulk`: renders outside transactions, records in short ones."""
+"""The actors of `certificates` and `certificates_bulk`: they render outside transactions and record in short ones."""
 
 import time
 from collections.abc import Sequence
@@ -24,24 +24,24 @@ from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.queues import Queue
 
 SIZE: Final = 50
-"""Jobs claimed at once: small ones are done in one transaction."""
+"""Jobs claimed at once; those that issue certificates are done in one transaction."""
 
 HOLD_SECONDS: Final = 5.0
-"""How long duplicates claimed together are kept for this thread: a part of a lease."""
+"""Seconds for which one thread keeps the duplicates it claimed together; they are a part of a lease."""
 
 
 def certificates() -> Claimer:
-    """The claimer of `certificates`: certificates to be issued many at a time, duplicates of a few one by one."""
+    """Makes the claimer of `certificates`, which issues many certificates at a time and does duplicates one by one."""
     return Claimer(JOBS, Queue.CERTIFICATES, do_batch, size=SIZE)
 
 
 def certificates_bulk() -> Claimer:
-    """The claimer of `certificates_bulk`: one zip at a time."""
+    """Makes the claimer of `certificates_bulk`, which makes one zip at a time."""
     return Claimer(JOBS, Queue.CERTIFICATES_BULK, do_batch, size=1)
 
 
 def do_batch(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed jobs; says whether some were given back, because others would wait too long for them."""
+    """Does claimed jobs; returns whether some were given back, because they would have waited too long here."""
     deadline = time.monotonic() + HOLD_SECONDS
     small = [row for row in rows if row.columns["kind"] not in DUPLICATE_KINDS]
     if small:
@@ -59,12 +59,12 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
 def _duplicate(row: ClaimedRow) -> None:
     try:
         ChunkedJob(begin, next_chunk, ahead=DocumentMaker.of_this_thread().make_ahead).run(row)
-    except Exception as error:  # noqa: BLE001 - outside any transaction: a setting, a request nobody can read
+    except Exception as error:  # noqa: BLE001 - outside any transaction: a missing setting, an unreadable request
         BatchRun(JOBS, _failing(error)).run([row])
 
 
 def _failing(error: Exception) -> DoWork:
-    """Fails as the work did, so that it is tried again or ends as any job does."""
+    """Makes work that raises this error, so that the job is tried again or ends as any job does."""
 
     def work(*_: object) -> Sequence[WorkOutcome]:
         raise error

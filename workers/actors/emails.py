@@ -1,4 +1,4 @@
-"""The actors of `emails` and `emails_bulk`: they claim owed mails, renders and sends them, records each outcome."""
+"""The actors of `emails` and `emails_bulk`: they claim owed mails, render and send them, and record each outcome."""
 
 import random
 import threading
@@ -42,11 +42,11 @@ from workers.settings import get_settings
 log = get_logger()
 
 MOST_UNCERTAIN: Final = 3
-"""Times a mail may be lost inside DATA before it is left uncertain: each time it may have arrived."""
+"""Times that the connection may break inside DATA before a mail is left uncertain; each time it may have arrived."""
 
 
 class Mailer:
-    """What one process sends with: its connections, and how the relay has behaved."""
+    """Sends the mails of one process; it holds the SMTP connections and the circuit breaker of the relay."""
 
     def __init__(self) -> None:
         settings = get_settings()
@@ -60,13 +60,14 @@ class Mailer:
         self._lock = threading.Lock()
 
     def ready(self) -> bool:
-        """Whether the relay may be asked again."""
+        """Tells whether the relay may be tried: False while the circuit breaker is open."""
         return time.monotonic() >= self._rests_until
 
     def heard(self, delivered: DeliveryAttempt) -> None:
-        """How an attempt ended: the relay rests when the fault is its own, or when others got the same answer.
+        """Counts the outcome of an attempt; opens the circuit breaker when the relay is at fault.
 
-        Then it rests by our own steps: a delay named in such an answer may be a stranger's.
+        It also opens when several addresses got the same answer. Then the back-off ignores a delay named in that
+        answer, because the server of one recipient may have named it.
         """
         verdict = delivered.verdict
         if verdict is None:
@@ -81,9 +82,9 @@ class Mailer:
                 self.rest(DeliveryVerdict(verdict.suspect, verdict.reason))
 
     def rest(self, verdict: DeliveryVerdict) -> float:
-        """The relay failed, not the mails: nothing is claimed for a while; returns the seconds.
+        """Opens the circuit breaker, because the relay failed and not the mails; returns for how many seconds.
 
-        Connections that fail together count once.
+        No mail is claimed meanwhile. Connections that fail together count as one failure.
         """
         with self._lock:
             left = self._rests_until - time.monotonic()
@@ -107,7 +108,7 @@ class Mailer:
         looked = BatchRun(EMAILS, look)
         looked.run(rows)
         to_send = [letter for row_id, letter in letters.items() if row_id in looked.done and not letter.unsent]
-        # A file may have to be waited for: whoever waits for a plain mail does not wait with it.
+        # Mails with a file are sent last, because reading a file may take long and plain mails must not wait for it.
         for some in ([one for one in to_send if not one.has_file], [one for one in to_send if one.has_file]):
             self._send(seal_letters(some, self.identity, self.lease, self.renew))
 
@@ -133,7 +134,7 @@ class Mailer:
                 give_back(EMAILS, left)
 
     def renew(self, rows: Sequence[ClaimedRow]) -> set[UUID] | None:
-        """Moves the leases of mails in hand and returns those still ours; None when the database did not answer."""
+        """Renews the leases of these mails; returns the mails still ours, or None when the database did not answer."""
         try:
             with transaction() as session:
                 return books.renew(session, EMAILS, rows, lease=self.lease)
@@ -144,7 +145,7 @@ class Mailer:
             return None
 
     def record(self, deliveries: Sequence[DeliveryAttempt]) -> None:
-        """Commits how attempts ended, trying again while the database is away and the lease lasts."""
+        """Commits the outcomes of attempts; tries again while the database is away and the lease lasts."""
         give_up = time.monotonic() + self.lease
         while True:
             try:
@@ -161,7 +162,7 @@ class Mailer:
             return
 
     def _record_one_by_one(self, deliveries: Sequence[DeliveryAttempt]) -> None:
-        """One of them was taken back meanwhile, so somebody else will send it again: the others are recorded."""
+        """Records each outcome by itself, after one of the mails was rescued and another process will send it again."""
         if len(deliveries) == 1:
             log.warning("mail.taken_back", rows=_names(deliveries))
             return
@@ -172,7 +173,7 @@ class Mailer:
         sent = [delivered for delivered in deliveries if delivered.verdict is None]
         not_sent = [(delivered, self._setback(delivered)) for delivered in deliveries if delivered.verdict]
         with transaction() as session:
-            if sent and not_sent:  # two statements: their locks are taken by one, or a renewal between would deadlock
+            if sent and not_sent:  # lock all rows before the two statements: else a renewal deadlocks
                 books.hold(session, EMAILS, [delivered.row for delivered in deliveries])
             books.finish(session, EMAILS, [_sent(delivered) for delivered in sent])
             if not_sent:
@@ -184,7 +185,10 @@ class Mailer:
             log.warning("mail.not_sent", rows=_names([delivered]), outcome=setback.outcome, **_why(delivered))
 
     def _setback(self, delivered: DeliveryAttempt) -> FailedAttempt:
-        """What an attempt that failed means for its mail."""
+        """Decides whether the mail of a failed attempt is tried again, and when.
+
+        Raises: ValueError for an attempt that succeeded.
+        """
         row, verdict, failures = delivered.row, delivered.verdict, delivered.row.failures + 1
         if verdict is None:
             raise ValueError("a mail that was sent has no setback")
@@ -207,7 +211,7 @@ def _sent(delivered: DeliveryAttempt) -> WorkOutcome:
 
 
 def _bounced(delivered: DeliveryAttempt) -> bool:
-    """Whether the server of its address said that there is no such mailbox."""
+    """Tells whether the recipient's server said that the mailbox does not exist."""
     return delivered.verdict is not None and delivered.verdict.reason is DeliveryReason.ADDRESS_REJECTED
 
 
@@ -222,7 +226,7 @@ def _words(delivered: DeliveryAttempt) -> str:
 
 
 def _names(deliveries: Sequence[DeliveryAttempt]) -> list[str]:
-    """Mails as log lines name them: identifier and attempt."""
+    """Lists mails in the form that logs use: identifier and attempt."""
     return [f"{delivered.row.id}#{delivered.row.claim}" for delivered in deliveries]
 
 
@@ -232,7 +236,7 @@ def _chance() -> float:
 
 @lru_cache(maxsize=1)
 def mailer() -> Mailer:
-    """The mailer of this process, made on first use: after the fork."""
+    """Returns the mailer of this process, made on first use, which is after the fork."""
     return Mailer()
 
 
@@ -241,16 +245,16 @@ def _do_batch(rows: Sequence[ClaimedRow]) -> None:
 
 
 def _claimer(queue: Queue) -> Claimer:
-    # Twice as many as connections: while some are sent, as many are already rendered.
+    # A batch is twice the number of connections: while half of it is sent, the next half is rendered.
     size = 2 * get_settings().smtp_connections
     return Claimer(EMAILS, queue, _do_batch, size=size, ready=lambda: mailer().ready())
 
 
 def emails() -> Claimer:
-    """The claimer of mails a person waits for."""
+    """Makes the claimer of `emails`: mails that a person waits for."""
     return _claimer(Queue.EMAILS)
 
 
 def emails_bulk() -> Claimer:
-    """The claimer of the other mails."""
+    """Makes the claimer of `emails_bulk`: the other mails."""
     return _claimer(Queue.EMAILS_BULK)

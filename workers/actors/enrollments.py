@@ -20,25 +20,27 @@ from workers.settings import get_settings
 log = get_logger()
 
 MOST_ASKED: Final = 200_000
-"""Characters of requests done in one transaction, about 2,000 people: others must not wait long for their contracts."""
+"""Characters of requests done in one transaction, about 2,000 people: it must not hold the contracts for long."""
 
 
 HOLD_SECONDS: Final = 0.5
-"""How long claimed jobs that are too many for one transaction are kept for the next: claiming them again for each would
-cost as much as doing them, and a job that comes meanwhile must not wait.
+"""Seconds for which claimed jobs that do not fit in one transaction are kept for the next ones.
+
+Claiming them again for each transaction would cost as much as doing them; keeping them for long would delay new jobs.
 """
 
 
 def affordable(rows: Sequence[ClaimedRow]) -> int:
-    """How many of these claimed jobs, from the first, one short transaction can do: at least one."""
+    """Counts the claimed jobs, from the first, that one short transaction can do; at least one."""
     asked = accumulate(len(row.columns["request"]) for row in rows)
     return max(1, sum(total <= MOST_ASKED for total in asked))
 
 
 def do_batch(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed jobs, in as many short transactions as fit in half a second; says whether some were given back.
+    """Does claimed jobs, in as many short transactions as fit in half a second; returns whether some were given back.
 
-    After a part that was not done at once the rest is given back too: a job set back must not be overtaken in its lane.
+    After a transaction that failed in part, the rest is given back too, so that no job overtakes a postponed one in its
+    lane.
     """
     deadline = time.monotonic() + HOLD_SECONDS
     going = True
@@ -52,5 +54,5 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
 
 
 def enrollments() -> Claimer:
-    """The claimer of `enrollments`."""
+    """Makes the claimer of `enrollments`."""
     return Claimer(JOBS, Queue.ENROLLMENTS, do_batch, size=get_settings().claim_size)

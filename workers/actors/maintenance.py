@@ -1,4 +1,4 @@
-"""The actor of `maintenance`: one job at a time; reconciliation, retention, requests about one person."""
+"""The actor of `maintenance`, which does one job at a time: reconciliation, retention, requests about one person."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from workers.requests.queues import Queue
 
 
 def maintenance() -> Claimer:
-    """The claimer of `maintenance`: one job at a time."""
+    """Makes the claimer of `maintenance`, which claims one job at a time."""
     return Claimer(JOBS, Queue.MAINTENANCE, maintain, size=1)
 
 
 def maintain(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed maintenance; work that reaches beyond the database is done outside its transactions."""
+    """Does claimed maintenance jobs; work that needs files or the network is done outside transactions."""
     kinds = [row.columns["kind"] for row in rows]
     if kinds == [ScanInboxes.kind]:
         scan_inboxes(rows[0])

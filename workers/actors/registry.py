@@ -1,4 +1,4 @@
-"""Jobs: which service does which kind, and how a job is shown."""
+"""Maps each kind of job to the function that does it, and shows jobs as JSON."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -39,7 +39,7 @@ from workers.requests.imports import ImportRoster, UndoImport
 from workers.requests.registry import parse
 from workers.sql import as_json, fetch, fetch_one, select_record
 
-# How far an import is, or what takes one back: that has the file of the import.
+# Reads the progress of an import, or of undoing one, which uses the file of the import.
 READ_PROGRESS = text("""
     SELECT ro.file_name, ro.reading, ro.rows, j.position, j.finished_at IS NOT NULL AS finished,
       extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at)::float8 AS seconds
@@ -49,7 +49,7 @@ READ_PROGRESS = text("""
 
 
 class ShownJob(NamedTuple):
-    """What is told of a job beside its people and attempts."""
+    """The columns of a job that are shown, without its people and attempts."""
 
     id: UUID
     kind: str
@@ -69,7 +69,7 @@ class ShownJob(NamedTuple):
 
 
 class ShownPerson(NamedTuple):
-    """What happened to one person of a job of several."""
+    """The result of one person in a job of several people."""
 
     position: int
     code: str
@@ -80,7 +80,7 @@ class ShownPerson(NamedTuple):
 
 
 class ShownAttempt(NamedTuple):
-    """An attempt that did not succeed."""
+    """An attempt at a job that did not succeed, as it is shown."""
 
     claim: int
     outcome: str
@@ -89,7 +89,7 @@ class ShownAttempt(NamedTuple):
 
 
 class FileProgress(NamedTuple):
-    """How much of its file a job has dealt with; the file is not known while it was not looked at."""
+    """The progress of a job in its file; the columns of the file are None before the job has read it."""
 
     file_name: str | None
     reading: dict[str, Any] | None
@@ -105,7 +105,7 @@ FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, J
 
 
 def do_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of claimed jobs in ledger order, each run of one kind by its service."""
+    """Does a batch of claimed jobs in ledger order; consecutive jobs of one kind are done by one call."""
     outcomes: list[WorkOutcome] = []
     for kind, run in groupby(rows, key=lambda row: row.columns["kind"]):
         outcomes += SERVICES[kind](session, list(run))
@@ -158,13 +158,15 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOut
     "revoke_certificate": _one_by_one(revoke_certificate),
     "put_organisation": _one_by_one(put_organisation),
 }
-"""The service that does each kind of job in one transaction. Imports and what takes them back, scans of inboxes,
-duplicates and the deletion of documents reach beyond the database: they have actors of their own.
+"""The function that does each kind of job in one transaction.
+
+Imports, their undoing, scans of inboxes, duplicates and the deletion of documents need more than the database: the
+actors of their queues do them.
 """
 
 
 def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
-    """A job as JSON: its state, its result with one entry per person in input order, and the attempts that failed."""
+    """Returns a job as JSON: its state, its result with one entry per person in input order, and failed attempts."""
     job = fetch_one(session, ShownJob, select_record(ShownJob, Job).where(col(Job.id) == job_id))
     if job is None:
         return None

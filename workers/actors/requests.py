@@ -1,4 +1,4 @@
-"""The queue door: what portals send on `requests` becomes a job, or is kept as refused with its bytes."""
+"""The actor of `requests`: a message of a portal becomes a job, or is kept as refused with its bytes."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ log = get_logger()
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 5.0
-"""Seconds between two tries while PostgreSQL is away."""
+"""The longest pause between two tries while PostgreSQL is away, in seconds."""
 
 
 RECORDER: Final = Recorder(record_in_one_transaction)
@@ -45,7 +45,7 @@ def accept(**fields: Any) -> None:
     except InvalidRequest as problem:
         _refuse(raw, problem, fields)
         return
-    except Exception as error:  # the outermost edge: what somebody sent must not be lost to a bug
+    except Exception as error:  # the outermost edge: a portal's message must not be lost because of a bug
         log.exception("accept.failed", exc_info=error)
         detail = f"{type(error).__name__} while reading it"
         _refuse(raw, InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", detail)), fields)
@@ -57,7 +57,7 @@ def accept(**fields: Any) -> None:
 
 
 def set_aside(*, queue: str, data: str) -> None:
-    """Keeps a message nobody can read or answer: its bytes, and on which queue it came."""
+    """Records a message that cannot be read as refused, with its bytes and its queue."""
     _refuse(base64.b64decode(data), InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}")))
 
 
@@ -74,7 +74,7 @@ def _read(fields: dict[str, Any], raw: bytes) -> SubmittedRequest:
 
 @lru_cache(maxsize=1_000)
 def known_portal(name: str) -> UUID:
-    """The identifier of a portal; an unknown name is asked for again next time. Portals are never renamed."""
+    """Returns the identifier of a portal. It is cached, because portals are never renamed; an unknown name is not."""
     with transaction() as session:
         return find_portal(session, name)
 
@@ -106,7 +106,7 @@ def _refuse(raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None =
 
 
 def _owner(fields: dict[str, Any]) -> MessageOwner | None:
-    """Whose request it was and under which key, when both can be read."""
+    """Reads the portal and the key of a refused request; returns None when one of them cannot be read."""
     try:
         portal, key = _text(fields, "portal"), _text(fields, "key")
         check_key(key)
@@ -116,7 +116,7 @@ def _owner(fields: dict[str, Any]) -> MessageOwner | None:
 
 
 def _until_recorded(record: Callable[[], T]) -> T | None:
-    """Tries again while PostgreSQL cannot record: without a commit there is nothing to acknowledge.
+    """Records a request, and tries again while PostgreSQL is away, because a message is acknowledged after the commit.
 
     Returns: None if this process stops first; then the message goes back to its queue.
     """
@@ -143,7 +143,7 @@ def _give_back_this_message() -> None:
 
 
 def _bytes_of_this_message(fields: dict[str, Any]) -> bytes:
-    """The message as it came; the consumer keeps it beside what was read of it."""
+    """Returns the bytes of the message as it arrived, which the consumer keeps."""
     message = CurrentMessage.get_current_message()
     raw: bytes | None = getattr(message, "raw", None)
     return raw if raw is not None else json.dumps(fields).encode()

@@ -1,4 +1,4 @@
-"""Answers the bell of `rosters`: one large request at a time, in chunks where its policy allows."""
+"""The actor of `rosters`, which does one large request at a time, in chunks where its policy allows that."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ from workers.requests.queues import Queue
 
 
 def rosters() -> Claimer:
-    """The claimer of `rosters`."""
+    """Makes the claimer of `rosters`, which claims one job at a time."""
     return Claimer(JOBS, Queue.ROSTERS, do_batch, size=1)
 
 
@@ -34,7 +34,7 @@ def do_batch(rows: Sequence[ClaimedRow]) -> None:
     for row in rows:
         try:
             _do(row)
-        except Exception as error:  # noqa: BLE001 - outside any transaction: a full disk, a request nobody can read
+        except Exception as error:  # noqa: BLE001 - outside any transaction: a full disk, an unreadable request
             BatchRun(JOBS, _failing(error)).run([row])
 
 
@@ -51,7 +51,7 @@ def _do(row: ClaimedRow) -> None:
 
 
 def _failing(error: Exception) -> DoWork:
-    """Fails as the work did, so that it is tried again or ends as any job does."""
+    """Makes work that raises this error, so that the job is tried again or ends as any job does."""
 
     def work(*_: object) -> Sequence[WorkOutcome]:
         raise error

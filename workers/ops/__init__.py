@@ -1,1 +1,1 @@
-"""What operators look at and do: status, problems, reconciliation of seats, retries, the audit trail."""
+"""The views and actions of operators: status, problems, reconciliation of seats, retries, the audit trail."""

@@ -1,4 +1,4 @@
-"""Looking into the audit trail: what was done to a person, for a company, by a job, when and by whom."""
+"""Searches the audit trail by person, company or job."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,12 +20,12 @@ from workers.sql import fetch, select_record
 
 
 class AuditEntry(NamedTuple):
-    """One change.
+    """One recorded change.
 
     Parameters:
-      portal: whose request it was; None for what Matricule or ops did by themselves.
-      requested_by: who asked, in the portal's words, or the system user of ops.
-      account_id, company_id, subject_id, job_id: on whom, for whom, on which row and by which job, where there is one.
+      portal: the portal that sent the request; None when Matricule or ops made the change by themselves.
+      requested_by: the requester in the portal's words, or the system user of ops.
+      account_id, company_id, subject_id, job_id: the person, the company, the changed row and the job, if there is one.
     """
 
     at: datetime
@@ -48,7 +48,7 @@ def search_audit(
     job: UUID | None = None,
     limit: int = 100,
 ) -> list[AuditEntry]:
-    """The latest changes that match everything given, the latest first; all of them when nothing is given."""
+    """Lists the changes that match every given condition, the latest first, at most `limit`."""
     changed = _changes(account=account, company=company, job=job)
     enrolled = _enrollments(account=account, company=company, job=job)
     entries = union_all(changed, enrolled)
@@ -64,7 +64,10 @@ def _changes(**asked: UUID | None) -> Select[Any]:
 
 
 def _enrollments(**asked: UUID | None) -> Select[Any]:
-    """An enrollment is its own record: its job says who asked, so that a roster of 100,000 people writes no copy."""
+    """Selects enrollments as audit entries; they have no row in the audit trail, which a roster of 100,000 would fill.
+
+    The job of the enrollment tells who asked for it.
+    """
     found = {"account": Enrollment.account_id, "company": Contract.company_id, "job": Enrollment.job_id}
     entries = select_record(
         AuditEntry,
@@ -84,16 +87,16 @@ def _enrollments(**asked: UUID | None) -> Select[Any]:
 
 
 def _equal(found: Mapping[str, UUID | None], asked: Mapping[str, UUID | None]) -> list[ColumnElement[bool]]:
-    """The conditions of what was asked for; what was not, may be anything."""
+    """Builds the conditions for the values that were given; a None allows every value."""
     return [col(found[name]) == value for name, value in asked.items() if value is not None]
 
 
 def find_account(session: Session, email: str) -> UUID | None:
-    """The account of a normalised address."""
+    """Finds the account of a normalised address."""
     return session.exec(select(Account.id).where(Account.email_norm == email)).one_or_none()
 
 
 def find_company(session: Session, portal: str, reference: str) -> UUID | None:
-    """The company a portal knows by this reference."""
+    """Finds the company that a portal knows by this reference."""
     known = select(Company.id).join(Portal, col(Portal.id) == Company.portal_id)
     return session.exec(known.where(Company.reference == reference, Portal.name == portal)).one_or_none()

@@ -1,4 +1,4 @@
-"""What somebody has to look at, told from what is only busy or waiting: the rules behind `healthy`."""
+"""Decides which states are problems for an operator and which are normal load: the rules behind `healthy`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -20,15 +20,15 @@ from workers.requests.queues import Queue
 from workers.sql import fetch
 
 LATE_SECONDS: Final = 60.0
-"""Work that has been due for longer is late: its process lives and does not work, or the mail relay is away."""
+"""Seconds after which due work is late: its process runs without working, or the mail relay is away."""
 
 LATE_IN_BULK_SECONDS: Final = 900.0
-"""The same where nobody waits in person: the mails of a large roster take minutes by themselves."""
+"""Seconds after which due work of the bulk queues is late: the mails of a large roster take minutes anyway."""
 
 BULK: Final = (Queue.ROSTERS, Queue.EMAILS_BULK, Queue.MAINTENANCE)
 
 SHOWN_ROWS: Final = 10
-"""Rows of a problem that are listed, the oldest."""
+"""The most rows that are listed for a problem, the oldest first."""
 
 ADDRESS_REASONS: Final = (
     DeliveryReason.ADDRESS_REJECTED,
@@ -36,7 +36,7 @@ ADDRESS_REASONS: Final = (
     DeliveryReason.RECIPIENT_REFUSED,
     DeliveryReason.MAILBOX_FULL,
 )
-"""A mail that was not sent for one of these is an answer about a person's address, for the manager, not for ops."""
+"""Reasons that concern the recipient's address: a mail not sent for one of them is for the manager, not for ops."""
 
 NOT_THE_ADDRESS: Final = "coalesce(error ->> 'reason', '') NOT IN ({})".format(
     ", ".join(f"'{reason}'" for reason in ADDRESS_REASONS)
@@ -53,7 +53,7 @@ CODE: Final = {
         WHEN (due_at IS NOT NULL OR leased_until IS NOT NULL) AND created_at < now() - interval '1 hour'
           AND {NOT_THE_ADDRESS} THEN 'unsent' END""",
 }
-"""Which problem a row of each ledger is, if any."""
+"""The SQL value that names the problem of a row, for each ledger; NULL when it has none."""
 
 
 FIND_PROBLEM_ROWS: Final = {
@@ -67,16 +67,16 @@ FIND_PROBLEM_ROWS: Final = {
         WHERE place <= {SHOWN_ROWS} ORDER BY code, queue, id""")
     for ledger in LEDGERS
 }
-"""The problems of each ledger, each with its oldest rows and how many it has in all."""
+"""The statement that finds the problems of each ledger, with their oldest rows and the number of all their rows."""
 
 
 class ProblemRow(NamedTuple):
-    """A job or mail somebody has to look at.
+    """A job or mail that an operator has to look at.
 
     Parameters:
-      code: which problem it is.
-      error_class, reason: of its last error, where it has one.
-      total: rows of its queue with the same problem.
+      code: the code of its problem.
+      error_class, reason: class and reason of its last error, if it has one.
+      total: the number of rows of its queue with the same problem.
     """
 
     code: str
@@ -89,10 +89,10 @@ class ProblemRow(NamedTuple):
 
 
 def find_rows(session: Session) -> list[dict[str, Any]]:
-    """The problems that are rows of the ledgers, by code and queue, each with its oldest rows and their errors.
+    """Lists the problems of jobs and mails by code and queue, each with its oldest rows and their errors.
 
-    Codes: `dead`, a job that gave up or a mail that failed; of mails also `expired`, `uncertain` (it may have arrived
-    and is not sent again by itself) and `unsent` (owed for over an hour).
+    Codes: `dead`, a job that gave up or a mail that failed; for mails also `expired`, `uncertain` (the mail may have
+    arrived and is not sent again automatically) and `unsent` (owed for over an hour).
     """
     problems: dict[tuple[str, str], dict[str, Any]] = {}
     for ledger in LEDGERS:
@@ -104,18 +104,18 @@ def find_rows(session: Session) -> list[dict[str, Any]]:
 
 
 def find_inboxes(session: Session) -> list[dict[str, Any]]:
-    """Inboxes the last scan could not read: `unreadable_inbox`, with the class of the error."""
+    """Lists the inboxes that the last scan could not read, as `unreadable_inbox` with the class of the error."""
     unreadable = select(Inbox.reference, Inbox.trouble).where(col(Inbox.trouble).is_not(None), ~col(Inbox.paused))
     found = session.exec(unreadable).all()
     return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
 
 
 def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-    """What somebody has to look at, each with a code, what it is about and how many.
+    """Lists all the problems that need an operator, each with a code, a subject and a count.
 
     Parameters:
-      status: what was seen (``read_status``).
-      rows: what ``find_rows`` found.
+      status: the state that ``read_status`` read.
+      rows: the problems that ``find_rows`` and ``find_inboxes`` found.
     """
     problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
     problems += _of_requests(status)
@@ -127,7 +127,7 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
 
 
 def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """The door is different: what is sent there is nowhere else, so it needs a process even when nothing waits."""
+    """Yields the problems of incoming requests: they are only in Redis, so a process must run even when none waits."""
     sent = status["requests"]
     if sent is None:
         yield {"code": "no_redis", "subject": "redis", "count": 1}

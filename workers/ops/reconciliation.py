@@ -1,4 +1,4 @@
-"""What is done on schedule: comparing the three accounts of seats."""
+"""Reconciles the seats of contracts: counter, enrollments and seat history must agree. A schedule runs it."""
 
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,7 +9,7 @@ from models.enrollment import LIVE
 from workers.database import Session
 from workers.sql import fetch
 
-# Enrollment by enrollment: a seat counted twice beside one not counted at all would hide in the sums.
+# Enrollments are compared one by one: in the sums, a seat counted twice would hide a seat that was not counted.
 FIND_DRIFT = text(f"""
     SELECT c.id AS contract_id, c.reference, c.enrolled_count, coalesce(sums.live, 0) AS live,
       CAST(coalesce(sums.balance, 0) AS bigint) AS balance, coalesce(sums.orphans, 0) AS orphans,
@@ -30,14 +30,14 @@ FIND_DRIFT = text(f"""
 
 
 class SeatDrift(NamedTuple):
-    """A contract whose three accounts of used seats differ.
+    """A contract with three counts of used seats that differ.
 
     Parameters:
       enrolled_count: the counter on the contract.
-      live: enrollments that are not withdrawn.
-      balance: sum of the seat ledger.
-      orphans: enrollments the seat ledger speaks of that do not exist on this contract.
-      uneven: enrollments that exist and whose own movements do not come to the seat they use or gave back.
+      live: the number of enrollments that are not withdrawn.
+      balance: the sum of the seat history.
+      orphans: enrollments in the seat history that do not exist on this contract.
+      uneven: enrollments with movements that do not add up to 1 when they are live, or to 0 when they are withdrawn.
     """
 
     contract_id: UUID
@@ -49,10 +49,10 @@ class SeatDrift(NamedTuple):
     uneven: int
 
     def as_json(self) -> dict[str, Any]:
-        """As reports and results show it."""
+        """Returns the form in which reports and results show it."""
         return self._asdict() | {"contract_id": str(self.contract_id)}
 
 
 def find_drift(session: Session) -> list[SeatDrift]:
-    """The contracts whose seats do not add up. Reports; never repairs, because a repair would hide the bug."""
+    """Finds the contracts with seats that do not add up. It never repairs them, because that would hide the bug."""
     return fetch(session, SeatDrift, FIND_DRIFT)

@@ -1,4 +1,4 @@
-"""Retrying what is stuck: a job or mail gets all its attempts again, and who asked for it is recorded."""
+"""Gives a stuck job or mail all its attempts again, and records in the audit trail who asked for it."""
 
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
@@ -15,24 +15,24 @@ LOCK_ROW: Final = {
     ledger.table: text(f"SELECT state, ({ledger.stuck}) AS stuck FROM {ledger.table} WHERE id = :id FOR NO KEY UPDATE")
     for ledger in LEDGERS
 }
-"""Holds a job or a mail, and says whether it ended without what it is for."""
+"""The statement that locks a job or mail and tells whether it is stuck, for each ledger."""
 
 
 class LockedRow(NamedTuple):
-    """A job or a mail while it is held."""
+    """A locked job or mail."""
 
     state: str
     stuck: bool
 
 
 class RetryResult(NamedTuple):
-    """What a retry came to.
+    """The result of a retry.
 
     Parameters:
-      answer: `revived`; `not_stuck`, and nothing was changed; `not_kept`: what it would need is no longer there
-        (``models/retention.py``, an erasure); `unknown`: neither a job nor a mail has this id.
+      answer: `revived`; `not_stuck`: nothing was changed; `not_kept`: the data it needs is no longer kept
+        (``models/retention.py``, an erasure); `unknown`: no job and no mail has this id.
       ledger: `job` or `email`, empty when unknown.
-      state: the state it had.
+      state: the state before the retry.
       queue: the queue to wake after the commit, empty unless revived.
     """
 
@@ -43,9 +43,9 @@ class RetryResult(NamedTuple):
 
 
 def retry(session: Session, row_id: UUID, *, requested_by: str) -> RetryResult:
-    """Makes a dead job, or a mail that failed, expired or was left uncertain, due now. Twice does it once.
+    """Makes a dead job, or a mail that failed, expired or is uncertain, due now. Calling it again changes nothing.
 
-    A mail has five days more to be sent, unless it had more left.
+    A mail then has at least five days left to be sent.
     """
     for ledger in LEDGERS:
         found = fetch_one(session, LockedRow, LOCK_ROW[ledger.table], {"id": row_id})

@@ -1,4 +1,4 @@
-"""How Matricule is: what waits, what died, who works, whether the seats add up. One look, one transaction."""
+"""Reads the state of Matricule in one transaction: queues, mails, processes, problems, and whether seats add up."""
 
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
@@ -24,7 +24,7 @@ from workers.requests.queues import Queue
 from workers.sql import as_json, fetch, fetch_one
 
 ALIVE_SECONDS: Final = 10
-"""A process that said nothing for that long is taken for silent; it speaks every two seconds."""
+"""Seconds without a heartbeat after which a process counts as silent; it sends one every two seconds."""
 
 SHOWN_CONTRACTS: Final = 50
 
@@ -32,28 +32,28 @@ CONTRACT_FIELDS: Final = (
     *("portal", "reference", "company", "training"),
     *("planned_seats", "enrolled_count", "remaining"),
 )
-"""What is told of a contract (``ContractSeats``)."""
+"""The fields of a contract that are shown (``ContractSeats``)."""
 
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
-"""What some process must do for Matricule to be whole."""
+"""The queues, and the clock, that need a running process each."""
 
-# A correction that waits is nobody's fault; one that waits for long may be.
+# A pending correction is normal; one that waits for long may be a problem, so its age is read too.
 COUNT_CORRECTIONS = text("""
     SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
     FROM email_correction ec WHERE ec.state = 'pending'""")
 
-# Every process that said it was alive, and how long ago: whoever reads decides which are silent.
+# Reads every process with the age of its last heartbeat; `read_status` decides which are silent.
 READ_PROCESSES = text("""
     SELECT pr.id, pr.kind, pr.host, pr.pid, extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago
     FROM process pr ORDER BY pr.kind, pr.host, pr.pid""")
 
-# The clock that leads; none once the term of the last has passed.
+# Reads the clock that leads; there is none after the lease of the last leader has run out.
 READ_CLOCK = text("""
     SELECT cl.holder, pr.host, pr.pid, extract(epoch FROM cl.until - now())::float8 AS seconds_left
     FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder WHERE cl.until > now()""")
 
-# Of other roles' sessions a role sees these times only as a member of pg_read_all_stats; ours are always seen.
+# PostgreSQL shows these times of other roles' sessions only to members of pg_read_all_stats; a role sees its own.
 READ_OLDEST_TRANSACTION = text("""
     SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS transaction_seconds,
       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) FILTER (WHERE backend_xmin IS NOT NULL), 0)
@@ -73,18 +73,18 @@ COUNT_QUEUES: Final = {
         GROUP BY queue""")
     for ledger in LEDGERS
 }
-"""What each ledger owes, by queue, and what died in it."""
+"""The statement that counts the owed and dead rows of each ledger by queue."""
 
 
 class PendingCorrections(NamedTuple):
-    """Corrections of addresses that wait, and for how long the oldest has."""
+    """The number of pending address corrections, and the age of the oldest in seconds."""
 
     pending: int
     oldest_seconds: float | None
 
 
 class SeenProcess(NamedTuple):
-    """A process that said it was alive, and when it did last."""
+    """A process, and the age of its last heartbeat in seconds."""
 
     id: UUID
     kind: str
@@ -95,7 +95,7 @@ class SeenProcess(NamedTuple):
 
 
 class ClockLeader(NamedTuple):
-    """The clock that leads, and for how long still; host and pid are None once its process has left."""
+    """The clock that leads, and the seconds left of its lease; host and pid are None after its process has left."""
 
     holder: UUID
     host: str | None
@@ -104,14 +104,14 @@ class ClockLeader(NamedTuple):
 
 
 class TransactionAges(NamedTuple):
-    """Ages of the oldest transaction and of the oldest snapshot, in seconds."""
+    """The ages of the oldest transaction and of the oldest snapshot, in seconds."""
 
     transaction_seconds: float
     snapshot_seconds: float
 
 
 class QueueCounts(NamedTuple):
-    """What one queue owes."""
+    """The rows of one queue by condition, and the age of the one that has been due longest, in seconds."""
 
     queue: str
     waiting: int = 0
@@ -122,19 +122,19 @@ class QueueCounts(NamedTuple):
 
 
 def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[str, Any]:
-    """Everything ops look at first, as JSON.
+    """Reads the state of Matricule for operators, as JSON.
 
     Parameters:
-      unheard: what waits in Redis (``count_unheard``), None when Redis does not answer.
+      unheard: the requests that wait in Redis (``count_unheard``), None when Redis does not answer.
 
-    Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when it does not answer); `queues` (waiting,
-    due_later, running, dead, oldest_due_seconds by queue; what waits for an actor to come is due later); `mails` by
-    state (`failed` counts the addresses that were refused too, `dead` does not); `suppressed_addresses`, how many
-    are sent no mail; `corrections` of addresses that wait (pending, oldest_seconds); `contracts` (the latest fifty
-    with their three counters) and `contract_count`; `processes` seen within ten seconds, `silent` ones that went
-    without leaving, `missing` (queues, or `clock`, that nobody serves); `clock`, its leader or None; `database`
-    (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows`
-    where they are rows of a ledger) and `healthy`.
+    Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `queues` (waiting,
+    due_later, running, dead, oldest_due_seconds by queue; postponed work is due later); `mails` by state (`failed`
+    includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
+    `corrections` of addresses that are pending (pending, oldest_seconds); `contracts` (the latest fifty with their
+    three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without,
+    `missing` (the queues, or `clock`, that no process serves); `clock`, its leader or None; `database` (ages of the
+    oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows` for problems of
+    jobs and mails) and `healthy`.
     """
     seen = [as_json(process) for process in fetch(session, SeenProcess, READ_PROCESSES)]
     processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
@@ -161,7 +161,7 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
 
 
 def missing(kinds: Iterable[str]) -> list[str]:
-    """What no process does, given the kinds of those alive: a kind names the queues one listens to, or `clock`."""
+    """Lists the queues, or `clock`, that no live process serves; a process kind names its queues, or `clock`."""
     served = {name for kind in kinds for name in kind.split()}
     return [name for name in EXPECTED if name not in served]
 

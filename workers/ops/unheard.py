@@ -1,4 +1,4 @@
-"""What portals have sent and nobody has recorded: the one thing Redis holds that the ledger does not know of."""
+"""Counts the requests that portals have sent and no process has recorded yet; only Redis knows of them."""
 
 import time
 from typing import Final, NamedTuple, cast
@@ -15,12 +15,12 @@ MILLISECONDS: Final = 1_000
 
 
 class UnrecordedRequests(NamedTuple):
-    """Requests on their way.
+    """The requests that are in Redis and not yet in the ledger.
 
     Parameters:
-      waiting: how many were sent and are not in the ledger yet.
-      oldest_seconds: how long ago the first that no process has fetched was sent, by its sender's clock; None if there
-        is none, or it cannot be read.
+      waiting: their number.
+      oldest_seconds: the age of the first one that no process has fetched, by its sender's clock; None if there is
+        none, or it cannot be read.
     """
 
     waiting: int
@@ -28,7 +28,10 @@ class UnrecordedRequests(NamedTuple):
 
 
 def count_unheard() -> UnrecordedRequests | None:
-    """Looks into Redis; None when it does not answer. Call it outside a transaction: it may take seconds to say so."""
+    """Reads the count from Redis, or None when Redis does not answer.
+
+    It must be called outside a transaction, because it may wait for seconds when Redis is away.
+    """
     queue = f"{get_settings().redis_namespace}:{REQUESTS_QUEUE}"
     client = producer_client(get_settings().redis_url)
     try:
