@@ -6,7 +6,7 @@ import pytest
 
 from models.mails import FROZEN
 from models.words import LOCALES, EmailKind
-from tests.kit.pages.mails import INVITATION, Page
+from tests.kit.pages.mails import Page
 from workers.cli.samples.mails import SAMPLES
 from workers.mail.renderer import RenderedMail, render
 from workers.mail.values import inert_name, shown_address
@@ -46,7 +46,7 @@ HOSTILE = [
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("kind", EmailKind)
 def test_hostile_names_are_inert(kind: EmailKind, locale: str, hostile: str) -> None:
-    context = dict(FULLEST.get(kind, INVITATION))
+    context = dict(FULLEST.get(kind, SAMPLES[kind][1]))
     plain = render(kind, locale, context)
     for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet",
                  "new_address", "old_address"):  # fmt: skip
