@@ -1,1 +1,1 @@
-"""Owed work, whatever it is about: recorded in the ledger, claimed under a lease, done, tried again, ended."""
+"""The engine for owed work of all kinds: it is recorded in the ledger, claimed under a lease, done or tried again."""

@@ -1,4 +1,4 @@
-"""Accepting a request, which makes it a promise: after the commit the job is owed, before it nothing is."""
+"""Accepts requests: from the commit on, the job is owed; before the commit, nothing is."""
 
 import hashlib
 import json
@@ -56,11 +56,11 @@ FIND_PORTAL = text("SELECT id FROM portal WHERE name = :name")
 
 
 class SubmittedRequest(NamedTuple):
-    """A request on its way into the ledger.
+    """A request that is to be recorded in the ledger.
 
     Parameters:
-      request: what `body` was read as.
-      body: the JSON as it came; stored to the letter.
+      request: the request read from `body`.
+      body: the JSON as it was sent; it is stored unchanged.
       key: the portal's idempotency key.
     """
 
@@ -71,10 +71,10 @@ class SubmittedRequest(NamedTuple):
 
 
 class AcceptedJob(NamedTuple):
-    """A request in the ledger.
+    """A request that is in the ledger.
 
     Parameters:
-      job_id: its job.
+      job_id: the identifier of its job.
       queue: the queue to wake once this is committed.
       repeated: the same request was accepted before, under the same key; nothing new is owed.
     """
@@ -85,7 +85,7 @@ class AcceptedJob(NamedTuple):
 
 
 def find_portal(session: Session, name: str) -> UUID:
-    """The portal of this name.
+    """Finds the portal with this name.
 
     Raises: InvalidRequest with `unknown_portal`.
     """
@@ -96,7 +96,7 @@ def find_portal(session: Session, name: str) -> UUID:
 
 
 def find_accepted(session: Session, portal_id: UUID, key: str) -> UUID | None:
-    """The job a key stands for; None while no request was accepted under it. Portals that sent a message ask it."""
+    """Finds the job of a key, or None while no request was accepted under it. Portals that sent a message use it."""
     job_id: UUID | None = session.execute(FIND_JOB_BY_KEY, {"portal": portal_id, "key": key}).scalar()
     return job_id
 
@@ -105,8 +105,8 @@ def accept(session: Session, portal_id: UUID, request: Request, body: str, *, ke
     """Records a portal's request as a job, once per key. The caller wakes its queue after the commit.
 
     Raises:
-      InvalidRequest: the key cannot be one.
-      IdempotencyConflict: the key stands for another request.
+      InvalidRequest: the key is not valid (``check_key``).
+      IdempotencyConflict: the key belongs to another request.
     """
     check_key(key)
     return accept_internal(session, portal_id, request, body, key=key)
@@ -115,7 +115,7 @@ def accept(session: Session, portal_id: UUID, request: Request, body: str, *, ke
 def accept_internal(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
     """Records a request that Matricule makes itself, under a key no portal can use.
 
-    Raises: IdempotencyConflict.
+    Raises: IdempotencyConflict when the key belongs to another request.
     """
     accepted = accept_all(session, [SubmittedRequest(portal_id, request, body, key)])[0]
     if isinstance(accepted, IdempotencyConflict):
@@ -127,9 +127,9 @@ class OwedJob(NamedTuple):
     """A job that a transaction owes because of what it did.
 
     Parameters:
-      request: what the job is to do.
+      request: the request that the job will do.
       key: its idempotency key; one that no portal can use (``RESERVED_KEYS``).
-      portal_id: the portal in whose lanes it waits.
+      portal_id: the portal of its lane.
     """
 
     request: Request
@@ -138,7 +138,7 @@ class OwedJob(NamedTuple):
 
 
 def owe_jobs(session: Session, jobs: Sequence[OwedJob]) -> None:
-    """Owes jobs in the transaction of their cause, each once per key; their queues are woken after the commit."""
+    """Owes jobs in the transaction that causes them, each once per key; their queues are woken after the commit."""
     if not jobs:
         return
     for queue in {job.request.queue for job in jobs}:
@@ -151,32 +151,32 @@ def owe_jobs(session: Session, jobs: Sequence[OwedJob]) -> None:
 def owe_successor(
     session: Session, job_id: UUID, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID, part: object = ""
 ) -> None:
-    """Owes the job that goes on where another ends, or that follows from it: once, however often that one is done.
+    """Owes the job that continues or follows another job; it is owed once, even if the first job is done twice.
 
     Parameters:
       job_id: the job that owes it.
-      part: names it among several successors of one job.
+      part: distinguishes several successors of one job.
     """
     owe_jobs(session, [OwedJob(request, successor_key(job_id, part), portal_id)])
 
 
 def successor_key(job_id: UUID, part: object = "") -> str:
-    """The idempotency key of the job that another job owes."""
+    """Returns the idempotency key of the job that another job owes."""
     return f"{FOLLOW_UP_KEY}{job_id}:{part}" if part else f"{FOLLOW_UP_KEY}{job_id}"
 
 
 def add_key(session: Session, portal_id: UUID, key: str, request_hash: bytes, job_id: UUID) -> None:
-    """Lets one more key stand for a job that another key was accepted with."""
+    """Adds a key to a job that was accepted under another key."""
     session.execute(INSERT_KEY, {"portal": portal_id, "key": key, "hash": request_hash, "job": job_id})
 
 
 def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
-    """Records several requests in one statement; an answer for each, in the order given. Keys are checked before."""
+    """Records several requests in one statement; returns an answer for each, in order. The caller checks the keys."""
     jobs = [new_id() for _ in asks]
     hashes = [fingerprint(ask.request) for ask in asks]
     rows = [_row(ask, job, hashed) for ask, job, hashed in zip(asks, jobs, hashes, strict=True)]
     recorded = set(session.execute(INSERT_JOBS, {"asks": json.dumps(rows)}).scalars())
-    # A new statement: the one that met the conflict cannot see a key committed while it waited.
+    # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
     return [
         AcceptedJob(job, ask.request.queue, repeated=False) if job in recorded else _repeated(ask, hashed, earlier)
@@ -214,7 +214,7 @@ def _repeated(
 
 
 class MessageOwner(NamedTuple):
-    """The portal and key of a refused message, as far as they could be read: the portal asks under its key."""
+    """The portal and the key of a refused message; the portal finds the refusal by its key."""
 
     portal_id: UUID
     key: str
@@ -223,14 +223,15 @@ class MessageOwner(NamedTuple):
 def record_refusal(
     session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: MessageOwner | None, kind: str
 ) -> UUID | None:
-    """Records a message that cannot be done, with its bytes and the reason: it is refused, and never lost.
+    """Records a message that cannot be done as a refused job, with its bytes and the reason, so that it is not lost.
 
     Parameters:
-      message: the bytes as they came.
-      content: what the sender asked, without what differs from sending to sending; the same met again is recorded once.
-      owner: whose it is, if that could be read and the key stands for nothing else; else it is kept under `local`.
+      message: the bytes as they arrived.
+      content: the request without the parts that differ each time it is sent; equal content is recorded once.
+      owner: the portal and key, if they could be read. Without them, or when the key belongs to another request, the
+        job is kept under the portal `local`.
 
-    Returns: the job, None for a repeat.
+    Returns: the job, or None for a repeat.
     """
     digest = hashlib.sha256(content).digest()
     if owner is not None:

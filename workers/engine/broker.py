@@ -1,7 +1,7 @@
-"""Dramatiq on Redis: how messages arrive, and how queues are woken.
+"""The dramatiq broker on Redis, which delivers messages and wakes queues.
 
-A wake-up is a message that carries nothing but "something is due on this queue". If it is lost, the clock sends another
-a moment later; one too many finds nothing to do.
+A wake-up is a message without data: it says only "something is due on this queue". If it is lost, the clock sends
+another a moment later; an extra one finds nothing to do.
 """
 
 import time
@@ -25,10 +25,10 @@ from workers.settings import get_settings
 log = get_logger()
 
 WAKE_FLAG_MS: Final = 2_000
-"""Milliseconds in which a queue is woken once at most (a debounce): as long as a claimer goes on once it is awake."""
+"""Milliseconds in which a queue is woken at most once (a debounce): the time a claimer works after a wake-up."""
 
 POLL_MS: Final = 50
-"""Longest pause between two looks at an idle queue; with dramatiq's own 1,000 ms a lone request would wait."""
+"""Longest pause between two polls of an idle queue; with dramatiq's own 1,000 ms a lone request would wait."""
 
 IDLE_POLL_MS: Final = 1_000
 
@@ -41,16 +41,16 @@ REDIS_FAULTS: Final[list[type[Exception]]] = [
 
 
 def worker_client(url: str) -> redis.Redis:
-    """The client of processes that consume: it retries for ever, so that an outage pauses them and loses no message.
+    """Makes the client of consuming processes, which retries for ever: an outage pauses them and loses no message.
 
-    With fewer retries dramatiq 2.2.1 strands prefetched messages and can lose a consumer thread after an outage.
+    With fewer retries, dramatiq 2.2.1 loses track of prefetched messages and may lose a consumer thread in an outage.
     """
     retry = Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), -1)
     return _client(url, retry, socket_timeout=10)
 
 
 def producer_client(url: str) -> redis.Redis:
-    """The client of those that send: it gives up after about a second: the sender waits, and the ledger remembers."""
+    """Makes the client of sending processes, which gives up after about a second, because the sender waits for it."""
     return _client(url, Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3), socket_timeout=2)
 
 
@@ -70,11 +70,11 @@ class WakeBroker(RedisBroker):
 
     @property
     def consumer_class(self) -> type[SteadyConsumer]:
-        """What reads a queue."""
+        """The class of consumers."""
         return SteadyConsumer
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MS) -> SteadyConsumer:
-        """A consumer that looks at its queue at least every `POLL_MS`; nobody waits for maintenance."""
+        """Makes a consumer that polls its queue at least every `POLL_MS`, or less often for maintenance."""
         longest = IDLE_POLL_MS if queue_name == Queue.MAINTENANCE else POLL_MS
         return SteadyConsumer(self, queue_name, prefetch, min(timeout, longest))
 
@@ -86,17 +86,17 @@ class WakeBroker(RedisBroker):
             self.emit_after("declare_queue", queue_name)
 
     def _should_do_maintenance(self, command: str) -> int:
-        """Consumers ask for it in their own time; dramatiq leaves it to chance, which can take an hour."""
+        """Runs maintenance exactly when a consumer asks for it; dramatiq runs it at random, which can take an hour."""
         return int(command == "qsize")
 
     def beat(self) -> None:
-        """Tells Redis that this broker is alive, also while its consumers are full and do not poll."""
-        # Not over the client that retries for ever: this process must be seen alive in PostgreSQL while Redis is away.
+        """Sends Redis the heartbeat of this broker, also while its consumers are full and do not poll."""
+        # It uses the client that gives up: the heartbeat in PostgreSQL must go on while Redis is away.
         _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
 
 
 def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> WakeBroker:
-    """A broker on this client, with only the middleware given: retries, delays and time limits live in the ledger."""
+    """Makes a broker with only the given middleware, because the ledger does retries, delays and time limits."""
     return WakeBroker(client, middleware)
 
 
@@ -110,12 +110,12 @@ def _wake_key(queue: str) -> str:
 
 
 def wake(queue: str, *, again: bool = False) -> None:
-    """Wakes a queue, unless it was woken a moment ago. To be called after the commit; it never raises.
+    """Wakes a queue, unless it was woken a moment ago. The caller calls it after the commit; it never raises.
 
     When Redis is away nothing fails: the work is in the ledger, and the clock wakes the queue again.
 
     Parameters:
-      again: wake it even so, because the process that took the last wake-up may be leaving.
+      again: wakes it in any case, because the process that took the last wake-up may be stopping.
     """
     broker = _wake_broker()
     try:
@@ -126,7 +126,7 @@ def wake(queue: str, *, again: bool = False) -> None:
 
 
 def take_wake_flag(queue: str) -> None:
-    """Lets the queue be woken again. Called before a claim, so that work which becomes due after it is not missed."""
+    """Allows the next wake-up of the queue. A claimer calls it before a claim, so that it misses no later work."""
     try:
         _wake_broker().client.delete(_wake_key(queue))
     except redis.RedisError as error:

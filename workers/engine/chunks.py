@@ -1,6 +1,6 @@
-"""Large jobs done chunk by chunk: each chunk commits its rows, the position reached and the lease together.
+"""Does large jobs chunk by chunk: each chunk commits its rows, the position reached and the lease together.
 
-A kill loses at most one chunk: the process that takes the job up goes on behind the last one that was committed.
+A killed process loses at most one chunk: the process that rescues the job continues after the last committed chunk.
 """
 
 import threading
@@ -25,7 +25,7 @@ from workers.settings import get_settings
 
 log = get_logger()
 LONGEST_STEP: Final = 900.0
-"""Seconds a step may take whose leases are kept."""
+"""The longest step, in seconds, for which leases are renewed."""
 
 State = TypeVar("State")
 
@@ -38,10 +38,10 @@ class Chunk(NamedTuple, Generic[State]):
     """One chunk that was done.
 
     Parameters:
-      state: where the job stands now; the state it began with is left as it was, so that a chunk whose transaction
-        fails can be done again.
-      position: how far the job has come, as its row keeps it.
-      outcome: how the job ended, with its last chunk.
+      state: the new state of the job. The earlier state is not changed, so that a chunk can be done again when its
+        transaction fails.
+      position: the progress of the job, which its row keeps.
+      outcome: the end of the job, after its last chunk.
     """
 
     state: State
@@ -53,9 +53,9 @@ class ChunkedJob(Generic[State]):
     """Does one kind of large job, chunk by chunk: each chunk commits its rows, the position and the lease together.
 
     Parameters:
-      begin: takes a claimed job up where its last committed chunk left it.
+      begin: resumes a claimed job after its last committed chunk.
       chunk: does the next chunk.
-      ahead: makes ready, outside any transaction, what the next chunk needs.
+      ahead: prepares, outside any transaction, the things that the next chunk needs.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ChunkedJob(Generic[State]):
         self._begin, self._chunk, self._ahead = begin, chunk, ahead
 
     def run(self, row: ClaimedRow) -> bool:
-        """Goes on until the job has ended (true), or is postponed or given back (false)."""
+        """Does chunks until the job has ended (returns True), or is postponed or given back (returns False)."""
         state: State | None = None
         while not STOPPING.is_set():
             if state is not None:
@@ -83,7 +83,7 @@ class ChunkedJob(Generic[State]):
 
 
 class _Step(Generic[State]):
-    """One transaction of a chunked job; its `state` counts only once that transaction is committed."""
+    """One transaction of a chunked job; its `state` is valid only after that transaction is committed."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class _Step(Generic[State]):
         self.ended = False
 
     def work(self, session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
-        """Takes the job up, or does its next chunk; nothing when another process has taken the job."""
+        """Resumes the job, or does its next chunk; does nothing when another process has taken the job."""
         if not held:
             self.ended = True
             return ()
@@ -112,9 +112,9 @@ class _Step(Generic[State]):
 
 @contextmanager
 def keeping_leases(rows: Sequence[ClaimedRow]) -> Iterator[None]:
-    """Moves the leases of jobs in hand, from a thread of its own, for as long as a step takes: a store may be slow.
+    """Renews the leases of these jobs from a thread of its own during a long step, because a store may be slow.
 
-    It ends after ``LONGEST_STEP``: a step that hangs is left to the process that rescues its job.
+    It stops after ``LONGEST_STEP``, so that another process rescues the job when a step hangs.
     """
     over = threading.Event()
 
@@ -137,7 +137,10 @@ def keeping_leases(rows: Sequence[ClaimedRow]) -> Iterator[None]:
 
 
 def keep_lease(row: ClaimedRow) -> None:
-    """Moves the lease of a job during a step that takes long. Raises: LostClaimError when the row was taken back."""
+    """Renews the lease of a job during a long step.
+
+    Raises: LostClaimError when the row was rescued.
+    """
     try:
         with transaction() as session:
             ours = books.renew(session, JOBS, [row], lease=get_settings().lease_seconds)

@@ -1,7 +1,7 @@
-"""The claimer of a queue: once woken it claims a batch, does it in one transaction, and goes on while there is more.
+"""The claimer of a queue: when woken, it claims a batch, does it in one transaction, and goes on while there is more.
 
-Failures of every queue are dealt with here: a fault around the work postpones it; a batch that fails is halved down to
-the row that fails, and that row is tried again later, or ends as dead with its error (the dead letter of the ledger).
+It handles the failures of every queue: a transient fault postpones the work; a batch that fails is halved until the
+failing row is alone, and that row is tried again later, or ends as dead with its error (the dead letter).
 """
 
 import random
@@ -37,34 +37,34 @@ STOPPING: Final = threading.Event()
 """Set when this process is asked to stop; read between batches, chunks and mails."""
 
 CLAIMERS: Final = 2
-"""Threads of one process that may claim from one queue at once; more only share the same rows between them."""
+"""The most threads of one process that claim from one queue at once; more would only share the same rows."""
 
 ANSWER_SECONDS: Final = 2.0
-"""Seconds a claimer goes on after one wake-up, before another thread has its turn."""
+"""Seconds for which a claimer works after a wake-up, before another thread has its turn."""
 
 GATHER_SECONDS: Final = 0.03
-"""Pause after a small batch: on live arrivals batches do not form by themselves, and each costs a dozen statements."""
+"""Seconds of pause after a small batch, so that new work forms a batch: each batch costs a dozen statements."""
 
 SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
-"""Seconds that work is postponed: when its surroundings failed, and when a setting is missing."""
+"""Seconds by which work is postponed: after a transient fault, and when a setting is missing."""
 
 SYSTEMIC: Final = 3
-"""Rows that fail with one class of error before the rest is postponed: then the fault is not in the rows."""
+"""Rows that fail with the same class of error before the rest is postponed, because the fault is then elsewhere."""
 
 CLAIMING: Final = threading.Lock()
-"""Held while this process claims, and while it does a row that would end as dead if its lease were lost once more.
+"""A lock held while this process claims, and while it does a row that ends as dead if it loses its lease once more.
 
-Such a row may be the one that kills its process. The other rows of that process lose their leases with it, so none of
-them may be on its last chance too.
+Such a row may kill its process. The other rows of the process then lose their leases too, so none of them may be one
+lost lease away from its end.
 """
 
 DoBatch = Callable[[Sequence[ClaimedRow]], bool | None]
-"""Does claimed rows; true when it gave some back because they were too much for one transaction."""
+"""A function that does claimed rows; it returns True when it gave some back as too many for one transaction."""
 
 
 @lru_cache(maxsize=1)
 def this_process() -> UUID:
-    """The identifier of this process in leases and in the table of processes; made after the fork."""
+    """Returns the identifier of this process in leases and in the table of processes; it is made after the fork."""
     return new_id()
 
 
@@ -72,11 +72,11 @@ class Claimer:
     """Claims from one queue in this process.
 
     Parameters:
-      ledger: which rows.
+      ledger: the table of jobs or mails.
       queue: the queue it claims from.
-      do_batch: what to do with claimed rows; deals with its own failures.
+      do_batch: does claimed rows, and handles its own failures.
       size: rows claimed at once.
-      ready: whether to claim now; while it says no, rows wait and the clock wakes the queue again.
+      ready: tells whether to claim now; while it returns False, rows wait and the clock wakes the queue again.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Claimer:
         self._cursor = FIRST_LANE
 
     def answer(self) -> None:
-        """Claims and does what is due. When enough threads of this process do so already, they are told."""
+        """Claims and does due work; when enough threads of this process do so already, it only tells them."""
         self._woken.set()
         if not self._places.acquire(blocking=False):
             return
@@ -114,7 +114,7 @@ class Claimer:
             self._places.release()
         unseen = self._woken.is_set() and others == 0 and self.ready()
         if unseen or STOPPING.is_set():  # a stopping process leaves its work to the others
-            # The last wake-up may have come to this process while it was full: no other process would know of it.
+            # This process may have received the last wake-up while all its claimers were busy: no other knows of it.
             wake(self.queue, again=True)
 
     def _count(self, change: int) -> int:
@@ -123,16 +123,17 @@ class Claimer:
             return self._claiming
 
     def _leaves_to_another(self) -> bool:
-        """Whether another thread goes on alone: while batches are small, a second claimer makes them smaller still."""
+        """Tells whether another thread may go on alone: a second claimer would make small batches even smaller."""
         if self._count(0) == 1:
             return False
-        self._woken.set()  # the other thread looks for what this one has not seen
+        self._woken.set()  # the other thread looks for work that this one has not seen
         return True
 
     def tell(self) -> bool:
-        """Tells a claimer of this process that more is due; False when none is at work.
+        """Tells a claimer of this process that more is due; returns False when none is working.
 
-        A claimer reads the flag after it has stopped counting itself, so one that is about to leave wakes the queue.
+        A claimer reads the flag after it has stopped counting itself, so a claimer that is about to stop wakes the
+        queue.
         """
         self._woken.set()
         return self._claiming > 0
@@ -153,7 +154,7 @@ class Claimer:
                 STOPPING.wait(GATHER_SECONDS)
 
     def _claim_and_do(self) -> tuple[list[ClaimedRow], bool]:
-        """The rows claimed, and whether some of them were given back."""
+        """Claims and does one batch; returns the rows claimed, and whether some of them were given back."""
         with CLAIMING:
             rows = self._claim()
             if any(row.rescues >= LAST_RESCUE for row in rows):
@@ -184,18 +185,18 @@ class Claimer:
 
 
 IN_THIS_PROCESS: Final[dict[str, Claimer]] = {}
-"""The claimers of this process, by queue."""
+"""The claimer of each queue in this process."""
 
 
 def wake_here(queue: str) -> None:
-    """Tells a claimer at work in this process that something is due, or else wakes the queue everywhere."""
+    """Tells a working claimer of this process that something is due; without one, wakes the queue in any process."""
     claimer = IN_THIS_PROCESS.get(queue)
     if claimer is None or not claimer.tell():
         WAKER.wake_soon(queue)
 
 
 class BatchRun:
-    """One claimed batch on its way through `work`: the rows committed, and the errors so far."""
+    """One claimed batch while `work` does it: the rows committed, and the errors so far."""
 
     def __init__(self, ledger: Ledger, work: DoWork) -> None:
         self.ledger = ledger
@@ -204,9 +205,9 @@ class BatchRun:
         self.done: set[UUID] = set()
 
     def run(self, rows: Sequence[ClaimedRow]) -> bool:
-        """Does the rows in one transaction; on an error halves them, until the row that fails stands alone.
+        """Does the rows in one transaction; after an error it halves them, until the failing row is alone.
 
-        Returns: whether all of it was committed at once.
+        Returns: True when all rows were committed at once.
         """
         if self._systemic():
             self._postpone(rows, Transient("others of the batch failed alike", seconds=30))
@@ -229,19 +230,19 @@ class BatchRun:
         return any(count >= SYSTEMIC for count in self.failing.values())
 
     def _failed(self, rows: Sequence[ClaimedRow], error: Exception, *, begun: bool) -> None:
-        # A connection that broke in the middle of the work may have been broken by it: the row that does so each time
-        # must be found and count its failures, or it would take its neighbours down with it for ever.
+        # The work itself may break its connection. A row that does so each time must be found and have its failures
+        # counted, or it would make its neighbours fail for ever.
         breaks = begun and lost_connection(error)
         lanes = books.by_lane(rows)
         if is_lock_timeout(error) and len(lanes) > 1:
-            for lane in lanes:  # one of their contracts is locked: the other lanes need not wait for it
+            for lane in lanes:  # one contract is locked, and the other lanes need not wait for it
                 self.run(lane)
         elif not breaks and (isinstance(error, Transient) or is_transient(error)):
             self._postpone(rows, error)
         elif len(rows) > 1:
             for half in books.halves(rows):
                 self.run(half)
-        elif isinstance(error, NotConfigured):  # a setting one row needs, or (then the third row tells) all of them
+        elif isinstance(error, NotConfigured):  # one row needs the setting, or all do: the third failure decides
             self.failing[type(error).__name__] += 1
             self._postpone(rows, error)
         else:
@@ -250,7 +251,7 @@ class BatchRun:
 
     def _postpone(self, rows: Sequence[ClaimedRow], error: Exception) -> None:
         seconds = LONG_PAUSE if isinstance(error, NotConfigured) else getattr(error, "seconds", SHORT_PAUSE)
-        # One pause for all: rows that come back at different times would overtake each other in their lane.
+        # All rows have the same pause: rows due at different times would overtake each other in their lane.
         pause = postpone_seconds(seconds, random.random())  # noqa: S311 - spreads load, guards nothing
         log.warning("work.postponed", ledger=self.ledger.table, rows=_names(rows), exc_info=error)
         reason = describe(error) | {"traceback": ""}  # it may be postponed for hours, and each time leaves a row
@@ -270,12 +271,12 @@ class BatchRun:
 
 
 def _names(rows: Sequence[ClaimedRow]) -> list[str]:
-    """Rows as log lines name them: identifier and attempt."""
+    """Lists rows in the form that logs use: identifier and attempt."""
     return [f"{row.id}#{row.claim}" for row in rows]
 
 
 def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
-    """Commits how attempts failed; while the database is away, the leases run out and the rows come back that way."""
+    """Commits failed attempts; while the database is away, the rows become due again when their leases run out."""
     try:
         with transaction() as session:
             books.set_back(session, ledger, setbacks)
@@ -286,7 +287,7 @@ def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
 
 
 def give_back(ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
-    """Puts claimed rows that were not begun back among the waiting, because this process stops."""
+    """Gives back claimed rows that were not begun, so that any process can claim them again."""
     try:
         with transaction() as session:
             books.give_back(session, ledger, rows)

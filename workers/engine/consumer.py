@@ -1,4 +1,4 @@
-"""The consumer takes many messages from Redis at once, and loses none to a message that cannot be read."""
+"""The consumer fetches many messages from Redis at once, and loses none because of a message that cannot be read."""
 
 import base64
 import threading
@@ -23,9 +23,9 @@ SET_ASIDE: Final = "set_aside"
 """The actor that records a message that cannot be read. Only the consumer below may address it."""
 
 MAINTENANCE_SECONDS: Final = 10.0
-"""Seconds between two looks for messages that a dead process had fetched from this queue."""
+"""Seconds between two searches for messages that a dead process had fetched from this queue."""
 
-# Dramatiq's own fetch answers payloads without the keys Redis holds them under, and deletes one message a call.
+# Dramatiq's own fetch returns payloads without their keys in Redis, and deletes only one message per call.
 TAKE: Final = """
 local queue, me = KEYS[1] .. ':' .. ARGV[2], ARGV[3]
 local mine = KEYS[1] .. ':__acks__.' .. me .. '.' .. ARGV[2]
@@ -55,19 +55,19 @@ return taken
 class SteadyConsumer(_RedisConsumer):
     """A consumer that survives messages it cannot read, and fetches many with one call to Redis.
 
-    In dramatiq 2.2.1 one undecodable payload strands the good messages fetched beside it, a message for an unknown
-    actor goes to a dead-letter set for seven days, and one that names another queue kills the thread that meets it.
-    Here each is handed, bytes and all, to the actor that records it in the ledger as refused.
+    In dramatiq 2.2.1 one unreadable payload blocks the good messages fetched with it, a message for an unknown actor
+    goes to a dead-letter set for seven days, and one that names another queue kills the thread that reads it. This
+    consumer gives each of them, with its bytes, to the actor that records it in the ledger as refused.
     """
 
     def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
-        self.message_cache: list[tuple[bytes, bytes]] = []  # fetched and not looked at yet: key and payload
+        self.message_cache: list[tuple[bytes, bytes]] = []  # key and payload of messages fetched and not read yet
         self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
-        self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests their actor could not take
+        self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests that their actor could not record
         self._freed = threading.Event()  # set when half of the prefetch is free again
         self._closed = False
-        self._taking = threading.Lock()  # a closed consumer takes in whichever thread comes late
+        self._taking = threading.Lock()  # after closing, any thread with a late message may fetch
         self._maintained_at = time.monotonic()
         self._script = broker.client.register_script(TAKE)
 
@@ -89,10 +89,11 @@ class SteadyConsumer(_RedisConsumer):
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def ack(self, message: MessageProxy) -> None:
-        """Has the message deleted with the next fetch, or puts it back if its actor asked for that (`given_back`).
+        """Marks the message to be deleted with the next fetch, or puts it back if its actor asked for that.
 
-        A process that dies in between has it done again: requests have a key, and a wake-up too many does nothing. A
-        request whose actor raised is recorded as refused, with its bytes; what cannot be recorded is tried again.
+        If the process dies before that fetch, the message is delivered again, which does no harm: requests have a key,
+        and an extra wake-up does nothing. When the actor of a request raised an error, the request is recorded as
+        refused, with its bytes; if that fails, it is tried again.
         """
         key = message.options["redis_message_id"]
         raised = message._exception is not None  # noqa: SLF001 - dramatiq has no other name for it
@@ -109,7 +110,7 @@ class SteadyConsumer(_RedisConsumer):
             self._take(0)
 
     def close(self) -> None:
-        """Gives back messages that were fetched and not looked at; dramatiq keeps them until this process is dead."""
+        """Gives back messages that were fetched and not read; dramatiq would keep them until this process is dead."""
         self._closed = True
         unread, self.message_cache = self._broken + self.message_cache, []
         self._take(0)
@@ -117,7 +118,7 @@ class SteadyConsumer(_RedisConsumer):
             self.broker.do_requeue(self.queue_name, *(key for key, _ in unread))
 
     def _is_full(self) -> bool:
-        """Whether less than half of the prefetch is free: a call for each message would cost more than the message."""
+        """Tells whether less than half of the prefetch is free; it waits then, as a call per message costs more."""
         return bool(self._free() * 2 < self.prefetch)
 
     def _free(self) -> int:
@@ -131,9 +132,9 @@ class SteadyConsumer(_RedisConsumer):
         return bool(self.message_cache)
 
     def _maintain(self) -> None:
-        """Puts back messages that dead processes had fetched, and those this one holds without knowing it.
+        """Puts back messages that dead processes had fetched, and messages that Redis wrongly counts as fetched here.
 
-        A fetch whose answer is lost is repeated by the client; the messages of the first then have no consumer.
+        When the answer to a fetch is lost, the client repeats it, and the messages of the first fetch have no consumer.
         """
         self.broker.do_qsize(self.queue_name)
         mine = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
@@ -145,7 +146,7 @@ class SteadyConsumer(_RedisConsumer):
             self.broker.do_requeue(self.queue_name, *strays)
 
     def _take(self, count: int) -> list[tuple[bytes, bytes]]:
-        """Deletes what is done and fetches up to `count` messages, in one call; returns their keys and payloads."""
+        """Deletes finished messages and fetches up to `count` new ones in one call; returns their keys and payloads."""
         with self._taking:
             done = self._done[:]
             try:
@@ -169,9 +170,9 @@ class SteadyConsumer(_RedisConsumer):
 
     def _handed(self, message: Message[Any], key: bytes, data: bytes) -> MessageProxy:
         self.queued_message_ids.add(key)
-        # Options can steer dramatiq (`throws`, `eta`): the sender's are dropped.
+        # The sender's options are dropped, because they can control dramatiq (`throws`, `eta`).
         proxy = MessageProxy(replace(message, options={"redis_message_id": key}))
-        # Kept until it is acknowledged: a refusal records what came, to the byte.
+        # The bytes are kept until the message is acknowledged, because a refusal records them.
         proxy.raw = data  # type: ignore[attr-defined]
         return proxy
 

@@ -1,7 +1,7 @@
-"""The ledger: everything owed is a row with a due time, claimed in batches under a lease and a fencing token.
+"""The ledger: owed work is rows with a due time, which are claimed in batches under a lease and a fencing token.
 
-Jobs and mails use the same few statements. They read only `due_at`, `leased_until`, `claim`, `failures`, `rescues` and
-`worker` (``models.base.OwedWork``); what `state` means belongs to the domain. Database time alone decides.
+Jobs and mails use the same few statements. These read only `due_at`, `leased_until`, `claim`, `failures`, `rescues` and
+`worker` (``models.base.OwedWork``); only the domain reads `state`. All times are those of the database.
 """
 
 import json
@@ -35,7 +35,7 @@ class ClaimedRow:
     failures: int
     rescues: int
     lane: UUID
-    columns: Mapping[str, Any] = field(default_factory=dict)  # the domain's columns, as the ledger was asked for
+    columns: Mapping[str, Any] = field(default_factory=dict)  # the domain's columns, as `Ledger.columns` names them
     asked_at: float = field(default=0.0, compare=False)  # monotonic clock of this process just before the claim
 
 
@@ -54,8 +54,8 @@ class FailedAttempt:
     """An attempt at a claimed row that did not succeed.
 
     Parameters:
-      seconds: when the row is due again; None when it ends as dead.
-      counts: whether the attempt counts as a failure; a postponement does not.
+      seconds: seconds until the row is due again; None when it ends as dead.
+      counts: True when the attempt counts as a failure; a postponement does not.
     """
 
     id: UUID
@@ -68,24 +68,24 @@ class FailedAttempt:
 
 
 MAX_RESCUES: Final = 3
-"""Leases a row may lose before it is taken for one that kills its workers."""
+"""Leases that a row may lose before it counts as one that kills its workers, and ends as dead."""
 
 LAST_RESCUE: Final = MAX_RESCUES - 1
-"""Leases lost so far by a row that ends as dead with the next loss."""
+"""The number of lost leases after which the next loss ends a row as dead."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """One table of owed work and the words its states use.
+    """One table of owed work, and the values of its states.
 
     Parameters:
       table: a table with the columns of ``models.base.OwedWork``, and `id`, `state`, `result`, `error`.
       columns: what a claim returns beside the working columns, as SQL expressions by name.
-      one_claimer_per_lane: whether rows of one lane are done one batch after the other, in the order they were
+      one_claimer_per_lane: True when rows of one lane are done one batch after the other, in the order they were
         recorded, also when some of them were postponed.
-      stuck: the rows that ended without what they are for, and may be given all their attempts again: a condition.
-      revived: what such a row needs besides, as assignments that begin with a comma.
-      kept: what such a row must still hold to be done again, after retention or an erasure: a condition.
+      stuck: the SQL condition of rows that ended without success and may be given all their attempts again.
+      revived: further assignments for such a row, which begin with a comma.
+      kept: the SQL condition that such a row still has the data it needs, after retention or an erasure.
     """
 
     table: str
@@ -100,14 +100,14 @@ class Ledger:
 
     @property
     def order(self) -> str:
-        """The column that says which row of a lane is first."""
+        """The column that gives the order of rows in a lane."""
         return "created_at" if self.one_claimer_per_lane else "due_at"
 
     @property
     def _free(self) -> str:
-        """Whether a lane may be claimed from: no process works in it, and its first row does not wait to come back.
+        """The SQL condition of a lane that can be claimed: no process works in it, and its first row is not postponed.
 
-        What was postponed keeps its place: rows recorded later must not overtake it. What failed lost its place.
+        A postponed row keeps its place, so that later rows do not overtake it. A row that failed has lost its place.
         """
         if not self.one_claimer_per_lane:
             return "true"
@@ -120,11 +120,11 @@ class Ledger:
 
     @cached_property
     def claim_sql(self) -> TextClause:
-        """Claims a batch: walks the lanes round robin from `cursor`, takes due rows, the first of each lane first.
+        """Claims a batch: it visits the lanes in turn from `cursor`, and takes due rows, the first of each lane first.
 
-        Lanes that are not free are passed over and do not count, so that a claim of one row finds the one free lane.
-        A row that would end as dead with its next loss is claimed alone, so that only the row that kills its worker
-        dies of it; after a first loss rows still go together, or one kill would leave hundreds to be done one by one.
+        Lanes that are not free are skipped and do not count, so that a claim of one row finds the one free lane. A row
+        that would end as dead with its next lost lease is claimed alone, so that only the row that kills its worker
+        dies. After a first loss rows are still claimed together, or one kill would leave hundreds to do one by one.
         """
         due = "queue = :queue AND due_at <= now() AND due_at IS NOT NULL AND leased_until IS NULL"
         columns = "".join(f", {expression} AS {name}" for name, expression in self.columns.items())
@@ -154,13 +154,13 @@ class Ledger:
     def turn_sql(self) -> TextClause:
         """Waits until no other transaction is claiming from this queue.
 
-        Two claims at once cannot see each other's rows: both would take from one lane, and its order would be lost.
+        Two claims at once do not see each other's rows: both would take rows of one lane, and break its order.
         """
         return text(f"SELECT pg_advisory_xact_lock(hashtextextended('claim {self.table} ' || CAST(:queue AS text), 0))")
 
     @cached_property
     def hold_sql(self) -> TextClause:
-        """Locks the claimed rows that are still ours; the lock keeps the rescuer away until the transaction ends."""
+        """Locks the claimed rows that are still ours, so that the clock does not rescue them in this transaction."""
         return text(f"""
             SELECT t.id FROM {self.table} t
             JOIN unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim) ON m.id = t.id AND m.claim = t.claim
@@ -169,7 +169,7 @@ class Ledger:
     @cached_property
     def finish_sql(self) -> TextClause:
         """Records final outcomes of exactly the claims given."""
-        # One JSON text: escaping the quotes of many results inside an array costs more than recording them.
+        # They come as one JSON text: escaping the quotes of many results in an array costs more than recording them.
         return text(f"""
             WITH m AS MATERIALIZED (SELECT * FROM json_to_recordset(CAST(:outcomes AS json))
                 m (id uuid, claim int, state text, result json)),
@@ -181,7 +181,7 @@ class Ledger:
 
     @cached_property
     def set_back_sql(self) -> TextClause:
-        """Makes claims due again later, or ends them, and keeps an attempt row for each."""
+        """Makes claimed rows due again later, or ends them as dead, and adds a row for each failed attempt."""
         return text(f"""
             WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[]), CAST(:states AS text[]),
                 CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]))
@@ -199,7 +199,7 @@ class Ledger:
 
     @cached_property
     def give_back_sql(self) -> TextClause:
-        """Puts claims that were not begun back among the waiting, as if they had not been taken."""
+        """Gives back claimed rows that were not begun, as if they had never been claimed."""
         return text(f"""
             UPDATE {self.table} t SET state = '{self.waiting}', leased_until = NULL
             FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)
@@ -207,7 +207,7 @@ class Ledger:
 
     @cached_property
     def renew_sql(self) -> TextClause:
-        """Moves the end of leases that are still ours."""
+        """Renews the leases that are still ours."""
         return text(f"""
             WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)),
             {self._ours}
@@ -217,17 +217,18 @@ class Ledger:
 
     @property
     def _ours(self) -> str:
-        """Locks the claims in `m` that are still ours, in the order of the id: leases are renewed while outcomes of
-        the same rows are recorded, and the two would deadlock.
+        """Locks the claims in `m` that are still ours, in the order of their id.
+
+        Leases are renewed while outcomes of the same rows are recorded, and without an order the two would deadlock.
         """
         return f"""ours AS MATERIALIZED (SELECT t.id FROM {self.table} t JOIN m ON m.id = t.id AND m.claim = t.claim
                 WHERE t.leased_until IS NOT NULL ORDER BY t.id FOR NO KEY UPDATE OF t)"""
 
     @cached_property
     def rescue_sql(self) -> TextClause:
-        """Returns rows whose lease ran out to the waiting, or ends as dead those that lost too many.
+        """Makes rows with an expired lease due again, or ends them as dead when they lost too many leases.
 
-        SKIP LOCKED: a row inside a live transaction is not lost, whatever its lease says.
+        SKIP LOCKED leaves out rows that a live transaction has locked: they are not lost, even if their lease expired.
         """
         return text(f"""
             WITH lost AS MATERIALIZED (SELECT id FROM {self.table} WHERE leased_until < now()
@@ -248,8 +249,8 @@ class Ledger:
 
     @cached_property
     def due_sql(self) -> TextClause:
-        """The queues that have due rows."""
-        # A loose index scan: jumps from queue to queue instead of reading every waiting row.
+        """Finds the queues that have due rows."""
+        # A loose index scan jumps from queue to queue instead of reading every waiting row.
         waiting = "due_at IS NOT NULL AND leased_until IS NULL"
         return text(f"""
             WITH RECURSIVE q (queue) AS (
@@ -304,13 +305,13 @@ EMAILS: Final = Ledger(
         "account_id": "account_id",
         "contract_id": "contract_id",
         "job_id": "job_id",
-        # Times it was lost inside DATA; failures of other kinds (a greylisting) do not count among them.
+        # The number of times a mail was lost inside DATA, without other failures such as greylisting.
         "losses": "(SELECT count(*) FROM job_attempt a WHERE a.row_id = email.id AND a.outcome = 'uncertain')",
     },
     one_claimer_per_lane=False,
     stuck=f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}')"
     f" OR (state = '{EmailState.UNCERTAIN}' AND due_at IS NULL)",
-    revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or its next claim would expire it
+    revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or the next claim would expire it
     kept="to_address <> ''"
     f" AND coalesce(finished_at >= now() - CAST('{RETENTION[RetentionClass.MAIL_WORDS].keeps}' AS interval), true)",
 )
@@ -323,21 +324,21 @@ WORKING_COLUMNS: Final = 6
 def claim(
     session: Session, ledger: Ledger, queue: str, *, size: int, lease: float, worker: UUID, cursor: UUID = FIRST_LANE
 ) -> list[ClaimedRow]:
-    """Claims up to `size` due rows; commit before doing anything with them.
+    """Claims up to `size` due rows; the caller must commit before it works on them.
 
     Parameters:
-      lease: seconds until the rows may be taken back when their lease is not renewed.
-      cursor: the lane the last claim ended with, so that every lane has its turn.
+      lease: seconds until other processes may rescue the rows, unless the lease is renewed.
+      cursor: the lane where the last claim ended, so that every lane has its turn.
 
-    Returns: the rows, those of one lane in their order.
+    Returns: the rows; those of one lane are in their order.
     """
     asked_at = (
         time.monotonic()
-    )  # before the database starts the lease: a process that freezes in between believes in a shorter one
+    )  # read before the database starts the lease: a process that freezes in between then expects a shorter one
     if ledger.one_claimer_per_lane:
         session.execute(ledger.turn_sql, {"queue": queue})
     found: Sequence[Any] = []
-    for start in {cursor: 0, FIRST_LANE: 0}:  # past the last lane, start again with the first
+    for start in {cursor: 0, FIRST_LANE: 0}:  # after the last lane it starts again with the first
         found = session.execute(
             ledger.claim_sql, {"queue": queue, "size": size, "lease": lease, "worker": worker, "cursor": start}
         ).all()
@@ -354,15 +355,15 @@ def _claimed(row: Any, names: Sequence[str], asked_at: float) -> ClaimedRow:
 
 
 def hold(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[ClaimedRow]:
-    """Locks the rows for this transaction and drops those that are no longer ours. The first statement of the work."""
+    """Locks the rows for this transaction and returns those that are still ours. The work must begin with it."""
     held = set(session.execute(ledger.hold_sql, _pairs(rows)).scalars())
     return [row for row in rows if row.id in held]
 
 
 def finish(session: Session, ledger: Ledger, outcomes: Sequence[WorkOutcome]) -> None:
-    """Records how rows ended. The last statement of the work, in its transaction.
+    """Records the final outcomes of rows, as the last statement in the transaction of the work.
 
-    Raises: LostClaimError when a row was taken back meanwhile: the transaction must not commit.
+    Raises: LostClaimError when a row was rescued meanwhile: the transaction must not commit.
     """
     if not outcomes:
         return
@@ -373,7 +374,7 @@ def finish(session: Session, ledger: Ledger, outcomes: Sequence[WorkOutcome]) ->
 
 
 def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
-    """Makes rows due again later, or ends them as dead; rows no longer ours are left alone."""
+    """Makes rows due again later, or ends them as dead; rows that are no longer ours are not changed."""
     session.execute(
         ledger.set_back_sql,
         _pairs(setbacks)
@@ -388,31 +389,31 @@ def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]
 
 
 def give_back(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
-    """Puts rows that were not begun back among the waiting (this process is stopping)."""
+    """Gives back rows that were not begun, for example because this process is stopping."""
     session.execute(ledger.give_back_sql, _pairs(rows))
 
 
 def renew(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow], *, lease: float) -> set[UUID]:
-    """Moves the end of the leases to `lease` seconds from now; returns the rows that are still ours."""
+    """Renews leases to end `lease` seconds from now; returns the identifiers of the rows that are still ours."""
     return set(session.execute(ledger.renew_sql, _pairs(rows) | {"lease": lease}).scalars())
 
 
 def rescue(session: Session, ledger: Ledger) -> list[tuple[UUID, str, int]]:
-    """Takes back rows whose lease ran out; returns (id, queue, times rescued). The third time a row ends as dead."""
+    """Rescues rows with an expired lease; returns (id, queue, times rescued). The third time a row ends as dead."""
     error = json.dumps({"class": "WorkerLost", "message": f"{MAX_RESCUES} workers were lost while they did this"})
     found = session.execute(ledger.rescue_sql, {"error": error})
     return [(row_id, queue, rescues) for row_id, queue, rescues in found]
 
 
 def due_queues(session: Session) -> set[str]:
-    """The queues that have due rows, of jobs and of mails."""
+    """Finds the queues that have due jobs or mails."""
     return {queue for ledger in LEDGERS for queue in session.execute(ledger.due_sql).scalars()}
 
 
 def revive(session: Session, row_id: UUID) -> str | None:
-    """Gives a stuck row all its attempts again, whichever ledger it is in; returns its queue, None if it is not stuck.
+    """Gives a stuck job or mail all its attempts again; returns its queue, or None when it is not stuck.
 
-    A mail that ended uncertain is sent once: its losses still count, because each time it may have arrived.
+    A mail that ended uncertain is sent once more: its losses still count, because each time it may have arrived.
     """
     for ledger in LEDGERS:
         queue: str | None = session.execute(ledger.revive_sql, {"id": row_id}).scalar()
@@ -422,18 +423,18 @@ def revive(session: Session, row_id: UUID) -> str | None:
 
 
 def wake_after_commit(session: Session, queue: str) -> None:
-    """Notes that this transaction owes work on a queue, which is woken after the commit."""
+    """Notes in the session that this transaction owes work on a queue, which is woken after the commit."""
     session.info.setdefault("queues_to_wake", set()).add(queue)
 
 
 def queues_to_wake(session: Session) -> set[str]:
-    """The queues to wake once this session is committed."""
+    """Returns the queues to wake after the commit of this session."""
     owed: set[str] = session.info.get("queues_to_wake", set())
     return owed
 
 
 def by_lane(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
-    """The rows of each lane, in order."""
+    """Groups rows by lane; the rows of each lane stay in order."""
     lanes: dict[UUID, list[ClaimedRow]] = {}
     for row in rows:
         lanes.setdefault(row.lane, []).append(row)
@@ -441,7 +442,7 @@ def by_lane(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
 
 
 def halves(rows: Sequence[ClaimedRow]) -> Iterable[Sequence[ClaimedRow]]:
-    """The two halves of a batch that failed as a whole."""
+    """Returns the two halves of a batch that failed as a whole."""
     middle = len(rows) // 2
     return rows[:middle], rows[middle:]
 
@@ -479,4 +480,4 @@ __all__ = [
 ]
 
 DoWork = Callable[[Session, Sequence[ClaimedRow]], Sequence[WorkOutcome]]
-"""One domain operation on a batch of held rows, inside the caller's transaction."""
+"""A domain operation on a batch of locked rows, inside the caller's transaction."""

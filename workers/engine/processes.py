@@ -1,4 +1,4 @@
-"""The heartbeat of every dramatiq process, and its orderly stop between two pieces of work."""
+"""The heartbeat of every dramatiq process, and its orderly stop after the work it is doing."""
 
 import gc
 import os
@@ -35,8 +35,8 @@ class Heartbeat(threading.Thread):
     """Records every two seconds that this process is alive.
 
     Parameters:
-      kind: what the process does (`clock`, or its queues).
-      beat: called each time too; what it raises is logged.
+      kind: the role of the process (`clock`, or the names of its queues).
+      beat: a function called at each heartbeat; its errors are logged.
     """
 
     def __init__(self, process: UUID, kind: str, beat: Callable[[], Any] = lambda: None) -> None:
@@ -55,7 +55,7 @@ class Heartbeat(threading.Thread):
             self._end.wait(HEARTBEAT_SECONDS)
 
     def leave(self) -> None:
-        """Removes this process from the list, because it stops on purpose."""
+        """Ends the heartbeat and removes this process from the list, because it stops on purpose."""
         self._end.set()
         self.join(timeout=10)
         self._say(DELETE_PROCESS)
@@ -73,8 +73,8 @@ class Heartbeat(threading.Thread):
 def stop_once() -> None:
     """Makes this process ignore a second SIGTERM.
 
-    Service managers send one to every process of a service, and dramatiq's master hands its own on. To dramatiq the
-    second means "kill": the process would leave its work half-done and then wait for ever for its event loop.
+    Service managers send SIGTERM to every process of a service, and dramatiq's master also forwards its own. Dramatiq
+    takes the second as "kill": the process would leave its work half-done and then wait for ever for its event loop.
     """
     stop = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(stop):
@@ -88,15 +88,15 @@ def stop_once() -> None:
 
 
 class ProcessMiddleware(dramatiq.Middleware):
-    """Starts and ends what a dramatiq process needs: after the fork, so that nothing is shared across it."""
+    """Starts and ends the resources of a dramatiq process, after the fork, so that processes share none."""
 
     def __init__(self) -> None:
         self._alive: Heartbeat | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
-        """Starts the heartbeat, and wakes the queues: work may have waited while no process listened."""
+        """Starts the heartbeat and wakes the queues, because work may have waited while no process listened."""
         stop_once()
-        # Imported modules stay for good: each collection over them costs small jobs a tenth of their time.
+        # Imported modules are never freed, and each collection over them costs small jobs a tenth of their time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
@@ -110,11 +110,11 @@ class ProcessMiddleware(dramatiq.Middleware):
                 wake(queue)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Asks claimers to stop after the batch, chunk or mail they are doing."""
+        """Tells claimers to stop after their present batch, chunk or mail."""
         STOPPING.set()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Ends the heartbeat and the connections."""
+        """Ends the heartbeat and closes the connections to the database."""
         if self._alive is not None:
             self._alive.leave()
         dispose_engine()

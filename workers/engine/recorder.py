@@ -1,7 +1,7 @@
-"""Group commit of requests: of the threads that accept at the same moment, one writes for all.
+"""Group commit of requests: when several threads accept at the same moment, one of them writes for all.
 
 A commit waits for the disk, and a statement costs the same for one request as for eight. A lone request is recorded at
-once; while several come together, the thread that records waits a moment for the others.
+once; while several arrive together, the thread that records waits a moment for the others.
 """
 
 import threading
@@ -18,7 +18,7 @@ from workers.logs import get_logger
 log = get_logger()
 
 GATHER_SECONDS: Final = 0.001
-"""Seconds the recording thread waits for others while several come together; a lone request does not wait."""
+"""Seconds for which the recording thread waits while several requests arrive together; a lone one does not wait."""
 
 Answer = AcceptedJob | IdempotencyConflict | Exception
 
@@ -33,7 +33,7 @@ class Recorder:
     """Records the requests of all accepting threads of this process.
 
     Parameters:
-      record: commits these requests together and answers for each.
+      record: a function that commits requests together and returns an answer for each.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Recorder:
         self._waiting: list[_WaitingRequest] = []
         self._changed = threading.Condition()
         self._recording = False  # one of the threads records
-        self._together = 1  # requests of the last commit
+        self._together = 1  # the number of requests in the last commit
 
     def record(self, ask: SubmittedRequest) -> AcceptedJob:
-        """Returns once the request is committed.
+        """Records a request; returns after its commit.
 
         Raises:
-          IdempotencyConflict: the key stands for another request.
-          Exception: what the database raised; nothing of this request was recorded.
+          IdempotencyConflict: the key belongs to another request.
+          Exception: the error of the database; nothing of this request was recorded.
         """
         entry = _WaitingRequest(ask)
         with self._changed:
@@ -92,7 +92,7 @@ class Recorder:
 
 
 def record_in_one_transaction(asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
-    """Commits these requests together."""
+    """Commits these requests together; returns an answer for each."""
     with transaction() as session:
         answers = accept_all(session, asks)
     jobs = [f"{answer.job_id}#0" for answer in answers if isinstance(answer, AcceptedJob)]

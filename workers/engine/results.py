@@ -1,4 +1,4 @@
-"""Results per person, as the ledger keeps them and a job shows them."""
+"""Stores and reads the results of a job for each person."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ class PersonResult(NamedTuple):
 
 
 def person_json(person: PersonResult) -> dict[str, Any]:
-    """A person's result as jobs show it."""
+    """Returns a person's result in the form that jobs show."""
     return {
         "position": person.position,
         "code": person.code,
@@ -52,18 +52,18 @@ def person_json(person: PersonResult) -> dict[str, Any]:
 
 
 def one_or_none(people: Sequence[PersonResult]) -> dict[str, Any]:
-    """What a job's own result says of its people: the only one of a request for one person, else nothing."""
+    """Returns the part of a job's own result about its people: the person of a request for one, else nothing."""
     return {"people": [person_json(people[0])]} if len(people) == 1 else {}
 
 
 def record_people(session: Session, jobs: Sequence[tuple[UUID, Sequence[PersonResult]]]) -> None:
-    """Keeps the results of jobs of several people; the result of one person sits in the job itself."""
+    """Stores the results of jobs of several people; the result of a single person is in the job itself."""
     people = [(job_id, person) for job_id, found in jobs if len(found) > 1 for person in found]
     insert_people(session, people)
 
 
 def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]]) -> None:
-    """Keeps results, each with the job it belongs to."""
+    """Stores results, each with its job."""
     if not people:
         return
     session.execute(
@@ -81,10 +81,10 @@ def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]])
 
 
 def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
-    """How many people of a job have each code."""
+    """Counts the people of a job by code."""
     return Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"job": job_id})})
 
 
 def read_positions(session: Session, job_id: UUID, codes: Collection[Code]) -> set[int]:
-    """The positions of the people of a job who have one of these codes."""
+    """Reads the positions of the people of a job who have one of these codes."""
     return set(session.execute(READ_POSITIONS, {"job": job_id, "codes": [*codes]}).scalars())

@@ -1,4 +1,4 @@
-"""Waking queues from a thread of its own, so that no work waits for Redis."""
+"""Wakes queues from a thread of its own, so that no work waits for Redis."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Waker:
         self._thread: threading.Thread | None = None
 
     def wake_soon(self, queue: str) -> None:
-        """Returns at once; a thread of its own wakes the queue."""
+        """Asks the waking thread to wake the queue, and returns at once."""
         with self._asked:
             self._wanted[queue] = None
             if self._thread is None or not self._thread.is_alive():  # not before the fork: threads do not survive it
@@ -47,7 +47,7 @@ WAKER: Final = Waker()
 
 @contextmanager
 def waking_transaction() -> Iterator[Session]:
-    """A transaction that wakes the queues it owed work on, once it has committed."""
+    """Opens a transaction, and after its commit wakes the queues on which it owed work."""
     with transaction() as session:
         yield session
     for queue in queues_to_wake(session):

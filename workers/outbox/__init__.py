@@ -1,1 +1,1 @@
-"""Mails that are owed, and the suppression list of addresses that are sent none."""
+"""The outbox of owed mails, and the suppression list of addresses that get no mail."""

@@ -1,7 +1,7 @@
-"""The outbox: mails are owed as rows, in the transaction of their cause, and sent after it has committed.
+"""The outbox: a transaction that causes mails writes them as rows, and they are sent after it has committed.
 
-This is the only place that writes owed mails and cancels them. A mail that a mailer has claimed is never cancelled
-here: the mailer reads the facts again before it sends (``workers/mail/letters/writing.py``).
+Only this module writes owed mails and cancels them. It never cancels a mail that a mailer has claimed: the mailer reads
+the facts again before it sends (``workers/mail/letters/writing.py``).
 """
 
 import json
@@ -31,16 +31,15 @@ class OwedMail(NamedTuple):
 
     Parameters:
       kind: the kind of mail.
-      key: with the kind, what makes the mail unique: the same key again owes nothing.
-      lane: the mails of one lane are claimed in turn with those of others; the company, or the portal where no company
-        is known.
+      key: together with the kind it makes the mail unique: the same key again owes nothing.
+      lane: the company, or the portal when no company is known; mails of different lanes are claimed in turn.
       to_address, locale: the recipient's address and language, as they are now.
       queue: `emails` when a person waits for the mail, else `emails_bulk`.
-      job_id: the job it comes from.
-      account_id, enrollment_id: set when the mail goes to that person, so that withdrawing or correcting them reaches
-        it; both None when it goes to a manager who is told about nobody in particular.
-      contract_id: the contract it speaks of.
-      context: plain facts its letter needs, as JSON; no name, no link, no token.
+      job_id: the job that caused it.
+      account_id, enrollment_id: the person the mail goes to, so that a withdrawal or a correction cancels it; both None
+        in a mail to a manager that is about no single person.
+      contract_id: the contract it is about.
+      context: facts that its text needs, as JSON; no name, no link, no token.
     """
 
     kind: EmailKind
@@ -86,7 +85,7 @@ _ROWS: Final = Unnest(_EmailRow, Email, alias="given", others={"lifetime": "inte
 _PEOPLE: Final = Unnest(_EnrolledPerson, Email, alias="given")
 _FORMER: Final = Unnest(_FormerAddress, Email, alias="given")
 
-# Message-ID and Date are fixed here, once, so that a mail sent twice is recognised as one (RFC 5322, 3.6.4).
+# Message-ID and Date are set here, once, so that a mail sent twice is recognised as the same (RFC 5322, 3.6.4).
 INSERT_EMAILS = text(f"""
     INSERT INTO email (id, kind, queue, lane, dedup_key, to_address, locale, context, account_id, enrollment_id,
       contract_id, job_id, message_id, date, expires_at, state, due_at)
@@ -102,7 +101,7 @@ _CANCEL: Final = """
       ORDER BY m.id FOR NO KEY UPDATE OF m) owed
     WHERE email.id = owed.id"""
 
-# By account and enrollment, as mails are indexed.
+# Mails are found by account and enrollment, the columns of their index.
 CANCEL_MAILS_OF_ENROLLMENTS = text(
     _CANCEL.format(found=f"{_PEOPLE} JOIN email m USING (account_id, enrollment_id) WHERE true")
 )
@@ -124,7 +123,7 @@ CANCEL_MAILS_OF_CORRECTION = text(
 
 
 def owe(session: Session, mails: Sequence[OwedMail]) -> None:
-    """Owes these mails, each once however often it is asked for; their queues are woken after the commit.
+    """Owes these mails, each once per key; their queues are woken after the commit.
 
     Raises: NotConfigured when the settings name no domain for Message-ID.
     """
@@ -136,10 +135,10 @@ def owe(session: Session, mails: Sequence[OwedMail]) -> None:
 
 
 def cancel_mails_of_enrollments(session: Session, people: Sequence[tuple[UUID, UUID]]) -> None:
-    """Cancels what is still owed to people about enrollments they no longer have.
+    """Cancels the mails still owed to people about enrollments they no longer have.
 
     Parameters:
-      people: (account, enrollment) of each.
+      people: the account and the enrollment of each.
     """
     if people:
         session.execute(CANCEL_MAILS_OF_ENROLLMENTS, _PEOPLE.parameters([_EnrolledPerson(*one) for one in people]))
@@ -148,11 +147,11 @@ def cancel_mails_of_enrollments(session: Session, people: Sequence[tuple[UUID, U
 def cancel_mails_to_former_addresses(
     session: Session, former: Sequence[tuple[UUID, str]], *, kept: Collection[EmailKind]
 ) -> None:
-    """Cancels what is still owed to addresses that accounts have no longer.
+    """Cancels the mails still owed to addresses that accounts no longer have.
 
     Parameters:
-      former: (account, address it had) of each.
-      kept: the kinds that are meant for the former address.
+      former: the account and its former address, of each.
+      kept: the kinds of mail that are meant for the former address.
     """
     if former:
         parameters = _FORMER.parameters([_FormerAddress(*one) for one in former])
@@ -187,7 +186,7 @@ def _row(mail: OwedMail) -> _EmailRow:
 
 @lru_cache(maxsize=1)
 def message_id_domain() -> str:
-    """The right part of Message-ID: our own domain in its ASCII form, the same for every attempt.
+    """Returns the domain part of Message-ID: our own domain in its ASCII form, the same for every attempt.
 
     Raises: NotConfigured when the settings name no domain.
     """
@@ -195,5 +194,5 @@ def message_id_domain() -> str:
     domain = settings.message_id_domain or parseaddr(settings.mail_from)[1].rpartition("@")[2]
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
-    except UnicodeError as wrong:  # the root of idna's own errors
+    except UnicodeError as wrong:  # the base class of idna's errors
         raise NotConfigured("MESSAGE_ID_DOMAIN, or else MAIL_FROM, has no valid domain") from wrong

@@ -1,4 +1,4 @@
-"""The suppression list: addresses that are sent no mail, because they bounced (for a time) or operators listed them."""
+"""The suppression list: addresses that get no mail, because they bounced (for a time) or an operator listed them."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from workers.sql import Unnest, fetch
 
 SUPPRESSED_SINCE: Final = """(SELECT su.created_at FROM suppression su WHERE su.email_norm = {address}
         AND (su.until IS NULL OR su.until > now()))"""
-"""An SQL value: since when an address is suppressed, NULL when it is not."""
+"""The SQL value for the moment since which an address is suppressed; NULL when it is not."""
 
 
 class _ListedRow(NamedTuple):
@@ -45,9 +45,9 @@ READ_SUPPRESSIONS = text("""
     SELECT email_norm, created_at FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
 
-# The row is made first, so that there is one to hold: of two mailers whose mails bounced, each reads what the other
-# wrote. One that is there is held at once, or what had ended could be purged before it is read. In the order of the
-# address, or they would deadlock.
+# The row is inserted first, so that there is a row to lock: when two mailers record a bounce, each then reads the row
+# that the other wrote. An existing row is locked by the same statement, or an expired one could be purged before it is
+# read. Rows are locked in the order of the address, or the mailers would deadlock.
 INSERT_SUPPRESSIONS = text("""
     INSERT INTO suppression (email_norm, reason, until)
     SELECT email, :reason, now() FROM unnest(CAST(:emails AS text[])) email ORDER BY email
@@ -75,7 +75,7 @@ FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email")
 
 
 class SuppressedAddress(NamedTuple):
-    """An address on the list, and until when (None: until an operator lifts it)."""
+    """An address on the list, and the end of its suppression (None: until an operator lifts it)."""
 
     email: str
     reason: str
@@ -84,15 +84,16 @@ class SuppressedAddress(NamedTuple):
 
 
 def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
-    """The addresses among these that are suppressed now, and since when."""
+    """Finds the addresses among these that are suppressed now, each with the moment since when."""
     found = session.execute(READ_SUPPRESSIONS, {"emails": list(emails)}) if emails else ()
     return {row.email_norm: row.created_at for row in found}
 
 
 def suppress_bounced(session: Session, emails: Collection[str]) -> None:
-    """Suppresses, for a time, addresses whose servers said that there is no such mailbox.
+    """Suppresses addresses for a time, after their servers said that the mailbox does not exist.
 
-    It runs in the transaction that records those answers, with the rows of the mails locked; done twice, it prolongs.
+    It runs in the transaction that records those answers, with the rows of the mails locked. Another bounce extends the
+    time.
     """
     if not emails:
         return
@@ -104,9 +105,9 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
 
 
 def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
-    """Suppresses the addresses that these bounced mails were sent to; the rows of the mails are locked.
+    """Suppresses the addresses that these bounced mails were sent to; the rows of the mails must be locked.
 
-    A mail whose person was erased while it was being sent has no address left, and none is listed.
+    When a person was erased while their mail was being sent, the mail has no address left, and none is listed.
     """
     if mails:
         suppress_bounced(session, session.execute(READ_ADDRESSES, {"mails": array(mails)}).scalars().all())
@@ -115,11 +116,11 @@ def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
 def suppress(
     session: Session, email: str, *, why: str, requested_by: str, lasts: timedelta | None = None
 ) -> Literal["listed", "already_listed"]:
-    """Lists an address for an operator; the audit trail does not hold the address. Done twice, it is listed once.
+    """Puts an address on the list for an operator; the audit trail does not contain the address.
 
     Parameters:
-      why: for the audit trail; no name, no address.
-      lasts: for how long, None until it is lifted; a longer listing that stands already stays.
+      why: the reason for the audit trail; no name, no address.
+      lasts: the duration, or None until an operator lifts it; an existing longer listing stays.
     """
     session.execute(INSERT_SUPPRESSIONS, {"emails": [email], "reason": SuppressionReason.OPS})
     [known] = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": [email]})
@@ -134,7 +135,7 @@ def suppress(
 
 
 def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted", "not_listed"]:
-    """Takes an address off the list, for whatever reason it was listed; the audit trail does not hold the address."""
+    """Takes an address off the list, whatever the reason for its listing; the audit trail does not contain it."""
     if not session.execute(DELETE_SUPPRESSION, {"email": email}).scalar():
         return "not_listed"
     _record(session, "lift_suppression", email, requested_by, None)
@@ -142,7 +143,7 @@ def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted"
 
 
 def list_suppressed(session: Session) -> list[SuppressedAddress]:
-    """Every address on the list, the latest first."""
+    """Lists every suppressed address, the latest first."""
     return [SuppressedAddress(*row) for row in fetch(session, _ListedRow, LIST_SUPPRESSIONS)]
 
 

@@ -1,4 +1,4 @@
-"""The keys that sign links, read from the settings once per process."""
+"""Reads the keys that sign links from the settings, once per process."""
 
 from functools import lru_cache
 
@@ -8,5 +8,8 @@ from workers.settings import get_settings
 
 @lru_cache(maxsize=1)
 def signing_keys() -> SigningKeys:
-    """The keys of LINK_KEYS, newest first; raises NotConfigured."""
+    """Returns the keys of LINK_KEYS, newest first.
+
+    Raises: NotConfigured when they are missing or cannot be read.
+    """
     return SigningKeys.parse(get_settings().link_keys)

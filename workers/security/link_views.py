@@ -1,4 +1,4 @@
-"""Links as their holders see them: the account, the purpose, and the answer once a link is over."""
+"""Reads links for their holders: the account, the purpose, and the reason when a link cannot be used any more."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,11 +43,11 @@ class _LinkRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """A link that may be used, with what its page shows of the account.
+    """A link that may be used, with the data of the account that its page shows.
 
     Parameters:
       subject_id: the correction or enrollment it is about, or None.
-      expires_at: until when it may be used.
+      expires_at: the end of its validity.
     """
 
     link_id: UUID
@@ -63,7 +63,7 @@ class LinkView:
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """A link that may be over: its purpose, account and subject, and the language of its page."""
+    """A link that may no longer be valid: its purpose, account and subject, and the language of its page."""
 
     locale: str
     purpose: Purpose
@@ -72,16 +72,16 @@ class LinkUse:
 
 
 def look_at_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
-    """The link of this token, or why it cannot be used. It changes nothing: mail scanners open links too.
+    """Finds the link of this token, or why it cannot be used. It changes nothing, because mail scanners open links too.
 
-    A token that is unknown, tampered with, signed for another purpose or with a withdrawn key, and a link that was
-    voided, all answer ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are told only to a holder of the true token.
+    A token that is unknown, altered, signed for another purpose or with a withdrawn key, and a link that was voided,
+    all give ``INVALID_LINK``; ``USED_LINK`` and ``EXPIRED_LINK`` are told only to a holder of the true token.
     """
     return _find(session, FIND_LINK, keys, token)
 
 
 def hold_link(session: Session, keys: SigningKeys, token: str) -> LinkView | Code:
-    """The same, with the link locked until this transaction ends. Lock its account before."""
+    """Finds a link like `look_at_link`, and locks it until this transaction ends. Lock its account before."""
     return _find(session, LOCK_LINK, keys, token)
 
 
@@ -91,7 +91,7 @@ def consume_link(session: Session, link_id: UUID) -> None:
 
 
 def read_link_use(session: Session, keys: SigningKeys, token: str) -> LinkUse | None:
-    """The purpose and subject of a link, told to a holder of the true token even when the link is over."""
+    """Reads the purpose and subject of a link for a holder of the true token, even when it is no longer valid."""
     row = _read(session, FIND_LINK, keys, token)
     return None if row is None else LinkUse(row.locale, Purpose(row.purpose), row.account_id, row.subject_id)
 
@@ -108,7 +108,7 @@ def _find(session: Session, statement: TextClause, keys: SigningKeys, token: str
 
 
 def _read(session: Session, statement: TextClause, keys: SigningKeys, token: str) -> _LinkRow | None:
-    """The row of the link, if this is its token; else None."""
+    """Reads the row of the link if this is its token, else None."""
     link_id = read_token(token)
     row = None if link_id is None else fetch_one(session, _LinkRow, statement, {"id": link_id})
     return row if row is not None and _signed(keys, token, row) else None

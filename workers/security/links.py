@@ -1,7 +1,7 @@
-"""The links of an account: at most one is live for each purpose and subject, and none is allowed to become a dead end.
+"""Writes the links of accounts: at most one is live for each purpose and subject, and a lost one is replaced.
 
-A link ends by time, or when the key it was signed with is withdrawn; then the mail that carries it gets another. A link
-that was used, or voided on purpose (the account was activated, its address corrected), is never brought back.
+A link is lost when it expires or when its signing key is withdrawn; the mail that carries it then gets a new one. A
+link that was used, or voided on purpose (the account was activated, its address corrected), is never replaced.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,16 +42,16 @@ _INSERT: Final = f"""
     SELECT id, purpose, account_id, subject_id, key_id, now() + make_interval(secs => lifetime), resent FROM {_NEW}"""
 
 LIVE: Final = "consumed_at IS NULL AND voided_at IS NULL"
-"""An SQL condition: the link was neither used nor voided."""
+"""The SQL condition that a link was neither used nor voided."""
 
-# Against the whole-row lock under which an account is activated or its address corrected: either that is seen here, or
-# it waits and voids the link made here. In the order of the address, like every other lock on accounts.
+# Activating an account or correcting its address locks the whole row: either this transaction sees the change, or the
+# change waits and then voids the link made here. Like every lock on accounts, these are in the order of the address.
 LOCK_ACCOUNTS = text("""
     SELECT a.id FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) AND (a.activated_at IS NULL OR :activated)
     ORDER BY a.email_norm FOR KEY SHARE""")
 
-# In the order of the account, as INSERT_LINKS: two transactions that meet on the same people would deadlock. A link of
-# an older key gets no more time (the key is kept 31 days), so it is replaced when too little is left.
+# Locks are taken in the order of the account, as in INSERT_LINKS: two transactions about the same people would
+# deadlock. A link of an older key gets no more time (the key is kept 31 days), so it is replaced when little is left.
 VOID_DEAD_LINKS = text(f"""
     UPDATE link SET voided_at = now() FROM (
       SELECT id FROM link WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND purpose = :purpose AND {LIVE}
@@ -72,21 +72,22 @@ VOID_LINKS = text(f"UPDATE link SET voided_at = now() WHERE account_id = :accoun
 VOID_SUBJECT_LINKS = text(f"""
     UPDATE link SET voided_at = now() WHERE account_id = :account AND subject_id = :subject AND {LIVE}""")
 
-# One live link per account: a person enrolled twice before activating gets the same link, and more time; not past the
-# 31 days an older key is kept.
+# An account has one live link: a person enrolled twice before activating gets the same link with more time, unless an
+# older key signed it, which is kept for 31 days only.
 INSERT_LINKS = text(f"""{_INSERT} ORDER BY account_id
     ON CONFLICT (account_id, purpose) WHERE {LIVE} AND subject_id IS NULL
     DO UPDATE SET expires_at = greatest(link.expires_at, excluded.expires_at)
     WHERE link.key_id = excluded.key_id""")
 
-# An hour more is nothing beside the 31 days an older key is kept; 30 days more would outlive it.
+# An older key is kept 31 days: a link of an hour may be extended under it, but one of 30 days would outlive the key.
 EXTEND_LINKS = text(f"""{_INSERT} ORDER BY account_id
     ON CONFLICT (account_id, purpose) WHERE {LIVE} AND subject_id IS NULL
     DO UPDATE SET resent = link.resent + excluded.resent + 1,
       expires_at = CASE WHEN link.key_id = excluded.key_id OR :short_lived
         THEN greatest(link.expires_at, excluded.expires_at) ELSE link.expires_at END""")
 
-# None where a link was used, or voided on purpose; of two mailers at once the second finds the link of the first.
+# Inserts no link where one was used, or voided on purpose. When two mailers insert at once, the second finds the link
+# of the first.
 INSERT_SUBJECT_LINKS = text(f"""{_INSERT}
     WHERE NOT EXISTS (
       SELECT 1 FROM link known WHERE known.account_id = given.account_id AND known.subject_id = given.subject_id
@@ -100,18 +101,18 @@ READ_LIVE_LINKS = text(f"""
       AND key_id = ANY(CAST(:keys AS text[]))""")
 
 LEAST: Final = {Purpose.ACTIVATION: LEAST_LEFT, Purpose.PASSWORD_RESET: timedelta(0)}
-"""The time a link under an older key must have left when it is sent again; with less it is replaced."""
+"""The time that a link under an older key must have left when it is sent again; with less it is replaced."""
 
 
 class LiveLink(NamedTuple):
-    """A link that can be used: how often it was sent again, and when it ends."""
+    """A link that can be used, the number of times it was sent again, and the end of its validity."""
 
     resent: int
     ends_at: datetime
 
 
 def read_live_links(session: Session, purpose: Purpose, accounts: Collection[UUID]) -> dict[UUID, LiveLink]:
-    """The live link of each of these accounts that has one."""
+    """Reads the live links of these accounts; an account without one is left out."""
     if not accounts:
         return {}
     asked = {"accounts": array(accounts), "purpose": purpose, "keys": list(signing_keys().key_ids)}
@@ -122,11 +123,11 @@ def read_live_links(session: Session, purpose: Purpose, accounts: Collection[UUI
 
 
 def resend_links(session: Session, purpose: Purpose, times: Mapping[UUID, int]) -> None:
-    """Gives the live link of each of these accounts more time, or a link to an account without one.
+    """Extends the live link of each of these accounts, or makes one for an account without.
 
     Parameters:
-      times: how often each is sent its link now: once, unless several jobs of a batch ask for it. This transaction
-        holds the rows of the accounts.
+      times: the number of times each account is sent its link now: more than once when several jobs of a batch ask for
+        it. This transaction must hold locks on the accounts.
     """
     if not times:
         return
@@ -136,7 +137,7 @@ def resend_links(session: Session, purpose: Purpose, times: Mapping[UUID, int]) 
 
 
 def offer_links(session: Session, accounts: Collection[UUID], *, known: Collection[UUID]) -> None:
-    """An activation link with enough time for each of these accounts; none is activated and their rows are held.
+    """Gives each of these accounts an activation link with enough time; they are locked and none is activated.
 
     Parameters:
       known: the accounts among them that existed before and may have a link.
@@ -147,7 +148,7 @@ def offer_links(session: Session, accounts: Collection[UUID], *, known: Collecti
 
 
 def replace_dead_links(session: Session, accounts: Collection[UUID], purpose: Purpose) -> None:
-    """A new link for each of these accounts whose link has expired or lost its key, unless it was voided meanwhile."""
+    """Replaces the links of these accounts that expired or lost their key, except those that were voided meanwhile."""
     asked = {"accounts": list(accounts), "activated": purpose is Purpose.PASSWORD_RESET}
     waiting = session.execute(LOCK_ACCOUNTS, asked).scalars().all()
     voided = _void_dead(session, waiting, timedelta(0), purpose)
@@ -158,11 +159,11 @@ def replace_dead_links(session: Session, accounts: Collection[UUID], purpose: Pu
 def offer_subject_links(
     session: Session, purpose: Purpose, subjects: Mapping[UUID, UUID], *, ended: Collection[UUID] = ()
 ) -> None:
-    """A link about each of these subjects, unless one was used or voided on purpose. The accounts are held.
+    """Makes a link about each of these subjects, unless one was used or voided on purpose. The accounts are locked.
 
     Parameters:
       subjects: the account of each subject (a correction, an enrollment).
-      ended: the subjects among them whose link has ended by time or with its key, and is replaced.
+      ended: the subjects among them with a link that expired or lost its key, which is replaced.
     """
     asked = {"subjects": array(ended), "purpose": purpose, "keys": list(signing_keys().key_ids)}
     replaced = session.execute(VOID_DEAD_SUBJECT_LINKS, asked).scalars().all() if ended else ()
@@ -171,7 +172,7 @@ def offer_subject_links(
 
 
 def void_links(session: Session, account_id: UUID, *, subject_id: UUID | None = None) -> int:
-    """Voids all live links of an account, or those about one subject; returns how many there were."""
+    """Voids all live links of an account, or those about one subject; returns their number."""
     if subject_id is None:
         return _changed(session.execute(VOID_LINKS, {"account": account_id}))
     return _changed(session.execute(VOID_SUBJECT_LINKS, {"account": account_id, "subject": subject_id}))

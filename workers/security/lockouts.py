@@ -1,4 +1,4 @@
-"""Lockouts after wrong passwords in a row, counted for an account and for the hash of an address, known or not."""
+"""Lockouts after wrong passwords in a row, counted for the account and for the hash of the address, known or not."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ class _LockedOut(NamedTuple):
 
 _LOCKED_OUT: Final = Unnest(_LockedOut, SignIn, alias="given", others={"seconds": "integer"})
 
-# In the order of the subject: two tries that share them would deadlock.
+# Rows are locked in the order of the subject: two tries with the same subjects would deadlock.
 COUNT_FAILURES = text("""
     INSERT INTO sign_in (subject, failures)
     SELECT t.subject, 1 FROM unnest(CAST(:subjects AS uuid[])) t (subject) ORDER BY t.subject
@@ -49,7 +49,7 @@ DELETE_FAILURES = text("""
 def count_failure(session: Session, subjects: Sequence[UUID]) -> datetime | None:
     """Counts one failure for each subject and locks out those that had too many.
 
-    Returns: until when a subject was locked out already, None when none was.
+    Returns: the end of a lockout that a subject already had, or None when none was locked out.
     """
     asked = {"subjects": list(subjects), "forgotten_after": FORGOTTEN_AFTER}
     counted = fetch(session, _FailureCount, COUNT_FAILURES, asked)
@@ -62,10 +62,10 @@ def count_failure(session: Session, subjects: Sequence[UUID]) -> datetime | None
 
 
 def forget_failures(session: Session, subjects: Sequence[UUID]) -> None:
-    """Ends lockouts: the right password was given, or a new one was chosen by the reader of the address's mail."""
+    """Ends lockouts, after the right password was given or the reader of the address's mail chose a new one."""
     session.execute(DELETE_FAILURES, {"subjects": list(subjects)})
 
 
 def subjects_of(address: str, account_id: UUID | None) -> tuple[UUID, ...]:
-    """The subjects that a try with this address counts for, in the order of their locks."""
+    """Returns the subjects against which a try with this address counts, in the order of their locks."""
     return tuple(sorted({*address_subjects([address]).values(), *([account_id] if account_id else [])}))

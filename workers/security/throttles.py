@@ -29,7 +29,7 @@ WIDE: Final = frozenset(
         ThrottleScope.CORRECTION_PORTAL,
     }
 )
-"""Scopes that count many people: they are read by the minute, each minute as if all of it were its last second."""
+"""Scopes that count many people: requests of the same minute are read as one row, with the time of the last one."""
 
 _ADDRESS: Final = b"matricule throttled address, first form"
 
@@ -56,7 +56,7 @@ class _AskedBefore(NamedTuple):
 _SUBJECTS: Final = Unnest(ThrottleSubject, Throttle, alias="given")
 _COUNTED: Final = Unnest(_Counted, Throttle, alias="given")
 
-# Sorted before it is locked: OFFSET 0 keeps the planner from locking while it sorts.
+# Keys are sorted before they are locked: OFFSET 0 keeps the planner from locking while it sorts.
 LOCK_SUBJECTS = text(f"""
     SELECT pg_advisory_xact_lock(key) FROM (
       SELECT DISTINCT hashtextextended(scope || ':' || subject, 0) AS key
@@ -73,7 +73,7 @@ READ_NOW = text("SELECT now()")
 
 
 def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
-    """The keyed hash that stands for each address in the table: without the key it cannot be told which are in it."""
+    """Returns the keyed hash of each address, which the table holds: without the key no address can be found in it."""
     keys = signing_keys()
     secret = keys.secret(keys.newest) or b""
     begun = hmac.new(secret, _ADDRESS, hashlib.sha256)
@@ -86,12 +86,12 @@ def address_subjects(emails: Collection[str]) -> dict[str, UUID]:
 
 
 def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
-    """Locks these subjects: no other transaction counts against them until this one ends."""
+    """Locks these subjects, so that no other transaction counts against them until this one ends."""
     session.execute(LOCK_SUBJECTS, _SUBJECTS.parameters(list(set(subjects))))
 
 
 def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
-    """How often each may still be asked for, by the database's clock. The subjects are locked."""
+    """Reads the requests that each subject may still make, by the database's clock. The subjects must be locked."""
     now: datetime = session.execute(READ_NOW).scalar_one()
     before: dict[ThrottleSubject, list[Asked]] = {subject: [] for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
@@ -102,7 +102,7 @@ def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> 
 
 
 def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> None:
-    """Records what was taken, a row per subject."""
+    """Records the requests that were counted, a row per subject."""
     taken = [
         _Counted(one.scope, one.subject, allowance.taken) for one, allowance in allowances.items() if allowance.taken
     ]
@@ -111,7 +111,7 @@ def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> 
 
 
 def _by_scope(subjects: Iterable[ThrottleSubject]) -> dict[ThrottleScope, list[UUID]]:
-    """The subjects of each scope: four at most, and a statement reads one scope."""
+    """Groups subjects by scope, because a statement reads one scope; there are four at most."""
     found: dict[ThrottleScope, list[UUID]] = {}
     for scope, subject in subjects:
         found.setdefault(scope, []).append(subject)

@@ -1,8 +1,7 @@
-"""The tokens of links in mails: a reader of the mail may choose a password.
+"""The tokens of links in mails, with which the reader of a mail may choose a password.
 
-A token is computed and never stored. The database keeps the key, the purpose and the version it was signed with, so a
-copy of the database opens no account; and a mail that is sent again carries the very same link, because the same row
-gives the same token.
+A token is computed and never stored. The database keeps only the id of the key, the purpose and the version, so a copy
+of the database opens no account. A mail sent again has the same link, because the same row gives the same token.
 """
 
 import base64
@@ -18,13 +17,13 @@ from models.words import Purpose
 from workers.errors import NotConfigured
 
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
-_KEY_HEX = re.compile(r"[0-9A-Fa-f]{64}")  # 32 bytes: as long as the HMAC's output, as RFC 2104 advises
+_KEY_HEX = re.compile(r"[0-9A-Fa-f]{64}")  # 32 bytes, the length of the HMAC, as RFC 2104 advises
 
-# 16 bytes of id and 32 of HMAC make exactly 64 characters without padding or spare bits: each token has one spelling.
+# 16 bytes of id and 32 of HMAC are exactly 64 characters, without padding or unused bits: a token has one spelling.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")
 _ID_BYTES = 16
 
-# Says what the HMAC is of, so that no other use of the same key, now or later, can yield a valid token.
+# This prefix separates tokens from other uses of the same key, so that none of them can make a valid token.
 _DOMAIN = b"matricule mail link, first form"
 _FILE_DOMAIN = b"matricule file link, first form"
 
@@ -38,12 +37,12 @@ class SigningKeys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The keys of ``LINK_KEYS``: ``id:hex,id:hex``, newest first, 32 bytes (64 hexadecimal digits) each.
+        """Reads ``LINK_KEYS``: ``id:hex,id:hex``, newest first, 32 bytes (64 hexadecimal digits) each.
 
-        Links already mailed stay valid as long as the key they were signed with stays in the list.
+        Links already mailed stay valid as long as their signing key stays in the list.
 
         Raises:
-          NotConfigured: naming the key by its place in the list, because its text may be a secret.
+          NotConfigured: a key is wrong; the message gives its place in the list, because its text may be a secret.
         """
         if not text.strip():
             raise NotConfigured("LINK_KEYS is empty: give it one key as id:hex; openssl rand -hex 32 makes the hex")
@@ -67,22 +66,22 @@ class SigningKeys:
         return tuple(self._secrets)
 
     def secret(self, key_id: str) -> bytes | None:
-        """The 32 bytes of this key, or None if it was withdrawn from the list."""
+        """Returns the 32 bytes of this key, or None if it was withdrawn from the list."""
         return self._secrets.get(key_id)
 
 
 def make_token(
     keys: SigningKeys, *, key_id: str, link_id: UUID, purpose: Purpose, version: int, account_id: UUID
 ) -> str:
-    """The token of a link: the same arguments always give the same 64 URL-safe characters.
+    """Computes the token of a link: the same arguments always give the same 64 URL-safe characters.
 
     Parameters:
       keys: the keys of this installation.
-      key_id: which of them the link's row names; ``keys.newest`` for a new row.
+      key_id: the key that the link's row names; ``keys.newest`` for a new row.
       link_id: the id of the link's row.
-      purpose: what the link may be used for.
-      version: a number from 0 that the row raises to make links mailed before useless.
-      account_id: the account whose password it sets.
+      purpose: the use that the link allows.
+      version: a number from 0; a higher one in the row makes links mailed before useless.
+      account_id: the account of the link.
 
     Raises:
       NotConfigured: the key is no longer in ``LINK_KEYS``.
@@ -97,12 +96,12 @@ def make_token(
 
 
 def link_url(base_url: str, token: str) -> str:
-    """The URL of a link. The base comes from the settings, never from a request (no reset poisoning)."""
+    """Returns the URL of a link. The base comes from the settings, never from a request (no reset poisoning)."""
     return f"{base_url.rstrip('/')}/links/{token}"
 
 
 def read_token(token: str) -> UUID | None:
-    """The link a token claims to be, to find its row; None for a text that cannot be a token. It proves nothing."""
+    """Reads the id of the link from a token, to find its row; None if the text is no token. It proves nothing."""
     if not _TOKEN.fullmatch(token):
         return None
     return UUID(bytes=base64.urlsafe_b64decode(token)[:_ID_BYTES])
@@ -118,9 +117,9 @@ def check_token(
     version: int,
     account_id: UUID,
 ) -> bool:
-    """Whether this is the token of that link, in a time that tells nothing about the right one.
+    """Tells whether this is the token of that link, in constant time.
 
-    False too for a key that was withdrawn: that is how ops cancel every link a leaked key signed.
+    It is False too when the key was withdrawn: ops withdraw a leaked key to cancel every link it signed.
     """
     if keys.secret(key_id) is None or not _TOKEN.fullmatch(token):
         return False
@@ -129,7 +128,7 @@ def check_token(
 
 
 def make_file_token(keys: SigningKeys, *, key_id: str, file_id: UUID) -> str:
-    """The token of a file, which its holder may fetch until the time in its row: 64 URL-safe characters.
+    """Computes the token of a file, 64 URL-safe characters; its holder may fetch the file until it expires.
 
     Raises:
       NotConfigured: the key is no longer in ``LINK_KEYS``.
@@ -142,18 +141,18 @@ def make_file_token(keys: SigningKeys, *, key_id: str, file_id: UUID) -> str:
 
 
 def file_url(base_url: str, token: str) -> str:
-    """The URL of a file."""
+    """Returns the URL at which the holder of a token fetches its file."""
     return f"{base_url.rstrip('/')}/files/{token}"
 
 
 def check_file_token(keys: SigningKeys, token: str, *, key_id: str, file_id: UUID) -> bool:
-    """Whether this is the token of that file, in a time that tells nothing about the right one."""
+    """Tells whether this is the token of that file, in constant time."""
     if keys.secret(key_id) is None or not _TOKEN.fullmatch(token):
         return False
     return hmac.compare_digest(make_file_token(keys, key_id=key_id, file_id=file_id), token)
 
 
 def _signed_text(link_id: UUID, purpose: Purpose, version: int, account_id: UUID) -> bytes:
-    """The fields as bytes: texts behind their length, the rest of fixed width, so no two links sign the same bytes."""
+    """Encodes the fields for signing; lengths come before texts, so that no two links have the same bytes."""
     texts = b"".join(struct.pack(">H", len(text)) + text for text in (_DOMAIN, purpose.value.encode()))
     return texts + link_id.bytes + struct.pack(">Q", version) + account_id.bytes
