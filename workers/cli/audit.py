@@ -1,4 +1,4 @@
-"""Shows the audit trail: who asked for what, on whom, when, with which result."""
+"""Shows the audit trail: each change with its requester, person, moment and result."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def main(
     *,
     person: Annotated[str, typer.Option(metavar="PERSON", help="an address, or the identifier of an account")] = "",
     company: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of a company")] = "",
-    portal: Annotated[str, typer.Option(metavar="NAME", help="whose reference it is")] = "local",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="the portal that the reference belongs to")] = "local",
     job: Annotated[UUID | None, typer.Option(metavar="ID", help="the identifier of a job")] = None,
     limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 100,
     as_json: AsJson = False,

@@ -37,7 +37,7 @@ def main(
     try:
         for file in write_certificates(folder, only or SAMPLES):
             typer.echo(file)
-    except BrokenPipeError:  # whoever read the paths has gone, as `| head` does
+    except BrokenPipeError:  # the reader of the paths has stopped, as `| head` does
         raise
     except OSError as error:
         fail(REFUSED, f"{folder} cannot be written: {error.strerror}")

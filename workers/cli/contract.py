@@ -32,8 +32,8 @@ The latest comes first, with the counters managers read: Inscriptions prévues, 
 
 SHOW: Final = f"""Show a contract with its seats and its participants.
 
-Each participant has the enrollment by which certificates and requests know them, their progress, and what became of the
-latest mail about it.
+Each participant is shown with the identifier of the enrollment, which requests use, with their progress, and with the
+state of the latest mail about it.
 
 \b
 Exit codes:
@@ -69,7 +69,7 @@ def main(
 def show(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="the portal's reference of the contract")],
     *,
-    portal: Annotated[str, typer.Option(metavar="NAME", help="whose reference it is")] = "local",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="the portal that the reference belongs to")] = "local",
     as_json: AsJson = False,
 ) -> None:
     with edge(), transaction() as session:

@@ -14,11 +14,12 @@ from workers.requests.internal import CorrectEmailByOps
 
 HELP: Final = f"""Put another address on an account, at once.
 
-PERSON gets the address NEW. It is for what a manager is refused: the account belongs to other companies too, or nobody
-reads its old mailbox and its password is lost. Make sure of who asks: the reader of the mail of NEW gets the account.
-Open sessions end, links sent before are void, the password opens it no more, both addresses are told, and NEW is sent
-a link to choose another (of an account never activated, NEW is invited). The reason goes to the audit trail with your
-name: no name and no address in it. You are asked whether it is meant, unless you say --yes.
+PERSON gets the address NEW. Use it when a manager is refused: the account belongs to other companies too, or its old
+mailbox is no longer read and its password is lost. Verify the identity of the person who asks, because the reader of
+the mail of NEW gets the account. Open sessions end, links sent before and the password stop working, both addresses are
+told, and NEW is sent a link to choose a password (or an invitation, if the account was never activated). The reason
+goes to the audit trail with your name; it must hold no name and no address. You are asked to confirm, unless you give
+--yes.
 
 The request is recorded in the ledger and its queue is woken; the job is printed as JSON.
 

@@ -50,7 +50,7 @@ def put(
     *,
     contract: Annotated[str, typer.Option(metavar="REFERENCE", help="the portal's reference of the contract")],
     url: Annotated[str, typer.Option(metavar="URL", help="the folder")],
-    portal: Annotated[str, typer.Option(metavar="NAME", help="whose contract it is")] = "local",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="the portal of the contract")] = "local",
     policy: Annotated[Policy, typer.Option(help="what to do when not everybody can be enrolled")] = Policy.UNTIL_FULL,
     no_mails: Annotated[bool, typer.Option("--no-mails", help="send the people enrolled no mail")] = False,
     report_to: Annotated[str, typer.Option(metavar="ADDRESS", help="address to send the summary of each file to")] = "",

@@ -17,8 +17,8 @@ from workers.ops.job_search import FoundJob, search_jobs
 
 HELP: Final = f"""List jobs, the latest first, or show one.
 
-Several options narrow the list down. What the schedules do each minute without trouble is left out, unless --all,
---state or --kind is given. `matricule jobs show ID` prints one job with its result and failed attempts.
+Several options narrow the list down. Jobs of schedules that succeeded are left out, unless --all, --state or --kind is
+given. `matricule jobs show ID` prints one job with its result and failed attempts.
 
 \b
   matricule jobs --state dead --since 2d
@@ -30,7 +30,7 @@ SHOW: Final = f"""Print one job as JSON, with its result and failed attempts.
 
 \b
 Exit codes:
-   0  shown, whatever became of the job
+   0  shown, whatever the state of the job
    1  no job has this identifier
    2  wrong use of the command
 {COMMON_CODES}

@@ -68,7 +68,7 @@ def put(
         Path | None, typer.Option(metavar="FILE", help="PNG, JPEG or WebP, at most 130 kB", exists=True, dir_okay=False)
     ] = None,
     portal: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="whose certificates it signs; may be repeated")
+        list[str] | None, typer.Option(metavar="NAME", help="a portal it signs certificates for; may be repeated")
     ] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for the answer", min=0)] = 60.0,
 ) -> None:

@@ -27,14 +27,14 @@ Exit codes:
 """
 
 EXPORT_CODES: Final = EXIT_CODES.format(
-    refused="nobody has this address",
+    refused="no account has this address",
     invalid="no mail address, or FILE is there already",
     common=COMMON_CODES,
     dead=DEAD_CODE,
 )
 
 ERASE_CODES: Final = EXIT_CODES.format(
-    refused="nobody has this address, or the question was answered no",
+    refused="no account has this address, or you answered no",
     invalid="no mail address, or no reason that can be kept",
     common=COMMON_CODES,
     dead=DEAD_CODE,
@@ -42,19 +42,18 @@ ERASE_CODES: Final = EXIT_CODES.format(
 
 EXPORT: Final = """Print all that is known of a person, as JSON.
 
-This answers article 15 of the GDPR. It is recorded in the audit trail who asked. FILE is made readable for its
-owner alone."""
+This answers article 15 of the GDPR. The audit trail records your name. Only the owner of FILE can read it."""
 
 ERASE: Final = """Forget who a person was; it cannot be undone.
 
 This answers article 17 of the GDPR. Seats of trainings they have not begun are free again, mails still owed are
-cancelled; names on certificates are kept as long as the law wants them (docs/retention.md). Give the reason without
+cancelled; names on certificates are kept as long as the law requires (docs/retention.md). Give the reason without
 a name or an address: it stays in the audit trail."""
 
 app = command_app()
 
 SENTENCES: Final = {
-    Code.NOT_FOUND: "nobody has this address",
+    Code.NOT_FOUND: "no account has this address",
 }
 """Refusals in the words of operators; those of mails speak to managers."""
 

@@ -13,10 +13,10 @@ from workers.ops.retry import RetryResult, retry
 
 HELP: Final = f"""Give dead jobs and unsent mails all their attempts again.
 
-A mail is retried that failed, expired or was left uncertain. `matricule status` lists the first of them with their
+It retries mails that failed, expired or were left uncertain. `matricule status` lists the first of them with their
 errors, `matricule jobs --state dead` the jobs; the mails are in the table email (state failed, expired, or uncertain
 without due_at). A mail gets five more days; one that was left uncertain may arrive twice.
-Who asked is kept in the audit trail.
+The audit trail keeps your name.
 
 \b
 Exit codes:

@@ -39,8 +39,8 @@ EXAMPLE: Final[dict[str, Any]] = {
 
 HELP: Final = f"""Record companies, trainings and contracts from a JSON file.
 
-FILE is read (- for standard input): all of it or nothing: when one record is refused, none is recorded. Records that
-are there already and the same are left alone, so the same file can be given again. The worker need not run.
+FILE is recorded as a whole (- for standard input): when one record is refused, none is recorded. Records that exist
+already and are equal are not changed, so the same file can be given again. No worker needs to run.
 
 It is JSON with up to three lists; every field is checked as in the request of the same name:
 
@@ -75,7 +75,7 @@ class _Undo(Exception):
 @app.command(help=HELP)
 def main(
     file: Annotated[typer.FileBinaryRead | None, typer.Argument(metavar="FILE", show_default=False)] = None,
-    portal: Annotated[str, typer.Option(metavar="NAME", help="whose references these are")] = "local",
+    portal: Annotated[str, typer.Option(metavar="NAME", help="the portal that the references belong to")] = "local",
     example: Annotated[bool, typer.Option("--example", help="write an example to standard output, do nothing")] = False,
 ) -> None:
     if example:

@@ -126,7 +126,7 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     if status["missing"]:
         out.print(f"served by no process: {', '.join(status['missing'])}")
     clock, database = status["clock"], status["database"]
-    leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "nobody leads"
+    leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "no clock leads"
     out.print(f"\nclock     {leader}")
     mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
     out.print(

@@ -29,10 +29,10 @@ Enrollments under it are refused, too.
   matricule mail suppress --lift zoe@example.com
   matricule mail suppress --list
 
-An address whose server says at once that there is no such mailbox is put on the list by itself, for seven days. A
-bounce that arrives later, as a mail at MAIL_BOUNCE_ADDRESS, is not read: list the address it names, with --days 7. One
-listed by hand without --days stays until it is lifted. Who asked and why is kept in the audit trail, without the
-address; mails that were not sent meanwhile are not sent afterwards.
+When a server says at once that a mailbox does not exist, its address is put on the list automatically, for seven days.
+A bounce that arrives later, as a mail at MAIL_BOUNCE_ADDRESS, is not read: list the address it names, with --days 7. An
+address listed by hand without --days stays until it is lifted. The audit trail keeps your name and the reason, without
+the address. Mails that were not sent meanwhile are not sent afterwards.
 
 \b
 Exit codes:

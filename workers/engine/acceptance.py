@@ -243,8 +243,8 @@ def record_refusal(
         earlier = session.execute(READ_EARLIER_KEYS, {"portals": [owner.portal_id], "keys": [owner.key]}).one()
         if bytes(earlier.request_hash) == digest:
             return None
-    nobody = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
-    job_id: UUID | None = session.execute(INSERT_REFUSED_JOB, _refusal(message, problem, nobody, digest, kind)).scalar()
+    local = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
+    job_id: UUID | None = session.execute(INSERT_REFUSED_JOB, _refusal(message, problem, local, digest, kind)).scalar()
     return job_id
 
 

@@ -69,8 +69,8 @@ def _erase(
     names = fetch_one(session, sql.AccountNames, sql.LOCK_ACCOUNT, asked)
     refused = Code.NOT_FOUND if names is None else may_not_erase(session, portal_id, account_id)
     if names is None or refused:  # another transaction erased them, corrected the address or enrolled them meanwhile
-        whom = account_id if names else None
-        return _refused(session, portal_id, job_id, request, account_id=whom, code=refused)
+        known = account_id if names else None
+        return _refused(session, portal_id, job_id, request, account_id=known, code=refused)
     void_links(session, account_id)
     enrollments = fetch(session, sql.ErasedEnrollment, sql.LOCK_ENROLLMENTS, asked)
     if any(row.leaves and row.contract_id not in contracts for row in enrollments):

@@ -87,7 +87,7 @@ def test_a_person_is_erased_after_confirmation(call: Call, worker: Processes) ->
     assert rows("SELECT detail ->> 'reason' FROM audit WHERE action = 'erase_person'") == [("lettre du 3 mars",)]
     for command in (("erase", ANNE, "--reason", "x", "--yes"), ("export", ANNE)):
         called = call("person", *command)
-        assert (called.code, called.out, called.err) == (1, "", "refused: nobody has this address (not_found)\n")
+        assert (called.code, called.out, called.err) == (1, "", "refused: no account has this address (not_found)\n")
 
 
 @pytest.mark.parametrize(

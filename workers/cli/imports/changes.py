@@ -32,7 +32,7 @@ People who have begun the training stay enrolled; the seats of the others are fr
 app = command_app()
 
 Import = Annotated[UUID, typer.Argument(metavar="JOB", help="the job of the import")]
-Portal = Annotated[str, typer.Option(metavar="NAME", help="whose import it is")]
+Portal = Annotated[str, typer.Option(metavar="NAME", help="the portal of the import")]
 
 
 @app.command(cls=WaitCommand, help=CANCEL, epilog=EXIT_CODES)
