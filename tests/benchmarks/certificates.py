@@ -27,7 +27,7 @@ from tests.kit.builders.certificates import did, graduates, organisation
 from tests.kit.builders.contracts import add_contract
 from tests.kit.processes.support import PROJECT
 from workers.catalog.records import put_company
-from workers.certificates.duplicate_copies import read_copies, read_logos
+from workers.certificates.duplicates.copies import read_copies, read_logos
 from workers.cli.samples.certificates import LOGOS
 from workers.database import transaction
 from workers.engine.acceptance import accept
@@ -132,7 +132,7 @@ def _owe(count: int) -> UUID:
 
 def _keep(file: Path, job_id: UUID) -> None:
     with transaction() as session:
-        copies, _ = read_copies(session, job_id)
+        copies = read_copies(session, job_id)
         logos = read_logos(session, [copy.printed.snapshot for copy in copies])
     sheets.keep(file, [Sheet(copy.printed, copy.document, copy.locale, copy.issued_at) for copy in copies], logos)
 

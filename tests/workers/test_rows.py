@@ -13,7 +13,10 @@ import pytest
 
 from tests.kit.processes.support import PROJECT
 
-EXPLAINED: Final = ("audit.py", "clock.py", "catalog", "ops", "people", "web", "actors")
+EXPLAINED: Final = (
+    *("audit.py", "clock.py", "catalog", "ops", "people", "web", "actors"),
+    *("certificates", "mail/letters"),
+)
 """Where each hand-written statement has a sentence."""
 
 TYPED: Final = (*EXPLAINED, "access", "corrections", "enrollment")

@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from workers.actors.registry import do_jobs
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.duplicate_copies import begin, next_chunk
+from workers.certificates.duplicates.job import begin, record_chunk
+from workers.certificates.duplicates.making import make_ahead
 from workers.engine.chunks import ChunkedJob, keeping_leases
 from workers.engine.claimer import (
     STOPPING,
     BatchRun,
     Claimer,
+    counting_failures,
     give_back,
 )
-from workers.engine.ledger import (
-    JOBS,
-    ClaimedRow,
-    DoWork,
-    WorkOutcome,
-)
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.queues import Queue
 
@@ -48,25 +44,9 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
         BatchRun(JOBS, do_jobs).run(small)
     waiting = [row for row in rows if row.columns["kind"] in DUPLICATE_KINDS]
     while waiting and not STOPPING.is_set() and time.monotonic() < deadline:
-        with keeping_leases(waiting):
-            _duplicate(waiting[0])
+        with keeping_leases(waiting), counting_failures(waiting[0]):
+            ChunkedJob(begin, record_chunk, ahead=make_ahead).run(waiting[0])
         del waiting[0]
     if waiting:
         give_back(JOBS, waiting)
     return bool(waiting)
-
-
-def _duplicate(row: ClaimedRow) -> None:
-    try:
-        ChunkedJob(begin, next_chunk, ahead=DocumentMaker.of_this_thread().make_ahead).run(row)
-    except Exception as error:  # noqa: BLE001 - outside any transaction: a missing setting, an unreadable request
-        BatchRun(JOBS, _failing(error)).run([row])
-
-
-def _failing(error: Exception) -> DoWork:
-    """Makes work that raises this error, so that the job is tried again or ends as any job does."""
-
-    def work(*_: object) -> Sequence[WorkOutcome]:
-        raise error
-
-    return work

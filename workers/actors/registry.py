@@ -17,7 +17,7 @@ from workers.access.reset_requests import request_resets, send_resets
 from workers.catalog.organisations import put_organisation
 from workers.catalog.records import put_company, put_contract, put_training
 from workers.certificates.changes import correct_certificate, revoke_certificate
-from workers.certificates.file_links import show_file
+from workers.certificates.duplicates.files import show_file
 from workers.certificates.issuing import catch_up, issue_certificates
 from workers.corrections.jobs import correct_email, correct_email_by_ops
 from workers.corrections.verdicts import apply_corrections

@@ -4,13 +4,8 @@ from collections.abc import Sequence
 
 from workers.actors.registry import do_jobs
 from workers.engine.chunks import ChunkedJob
-from workers.engine.claimer import BatchRun, Claimer
-from workers.engine.ledger import (
-    JOBS,
-    ClaimedRow,
-    DoWork,
-    WorkOutcome,
-)
+from workers.engine.claimer import BatchRun, Claimer, counting_failures
+from workers.engine.ledger import JOBS, ClaimedRow
 from workers.enrollment.jobs import (
     begin,
     enroll_chunk,
@@ -32,10 +27,8 @@ def rosters() -> Claimer:
 def do_batch(rows: Sequence[ClaimedRow]) -> None:
     """Does claimed large requests one after the other."""
     for row in rows:
-        try:
+        with counting_failures(row):
             _do(row)
-        except Exception as error:  # noqa: BLE001 - outside any transaction: a full disk, an unreadable request
-            BatchRun(JOBS, _failing(error)).run([row])
 
 
 def _do(row: ClaimedRow) -> None:
@@ -48,12 +41,3 @@ def _do(row: ClaimedRow) -> None:
             ChunkedJob(begin, enroll_chunk).run(row)
         case _:
             BatchRun(JOBS, do_jobs).run([row])
-
-
-def _failing(error: Exception) -> DoWork:
-    """Makes work that raises this error, so that the job is tried again or ends as any job does."""
-
-    def work(*_: object) -> Sequence[WorkOutcome]:
-        raise error
-
-    return work

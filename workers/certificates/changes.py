@@ -1,32 +1,35 @@
 """Correcting a certificate, by a new version the earlier one names; and revoking one."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, update
+from sqlmodel import col
 
 from models.base import new_id
-from models.certificate import new_verification_code, not_issued_because
+from models.certificate import Certificate, new_verification_code, not_issued_because
 from models.document import CertificateSnapshot
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState, Progress
 from workers.audit import record
-from workers.certificates.issuing import (
-    NewCertificate,
-    hold,
+from workers.certificates.enrollments import (
+    CertifiableEnrollment,
+    CurrentCertificate,
+    hold_enrollments,
     snapshot_of,
     verify_url,
-    write,
 )
+from workers.certificates.issuing import NewCertificate, write_certificates
 from workers.database import Session
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
-REPLACE_CERTIFICATE = text("UPDATE certificate SET replaced_by = :by WHERE id = :id")
-
-REVOKE_CERTIFICATE = text("UPDATE certificate SET revoked_at = now(), revocation_reason = :reason WHERE id = :id")
-
 PRINTED_NAMES: Final = ("first_name", "last_name")
+
+
+class _Certified(NamedTuple):
+    held: CertifiableEnrollment
+    certificate: CurrentCertificate
 
 
 def correct_certificate(
@@ -39,25 +42,22 @@ def correct_certificate(
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
-    fact = _find(session, portal_id, request.enrollment_id)
-    if isinstance(fact, Code):
-        return _refused(fact)
-    code = new_verification_code()
-    snapshot = _corrected(fact, request, code)
-    if isinstance(snapshot, Code):
-        return _refused(snapshot)
-    # Its number is from the sequence of whoever signs it: read again, that may be another organisation.
-    organisation_id = fact.organisation_id if request.reread else fact.issued_by
-    new = NewCertificate(
-        new_id(), fact.id, organisation_id, snapshot, code, fact.now, fact.completed_at, fact.version + 1
-    )
+    found = _find(session, portal_id, request.enrollment_id)
+    if isinstance(found, Code):
+        return _refused(found)
+    new = _corrected(found, request, new_verification_code())
+    if isinstance(new, Code):
+        return _refused(new)
+    held, earlier = found
     # The earlier one first: of the versions of an enrollment one alone is not replaced.
-    session.execute(REPLACE_CERTIFICATE, {"id": fact.certificate_id, "by": new.certificate_id})
-    issued = write(session, [new])[fact.id]
-    corrected = {"replaces": fact.number, "number": issued.number, "changed": _changed(fact, snapshot)}
-    _audit(session, fact, request, corrected, portal_id=portal_id, job_id=job_id)
-    detail = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": fact.number}
-    return JobState.SUCCEEDED, {"code": Code.REISSUED, **detail}
+    replaced = update(Certificate).where(col(Certificate.id) == earlier.id).values(replaced_by=new.certificate_id)
+    session.execute(replaced)
+    issued = write_certificates(session, [new])[held.id]
+    changed = _changed(CertificateSnapshot.model_validate(earlier.snapshot), new.snapshot)
+    detail = {"replaces": earlier.number, "number": issued.number, "changed": changed}
+    _audit(session, held, request, detail, portal_id=portal_id, job_id=job_id)
+    answer = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": earlier.number}
+    return JobState.SUCCEEDED, {"code": Code.REISSUED, **answer}
 
 
 def revoke_certificate(
@@ -70,51 +70,66 @@ def revoke_certificate(
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
-    fact = _find(session, portal_id, request.enrollment_id)
-    if isinstance(fact, Code):
-        return _refused(fact)
-    session.execute(REVOKE_CERTIFICATE, {"id": fact.certificate_id, "reason": request.reason})
-    _audit(session, fact, request, {"number": fact.number}, portal_id=portal_id, job_id=job_id)
-    return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": fact.number}
+    found = _find(session, portal_id, request.enrollment_id)
+    if isinstance(found, Code):
+        return _refused(found)
+    held, certificate = found
+    revoked = {"revoked_at": func.now(), "revocation_reason": request.reason}
+    session.execute(update(Certificate).where(col(Certificate.id) == certificate.id).values(revoked))
+    _audit(session, held, request, {"number": certificate.number}, portal_id=portal_id, job_id=job_id)
+    return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": certificate.number}
 
 
-def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> Any:
+def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> _Certified | Code:
     """The enrollment with its certificate in force, or why there is none. The portal `local` finds those of all."""
-    fact = hold(session, [enrollment_id]).get(enrollment_id)
-    if fact is None or portal_id not in (fact.portal_id, LOCAL_PORTAL_ID):
+    held = hold_enrollments(session, [enrollment_id]).get(enrollment_id)
+    if held is None or portal_id not in (held.portal_id, LOCAL_PORTAL_ID):
         return Code.NOT_FOUND
-    if fact.certificate_id is None:
-        organised, named = fact.organisation_id is not None, fact.first_name is not None
-        because = not_issued_because(Progress(fact.progress), organisation=organised, names=named)
+    certificate = held.certificate
+    if certificate is None:
+        organised, named = held.organisation_id is not None, held.first_name is not None
+        because = not_issued_because(Progress(held.progress), organisation=organised, names=named)
         return because or Code.NOT_ISSUED
-    return Code.CERTIFICATE_REVOKED if fact.revoked_at is not None else fact
+    return Code.CERTIFICATE_REVOKED if certificate.revoked_at is not None else _Certified(held, certificate)
 
 
-def _corrected(fact: Any, request: CorrectCertificate, code: str) -> CertificateSnapshot | Code:
-    if fact.snapshot is None:
+def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> NewCertificate | Code:
+    """The certificate that takes the place of the other, or why it cannot."""
+    held, certificate = found
+    if certificate.snapshot is None:
         return Code.NAMES_NOT_KEPT
-    earlier = CertificateSnapshot.model_validate(fact.snapshot)
+    earlier = CertificateSnapshot.model_validate(certificate.snapshot)
     names = {name: getattr(request, name) or getattr(earlier, name) for name in PRINTED_NAMES}
-    corrected = _written_again(fact, request, earlier, names, code)
-    return corrected if isinstance(corrected, Code) or _changed(fact, corrected) else Code.UNCHANGED
+    snapshot = _written_again(held, names, code) if request.reread else _renamed(earlier, names, code)
+    if isinstance(snapshot, Code):
+        return snapshot
+    if not _changed(earlier, snapshot):
+        return Code.UNCHANGED
+    # Its number is from the sequence of the organisation that signs it: read again, that may be another one.
+    organisation_id = (held.organisation_id if request.reread else None) or certificate.issued_by
+    return NewCertificate(
+        new_id(), held.id, organisation_id, snapshot, code, held.now, held.completed_at, certificate.version + 1
+    )
 
 
-def _written_again(
-    fact: Any, request: CorrectCertificate, earlier: CertificateSnapshot, names: Mapping[str, str], code: str
-) -> CertificateSnapshot | Code:
-    if not request.reread:
-        return earlier.model_copy(update={**names, "verify_url": verify_url(code)})
-    if fact.organisation_id is None:
+def _renamed(earlier: CertificateSnapshot, names: Mapping[str, str], code: str) -> CertificateSnapshot:
+    return earlier.model_copy(update={**names, "verify_url": verify_url(code)})
+
+
+def _written_again(held: CertifiableEnrollment, names: Mapping[str, str], code: str) -> CertificateSnapshot | Code:
+    """Everything as it is now, but for the names: those of the account may have changed since, and that was not asked.
+
+    The names are what was printed, or what is asked to be printed.
+    """
+    if held.organisation_id is None:
         return Code.UNKNOWN_ORGANISATION
-    if fact.first_name is None:
+    if held.first_name is None:
         return Code.NAMES_NOT_KEPT
-    # Names are what was printed: those of the account may have changed since, and nobody asked for that.
-    return snapshot_of(fact, code).model_copy(update=names)
+    return snapshot_of(held, code).model_copy(update=names)
 
 
-def _changed(fact: Any, corrected: CertificateSnapshot) -> list[str]:
-    """Which parts say something else now, by name: what they say is no matter of the audit trail."""
-    earlier = CertificateSnapshot.model_validate(fact.snapshot)
+def _changed(earlier: CertificateSnapshot, corrected: CertificateSnapshot) -> list[str]:
+    """The parts that differ, by name: their values are no matter of the audit trail."""
     return [
         name
         for name in CertificateSnapshot.model_fields
@@ -128,7 +143,7 @@ def _refused(code: Code) -> tuple[JobState, dict[str, Any]]:
 
 def _audit(
     session: Session,
-    fact: Any,
+    held: CertifiableEnrollment,
     request: CorrectCertificate | RevokeCertificate,
     detail: dict[str, Any],
     *,
@@ -140,9 +155,9 @@ def _audit(
         request.kind,
         portal_id=portal_id,
         requested_by=request.requested_by,
-        company_id=fact.company_id,
-        account_id=fact.account_id,
-        subject_id=fact.id,
+        company_id=held.company_id,
+        account_id=held.account_id,
+        subject_id=held.id,
         job_id=job_id,
         detail=detail | {"reason": request.reason},
     )

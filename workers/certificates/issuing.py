@@ -1,10 +1,8 @@
-"""Issuing certificates: a number without gaps, a code nobody guesses, and everything they say frozen.
+"""Issuing certificates: a number without gaps, a code that cannot be guessed, and everything they say frozen.
 
-Lock order: job rows, accounts by address, enrollments by id, the counters of organisations by id. The lock of an
-enrollment is the lock of its certificates: nobody issues, corrects, revokes or duplicates one without it.
+Lock order: job rows, then as in ``workers/certificates/enrollments.py``, then the counters of organisations by id.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,80 +13,71 @@ from sqlalchemy import text
 
 from models.base import new_id
 from models.certificate import (
-    IssuingFacts,
+    Certificate,
+    CertificateCounter,
     certificate_number,
-    freeze_certificate,
-    group_code,
     new_verification_code,
     not_issued_because,
 )
-from models.document import CertificateIssuer, CertificateSnapshot
+from models.document import CertificateSnapshot
 from models.paris import day_in_paris
 from models.retention import names_kept_until
 from models.words import Code, JobState, Progress
-from workers.database import Session, array, wait_briefly_for_locks
+from workers.certificates.enrollments import CertifiableEnrollment, hold_enrollments, snapshot_of
+from workers.database import Session
 from workers.engine.acceptance import owe_successor
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none
 from workers.requests.certificates import CatchUpCertificates
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
-from workers.settings import get_settings
+from workers.sql import JsonRows, Unnest, fetch, fetch_values
 
 CATCH_UP: Final = 500
 """Certificates one transaction of a catch-up issues."""
 
-# An erasure takes the account whole: whoever is being erased is waited for, and then read as they are afterwards.
-LOCK_ACCOUNTS = text("""
-    SELECT a.id FROM account a
-    WHERE a.id IN (SELECT account_id FROM enrollment WHERE id = ANY(CAST(:enrollments AS uuid[])))
-    ORDER BY a.email_norm FOR KEY SHARE""")
 
-LOCK_ENROLLMENTS = text("""
-    SELECT id FROM enrollment WHERE id = ANY(CAST(:enrollments AS uuid[])) ORDER BY id FOR NO KEY UPDATE""")
+class _TakenNumbers(NamedTuple):
+    organisation_id: UUID
+    year: int
+    last: int
 
-READ_COMPLETIONS = text("""
-    SELECT e.id, e.account_id, e.contract_id, e.progress, e.detached_at, e.time_spent_seconds, e.score,
-      coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
-      coalesce(e.started_at, e.enrolled_at) AS started_at,
-      c.portal_id, c.company_id, c.reference AS contract_reference,
-      CASE WHEN a.erased_at IS NULL THEN a.first_name ELSE h.first_name END AS first_name,
-      CASE WHEN a.erased_at IS NULL THEN a.last_name ELSE h.last_name END AS last_name,
-      company.name AS employer, company.colour, company.logo,
-      t.title, t.nature, t.objectives, t.modality, t.planned_minutes,
-      o.id AS organisation_id, o.legal_name, o.address, o.siret, o.activity_number, o.activity_region,
-      o.signatory_name, o.signatory_quality, o.place, o.colour AS issuer_colour, o.logo AS issuer_logo,
-      k.id AS certificate_id, k.number, k.version, k.code, k.snapshot, k.issued_at, k.revoked_at,
-      k.organisation_id AS issued_by,
-      now() AS now
-    FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN portal p ON p.id = c.portal_id
-    JOIN account a ON a.id = e.account_id
-    JOIN company ON company.id = c.company_id JOIN training t ON t.id = c.training_id
-    LEFT JOIN organisation o ON o.id = p.organisation_id
-    LEFT JOIN certificate_holder h ON h.enrollment_id = e.id
-    LEFT JOIN certificate k ON k.enrollment_id = e.id AND k.replaced_by IS NULL
-    WHERE e.id = ANY(CAST(:enrollments AS uuid[]))""")
 
-TAKE_NUMBERS = text("""
-    INSERT INTO certificate_counter (organisation_id, year, last)
-    SELECT organisation_id, year, wanted
-    FROM unnest(CAST(:organisations AS uuid[]), CAST(:years AS int[]), CAST(:wanted AS int[]))
-      t (organisation_id, year, wanted) ORDER BY organisation_id, year
+class _CertificateRow(NamedTuple):
+    id: UUID
+    enrollment_id: UUID
+    version: int
+    organisation_id: UUID
+    number: str
+    code: str
+    snapshot: Mapping[str, Any]
+    kept_until: datetime
+
+
+_WANTED: Final = Unnest(_TakenNumbers, CertificateCounter, alias="given")
+_CERTIFICATES: Final = JsonRows(_CertificateRow, Certificate, alias="given")
+
+# Takes so many numbers of each organisation and year. The counter stays locked until the certificates are committed
+# with it, so that there is no gap; in the order of the organisation, or two transactions would deadlock.
+TAKE_NUMBERS = text(f"""
+    INSERT INTO certificate_counter ({_WANTED.columns})
+    SELECT {_WANTED.columns} FROM {_WANTED} ORDER BY organisation_id, year
     ON CONFLICT (organisation_id, year) DO UPDATE SET last = certificate_counter.last + excluded.last
     RETURNING organisation_id, year, last""")
 
-INSERT_CERTIFICATES = text("""
-    INSERT INTO certificate (id, enrollment_id, version, organisation_id, number, code, snapshot, issued_at, kept_until)
-    SELECT id, enrollment_id, version, organisation_id, number, code, snapshot, now(), kept_until
-    FROM json_to_recordset(CAST(:certificates AS json)) t (id uuid, enrollment_id uuid, version int,
-      organisation_id uuid, number text, code text, snapshot json, kept_until timestamptz)""")
+# Records certificates under the numbers they were given in this transaction.
+INSERT_CERTIFICATES = text(f"""
+    INSERT INTO certificate ({_CERTIFICATES.columns}, issued_at)
+    SELECT {_CERTIFICATES.columns}, now() FROM {_CERTIFICATES}""")
 
-FIND_NOT_ISSUED = text("""
-    SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN portal p ON p.id = c.portal_id
+# Finds completed enrollments that have no certificate yet, although an organisation signs for their portal and their
+# names are known; it locks nothing.
+FIND_NOT_ISSUED = text(f"""
+    SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN portal po ON po.id = c.portal_id
     JOIN account a ON a.id = e.account_id
-    WHERE e.progress = 'completed' AND e.detached_at IS NULL AND p.organisation_id IS NOT NULL
+    WHERE e.progress = '{Progress.COMPLETED}' AND e.detached_at IS NULL AND po.organisation_id IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM certificate k WHERE k.enrollment_id = e.id)
-      AND (a.erased_at IS NULL OR EXISTS (SELECT 1 FROM certificate_holder h WHERE h.enrollment_id = e.id))
+      AND (a.erased_at IS NULL OR EXISTS (SELECT 1 FROM certificate_holder ch WHERE ch.enrollment_id = e.id))
     ORDER BY e.id LIMIT :size""")
 
 
@@ -108,6 +97,11 @@ class NewCertificate(NamedTuple):
     completed_at: datetime
     version: int = 1
 
+    @property
+    def sequence(self) -> tuple[UUID, int]:
+        """The organisation and the year its number counts in."""
+        return self.organisation_id, day_in_paris(self.now).year
+
 
 class IssuedCertificate(NamedTuple):
     """A certificate as its enrollment has it."""
@@ -116,138 +110,97 @@ class IssuedCertificate(NamedTuple):
     number: str
 
 
-def hold(session: Session, enrollments: Sequence[UUID]) -> dict[UUID, Any]:
-    """Locks these enrollments, and so their certificates; returns what is known of each that exists.
-
-    Raises: a transient error of the database when one is held for over 250 ms.
-    """
-    wait_briefly_for_locks(session)
-    asked = {"enrollments": array(enrollments)}
-    session.execute(LOCK_ACCOUNTS, asked)
-    session.execute(LOCK_ENROLLMENTS, asked)
-    return {row.id: row for row in session.execute(READ_COMPLETIONS, asked)}
-
-
 def issue_certificates(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `issue_certificate` jobs: one certificate per enrollment, whatever is asked again."""
     asked = [
         cast("IssueCertificate", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
     ]
-    held = hold(session, [one.enrollment_id for one in asked])
+    held = hold_enrollments(session, [one.enrollment_id for one in asked])
     issued = issue(session, held)
     return [_outcome(row, held.get(one.enrollment_id), issued) for row, one in zip(rows, asked, strict=True)]
 
 
-def _outcome(row: ClaimedRow, fact: Any | None, issued: Mapping[UUID, IssuedCertificate | Code]) -> WorkOutcome:
-    certificate = issued[fact.id] if fact is not None else Code.NOT_FOUND
-    person = _result(fact, certificate)
+def _outcome(
+    row: ClaimedRow, held: CertifiableEnrollment | None, issued: Mapping[UUID, IssuedCertificate | Code]
+) -> WorkOutcome:
+    certificate = issued[held.id] if held is not None else Code.NOT_FOUND
+    person = _result(held, certificate)
     state = JobState.SUCCEEDED if isinstance(certificate, IssuedCertificate) else JobState.REFUSED
     return WorkOutcome(row.id, row.claim, state, {"counts": Counter([person.code]), **one_or_none([person])})
 
 
-def _result(fact: Any | None, certificate: IssuedCertificate | Code) -> PersonResult:
-    account_id, enrollment_id = (fact.account_id, fact.id) if fact is not None else (None, None)
+def _result(held: CertifiableEnrollment | None, certificate: IssuedCertificate | Code) -> PersonResult:
+    account_id, enrollment_id = (held.account_id, held.id) if held is not None else (None, None)
     if isinstance(certificate, Code):
         return PersonResult(0, certificate, None, account_id, enrollment_id)
     detail = {"certificate_id": str(certificate.certificate_id), "number": certificate.number}
     return PersonResult(0, Code.ISSUED, None, account_id, enrollment_id, detail)
 
 
-def issue(session: Session, held: Mapping[UUID, Any]) -> dict[UUID, IssuedCertificate | Code]:
-    """Issues what is missing of these held enrollments; what each has now, or why it has none."""
+def issue(session: Session, held: Mapping[UUID, CertifiableEnrollment]) -> dict[UUID, IssuedCertificate | Code]:
+    """Issues what is missing of these held enrollments; returns the certificate of each, or why it has none."""
     answers: dict[UUID, IssuedCertificate | Code] = {}
     missing = []
-    for enrollment_id, fact in sorted(held.items()):
-        if fact.certificate_id is not None:
-            answers[enrollment_id] = IssuedCertificate(fact.certificate_id, fact.number)
-        elif refused := _refused(fact):
-            answers[enrollment_id] = refused
+    for enrollment_id, one in sorted(held.items()):
+        if (certificate := one.certificate) is not None:
+            answers[enrollment_id] = IssuedCertificate(certificate.id, certificate.number)
+        elif isinstance(new := _new(one), Code):
+            answers[enrollment_id] = new
         else:
-            missing.append(_new(fact))
-    return answers | write(session, missing)
+            missing.append(new)
+    return answers | write_certificates(session, missing)
 
 
-def _refused(fact: Any) -> Code | None:
-    if fact.detached_at is not None:
+def _new(held: CertifiableEnrollment) -> NewCertificate | Code:
+    if held.detached_at is not None:
         return Code.DETACHED
-    names = fact.first_name is not None
-    return not_issued_because(Progress(fact.progress), organisation=fact.organisation_id is not None, names=names)
-
-
-def _new(fact: Any) -> NewCertificate:
+    organised, named = held.organisation_id is not None, held.first_name is not None
+    if refused := not_issued_because(Progress(held.progress), organisation=organised, names=named):
+        return refused
+    if held.organisation_id is None:
+        return Code.UNKNOWN_ORGANISATION
     code = new_verification_code()
     return NewCertificate(
-        new_id(), fact.id, fact.organisation_id, snapshot_of(fact, code), code, fact.now, fact.completed_at
+        new_id(), held.id, held.organisation_id, snapshot_of(held, code), code, held.now, held.completed_at
     )
 
 
-def snapshot_of(fact: Any, code: str) -> CertificateSnapshot:
-    """What a certificate issued at this moment says, under this code."""
-    issuer = CertificateIssuer(
-        legal_name=fact.legal_name,
-        address=tuple(fact.address or ()),
-        siret=fact.siret,
-        activity_number=fact.activity_number,
-        activity_region=fact.activity_region,
-        signatory_name=fact.signatory_name,
-        signatory_quality=fact.signatory_quality,
-        place=fact.place,
-        colour=fact.issuer_colour,
-        logo=fact.issuer_logo,
-    )
-    known = {name: getattr(fact, name) for name in IssuingFacts._fields if name != "objectives"}
-    return freeze_certificate(issuer, IssuingFacts(**known, objectives=fact.objectives or ()), verify_url(code))
-
-
-def verify_url(code: str) -> str:
-    """Where anybody who holds the certificate can compare it."""
-    return f"{get_settings().link_base_url.rstrip('/')}/certificates/{group_code(code)}"
-
-
-def write(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:
-    """Gives these certificates their numbers and records them; what each enrollment has now."""
+def write_certificates(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:
+    """Gives these certificates their numbers and records them; returns them by enrollment."""
     if not certificates:
         return {}
-    wanted = Counter((one.organisation_id, day_in_paris(one.now).year) for one in certificates)
-    taken = session.execute(
-        TAKE_NUMBERS,
-        {
-            "organisations": array(organisation for organisation, _ in wanted),
-            "years": [year for _, year in wanted],
-            "wanted": list(wanted.values()),
-        },
-    )
-    following = {(row.organisation_id, row.year): row.last - wanted[row.organisation_id, row.year] for row in taken}
-    rows, issued = [], {}
+    wanted = Counter(one.sequence for one in certificates)
+    rows = [_TakenNumbers(organisation, year, number) for (organisation, year), number in wanted.items()]
+    taken = fetch(session, _TakenNumbers, TAKE_NUMBERS, _WANTED.parameters(rows))
+    following = {(one.organisation_id, one.year): one.last - wanted[one.organisation_id, one.year] for one in taken}
+    numbers = {}
     for one in certificates:
-        sequence = (one.organisation_id, day_in_paris(one.now).year)
-        following[sequence] += 1
-        number = certificate_number(sequence[1], following[sequence])
-        issued[one.enrollment_id] = IssuedCertificate(one.certificate_id, number)
-        rows.append(_row(one, number))
-    session.execute(INSERT_CERTIFICATES, {"certificates": json.dumps(rows)})
-    return issued
+        following[one.sequence] += 1
+        numbers[one.enrollment_id] = certificate_number(one.sequence[1], following[one.sequence])
+    recorded = [_row(one, numbers[one.enrollment_id]) for one in certificates]
+    session.execute(INSERT_CERTIFICATES, _CERTIFICATES.parameters(recorded))
+    return {one.enrollment_id: IssuedCertificate(one.id, one.number) for one in recorded}
 
 
-def _row(one: NewCertificate, number: str) -> dict[str, Any]:
-    return {
-        "id": str(one.certificate_id),
-        "enrollment_id": str(one.enrollment_id),
-        "version": one.version,
-        "organisation_id": str(one.organisation_id),
-        "number": number,
-        "code": one.code,
-        "snapshot": one.snapshot.model_dump(mode="json", exclude_defaults=True),
-        "kept_until": names_kept_until(one.completed_at).isoformat(),
-    }
+def _row(one: NewCertificate, number: str) -> _CertificateRow:
+    return _CertificateRow(
+        one.certificate_id,
+        one.enrollment_id,
+        one.version,
+        one.organisation_id,
+        number,
+        one.code,
+        one.snapshot.model_dump(mode="json", exclude_defaults=True),
+        names_kept_until(one.completed_at),
+    )
 
 
 def catch_up(
     session: Session, portal_id: UUID, job_id: UUID, _: CatchUpCertificates
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `catch_up_certificates` job: a part; while a part was full, the job owes the next."""
-    missing = session.execute(FIND_NOT_ISSUED, {"size": CATCH_UP}).scalars().all()
-    issued = issue(session, hold(session, missing)) if missing else {}
+    missing = fetch_values(session, UUID, FIND_NOT_ISSUED, {"size": CATCH_UP})
+    issued = issue(session, hold_enrollments(session, missing)) if missing else {}
     counts = Counter(Code.ISSUED if isinstance(one, IssuedCertificate) else one for one in issued.values())
     more = len(missing) == CATCH_UP and counts[Code.ISSUED] > 0
     if more:

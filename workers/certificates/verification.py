@@ -1,4 +1,4 @@
-"""What anybody who holds a certificate may compare it with: every printed field, where it stands, its duplicates."""
+"""The answer to anybody who verifies a certificate: every printed field, its status, its duplicates."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import col
 
-from models.certificate import CertificateStatus, certificate_status, group_code
+from models.certificate import CertificateDuplicate, CertificateStatus, certificate_status, group_code
 from models.document import CertificateSnapshot
 from models.paris import day_in_paris
 from models.throttle import ThrottleScope
@@ -19,27 +20,47 @@ from workers.security.throttles import (
     hold,
     read_allowances,
 )
+from workers.sql import fetch, fetch_one, select_record
 
+# Finds a certificate by its code, with the one that replaced it and the one it replaces.
 FIND_CERTIFICATE = text("""
-    SELECT k.id, k.number, k.code, k.snapshot, k.issued_at, k.revoked_at, k.revocation_reason, k.version,
+    SELECT k.id, k.number, k.code, k.snapshot, k.issued_at, k.revoked_at, k.revocation_reason,
       later.number AS replaced_by, later.code AS replaced_by_code, later.issued_at AS replaced_at,
       earlier.number AS replaces
     FROM certificate k LEFT JOIN certificate later ON later.id = k.replaced_by
     LEFT JOIN certificate earlier ON earlier.enrollment_id = k.enrollment_id AND earlier.version = k.version - 1
     WHERE k.code = :code""")
 
-READ_DUPLICATES = text("""
-    SELECT number, document, locale, issued_at FROM certificate_duplicate WHERE certificate_id = :id
-    ORDER BY ordinal""")
-
+# Finds the duplicate whose bytes have this hash.
 MATCH_RENDERING = text("""
-    SELECT r.document, r.locale, d.number, d.issued_at
+    SELECT d.number, r.document, r.locale, d.issued_at
     FROM rendering r JOIN certificate_duplicate d ON d.id = r.duplicate_id
     WHERE r.certificate_id = :id AND r.sha256 = :sha256 ORDER BY r.id LIMIT 1""")
 
 
+class _CertificateRow(NamedTuple):
+    id: UUID
+    number: str
+    code: str
+    snapshot: Any
+    issued_at: datetime
+    revoked_at: datetime | None
+    revocation_reason: str | None
+    replaced_by: str | None
+    replaced_by_code: str | None
+    replaced_at: datetime | None
+    replaces: str | None
+
+
+class _DuplicateRow(NamedTuple):
+    number: str
+    document: str
+    locale: str
+    issued_at: datetime
+
+
 class RegisteredDuplicate(NamedTuple):
-    """A duplicate in the register: whatever is delivered is one."""
+    """A duplicate in the register: every document that is delivered is one."""
 
     number: str
     document: str
@@ -48,7 +69,7 @@ class RegisteredDuplicate(NamedTuple):
 
 
 class VerifiedCertificate(NamedTuple):
-    """A certificate, as whoever holds it may know it.
+    """A certificate, as anybody who holds it may know it.
 
     Parameters:
       snapshot: what it says; None when that is kept no longer.
@@ -70,13 +91,10 @@ class VerifiedCertificate(NamedTuple):
 
 def verify(session: Session, code: str) -> VerifiedCertificate | None:
     """The certificate with this code, ungrouped; None when there is none."""
-    found = session.execute(FIND_CERTIFICATE, {"code": code}).one_or_none()
+    found = fetch_one(session, _CertificateRow, FIND_CERTIFICATE, {"code": code})
     if found is None:
         return None
-    duplicates = [
-        RegisteredDuplicate(row.number, row.document, row.locale, day_in_paris(row.issued_at))
-        for row in session.execute(READ_DUPLICATES, {"id": found.id})
-    ]
+    later, later_code = found.replaced_by, found.replaced_by_code
     return VerifiedCertificate(
         certificate_id=found.id,
         number=found.number,
@@ -85,25 +103,35 @@ def verify(session: Session, code: str) -> VerifiedCertificate | None:
         snapshot=CertificateSnapshot.model_validate(found.snapshot) if found.snapshot else None,
         status=certificate_status(replaced_at=found.replaced_at, revoked_at=found.revoked_at),
         reason=found.revocation_reason,
-        replaced_by=(found.replaced_by, group_code(found.replaced_by_code)) if found.replaced_by else None,
+        replaced_by=(later, group_code(later_code)) if later and later_code else None,
         replaces=found.replaces,
-        duplicates=duplicates,
+        duplicates=_read_duplicates(session, found.id),
     )
+
+
+def _read_duplicates(session: Session, certificate_id: UUID) -> list[RegisteredDuplicate]:
+    listed = select_record(_DuplicateRow, CertificateDuplicate).where(
+        col(CertificateDuplicate.certificate_id) == certificate_id
+    )
+    rows = fetch(session, _DuplicateRow, listed.order_by(col(CertificateDuplicate.ordinal)))
+    return [_registered(row) for row in rows]
 
 
 def find_document(session: Session, certificate_id: UUID, sha256: str) -> RegisteredDuplicate | None:
     """The document of this certificate that has just these bytes; None when none was ever made."""
-    found = session.execute(MATCH_RENDERING, {"id": certificate_id, "sha256": sha256}).one_or_none()
-    if found is None:
-        return None
-    return RegisteredDuplicate(found.number, found.document, found.locale, day_in_paris(found.issued_at))
+    found = fetch_one(session, _DuplicateRow, MATCH_RENDERING, {"id": certificate_id, "sha256": sha256})
+    return None if found is None else _registered(found)
+
+
+def _registered(row: _DuplicateRow) -> RegisteredDuplicate:
+    return RegisteredDuplicate(row.number, row.document, row.locale, day_in_paris(row.issued_at))
 
 
 def closed_until(session: Session, address: str) -> datetime | None:
-    """Counts one look against whoever looks; until when they are to wait, None while they may look.
+    """Counts one verification against a network address; the moment until which it must wait, None while it need not.
 
     Parameters:
-      address: of the network they come from; only a keyed hash of it is kept, for a day.
+      address: only a keyed hash of it is kept, for a day.
     """
     subject = ThrottleSubject(ThrottleScope.VERIFICATION_ADDRESS, address_subjects([address])[address])
     hold(session, [subject])

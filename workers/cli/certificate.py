@@ -11,8 +11,8 @@ from sqlalchemy import text
 from models.certificate import read_verification_code
 from models.document import Document
 from models.words import LOCALES, JobState
-from workers.certificates.fetching import pieces
-from workers.certificates.file_links import find_by_job
+from workers.certificates.duplicates.fetching import pieces
+from workers.certificates.duplicates.files import find_by_job
 from workers.certificates.verification import as_json, verify
 from workers.cli.asking import DEAD_CODE, EXIT_OF_STATE, ask, asker, finished, new_key
 from workers.cli.edge import COMMON_CODES, INVALID, REFUSED, command_app, edge, fail, print_json, to_json, write_private

@@ -55,14 +55,14 @@ class ChunkedJob(Generic[State]):
     Parameters:
       begin: resumes a claimed job after its last committed chunk.
       chunk: does the next chunk.
-      ahead: prepares, outside any transaction, the things that the next chunk needs.
+      ahead: returns the job with what its next chunk needs, made ready outside any transaction.
     """
 
     def __init__(
         self,
         begin: Callable[[Session, ClaimedRow], State],
         chunk: Callable[[Session, State], Chunk[State]],
-        ahead: Callable[[State], object] = lambda _: None,
+        ahead: Callable[[State], State] = lambda state: state,
     ) -> None:
         self._begin, self._chunk, self._ahead = begin, chunk, ahead
 
@@ -71,7 +71,7 @@ class ChunkedJob(Generic[State]):
         state: State | None = None
         while not STOPPING.is_set():
             if state is not None:
-                self._ahead(state)
+                state = self._ahead(state)
             step = _Step(self._begin, self._chunk, state)
             if not BatchRun(JOBS, step.work).run([row]):
                 return False

@@ -8,23 +8,26 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 from models.base import new_id
 from models.job import postpone_seconds, retry_policy
-from workers.database import is_lock_timeout, is_transient, lost_connection, transaction
+from workers.database import Session, is_lock_timeout, is_transient, lost_connection, transaction
 from workers.engine import ledger as books
 from workers.engine.broker import take_wake_flag, wake
 from workers.engine.ledger import (
     FIRST_LANE,
+    JOBS,
     LAST_RESCUE,
     ClaimedRow,
     DoWork,
     FailedAttempt,
     Ledger,
+    WorkOutcome,
 )
 from workers.engine.wake import WAKER
 from workers.errors import NotConfigured, Permanent, Transient
@@ -268,6 +271,27 @@ class BatchRun:
         log.error("work.failed", ledger=self.ledger.table, rows=_names([row]), dead=seconds is None, exc_info=error)
         state, outcome = (self.ledger.dead, "dead") if seconds is None else (self.ledger.waiting, "retry")
         set_back(self.ledger, [FailedAttempt(row.id, row.claim, state, seconds, outcome, describe(error))])
+
+
+@contextmanager
+def counting_failures(row: ClaimedRow) -> Iterator[None]:
+    """Lets an error of the block, which has no transaction, count as a failure of this job inside one would.
+
+    So the job is tried again, postponed or ended by the rules of ``BatchRun``.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the row must not be lost
+        failed = error
+    else:
+        return
+
+    def fail(_: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
+        if held:
+            raise failed
+        return ()
+
+    BatchRun(JOBS, fail).run([row])
 
 
 def _names(rows: Sequence[ClaimedRow]) -> list[str]:

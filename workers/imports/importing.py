@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -78,9 +78,10 @@ class RunningImport:
         """How many rows the next transaction does: all of them where the policy allows no parts."""
         return CHUNK if self.request.policy is IN_PARTS else MAX_PEOPLE
 
-    def read_ahead(self) -> None:
+    def read_ahead(self) -> Self:
         """Reads the next rows, so that the transaction that does them does not wait for the file."""
         self.source.chunk(self.position, self.chunk)
+        return self
 
 
 def read_import(row: ClaimedRow) -> ImportRoster:

@@ -27,9 +27,9 @@ from workers.imports import inboxes
 from workers.imports.inboxes import SeenFile
 from workers.imports.reports import errors_file
 from workers.logs import get_logger
-from workers.rosters.errors_file import guarded
 from workers.rosters.folder import DONE, REJECTED, InboxFolder, as_bytes
 from workers.rosters.refused import RosterRefused
+from workers.rosters.spreadsheet import guarded
 from workers.settings import get_settings
 
 log = get_logger()

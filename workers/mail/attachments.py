@@ -1,6 +1,5 @@
 """The files mails carry: documents from the store, and tables of people as CSV, zipped when they are large."""
 
-import csv
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,9 @@ from typing import Any, Final
 
 from models.words import Code
 from workers.i18n.catalogues import code_sentence, translate
-from workers.mail.values import safe_cell
 from workers.rosters.errors_file import FailedRow, write_errors
 from workers.rosters.refused import RosterRefused
+from workers.rosters.spreadsheet import excel_csv, safe_cell
 
 LARGEST_PLAIN_FILE: Final = 1_000_000
 """Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
@@ -41,19 +40,19 @@ def document_file(context: Mapping[str, Any]) -> MailAttachment:
     return MailAttachment(context["file_name"], content_type, context["content"])
 
 
+PEOPLE_COLUMNS: Final = ("N°", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat")
+
+
 def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachment:
-    """Everybody, for Excel as it is set up in France: BOM, semicolons, CRLF, and no cell that runs as a formula."""
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines, delimiter=";", lineterminator="\r\n")
-    columns = ("N°", "Prénom", "Nom", "Adresse e-mail", "Code", "Résultat")
-    writer.writerow([translate(locale, column) for column in columns])
-    for person in people:
-        typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
-        code = person["code"]
-        writer.writerow([person["position"], *typed, code, code_sentence(code, locale)])
-    content = "\ufeff" + lines.getvalue()
-    name = translate(locale, "inscriptions.csv")
-    return _zipped_if_large(MailAttachment(name, "text/csv", content.encode("utf-8", "replace")))
+    """Everybody of a request, for Excel; zipped when they are many."""
+    columns = [translate(locale, column) for column in PEOPLE_COLUMNS]
+    content = excel_csv([columns, *(_person(person, locale) for person in people)])
+    return _zipped_if_large(MailAttachment(translate(locale, "inscriptions.csv"), "text/csv", content))
+
+
+def _person(person: Mapping[str, Any], locale: str) -> list[object]:
+    typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
+    return [person["position"], *typed, person["code"], code_sentence(person["code"], locale)]
 
 
 def _zipped_if_large(file: MailAttachment) -> MailAttachment:

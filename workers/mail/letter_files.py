@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from workers.certificates.fetching import read_file
+from workers.certificates.duplicates.fetching import read_file
 from workers.database import transaction
 from workers.imports.files import open_file
 from workers.imports.reports import StoredRows

@@ -8,8 +8,6 @@ visibly, and nothing invisible passes.
 import re
 import unicodedata
 
-from models.label import FORMULA_STARTS
-
 SENDABLE_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
 """An address as commands and headers may carry it: ASCII, unquoted, alone (RFC 5321 without its quoted local part)."""
 
@@ -64,8 +62,3 @@ def shown_address(value: str) -> str:
     if _ADDRESS.fullmatch(value) and "://" not in value and "=?" not in value:
         return value
     return shortened(inert(value), LONGEST_NAME)
-
-
-def safe_cell(value: str) -> str:
-    """A cell of a CSV file that a spreadsheet does not take for a formula: a leading ``'`` marks it as text."""
-    return "'" + value if value.startswith(FORMULA_STARTS) else value

@@ -9,17 +9,12 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from models.label import FORMULA_STARTS
 from models.words import Code
 from workers.rosters.columns import RosterHeader, column_name
-
-MARK: Final = "\N{BYTE ORDER MARK}"
-"""What tells Excel that the file is UTF-8."""
+from workers.rosters.spreadsheet import MARK, guarded
 
 COLUMNS: Final = {"fr": ("ligne", "code", "motif"), "en": ("line", "code", "reason")}
 """The names of our columns, the last three, by language."""
-
-_MARKED: Final = (*FORMULA_STARTS, "'")
 
 
 class FailedRow(NamedTuple):
@@ -67,16 +62,6 @@ def carries_errors(header: RosterHeader) -> bool:
     names = tuple(name for _, name in last)
     in_a_row = [number for number, _ in last] == [last[0][0] + place for place in range(3)] if len(last) == 3 else False
     return in_a_row and names in COLUMNS.values() and last[0][0] > furthest
-
-
-def guarded(cell: str) -> str:
-    """The cell as a spreadsheet shows it and never runs it."""
-    return f"'{cell}" if cell.startswith(_MARKED) else cell
-
-
-def unguarded(cell: str) -> str:
-    """The cell as it was before ``guarded``."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_MARKED) else cell
 
 
 def _row(cells: Sequence[str], delimiter: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 import xlsxwriter
 
 from models.words import LOCALES
-from workers.rosters.errors_file import MARK
+from workers.rosters.spreadsheet import MARK
 
 HEADERS: Final = {
     "fr": ("Nom", "Prénom", "E-mail", "Langue", "Matricule"),

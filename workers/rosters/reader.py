@@ -16,8 +16,9 @@ from models.words import Code
 from workers.rosters.columns import HEADER_LINES, RosterHeader, only_cell, read_header, split_cell
 from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
-from workers.rosters.errors_file import carries_errors, unguarded
+from workers.rosters.errors_file import carries_errors
 from workers.rosters.refused import RosterRefused
+from workers.rosters.spreadsheet import unguarded
 from workers.rosters.text import check_binary, find_header, records
 from workers.rosters.workbook import WorkbookSheet, open_sheet
 

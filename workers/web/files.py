@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from models.words import Code
-from workers.certificates.fetching import pieces
-from workers.certificates.file_links import DuplicateFile, find_by_token
+from workers.certificates.duplicates.fetching import pieces
+from workers.certificates.duplicates.files import DuplicateFile, find_by_token
 from workers.database import transaction
 from workers.security.tokens import SigningKeys
 from workers.web.rendering import asked_locale, note

@@ -20,7 +20,7 @@ from tests.kit.builders.contracts import (
 )
 from workers.actors import certificates
 from workers.actors.registry import show_job
-from workers.certificates.fetching import read_file
+from workers.certificates.duplicates.fetching import read_file
 from workers.database import Session, transaction
 from workers.requests.base import Request
 from workers.requests.catalog import PutTraining

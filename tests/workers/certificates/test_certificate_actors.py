@@ -24,10 +24,11 @@ from tests.kit.builders.certificates import (
 from tests.kit.builders.contracts import enrolled, someone
 from tests.kit.processes.support import change, rows, wait_until
 from workers.actors import certificates
-from workers.certificates import documents, duplicate_copies
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.fetching import pieces, read_file
-from workers.certificates.file_links import find_by_job
+from workers.certificates.duplicates import job as duplicate_job
+from workers.certificates.duplicates import making
+from workers.certificates.duplicates.fetching import pieces, read_file
+from workers.certificates.duplicates.files import find_by_job
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.documents.renderer import NotRendered, render
 from workers.documents.store import DocumentStore
@@ -88,8 +89,7 @@ def test_several_are_given_a_zip_with_the_right_person_in_every_file() -> None:
 
 
 def test_a_large_zip_goes_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicate_copies, "CHUNK", 3)
-    monkeypatch.setattr(documents, "CHUNK", 3)
+    monkeypatch.setattr(making, "CHUNK", 3)
     people = certified(*(f"p{number}" for number in range(11)))
     shown = duplicated(*people)
     assert shown["queue"] == "certificates_bulk"
@@ -105,7 +105,7 @@ def test_the_failure_of_one_is_listed_and_loses_no_other(monkeypatch: pytest.Mon
             raise NotRendered("no glyph")
         return real(printed, *more, **options)
 
-    monkeypatch.setattr(documents, "render", sometimes)
+    monkeypatch.setattr(making, "render", sometimes)
     shown = duplicated(*people)
     files = unzipped(shown)
     assert [line[7] for line in index(files)] == ["duplicated", "not_rendered", "duplicated"]
@@ -159,7 +159,7 @@ def test_many_who_ask_each_for_their_own_are_given_numbers_without_gaps() -> Non
     assert [ordinal for (ordinal,) in rows("SELECT ordinal FROM certificate_duplicate ORDER BY 1")] == [*range(1, 31)]
 
 
-@pytest.mark.parametrize("step", ["register", "record_made", "_end"])
+@pytest.mark.parametrize("step", ["register", "record_rendering", "_end"])
 def test_killed_half_way_it_goes_on_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     people = certified(*"ab")
     job_id = ask(*people)
@@ -168,7 +168,7 @@ def test_killed_half_way_it_goes_on_with_the_same_numbers(monkeypatch: pytest.Mo
         raise RuntimeError("killed half-way")
 
     with monkeypatch.context() as broken:
-        broken.setattr(duplicate_copies, step, die)
+        broken.setattr(duplicate_job, step, die)
         work()
     assert job(job_id)["state"] == "queued"
     work()
@@ -219,7 +219,7 @@ def test_one_is_put_away_while_the_next_is_rendered(monkeypatch: pytest.MonkeyPa
         return render(printed, *args, **more)
 
     monkeypatch.setattr(DocumentStore, "put", put_late)
-    monkeypatch.setattr(documents, "render", rendered)
+    monkeypatch.setattr(making, "render", rendered)
     shown = duplicated(*people)
     assert (shown["state"], len(unzipped(shown))) == ("succeeded", 4)
 
@@ -242,7 +242,7 @@ def test_a_document_rendered_otherwise_is_another_rendering(monkeypatch: pytest.
     digest = shown["result"]["file"]["sha256"]
     DocumentMaker.of_this_thread().store.delete(digest, ".pdf")
     real = render
-    monkeypatch.setattr(documents, "render", lambda *a, **o: real(*a, **o) + b"\n")
+    monkeypatch.setattr(making, "render", lambda *a, **o: real(*a, **o) + b"\n")
     again = read_file(UUID(shown["result"]["file"]["id"]))
     assert again is not None
     assert {str(sha) for (sha,) in rows("SELECT sha256 FROM rendering")} > {digest}

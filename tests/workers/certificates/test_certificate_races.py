@@ -33,8 +33,9 @@ from tests.kit.processes.support import rows, wait_until
 from tests.kit.races.racers import outcome_of, until_done, waiting_for_a_lock
 from workers.actors import certificates as actor
 from workers.certificates import issuing as certificates
-from workers.certificates.duplicates import register
-from workers.certificates.fetching import read_file
+from workers.certificates.duplicates.fetching import read_file
+from workers.certificates.duplicates.register import register
+from workers.certificates.enrollments import hold_enrollments
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept
@@ -80,7 +81,7 @@ def uncertified(*people: Any, contract: str = "C-1") -> list[UUID]:
 
 def issue(batch: list[UUID], session: Session) -> None:
     """Issues the missing certificates of a batch in one transaction."""
-    certificates.issue(session, certificates.hold(session, batch))
+    certificates.issue(session, hold_enrollments(session, batch))
 
 
 def give_up(enrollment: UUID, session: Session) -> None:

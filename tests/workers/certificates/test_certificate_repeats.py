@@ -21,7 +21,7 @@ from workers.catalog import organisations
 from workers.certificates import changes as certificate_changes
 from workers.certificates import document_purge
 from workers.certificates import issuing as certificates
-from workers.certificates.documents import DocumentMaker
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.engine.claimer import BatchRun
@@ -53,21 +53,21 @@ CASES = {
     "issue": Case(
         lambda one: IssueCertificate(enrollment_id=one),
         certificates,
-        ("hold", "_row", "write", "_result"),
+        ("hold_enrollments", "_row", "write_certificates", "_result"),
         "SELECT right(number, 6), version FROM certificate",
         [("000001", 1)],
     ),
     "catch up": Case(
         lambda _: CatchUpCertificates(),
         certificates,
-        ("hold", "_row", "write"),
+        ("hold_enrollments", "_row", "write_certificates"),
         "SELECT right(number, 6), version FROM certificate",
         [("000001", 1)],
     ),
     "correct": Case(
         lambda one: CorrectCertificate(enrollment_id=one, first_name="Zoë", reason="faute"),
         certificate_changes,
-        ("_corrected", "write", "record"),
+        ("_corrected", "write_certificates", "record"),
         "SELECT right(number, 6), version, replaced_by IS NULL FROM certificate ORDER BY 1",
         [("000001", 1, False), ("000002", 2, True)],
     ),
@@ -179,7 +179,7 @@ def test_a_purge_killed_anywhere_is_finished_the_next_time(
 
     with monkeypatch.context() as broken:
         broken.setattr(store, "delete", some)
-        broken.setattr(document_purge, "forget", die)
+        broken.setattr(document_purge, "_forget", die)
         maintenance.maintain(claimed(Queue.MAINTENANCE))
     after = all_rows()
     assert {name for name in after if after[name] != before[name]} == {"job", "job_attempt"}

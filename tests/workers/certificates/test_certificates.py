@@ -32,6 +32,7 @@ from tests.kit.builders.contracts import (
 )
 from workers.certificates import issuing as certificates
 from workers.certificates.changes import revoke_certificate
+from workers.certificates.enrollments import hold_enrollments, snapshot_of
 from workers.database import Session
 from workers.i18n.catalogues import code_sentence
 from workers.requests.accounts import ErasePerson
@@ -94,10 +95,11 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
     add_contract(session)
     did(session, organisation())
     [zoe] = enrolled(session, "zoe")
-    fact, code = certificates.hold(session, [zoe])[zoe], new_verification_code()
-    snapshot, now = certificates.snapshot_of(fact, code), datetime.fromisoformat(moment)
-    new = certificates.NewCertificate(new_id(), zoe, fact.organisation_id, snapshot, code, now, fact.completed_at)
-    assert certificates.write(session, [new])[zoe].number == number
+    held, code = hold_enrollments(session, [zoe])[zoe], new_verification_code()
+    snapshot, now = snapshot_of(held, code), datetime.fromisoformat(moment)
+    assert held.organisation_id
+    new = certificates.NewCertificate(new_id(), zoe, held.organisation_id, snapshot, code, now, held.completed_at)
+    assert certificates.write_certificates(session, [new])[zoe].number == number
     assert numbers(session) == [number]
 
 

@@ -15,9 +15,9 @@ from tests.kit.builders.contracts import accepted, query
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates, maintenance
 from workers.actors.registry import show_job
-from workers.certificates import document_purge, document_retention
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.fetching import read_file
+from workers.certificates import document_purge
+from workers.certificates.duplicates.fetching import read_file
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.engine.acceptance import accept_internal
 from workers.errors import Transient
@@ -101,7 +101,6 @@ def test_a_store_that_is_away_forgets_nothing(fresh_database: str, monkeypatch: 
 
 
 def test_a_full_part_owes_the_next(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document_retention, "PART", 1)
     monkeypatch.setattr(document_purge, "PART", 1)
     for names in ("ab", "cd"):
         duplicated(*names)

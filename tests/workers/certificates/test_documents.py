@@ -33,9 +33,9 @@ from tests.kit.builders.documents import text_of
 from tests.kit.processes.buckets import BUCKET, bucket
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates
-from workers.certificates import documents
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.fetching import read_file
+from workers.certificates.duplicates import making
+from workers.certificates.duplicates.fetching import read_file
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.documents.renderer import render
 from workers.requests.catalog import PutCompany, PutTraining
@@ -103,7 +103,7 @@ def test_a_zip_whose_documents_are_made_otherwise_is_another_file(monkeypatch: p
     before = str(done["result"]["file"]["sha256"])
     for path in Path(os.environ["CERTIFICATE_STORE"]).rglob("*.*"):
         path.unlink()
-    monkeypatch.setattr(documents, "render", lambda *a, **o: render(*a, **o) + b"\n")
+    monkeypatch.setattr(making, "render", lambda *a, **o: render(*a, **o) + b"\n")
     again = read_file(file_of(done))
     [(after, size)] = rows("SELECT sha256, size FROM certificate_file")
     assert again is not None

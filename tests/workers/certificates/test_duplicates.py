@@ -26,7 +26,8 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from workers.actors.registry import show_job
-from workers.certificates.duplicate_copies import begin, read_copy
+from workers.certificates.duplicates.copies import read_copy
+from workers.certificates.duplicates.job import begin
 from workers.certificates.verification import as_json, verify
 from workers.database import Session
 from workers.engine import ledger

@@ -30,14 +30,14 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.builders.documents import text_of
 from tests.kit.processes.support import change
-from workers.certificates import documents
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.fetching import read_file
+from workers.certificates.duplicates import making
+from workers.certificates.duplicates.fetching import read_file
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import Session, transaction
 from workers.documents.printable import printable
 from workers.documents.renderer import NotRendered, render
-from workers.mail.values import safe_cell
 from workers.requests.enrollment import RecordProgress
+from workers.rosters.spreadsheet import safe_cell
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
 
@@ -93,7 +93,7 @@ def test_a_zip_of_two_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
             raise NotRendered("no glyph")
         return render(printed, *more, **options)
 
-    monkeypatch.setattr(documents, "render", but_one)
+    monkeypatch.setattr(making, "render", but_one)
     done = duplicated(*people, new, people[0], new_id())
     expected = ["duplicated"] * PEOPLE + ["not_completed", "duplicate_in_file", "not_found"]
     expected[failing] = "not_rendered"

@@ -36,7 +36,7 @@ from tests.kit.relay.relay import Mail, Relay
 from tests.workers.web.conftest import site
 from workers.actors import certificates
 from workers.actors.emails import Mailer
-from workers.certificates.documents import DocumentMaker
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS

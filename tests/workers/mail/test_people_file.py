@@ -16,8 +16,8 @@ from workers.cli.samples.mails import SAMPLES
 from workers.mail.attachments import LARGEST_PLAIN_FILE
 from workers.mail.message import SenderIdentity, build
 from workers.mail.renderer import PEOPLE_IN_BODY, RenderedMail, render
-from workers.mail.values import safe_cell
 from workers.requests.enrollment import MAX_PEOPLE
+from workers.rosters.spreadsheet import safe_cell
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
 IDENTITY = SenderIdentity("a@b.fr", "", "a@b.fr", "b.fr")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.rosters.errors_file import guarded, unguarded
+from workers.rosters.spreadsheet import guarded, unguarded
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠", "'", "''"])

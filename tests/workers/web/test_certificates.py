@@ -19,8 +19,8 @@ from tests.kit.builders.contracts import accepted, someone
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates
 from workers.actors.registry import show_job
-from workers.certificates.fetching import read_file
-from workers.certificates.file_links import file_address, find_file
+from workers.certificates.duplicates.fetching import read_file
+from workers.certificates.duplicates.files import file_address, find_file
 from workers.database import transaction
 from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
 from workers.requests.queues import Queue

@@ -7,7 +7,7 @@ from sqlmodel import select
 
 from models.certificate import CertificateDuplicate
 from models.words import Code, EmailKind, EmailState
-from workers.certificates.file_links import DuplicateFile, file_address, find_file
+from workers.certificates.duplicates.files import DuplicateFile, file_address, find_file
 from workers.database import Session
 from workers.engine.results import count_codes
 from workers.mail.claimed import ClaimedMail

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Text, cast
 from sqlmodel import col
 
 from models.job import Job, JobPerson
@@ -18,7 +18,7 @@ from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.people.typed_rows import ERASED_ROW
 from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.registry import parse
-from workers.sql import fetch, fetch_one
+from workers.sql import fetch, fetch_one, select_record
 
 ERASED: Final = PersonToEnroll(**ERASED_ROW)
 
@@ -46,9 +46,8 @@ def write_enrollment_report(session: Session, mail: ClaimedMail, facts: MailFact
 
 
 def _read_job(session: Session, job_id: UUID | None) -> _ReportedJob | None:
-    request = cast(col(Job.request), Text).label("request")
-    columns = (col(Job.id), col(Job.kind), request, col(Job.state), col(Job.result))
-    return fetch_one(session, _ReportedJob, select(*columns).where(col(Job.id) == job_id))
+    job = select_record(_ReportedJob, Job, request=cast(col(Job.request), Text))
+    return fetch_one(session, _ReportedJob, job.where(col(Job.id) == job_id))
 
 
 def _read_request(kind: str, body: str) -> Enroll:
@@ -61,8 +60,9 @@ def _read_request(kind: str, body: str) -> Enroll:
 def _read_codes(session: Session, job: _ReportedJob) -> dict[int, str]:
     """The code of each position; the result of one person sits in the job itself."""
     codes = {person["position"]: person["code"] for person in (job.result or {}).get("people", ())}
-    people = select(col(JobPerson.position), col(JobPerson.code)).where(col(JobPerson.job_id) == job.id)
-    return codes | {one.position: one.code for one in fetch(session, _PersonCode, people.order_by("position"))}
+    people = select_record(_PersonCode, JobPerson).where(col(JobPerson.job_id) == job.id)
+    found = fetch(session, _PersonCode, people.order_by(col(JobPerson.position)))
+    return codes | {one.position: one.code for one in found}
 
 
 def _report(job: _ReportedJob, request: Enroll, codes: Mapping[int, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Text, cast
 from sqlmodel import col
 
 from models.job import Job, JobPerson
@@ -19,7 +19,7 @@ from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.requests.base import read
 from workers.requests.imports import ImportRoster
 from workers.rosters.kept_rows import KeptRows
-from workers.sql import fetch, fetch_one
+from workers.sql import fetch, fetch_one, select_record
 
 MOST_FAILED: Final = 300_000
 """Refused rows a mail may still be able to carry (``workers/mail/attachments.py``)."""
@@ -64,14 +64,13 @@ def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -
 
 
 def _read_import(session: Session, mail: ClaimedMail) -> _ReportedImport | None:
-    request = cast(col(Job.request), Text).label("request")
-    columns = (col(Job.state), col(Job.result), request, col(RosterImport.file_name), col(RosterImport.reading))
-    imported = select(*columns).join(RosterImport, col(RosterImport.job_id) == col(Job.id))
-    return fetch_one(session, _ReportedImport, imported.where(col(Job.id) == mail.job_id))
+    imported = select_record(_ReportedImport, Job, RosterImport, request=cast(col(Job.request), Text))
+    of_this_job = imported.join(RosterImport, col(RosterImport.job_id) == col(Job.id)).where(col(Job.id) == mail.job_id)
+    return fetch_one(session, _ReportedImport, of_this_job)
 
 
 def _read_failed(session: Session, mail: ClaimedMail) -> list[_RefusedRow]:
-    people = select(col(JobPerson.position), col(JobPerson.code)).where(col(JobPerson.job_id) == mail.job_id)
+    people = select_record(_RefusedRow, JobPerson).where(col(JobPerson.job_id) == mail.job_id)
     refused = people.where(col(JobPerson.code).not_in(DONE_CODES)).order_by(col(JobPerson.position))
     return fetch(session, _RefusedRow, refused)
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
-from workers.certificates.documents import DocumentMaker
-from workers.certificates.duplicate_copies import read_copies
-from workers.certificates.duplicate_index import read_index
-from workers.certificates.file_links import (
+from workers.certificates.duplicates.copies import read_copies
+from workers.certificates.duplicates.files import (
     DuplicateFile,
+    expect_refill,
     find_file,
-    refill,
     replace_bytes,
 )
+from workers.certificates.duplicates.index import read_index
+from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 
 PIECE = 1 << 16
 
 
 class FileContent(NamedTuple):
-    """What is delivered, which may differ in size from what was registered when it had to be made again.
+    """The content that is delivered; its size may differ from the registered one when it had to be made again.
 
     Parameters:
       size: bytes of all pieces.
@@ -50,7 +50,7 @@ def pieces(file: DuplicateFile) -> FileContent | None:
     if file.duplicate_id is not None:
         content = maker.fetch(file.duplicate_id)
         return None if content is None else FileContent(len(content), iter([content]))
-    opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed by whoever reads the pieces
+    opened = tempfile.TemporaryFile(prefix="matricule-file-")  # noqa: SIM115 - closed with the last piece
     if maker.store.copy(file.sha256, file.suffix, opened) or _zip_again(maker, file, opened):
         return FileContent(opened.seek(0, SEEK_END), _read(opened))
     opened.close()
@@ -67,14 +67,14 @@ def _read(opened: BinaryIO) -> Iterator[bytes]:
 def _zip_again(maker: DocumentMaker, file: DuplicateFile, into: BinaryIO) -> bool:
     """Fills a zip the store has lost anew; its hash is another one when its documents were sealed anew."""
     with transaction() as session:
-        copies, locale = read_copies(session, file.job_id)
-        index = read_index(session, file.job_id)
+        copies, index = read_copies(session, file.job_id), read_index(session, file.job_id)
         if not copies:
             return False
-        refill(session, file.file_id)  # before its bytes are there: what dies in between leaves none that stay for good
+        # Before its bytes are there: a process that dies in between leaves none that stay for good.
+        expect_refill(session, file.file_id)
     with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
         path = Path(folder) / "file.zip"
-        maker.zip(path, copies, index, locale)
+        maker.zip(path, copies, index, copies[0].locale)
         digest, size = maker.store.put_file(path, file.suffix), path.stat().st_size
         into.seek(0)
         into.truncate()

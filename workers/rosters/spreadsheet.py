@@ -1,0 +1,35 @@
+"""CSV files as spreadsheets open them: what Excel needs to read one, and cells it must not take for formulas."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from models.label import FORMULA_STARTS
+
+MARK: Final = "\N{BYTE ORDER MARK}"
+"""By this first character Excel knows that the file is UTF-8."""
+
+_GUARDED: Final = (*FORMULA_STARTS, "'")
+
+
+def safe_cell(value: str) -> str:
+    """The cell with a leading ``'`` where a spreadsheet would take it for a formula."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+
+
+def guarded(cell: str) -> str:
+    """The same, in a file that is read again: a cell that has the mark already gets another (``unguarded``)."""
+    return f"'{cell}" if cell.startswith(_GUARDED) else cell
+
+
+def unguarded(cell: str) -> str:
+    """The cell as it was before ``guarded``."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+
+
+def excel_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """The rows as Excel reads them where it is set up for France: UTF-8 with its mark, semicolons, CRLF."""
+    lines = io.StringIO(newline="")
+    csv.writer(lines, delimiter=";", lineterminator="\r\n").writerows(rows)
+    return (MARK + lines.getvalue()).encode("utf-8", "replace")
