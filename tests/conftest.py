@@ -2,14 +2,9 @@
 
 import io
 import logging
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,16 +13,16 @@ import pytest
 import redis
 import structlog
 
-from scripts.embedded.places import SHORT_ROOT, places
-from scripts.embedded.postgres import Postgres
-from scripts.embedded.valkey import Valkey
 from tests.kit.moments import MOMENTS, begin_at, process_at, set_database_to
-from tests.kit.processes.support import PROJECT, Processes, forget
+from tests.kit.processes.support import Processes, forget
+from tests.kit.quick import QUICK_HASHER, TRUE_HASHER, hash_by, log_plainly
+from tests.kit.servers import TEMPLATE, Servers, running
+from tests.kit.system import told_of_skipped
+from tests.kit.turns import processes_for, serial_last, turn
 from workers import database
 from workers.database import Session
 from workers.logs import configure_logs
 
-TEMPLATE = "matricule"
 LINK_KEYS = "test:" + "5a" * 32
 
 
@@ -37,6 +32,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=datetime.fromisoformat,
         help="runs every test that has a database at this moment, such as 2026-12-31T23:59+01:00",
     )
+
+
+def pytest_configure() -> None:
+    """Makes hashes cheap before test modules are read, because some of them hash a password when imported."""
+    hash_by(QUICK_HASHER)
+    log_plainly()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Decides how many processes ``-n auto`` starts."""
+    return processes_for(config.getoption("file_or_dir"), config.getoption("keyword"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    serial_last(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end how many tests were skipped because this system lacks a program."""
+    if line := told_of_skipped(terminalreporter.getreports("skipped")):
+        terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with turn(item):
+        return (yield)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,39 +78,18 @@ def current_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
             yield at
 
 
-@dataclass
-class Servers:
-    """The servers that all tests share."""
-
-    postgres: Postgres
-    valkey: Valkey
-    store: Path
+@pytest.fixture(scope="session")
+def migrated_data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder that keeps migrated data of PostgreSQL between runs, or in this run if there is no cache."""
+    cache = getattr(request.config, "cache", None)
+    return cache.mkdir("postgres") if cache else tmp_path_factory.getbasetemp().parent
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """Starts PostgreSQL without fsync (so no speed may be quoted from it) and Valkey, and migrates a template."""
-    var = Path(tempfile.mkdtemp(dir=SHORT_ROOT, prefix="matricule-tests-"))
-    var.chmod(0o755)
-    where = places(var)
-    started = Servers(Postgres(where, durable=False), Valkey(where), var / "store")
-    started.postgres.start()
-    started.valkey.start()
-    environment = os.environ | {"DATABASE_URL": started.postgres.url(TEMPLATE), "REDIS_URL": started.valkey.url}
-    migrated = subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert migrated.returncode == 0, migrated.stderr
-    yield started
-    started.valkey.stop()
-    started.postgres.stop()
-    for folder in {where.var, *where.outside}:
-        shutil.rmtree(folder, ignore_errors=True)
+def servers(migrated_data: Path) -> Iterator[Servers]:
+    """Starts PostgreSQL and Valkey for this process."""
+    with running(migrated_data) as started:
+        yield started
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace: str) -> None:
@@ -149,6 +150,14 @@ def processes(fresh_database: str, tmp_path: Path) -> Iterator[Processes]:
     started = Processes(tmp_path)
     yield started
     started.stop_all()
+
+
+@pytest.fixture
+def true_hash_cost() -> Iterator[None]:
+    """Hashes passwords at the cost they have in production."""
+    hash_by(TRUE_HASHER)
+    yield
+    hash_by(QUICK_HASHER)
 
 
 @pytest.fixture

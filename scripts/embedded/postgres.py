@@ -72,7 +72,7 @@ class Postgres(Part):
         """Creates a database, as a copy of `template` if given; no client may be connected to the template."""
         order = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
-            order += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+            order += sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(template))
         self._execute(order)
 
     def drop_database(self, name: str) -> None:
@@ -143,6 +143,7 @@ class Postgres(Part):
 
     def _launch(self, binaries: Path) -> None:
         """Starts the server, and tries again while backends of a killed server still use its shared memory."""
+        self._log.touch()  # a copied data folder has no log yet
         for _ in range(LAUNCHES):
             written = self._log.stat().st_size
             process = self._process = self._spawn(binaries)

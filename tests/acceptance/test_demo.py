@@ -14,6 +14,8 @@ import pytest
 from scripts.embedded.places import SHORT_ROOT, places
 from tests.kit.processes.support import PROJECT, wait_until
 
+pytestmark = pytest.mark.serial
+
 FROM_TESTS = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "REDIS_NAMESPACE", "LINK_KEYS")
 
 

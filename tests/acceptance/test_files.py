@@ -3,6 +3,8 @@
 import io
 from uuid import UUID
 
+import pytest
+
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.contracts import add_contract, asking
 from tests.kit.processes.support import Processes, rows, wait_until
@@ -14,6 +16,8 @@ from workers.imports.reports import report_rows
 from workers.ops.reconciliation import find_drift
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
+
+pytestmark = pytest.mark.serial
 
 COMPANIES = 50
 PER_FILE = 20

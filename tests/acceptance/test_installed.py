@@ -20,9 +20,12 @@ import pytest
 
 from scripts.embedded.mailbox_process import free_port
 from scripts.embedded.procfile import Supervisor, parse_procfile
-from tests.conftest import LINK_KEYS, Servers
+from tests.conftest import LINK_KEYS
 from tests.kit.processes.support import PROJECT, wait_until
 from tests.kit.relay.relay import Relay
+from tests.kit.servers import Servers
+
+pytestmark = pytest.mark.serial
 
 ZOE = {"email": "zoe@example.com", "first_name": "Zoë", "last_name": "Müller"}
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/links/\S+")

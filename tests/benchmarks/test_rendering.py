@@ -18,6 +18,7 @@ from tests.benchmarks import sheets
 from tests.benchmarks.rendering import ENGINES
 from tests.benchmarks.sheets import Sheet
 from tests.kit.processes.support import PROJECT
+from tests.kit.system import need, run
 from workers.cli.samples.certificates import LOGOS, MOMENT, SAMPLES
 
 DUPLICATE = PrintedDuplicate(number="2026-000142-D1", issued_on=date(2026, 11, 25))
@@ -27,6 +28,7 @@ SHEET = Sheet(SAMPLES["logos"].model_copy(update={"duplicate": DUPLICATE}), Docu
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Renders the same document with each engine, in separate processes, because WeasyPrint leaves files open."""
+    need("pango-1.0", "pangoft2-1.0", "harfbuzz-subset")
     folder = tmp_path_factory.mktemp("rendering")
     sheets.keep(folder / "sheets", [SHEET], LOGOS)
     (folder / "go").touch()
@@ -40,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def words(pdf: bytes) -> list[str]:
-    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    text = run("pdftotext", "-raw", "-", "-", given=pdf)
     return sorted(word for word in text.split() if word != "–")  # WeasyPrint writes the marks of a list
 
 
@@ -61,7 +63,7 @@ def facts(pdf: bytes) -> dict[str, Any]:
 def fonts(pdf: bytes, folder: Path) -> set[str]:
     file = folder / "a.pdf"
     file.write_bytes(pdf)
-    told = subprocess.run(["pdffonts", file], capture_output=True, check=True, text=True).stdout.splitlines()[2:]
+    told = run("pdffonts", file).splitlines()[2:]
     assert all(line.split()[-5:-2] == ["yes", "yes", "yes"] for line in told)  # embedded, a subset, copied as Unicode
     return {line.split()[0].partition("+")[2].removesuffix("-Regular").replace("-", "") for line in told}
 

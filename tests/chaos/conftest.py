@@ -1,8 +1,6 @@
 """A chaos test has its own servers, which it may kill, flush or stop."""
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,8 @@ from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 from tests.kit.processes.killed import LEASE
-from tests.kit.processes.support import PROJECT, forget
+from tests.kit.processes.support import forget
+from tests.kit.servers import copy_migrated_data
 
 
 @pytest.fixture
@@ -41,13 +40,16 @@ def valkey(fresh_database: str, own_folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def postgres(valkey: Valkey, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
+def postgres(
+    valkey: Valkey, own_folder: Path, migrated_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Postgres]:
     """Starts a PostgreSQL for this test only; it keeps its commits after a kill."""
-    server = Postgres(places(own_folder))
+    where = places(own_folder)
+    copy_migrated_data(migrated_data, where)
+    server = Postgres(where)
     server.start()
     monkeypatch.setenv("DATABASE_URL", server.url())
     forget()
-    subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=PROJECT, check=True, capture_output=True)
     yield server
     forget()
     server.stop()

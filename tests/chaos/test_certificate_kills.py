@@ -26,6 +26,8 @@ from workers.database import transaction
 from workers.engine.broker import wake
 from workers.requests.queues import Queue
 
+pytestmark = pytest.mark.serial
+
 LEASE = 2.0
 PEOPLE = 120
 CHUNK = 10

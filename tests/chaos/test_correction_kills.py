@@ -26,6 +26,8 @@ from workers.requests.accounts import CorrectEmail
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections
 
+pytestmark = pytest.mark.serial
+
 LEASE = 2.0
 LOOK = """
     SELECT email_norm, credential_version,

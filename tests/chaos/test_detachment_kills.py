@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from scripts.embedded.mailbox_process import free_port
 from tests.kit.builders.attachments import attach, enrollment_state
@@ -15,6 +16,8 @@ from tests.kit.processes.support import (
 from workers.database import transaction
 from workers.ops.reconciliation import find_drift
 from workers.web.forms import FORM_TYPE
+
+pytestmark = pytest.mark.serial
 
 STALL = """
     CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$"""

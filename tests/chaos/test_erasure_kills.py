@@ -23,6 +23,8 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request
 
+pytestmark = pytest.mark.serial
+
 LEASE = 2.0
 ANNE = "anne@example.com"
 STALL = """

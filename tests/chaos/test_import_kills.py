@@ -28,6 +28,8 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
 
+pytestmark = pytest.mark.serial
+
 LEASE = 2.0
 ROWS = int(os.environ.get("ROWS", "6000"))
 DONE = "SELECT 1 FROM job WHERE id = :id AND finished_at IS NOT NULL"

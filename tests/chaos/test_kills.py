@@ -1,5 +1,6 @@
 """Processes and servers are killed, flushed or stopped; every accepted request is still done once."""
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -31,6 +32,8 @@ from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
 from workers.requests.enrollment import Enroll, PersonToEnroll
+
+pytestmark = pytest.mark.serial
 
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:

@@ -20,6 +20,8 @@ from tests.kit.processes.support import (
 from tests.kit.relay.relay import Relay
 from workers.database import transaction
 
+pytestmark = pytest.mark.serial
+
 PEOPLE = 60
 CONNECTIONS = 4
 """Mails that one mailer process sends at the same time; a kill can repeat at most this many."""

@@ -16,6 +16,8 @@ from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.registry import parse
 
+pytestmark = pytest.mark.serial
+
 LEASE = 2.0
 PEOPLE = 20
 WITHDRAWN = """

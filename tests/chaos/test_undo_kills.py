@@ -3,6 +3,8 @@
 from functools import partial
 from uuid import UUID
 
+import pytest
+
 from models.portal import LOCAL_PORTAL_ID
 from tests.chaos.test_import_kills import DONE, LEASE, ROWS, drop, kill_on_the_way
 from tests.kit.builders.contracts import add_contract
@@ -13,6 +15,8 @@ from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.imports import UndoImport
 from workers.requests.queues import Queue
+
+pytestmark = pytest.mark.serial
 
 JOINED = "SELECT position FROM job_person WHERE job_id = :id AND code IN ('enrolled', 'attached') ORDER BY position"
 LEFT = "SELECT position FROM job_person WHERE job_id = :id AND code = 'withdrawn' ORDER BY position"

@@ -19,6 +19,8 @@ from scripts.embedded.parts import _exports
 from scripts.embedded.places import SHORT_ROOT
 from tests.kit.processes.support import PROJECT
 
+pytestmark = pytest.mark.serial
+
 NOBODY = 65534
 NOTHING: Mapping[str, str] = {}
 SYSTEM_PYTHON = Path("/usr/bin/python3")

@@ -1,7 +1,6 @@
 """The tests of documents use these: printed facts, the PDF made from them, and the text a reader can copy from it."""
 
 import io
-import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from models.document import (
     TrainingModality,
     TrainingNature,
 )
+from tests.kit.system import run
 from workers.documents.renderer import render
 
 AT = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
@@ -73,7 +73,7 @@ def pdf_of(document: Document = Document.ATTESTATION, locale: str = "fr", **more
 
 def text_of(pdf: bytes) -> str:
     """Returns the text of a PDF in the order it was written, with plain spaces."""
-    text = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    text = run("pdftotext", "-raw", "-", "-", given=pdf)
     return " ".join(text.split())
 
 

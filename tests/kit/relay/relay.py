@@ -101,7 +101,8 @@ class Relay:
         self.admit(None)
         with self.lock:
             for one in self.open:
-                one.shutdown(SHUT_RDWR)
+                with suppress(OSError):  # the client went
+                    one.shutdown(SHUT_RDWR)
         server.server_close()
 
     def got(self) -> Counter[str]:

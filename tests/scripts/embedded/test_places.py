@@ -17,6 +17,8 @@ from scripts.embedded.places import (
 )
 from scripts.embedded.postgres import MAJOR, Postgres
 
+pytestmark = pytest.mark.serial
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to another user")
 
 

@@ -16,12 +16,15 @@ from scripts.embedded.places import SystemUser, _short_path, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.processes import StartFailed, wait_until
 
+pytestmark = pytest.mark.serial
+
 PARENT = """
 import sys, threading
 from pathlib import Path
 from scripts.embedded.places import places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.processes import watch
+
 postgres = Postgres(places(Path(sys.argv[1])))
 postgres.start()
 print(postgres.pid, watch().pid, flush=True)

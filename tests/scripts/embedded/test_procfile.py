@@ -19,6 +19,8 @@ from scripts.embedded.procfile import (
     restart_delay,
 )
 
+pytestmark = pytest.mark.serial
+
 Run = Callable[..., tuple[Supervisor, io.StringIO]]
 
 

@@ -11,6 +11,8 @@ from scripts.embedded.guard import send
 from scripts.embedded.processes import wait_until
 from scripts.embedded.run import LocalSystem, run
 
+pytestmark = pytest.mark.serial
+
 Start = Callable[..., subprocess.Popen[str]]
 GIVEN = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x"}
 PROCFILE = """

@@ -8,6 +8,8 @@ import redis
 from scripts.embedded.places import places
 from scripts.embedded.valkey import Valkey
 
+pytestmark = pytest.mark.serial
+
 
 @pytest.fixture
 def valkey(var: Path) -> Iterator[Valkey]:

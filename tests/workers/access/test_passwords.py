@@ -174,6 +174,10 @@ def test_two_at_the_same_moment_one_wins(fresh_database: str) -> None:
     assert rows("SELECT count(*) FROM audit") == [(1,)]
 
 
+def test_a_hash_costs_what_rfc_9106_recommends(true_hash_cost: None) -> None:
+    assert hash_password(PASSWORD).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
 def test_the_same_password_typed_on_two_keyboards_has_one_hash() -> None:
     hashed = hash_password("caf\u00e9 caf\u00e9 caf\u00e9 noir")
     assert hashed.startswith("$argon2id$")

@@ -137,6 +137,7 @@ def test_the_job_runs_the_same_statements_and_writes_the_same_rows(session: Sess
     assert not any("FROM account" in statement or "email_norm" in statement for statement in known)
 
 
+@pytest.mark.serial
 def test_the_time_is_the_same(fresh_database: str) -> None:
     """The medians of known and unknown addresses differ no more than those of two halves of one kind."""
     number = count()

@@ -159,7 +159,8 @@ def test_a_hash_of_older_parameters_is_renewed_once(account: UUID) -> None:
     assert rows("SELECT action, count(*) FROM audit GROUP BY action") == [("rehash_password", 1)]
 
 
-def test_known_and_unknown_take_the_same_time(account: UUID) -> None:
+@pytest.mark.serial
+def test_known_and_unknown_take_the_same_time(true_hash_cost: None, account: UUID) -> None:
     """The difference of the medians is below the noise of repeated equal calls."""
 
     def spent(email: str) -> float:

@@ -20,6 +20,7 @@ from tests.kit.builders.documents import (
     pages,
     pdf_of,
 )
+from tests.kit.system import run
 from workers.documents import renderer
 from workers.documents.printable import (
     _characters,
@@ -45,7 +46,7 @@ POINTED = ["مُحَمَّد", "שָׁלוֹם"]
 
 def said(pdf: bytes) -> str:
     """Returns the text of a PDF in reading order."""
-    text = subprocess.run(["pdftotext", "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    text = run("pdftotext", "-", "-", given=pdf)
     return " ".join(text.split())
 
 
@@ -164,17 +165,16 @@ def test_hostile_documents_are_pdf_a_and_pdf_ua_too(document: Document, locale: 
     first, last = "<b>Zoé</b> 🎓 #x", "محمد בן W" + "W" * 80
     file.write_bytes(pdf_of(document, locale, first_name=first, last_name=last, title="i" * 200, employer="é ß " * 40,
                           objectives=("$x$", "山田", "מ" * 100)))  # fmt: skip
-    subprocess.run(["qpdf", "--check", file], check=True, capture_output=True)
+    run("qpdf", "--check", file)
     with pikepdf.open(io.BytesIO(file.read_bytes())) as opened, opened.open_metadata() as metadata:
         assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"], metadata["pdfuaid:part"]) == ("2", "A", "1")
         assert printable(f"{first} {last}") in metadata["dc:title"]
         assert str(opened.Root.Lang).startswith(locale)
-    told = subprocess.run(["pdfinfo", "-isodates", file], check=True, capture_output=True, text=True).stdout
+    told = run("pdfinfo", "-isodates", file)
     assert "CreationDate:    2026-03-10T09:00:00Z" in told
     assert "ModDate:         2026-03-10T09:00:00Z" in told
     assert "Author:          Formation Pro SAS" in told
     checked = subprocess.run([OUTLOUD, "--no-info", file], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    subprocess.run(["pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a"], check=True)
-    read = subprocess.run(["zbarimg", "-q", "--raw", tmp_path / "a.png"], capture_output=True, text=True, check=True)
-    assert read.stdout.strip() == URL
+    run("pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a")
+    assert run("zbarimg", "-q", "--raw", tmp_path / "a.png").strip() == URL

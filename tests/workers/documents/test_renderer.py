@@ -4,7 +4,6 @@ from threads.
 
 import hashlib
 import io
-import shutil
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from tests.kit.builders.documents import (
     text_of,
 )
 from tests.kit.processes.support import PROJECT
+from tests.kit.system import run
 from workers.documents import renderer
 from workers.documents.renderer import NotRendered, render
 
@@ -91,7 +91,7 @@ def test_unknown_facts_are_not_printed() -> None:
 @pytest.mark.parametrize("mode", ["-raw", "-layout"])
 def test_the_large_word_behind_the_page_is_not_mixed_with_its_text(document: Document, mode: str) -> None:
     pdf = pdf_of(document, title="Conduite d’un chariot élévateur à mât rétractable en entrepôt frigorifique")
-    told = subprocess.run(["pdftotext", mode, "-", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
+    told = run("pdftotext", mode, "-", "-", given=pdf)
     lines = [" ".join(line.split()) for line in told.splitlines()]
     assert told.count("DUPLICATA") == 1
     assert "Zoé Le Dû" in lines
@@ -103,9 +103,9 @@ def test_the_same_data_give_the_same_bytes(document: Document) -> None:
     first = pdf_of(document)
     assert pdf_of(document) == first
     script = (
-        "import hashlib; from tests.kit.builders.documents import made;"
+        "import hashlib; from tests.kit.builders.documents import pdf_of;"
         "from models.document import Document;"
-        f"print(hashlib.sha256(made(Document('{document}'))).hexdigest())"
+        f"print(hashlib.sha256(pdf_of(Document('{document}'))).hexdigest())"
     )
     other = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == hashlib.sha256(first).hexdigest()
@@ -171,7 +171,7 @@ def test_an_error_of_typst_is_reported_without_its_quotes(monkeypatch: pytest.Mo
 def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool, tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
     file.write_bytes(pdf_of(document, locale, duplicate=duplicate))
-    subprocess.run(["qpdf", "--check", file], check=True, capture_output=True)
+    run("qpdf", "--check", file)
     with pikepdf.open(file) as opened:
         with opened.open_metadata() as metadata:
             assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"], metadata["pdfuaid:part"]) == (
@@ -183,7 +183,7 @@ def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool
             assert "2026-000042" in metadata["dc:title"]
         assert str(opened.Root.Lang).startswith(locale)
         assert opened.Root.MarkInfo.Marked
-    told = subprocess.run(["pdfinfo", "-isodates", file], check=True, capture_output=True, text=True).stdout
+    told = run("pdfinfo", "-isodates", file)
     assert "Zoé Le Dû" in told
     assert "2026-03-10T09:00:00Z" in told
     assert "Tagged:          yes" in told
@@ -195,9 +195,8 @@ def test_it_is_pdf_a_and_pdf_ua(document: Document, locale: str, duplicate: bool
 def test_the_square_leads_to_the_page_of_the_certificate(document: Document, tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
     file.write_bytes(pdf_of(document))
-    subprocess.run(["pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a"], check=True)
-    read = subprocess.run(["zbarimg", "-q", "--raw", tmp_path / "a.png"], capture_output=True, text=True, check=True)
-    assert read.stdout.strip() == URL
+    run("pdftoppm", "-r", "150", "-png", "-singlefile", file, tmp_path / "a")
+    assert run("zbarimg", "-q", "--raw", tmp_path / "a.png").strip() == URL
 
 
 def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
@@ -205,14 +204,8 @@ def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
         url = f"https://formation.example/certificates/{group_code(new_verification_code())}"
         file = tmp_path / f"{number}.pdf"
         file.write_bytes(pdf_of(verify_url=url))
-        subprocess.run(["pdftoppm", "-r", "110", "-png", "-singlefile", file, file.with_suffix("")], check=True)
-        png = file.with_suffix(".png")
-        read = subprocess.run(["zbarimg", "-q", "--raw", png], capture_output=True, text=True, check=True)
-        assert read.stdout.strip() == url
-
-
-def test_the_tools_of_these_tests_are_installed() -> None:
-    assert all(shutil.which(name) for name in ("pdftotext", "pdfinfo", "pdftoppm", "qpdf", "zbarimg"))
+        run("pdftoppm", "-r", "110", "-png", "-singlefile", file, file.with_suffix(""))
+        assert run("zbarimg", "-q", "--raw", file.with_suffix(".png")).strip() == url
 
 
 def test_threads_that_render_first_at_the_same_moment_share_one_room() -> None:

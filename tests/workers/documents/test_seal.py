@@ -3,8 +3,6 @@ or on a device.
 """
 
 import io
-import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -28,6 +26,7 @@ from pyhanko_certvalidator import ValidationContext
 
 from models.document import Document
 from tests.kit.builders.documents import AT, OUTLOUD, printed
+from tests.kit.system import need, run
 from workers.documents import seal as seals
 from workers.documents.renderer import render
 from workers.documents.seal import Sealer
@@ -111,7 +110,7 @@ def test_it_is_still_pdf_a_and_pdf_ua(file: Path, tmp_path: Path) -> None:
     assert pdf.startswith(plain + b"\n")  # the appended part begins on a new line (ISO 19005-2, 6.1.9)
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf)
-    subprocess.run(["qpdf", "--check", path], check=True, capture_output=True)
+    run("qpdf", "--check", path)
     with pikepdf.open(path) as opened, opened.open_metadata() as metadata:
         assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"], metadata["pdfuaid:part"]) == ("2", "A", "1")
         field = opened.Root.AcroForm.Fields[0]
@@ -157,17 +156,12 @@ def test_a_package_that_is_missing_is_named(file: Path, monkeypatch: pytest.Monk
 
 
 def test_a_key_in_a_device_seals_as_one_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if SOFTHSM is None or not shutil.which("softhsm2-util"):
-        assert not os.environ.get("MATRICULE_CI"), "softhsm2 is not installed"
-        pytest.skip("softhsm2 is not installed")
+    need("softhsm2-util")
     tokens = tmp_path / "tokens"
     tokens.mkdir()
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
-    subprocess.run(
-        ["softhsm2-util", "--init-token", "--free", "--label", "matricule", "--pin", "1234", "--so-pin", "5678"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    run("softhsm2-util", "--init-token", "--free", "--label", "matricule", "--pin", "1234", "--so-pin", "5678")
     private, certificate = key()
     pem = tmp_path / "key.pem"
     pem.write_bytes(
@@ -175,10 +169,7 @@ def test_a_key_in_a_device_seals_as_one_in_a_file(tmp_path: Path, monkeypatch: p
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
-    subprocess.run(
-        ["softhsm2-util", "--import", pem, "--token", "matricule", "--label", "cachet", "--id", "01", "--pin", "1234"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    run("softhsm2-util", "--import", pem, "--token", "matricule", "--label", "cachet", "--id", "01", "--pin", "1234")
     token = pkcs11.lib(str(SOFTHSM)).get_token(token_label="matricule")
     with token.open(user_pin="1234", rw=True) as session:
         attributes = decode_x509_certificate(certificate.public_bytes(serialization.Encoding.DER))

@@ -1,7 +1,7 @@
 """Every mail in every language is complete, equal in text and HTML, and uses the words and signs of that language."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,11 +22,6 @@ from workers.i18n.catalogues import (
 from workers.mail.inlining import inline_template
 from workers.mail.renderer import render
 
-EVERY_MAIL = [
-    pytest.param(kind, locale, context, id=f"{name}-{locale}")
-    for name, (kind, context) in SAMPLES.items()
-    for locale in LOCALES
-]
 NAMED_IN_CODE = {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv", "lignes-a-corriger.csv"}
 NAMED_IN_CODE |= {"point-virgule", "virgule", "tabulation", "barre verticale"}
 NAMED_IN_CODE |= {"Attestation", "Duplicata", "Code de vérification", "Fichier", "index.csv", "duplicatas.zip"}
@@ -36,8 +31,7 @@ def words(text: str) -> set[str]:
     return {word.strip(".:") for word in re.findall(r"[\w’'.@:/-]+", text)}
 
 
-@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
-def test_text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+def text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
     page = Page(mail.html)
     said = words(mail.text)
@@ -51,8 +45,7 @@ def test_text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mappi
         assert (link, link) in page.links
 
 
-@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
-def test_structure_a_screen_reader_and_a_dark_screen_need(
+def structure_is_as_a_screen_reader_and_a_dark_screen_need(
     kind: EmailKind, locale: str, context: Mapping[str, Any]
 ) -> None:
     mail = render(kind, locale, context)
@@ -73,8 +66,7 @@ def test_structure_a_screen_reader_and_a_dark_screen_need(
     assert "jinja" not in mail.html
 
 
-@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
-def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+def subject_names_what_it_is_about(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     mail = render(kind, locale, context)
     subject_of = {MailSubject.PLATFORM: "platform_name", MailSubject.TRAINING: "training_title"}
     named = (
@@ -87,8 +79,7 @@ def test_subject(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> No
     assert len(mail.subject) < 200
 
 
-@pytest.mark.parametrize(("kind", "locale", "context"), EVERY_MAIL)
-def test_a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
+def a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     unused = {"expires_at"} if context.get("link", "") is None else set()
     if context["company_name"] is None:  # an unknown contract has no seats
         unused = {"planned_seats", "enrolled_count", "remaining"}
@@ -97,6 +88,17 @@ def test_a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, co
     for name in context.keys() - unused:
         with pytest.raises(Permanent, match=f"mail {kind}"):
             render(kind, locale, {key: value for key, value in context.items() if key != name})
+
+
+@pytest.mark.parametrize("check", [
+    text_and_html_say_the_same, structure_is_as_a_screen_reader_and_a_dark_screen_need,
+    subject_names_what_it_is_about, a_missing_value_is_an_error_not_a_hole,
+])  # fmt: skip
+def test_every_mail(subtests: pytest.Subtests, check: Callable[[EmailKind, str, Mapping[str, Any]], None]) -> None:
+    for name, (kind, context) in SAMPLES.items():
+        for locale in LOCALES:
+            with subtests.test(mail=name, locale=locale):
+                check(kind, locale, context)
 
 
 def test_the_error_names_no_value() -> None:

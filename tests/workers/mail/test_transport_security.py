@@ -1,9 +1,7 @@
 """The settings name the relay, and mails go to it under TLS, logged in, or not at all; with real servers too."""
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from tests.kit.relay.scripted import (
     faulty,
     send,
 )
+from tests.kit.system import run
 from workers.errors import NotConfigured
 from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
 from workers.mail.transport import SmtpConnections
@@ -99,12 +98,10 @@ def test_a_real_server_gets_the_mail() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Creates a key and a certificate for ``localhost`` that no other program trusts."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", str(path) + ".crt"]
-    subprocess.run([*made.split(), *names], check=True, capture_output=True)
+    run("openssl", *made.split(), *names)
     path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
     return path
 

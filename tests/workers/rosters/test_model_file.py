@@ -1,8 +1,6 @@
 """The downloadable model imports as it is, and after a French spreadsheet has opened and saved it."""
 
 import io
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import openpyxl
 import pytest
 
 from models.words import LOCALES
+from tests.kit.system import need
 from workers.rosters.model_file import EXAMPLES, HEADERS, csv_model, xlsx_model
 from workers.rosters.people import check_rows
 from workers.rosters.reader import ReadRoster, read_roster
@@ -76,12 +75,9 @@ def test_it_imports_after_calc_in_french_has_saved_it(tmp_path: Path, model: str
     suffix, written = SAVED[saved_as]
     # A comma file that a French Calc opens without its dialogue has whole rows in one cell.
     opened = ["--infilter=Text - txt - csv (StarCalc):59,34,76,1,1/2/2/2/3/2/4/2/5/2"] if kind == "csv" else []
-    soffice = shutil.which("soffice")
-    if soffice is None and "MATRICULE_CI" not in os.environ:
-        pytest.skip("LibreOffice Calc is not installed (.ci/run installs it)")
-    assert soffice, ".ci/run installs LibreOffice Calc"
+    need("soffice")
     subprocess.run(
-        [soffice, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", *opened, "--convert-to", written,
+        ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", *opened, "--convert-to", written,
          "--outdir", str(tmp_path / "out"), str(file)],
         check=True, capture_output=True, timeout=120,
         env={"LC_ALL": "fr_FR.UTF-8", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},

@@ -1,5 +1,6 @@
 """Every page in a browser: axe finds no violation, also at the width of a phone, and all works without scripts."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,22 @@ from tests.kit.builders.certificates import certificate, did, graduates
 from tests.kit.builders.contracts import someone
 from tests.kit.pages.corrections import pending_correction
 from tests.kit.processes.support import rows
+from tests.kit.system import need
 from tests.workers.web.test_certificates import certified, duplicated
 from tests.workers.web.test_not_me import attached
 from workers.database import transaction
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
-CHROMIUM = "/usr/bin/chromium"  # Debian's package, installed by .ci/run
+pytestmark = pytest.mark.xdist_group("browser")  # one browser serves all of these tests
+
 PHONE = {"width": 320, "height": 640}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    need("chromium")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield opened
         opened.close()
 

@@ -1,0 +1,44 @@
+"""A test marked ``serial`` runs alone even when several processes run tests: it kills processes or measures time.
+
+Each test holds a lock while it runs: a serial test an exclusive one, every other test a shared one. The locked file is
+this file itself, so nothing has to be created or removed. Serial tests come last, when few others are left to wait for.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+def serial_last(items: list[pytest.Item]) -> None:
+    """Moves serial tests to the end, in their order, and into one process, because they share what they start."""
+    items.sort(key=_is_serial)
+    for item in filter(_is_serial, items):
+        item.add_marker(pytest.mark.xdist_group("serial"))
+
+
+@contextmanager
+def turn(item: pytest.Item) -> Iterator[None]:
+    """Runs the block alone if the test is serial, otherwise beside tests that are not serial."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with open(__file__) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if _is_serial(item) else fcntl.LOCK_SH)
+        yield
+
+
+def processes_for(arguments: list[str], only: str) -> int:
+    """Returns how many processes run the tests that were asked for, 0 for this process alone.
+
+    Twice the processors, because most tests wait for half of their time; this process alone for a few files or for a
+    keyword, because such tests end before other processes would have started.
+    """
+    few = bool(only) or (bool(arguments) and all(argument.split("::")[0].endswith(".py") for argument in arguments))
+    return 0 if few else 2 * (os.cpu_count() or 1)
+
+
+def _is_serial(item: pytest.Item) -> bool:
+    return item.get_closest_marker("serial") is not None
