@@ -15,7 +15,7 @@ from tests.kit.processes.support import PROJECT
 
 EXPLAINED: Final = (
     *("audit.py", "clock.py", "catalog", "ops", "people", "web", "actors"),
-    *("certificates", "mail/letters"),
+    *("certificates", "imports", "mail"),
 )
 """Where each hand-written statement has a sentence."""
 

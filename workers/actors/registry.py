@@ -28,8 +28,8 @@ from workers.enrollment.progress import record_progress_jobs
 from workers.enrollment.releases import plan_releases, release_seats
 from workers.enrollment.reminders import send_reminders
 from workers.enrollment.withdrawal import withdraw_jobs
-from workers.imports.cancelling import cancel_imports
 from workers.imports.inboxes import put_inbox
+from workers.imports.undoing import cancel_imports
 from workers.ops.reconciliation import find_drift
 from workers.people.erasure import erase_person
 from workers.people.export import export_person

@@ -4,8 +4,11 @@ import hashlib
 from typing import BinaryIO
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, text, update
+from sqlmodel import col, select
 
+from models.job import Job
+from models.roster import RosterFile, RosterImport
 from models.words import Code
 from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, accept_internal, add_key, find_accepted
@@ -14,26 +17,20 @@ from workers.imports.files import PART, store_file
 from workers.imports.importing import record_import
 from workers.requests.base import check_key, fingerprint
 from workers.requests.imports import ImportRoster
+from workers.sql import change
 
-# Of two that drop the same file at the same moment, the second waits and finds the job of the first.
+# Makes the second of two that drop the same file at the same moment wait, until it finds the job of the first.
 LOCK_CONTENT = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || CAST(:digest AS text), 0))")
-
-FIND_RUNNING_IMPORT = text("""
-    SELECT r.job_id FROM roster r JOIN job j ON j.id = r.job_id
-    WHERE r.portal_id = :portal AND r.fingerprint = :fingerprint AND j.finished_at IS NULL
-    ORDER BY r.created_at LIMIT 1""")
-
-# A use, which holds the file: neither retention nor an erasure takes it while its import is accepted.
-MARK_FILE_USED = text(
-    "UPDATE roster_file SET used_at = now() WHERE portal_id = :portal AND sha256 = :sha256 RETURNING 1"
-)
 
 
 def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: ImportRoster, *, key: str) -> AcceptedJob:
-    """Keeps a file and records its import; see ``accept_import``. `request.file` is what ``digest_of`` says of it.
+    """Keeps a file and records its import; see ``accept_import``.
+
+    Parameters:
+      request: its `file` is the digest of this file (``digest_of``).
 
     Raises:
-      InvalidRequest: the key cannot be one.
+      InvalidRequest: the key cannot be one, or the file has another digest.
       IdempotencyConflict: the key stands for another request.
     """
     stored = store_file(session, portal_id, file)
@@ -57,20 +54,33 @@ def accept_import(
     if not internal:
         check_key(key)
     hashed = fingerprint(request)
-    # First the file, then the turn: in this order whoever hands the file over with the request takes them, too.
-    kept = session.execute(MARK_FILE_USED, {"portal": portal_id, "sha256": bytes.fromhex(request.file)}).scalar()
+    # First the file, then the turn: ``accept_file`` takes them in this order, too.
+    kept = _hold_file(session, portal_id, request)
     session.execute(LOCK_CONTENT, {"digest": f"{portal_id} {hashed.hex()}"})
     if find_accepted(session, portal_id, key) is None:
-        if kept is None:
+        if not kept:
             raise InvalidRequest(Problem(Code.INVALID_REQUEST, "file", "no such file is kept: hand it over again"))
-        running = session.execute(FIND_RUNNING_IMPORT, {"portal": portal_id, "fingerprint": hashed}).scalar()
-        if running is not None:
+        if (running := _find_running(session, portal_id, hashed)) is not None:
             add_key(session, portal_id, key, hashed, running)
             return AcceptedJob(running, request.queue, repeated=True)
     accepted = accept_internal(session, portal_id, request, request.model_dump_json(), key=key)
     if not accepted.repeated:
         record_import(session, accepted.job_id, portal_id, request)
     return accepted
+
+
+def _hold_file(session: Session, portal_id: UUID, request: ImportRoster) -> bool:
+    """Marks the file as used, if it is kept. That holds it: neither retention nor an erasure takes it meanwhile."""
+    which = (col(RosterFile.portal_id) == portal_id, col(RosterFile.sha256) == bytes.fromhex(request.file))
+    return change(session, update(RosterFile).where(*which).values(used_at=func.now())) > 0
+
+
+def _find_running(session: Session, portal_id: UUID, hashed: bytes) -> UUID | None:
+    """The job of the same import, if it has not ended."""
+    running = select(RosterImport.job_id).join(Job, col(Job.id) == col(RosterImport.job_id))
+    alike = (col(RosterImport.portal_id) == portal_id, col(RosterImport.fingerprint) == hashed)
+    first = running.where(*alike, col(Job.finished_at).is_(None)).order_by(col(RosterImport.created_at)).limit(1)
+    return session.exec(first).first()
 
 
 def digest_of(file: BinaryIO) -> str:

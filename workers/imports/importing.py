@@ -1,61 +1,83 @@
 """Importing a roster file: the same enrollment as any other, chunk by chunk, with what a file needs besides.
 
-A chunk's people, the addresses met, the position reached and the lease are committed together; whoever takes the job
-up after a kill goes on there. Duplicates are found through rows, so that a million rows take no more memory than ten.
+The people of a chunk, the addresses met, the position reached and the lease are committed together: after a kill the
+job goes on there. Duplicates are found through rows, so that a million rows take no more memory than ten.
 """
 
-import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Self, cast
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, BinaryIO, Final, Self, cast
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import delete, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
 
-from models.person import Person
+from models.contract import Contract
+from models.person import Person, Refusal
+from models.roster import RosterAddress, RosterImport
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
-from workers.database import Session
+from workers.database import Session, array
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, count_codes, insert_people
 from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, enroll
-from workers.enrollment.jobs import (
-    CHUNK,
-    summary,
-)
-from workers.imports.source import RosterSource
+from workers.enrollment.jobs import CHUNK, summary
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import fingerprint
 from workers.requests.enrollment import MAX_PEOPLE
 from workers.requests.imports import ImportRoster
 from workers.requests.registry import parse
 from workers.rosters.people import check_row
-from workers.rosters.reader import RosterReading, RosterRow
+from workers.rosters.reader import RosterReading, RosterRow, read_rows
 from workers.security.throttles import address_subjects
+from workers.sql import fetch_values
 
-# An import that came through the queue of portals has none yet.
-INSERT_IMPORT = text("""
-    INSERT INTO roster (job_id, portal_id, fingerprint, sha256, file_name)
-    VALUES (:job, :portal, :fingerprint, :sha256, :name) ON CONFLICT DO NOTHING""")
+IN_PARTS: Final = Policy.UNTIL_FULL
 
-RECORD_READING = text("""
-    UPDATE roster SET reading = CAST(:reading AS json), rows = :rows WHERE job_id = :job AND rows IS NULL""")
 
-CHECK_CANCELLED = text("SELECT cancelled_at IS NOT NULL FROM roster WHERE job_id = :job")
-
+# Reads which of these addresses the job has accepted in an earlier chunk.
 READ_ADDRESSES = text("""
-    SELECT address FROM roster_address WHERE job_id = :job AND address = ANY(CAST(:addresses AS uuid[]))""")
+    SELECT ra.address FROM roster_address ra
+    WHERE ra.job_id = :job AND ra.address = ANY(CAST(:addresses AS uuid[]))""")
 
-ADD_ADDRESSES = text("""
+# Remembers the addresses a chunk has accepted.
+INSERT_ADDRESSES = text("""
     INSERT INTO roster_address (job_id, address) SELECT :job, unnest(CAST(:addresses AS uuid[]))
     ON CONFLICT DO NOTHING""")
 
-FORGET_ADDRESSES = text("DELETE FROM roster_address WHERE job_id = :job")
 
-FIND_CONTRACT = text("SELECT id, company_id FROM contract WHERE portal_id = :portal AND reference = :reference")
+@dataclass(slots=True)
+class RosterSource:
+    """The rows of a file. A chunk that was read may be read again: its transaction may have failed."""
 
-IN_PARTS: Final = Policy.UNTIL_FULL
+    file: BinaryIO
+    reading: RosterReading
+    _at: int = 0
+    _chunk: Sequence[RosterRow] = ()
+    _further: Generator[RosterRow, None, None] | None = field(default=None, repr=False)
+
+    def chunk(self, position: int, size: int) -> Sequence[RosterRow]:
+        """Up to `size` rows from this place on, counted from 0. Slow the first time: not inside a transaction."""
+        if self._further is not None and position == self._at and (self._chunk or position >= self.reading.rows):
+            return self._chunk
+        if self._further is None or position != self._at + len(self._chunk):
+            self._let_go()
+            self._further = read_rows(self.file, self.reading)
+            next(islice(self._further, position, position), None)  # passes over what was done before
+        self._at, self._chunk = position, tuple(islice(self._further, size))
+        return self._chunk
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._let_go()
+        self.file.close()
+
+    def _let_go(self) -> None:
+        if self._further is not None:
+            self._further.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +86,7 @@ class RunningImport:
 
     Parameters:
       position: rows done; also kept in the job, moved in each chunk's transaction.
-      planned: seats a dry run has planned so far, which nobody took.
+      planned: seats a dry run has planned so far, and not taken.
     """
 
     row: ClaimedRow
@@ -103,17 +125,15 @@ def refuse(session: Session, row: ClaimedRow, code: Code, detail: str) -> WorkOu
 
 
 def record_import(session: Session, job_id: UUID, portal_id: UUID, request: ImportRoster) -> None:
-    """Records what an import's job needs beside its request, once."""
-    session.execute(
-        INSERT_IMPORT,
-        {
-            "job": job_id,
-            "portal": portal_id,
-            "fingerprint": fingerprint(request),
-            "sha256": bytes.fromhex(request.file),
-            "name": request.file_name,
-        },
-    )
+    """Records what the job of an import needs beside its request, once: one from the queue of portals has none yet."""
+    row = {
+        "job_id": job_id,
+        "portal_id": portal_id,
+        "fingerprint": fingerprint(request),
+        "sha256": bytes.fromhex(request.file),
+        "file_name": request.file_name,
+    }
+    session.execute(insert(RosterImport).values(row).on_conflict_do_nothing())
 
 
 def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: RosterSource) -> RunningImport:
@@ -121,87 +141,94 @@ def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: Ros
     position = int(row.columns["position"])
     reading = source.reading
     record_import(session, row.id, row.columns["portal_id"], request)
-    session.execute(RECORD_READING, {"job": row.id, "reading": json.dumps(reading_json(reading)), "rows": reading.rows})
+    _record_reading(session, row.id, reading)
     counts = count_codes(session, row.id) if position else Counter[Code]()
     planned = counts[Code.ENROLLED] + counts[Code.ATTACHED] if request.dry_run else 0
     return RunningImport(row, request, source, position, planned)
 
 
-def import_chunk(session: Session, course: RunningImport) -> Chunk[RunningImport]:
+def _record_reading(session: Session, job_id: UUID, reading: RosterReading) -> None:
+    unread = (col(RosterImport.job_id) == job_id, col(RosterImport.rows).is_(None))
+    understood = {"reading": reading_json(reading), "rows": reading.rows}
+    session.execute(update(RosterImport).where(*unread).values(understood))
+
+
+def import_chunk(session: Session, run: RunningImport) -> Chunk[RunningImport]:
     """Enrols the people of the next chunk; the outcome comes with the last, or when the import was cancelled."""
-    row = course.row
-    if session.execute(CHECK_CANCELLED, {"job": row.id}).scalar():
-        return Chunk(course, course.position, _end(session, course, None, JobState.CANCELLED))
-    found = course.source.chunk(course.position, course.chunk)
+    row = run.row
+    if session.exec(select(RosterImport.cancelled_at).where(RosterImport.job_id == row.id)).first() is not None:
+        return Chunk(run, run.position, _end(session, run, None, JobState.CANCELLED))
+    found = run.source.chunk(run.position, run.chunk)
     people = [check_row(one) for one in found]
-    answer = enroll(session, [_order(session, course, people)])[0]
-    insert_people(session, [(row.id, _with_line(person, found, course.position)) for person in answer.people])
+    answer = enroll(session, [_order(session, run, people)])[0]
+    insert_people(session, [(row.id, _with_line(person, found, run.position)) for person in answer.people])
     _remember(session, row.id, people, answer)
     taken = sum(person.code in (Code.ENROLLED, Code.ATTACHED) for person in answer.people)
     further = replace(
-        course,
-        position=course.position + len(found),
-        planned=course.planned + (taken if course.request.dry_run else 0),
+        run,
+        position=run.position + len(found),
+        planned=run.planned + (taken if run.request.dry_run else 0),
     )
-    if found and further.position < course.source.reading.rows:
+    if found and further.position < run.source.reading.rows:
         return Chunk(further, further.position)
     return Chunk(further, further.position, _end(session, further, answer, None))
 
 
-def _order(session: Session, course: RunningImport, people: Sequence[Any]) -> EnrollmentOrder:
-    request = course.request
+def _order(session: Session, run: RunningImport, people: Sequence[Person | Refusal]) -> EnrollmentOrder:
+    request = run.request
     addresses = address_subjects({one.email_norm for one in people if isinstance(one, Person)})
-    known = set(
-        session.execute(READ_ADDRESSES, {"job": course.row.id, "addresses": list(addresses.values())}).scalars()
-    )
+    known = set(fetch_values(session, UUID, READ_ADDRESSES, _addresses(run.row.id, addresses)))
     taken = {email for email, address in addresses.items() if address in known}
     return EnrollmentOrder(
-        course.row.id,
-        course.row.columns["portal_id"],
+        run.row.id,
+        run.row.columns["portal_id"],
         request,
         people,
-        course.position,
+        run.position,
         taken,
         urgent=False,
-        planned=course.planned,
+        planned=run.planned,
     )
+
+
+def _addresses(job_id: UUID, addresses: Mapping[str, UUID]) -> dict[str, Any]:
+    return {"job": job_id, "addresses": array(addresses.values())}
 
 
 def _with_line(person: PersonResult, found: Sequence[RosterRow], first: int) -> PersonResult:
-    """The result of a row with the line it stands on, and which of its values is to be corrected."""
+    """The result of a row with the line it stands on."""
     return person._replace(detail={"line": found[person.position - first].line})
 
 
-def _remember(session: Session, job_id: UUID, people: Sequence[Any], answer: EnrollmentAnswer) -> None:
+def _remember(session: Session, job_id: UUID, people: Sequence[Person | Refusal], answer: EnrollmentAnswer) -> None:
     first = answer.order.first_position
-    accepted = {people[one.position - first].email_norm for one in answer.people if one.code in DONE_CODES}
+    enrolled = [people[one.position - first] for one in answer.people if one.code in DONE_CODES]
+    accepted = {person.email_norm for person in enrolled if isinstance(person, Person)}
     if accepted:
-        addresses = list(address_subjects(accepted).values())
-        session.execute(ADD_ADDRESSES, {"job": job_id, "addresses": addresses})
+        session.execute(INSERT_ADDRESSES, _addresses(job_id, address_subjects(accepted)))
 
 
-def _end(
-    session: Session, course: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None
-) -> WorkOutcome:
-    row, counts = course.row, count_codes(session, course.row.id)
-    session.execute(FORGET_ADDRESSES, {"job": row.id})
+def _end(session: Session, run: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None) -> WorkOutcome:
+    row, counts = run.row, count_codes(session, run.row.id)
+    session.execute(delete(RosterAddress).where(col(RosterAddress.job_id) == row.id))
     refused = not any(counts[code] for code in DONE_CODES)
     code = answer.code if answer is not None and refused else None
     contract = answer.contract if answer is not None else None
-    result = summary(counts, contract, dry_run=course.request.dry_run, carried_out=code is None, code=code)
-    result |= {"rows": course.source.reading.rows, "rows_done": course.position}
+    result = summary(counts, contract, dry_run=run.request.dry_run, carried_out=code is None, code=code)
+    result |= {"rows": run.source.reading.rows, "rows_done": run.position}
     ended = JobState.REFUSED if refused else JobState.SUCCEEDED
-    _owe_report(session, row, course.request)
+    _owe_report(session, row, run.request)
     return WorkOutcome(row.id, row.claim, state or ended, result)
 
 
 def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> None:
-    """The summary to whoever asked for it; none of a dry run, which changed nothing."""
+    """Owes the summary to the address the request names; none of a dry run, which changed nothing."""
     if request.report_to is None or request.dry_run:
         return
     portal_id: UUID = row.columns["portal_id"]
-    whose = session.execute(FIND_CONTRACT, {"portal": portal_id, "reference": request.contract}).one_or_none()
-    company_id, contract_id = (whose.company_id, whose.id) if whose else (portal_id, None)
+    known = select(Contract.company_id, Contract.id).where(Contract.portal_id == portal_id)
+    contract = session.exec(known.where(Contract.reference == request.contract)).first()
+    company_id, contract_id = contract or (portal_id, None)
     mail = OwedMail(
         EmailKind.IMPORT_REPORT,
         str(row.id),

@@ -1,14 +1,17 @@
-"""Inboxes: which files were seen, what became of them, and whose turn it is. What is done with folders is elsewhere."""
+"""Inboxes in the database: the files that were seen in each, and how far each file has come."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, text, update
+from sqlmodel import col, select
 
+from models.base import new_id
+from models.job import Job
 from models.label import make_label
-from models.roster import is_settled, too_many_changes
+from models.roster import Inbox, InboxFile, is_settled, too_many_changes
 from models.words import Code, JobState, Policy
 from workers.audit import record
 from workers.database import Session
@@ -19,43 +22,27 @@ from workers.imports.files import store_file
 from workers.requests.imports import ImportRoster
 from workers.requests.internal import PutInbox
 from workers.rosters.folder import DroppedFile, open_place
+from workers.sql import Unnest, fetch, fetch_value, select_record, upsert
 
-UPSERT_INBOX = text("""
-    INSERT INTO inbox (id, portal_id, reference, contract, url, policy, notify, report_to, report_locale,
-      most_changed_percent, full_sync, paused)
-    VALUES (gen_random_uuid(), :portal, :reference, :contract, :url, :policy, :notify, :report_to, :report_locale,
-      :most_changed_percent, :full_sync, :paused)
-    ON CONFLICT (portal_id, reference) DO UPDATE SET contract = excluded.contract, url = excluded.url,
-      policy = excluded.policy, notify = excluded.notify, report_to = excluded.report_to,
-      report_locale = excluded.report_locale, most_changed_percent = excluded.most_changed_percent,
-      full_sync = excluded.full_sync, paused = excluded.paused
-    RETURNING id""")
 
-READ_INBOXES = text("SELECT * FROM inbox WHERE NOT paused ORDER BY id")
+class _FileVersion(NamedTuple):
+    name: str
+    version: str
 
-MARK_SCANNED = text("UPDATE inbox SET scanned_at = now(), trouble = :trouble WHERE id = :id")
 
-INSERT_FILES = text("""
-    INSERT INTO inbox_file (inbox_id, name, version)
-    SELECT :inbox, * FROM unnest(CAST(:names AS text[]), CAST(:versions AS text[])) ON CONFLICT DO NOTHING""")
+_VERSIONS: Final = Unnest(_FileVersion, InboxFile, alias="given")
 
-READ_FILES = text("""
-    SELECT f.name, f.version, f.seen_at, f.job_id, f.dry_run, f.refused, j.state, j.finished_at, j.result, now() AS now
-    FROM inbox_file f LEFT JOIN job j ON j.id = f.job_id
-    WHERE f.inbox_id = :inbox AND f.put_away_at IS NULL ORDER BY f.name, f.seen_at""")
+# Remembers the files that are in the folder of an inbox; a version that was seen before is left as it is.
+INSERT_FILES = text(f"""
+    INSERT INTO inbox_file (inbox_id, {_VERSIONS.columns})
+    SELECT :inbox, {_VERSIONS.columns} FROM {_VERSIONS} ON CONFLICT DO NOTHING""")
 
-MARK_IMPORTING = text("""
-    UPDATE inbox_file SET job_id = :job, dry_run = :dry_run, refused = :refused
-    WHERE inbox_id = :inbox AND name = :name AND version = :version""")
-
-MARK_PUT_AWAY = text("""
-    UPDATE inbox_file SET put_away_at = now() WHERE inbox_id = :inbox AND name = :name AND version = :version""")
-
+# Counts the participants of a contract.
 COUNT_PARTICIPANTS = text("""
     SELECT count(*) FROM enrollment e JOIN contract c ON c.id = e.contract_id
     WHERE c.portal_id = :portal AND c.reference = :contract AND e.withdrawn_at IS NULL""")
 
-# Participants no row of the file was about, whatever became of the row.
+# Reads the participants of a contract whom no row of a file was about, whatever became of the row.
 READ_MISSING = text("""
     SELECT a.email_norm, a.first_name, a.last_name FROM enrollment e
     JOIN contract c ON c.id = e.contract_id JOIN account a ON a.id = e.account_id
@@ -80,8 +67,16 @@ class SeenFile(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Nobody is writing it any more."""
+        """Whether it has stayed the same for so long that it is written no more."""
         return is_settled(self.seen_at, self.now)
+
+
+class MissingParticipant(NamedTuple):
+    """A participant whom a file does not name."""
+
+    email_norm: str
+    first_name: str
+    last_name: str
 
 
 def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox) -> tuple[JobState, dict[str, Any]]:
@@ -93,32 +88,37 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
     """
     open_place(request.url)
     portal_id = find_portal(session, request.portal)
-    values = request.model_dump(exclude={"portal", "requested_by"}) | {"portal": portal_id}
-    inbox_id: UUID = session.execute(UPSERT_INBOX, values).scalar_one()
+    said = request.model_dump(exclude={"portal", "requested_by"})
+    inbox = Inbox.model_validate({"id": new_id(), "portal_id": portal_id, **said})
+    inbox_id = upsert(session, inbox, key=("portal_id", "reference"), changing=said.keys() - {"reference"})
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=inbox_id, job_id=job_id)
     return JobState.SUCCEEDED, {"id": str(inbox_id)}
 
 
-def read_inboxes(session: Session) -> Sequence[Any]:
-    """The inboxes to look into."""
-    return session.execute(READ_INBOXES).all()
+def read_inboxes(session: Session) -> Sequence[Inbox]:
+    """The inboxes that are not paused."""
+    return session.exec(select(Inbox).where(col(Inbox.paused).is_(False)).order_by(col(Inbox.id))).all()
 
 
-def note_scan(session: Session, inbox: Any, trouble: str | None) -> None:
-    """Remembers that an inbox was looked into, and what kept it from being read, if anything did."""
-    session.execute(MARK_SCANNED, {"id": inbox.id, "trouble": trouble})
+def note_scan(session: Session, inbox: Inbox, trouble: str | None) -> None:
+    """Remembers that an inbox was scanned, and the class of the error that kept it from being read, if any."""
+    scanned = {"scanned_at": func.now(), "trouble": trouble}
+    session.execute(update(Inbox).where(col(Inbox.id) == inbox.id).values(scanned))
 
 
-def see_files(session: Session, inbox: Any, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
+def see_files(session: Session, inbox: Inbox, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
     """Remembers the files there are, and tells how far each has come; also those that are gone by now."""
-    given = {"names": [one.name for one in dropped], "versions": [one.version for one in dropped]}
-    session.execute(INSERT_FILES, {"inbox": inbox.id} | given)
-    return [SeenFile(*row) for row in session.execute(READ_FILES, {"inbox": inbox.id})]
+    versions = _VERSIONS.parameters([_FileVersion(one.name, one.version) for one in dropped])
+    session.execute(INSERT_FILES, versions | {"inbox": inbox.id})
+    seen = select_record(SeenFile, InboxFile, Job, now=func.now()).select_from(InboxFile)
+    seen = seen.outerjoin(Job, col(Job.id) == col(InboxFile.job_id))
+    seen = seen.where(col(InboxFile.inbox_id) == inbox.id, col(InboxFile.put_away_at).is_(None))
+    return fetch(session, SeenFile, seen.order_by(col(InboxFile.name), col(InboxFile.seen_at)))
 
 
-def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
-    """Keeps a file and owes its import, once per version of it; also for whoever scans the same folder beside us."""
+def begin_import(session: Session, inbox: Inbox, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
+    """Keeps a file and owes its import, once per version of it, also when two scanners do so at once."""
     request = ImportRoster(
         contract=inbox.contract,
         file=store_file(session, inbox.portal_id, file),
@@ -133,33 +133,34 @@ def begin_import(session: Session, inbox: Any, seen: SeenFile, file: BinaryIO, *
     key = f"inbox:{inbox.id}:{'dry' if dry_run else 'real'}:{request.file}:{seen.version}"[:200]
     accepted = accept_import(session, inbox.portal_id, request, key=key, internal=True)
     wake_after_commit(session, accepted.queue)
-    session.execute(MARK_IMPORTING, _file(inbox, seen) | {"job": accepted.job_id, "dry_run": dry_run, "refused": None})
+    _update(session, inbox, seen, {"job_id": accepted.job_id, "dry_run": dry_run, "refused": None})
 
 
-def refuse_file(session: Session, inbox: Any, seen: SeenFile, code: Code) -> None:
+def refuse_file(session: Session, inbox: Inbox, seen: SeenFile, code: Code) -> None:
     """Notes that a file is not imported, and why."""
-    session.execute(MARK_IMPORTING, _file(inbox, seen) | {"job": seen.job_id, "dry_run": seen.dry_run, "refused": code})
+    _update(session, inbox, seen, {"refused": code})
 
 
-def weigh_dry_run(session: Session, inbox: Any, seen: SeenFile) -> Code | None:
+def weigh_dry_run(session: Session, inbox: Inbox, seen: SeenFile) -> Code | None:
     """Why a file whose dry run is finished is not imported, or None when it may be."""
     counts = (seen.result or {}).get("counts", {})
     joining = counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0)
-    whose = {"portal": inbox.portal_id, "contract": inbox.contract}
-    participants: int = session.execute(COUNT_PARTICIPANTS, whose).scalar_one()
+    contract = {"portal": inbox.portal_id, "contract": inbox.contract}
+    participants = fetch_value(session, int, COUNT_PARTICIPANTS, contract) or 0
     return too_many_changes(joining, participants, inbox.most_changed_percent)
 
 
-def put_away(session: Session, inbox: Any, seen: SeenFile) -> None:
+def put_away(session: Session, inbox: Inbox, seen: SeenFile) -> None:
     """Notes that a file is out of the folder."""
-    session.execute(MARK_PUT_AWAY, _file(inbox, seen))
+    _update(session, inbox, seen, {"put_away_at": func.now()})
 
 
-def missing_people(session: Session, inbox: Any, job_id: UUID) -> list[tuple[str, str, str]]:
-    """Participants of the contract the file does not name: address, first and last name."""
-    whose = {"portal": inbox.portal_id, "contract": inbox.contract, "job": job_id}
-    return [tuple(row) for row in session.execute(READ_MISSING, whose)]
+def missing_people(session: Session, inbox: Inbox, job_id: UUID) -> list[MissingParticipant]:
+    """The participants of the contract whom the file of this import does not name."""
+    asked = {"portal": inbox.portal_id, "contract": inbox.contract, "job": job_id}
+    return fetch(session, MissingParticipant, READ_MISSING, asked)
 
 
-def _file(inbox: Any, seen: SeenFile) -> dict[str, Any]:
-    return {"inbox": inbox.id, "name": seen.name, "version": seen.version}
+def _update(session: Session, inbox: Inbox, seen: SeenFile, values: dict[str, Any]) -> None:
+    file = (col(InboxFile.inbox_id) == inbox.id, col(InboxFile.name) == seen.name)
+    session.execute(update(InboxFile).where(*file, col(InboxFile.version) == seen.version).values(values))

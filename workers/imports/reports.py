@@ -1,35 +1,43 @@
-"""What became of each row of an imported file: the file read again beside the results of its job."""
+"""The result of each row of an imported file: the file read again beside the results of its job."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlmodel import col
 
+from models.job import JobPerson
+from models.roster import RosterFile, RosterImport
 from models.words import DONE_CODES, Code
 from workers.database import Session
 from workers.imports.files import open_file
 from workers.rosters.errors_file import FailedRow, write_errors
 from workers.rosters.reader import RosterReading, RosterRow, read_rows, survey
 from workers.rosters.refused import RosterRefused
-
-READ_IMPORT = text("""
-    SELECT r.portal_id, encode(r.sha256, 'hex') AS sha256, r.reading, f.size
-    FROM roster r JOIN roster_file f ON f.portal_id = r.portal_id AND f.sha256 = r.sha256 WHERE r.job_id = :job""")
-
-# In the order of the file, a part at a time: a million results are never held at once.
-READ_RESULTS = text("""
-    SELECT position, code FROM job_person WHERE job_id = :job AND position >= :first ORDER BY position LIMIT :size""")
+from workers.sql import fetch, fetch_one, select_record
 
 RESULTS: Final = 5_000
+"""Results read at once: a million of them are never held together."""
 
 LARGEST: Final = {"text": 50_000_000, "xlsx": 5_000_000, "ods": 5_000_000}
 """Bytes of a file of which a mail may speak: a workbook is unpacked, and held as a whole by its reader."""
 
 
+class _KeptImport(NamedTuple):
+    portal_id: UUID
+    sha256: bytes
+    reading: Any
+    size: int
+
+
+class _ResultRow(NamedTuple):
+    position: int
+    code: str
+
+
 class ImportedRow(NamedTuple):
-    """A row of the file and what became of it; None while its turn has not come."""
+    """A row of the file and its result; None while its turn has not come."""
 
     row: RosterRow
     code: Code | None
@@ -86,19 +94,27 @@ class StoredRows:
 
 
 def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> StoredRows | None:
-    """Where rows of an import are to be read again, by whoever has seconds for it.
+    """Where rows of an import stand, so that they can be read again outside this transaction: that takes seconds.
 
     None when the file is kept no longer, was refused as a whole, or is one that takes longer (``LARGEST``).
     """
-    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
+    found = _find_import(session, job_id)
     if found is None or found.reading is None or found.size > LARGEST[found.reading["kind"]]:
         return None
-    return StoredRows(found.portal_id, found.sha256, found.reading, positions)
+    return StoredRows(found.portal_id, found.sha256.hex(), found.reading, positions)
+
+
+def _find_import(session: Session, job_id: UUID) -> _KeptImport | None:
+    kept = (col(RosterFile.portal_id) == col(RosterImport.portal_id)) & (
+        col(RosterFile.sha256) == col(RosterImport.sha256)
+    )
+    imported = select_record(_KeptImport, RosterImport, RosterFile).join(RosterFile, kept)
+    return fetch_one(session, _KeptImport, imported.where(col(RosterImport.job_id) == job_id))
 
 
 def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, RosterReading] | None:
-    found = session.execute(READ_IMPORT, {"job": job_id}).one_or_none()
-    file = None if found is None else open_file(session, found.portal_id, found.sha256)
+    found = _find_import(session, job_id)
+    file = None if found is None else open_file(session, found.portal_id, found.sha256.hex())
     if file is None:
         return None
     try:
@@ -110,6 +126,8 @@ def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, RosterReading] | No
 
 def _codes(session: Session, job_id: UUID) -> Iterator[tuple[int, Code]]:
     first = 0
-    while rows := session.execute(READ_RESULTS, {"job": job_id, "first": first, "size": RESULTS}).all():
-        yield from ((position, Code(code)) for position, code in rows)
+    results = select_record(_ResultRow, JobPerson).where(col(JobPerson.job_id) == job_id)
+    results = results.order_by(col(JobPerson.position)).limit(RESULTS)
+    while rows := fetch(session, _ResultRow, results.where(col(JobPerson.position) >= first)):
+        yield from ((row.position, Code(row.code)) for row in rows)
         first = rows[-1].position + 1

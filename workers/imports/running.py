@@ -16,6 +16,7 @@ from workers.engine.ledger import (
 )
 from workers.imports.files import open_file
 from workers.imports.importing import (
+    RosterSource,
     RunningImport,
     import_chunk,
     read_import,
@@ -23,7 +24,6 @@ from workers.imports.importing import (
     refused_because,
     resume,
 )
-from workers.imports.source import RosterSource
 from workers.logs import get_logger
 from workers.requests.imports import ImportRoster
 from workers.rosters.reader import survey
@@ -38,12 +38,12 @@ _sources: dict[UUID, RosterSource] = {}
 
 
 def do_import(row: ClaimedRow) -> None:
-    """Each chunk commits its people, the position reached and the lease together; a kill loses at most one chunk."""
+    """Imports the file of a claimed job: each chunk commits its people, the position reached and the lease together."""
     request = read_import(row)
     try:
         source = _sources.get(row.id) or _open(row, request)
     except LostClaimError:
-        return  # whoever took it back does it
+        return  # the process that has the job now does it
     except RosterRefused as refused:
         _end(row, refused.code, refused.detail)
         return

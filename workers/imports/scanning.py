@@ -1,15 +1,16 @@
-"""Looks into inboxes: folders are read and written outside any transaction, what was decided is committed in between.
+"""Scans inboxes: folders are read and written outside any transaction, and each decision is committed in between.
 
-Every step may be done twice, or by two scanners at once: a file's import has one key, reports are written over
+Every step may be done twice, or by two scanners at once: the import of a file has one key, reports are written over
 themselves, a file that is gone was put away before.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+from models.roster import Inbox
 from models.words import LOCALES, Code, JobState
 from workers.database import Session, transaction
 from workers.engine import ledger as books
@@ -27,15 +28,18 @@ from workers.imports import inboxes
 from workers.imports.inboxes import SeenFile
 from workers.imports.reports import errors_file
 from workers.logs import get_logger
-from workers.rosters.folder import DONE, REJECTED, InboxFolder, as_bytes
+from workers.rosters.folder import DONE, REJECTED, DroppedFile, InboxFolder, as_bytes
 from workers.rosters.refused import RosterRefused
-from workers.rosters.spreadsheet import guarded
+from workers.rosters.spreadsheet import excel_csv, guarded
 from workers.settings import get_settings
 
 log = get_logger()
 
 UNREADABLE: Final = (OSError, NotConfigured, ValueError)
-"""What a folder that cannot be read, or says nonsense, raises: the others must not wait for it."""
+"""Errors of a folder that cannot be read, or has a manifest that means nothing: the others must not wait for it."""
+
+
+MISSING_COLUMNS: Final = {"fr": ("E-mail", "Prénom", "Nom"), "en": ("Email", "First name", "Last name")}
 
 
 def scan_inboxes(row: ClaimedRow) -> None:
@@ -66,8 +70,8 @@ def _renewed(row: ClaimedRow) -> bool:
         return bool(books.renew(session, JOBS, [row], lease=get_settings().lease_seconds))
 
 
-def _scan(row: ClaimedRow, inbox: Any) -> str | None:
-    """Looks at every file of a folder; returns the class of the last trouble with one of them."""
+def _scan(row: ClaimedRow, inbox: Inbox) -> str | None:
+    """Does the next step of every file of a folder; returns the class of the last error one of them met."""
     trouble: str | None = None
     folder = InboxFolder(inbox.url)
     meant_for = folder.contract()
@@ -88,8 +92,8 @@ def _scan(row: ClaimedRow, inbox: Any) -> str | None:
     return trouble
 
 
-def _look_at(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
-    """The next step of one file."""
+def _look_at(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
+    """Does the next step of one file."""
     if not there:
         _forget(inbox, seen)
     elif seen.refused is not None or (seen.job_id and seen.finished_at):
@@ -98,54 +102,62 @@ def _look_at(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | N
         _take(inbox, folder, seen, meant_for)
 
 
-def _take(inbox: Any, folder: InboxFolder, seen: SeenFile, meant_for: str | None) -> None:
+def _take(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | None) -> None:
     """Begins the import of a file, or its dry run; one that cannot be imported here is noted as refused."""
     if meant_for is not None and meant_for != inbox.contract:
         _refuse(inbox, seen, Code.WRONG_FOLDER)
         return
+    dropped = _find(folder, seen)
+    if dropped is None or dropped.version != seen.version:
+        return  # it changed meanwhile: the next scan sees another version
     try:
-        dropped = next(one for one in folder.files() if (one.name, one.version) == (seen.name, seen.version))
         file = folder.fetch(dropped)
     except RosterRefused as refused:
         _refuse(inbox, seen, refused.code)
         return
-    except StopIteration:
-        return  # it changed meanwhile: the next scan sees another version
     with file:
         if folder.version_of(seen.name) != seen.version:
             return
         _begin(inbox, seen, file, dry_run=inbox.most_changed_percent is not None)
 
 
-def _begin(inbox: Any, seen: SeenFile, file: Any, *, dry_run: bool) -> None:
+def _begin(inbox: Inbox, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
     with waking_transaction() as session:
         inboxes.begin_import(session, inbox, seen, file, dry_run=dry_run)
 
 
-def _refuse(inbox: Any, seen: SeenFile, code: Code) -> None:
+def _refuse(inbox: Inbox, seen: SeenFile, code: Code) -> None:
     with transaction() as session:
         inboxes.refuse_file(session, inbox, seen, code)
 
 
-def _conclude(inbox: Any, folder: InboxFolder, seen: SeenFile) -> None:
+def _conclude(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
     """After a dry run the import, unless it would change too much; after an import, or a refusal, the file goes."""
     if seen.dry_run and seen.refused is None and seen.state == JobState.SUCCEEDED:
         with transaction() as session:
             code = inboxes.weigh_dry_run(session, inbox, seen)
         if code is None:
-            with folder.fetch(_as_dropped(folder, seen)) as file:
-                _begin(inbox, seen, file, dry_run=False)
+            _import_for_real(inbox, folder, seen)
             return
         _refuse(inbox, seen, code)
         seen = seen._replace(refused=code)
     _put_away(inbox, folder, seen)
 
 
-def _as_dropped(folder: InboxFolder, seen: SeenFile) -> Any:
-    return next(one for one in folder.files() if one.name == seen.name)
+def _import_for_real(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
+    dropped = _find(folder, seen)
+    if dropped is None:
+        raise FileNotFoundError("the file was taken out of the folder during its dry run")
+    with folder.fetch(dropped) as file:
+        _begin(inbox, seen, file, dry_run=False)
 
 
-def _put_away(inbox: Any, folder: InboxFolder, seen: SeenFile) -> None:
+def _find(folder: InboxFolder, seen: SeenFile) -> DroppedFile | None:
+    """The file as it is in the folder now; None when it is gone."""
+    return next((one for one in folder.files() if one.name == seen.name), None)
+
+
+def _put_away(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
     """Reports first, then the file: if this ends in between, the reports are written over themselves."""
     where = DONE if seen.refused is None and seen.state == JobState.SUCCEEDED else REJECTED
     version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two of one name may come in the same second
@@ -157,19 +169,19 @@ def _put_away(inbox: Any, folder: InboxFolder, seen: SeenFile) -> None:
         if len(lines) > 1:
             folder.put(where, f"{stamp}.errors.csv", lines)
         if inbox.full_sync and where == DONE:
-            folder.put(where, f"{stamp}.missing.csv", _missing(inbox, seen))
+            folder.put(where, f"{stamp}.missing.csv", [_missing(inbox, seen)])
     with suppress(FileNotFoundError):
         folder.put_away(seen.name, where, stamp)
     _forget(inbox, seen)
 
 
-def _forget(inbox: Any, seen: SeenFile) -> None:
+def _forget(inbox: Inbox, seen: SeenFile) -> None:
     with transaction() as session:
         inboxes.put_away(session, inbox, seen)
 
 
-def _report(inbox: Any, seen: SeenFile) -> dict[str, Any]:
-    """What became of a file, for whoever dropped it."""
+def _report(inbox: Inbox, seen: SeenFile) -> dict[str, Any]:
+    """The result of a file, for the person who dropped it."""
     result = seen.result or {}
     code = seen.refused or result.get("code")
     return {
@@ -183,12 +195,9 @@ def _report(inbox: Any, seen: SeenFile) -> dict[str, Any]:
     }
 
 
-def _missing(inbox: Any, seen: SeenFile) -> Iterator[bytes]:
-    """Participants the file does not name. Nothing is done about them: a short file must withdraw nobody."""
+def _missing(inbox: Inbox, seen: SeenFile) -> bytes:
+    """The participants whom the file does not name. They are only told: a short file must withdraw none of them."""
     with transaction() as session:
         people = inboxes.missing_people(session, inbox, seen.job_id) if seen.job_id else []
-    yield "\N{BYTE ORDER MARK}".encode()
-    headings = {"fr": ("E-mail", "Prénom", "Nom"), "en": ("Email", "First name", "Last name")}
-    for row in [headings.get(inbox.report_locale, headings[LOCALES[0]]), *people]:
-        cells = ('"' + guarded(cell).replace('"', '""') + '"' for cell in row)
-        yield (";".join(cells) + "\r\n").encode()
+    headings = MISSING_COLUMNS.get(inbox.report_locale, MISSING_COLUMNS[LOCALES[0]])
+    return excel_csv([headings, *([guarded(cell) for cell in person] for person in people)], quoted=True)

@@ -1,38 +1,91 @@
-"""Taking an import back: whoever it enrolled is withdrawn by the ordinary rule, a chunk at a time.
+"""Stopping an import, and taking one back.
 
-Each chunk's withdrawals, results, position and lease are one transaction, as an import's are.
+An import that is stopped looks at a flag before its next chunk, so that nothing half-done is left. One that is taken
+back has the people it enrolled withdrawn by the ordinary rule, a chunk at a time: each chunk's withdrawals, results,
+position and lease are one transaction, as an import's are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from datetime import datetime
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Text, func, text, update
+from sqlalchemy import cast as cast_to
+from sqlmodel import col
 
+from models.job import Job
+from models.mails import quoted
+from models.roster import RosterImport
 from models.withdrawal import WITHDRAWN_CODES
 from models.words import Code, JobState
 from workers.audit import record
 from workers.database import Session
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import count_codes, insert_people
+from workers.engine.results import PersonResult, count_codes, insert_people
 from workers.enrollment.withdrawal import WITHDRAWAL, WithdrawalJob, withdraw
+from workers.imports.importing import record_import
 from workers.requests.enrollment import Withdraw
-from workers.requests.imports import UndoImport
+from workers.requests.imports import CancelImport, ImportRoster, UndoImport
 from workers.requests.registry import parse
+from workers.sql import fetch, fetch_one, select_record
 
 CHUNK: Final = 1_000
 
-FIND_IMPORT = text("""
-    SELECT r.job_id, j.finished_at IS NOT NULL AS finished, r.rows FROM roster r JOIN job j ON j.id = r.job_id
-    WHERE r.job_id = :job AND r.portal_id = :portal""")
-
-# By the rows that really joined; the contract is theirs, whatever reference the import spoke of.
-READ_ENROLLED = text("""
+# Reads the next people an import has enrolled, by the rows that really joined; the contract is theirs, whatever
+# reference the import spoke of. It locks nothing: the withdrawal does.
+READ_ENROLLED = text(f"""
     SELECT p.position, p.enrollment_id, p.detail, c.reference
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
-    WHERE p.job_id = :job AND p.position >= :first AND p.code IN ('enrolled', 'attached') AND e.job_id = :job
+    WHERE p.job_id = :job AND p.position >= :first AND p.code IN ({quoted((Code.ENROLLED, Code.ATTACHED))})
+      AND e.job_id = :job
     ORDER BY p.position LIMIT :size""")
+
+
+class _CancelledJob(NamedTuple):
+    kind: str
+    request: str
+    finished_at: datetime | None
+
+
+class _UndoneImport(NamedTuple):
+    finished_at: datetime | None
+    rows: int | None
+
+
+class _EnrolledRow(NamedTuple):
+    position: int
+    enrollment_id: UUID
+    detail: Any
+    reference: str
+
+
+def cancel_imports(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
+    """Does a batch of `cancel_import` jobs; an import that is being done stops before its next chunk."""
+    return [_cancel(session, row) for row in rows]
+
+
+def _cancel(session: Session, row: ClaimedRow) -> WorkOutcome:
+    request = cast("CancelImport", parse(row.columns["kind"], row.columns["request"]))
+    portal_id = row.columns["portal_id"]
+    job = select_record(_CancelledJob, Job, request=cast_to(col(Job.request), Text))
+    job = job.where(col(Job.id) == request.job, col(Job.portal_id) == portal_id, col(Job.kind) == ImportRoster.kind)
+    found = fetch_one(session, _CancelledJob, job)
+    if found is None or found.finished_at is not None:
+        return _refused(row, Code.NOT_FOUND if found is None else Code.ALREADY_FINISHED)
+    # One that came through the queue of portals and has not begun has no row of its own yet.
+    record_import(session, request.job, portal_id, cast("ImportRoster", parse(found.kind, found.request)))
+    cancelled = {"cancelled_at": func.coalesce(col(RosterImport.cancelled_at), func.now())}
+    session.execute(update(RosterImport).where(col(RosterImport.job_id) == request.job).values(cancelled))
+    asker = request.requested_by
+    record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=request.job, job_id=row.id)
+    return WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, {"code": Code.CANCELLED})
+
+
+def _refused(row: ClaimedRow, code: Code) -> WorkOutcome:
+    return WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +107,49 @@ def resume(_: Session, row: ClaimedRow) -> RunningUndo:
     return RunningUndo(row, request, int(row.columns["position"]))
 
 
-def undo_chunk(session: Session, course: RunningUndo) -> Chunk[RunningUndo]:
+def undo_chunk(session: Session, run: RunningUndo) -> Chunk[RunningUndo]:
     """Withdraws the people of the next chunk; the outcome comes with the last."""
-    row, request = course.row, course.request
-    found = session.execute(FIND_IMPORT, {"job": request.job, "portal": row.columns["portal_id"]}).one_or_none()
-    if found is None or not found.finished:
-        code = Code.NOT_FOUND if found is None else Code.NOT_FINISHED
-        outcome = WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "job"})
-        return Chunk(course, course.position, outcome)
-    asked = {"job": request.job, "first": course.position, "size": CHUNK}
-    people: Sequence[Any] = session.execute(READ_ENROLLED, asked).all()
+    found = _find_import(session, run)
+    if found is None or found.finished_at is None:
+        refused = _refused(run.row, Code.NOT_FOUND if found is None else Code.NOT_FINISHED)
+        return Chunk(run, run.position, refused)
+    asked = {"job": run.request.job, "first": run.position, "size": CHUNK}
+    people = fetch(session, _EnrolledRow, READ_ENROLLED, asked)
     if people:
-        _withdraw(session, course, people)
-    last = len(people) < CHUNK  # whoever stands further down in the file did not join by it: all of it was looked at
-    position = (found.rows or course.position) if last else people[-1].position + 1
-    further = replace(course, position=position)
-    return Chunk(further, position, _end(session, course) if last else None)
+        _withdraw(session, run, people)
+    last = len(people) < CHUNK  # no row further down in the file joined by it: all of it was looked at
+    position = (found.rows or run.position) if last else people[-1].position + 1
+    return Chunk(replace(run, position=position), position, _end(session, run) if last else None)
 
 
-def _withdraw(session: Session, course: RunningUndo, people: Sequence[Any]) -> None:
+def _find_import(session: Session, run: RunningUndo) -> _UndoneImport | None:
+    found = select_record(_UndoneImport, Job, RosterImport).join(RosterImport, col(RosterImport.job_id) == col(Job.id))
+    own = col(RosterImport.portal_id) == run.row.columns["portal_id"]
+    return fetch_one(session, _UndoneImport, found.where(col(RosterImport.job_id) == run.request.job, own))
+
+
+def _withdraw(session: Session, run: RunningUndo, people: Sequence[_EnrolledRow]) -> None:
     """The results keep the places their people had in the file, and its lines."""
     request = Withdraw(
         contract=people[0].reference,
         enrollment_ids=[one.enrollment_id for one in people],
-        notify=course.request.notify,
-        requested_by=course.request.requested_by,
+        notify=run.request.notify,
+        requested_by=run.request.requested_by,
     )
-    columns = dict(course.row.columns) | {"kind": Withdraw.kind, "request": request.model_dump_json()}
-    [job] = withdraw(session, [replace(course.row, columns=columns)], WITHDRAWAL)
-    insert_people(session, [(course.row.id, one) for one in _placed(job, people)])
+    columns = dict(run.row.columns) | {"kind": Withdraw.kind, "request": request.model_dump_json()}
+    [job] = withdraw(session, [replace(run.row, columns=columns)], WITHDRAWAL)
+    insert_people(session, [(run.row.id, one) for one in _placed(job, people)])
 
 
-def _placed(job: WithdrawalJob, people: Sequence[Any]) -> list[Any]:
+def _placed(job: WithdrawalJob, people: Sequence[_EnrolledRow]) -> list[PersonResult]:
     return [
         person._replace(position=one.position, detail={**(one.detail or {}), **(person.detail or {})})
         for person, one in zip(job.people, people, strict=True)
     ]
 
 
-def _end(session: Session, course: RunningUndo) -> WorkOutcome:
-    row, request = course.row, course.request
+def _end(session: Session, run: RunningUndo) -> WorkOutcome:
+    row, request = run.row, run.request
     counts = count_codes(session, row.id)
     record(
         session,

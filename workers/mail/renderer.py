@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any, Final
 
 from babel.numbers import format_decimal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
 from models.words import LOCALES, Code, EmailKind
@@ -153,7 +153,7 @@ def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(name: str, value: Any) -> Any:
+def _shown(name: str, value: object) -> object:
     """One value of the context as templates may show it."""
     if not isinstance(value, str):
         return value
@@ -209,5 +209,5 @@ def _html_sentence(locale: str) -> Callable[..., Markup]:
 
 
 @cache
-def _template(locale: str, kind: EmailKind, name: str) -> Any:
+def _template(locale: str, kind: EmailKind, name: str) -> Template:
     return _environment(locale, html=name.endswith(".html")).get_template(f"{kind}/{name}")

@@ -10,10 +10,10 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiosmtplib import SMTP, SMTPException
 
@@ -203,7 +203,7 @@ class SmtpConnection:
             raise
 
 
-async def _asked(connection: SmtpConnection, exchange: Coroutine[Any, Any, _T]) -> _T:
+async def _asked(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:
     """The result of an exchange with the relay, or the DeliveryFault it ended in.
 
     The client's exception is not chained: it holds the recipient's address.

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final, Literal
 
 from models.label import FORMULA_STARTS
 
@@ -28,8 +28,13 @@ def unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
 
 
-def excel_csv(rows: Iterable[Sequence[Any]]) -> bytes:
-    """The rows as Excel reads them where it is set up for France: UTF-8 with its mark, semicolons, CRLF."""
+def excel_csv(rows: Iterable[Sequence[object]], *, quoted: bool = False) -> bytes:
+    """The rows as Excel reads them where it is set up for France: UTF-8 with its mark, semicolons, CRLF.
+
+    Parameters:
+      quoted: put every cell in quotes, not only where it needs them.
+    """
     lines = io.StringIO(newline="")
-    csv.writer(lines, delimiter=";", lineterminator="\r\n").writerows(rows)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    csv.writer(lines, delimiter=";", lineterminator="\r\n", quoting=quoting).writerows(rows)
     return (MARK + lines.getvalue()).encode("utf-8", "replace")

@@ -72,10 +72,10 @@ def test_an_import_is_stopped_between_two_chunks(monkeypatch: pytest.MonkeyPatch
     job_id = drop(file_of(*"abcdefghij")).job_id
     answers: list[dict[str, Any]] = []
 
-    def cancel_after_the_first(course: RunningImport) -> None:
+    def cancel_after_the_first(course: RunningImport) -> RunningImport:
         if course.position and not answers:
             answers.append(cancel(job_id))
-        real(course)
+        return real(course)
 
     real = RunningImport.read_ahead
     monkeypatch.setattr(RunningImport, "read_ahead", cancel_after_the_first)

@@ -27,7 +27,7 @@ from workers.database import transaction
 from workers.errors import InvalidRequest, NotConfigured
 from workers.imports import importing as roster_imports
 from workers.imports import scanning as inboxes
-from workers.imports.inboxes import put_inbox, see_files
+from workers.imports.inboxes import put_inbox, read_inboxes, see_files
 from workers.ops.problems import find_inboxes
 from workers.requests.internal import PutInbox
 from workers.requests.registry import parse
@@ -144,7 +144,7 @@ def test_two_scanners_at_once_import_once(folder: Path) -> None:
     scan()
     change("UPDATE inbox_file SET seen_at = seen_at - interval '2 minutes'")
     with transaction() as session:
-        [inbox] = session.execute(text("SELECT * FROM inbox")).all()
+        [inbox] = read_inboxes(session)
         seen = see_files(session, inbox, [])
     for _ in range(2):
         inboxes._take(inbox, InboxFolder(inbox.url), seen[0], None)

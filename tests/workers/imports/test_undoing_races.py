@@ -34,7 +34,7 @@ from workers.imports import importing as roster_imports
 from workers.imports import running as imports
 from workers.imports import undoing as roster_undoing
 from workers.imports.acceptance import accept_file, digest_of
-from workers.imports.cancelling import cancel_imports
+from workers.imports.undoing import cancel_imports
 from workers.ops.reconciliation import find_drift
 from workers.requests.imports import CancelImport, ImportRoster, UndoImport
 from workers.requests.queues import Queue
