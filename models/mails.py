@@ -86,10 +86,10 @@ def for_every_kind(
     Raises: TypeError that names the kinds without an entry, and the entries of no kind.
     """
     missing, unknown = set(kinds) - given.keys(), given.keys() - set(kinds)
-    if missing or unknown:
-        raise TypeError(
-            f"{what}: missing for {sorted(map(str, missing))}, of no known kind: {sorted(map(str, unknown))}"
-        )
+    faults = [f"missing for {sorted(map(str, missing))}"] if missing else []
+    faults += [f"of no known kind: {sorted(map(str, unknown))}"] if unknown else []
+    if faults:
+        raise TypeError(f"{what}: {', '.join(faults)}")
     return given
 
 

@@ -227,6 +227,7 @@ def _decide(
         decided = decide_withdrawals(one.request.enrollment_ids, candidates.get(contract.id, {}), now)
         candidates[contract.id] = decided.standings
         people = _people(one, decided, enrollments)
+        # Only for the answer and the next job: the seats come back in WITHDRAW_ENROLLMENTS.
         freed = contract.given_back(sum(person.code is Code.WITHDRAWN for person in people))
         standing[one.contract_key] = freed
         jobs.append(WithdrawalJob(one, freed, people))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
@@ -62,6 +62,9 @@ def _language(value: str) -> str | Code:
 ModelType = TypeVar("ModelType", bound=BaseModel)
 
 PlainText = Annotated[str, Personal.NOTHING]
+Number = Annotated[int, Personal.NOTHING]
+Score = Annotated[float, Personal.NOTHING]
+Day = Annotated[date, Personal.NOTHING]
 """A text that names no person and is kept as it was sent."""
 
 Label = Annotated[str, checked(clean_label), Personal.NOTHING]
@@ -83,7 +86,9 @@ AccountId = Annotated[UUID, Personal.ACCOUNT]
 OtherId = Annotated[UUID, Personal.NOTHING]
 """The identifier of a job or a contract."""
 
-Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))]
+Moment = Annotated[
+    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC)), Personal.NOTHING
+]
 """An instant with its offset, in a range of years that both PostgreSQL and Python support."""
 
 

@@ -11,8 +11,10 @@ from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.words import LOCALES, Code
 from workers.requests.base import (
     ContactAddress,
+    Day,
     Label,
     Language,
+    Number,
     PlainText,
     Reference,
     Request,
@@ -50,7 +52,7 @@ class PutTraining(Request):
     )
     objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
     modality: TrainingModality | None = Field(default=None, strict=False, description="remote, on_site or blended")
-    planned_minutes: int | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
+    planned_minutes: Number | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
 
 
 class PutContract(Request):
@@ -65,9 +67,9 @@ class PutContract(Request):
     reference: Reference
     company: Reference
     training: Reference
-    planned_seats: int = Field(ge=0, le=MAX_SEATS)
-    starts_on: date | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
-    ends_on: date | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
+    planned_seats: Number = Field(ge=0, le=MAX_SEATS)
+    starts_on: Day | None = Field(default=None, description="first day people can be enrolled, in Europe/Paris")
+    ends_on: Day | None = Field(default=None, description="last day people can be enrolled, in Europe/Paris")
     manager_email: ContactAddress | None = Field(
         default=None,
         description="the manager's address for mails about this contract: a person said “this is not me”, seats were"
@@ -80,7 +82,7 @@ class PutContract(Request):
         default=True,
         description="remind people who do not follow their invitation, after 2, 5 and 10 days; left out: unchanged",
     )
-    release_after_days: int | None = Field(
+    release_after_days: Number | None = Field(
         default=None,
         ge=LEAST_RELEASE_DAYS,
         le=MOST_RELEASE_DAYS,

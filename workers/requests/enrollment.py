@@ -13,9 +13,11 @@ from workers.requests.base import (
     EnrollmentId,
     Language,
     Moment,
+    Number,
     PlainText,
     Reference,
     Request,
+    Score,
 )
 from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
@@ -94,8 +96,8 @@ class ProgressEvent(BaseModel):
     enrollment_id: EnrollmentId
     progress: Progress = Field(strict=False, description="the participant's progress at that moment")
     occurred_at: Moment = Field(description="when it happened, with its offset")
-    score: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
-    time_spent_seconds: int | None = Field(default=None, ge=0, le=MAX_SECONDS, description="total so far")
+    score: Score | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
+    time_spent_seconds: Number | None = Field(default=None, ge=0, le=MAX_SECONDS, description="total so far")
     completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
 
     @field_validator("completed_at")

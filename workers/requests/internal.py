@@ -14,6 +14,7 @@ from workers.requests.base import (
     Language,
     MaintenanceRequest,
     Moment,
+    Number,
     OtherId,
     PersonAddress,
     PlainText,
@@ -147,7 +148,7 @@ class PutInbox(MaintenanceRequest):
     notify: bool = Field(default=True, description="send each enrolled person a mail")
     report_to: ContactAddress | None = Field(default=None, description="address for the summary of each file")
     report_locale: Language = Field(default=LOCALES[0], description="language of the reports: fr or en")
-    most_changed_percent: int | None = Field(
+    most_changed_percent: Number | None = Field(
         default=None, ge=1, le=10_000, description="refuse a file that would add more than this share of participants"
     )
     full_sync: bool = Field(default=False, description="report participants that are missing from the file")

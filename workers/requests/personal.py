@@ -1,7 +1,7 @@
 """Marks on the fields of requests that tell exports and erasures which personal data a field holds.
 
-A test refuses a text or an identifier without a mark, so that a new request cannot keep a person's address or name
-where an erasure does not look.
+A test refuses a text, an identifier, a number or a date without a mark, so that a new request cannot keep a person's
+address, name or date of birth where an erasure does not look.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

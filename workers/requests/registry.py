@@ -3,7 +3,7 @@
 A request is validated where it enters. It is stored as it was sent, and the same class reads it again to do it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Final
 
@@ -24,9 +24,20 @@ def _written_in(module: ModuleType) -> Iterator[type[Request]]:
             yield value
 
 
-KINDS: Final[dict[str, type[Request]]] = {
-    request.kind: request for module in MODULES for request in _written_in(module)
-}
+def by_kind(requests: Iterable[type[Request]]) -> dict[str, type[Request]]:
+    """Returns the requests by their kind.
+
+    Raises: TypeError that names two requests of one kind, because one of them could never be asked for.
+    """
+    found: dict[str, type[Request]] = {}
+    for request in requests:
+        other = found.setdefault(request.kind, request)
+        if other is not request:
+            raise TypeError(f"{other.__name__} and {request.__name__} have the same kind, {request.kind!r}")
+    return found
+
+
+KINDS: Final = by_kind(request for module in MODULES for request in _written_in(module))
 """Every request by its kind."""
 
 

@@ -1,6 +1,7 @@
 """Every kind of mail has all its parts: properties, a writer, templates in each language, a sample."""
 
 import re
+from collections.abc import Iterable
 
 import pytest
 
@@ -14,13 +15,17 @@ FILES = ("subject.txt", "body.txt", "body.html")
 SENTENCE = re.compile(r'"((?:[^"\\])*)" \| t\b')
 
 
+def _listed(missing: Iterable[str]) -> str:
+    return "".join(f"; email_templates/locales lacks {sentence!r}" for sentence in sorted(missing))
+
+
 def lacking(kind: str) -> list[str]:
     """The parts this kind of mail lacks."""
     templates = [TEMPLATES / kind / name for name in FILES]
     parts = {
         "properties": kind in MAILS,
         "writer": kind in WRITERS,
-        "sample": any(kind == sampled for sampled, _ in SAMPLES.values()),
+        "sample (workers/cli/samples/mails.py)": any(kind == sampled for sampled, _ in SAMPLES.values()),
     } | {template.name: template.is_file() for template in templates}
     used = {
         found
@@ -29,7 +34,8 @@ def lacking(kind: str) -> list[str]:
         for found in SENTENCE.findall(template.read_text(encoding="utf-8"))
     }
     parts |= {
-        f"sentences in {locale}": bool(used) and used <= sentences(locale).keys()
+        f"sentences in {locale}{_listed(used - sentences(locale).keys())}": bool(used)
+        and used <= sentences(locale).keys()
         for locale in LOCALES
         if locale != SOURCE_LOCALE
     }
@@ -42,4 +48,10 @@ def test_every_kind_of_mail_has_all_its_parts(kind: EmailKind) -> None:
 
 
 def test_a_new_kind_of_mail_lacks_all_of_them() -> None:
-    assert lacking("birthday") == ["properties", "writer", "sample", *FILES, "sentences in en"]
+    assert lacking("birthday") == [
+        "properties",
+        "writer",
+        "sample (workers/cli/samples/mails.py)",
+        *FILES,
+        "sentences in en",
+    ]

@@ -1,6 +1,7 @@
 """Every request marks its fields about a person; an unmarked field would be missing in exports and survive erasures."""
 
 from collections.abc import Iterator
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, get_args
 from uuid import UUID
 
@@ -14,6 +15,14 @@ SPEAKING = {
     *("enroll", "request_password_reset", "correct_email", "correct_email_by_ops", "export_person", "erase_person"),
     *("duplicate_certificates", "correct_certificate"),
 }
+
+
+TELLING_TYPES = {str, UUID, int, float, date, datetime}
+"""Types of fields that may identify a person."""
+
+
+def _is_type(part: object) -> bool:
+    return isinstance(part, type)
 
 
 def parts(annotation: Any) -> Iterator[Any]:
@@ -41,8 +50,8 @@ def problems(kind: type[BaseModel]) -> list[str]:
             made_of = list(parts(field.annotation))
             rows = any(isinstance(part, type) and issubclass(part, BaseModel) for part in made_of)
             is_address = "email" in name or get_args(Address)[1] in [*made_of, *field.metadata]
-            if (rows or str in made_of or UUID in made_of) and marks[name] is None:
-                found.append(f"{model.__name__}.{name} has no mark")
+            if (rows or not TELLING_TYPES.isdisjoint(filter(_is_type, made_of))) and marks[name] is None:
+                found.append(f"{model.__name__}.{name} has no mark of workers/requests/personal.py")
             elif is_address and marks[name] not in (Personal.ADDRESS, Personal.CONTACT):
                 found.append(f"{model.__name__}.{name} is an address, and marked as {marks[name]}")
             elif name in ("first_name", "last_name") and marks[name] is not Personal.NAME:
@@ -55,7 +64,8 @@ def test_every_field_is_marked_as_personal_or_not() -> None:
 
 
 def test_the_requests_that_speak_of_a_person() -> None:
-    assert {kind for kind, request in KINDS.items() if speaks_of_a_person(request)} == SPEAKING
+    speaking = {kind for kind, request in KINDS.items() if speaks_of_a_person(request)}
+    assert speaking == SPEAKING, "add the kind to SPEAKING once its export and its erasure are right"
 
 
 def test_every_request_about_a_person_identifies_the_person() -> None:
@@ -74,6 +84,8 @@ class _Forgetful(Request):
     email: Address
     rows: list[_Row]
     nickname: str | None = None
+    born_on: date | None = None
+    number: int
     account: UUID
     deliver_to: Annotated[Address, Personal.NOTHING]
     first_name: Label
@@ -91,13 +103,15 @@ class _Careful(Request):
 
 def test_a_field_without_a_mark_is_reported() -> None:
     assert problems(_Forgetful) == [
-        "_Forgetful.email has no mark",
-        "_Forgetful.rows has no mark",
-        "_Forgetful.nickname has no mark",
-        "_Forgetful.account has no mark",
+        "_Forgetful.email has no mark of workers/requests/personal.py",
+        "_Forgetful.rows has no mark of workers/requests/personal.py",
+        "_Forgetful.nickname has no mark of workers/requests/personal.py",
+        "_Forgetful.born_on has no mark of workers/requests/personal.py",
+        "_Forgetful.number has no mark of workers/requests/personal.py",
+        "_Forgetful.account has no mark of workers/requests/personal.py",
         "_Forgetful.deliver_to is an address, and marked as nothing",
         "_Forgetful.first_name is a name, and marked as nothing",
-        "_Row.email has no mark",
+        "_Row.email has no mark of workers/requests/personal.py",
     ]
 
 

@@ -4,13 +4,15 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 
+import pytest
 from sqlmodel import Session, select
 
 from models.job import RETRY_POLICIES
 from models.schedule import Schedule
 from workers import requests
 from workers.requests.base import Request
-from workers.requests.registry import KINDS
+from workers.requests.enrollment import Enroll, Withdraw
+from workers.requests.registry import KINDS, by_kind
 
 
 def written() -> Iterator[type[Request]]:
@@ -35,3 +37,11 @@ def test_what_the_clock_makes_is_kept_for_days_only(session: Session) -> None:
 
 def test_kinds_with_retries_of_their_own_exist() -> None:
     assert RETRY_POLICIES.keys() <= KINDS.keys()
+
+
+def test_two_requests_of_one_kind_are_refused() -> None:
+    class Copied(Enroll):
+        kind = Withdraw.kind
+
+    with pytest.raises(TypeError, match="Withdraw and Copied have the same kind, 'withdraw'"):
+        by_kind([Withdraw, Enroll, Copied])
