@@ -8,7 +8,6 @@ have arrived. A third error would be to take one recipient's fault for the relay
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 
 class SmtpPhase(StrEnum):
@@ -93,7 +92,7 @@ class AttemptFault:
 class DeliveryVerdict:
     """The outcome of an attempt, its reason, and the delay in seconds that the relay asked for, if it did.
 
-    `suspect` is the outcome for every mail if other recipients get the same answer (``count_answer``).
+    `suspect` is the outcome for every mail if other recipients get the same answer (``CircuitBreaker``).
     """
 
     outcome: DeliveryOutcome
@@ -122,7 +121,7 @@ def judge_fault(fault: AttemptFault) -> DeliveryVerdict:
 
     After the recipient was named, an answer that blames the relay or our settings may come from the recipient's server:
     relays ask it while we wait, and quote it. Such a mail is retried by itself, and it takes more evidence to stop the
-    others (``count_answer``).
+    others (``CircuitBreaker``).
     """
     verdict = _judge_by_code(fault)
     if verdict.outcome in OPENING and fault.phase not in BEFORE_RCPT:
@@ -238,31 +237,3 @@ def retry_delay(outcome: DeliveryOutcome, failures: int, jitter: float, hint: fl
     if hint is not None:
         base = min(max(hint, SHORTEST_HINT), LONGEST_HINT)
     return base * (1 + jitter / 5)
-
-
-SUSPECTS_TO_OPEN: Final = 5
-"""So many recipients of one domain prove a fault of the relay; fewer may only prove one of their own server."""
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitBreaker:
-    """The recipients that got one kind of suspect answer since the relay last accepted a mail."""
-
-    suspect: DeliveryOutcome | None = None
-    recipients: frozenset[str] = frozenset()
-
-
-def count_answer(suspicion: CircuitBreaker, verdict: DeliveryVerdict, recipient: str) -> tuple[CircuitBreaker, bool]:
-    """Returns the circuit breaker after one more answer, and whether it opens now.
-
-    It opens when recipients of two domains, or five of one domain, got the same kind of answer and this recipient had
-    not got it before: the same mail coming back proves nothing. The caller begins with an empty circuit breaker after
-    each mail that the relay accepts.
-    """
-    if verdict.suspect is None:
-        return suspicion, False
-    heard = suspicion.recipients if suspicion.suspect is verdict.suspect else frozenset()
-    recipients = heard | {recipient}
-    domains = {address.rpartition("@")[2] for address in recipients}
-    founded = len(domains) > 1 or len(recipients) >= SUSPECTS_TO_OPEN
-    return CircuitBreaker(verdict.suspect, recipients), founded and recipient not in heard

@@ -7,15 +7,12 @@ import pytest
 from models.delivery import (
     BEFORE_RCPT,
     OPENING,
-    SUSPECTS_TO_OPEN,
     AttemptFault,
-    CircuitBreaker,
     DeliveryOutcome,
     DeliveryReason,
     DeliveryVerdict,
     FaultKind,
     SmtpPhase,
-    count_answer,
     judge_fault,
     retry_delay,
 )
@@ -214,37 +211,6 @@ def test_no_answer_about_one_recipient_stops_the_others() -> None:
         verdict = judge_fault(reply(phase, code, text))
         assert verdict.outcome not in OPENING
         assert verdict.suspect is None or (verdict.outcome is DeliveryOutcome.RETRY and verdict.suspect in OPENING)
-
-
-BUSY = DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.RELAY_BUSY, suspect=DeliveryOutcome.RELAY_DOWN)
-LOST = DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.CONNECTION_LOST, suspect=DeliveryOutcome.RELAY_DOWN)
-DENIED = DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.RELAYING_DENIED, suspect=DeliveryOutcome.CONFIGURATION)
-GREY = DeliveryVerdict(DeliveryOutcome.RETRY, DeliveryReason.DEFERRED)
-
-
-@pytest.mark.parametrize(
-    ("answers", "founded"),
-    [
-        ([("a@x", BUSY)], [False]),
-        ([("a@x", BUSY), ("a@x", BUSY), ("a@x", LOST)], [False, False, False]),
-        ([("a@x", BUSY), ("a@y", BUSY)], [False, True]),
-        ([("a@x", BUSY), ("a@y", LOST), ("a@z", BUSY)], [False, True, True]),
-        ([("a@x", BUSY), ("a@y", LOST), ("a@x", BUSY), ("a@y", BUSY)], [False, True, False, False]),
-        ([("a@x", BUSY), ("a@y", DENIED), ("b@x", BUSY)], [False, False, False]),
-        ([("a@x", DENIED), ("a@y", DENIED)], [False, True]),
-        ([("a@x", BUSY), ("a@y", GREY), ("a@z", GREY)], [False, False, False]),
-        ([("a@x", BUSY), ("a@y", GREY), ("a@z", BUSY)], [False, False, True]),
-        ([(f"{n}@x", BUSY) for n in range(SUSPECTS_TO_OPEN + 1)], [False] * (SUSPECTS_TO_OPEN - 1) + [True, True]),
-    ],
-)
-def test_the_answers_that_open_the_circuit_breaker(
-    answers: list[tuple[str, DeliveryVerdict]], founded: list[bool]
-) -> None:
-    suspicion, found = CircuitBreaker(), []
-    for recipient, verdict in answers:
-        suspicion, enough = count_answer(suspicion, verdict, recipient)
-        found.append(enough)
-    assert found == founded
 
 
 @pytest.mark.parametrize(

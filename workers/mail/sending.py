@@ -1,4 +1,4 @@
-"""Sending a batch of rendered mails over the connections of this process, on its event loop.
+"""Sends a batch of rendered mails over the connections of this process, on its event loop.
 
 Before each DATA the outcome of the connection's previous mail is committed and the lease of the next is checked: when a
 process is killed, at most one mail per open connection is sent a second time, under the same Message-ID.
@@ -16,19 +16,19 @@ from models.delivery import AttemptFault, DeliveryVerdict, judge_fault
 from workers.engine.claimer import STOPPING
 from workers.engine.ledger import ClaimedRow
 from workers.mail.claimed import ClaimedMail
-from workers.mail.outcomes import DeliveryFault
+from workers.mail.faults import DeliveryFault
 from workers.mail.transport import SmtpConnection, SmtpConnections
 
 SAFE_PART: Final = 0.9
-"""Part of a lease this process counts on: the rest is for what lies between the last look at the clock and DATA."""
+"""The part of a lease that this process relies on; the rest covers the time between the last check and DATA."""
 
 GATHER_SECONDS: Final = 0.002
-"""How long an outcome waits for those of the other connections: a commit costs the same for one as for all of them."""
+"""Seconds an outcome waits for those of the other connections: a commit costs the same for one as for all of them."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PreparedMail:
-    """A mail as the relay gets it; `good_until` is the end of its lease on this process's monotonic clock."""
+    """A mail as the relay gets it; `good_until` is the end of its lease on the monotonic clock of this process."""
 
     mail: ClaimedMail
     message: bytes
@@ -41,7 +41,7 @@ class PreparedMail:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """How one attempt ended: the relay's last words, or the fault and what it means."""
+    """One attempt that has ended: with the relay's last words, or with a fault and the verdict on it."""
 
     mail: ClaimedMail
     answer: str = ""
@@ -54,7 +54,7 @@ class DeliveryAttempt:
 
 
 class _NoLongerOursError(Exception):
-    """The lease ran out before DATA: somebody else sends this mail."""
+    """The lease ran out before DATA: another process sends this mail."""
 
 
 class MailBatch:
@@ -63,11 +63,11 @@ class MailBatch:
     Parameters:
       connections: the pool of this process.
       envelope_from: the address bounces go to.
-      mails: what to send; what was not begun is left in `waiting` at the end.
+      mails: the mails to send; those that were not begun are left in `waiting` at the end.
       record: commits how attempts ended, together; called in a thread.
       renew: moves the leases of these rows and returns those still ours, None when it could not; called in a thread.
-      ready: whether the relay may be asked, as every batch of this process knows it.
-      heard: told how each attempt ended, at once: when the relay fails, no connection of any batch tries it next.
+      may_send: whether the circuit to the relay is closed or half-open, for every batch of this process.
+      ended: called with each attempt as it ends: once the circuit opens, no connection of any batch tries the relay.
       lease: seconds a lease lasts.
     """
 
@@ -79,8 +79,8 @@ class MailBatch:
         mails: Sequence[PreparedMail],
         record: Callable[[Sequence[DeliveryAttempt]], None],
         renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None],
-        ready: Callable[[], bool],
-        heard: Callable[[DeliveryAttempt], None],
+        may_send: Callable[[], bool],
+        ended: Callable[[DeliveryAttempt], None],
         lease: float,
     ) -> None:
         self.connections = connections
@@ -88,10 +88,11 @@ class MailBatch:
         self.waiting = deque(mails)
         self.record = record
         self.renew = renew
-        self.ready = ready
-        self.heard = heard
+        self.may_send = may_send
+        self.ended = ended
         self.lease = lease
-        self._held = {mail.row.id: mail for mail in mails}
+        self._held = {mail.row.id: mail.row for mail in mails}
+        self._good_until = {mail.row.id: mail.good_until for mail in mails}
         self._unrecorded: list[DeliveryAttempt] = []
         self._recording = asyncio.Lock()
         self._senders = 0  # connections at work
@@ -115,7 +116,7 @@ class MailBatch:
             self._senders += 1
             previous: DeliveryAttempt | None = None
             try:
-                while self.waiting and not STOPPING.is_set() and self.ready():
+                while self.waiting and not STOPPING.is_set() and self.may_send():
                     previous = await self._deliver(connection, self.waiting.popleft(), previous)
                 await self._record(previous)
             finally:
@@ -128,7 +129,7 @@ class MailBatch:
 
         async def before_data() -> None:
             await self._record(unrecorded.pop())
-            if time.monotonic() >= mail.good_until:
+            if time.monotonic() >= self._good_until[mail.row.id]:
                 raise _NoLongerOursError
 
         try:
@@ -138,26 +139,26 @@ class MailBatch:
                 message=mail.message,
                 before_data=before_data,
             )
-            delivered: DeliveryAttempt | None = self._ended(DeliveryAttempt(mail.mail, answer))
+            attempt: DeliveryAttempt | None = self._end(DeliveryAttempt(mail.mail, answer))
         except DeliveryFault as failed:
-            delivered = self._ended(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
+            attempt = self._end(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
         except _NoLongerOursError:
-            delivered = None
+            attempt = None
             self._held.pop(mail.row.id, None)
         finally:
             for earlier in unrecorded:
                 await self._record(earlier)
-        return delivered
+        return attempt
 
-    def _ended(self, delivered: DeliveryAttempt) -> DeliveryAttempt:
-        self.heard(delivered)
-        return delivered
+    def _end(self, attempt: DeliveryAttempt) -> DeliveryAttempt:
+        self.ended(attempt)
+        return attempt
 
-    async def _record(self, delivered: DeliveryAttempt | None) -> None:
+    async def _record(self, attempt: DeliveryAttempt | None) -> None:
         """Returns once the outcome is committed; those that wait for one commit share the next."""
-        if delivered is None:
+        if attempt is None:
             return
-        self._unrecorded.append(delivered)
+        self._unrecorded.append(attempt)
         async with self._recording:
             if 0 < len(self._unrecorded) < self._senders:
                 await asyncio.sleep(GATHER_SECONDS)
@@ -168,15 +169,15 @@ class MailBatch:
             self._held.pop(one.row.id, None)
 
     async def _keep_leases(self) -> None:
-        """A relay may take minutes to answer the body; the leases must not run out meanwhile.
+        """Moves the leases while a relay takes minutes to answer the body.
 
         While they cannot be renewed they last as long as they did: a lost connection to the database takes none away.
         """
         while True:
             await asyncio.sleep(self.lease / 3)
             asked = time.monotonic()
-            ours = await asyncio.to_thread(self.renew, [mail.row for mail in self._held.values()])
+            ours = await asyncio.to_thread(self.renew, list(self._held.values()))
             if ours is None:
                 continue
-            for row_id, mail in self._held.items():
-                mail.good_until = asked + self.lease * SAFE_PART if row_id in ours else 0.0
+            for row_id in self._held:
+                self._good_until[row_id] = asked + self.lease * SAFE_PART if row_id in ours else 0.0

@@ -18,7 +18,7 @@ from typing import TypeVar
 from aiosmtplib import SMTP, SMTPException
 
 from models.delivery import BEFORE_MAIL, AttemptFault, FaultKind, SmtpPhase
-from workers.mail.outcomes import DeliveryFault, fault_from, fault_of_reply, masked
+from workers.mail.faults import DeliveryFault, fault_from, fault_of_reply, masked
 from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
 from workers.mail.values import SENDABLE_ADDRESS
 from workers.settings import Settings

@@ -16,11 +16,11 @@ from tests.kit.processes.support import (
     wait_until,
 )
 from tests.kit.relay.relay import Relay
-from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
 from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.mail.mailer import Mailer
 from workers.requests.enrollment import PersonToEnroll
 from workers.requests.queues import Queue
 

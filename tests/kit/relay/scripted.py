@@ -9,7 +9,7 @@ import pytest
 
 from models.delivery import AttemptFault
 from tests.kit.relay.relay import DROP, HANG
-from workers.mail.outcomes import DeliveryFault
+from workers.mail.faults import DeliveryFault
 from workers.mail.relay import Relay, RelaySecurity
 from workers.mail.transport import SmtpConnection, SmtpTimeouts
 

@@ -20,13 +20,13 @@ from tests.kit.processes.support import (
     wait_until,
 )
 from tests.kit.relay.relay import Relay
-from workers.actors import emails
-from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
 from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.mail import mailer as mailers
 from workers.mail.claimed import ClaimedMail
+from workers.mail.mailer import Mailer
 from workers.mail.sending import DeliveryAttempt
 from workers.requests.accounts import ErasePerson
 from workers.requests.queues import Queue
@@ -168,7 +168,7 @@ def test_half_way_neither_the_outcome_nor_the_address_is_recorded(
         raise RuntimeError("killed half-way")
 
     with monkeypatch.context() as broken:
-        broken.setattr(emails, "suppress_addresses_of", fail)
+        broken.setattr(mailers, "suppress_addresses_of", fail)
         with pytest.raises(RuntimeError):
             Mailer().record([bounce(one) for one in row])
     assert (states(), rows(LIST)) == (["sending"], [])

@@ -28,8 +28,8 @@ from tests.kit.processes.support import (
     rows,
 )
 from tests.kit.relay.relay import Relay
-from workers.actors.emails import Mailer
 from workers.errors import InvalidRequest
+from workers.mail.mailer import Mailer
 from workers.requests.registry import parse
 
 # Mails that are delivered

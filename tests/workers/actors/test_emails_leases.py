@@ -28,7 +28,7 @@ from tests.kit.processes.support import (
     wait_until,
 )
 from tests.kit.relay.relay import HANG, Relay
-from workers.actors.emails import Mailer
+from workers.mail.mailer import Mailer
 from workers.mail.sending import PreparedMail
 
 LEASE = "5"

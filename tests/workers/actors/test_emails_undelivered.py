@@ -18,7 +18,7 @@ from tests.kit.actors.mailers import (
 from tests.kit.builders.contracts import someone
 from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.relay.relay import DROP, Relay
-from workers.actors.emails import MOST_UNCERTAIN
+from workers.mail.mailer import MOST_UNCERTAIN
 
 # Mails that the relay refuses
 
@@ -90,16 +90,16 @@ def test_one_recipient_cannot_stop_the_others(
     owe_invitations("zoe")
     due_now()
     wait_until(lambda: relay.to("zoe@example.com"), say=processes.logs)
-    assert "relay.rests" not in processes.logs()
+    assert "relay.circuit_open" not in processes.logs()
 
 
-def test_the_relay_rests_when_it_refuses_one_recipient_after_the_other(relay: Relay, processes: Processes) -> None:
+def test_the_circuit_opens_when_one_recipient_after_the_other_is_refused(relay: Relay, processes: Processes) -> None:
     relay.always = {"RCPT": "454 Throttling failure: Maximum sending rate exceeded, wait 60 minutes"}
     owe_invitations(*(someone(f"anne@c{number}.example") for number in range(30)))
     processes.worker(*QUEUES)
-    wait_until(lambda: "relay.rests" in processes.logs(), say=processes.logs)
+    wait_until(lambda: "relay.circuit_open" in processes.logs(), say=processes.logs)
     wait_until(lambda: states() == {"owed": 30})
-    assert '"seconds": 1' in re.findall(r".*relay\.rests.*", processes.logs())[0]
+    assert '"seconds": 1' in re.findall(r".*relay\.circuit_open.*", processes.logs())[0]
     [(tried, waiting)] = rows(
         "SELECT count(*) FILTER (WHERE failures = 1), count(*) FILTER (WHERE failures = 0 AND due_at <= now())"
         " FROM email"
@@ -158,7 +158,7 @@ def test_while_the_relay_is_away_mails_wait_and_no_attempt_is_burnt(relay: Relay
     owe_invitations(*many_names(30))
     processes.worker(*QUEUES)
     processes.clock()
-    wait_until(lambda: "relay.rests" in processes.logs(), say=processes.logs)
+    wait_until(lambda: "relay.circuit_open" in processes.logs(), say=processes.logs)
     wait_until(lambda: states() == {"owed": 30})
     postponed = rows(
         "SELECT extract(epoch FROM e.due_at - a.created_at) FROM job_attempt a JOIN email e ON e.id = row_id"

@@ -16,11 +16,11 @@ from tests.kit.processes.support import change, rows
 from tests.kit.relay.relay import Relay
 from tests.workers.mail.test_duplicate_mails import graduate, mailer, send
 from workers.actors import certificates
-from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.mail.letters.writing import write_letters
+from workers.mail.mailer import Mailer
 from workers.outbox.mails import cancel_mails_to_former_addresses
 from workers.people.erasure import erase_person
 from workers.people.export import read_person

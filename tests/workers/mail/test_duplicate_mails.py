@@ -35,12 +35,12 @@ from tests.kit.processes.support import change, rows
 from tests.kit.relay.relay import Mail, Relay
 from tests.workers.web.conftest import site
 from workers.actors import certificates
-from workers.actors.emails import Mailer
 from workers.certificates.duplicates.making import DocumentMaker
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.mail.letters import duplicate as duplicate_letters
+from workers.mail.mailer import Mailer
 from workers.requests.certificates import CorrectCertificate, DuplicateOwnCertificate, RevokeCertificate
 from workers.requests.queues import Queue
 from workers.settings import get_settings

@@ -47,7 +47,7 @@ def send(
     places: int = 1,
     lease: float = 60.0,
     renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None] = lambda _: set(),
-    heard: Callable[[DeliveryAttempt], None] = lambda _: None,
+    ended: Callable[[DeliveryAttempt], None] = lambda _: None,
 ) -> None:
     """Sends these mails; adds each mail with a recorded outcome to `recorded`."""
 
@@ -62,8 +62,8 @@ def send(
             mails=mails,
             record=record,
             renew=renew,
-            ready=lambda: True,
-            heard=heard,
+            may_send=lambda: True,
+            ended=ended,
             lease=lease,
         )
         try:
@@ -107,9 +107,9 @@ def test_only_a_renewal_that_was_answered_takes_a_lease_away(still_ours: set[UUI
     assert (recorded == [mail.row.id], len(relay.mails)) == (sent, int(sent))
 
 
-def test_a_mail_that_is_accepted_is_heard_of_before_the_next_is_refused() -> None:
+def test_an_attempt_that_ended_is_told_before_the_next_one_ends() -> None:
     mails = [sealed(to_address=address) for address in ("a@x.example", "b@y.example", "c@z.example")]
-    heard: list[DeliveryOutcome | None] = []
+    ended: list[DeliveryOutcome | None] = []
     with Relay(always={f"RCPT {word}": "421 busy" for word in ("a@x.example", "c@z.example")}) as relay:
-        send(relay, [], *mails, heard=lambda one: heard.append(one.verdict.suspect if one.verdict else None))
-    assert heard == [DeliveryOutcome.RELAY_DOWN, None, DeliveryOutcome.RELAY_DOWN]
+        send(relay, [], *mails, ended=lambda one: ended.append(one.verdict.suspect if one.verdict else None))
+    assert ended == [DeliveryOutcome.RELAY_DOWN, None, DeliveryOutcome.RELAY_DOWN]

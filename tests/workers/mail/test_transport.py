@@ -17,7 +17,7 @@ from tests.kit.relay.scripted import (
     send,
 )
 from workers.mail import transport
-from workers.mail.outcomes import DeliveryFault
+from workers.mail.faults import DeliveryFault
 from workers.mail.relay import Relay, RelaySecurity
 from workers.mail.transport import SmtpConnection, SmtpConnections
 

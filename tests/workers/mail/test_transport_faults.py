@@ -14,7 +14,7 @@ from tests.kit.relay.scripted import (
     faulty,
     send,
 )
-from workers.mail.outcomes import fault_from, masked
+from workers.mail.faults import fault_from, masked
 
 
 def run_faulty(relay: ScriptedRelay, *, command: float = 60, body: float = 60) -> tuple[AttemptFault, bool]:

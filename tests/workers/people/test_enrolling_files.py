@@ -17,9 +17,9 @@ from tests.kit.builders.imports import (
 from tests.kit.processes.support import change, rows
 from workers.database import transaction
 from workers.imports import reports as roster_reports
-from workers.mail import letter_files
-from workers.mail.letter_files import whole_context
+from workers.mail import preparing
 from workers.mail.letters.letter import Letter
+from workers.mail.preparing import whole_context
 from workers.mail.renderer import render
 from workers.people.detachment import detach
 from workers.rosters import kept_rows
@@ -91,7 +91,7 @@ def test_where_the_disk_is_full_they_are_told_without_a_name(monkeypatch: pytest
         raise OSError(ENOSPC, "no space left")
 
     says_not_me()
-    monkeypatch.setattr(letter_files, "open_file", full)
+    monkeypatch.setattr(preparing, "open_file", full)
     assert named(told()) == ("", "")
 
 

@@ -25,11 +25,11 @@ from workers.imports import importing as roster_imports
 from workers.imports import reports as roster_reports
 from workers.imports import running as imports
 from workers.imports.acceptance import accept_file, digest_of
-from workers.mail import attachments, letter_files
-from workers.mail.letter_files import whole_context
+from workers.mail import attachments, preparing
 from workers.mail.letters import import_report as import_letters
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
+from workers.mail.preparing import whole_context
 from workers.mail.renderer import RenderedMail, render
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
@@ -204,7 +204,7 @@ def test_nothing_of_the_file_is_read_while_facts_are(monkeypatch: pytest.MonkeyP
     imported((SAMPLES / "s13-calc.xlsx").read_bytes(), name="équipe.xlsx")
     refused = rows("SELECT code FROM job_person WHERE code <> 'enrolled' ORDER BY position")
     with monkeypatch.context() as watched:
-        for module in (roster_reports, letter_files):
+        for module in (roster_reports, preparing):
             watched.setattr(module, "open_file", look)
         one = letter()
     for _ in range(2):  # at each attempt

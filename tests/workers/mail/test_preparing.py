@@ -17,13 +17,13 @@ from tests.kit.builders.imports import (
 )
 from tests.kit.processes.support import change, rows
 from tests.kit.relay.relay import Relay
-from workers.actors.emails import Mailer
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.errors import Transient
-from workers.mail import letter_files
-from workers.mail.sealing import FILE_PAUSE
+from workers.mail import preparing
+from workers.mail.mailer import Mailer
+from workers.mail.preparing import FILE_PAUSE
 from workers.requests.queues import Queue
 
 
@@ -62,7 +62,7 @@ def test_a_mail_waits_for_its_file(mailer: Mailer, monkeypatch: pytest.MonkeyPat
     drop(rows_of("Dû;Zoé;zoe@x.fr;", "Dû;Luc;b@b;"), report_to="chef@example.com")
     work()
     with monkeypatch.context() as broken:
-        broken.setattr(letter_files, "open_file", away)
+        broken.setattr(preparing, "open_file", away)
         send(mailer)
     state = "SELECT kind, state, failures, leased_until, due_at > now() + make_interval(secs => :pause) FROM email"
     assert sorted(rows(state, pause=FILE_PAUSE - 10)) == [

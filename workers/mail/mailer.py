@@ -1,0 +1,207 @@
+"""The mailer of a process: it writes claimed mails, sends them over its connections and records each outcome."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from dramatiq.asyncio import get_event_loop_thread
+
+from models.circuit_breaker import CircuitBreaker, CircuitState
+from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, retry_delay
+from models.words import EmailState
+from workers.database import Session, is_transient, transaction
+from workers.engine import ledger as books
+from workers.engine.claimer import STOPPING, BatchRun, give_back
+from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, WorkOutcome
+from workers.logs import get_logger
+from workers.mail.letters.letter import Letter
+from workers.mail.letters.writing import write_letters
+from workers.mail.message import SenderIdentity
+from workers.mail.preparing import prepare_mails
+from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
+from workers.mail.transport import SmtpConnections
+from workers.outbox.suppression import suppress_addresses_of
+from workers.settings import get_settings
+
+log = get_logger()
+
+MOST_UNCERTAIN: Final = 3
+"""Times that the connection may break inside DATA before a mail is left uncertain; each time it may have arrived."""
+
+
+class Mailer:
+    """Sends the mails of one process; it holds the SMTP connections and the circuit breaker of the relay."""
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self.identity = SenderIdentity.from_settings(settings)
+        self.lease = settings.lease_seconds
+        self.places = settings.smtp_connections
+        self.connections = SmtpConnections.from_settings(settings, hello_domain=self.identity.domain)
+        self._breaker = CircuitBreaker()
+        self._breaker_lock = threading.Lock()
+
+    def may_send(self) -> bool:
+        """Tells whether mails may be claimed and sent: not while the circuit is open."""
+        return self._breaker.state(time.monotonic()) is not CircuitState.OPEN
+
+    def do_batch(self, rows: Sequence[ClaimedRow]) -> None:
+        """Writes and sends claimed mails. Those that need a file come last: plain mails must not wait for it."""
+        letters = self._write(rows)
+        for some in ([one for one in letters if not one.has_file], [one for one in letters if one.has_file]):
+            self._send(prepare_mails(some, self.identity, self.lease, self.renew))
+
+    def _write(self, rows: Sequence[ClaimedRow]) -> list[Letter]:
+        """Returns the letters to send; the other mails are recorded with the state in which they end unsent."""
+        letters: dict[UUID, Letter] = {}
+
+        def write(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
+            written = write_letters(session, held)
+            letters.update({letter.row.id: letter for letter in written})
+            return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in written if letter.unsent]
+
+        writing = BatchRun(EMAILS, write)
+        writing.run(rows)
+        return [letter for row_id, letter in letters.items() if row_id in writing.done and not letter.unsent]
+
+    def _send(self, mails: Sequence[PreparedMail]) -> None:
+        loop = get_event_loop_thread()
+        if not mails or loop is None:
+            return
+        batch = MailBatch(
+            self.connections,
+            envelope_from=self.identity.envelope_from,
+            mails=mails,
+            record=self.record,
+            renew=self.renew,
+            may_send=self.may_send,
+            ended=self.count,
+            lease=self.lease,
+        )
+        try:
+            loop.run_coroutine(batch.run(self.places))
+        finally:
+            left = [mail.row for mail in batch.waiting]
+            if left:
+                give_back(EMAILS, left)
+
+    def count(self, attempt: DeliveryAttempt) -> None:
+        """Tells the circuit breaker how an attempt ended."""
+        with self._breaker_lock:
+            if attempt.verdict is None:
+                self._breaker = self._breaker.accepted()
+                return
+            before, now = self._breaker, time.monotonic()
+            self._breaker = before.failed(attempt.verdict, attempt.mail.to_address, now, _jitter())
+            self._log_opening(before, attempt.verdict, now)
+
+    def _open(self, verdict: DeliveryVerdict) -> float:
+        """Opens the circuit if it is not open; returns the seconds until mails may be sent again."""
+        with self._breaker_lock:
+            before, now = self._breaker, time.monotonic()
+            self._breaker = before.opened(verdict, now, _jitter())
+            self._log_opening(before, verdict, now)
+            return self._breaker.seconds_left(now)
+
+    def _log_opening(self, before: CircuitBreaker, verdict: DeliveryVerdict, now: float) -> None:
+        if self._breaker.openings > before.openings:
+            seconds = round(self._breaker.seconds_left(now))
+            log.error("relay.circuit_open", reason=verdict.reason, seconds=seconds, opening=self._breaker.openings)
+
+    def renew(self, rows: Sequence[ClaimedRow]) -> set[UUID] | None:
+        """Renews the leases of these mails; returns the mails still ours, or None when the database did not answer."""
+        try:
+            with transaction() as session:
+                return books.renew(session, EMAILS, rows, lease=self.lease)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("lease.not_renewed", exc_info=error)
+            return None
+
+    def record(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Commits the outcomes of attempts; tries again while the database is away and the lease lasts."""
+        give_up = time.monotonic() + self.lease
+        while True:
+            try:
+                self._record(attempts)
+            except LostClaimError:
+                self._record_one_by_one(attempts)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("outcome.waits", rows=_names(attempts), exc_info=error)
+                if time.monotonic() < give_up or not STOPPING.is_set():
+                    time.sleep(0.5)
+                    continue
+            return
+
+    def _record_one_by_one(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Records each outcome by itself, after one of the mails was rescued and another process will send it again."""
+        if len(attempts) == 1:
+            log.warning("mail.taken_back", rows=_names(attempts))
+            return
+        for attempt in attempts:
+            self.record([attempt])
+
+    def _record(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        sent = [attempt for attempt in attempts if attempt.verdict is None]
+        failed = [(attempt, self._failed_attempt(attempt, attempt.verdict)) for attempt in attempts if attempt.verdict]
+        with transaction() as session:
+            if sent and failed:  # lock all rows before the two statements: else a renewal deadlocks
+                books.hold(session, EMAILS, [attempt.row for attempt in attempts])
+            books.finish(session, EMAILS, [_sent(attempt) for attempt in sent])
+            if failed:
+                books.set_back(session, EMAILS, [one for _, one in failed])
+                suppress_addresses_of(session, [attempt.row.id for attempt, _ in failed if _bounced(attempt)])
+        if sent:
+            log.info("mail.sent", rows=_names(sent))
+        for attempt, one in failed:
+            log.warning("mail.not_sent", rows=_names([attempt]), outcome=one.outcome, **_why(attempt))
+
+    def _failed_attempt(self, attempt: DeliveryAttempt, verdict: DeliveryVerdict) -> FailedAttempt:
+        """Decides whether the mail of a failed attempt is tried again, and when."""
+        row, failures = attempt.row, attempt.row.failures + 1
+        failed = partial(FailedAttempt, row.id, row.claim, error=_why(attempt) | {"message": _words(attempt)})
+        match verdict.outcome:
+            case DeliveryOutcome.RELAY_DOWN | DeliveryOutcome.CONFIGURATION:
+                return failed(EmailState.OWED, self._open(verdict), "postponed", counts=False)
+            case DeliveryOutcome.UNCERTAIN:
+                losses = attempt.mail.losses + 1
+                again = retry_delay(verdict.outcome, losses, _jitter()) if losses < MOST_UNCERTAIN else None
+                return failed(EmailState.UNCERTAIN, again, "uncertain")
+            case DeliveryOutcome.RETRY:
+                again = retry_delay(verdict.outcome, failures, _jitter(), verdict.hint)
+                return failed(EmailState.OWED, again, "retry")
+        return failed(EmailState.FAILED, None, "dead")
+
+
+def _sent(attempt: DeliveryAttempt) -> WorkOutcome:
+    return WorkOutcome(attempt.row.id, attempt.row.claim, EmailState.SENT, {"answer": attempt.answer[:200]})
+
+
+def _bounced(attempt: DeliveryAttempt) -> bool:
+    """Tells whether the recipient's server said that the mailbox does not exist."""
+    return attempt.verdict is not None and attempt.verdict.reason is DeliveryReason.ADDRESS_REJECTED
+
+
+def _why(attempt: DeliveryAttempt) -> dict[str, str]:
+    verdict = attempt.verdict
+    return {} if verdict is None else {"class": verdict.outcome.value, "reason": verdict.reason.value}
+
+
+def _words(attempt: DeliveryAttempt) -> str:
+    fault = attempt.fault
+    return "" if fault is None else f"{fault.phase} {fault.code or fault.trouble} {fault.text}"[:500]
+
+
+def _names(attempts: Sequence[DeliveryAttempt]) -> list[str]:
+    return [attempt.mail.name for attempt in attempts]
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads load, guards nothing

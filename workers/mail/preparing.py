@@ -1,0 +1,136 @@
+"""From letters to messages as they leave: rendered, with the files that come with them, under leases that last."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final
+from uuid import UUID
+
+from models.words import EmailState
+from workers.certificates.duplicates.fetching import read_file
+from workers.database import is_transient, transaction
+from workers.engine.claimer import set_back
+from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt
+from workers.errors import NotConfigured, Permanent, Transient
+from workers.imports.files import open_file
+from workers.imports.reports import StoredRows
+from workers.logs import describe, get_logger
+from workers.mail.letters.letter import Letter
+from workers.mail.message import SenderIdentity, build
+from workers.mail.renderer import render
+from workers.mail.sending import SAFE_PART, PreparedMail
+from workers.rosters.kept_rows import KeptRows, recall
+from workers.rosters.refused import RosterRefused
+
+log = get_logger()
+
+FILE_PAUSE: Final = 30.0
+"""Seconds a mail waits whose file cannot be read at the moment."""
+
+Renew = Callable[[Sequence[ClaimedRow]], Collection[UUID] | None]
+"""Moves leases; returns the rows that are still ours, or None when the database did not answer."""
+
+
+def prepare_mails(
+    letters: Sequence[Letter], identity: SenderIdentity, lease: float, renew: Renew
+) -> list[PreparedMail]:
+    """The mails as they leave. When a file cannot be read at the moment, its mail and those after it wait.
+
+    Reading a file takes seconds: the leases of all are moved meanwhile.
+
+    Parameters:
+      lease: seconds the mails are ours from when they were claimed.
+    """
+    held = {letter.row.id: letter.row.asked_at for letter in letters}
+    rows = [letter.row for letter in letters]
+    built = []
+    for number, letter in enumerate(letters):
+        held = _move_leases(rows, held, lease, renew)
+        if letter.row.id not in held:
+            continue
+        try:
+            message = _build(letter, identity)
+        except Exception as error:
+            if not (isinstance(error, Transient | NotConfigured) or is_transient(error)):
+                raise
+            _postpone([one for one in letters[number:] if one.row.id in held], error)
+            break
+        if message is not None:
+            built.append((letter.mail, message))
+    held = _move_leases(rows, held, lease, renew)
+    ours = [(mail, message) for mail, message in built if mail.id in held]
+    return [PreparedMail(mail, message, held[mail.id] + lease * SAFE_PART) for mail, message in ours]
+
+
+def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
+    """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
+    asked_at = time.monotonic()
+    if asked_at < min(held.values(), default=asked_at) + lease / 3:
+        return held
+    ours = renew([row for row in rows if row.id in held])
+    return held if ours is None else dict.fromkeys(ours, asked_at)
+
+
+def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
+    """The message; None when it can never be built, and then the mail has failed."""
+    mail = letter.mail
+    try:
+        with whole_context(letter) as context:
+            rendered = render(letter.kind, mail.locale, context)
+        return build(
+            rendered, to_address=mail.to_address, message_id=mail.message_id, date=mail.date, identity=identity
+        )
+    except Permanent as error:
+        log.exception("mail.unrenderable", rows=_names([letter]))
+        set_back(
+            EMAILS, [FailedAttempt(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))]
+        )
+        return None
+
+
+def _postpone(letters: Sequence[Letter], error: Exception) -> None:
+    """Puts mails back, without a failure: the store of documents or the database is away, or not set up yet."""
+    log.warning("mail.waits", rows=_names(letters), exc_info=error)
+    reason = describe(error) | {"traceback": ""}
+    seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
+    postponed = [
+        FailedAttempt(one.row.id, one.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False)
+        for one in letters
+    ]
+    set_back(EMAILS, postponed)
+
+
+def _names(letters: Sequence[Letter]) -> list[str]:
+    return [letter.mail.name for letter in letters]
+
+
+@contextmanager
+def whole_context(letter: Letter) -> Iterator[Mapping[str, Any]]:
+    """The values for the templates, with those that come from a file; a roster file stays open meanwhile.
+
+    A document that is lost and cannot be made again is left to its link, whose page says so. Rows that cannot be read
+    in the time a mail has are left out: the mail says enough without them.
+
+    Raises: Transient when the store of documents is away, and transient errors of the database.
+    """
+    if letter.file_id is not None and letter.context["attached"]:
+        content = read_file(letter.file_id)
+        yield {**letter.context, "content": content, "attached": content is not None}
+    elif letter.rows is not None:
+        with _opened(letter, letter.rows) as added:
+            yield {**letter.context, **added}
+    else:
+        yield letter.context
+
+
+@contextmanager
+def _opened(letter: Letter, rows: StoredRows) -> Iterator[Mapping[str, Any]]:
+    added: Mapping[str, Any] = {}
+    with ExitStack() as opened:
+        with suppress(RosterRefused, OSError):
+            with transaction() as session:
+                file = open_file(session, rows.portal_id, rows.sha256)
+            if file is not None:
+                opened.enter_context(file)
+                added = letter.from_rows(KeptRows(file, recall(file, rows.understood), rows.positions))
+        yield added
