@@ -1,1 +1,1 @@
-"""Documents as bytes: rendered, sealed, kept. Nothing here knows the database."""
+"""Documents as bytes: rendered, sealed and kept, without a database."""

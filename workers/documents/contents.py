@@ -1,4 +1,4 @@
-"""What a document says, as plain texts its template puts in place."""
+"""Turns a certificate into the plain texts that the template of a document puts in place."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -33,19 +33,19 @@ DEFAULT_COLOUR: Final = "#1b3a5f"
 
 NAMES: Final = ("learner", "issuer", "employer", "title", "signatory", "quality")
 MANY: Final = 250
-"""Characters of these from which on a page may be too full for what it says besides."""
+"""From so many characters of these names on, a page may be too full: the template then measures and shrinks it."""
 
 MASK: Final = 3
-"""Of the eight patterns a QR code may be laid over with, one without long runs of its own."""
+"""The number of the mask pattern of QR codes (ISO/IEC 18004, 7.8); this one has no long runs of its own."""
 
 _DARK: Final = re.compile(b"\x01+")
 
 
 def contents(printed: PrintedCertificate, document: Document, locale: str, logos: Mapping[str, str]) -> dict[str, Any]:
-    """The data of a template. Every value is a text, made printable; nothing in it is markup.
+    """Returns the data of a template. Every text is made printable; nothing in it is markup.
 
     Parameters:
-      logos: where each picture lies below the root of the templates, by its hash.
+      logos: the path of each picture below the root of the templates, by its hash.
     """
     texts, snapshot = TEXTS[locale], printed.snapshot
     colour, issuer_logo = snapshot.colour or snapshot.issuer.colour, logos.get(snapshot.issuer.logo or "")
@@ -89,7 +89,7 @@ def _names(snapshot: CertificateSnapshot) -> dict[str, Any]:
 
 
 def _register(printed: PrintedCertificate, locale: str) -> dict[str, Any]:
-    """What only the register gives."""
+    """Returns the values that only the register has."""
     known = {
         "number": printed.number,
         "code": printed.code,
@@ -148,9 +148,9 @@ def _hours(done: int | None, planned: int | None, texts: Mapping[str, Any]) -> s
 
 
 def _legal(issuer: CertificateIssuer, texts: Mapping[str, Any]) -> Iterator[str]:
-    """Who issues it, as the law has it say: R. 6351-6, and L. 6352-12 for the sentence on approval."""
-    who = ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
-    yield f"{who} {texts['siret'].format(siret=_grouped(issuer.siret))}." if issuer.siret else who
+    """Yields what the law requires of the issuer: R. 6351-6, and L. 6352-12 for the sentence on approval."""
+    issued_by = ", ".join(breakable(part) for part in (issuer.legal_name, *issuer.address)) + "."
+    yield f"{issued_by} {texts['siret'].format(siret=_grouped(issuer.siret))}." if issuer.siret else issued_by
     if issuer.activity_number:
         sentence = texts["activity_region" if issuer.activity_region else "activity"]
         region = breakable(issuer.activity_region or "")
@@ -163,7 +163,7 @@ def _grouped(siret: str) -> str:
 
 
 def _words(values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The longest words of what is fitted: a line cannot break inside them."""
+    """Returns the words of each text that shrinks to its space: no line can break inside a word."""
     facts = [value for _, value in values["facts"]]
     return {
         "learner_words": words_of(values["learner"]),
@@ -180,10 +180,10 @@ def _words(values: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _square(url: str) -> str:
-    """The QR code as SVG; a quarter of it may be damaged (level Q) and it still leads to the page.
+    """Returns the QR code as SVG; with a quarter of it damaged (level Q) it still leads to the page.
 
-    The mask is given: choosing the best of eight takes four milliseconds, a third of a document, and every reader
-    takes any of them (ISO/IEC 18004, 7.8).
+    The mask is fixed: choosing the best of eight takes four milliseconds, a third of a document, and every reader
+    accepts any of them (ISO/IEC 18004, 7.8).
     """
     rows = segno.make(url, error="q", micro=False, mask=MASK).matrix
     dark = "".join(f"M{run.start()} {y}.5H{run.end()}" for y, row in enumerate(rows) for run in _DARK.finditer(row))

@@ -1,4 +1,4 @@
-"""Pictures on certificates: decoded, reduced and written anew when handed over, so that none harms a document."""
+"""Cleans pictures for certificates: each is decoded, reduced and written anew, so that none harms a document."""
 
 import io
 import warnings
@@ -10,27 +10,27 @@ from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, PRINTED_LOGO_PIXE
 from models.words import Code
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
-"""No SVG: it may hold scripts, fonts and addresses."""
+"""The formats that are read. SVG is not one of them, because it may hold scripts, fonts and addresses."""
 
 
 def clean_logo(content: bytes) -> bytes | Code:
-    """The picture as PNG, at most 600 pixels wide and high, upright, without metadata.
+    """Writes a picture anew as PNG, at most 600 pixels wide and high, upright, without metadata.
 
-    Returns: its bytes, the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG, JPEG or
-    WebP, ``IMAGE_TOO_LARGE`` if it is over 130 kB or 4,000 pixels in a direction.
+    Returns: its bytes, which are the same for the same picture; or ``UNSUPPORTED_IMAGE`` if it cannot be read as PNG,
+    JPEG or WebP, ``IMAGE_TOO_LARGE`` if it is over 130 kB or 4,000 pixels in a direction.
     """
     if len(content) > MOST_LOGO_BYTES:
         return Code.IMAGE_TOO_LARGE
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Pillow's own warning of a picture that unpacks to very much
+            warnings.simplefilter("error")  # Pillow warns of a picture that unpacks to very many pixels
             with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
                 if max(opened.size) > MOST_LOGO_PIXELS:
                     return Code.IMAGE_TOO_LARGE
                 return _as_png(opened)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return Code.IMAGE_TOO_LARGE
-    except Exception:  # noqa: BLE001 - whatever a decoder meets in a picture somebody made, it is no picture
+    except Exception:  # noqa: BLE001 - a file that makes a decoder fail in any way is no picture
         return Code.UNSUPPORTED_IMAGE
 
 
@@ -48,9 +48,9 @@ def _as_png(opened: Image.Image) -> bytes:
 
 
 def _in_eight_bits(picture: Image.Image) -> Image.Image:
-    """The same greys, coarser. Pillow's own conversion cuts off whatever is over 255, which leaves a white rectangle.
+    """Reduces 16-bit greys to 8 bits. Pillow's own conversion cuts values over 255, which leaves a white rectangle.
 
-    Pillow reads 16-bit greys of PNG as ``I;16``, or ``I`` in versions before; none of the formats holds more.
+    Pillow reads 16-bit greys of PNG as ``I;16``, and earlier versions as ``I``; no other format has them.
     """
     if not picture.mode.startswith("I"):
         return picture

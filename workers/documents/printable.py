@@ -1,6 +1,6 @@
-"""Text made printable: what a font cannot draw is shown as such, and never fatal.
+"""Makes text printable: a character that the fonts cannot draw is replaced.
 
-Under PDF/A and PDF/UA one character without a glyph refuses a whole document. A name with an emoji must not.
+Under PDF/A and PDF/UA one character without a glyph makes a whole document fail. A name with an emoji must not.
 """
 
 import re
@@ -15,11 +15,11 @@ from fontTools.ttLib import TTFont
 FONTS: Final = Path(__file__).parent / "fonts"
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 LONGEST_WORD: Final = 40
-"""Characters after which a word may be broken where it is not a name."""
+"""A word with more characters may be broken over two lines, unless it is a name."""
 
 ZERO_WIDTH_SPACE: Final = "\N{ZERO WIDTH SPACE}"
 
-# Names in Arabic script and in Indic ones are spelt with these two.
+# These two are part of the spelling of names in Arabic and Indic scripts.
 _JOINERS: Final = "\u200c\u200d"
 _DROPPED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 _APART: Final = frozenset({"Mn", "Mc", "Me", "Cf"})
@@ -27,8 +27,10 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def printable(text: str) -> str:
-    """The text as the fonts can draw it, in NFC: control, private, unassigned and direction characters are left out,
-    white space is one space, and what no font has is U+FFFD, once for a run of them.
+    """Returns the text as the fonts can draw it, in NFC.
+
+    Control, private, unassigned and direction characters are left out, and white space becomes one space. A run of
+    characters that no font has becomes one U+FFFD.
     """
     composed = unicodedata.normalize("NFC", _without_surrogates(text))
     drawn = "".join(_drawn(composed))
@@ -36,12 +38,12 @@ def printable(text: str) -> str:
 
 
 def breakable(text: str) -> str:
-    """The same, with places to break in words so long that no line holds them. Not for names: it shows in copies."""
+    """Makes text printable and lets very long words break. Not for names: the breaks show in copied text."""
     return " ".join(_broken(word) for word in printable(text).split(" "))
 
 
 def words_of(*texts: str) -> list[str]:
-    """The words no line break can divide."""
+    """Returns the words that no line break can divide."""
     return [part for text in texts for part in re.split(f"[ {ZERO_WIDTH_SPACE}]", text) if part]
 
 
@@ -67,21 +69,21 @@ def _drawn(text: str) -> Iterator[str]:
         elif ord(character) in known:
             yield character
         else:
-            # A base and its marks may have been composed into one the fonts lack, and be there apart.
+            # The fonts may have a letter and its marks, but not the two composed into one character.
             apart = unicodedata.normalize("NFD", character)
             yield apart if all(ord(one) in known for one in apart) else REPLACEMENT
 
 
 def without_marks(text: str) -> str:
-    """The text without the marks and joiners that stand apart from their letters.
+    """Removes the marks and joiners that are characters of their own.
 
-    Marks of one script on letters of another are in fonts of their own, and Typst finds no glyph for the pair.
+    A mark of one script and a letter of another are in different fonts, and Typst finds no glyph for the pair.
     """
     return "".join(one for one in printable(text) if unicodedata.category(one) not in _APART)
 
 
 def of_one_font(text: str) -> str:
-    """The same of Latin, Greek and Cyrillic letters, which are all in one font; U+FFFD for the others."""
+    """Removes marks and keeps the letters of the first font (Latin, Greek, Cyrillic); the others become U+FFFD."""
     return "".join(one if ord(one) in _of_the_first() else REPLACEMENT for one in without_marks(text))
 
 
@@ -93,7 +95,7 @@ def _of_the_first() -> frozenset[int]:
 
 @lru_cache(maxsize=1)
 def _characters() -> frozenset[int]:
-    """What every weight of the fonts can draw: a name is set in more than one."""
+    """Returns the characters that every weight of the fonts can draw: a name is set in more than one weight."""
     by_weight: dict[str, set[int]] = {}
     for file in sorted(FONTS.glob("*.ttf")):
         if "Display" in file.name:

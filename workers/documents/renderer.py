@@ -1,7 +1,7 @@
-"""From what a certificate says to a PDF that is PDF/A-2a and PDF/UA-1 at once; the same bytes for the same data.
+"""Renders a certificate as a PDF that is PDF/A-2a and PDF/UA-1 at once; the same data give the same bytes.
 
-Typst does it: in one process, without a network, without any font but those beside this file. Data goes in as one
-JSON string and is never evaluated.
+Typst renders in this process, without a network and with no other fonts than those beside this file. The data go in as
+one JSON string, which is never evaluated.
 """
 
 import json
@@ -26,31 +26,32 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 STANDARDS: Final[Any] = ["a-2a", "ua-1"]
 BLANK: Final = "blank"
 BLANKS: Final = 3
-"""Empty documents after each one. Typst forgets what was of no use to ten compilations, of all threads, and nothing of
-somebody's certificate is of use to the next: these have it forgotten earlier, which saves 10 MB and costs no time.
+"""Empty documents compiled after each document. Typst drops from its cache what ten compilations, of all threads, have
+not used. No certificate reuses parts of another, so empty documents empty the cache earlier: that saves 10 MB and costs
+no time.
 """
 
 MOST_LOGOS: Final = 100
-"""Pictures a thread keeps on disk for its compiler."""
+"""The number of pictures that a thread keeps on disk for its compiler."""
 
 
 class NotRendered(Exception):
-    """This one document cannot be made; doing it again cannot help."""
+    """This one document cannot be made, and another attempt would fail too."""
 
 
 class Undrawable(NotRendered):
-    """Its fonts have every character of it, and not these side by side."""
+    """The fonts have every character of the document, but no glyph for some of them side by side."""
 
 
 def render(
     printed: PrintedCertificate, document: Document, locale: str, *, logos: Mapping[str, bytes], timestamp: datetime
 ) -> bytes:
-    """The document as PDF, one page.
+    """Renders the document as a PDF of one page.
 
     Parameters:
       locale: `fr` or `en`.
-      logos: PNG pictures by their SHA-256; one that is missing or damaged is left out.
-      timestamp: its creation date; with the same one the bytes are the same.
+      logos: PNG pictures by their SHA-256; a picture that is missing or damaged is left out.
+      timestamp: the creation date; with the same date the bytes are the same.
 
     Raises: NotRendered.
     """
@@ -67,22 +68,22 @@ def render(
 def _render(
     printed: PrintedCertificate, document: Document, locale: str, logos: Mapping[str, bytes], timestamp: datetime
 ) -> bytes:
-    room = _room()
-    places = {digest: room.keep(digest, content) for digest, content in logos.items()}
-    data = contents(printed, document, locale, places)
+    folder = _render_folder()
+    paths = {digest: folder.keep(digest, content) for digest, content in logos.items()}
+    data = contents(printed, document, locale, paths)
     try:
-        return room.compile(document, data, timestamp)
+        return folder.compile(document, data, timestamp)
     except Undrawable:
         raise
     except NotRendered:
-        if not places:
+        if not paths:
             raise
         log.warning("certificate.without_logo", certificate=printed.number)
-        return room.compile(document, contents(printed, document, locale, {}), timestamp)
+        return folder.compile(document, contents(printed, document, locale, {}), timestamp)
 
 
 def _each_text(node: Any, change: Callable[[str], str]) -> Any:
-    """A tree of values with every text in it changed."""
+    """Copies a tree of values and changes every text in it."""
     if isinstance(node, dict):
         return {key: _each_text(value, change) for key, value in node.items()}
     if isinstance(node, list):
@@ -91,10 +92,10 @@ def _each_text(node: Any, change: Callable[[str], str]) -> Any:
 
 
 class RenderFolder:
-    """The templates and pictures of this process on disk: a compiler reads nothing outside its root.
+    """A folder on disk with the templates and pictures of this process: a compiler reads nothing outside its root.
 
     Parameters:
-      templates: a folder of them, copied; `attestation` is compiled from its `attestation.typ`.
+      templates: the folder of templates, which is copied; `attestation` is compiled from its `attestation.typ`.
     """
 
     def __init__(self, templates: Path = TEMPLATES) -> None:
@@ -109,14 +110,14 @@ class RenderFolder:
         self._of_thread = threading.local()
 
     def close(self) -> None:
-        """Removes the files; those of a process go with it."""
+        """Removes the files. The files of a process are removed when it ends."""
         self._folder.cleanup()
 
     def keep(self, digest: str, content: bytes) -> str:
-        """Puts a picture where templates find it, in the place of the one unused for longest when there are many.
+        """Puts a picture where templates find it; when there are many, it replaces the one unused for longest.
 
-        Places are used again, and each thread has its own: Typst numbers every file it ever saw, up to 65,535, and no
-        picture is exchanged under a document that is being made.
+        Paths are used again, because Typst numbers every file it ever saw, up to 65,535. Each thread has its own paths,
+        so that no picture is exchanged under a document that is being made.
         """
         kept: dict[str, Path] = self._of_thread.__dict__.setdefault("kept", {})  # by when they were last used
         place = kept.pop(digest, None)
@@ -134,7 +135,7 @@ class RenderFolder:
             return self.root / "logos" / f"{self._places}.png"
 
     def compile(self, document: str, data: Mapping[str, Any], timestamp: datetime) -> bytes:
-        """The template with this data, as PDF; safe to be called by several threads at once.
+        """Compiles the template with these data to PDF; several threads may call it at once.
 
         Raises: NotRendered.
         """
@@ -149,9 +150,9 @@ class RenderFolder:
             kind = Undrawable if "could not be displayed" in str(error) else NotRendered
             raise kind(f"{document}: {_reason(error)}") from error
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # Typst's own, which is no Exception
+            if type(error).__name__ != "PanicException":  # a panic of Typst, which is no Exception
                 raise
-            self._of_thread.compilers = {}  # whatever it was in the middle of
+            self._of_thread.compilers = {}  # the state of this compiler is unknown now
             raise NotRendered(f"{document}: the compiler gave up") from error
         if not isinstance(made, bytes):
             raise NotRendered(f"{document}: more than one file")
@@ -160,7 +161,7 @@ class RenderFolder:
         return made
 
     def _compiler(self, document: str) -> typst.Compiler:
-        """One for each thread: a compiler cannot be shared. It remembers what it laid out before."""
+        """Returns the compiler of this thread: compilers cannot be shared. It remembers what it laid out before."""
         compilers: dict[str, typst.Compiler] = self._of_thread.__dict__.setdefault("compilers", {})
         if document not in compilers:
             main = self.root / f"{document}.typ"
@@ -169,21 +170,21 @@ class RenderFolder:
 
 
 def _reason(error: Exception) -> str:
-    """What Typst says, without what it quotes: a value may be somebody's name."""
+    """Returns the message of Typst without the values it quotes, which may be a person's name."""
     return str(getattr(error, "message", type(error).__name__)).partition('"')[0].partition("`")[0].strip()[:100]
 
 
 _MAKING: Final = threading.Lock()
-"""Two threads that render the first documents of a process would each make a room, and one be thrown away in use."""
+"""Held while the folder is made: else two threads would make one each, and one folder would be removed in use."""
 
 
-def _room() -> RenderFolder:
+def _render_folder() -> RenderFolder:
     with _MAKING:
-        return _only_room()
+        return _only_folder()
 
 
 @lru_cache(maxsize=1)
-def _only_room() -> RenderFolder:
+def _only_folder() -> RenderFolder:
     return RenderFolder()
 
 

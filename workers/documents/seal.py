@@ -1,12 +1,12 @@
-"""An electronic seal on documents (PAdES B-B, ETSI EN 319 142-1), when a key is configured; off by default.
+"""Puts an electronic seal on documents (PAdES B-B, ETSI EN 319 142-1) when a key is configured; off by default.
 
-It shows that nothing was changed since. Only a certificate readers trust makes it more than the hash in the register.
+A seal shows that the document was not changed since. It proves more than the hash in the register only when readers
+trust the certificate of its key.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, Self
 
@@ -14,47 +14,47 @@ from workers.errors import NotConfigured
 from workers.settings import Settings
 
 FIELD: Final = "Matricule"
-"""The name of the signature field, which nobody sees."""
+"""The name of the signature field, which is invisible."""
 
 PKCS11: Final = ("seal_pkcs11_module", "seal_pkcs11_token", "seal_pkcs11_key", "seal_pkcs11_pin")
 
 
-@dataclass(frozen=True, slots=True)
 class Sealer:
-    """What one thread seals with: its signer is made at the first document, because pyHanko takes a second to load.
+    """Seals the documents of one thread. Its signer is made at the first one, because pyHanko takes a second to load.
 
     Parameters:
       make_signer: opens the file or the device.
     """
 
-    make_signer: Callable[[], Any]
-    _made: list[Any]
+    def __init__(self, make_signer: Callable[[], Any]) -> None:
+        self._make_signer = make_signer
+        self._signer: Any = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """The seal of this installation; None when none is configured.
+        """Returns the seal of this installation; None when none is configured.
 
-        Raises: NotConfigured naming the setting, when only a part of them is there.
+        Raises: NotConfigured naming the missing settings, when only some of them are there.
         """
         device = {name: getattr(settings, name) for name in PKCS11}
         if settings.seal_pkcs12 and any(device.values()):
             raise NotConfigured("SEAL_PKCS12 and SEAL_PKCS11_MODULE name two keys: keep one")
         if settings.seal_pkcs12:
-            return cls(lambda: _from_file(settings), [])
+            return cls(lambda: _from_file(settings))
         if not any(device.values()):
             return None
         if missing := [name.upper() for name, value in device.items() if not value]:
             raise NotConfigured(f"{', '.join(missing)} missing: a key in a device needs module, token, key and PIN")
-        return cls(lambda: _from_device(settings), [])
+        return cls(lambda: _from_device(settings))
 
     def seal(self, document: bytes) -> bytes:
-        """The document with an invisible seal that allows no change. Its bytes differ each time.
+        """Returns the document with an invisible seal that allows no change. Its bytes differ each time.
 
         Raises: NotConfigured when the key cannot be used.
         """
-        if not self._made:
-            self._made.append(_needing_package(self.make_signer))
-        sealed: bytes = _needing_package(lambda: _seal(document, self._made[0]))
+        if self._signer is None:
+            self._signer = _needing_package(self._make_signer)
+        sealed: bytes = _needing_package(lambda: _seal(document, self._signer))
         return sealed
 
 
@@ -94,7 +94,7 @@ def _from_device(settings: Settings) -> Any:
     except (pkcs11.PKCS11Error, OSError, RuntimeError) as error:
         raise NotConfigured(f"the device of SEAL_PKCS11_MODULE cannot be opened: {type(error).__name__}") from None
     label = settings.seal_pkcs11_key
-    # The digest is made here: not every device offers signing with hashing in one step.
+    # The digest is made here, because not every device can hash and sign in one step.
     return PKCS11Signer(session, cert_label=label, key_label=label, use_raw_mechanism=True)
 
 
@@ -102,7 +102,7 @@ def _seal(document: bytes, signer: Any) -> bytes:
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter  # noqa: PLC0415
     from pyhanko.sign import fields, signers  # noqa: PLC0415
 
-    # PDF/A wants a line end behind the last %%EOF before another revision is appended (ISO 19005-2, 6.1.9).
+    # PDF/A requires a line end after the last %%EOF before another revision is appended (ISO 19005-2, 6.1.9).
     writer = IncrementalPdfFileWriter(BytesIO(document + b"\n"))
     metadata = signers.PdfSignatureMetadata(
         field_name=FIELD,
@@ -111,7 +111,8 @@ def _seal(document: bytes, signer: Any) -> bytes:
         certify=True,
         docmdp_permissions=fields.MDPPerm.NO_CHANGES,
     )
-    # Printable as PDF/A wants every annotation, and outside the page, where PDF/UA asks nothing of it (7.18.1).
+    # The field is printable, as PDF/A requires of every annotation, and outside the page, where PDF/UA requires nothing
+    # of it (7.18.1).
     where = fields.InvisSigSettings(set_print_flag=True, set_hidden_flag=False, box_out_of_bounds=True)
     field = fields.SigFieldSpec(FIELD, invis_sig_settings=where, readable_field_name=FIELD)
     sealer = signers.PdfSigner(metadata, signer=signer, new_field_spec=field)

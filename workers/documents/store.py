@@ -1,6 +1,6 @@
-"""Where documents lie, by the hash of their bytes, wherever fsspec can reach: a folder of this host, S3, SFTP.
+"""Keeps documents by the hash of their bytes, in any place fsspec can reach: a folder of this host, S3, SFTP.
 
-What is read is compared with its hash: bytes that were changed or cut are as good as lost, and are made again.
+Bytes are compared with their hash when they are read. Bytes that were changed or cut count as lost, and are made again.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ log = get_logger()
 
 PIECE: Final = 1 << 20
 AWAY_SECONDS: Final = 15.0
-"""Seconds work waits for a store that does not answer."""
+"""Seconds for which work is postponed when the store does not answer."""
 
 PATIENCE: Final = {"connect_timeout": 2.0, "read_timeout": 5.0}
 TRIES: Final = 3
-"""Seconds and times S3 is asked for one thing, which has to end before a lease does: left alone it takes minutes."""
+"""Timeouts in seconds and attempts of one call to S3. It must end before a lease does; by default it takes minutes."""
 
 LONGEST_SECONDS: Final = 20.0
-"""Any one of these takes, in all; what is sent takes longer by its size."""
+"""Seconds that one call may take in all; sending takes longer by the size of what is sent."""
 
 SLOWEST: Final = 1_000_000
-"""Bytes a second a store takes that is only slow."""
+"""Bytes per second that even a slow store accepts."""
 
 CLIENTS: Final = frozenset({"aiobotocore", "aiohttp", "botocore", "paramiko"})
-"""Libraries fsspec speaks through whose errors of the network are no OSError."""
+"""Client libraries of fsspec that report network errors by exceptions other than OSError."""
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIX: Final = re.compile(r"\.[a-z]{1,5}")
@@ -45,13 +45,13 @@ Answer = TypeVar("Answer")
 
 
 class DocumentStore:
-    """One place.
+    """The store of one address.
 
     Parameters:
-      url: as fsspec reads it, without a password: credentials belong into the environment or fsspec's configuration.
+      url: as fsspec reads it, without a password: credentials belong in the environment or fsspec's configuration.
 
     Raises:
-      NotConfigured: the address holds a password, or names a kind of place nobody here can read.
+      NotConfigured: the address holds a password, or fsspec cannot read such an address.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,29 +63,28 @@ class DocumentStore:
             self._fs, path = fsspec.core.url_to_fs(url, **_patience(url))
         except (ValueError, ImportError) as error:
             raise NotConfigured(f"CERTIFICATE_STORE cannot be used: {error}") from None
-        if hasattr(self._fs, "retries"):  # s3fs asks five times what botocore asks five times
+        if hasattr(self._fs, "retries"):  # s3fs repeats five times what botocore has repeated five times
             self._fs.retries = 1
-        # A server that takes a connection and says nothing is waited for without end where bytes are sent (aiohttp).
+        # While it sends, aiohttp would wait for ever for a server that accepts a connection and does not answer.
         self._limit = {"timeout": LONGEST_SECONDS} if self._fs.async_impl else {}
         self._path = str(path).rstrip("/")
         self._local = isinstance(self._fs, LocalFileSystem)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The store of this installation."""
         return cls(settings.certificate_store)
 
     def put(self, content: bytes, suffix: str = ".pdf") -> str:
-        """Keeps these bytes; their SHA-256. Doing it again changes nothing.
+        """Keeps these bytes and returns their SHA-256. Doing it again changes nothing.
 
-        Raises: Transient when the place cannot be written at the moment.
+        Raises: Transient when the store cannot be written at the moment.
         """
         digest = hashlib.sha256(content).hexdigest()
         self._keep(digest, suffix, iter([content]))
         return digest
 
     def put_file(self, path: Path, suffix: str) -> str:
-        """The same of a file; in a folder it is never whole in memory."""
+        """Keeps the bytes of a file and returns their SHA-256; in a folder, the file is never whole in memory."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
@@ -93,9 +92,9 @@ class DocumentStore:
         return digest
 
     def get(self, digest: str, suffix: str = ".pdf") -> bytes | None:
-        """The bytes with this hash; None when they are not there, or are no longer what they were.
+        """Returns the bytes with this hash; None when they are not there or were changed.
 
-        Raises: Transient when the place cannot be read at the moment.
+        Raises: Transient when the store cannot be read at the moment.
         """
         try:
             content = cast("bytes", self._try(lambda: self._fs.cat_file(self._at(digest, suffix), **self._limit)))
@@ -107,9 +106,11 @@ class DocumentStore:
         return None
 
     def copy(self, digest: str, suffix: str, into: BinaryIO) -> bool:
-        """Copies what has this hash into a file, never whole in memory; false when it is not there or was changed.
+        """Copies the bytes with this hash into a file, never whole in memory; False when they are missing or changed.
 
-        Nothing of it is to be used before that is known. Raises: Transient when the place cannot be read at the moment.
+        The copy may be used only when the answer is True.
+
+        Raises: Transient when the store cannot be read at the moment.
         """
         try:
             found = self._try(lambda: self._read(self._at(digest, suffix), into))
@@ -120,7 +121,7 @@ class DocumentStore:
         return found == digest
 
     def delete(self, digest: str, suffix: str = ".pdf") -> None:
-        """Deletes what has this hash; nothing is said of what is not there. Raises: Transient."""
+        """Deletes the bytes with this hash; bytes that are not there are no error. Raises: Transient."""
         try:
             self._try(lambda: self._fs.rm_file(self._at(digest, suffix), **self._limit))
         except FileNotFoundError:
@@ -132,7 +133,7 @@ class DocumentStore:
         return f"{self._path}/{digest[:2]}/{digest}{suffix}"
 
     def _read(self, source: str, into: BinaryIO) -> str:
-        """The hash of what was copied."""
+        """Copies a file and returns the hash of its bytes."""
         read = hashlib.sha256()
         with self._fs.open(source, "rb") as file:
             while piece := file.read(PIECE):
@@ -143,7 +144,7 @@ class DocumentStore:
     def _keep(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
         try:
             self._try(lambda: self._write(digest, suffix, content))
-        except FileNotFoundError as error:  # of what is written: the bucket is not there, or a folder was taken away
+        except FileNotFoundError as error:  # while writing: the bucket does not exist, or a folder was removed
             raise Transient("the store of documents: its place is missing", seconds=AWAY_SECONDS) from error
 
     def _write(self, digest: str, suffix: str, content: Iterator[bytes]) -> None:
@@ -187,7 +188,7 @@ def _patience(url: str) -> dict[str, Any]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A name that was just given is safe once its folder is."""
+    """Makes a file name durable: it is safe only once its folder is written to the disk."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

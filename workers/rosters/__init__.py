@@ -1,0 +1,1 @@
+"""Files of people: read, checked, and written as Excel reads them. Nothing here knows the database."""

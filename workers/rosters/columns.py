@@ -1,4 +1,4 @@
-"""The header of a roster: which column is which, under whatever name French and English software gives it."""
+"""Recognises the header of a roster by the names that French and English software gives to its columns."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from typing import Final
 from models.label import WHITE_SPACE
 
 HEADER_LINES: Final = 20
-"""The header is looked for in these lines; what stands above it is a title."""
+"""The header is searched in the first lines, this many; lines above it are a title."""
 
 DELIMITERS: Final = (";", ",", "\t", "|")
 
@@ -22,7 +22,7 @@ ALIASES: Final = {
     "locale": {"langue", "locale"},
     "external_id": {"matricule", "id", "externalid"},
 }
-"""Our columns and the names they go by, as ``column_name`` makes them."""
+"""Our columns and their other names, in the form that ``column_name`` makes."""
 
 NEEDED: Final = frozenset({"first_name", "last_name", "email"})
 
@@ -41,11 +41,11 @@ class RosterColumn:
 
 @dataclass(frozen=True, slots=True)
 class RosterHeader:
-    """Where the columns are.
+    """The header row of a file.
 
     Parameters:
       line: the physical line, or the row of a sheet, from 1.
-      columns: our fields that were found.
+      columns: the columns of our fields that were found.
       ignored: the other columns that have a name; kept for the file of errors.
       inner: the delimiter inside the first cell, where a whole row sits in one; else None.
     """
@@ -57,12 +57,12 @@ class RosterHeader:
 
     @property
     def width(self) -> int:
-        """How many cells a row needs so that every field has one."""
+        """The number of cells a row needs so that every field has one."""
         return max(column.number for column in self.columns.values())
 
 
 def read_header(line: int, cells: Sequence[str]) -> RosterHeader | None:
-    """The header this row is, by its cells or by what sits in the only one of them; None for any other row."""
+    """Reads a row as the header, from its cells or from the one cell that holds them all; None for any other row."""
     found = _header(line, cells, None)
     if found is None and (whole := only_cell(cells)):
         for inner in DELIMITERS:
@@ -86,7 +86,7 @@ def _header(line: int, cells: Sequence[str], inner: str | None) -> RosterHeader 
 
 
 def column_name(cell: str) -> str:
-    """A column name without what people vary: case, accents, spaces, hyphens, underscores, a final ``*`` or ``:``."""
+    """Normalises a column name: without case, accents, spaces, hyphens, underscores and a final ``*`` or ``:``."""
     if len(cell) > _LONGEST_COLUMN_NAME:
         return ""
     bare = "".join(mark for mark in unicodedata.normalize("NFD", cell) if not unicodedata.combining(mark))
@@ -95,14 +95,14 @@ def column_name(cell: str) -> str:
 
 
 def only_cell(cells: Sequence[str]) -> str:
-    """The first cell when no other holds anything; else nothing."""
+    """Returns the first cell when all others are empty; else an empty text."""
     if not cells or any(cell.strip(WHITE_SPACE) for cell in cells[1:]):
         return ""
     return cells[0]
 
 
 def split_cell(cell: str, delimiter: str) -> list[str]:
-    """The cells inside one. A line break in it is a part of a value, quoted or not: nothing behind it is dropped."""
+    """Splits the cells inside one cell. A line break is part of a value, quoted or not: no text after it is dropped."""
     cells: list[str] = []
     try:
         for further in csv.reader(io.StringIO(cell.rstrip("\r\n"), newline=""), delimiter=delimiter):

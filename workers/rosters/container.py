@@ -1,7 +1,7 @@
-"""Workbooks are containers: which kind one is, and whether it can be opened without harm.
+"""Recognises the container of a workbook, and checks that it can be opened without harm.
 
-A container says how much it holds; it may lie. So each part is unpacked once, a piece at a time and kept nowhere,
-before anything else sees it.
+A container states how much it holds, and that may be a lie. So each part is unpacked once, piece by piece and without
+keeping it, before any other code reads it.
 """
 
 import io
@@ -35,7 +35,7 @@ Container = Literal["xlsx", "ods"]
 
 
 def kind_of_container(file: BinaryIO) -> Container | None:
-    """Which workbook this is, or None for a file that is no container.
+    """Returns the kind of workbook, or None for a file that is no container.
 
     Raises:
       RosterRefused: ``UNSUPPORTED_FORMAT`` (an old workbook, another kind of zip), ``PASSWORD_PROTECTED``,
@@ -47,7 +47,7 @@ def kind_of_container(file: BinaryIO) -> Container | None:
         raise _ole(file)
     if not beginning.startswith(_ZIPS):
         return None
-    if _count(file, _CENTRAL_HEADER) > MOST_PARTS:  # told before they are all held at once
+    if _count(file, _CENTRAL_HEADER) > MOST_PARTS:  # refused before zipfile holds them all in memory
         raise _too_large()
     try:
         archive = zipfile.ZipFile(file)
@@ -75,7 +75,7 @@ def _count(file: BinaryIO, mark: bytes) -> int:
 
 
 def _cut(file: BinaryIO) -> RosterRefused:
-    """Of a zip without its end: a workbook begins with parts of known names, and has none of a text document."""
+    """Returns why a zip without its end is refused: a cut workbook begins with parts of known names."""
     file.seek(0)
     beginning = file.read(1 << 20)
     if _OUR_FIRST_PARTS.match(beginning, 30) and not _PARTS_OF_OTHERS.search(beginning):
@@ -87,7 +87,7 @@ def _kind(file: BinaryIO, archive: zipfile.ZipFile) -> Container:
     names = {name.replace("\\", "/") for name in archive.namelist()}  # some software writes them so
     if "xl/workbook.xml" in map(str.lower, names):
         return "xlsx"
-    if "encrypted-package" in names:  # how LibreOffice encrypts a whole document since 24.8
+    if "encrypted-package" in names:  # LibreOffice encrypts whole documents in this way since 24.8
         raise _locked()
     if "content.xml" in names and _is_spreadsheet(file, archive, names):
         return "ods"
@@ -95,7 +95,7 @@ def _kind(file: BinaryIO, archive: zipfile.ZipFile) -> Container:
 
 
 def _is_spreadsheet(file: BinaryIO, archive: zipfile.ZipFile, names: set[str]) -> bool:
-    """By its type, which stands at its beginning; encrypted files keep it."""
+    """Tells it by the type at the beginning of the container; encrypted files keep it in clear."""
     if "mimetype" not in names:
         return True
     beginning = next(_unpacked(file, archive.getinfo("mimetype")), b"")
@@ -107,7 +107,7 @@ def _check_parts(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     if len(parts) > MOST_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED:
         raise _too_large()
     if sum(part.compress_size for part in parts) > file.seek(0, io.SEEK_END):
-        raise _damaged()  # the same bytes under several names would be gone through again and again
+        raise _damaged()  # the same bytes under several names would be unpacked again and again
     if any(part.flag_bits & 1 for part in parts):
         raise _locked()
     left = MAX_UNPACKED
@@ -116,7 +116,7 @@ def _check_parts(file: BinaryIO, archive: zipfile.ZipFile) -> None:
 
 
 def _check_part(file: BinaryIO, part: zipfile.ZipInfo, left: int) -> int:
-    """Unpacks a part to nowhere; returns how much the others may still hold."""
+    """Unpacks a part without keeping it; returns how many bytes the other parts may still hold."""
     markup = part.filename.endswith((".xml", ".rels", ".vml"))
     before = b""
     for piece in _unpacked(file, part):
@@ -132,13 +132,13 @@ def _check_part(file: BinaryIO, part: zipfile.ZipInfo, left: int) -> int:
 
 
 def _holds_dtd(piece: bytes) -> bool:
-    """In UTF-8, or in UTF-16 of either order: without its zero bytes it reads the same."""
+    """Tells it in UTF-8, and in UTF-16 of either byte order: without its zero bytes it reads the same."""
     return bool(_DTD.search(piece.replace(b"\0", b"").decode("latin-1")))
 
 
 def _unpacked(file: BinaryIO, part: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The content of a part, piece by piece, whatever size it says it has."""
-    if part.header_offset < 0:  # where the end of a damaged container says that a part begins
+    """Yields the content of a part, piece by piece, whatever size the container states."""
+    if part.header_offset < 0:  # the directory of a damaged container may say that a part begins there
         raise _damaged()
     file.seek(part.header_offset)
     header = file.read(_LOCAL_HEADER.size)
@@ -174,7 +174,7 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
             while inflating.unconsumed_tail:
                 yield inflating.decompress(inflating.unconsumed_tail, _PIECE)
             if inflating.eof:
-                return  # what follows would be collected, and copied with each piece
+                return  # bytes after the end would be collected, and copied with each piece
         yield inflating.flush()
     except zlib.error as error:
         raise _damaged() from error

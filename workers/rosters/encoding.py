@@ -1,7 +1,7 @@
-"""Which encoding a text file is in: certain, or refused.
+"""Finds the encoding of a text file, or refuses the file when it is not certain.
 
-A mark at the beginning, else UTF-8 if every byte fits it, else Windows-1252 or ISO-8859-15 if nothing speaks against
-it. Looked at to the end of the file, a part at a time.
+A mark at the beginning decides; else it is UTF-8 if every byte fits; else Windows-1252 or ISO-8859-15 if nothing speaks
+against it. The file is read to its end, a part at a time.
 """
 
 import codecs
@@ -14,21 +14,21 @@ from workers.rosters.refused import RosterRefused
 
 PART: Final = 1 << 20
 _OVERLAP: Final = 16
-"""Characters of the part before that are looked at again: the patterns below span at most four."""
+"""Characters of the part before that are read again: the patterns below span at most four."""
 
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _UTF32_MARKS: Final = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 
-# Every pattern below begins with one class of rare characters, which the regex engine skips to.
+# Every pattern below begins with a class of rare characters, so that the regex engine skips to them.
 
-# UTF-8 spellings of é, œ, NBSP, ’, ễ, 😀 and the like: in a file that is not UTF-8 they tell of two encodings mixed.
+# UTF-8 bytes of é, œ, NBSP, ’, ễ, 😀 and the like: in a file that is not UTF-8 they show that two encodings are mixed.
 _UTF8_AMONG_OTHERS: Final = re.compile(
     rb"[\xc2-\xdf\xe1\xe2\xf0](?:(?<=[\xc2\xc3\xc5])[\x80-\xbf]|(?<=\xe2)\x80[\x90-\xaf]|(?<=\xe1)[\xb8-\xbb][\x80-\xbf]"
     rb"|(?<=\xf0)\x9f[\x80-\xbf]{2}|(?<=[\xc2-\xdf])[\x80-\xbf][\xc4-\xdf][\x80-\xbf])"
 )
 
-# What é, è, ê, œ, ’… of MacRoman or DOS look like when they are read as Windows-1252.
+# The characters that é, è, ê, œ, ’ of MacRoman or DOS become when they are read as Windows-1252.
 _LETTER: Final = r"[^\W\d_]"
 _SMALL: Final = "[a-zß-öø-ÿœšž]"
 _NEVER: Final = "[ƒˆ˜‡‚]"  # É and à of the Macintosh, ç and é of DOS
@@ -44,7 +44,7 @@ _READ_WRONGLY: Final = re.compile(
     rf"|(?<={_SMALL}{_CAPITAL})|(?<={_LETTER}{_CAPITAL})(?=[A-Z]?{_SMALL})"  # JosŽ, sÏur; LŽa, LÕHostis
     rf"|(?<={_LETTER}[¤¦¨])|(?<!{_LETTER}.)(?<=[¤¦¨´¸])(?={_LETTER}))"
 )
-# These letters are ö, û, Ä… elsewhere: only trusted beside letters no other encoding has in the same place.
+# These letters are ö, û, Ä in other encodings: they are trusted only beside letters that no other encoding has there.
 _DOUBTFUL: Final = re.compile("[ŠŽšžŸ](?:(?<!Ÿ)|(?<![A-Z].)|(?=[a-z]))")
 _CERTAIN: Final = re.compile("[à-ÿ](?:(?=[a-z])|(?<=[a-z].))")
 
@@ -69,7 +69,7 @@ _WINDOWS_ONLY: Final = re.compile(rb"[\x80-\x9f]")
 
 
 def find_encoding(file: BinaryIO) -> str:
-    """The Python name of the file's encoding: ``utf-8-sig``, ``utf-8``, ``utf-16-le``, ``utf-16-be``,
+    """Returns the Python name of the file's encoding: ``utf-8-sig``, ``utf-8``, ``utf-16-le``, ``utf-16-be``,
     ``windows-1252`` or ``iso-8859-15``.
 
     Raises:
@@ -93,12 +93,12 @@ def find_encoding(file: BinaryIO) -> str:
 
 
 def codec(encoding: str) -> str:
-    """The codec that reads a whole file of this encoding, its mark left out."""
+    """Returns the codec that reads a whole file of this encoding and skips its mark."""
     return "utf-16" if encoding.startswith("utf-16") else encoding
 
 
 def not_recognised(seen: str) -> RosterRefused:
-    """What to say of an encoding that is not one of ours."""
+    """Makes the refusal of a file whose encoding is not certain."""
     return RosterRefused(Code.ENCODING_NOT_RECOGNISED, f"{seen}; save the file as CSV UTF-8")
 
 

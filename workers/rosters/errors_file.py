@@ -1,7 +1,7 @@
-"""The file of errors: the rows that failed, as written, with line, code and reason; to be corrected and dropped again.
+"""Writes the file of errors: the refused rows as written, with line, code and reason, to correct and drop again.
 
-A spreadsheet would run a cell that begins like a formula, so one ``'`` is put before it. The reader takes it off again,
-only in files that carry our three columns, so that a corrected file says what its author wrote.
+A spreadsheet would run a cell that begins like a formula, so such a cell gets a ``'`` (``guarded``). The reader removes
+it again, only in files with our three columns, so that a corrected file says what its author wrote.
 """
 
 import csv
@@ -21,7 +21,7 @@ class FailedRow(NamedTuple):
     """A row that was not enrolled.
 
     Parameters:
-      cells: as the file has them, in its order.
+      cells: the cells as they are in the file, in its order.
       reason: the sentence of the code, in the language of the report.
     """
 
@@ -32,7 +32,7 @@ class FailedRow(NamedTuple):
 
 
 def write_errors(header: RosterHeader, failed: Iterable[FailedRow], *, delimiter: str, locale: str) -> Iterator[str]:
-    """The file as text, a row at a time: its mark, CRLF, every column the original has a name for."""
+    """Yields the text of the file, a row at a time: with a mark and CRLF, and every column that has a name."""
     width = header_width(header)
     yield MARK + _row([*header_cells(header), *COLUMNS[locale]], delimiter)
     for row in failed:
@@ -41,13 +41,13 @@ def write_errors(header: RosterHeader, failed: Iterable[FailedRow], *, delimiter
 
 
 def header_width(header: RosterHeader) -> int:
-    """How many of the columns of the file are its own: ours, of a file dropped again, are written anew."""
+    """Returns the number of columns of the file itself, without ours, which are written anew each time."""
     columns = max([column.number for column in (*header.columns.values(), *header.ignored)])
     return columns - 3 if carries_errors(header) else columns
 
 
 def header_cells(header: RosterHeader) -> list[str]:
-    """The names of the file's own columns, in its order; nothing where one has no name."""
+    """Returns the names of the file's own columns, in its order; empty for a column without a name."""
     cells = [""] * header_width(header)
     for column in (*header.columns.values(), *header.ignored):
         if column.number <= len(cells):
@@ -56,7 +56,7 @@ def header_cells(header: RosterHeader) -> list[str]:
 
 
 def carries_errors(header: RosterHeader) -> bool:
-    """Whether this is a file of errors that was dropped again: its last three columns are ours."""
+    """Tells whether this is a file of errors that was dropped again: its last three columns are ours."""
     last = sorted((column.number, column_name(column.header)) for column in header.ignored)[-3:]
     furthest = max(column.number for column in header.columns.values())
     names = tuple(name for _, name in last)

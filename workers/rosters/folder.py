@@ -1,6 +1,6 @@
-"""A folder files are dropped in, wherever fsspec can reach: on this host, in S3, behind SFTP.
+"""Reads and tidies a folder in which files are dropped, in any place fsspec can reach: this host, S3, SFTP.
 
-Nothing is remembered between two looks; what was done with a file is in the database.
+Nothing is remembered here between two scans; the database knows how far each file has come.
 """
 
 import json
@@ -21,12 +21,12 @@ from workers.rosters.reader import MAX_BYTES
 from workers.rosters.refused import RosterRefused
 
 MANIFEST: Final = "matricule.json"
-"""The file that says what a folder is for: ``{"contract": "CTR-2026-001"}``. Where there is one it must agree."""
+"""The file that names the contract of a folder: ``{"contract": "CTR-2026-001"}``. It is optional, and must agree."""
 
 DONE: Final = "done"
 REJECTED: Final = "rejected"
 MOST_FILES: Final = 1_000
-"""Files looked at in one scan; the others have their turn when these are put away."""
+"""Files handled in one scan; the others have their turn when these are put away."""
 
 _PART: Final = 1 << 20
 _LARGEST_MANIFEST: Final = 10_000
@@ -42,20 +42,20 @@ class DroppedFile:
 
 
 class InboxFolder:
-    """One folder.
+    """The folder of one inbox.
 
     Parameters:
-      url: as fsspec reads it. Credentials belong into the environment or fsspec's own configuration, never in here.
+      url: as fsspec reads it. Credentials belong in the environment or in fsspec's own configuration, never in here.
 
     Raises:
-      NotConfigured: the address holds a password, or names a kind of place nobody here can read.
+      NotConfigured: the address holds a password, or fsspec cannot read such an address.
     """
 
     def __init__(self, url: str) -> None:
         self._fs, self._path = open_place(url)
 
     def files(self) -> list[DroppedFile]:
-        """The files to import, those whose names come first first. Links are left alone: they may lead anywhere.
+        """Lists the files to import, in the order of their names. Links are left alone: they may lead anywhere.
 
         Raises: OSError when the folder cannot be read.
         """
@@ -66,9 +66,9 @@ class InboxFolder:
         return sorted(concerned, key=lambda one: one.name)[:MOST_FILES]
 
     def contract(self) -> str | None:
-        """The contract the folder says it is for; None when it says nothing.
+        """Returns the contract that the manifest of the folder names; None without a manifest.
 
-        Raises: ValueError when it says so in a way nobody can read.
+        Raises: ValueError when the manifest names no contract.
         """
         try:
             with self._fs.open(self._at(MANIFEST), "rb") as file:
@@ -81,7 +81,7 @@ class InboxFolder:
         return str(contract)
 
     def fetch(self, dropped: DroppedFile) -> BinaryIO:
-        """The file as a temporary one on this host, gone when closed.
+        """Copies the file to a temporary one on this host, which is gone when closed.
 
         Raises:
           RosterRefused: ``TOO_LARGE``.
@@ -100,7 +100,7 @@ class InboxFolder:
         return copy
 
     def version_of(self, name: str) -> str | None:
-        """The version of a file as it is now; None when it is gone."""
+        """Returns the version of a file as it is now; None when it is gone."""
         self._fs.invalidate_cache()
         try:
             return _version(self._fs.info(self._at(name)))
@@ -108,7 +108,7 @@ class InboxFolder:
             return None
 
     def put(self, where: str, name: str, content: Iterable[bytes]) -> None:
-        """Writes a file of ours beside those put away; under its name only once it is whole."""
+        """Writes a file of ours beside those put away; it gets its name only once it is whole."""
         folder = self._at(where)
         self._fs.makedirs(folder, exist_ok=True)
         draft = f"{folder}/.{name}.part"
@@ -118,7 +118,7 @@ class InboxFolder:
         self._fs.mv(draft, f"{folder}/{name}")
 
     def put_away(self, name: str, where: str, new_name: str) -> None:
-        """Moves a file out of sight of the next scan."""
+        """Moves a file to where the next scan does not see it."""
         self._fs.makedirs(self._at(where), exist_ok=True)
         self._fs.mv(self._at(name), f"{self._at(where)}/{new_name}")
 
@@ -127,7 +127,7 @@ class InboxFolder:
 
 
 def open_place(url: str) -> tuple[AbstractFileSystem, str]:
-    """The file system and the path of an address.
+    """Returns the file system and the path of an address.
 
     Raises: NotConfigured.
     """
@@ -149,11 +149,10 @@ def _name(info: dict[str, Any]) -> str:
 
 
 def _version(info: dict[str, Any]) -> str:
-    """What changes when the content does, as each kind of place tells it."""
+    """Returns a text that changes when the content does, from what each kind of file system tells."""
     when = next((info[key] for key in ("ETag", "etag", "mtime", "LastModified", "modified") if info.get(key)), "")
     return f"{info.get('size') or 0} {when}"
 
 
 def as_bytes(lines: Iterable[str]) -> Iterator[bytes]:
-    """Text as it is written."""
     return (line.encode() for line in lines)

@@ -1,4 +1,4 @@
-"""Some rows of a file that was imported before, read again without looking at the whole of it once more."""
+"""Reads some rows of a file that was imported before, without checking the whole file again."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from workers.rosters.refused import RosterRefused
 from workers.rosters.text import find_header
 
 SECONDS: Final = 10.0
-"""How long the rows of one mail may take: its lease lasts thirty."""
+"""The time that reading the rows of one mail may take; its lease lasts thirty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class KeptRows:
     """Rows of an open file; each pass over them reads it again.
 
     Parameters:
-      positions: from 0, blank rows left out; in order.
+      positions: the positions of the rows from 0, without blank ones, in order.
     """
 
     file: BinaryIO
@@ -28,7 +28,7 @@ class KeptRows:
     positions: Sequence[int]
 
     def __iter__(self) -> Iterator[RosterRow]:
-        """Nothing behind the last is read.
+        """Yields the rows; nothing after the last of them is read.
 
         Raises: RosterRefused when that takes longer than ``SECONDS``, or the file cannot be read any more.
         """
@@ -54,7 +54,7 @@ def _hurry(deadline: float) -> None:
 
 
 def recall(file: BinaryIO, understood: Mapping[str, Any]) -> RosterReading:
-    """How a file was understood when it was imported, from what its import has kept.
+    """Returns how a file was understood when it was imported, from what its import has kept.
 
     Raises: RosterRefused when the file has no header any more.
     """

@@ -1,4 +1,4 @@
-"""The model to download: what a manager fills in, as CSV or as a workbook. It always imports, filled in or not."""
+"""Makes the model that a manager downloads and fills in, as CSV or as a workbook. It imports, filled in or not."""
 
 import csv
 import io
@@ -13,16 +13,16 @@ HEADERS: Final = {
     "fr": ("Nom", "Prénom", "E-mail", "Langue", "Matricule"),
     "en": ("Last name", "First name", "Email", "Locale", "ID"),
 }
-"""The columns by language; the last two may be left empty or taken out."""
+"""The columns by language; the last two may be left empty or removed."""
 
 EXAMPLES: Final = (
     ("Le Goff", "Anaïs", "anais.legoff@entreprise.example", "fr", "00412"),
     ("N’Guyen", "Stéphane", "stephane.nguyen@entreprise.example", "", ""),
 )
-"""Two rows to be replaced; somebody who leaves them in writes to nobody (RFC 2606 keeps `.example` for this)."""
+"""Two rows to be replaced. A manager who leaves them in writes to no one: RFC 2606 reserves `.example` for this."""
 
 FILLED: Final = 10_000
-"""Rows of the sheet that are ready to be filled in."""
+"""The number of rows of the sheet that are ready to be filled in."""
 
 _SHEET: Final = {"fr": "Participants", "en": "Participants"}
 _WIDTHS: Final = (24, 20, 36, 10, 14)
@@ -33,14 +33,14 @@ _HELP: Final = {
 
 
 def csv_model(locale: str = LOCALES[0], delimiter: str = ",") -> bytes:
-    """The model as text: UTF-8 with its mark, CRLF, and no `sep=` line, which would make Excel overlook the mark."""
+    """Returns the model as CSV: UTF-8 with its mark, and no `sep=` line, which would make Excel ignore the mark."""
     file = io.StringIO(newline="")
     csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows([HEADERS[locale], *EXAMPLES])
     return (MARK + file.getvalue()).encode()
 
 
 def xlsx_model(locale: str = LOCALES[0]) -> bytes:
-    """The model as a workbook: the header stays in sight, every cell is text, so that numbers keep their zeros."""
+    """Returns the model as a workbook: the header stays visible, and every cell is text so that zeros are kept."""
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}) as book:
         sheet = book.add_worksheet(_SHEET[locale])

@@ -1,7 +1,7 @@
-"""OpenDocument sheets with the text of their cells made plain.
+"""Makes the text of cells plain in OpenDocument sheets.
 
-The library that reads workbooks leaves tabs and line breaks out ("Le⇥Dû" would become "LeDû") and takes phonetic guides
-and drawings for a part of the cell they stand in. So these are replaced before it sees the file.
+The library that reads workbooks drops tabs and line breaks ("Le⇥Dû" would become "LeDû"), and reads phonetic guides and
+drawings as text of the cell they stand in. So these are replaced before the library reads the file.
 """
 
 import io
@@ -18,7 +18,7 @@ _NO_TEXT_OF_A_CELL: Final = re.compile(rb"<(/?)(?:draw:|text:ruby-text\b)[^>]*?(
 
 
 def with_plain_text(file: BinaryIO) -> BinaryIO:
-    """The same file from its beginning, or of an OpenDocument sheet that needs it a copy.
+    """Returns the same file from its beginning, or a changed copy of an OpenDocument sheet that needs it.
 
     Raises: ``OSError``, ``ValueError`` or ``zlib.error`` for a damaged container.
     """
@@ -35,12 +35,12 @@ def with_plain_text(file: BinaryIO) -> BinaryIO:
 
 
 def plain_content(content: bytes) -> bytes:
-    """The sheets as XML, white space for each tab and line break, without phonetic guides and drawings."""
+    """Returns the XML of the sheets with a space for each tab and line break, without phonetic guides and drawings."""
     return _BREAK.sub(_SPACE, b"".join(_outside(content)))
 
 
 def _outside(content: bytes) -> Iterator[bytes]:
-    """The pieces outside of what is no text of a cell; a drawing may hold drawings."""
+    """Yields the pieces of the XML outside drawings and phonetic guides; a drawing may hold drawings."""
     depth = begin = 0
     for tag in _NO_TEXT_OF_A_CELL.finditer(content):
         closing, empty = tag.groups()

@@ -1,4 +1,4 @@
-"""From rows of a roster to people, or the one reason a row is refused; the rules are those of every door."""
+"""Turns rows of a roster into people, or into the one reason a row is refused, by the rules of every request."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,21 +9,21 @@ from workers.rosters.reader import RosterRow
 
 
 class CheckedRow(NamedTuple):
-    """A row and whom it names, or why it is refused."""
+    """A row with the person it names, or with the reason it is refused."""
 
     row: RosterRow
     person: Person | Refusal
 
 
 def check_row(row: RosterRow) -> Person | Refusal:
-    """The person of a row. A language mails do not exist in is no reason to refuse: they are written in French."""
+    """Returns the person of a row. An unknown language is no reason to refuse it: the mails are then in French."""
     locale = clean_locale(row.locale)
     known = None if isinstance(locale, Code) else locale
     return check_person(row.email, row.first_name, row.last_name, known, row.external_id)
 
 
 def check_rows(rows: Iterable[RosterRow]) -> Iterator[CheckedRow]:
-    """Each row by itself and against those above it: of two good rows with one address the first wins.
+    """Checks each row by itself and against the rows above it: of two good rows with one address the first wins.
 
     A refused row reserves no address.
     """

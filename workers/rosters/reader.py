@@ -1,8 +1,8 @@
-"""Reads a roster: a CSV file or a workbook to rows of raw cells, or one reason to refuse the file.
+"""Reads a roster, a CSV file or a workbook, into rows of raw cells, or gives one reason to refuse the file.
 
-Nothing is guessed. A file whose encoding or columns are not certain is refused with what to do, because a name stored
-damaged is found out on a certificate, years later. The file is looked at to its end before a row of it is given out,
-and then read as a stream: a million rows take no more memory than ten.
+Nothing is guessed. A file with an uncertain encoding or uncertain columns is refused with advice, because a name that
+is stored damaged is discovered on a certificate, years later. The file is checked to its end before the first row is
+given out, and then read as a stream: a million rows take no more memory than ten.
 """
 
 import io
@@ -25,7 +25,7 @@ from workers.rosters.workbook import WorkbookSheet, open_sheet
 MAX_BYTES: Final = 200_000_000
 MAX_ROWS: Final = 1_000_000
 BEAT: Final = 100_000
-"""Rows counted between two signs of life: under a second."""
+"""Rows counted between two calls of `beat`: they take less than a second."""
 
 _FIELDS: Final = ("email", "first_name", "last_name", "locale", "external_id")
 
@@ -39,11 +39,11 @@ Kind = Literal["text", "xlsx", "ods"]
 
 
 class RosterRow(NamedTuple):
-    """One person's cells as written. A named tuple because a million of them are made for one file.
+    """The cells of one person as written. It is a named tuple because one file may need a million of them.
 
     Parameters:
       line: the physical line on which the row begins, or the row of the sheet, from 1.
-      cells: all of its cells, for the file of errors; split again where the whole row sat in one.
+      cells: all cells of the row, for the file of errors; split again where the whole row sat in one cell.
     """
 
     line: int
@@ -57,13 +57,13 @@ class RosterRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RosterReading:
-    """What was understood of a file that can be read to its end.
+    """How a file that can be read to its end was understood.
 
     Parameters:
-      encoding, delimiter: of text; the delimiter is the inner one where whole rows sit in one cell.
-      sheet: of a workbook.
-      outer: the delimiter between cells of the file itself.
-      rows: how many there are below the header, blank ones left out.
+      encoding, delimiter: set for text; the delimiter is the inner one where whole rows sit in one cell.
+      sheet: the name of the sheet of a workbook.
+      outer: the delimiter between the cells of the file itself.
+      rows: the number of rows below the header, without blank ones.
     """
 
     kind: Kind
@@ -76,16 +76,16 @@ class RosterReading:
 
     @property
     def whole_row_in_one_cell(self) -> bool:
-        """Whether the header sat in one cell."""
+        """Tells whether the header sat in one cell."""
         return self.header.inner is not None
 
 
 def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> RosterReading:
-    """Looks at a whole file, and says what it is and how it is to be read.
+    """Checks a whole file and returns how it is to be read.
 
     Parameters:
-      file: can be read from any place; stays open.
-      beat: called every few seconds' worth of rows, for whoever must say that they are still at it.
+      file: a seekable file, which stays open.
+      beat: called every few seconds, so that the caller can renew a lease.
 
     Raises:
       RosterRefused: ``TOO_LARGE`` (over 200 MB, also unpacked, or 1,000,000 rows), ``UNSUPPORTED_FORMAT``,
@@ -141,14 +141,14 @@ def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> Ro
 def read_rows(
     file: BinaryIO, reading: RosterReading, beat: Callable[[], None] = lambda: None
 ) -> Generator[RosterRow, None, None]:
-    """The rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
+    """Yields the rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
 
     Parameters:
       beat: called every few seconds while a workbook is opened.
     """
     header = reading.header
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
-    width = header.width + 1  # one more, always empty, for the columns that are not there
+    width = header.width + 1  # one more cell, always empty, for the columns that are not there
     missing = [""] * width
     ours = carries_errors(header)
     for line, cells in _filled(file, reading, beat):
@@ -159,7 +159,7 @@ def read_rows(
 
 
 def _filled(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
-    """The records below the header that are not blank, split again where a whole row sits in one cell."""
+    """Yields the records below the header that are not blank, split again where a whole row sits in one cell."""
     delimiter, address = reading.delimiter, reading.header.columns["email"].number - 1
     for line, cells in _records(file, reading, beat):
         if line <= reading.header.line or not any(cells):
@@ -167,7 +167,7 @@ def _filled(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) ->
         found = cells
         if delimiter is not None and delimiter in cells[0] and len(cells[0]) > 1 and (whole := only_cell(cells)):
             found = split_cell(whole, delimiter)
-        # Nearly every row has an address: then no other cell need be looked at.
+        # Nearly every row has an address, and then no other cell need be checked.
         if (len(found) > address and found[address].strip(WHITE_SPACE)) or any(one.strip(WHITE_SPACE) for one in found):
             yield line, found
 
@@ -181,7 +181,7 @@ def _records(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -
 
 @dataclass(frozen=True, slots=True)
 class ReadRoster:
-    """A small file read at once: how, and its rows."""
+    """A small file that was read at once: how it was understood, and its rows."""
 
     reading: RosterReading
     rows: tuple[RosterRow, ...]

@@ -1,4 +1,4 @@
-"""Why a roster file as a whole cannot be read."""
+"""The error of a roster file that cannot be read as a whole."""
 
 from models.words import Code
 from workers.errors import MatriculeError
@@ -9,7 +9,7 @@ class RosterRefused(MatriculeError):
 
     Parameters:
       code: one of the file codes of ``models.words.Code``.
-      detail: what was seen and what to do, in English for logs; without any value of the file.
+      detail: the fault and the advice, in English for logs, without any value of the file.
     """
 
     def __init__(self, code: Code, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""CSV files as spreadsheets open them: what Excel needs to read one, and cells it must not take for formulas."""
+"""CSV files for spreadsheets: in the form that Excel reads, and without cells that it takes for formulas."""
 
 import csv
 import io
@@ -8,28 +8,28 @@ from typing import Final, Literal
 from models.label import FORMULA_STARTS
 
 MARK: Final = "\N{BYTE ORDER MARK}"
-"""By this first character Excel knows that the file is UTF-8."""
+"""The first character of a file, by which Excel knows that it is UTF-8."""
 
 _GUARDED: Final = (*FORMULA_STARTS, "'")
 
 
 def safe_cell(value: str) -> str:
-    """The cell with a leading ``'`` where a spreadsheet would take it for a formula."""
+    """Puts a ``'`` before a cell that a spreadsheet would take for a formula."""
     return f"'{value}" if value.startswith(FORMULA_STARTS) else value
 
 
 def guarded(cell: str) -> str:
-    """The same, in a file that is read again: a cell that has the mark already gets another (``unguarded``)."""
+    """Does the same in a file that is read again: a cell that begins with ``'`` gets another one (``unguarded``)."""
     return f"'{cell}" if cell.startswith(_GUARDED) else cell
 
 
 def unguarded(cell: str) -> str:
-    """The cell as it was before ``guarded``."""
+    """Returns the cell as it was before ``guarded``."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
 
 
 def excel_csv(rows: Iterable[Sequence[object]], *, quoted: bool = False) -> bytes:
-    """The rows as Excel reads them where it is set up for France: UTF-8 with its mark, semicolons, CRLF.
+    """Writes rows as Excel reads them where it is set up for France: UTF-8 with its mark, semicolons, CRLF.
 
     Parameters:
       quoted: put every cell in quotes, not only where it needs them.

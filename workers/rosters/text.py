@@ -1,4 +1,4 @@
-"""Delimited text, read as a stream: its records, and the header under the one delimiter that makes one."""
+"""Reads delimited text as a stream of records, and finds its header and the delimiter."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ from workers.rosters.encoding import codec, not_recognised
 from workers.rosters.refused import RosterRefused
 
 LONGEST_LINE: Final = 10_000_000
-"""Characters of one line, or of one cell: a longer one is no roster, and a line of delimiters would fill the memory."""
+"""The most characters of a line or a cell: no roster has more, and a line of delimiters would fill the memory."""
 
 UNCLOSED: Final = "unexpected end of data"
-"""The csv module's words for a quote still open at the end of the file."""
+"""The message of the csv module for a quote that is still open at the end of the file."""
 
 csv.field_size_limit(LONGEST_LINE)
 
@@ -24,10 +24,10 @@ Record = tuple[int, list[str]]
 
 
 def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
-    """Each record with the physical line it begins on. CRLF, CR and LF each end a line, inside quotes too.
+    """Yields each record with the physical line it begins on. CRLF, CR and LF each end a line, inside quotes too.
 
-    The csv module is asked to be strict: else it would close a quote left open at the end of the file, and everybody
-    below it would have gone into one cell.
+    The csv module is strict here: else it would close a quote left open at the end of the file, and all people below
+    that quote would be in one cell.
 
     Raises:
       RosterRefused: ``UNREADABLE_FILE`` when quotes do not match, ``TOO_LARGE`` for a line of over ten million
@@ -44,7 +44,7 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
     except csv.Error as error:
         raise RosterRefused(Code.UNREADABLE_FILE, f"quotes do not match in the row of line {line} ({error})") from error
     finally:
-        text.detach()  # the file stays open: it is the caller's
+        text.detach()  # the file stays open, because the caller owns it
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -55,10 +55,10 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:
-    """The first line that names all three columns, and the delimiter that makes it do so.
+    """Returns the delimiter and the first line that names all three columns with it.
 
     Raises:
-      RosterRefused: ``MISSING_COLUMN``, ``EMPTY_FILE``, ``UNREADABLE_FILE`` or, of a text full of NUL,
+      RosterRefused: ``MISSING_COLUMN``, ``EMPTY_FILE``, ``UNREADABLE_FILE`` or, for a text full of NUL,
         ``ENCODING_NOT_RECOGNISED`` or ``UNSUPPORTED_FORMAT``.
     """
     found: list[tuple[str, RosterHeader]] = []
@@ -67,14 +67,14 @@ def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:
         try:
             header = _header(file, encoding, delimiter)
         except RosterRefused as error:
-            # Quotes that only look wrong under a delimiter tell that it is not the one.
+            # Quotes that are wrong only with this delimiter show that it is another one.
             if UNCLOSED in error.detail or error.code is Code.TOO_LARGE:
                 unclosed.append(error)
             continue
         if header is not None:
             found.append((delimiter, header))
     if found:
-        # A row in one quoted cell is the same under each: then its own delimiter, which other rows may be written with.
+        # A row in one quoted cell reads the same with each delimiter: take its inner one, which other rows may use.
         return min(found, key=lambda one: (one[1].line, one[1].inner is not None, one[1].inner != one[0]))
     raise _without_header(file, encoding, unclosed)
 
@@ -89,7 +89,7 @@ def _header(file: BinaryIO, encoding: str, delimiter: str) -> RosterHeader | Non
 
 
 def _without_header(file: BinaryIO, encoding: str, unclosed: list[RosterRefused]) -> RosterRefused:
-    """Why there is no header: nothing in the file, another kind of file, a quote never closed, or none."""
+    """Returns why no header was found: an empty file, another kind of file, a quote never closed, or no such line."""
     binary = None if encoding.startswith("utf-16") else _look_at_nul(file)
     if binary is not None:
         return binary
@@ -102,7 +102,7 @@ def _without_header(file: BinaryIO, encoding: str, unclosed: list[RosterRefused]
 
 
 def check_binary(file: BinaryIO) -> None:
-    """Of a file whose encoding is none of ours: whether it is text at all.
+    """Checks that a file in an unknown encoding is text at all.
 
     Raises:
       RosterRefused: ``UNSUPPORTED_FORMAT`` for a picture, an archive, a program.
@@ -113,7 +113,7 @@ def check_binary(file: BinaryIO) -> None:
 
 
 def _look_at_nul(file: BinaryIO) -> RosterRefused | None:
-    """What NUL bytes tell: text in UTF-16 without its mark has a header without them, anything else has none."""
+    """Returns why a file with NUL bytes is refused: without them, UTF-16 that lacks its mark has a header."""
     file.seek(0)
     beginning = file.read(1 << 16)
     if b"\0" not in beginning:

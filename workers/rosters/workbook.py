@@ -1,8 +1,8 @@
-"""The first visible sheet of a workbook, read in a process of its own.
+"""Reads the first visible sheet of a workbook in a process of its own.
 
-The library that reads workbooks holds a whole sheet, with a place for every cell between the first and the last: a file
-of a few bytes may name a cell a billion places away. In a process with a bound on its memory and time that ends that
-process, not the worker.
+The library that reads workbooks holds a whole sheet in memory, with every cell between the first and the last, and a
+file of a few bytes may name a cell a billion cells away. With a limit on memory and time, that ends the reading process
+and not the worker.
 """
 
 import json
@@ -25,14 +25,14 @@ BEAT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WorkbookSheet:
-    """A sheet that can be read, once or several times."""
+    """A sheet that can be read several times."""
 
     name: str
     file: BinaryIO
     beat: Callable[[], None] = lambda: None
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows that hold anything, each with its number from 1.
+        """Yields the rows that are not empty, each with its number from 1.
 
         Raises:
           RosterRefused: ``UNREADABLE_FILE``, ``PASSWORD_PROTECTED``, or ``TOO_LARGE`` when it takes too much memory or
@@ -44,7 +44,7 @@ class WorkbookSheet:
 
 
 def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> WorkbookSheet:
-    """The first visible sheet.
+    """Opens the first visible sheet.
 
     Parameters:
       beat: called every few seconds while the workbook is opened, which may take a minute or two.
@@ -58,7 +58,7 @@ def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> Workb
 
 
 def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None]:
-    """The name of the sheet, then its rows as ``[number, cells]``."""
+    """Yields the name of the sheet, then its rows as ``[number, cells]``."""
     with _on_disk(file) as source:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", READER],
@@ -89,21 +89,21 @@ def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None
 
 
 def _ended(status: int) -> RosterRefused:
-    """Why a process ended before its time: at one of its bounds, or because it stumbled over what is in the file."""
+    """Returns why the process ended early: at one of its limits, or at an error in the file."""
     if -status in (signal.SIGABRT, signal.SIGKILL, signal.SIGXCPU):
         return RosterRefused(Code.TOO_LARGE, "the workbook takes too much memory or time; save it as CSV")
     return RosterRefused(Code.UNREADABLE_FILE, "the workbook is damaged; save it again")
 
 
 def _lines(output: IO[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
-    """The lines as they come; the first may take long, because the whole sheet is read before it is given out."""
+    """Yields the lines as they come; the first may take long, because the process reads the whole sheet before."""
     while not select.select([output], [], [], BEAT_SECONDS)[0]:
         beat()
-    yield from (line for line in output if line.endswith(b"\n"))  # a process that is ended may leave half a line
+    yield from (line for line in output if line.endswith(b"\n"))  # a killed process may leave half a line
 
 
 def _on_disk(file: BinaryIO) -> IO[bytes]:
-    """A file of its own place that another process can read: the same file opened again, or a copy of it."""
+    """Copies the file to a temporary one that another process can read from its beginning."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
     file.seek(0)
     while piece := file.read(1 << 20):

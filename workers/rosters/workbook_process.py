@@ -1,7 +1,7 @@
 """Reads the first visible sheet of the workbook on its standard input; a line of JSON for the name, then one per row.
 
-``python -m workers.rosters.workbook_process``, started by ``workers/rosters/workbook.py``. It holds no secret, opens
-nothing and is bounded in memory and time.
+``workers/rosters/workbook.py`` starts it as ``python -m workers.rosters.workbook_process``. It has no secret, opens no
+file, and its memory and time are limited.
 """
 
 import json
@@ -20,11 +20,10 @@ SECONDS: Final = 120
 
 LONGEST_ROW: Final = 10_000_000
 MOST_CHARACTERS: Final = 1_000_000_000
-"""Of all cells together: a text a workbook holds once may stand in a million of them."""
+"""The most characters of all cells together: a text that a workbook stores once may stand in a million cells."""
 
 
 def main() -> None:
-    """The process."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -39,7 +38,7 @@ def main() -> None:
             _say({"refused": "empty_file", "detail": "no visible sheet"})
             return
         _say(sheets[0].name)
-        sys.stdout.flush()  # whoever only asks which sheet it is need not wait for its rows
+        sys.stdout.flush()  # a caller that only asks for the name need not wait for the rows
         if _say_rows(book.get_sheet_by_name(sheets[0].name)):
             _say({"finished": True})
         else:
@@ -54,7 +53,7 @@ def main() -> None:
 
 
 def _say_rows(sheet: Any) -> bool:
-    """Each row that holds anything; False once they are too long."""
+    """Writes each row that is not empty; False once the rows are too long."""
     first_row, first_column = sheet.start or (0, 0)
     margin, said = [""] * first_column, 0
     for number, row in enumerate(sheet.to_python(skip_empty_area=True), start=first_row + 1):
@@ -71,7 +70,7 @@ def _say_rows(sheet: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A cell as text: a number without a needless decimal point, a date as ISO 8601 writes it."""
+    """Returns a cell as text: a number without a needless decimal point, a date in ISO 8601."""
     match value:
         case bool():
             return "TRUE" if value else "FALSE"

@@ -209,12 +209,12 @@ def test_squares_of_any_code_are_read(tmp_path: Path) -> None:
 
 
 def test_threads_that_render_first_at_the_same_moment_share_one_room() -> None:
-    before, start = renderer._room(), threading.Barrier(8)
-    renderer._only_room.cache_clear()
+    before, start = renderer._render_folder(), threading.Barrier(8)
+    renderer._only_folder.cache_clear()
 
     def first(_: int) -> renderer.RenderFolder:
         start.wait(timeout=10)
-        return renderer._room()
+        return renderer._render_folder()
 
     with ThreadPoolExecutor(8) as threads:
         rooms = list(threads.map(first, range(8)))
