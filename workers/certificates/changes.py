@@ -1,4 +1,4 @@
-"""Correcting a certificate, by a new version the earlier one names; and revoking one."""
+"""Corrects a certificate by a new version, which the earlier one names; and revokes certificates."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -35,7 +35,7 @@ class _Certified(NamedTuple):
 def correct_certificate(
     session: Session, portal_id: UUID, job_id: UUID, request: CorrectCertificate
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does a `correct_certificate` job: a new number and code; the earlier certificate says by which it is replaced.
+    """Does a `correct_certificate` job: the new version has its own number and code, and the earlier one names it.
 
     Refuses: `not_found`, `not_completed`, `not_issued`, `unknown_organisation`, `certificate_revoked`,
     `names_not_kept`, `unchanged` (nothing is corrected).
@@ -49,7 +49,7 @@ def correct_certificate(
     if isinstance(new, Code):
         return _refused(new)
     held, earlier = found
-    # The earlier one first: of the versions of an enrollment one alone is not replaced.
+    # The earlier version is changed first: only one version of an enrollment may be without a replacement.
     replaced = update(Certificate).where(col(Certificate.id) == earlier.id).values(replaced_by=new.certificate_id)
     session.execute(replaced)
     issued = write_certificates(session, [new])[held.id]
@@ -63,7 +63,7 @@ def correct_certificate(
 def revoke_certificate(
     session: Session, portal_id: UUID, job_id: UUID, request: RevokeCertificate
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does a `revoke_certificate` job: from now on it is told to be revoked, and no duplicate is made of it.
+    """Does a `revoke_certificate` job: from now on verification says that it is revoked, and no duplicate is made.
 
     Refuses: `not_found`, `not_completed`, `not_issued`, `unknown_organisation`, `certificate_revoked`,
     `names_not_kept`.
@@ -81,7 +81,7 @@ def revoke_certificate(
 
 
 def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> _Certified | Code:
-    """The enrollment with its certificate in force, or why there is none. The portal `local` finds those of all."""
+    """Finds an enrollment with its certificate in force, or why there is none. The portal `local` finds all of them."""
     held = hold_enrollments(session, [enrollment_id]).get(enrollment_id)
     if held is None or portal_id not in (held.portal_id, LOCAL_PORTAL_ID):
         return Code.NOT_FOUND
@@ -94,7 +94,7 @@ def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> _Certified 
 
 
 def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> NewCertificate | Code:
-    """The certificate that takes the place of the other, or why it cannot."""
+    """Makes the certificate that replaces the other, or returns why it cannot be replaced."""
     held, certificate = found
     if certificate.snapshot is None:
         return Code.NAMES_NOT_KEPT
@@ -105,7 +105,7 @@ def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> New
         return snapshot
     if not _changed(earlier, snapshot):
         return Code.UNCHANGED
-    # Its number is from the sequence of the organisation that signs it: read again, that may be another one.
+    # Its number is from the sequence of the organisation that signs it; after reading again that may be another one.
     organisation_id = (held.organisation_id if request.reread else None) or certificate.issued_by
     return NewCertificate(
         new_id(), held.id, organisation_id, snapshot, code, held.now, held.completed_at, certificate.version + 1
@@ -117,9 +117,9 @@ def _renamed(earlier: CertificateSnapshot, names: Mapping[str, str], code: str) 
 
 
 def _written_again(held: CertifiableEnrollment, names: Mapping[str, str], code: str) -> CertificateSnapshot | Code:
-    """Everything as it is now, but for the names: those of the account may have changed since, and that was not asked.
+    """Makes the snapshot anew from what is known now, but with the printed names, or those the request gives.
 
-    The names are what was printed, or what is asked to be printed.
+    The names of the account may have changed since, and the request did not ask for that change.
     """
     if held.organisation_id is None:
         return Code.UNKNOWN_ORGANISATION
@@ -129,7 +129,7 @@ def _written_again(held: CertifiableEnrollment, names: Mapping[str, str], code: 
 
 
 def _changed(earlier: CertificateSnapshot, corrected: CertificateSnapshot) -> list[str]:
-    """The parts that differ, by name: their values are no matter of the audit trail."""
+    """Lists the names of the parts that differ; their values do not belong in the audit trail."""
     return [
         name
         for name in CertificateSnapshot.model_fields

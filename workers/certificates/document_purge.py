@@ -1,4 +1,4 @@
-"""Deletes documents from the store whose time is over; the bytes first, so that none is forgotten and stays."""
+"""Deletes documents from the store when their time is over; first the bytes, then the rows that name them."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -18,9 +18,9 @@ from workers.requests.certificates import PurgeDocuments
 from workers.sql import fetch
 
 PART: Final = 500
-"""Documents of each kind deleted in one go."""
+"""The most documents of each kind that one part deletes."""
 
-# Finds documents of certificates that were emptied, for their documents say it still, and zips behind links that have
+# Finds the documents of certificates that were emptied, because they still show the contents, and zips whose link has
 # ended; at most a part of each. It locks nothing.
 FIND_EXPIRED_DOCUMENTS = text("""
     (SELECT r.id, r.sha256, '.pdf' AS suffix, true AS rendering FROM rendering r
@@ -40,7 +40,7 @@ class ExpiredDocument(NamedTuple):
 
 
 def purge_documents(row: ClaimedRow) -> None:
-    """Does one part of a claimed `purge_documents` job; while a part was full the job owes the next."""
+    """Does one part of a claimed `purge_documents` job; after a full part the job owes the next."""
     with counting_failures(row):
         deleted = _delete_expired()
 
@@ -65,7 +65,7 @@ def _delete_expired() -> list[ExpiredDocument]:
 
 
 def _forget(session: Session, deleted: Sequence[ExpiredDocument]) -> None:
-    """Remembers that these documents are gone: a rendering leaves the register, a zip keeps its row."""
+    """Records that these documents are gone: renderings lose their rows, zips keep theirs."""
     renderings, zips = ([one.id for one in deleted if one.rendering is rendering] for rendering in (True, False))
     session.execute(delete(Rendering).where(col(Rendering.id).in_(renderings)))
     session.execute(update(CertificateFile).where(col(CertificateFile.id).in_(zips)).values(dropped_at=func.now()))

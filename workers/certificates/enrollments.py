@@ -1,4 +1,4 @@
-"""The enrollments certificates are issued for: held, and read with everything a certificate would say of them.
+"""Locks and reads the enrollments that certificates are issued for, with everything a certificate would say.
 
 Lock order: accounts by address, enrollments by id. The lock of an enrollment is the lock of its certificates: none is
 issued, corrected, revoked or duplicated without it.
@@ -17,19 +17,19 @@ from workers.database import Session, array, wait_briefly_for_locks
 from workers.settings import get_settings
 from workers.sql import fetch, joined
 
-# Holds the accounts of these enrollments. An erasure takes an account whole: it is waited for, and the person is then
-# read as it leaves them.
+# Locks the accounts of these enrollments. An erasure locks the whole account, so this waits for it, and then reads the
+# person as the erasure left them.
 LOCK_ACCOUNTS = text("""
     SELECT a.id FROM account a
     WHERE a.id IN (SELECT e.account_id FROM enrollment e WHERE e.id = ANY(CAST(:enrollments AS uuid[])))
     ORDER BY a.email_norm FOR KEY SHARE""")
 
-# Holds these enrollments, and by that their certificates.
+# Locks these enrollments, and by that their certificates.
 LOCK_ENROLLMENTS = text("""
     SELECT e.id FROM enrollment e WHERE e.id = ANY(CAST(:enrollments AS uuid[])) ORDER BY e.id FOR NO KEY UPDATE""")
 
-# Reads what a certificate would say of each enrollment, and the certificate in force. The names of a person who was
-# erased are those the law has kept.
+# Reads what a certificate would say about each enrollment, and the certificate in force. After an erasure the names are
+# those that are kept for the time the law requires.
 READ_ENROLLMENTS = text("""
     SELECT e.id, e.account_id, e.progress, e.detached_at, e.time_spent_seconds, e.score,
       coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
@@ -56,8 +56,8 @@ class CurrentCertificate(NamedTuple):
     """The certificate in force of an enrollment.
 
     Parameters:
-      issued_by: the organisation whose sequence its number is from.
-      snapshot: what it says, as JSON; None when that is kept no longer.
+      issued_by: the organisation that gave its number.
+      snapshot: its contents as JSON; None when they are kept no longer.
     """
 
     id: UUID
@@ -69,12 +69,12 @@ class CurrentCertificate(NamedTuple):
 
 
 class CertifiableEnrollment(NamedTuple):
-    """An enrollment that this transaction holds, with what a certificate would say of it now.
+    """An enrollment that this transaction has locked, with what a certificate would say about it now.
 
     Parameters:
       first_name, last_name: None once they are kept no longer.
-      organisation_id: the organisation that signs for the portal; it and what follows is None where none does.
-      certificate_id: of the certificate in force; it and what follows is None where none was issued.
+      organisation_id: the organisation that signs for the portal; this and the fields after it are None without one.
+      certificate_id: the certificate in force; this and the fields after it, but `now`, are None without one.
     """
 
     id: UUID
@@ -125,7 +125,7 @@ class CertifiableEnrollment(NamedTuple):
 
 
 def hold_enrollments(session: Session, enrollments: Sequence[UUID]) -> dict[UUID, CertifiableEnrollment]:
-    """Locks these enrollments, and by that their certificates; returns each that exists.
+    """Locks these enrollments, and by that their certificates; returns those that exist.
 
     Raises: a transient error of the database when one is held for over 250 ms.
     """
@@ -137,9 +137,9 @@ def hold_enrollments(session: Session, enrollments: Sequence[UUID]) -> dict[UUID
 
 
 def snapshot_of(held: CertifiableEnrollment, code: str) -> CertificateSnapshot:
-    """The snapshot of a certificate issued at this moment under this code.
+    """Makes the snapshot of a certificate that is issued now under this code.
 
-    Raises: pydantic's ValidationError where no organisation signs, or the names are kept no longer.
+    Raises: pydantic's ValidationError when no organisation signs, or the names are kept no longer.
     """
     issuer = CertificateIssuer.model_validate(
         {
@@ -160,5 +160,5 @@ def snapshot_of(held: CertifiableEnrollment, code: str) -> CertificateSnapshot:
 
 
 def verify_url(code: str) -> str:
-    """The address of the page where anybody who holds the certificate can compare it."""
+    """Returns the address of the page where a reader can compare the certificate."""
     return f"{get_settings().link_base_url.rstrip('/')}/certificates/{group_code(code)}"

@@ -1,4 +1,4 @@
-"""Issuing certificates: a number without gaps, a code that cannot be guessed, and everything they say frozen.
+"""Issues certificates: with a number without gaps, a code that cannot be guessed, and contents that never change.
 
 Lock order: job rows, then as in ``workers/certificates/enrollments.py``, then the counters of organisations by id.
 """
@@ -34,7 +34,7 @@ from workers.requests.registry import parse
 from workers.sql import JsonRows, Unnest, fetch, fetch_values
 
 CATCH_UP: Final = 500
-"""Certificates one transaction of a catch-up issues."""
+"""The number of certificates that one transaction of a catch-up issues."""
 
 
 class _TakenNumbers(NamedTuple):
@@ -99,19 +99,19 @@ class NewCertificate(NamedTuple):
 
     @property
     def sequence(self) -> tuple[UUID, int]:
-        """The organisation and the year its number counts in."""
+        """The organisation and the year in which its number counts."""
         return self.organisation_id, day_in_paris(self.now).year
 
 
 class IssuedCertificate(NamedTuple):
-    """A certificate as its enrollment has it."""
+    """The certificate that an enrollment has."""
 
     certificate_id: UUID
     number: str
 
 
 def issue_certificates(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of claimed `issue_certificate` jobs: one certificate per enrollment, whatever is asked again."""
+    """Does a batch of claimed `issue_certificate` jobs: one certificate per enrollment, however often it is asked."""
     asked = [
         cast("IssueCertificate", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
     ]
@@ -138,7 +138,7 @@ def _result(held: CertifiableEnrollment | None, certificate: IssuedCertificate |
 
 
 def issue(session: Session, held: Mapping[UUID, CertifiableEnrollment]) -> dict[UUID, IssuedCertificate | Code]:
-    """Issues what is missing of these held enrollments; returns the certificate of each, or why it has none."""
+    """Issues the missing certificates of locked enrollments; returns the certificate of each, or why it has none."""
     answers: dict[UUID, IssuedCertificate | Code] = {}
     missing = []
     for enrollment_id, one in sorted(held.items()):
@@ -166,7 +166,7 @@ def _new(held: CertifiableEnrollment) -> NewCertificate | Code:
 
 
 def write_certificates(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:
-    """Gives these certificates their numbers and records them; returns them by enrollment."""
+    """Gives these certificates their numbers and records them; returns each by its enrollment."""
     if not certificates:
         return {}
     wanted = Counter(one.sequence for one in certificates)
@@ -198,7 +198,7 @@ def _row(one: NewCertificate, number: str) -> _CertificateRow:
 def catch_up(
     session: Session, portal_id: UUID, job_id: UUID, _: CatchUpCertificates
 ) -> tuple[JobState, dict[str, Any]]:
-    """Does a `catch_up_certificates` job: a part; while a part was full, the job owes the next."""
+    """Does one part of a `catch_up_certificates` job; after a full part the job owes the next."""
     missing = fetch_values(session, UUID, FIND_NOT_ISSUED, {"size": CATCH_UP})
     issued = issue(session, hold_enrollments(session, missing)) if missing else {}
     counts = Counter(Code.ISSUED if isinstance(one, IssuedCertificate) else one for one in issued.values())

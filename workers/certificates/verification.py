@@ -1,4 +1,4 @@
-"""The answer to anybody who verifies a certificate: every printed field, its status, its duplicates."""
+"""Answers readers who verify a certificate: every printed field, its status, its duplicates."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -69,10 +69,10 @@ class RegisteredDuplicate(NamedTuple):
 
 
 class VerifiedCertificate(NamedTuple):
-    """A certificate, as anybody who holds it may know it.
+    """A certificate with all that a reader who holds it may know.
 
     Parameters:
-      snapshot: what it says; None when that is kept no longer.
+      snapshot: its contents; None when they are kept no longer.
       code: grouped.
       replaced_by: number and grouped code of the one that corrects it.
     """
@@ -90,7 +90,7 @@ class VerifiedCertificate(NamedTuple):
 
 
 def verify(session: Session, code: str) -> VerifiedCertificate | None:
-    """The certificate with this code, ungrouped; None when there is none."""
+    """Finds the certificate with this ungrouped code; None when there is none."""
     found = fetch_one(session, _CertificateRow, FIND_CERTIFICATE, {"code": code})
     if found is None:
         return None
@@ -118,7 +118,7 @@ def _read_duplicates(session: Session, certificate_id: UUID) -> list[RegisteredD
 
 
 def find_document(session: Session, certificate_id: UUID, sha256: str) -> RegisteredDuplicate | None:
-    """The document of this certificate that has just these bytes; None when none was ever made."""
+    """Finds the document of this certificate that has exactly these bytes; None when none was ever made."""
     found = fetch_one(session, _DuplicateRow, MATCH_RENDERING, {"id": certificate_id, "sha256": sha256})
     return None if found is None else _registered(found)
 
@@ -128,10 +128,10 @@ def _registered(row: _DuplicateRow) -> RegisteredDuplicate:
 
 
 def closed_until(session: Session, address: str) -> datetime | None:
-    """Counts one verification against a network address; the moment until which it must wait, None while it need not.
+    """Counts one verification from a network address; returns until when that address must wait, or None.
 
     Parameters:
-      address: only a keyed hash of it is kept, for a day.
+      address: the network address; only a keyed hash of it is kept, for a day.
     """
     subject = ThrottleSubject(ThrottleScope.VERIFICATION_ADDRESS, address_subjects([address])[address])
     hold(session, [subject])
@@ -143,7 +143,7 @@ def closed_until(session: Session, address: str) -> datetime | None:
 
 
 def as_json(found: VerifiedCertificate) -> dict[str, Any]:
-    """The same for programs. Keys are stable; days are ISO 8601, durations minutes."""
+    """Returns a certificate for programs. Keys are stable; days are ISO 8601, durations are minutes."""
     snapshot = found.snapshot.model_dump(mode="json", exclude={"form", "colour", "logo"}) if found.snapshot else None
     if snapshot is not None:
         snapshot["issuer"] = {key: value for key, value in snapshot["issuer"].items() if key not in ("colour", "logo")}
@@ -163,5 +163,5 @@ def as_json(found: VerifiedCertificate) -> dict[str, Any]:
 
 
 def document_as_json(one: RegisteredDuplicate) -> dict[str, Any]:
-    """A document of the register for programs."""
+    """Returns a document of the register for programs."""
     return one._asdict() | {"issued_on": one.issued_on.isoformat()}

@@ -1,1 +1,1 @@
-"""Roster files: recorded, imported chunk by chunk, cancelled, undone, and inboxes where they arrive."""
+"""Roster files: accepted, imported chunk by chunk, cancelled, undone; and the inboxes where they arrive."""

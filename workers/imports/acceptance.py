@@ -1,4 +1,4 @@
-"""Accepting the import of a file: the file, its job and what the job needs are committed together."""
+"""Accepts the import of a file: the file, its job and what the job needs are committed together."""
 
 import hashlib
 from typing import BinaryIO
@@ -19,15 +19,15 @@ from workers.requests.base import check_key, fingerprint
 from workers.requests.imports import ImportRoster
 from workers.sql import change
 
-# Makes the second of two that drop the same file at the same moment wait, until it finds the job of the first.
+# Lets one request at a time accept this import: of two at the same moment the second waits and finds the first job.
 LOCK_CONTENT = text("SELECT pg_advisory_xact_lock(hashtextextended('import ' || CAST(:digest AS text), 0))")
 
 
 def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: ImportRoster, *, key: str) -> AcceptedJob:
-    """Keeps a file and records its import; see ``accept_import``.
+    """Keeps a file and records its import, as ``accept_import`` does.
 
     Parameters:
-      request: its `file` is the digest of this file (``digest_of``).
+      request: the import; its `file` is the digest of this file (``digest_of``).
 
     Raises:
       InvalidRequest: the key cannot be one, or the file has another digest.
@@ -42,7 +42,7 @@ def accept_file(session: Session, portal_id: UUID, file: BinaryIO, request: Impo
 def accept_import(
     session: Session, portal_id: UUID, request: ImportRoster, *, key: str, internal: bool = False
 ) -> AcceptedJob:
-    """Records the import of a file that is kept: once per key, and once while the same import is under way.
+    """Records the import of a kept file: once per key, and once while the same import is in progress.
 
     Parameters:
       internal: Matricule itself asks, under a key no portal can use.
@@ -54,7 +54,7 @@ def accept_import(
     if not internal:
         check_key(key)
     hashed = fingerprint(request)
-    # First the file, then the turn: ``accept_file`` takes them in this order, too.
+    # The file is locked before the import, as in ``accept_file``.
     kept = _hold_file(session, portal_id, request)
     session.execute(LOCK_CONTENT, {"digest": f"{portal_id} {hashed.hex()}"})
     if find_accepted(session, portal_id, key) is None:
@@ -70,13 +70,13 @@ def accept_import(
 
 
 def _hold_file(session: Session, portal_id: UUID, request: ImportRoster) -> bool:
-    """Marks the file as used, if it is kept. That holds it: neither retention nor an erasure takes it meanwhile."""
+    """Marks the file as used, if it is kept; the lock keeps retention and erasures from deleting it meanwhile."""
     which = (col(RosterFile.portal_id) == portal_id, col(RosterFile.sha256) == bytes.fromhex(request.file))
     return change(session, update(RosterFile).where(*which).values(used_at=func.now())) > 0
 
 
 def _find_running(session: Session, portal_id: UUID, hashed: bytes) -> UUID | None:
-    """The job of the same import, if it has not ended."""
+    """Finds the job of the same import that has not ended."""
     running = select(RosterImport.job_id).join(Job, col(Job.id) == col(RosterImport.job_id))
     alike = (col(RosterImport.portal_id) == portal_id, col(RosterImport.fingerprint) == hashed)
     first = running.where(*alike, col(Job.finished_at).is_(None)).order_by(col(RosterImport.created_at)).limit(1)
@@ -84,7 +84,7 @@ def _find_running(session: Session, portal_id: UUID, hashed: bytes) -> UUID | No
 
 
 def digest_of(file: BinaryIO) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Returns the SHA-256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     file.seek(0)
     while part := file.read(PART):

@@ -1,4 +1,4 @@
-"""The bytes of roster files: kept in the database in parts of a megabyte, until retention takes them.
+"""Keeps the bytes of roster files in the database, in parts of a megabyte, until retention deletes them.
 
 So a file and the job that imports it are committed together, and any host can do the job.
 """
@@ -18,7 +18,7 @@ from workers.sql import fetch_value
 
 PART: Final = 1 << 20
 
-# Keeps a file, or marks the one that is kept as used; says whether it is new.
+# Records a file, or marks the one that is kept as used; returns whether it is new.
 INSERT_FILE = text("""
     INSERT INTO roster_file (portal_id, sha256, size) VALUES (:portal, :sha256, :size)
     ON CONFLICT (portal_id, sha256) DO UPDATE SET used_at = now() RETURNING xmax = 0""")
@@ -39,13 +39,13 @@ def store_file(session: Session, portal_id: UUID, file: BinaryIO) -> str:
 
 
 def open_file(session: Session, portal_id: UUID, sha256: str) -> BinaryIO | None:
-    """The file as a temporary one on this host, gone when closed; None when it is kept no longer."""
+    """Copies the file to a temporary one on this host, which is gone when closed; None when it is kept no longer."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     digest = hashlib.sha256()
     for part in _read_parts(session, portal_id, bytes.fromhex(sha256)):
         digest.update(part)
         copy.write(part)
-    if digest.hexdigest() != sha256:  # also of a file of which nothing is left
+    if digest.hexdigest() != sha256:  # also when no part is left
         copy.close()
         return None
     return copy
@@ -58,7 +58,7 @@ def _parts(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _read_parts(session: Session, portal_id: UUID, sha256: bytes) -> Iterator[bytes]:
-    """The parts one after the other: a file is never held as a whole."""
+    """Yields the parts one after the other: the whole file is never in memory."""
     number = 0
     while True:
         kept = select(RosterPart.content).where(RosterPart.portal_id == portal_id, RosterPart.sha256 == sha256)

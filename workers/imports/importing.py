@@ -1,7 +1,7 @@
-"""Importing a roster file: the same enrollment as any other, chunk by chunk, with what a file needs besides.
+"""Imports a roster file chunk by chunk, by the same enrollment as any other request.
 
-The people of a chunk, the addresses met, the position reached and the lease are committed together: after a kill the
-job goes on there. Duplicates are found through rows, so that a million rows take no more memory than ten.
+The people of a chunk, their addresses, the position and the lease are committed together: after a kill the job goes on
+there. Duplicates are found through rows of the database, so that a million rows take no more memory than ten.
 """
 
 from collections import Counter
@@ -38,12 +38,12 @@ from workers.sql import fetch_values
 IN_PARTS: Final = Policy.UNTIL_FULL
 
 
-# Reads which of these addresses the job has accepted in an earlier chunk.
+# Reads which of these addresses the job has accepted in earlier chunks.
 READ_ADDRESSES = text("""
     SELECT ra.address FROM roster_address ra
     WHERE ra.job_id = :job AND ra.address = ANY(CAST(:addresses AS uuid[]))""")
 
-# Remembers the addresses a chunk has accepted.
+# Records the addresses that a chunk has accepted.
 INSERT_ADDRESSES = text("""
     INSERT INTO roster_address (job_id, address) SELECT :job, unnest(CAST(:addresses AS uuid[]))
     ON CONFLICT DO NOTHING""")
@@ -51,7 +51,7 @@ INSERT_ADDRESSES = text("""
 
 @dataclass(slots=True)
 class RosterSource:
-    """The rows of a file. A chunk that was read may be read again: its transaction may have failed."""
+    """The rows of a file. A chunk may be read again, because its transaction may have failed."""
 
     file: BinaryIO
     reading: RosterReading
@@ -60,7 +60,7 @@ class RosterSource:
     _further: Generator[RosterRow, None, None] | None = field(default=None, repr=False)
 
     def chunk(self, position: int, size: int) -> Sequence[RosterRow]:
-        """Up to `size` rows from this place on, counted from 0. Slow the first time: not inside a transaction."""
+        """Returns up to `size` rows from a position on, counted from 0. A first read is slow: not in a transaction."""
         if self._further is not None and position == self._at and (self._chunk or position >= self.reading.rows):
             return self._chunk
         if self._further is None or position != self._at + len(self._chunk):
@@ -71,7 +71,7 @@ class RosterSource:
         return self._chunk
 
     def close(self) -> None:
-        """Lets the file go."""
+        """Closes the file."""
         self._let_go()
         self.file.close()
 
@@ -82,11 +82,11 @@ class RosterSource:
 
 @dataclass(frozen=True, slots=True)
 class RunningImport:
-    """An import on its way.
+    """An import in progress.
 
     Parameters:
-      position: rows done; also kept in the job, moved in each chunk's transaction.
-      planned: seats a dry run has planned so far, and not taken.
+      position: the number of rows done; the job keeps it too, and each chunk moves it in its transaction.
+      planned: the seats that a dry run has planned so far, and not taken.
     """
 
     row: ClaimedRow
@@ -97,7 +97,7 @@ class RunningImport:
 
     @property
     def chunk(self) -> int:
-        """How many rows the next transaction does: all of them where the policy allows no parts."""
+        """The number of rows that the next transaction does: all of them where the policy allows no parts."""
         return CHUNK if self.request.policy is IN_PARTS else MAX_PEOPLE
 
     def read_ahead(self) -> Self:
@@ -107,17 +107,16 @@ class RunningImport:
 
 
 def read_import(row: ClaimedRow) -> ImportRoster:
-    """The request of a claimed import."""
     return cast("ImportRoster", parse(row.columns["kind"], row.columns["request"]))
 
 
 def refused_because(request: ImportRoster, reading: RosterReading) -> Code | None:
-    """Why a file that can be read cannot be imported this way: what is done at once must not be too large."""
+    """Returns why a readable file cannot be imported: without parts, one transaction must not be too large."""
     return Code.TOO_LARGE if request.policy is not IN_PARTS and reading.rows > MAX_PEOPLE else None
 
 
 def refuse(session: Session, row: ClaimedRow, code: Code, detail: str) -> WorkOutcome:
-    """The end of an import whose file as a whole is refused."""
+    """Ends an import because its file as a whole is refused."""
     request = read_import(row)
     record_import(session, row.id, row.columns["portal_id"], request)
     _owe_report(session, row, request)
@@ -137,7 +136,7 @@ def record_import(session: Session, job_id: UUID, portal_id: UUID, request: Impo
 
 
 def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: RosterSource) -> RunningImport:
-    """Takes an import up where its last committed chunk left it, and records how its file was understood."""
+    """Takes an import up after its last committed chunk, and records how its file was understood."""
     position = int(row.columns["position"])
     reading = source.reading
     record_import(session, row.id, row.columns["portal_id"], request)
@@ -196,7 +195,7 @@ def _addresses(job_id: UUID, addresses: Mapping[str, UUID]) -> dict[str, Any]:
 
 
 def _with_line(person: PersonResult, found: Sequence[RosterRow], first: int) -> PersonResult:
-    """The result of a row with the line it stands on."""
+    """Adds the line of a row to its result."""
     return person._replace(detail={"line": found[person.position - first].line})
 
 
@@ -242,7 +241,7 @@ def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> Non
 
 
 def reading_json(reading: RosterReading) -> dict[str, Any]:
-    """What was understood of a file, as reports and jobs show it."""
+    """Returns how a file was understood, for reports and jobs."""
     header = reading.header
     return {
         "kind": reading.kind,

@@ -1,4 +1,4 @@
-"""Inboxes in the database: the files that were seen in each, and how far each file has come."""
+"""Records inboxes, the files that were seen in each, and how far each file has come."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ class _FileVersion(NamedTuple):
 
 _VERSIONS: Final = Unnest(_FileVersion, InboxFile, alias="given")
 
-# Remembers the files that are in the folder of an inbox; a version that was seen before is left as it is.
+# Records the files in the folder of an inbox; a version that was seen before is left as it is.
 INSERT_FILES = text(f"""
     INSERT INTO inbox_file (inbox_id, {_VERSIONS.columns})
     SELECT :inbox, {_VERSIONS.columns} FROM {_VERSIONS} ON CONFLICT DO NOTHING""")
@@ -42,7 +42,7 @@ COUNT_PARTICIPANTS = text("""
     SELECT count(*) FROM enrollment e JOIN contract c ON c.id = e.contract_id
     WHERE c.portal_id = :portal AND c.reference = :contract AND e.withdrawn_at IS NULL""")
 
-# Reads the participants of a contract whom no row of a file was about, whatever became of the row.
+# Reads the participants of a contract without a row in the file, whatever the result of the rows.
 READ_MISSING = text("""
     SELECT a.email_norm, a.first_name, a.last_name FROM enrollment e
     JOIN contract c ON c.id = e.contract_id JOIN account a ON a.id = e.account_id
@@ -67,7 +67,7 @@ class SeenFile(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether it has stayed the same for so long that it is written no more."""
+        """Tells whether the file has stayed the same for so long that its writing has ended."""
         return is_settled(self.seen_at, self.now)
 
 
@@ -97,18 +97,18 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
 
 
 def read_inboxes(session: Session) -> Sequence[Inbox]:
-    """The inboxes that are not paused."""
+    """Reads the inboxes that are not paused."""
     return session.exec(select(Inbox).where(col(Inbox.paused).is_(False)).order_by(col(Inbox.id))).all()
 
 
 def note_scan(session: Session, inbox: Inbox, trouble: str | None) -> None:
-    """Remembers that an inbox was scanned, and the class of the error that kept it from being read, if any."""
+    """Records the scan of an inbox, with the class of the error that kept it from being read, if any."""
     scanned = {"scanned_at": func.now(), "trouble": trouble}
     session.execute(update(Inbox).where(col(Inbox.id) == inbox.id).values(scanned))
 
 
 def see_files(session: Session, inbox: Inbox, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
-    """Remembers the files there are, and tells how far each has come; also those that are gone by now."""
+    """Records the files in the folder; returns how far each file has come, also files that are gone by now."""
     versions = _VERSIONS.parameters([_FileVersion(one.name, one.version) for one in dropped])
     session.execute(INSERT_FILES, versions | {"inbox": inbox.id})
     seen = select_record(SeenFile, InboxFile, Job, now=func.now()).select_from(InboxFile)
@@ -118,7 +118,7 @@ def see_files(session: Session, inbox: Inbox, dropped: Sequence[DroppedFile]) ->
 
 
 def begin_import(session: Session, inbox: Inbox, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
-    """Keeps a file and owes its import, once per version of it, also when two scanners do so at once."""
+    """Keeps a file and owes its import, once per version of the file, also when two scanners do so at once."""
     request = ImportRoster(
         contract=inbox.contract,
         file=store_file(session, inbox.portal_id, file),
@@ -137,12 +137,12 @@ def begin_import(session: Session, inbox: Inbox, seen: SeenFile, file: BinaryIO,
 
 
 def refuse_file(session: Session, inbox: Inbox, seen: SeenFile, code: Code) -> None:
-    """Notes that a file is not imported, and why."""
+    """Records that a file is not imported, and why."""
     _update(session, inbox, seen, {"refused": code})
 
 
 def weigh_dry_run(session: Session, inbox: Inbox, seen: SeenFile) -> Code | None:
-    """Why a file whose dry run is finished is not imported, or None when it may be."""
+    """Returns why a file is not imported after its dry run, or None when it may be."""
     counts = (seen.result or {}).get("counts", {})
     joining = counts.get(Code.ENROLLED, 0) + counts.get(Code.ATTACHED, 0)
     contract = {"portal": inbox.portal_id, "contract": inbox.contract}
@@ -151,12 +151,12 @@ def weigh_dry_run(session: Session, inbox: Inbox, seen: SeenFile) -> Code | None
 
 
 def put_away(session: Session, inbox: Inbox, seen: SeenFile) -> None:
-    """Notes that a file is out of the folder."""
+    """Records that a file has left the folder."""
     _update(session, inbox, seen, {"put_away_at": func.now()})
 
 
 def missing_people(session: Session, inbox: Inbox, job_id: UUID) -> list[MissingParticipant]:
-    """The participants of the contract whom the file of this import does not name."""
+    """Reads the participants of the contract whom the file of this import does not name."""
     asked = {"portal": inbox.portal_id, "contract": inbox.contract, "job": job_id}
     return fetch(session, MissingParticipant, READ_MISSING, asked)
 

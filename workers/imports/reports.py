@@ -1,4 +1,4 @@
-"""The result of each row of an imported file: the file read again beside the results of its job."""
+"""Reports the result of each row of an imported file: reads the file again beside the results of its job."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ RESULTS: Final = 5_000
 """Results read at once: a million of them are never held together."""
 
 LARGEST: Final = {"text": 50_000_000, "xlsx": 5_000_000, "ods": 5_000_000}
-"""Bytes of a file of which a mail may speak: a workbook is unpacked, and held as a whole by its reader."""
+"""The most bytes of a file from which a mail quotes rows: the reader of a workbook holds all of it unpacked."""
 
 
 class _KeptImport(NamedTuple):
@@ -44,7 +44,7 @@ class ImportedRow(NamedTuple):
 
 
 def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
-    """Every row of the file, in order, blank ones left out."""
+    """Yields every row of the file in order, without blank ones."""
     found = _open(session, job_id)
     if found is None:
         return
@@ -60,10 +60,10 @@ def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
 
 
 def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[[Code, str], str]) -> Iterator[str]:
-    """The rows that were refused, as a file to correct and to drop again; nothing when the file is kept no longer.
+    """Yields the file of refused rows, to correct and drop again; nothing when the file is kept no longer.
 
     Parameters:
-      sentence: what people read for a code in a language.
+      sentence: gives the sentence for a code in a language.
     """
     found = _open(session, job_id)
     if found is None:
@@ -80,11 +80,11 @@ def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """Rows of an imported file, by where they stand in it.
+    """Rows of an imported file by their positions.
 
     Parameters:
-      understood: what its import has kept of how it is read.
-      positions: from 0, blank rows left out; in order.
+      understood: how the file is read, as its import has kept it.
+      positions: the positions of the rows from 0, without blank ones, in order.
     """
 
     portal_id: UUID
@@ -94,9 +94,9 @@ class StoredRows:
 
 
 def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> StoredRows | None:
-    """Where rows of an import stand, so that they can be read again outside this transaction: that takes seconds.
+    """Finds rows of an import, to be read again outside this transaction, because that takes seconds.
 
-    None when the file is kept no longer, was refused as a whole, or is one that takes longer (``LARGEST``).
+    None when the file is kept no longer, was refused as a whole, or is too large (``LARGEST``).
     """
     found = _find_import(session, job_id)
     if found is None or found.reading is None or found.size > LARGEST[found.reading["kind"]]:

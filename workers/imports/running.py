@@ -1,4 +1,4 @@
-"""Imports roster files: reads the file outside any transaction, then does it chunk by chunk."""
+"""Runs imports: reads the file outside any transaction, then imports it chunk by chunk."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -32,7 +32,7 @@ from workers.rosters.refused import RosterRefused
 log = get_logger()
 
 KEPT: Final = 2
-"""Files a process keeps open between two claims of their jobs: one that was postponed comes back within a second."""
+"""The number of files that a process keeps open for jobs that were postponed: they come back within a second."""
 
 _sources: dict[UUID, RosterSource] = {}
 
@@ -77,7 +77,7 @@ def _do(row: ClaimedRow, request: ImportRoster, source: RosterSource) -> None:
         lambda session, held: resume(session, held, request, source), import_chunk, ahead=RunningImport.read_ahead
     )
     if job.run(row):
-        _close(row.id)  # else it comes back, and the file stays open for it
+        _close(row.id)  # else the job comes back, and its file stays open
 
 
 def _end(row: ClaimedRow, code: Code, detail: str) -> None:

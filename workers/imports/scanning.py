@@ -43,7 +43,7 @@ MISSING_COLUMNS: Final = {"fr": ("E-mail", "Prénom", "Nom"), "en": ("Email", "F
 
 
 def scan_inboxes(row: ClaimedRow) -> None:
-    """Does one claimed scan of all inboxes."""
+    """Does one claimed `scan_inboxes` job."""
     with transaction() as session:
         found = inboxes.read_inboxes(session)
     counts: dict[str, int] = {"inboxes": len(found), "unreadable": 0}
@@ -86,7 +86,7 @@ def _scan(row: ClaimedRow, inbox: Inbox) -> str | None:
             raise LostClaimError("the scan was taken back")
         try:
             _look_at(inbox, folder, one, meant_for, there=(one.name, one.version) in there)
-        except OSError as error:  # this file, not its folder: the others have their turn
+        except OSError as error:  # an error of this file only: the others have their turn
             trouble = type(error).__name__
             log.warning("inbox_file.unreadable", inbox=str(inbox.id), exc_info=error)
     return trouble
@@ -103,7 +103,7 @@ def _look_at(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str |
 
 
 def _take(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | None) -> None:
-    """Begins the import of a file, or its dry run; one that cannot be imported here is noted as refused."""
+    """Begins the import of a file, or its dry run; a file that cannot be imported here is recorded as refused."""
     if meant_for is not None and meant_for != inbox.contract:
         _refuse(inbox, seen, Code.WRONG_FOLDER)
         return
@@ -132,7 +132,7 @@ def _refuse(inbox: Inbox, seen: SeenFile, code: Code) -> None:
 
 
 def _conclude(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
-    """After a dry run the import, unless it would change too much; after an import, or a refusal, the file goes."""
+    """Imports a file after its dry run, unless it changes too much; puts it away after its import or refusal."""
     if seen.dry_run and seen.refused is None and seen.state == JobState.SUCCEEDED:
         with transaction() as session:
             code = inboxes.weigh_dry_run(session, inbox, seen)
@@ -153,14 +153,14 @@ def _import_for_real(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
 
 
 def _find(folder: InboxFolder, seen: SeenFile) -> DroppedFile | None:
-    """The file as it is in the folder now; None when it is gone."""
+    """Finds the file as it is in the folder now; None when it is gone."""
     return next((one for one in folder.files() if one.name == seen.name), None)
 
 
 def _put_away(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
-    """Reports first, then the file: if this ends in between, the reports are written over themselves."""
+    """Writes the reports, then moves the file: if it dies in between, the reports are written again."""
     where = DONE if seen.refused is None and seen.state == JobState.SUCCEEDED else REJECTED
-    version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two of one name may come in the same second
+    version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two files of one name may come in a second
     stamp = f"{seen.seen_at:%Y%m%dT%H%M%S}-{version}-{seen.name}"
     folder.put(where, f"{stamp}.report.json", [json.dumps(_report(inbox, seen), ensure_ascii=False, indent=2).encode()])
     if seen.job_id is not None:
@@ -181,7 +181,7 @@ def _forget(inbox: Inbox, seen: SeenFile) -> None:
 
 
 def _report(inbox: Inbox, seen: SeenFile) -> dict[str, Any]:
-    """The result of a file, for the person who dropped it."""
+    """Returns the result of a file, for the person who dropped it."""
     result = seen.result or {}
     code = seen.refused or result.get("code")
     return {
@@ -196,7 +196,7 @@ def _report(inbox: Inbox, seen: SeenFile) -> dict[str, Any]:
 
 
 def _missing(inbox: Inbox, seen: SeenFile) -> bytes:
-    """The participants whom the file does not name. They are only told: a short file must withdraw none of them."""
+    """Writes the participants whom the file does not name. None is withdrawn, because a file may be incomplete."""
     with transaction() as session:
         people = inboxes.missing_people(session, inbox, seen.job_id) if seen.job_id else []
     headings = MISSING_COLUMNS.get(inbox.report_locale, MISSING_COLUMNS[LOCALES[0]])

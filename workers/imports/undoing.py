@@ -1,8 +1,8 @@
-"""Stopping an import, and taking one back.
+"""Cancels imports that are in progress, and undoes imports that have ended.
 
-An import that is stopped looks at a flag before its next chunk, so that nothing half-done is left. One that is taken
-back has the people it enrolled withdrawn by the ordinary rule, a chunk at a time: each chunk's withdrawals, results,
-position and lease are one transaction, as an import's are.
+An import reads a flag before each chunk, so that a cancelled one leaves nothing half-done. To undo an import, the
+people it enrolled are withdrawn by the ordinary rule, chunk by chunk: the withdrawals, results, position and lease of
+a chunk are one transaction.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ from workers.sql import fetch, fetch_one, select_record
 
 CHUNK: Final = 1_000
 
-# Reads the next people an import has enrolled, by the rows that really joined; the contract is theirs, whatever
-# reference the import spoke of. It locks nothing: the withdrawal does.
+# Reads the next people that an import has enrolled, by their enrollments; the contract is that of the enrollment,
+# whatever reference the import gave. It locks nothing: the withdrawal does.
 READ_ENROLLED = text(f"""
     SELECT p.position, p.enrollment_id, p.detail, c.reference
     FROM job_person p JOIN enrollment e ON e.id = p.enrollment_id JOIN contract c ON c.id = e.contract_id
@@ -63,7 +63,7 @@ class _EnrolledRow(NamedTuple):
 
 
 def cancel_imports(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `cancel_import` jobs; an import that is being done stops before its next chunk."""
+    """Does a batch of `cancel_import` jobs; an import in progress stops before its next chunk."""
     return [_cancel(session, row) for row in rows]
 
 
@@ -75,7 +75,7 @@ def _cancel(session: Session, row: ClaimedRow) -> WorkOutcome:
     found = fetch_one(session, _CancelledJob, job)
     if found is None or found.finished_at is not None:
         return _refused(row, Code.NOT_FOUND if found is None else Code.ALREADY_FINISHED)
-    # One that came through the queue of portals and has not begun has no row of its own yet.
+    # An import from the queue of portals that has not begun has no row of its own yet.
     record_import(session, request.job, portal_id, cast("ImportRoster", parse(found.kind, found.request)))
     cancelled = {"cancelled_at": func.coalesce(col(RosterImport.cancelled_at), func.now())}
     session.execute(update(RosterImport).where(col(RosterImport.job_id) == request.job).values(cancelled))
@@ -90,10 +90,10 @@ def _refused(row: ClaimedRow, code: Code) -> WorkOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunningUndo:
-    """An import being taken back.
+    """An import that is being undone.
 
     Parameters:
-      position: the place in the file of the next row to look at; also kept in the job.
+      position: the position in the file of the next row; the job keeps it too.
     """
 
     row: ClaimedRow
@@ -102,7 +102,7 @@ class RunningUndo:
 
 
 def resume(_: Session, row: ClaimedRow) -> RunningUndo:
-    """Takes it up where its last committed chunk left it."""
+    """Takes the job up after its last committed chunk."""
     request = cast("UndoImport", parse(row.columns["kind"], row.columns["request"]))
     return RunningUndo(row, request, int(row.columns["position"]))
 
@@ -117,7 +117,7 @@ def undo_chunk(session: Session, run: RunningUndo) -> Chunk[RunningUndo]:
     people = fetch(session, _EnrolledRow, READ_ENROLLED, asked)
     if people:
         _withdraw(session, run, people)
-    last = len(people) < CHUNK  # no row further down in the file joined by it: all of it was looked at
+    last = len(people) < CHUNK  # no later row of the file was enrolled by it
     position = (found.rows or run.position) if last else people[-1].position + 1
     return Chunk(replace(run, position=position), position, _end(session, run) if last else None)
 
@@ -129,7 +129,7 @@ def _find_import(session: Session, run: RunningUndo) -> _UndoneImport | None:
 
 
 def _withdraw(session: Session, run: RunningUndo, people: Sequence[_EnrolledRow]) -> None:
-    """The results keep the places their people had in the file, and its lines."""
+    """Withdraws people; their results keep the positions and lines they had in the file."""
     request = Withdraw(
         contract=people[0].reference,
         enrollment_ids=[one.enrollment_id for one in people],

@@ -1,0 +1,1 @@
+"""Mails: written from facts, rendered, and sent over SMTP."""

@@ -1,4 +1,4 @@
-"""The files mails carry: documents from the store, and tables of people as CSV, zipped when they are large."""
+"""Makes the files that mails carry: documents from the store, and tables of people as CSV, zipped when large."""
 
 import io
 import zipfile
@@ -13,21 +13,21 @@ from workers.rosters.refused import RosterRefused
 from workers.rosters.spreadsheet import excel_csv, safe_cell
 
 LARGEST_PLAIN_FILE: Final = 1_000_000
-"""Bytes of an attached file that is not zipped. Relays take about ten million of a whole mail, in base64 (Postfix:
-10,240,000); 200,000 people are 27 million bytes of CSV, and under four zipped."""
+"""The most bytes of an attached file that is not zipped. Relays accept about ten million for a whole mail, in base64
+(Postfix: 10,240,000); 200,000 people are 27 million bytes of CSV, and under four million when zipped."""
 
 LARGEST_FILE: Final = 5_000_000
-"""Bytes of an attached file of rows, zipped: half of what relays take."""
+"""The most bytes of an attached file of rows, zipped: half of what relays accept."""
 
 LARGEST_TEXT: Final = 30_000_000
-"""Bytes of it before it is zipped, held in memory: rows of people shrink to a fifth at least."""
+"""The most bytes of that file before it is zipped, in memory: rows of people shrink to a fifth at least."""
 
 ZIP: Final = "application/zip"
 
 
 @dataclass(frozen=True, slots=True)
 class MailAttachment:
-    """A file carried by a mail; ``filename`` is ASCII and ours, never typed by a person."""
+    """A file that a mail carries; ``filename`` is ASCII and ours, never typed by a person."""
 
     filename: str
     content_type: str
@@ -35,7 +35,7 @@ class MailAttachment:
 
 
 def document_file(context: Mapping[str, Any]) -> MailAttachment:
-    """A document, or a zip of them, as it lies in the store."""
+    """Attaches a document, or a zip of them, as it is in the store."""
     content_type = ZIP if context["kind"] == "zip" else "application/pdf"
     return MailAttachment(context["file_name"], content_type, context["content"])
 
@@ -44,7 +44,7 @@ PEOPLE_COLUMNS: Final = ("N°", "Prénom", "Nom", "Adresse e-mail", "Code", "Ré
 
 
 def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachment:
-    """Everybody of a request, for Excel; zipped when they are many."""
+    """Makes the table of all people of a request, for Excel; zipped when it is large."""
     columns = [translate(locale, column) for column in PEOPLE_COLUMNS]
     content = excel_csv([columns, *(_person(person, locale) for person in people)])
     return _zipped_if_large(MailAttachment(translate(locale, "inscriptions.csv"), "text/csv", content))
@@ -56,10 +56,10 @@ def _person(person: Mapping[str, Any], locale: str) -> list[object]:
 
 
 def _zipped_if_large(file: MailAttachment) -> MailAttachment:
-    """The file, or a zip of it; the same bytes each time, as the mail is the same each time it is tried."""
+    """Returns the file, or a zip of it with the same bytes each time: each attempt sends the same mail."""
     if len(file.content) <= LARGEST_PLAIN_FILE:
         return file
-    entry = zipfile.ZipInfo(file.filename)  # dated 1980: when it was made must not show
+    entry = zipfile.ZipInfo(file.filename)  # dated 1980, so that the bytes do not depend on the day
     entry.compress_type = zipfile.ZIP_DEFLATED
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", compresslevel=9) as archive:
@@ -68,8 +68,9 @@ def _zipped_if_large(file: MailAttachment) -> MailAttachment:
 
 
 def errors_file(locale: str, context: Mapping[str, Any]) -> MailAttachment | None:
-    """The refused rows, to be corrected and dropped again as they are; None when they are too many for a mail, or take
-    too long to read: the mail is worth sending without.
+    """Makes the file of refused rows, to be corrected and dropped again.
+
+    None when the rows are too many for a mail or take too long to read: the mail is useful without them.
     """
     failed = (
         FailedRow(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"]

@@ -20,7 +20,7 @@ class ClaimedMail:
       context: the plain facts it was owed with.
       message_id, date: fixed when it was owed, so that a repeat is recognised as one.
       expired: it is later than its kind allows.
-      losses: how often the connection was lost inside DATA; each time it may have arrived.
+      losses: how often the connection broke inside DATA; each time the mail may have arrived.
     """
 
     row: ClaimedRow
@@ -62,5 +62,5 @@ class ClaimedMail:
 
     @property
     def name(self) -> str:
-        """The mail as log lines name it: identifier and attempt."""
+        """The name of the mail in logs: identifier and attempt."""
         return f"{self.row.id}#{self.row.claim}"

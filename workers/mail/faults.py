@@ -1,4 +1,4 @@
-"""From what the SMTP client raised to a fault that ``models.delivery`` can judge."""
+"""Turns errors of the SMTP client into faults that ``models.delivery`` can judge."""
 
 import re
 import ssl
@@ -16,14 +16,14 @@ from workers.errors import MatriculeError
 _ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;=]+@[^\s<>\"'(),:;]+")
 _LONGEST_TEXT = 300
-# In this order: a timeout of the client is an OSError too, and so is each of its connection errors.
-_TROUBLES: tuple[tuple[type[Exception], FaultKind], ...] = (
+# The order matters: a timeout of the client is an OSError too, and so is each of its connection errors.
+_FAULT_KINDS: tuple[tuple[type[Exception], FaultKind], ...] = (
     (TimeoutError, FaultKind.TIMEOUT),
     (OSError, FaultKind.LOST),
     (SMTPException, FaultKind.UNSUPPORTED),
 )
-# What a ValueError of the client means: an address it refuses to write, or a challenge of the relay it cannot read.
-_OF_VALUES = {SmtpPhase.RCPT: FaultKind.INVALID, SmtpPhase.AUTH: FaultKind.GARBLED}
+# The client raises ValueError for an address it refuses to write, and for a challenge of the relay it cannot read.
+_FAULTS_OF_VALUES = {SmtpPhase.RCPT: FaultKind.INVALID, SmtpPhase.AUTH: FaultKind.GARBLED}
 
 
 class DeliveryFault(MatriculeError):
@@ -36,33 +36,33 @@ class DeliveryFault(MatriculeError):
 
 
 def fault_from(error: Exception, phase: SmtpPhase) -> AttemptFault | None:
-    """The fault behind an exception of aiosmtplib or of the system; None when it is neither (a bug of ours).
+    """Returns the fault behind an exception of aiosmtplib or of the system; None for any other (a bug of ours).
 
-    An answer's text names the recipient more often than not: mail addresses in it are masked, because it ends in logs.
+    The text of an answer often names the recipient. Mail addresses in it are masked, because it is written to logs.
     """
     if isinstance(error, SMTPRecipientsRefused):
         return fault_from(error.recipients[0], phase)
     if isinstance(error, SMTPResponseException):
         return fault_of_reply(error.code, error.message, phase)
-    trouble = _trouble(error, phase)
+    trouble = _fault_kind(error, phase)
     if trouble is None:
         return None
-    # The text of a ValueError quotes what was refused; the others are aiosmtplib's and the system's own words.
+    # The text of a ValueError quotes the address; other texts are words of aiosmtplib and of the system.
     words = "" if isinstance(error, ValueError) and not isinstance(error, OSError) else masked(str(error))
     return AttemptFault(phase, text=words, trouble=trouble)
 
 
-def _trouble(error: Exception, phase: SmtpPhase) -> FaultKind | None:
+def _fault_kind(error: Exception, phase: SmtpPhase) -> FaultKind | None:
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return FaultKind.TLS
-    for kind, trouble in _TROUBLES:
+    for kind, trouble in _FAULT_KINDS:
         if isinstance(error, kind):
             return trouble
-    return _OF_VALUES.get(phase) if isinstance(error, ValueError) else None
+    return _FAULTS_OF_VALUES.get(phase) if isinstance(error, ValueError) else None
 
 
 def fault_of_reply(code: int, message: str, phase: SmtpPhase) -> AttemptFault:
-    """The fault an answer of the relay stands for; aiosmtplib gives code -1 to bytes that are no answer."""
+    """Returns the fault of an answer of the relay; aiosmtplib gives the code -1 to bytes that are no answer."""
     text = masked(message)
     if not 200 <= code <= 599:
         return AttemptFault(phase, text=text, trouble=FaultKind.GARBLED)
@@ -71,7 +71,7 @@ def fault_of_reply(code: int, message: str, phase: SmtpPhase) -> AttemptFault:
 
 
 def masked(text: str) -> str:
-    """On one line, printable, short, and without anybody's address."""
+    """Returns the text on one line, printable, short and without mail addresses."""
     line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     shown = "".join(c for c in line if not unicodedata.category(c).startswith("C"))
     return _ADDRESS.sub("(address)", shown)[:_LONGEST_TEXT]

@@ -1,7 +1,7 @@
-"""Templates whose CSS is written into the tags once, when they are loaded, so that no mail pays for it.
+"""Writes the CSS of templates into their tags once, when they are loaded, so that no mail takes time for it.
 
-The inliner parses HTML; it must never see what people typed. It sees each template file alone, with every Jinja tag
-hidden behind a mark, and gives back the same tags in the same order with a ``style`` each: both are checked.
+The inliner parses HTML; it must never see text that people typed. It gets each template file alone, with a mark in
+place of every Jinja tag. It must give back the same tags in the same order, and every mark: both are checked.
 """
 
 import re
@@ -12,7 +12,7 @@ from css_inline import CSSInliner
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
-_OPAQUE = re.compile(r"(<title>.*?</title>|<style>.*?</style>|<[^>]*>)", re.DOTALL)  # where a comment means nothing
+_OPAQUE = re.compile(r"(<title>.*?</title>|<style>.*?</style>|<[^>]*>)", re.DOTALL)  # a comment is no comment in these
 _MARK = re.compile(r"<!--jinja(\d+)x-->|jinja(\d+)x")
 _BARE_MARK = re.compile(r"jinja\d+x")
 _TAG = re.compile(r"</?([a-z][a-z0-9]*)", re.IGNORECASE)
@@ -26,7 +26,7 @@ class InliningLoader(BaseLoader):
         self._css = (folder / "_base" / "style.css").read_text(encoding="utf-8")
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:  # noqa: ARG002
-        """The source Jinja compiles, its path, and that it is never read again in this process."""
+        """Returns the source that Jinja compiles, its path, and that it is never read again in this process."""
         path = self.folder / template
         try:
             source = path.read_text(encoding="utf-8")
@@ -38,10 +38,10 @@ class InliningLoader(BaseLoader):
 
 
 def inline_template(source: str, css: str) -> str:
-    """The template with the rules written into its tags, and every Jinja tag as it was.
+    """Writes the rules into the tags of a template and leaves every Jinja tag as it was.
 
     Raises:
-      ValueError: the HTML parser would have moved, added or dropped something. Write what it implies (``tbody``), and
+      ValueError: the HTML parser would have moved, added or dropped a tag. Write the tags it implies (``tbody``), and
         keep Jinja tags out of places where HTML allows no comment.
     """
     hidden: list[str] = []

@@ -1,8 +1,8 @@
-"""From a rendered mail to the bytes the relay gets.
+"""Builds the bytes that the relay gets from a rendered mail.
 
 The standard library takes longer to build a message than a relay takes to accept one, and on the Python versions we
 support it turns an encoded word in a name into a header of its own (CVE-2024-6923). So the few headers and parts we
-use are written here, and what was written is read back before it leaves: exactly the headers meant, each once.
+use are written here. Before the message leaves, its headers are read back: they must be exactly those meant, each once.
 """
 
 import base64
@@ -34,7 +34,7 @@ _PLAIN_HEADER = 60  # printable ASCII up to this length needs no encoding and no
 
 @dataclass(frozen=True, slots=True)
 class SenderIdentity:
-    """Who our mails come from: read from the settings once, checked once."""
+    """The sender of our mails, read from the settings and checked once."""
 
     from_header: str
     reply_to: str
@@ -43,7 +43,7 @@ class SenderIdentity:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "SenderIdentity":
-        """Raises NotConfigured naming the setting that is no mail address."""
+        """Reads the sender. Raises: NotConfigured naming the setting that is no mail address."""
         name, address = parseaddr(visible(settings.mail_from))
         address = _configured_address("MAIL_FROM", address)
         return cls(
@@ -54,19 +54,19 @@ class SenderIdentity:
         )
 
     def message_id(self, local: str) -> str:
-        """The Message-ID of a mail, angle brackets included; ``local`` is stable for the mail (its id and kind)."""
+        """Returns a Message-ID with angle brackets; ``local`` must be the same at each attempt (id and kind)."""
         return f"<{local}@{self.domain}>"
 
 
 def build(
     rendered: RenderedMail, *, to_address: str, message_id: str, date: datetime, identity: SenderIdentity
 ) -> bytes:
-    """The message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
+    """Builds the message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
 
     Parameters:
       to_address: ASCII only (the domain already in its ``xn--`` form), without a display name.
       message_id: with angle brackets, fixed when the mail was owed.
-      date: when the mail was owed, with its time zone; the same at each attempt.
+      date: the moment when the mail was owed, with its time zone; the same at each attempt.
 
     Raises:
       Permanent: an address, identifier or file name cannot be put in a header, or the headers read back are not those
@@ -96,7 +96,7 @@ def build(
 
 
 def _check_headers(written: str, meant: list[str]) -> None:
-    """Read the headers as a receiver would: nothing more, nothing less, nothing twice."""
+    """Reads the headers as a receiver would: there must be exactly those meant, and each once."""
     parsed: Message = HeaderParser().parsestr(written)
     # Older Pythons (3.11.2 of Debian 12) miss the parts of a multipart message though only its headers were asked for.
     defects = [defect for defect in parsed.defects if not isinstance(defect, MultipartInvariantViolationDefect)]
@@ -144,7 +144,7 @@ def _attached(attachment: MailAttachment) -> bytes:
 
 
 def _encoded_text(text: str) -> str:
-    """Unstructured text as a header holds it: itself when short ASCII, else RFC 2047 words, one a line."""
+    """Writes unstructured text for a header: as it is when short and ASCII, else as RFC 2047 words, one a line."""
     if text.isascii() and len(text) <= _PLAIN_HEADER:
         return text
     words = (base64.b64encode(octets).decode("ascii") for octets in _pieces(text))
@@ -152,7 +152,7 @@ def _encoded_text(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[bytes]:
-    """UTF-8 in pieces short enough for one encoded word, none cut inside a character (RFC 2047, section 5)."""
+    """Yields UTF-8 in pieces short enough for one encoded word, never cut inside a character (RFC 2047, section 5)."""
     octets = text.encode("utf-8", "replace")
     start = 0
     while start < len(octets):
@@ -164,7 +164,7 @@ def _pieces(text: str) -> Iterator[bytes]:
 
 
 def _encoded_phrase(name: str) -> str:
-    """A display name: quoted when ASCII, else encoded words."""
+    """Writes a display name: in quotes when ASCII, else as encoded words."""
     if name.isascii() and len(name) <= _PLAIN_HEADER:
         escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("=?", "= ?")
         return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""From letters to messages as they leave: rendered, with the files that come with them, under leases that last."""
+"""Makes messages of letters: rendered, with the files that come with them, under leases that last."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,27 +25,27 @@ from workers.rosters.refused import RosterRefused
 log = get_logger()
 
 FILE_PAUSE: Final = 30.0
-"""Seconds a mail waits whose file cannot be read at the moment."""
+"""Seconds for which a mail waits when its file cannot be read at the moment."""
 
 Renew = Callable[[Sequence[ClaimedRow]], Collection[UUID] | None]
-"""Moves leases; returns the rows that are still ours, or None when the database did not answer."""
+"""Renews leases; returns the rows that are still ours, or None when the database did not answer."""
 
 
 def prepare_mails(
     letters: Sequence[Letter], identity: SenderIdentity, lease: float, renew: Renew
 ) -> list[PreparedMail]:
-    """The mails as they leave. When a file cannot be read at the moment, its mail and those after it wait.
+    """Makes the messages. When a file cannot be read at the moment, its mail and those after it wait.
 
-    Reading a file takes seconds: the leases of all are moved meanwhile.
+    Reading a file takes seconds: the leases of all mails are renewed meanwhile.
 
     Parameters:
-      lease: seconds the mails are ours from when they were claimed.
+      lease: seconds for which the mails are ours from the claim on.
     """
     held = {letter.row.id: letter.row.asked_at for letter in letters}
     rows = [letter.row for letter in letters]
     built = []
     for number, letter in enumerate(letters):
-        held = _move_leases(rows, held, lease, renew)
+        held = _renew_leases(rows, held, lease, renew)
         if letter.row.id not in held:
             continue
         try:
@@ -57,13 +57,13 @@ def prepare_mails(
             break
         if message is not None:
             built.append((letter.mail, message))
-    held = _move_leases(rows, held, lease, renew)
+    held = _renew_leases(rows, held, lease, renew)
     ours = [(mail, message) for mail, message in built if mail.id in held]
     return [PreparedMail(mail, message, held[mail.id] + lease * SAFE_PART) for mail, message in ours]
 
 
-def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
-    """The rows still ours and when their leases were asked for: anew once a third of a lease has passed."""
+def _renew_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
+    """Renews leases once a third of their time has passed; returns when the leases still ours were requested."""
     asked_at = time.monotonic()
     if asked_at < min(held.values(), default=asked_at) + lease / 3:
         return held
@@ -72,7 +72,7 @@ def _move_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: flo
 
 
 def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
-    """The message; None when it can never be built, and then the mail has failed."""
+    """Builds the message; None when it can never be built, and then the mail has failed."""
     mail = letter.mail
     try:
         with whole_context(letter) as context:
@@ -89,7 +89,7 @@ def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
 
 
 def _postpone(letters: Sequence[Letter], error: Exception) -> None:
-    """Puts mails back, without a failure: the store of documents or the database is away, or not set up yet."""
+    """Postpones mails without counting a failure: the store or the database is away, or a setting is missing."""
     log.warning("mail.waits", rows=_names(letters), exc_info=error)
     reason = describe(error) | {"traceback": ""}
     seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
@@ -106,10 +106,10 @@ def _names(letters: Sequence[Letter]) -> list[str]:
 
 @contextmanager
 def whole_context(letter: Letter) -> Iterator[Mapping[str, Any]]:
-    """The values for the templates, with those that come from a file; a roster file stays open meanwhile.
+    """Gives the values for the templates, with those that come from a file; a roster file stays open meanwhile.
 
-    A document that is lost and cannot be made again is left to its link, whose page says so. Rows that cannot be read
-    in the time a mail has are left out: the mail says enough without them.
+    A document that is lost and cannot be made again is not attached: the page behind its link says so. Rows that cannot
+    be read in the time a mail has are left out: the mail is useful without them.
 
     Raises: Transient when the store of documents is away, and transient errors of the database.
     """

@@ -1,4 +1,4 @@
-"""Which relay SMTP_URL names, and how the connection to it is protected."""
+"""Reads from SMTP_URL which relay to use and how to protect the connection."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,7 +8,7 @@ from workers.errors import NotConfigured
 
 
 class RelaySecurity(StrEnum):
-    """How the connection is protected."""
+    """The protection of the connection to the relay."""
 
     IMPLICIT = "implicit"  # TLS from the first byte (smtps://)
     STARTTLS = "starttls"  # required: a relay that does not offer it gets nothing
@@ -17,7 +17,7 @@ class RelaySecurity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """The relay of SMTP_URL. The password shows in no ``repr``."""
+    """The relay of SMTP_URL. Its ``repr`` never shows the password."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class Relay:
 
 
 def parse_smtp_url(url: str) -> Relay:
-    """The relay a URL names; the words of SMTP_URL are told in ``workers.settings``.
+    """Reads the URL of a relay; ``workers.settings`` describes SMTP_URL.
 
     Raises:
       NotConfigured: says what is wrong with SMTP_URL, without repeating it (it holds a password).

@@ -1,7 +1,7 @@
-"""From a kind of mail, a locale and plain values to subject, text, HTML and attachments.
+"""Renders a kind of mail in a locale, with plain values, to subject, text, HTML and attachment.
 
-A mail is a folder of ``email_templates``: ``subject.txt``, ``body.txt``, ``body.html``. Values people typed are made
-inert before any template sees them (``workers.mail.values``); HTML escapes them as well.
+A mail is a folder of ``email_templates``: ``subject.txt``, ``body.txt``, ``body.html``. Values that people typed are
+made inert before any template sees them (``workers.mail.values``); HTML escapes them as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 @dataclass(frozen=True, slots=True)
 class RenderedMail:
-    """What one person reads, before it becomes a message."""
+    """The content of a mail for one person, before it becomes a message."""
 
     subject: str
     text: str
@@ -64,17 +64,17 @@ class RenderedMail:
 
 
 Presentation = tuple[dict[str, Any], MailAttachment | None]
-"""The values templates get besides those of the context, and the file the mail carries."""
+"""The values that templates get besides those of the context, and the file that the mail carries."""
 
 
 def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> RenderedMail:
-    """The mail of this kind in this locale (an unknown one is read as French).
+    """Renders the mail of this kind in this locale; an unknown locale is taken for French.
 
     Parameters:
       context: the values its templates name; datetimes carry a time zone.
 
     Raises:
-      Permanent: a value is missing or of the wrong type, or a template is wrong; doing it again cannot help.
+      Permanent: a value is missing or of the wrong type, or a template is wrong; another attempt would fail too.
     """
     locale = locale if locale in LOCALES else LOCALES[0]
     try:
@@ -83,7 +83,7 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
         text = _template(locale, kind, "body.txt").render(values).strip() + "\n"
         html = _template(locale, kind, "body.html").render(values, subject=subject)
     except (TemplateError, KeyError, TypeError, ValueError, AttributeError) as wrong:
-        # Only the kind of error and, for a template, the name it missed: never a value, which may be a person's.
+        # The message gives the kind of error and the missing name, but no value: it may be a person's name.
         missed = f": {wrong}" if isinstance(wrong, TemplateError | KeyError) else ""
         raise Permanent(f"mail {kind} ({locale}) cannot be rendered: {type(wrong).__name__}{missed}") from wrong
     return RenderedMail(subject, text, html, locale, attachments)
@@ -123,7 +123,7 @@ def _present_enrollment_report(locale: str, context: Mapping[str, Any]) -> Prese
 
 
 def _present_import_report(locale: str, context: Mapping[str, Any]) -> Presentation:
-    if missed := IMPORT_FACTS - context.keys():  # some are only shown of some imports; none may be forgotten
+    if missed := IMPORT_FACTS - context.keys():  # some are shown for some imports only, but all must be given
         raise KeyError(*sorted(missed))
     file = errors_file(locale, context) if context["failed"] else None
     return {
@@ -142,7 +142,7 @@ PRESENTERS: Final[Mapping[EmailKind, Callable[[str, Mapping[str, Any]], Presenta
     EmailKind.IMPORT_REPORT: _present_import_report,
     EmailKind.RELEASE_REPORT: _present_release_report,
 }
-"""The mails that show more than their values: lists of people, tallies, and a file they carry."""
+"""The mails that show more than their values: lists of people, counts by code, and a file."""
 
 
 def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _shown(name: str, value: object) -> object:
-    """One value of the context as templates may show it."""
+    """Returns one value of the context in the form that templates may show."""
     if not isinstance(value, str):
         return value
     if name in ADDRESSES:
@@ -176,8 +176,8 @@ def _shown_holder(person: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _environment(locale: str, *, html: bool) -> Environment:
-    """One environment per language and format, so that nothing about a mail is looked up twice."""
-    from workers.mail.inlining import InliningLoader  # noqa: PLC0415 - 2 MB in every process, for those that mail
+    """Makes one environment per language and format, so that each template is looked up once."""
+    from workers.mail.inlining import InliningLoader  # noqa: PLC0415 - it takes 2 MB, which only mailers need
 
     environment = Environment(
         loader=InliningLoader(TEMPLATES) if html else FileSystemLoader(TEMPLATES),
@@ -188,7 +188,7 @@ def _environment(locale: str, *, html: bool) -> Environment:
         auto_reload=False,
     )
     environment.globals["lang"] = locale
-    # A filter, not a function: Jinja calls it without a detour, and a sentence without values is looked up when the
+    # It is a filter and not a function: Jinja calls it directly, and translates a sentence without values when the
     # template is compiled.
     environment.filters["t"] = _html_sentence(locale) if html else _text_sentence(locale)
     environment.filters["moment"] = lambda moment: shown_moment(moment, locale)
@@ -203,7 +203,7 @@ def _text_sentence(locale: str) -> Callable[..., str]:
 
 
 def _html_sentence(locale: str) -> Callable[..., Markup]:
-    """Sentences are ours and hold no markup; values are escaped unless a macro made them markup."""
+    """Makes the filter for HTML: our sentences hold no markup; values are escaped unless a macro made them markup."""
     translated = lru_cache(maxsize=None)(lambda sentence: Markup.escape(translate(locale, sentence)))
     return lambda sentence, **values: translated(sentence) % values if values else translated(sentence)
 

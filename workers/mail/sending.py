@@ -1,7 +1,7 @@
 """Sends a batch of rendered mails over the connections of this process, on its event loop.
 
-Before each DATA the outcome of the connection's previous mail is committed and the lease of the next is checked: when a
-process is killed, at most one mail per open connection is sent a second time, under the same Message-ID.
+Before each DATA the outcome of the connection's previous mail is committed and the lease of the next is checked. So a
+process that is killed repeats at most one mail per open connection, under the same Message-ID.
 """
 
 import asyncio
@@ -58,17 +58,17 @@ class _NoLongerOursError(Exception):
 
 
 class MailBatch:
-    """One batch on its way.
+    """A batch of mails that is being sent.
 
     Parameters:
       connections: the pool of this process.
-      envelope_from: the address bounces go to.
+      envelope_from: the address that receives bounces.
       mails: the mails to send; those that were not begun are left in `waiting` at the end.
-      record: commits how attempts ended, together; called in a thread.
-      renew: moves the leases of these rows and returns those still ours, None when it could not; called in a thread.
-      may_send: whether the circuit to the relay is closed or half-open, for every batch of this process.
+      record: commits the outcomes of attempts together; called in a thread.
+      renew: renews the leases of these rows and returns those still ours, None when it could not; called in a thread.
+      may_send: tells whether the circuit to the relay is closed or half-open, for every batch of this process.
       ended: called with each attempt as it ends: once the circuit opens, no connection of any batch tries the relay.
-      lease: seconds a lease lasts.
+      lease: the seconds that a lease lasts.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The only SMTP: kept-open connections to the relay, and one mail over one of them.
+"""Speaks SMTP, here and nowhere else: keeps connections to the relay open and sends one mail at a time over each.
 
-aiosmtplib has no pool, no pipelining, and three traps this module closes: a cancelled transaction leaves its client
-"connected" in the middle of it, a 421 after the body too, and a server that answers late would be heard by the next
-mail. So whatever is not a clean end drops the connection.
+aiosmtplib has no pool, no pipelining, and three traps that this module avoids: after a cancelled transaction its client
+is "connected" in the middle of it, after a 421 to the body too, and the next mail would read an answer that comes late.
+So the connection is dropped after every end that is not clean.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
 from workers.mail.values import SENDABLE_ADDRESS
 from workers.settings import Settings
 
-IDLE_SECONDS = 20.0  # an older silence is checked with NOOP: relays drop idle clients without a word
+IDLE_SECONDS = 20.0  # after a longer silence NOOP checks the connection: relays drop idle clients without a word
 MAILS_PER_CONNECTION = 100
 CONNECTION_SECONDS = 600.0
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ _LEADING_DOT = re.compile(rb"(?m)^\.")
 
 @dataclass(frozen=True, slots=True)
 class SmtpTimeouts:
-    """Seconds each step may take. A short one after the body would turn slow relays into doubled mails."""
+    """The seconds that each step may take. They are long after the body: else slow relays would get mails twice."""
 
     command: float = 60.0
     body: float = 300.0
@@ -40,13 +40,13 @@ class SmtpTimeouts:
 
 
 def hello_name(otherwise: str) -> str:
-    """The name said in EHLO: this host's if it is a full one (without asking DNS, which may hang), else the given."""
+    """Returns the name for EHLO: this host's if it is a full one, else the given one. DNS is not asked: it may hang."""
     name = socket.gethostname()
     return name if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) else otherwise
 
 
 class SmtpConnection:
-    """One place in the pool: opens its client when needed, renews it in time, delivers one mail after the other."""
+    """One connection of the pool: it opens when needed, is renewed in time, and delivers one mail after the other."""
 
     def __init__(
         self, relay: Relay, *, local_hostname: str, timeouts: SmtpTimeouts, tls_context: ssl.SSLContext | None
@@ -59,14 +59,14 @@ class SmtpConnection:
         self._opened_at = self._used_at = 0.0
         self._mails = 0
         self.phase: SmtpPhase | None = None
-        """The step under way, or None between mails.
+        """The step in progress, or None between mails.
 
         After a cancellation, ``SmtpPhase.BODY`` means "may have arrived".
         """
 
     @property
     def is_open(self) -> bool:
-        """Whether the next mail finds the connection standing, as far as this side knows."""
+        """Tells whether the connection is open, as far as this side knows."""
         return self._client is not None and self._client.is_connected
 
     async def deliver(
@@ -77,12 +77,12 @@ class SmtpConnection:
         message: bytes,
         before_data: Callable[[], Awaitable[None]] | None = None,
     ) -> str:
-        """Hand one message for one recipient to the relay; returns its last words (often a queue id).
+        """Hands one message for one recipient to the relay; returns its last answer (often a queue id).
 
         Parameters:
           message: CRLF lines, not dot-stuffed.
           before_data: awaited once the recipient is accepted, just before DATA: the last moment to make sure that the
-            mail is still ours to send. What it raises is raised here, and the mail was not sent.
+            mail is still ours to send. If it raises, the mail is not sent and the error is raised here.
 
         Raises:
           DeliveryFault: with the fault to judge.
@@ -90,18 +90,18 @@ class SmtpConnection:
         if not message.endswith(b"\r\n"):
             raise ValueError("a message ends with CRLF: the relay would wait for its end for ever")
         if not SENDABLE_ADDRESS.fullmatch(to_address):
-            # The client would not refuse all of them: it cuts "a@b.fr>\r\n…" down to another address.
+            # The client would not refuse all of these: it cuts "a@b.fr>\r\n…" down to another address.
             raise DeliveryFault(AttemptFault(SmtpPhase.RCPT, trouble=FaultKind.INVALID))
         try:
-            await _asked(self, self._envelope(envelope_from, to_address))
+            await _result_of(self, self._envelope(envelope_from, to_address))
             if before_data is not None:
                 await before_data()
-            answer = await _asked(self, self._content(message))
+            answer = await _result_of(self, self._content(message))
         except DeliveryFault as failed:
             await self._recover(failed.fault)
             raise
         except BaseException:
-            # Cancelled, or not ours any more: the answer to what is under way would be read by the next mail.
+            # Cancelled, or not ours any more: the next mail would read the answer to the command in progress.
             self.close()
             raise
         self.phase = None
@@ -110,7 +110,7 @@ class SmtpConnection:
         return answer
 
     def close(self) -> None:
-        """Drop the connection at once, without a QUIT; what was not written yet is not written any more."""
+        """Drops the connection at once, without a QUIT; bytes that were not written yet are discarded."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -126,7 +126,7 @@ class SmtpConnection:
         await client.rcpt(to_address)
 
     async def _content(self, message: bytes) -> str:
-        """DATA and the body; not ``SMTP.data()``, which does not tell a loss before the body from one after it."""
+        """Sends DATA and the body; ``SMTP.data()`` would hide whether a loss came before the body or after it."""
         self.phase = SmtpPhase.DATA
         if self._client is None:
             raise DeliveryFault(AttemptFault(SmtpPhase.DATA, trouble=FaultKind.LOST))
@@ -142,7 +142,7 @@ class SmtpConnection:
         return masked(answer.message)
 
     async def _ready(self) -> SMTP:
-        """A client the relay answers: the one at hand, or a new one."""
+        """Returns a client that the relay answers: the open one, or a new one."""
         self.phase = SmtpPhase.CONNECT
         if self._client is not None and self._client.is_connected and await self._stays(self._client):
             return self._client
@@ -167,7 +167,7 @@ class SmtpConnection:
             hostname=relay.host,
             port=relay.port,
             use_tls=relay.security is RelaySecurity.IMPLICIT,
-            start_tls=False,  # not at connect: done below, so that the step is known
+            start_tls=False,  # done below, so that the step in progress is known
             tls_context=self._tls_context,
             local_hostname=self._local_hostname,
             timeout=self._timeouts.command,
@@ -188,7 +188,7 @@ class SmtpConnection:
         return client
 
     async def _recover(self, fault: AttemptFault) -> None:
-        """After a plain refusal the connection is reset and stays; after anything else it goes."""
+        """Resets the connection after a plain refusal, and closes it after any other fault."""
         refused = fault.trouble is FaultKind.REPLY and fault.code is not None and fault.code >= 400
         if not refused or fault.code in {421, 503} or fault.phase in BEFORE_MAIL or self._client is None:
             self.close()
@@ -203,10 +203,10 @@ class SmtpConnection:
             raise
 
 
-async def _asked(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:
-    """The result of an exchange with the relay, or the DeliveryFault it ended in.
+async def _result_of(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:
+    """Returns the result of an exchange with the relay.
 
-    The client's exception is not chained: it holds the recipient's address.
+    Raises: DeliveryFault. The exception of the client is not chained, because it holds the recipient's address.
     """
     try:
         return await exchange
@@ -220,7 +220,7 @@ async def _asked(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:
 
 
 class SmtpConnections:
-    """The connections of one process: as many at once as ``size``, the one used last given out first."""
+    """The connections of one process, ``size`` of them; the one used last is given out first."""
 
     def __init__(
         self,
@@ -243,10 +243,12 @@ class SmtpConnections:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, hello_domain: str) -> "SmtpConnections":
-        """The pool SMTP_URL and SMTP_CONNECTIONS ask for; raises NotConfigured.
+        """Makes the pool by SMTP_URL and SMTP_CONNECTIONS.
 
         Parameters:
-          hello_domain: said in EHLO when this host has no full name (``Identity.domain``).
+          hello_domain: the name for EHLO when this host has no full name (``SenderIdentity.domain``).
+
+        Raises: NotConfigured.
         """
         return cls(
             parse_smtp_url(settings.smtp_url),
@@ -256,7 +258,7 @@ class SmtpConnections:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[SmtpConnection]:
-        """One connection for the caller alone, waited for when all are in use."""
+        """Gives a connection to the caller alone; waits while all are in use."""
         connection = await self._free.get()
         try:
             yield connection
@@ -264,6 +266,6 @@ class SmtpConnections:
             self._free.put_nowait(connection)
 
     def close(self) -> None:
-        """Drop every connection, at the end of the process. To be called on the event loop."""
+        """Drops every connection, at the end of the process. Call it on the event loop."""
         for connection in self._all:
             connection.close()

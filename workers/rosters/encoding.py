@@ -98,7 +98,7 @@ def codec(encoding: str) -> str:
 
 
 def not_recognised(seen: str) -> RosterRefused:
-    """Makes the refusal of a file whose encoding is not certain."""
+    """Makes the refusal of a file with an uncertain encoding."""
     return RosterRefused(Code.ENCODING_NOT_RECOGNISED, f"{seen}; save the file as CSV UTF-8")
 
 

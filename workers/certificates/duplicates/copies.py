@@ -1,4 +1,4 @@
-"""Duplicates as they stand in the register: what each prints, and the bytes that were made of it."""
+"""Reads duplicates from the register: the contents of each, and the bytes that were made of it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -37,7 +37,7 @@ _READ: Final = """
     ) made ON true
     WHERE {which} ORDER BY d.position"""
 
-# Reads the duplicates of a job with what they print and the bytes made of each last: one may have been rendered again.
+# Reads the duplicates of a job with their contents and the latest bytes of each: one may have been rendered again.
 READ_COPIES = text(_READ.format(which="d.job_id = :job"))
 
 # Reads one duplicate with the same.
@@ -89,7 +89,7 @@ class DuplicateCopy(NamedTuple):
 
 
 class RenderedCopy(NamedTuple):
-    """Bytes that were put in the store; or none, when this one document cannot be made."""
+    """A duplicate that was rendered into the store; without bytes when this one document cannot be made."""
 
     copy: DuplicateCopy
     sha256: str | None
@@ -98,24 +98,24 @@ class RenderedCopy(NamedTuple):
 
     @property
     def recorded(self) -> DuplicateCopy:
-        """The duplicate with its bytes."""
+        """The duplicate with the hash and size of its bytes."""
         return self.copy._replace(sha256=self.sha256, size=self.size)
 
 
 def read_registered(session: Session, job_id: UUID) -> list[DuplicateCopy]:
-    """The duplicates of a job, in order, but for those that cannot be made."""
+    """Reads the duplicates of a job in order, without those that cannot be made."""
     rows = fetch(session, _CopyRow, READ_COPIES, {"job": job_id})
     return [_copy(row) for row in rows if row.result == Code.DUPLICATED]
 
 
 def read_copy(session: Session, duplicate_id: UUID) -> DuplicateCopy | None:
-    """One duplicate of the register, if what it says is still kept."""
+    """Reads one duplicate of the register; None when its contents are kept no longer."""
     row = fetch_one(session, _CopyRow, READ_COPY, {"duplicate": duplicate_id})
     return None if row is None or row.snapshot is None else _copy(row)
 
 
 def read_copies(session: Session, job_id: UUID) -> list[DuplicateCopy]:
-    """The duplicates a job made, in order, but for those whose certificate says nothing any more."""
+    """Reads the duplicates that a job made, in order, if their contents are still kept."""
     rows = fetch(session, _CopyRow, READ_COPIES, {"job": job_id})
     return [_copy(row) for row in rows if row.snapshot and row.sha256]
 
@@ -143,7 +143,7 @@ def _copy(row: _CopyRow) -> DuplicateCopy:
 
 
 def read_logos(session: Session, snapshots: Iterable[CertificateSnapshot]) -> dict[str, bytes]:
-    """The pictures these certificates show, by hash."""
+    """Reads the pictures on these certificates, by hash."""
     digests = {one for snapshot in snapshots for one in (snapshot.logo, snapshot.issuer.logo) if one}
     if not digests:
         return {}
@@ -152,7 +152,7 @@ def read_logos(session: Session, snapshots: Iterable[CertificateSnapshot]) -> di
 
 
 def record_rendering(session: Session, made: RenderedCopy) -> None:
-    """Remembers bytes by their hash: an uploaded file is compared with them. A document not made leaves nothing."""
+    """Records the hash of a document, with which uploaded files are compared; nothing when it was not made."""
     if made.sha256 is None:
         return
     copy = made.copy

@@ -1,4 +1,4 @@
-"""Fetching a file of duplicates: its bytes as they were delivered, made again when the store has lost them."""
+"""Fetches a file of duplicates as it was delivered; makes it again when the store has lost it."""
 
 import shutil
 import tempfile
@@ -23,10 +23,10 @@ PIECE = 1 << 16
 
 
 class FileContent(NamedTuple):
-    """The content that is delivered; its size may differ from the registered one when it had to be made again.
+    """The content of a file; its size may differ from the registered one when it had to be made again.
 
     Parameters:
-      size: bytes of all pieces.
+      size: the bytes of all pieces together.
     """
 
     size: int
@@ -34,7 +34,7 @@ class FileContent(NamedTuple):
 
 
 def read_file(file_id: UUID) -> bytes | None:
-    """The whole file; None when it cannot be made again."""
+    """Returns the whole file; None when it cannot be made again."""
     with transaction() as session:
         file = find_file(session, file_id)
     found = None if file is None else pieces(file)
@@ -42,7 +42,7 @@ def read_file(file_id: UUID) -> bytes | None:
 
 
 def pieces(file: DuplicateFile) -> FileContent | None:
-    """The file piece by piece, so that a large zip is never in memory; None when it cannot be made again.
+    """Returns the file in pieces, so that a large zip is never in memory; None when it cannot be made again.
 
     Raises: Transient when the store cannot be reached.
     """
@@ -65,12 +65,12 @@ def _read(opened: BinaryIO) -> Iterator[bytes]:
 
 
 def _zip_again(maker: DocumentMaker, file: DuplicateFile, into: BinaryIO) -> bool:
-    """Fills a zip the store has lost anew; its hash is another one when its documents were sealed anew."""
+    """Makes a zip again that the store has lost; its hash differs when its documents were sealed anew."""
     with transaction() as session:
         copies, index = read_copies(session, file.job_id), read_index(session, file.job_id)
         if not copies:
             return False
-        # Before its bytes are there: a process that dies in between leaves none that stay for good.
+        # Recorded before the bytes are stored: else a process that dies in between would leave bytes for ever.
         expect_refill(session, file.file_id)
     with tempfile.TemporaryDirectory(prefix="matricule-zip-") as folder:
         path = Path(folder) / "file.zip"

@@ -1,4 +1,4 @@
-"""Files of duplicates, found by their link or by the portal that asked for them."""
+"""Finds files of duplicates by their link, or for the portal that asked for them."""
 
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -43,11 +43,11 @@ FIND_FILE_OF_JOB = text(_FIND.format(which="f.job_id = :job"))
 
 
 class DuplicateFile(NamedTuple):
-    """The file a job of duplicates ended in.
+    """The file that a job of duplicates made.
 
     Parameters:
-      duplicate_id: the duplicate that a single document is of, from which it can be rendered again.
-      revoked: the certificate of a single document is no longer valid, nor the one that replaced it.
+      duplicate_id: the duplicate of a single document, from which it can be rendered again; None for a zip.
+      revoked: the certificate of a single document was revoked, or the one that replaced it.
     """
 
     file_id: UUID
@@ -65,14 +65,14 @@ class DuplicateFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The suffix of its name in the store."""
+        """The suffix of the file name in the store."""
         return f".{self.kind}"
 
 
 def find_by_token(session: Session, keys: SigningKeys, token: str) -> DuplicateFile | Code:
-    """The file a link leads to, or why it leads nowhere: `invalid_link`, `expired_link`, `certificate_revoked`.
+    """Finds the file of a link, or the reason it is not given: `invalid_link`, `expired_link`, `certificate_revoked`.
 
-    A zip is still given when one of its certificates is revoked: the others in it are valid.
+    A zip is still given when one of its certificates is revoked, because the others in it are valid.
     """
     file_id = read_token(token)
     file = None if file_id is None else find_file(session, file_id)
@@ -84,7 +84,7 @@ def find_by_token(session: Session, keys: SigningKeys, token: str) -> DuplicateF
 
 
 def find_by_job(session: Session, portal_id: UUID, job_id: UUID) -> DuplicateFile | None:
-    """The file a portal's own job gave, whatever became of its link; the portal `local` finds those of all."""
+    """Finds the file of a portal's own job, also when its link has ended; the portal `local` finds all of them."""
     file = fetch_one(session, DuplicateFile, FIND_FILE_OF_JOB, {"job": job_id})
     return None if file is None or portal_id not in (file.portal_id, LOCAL_PORTAL_ID) else file
 
@@ -94,15 +94,15 @@ def find_file(session: Session, file_id: UUID) -> DuplicateFile | None:
 
 
 def file_address(keys: SigningKeys, file: DuplicateFile) -> str:
-    """The address where anybody who holds this link fetches the file until it expires."""
+    """Returns the signed link that fetches the file until it expires."""
     return file_url(get_settings().link_base_url, make_file_token(keys, key_id=file.key_id, file_id=file.file_id))
 
 
 def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
-    """The file as the answer of its job shows it: `name`, `expires_at`, and where it is fetched, `link`.
+    """Returns the file for the answer of its job: `name`, `expires_at` and `link`.
 
-    Looked up each time, for neither a signed link nor a person's name is kept in a result. All are None when there is
-    no file; the link alone once it is over.
+    It is read each time, because a result keeps neither a signed link nor a person's name. All are None without a file;
+    `link` alone is None once it has ended.
     """
     file = fetch_one(session, DuplicateFile, FIND_FILE_OF_JOB, {"job": job_id})
     if file is None:
@@ -112,11 +112,11 @@ def show_file(session: Session, job_id: UUID) -> dict[str, Any]:
 
 
 def expect_refill(session: Session, file_id: UUID) -> None:
-    """Remembers that a file is about to be filled anew: its bytes are deleted once more when its link is over."""
+    """Records that a file is about to be filled anew, so that its bytes are deleted again when its link has ended."""
     session.execute(update(CertificateFile).where(col(CertificateFile.id) == file_id).values(dropped_at=None))
 
 
 def replace_bytes(session: Session, file_id: UUID, sha256: str, size: int) -> None:
-    """Remembers that a file was filled anew, and differs from what it was."""
+    """Records the hash and size of a file that was filled anew and differs from the first one."""
     changed = {"sha256": sha256, "size": size}
     session.execute(update(CertificateFile).where(col(CertificateFile.id) == file_id).values(changed))

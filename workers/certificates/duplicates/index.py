@@ -1,4 +1,4 @@
-"""The index that stands in a zip of duplicates: each person who was asked for, with the result."""
+"""Makes the index in a zip of duplicates: each person of the request, with the result."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -25,8 +25,8 @@ INDEX_COLUMNS: Final = (
     "Résultat",
 )
 
-# Reads the people of a job of duplicates. The names of a person who has a certificate are what it says; those of the
-# others what the account says, if it is not erased.
+# Reads the people of a job of duplicates. Names are those on the certificate, or else those of an account that was not
+# erased.
 READ_INDEX = text(f"""
     SELECT p.position,
       CASE WHEN p.code = '{Code.DUPLICATED}' AND k.snapshot IS NULL THEN '{Code.NAMES_NOT_KEPT}' ELSE p.code END
@@ -55,15 +55,15 @@ class IndexLine(NamedTuple):
 
 
 def read_index(session: Session, job_id: UUID) -> list[IndexLine]:
-    """Each person of a job of duplicates, in the order of its request."""
+    """Reads each person of a job of duplicates, in the order of its request."""
     return fetch(session, IndexLine, READ_INDEX, {"job": job_id})
 
 
 def index_file(index: Sequence[IndexLine], names: Mapping[int, str], locale: str) -> bytes:
-    """The index as a CSV file.
+    """Writes the index as a CSV file.
 
     Parameters:
-      names: the name in the zip of each document, by position.
+      names: the name of each document in the zip, by position.
     """
     columns = [translate(locale, column) for column in INDEX_COLUMNS]
     return excel_csv([columns, *_rows(index, names, locale)])

@@ -1,4 +1,4 @@
-"""The course of a job of duplicates: what is still to be rendered, what was, and the file it all ends in."""
+"""Does a job of duplicates chunk by chunk, until one file with all documents is recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,9 +32,9 @@ from workers.requests.certificates import DuplicateCertificates, DuplicateOwnCer
 from workers.security.keys import signing_keys
 from workers.sql import fetch
 
-# Holds the account of the first person whose duplicate was made, and reads whom a mail would go to. An erasure or a
-# correction of the address takes an account whole: it waits and then finds the mail, or it is waited for and the
-# account read as it is afterwards.
+# Locks the account of the first person with a duplicate, and reads the recipient of a mail. An erasure or a correction
+# of the address locks the whole account: either it waits and then finds the mail, or this waits and reads the account
+# as it is afterwards.
 LOCK_RECIPIENT = text(f"""
     SELECT c.id AS contract_id, c.company_id, e.id AS enrollment_id, a.id AS account_id, a.email_norm,
       a.erased_at IS NOT NULL AS erased
@@ -44,7 +44,7 @@ LOCK_RECIPIENT = text(f"""
 
 
 class AssembledFile(NamedTuple):
-    """The file the whole job ends in."""
+    """The file that holds the documents of the whole job."""
 
     name: str
     kind: str  # pdf, zip
@@ -53,7 +53,7 @@ class AssembledFile(NamedTuple):
 
 
 class PreparedChunk(NamedTuple):
-    """The documents made ahead of a chunk's transaction, and the file, when they were the last."""
+    """The documents made ahead of the transaction of a chunk, and the file, when they were the last."""
 
     made: tuple[RenderedCopy, ...] = ()
     file: AssembledFile | None = None
@@ -64,13 +64,13 @@ NOTHING_PREPARED: Final = PreparedChunk()
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRun:
-    """A job of duplicates on its way.
+    """A job of duplicates in progress.
 
     Parameters:
       todo: the duplicates still to be rendered, in order.
       done: those rendered and recorded.
       logos: the pictures on them, by hash.
-      prepared: what was made ahead of the next chunk.
+      prepared: the documents made ahead of the next chunk.
     """
 
     row: ClaimedRow
@@ -91,7 +91,7 @@ class _Recipient(NamedTuple):
 
 
 def begin(session: Session, row: ClaimedRow) -> DuplicateRun:
-    """Registers the duplicates the first time; takes the job up where its last committed chunk left it."""
+    """Registers the duplicates the first time; later takes the job up after its last committed chunk."""
     request = read_duplicate_request(row)
     register(session, row, request)
     copies = read_registered(session, row.id)
@@ -125,7 +125,8 @@ def _end(session: Session, run: DuplicateRun, file: AssembledFile | None) -> Wor
     if file is None:
         return WorkOutcome(row.id, row.claim, JobState.REFUSED, result)
     file_id = _insert_file(session, row, file)
-    # The name of the file is left out, for it is the person's: a result is kept for years, and no erasure reads it.
+    # The name of the file is left out, because it has the person's name: results are kept for years, and an erasure
+    # does not read them.
     result["file"] = {"id": str(file_id), "kind": file.kind, "sha256": file.sha256, "size": file.size}
     return WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result | _owe_mail(session, run, file_id))
 
@@ -145,9 +146,9 @@ def _insert_file(session: Session, row: ClaimedRow, file: AssembledFile) -> UUID
 
 
 def _owe_mail(session: Session, run: DuplicateRun, file_id: UUID) -> dict[str, Any]:
-    """Owes the mail that was asked for: the learner's own, which ends with their account, or a manager's.
+    """Owes the mail that was asked for: to the learner, and then it ends with their account, or to a manager.
 
-    Returns: `mail`, why none is owed and since when, where the address is suppressed (`suppressed_address`).
+    Returns: `mail` with the reason and the date, when the address is suppressed and none is owed; else nothing.
     """
     row, request = run.row, run.request
     managers = request.deliver_to if isinstance(request, DuplicateCertificates) else None

@@ -1,4 +1,4 @@
-"""Documents made of what is registered: rendered, sealed when a key is configured, put in the store, zipped."""
+"""Makes documents of registered duplicates: renders, seals when a key is configured, stores and zips them."""
 
 import tempfile
 import threading
@@ -35,10 +35,10 @@ from workers.settings import get_settings
 log = get_logger()
 
 CHUNK: Final = 10
-"""Duplicates rendered between two commits: a fraction of a second, so that a lease is never in doubt."""
+"""Duplicates rendered between two commits; they take a fraction of a second, far less than a lease."""
 
 RENDER_THREADS: Final = 2
-"""Documents made at once. One waits for the store while another is rendered; neither holds Python up."""
+"""Documents made at once: one waits for the store while another is rendered, and neither blocks Python."""
 
 ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)
 """The date of every entry of a zip: the same files give the same bytes."""
@@ -53,7 +53,7 @@ class DocumentMaker:
 
     @classmethod
     def of_this_thread(cls) -> Self:
-        """The maker of this thread, made once: neither a compiler nor a key device is shared."""
+        """Returns the maker of this thread, made once: neither a compiler nor a key device can be shared."""
         settings = get_settings()
         known = getattr(_thread, "maker", None)
         if known is None or known[0] is not settings:
@@ -79,10 +79,10 @@ class DocumentMaker:
         return RenderedCopy(copy, self.store.put(content), len(content), sealed=self.sealer is not None)
 
     def fetch(self, duplicate_id: UUID) -> bytes | None:
-        """The bytes of a duplicate: as they were delivered, or rendered again when the store has lost them.
+        """Returns the bytes of a duplicate as they were delivered, or renders it again when the store has lost them.
 
         A document rendered again has the same hash, or is recorded as another rendering (a seal, a newer Typst). None
-        when what it says is kept no longer.
+        when its contents are kept no longer.
         """
         with transaction() as session:
             copy = read_copy(session, duplicate_id)
@@ -129,7 +129,7 @@ def make_ahead(run: DuplicateRun) -> DuplicateRun:
 
 @lru_cache(maxsize=1)
 def _render_threads() -> ThreadPoolExecutor:
-    """The threads that make the documents of all jobs of this process. They stay: a compiler belongs to its thread."""
+    """Returns the threads that make the documents of this process; a compiler belongs to a thread, so they stay."""
     return ThreadPoolExecutor(RENDER_THREADS, thread_name_prefix="documents")
 
 
@@ -138,7 +138,7 @@ def _make(logos: Mapping[str, bytes], copy: DuplicateCopy) -> RenderedCopy:
 
 
 def _assemble(run: DuplicateRun, made: Sequence[RenderedCopy], copies: Sequence[DuplicateCopy]) -> AssembledFile:
-    """One document for one person; a zip with an index when several were asked for."""
+    """Makes the file: one document for one person, or a zip with an index for several."""
     if not isinstance(run.request, DuplicateCertificates) or len(run.request.enrollment_ids) <= 1:
         [copy] = copies
         return AssembledFile(copy.file_name, "pdf", copy.sha256 or "", copy.size or 0)
@@ -158,7 +158,7 @@ def _index(run: DuplicateRun, made: Sequence[RenderedCopy]) -> list[IndexLine]:
 
 
 def _file_names(copies: Sequence[DuplicateCopy]) -> dict[int, str]:
-    """By position. Two organisations may have given homonyms the same number: a name that is taken is counted up."""
+    """Names the documents by position. Homonyms of two organisations may have one number: then a name gets a count."""
     names: dict[int, str] = {}
     taken: Counter[str] = Counter()
     for copy in copies:

@@ -1,7 +1,7 @@
-"""Duplicates of certificates: numbered and registered in one transaction, rendered after it.
+"""Numbers and registers duplicates of certificates in one transaction; they are rendered after it.
 
-Lock order: the job, contracts are only read, accounts, enrollments, counters of organisations. The enrollment's lock
-makes the ordinals of one certificate follow each other.
+Lock order: the job, accounts, enrollments, counters of organisations; contracts are only read. The lock of the
+enrollment makes the ordinals of one certificate follow each other.
 """
 
 from collections import Counter
@@ -48,14 +48,14 @@ class _NewDuplicate(NamedTuple):
 
 _DUPLICATES: Final = Unnest(_NewDuplicate, CertificateDuplicate, alias="given")
 
-# Reads certificates with the ordinal of their last duplicate. This transaction holds their enrollments, so the ordinal
-# is the last one.
+# Reads certificates with the ordinal of their last duplicate; this transaction has locked their enrollments, so that it
+# stays the last one.
 READ_ORDINALS = text("""
     SELECT k.id, k.number, k.snapshot IS NOT NULL AS kept, k.revoked_at,
       (SELECT coalesce(max(d.ordinal), 0) FROM certificate_duplicate d WHERE d.certificate_id = k.id) AS last
     FROM certificate k WHERE k.id = ANY(CAST(:certificates AS uuid[]))""")
 
-# Registers duplicates; this transaction holds the enrollments, so their ordinals follow the last ones.
+# Registers duplicates; this transaction has locked their enrollments, so that the ordinals follow the last ones.
 INSERT_DUPLICATES = text(f"""
     INSERT INTO certificate_duplicate ({_DUPLICATES.columns}, document, locale, job_id, portal_id, requested_by,
       issued_at)
@@ -91,7 +91,7 @@ def register(session: Session, row: ClaimedRow, request: DuplicateRequest) -> No
 
 
 def _may_ask(row: ClaimedRow, request: DuplicateRequest, held: CertifiableEnrollment) -> bool:
-    """The company that paid, through its portal and contract; or the learner, whom the portal has signed in."""
+    """Tells whether the asker may have it: the company by portal and contract, or the learner by their account."""
     if isinstance(request, DuplicateOwnCertificate) and held.account_id != request.account_id:
         return False
     if isinstance(request, DuplicateCertificates) and held.contract_reference != request.contract:
@@ -100,7 +100,7 @@ def _may_ask(row: ClaimedRow, request: DuplicateRequest, held: CertifiableEnroll
 
 
 def _answer(session: Session, asked: Sequence[UUID], held: Mapping[UUID, CertifiableEnrollment]) -> list[_Answer]:
-    """The answer to each row of the request, in its order."""
+    """Answers each row of the request, in its order."""
     completed = {one: enrollment for one, enrollment in held.items() if enrollment.progress == Progress.COMPLETED}
     issued = issue(session, completed)
     known = [one.certificate_id for one in issued.values() if isinstance(one, IssuedCertificate)]

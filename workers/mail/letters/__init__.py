@@ -1,1 +1,1 @@
-"""The facts each mail states, read when it is about to be sent."""
+"""Letters: each mail is written from facts that are read when it is about to be sent."""

@@ -1,7 +1,6 @@
-"""Mails about the correction of an address: to confirm it, to tell the old address, to tell both that it was done, or
-why it was not.
+"""Writes mails about the correction of an address: to confirm it, to ask the old address, and to tell how it ended.
 
-They are written to an address, whatever account has it by now; the correction itself says whether they still hold.
+They are written to an address, whatever account has it by now; the correction itself decides whether they still apply.
 """
 
 from datetime import datetime
@@ -40,14 +39,14 @@ READ_CORRECTION = text(f"""
       AND {LIVE} AND l.expires_at > now()
     WHERE ec.id = :id""")
 
-# Has a link signed with the newest key, when its own was withdrawn before its mail was sent: the same link, another
+# Signs a link with the newest key, when its own key was withdrawn before its mail was sent: the same link, another
 # token.
 SIGN_LINK_ANEW = text(f"""
     UPDATE link l SET key_id = :newest WHERE l.id = :id AND {LIVE}""")
 
 
 class MailedCorrection(NamedTuple):
-    """A correction as its mails speak of it."""
+    """The facts of a correction that its mails state."""
 
     state: str
     ground: str | None
@@ -68,13 +67,13 @@ class MailedCorrection(NamedTuple):
 
     @property
     def link(self) -> MailedLink | None:
-        """The link by which an answer is given."""
+        """The link by which the person answers."""
         link = (self.link_id, self.account_id, self.purpose, self.key_id, self.version, self.expires_at)
         return joined(MailedLink, *link, False)
 
 
 def write_correction(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
-    """Writes a mail about a correction, unless it asks for an answer that is awaited no more."""
+    """Writes a mail about a correction, unless it asks for an answer that is not awaited any more."""
     correction = _read(session, mail)
     if correction is None:
         return not_wanted(mail)
@@ -92,7 +91,7 @@ def write_correction(session: Session, mail: ClaimedMail, facts: MailFacts) -> L
 
 
 def _read(session: Session, mail: ClaimedMail) -> MailedCorrection | None:
-    """The correction with its link, which is signed with a key that still counts."""
+    """Reads the correction with its link, which is then signed with a key that is still valid."""
     keys = signing_keys()
     parameters = {
         "id": UUID(mail.context["correction"]),
@@ -108,7 +107,7 @@ def _read(session: Session, mail: ClaimedMail) -> MailedCorrection | None:
 
 
 def _confirmation(correction: MailedCorrection, link: MailedLink) -> dict[str, Any]:
-    """No name is in it: the mailbox may be a stranger's."""
+    """Gives no name: the mailbox may be a stranger's."""
     return _values(correction) | {
         "new_address": correction.new_email,
         "link": link.address,
@@ -117,12 +116,12 @@ def _confirmation(correction: MailedCorrection, link: MailedLink) -> dict[str, A
 
 
 def _replaced(correction: MailedCorrection) -> dict[str, Any]:
-    """Neither a name nor the new address is in it: the mailbox may be a stranger's."""
+    """Gives neither a name nor the new address: the mailbox may be a stranger's."""
     return _values(correction) | {"link": None}
 
 
 def _notice(correction: MailedCorrection, link: MailedLink, now: datetime) -> dict[str, Any]:
-    """Silence counts from when the mail leaves: the moment it names is never after the one that counts."""
+    """Names the moment until which silence means agreement; it counts from when the mail leaves."""
     return _values(correction) | {
         "first_name": correction.first_name,
         "new_address": mask_address(correction.new_email),
@@ -143,7 +142,7 @@ def _applied(correction: MailedCorrection, *, to_new: bool) -> dict[str, Any]:
 
 
 def _ended(mail: ClaimedMail, correction: MailedCorrection) -> Letter:
-    """No name is in it: the new address gave none when it confirmed, and to the manager it may be a stranger's."""
+    """Gives no name: the new address may be a stranger's, and the name of the account may be one to the manager."""
     ending = ending_of(correction.state, correction.ground, confirmed=correction.confirmed)
     if ending is None or not correction.new_email:  # emptied: the person was erased since
         return not_wanted(mail)

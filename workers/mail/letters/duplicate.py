@@ -1,4 +1,4 @@
-"""The mail that brings duplicates: attached when they are small enough, else behind a link."""
+"""Writes the mail that brings duplicates: attached when they are small enough, else behind a link."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -16,13 +16,11 @@ from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.security.keys import signing_keys
 
 MOST_ATTACHED: Final = 5_000_000
-"""Bytes a mail carries; what is larger is behind its link alone."""
+"""The most bytes that a mail carries; a larger file is behind its link alone."""
 
 
 def write_duplicate(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
-    """Writes the mail, unless its file is gone. The file itself is read when the mail is rendered, after this
-    transaction.
-    """
+    """Writes the mail, unless its file is gone. The file is read later, when the mail is rendered."""
     file_id = mail.context.get("file_id")
     file = find_file(session, UUID(file_id)) if file_id else None
     if file is None or file.revoked:

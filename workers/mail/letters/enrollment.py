@@ -1,7 +1,7 @@
-"""Mails to a person about one of their enrollments, and about the password that opens their account.
+"""Writes mails to a person about one of their enrollments, and about the password of their account.
 
-Each is written from the facts of this moment. A mail that has lost its sense since it was owed (the person activated,
-left, or was enrolled again) is not sent.
+Each is written from the facts of this moment. A mail that makes no sense any more (the person activated, left, or was
+enrolled again since it was owed) is not sent.
 """
 
 from typing import Any, Final
@@ -16,10 +16,10 @@ from workers.mail.letters.letter import Letter, names, not_wanted, to_a_person
 
 
 def announcement(mail: ClaimedMail, facts: MailFacts) -> EmailKind | None:
-    """The kind of mail an owed invitation or attachment has become, or None when it is not wanted any more.
+    """Returns the kind of mail that an owed invitation or attachment has become, or None when it is not wanted.
 
     A person who has activated meanwhile needs no link and is told of the training only; an invitation sent again is of
-    no use to them. A link that is missing was voided on purpose, by a change that owes another mail.
+    no use to them. A missing link was voided on purpose, by a change that owes another mail.
     """
     if facts.has_left or facts.company_name is None or (facts.activated and mail.context.get("again")):
         return None
@@ -64,8 +64,9 @@ def write_release_warning(_: Session, mail: ClaimedMail, facts: MailFacts) -> Le
 
 
 def write_farewell(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
-    """Writes that a person was withdrawn or their seat released, unless they are enrolled on the contract again: the
-    mail would arrive after the new invitation.
+    """Writes that a person was withdrawn or their seat released, unless they are enrolled on the contract again.
+
+    Else the mail would arrive after the new invitation.
     """
     if not facts.has_left or facts.enrolled_again:
         return not_wanted(mail)
@@ -76,13 +77,13 @@ def write_reset(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
     """Writes a reset, unless a password was chosen since it was asked for: that used or voided the link."""
     if facts.has_left or facts.link is None:
         return not_wanted(mail)
-    corrected = bool(mail.context.get("corrected"))  # their password opens the account no more
+    corrected = bool(mail.context.get("corrected"))  # their old password was forgotten with the correction
     asker = {"company_name": facts.company_name, "corrected": corrected}  # no company when the person asked
     return Letter(mail, EmailKind.PASSWORD_RESET, asker | to_a_person(facts) | _linked(facts.link))
 
 
 def _may_activate(facts: MailFacts) -> bool:
-    """Whether the person is still expected to activate their account, and has a link for it."""
+    """Tells whether the person is still expected to activate their account, and has a link for it."""
     left = facts.has_left or facts.company_name is None
     return not left and not facts.activated and facts.link is not None
 

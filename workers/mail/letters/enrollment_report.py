@@ -1,4 +1,4 @@
-"""The mail to a manager that tells the result of each person of a request."""
+"""Writes the mail to a manager that tells the result of each person of a request."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def _read_request(kind: str, body: str) -> Enroll:
 
 
 def _read_codes(session: Session, job: _ReportedJob) -> dict[int, str]:
-    """The code of each position; the result of one person sits in the job itself."""
+    """Reads the code of each position; the result of a request for one person sits in the job itself."""
     codes = {person["position"]: person["code"] for person in (job.result or {}).get("people", ())}
     people = select_record(_PersonCode, JobPerson).where(col(JobPerson.job_id) == job.id)
     found = fetch(session, _PersonCode, people.order_by(col(JobPerson.position)))
@@ -66,7 +66,7 @@ def _read_codes(session: Session, job: _ReportedJob) -> dict[int, str]:
 
 
 def _report(job: _ReportedJob, request: Enroll, codes: Mapping[int, str]) -> dict[str, Any]:
-    """The result of each person, under the name and address the manager gave, not those of the account.
+    """Lists the result of each person, under the name and address the manager gave, not those of the account.
 
     People who were erased since (``workers/people/erasure.py``) are counted, and no longer listed.
     """

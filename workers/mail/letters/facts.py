@@ -1,6 +1,6 @@
-"""The facts mails speak of, as they stand when a mail is about to be sent.
+"""Reads the facts that mails state, at the moment when a mail is about to be sent.
 
-An owed row holds identifiers only: names, titles and links are looked up here, and forgotten once the mail has left.
+An owed row holds identifiers only: names, titles and links are read here, and not kept once the mail has left.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _PASSWORD_PURPOSE: Final = "CASE m.kind {} END".format(
 )
 """An SQL value: the purpose of the link to the choice of a password that a mail carries, NULL where it carries none."""
 
-# Reads a batch of mails with all that most of them speak of; it locks nothing. An invitation to a person who has
+# Reads a batch of mails with the facts that most of them state; it locks nothing. An invitation to a person who has
 # activated their account meanwhile is an attachment mail, and so carries the link "this is not me". LIMIT 1, although
 # there is only one link: a planner that has not counted the links yet would read all of them for each mail.
 READ_FACTS = text(f"""
@@ -84,12 +84,12 @@ class MailedLink(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether it is a dead end: its time is over, or the key it was signed with was withdrawn."""
+        """Tells whether the link leads nowhere: its time is over, or the key that signed it was withdrawn."""
         return self.expired or signing_keys().secret(self.key_id) is None
 
     @property
     def address(self) -> str:
-        """The address of the page it leads to."""
+        """The address of the page that the link leads to."""
         token = make_token(
             signing_keys(),
             key_id=self.key_id,
@@ -102,16 +102,16 @@ class MailedLink(NamedTuple):
 
 
 class MailFacts(NamedTuple):
-    """What is known of one mail; the facts of an account, an enrollment or a contract it has none of are None.
+    """The facts of one mail; those of an account, an enrollment or a contract that it does not have are None.
 
     Parameters:
       erased: the person was erased, or the address was taken from the mail.
       moved: the account has another address by now.
-      suppressed: why no mail is sent to the address at the moment.
+      suppressed: the reason why no mail is sent to the address at the moment.
       has_left: the person was withdrawn from the enrollment, or detached themselves.
       enrolled_again: the person of a mail about the end of an enrollment is on the same contract again.
-      link_id: of the link to the choice of a password; None when it was used or voided on purpose.
-      not_me_id: of the link "this is not me"; `not_me_live` is false once it was used or voided on purpose.
+      link_id: the link to the choice of a password; None when it was used or voided on purpose.
+      not_me_id: the link "this is not me"; `not_me_live` is false once it was used or voided on purpose.
     """
 
     id: UUID
@@ -148,7 +148,7 @@ class MailFacts(NamedTuple):
 
     @property
     def link(self) -> MailedLink | None:
-        """The link to the choice of a password."""
+        """The link to the choice of a password, if the mail carries one."""
         return joined(
             MailedLink,
             *(self.link_id, self.account_id, self.link_purpose, self.link_key_id, self.link_version),
@@ -168,5 +168,5 @@ class MailFacts(NamedTuple):
 
 
 def read_facts(session: Session, mails: Sequence[ClaimedMail]) -> dict[UUID, MailFacts]:
-    """The facts of each of these mails that is still there, by its identifier."""
+    """Returns the facts of these mails by identifier, without mails that no longer exist."""
     return {facts.id: facts for facts in fetch(session, MailFacts, READ_FACTS, {"ids": [mail.id for mail in mails]})}

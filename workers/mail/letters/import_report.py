@@ -1,4 +1,4 @@
-"""The mail that answers an imported file: the result, and the rows to be corrected."""
+"""Writes the mail that answers an imported file: the result, and the rows to be corrected."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class FailedRows:
     codes: Sequence[Code]
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[str], Code]]:
-        """Gives line, cells and code of each. Raises: RosterRefused (``KeptRows``)."""
+        """Yields line, cells and code of each row. Raises: RosterRefused (``KeptRows``)."""
         for row, code in zip(self.rows, self.codes, strict=True):
             yield row.line, row.cells, code
 
@@ -100,7 +100,7 @@ def _values(mail: ClaimedMail, found: _ReportedImport, request: str) -> dict[str
 
 
 def _lists_rows(found: _ReportedImport, context: Mapping[str, Any]) -> bool:
-    """Whether the mail is to carry the refused rows: not those of a file that can be dropped again as it is."""
+    """Tells whether the mail carries the refused rows: not those of a file that can be dropped again as it is."""
     wanted = 0 < context["failed_count"] <= MOST_FAILED
     return wanted and not context["again"] and found.state != JobState.DEAD
 

@@ -1,4 +1,4 @@
-"""One mail as its templates want it, and the values every kind of mail shows alike."""
+"""A letter: one mail with the values its templates need; and the values that every kind of mail shows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Letter:
 
     @property
     def has_file(self) -> bool:
-        """Whether a file is read before it can be rendered."""
+        """Tells whether a file must be read before the letter can be rendered."""
         return self.rows is not None or bool(self.file_id and self.context.get("attached"))
 
 
@@ -52,21 +52,21 @@ Writer = Callable[[Session, ClaimedMail, MailFacts], Letter]
 
 
 def not_wanted(mail: ClaimedMail, state: EmailState = EmailState.CANCELLED) -> Letter:
-    """The letter of a mail that is not to be sent."""
+    """Makes the letter of a mail that is not to be sent."""
     return Letter(mail, mail.kind, {}, state)
 
 
 def names(facts: MailFacts) -> dict[str, Any]:
-    """The company and the training a mail speaks of."""
+    """Returns the names of the company and the training that a mail is about."""
     return {"company_name": facts.company_name, "training_title": facts.training_title}
 
 
 def to_a_person(facts: MailFacts) -> dict[str, Any]:
-    """The values of every mail to a person."""
+    """Returns the values that every mail to a person shows."""
     return {"first_name": facts.first_name} | signature()
 
 
 def signature() -> dict[str, Any]:
-    """The name of the platform that writes, and the address where people ask for help."""
+    """Returns the name of the platform, and the address where people ask for help."""
     settings = get_settings()
     return {"platform_name": settings.platform_name, "support_address": settings.support_address}

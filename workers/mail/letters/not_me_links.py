@@ -1,4 +1,4 @@
-"""The link "this is not me" of an attachment mail, one per enrollment, made when its letter is written.
+"""Makes the link "this is not me" of an attachment mail, one per enrollment, when its letter is written.
 
 Lock order: accounts by address, links by enrollment.
 """
@@ -23,12 +23,12 @@ LOCK_ACCOUNTS = text("""
 
 
 def hold_accounts(session: Session, accounts: Collection[UUID]) -> None:
-    """From here on the addresses of these accounts stay as they are until this transaction ends."""
+    """Locks accounts, so that their addresses stay as they are until this transaction ends."""
     session.execute(LOCK_ACCOUNTS, {"accounts": array(accounts)})
 
 
 def lacks_link(mail: ClaimedMail, facts: MailFacts) -> bool:
-    """Whether this is to be an attachment mail without a link, or with one that ended by time or with its key.
+    """Tells whether this becomes an attachment mail without a link, or with one that ended by time or with its key.
 
     An invitation is one too, once its person has activated their account.
     """
@@ -46,7 +46,7 @@ def offer_links(session: Session, enrollments: Mapping[UUID, UUID], *, known: Co
 
     Parameters:
       enrollments: the account of each.
-      known: those whose link has ended.
+      known: the enrollments with a link that has ended.
     """
     hold_accounts(session, set(enrollments.values()))
     offer_subject_links(session, Purpose.NOT_ME, enrollments, ended=known)

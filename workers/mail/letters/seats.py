@@ -1,4 +1,4 @@
-"""Mails to a manager about seats that people leave: they said "this is not me", or never activated their account."""
+"""Writes mails to a manager about people who leave seats: they said "this is not me", or never activated."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ from workers.rosters.kept_rows import KeptRows
 from workers.sql import fetch, fetch_one
 
 SHOWN: Final = 100
-"""People named in one report; the others are counted."""
+"""The most people named in one report; the others are counted."""
 
 # Reads the person who detached themselves, unless they were erased since; it locks nothing.
 READ_DETACHED = text("""
@@ -107,8 +107,9 @@ class _SeatHolder(NamedTuple):
 
 
 def write_detachment(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
-    """Writes that a person said "this is not me", by the names the manager gave: those of the account may be a
-    stranger's, and stay unsaid.
+    """Writes that a person said "this is not me", with the names the manager gave.
+
+    The names of the account are not given, because they may be a stranger's.
     """
     if facts.enrollment_id is None or facts.company_name is None:
         return not_wanted(mail)
@@ -134,7 +135,7 @@ def _names_in(rows: KeptRows) -> dict[str, str]:
 
 
 def write_release_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
-    """Writes which people were warned and are still to lose their seat, or which have lost it."""
+    """Writes which people were warned and may still lose their seat, or which people have lost it."""
     released = "released_by" in mail.context
     asked = {"shown": SHOWN, "contract": mail.contract_id, **mail.context}
     people = fetch(session, _SeatHolder, READ_RELEASED if released else READ_WARNED, asked)
@@ -158,7 +159,7 @@ def _earliest_release(one: _SeatHolder, facts: MailFacts) -> datetime | None:
 
 
 def _named(session: Session, people: Sequence[_SeatHolder]) -> list[dict[str, Any]]:
-    """Each by the names the company typed, as far as they are known: those of the account may be a stranger's."""
+    """Lists people by the names the company typed, if known: the names of the account may be a stranger's."""
     typed = read_typed_names(session, [one.id for one in people if not one.made_here])
     shown = []
     for one in people:

@@ -1,4 +1,4 @@
-"""From claimed mails to letters: facts are read, links that ended are replaced, and each kind is written by its writer.
+"""Writes letters for claimed mails: reads the facts, replaces links that ended, and lets each kind be written.
 
 A link that ended before its mail was sent is replaced, so that no owed mail is a dead end; the link "this is not me" of
 an attachment mail is made here. Lock order: the caller's mails, accounts by address, links.
@@ -59,7 +59,7 @@ def write_letters(session: Session, rows: Sequence[ClaimedRow]) -> list[Letter]:
 
 
 def _ended_links(mails: Sequence[ClaimedMail], facts: Facts) -> list[MailedLink]:
-    """The links these mails are to carry that ended by time or with their key."""
+    """Returns the links of these mails that ended by time or with their key."""
     links = (_link_to_carry(mail, facts[mail.id]) for mail in mails if mail.id in facts)
     return [link for link in links if link is not None and link.ended]
 
@@ -83,7 +83,7 @@ def _replace_links(session: Session, ended: Sequence[MailedLink], attachments: F
 
 
 def _without_not_me(mails: Sequence[ClaimedMail], facts: Facts) -> Facts:
-    """The facts of attachment mails whose link "this is not me" is missing or has ended."""
+    """Returns the facts of the attachment mails that lack a link "this is not me" or have one that ended."""
     return {mail.id: facts[mail.id] for mail in mails if mail.id in facts and lacks_link(mail, facts[mail.id])}
 
 
@@ -99,7 +99,7 @@ def _offer_not_me(session: Session, attachments: Facts) -> None:
 def _write(session: Session, mail: ClaimedMail, facts: MailFacts | None) -> Letter:
     if mail.expired:
         return not_wanted(mail, EmailState.EXPIRED)
-    if facts is None or facts.erased:  # erased while a mailer held it; nothing tells any more whom it was for
+    if facts is None or facts.erased:  # the person was erased while a mailer held the mail
         return not_wanted(mail)
     if facts.moved and mail.spec.follows_account:
         return not_wanted(mail)
@@ -109,10 +109,10 @@ def _write(session: Session, mail: ClaimedMail, facts: MailFacts | None) -> Lett
 
 
 def _sent_despite(mail: ClaimedMail, facts: MailFacts) -> bool:
-    """Whether a mail goes to an address on the suppression list.
+    """Tells whether a mail goes to an address although it is on the suppression list.
 
-    A person who may lose their account is asked even where a mail bounced a while ago: only an answer of today says
-    that their mailbox is no more. To what ops listed nothing is sent, and its silence counts for nothing.
+    A person who may lose their account is asked even if a mail to them bounced before: only an answer of today shows
+    that their mailbox does not exist. An address that ops listed gets no mail, and its silence counts for nothing.
     """
     asks = mail.spec.despite_bounce and not mail.context.get("done")
     return asks and facts.suppressed == SuppressionReason.HARD_BOUNCE
