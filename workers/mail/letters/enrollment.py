@@ -53,7 +53,7 @@ def write_reminder(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
 def write_release_warning(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
     """Writes a warning, unless it was owed under an option the contract has changed since.
 
-    The date counts from the day it leaves (``workers/enrollment/release_plans.py``).
+    The date counts from the day it leaves (``workers/enrollment/releases.py``).
     """
     unused = _may_activate(facts) and facts.progress == Progress.NOT_STARTED
     if not unused or facts.release_after_days is None or facts.release_warned_at is None or not facts.enrolled_at:
