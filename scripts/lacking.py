@@ -2,8 +2,8 @@
 
 python lacking.py production|embedded|development
 
-Run by ``scripts/environment`` with a Python that somebody else set up, so it needs the standard library only, and says
-so itself when that Python is too old.
+Run by ``scripts/environment`` with a Python that the operator set up. It needs the standard library only, and says so
+when that Python is too old.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def installed(name: str) -> bool:
 
 
 def lacking(needed: str) -> list[str]:
-    """What is not there."""
+    """The direct dependencies that are not installed; the Python that is needed, when this one is too old."""
     if sys.version_info < OLDEST:
         return [f"Python {OLDEST[0]}.{OLDEST[1]} or newer"]
     return [name for name in wanted(needed) if not installed(name)]
