@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.base import new_id
+from models.job import Idempotency
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.database import Session
@@ -22,6 +23,7 @@ from workers.requests.base import (
     lane_id,
 )
 from workers.requests.queues import Queue
+from workers.sql import Unnest, fetch, fetch_value, fetch_values
 
 INSERT_JOBS = text("""
     WITH given AS (
@@ -35,9 +37,24 @@ INSERT_JOBS = text("""
     SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, now()
     FROM given JOIN new_key USING (job_id) RETURNING id""")
 
-READ_EARLIER_KEYS = text("""
-    SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i
-    JOIN unnest(CAST(:portals AS uuid[]), CAST(:keys AS text[])) t (portal_id, key) USING (portal_id, key)""")
+
+class _GivenKey(NamedTuple):
+    portal_id: UUID
+    key: str
+
+
+class _EarlierKey(NamedTuple):
+    portal_id: UUID
+    key: str
+    request_hash: bytes
+    job_id: UUID
+
+
+_KEYS: Final = Unnest(_GivenKey, Idempotency, alias="given")
+
+# The jobs that keys already stand for.
+READ_EARLIER_KEYS = text(f"""
+    SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i JOIN {_KEYS} USING (portal_id, key)""")
 
 INSERT_REFUSED_JOB = text("""
     WITH new_key AS (
@@ -89,7 +106,7 @@ def find_portal(session: Session, name: str) -> UUID:
 
     Raises: InvalidRequest with `unknown_portal`.
     """
-    portal_id: UUID | None = session.execute(FIND_PORTAL, {"name": name}).scalar()
+    portal_id = fetch_value(session, UUID, FIND_PORTAL, {"name": name})
     if portal_id is None:
         raise InvalidRequest(Problem(Code.UNKNOWN_PORTAL, "portal", "no such portal"))
     return portal_id
@@ -97,8 +114,7 @@ def find_portal(session: Session, name: str) -> UUID:
 
 def find_accepted(session: Session, portal_id: UUID, key: str) -> UUID | None:
     """Finds the job of a key, or None while no request was accepted under it. Portals that sent a message use it."""
-    job_id: UUID | None = session.execute(FIND_JOB_BY_KEY, {"portal": portal_id, "key": key}).scalar()
-    return job_id
+    return fetch_value(session, UUID, FIND_JOB_BY_KEY, {"portal": portal_id, "key": key})
 
 
 def accept(session: Session, portal_id: UUID, request: Request, body: str, *, key: str) -> AcceptedJob:
@@ -175,7 +191,7 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     jobs = [new_id() for _ in asks]
     hashes = [fingerprint(ask.request) for ask in asks]
     rows = [_row(ask, job, hashed) for ask, job, hashed in zip(asks, jobs, hashes, strict=True)]
-    recorded = set(session.execute(INSERT_JOBS, {"asks": json.dumps(rows)}).scalars())
+    recorded = set(fetch_values(session, UUID, INSERT_JOBS, {"asks": json.dumps(rows)}))
     # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
     return [
@@ -201,9 +217,9 @@ def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, str]:
 def _earlier(session: Session, asks: Sequence[SubmittedRequest]) -> dict[tuple[UUID, str], tuple[bytes, UUID]]:
     if not asks:
         return {}
-    parameters = {"portals": [ask.portal_id for ask in asks], "keys": [ask.key for ask in asks]}
-    found = session.execute(READ_EARLIER_KEYS, parameters)
-    return {(row.portal_id, row.key): (bytes(row.request_hash), row.job_id) for row in found}
+    given = _KEYS.parameters([_GivenKey(ask.portal_id, ask.key) for ask in asks])
+    found = fetch(session, _EarlierKey, READ_EARLIER_KEYS, given)
+    return {(row.portal_id, row.key): (row.request_hash, row.job_id) for row in found}
 
 
 def _repeated(
@@ -235,17 +251,14 @@ def record_refusal(
     """
     digest = hashlib.sha256(content).digest()
     if owner is not None:
-        refused: UUID | None = session.execute(
-            INSERT_REFUSED_JOB, _refusal(message, problem, owner, digest, kind)
-        ).scalar()
+        refused = fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, problem, owner, digest, kind))
         if refused is not None:
             return refused
-        earlier = session.execute(READ_EARLIER_KEYS, {"portals": [owner.portal_id], "keys": [owner.key]}).one()
-        if bytes(earlier.request_hash) == digest:
+        [earlier] = fetch(session, _EarlierKey, READ_EARLIER_KEYS, _KEYS.parameters([_GivenKey(*owner)]))
+        if earlier.request_hash == digest:
             return None
     local = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
-    job_id: UUID | None = session.execute(INSERT_REFUSED_JOB, _refusal(message, problem, local, digest, kind)).scalar()
-    return job_id
+    return fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, problem, local, digest, kind))
 
 
 def _refusal(

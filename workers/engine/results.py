@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from models.words import Code
 from workers.database import Session
+from workers.sql import fetch, fetch_values
 
 INSERT_PEOPLE = text("""
     INSERT INTO job_person (job_id, position, code, field, account_id, enrollment_id, detail)
@@ -18,7 +19,13 @@ INSERT_PEOPLE = text("""
       CAST(:accounts AS uuid[]), CAST(:enrollments AS uuid[]), CAST(:details AS text[]))
       t (job_id, position, code, field, account_id, enrollment_id, detail)""")
 
-COUNT_CODES = text("SELECT code, count(*) FROM job_person WHERE job_id = :job GROUP BY code")
+
+class _CodeCount(NamedTuple):
+    code: str
+    people: int
+
+
+COUNT_CODES = text("SELECT code, count(*) AS people FROM job_person WHERE job_id = :job GROUP BY code")
 
 READ_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :job AND code = ANY(CAST(:codes AS text[]))")
 
@@ -82,9 +89,10 @@ def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]])
 
 def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
     """Counts the people of a job by code."""
-    return Counter({Code(code): number for code, number in session.execute(COUNT_CODES, {"job": job_id})})
+    counts = fetch(session, _CodeCount, COUNT_CODES, {"job": job_id})
+    return Counter({Code(row.code): row.people for row in counts})
 
 
 def read_positions(session: Session, job_id: UUID, codes: Collection[Code]) -> set[int]:
     """Reads the positions of the people of a job who have one of these codes."""
-    return set(session.execute(READ_POSITIONS, {"job": job_id, "codes": [*codes]}).scalars())
+    return set(fetch_values(session, int, READ_POSITIONS, {"job": job_id, "codes": [*codes]}))

@@ -17,7 +17,7 @@ from models.email import (
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
 from workers.database import Session, array
-from workers.sql import Unnest, fetch
+from workers.sql import Unnest, fetch, fetch_value, fetch_values
 
 SUPPRESSED_SINCE: Final = """(SELECT su.created_at FROM suppression su WHERE su.email_norm = {address}
         AND (su.until IS NULL OR su.until > now()))"""
@@ -29,6 +29,11 @@ class _ListedRow(NamedTuple):
     reason: str
     created_at: datetime
     until: datetime | None
+
+
+class _SuppressedSince(NamedTuple):
+    email_norm: str
+    created_at: datetime
 
 
 class _LockedRow(NamedTuple):
@@ -85,7 +90,9 @@ class SuppressedAddress(NamedTuple):
 
 def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, datetime]:
     """Finds the addresses among these that are suppressed now, each with the moment since when."""
-    found = session.execute(READ_SUPPRESSIONS, {"emails": list(emails)}) if emails else ()
+    if not emails:
+        return {}
+    found = fetch(session, _SuppressedSince, READ_SUPPRESSIONS, {"emails": list(emails)})
     return {row.email_norm: row.created_at for row in found}
 
 
@@ -110,7 +117,7 @@ def suppress_addresses_of(session: Session, mails: Collection[UUID]) -> None:
     When a person was erased while their mail was being sent, the mail has no address left, and none is listed.
     """
     if mails:
-        suppress_bounced(session, session.execute(READ_ADDRESSES, {"mails": array(mails)}).scalars().all())
+        suppress_bounced(session, fetch_values(session, str, READ_ADDRESSES, {"mails": array(mails)}))
 
 
 def suppress(
@@ -136,7 +143,7 @@ def suppress(
 
 def lift(session: Session, email: str, *, requested_by: str) -> Literal["lifted", "not_listed"]:
     """Takes an address off the list, whatever the reason for its listing; the audit trail does not contain it."""
-    if not session.execute(DELETE_SUPPRESSION, {"email": email}).scalar():
+    if not fetch_value(session, bool, DELETE_SUPPRESSION, {"email": email}):
         return "not_listed"
     _record(session, "lift_suppression", email, requested_by, None)
     return "lifted"
@@ -156,7 +163,7 @@ def _listed(email: str, listing: SuppressionListing) -> _ListedRow:
 
 
 def _record(session: Session, action: str, email: str, requested_by: str, detail: dict[str, str] | None) -> None:
-    account_id: UUID | None = session.execute(FIND_ACCOUNT, {"email": email}).scalar()
+    account_id = fetch_value(session, UUID, FIND_ACCOUNT, {"email": email})
     record(
         session,
         action,

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CursorResult, text
+from sqlalchemy import text
 
 from models.base import new_id
 from models.link import LEAST_LEFT, LINK_LIFETIME, Link
 from models.words import Purpose
 from workers.database import Session, array
 from workers.security.keys import signing_keys
-from workers.sql import Unnest, fetch
+from workers.sql import Unnest, change, fetch, fetch_values
 
 
 class _NewLink(NamedTuple):
@@ -150,7 +150,7 @@ def offer_links(session: Session, accounts: Collection[UUID], *, known: Collecti
 def replace_dead_links(session: Session, accounts: Collection[UUID], purpose: Purpose) -> None:
     """Replaces the links of these accounts that expired or lost their key, except those that were voided meanwhile."""
     asked = {"accounts": list(accounts), "activated": purpose is Purpose.PASSWORD_RESET}
-    waiting = session.execute(LOCK_ACCOUNTS, asked).scalars().all()
+    waiting = fetch_values(session, UUID, LOCK_ACCOUNTS, asked)
     voided = _void_dead(session, waiting, timedelta(0), purpose)
     if voided:
         _insert(session, voided, purpose)
@@ -166,7 +166,7 @@ def offer_subject_links(
       ended: the subjects among them with a link that expired or lost its key, which is replaced.
     """
     asked = {"subjects": array(ended), "purpose": purpose, "keys": list(signing_keys().key_ids)}
-    replaced = session.execute(VOID_DEAD_SUBJECT_LINKS, asked).scalars().all() if ended else ()
+    replaced = fetch_values(session, UUID, VOID_DEAD_SUBJECT_LINKS, asked) if ended else []
     links = [_new(purpose, account, subject) for subject, account in subjects.items()]
     session.execute(INSERT_SUBJECT_LINKS, _NEW.parameters(links) | {"replaced": array(replaced)})
 
@@ -174,12 +174,8 @@ def offer_subject_links(
 def void_links(session: Session, account_id: UUID, *, subject_id: UUID | None = None) -> int:
     """Voids all live links of an account, or those about one subject; returns their number."""
     if subject_id is None:
-        return _changed(session.execute(VOID_LINKS, {"account": account_id}))
-    return _changed(session.execute(VOID_SUBJECT_LINKS, {"account": account_id, "subject": subject_id}))
-
-
-def _changed(result: Any) -> int:
-    return result.rowcount if isinstance(result, CursorResult) else 0
+        return change(session, VOID_LINKS, {"account": account_id})
+    return change(session, VOID_SUBJECT_LINKS, {"account": account_id, "subject": subject_id})
 
 
 def _void_dead(session: Session, accounts: Iterable[UUID], least: timedelta, purpose: Purpose) -> Sequence[UUID]:
@@ -191,7 +187,7 @@ def _void_dead(session: Session, accounts: Iterable[UUID], least: timedelta, pur
         "newest": keys.newest,
         "least": least,
     }
-    return session.execute(VOID_DEAD_LINKS, asked).scalars().all()
+    return fetch_values(session, UUID, VOID_DEAD_LINKS, asked)
 
 
 def _insert(session: Session, accounts: Iterable[UUID], purpose: Purpose) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from models.throttle import COUNTS_FOR, LIMITS, Allowance, Asked, Throttle, ThrottleScope, measure_allowance
 from workers.database import Session, array
 from workers.security.keys import signing_keys
-from workers.sql import Unnest, fetch
+from workers.sql import Unnest, fetch, fetch_values
 
 WIDE: Final = frozenset(
     {
@@ -92,7 +92,7 @@ def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
 
 def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
     """Reads the requests that each subject may still make, by the database's clock. The subjects must be locked."""
-    now: datetime = session.execute(READ_NOW).scalar_one()
+    [now] = fetch_values(session, datetime, READ_NOW)
     before: dict[ThrottleSubject, list[Asked]] = {subject: [] for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
         asked = {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
