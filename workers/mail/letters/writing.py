@@ -1,18 +1,20 @@
 """Writes letters for claimed mails: reads the facts, replaces links that ended, and lets each kind be written.
 
 A link that ended before its mail was sent is replaced, so that no owed mail is a dead end; the link "this is not me" of
-an attachment mail is made here. Lock order: the caller's mails, accounts by address, links.
+an attachment mail is made here. Lock order: the mails of the caller, accounts by address, links.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import text
+
 from models.email import SuppressionReason
 from models.link import PASSWORD_PURPOSES
-from models.mails import for_every_kind
+from models.mails import INVITING, for_every_kind
 from models.words import EmailKind, EmailState, Purpose
-from workers.database import Session
+from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters import (
@@ -25,8 +27,7 @@ from workers.mail.letters import (
 )
 from workers.mail.letters.facts import MailedLink, MailFacts, read_facts
 from workers.mail.letters.letter import Letter, Writer, not_wanted
-from workers.mail.letters.not_me_links import hold_accounts, lacks_link, offer_links
-from workers.security.links import replace_dead_links
+from workers.security.links import offer_subject_links, replace_dead_links
 
 WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
     {
@@ -40,6 +41,11 @@ WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
     "functions that write them (workers/mail/letters)",
 )
 """The function that writes each kind of mail, registered beside its letter."""
+
+# Holds accounts against the whole-row lock under which an address is corrected and the links to the old one are voided:
+# either that correction is seen when the link is made, or it waits and voids the link made here.
+LOCK_ACCOUNTS = text("""
+    SELECT a.id FROM account a WHERE a.id = ANY(CAST(:accounts AS uuid[])) ORDER BY a.email_norm FOR KEY SHARE""")
 
 Facts = Mapping[UUID, MailFacts]
 
@@ -76,7 +82,7 @@ def _replace_links(session: Session, ended: Sequence[MailedLink], attachments: F
     accounts = {link.account_id for link in ended}
     attached = {facts.account_id for facts in attachments.values() if facts.account_id}
     if attached:  # all accounts at once, in their order: they are also held one purpose after the other below
-        hold_accounts(session, attached | accounts)
+        _lock_accounts(session, attached | accounts)
     for purpose in PASSWORD_PURPOSES:
         if of_purpose := {link.account_id for link in ended if link.purpose == purpose}:
             replace_dead_links(session, of_purpose, purpose)
@@ -84,16 +90,34 @@ def _replace_links(session: Session, ended: Sequence[MailedLink], attachments: F
 
 def _without_not_me(mails: Sequence[ClaimedMail], facts: Facts) -> Facts:
     """Returns the facts of the attachment mails that lack a link "this is not me" or have one that ended."""
-    return {mail.id: facts[mail.id] for mail in mails if mail.id in facts and lacks_link(mail, facts[mail.id])}
+    return {mail.id: facts[mail.id] for mail in mails if mail.id in facts and _lacks_not_me(mail, facts[mail.id])}
+
+
+def _lacks_not_me(mail: ClaimedMail, facts: MailFacts) -> bool:
+    """Tells whether this becomes an attachment mail without a link, or with one that ended by time or with its key.
+
+    An invitation is one too, once its person has activated their account.
+    """
+    if mail.kind not in INVITING or mail.expired or facts.suppressed:
+        return False
+    if enrollment.announcement(mail, facts) is not EmailKind.ATTACHMENT:
+        return False
+    if facts.not_me_id is None:
+        return True
+    return facts.not_me is not None and facts.not_me.ended
 
 
 def _offer_not_me(session: Session, attachments: Facts) -> None:
-    people = [(one.enrollment_id, one.account_id, one.not_me_id) for one in attachments.values()]
-    offer_links(
-        session,
-        {enrollment: account for enrollment, account, _ in people if enrollment and account},
-        known={enrollment for enrollment, _, link in people if enrollment and link},
-    )
+    """Makes a link for each of these attachment mails, unless one was used or voided on purpose."""
+    people = attachments.values()
+    accounts = {one.enrollment_id: one.account_id for one in people if one.enrollment_id and one.account_id}
+    ended = {one.enrollment_id for one in people if one.enrollment_id and one.not_me_id}
+    _lock_accounts(session, set(accounts.values()))
+    offer_subject_links(session, Purpose.NOT_ME, accounts, ended=ended)
+
+
+def _lock_accounts(session: Session, accounts: Collection[UUID]) -> None:
+    session.execute(LOCK_ACCOUNTS, {"accounts": array(accounts)})
 
 
 def _write(session: Session, mail: ClaimedMail, facts: MailFacts | None) -> Letter:
