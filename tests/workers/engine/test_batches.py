@@ -22,7 +22,7 @@ from tests.kit.builders.ledgers import look
 from tests.kit.processes.support import change, rows
 from workers.database import Session, transaction
 from workers.engine import ledger as books
-from workers.engine.claimer import SYSTEMIC, BatchRun
+from workers.engine.claimer import SYSTEMIC, BatchRun, counting_failures
 from workers.engine.ledger import (
     JOBS,
     ClaimedRow,
@@ -135,6 +135,38 @@ def test_a_permanent_error_is_not_repeated(fresh_database: str) -> None:
     assert jobs_done() == set(made[1:])
     assert state(made[0]) == ("dead", 1, 1)
     assert attempt_outcomes(made[0]) == ["dead"]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "stands"),
+    [
+        (ValueError("this one"), ("queued", 1, 1)),
+        (Permanent("never"), ("dead", 1, 1)),
+        (Transient("store away"), ("queued", 0, 1)),
+    ],
+    ids=["tried again", "never again", "postponed"],
+)
+def test_an_error_outside_a_transaction_counts_as_one_inside(
+    fresh_database: str, error: Exception, stands: tuple[str, int, int]
+) -> None:
+    (bad,) = owe_jobs(1)
+    (row,) = claim()
+    with counting_failures(row):
+        fail(error)
+    assert state(bad) == stands
+
+
+def test_an_error_outside_a_transaction_leaves_a_job_taken_back_alone(fresh_database: str) -> None:
+    (bad,) = owe_jobs(1)
+    (row,) = claim()
+    change("UPDATE job SET claim = claim + 1")
+    with counting_failures(row):
+        fail(ValueError("this one"))
+    assert (state(bad), attempt_outcomes(bad)) == (("running", 0, 2), [])
 
 
 def test_work_whose_row_was_taken_back_leaves_nothing(fresh_database: str) -> None:
