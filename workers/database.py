@@ -34,6 +34,7 @@ KEEPALIVE: Final = {
 }
 """These detect a host that vanished. The statement timeout cannot, because it runs on that host."""
 
+# Bounds how long a statement of this transaction waits for a lock.
 LOCK_TIMEOUT: Final = text("SET LOCAL lock_timeout = '250ms'")
 
 

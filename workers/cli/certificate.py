@@ -22,6 +22,7 @@ from workers.engine.acceptance import find_portal
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import Request, read
 from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
+from workers.sql import fetch_values
 
 EXIT_CODES: Final = f"""\b
 Exit codes:
@@ -47,6 +48,7 @@ CORRECT: Final = """Issue a certificate anew because it says something wrong.
 
 It has a new number and code; the page of the earlier one names the new one. The account keeps its names."""
 
+# Finds the codes of certificates by their number, the number of a duplicate, or the enrollment.
 FIND: Final = text("""
     SELECT k.code FROM certificate k
     WHERE k.number = :number OR k.enrollment_id = CAST(:enrollment AS uuid)
@@ -70,7 +72,7 @@ def show(
 ) -> None:
     with edge(), transaction() as session:
         code = read_verification_code(which)
-        codes = [code] if code else session.execute(FIND, _sought(which)).scalars().all()
+        codes = [code] if code else fetch_values(session, str, FIND, _sought(which))
         found = [as_json(one) for known in codes if (one := verify(session, known))]
     if not found:
         fail(REFUSED, "no certificate has this number, code or enrollment")

@@ -64,6 +64,6 @@ def _read(session: Session, person: str, new: str, reason: str) -> CorrectEmailB
 
 def _ask(request: CorrectEmailByOps, *, yes: bool) -> None:
     """Asks whether it is meant, because the account is handed over."""
-    question = f"Give account {request.account_id} the address {request.email}? Whoever reads its mail has the account"
+    question = f"Give account {request.account_id} the address {request.email}? The reader of its mail has the account"
     if not yes and not typer.confirm(question, err=True):
         fail(REFUSED, "nothing was done")

@@ -1,8 +1,8 @@
 """Sets up, changes and lists inboxes: the folders rosters are dropped in."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.table import Table
@@ -18,6 +18,7 @@ from workers.errors import NotConfigured
 from workers.imports.inboxes import put_inbox
 from workers.requests.base import read
 from workers.requests.internal import PutInbox
+from workers.sql import fetch
 
 PUT: Final = f"""Set up an inbox, or change it.
 
@@ -35,11 +36,26 @@ Exit codes:
 {COMMON_CODES}
 """
 
+# Lists inboxes with the number of files that wait and that were put away.
 LIST = text("""
     SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
       count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away
     FROM inbox i JOIN portal p ON p.id = i.portal_id LEFT JOIN inbox_file f ON f.inbox_id = i.id
     GROUP BY p.name, i.id ORDER BY p.name, i.reference""")
+
+
+class _ListedInbox(NamedTuple):
+    portal: str
+    reference: str
+    contract: str
+    url: str
+    policy: str
+    paused: bool
+    scanned_at: datetime | None
+    trouble: str | None
+    waiting: int
+    put_away: int
+
 
 app = command_app()
 
@@ -89,7 +105,7 @@ def put(
 @app.command("list", help="List the inboxes.", epilog=LIST_CODES)
 def show(*, as_json: AsJson = False) -> None:
     with edge(), transaction() as session:
-        found = session.execute(LIST).mappings().all()
+        found = fetch(session, _ListedInbox, LIST)
     if as_json:
         print_json([_plain(row) for row in found])
         return
@@ -98,17 +114,17 @@ def show(*, as_json: AsJson = False) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading == "last look")
     for row in found:
         table.add_row(
-            f"{row['portal']}/{row['reference']}",
-            row["contract"],
-            row["url"],
-            f"{row['scanned_at']:%Y-%m-%d %H:%M}" if row["scanned_at"] else "never",
-            str(row["waiting"]),
-            str(row["put_away"]),
-            "paused" if row["paused"] else row["trouble"] or "",
+            f"{row.portal}/{row.reference}",
+            row.contract,
+            row.url,
+            f"{row.scanned_at:%Y-%m-%d %H:%M}" if row.scanned_at else "never",
+            str(row.waiting),
+            str(row.put_away),
+            "paused" if row.paused else row.trouble or "",
         )
     console().print(table)
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    at = row["scanned_at"]
-    return {**row, "scanned_at": at and at.isoformat("T", "seconds")}
+def _plain(row: _ListedInbox) -> dict[str, Any]:
+    at = row.scanned_at
+    return {**row._asdict(), "scanned_at": at and at.isoformat("T", "seconds")}

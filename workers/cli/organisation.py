@@ -2,7 +2,7 @@
 
 import base64
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from sqlalchemy import text
@@ -14,6 +14,7 @@ from workers.database import transaction
 from workers.i18n.catalogues import code_sentence
 from workers.requests.base import read
 from workers.requests.certificates import PutOrganisation
+from workers.sql import fetch
 
 EXIT_CODES: Final = f"""\b
 Exit codes:
@@ -33,12 +34,30 @@ Certificates state its name, address and registrations, as the law wants. What i
 the certificates of the portals named. Those issued before do not change; trainings completed before it could sign
 are certified now."""
 
+# Lists organisations with their portals and the number of their certificates.
 SHOW: Final = text("""
     SELECT o.reference, o.legal_name, o.address, o.siret, o.activity_number, o.activity_region, o.signatory_name,
       o.signatory_quality, o.place, o.colour, o.logo,
       (SELECT coalesce(json_agg(p.name ORDER BY p.name), '[]') FROM portal p WHERE p.organisation_id = o.id) AS portals,
       (SELECT count(*) FROM certificate k WHERE k.organisation_id = o.id) AS certificates
     FROM organisation o ORDER BY o.reference""")
+
+
+class _ShownOrganisation(NamedTuple):
+    reference: str
+    legal_name: str
+    address: list[str]
+    siret: str | None
+    activity_number: str | None
+    activity_region: str | None
+    signatory_name: str
+    signatory_quality: str
+    place: str
+    colour: str | None
+    logo: str | None
+    portals: list[str]
+    certificates: int
+
 
 app = command_app()
 
@@ -93,4 +112,4 @@ def put(
 @app.command(help="Print the organisations that are recorded, as JSON.", epilog=LIST_CODES)
 def show() -> None:
     with edge(), transaction() as session:
-        print_json([dict(row) for row in session.execute(SHOW).mappings()])
+        print_json([row._asdict() for row in fetch(session, _ShownOrganisation, SHOW)])

@@ -25,6 +25,7 @@ from workers.requests.base import (
 from workers.requests.queues import Queue
 from workers.sql import Unnest, fetch, fetch_value, fetch_values
 
+# Records each request whose key is new as a job that is due, and returns the ids of these jobs.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
@@ -56,6 +57,7 @@ _KEYS: Final = Unnest(_GivenKey, Idempotency, alias="given")
 READ_EARLIER_KEYS = text(f"""
     SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i JOIN {_KEYS} USING (portal_id, key)""")
 
+# Records a message that is no valid request as a job that has ended, unless its key was used before.
 INSERT_REFUSED_JOB = text("""
     WITH new_key AS (
       INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)
@@ -64,11 +66,14 @@ INSERT_REFUSED_JOB = text("""
     SELECT job_id, :portal, :kind, :queue, :lane, :state, :message, CAST(:error AS json), now()
     FROM new_key RETURNING id""")
 
+# Records the key of a job that Matricule makes itself.
 INSERT_KEY = text("""
     INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)""")
 
+# Finds the job a portal asked for under a key.
 FIND_JOB_BY_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
 
+# Finds the id of a portal by its name.
 FIND_PORTAL = text("SELECT id FROM portal WHERE name = :name")
 
 

@@ -29,6 +29,7 @@ LONGEST_STEP: Final = 900.0
 
 State = TypeVar("State")
 
+# Moves the position of a job that is still ours, and renews its lease: a job that moves kills no worker.
 MOVE_POSITION = text("""
     UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
     WHERE id = :id AND claim = :claim""")

@@ -24,10 +24,12 @@ log = get_logger()
 
 HEARTBEAT_SECONDS: Final = 2.0
 
+# Records that this process is alive now.
 RECORD_HEARTBEAT = text("""
     INSERT INTO process (id, kind, host, pid) VALUES (:id, :kind, :host, :pid)
     ON CONFLICT (id) DO UPDATE SET seen_at = now()""")
 
+# Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
 
 

@@ -12,6 +12,7 @@ from models.words import Code
 from workers.database import Session
 from workers.sql import fetch, fetch_values
 
+# Records what was done for each person of the jobs.
 INSERT_PEOPLE = text("""
     INSERT INTO job_person (job_id, position, code, field, account_id, enrollment_id, detail)
     SELECT job_id, position, code, field, account_id, enrollment_id, CAST(detail AS json)
@@ -27,6 +28,7 @@ class _CodeCount(NamedTuple):
 
 COUNT_CODES = text("SELECT code, count(*) AS people FROM job_person WHERE job_id = :job GROUP BY code")
 
+# Reads the positions of the people of a job with one of these codes.
 READ_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :job AND code = ANY(CAST(:codes AS text[]))")
 
 

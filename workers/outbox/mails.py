@@ -106,6 +106,7 @@ CANCEL_MAILS_OF_ENROLLMENTS = text(
     _CANCEL.format(found=f"{_PEOPLE} JOIN email m USING (account_id, enrollment_id) WHERE true")
 )
 
+# Cancels owed mails to an address the account no longer has, but for the kinds that tell of the change.
 CANCEL_MAILS_TO_FORMER_ADDRESSES = text(
     _CANCEL.format(
         found=f"""{_FORMER} JOIN email m USING (account_id, to_address)
@@ -114,6 +115,7 @@ CANCEL_MAILS_TO_FORMER_ADDRESSES = text(
     )
 )
 
+# Cancels owed mails that speak of a correction.
 CANCEL_MAILS_OF_CORRECTION = text(
     _CANCEL.format(
         found="""email m WHERE m.account_id = :account AND m.kind = ANY(CAST(:kinds AS text[]))

@@ -46,6 +46,7 @@ class _LockedRow(NamedTuple):
 
 _LISTINGS: Final = Unnest(_ListedRow, Suppression, alias="given")
 
+# Reads which of these addresses are listed now, and since when.
 READ_SUPPRESSIONS = text("""
     SELECT email_norm, created_at FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND (until IS NULL OR until > now())""")
@@ -58,24 +59,30 @@ INSERT_SUPPRESSIONS = text("""
     SELECT email, :reason, now() FROM unnest(CAST(:emails AS text[])) email ORDER BY email
     ON CONFLICT (email_norm) DO UPDATE SET reason = suppression.reason""")
 
+# Locks the entries of these addresses, also those that have ended.
 LOCK_SUPPRESSIONS = text("""
     SELECT email_norm, reason, created_at, until, now() AS now FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) ORDER BY email_norm FOR UPDATE""")
 
+# Replaces the reason and times of entries.
 UPDATE_SUPPRESSIONS = text(f"""
     UPDATE suppression su SET reason = given.reason, created_at = given.created_at, until = given.until
     FROM {_LISTINGS} WHERE su.email_norm = given.email_norm""")
 
+# Reads the addresses these mails are for.
 READ_ADDRESSES = text("""
     SELECT DISTINCT to_address FROM email WHERE id = ANY(CAST(:mails AS uuid[])) AND to_address <> ''""")
 
+# Takes an address off the list, and tells whether its entry was still in force.
 DELETE_SUPPRESSION = text("""
     DELETE FROM suppression WHERE email_norm = :email RETURNING until IS NULL OR until > now() AS held""")
 
+# Lists the entries in force, the latest first.
 LIST_SUPPRESSIONS = text("""
     SELECT email_norm, reason, created_at, until FROM suppression WHERE until IS NULL OR until > now()
     ORDER BY created_at DESC, email_norm""")
 
+# Finds the account that has this address.
 FIND_ACCOUNT = text("SELECT id FROM account WHERE email_norm = :email")
 
 

@@ -18,9 +18,12 @@ _FOUND: Final = """
       now() AS now, a.email_norm, a.first_name, a.last_name, a.locale
     FROM link l JOIN account a ON a.id = l.account_id WHERE l.id = :id"""
 
+# Finds what a link is for and whether it is still good.
 FIND_LINK = text(_FOUND)
+# Finds the same and locks the link, so that it is used once.
 LOCK_LINK = text(f"{_FOUND} FOR UPDATE OF l")
 
+# Marks a link as used, unless it was used or voided before.
 CONSUME_LINK = text("UPDATE link SET consumed_at = now() WHERE id = :id AND consumed_at IS NULL AND voided_at IS NULL")
 
 

@@ -60,6 +60,7 @@ VOID_DEAD_LINKS = text(f"""
       ORDER BY account_id FOR NO KEY UPDATE) dead
     WHERE link.id = dead.id RETURNING link.account_id""")
 
+# Voids links of these subjects that ended or were signed with a key that is gone, and returns their ids.
 VOID_DEAD_SUBJECT_LINKS = text(f"""
     UPDATE link SET voided_at = now() FROM (
       SELECT id FROM link WHERE subject_id = ANY(CAST(:subjects AS uuid[])) AND purpose = :purpose AND {LIVE}
@@ -67,8 +68,10 @@ VOID_DEAD_SUBJECT_LINKS = text(f"""
       ORDER BY subject_id FOR NO KEY UPDATE) dead
     WHERE link.id = dead.id RETURNING link.id""")
 
+# Voids every live link of an account.
 VOID_LINKS = text(f"UPDATE link SET voided_at = now() WHERE account_id = :account AND {LIVE}")
 
+# Voids the live links of an account about one subject.
 VOID_SUBJECT_LINKS = text(f"""
     UPDATE link SET voided_at = now() WHERE account_id = :account AND subject_id = :subject AND {LIVE}""")
 
@@ -95,6 +98,7 @@ INSERT_SUBJECT_LINKS = text(f"""{_INSERT}
     ORDER BY subject_id
     ON CONFLICT (subject_id, purpose) WHERE {LIVE} AND subject_id IS NOT NULL DO NOTHING""")
 
+# Reads which of these accounts have a live link for a purpose, and how often it was sent again.
 READ_LIVE_LINKS = text(f"""
     SELECT account_id, resent, expires_at FROM link
     WHERE account_id = ANY(CAST(:accounts AS uuid[])) AND purpose = :purpose AND {LIVE} AND expires_at > now()

@@ -36,10 +36,12 @@ COUNT_FAILURES = text("""
       failed_at = CASE WHEN sign_in.locked_until > now() THEN sign_in.failed_at ELSE now() END
     RETURNING subject, failures, CASE WHEN locked_until > now() THEN locked_until END AS locked_until""")
 
+# Locks subjects out for their number of seconds.
 LOCK_SUBJECTS_OUT = text(f"""
     UPDATE sign_in si SET locked_until = now() + make_interval(secs => given.seconds)
     FROM {_LOCKED_OUT} WHERE si.subject = given.subject AND given.seconds > 0""")
 
+# Forgets the failed sign-ins of these subjects, in the order of their ids so that two do not deadlock.
 DELETE_FAILURES = text("""
     DELETE FROM sign_in USING (
       SELECT subject FROM sign_in WHERE subject = ANY(CAST(:subjects AS uuid[])) ORDER BY subject FOR UPDATE) held

@@ -62,13 +62,16 @@ LOCK_SUBJECTS = text(f"""
       SELECT DISTINCT hashtextextended(scope || ':' || subject, 0) AS key
       FROM {_SUBJECTS} ORDER BY key OFFSET 0) locks""")
 
+# Reads what was counted for each subject within the longest period; many counts are summed by minute.
 READ_THROTTLES = text("""
     SELECT subject, max(at) AS at, CAST(sum(times) AS int) AS times FROM throttle
     WHERE scope = :scope AND subject = ANY(CAST(:subjects AS uuid[])) AND at > now() - CAST(:longest AS interval)
     GROUP BY subject, CASE WHEN :wide THEN date_trunc('minute', at) ELSE at END ORDER BY at""")
 
+# Counts uses for subjects.
 INSERT_THROTTLES = text(f"INSERT INTO throttle ({_COUNTED.columns}) SELECT * FROM {_COUNTED}")
 
+# Reads the time of the database.
 READ_NOW = text("SELECT now()")
 
 

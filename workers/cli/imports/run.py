@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 import typer
@@ -27,13 +27,23 @@ from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import errors_file, report_rows
 from workers.requests.base import read
 from workers.requests.imports import ImportRoster
+from workers.sql import fetch_one
 
 PAUSE: Final = 0.2
 """The time between two looks at a running job, in seconds."""
 
+# Reads how far an import is, and its result once it is finished.
 READ_PROGRESS = text("""
-    SELECT j.state, j.position, r.rows, j.result, j.error FROM job j JOIN roster r ON r.job_id = j.id
+    SELECT j.state, j.position, r.rows, j.result FROM job j JOIN roster r ON r.job_id = j.id
     WHERE j.id = :job""")
+
+
+class _Progress(NamedTuple):
+    state: str
+    position: int
+    rows: int | None
+    result: dict[str, Any] | None
+
 
 HELP: Final = f"""Enrol the people of a file on a contract.
 
@@ -109,7 +119,7 @@ def _accept(file: Path, body: dict[str, Any], *, key: str, portal: str) -> Accep
             return accept_file(session, find_portal(session, portal), opened, request, key=key)
 
 
-def _follow(job_id: UUID, seconds: float) -> Any:
+def _follow(job_id: UUID, seconds: float) -> _Progress:
     """Returns the job once it is finished or the time is over; shows a bar on a terminal meanwhile."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     deadline = time.monotonic() + seconds
@@ -117,7 +127,9 @@ def _follow(job_id: UUID, seconds: float) -> Any:
         task = bar.add_task("waiting", total=None)
         while True:
             with transaction() as session:
-                found = session.execute(READ_PROGRESS, {"job": job_id}).one()
+                found = fetch_one(session, _Progress, READ_PROGRESS, {"job": job_id})
+            if found is None:
+                raise LookupError(f"the import {job_id} is gone")
             if found.rows:
                 bar.update(task, description="importing", total=found.rows, completed=found.position)
             left = deadline - time.monotonic()
@@ -126,7 +138,7 @@ def _follow(job_id: UUID, seconds: float) -> Any:
             time.sleep(min(PAUSE, left))
 
 
-def _tell(job_id: UUID, found: Any, locale: str) -> None:
+def _tell(job_id: UUID, found: _Progress, locale: str) -> None:
     result = found.result or {}
     what = "Dry run, nothing was changed:" if result.get("dry_run") else "Import"
     console().print(f"{what} {job_id}: {found.state}", soft_wrap=True)
