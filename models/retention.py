@@ -104,7 +104,7 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     ),
     RetentionClass.LINK: RetentionRule(
         *("Links in mails (never the token)", "1 year"),
-        *("their use or end", "deleted", "tells whoever finds an old mail what became of its link"),
+        *("their use or end", "deleted", "tells a reader of an old mail what became of its link"),
     ),
     RetentionClass.CORRECTION: RetentionRule(
         *("Addresses in corrections of an address", "1 year"),
@@ -140,7 +140,7 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
         *("the last one", "deleted", "guessing is slowed down (NIST SP 800-63B-4, 3.2.2)"),
     ),
     RetentionClass.THROTTLE: RetentionRule(
-        *("Counts of what was asked for, against whoever it counts", "1 day"),
+        *("Counts of requests, for each address, account, company and portal they count for", "1 day"),
         *("the request", "deleted", "the longest window in which they are counted"),
     ),
     RetentionClass.CORRECTION_THROTTLE: RetentionRule(

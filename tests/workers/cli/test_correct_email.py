@@ -76,7 +76,7 @@ def test_it_waits_for_the_answer_and_a_refusal_is_exit_code_1(call: Call, monkey
 def test_an_account_is_handed_over_when_it_is_meant(call: Call, said: str, jobs: int) -> None:
     called = call("person", "correct-email", OLD, NEW, *WHY[:2], stdin=said)
     assert called.code == (0 if jobs else 1)
-    assert "Whoever reads its mail has the account" in called.err
+    assert "The reader of its mail has the account" in called.err
     assert rows("SELECT count(*) FROM job WHERE kind = 'correct_email_by_ops'") == [(jobs,)]
 
 
