@@ -25,7 +25,10 @@ class Schedule(Record, table=True):
 
 
 class Process(Record, table=True):
-    """A process of Matricule that said it was alive at `seen_at`."""
+    """A process of Matricule that said it was alive at `seen_at`.
+
+    `trouble` says why it fetches no work although it lives: the code of an error of Redis, or `stuck`.
+    """
 
     __tablename__ = "process"
 
@@ -35,13 +38,19 @@ class Process(Record, table=True):
     pid: int
     started_at: datetime = instant(default_now=True)
     seen_at: datetime = instant(default_now=True)
+    trouble: str | None = None
 
 
 class Clock(Record, table=True):
-    """The one row names the clock that leads, and the end of its lease. Another clock takes over after that."""
+    """The one row names the clock that leads, and the end of its lease. Another clock takes over after that.
+
+    `set_back_at` says when the clock of the database was last found to have been ahead, `set_back_seconds` by how much.
+    """
 
     __tablename__ = "clock"
 
     name: str = Field(primary_key=True)
     holder: UUID
     until: datetime = instant()
+    set_back_at: datetime | None = instant(nullable=True)
+    set_back_seconds: float | None = None

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -20,6 +21,26 @@ SPELT_OUT = re.compile(r"^(DETAIL|CONTEXT):.*$", re.MULTILINE)
 MASKS = ((LINK, "[link]"), (ADDRESS, "[address]"), (TOKEN, "[token]"))
 
 get_logger = structlog.get_logger
+
+
+class SeldomLog:
+    """Writes warnings that a lasting fault would repeat many times a second: each of them at most once in a while.
+
+    Parameters:
+      seconds: the shortest time between two equal warnings.
+    """
+
+    def __init__(self, seconds: float = 30.0) -> None:
+        self._seconds = seconds
+        self._written: dict[tuple[str, ...], float] = {}
+        self._log = get_logger()
+
+    def warning(self, event: str, **fields: str) -> None:
+        """Writes the warning, unless one with the same words was written a moment ago."""
+        words, now = (event, *fields.values()), time.monotonic()
+        if now - self._written.get(words, -self._seconds) >= self._seconds:
+            self._written[words] = now
+            self._log.warning(event, **fields)
 
 
 def masked(text: str) -> str:

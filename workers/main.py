@@ -51,7 +51,8 @@ def build_broker() -> WakeBroker:
     settings = get_settings()
     configure_logs(settings.log_level)
     check_settings(settings)
-    broker = make_broker(worker_client(settings.redis_url), [AsyncIO(), CurrentMessage(), ProcessMiddleware()])
+    # The first one is told last that the worker has stopped: it may end this process with an exit code.
+    broker = make_broker(worker_client(settings.redis_url), [ProcessMiddleware(), AsyncIO(), CurrentMessage()])
     dramatiq.set_broker(broker)
     for make_claimer in CLAIMERS:
         claimer = make_claimer()

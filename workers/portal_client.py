@@ -11,16 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message, generate_unique_id
 from pydantic_core import PydanticSerializationError
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 
 from models.label import SURROGATES
 from models.words import Code
 from workers.errors import InvalidRequest, Problem
+from workers.redis_client import connect
 from workers.requests.base import (
     ACCEPT_ACTOR,
     MAX_MESSAGE_BYTES,
@@ -45,19 +43,15 @@ class PortalClient:
     """Sends requests for one portal.
 
     Parameters:
-      redis_url: the broker from which Matricule consumes.
+      redis_url: the broker from which Matricule consumes, in any form of its setting ``REDIS_URL``.
       portal: the name of this portal.
       namespace: the prefix of Matricule's keys in that Redis.
+
+    Raises: ValueError when `redis_url` has none of these forms; its text does not quote it.
     """
 
     def __init__(self, redis_url: str, *, portal: str = "local", namespace: str = "matricule") -> None:
-        retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), TRIES - 1)
-        client = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=TIMEOUT_SECONDS,
-            retry=retry,
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-        )
+        client = connect(redis_url, retries=TRIES - 1, seconds=TIMEOUT_SECONDS)
         self.portal = portal
         self.broker = RedisBroker(client=client, namespace=namespace, middleware=[])  # type: ignore[no-untyped-call]
 
@@ -73,7 +67,8 @@ class PortalClient:
           InvalidRequest: the key is not valid (`invalid_request`); a text was cut inside a character and cannot be
             written (`unsafe_value`, for each field: ``people.3.first_name``); or the message would be over 256 KiB
             (`request_too_large`): send a file instead, or several requests.
-          redis.RedisError: the broker does not answer. The request may have arrived: repeat it under the same key.
+          redis.RedisError: the broker does not answer, or refuses to write. The request may have arrived: repeat it
+            under the same key.
         """
         check_key(key)
         body = _json(request)

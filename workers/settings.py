@@ -1,15 +1,26 @@
 """Every setting of Matricule, read once from the environment. ``docs/settings.md`` describes each for operators."""
 
+import re
 from email.utils import parseaddr
 from functools import lru_cache
 from ipaddress import ip_network
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis import ConnectionPool
+
+from workers.redis_client import connect
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+URL_OF_POSTGRESQL: Final = re.compile(
+    r"(?P<beginning>[\w+]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?]*)(?P<database>/[^?]*)?(?:\?(?P<options>.*))?"
+)
+
+HOST_AND_PORT: Final = re.compile(r"\[?(?P<host>[^\[\]]*?)\]?(?::(?P<port>\d*))?")
+"""One of several hosts: a name, or an address in brackets if it has colons, and the port; 5432 when left out."""
 
 
 class Settings(BaseSettings):
@@ -17,8 +28,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)  # some are passwords
 
-    database_url: str = Field(description="PostgreSQL 15+, e.g. postgresql://user:password@host/matricule")
-    redis_url: str = Field(description="Redis 7+ or Valkey 8+, e.g. redis://host:6379/0 or unix:///path.sock")
+    database_url: str = Field(
+        description="PostgreSQL 15+, e.g. postgresql://user:password@host/matricule; "
+        "with several hosts: host:5432,host:5432, of which the one that takes writes is used"
+    )
+    redis_url: str = Field(
+        description="Redis 7+ or Valkey 8+, e.g. redis://host:6379/0, unix:///path.sock "
+        "or redis+sentinel://host:26379,host:26379/master/0"
+    )
     redis_namespace: str = Field(default="matricule", description="prefix of every key in Redis")
     smtp_url: str = Field(
         default="smtp://localhost:25?tls=off",
@@ -70,6 +87,11 @@ class Settings(BaseSettings):
         description="addresses and networks of the proxies whose X-Forwarded-For is believed, with commas between",
     )
 
+    @field_validator("database_url")
+    @classmethod
+    def _as_sqlalchemy_reads_it(cls, url: str) -> str:
+        return _with_hosts_as_options(url)
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_capitals(cls, level: object) -> object:
@@ -99,10 +121,7 @@ class Settings(BaseSettings):
         """Parses the URL as the client does, without connecting. With a wrong URL, jobs would be accepted and their
         wake-ups would fail.
         """
-        try:
-            ConnectionPool.from_url(url).make_connection()
-        except (TypeError, ValueError):  # the text of the error may show a part of the password
-            raise ValueError("not redis://host:6379/0, rediss://… or unix:///path.sock") from None
+        connect(url, retries=0, seconds=1)
         return url
 
     @field_validator("platform_name")
@@ -110,6 +129,26 @@ class Settings(BaseSettings):
     def _named_as_the_sender(cls, name: str, others: ValidationInfo) -> str:
         shown, address = parseaddr(others.data.get("mail_from", ""))
         return name or shown or address.rpartition("@")[2]
+
+
+def _with_hosts_as_options(url: str) -> str:
+    """Moves several hosts of a URL of PostgreSQL into its options, where SQLAlchemy looks for them.
+
+    All processes write, so of several hosts they use the one that takes writes, unless the URL asks for another.
+    """
+    parts = URL_OF_POSTGRESQL.fullmatch(url)
+    options = parse_qsl(parts["options"]) if parts and parts["options"] else []
+    named = ",".join(value for name, value in options if name == "host")
+    if parts is None or "," not in parts["hosts"] + named:
+        return url
+    hosts = parts["hosts"]
+    if "," in hosts:
+        pairs = [HOST_AND_PORT.fullmatch(unquote(one)) for one in hosts.split(",")]
+        options += [(name, ",".join((pair and pair[name]) or "" for pair in pairs)) for name in ("host", "port")]
+        hosts = ""
+    if "target_session_attrs" not in dict(options):
+        options.append(("target_session_attrs", "read-write"))
+    return f"{parts['beginning']}{hosts}{parts['database'] or '/'}?{urlencode(options)}"
 
 
 @lru_cache(maxsize=1)

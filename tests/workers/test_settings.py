@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import create_engine
 
 from workers.settings import Settings
 
@@ -35,19 +36,58 @@ def test_the_platform_has_the_name_its_mails_come_from(
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:6379/0", "redis://u:p@h/0?socket_timeout=3", "rediss://h", "unix:///run/valkey.sock?db=0"]
+    "url",
+    [
+        "redis://h:6379/0",
+        "redis://u:p@h/0?socket_timeout=3",
+        "rediss://h",
+        "unix:///run/valkey.sock?db=0",
+        "redis+sentinel://u:p@h:26379,i:26379/m/0",
+        "rediss+sentinel://h:1/m?sentinel_password=hush",
+    ],
 )
 def test_addresses_of_redis(url: str) -> None:
     assert settings(redis_url=url).redis_url == url
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:6379/0", "http://h", "redis://h:port/0", "redis://u:hush/6@h:1/0", "redis://h/0?hush=1"]
+    "url",
+    [
+        *("", "localhost:6379/0", "http://h", "redis://h:port/0", "redis://u:hush/6@h:1/0", "redis://h/0?hush=1"),
+        *("redis+sentinel://", "redis+sentinel://h:1", "redis+sentinel://h/m/0", "redis+sentinel://:hush@h:x/m/0"),
+        *("redis+sentinel://h:1,/m/0", "redis+sentinel://h:0/m/0", "redis+sentinel://h:1/m/hush"),
+        *("redis+sentinel://h:1/m/0/1", "redis+sentinel://h:1/m/0?hush=1", "sentinel://h:1/m/0"),
+    ],
 )
 def test_an_unusable_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(ValidationError, match="redis_url") as refused:
         settings(redis_url=url)
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts", "ports", "attributes"),
+    [
+        ("postgresql://u:p@h/d", "h", None, None),
+        ("postgresql://u:a%2Cb@h:1/d", "h", 1, None),
+        ("postgresql://u@/d?host=/run/pg", "/run/pg", None, None),
+        ("postgresql://u:p@h:1,i:2/d", "h,i", "1,2", "read-write"),
+        ("postgresql+psycopg://h,i:2", "h,i", ",2", "read-write"),
+        ("postgresql://u:p@h:1,i:2/d?target_session_attrs=any&sslmode=require", "h,i", "1,2", "any"),
+        ("postgresql://u:p@[::1]:1,[::2]:2/d", "::1,::2", "1,2", "read-write"),
+        ("postgresql://u:a,b@%2Frun%2Fa:1,%2Frun%2Fb:2/d", "/run/a,/run/b", "1,2", "read-write"),
+        ("postgresql://u:p@/d?host=h,i&port=1,2", "h,i", "1,2", "read-write"),
+        ("postgresql://u:p@/d?host=h:1&host=i:2", "h,i", "1,2", "read-write"),
+    ],
+)
+def test_a_database_may_have_several_hosts(
+    given: str, hosts: str, ports: str | int | None, attributes: str | None
+) -> None:
+    engine = create_engine(settings(database_url=given).database_url)
+    _, options = engine.dialect.create_connect_args(engine.url)
+    found = (options["host"], options.get("port"), options.get("target_session_attrs"))
+    assert found == (hosts, ports, attributes)
+    assert options.get("password") in (None, "p", "a,b")
 
 
 @pytest.mark.parametrize("given", ["debug", "Debug", "DEBUG"])

@@ -7,22 +7,18 @@ another a moment later; an extra one finds nothing to do.
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError, ReadOnlyError
-from redis.retry import Retry
 
 from workers.engine.consumer import SteadyConsumer
-from workers.logs import get_logger
+from workers.logs import SeldomLog
+from workers.redis_client import connect, error_code
 from workers.requests.queues import Queue, wake_actor
 from workers.settings import get_settings
-
-log = get_logger()
 
 WAKE_FLAG_MS: Final = 2_000
 """Milliseconds in which a queue is woken at most once (a debounce): the time a claimer works after a wake-up."""
@@ -32,33 +28,17 @@ POLL_MS: Final = 50
 
 IDLE_POLL_MS: Final = 1_000
 
-REDIS_FAULTS: Final[list[type[Exception]]] = [
-    redis.ConnectionError,
-    redis.TimeoutError,
-    ReadOnlyError,
-    BusyLoadingError,
-]
+SELDOM: Final = SeldomLog()
 
 
 def worker_client(url: str) -> redis.Redis:
-    """Makes the client of consuming processes, which retries for ever: an outage pauses them and loses no message.
-
-    With fewer retries, dramatiq 2.2.1 loses track of prefetched messages and may lose a consumer thread in an outage.
-    """
-    retry = Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), -1)
-    return _client(url, retry, socket_timeout=10)
+    """Makes the client of consuming processes. It tries once: the consumer itself tries again until Redis is well."""
+    return connect(url, retries=0, seconds=10)
 
 
 def producer_client(url: str) -> redis.Redis:
     """Makes the client of sending processes, which gives up after about a second, because the sender waits for it."""
-    return _client(url, Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3), socket_timeout=2)
-
-
-def _client(url: str, retry: Retry, *, socket_timeout: float) -> redis.Redis:
-    options: dict[str, Any] = {"socket_timeout": socket_timeout, "retry": retry, "retry_on_error": REDIS_FAULTS}
-    if not url.startswith("unix:"):
-        options |= {"socket_connect_timeout": 3, "health_check_interval": 15, "socket_keepalive": True}
-    return redis.Redis.from_url(url, **options)
+    return connect(url, retries=3, seconds=2)
 
 
 class WakeBroker(RedisBroker):
@@ -90,9 +70,14 @@ class WakeBroker(RedisBroker):
         return int(command == "qsize")
 
     def beat(self) -> None:
-        """Sends Redis the heartbeat of this broker, also while its consumers are full and do not poll."""
-        # It uses the client that gives up: the heartbeat in PostgreSQL must go on while Redis is away.
-        _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+        """Sends Redis the heartbeat of this broker, also while its consumers are full and do not poll.
+
+        When Redis refuses it nothing fails: the heartbeat in PostgreSQL goes on.
+        """
+        try:
+            _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+        except redis.RedisError as error:
+            SELDOM.warning("beat.failed", error=error_code(error))
 
 
 def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] = ()) -> WakeBroker:
@@ -112,7 +97,7 @@ def _wake_key(queue: str) -> str:
 def wake(queue: str, *, again: bool = False) -> None:
     """Wakes a queue, unless it was woken a moment ago. The caller calls it after the commit; it never raises.
 
-    When Redis is away nothing fails: the work is in the ledger, and the clock wakes the queue again.
+    When Redis is away or refuses it nothing fails: the work is in the ledger, and the clock wakes the queue again.
 
     Parameters:
       again: wakes it in any case, because the process that took the last wake-up may be stopping.
@@ -122,7 +107,7 @@ def wake(queue: str, *, again: bool = False) -> None:
         if broker.client.set(_wake_key(queue), 1, nx=not again, px=WAKE_FLAG_MS):
             broker.enqueue(Message(queue_name=queue, actor_name=wake_actor(queue), args=(), kwargs={}, options={}))
     except redis.RedisError as error:
-        log.warning("wake.failed", queue=queue, error=type(error).__name__)
+        SELDOM.warning("wake.failed", queue=queue, error=error_code(error))
 
 
 def take_wake_flag(queue: str) -> None:
@@ -130,7 +115,7 @@ def take_wake_flag(queue: str) -> None:
     try:
         _wake_broker().client.delete(_wake_key(queue))
     except redis.RedisError as error:
-        log.warning("wake.flag_not_taken", queue=queue, error=type(error).__name__)
+        SELDOM.warning("wake.flag_not_taken", queue=queue, error=error_code(error))
 
 
 def forget_wake_broker() -> None:

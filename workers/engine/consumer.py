@@ -3,18 +3,19 @@
 import base64
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.common import compute_backoff
-from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
-from workers.logs import get_logger
+from workers.logs import SeldomLog, get_logger
+from workers.redis_client import error_code
 from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
 
 log = get_logger()
@@ -25,8 +26,15 @@ SET_ASIDE: Final = "set_aside"
 MAINTENANCE_SECONDS: Final = 10.0
 """Seconds between two searches for messages that a dead process had fetched from this queue."""
 
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds of the pause before Redis is asked again after an error; the pause doubles with each error in a row."""
+
+SELDOM: Final = SeldomLog()
+
+# It may run while Redis is over its memory limit (`allow-oom`): it takes messages out, and only that frees memory. On a
+# server of one shard it may use all its keys (`allow-cross-slot-keys`).
 # Dramatiq's own fetch returns payloads without their keys in Redis, and deletes only one message per call.
-TAKE: Final = """
+TAKE: Final = """#!lua flags=allow-oom,allow-cross-slot-keys
 local queue, me = KEYS[1] .. ':' .. ARGV[2], ARGV[3]
 local mine = KEYS[1] .. ':__acks__.' .. me .. '.' .. ARGV[2]
 redis.call('zadd', KEYS[1] .. ':__heartbeats__', ARGV[1], me)
@@ -52,12 +60,27 @@ return taken
 """
 
 
+class ConsumerTrouble(NamedTuple):
+    """The error for which a consumer fetches nothing.
+
+    Parameters:
+      code: its code, as ``error_code`` names it.
+      since: when the first error in a row came, by the monotonic clock.
+    """
+
+    code: str
+    since: float
+
+
 class SteadyConsumer(_RedisConsumer):
-    """A consumer that survives messages it cannot read, and fetches many with one call to Redis.
+    """A consumer that survives messages it cannot read and errors of Redis, and fetches many with one call.
 
     In dramatiq 2.2.1 one unreadable payload blocks the good messages fetched with it, a message for an unknown actor
     goes to a dead-letter set for seven days, and one that names another queue kills the thread that reads it. This
     consumer gives each of them, with its bytes, to the actor that records it in the ledger as refused.
+
+    Any error of Redis means "ask again after a pause": none of them leaves this class, because dramatiq would lose
+    what it had fetched, or end the thread that fetches.
     """
 
     def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
@@ -65,28 +88,49 @@ class SteadyConsumer(_RedisConsumer):
         self.message_cache: list[tuple[bytes, bytes]] = []  # key and payload of messages fetched and not read yet
         self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
         self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests that their actor could not record
+        self._returned: list[bytes] = []  # keys of messages to put back on their queue, which Redis could not do yet
         self._freed = threading.Event()  # set when half of the prefetch is free again
         self._closed = False
-        self._taking = threading.Lock()  # after closing, any thread with a late message may fetch
+        self._taking = threading.Lock()  # any thread may give a message back
         self._maintained_at = time.monotonic()
+        self._errors = 0  # errors of Redis since the last fetch that succeeded
+        self.trouble: ConsumerTrouble | None = None
+        self.turned_at = time.monotonic()
+        """When the thread of this consumer last asked for a message, by the monotonic clock."""
         self._script = broker.client.register_script(TAKE)
 
     def __next__(self) -> MessageProxy | None:
+        self.turned_at = time.monotonic()
+        try:
+            return self._next()
+        except redis.RedisError as error:
+            self._wait_out(error)
+            return None
+
+    def _next(self) -> MessageProxy | None:
         if self._broken:
             return self._handed(self._aside(self._broken[0][1]), *self._broken.pop(0))
         if not self.message_cache and self._is_full():
             self._freed.wait(self.timeout / 1000)
             self._freed.clear()
             return None
-        try:
-            if not self.message_cache and not self._fetch():
-                self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
-                time.sleep(pause_ms / 1000)
-                return None
-            self.misses = 0
-            return self._read(*self.message_cache.pop(0)) if self.message_cache else None
-        except redis.ConnectionError as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        if not self.message_cache and not self._fetch():
+            self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
+            time.sleep(pause_ms / 1000)
+            return None
+        self.misses = 0
+        return self._read(*self.message_cache.pop(0)) if self.message_cache else None
+
+    def _wait_out(self, error: redis.RedisError) -> None:
+        """Waits before Redis is asked again, longer after each error in a row."""
+        code = error_code(error)
+        SELDOM.warning("redis.refuses", queue=self.queue_name, error=code)
+        self.trouble = ConsumerTrouble(code, self.trouble.since if self.trouble else time.monotonic())
+        self._maintained_at = time.monotonic()  # other processes must send a heartbeat before one takes them for dead
+        # The server of an open connection may have lost its role to another one.
+        self.broker.client.connection_pool.disconnect(inuse_connections=False)
+        time.sleep(min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(self._errors, 10)))
+        self._errors += 1
 
     def ack(self, message: MessageProxy) -> None:
         """Marks the message to be deleted with the next fetch, or puts it back if its actor asked for that.
@@ -98,7 +142,7 @@ class SteadyConsumer(_RedisConsumer):
         key = message.options["redis_message_id"]
         raised = message._exception is not None  # noqa: SLF001 - dramatiq has no other name for it
         if getattr(message, "given_back", False):
-            self.requeue([message])  # type: ignore[no-untyped-call]
+            self.requeue([message])
         elif raised and message.actor_name == ACCEPT_ACTOR:
             self._broken.append((key, message.raw))
         elif not raised or message.actor_name != SET_ASIDE:
@@ -107,15 +151,51 @@ class SteadyConsumer(_RedisConsumer):
         if not self._is_full():
             self._freed.set()
         if self._closed:  # nothing will be fetched any more
-            self._take(0)
+            self._say_goodbye()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Puts messages back on the queue for any process; while Redis refuses that, they are kept and put back later.
+
+        The messages that this process could not put back before it ended are found by ``_maintain`` of another one.
+        """
+        self._returned += [message.options["redis_message_id"] for message in messages]
+        if self._returned:
+            self._say_goodbye()
 
     def close(self) -> None:
         """Gives back messages that were fetched and not read; dramatiq would keep them until this process is dead."""
         self._closed = True
-        unread, self.message_cache = self._broken + self.message_cache, []
-        self._take(0)
-        if unread:
-            self.broker.do_requeue(self.queue_name, *(key for key, _ in unread))
+        unread, self.message_cache, self._broken = self._broken + self.message_cache, [], []
+        self._returned += [key for key, _ in unread]
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """Tells Redis which messages are done and which are given back; it never raises.
+
+        While Redis is in trouble it leaves that to the next fetch, or to the process that finds the messages later.
+        """
+        if self.trouble is not None:
+            return
+        try:
+            self._take(0)
+            self._put_back()
+        except redis.RedisError as error:
+            self.trouble = ConsumerTrouble(error_code(error), time.monotonic())
+            SELDOM.warning("messages.not_given_back", queue=self.queue_name, error=error_code(error))
+
+    def _date_heartbeats(self) -> None:
+        """Dates heartbeats of the future to now: after a clock that was ahead they would be alive for years."""
+        beats, now = f"{self.broker.namespace}:__heartbeats__", int(time.time() * 1000)
+        ahead = self.broker.client.zrangebyscore(beats, now + self.broker.heartbeat_timeout, "+inf")
+        if ahead:
+            self.broker.client.zadd(beats, dict.fromkeys(ahead, now), xx=True)
+
+    def _put_back(self) -> None:
+        with self._taking:
+            returned = self._returned[:]
+            if returned:
+                self.broker.do_requeue(self.queue_name, *returned)
+                del self._returned[: len(returned)]
 
     def _is_full(self) -> bool:
         """Tells whether less than half of the prefetch is free; it waits then, as a call per message costs more."""
@@ -128,7 +208,9 @@ class SteadyConsumer(_RedisConsumer):
         if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
             self._maintained_at = time.monotonic()
             self._maintain()
+        self._put_back()
         self.message_cache = self._take(self._free())
+        self.trouble, self._errors = None, 0
         return bool(self.message_cache)
 
     def _maintain(self) -> None:
@@ -136,10 +218,15 @@ class SteadyConsumer(_RedisConsumer):
 
         When the answer to a fetch is lost, the client repeats it, and the messages of the first fetch have no consumer.
         """
+        self._date_heartbeats()
         self.broker.do_qsize(self.queue_name)
         mine = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
         fetched = self.broker.client.smembers(mine)
-        known = self.queued_message_ids | {*self._done} | {key for key, _ in self.message_cache + self._broken}
+        known = (
+            self.queued_message_ids
+            | {*self._done, *self._returned}
+            | {key for key, _ in self.message_cache + self._broken}
+        )
         strays = fetched - known
         if strays:
             log.warning("messages.put_back", queue=self.queue_name, count=len(strays))
@@ -149,13 +236,10 @@ class SteadyConsumer(_RedisConsumer):
         """Deletes finished messages and fetches up to `count` new ones in one call; returns their keys and payloads."""
         with self._taking:
             done = self._done[:]
-            try:
-                answer: Sequence[bytes] = self._script(
-                    keys=[self.broker.namespace],
-                    args=[int(time.time() * 1000), self.queue_name, self.broker.broker_id, count, *done],
-                )
-            except redis.ConnectionError as error:
-                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            answer: Sequence[bytes] = self._script(
+                keys=[self.broker.namespace],
+                args=[int(time.time() * 1000), self.queue_name, self.broker.broker_id, count, *done],
+            )
             del self._done[: len(done)]  # only now: after a fault they are deleted with the next call
         return list(zip(answer[::2], answer[1::2], strict=True))
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sqlalchemy import text
 from workers.database import dispose_engine, is_transient, transaction
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
+from workers.engine.consumer import SteadyConsumer
 from workers.logs import get_logger
 from workers.requests.queues import wake_actor
 
@@ -24,10 +26,22 @@ log = get_logger()
 
 HEARTBEAT_SECONDS: Final = 2.0
 
+LONGEST_TURN: Final = 60.0
+"""Seconds after which a consumer that did not ask for a message is stuck; the longest wait for Redis is a third."""
+
+TROUBLE_SECONDS: Final = 10.0
+"""Seconds of errors of Redis after which a process says that it fetches nothing; a restart of Redis takes less."""
+
+STOP_SECONDS: Final = 60.0
+"""Seconds that a process that lost a thread has to finish its work, before it ends at once."""
+
+LOST_THREAD: Final = 70
+"""The exit code of a process that ends because one of its threads is dead (EX_SOFTWARE of sysexits.h)."""
+
 # Records that this process is alive now.
 RECORD_HEARTBEAT = text("""
-    INSERT INTO process (id, kind, host, pid) VALUES (:id, :kind, :host, :pid)
-    ON CONFLICT (id) DO UPDATE SET seen_at = now()""")
+    INSERT INTO process (id, kind, host, pid, trouble) VALUES (:id, :kind, :host, :pid, :trouble)
+    ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble""")
 
 # Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
@@ -38,10 +52,11 @@ class Heartbeat(threading.Thread):
 
     Parameters:
       kind: the role of the process (`clock`, or the names of its queues).
-      beat: a function called at each heartbeat; its errors are logged.
+      beat: a function called before each heartbeat; it returns the reason why this process fetches no work, or None.
+        Its errors are logged, and this heartbeat is left out.
     """
 
-    def __init__(self, process: UUID, kind: str, beat: Callable[[], Any] = lambda: None) -> None:
+    def __init__(self, process: UUID, kind: str, beat: Callable[[], str | None] = lambda: None) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.row = {"id": process, "kind": kind, "host": socket.gethostname(), "pid": os.getpid()}
         self.beat = beat
@@ -50,8 +65,7 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         while not self._end.is_set():
             try:
-                self._say(RECORD_HEARTBEAT)
-                self.beat()
+                self._say(RECORD_HEARTBEAT, trouble=self.beat())
             except Exception as error:  # the outermost edge: this thread lives as long as its process
                 log.exception("process.not_alive", exc_info=error)
             self._end.wait(HEARTBEAT_SECONDS)
@@ -62,10 +76,10 @@ class Heartbeat(threading.Thread):
         self.join(timeout=10)
         self._say(DELETE_PROCESS)
 
-    def _say(self, statement: Any) -> None:
+    def _say(self, statement: Any, **more: str | None) -> None:
         try:
             with transaction() as session:
-                session.execute(statement, self.row)
+                session.execute(statement, self.row | more)
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -89,11 +103,58 @@ def stop_once() -> None:
     signal.signal(signal.SIGTERM, stop_and_ignore_more)
 
 
+class WorkerWatch:
+    """Watches the threads of a dramatiq worker, because a process that lost them would look alive.
+
+    Parameters:
+      worker: the worker of this process.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._lost_at: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether a thread of this process died, so that it ends with ``LOST_THREAD``."""
+        return self._lost_at is not None
+
+    def look(self) -> str | None:
+        """Ends this process when a thread is dead; else returns the reason why a queue is not read, or None."""
+        dead = self._dead()
+        if self._lost_at is not None:
+            if time.monotonic() - self._lost_at > STOP_SECONDS:
+                os._exit(LOST_THREAD)  # its leases run out, and other processes go on with its work
+        elif dead and not STOPPING.is_set():  # read after the threads: those of a stopping process end
+            log.critical("process.lost_threads", threads=dead)
+            self._lost_at = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)  # it finishes what it holds, and its supervisor starts another
+        troubles = (_trouble(thread) for thread in self._worker.consumers.values())
+        return next((trouble for trouble in troubles if trouble), None)
+
+    def _dead(self) -> list[str]:
+        threads = {f"consumer of {queue}": thread for queue, thread in self._worker.consumers.items()}
+        threads |= {f"worker {number}": thread for number, thread in enumerate(self._worker.workers)}
+        return [name for name, thread in threads.items() if not thread.is_alive()]
+
+
+def _trouble(thread: Any) -> str | None:
+    """Returns the reason why a consumer does not read its queue: the code of an error of Redis, or `stuck`."""
+    consumer = thread.consumer
+    if not isinstance(consumer, SteadyConsumer):
+        return None
+    now, trouble = time.monotonic(), consumer.trouble
+    if now - consumer.turned_at > LONGEST_TURN:
+        return "stuck"
+    return trouble.code if trouble is not None and now - trouble.since > TROUBLE_SECONDS else None
+
+
 class ProcessMiddleware(dramatiq.Middleware):
     """Starts and ends the resources of a dramatiq process, after the fork, so that processes share none."""
 
     def __init__(self) -> None:
         self._alive: Heartbeat | None = None
+        self._watch: WorkerWatch | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
         """Starts the heartbeat and wakes the queues, because work may have waited while no process listened."""
@@ -103,7 +164,14 @@ class ProcessMiddleware(dramatiq.Middleware):
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         queues = sorted(worker.consumers)
-        beat = broker.beat if isinstance(broker, WakeBroker) else lambda: None
+        watch = self._watch = WorkerWatch(worker)
+
+        def beat() -> str | None:
+            trouble = watch.look()
+            if isinstance(broker, WakeBroker):
+                broker.beat()
+            return trouble
+
         self._alive = Heartbeat(this_process(), " ".join(queues), beat)
         self._alive.start()
         log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
@@ -116,8 +184,13 @@ class ProcessMiddleware(dramatiq.Middleware):
         STOPPING.set()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Ends the heartbeat and closes the connections to the database."""
+        """Ends the heartbeat and closes the connections to the database.
+
+        Raises: SystemExit when the process ends because it lost a thread.
+        """
         if self._alive is not None:
             self._alive.leave()
         dispose_engine()
         log.info("process.stopped", process=str(this_process()))
+        if self._watch is not None and self._watch.lost:
+            sys.exit(LOST_THREAD)
