@@ -1,20 +1,32 @@
 """The only access to the database: one session for each transaction, which only this module commits."""
 
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from workers.settings import get_settings
 
-SESSION_OPTIONS = (
+SESSION_OPTIONS: Final = (
+    # Answers depend on these. A database or a role may have others, which would stop all work or damage what is read.
     "-c timezone=UTC",
+    "-c datestyle=ISO",
+    "-c intervalstyle=postgres",
+    "-c client_encoding=UTF8",
+    "-c standard_conforming_strings=on",
+    "-c bytea_output=hex",
+    "-c extra_float_digits=1",
+    "-c array_nulls=on",
+    "-c transform_null_equals=off",
+    "-c idle_session_timeout=0",  # the pool keeps sessions
     "-c statement_timeout=120s",
     "-c lock_timeout=10s",
     # An old snapshot makes every claim slower, so no code may do slow work inside a transaction.
@@ -22,9 +34,15 @@ SESSION_OPTIONS = (
 )
 
 
+APPLICATION: Final = "matricule "
+"""The beginning of the name under which PostgreSQL shows our sessions; number and host of the process follow."""
+
 IN_THE_WORK: Final = frozenset({"57014", "54000", "54001", "54011", "54023"})
 """SQL states of operational errors that the statement itself causes: cancelled by its time limit, too complex."""
 
+
+READ_ONLY: Final = "25006"
+"""The SQL state of a write on a server that takes none: after a failover the old primary may live on as a standby."""
 
 KEEPALIVE: Final = {
     "keepalives_idle": 10,
@@ -43,12 +61,12 @@ def get_engine() -> Engine:
     """Returns the connection pool of this process. It is created at the first use, so that no pool is shared across a
     fork.
     """
-    return create_engine(
+    engine = create_engine(
         get_settings().database_url,
         connect_args={
             "options": " ".join(SESSION_OPTIONS),
             "connect_timeout": 5,
-            "application_name": "matricule",
+            "application_name": f"{APPLICATION}{os.getpid()}@{socket.gethostname()}",
             **KEEPALIVE,
         },
         pool_size=10,
@@ -58,6 +76,15 @@ def get_engine() -> Engine:
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
+    event.listen(engine, "handle_error", _leave_server)
+    return engine
+
+
+def _leave_server(context: ExceptionContext) -> None:
+    """Ends the sessions of the pool when the server takes no writes, so that new ones find the server that does."""
+    if sql_state(context.sqlalchemy_exception) == READ_ONLY:
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = True
 
 
 @contextmanager
@@ -86,26 +113,33 @@ def _element(value: UUID | int | None) -> str:
     return value.hex if isinstance(value, UUID) else str(value)
 
 
+def sql_state(error: BaseException | None) -> str | None:
+    """Returns PostgreSQL's code of an error (SQLSTATE), or None when it gave none."""
+    state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state
+
+
 def lost_connection(error: BaseException) -> bool:
-    """Tells whether the connection of this error is lost."""
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    """Tells whether the connection of this error broke; the work may have broken it."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated and sql_state(error) != READ_ONLY
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tells whether a database error is outside the work: connection, deadlock, lock timeout, disk.
+    """Tells whether a database error is outside the work: connection, failover, deadlock, lock timeout, disk.
 
     A statement that reaches its time limit belongs to the work: if it were retried for ever, it would never end.
     """
-    if getattr(getattr(error, "orig", None), "sqlstate", None) in IN_THE_WORK:
+    state = sql_state(error)
+    if state in IN_THE_WORK:
         return False
-    if lost_connection(error):
+    if state == READ_ONLY or lost_connection(error):
         return True
     return isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
 
 
 def is_lock_timeout(error: BaseException) -> bool:
     """Tells whether a lock was held for longer than this transaction waits (SQL state 55P03)."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == "55P03"
+    return sql_state(error) == "55P03"
 
 
 def dispose_engine() -> None:
@@ -116,6 +150,7 @@ def dispose_engine() -> None:
 
 
 __all__ = [
+    "APPLICATION",
     "Session",
     "array",
     "dispose_engine",
@@ -123,6 +158,7 @@ __all__ = [
     "is_lock_timeout",
     "is_transient",
     "lost_connection",
+    "sql_state",
     "transaction",
     "wait_briefly_for_locks",
 ]
