@@ -59,6 +59,8 @@ class OwedWork(Record):
     claim: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # the fencing token: grows at each claim
     failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # attempts that failed
     rescues: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # leases that ran out
+    postponements: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # in a row, up to now
+    postponed_at: datetime | None = instant(nullable=True)  # the first of these
     due_at: datetime | None = instant(nullable=True)
     leased_until: datetime | None = instant(nullable=True)
     worker: UUID | None = None  # the process that claimed it last

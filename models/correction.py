@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from sqlmodel import Field
 from models.base import Record, instant, new_id
 from models.link import LINK_LIFETIME, ResendVerdict, ThrottledVerdict, count_verdict
 from models.throttle import Allowance
-from models.words import Code, CorrectionState, Purpose
+from models.words import Code, CorrectionState, Purpose, StoredWord
 
 SILENCE: Final = timedelta(hours=72)
 """The old address may refuse for this long, counted from the moment when the relay accepted its notice."""
@@ -24,7 +23,7 @@ LASTS: Final = LINK_LIFETIME[Purpose.CORRECTION_CONFIRMATION]
 """A correction that was not applied within this time expires."""
 
 
-class CorrectionGround(StrEnum):
+class CorrectionGround(StoredWord):
     """The reason a correction was applied, or the reason it ended without being applied."""
 
     NEVER_ACTIVATED = "never_activated"  # at once: the account was never activated, and one company alone has it

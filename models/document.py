@@ -7,22 +7,21 @@ changes when a company or a person takes another name, or when the title of a tr
 import re
 import unicodedata
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.words import Code
+from models.words import Code, StoredWord
 
 
-class Document(StrEnum):
+class Document(StoredWord):
     """A completed training gives two documents; neither replaces the other."""
 
     ATTESTATION = "attestation"  # attestation de fin de formation: what was learnt
     REALISATION = "realisation"  # certificat de réalisation: the ministry's model of 2020, which OPCOs ask for
 
 
-class TrainingNature(StrEnum):
+class TrainingNature(StoredWord):
     """The law knows four natures of training (Code du travail, L. 6313-1)."""
 
     TRAINING = "training"  # action de formation
@@ -31,7 +30,7 @@ class TrainingNature(StrEnum):
     APPRENTICESHIP = "apprenticeship"  # action de formation par apprentissage
 
 
-class TrainingModality(StrEnum):
+class TrainingModality(StoredWord):
     """A training takes place in one of three ways (Code du travail, L. 6313-2 and D. 6313-3-1)."""
 
     REMOTE = "remote"  # formation à distance

@@ -1,7 +1,6 @@
 """A mail is owed as a row; an address on the suppression list gets none, for a time or until it is removed."""
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -9,10 +8,10 @@ from sqlalchemy import JSON, CheckConstraint, Index
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
-from models.job import RUNNING, WAITING
+from models.job import POSTPONED, RUNNING, WAITING
 from models.mails import INVITING as INVITING_KINDS
 from models.mails import quoted
-from models.words import EmailState
+from models.words import EmailState, StoredWord
 
 
 class Email(OwedWork, table=True):
@@ -27,6 +26,7 @@ class Email(OwedWork, table=True):
         Index("ix_email_waiting", "queue", "lane", "due_at", "id", postgresql_where=WAITING),
         Index("ix_email_account_id", "account_id", "enrollment_id"),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
+        Index("ix_email_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         HOT_TABLE,
     )
 
@@ -52,7 +52,7 @@ INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"
 """A mail that tells a person of an enrollment and brings the link, in SQL where the table is ``m``."""
 
 
-class SuppressionReason(StrEnum):
+class SuppressionReason(StoredWord):
     """The reason an address is on the suppression list."""
 
     HARD_BOUNCE = "hard_bounce"  # its server said that the mailbox does not exist

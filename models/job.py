@@ -13,6 +13,7 @@ from models.words import JobState
 
 WAITING = text("due_at IS NOT NULL AND leased_until IS NULL")
 RUNNING = text("leased_until IS NOT NULL")
+POSTPONED = text("postponements > 0 AND due_at IS NOT NULL AND leased_until IS NULL")
 
 
 def states(words: type[JobState]) -> str:
@@ -30,8 +31,9 @@ class Job(OwedWork, table=True):
     __tablename__ = "job"
     __table_args__ = (
         CheckConstraint(f"state IN ({states(JobState)})", name="state"),
-        Index("ix_job_waiting", "queue", "lane", "created_at", "id", postgresql_where=WAITING),
+        Index("ix_job_waiting", "queue", "lane", "sequence_number", "id", postgresql_where=WAITING),
         Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
+        Index("ix_job_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         Index("ix_job_created_at", "created_at"),
         HOT_TABLE,
     )
@@ -39,6 +41,10 @@ class Job(OwedWork, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     portal_id: UUID = Field(foreign_key="portal.id")
     kind: str
+    version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # of the kind, as it was sent
+    sequence_number: int | None = Field(  # the order of the jobs of a lane: the order in which they were recorded
+        default=None, sa_type=BigInteger, nullable=False, sa_column_args=[Identity()]
+    )
     state: str = JobState.QUEUED
     request: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     message: bytes | None = Field(default=None, sa_type=LargeBinary)
@@ -63,7 +69,7 @@ class JobPerson(Record, table=True):
 
 
 class JobAttempt(Record, table=True):
-    """A failed attempt at a job or a mail, with its error; a success needs no row."""
+    """A failed attempt at a job or a mail, with its error, or a run of equal postponements; a success needs no row."""
 
     __tablename__ = "job_attempt"
 
@@ -75,6 +81,8 @@ class JobAttempt(Record, table=True):
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     worker: UUID | None = None
     created_at: datetime = instant(default_now=True)
+    times: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # postponements that this row stands for
+    last_at: datetime | None = instant(nullable=True)  # the last of several postponements
 
 
 class Idempotency(Record, table=True):
@@ -87,6 +95,8 @@ class Idempotency(Record, table=True):
     request_hash: bytes = Field(sa_type=LargeBinary)  # SHA-256 of kind, version and canonical JSON
     job_id: UUID
     created_at: datetime = instant(default_now=True)
+    # True: the hash also tells a field that was sent with its default from one that was left out.
+    exact: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 _MOST_DOUBLINGS: Final = 64  # every pause is at its longest by then; a thousand doublings would overflow a float
@@ -134,6 +144,23 @@ def retry_policy(kind: str) -> RetryPolicy:
     return RETRY_POLICIES.get(kind, DEFAULT_RETRIES)
 
 
-def postpone_seconds(seconds: float, jitter: float) -> float:
-    """Returns the jittered pause of work that met a fault around it (database, lock, relay) and burns no attempt."""
-    return seconds * (0.5 + jitter)
+LONGEST_POSTPONEMENT: Final = 10.0
+"""Seconds to which a short pause grows. A lock that is released wakes no queue, so this is how late it is noticed."""
+
+MOST_GROWTH: Final = 4.0
+"""A pause that begins with several seconds grows to this many times its length."""
+
+UNREAD_SECONDS: Final = 86_400.0
+"""Seconds for which work waits for a release that can read it; a day is longer than a release takes."""
+
+
+def postpone_seconds(seconds: float, postponements: int, jitter: float) -> float:
+    """Returns the jittered pause of work that met a fault around it (database, lock, relay) and burns no attempt.
+
+    Parameters:
+      seconds: the first pause; each further one doubles it, up to ``LONGEST_POSTPONEMENT`` or ``MOST_GROWTH``.
+      postponements: how often in a row the work was postponed before.
+      jitter: in [0, 1): spreads the pause over half to one and a half times its length.
+    """
+    longest = max(LONGEST_POSTPONEMENT, seconds * MOST_GROWTH)
+    return min(seconds * 2.0 ** min(postponements, _MOST_DOUBLINGS), longest) * (0.5 + jitter)

@@ -39,6 +39,7 @@ class Process(Record, table=True):
     started_at: datetime = instant(default_now=True)
     seen_at: datetime = instant(default_now=True)
     trouble: str | None = None
+    release: str = Field(default="", sa_column_kwargs={"server_default": ""})  # the version of Matricule it runs
 
 
 class Clock(Record, table=True):

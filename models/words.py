@@ -5,9 +5,22 @@ The sentence people read for a code lives in ``email_templates/locales``, never 
 """
 
 from enum import StrEnum
+from typing import NoReturn
 
 
-class JobState(StrEnum):
+class UnknownWordError(ValueError):
+    """A stored word that this release does not know: a newer release wrote it."""
+
+
+class StoredWord(StrEnum):
+    """The base of words that tables hold; during a release an older process may read words of the newer one."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise UnknownWordError(f"{value!r:.100} is no {cls.__name__} of this release")
+
+
+class JobState(StoredWord):
     """The state of a job; the last four are final."""
 
     QUEUED = "queued"  # recorded; waits for its `due_at`
@@ -18,7 +31,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"  # stopped before it began
 
 
-class EmailState(StrEnum):
+class EmailState(StoredWord):
     """The state of a mail."""
 
     OWED = "owed"  # written with its cause; waits for its `due_at`
@@ -31,7 +44,7 @@ class EmailState(StrEnum):
     CANCELLED = "cancelled"  # no longer wanted (the person was withdrawn, or its link was voided for another mail)
 
 
-class Progress(StrEnum):
+class Progress(StoredWord):
     """The progress of a participant in the training."""
 
     NOT_STARTED = "not_started"
@@ -39,7 +52,7 @@ class Progress(StrEnum):
     COMPLETED = "completed"
 
 
-class Policy(StrEnum):
+class Policy(StoredWord):
     """The choice of the portal when some people cannot be enrolled."""
 
     ALL_OR_NOTHING = "all_or_nothing"  # nothing is done if one person is refused
@@ -49,7 +62,7 @@ class Policy(StrEnum):
     UNTIL_FULL = "until_full"  # in input order until the contract is full; the rest is `no_seat_left`
 
 
-class Purpose(StrEnum):
+class Purpose(StoredWord):
     """The action a link leads to."""
 
     ACTIVATION = "activation"
@@ -59,7 +72,7 @@ class Purpose(StrEnum):
     NOT_ME = "not_me"  # a person enrolled by mistake leaves the contract
 
 
-class CorrectionState(StrEnum):
+class CorrectionState(StoredWord):
     """The state of a correction of an address; all but the first are final."""
 
     PENDING = "pending"  # waits for the new address, and for the old one's agreement or silence
@@ -69,7 +82,7 @@ class CorrectionState(StrEnum):
     EXPIRED = "expired"  # not confirmed in time
 
 
-class EmailKind(StrEnum):
+class EmailKind(StoredWord):
     """A mail is rendered from the folder of ``email_templates`` with this name."""
 
     INVITATION = "invitation"  # choose a password: the account was never activated
@@ -90,7 +103,7 @@ class EmailKind(StrEnum):
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: the result for each person
 
 
-class Code(StrEnum):
+class Code(StoredWord):
     """A stable code answers a job, one person of a job, or a validation error."""
 
     # These codes are no refusal: the result for one person.

@@ -7,6 +7,7 @@ a leader that froze and resumes late does no harm.
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,7 @@ from sqlalchemy import func, text
 from sqlmodel import col, delete, select, update
 
 from models.base import new_id
+from models.job import UNREAD_SECONDS
 from models.paris import PARIS
 from models.portal import LOCAL_PORTAL_ID
 from models.schedule import Clock, Schedule
@@ -25,7 +27,7 @@ from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.engine.ledger import LEDGERS
-from workers.engine.processes import Heartbeat
+from workers.engine.processes import Heartbeat, newer_release_runs
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
@@ -35,6 +37,9 @@ from workers.sql import change, fetch_value
 log = get_logger()
 
 TICK_SECONDS: Final = 1.0
+BURY_SECONDS: Final = 60.0
+"""Seconds between two searches for work of unknown kinds, which read every row that waits."""
+
 TERM_SECONDS: Final = 5.0
 """Seconds of the leader's lease, which it renews at each tick."""
 
@@ -74,6 +79,21 @@ def tick(me: UUID) -> None:
         wake(queue)
 
 
+def bury_unknown() -> None:
+    """Ends work as dead that waits for a day because no release that runs knows its kind.
+
+    A clock of an older release leaves that to the newer one, which knows more.
+    """
+    with transaction() as session:
+        if newer_release_runs(session):
+            return
+    for ledger in LEDGERS:
+        with transaction() as session:
+            buried = books.bury(session, ledger, seconds=UNREAD_SECONDS)
+        if buried:
+            log.error("work.unknown_kind", ledger=ledger.table, rows=[str(row_id) for row_id in buried])
+
+
 def fire_schedules(session: Session) -> list[str]:
     """Records a job for each schedule that is due, one per slot; returns the names of the schedules that fired.
 
@@ -95,21 +115,18 @@ def _fire(session: Session, schedule: Schedule, now: datetime) -> bool:
     if slot is not None and slot > now:
         return False
     following = next_slot(schedule.cron, now)
+    body = json.dumps(schedule.request or {})
+    # Read before the slot is taken: a kind of a newer release is left for its clock to fire.
+    request = parse(schedule.kind, body, internal=True)
     # Compare-and-swap: when two clocks saw the same slot, only one of them moves it on.
     same_slot = (col(Schedule.name) == schedule.name, col(Schedule.next_run_at).is_not_distinct_from(slot))
     moving = {"next_run_at": following} if slot is None else {"next_run_at": following, "last_run_at": func.now()}
     moved = change(session, update(Schedule).where(*same_slot).values(moving))
     if slot is None or not moved:
         return False
-    _record(session, schedule, slot)
-    return True
-
-
-def _record(session: Session, schedule: Schedule, slot: datetime) -> None:
-    body = json.dumps(schedule.request or {})
-    request = parse(schedule.kind, body, internal=True)
     key = f"schedule:{schedule.name}:{slot.astimezone(UTC).isoformat()}"
     accept_internal(session, LOCAL_PORTAL_ID, request, body, key=key)
+    return True
 
 
 def next_slot(cron: str, after: datetime) -> datetime:
@@ -129,8 +146,12 @@ def run() -> None:
     alive = Heartbeat(me, "clock")
     alive.start()
     log.info("process.started", queues=["clock"], process=str(me))
+    buried_at = time.monotonic()
     while not stopping.wait(TICK_SECONDS):
         _unless_postponed(lambda: tick(me))
+        if time.monotonic() - buried_at >= BURY_SECONDS:
+            _unless_postponed(bury_unknown)
+            buried_at = time.monotonic()
     _unless_postponed(lambda: resign(me))
     alive.leave()
 

@@ -2,7 +2,9 @@
 
 from typing import Any, Final, NamedTuple
 
-from models.words import Code
+from pydantic import ValidationError
+
+from models.words import Code, UnknownWordError
 
 MAX_SHOWN: Final = 20
 """The number of problems of one request that are listed."""
@@ -74,3 +76,14 @@ class IdempotencyConflict(InvalidRequest):
 
 class NotConfigured(MatriculeError):
     """A setting is missing or cannot be understood; the error names the setting and the cure."""
+
+
+def cannot_read(error: BaseException) -> bool:
+    """Tells whether stored work holds a field, a word or a version that this release does not know.
+
+    What was stored was read before, so a newer release wrote it, or an older one that knew more. A business answer is a
+    value with a code and never such an error.
+    """
+    if isinstance(error, InvalidRequest):
+        return error.code not in (Code.IDEMPOTENCY_CONFLICT, Code.UNKNOWN_PORTAL)
+    return isinstance(error, UnknownWordError | ValidationError)

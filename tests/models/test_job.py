@@ -52,6 +52,21 @@ def test_each_kind_has_a_policy(kind: str, expected: RetryPolicy) -> None:
     assert retry_policy(kind) == expected
 
 
-@pytest.mark.parametrize(("jitter", "expected"), [(0.0, 1.0), (0.5, 2.0), (0.999, 2.998)])
-def test_a_postponement_is_spread_too(jitter: float, expected: float) -> None:
-    assert postpone_seconds(2.0, jitter) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("seconds", "postponements", "jitter", "expected"),
+    [
+        (2.0, 0, 0.0, 1.0),
+        (2.0, 0, 0.5, 2.0),
+        (2.0, 0, 0.999, 2.998),
+        (0.5, 1, 0.5, 1.0),
+        (0.5, 4, 0.5, 8.0),
+        (0.5, 5, 0.5, 10.0),
+        (0.5, 10**9, 0.5, 10.0),
+        (30.0, 0, 0.5, 30.0),
+        (30.0, 1, 0.5, 60.0),
+        (30.0, 2, 0.5, 120.0),
+        (30.0, 9, 0.5, 120.0),
+    ],
+)
+def test_a_postponement_grows_to_a_bound(seconds: float, postponements: int, jitter: float, expected: float) -> None:
+    assert postpone_seconds(seconds, postponements, jitter) == pytest.approx(expected)

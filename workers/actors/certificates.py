@@ -37,16 +37,42 @@ def certificates_bulk() -> Claimer:
 
 
 def do_batch(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed jobs; returns whether some were given back, because they would have waited too long here."""
+    """Does claimed jobs; returns whether some were given back: they would have waited here, or overtaken another."""
     deadline = time.monotonic() + HOLD_SECONDS
-    small = [row for row in rows if row.columns["kind"] not in DUPLICATE_KINDS]
+    small, waiting, behind = in_order(rows)
+    if behind:
+        give_back(JOBS, behind)
+    together = BatchRun(JOBS, do_jobs)
     if small:
-        BatchRun(JOBS, do_jobs).run(small)
-    waiting = [row for row in rows if row.columns["kind"] in DUPLICATE_KINDS]
+        together.run(small)
+    postponed = set(together.postponed)
     while waiting and not STOPPING.is_set() and time.monotonic() < deadline:
+        done = False
+        if waiting[0].lane in postponed:
+            break
         with keeping_leases(waiting), counting_failures(waiting[0]):
-            ChunkedJob(begin, record_chunk, ahead=make_ahead).run(waiting[0])
-        del waiting[0]
+            done = ChunkedJob(begin, record_chunk, ahead=make_ahead).run(waiting[0])
+        row = waiting.pop(0)
+        if not done:
+            postponed.add(row.lane)
     if waiting:
         give_back(JOBS, waiting)
-    return bool(waiting)
+    return bool(waiting or behind)
+
+
+def in_order(rows: Sequence[ClaimedRow]) -> tuple[list[ClaimedRow], list[ClaimedRow], list[ClaimedRow]]:
+    """Divides claimed jobs into those done together, the duplicates made after them, and those behind a duplicate.
+
+    The last must wait until their lane is claimed again: a revocation may not overtake a duplicate asked for before it.
+    """
+    small: list[ClaimedRow] = []
+    duplicates: list[ClaimedRow] = []
+    behind: list[ClaimedRow] = []
+    for row in rows:
+        if row.lane in {one.lane for one in behind}:
+            behind.append(row)
+        elif row.columns["kind"] in DUPLICATE_KINDS:
+            duplicates.append(row)
+        else:
+            (behind if row.lane in {one.lane for one in duplicates} else small).append(row)
+    return small, duplicates, behind

@@ -37,7 +37,19 @@ def affordable(rows: Sequence[ClaimedRow]) -> int:
 
 
 def do_batch(rows: Sequence[ClaimedRow]) -> bool:
-    """Does claimed jobs, in as many short transactions as fit in half a second; returns whether some were given back.
+    """Does claimed jobs in short transactions; returns whether some were given back.
+
+    Lanes that were postponed before come last and have a time of their own: a contract that is still locked makes no
+    other wait, and a flood of others does not keep them from being tried again.
+    """
+    others = [row for row in rows if not row.postponements]
+    postponed = [row for row in rows if row.postponements]
+    given_back = [_do_in_time(some) for some in (others, postponed)]
+    return any(given_back)
+
+
+def _do_in_time(rows: Sequence[ClaimedRow]) -> bool:
+    """Does jobs, in as many short transactions as fit in half a second; returns whether some were given back.
 
     After a transaction that failed in part, the rest is given back too, so that no job overtakes a postponed one in its
     lane.

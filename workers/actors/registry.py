@@ -80,12 +80,18 @@ class ShownPerson(NamedTuple):
 
 
 class ShownAttempt(NamedTuple):
-    """An attempt at a job that did not succeed, as it is shown."""
+    """An attempt at a job that did not succeed, or a run of equal postponements, as it is shown.
+
+    Parameters:
+      times: how many postponements it stands for; the first was at `created_at`, the last at `last_at`.
+    """
 
     claim: int
     outcome: str
     error: dict[str, Any] | None
     created_at: datetime
+    times: int
+    last_at: datetime | None
 
 
 class FileProgress(NamedTuple):

@@ -20,10 +20,11 @@ from workers.engine.acceptance import (
     record_refusal,
 )
 from workers.engine.claimer import STOPPING, wake_here
+from workers.engine.processes import newer_release_runs
 from workers.engine.recorder import Recorder, record_in_one_transaction
 from workers.errors import InvalidRequest, Problem
 from workers.logs import get_logger
-from workers.requests.base import MAX_MESSAGE_BYTES, check_key
+from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE, check_key
 from workers.requests.registry import KINDS, parse
 
 log = get_logger()
@@ -34,6 +35,9 @@ LONGEST_PAUSE: Final = 5.0
 """The longest pause between two tries while PostgreSQL is away, in seconds."""
 
 
+LEAVE_SECONDS: Final = 0.1
+"""Seconds for which a thread rests after it has left a message to a process of a newer release."""
+
 RECORDER: Final = Recorder(record_in_one_transaction)
 
 
@@ -43,7 +47,8 @@ def accept(**fields: Any) -> None:
     try:
         accepted = _until_recorded(lambda: RECORDER.record(_read(fields, raw)))
     except InvalidRequest as problem:
-        _refuse(raw, problem, fields)
+        if not _left_to_newer_release(problem):
+            _refuse(raw, problem, fields)
         return
     except Exception as error:  # the outermost edge: a portal's message must not be lost because of a bug
         log.exception("accept.failed", exc_info=error)
@@ -58,7 +63,9 @@ def accept(**fields: Any) -> None:
 
 def set_aside(*, queue: str, data: str) -> None:
     """Records a message that cannot be read as refused, with its bytes and its queue."""
-    _refuse(base64.b64decode(data), InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}")))
+    problem = InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}"))
+    if not _left_to_newer_release(problem, queue):
+        _refuse(base64.b64decode(data), problem)
 
 
 def _read(fields: dict[str, Any], raw: bytes) -> SubmittedRequest:
@@ -103,6 +110,27 @@ def _refuse(raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None =
     job = _until_recorded(record)
     if job is not None:
         log.warning("message.refused", job=job, attempt=0, code=problem.code)
+
+
+def _left_to_newer_release(problem: InvalidRequest, queue: str = REQUESTS_QUEUE) -> bool:
+    """Puts a message back that this release would refuse, if a newer one serves its queue: it may know what it says.
+
+    So a message that comes while a release is rolled out is judged by the newest rules, and a refusal is for good.
+    """
+    if problem.code is Code.IDEMPOTENCY_CONFLICT:
+        return False
+
+    def newer() -> bool:
+        with transaction() as session:
+            return newer_release_runs(session, queue)
+
+    found = _until_recorded(newer)
+    if found is False:
+        return False
+    _give_back_this_message()  # also when this process stops
+    log.warning("message.left_to_newer_release", code=problem.code)
+    STOPPING.wait(LEAVE_SECONDS)  # the other process takes it meanwhile
+    return True
 
 
 def _owner(fields: dict[str, Any]) -> MessageOwner | None:

@@ -25,7 +25,8 @@ Exit codes:
    1  to be looked at: no process hears the requests of portals, Redis does
       not answer, no clock leads; work is due on a queue that no process
       serves, or has been for over a minute (fifteen on rosters, emails_bulk
-      and maintenance); dead jobs; mails that failed, expired, were left
+      and maintenance), or is postponed for as long; work of a kind that
+      this release does not know; dead jobs; mails that failed, expired, were left
       uncertain, or are owed for over an hour, unless the fault is in their
       address; seats that do not add up
    2  wrong use of the command
@@ -38,6 +39,8 @@ SENTENCES: Final = {
     "uncertain": "{count} lost while the relay took them on {subject}: may have come; matricule retry ID sends again",
     "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
     "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
+    "postponed": "{count} waiting on {subject}, the oldest for {age}: postponed again and again, see why",
+    "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "no_clock": "no clock leads: nothing is woken again, rescued or scheduled",
@@ -80,9 +83,17 @@ def _print_problem(out: Console, problem: dict[str, Any]) -> None:
     rows = problem.get("rows", ())
     for row in rows:
         error = " ".join(part for part in (row["class"], row["reason"]) if part)
-        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}", soft_wrap=True)
+        out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}{_lane(row)}", soft_wrap=True)
     if problem["count"] > len(rows) > 0:
         out.print(f"  and {problem['count'] - len(rows)} more")
+
+
+def _lane(row: dict[str, Any]) -> str:
+    """Says how many jobs wait behind a postponed one, for how long, and on which contract."""
+    if "waiting" not in row:
+        return ""
+    contract = f" of contract {plain(row['contract'])}" if row["contract"] else ""
+    return f"  {row['waiting']} waiting{contract}, for {age(row['seconds'])}"
 
 
 def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -115,10 +126,11 @@ def _contracts(status: dict[str, Any]) -> Table:
 
 
 def _processes(status: dict[str, Any]) -> Table:
-    table = _table("\nProcesses", "serves", "host", "pid", "up", "seen", numbers=("pid", "up", "seen"))
+    table = _table("\nProcesses", "serves", "release", "host", "pid", "up", "seen", numbers=("pid", "up", "seen"))
     for process in (*status["processes"], *status["silent"]):
         seen = age(process["seen_seconds_ago"]) + (" ago: silent" if process in status["silent"] else " ago")
-        table.add_row(process["kind"], plain(process["host"]), str(process["pid"]), age(process["age_seconds"]), seen)
+        named = (process["kind"], plain(process["release"]), plain(process["host"]))
+        table.add_row(*named, str(process["pid"]), age(process["age_seconds"]), seen)
     return table
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from models.base import new_id
-from models.job import postpone_seconds, retry_policy
+from models.job import UNREAD_SECONDS, postpone_seconds, retry_policy
 from workers.database import Session, is_lock_timeout, is_transient, lost_connection, transaction
 from workers.engine import ledger as books
 from workers.engine.broker import take_wake_flag, wake
@@ -23,6 +23,8 @@ from workers.engine.ledger import (
     FIRST_LANE,
     JOBS,
     LAST_RESCUE,
+    POSTPONED,
+    UNREADABLE,
     ClaimedRow,
     DoWork,
     FailedAttempt,
@@ -30,7 +32,7 @@ from workers.engine.ledger import (
     WorkOutcome,
 )
 from workers.engine.wake import WAKER
-from workers.errors import NotConfigured, Permanent, Transient
+from workers.errors import NotConfigured, Permanent, Transient, cannot_read
 from workers.logs import describe, get_logger
 from workers.settings import get_settings
 
@@ -49,7 +51,13 @@ GATHER_SECONDS: Final = 0.03
 """Seconds of pause after a small batch, so that new work forms a batch: each batch costs a dozen statements."""
 
 SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
-"""Seconds by which work is postponed: after a transient fault, and when a setting is missing."""
+"""Seconds of the first pause of postponed work: after a transient fault, and when a setting or a release is missing."""
+
+LOCKED: Final = "locked"
+"""The reason in the error of work that met a lock that another transaction holds, such as that of its contract."""
+
+LANES_SECONDS: Final = 5.0
+"""Seconds for which lanes that were claimed together are done one by one; it is a part of a lease."""
 
 SYSTEMIC: Final = 3
 """Rows that fail with the same class of error before the rest is postponed, because the fault is then elsewhere."""
@@ -199,19 +207,26 @@ def wake_here(queue: str) -> None:
 
 
 class BatchRun:
-    """One claimed batch while `work` does it: the rows committed, and the errors so far."""
+    """One claimed batch while `work` does it: the rows committed, the lanes postponed, and the errors so far."""
 
     def __init__(self, ledger: Ledger, work: DoWork) -> None:
         self.ledger = ledger
         self.work = work
         self.failing: Counter[str] = Counter()
         self.done: set[UUID] = set()
+        self.postponed: set[UUID] = set()  # lanes with an order: none of their later rows may be done before
 
     def run(self, rows: Sequence[ClaimedRow]) -> bool:
         """Does the rows in one transaction; after an error it halves them, until the failing row is alone.
 
         Returns: True when all rows were committed at once.
         """
+        behind = [row for row in rows if row.lane in self.postponed]
+        if behind:
+            give_back(self.ledger, behind)
+            if rest := [row for row in rows if row.lane not in self.postponed]:
+                self.run(rest)
+            return False
         if self._systemic():
             self._postpone(rows, Transient("others of the batch failed alike", seconds=30))
             return False
@@ -238,13 +253,14 @@ class BatchRun:
         breaks = begun and lost_connection(error)
         lanes = books.by_lane(rows)
         if is_lock_timeout(error) and len(lanes) > 1:
-            for lane in lanes:  # one contract is locked, and the other lanes need not wait for it
-                self.run(lane)
+            self._run_lanes(lanes)
         elif not breaks and (isinstance(error, Transient) or is_transient(error)):
             self._postpone(rows, error)
         elif len(rows) > 1:
             for half in books.halves(rows):
                 self.run(half)
+        elif cannot_read(error):
+            self._wait_for_release(rows[0], error)
         elif isinstance(error, NotConfigured):  # one row needs the setting, or all do: the third failure decides
             self.failing[type(error).__name__] += 1
             self._postpone(rows, error)
@@ -252,17 +268,39 @@ class BatchRun:
             self.failing[type(error).__name__] += 1
             self._fail(rows[0], error)
 
+    def _run_lanes(self, lanes: Sequence[Sequence[ClaimedRow]]) -> None:
+        """Does lanes one by one: one contract is locked, and the others need not wait for it.
+
+        Each locked one takes a while. Those that are not reached in time are given back, before their leases run out.
+        """
+        deadline = time.monotonic() + LANES_SECONDS
+        for number, lane in enumerate(lanes):
+            if time.monotonic() > deadline:
+                give_back(self.ledger, [row for later in lanes[number:] for row in later])
+                return
+            self.run(lane)
+
+    def _wait_for_release(self, row: ClaimedRow, error: Exception) -> None:
+        """Postpones a row that this release cannot read, for a day at most; then it is dead, with this reason."""
+        if row.postponed_for < UNREAD_SECONDS:
+            self._postpone([row], error)
+            return
+        log.error("work.unreadable", ledger=self.ledger.table, rows=_names([row]), exc_info=error)
+        reason = describe(error) | {"reason": UNREADABLE}
+        set_back(self.ledger, [FailedAttempt(row.id, row.claim, self.ledger.dead, None, "dead", reason)])
+
     def _postpone(self, rows: Sequence[ClaimedRow], error: Exception) -> None:
-        seconds = LONG_PAUSE if isinstance(error, NotConfigured) else getattr(error, "seconds", SHORT_PAUSE)
-        # All rows have the same pause: rows due at different times would overtake each other in their lane.
-        pause = postpone_seconds(seconds, random.random())  # noqa: S311 - spreads load, guards nothing
+        """Postpones the first row of each lane and gives the others back: the lane waits for its first row.
+
+        Without an order in their lanes all rows are postponed.
+        """
         log.warning("work.postponed", ledger=self.ledger.table, rows=_names(rows), exc_info=error)
-        reason = describe(error) | {"traceback": ""}  # it may be postponed for hours, and each time leaves a row
-        setbacks = [
-            FailedAttempt(row.id, row.claim, self.ledger.waiting, pause, "postponed", reason, counts=False)
-            for row in rows
-        ]
-        set_back(self.ledger, setbacks)
+        first, behind = rows, []
+        if self.ledger.one_claimer_per_lane:
+            lanes = books.by_lane(rows)
+            first, behind = [lane[0] for lane in lanes], [row for lane in lanes for row in lane[1:]]
+            self.postponed |= {row.lane for row in rows}
+        postpone(self.ledger, first, error, behind=behind)
 
     def _fail(self, row: ClaimedRow, error: Exception) -> None:
         policy = retry_policy(row.columns["kind"])
@@ -299,23 +337,66 @@ def _names(rows: Sequence[ClaimedRow]) -> list[str]:
     return [f"{row.id}#{row.claim}" for row in rows]
 
 
-def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
-    """Commits failed attempts; while the database is away, the rows become due again when their leases run out."""
+@contextmanager
+def _unless_away(event: str, ledger: Ledger) -> Iterator[Session]:
+    """Opens a transaction; a transient fault is logged, and the rows become due again when their leases run out."""
     try:
         with transaction() as session:
-            books.set_back(session, ledger, setbacks)
+            yield session
     except Exception as error:
         if not is_transient(error):
             raise
-        log.warning("setback.not_recorded", ledger=ledger.table, exc_info=error)
+        log.warning(event, ledger=ledger.table, exc_info=error)
+
+
+def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
+    """Commits failed attempts."""
+    with _unless_away("setback.not_recorded", ledger) as session:
+        books.set_back(session, ledger, setbacks)
+
+
+def postpone(
+    ledger: Ledger,
+    rows: Sequence[ClaimedRow],
+    error: Exception,
+    *,
+    behind: Sequence[ClaimedRow] = (),
+    least: float = 0.0,
+) -> None:
+    """Commits a postponement, with a pause that grows while the work is postponed again and again.
+
+    Parameters:
+      behind: rows that wait behind these in their lanes; they are given back in the same transaction.
+      least: the first pause, in seconds, if the error names no longer one.
+    """
+    with _unless_away("setback.not_recorded", ledger) as session:
+        if behind:
+            books.hold(session, ledger, [*rows, *behind])  # all rows in one order, as every statement locks them
+            books.give_back(session, ledger, behind)
+        books.set_back(session, ledger, _postponements(ledger, rows, error, least))
+
+
+def _postponements(ledger: Ledger, rows: Sequence[ClaimedRow], error: Exception, least: float) -> list[FailedAttempt]:
+    unread = cannot_read(error)
+    first = LONG_PAUSE if unread or isinstance(error, NotConfigured) else getattr(error, "seconds", SHORT_PAUSE)
+    jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+    # Without the traceback: it may be postponed for hours.
+    reason = describe(error) | {"traceback": ""} | _reason(error)
+    pauses = [postpone_seconds(max(least, first), row.postponements, jitter) for row in rows]
+    return [
+        FailedAttempt(row.id, row.claim, ledger.waiting, pause, POSTPONED, reason, counts=False)
+        for row, pause in zip(rows, pauses, strict=True)
+    ]
+
+
+def _reason(error: Exception) -> dict[str, str]:
+    """Names the reason of a postponement in a word, if its class does not say it."""
+    if cannot_read(error):
+        return {"reason": UNREADABLE}
+    return {"reason": LOCKED} if is_lock_timeout(error) else {}
 
 
 def give_back(ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
     """Gives back claimed rows that were not begun, so that any process can claim them again."""
-    try:
-        with transaction() as session:
-            books.give_back(session, ledger, rows)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        log.warning("rows.not_given_back", ledger=ledger.table, exc_info=error)
+    with _unless_away("rows.not_given_back", ledger) as session:
+        books.give_back(session, ledger, rows)

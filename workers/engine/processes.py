@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Final
 from uuid import UUID
@@ -15,12 +15,15 @@ from uuid import UUID
 import dramatiq
 from sqlalchemy import text
 
-from workers.database import dispose_engine, is_transient, transaction
+from workers.database import Session, dispose_engine, is_transient, transaction
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
+from workers.engine.ledger import resume
 from workers.logs import get_logger
+from workers.release import is_newer, this_release
 from workers.requests.queues import wake_actor
+from workers.sql import fetch_values
 
 log = get_logger()
 
@@ -38,10 +41,19 @@ STOP_SECONDS: Final = 60.0
 LOST_THREAD: Final = 70
 """The exit code of a process that ends because one of its threads is dead (EX_SOFTWARE of sysexits.h)."""
 
+ALIVE_SECONDS: Final = 10
+"""Seconds without a heartbeat after which a process counts as silent; it sends one every two seconds."""
+
 # Records that this process is alive now.
 RECORD_HEARTBEAT = text("""
-    INSERT INTO process (id, kind, host, pid, trouble) VALUES (:id, :kind, :host, :pid, :trouble)
+    INSERT INTO process (id, kind, host, pid, release, trouble) VALUES (:id, :kind, :host, :pid, :release, :trouble)
     ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble""")
+
+# Reads the releases of the processes that are alive and serve a queue, or of all.
+READ_RELEASES = text("""
+    SELECT DISTINCT release FROM process
+    WHERE seen_at > now() - make_interval(secs => :alive)
+      AND (CAST(:queue AS text) = '' OR CAST(:queue AS text) = ANY(string_to_array(kind, ' ')))""")
 
 # Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
@@ -58,7 +70,13 @@ class Heartbeat(threading.Thread):
 
     def __init__(self, process: UUID, kind: str, beat: Callable[[], str | None] = lambda: None) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self.row = {"id": process, "kind": kind, "host": socket.gethostname(), "pid": os.getpid()}
+        self.row = {
+            "id": process,
+            "kind": kind,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "release": this_release(),
+        }
         self.beat = beat
         self._end = threading.Event()
 
@@ -84,6 +102,23 @@ class Heartbeat(threading.Thread):
             if not is_transient(error):
                 raise
             log.warning("process.not_recorded", exc_info=error)
+
+
+def newer_release_runs(session: Session, queue: str = "") -> bool:
+    """Tells whether a process of a newer release than this one is alive, which serves this queue if one is named."""
+    running = fetch_values(session, str, READ_RELEASES, {"alive": ALIVE_SECONDS, "queue": queue})
+    return any(is_newer(release, this_release()) for release in running)
+
+
+def resume_postponed(queues: Sequence[str]) -> None:
+    """Ends the pauses of postponed work when this process starts: it may have the setting or the code it lacked."""
+    try:
+        with transaction() as session:
+            resume(session, queues)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        log.warning("postponed.not_resumed", exc_info=error)
 
 
 def stop_once() -> None:
@@ -175,6 +210,7 @@ class ProcessMiddleware(dramatiq.Middleware):
         self._alive = Heartbeat(this_process(), " ".join(queues), beat)
         self._alive.start()
         log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
+        resume_postponed(queues)
         for queue in queues:
             if wake_actor(queue) in broker.actors:
                 wake(queue)

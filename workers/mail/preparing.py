@@ -9,7 +9,7 @@ from uuid import UUID
 from models.words import EmailState
 from workers.certificates.duplicates.fetching import read_file
 from workers.database import is_transient, transaction
-from workers.engine.claimer import set_back
+from workers.engine.claimer import postpone, set_back
 from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt
 from workers.errors import NotConfigured, Permanent, Transient
 from workers.imports.files import open_file
@@ -91,13 +91,7 @@ def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
 def _postpone(letters: Sequence[Letter], error: Exception) -> None:
     """Postpones mails without counting a failure: the store or the database is away, or a setting is missing."""
     log.warning("mail.waits", rows=_names(letters), exc_info=error)
-    reason = describe(error) | {"traceback": ""}
-    seconds = max(getattr(error, "seconds", 0.0), FILE_PAUSE)
-    postponed = [
-        FailedAttempt(one.row.id, one.row.claim, EmailState.OWED, seconds, "postponed", reason, counts=False)
-        for one in letters
-    ]
-    set_back(EMAILS, postponed)
+    postpone(EMAILS, [one.row for one in letters], error, least=FILE_PAUSE)
 
 
 def _names(letters: Sequence[Letter]) -> list[str]:

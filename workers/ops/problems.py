@@ -7,16 +7,20 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from models.contract import Contract
 from models.delivery import DeliveryReason
+from models.mails import quoted
 from models.roster import Inbox
+from models.schedule import Schedule
 from workers.database import Session
 from workers.engine.ledger import (
     EMAILS,
     JOBS,
     LEDGERS,
 )
-from workers.requests.base import REQUESTS_QUEUE
+from workers.requests.base import REQUESTS_QUEUE, lane_id
 from workers.requests.queues import Queue
+from workers.requests.registry import KINDS
 from workers.sql import fetch
 
 LATE_SECONDS: Final = 60.0
@@ -70,6 +74,76 @@ FIND_PROBLEM_ROWS: Final = {
 """The statement that finds the problems of each ledger, with their oldest rows and the number of all their rows."""
 
 
+_LATE: Final = f"""created_at < now() - make_interval(secs =>
+    CASE WHEN queue IN ({quoted(BULK)}) THEN {LATE_IN_BULK_SECONDS} ELSE {LATE_SECONDS} END)"""
+
+_SET_BACK: Final = {
+    JOBS.table: """SELECT p.queue, p.lane, p.id, p.kind, p.error, p.created_at, (SELECT count(*) FROM job b
+        WHERE b.queue = p.queue AND b.lane = p.lane AND b.due_at IS NOT NULL) AS waiting FROM job p""",
+    EMAILS.table: "SELECT p.queue, p.lane, p.id, p.kind, p.error, p.created_at, 1 AS waiting FROM email p",
+}
+"""Postponed rows with the number of rows that wait with each: jobs of a lane wait for its first, mails for none."""
+
+FIND_POSTPONED: Final = {
+    ledger.table: text(f"""
+        SELECT queue, lane, id, kind, error_class, reason, waiting, seconds, total, oldest FROM (
+          SELECT queue, lane, id, kind, error_class, reason, waiting, seconds,
+            CAST(sum(waiting) OVER same AS int) AS total, max(seconds) OVER same AS oldest,
+            row_number() OVER (PARTITION BY queue, error_class, reason ORDER BY seconds DESC, id) AS place
+          FROM (
+            SELECT queue, lane, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason, waiting,
+              extract(epoch FROM now() - created_at)::float8 AS seconds
+            FROM ({_SET_BACK[ledger.table]}
+              WHERE (p.postponements > 0 AND p.due_at IS NOT NULL AND p.leased_until IS NULL)
+                OR (p.postponements > 0 AND p.leased_until IS NOT NULL)) postponed
+            WHERE {_LATE}{" AND created_at >= now() - interval '1 hour'" if ledger is EMAILS else ""}) late
+          WINDOW same AS (PARTITION BY queue, error_class, reason)) placed
+        WHERE place <= {SHOWN_ROWS} ORDER BY queue, error_class, reason, place""")
+    for ledger in LEDGERS
+}
+"""The statement that finds late work that is postponed, by queue and reason; mails of over an hour are `unsent`."""
+
+COUNT_UNKNOWN: Final = {
+    ledger.table: text(f"""
+        SELECT kind, count(*) AS waiting, extract(epoch FROM now() - min(due_at))::float8 AS seconds
+        FROM {ledger.table}
+        WHERE leased_until IS NULL AND due_at < now() - make_interval(secs => {LATE_SECONDS})
+          AND NOT ({ledger.reads}) = ANY(CAST(:known AS text[]))
+        GROUP BY kind ORDER BY kind""")
+    for ledger in LEDGERS
+}
+"""The statement that counts due work of kinds that this release does not know."""
+
+
+class PostponedWork(NamedTuple):
+    """Postponed work, and what waits behind it in its lane.
+
+    Parameters:
+      waiting: the number of rows of its lane that wait, this one included.
+      seconds: the time since it was recorded.
+      total, oldest: the same of all work of its queue that is postponed for the same reason.
+    """
+
+    queue: str
+    lane: UUID
+    id: UUID
+    kind: str
+    error_class: str | None
+    reason: str | None
+    waiting: int
+    seconds: float
+    total: int
+    oldest: float
+
+
+class UnknownWork(NamedTuple):
+    """The due work of a kind that this release does not know."""
+
+    kind: str
+    waiting: int
+    seconds: float
+
+
 class ProblemRow(NamedTuple):
     """A job or mail that an operator has to look at.
 
@@ -108,6 +182,55 @@ def find_inboxes(session: Session) -> list[dict[str, Any]]:
     unreadable = select(Inbox.reference, Inbox.trouble).where(col(Inbox.trouble).is_not(None), ~col(Inbox.paused))
     found = session.exec(unreadable).all()
     return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
+
+
+def find_postponed(session: Session) -> list[dict[str, Any]]:
+    """Lists work that is late because it is postponed, as `postponed` by queue and reason, with its first rows.
+
+    Each row names its lane, the contract of the lane if it is one of a contract, and how many wait there since when.
+    """
+    found = [row for ledger in LEDGERS for row in fetch(session, PostponedWork, FIND_POSTPONED[ledger.table])]
+    contracts = _contracts_of(session, {row.lane for row in found})
+    problems: dict[tuple[str, str | None, str | None], dict[str, Any]] = {}
+    for row in found:
+        problem = {"code": "postponed", "subject": row.queue, "count": row.total, "seconds": row.oldest, "rows": []}
+        shown = {
+            "id": str(row.id),
+            "kind": row.kind,
+            "class": row.error_class,
+            "reason": row.reason,
+            "lane": str(row.lane),
+            "contract": contracts.get(row.lane),
+            "waiting": row.waiting,
+            "seconds": row.seconds,
+        }
+        problems.setdefault((row.queue, row.error_class, row.reason), problem)["rows"].append(shown)
+    return list(problems.values())
+
+
+def _contracts_of(session: Session, lanes: set[UUID]) -> dict[UUID, str]:
+    """Finds the contracts of these lanes: a lane is a number made of the portal and the reference."""
+    if not lanes:
+        return {}
+    known = session.exec(select(Contract.portal_id, Contract.reference)).all()
+    named = ((lane_id(portal, f"contract:{reference}"), reference) for portal, reference in known)
+    return {lane: reference for lane, reference in named if lane in lanes}
+
+
+def find_unknown_kinds(session: Session) -> list[dict[str, Any]]:
+    """Lists the kinds of due work and of schedules that this release does not know, as `unknown_kind`.
+
+    While a newer release is rolled out that is normal for moments; work that waits so for a day ends as dead.
+    """
+    found = [
+        {"code": "unknown_kind", "subject": row.kind, "count": row.waiting, "seconds": row.seconds}
+        for ledger in LEDGERS
+        for row in fetch(session, UnknownWork, COUNT_UNKNOWN[ledger.table], {"known": list(ledger.known)})
+    ]
+    scheduled = session.exec(select(Schedule.kind).where(~col(Schedule.paused)).distinct()).all()
+    return found + [
+        {"code": "unknown_kind", "subject": kind, "count": 1} for kind in sorted(scheduled) if kind not in KINDS
+    ]
 
 
 def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:

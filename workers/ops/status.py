@@ -10,21 +10,21 @@ from sqlmodel import col, select
 from models.email import Email, Suppression
 from workers.catalog.contracts import count_contracts, list_contracts
 from workers.database import Session
-from workers.engine.ledger import LEDGERS
+from workers.engine.ledger import JOBS, LEDGERS
+from workers.engine.processes import ALIVE_SECONDS
 from workers.ops.problems import (
     DEAD,
     find_inboxes,
+    find_postponed,
     find_problems,
     find_rows,
+    find_unknown_kinds,
 )
 from workers.ops.reconciliation import find_drift
 from workers.ops.unheard import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
 from workers.sql import as_json, fetch, fetch_one
-
-ALIVE_SECONDS: Final = 10
-"""Seconds without a heartbeat after which a process counts as silent; it sends one every two seconds."""
 
 SHOWN_CONTRACTS: Final = 50
 
@@ -44,7 +44,8 @@ COUNT_CORRECTIONS = text("""
 
 # Reads every process with the age of its last heartbeat; `read_status` decides which are silent.
 READ_PROCESSES = text("""
-    SELECT pr.id, pr.kind, pr.host, pr.pid, extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
+    SELECT pr.id, pr.kind, pr.release, pr.host, pr.pid,
+      extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago
     FROM process pr ORDER BY pr.kind, pr.host, pr.pid""")
 
@@ -62,13 +63,18 @@ READ_OLDEST_TRANSACTION = text("""
 
 _WAITING: Final = "leased_until IS NULL AND due_at <= now()"
 
+_IN_TURN: Final = f"""(queue, lane) NOT IN (SELECT p.queue, p.lane FROM {JOBS.table} p
+    WHERE p.postponements > 0 AND p.due_at IS NOT NULL)"""
+"""The condition of a job that does not wait for a postponed one of its lane: that is a problem of its own."""
+
 COUNT_QUEUES: Final = {
     ledger.table: text(f"""
         SELECT queue, count(*) FILTER (WHERE {_WAITING}) AS waiting,
           count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
           count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
           count(*) FILTER (WHERE {DEAD[ledger.table]}) AS dead,
-          extract(epoch FROM now() - min(due_at) FILTER (WHERE {_WAITING}))::float8 AS oldest_due_seconds
+          extract(epoch FROM now() - min(due_at) FILTER (
+            WHERE {_WAITING} AND {_IN_TURN if ledger is JOBS else "true"}))::float8 AS oldest_due_seconds
         FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({DEAD[ledger.table]})
         GROUP BY queue""")
     for ledger in LEDGERS
@@ -88,6 +94,7 @@ class SeenProcess(NamedTuple):
 
     id: UUID
     kind: str
+    release: str
     host: str
     pid: int
     age_seconds: float
@@ -128,7 +135,8 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
       unheard: the requests that wait in Redis (``count_unheard``), None when Redis does not answer.
 
     Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `queues` (waiting,
-    due_later, running, dead, oldest_due_seconds by queue; postponed work is due later); `mails` by state (`failed`
+    due_later, running, dead, oldest_due_seconds by queue; postponed work is due later, and what waits behind it in its
+    lane is not counted as oldest); `mails` by state (`failed`
     includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
     `corrections` of addresses that are pending (pending, oldest_seconds); `contracts` (the latest fifty with their
     three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without,
@@ -156,7 +164,8 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
-    problems = find_problems(status, [*find_rows(session), *find_inboxes(session)])
+    rows = [*find_rows(session), *find_postponed(session), *find_unknown_kinds(session), *find_inboxes(session)]
+    problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
 
 

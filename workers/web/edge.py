@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.database import is_transient
-from workers.errors import Transient
+from workers.errors import Transient, cannot_read
 from workers.logs import get_logger
 from workers.web.rendering import POLICY
 
@@ -32,7 +32,8 @@ class ErrorEdge:
     """An ASGI middleware that adds the headers and answers every error.
 
     Parameters:
-      answer: makes the page for an error, from the status 503 (a transient fault: try again) or 500 (a bug).
+      answer: makes the page for an error, from the status 503 (a transient fault, or a word that only a newer release
+        knows: try again) or 500 (a bug).
     """
 
     def __init__(self, app: ASGIApp, answer: Answer) -> None:
@@ -58,7 +59,8 @@ class ErrorEdge:
         except ClientDisconnect:
             log.info("client.left", method=scope["method"])
         except Exception as error:
-            status = 503 if isinstance(error, Transient) or is_transient(error) else 500
+            later = isinstance(error, Transient) or is_transient(error) or cannot_read(error)
+            status = 503 if later else 500
             log.exception("request.failed", method=scope["method"], status=status, exc_info=error)
             if not begun:
                 await self._answer(Request(scope, receive), status)(scope, receive, send_safely)

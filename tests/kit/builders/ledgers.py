@@ -26,6 +26,7 @@ FIRST = UUID(int=1)
 ME = UUID(int=7)
 WAITING_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 DONE = {"job": "succeeded", "email": "sent"}
+KIND = {"job": "put_company", "email": "invitation"}
 
 both = pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
 """Runs a test once for each of the two ledgers."""
@@ -54,7 +55,7 @@ def owe(
     lane: UUID = FIRST,
     due: float = -1.0,
     queue: str = QUEUE,
-    kind: str = "put_company",
+    kind: str = "",
     request: str = "{}",
 ) -> UUID:
     """Inserts a row that is due in this many seconds. Of rows with the same due time, a later insert comes later."""
@@ -65,7 +66,7 @@ def owe(
         {
             "id": row_id,
             "portal": LOCAL_PORTAL_ID,
-            "kind": kind,
+            "kind": kind or KIND[ledger.table],
             "queue": queue,
             "lane": lane,
             "due": due,

@@ -1,0 +1,357 @@
+"""The two tables of owed work, jobs and mails, with a statement per verb, written once for both.
+
+The statements read only the columns of ``models.base.OwedWork``, and what a release must know to read a row. All times
+are those of the database. ``workers/engine/ledger.py`` runs them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from sqlalchemy import TextClause, text
+
+from models.retention import RETENTION, RetentionClass
+from models.words import EmailKind, EmailState, JobState
+from workers.requests.registry import KINDS
+
+UNREADABLE: Final = "unreadable"
+"""The reason in the error of work that this release cannot read, because a newer one wrote it."""
+
+POSTPONED: Final = "postponed"
+"""The outcome of an attempt that met a fault around the work and burns no attempt."""
+
+MAX_RESCUES: Final = 3
+"""Leases that a row may lose before it counts as one that kills its workers, and ends as dead."""
+
+LAST_RESCUE: Final = MAX_RESCUES - 1
+"""The number of lost leases after which the next loss ends a row as dead."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One table of owed work, and the values of its states.
+
+    Parameters:
+      table: a table with the columns of ``models.base.OwedWork``, and `id`, `state`, `result`, `error`.
+      columns: what a claim returns beside the working columns, as SQL expressions by name.
+      reads: the SQL expression for what a process must know to read a row: its kind, and the version of the kind.
+      known: the values of `reads` that this release knows.
+      one_claimer_per_lane: True when rows of one lane are done one batch after the other, in the order they were
+        recorded, also when some of them were postponed.
+      stuck: the SQL condition of rows that ended without success and may be given all their attempts again.
+      revived: further assignments for such a row, which begin with a comma.
+      kept: the SQL condition that such a row still has the data it needs, after retention or an erasure.
+    """
+
+    table: str
+    waiting: str
+    running: str
+    dead: str
+    columns: Mapping[str, str]
+    reads: str
+    known: Sequence[str]
+    one_claimer_per_lane: bool
+    stuck: str
+    revived: str = ""
+    kept: str = "true"
+
+    @property
+    def order(self) -> str:
+        """The column that gives the order of rows in a lane."""
+        return "sequence_number" if self.one_claimer_per_lane else "due_at"
+
+    @property
+    def _due(self) -> str:
+        """The SQL condition of a row that this process may claim, if its lane is free.
+
+        In a ledger with an order, rows that this release does not know stay in sight: later rows wait behind them.
+        """
+        due = "queue = :queue AND due_at <= now() AND due_at IS NOT NULL AND leased_until IS NULL"
+        return due if self.one_claimer_per_lane else f"{due} AND {self._is_known}"
+
+    @property
+    def _is_known(self) -> str:
+        return f"({self.reads}) = ANY(CAST(:known AS text[]))"
+
+    def _resumes(self, lane: str) -> str:
+        """The SQL value that says when the postponed work of a lane is tried again; NULL when none is postponed."""
+        return f"""(SELECT max(p.due_at) FROM {self.table} p WHERE p.queue = :queue AND p.lane = {lane}
+            AND p.postponements > 0 AND p.due_at IS NOT NULL AND p.leased_until IS NULL)"""
+
+    def _free(self, lane: str) -> str:
+        """The SQL condition of a lane that can be claimed: no process works in it, and its first row can be done.
+
+        A postponed row keeps its place, so that later rows do not overtake it, and so does a row of a kind that this
+        release does not know. A row that failed has lost its place. Earlier releases do not count postponements.
+        """
+        if not self.one_claimer_per_lane:
+            return "true"
+        return f"""(NOT EXISTS (
+              SELECT 1 FROM {self.table} r WHERE r.queue = :queue AND r.lane = {lane} AND r.leased_until IS NOT NULL)
+            AND coalesce({self._resumes(lane)} <= now(), true)
+            AND coalesce((
+              SELECT h.due_at <= now() AND {self._is_known} FROM {self.table} h
+              WHERE h.queue = :queue AND h.lane = {lane} AND h.due_at IS NOT NULL AND h.leased_until IS NULL
+                AND (h.due_at <= now() OR (h.claim > 0 AND h.failures = 0))
+              ORDER BY h.{self.order}, h.id LIMIT 1), true))"""
+
+    @property
+    def _most_of_lane(self) -> str:
+        """The SQL value of the most rows to take from a lane: one where work was postponed, to see if it goes on."""
+        if not self.one_claimer_per_lane:
+            return ":size"
+        return f"CASE WHEN {self._resumes('free.lane')} IS NULL THEN :size ELSE 1 END"
+
+    @cached_property
+    def claim_sql(self) -> TextClause:
+        """Claims a batch: it visits the lanes in turn from `cursor`, and takes due rows, the first of each lane first.
+
+        Lanes that are not free are skipped and do not count, so that a claim of one row finds the one free lane. Rows
+        behind one that this release cannot read are left. A row that would end as dead with its next lost lease is
+        claimed alone, so that only the row that kills its worker dies. After a first loss rows are still claimed
+        together, or one kill would leave hundreds to do one by one.
+        """
+        columns = "".join(f", {expression} AS {name}" for name, expression in self.columns.items())
+        return text(f"""
+            WITH RECURSIVE walk (lane, passed, free) AS (
+              (SELECT f.lane, 0, {self._free("f.lane")} FROM (
+                SELECT lane FROM {self.table} WHERE {self._due} AND lane > :cursor ORDER BY lane LIMIT 1) f)
+              UNION ALL
+              SELECT n.lane, passed + CAST(walk.free AS int), {self._free("n.lane")}
+              FROM walk CROSS JOIN LATERAL (
+                SELECT w.lane FROM {self.table} w WHERE {self._due} AND w.lane > walk.lane ORDER BY w.lane LIMIT 1) n
+              WHERE passed + CAST(walk.free AS int) < :size),
+            free AS MATERIALIZED (SELECT lane FROM walk WHERE free ORDER BY lane),
+            found AS MATERIALIZED (
+              SELECT p.id, p.rescues, p.place, p.lane, p.is_known FROM free CROSS JOIN LATERAL (
+                SELECT id, rescues, {self.order} AS place, lane, {self._is_known} AS is_known FROM {self.table}
+                WHERE {self._due} AND lane = free.lane
+                ORDER BY {self.order}, id LIMIT {self._most_of_lane} FOR NO KEY UPDATE SKIP LOCKED) p
+              LIMIT :size),
+            picked AS MATERIALIZED (
+              SELECT id, rescues, place, bool_and(is_known) OVER (PARTITION BY lane ORDER BY place, id) AS readable
+              FROM found),
+            chosen AS MATERIALIZED (
+              SELECT id FROM picked WHERE readable AND NOT EXISTS (
+                SELECT 1 FROM picked WHERE readable AND rescues >= {LAST_RESCUE})
+              UNION ALL
+              (SELECT id FROM picked WHERE readable AND rescues >= {LAST_RESCUE} ORDER BY place, id LIMIT 1))
+            UPDATE {self.table} SET state = '{self.running}', claim = claim + 1, worker = :worker,
+              started_at = coalesce(started_at, now()), leased_until = now() + make_interval(secs => :lease)
+            WHERE id IN (SELECT id FROM chosen)
+            RETURNING id, claim, failures, rescues, lane, postponements,
+              coalesce(extract(epoch FROM now() - postponed_at), 0)::float8 AS postponed_for,
+              {self.order} AS place{columns}""")
+
+    @cached_property
+    def turn_sql(self) -> TextClause:
+        """Waits until no other transaction is claiming from this queue.
+
+        Two claims at once do not see each other's rows: both would take rows of one lane, and break its order.
+        """
+        return text(f"SELECT pg_advisory_xact_lock(hashtextextended('claim {self.table} ' || CAST(:queue AS text), 0))")
+
+    @cached_property
+    def hold_sql(self) -> TextClause:
+        """Locks the claimed rows that are still ours, so that the clock does not rescue them in this transaction."""
+        return text(f"""
+            SELECT t.id FROM {self.table} t
+            JOIN unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim) ON m.id = t.id AND m.claim = t.claim
+            WHERE t.leased_until IS NOT NULL ORDER BY t.id FOR NO KEY UPDATE OF t""")
+
+    @cached_property
+    def finish_sql(self) -> TextClause:
+        """Records final outcomes of exactly the claims given."""
+        # They come as one JSON text: escaping the quotes of many results in an array costs more than recording them.
+        return text(f"""
+            WITH m AS MATERIALIZED (SELECT * FROM json_to_recordset(CAST(:outcomes AS json))
+                m (id uuid, claim int, state text, result json)),
+            {self._ours}
+            UPDATE {self.table} t SET state = m.state, result = coalesce(m.result, t.result),
+              due_at = NULL, leased_until = NULL, finished_at = now()
+            FROM ours JOIN m ON m.id = ours.id
+            WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL""")
+
+    @cached_property
+    def set_back_sql(self) -> TextClause:
+        """Makes claimed rows due again later, or ends them as dead, and adds a row for each failed attempt.
+
+        A postponement for the same reason as the one before adds to its row: a job that waits for hours has one.
+        """
+        return text(f"""
+            WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[]), CAST(:states AS text[]),
+                CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]))
+                m (id, claim, state, seconds, outcome, error, counts)),
+            {self._ours},
+            moved AS (
+              UPDATE {self.table} t SET state = m.state, failures = t.failures + m.counts, leased_until = NULL,
+                due_at = now() + make_interval(secs => m.seconds), error = coalesce(CAST(m.error AS json), t.error),
+                finished_at = CASE WHEN m.seconds IS NULL THEN now() END,
+                postponements = CASE WHEN m.outcome = '{POSTPONED}' THEN t.postponements + 1 ELSE 0 END,
+                postponed_at = CASE WHEN m.outcome = '{POSTPONED}' THEN coalesce(t.postponed_at, now()) END
+              FROM ours JOIN m ON m.id = ours.id
+              WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL
+              RETURNING t.id, t.claim, t.worker, m.outcome, CAST(m.error AS json) AS error),
+            again AS (
+              UPDATE job_attempt a SET times = a.times + 1, last_at = now(), claim = moved.claim,
+                error = moved.error, worker = moved.worker
+              FROM moved
+              WHERE a.id = (SELECT max(l.id) FROM job_attempt l WHERE l.row_id = moved.id)
+                AND a.outcome = '{POSTPONED}' AND moved.outcome = '{POSTPONED}'
+                AND a.error ->> 'class' IS NOT DISTINCT FROM moved.error ->> 'class'
+                AND a.error ->> 'reason' IS NOT DISTINCT FROM moved.error ->> 'reason'
+              RETURNING a.row_id)
+            INSERT INTO job_attempt (ledger, row_id, claim, outcome, error, worker)
+            SELECT '{self.table}', id, claim, outcome, error, worker FROM moved
+            WHERE id NOT IN (SELECT row_id FROM again)""")
+
+    @cached_property
+    def give_back_sql(self) -> TextClause:
+        """Gives back claimed rows that were not begun, as if they had never been claimed."""
+        return text(f"""
+            UPDATE {self.table} t SET state = '{self.waiting}', leased_until = NULL
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)
+            WHERE t.id = m.id AND t.claim = m.claim AND t.leased_until IS NOT NULL""")
+
+    @cached_property
+    def renew_sql(self) -> TextClause:
+        """Renews the leases that are still ours."""
+        return text(f"""
+            WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)),
+            {self._ours}
+            UPDATE {self.table} t SET leased_until = now() + make_interval(secs => :lease)
+            FROM ours JOIN m ON m.id = ours.id
+            WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL RETURNING t.id""")
+
+    @property
+    def _ours(self) -> str:
+        """Locks the claims in `m` that are still ours, in the order of their id.
+
+        Leases are renewed while outcomes of the same rows are recorded, and without an order the two would deadlock.
+        """
+        return f"""ours AS MATERIALIZED (SELECT t.id FROM {self.table} t JOIN m ON m.id = t.id AND m.claim = t.claim
+                WHERE t.leased_until IS NOT NULL ORDER BY t.id FOR NO KEY UPDATE OF t)"""
+
+    @cached_property
+    def rescue_sql(self) -> TextClause:
+        """Makes rows with an expired lease due again, or ends them as dead when they lost too many leases.
+
+        SKIP LOCKED leaves out rows that a live transaction has locked: they are not lost, even if their lease expired.
+        """
+        return text(f"""
+            WITH lost AS MATERIALIZED (SELECT id FROM {self.table} WHERE leased_until < now()
+                ORDER BY leased_until LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED),
+            moved AS (
+              UPDATE {self.table} t SET rescues = rescues + 1, leased_until = NULL,
+                state = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN '{self.dead}' ELSE '{self.waiting}' END,
+                due_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN NULL ELSE due_at END,
+                finished_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN now() END,
+                error = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN CAST(:error AS json) ELSE error END
+              FROM lost WHERE t.id = lost.id RETURNING t.id, t.claim, t.worker, t.queue, t.rescues),
+            kept AS (
+              INSERT INTO job_attempt (ledger, row_id, claim, outcome, worker)
+              SELECT '{self.table}', id, claim, CASE WHEN rescues >= {MAX_RESCUES} THEN 'dead' ELSE 'rescued' END,
+                worker
+              FROM moved)
+            SELECT id, queue, rescues FROM moved""")
+
+    @cached_property
+    def due_sql(self) -> TextClause:
+        """Finds the queues that have due rows."""
+        # A loose index scan jumps from queue to queue instead of reading every waiting row.
+        waiting = "due_at IS NOT NULL AND leased_until IS NULL"
+        return text(f"""
+            WITH RECURSIVE q (queue) AS (
+              (SELECT queue FROM {self.table} WHERE {waiting} ORDER BY queue LIMIT 1)
+              UNION ALL
+              SELECT (
+                SELECT t.queue FROM {self.table} t WHERE {waiting} AND t.queue > q.queue
+                ORDER BY t.queue LIMIT 1)
+              FROM q WHERE q.queue IS NOT NULL)
+            SELECT queue FROM q WHERE queue IS NOT NULL AND EXISTS (
+              SELECT 1 FROM {self.table} t WHERE t.queue = q.queue AND {waiting} AND t.due_at <= now())""")
+
+    @cached_property
+    def resume_sql(self) -> TextClause:
+        """Makes the postponed rows of these queues due now."""
+        return text(f"""
+            UPDATE {self.table} SET due_at = now() WHERE id IN (
+              SELECT id FROM {self.table} WHERE postponements > 0 AND due_at > now() AND leased_until IS NULL
+                AND queue = ANY(CAST(:queues AS text[]))
+              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)""")
+
+    @cached_property
+    def bury_sql(self) -> TextClause:
+        """Ends rows as dead that have been due for too long and that this release does not know, with this reason."""
+        return text(f"""
+            WITH unread AS MATERIALIZED (
+              SELECT id FROM {self.table} WHERE leased_until IS NULL AND due_at IS NOT NULL
+                AND due_at < now() - make_interval(secs => :seconds) AND NOT {self._is_known}
+              ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED),
+            moved AS (
+              UPDATE {self.table} t SET state = '{self.dead}', due_at = NULL, finished_at = now(),
+                error = CAST(:error AS json)
+              FROM unread WHERE t.id = unread.id RETURNING t.id, t.claim, t.kind)
+            INSERT INTO job_attempt (ledger, row_id, claim, outcome, error)
+            SELECT '{self.table}', id, claim, 'dead', CAST(:error AS json) FROM moved RETURNING row_id""")
+
+    @cached_property
+    def revive_sql(self) -> TextClause:
+        """Gives a stuck row all its attempts again."""
+        return text(f"""
+            UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
+              postponements = 0, postponed_at = NULL, finished_at = NULL{self.revived}
+            WHERE id = :id AND ({self.stuck}) AND ({self.kept}) RETURNING queue""")
+
+
+JOBS: Final = Ledger(
+    table="job",
+    waiting=JobState.QUEUED,
+    running=JobState.RUNNING,
+    dead=JobState.DEAD,
+    columns={
+        "kind": "kind",
+        "portal_id": "portal_id",
+        "request": "CAST(request AS text)",
+        "position": "position",
+        "requested_by": "requested_by",
+    },
+    reads="kind || ' ' || version",
+    known=[f"{kind} {spoken}" for kind, request in KINDS.items() for spoken in range(1, request.version + 1)],
+    one_claimer_per_lane=True,
+    stuck=f"state = '{JobState.DEAD}'",
+    kept="request IS NOT NULL",
+)
+
+EMAILS: Final = Ledger(
+    table="email",
+    waiting=EmailState.OWED,
+    running=EmailState.SENDING,
+    dead=EmailState.FAILED,
+    columns={
+        "kind": "kind",
+        "to_address": "to_address",
+        "locale": "locale",
+        "context": "context",
+        "message_id": "message_id",
+        "date": "date",
+        "expires_at": "expires_at",
+        "expired": "expires_at <= now()",
+        "account_id": "account_id",
+        "contract_id": "contract_id",
+        "job_id": "job_id",
+        # The number of times a mail was lost inside DATA, without other failures such as greylisting.
+        "losses": "(SELECT count(*) FROM job_attempt a WHERE a.row_id = email.id AND a.outcome = 'uncertain')",
+    },
+    reads="kind",
+    known=[*EmailKind],
+    one_claimer_per_lane=False,
+    stuck=f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}')"
+    f" OR (state = '{EmailState.UNCERTAIN}' AND due_at IS NULL)",
+    revived=", expires_at = greatest(expires_at, now() + interval '5 days')",  # or the next claim would expire it
+    kept="to_address <> ''"
+    f" AND coalesce(finished_at >= now() - CAST('{RETENTION[RetentionClass.MAIL_WORDS].keeps}' AS interval), true)",
+)
+
+LEDGERS: Final = (JOBS, EMAILS)
