@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,24 +19,35 @@ from workers.requests.base import (
     FOLLOW_UP_KEY,
     Request,
     check_key,
+    earlier_fingerprint,
     fingerprint,
     lane_id,
 )
 from workers.requests.queues import Queue
 from workers.sql import Unnest, fetch, fetch_value, fetch_values
 
+MOST_LANES: Final = 256
+"""The most lanes that one statement locks. PostgreSQL has room for some thousands of locks, for all sessions together.
+
+Only Matricule itself owes more at once, such as the certificates of a thousand people, each in a lane of its own.
+"""
+
+# Jobs are numbered as they are recorded. Until its transaction ends, no other numbers jobs of the same lanes: so the
+# order of the numbers in a lane is the order of the commits. Lock order: lanes, then keys.
+LOCK_LANES = text("SELECT pg_advisory_xact_lock(lane) FROM unnest(CAST(:lanes AS bigint[])) lane")
+
 # Records each request whose key is new as a job that is due, and returns the ids of these jobs.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
-        kind text, queue text, lane uuid, body text, asker text)),
+        kind text, version int, queue text, lane uuid, body text, asker text, place int)),
     new_key AS (
-      INSERT INTO idempotency (portal_id, key, request_hash, job_id)
-      SELECT portal_id, key, decode(hash, 'hex'), job_id FROM given ORDER BY portal_id, key
+      INSERT INTO idempotency (portal_id, key, request_hash, exact, job_id)
+      SELECT portal_id, key, decode(hash, 'hex'), true, job_id FROM given ORDER BY portal_id, key
       ON CONFLICT DO NOTHING RETURNING job_id)
-    INSERT INTO job (id, portal_id, kind, queue, lane, state, request, requested_by, due_at)
-    SELECT job_id, portal_id, kind, queue, lane, 'queued', CAST(body AS json), asker, now()
-    FROM given JOIN new_key USING (job_id) RETURNING id""")
+    INSERT INTO job (id, portal_id, kind, version, queue, lane, state, request, requested_by, due_at)
+    SELECT job_id, portal_id, kind, version, queue, lane, 'queued', CAST(body AS json), asker, now()
+    FROM given JOIN new_key USING (job_id) ORDER BY place RETURNING id""")
 
 
 class _GivenKey(NamedTuple):
@@ -48,6 +59,7 @@ class _EarlierKey(NamedTuple):
     portal_id: UUID
     key: str
     request_hash: bytes
+    exact: bool
     job_id: UUID
 
 
@@ -55,7 +67,8 @@ _KEYS: Final = Unnest(_GivenKey, Idempotency, alias="given")
 
 # The jobs that keys already stand for.
 READ_EARLIER_KEYS = text(f"""
-    SELECT i.portal_id, i.key, i.request_hash, i.job_id FROM idempotency i JOIN {_KEYS} USING (portal_id, key)""")
+    SELECT i.portal_id, i.key, i.request_hash, i.exact, i.job_id
+    FROM idempotency i JOIN {_KEYS} USING (portal_id, key)""")
 
 # Records a message that is no valid request as a job that has ended, unless its key was used before.
 INSERT_REFUSED_JOB = text("""
@@ -68,7 +81,7 @@ INSERT_REFUSED_JOB = text("""
 
 # Records the key of a job that Matricule makes itself.
 INSERT_KEY = text("""
-    INSERT INTO idempotency (portal_id, key, request_hash, job_id) VALUES (:portal, :key, :hash, :job)""")
+    INSERT INTO idempotency (portal_id, key, request_hash, exact, job_id) VALUES (:portal, :key, :hash, true, :job)""")
 
 # Finds the job a portal asked for under a key.
 FIND_JOB_BY_KEY = text("SELECT job_id FROM idempotency WHERE portal_id = :portal AND key = :key")
@@ -195,7 +208,11 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     """Records several requests in one statement; returns an answer for each, in order. The caller checks the keys."""
     jobs = [new_id() for _ in asks]
     hashes = [fingerprint(ask.request) for ask in asks]
-    rows = [_row(ask, job, hashed) for ask, job, hashed in zip(asks, jobs, hashes, strict=True)]
+    rows = [
+        _row(ask, job, hashed) | {"place": place}
+        for place, (ask, job, hashed) in enumerate(zip(asks, jobs, hashes, strict=True))
+    ]
+    _lock_lanes(session, {row["lane"] for row in rows})
     recorded = set(fetch_values(session, UUID, INSERT_JOBS, {"asks": json.dumps(rows)}))
     # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
@@ -205,13 +222,28 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     ]
 
 
-def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, str]:
+def _lock_lanes(session: Session, lanes: Collection[str]) -> None:
+    """Lets no other transaction number jobs of these lanes until this one ends, always in the same order.
+
+    More lanes than ``MOST_LANES`` are not locked: their jobs are in the order in which they were inserted.
+    """
+    if len(lanes) <= MOST_LANES:
+        session.execute(LOCK_LANES, {"lanes": sorted(_lock_number(lane) for lane in lanes)})
+
+
+def _lock_number(lane: str) -> int:
+    """Returns the number of a lane's lock: half of the lane, which is a hash itself."""
+    return int.from_bytes(UUID(lane).bytes[:8], signed=True)
+
+
+def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, Any]:
     return {
         "portal_id": str(ask.portal_id),
         "key": ask.key,
         "hash": hashed.hex(),
         "job_id": str(job_id),
         "kind": ask.request.kind,
+        "version": ask.request.version,
         "queue": ask.request.queue,
         "lane": str(lane_id(ask.portal_id, ask.request.lane)),
         "body": ask.body,
@@ -219,19 +251,20 @@ def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, str]:
     }
 
 
-def _earlier(session: Session, asks: Sequence[SubmittedRequest]) -> dict[tuple[UUID, str], tuple[bytes, UUID]]:
+def _earlier(session: Session, asks: Sequence[SubmittedRequest]) -> dict[tuple[UUID, str], _EarlierKey]:
     if not asks:
         return {}
     given = _KEYS.parameters([_GivenKey(ask.portal_id, ask.key) for ask in asks])
     found = fetch(session, _EarlierKey, READ_EARLIER_KEYS, given)
-    return {(row.portal_id, row.key): (row.request_hash, row.job_id) for row in found}
+    return {(row.portal_id, row.key): row for row in found}
 
 
 def _repeated(
-    ask: SubmittedRequest, hashed: bytes, earlier: dict[tuple[UUID, str], tuple[bytes, UUID]]
+    ask: SubmittedRequest, hashed: bytes, earlier: Mapping[tuple[UUID, str], _EarlierKey]
 ) -> AcceptedJob | IdempotencyConflict:
-    known, job_id = earlier[ask.portal_id, ask.key]
-    return AcceptedJob(job_id, ask.request.queue, repeated=True) if known == hashed else IdempotencyConflict()
+    known = earlier[ask.portal_id, ask.key]
+    same = known.request_hash == (hashed if known.exact else earlier_fingerprint(ask.request))
+    return AcceptedJob(known.job_id, ask.request.queue, repeated=True) if same else IdempotencyConflict()
 
 
 class MessageOwner(NamedTuple):

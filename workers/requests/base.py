@@ -105,6 +105,7 @@ class Request(BaseModel):
     internal: ClassVar[bool] = False  # Matricule makes it itself; no portal may send it
     routine: ClassVar[bool] = False  # the clock makes thousands a day: the job is kept for days, not years
     beyond_database: ClassVar[bool] = False  # needs more than one transaction: the actor of its queue does it alone
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset()  # fields that then keep the value that is recorded
 
     requested_by: Asker = Field(
         default="", description="who asks, in the portal's own words (an identifier, not a name)"
@@ -210,9 +211,25 @@ def fingerprint(request: Request) -> bytes:
     """Returns the SHA-256 of a request, independent of the order of its fields; a repeat under its key has the same.
 
     Fields with their default value are left out, so that a repeat is still recognised after its class got a new field.
+    Where a field left out means "unchanged", those that were sent with their default are named besides.
     """
+    sent = request.model_fields_set & request.unchanged_if_left_out
+    spoken = sorted(name for name in sent if getattr(request, name) == type(request).model_fields[name].default)
+    named = f"\nsent: {' '.join(spoken)}" if spoken else ""
+    return hashlib.sha256(f"{_canonical(request)}{named}".encode()).digest()
+
+
+def earlier_fingerprint(request: Request) -> bytes:
+    """Returns the SHA-256 as releases up to 0.2.0 made it; their keys are kept for 90 days.
+
+    It does not tell a field that was sent with its default from one that was left out.
+    """
+    return hashlib.sha256(_canonical(request).encode()).digest()
+
+
+def _canonical(request: Request) -> str:
     body = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{request.kind}\n{request.version}\n{body}".encode()).digest()
+    return f"{request.kind}\n{request.version}\n{body}"
 
 
 def lane_id(portal_id: UUID, lane: str) -> UUID:

@@ -28,6 +28,7 @@ class PutCompany(Request):
     """Record a company under the portal's own reference, or change it; a field left out stays as it is."""
 
     kind: ClassVar[str] = "put_company"
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset({"colour", "logo"})
 
     reference: Reference
     name: Label
@@ -44,6 +45,7 @@ class PutTraining(Request):
     """
 
     kind: ClassVar[str] = "put_training"
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset({"nature", "objectives", "modality", "planned_minutes"})
 
     reference: Reference
     title: Label
@@ -63,6 +65,9 @@ class PutContract(Request):
     """
 
     kind: ClassVar[str] = "put_contract"
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset(
+        {"manager_email", "manager_locale", "reminders", "release_after_days"}
+    )
 
     reference: Reference
     company: Reference

@@ -132,6 +132,9 @@ class PutOrganisation(MaintenanceRequest):
     """
 
     kind: ClassVar[str] = "put_organisation"
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset(
+        {"address", "siret", "activity_number", "activity_region", "colour", "logo"}
+    )
 
     reference: Reference
     legal_name: Label
