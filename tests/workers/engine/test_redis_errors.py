@@ -236,8 +236,8 @@ def test_work_goes_on_after_a_cluster_was_down(
 ) -> None:
     server = valkey("--cluster-enabled", "yes", *ADMIN)
     with server.client() as admin:
-        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", *ALL_SLOTS)  # type: ignore[no-untyped-call]
-        wait_until(lambda: "cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")))  # type: ignore[no-untyped-call]
+        admin.execute_command("CLUSTER", "ADDSLOTSRANGE", *ALL_SLOTS)
+        wait_until(lambda: "cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")))
     use(server.url)
     start(processes)
     survives(processes, "CLUSTERDOWN", WITHOUT_SLOTS.of(server))
