@@ -10,24 +10,25 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSimError
 from sqlalchemy import func, text
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, select, update
 
 from models.base import new_id
 from models.job import UNREAD_SECONDS
-from models.paris import PARIS
 from models.portal import LOCAL_PORTAL_ID
-from models.schedule import Clock, Schedule
+from models.schedule import Schedule
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.engine.ledger import LEDGERS
 from workers.engine.processes import Heartbeat, newer_release_runs
+from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, put_times_right, seconds_ahead
+from workers.engine.slots import next_slot
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
@@ -40,32 +41,38 @@ TICK_SECONDS: Final = 1.0
 BURY_SECONDS: Final = 60.0
 """Seconds between two searches for work of unknown kinds, which read every row that waits."""
 
-TERM_SECONDS: Final = 5.0
-"""Seconds of the leader's lease, which it renews at each tick."""
-
-# One of two clocks has the row; the other takes it after the lease of the first has run out.
+# One of two clocks has the row; the other takes it after the lease of the first has run out, or when it cannot be.
 TAKE_LEAD = text("""
     INSERT INTO clock AS cl (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-    WHERE cl.holder = excluded.holder OR cl.until < now() RETURNING holder""")
+    WHERE cl.holder = excluded.holder OR cl.until < now() OR cl.until > now() + make_interval(secs => :furthest)
+    RETURNING holder""")
+
+# Ends the lease of this clock; the row stays, for it says when the clock of the database was ahead.
+END_LEAD = text("UPDATE clock SET until = now() - interval '1 second' WHERE holder = :me")
 
 
 def lead(session: Session, me: UUID) -> bool:
     """Takes or renews the lead; returns False while another clock has it."""
-    return fetch_value(session, UUID, TAKE_LEAD, {"me": me, "term": TERM_SECONDS}) == me
+    return fetch_value(session, UUID, TAKE_LEAD, {"me": me, "term": TERM_SECONDS, "furthest": FURTHEST_TERM}) == me
 
 
 def resign(me: UUID) -> None:
     """Gives the lead up at once, so that another clock need not wait until the lease runs out."""
     with transaction() as session:
-        change(session, delete(Clock).where(col(Clock.holder) == me))
+        change(session, END_LEAD, {"me": me})
 
 
 def tick(me: UUID) -> None:
     """Does one round, if this clock leads. Each step commits by itself, and queues are woken after the last commit."""
     with transaction() as session:
+        ahead = seconds_ahead(session)
         if not lead(session, me):
             return
+    if ahead:
+        with transaction() as session:
+            moved = put_times_right(session, ahead)
+        log.error("clock.was_ahead", seconds=round(ahead), moved=moved)
     for ledger in LEDGERS:
         with transaction() as session:
             rescued = books.rescue(session, ledger)
@@ -97,8 +104,9 @@ def bury_unknown() -> None:
 def fire_schedules(session: Session) -> list[str]:
     """Records a job for each schedule that is due, one per slot; returns the names of the schedules that fired.
 
-    Slots missed while no clock ran are not repeated one by one: the schedule fires once and then goes on. A schedule
-    that cannot be read is logged at each round and does not delay the others.
+    Slots missed while no clock ran are not repeated one by one: the schedule fires once and then goes on. A slot that
+    lies behind the next one of its cron expression was planned while the clock was ahead: it is planned anew. A
+    schedule that cannot be read is logged at each round and does not delay the others.
     """
     fired = []
     for schedule, now in session.exec(select(Schedule, func.now()).where(~col(Schedule.paused))).all():
@@ -111,30 +119,25 @@ def fire_schedules(session: Session) -> list[str]:
 
 
 def _fire(session: Session, schedule: Schedule, now: datetime) -> bool:
-    slot = schedule.next_run_at
-    if slot is not None and slot > now:
+    slot, following = schedule.next_run_at, next_slot(schedule.cron, now)
+    if slot is not None and now < slot <= following:
         return False
-    following = next_slot(schedule.cron, now)
+    if slot is not None and slot > following:
+        log.error("schedule.time_void", schedule=schedule.name, planned=slot.isoformat(), instead=following.isoformat())
     body = json.dumps(schedule.request or {})
     # Read before the slot is taken: a kind of a newer release is left for its clock to fire.
     request = parse(schedule.kind, body, internal=True)
+    moving: dict[str, Any] = {"next_run_at": following}
+    due = slot is not None and slot <= now
+    if due:
+        moving["last_run_at"] = func.now()
     # Compare-and-swap: when two clocks saw the same slot, only one of them moves it on.
     same_slot = (col(Schedule.name) == schedule.name, col(Schedule.next_run_at).is_not_distinct_from(slot))
-    moving = {"next_run_at": following} if slot is None else {"next_run_at": following, "last_run_at": func.now()}
-    moved = change(session, update(Schedule).where(*same_slot).values(moving))
-    if slot is None or not moved:
+    if not change(session, update(Schedule).where(*same_slot).values(moving)) or slot is None or not due:
         return False
     key = f"schedule:{schedule.name}:{slot.astimezone(UTC).isoformat()}"
     accept_internal(session, LOCAL_PORTAL_ID, request, body, key=key)
     return True
-
-
-def next_slot(cron: str, after: datetime) -> datetime:
-    """Returns the next time of a cron expression, read in Europe/Paris, as UTC.
-
-    Raises: cronsim.CronSimError when the expression cannot be read.
-    """
-    return next(CronSim(cron, after.astimezone(PARIS))).astimezone(UTC)
 
 
 def run() -> None:

@@ -27,10 +27,10 @@ from tests.kit.processes.support import (
     rows,
     wait_until,
 )
-from workers.clock import TERM_SECONDS
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
+from workers.engine.set_back import TERM_SECONDS
 from workers.requests.enrollment import Enroll, PersonToEnroll
 
 pytestmark = pytest.mark.serial

@@ -20,11 +20,12 @@ from tests.kit.processes.support import (
     rows,
     wait_until,
 )
-from workers.clock import fire_schedules, lead, next_slot, resign, tick
+from workers.clock import fire_schedules, lead, resign, tick
 from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.ledger import EMAILS, JOBS
+from workers.engine.slots import next_slot
 from workers.requests.internal import Purge
 
 ONE, TWO = new_id(), new_id()

@@ -22,8 +22,8 @@ from tests.kit.builders.invited_people import (
     run_all,
 )
 from tests.kit.processes.support import rows
-from workers.clock import next_slot
 from workers.database import Session, transaction
+from workers.engine.slots import next_slot
 from workers.enrollment import reminders
 from workers.requests.internal import SendReminders
 from workers.requests.queues import Queue
