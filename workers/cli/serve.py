@@ -8,7 +8,8 @@ from workers.web.app import run
 HELP: Final = f"""Serve the pages that the links in mails open.
 
 It listens at HOST and PORT (127.0.0.1 and 8020 by default) until SIGTERM or Ctrl-C; a reverse proxy ends TLS before it.
-GET /livez and /readyz answer 200 when it is alive, and when it reaches the database.
+GET /livez answers 200 when it is alive, /readyz when its database takes writes and has
+the tables of this release.
 
 \b
 Exit codes:

@@ -11,6 +11,7 @@ from rich.text import Text
 from workers.cli.edge import COMMON_CODES, REFUSED, command_app, console, edge, print_json
 from workers.cli.options import AsJson
 from workers.database import transaction
+from workers.ops.redis_condition import look_at_redis
 from workers.ops.status import SHOWN_CONTRACTS, read_status
 from workers.ops.unheard import count_unheard
 
@@ -23,7 +24,9 @@ reason of their last error; --json has the same under `problems`. `matricule ret
 Exit codes:
    0  healthy
    1  to be looked at: no process hears the requests of portals, Redis does
-      not answer, no clock leads; work is due on a queue that no process
+      not answer, does not write, or may lose what it is given; a process is
+      frozen or fetches no work; no clock leads, or that of the database was
+      ahead; work is due on a queue that no process
       serves, or has been for over a minute (fifteen on rosters, emails_bulk
       and maintenance), or is postponed for as long; work of a kind that
       this release does not know; dead jobs; mails that failed, expired, were left
@@ -43,7 +46,14 @@ SENTENCES: Final = {
     "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
+    "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late",
+    "redis_evicts": "Redis deletes keys when its memory is full (maxmemory-policy {class}): requests can be lost",
+    "redis_forgets": "Redis keeps no append-only file (appendonly no): requests are lost when it restarts",
+    "deaf_process": "a process for {subject} lives and fetches no work ({class})",
+    "silent_process": "the process for {subject} (pid {pid}) is frozen: restart it",
     "no_clock": "no clock leads: nothing is woken again, rescued or scheduled",
+    "clock_was_ahead": "the clock of the {subject} was ahead by {age} and was set back: see when, and why",
+    "void_schedule": "the schedule {subject} is planned later than it can be: a clock that leads plans it anew",
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "drift": "the seats of contract {subject} do not add up",
 }
@@ -54,9 +64,10 @@ app = command_app()
 @app.command(help=HELP)
 def main(as_json: AsJson = False) -> None:
     with edge():
-        unheard = count_unheard()
+        redis = look_at_redis()
+        unheard = count_unheard() if redis else None
         with transaction() as session:
-            status = read_status(session, unheard)
+            status = read_status(session, unheard, redis)
     if as_json:
         print_json(status)
     else:
@@ -128,10 +139,17 @@ def _contracts(status: dict[str, Any]) -> Table:
 def _processes(status: dict[str, Any]) -> Table:
     table = _table("\nProcesses", "serves", "release", "host", "pid", "up", "seen", numbers=("pid", "up", "seen"))
     for process in (*status["processes"], *status["silent"]):
-        seen = age(process["seen_seconds_ago"]) + (" ago: silent" if process in status["silent"] else " ago")
+        seen = f"{age(process['seen_seconds_ago'])} ago{_condition(process, status)}"
         named = (process["kind"], plain(process["release"]), plain(process["host"]))
         table.add_row(*named, str(process["pid"]), age(process["age_seconds"]), seen)
     return table
+
+
+def _condition(process: dict[str, Any], status: dict[str, Any]) -> str:
+    """Says what is wrong with a process, beside the age of its heartbeat."""
+    if process in status["silent"]:
+        return ": silent" if process["connected"] else ": killed"
+    return f": {process['trouble']}" if process["trouble"] else ""
 
 
 def _print_lines(out: Console, status: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from workers.engine.ledger import (
     JOBS,
     LEDGERS,
 )
+from workers.ops.redis_condition import NO_EVICTION
 from workers.requests.base import REQUESTS_QUEUE, lane_id
 from workers.requests.queues import Queue
 from workers.requests.registry import KINDS
@@ -28,6 +29,9 @@ LATE_SECONDS: Final = 60.0
 
 LATE_IN_BULK_SECONDS: Final = 900.0
 """Seconds after which due work of the bulk queues is late: the mails of a large roster take minutes anyway."""
+
+SILENT_SECONDS: Final = 60.0
+"""Seconds without a heartbeat after which a process that is still connected is frozen, and must be restarted."""
 
 BULK: Final = (Queue.ROSTERS, Queue.EMAILS_BULK, Queue.MAINTENANCE)
 
@@ -241,7 +245,7 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
       rows: the problems that ``find_rows`` and ``find_inboxes`` found.
     """
     problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
-    problems += _of_requests(status)
+    problems += [*_of_time(status), *_of_redis(status), *_of_requests(status), *_of_processes(status)]
     for queue, counts in status["queues"].items():
         problems += _of_waiting(queue, counts["waiting"], counts["oldest_due_seconds"], status["missing"])
     problems += [dict(problem) for problem in rows]
@@ -249,11 +253,41 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
     return problems
 
 
+def _of_time(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields what a clock that was ahead left behind."""
+    if status.get("set_back"):
+        yield {"code": "clock_was_ahead", "subject": "database", "count": 1, "seconds": status["set_back"]["seconds"]}
+    for name in status.get("void_schedules", ()):
+        yield {"code": "void_schedule", "subject": name, "count": 1}
+
+
+def _of_redis(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the problems of Redis itself: it is away, refuses to write, or may lose what it was given."""
+    redis = status.get("redis") or {}
+    if redis.get("refusal"):
+        yield {"code": "redis_refuses", "subject": "redis", "count": 1, "class": redis["refusal"]}
+    elif status["requests"] is None:
+        yield {"code": "no_redis", "subject": "redis", "count": 1}
+    if redis.get("eviction") not in (None, NO_EVICTION):
+        yield {"code": "redis_evicts", "subject": "redis", "count": 1, "class": redis["eviction"]}
+    if redis.get("appendonly") is False:
+        yield {"code": "redis_forgets", "subject": "redis", "count": 1}
+
+
+def _of_processes(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the processes that live and do no work. A killed one is no problem: its supervisor starts another."""
+    redis = status.get("redis") or {}
+    for process in status.get("processes", ()):
+        if process["trouble"] and not redis.get("refusal") and status["requests"] is not None:
+            yield {"code": "deaf_process", "subject": process["kind"], "count": 1, "class": process["trouble"]}
+    for process in status.get("silent", ()):
+        if process["connected"] and process["seen_seconds_ago"] > SILENT_SECONDS:
+            yield {"code": "silent_process", "subject": process["kind"], "count": 1, "pid": process["pid"]}
+
+
 def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yields the problems of incoming requests: they are only in Redis, so a process must run even when none waits."""
     sent = status["requests"]
-    if sent is None:
-        yield {"code": "no_redis", "subject": "redis", "count": 1}
     if REQUESTS_QUEUE in status["missing"]:
         yield {"code": "no_process", "subject": REQUESTS_QUEUE, "count": sent["waiting"] if sent else 0}
     elif sent is not None:

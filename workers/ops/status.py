@@ -9,9 +9,11 @@ from sqlmodel import col, select
 
 from models.email import Email, Suppression
 from workers.catalog.contracts import count_contracts, list_contracts
-from workers.database import Session
+from workers.database import APPLICATION, Session
 from workers.engine.ledger import JOBS, LEDGERS
 from workers.engine.processes import ALIVE_SECONDS
+from workers.engine.set_back import FURTHEST_TERM, read_set_back
+from workers.engine.slots import find_void_schedules
 from workers.ops.problems import (
     DEAD,
     find_inboxes,
@@ -21,6 +23,7 @@ from workers.ops.problems import (
     find_unknown_kinds,
 )
 from workers.ops.reconciliation import find_drift
+from workers.ops.redis_condition import RedisCondition
 from workers.ops.unheard import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
@@ -42,17 +45,23 @@ COUNT_CORRECTIONS = text("""
     SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
     FROM email_correction ec WHERE ec.state = 'pending'""")
 
-# Reads every process with the age of its last heartbeat; `read_status` decides which are silent.
+# Reads every process with the age of its last heartbeat; `read_status` decides which are silent. A killed process has
+# no connection; a process that was started later, with the same number, opened its own after the last heartbeat.
 READ_PROCESSES = text("""
     SELECT pr.id, pr.kind, pr.release, pr.host, pr.pid,
       extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
-      extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago
-    FROM process pr ORDER BY pr.kind, pr.host, pr.pid""")
+      extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago, pr.trouble,
+      EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_start <= pr.seen_at
+        AND a.application_name = left(:matricule || pr.pid || '@' || pr.host, 63)) AS connected
+    FROM process pr ORDER BY pr.kind, pr.host, pr.pid""").bindparams(matricule=APPLICATION)
 
-# Reads the clock that leads; there is none after the lease of the last leader has run out.
+# Reads the clock that leads; there is none after the lease of the last leader has run out, or while it cannot be.
 READ_CLOCK = text("""
     SELECT cl.holder, pr.host, pr.pid, extract(epoch FROM cl.until - now())::float8 AS seconds_left
-    FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder WHERE cl.until > now()""")
+    FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder
+    WHERE cl.until > now() AND cl.until <= now() + make_interval(secs => :furthest)""").bindparams(
+    furthest=FURTHEST_TERM
+)
 
 # PostgreSQL shows these times of other roles' sessions only to members of pg_read_all_stats; a role sees its own.
 READ_OLDEST_TRANSACTION = text("""
@@ -90,7 +99,12 @@ class PendingCorrections(NamedTuple):
 
 
 class SeenProcess(NamedTuple):
-    """A process, and the age of its last heartbeat in seconds."""
+    """A process, and the age of its last heartbeat in seconds.
+
+    Parameters:
+      trouble: why it fetches no work: the code of an error of Redis, or `stuck`; None when it does.
+      connected: it has a connection to the database; a silent process without one was killed.
+    """
 
     id: UUID
     kind: str
@@ -99,6 +113,8 @@ class SeenProcess(NamedTuple):
     pid: int
     age_seconds: float
     seen_seconds_ago: float
+    trouble: str | None
+    connected: bool
 
 
 class ClockLeader(NamedTuple):
@@ -128,29 +144,35 @@ class QueueCounts(NamedTuple):
     oldest_due_seconds: float | None = None
 
 
-def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[str, Any]:
+def read_status(
+    session: Session, unheard: UnrecordedRequests | None, redis: RedisCondition | None = None
+) -> dict[str, Any]:
     """Reads the state of Matricule for operators, as JSON.
 
     Parameters:
       unheard: the requests that wait in Redis (``count_unheard``), None when Redis does not answer.
+      redis: how it works (``look_at_redis``), None when it does not answer.
 
-    Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `queues` (waiting,
-    due_later, running, dead, oldest_due_seconds by queue; postponed work is due later, and what waits behind it in its
-    lane is not counted as oldest); `mails` by state (`failed`
+    Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `redis` (refusal,
+    eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by queue; postponed work is
+    due later, and what waits behind it in its lane is not counted as oldest); `mails` by state (`failed`
     includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
     `corrections` of addresses that are pending (pending, oldest_seconds); `contracts` (the latest fifty with their
-    three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without,
-    `missing` (the queues, or `clock`, that no process serves); `clock`, its leader or None; `database` (ages of the
-    oldest transaction and snapshot, in seconds); `drift`; `problems` (code, subject, count, and `rows` for problems of
-    jobs and mails) and `healthy`.
+    three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without (frozen
+    when they are `connected`, else killed), `missing` (the queues, or `clock`, that no process serves); `clock`, its
+    leader or None; `set_back` (seconds, at) when the clock of the database was ahead within a day; `void_schedules`,
+    planned while it was; `database` (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems`
+    (code, subject, count, and `rows` for problems of jobs and mails) and `healthy`.
     """
     seen = [as_json(process) for process in fetch(session, SeenProcess, READ_PROCESSES)]
-    processes = [process for process in seen if process["seen_seconds_ago"] <= ALIVE_SECONDS]
+    processes = [process for process in seen if abs(process["seen_seconds_ago"]) <= ALIVE_SECONDS]
     clock = fetch_one(session, ClockLeader, READ_CLOCK)
+    set_back = read_set_back(session)
     holds = or_(col(Suppression.until).is_(None), col(Suppression.until) > func.now())
     status: dict[str, Any] = {
         "at": session.exec(select(func.now())).one().isoformat(),
         "requests": unheard._asdict() if unheard else None,
+        "redis": redis._asdict() if redis else None,
         "queues": _queues(session),
         "mails": _count_mails(session),
         "suppressed_addresses": session.exec(select(func.count()).select_from(Suppression).where(holds)).one(),
@@ -158,9 +180,11 @@ def read_status(session: Session, unheard: UnrecordedRequests | None) -> dict[st
         "contracts": _read_contracts(session),
         "contract_count": count_contracts(session),
         "processes": processes,
-        "silent": [process for process in seen if process["seen_seconds_ago"] > ALIVE_SECONDS],
+        "silent": [process for process in seen if abs(process["seen_seconds_ago"]) > ALIVE_SECONDS],
         "missing": missing(process["kind"] for process in processes),
         "clock": None if clock is None else as_json(clock),
+        "set_back": None if set_back is None else as_json(set_back),
+        "void_schedules": find_void_schedules(session),
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": [contract.as_json() for contract in find_drift(session)],
     }

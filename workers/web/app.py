@@ -5,8 +5,7 @@ from contextlib import suppress
 import uvicorn
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
-from sqlalchemy import literal
-from sqlmodel import select
+from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -14,8 +13,10 @@ from starlette.responses import PlainTextResponse, Response
 from workers.database import is_transient, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
+from workers.revisions import read_revisions
 from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
+from workers.sql import fetch_value
 from workers.web import certificates, files, links
 from workers.web.answers import busy
 from workers.web.edge import ErrorEdge
@@ -23,6 +24,9 @@ from workers.web.hashing import HASHES_AT_ONCE
 from workers.web.rendering import asked_locale, note
 
 STOP_SECONDS = 10
+
+# Tells whether the server refuses writes: `on` for a standby after a failover.
+READ_WRITABLE = text("SELECT current_setting('transaction_read_only')")
 
 
 def create_app() -> FastAPI:
@@ -56,19 +60,23 @@ async def alive() -> Response:
 
 
 async def ready() -> Response:
-    """Answers 200 when this process can work, or 503 while the database does not answer."""
+    """Answers 200 when this process can work, or 503 with the reason why the database is of no use to it."""
     try:
-        await to_thread.run_sync(_reach_database)
+        lacking = await to_thread.run_sync(_find_lack)
     except Exception as error:
         if not is_transient(error):
             raise
-        return PlainTextResponse("the database does not answer\n", 503)
-    return PlainTextResponse("ready\n")
+        lacking = "the database does not answer"
+    return PlainTextResponse(f"{lacking or 'ready'}\n", 503 if lacking else 200)
 
 
-def _reach_database() -> None:
+def _find_lack() -> str | None:
+    """Returns what the database lacks for this process, or None when it can work."""
     with transaction() as session:
-        session.exec(select(literal(1)))
+        writes = fetch_value(session, str, READ_WRITABLE) == "off"
+    if not writes:
+        return "the database is read-only"
+    return None if read_revisions().suffices else "the database lacks tables of this release: run matricule migrate"
 
 
 async def refuse_request(request: Request, error: Exception) -> Response:

@@ -1,6 +1,8 @@
 """`matricule status` is readable in 80 columns and has an exit code for monitoring."""
 
+import os
 import re
+import signal
 
 import pytest
 from sqlalchemy import text
@@ -126,3 +128,16 @@ def test_redis_away_is_to_be_looked_at(call: Call, monkeypatch: pytest.MonkeyPat
 )
 def test_durations_are_short(seconds: float | None, shown: str) -> None:
     assert age(seconds) == shown
+
+
+def test_a_frozen_process_is_told_from_a_killed_one(call: Call, processes: Processes) -> None:
+    frozen, killed = processes.worker("emails"), processes.worker("rosters")
+    wait_until(lambda: rows("SELECT count(*) FROM process") == [(2,)], say=processes.logs)
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    processes.kill(killed)
+    wait_until(lambda: rows("SELECT 1 FROM process HAVING max(seen_at) < now() - interval '10 seconds'"))
+    shown = call("status").out
+    assert re.search(r"^emails .* ago: silent$", shown, re.MULTILINE)
+    assert re.search(r"^rosters .* ago: killed$", shown, re.MULTILINE)
+    os.killpg(frozen.pid, signal.SIGCONT)
+    wait_until(lambda: "silent" not in call("status").out)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from workers.ops.problems import find_problems
+from workers.ops.redis_condition import RedisCondition
 from workers.ops.unheard import UnrecordedRequests
 
 QUIET = {"waiting": 0, "oldest_due_seconds": None}
@@ -16,6 +17,14 @@ def busy(waiting: int, oldest: float) -> dict[str, Any]:
 
 def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
     return UnrecordedRequests(waiting, oldest)._asdict()
+
+
+def well(refusal: str | None = None, *, eviction: str | None = "noeviction", appendonly: bool | None = True) -> Any:
+    return RedisCondition(refusal, eviction, appendonly)._asdict()
+
+
+def process(**changes: Any) -> dict[str, Any]:
+    return {"kind": "emails", "pid": 7, "seen_seconds_ago": 1.0, "trouble": None, "connected": True} | changes
 
 
 @pytest.mark.parametrize(
@@ -37,6 +46,20 @@ def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
         ({"queues": {"rosters": busy(4, 901)}}, [("late", "rosters", 4)]),
         ({"queues": {"emails_bulk": busy(2, 901)}}, [("late", "emails_bulk", 2)]),
         ({"queues": {"maintenance": busy(1, 901)}}, [("late", "maintenance", 1)]),
+        ({"redis": well()}, []),
+        ({"redis": well(eviction=None, appendonly=None)}, []),
+        ({"redis": well(refusal="OOM")}, [("redis_refuses", "redis", 1)]),
+        ({"redis": well(refusal="NOPERM"), "requests": None}, [("redis_refuses", "redis", 1)]),
+        ({"redis": well(eviction="allkeys-lru")}, [("redis_evicts", "redis", 1)]),
+        ({"redis": well(appendonly=False)}, [("redis_forgets", "redis", 1)]),
+        ({"processes": [process(trouble="NOPERM")]}, [("deaf_process", "emails", 1)]),
+        ({"processes": [process(trouble="OOM")], "redis": well(refusal="OOM")}, [("redis_refuses", "redis", 1)]),
+        ({"processes": [process(trouble="ConnectionError")], "requests": None}, [("no_redis", "redis", 1)]),
+        ({"silent": [process(seen_seconds_ago=60.0)]}, []),
+        ({"silent": [process(seen_seconds_ago=61.0)]}, [("silent_process", "emails", 1)]),
+        ({"silent": [process(seen_seconds_ago=61.0, connected=False)]}, []),
+        ({"set_back": {"seconds": 9.0, "at": None}}, [("clock_was_ahead", "database", 1)]),
+        ({"void_schedules": ["purge"]}, [("void_schedule", "purge", 1)]),
         ({"drift": [{"reference": "C-9"}]}, [("drift", "C-9", 1)]),
     ],
 )

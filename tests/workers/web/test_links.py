@@ -180,6 +180,19 @@ def test_both_languages_say_the_same_things() -> None:
     assert keys(TEXTS["fr"]) == keys(TEXTS["en"])
 
 
+@pytest.mark.parametrize("lacking", ["DROP SCHEMA public CASCADE", "UPDATE alembic_version SET version_num = '0001'"])
+def test_a_database_without_the_tables_of_this_release_is_not_ready(site: httpx.Client, lacking: str) -> None:
+    assert site.get("/readyz").status_code == 200
+    change(lacking)
+    answer = site.get("/readyz")
+    assert (answer.status_code, "matricule migrate" in answer.text) == (503, True)
+
+
+def test_a_database_of_a_later_release_is_ready(site: httpx.Client) -> None:
+    change("UPDATE alembic_version SET version_num = '9999'")
+    assert site.get("/readyz").status_code == 200
+
+
 def test_a_database_that_is_away_is_told(site: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make()
     assert site.get("/readyz").status_code == 200
