@@ -20,6 +20,7 @@ from workers.engine.acceptance import (
     record_refusal,
 )
 from workers.engine.claimer import STOPPING, wake_here
+from workers.engine.oversized import MessageSize, texts_at_beginning
 from workers.engine.processes import newer_release_runs
 from workers.engine.recorder import Recorder, record_in_one_transaction
 from workers.errors import InvalidRequest, Problem
@@ -34,6 +35,9 @@ T = TypeVar("T")
 LONGEST_PAUSE: Final = 5.0
 """The longest pause between two tries while PostgreSQL is away, in seconds."""
 
+
+TOO_LARGE: Final = b"a message that is too large"
+"""The content by which messages under one key that are too large count as the same."""
 
 LEAVE_SECONDS: Final = 0.1
 """Seconds for which a thread rests after it has left a message to a process of a newer release."""
@@ -61,11 +65,28 @@ def accept(**fields: Any) -> None:
         wake_here(accepted.queue)
 
 
-def set_aside(*, queue: str, data: str) -> None:
-    """Records a message that cannot be read as refused, with its bytes and its queue."""
+def set_aside(*, queue: str, data: str, length: int | None = None, sha256: str = "") -> None:
+    """Records a message that cannot be read as refused, with its bytes and its queue.
+
+    Parameters:
+      data: its bytes in base64; the first ones of a message that is too large.
+      length, sha256: its size, if it is too large.
+    """
+    message = base64.b64decode(data)
+    if length is not None:
+        _refuse_oversized(message, queue, MessageSize(length, sha256))
+        return
     problem = InvalidRequest(Problem(Code.UNREADABLE_MESSAGE, "", f"came on queue {queue}"))
     if not _left_to_newer_release(problem, queue):
-        _refuse(base64.b64decode(data), problem)
+        _refuse(message, problem)
+
+
+def _refuse_oversized(beginning: bytes, queue: str, size: MessageSize) -> None:
+    """Records a message that is too large under its key, so that its portal finds the refusal, with its beginning."""
+    code = Code.REQUEST_TOO_LARGE if queue == REQUESTS_QUEUE else Code.UNREADABLE_MESSAGE
+    problem = InvalidRequest(Problem(code, "", f"over {MAX_MESSAGE_BYTES} bytes as a message, on queue {queue}"))
+    fields = texts_at_beginning(beginning, "portal", "kind", "key") if queue == REQUESTS_QUEUE else {}
+    _refuse(beginning, problem, fields, size)
 
 
 def _read(fields: dict[str, Any], raw: bytes) -> SubmittedRequest:
@@ -97,15 +118,23 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _refuse(raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None = None) -> None:
+def _refuse(
+    raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None = None, size: MessageSize | None = None
+) -> None:
+    """Records a refused message; `size` is that of a message that is too large and of which `raw` is the beginning."""
     kind = str((fields or {}).get("kind"))
     content = raw if fields is None else json.dumps(fields, sort_keys=True).encode()
 
     def record() -> str:
         owner = _owner(fields or {})
+        same = content
+        if size is not None:  # sent again it has another hash: under a key it is the same all the same
+            same = TOO_LARGE if owner else size.sha256.encode()
         with transaction() as session:
             kind_known = kind if kind in KINDS else "unknown"
-            return str(record_refusal(session, raw, problem, content=content, owner=owner, kind=kind_known))
+            facts = {} if size is None else size._asdict()
+            job = record_refusal(session, raw, problem, content=same, owner=owner, kind=kind_known, size=facts)
+            return str(job)
 
     job = _until_recorded(record)
     if job is not None:
@@ -117,7 +146,7 @@ def _left_to_newer_release(problem: InvalidRequest, queue: str = REQUESTS_QUEUE)
 
     So a message that comes while a release is rolled out is judged by the newest rules, and a refusal is for good.
     """
-    if problem.code is Code.IDEMPOTENCY_CONFLICT:
+    if problem.code in (Code.IDEMPOTENCY_CONFLICT, Code.REQUEST_TOO_LARGE):
         return False
 
     def newer() -> bool:

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
+from models.words import Code
 from workers.database import get_engine, is_transient
-from workers.errors import InvalidRequest, NotConfigured
+from workers.errors import InvalidRequest, NotConfigured, Problem
 from workers.logs import configure_logs, get_logger
 from workers.settings import get_settings
 
@@ -40,6 +41,9 @@ Exit codes:
 """
 """The exit codes of a command that shows a list."""
 
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the largest document that a command reads: 200,000 people with long names have half of it."""
+
 UNDEFINED_TABLE: Final = "42P01"
 HOW_TO_CONNECT: Final = "in a checkout, scripts/dev in another terminal gives one; else set DATABASE_URL and REDIS_URL"
 
@@ -47,6 +51,17 @@ HOW_TO_CONNECT: Final = "in a checkout, scripts/dev in another terminal gives on
 def command_app(**options: Any) -> typer.Typer:
     """Makes the Typer application of a module: its help is plain, and no traceback shows values."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
+
+
+def read_document(file: BinaryIO) -> bytes:
+    """Reads a document of requests; the whole of it is in memory.
+
+    Raises: InvalidRequest with `request_too_large` when it is over ``MOST_BYTES``, of which no more is read.
+    """
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MOST_BYTES} bytes"))
+    return data
 
 
 def end_of_crash(error: Exception) -> int:

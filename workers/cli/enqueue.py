@@ -8,7 +8,7 @@ import typer
 
 from models.words import Code
 from workers.cli.asking import DEAD_CODE, ask, end, new_key
-from workers.cli.edge import COMMON_CODES, command_app, edge, print_json
+from workers.cli.edge import COMMON_CODES, command_app, edge, print_json, read_document
 from workers.cli.options import Key, Portal, Wait, WaitCommand
 from workers.errors import InvalidRequest, Problem
 from workers.requests.registry import KINDS, parse
@@ -93,7 +93,7 @@ def main(
 ) -> None:
     key = key or new_key()
     with edge():
-        body = _text(file.read())
+        body = _text(read_document(file))
         asked = ask(parse(kind, body), body, portal=portal, key=key, wait=wait)
     print_json({"key": key, "repeated": asked.repeated, **asked.job})
     end(asked.job, wait, f": ask again with --key {key}")

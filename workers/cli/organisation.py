@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from sqlalchemy import text
 
+from models.document import MOST_LOGO_BYTES
 from models.words import JobState
 from workers.cli.asking import DEAD_CODE, EXIT_OF_STATE, ask_as_ops, asker, finished
 from workers.cli.edge import COMMON_CODES, LIST_CODES, command_app, edge, fail, print_json, to_json
@@ -95,7 +96,7 @@ def put(
         "reference": reference, "legal_name": legal_name, "signatory_name": signatory_name,
         "signatory_quality": signatory_quality, "place": place, "address": address, "siret": siret,
         "activity_number": activity_number, "activity_region": activity_region, "colour": colour,
-        "logo": base64.b64encode(logo.read_bytes()).decode() if logo else None, "portals": portal,
+        "logo": _picture(logo) if logo else None, "portals": portal,
     }  # fmt: skip
     with edge():
         said = {name: value for name, value in given.items() if value is not None} | {"requested_by": asker()}
@@ -107,6 +108,12 @@ def put(
     if job["state"] != JobState.SUCCEEDED:
         code = result.get("code", job["state"])
         fail(EXIT_OF_STATE[JobState(job["state"])], f"refused: {code_sentence(code, 'en')} ({code})")
+
+
+def _picture(path: Path) -> str:
+    """Reads a picture as base64; of one that is too large no more than is needed to refuse it."""
+    with path.open("rb") as file:
+        return base64.b64encode(file.read(MOST_LOGO_BYTES + 3)).decode()
 
 
 @app.command(help="Print the organisations that are recorded, as JSON.", epilog=LIST_CODES)

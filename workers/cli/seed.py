@@ -9,7 +9,7 @@ from rich.text import Text
 
 from models.words import Code
 from workers.catalog.seed import Catalogue, SeedResult, seed
-from workers.cli.edge import COMMON_CODES, INVALID, command_app, console, edge
+from workers.cli.edge import COMMON_CODES, INVALID, command_app, console, edge, read_document
 from workers.database import Session, transaction
 from workers.engine.acceptance import find_portal
 from workers.errors import InvalidRequest, Problem
@@ -84,7 +84,7 @@ def main(
     if file is None:
         raise typer.BadParameter("a file, or - for standard input", param_hint="FILE")
     with edge():
-        lines = record(read(Catalogue, file.read()), portal)
+        lines = record(read(Catalogue, read_document(file)), portal)
     print_lines(lines)
     if any(line.outcome == "refused" for line in lines):
         print("Nothing was recorded: correct what was refused and give the file again.")

@@ -267,6 +267,9 @@ def _repeated(
     return AcceptedJob(known.job_id, ask.request.queue, repeated=True) if same else IdempotencyConflict()
 
 
+NO_SIZE: Final[Mapping[str, object]] = {}
+
+
 class MessageOwner(NamedTuple):
     """The portal and the key of a refused message; the portal finds the refusal by its key."""
 
@@ -275,33 +278,40 @@ class MessageOwner(NamedTuple):
 
 
 def record_refusal(
-    session: Session, message: bytes, problem: InvalidRequest, *, content: bytes, owner: MessageOwner | None, kind: str
+    session: Session,
+    message: bytes,
+    problem: InvalidRequest,
+    *,
+    content: bytes,
+    owner: MessageOwner | None,
+    kind: str,
+    size: Mapping[str, object] = NO_SIZE,
 ) -> UUID | None:
     """Records a message that cannot be done as a refused job, with its bytes and the reason, so that it is not lost.
 
     Parameters:
-      message: the bytes as they arrived.
+      message: the bytes as they arrived, or the first of them.
       content: the request without the parts that differ each time it is sent; equal content is recorded once.
       owner: the portal and key, if they could be read. Without them, or when the key belongs to another request, the
         job is kept under the portal `local`.
+      size: the length and SHA-256 of the message, when only its first bytes are kept.
 
     Returns: the job, or None for a repeat.
     """
     digest = hashlib.sha256(content).digest()
+    error = json.dumps(problem.as_json() | dict(size))
     if owner is not None:
-        refused = fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, problem, owner, digest, kind))
+        refused = fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, error, owner, digest, kind))
         if refused is not None:
             return refused
         [earlier] = fetch(session, _EarlierKey, READ_EARLIER_KEYS, _KEYS.parameters([_GivenKey(*owner)]))
         if earlier.request_hash == digest:
             return None
     local = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
-    return fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, problem, local, digest, kind))
+    return fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, error, local, digest, kind))
 
 
-def _refusal(
-    message: bytes, problem: InvalidRequest, owner: MessageOwner, digest: bytes, kind: str
-) -> dict[str, object]:
+def _refusal(message: bytes, error: str, owner: MessageOwner, digest: bytes, kind: str) -> dict[str, object]:
     return {
         "portal": owner.portal_id,
         "key": owner.key,
@@ -312,5 +322,5 @@ def _refusal(
         "lane": lane_id(owner.portal_id, "refused"),
         "state": JobState.REFUSED,
         "message": message,
-        "error": json.dumps(problem.as_json()),
+        "error": error,
     }

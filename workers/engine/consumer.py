@@ -14,9 +14,10 @@ from dramatiq.common import compute_backoff
 from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
+from workers.engine.oversized import is_oversized, measure_message
 from workers.logs import SeldomLog, get_logger
 from workers.redis_client import error_code
-from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
+from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 
 log = get_logger()
 
@@ -33,8 +34,12 @@ SELDOM: Final = SeldomLog()
 
 # It may run while Redis is over its memory limit (`allow-oom`): it takes messages out, and only that frees memory. On a
 # server of one shard it may use all its keys (`allow-cross-slot-keys`).
-# Dramatiq's own fetch returns payloads without their keys in Redis, and deletes only one message per call.
-TAKE: Final = """#!lua flags=allow-oom,allow-cross-slot-keys
+# Dramatiq's own fetch returns payloads without their keys in Redis, and deletes only one message per call. Of a message
+# that is too large it returns one byte more than is allowed: see ``workers/engine/oversized.py``.
+TAKE: Final = (
+    "#!lua flags=allow-oom,allow-cross-slot-keys\n"
+    f"local most = {MAX_MESSAGE_BYTES + 1}\n"
+    """
 local queue, me = KEYS[1] .. ':' .. ARGV[2], ARGV[3]
 local mine = KEYS[1] .. ':__acks__.' .. me .. '.' .. ARGV[2]
 redis.call('zadd', KEYS[1] .. ':__heartbeats__', ARGV[1], me)
@@ -51,6 +56,9 @@ for _ = 1, tonumber(ARGV[4]) do
   end
   local payload = redis.call('hget', queue .. '.msgs', key)
   if payload then
+    if string.len(payload) > most then
+      payload = string.sub(payload, 1, most)
+    end
     redis.call('sadd', mine, key)
     table.insert(taken, key)
     table.insert(taken, payload)
@@ -58,6 +66,7 @@ for _ = 1, tonumber(ARGV[4]) do
 end
 return taken
 """
+)
 
 
 class ConsumerTrouble(NamedTuple):
@@ -244,6 +253,10 @@ class SteadyConsumer(_RedisConsumer):
         return list(zip(answer[::2], answer[1::2], strict=True))
 
     def _read(self, key: bytes, data: bytes) -> MessageProxy:
+        if is_oversized(data):
+            size = measure_message(self.broker.client, f"{self.broker.namespace}:{self.queue_name}.msgs", key)
+            kept = data[:MAX_MESSAGE_BYTES]
+            return self._handed(self._aside(kept, **size._asdict()), key, kept)
         try:
             message = Message.decode(data)
         except DecodeError:
@@ -273,11 +286,11 @@ class SteadyConsumer(_RedisConsumer):
             and not (isinstance(message.options, dict) and "eta" in message.options)
         )
 
-    def _aside(self, data: bytes) -> Message[Any]:
+    def _aside(self, data: bytes, **size: object) -> Message[Any]:
         return Message(
             queue_name=self.queue_name,
             actor_name=SET_ASIDE,
             args=(),
-            kwargs={"queue": self.queue_name, "data": base64.b64encode(data).decode()},
+            kwargs={"queue": self.queue_name, "data": base64.b64encode(data).decode(), **size},
             options={},
         )

@@ -8,7 +8,7 @@ from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers.engine.broker import producer_client
-from workers.requests.base import REQUESTS_QUEUE
+from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.settings import get_settings
 
 MILLISECONDS: Final = 1_000
@@ -37,12 +37,19 @@ def count_unheard() -> UnrecordedRequests | None:
     try:
         waiting = client.hlen(f"{queue}.msgs")
         first = cast("bytes | None", client.lindex(queue, 0))
-        payload = cast("bytes | None", client.hget(f"{queue}.msgs", first)) if first else None
+        payload = _read_small(client, f"{queue}.msgs", first) if first else None
     except redis.RedisError:
         return None
     finally:
         client.close()
     return UnrecordedRequests(waiting, _age(payload))
+
+
+def _read_small(client: redis.Redis, messages: str, key: bytes) -> bytes | None:
+    """Reads a message, but not one that is too large, only to tell its age."""
+    if client.hstrlen(messages, key) > MAX_MESSAGE_BYTES:
+        return None
+    return cast("bytes | None", client.hget(messages, key))
 
 
 def _age(payload: bytes | None) -> float | None:

@@ -1,5 +1,6 @@
 """`matricule enqueue` accepts without a worker, answers when there is one, and has the right exit codes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.kit.processes.support import Processes, rows
 from tests.workers.cli.conftest import Call
 from tests.workers.cli.test_seed import ALL
+from workers.cli import edge
 from workers.cli.options import with_seconds
 
 PERSON = {"email": "ines@exemple.test", "first_name": "Inès", "last_name": "d’Alméras"}
@@ -31,6 +33,17 @@ def test_the_same_key_is_the_same_job_and_another_body_under_it_a_conflict(call:
     assert (again.code, again.json["id"], again.json["repeated"]) == (0, first.json["id"], True)
     other = call("enqueue", "put_company", "--file", "-", "--key", "k", stdin=COMPANY | {"name": "Autre"})
     assert (other.code, other.json["code"], other.json["problems"][0]["field"]) == (65, "idempotency_conflict", "key")
+
+
+@pytest.mark.parametrize("command", [("enqueue", "put_company", "--file", "-"), ("seed", "-")])
+def test_no_more_of_a_document_is_read_than_is_allowed(
+    call: Call, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    document = json.dumps(COMPANY).encode()
+    monkeypatch.setattr(edge, "MOST_BYTES", len(document))
+    called = call(*command, stdin=document + b" ")
+    assert (called.code, called.json["code"]) == (65, "request_too_large")
+    assert call("enqueue", "put_company", "--file", "-", stdin=document).code == 0
 
 
 def test_without_a_key_each_request_is_a_new_one(call: Call) -> None:

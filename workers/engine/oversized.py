@@ -1,0 +1,62 @@
+"""Messages that are too large: their length and SHA-256 are read from Redis in parts, and only their beginning is kept.
+
+A message of 100 MB that is fetched, decoded and recorded as others are takes six times its size in memory.
+"""
+
+import hashlib
+import json
+import re
+from typing import Final, NamedTuple, cast
+
+import redis
+
+from workers.requests.base import MAX_MESSAGE_BYTES
+
+PART: Final = 8 * 1024 * 1024
+"""Bytes of a message that are in memory at once."""
+
+# Redis has no command for a part of a hash field.
+READ_PART: Final = """
+local payload = redis.call('hget', KEYS[1], ARGV[1])
+return payload and string.sub(payload, tonumber(ARGV[2]) + 1, tonumber(ARGV[2]) + tonumber(ARGV[3])) or ''
+"""
+
+_TEXT: Final = r'(?<!\\)"%s"\s*:\s*("(?:[^"\\]|\\.){0,1000}")'
+"""A name in JSON with its text. Inside another text its quotes would have a backslash before them."""
+
+
+class MessageSize(NamedTuple):
+    """The length of a message in bytes, and its SHA-256 in hexadecimal digits."""
+
+    length: int
+    sha256: str
+
+
+def is_oversized(data: bytes) -> bool:
+    """Tells whether a message is too large; of such a message ``TAKE`` fetches one byte more than the largest has."""
+    return len(data) > MAX_MESSAGE_BYTES
+
+
+def measure_message(client: redis.Redis, messages: str, key: bytes) -> MessageSize:
+    """Reads a message of this hash in parts; returns its size.
+
+    Raises: redis.RedisError.
+    """
+    digest, length = hashlib.sha256(), 0
+    script = client.register_script(READ_PART)
+    while part := cast("bytes", script(keys=[messages], args=[key, length, PART])):
+        digest.update(part)
+        length += len(part)
+    return MessageSize(length, digest.hexdigest())
+
+
+def texts_at_beginning(data: bytes, *names: str) -> dict[str, str]:
+    """Finds these fields in the beginning of a message that cannot be read as a whole, as far as they are texts."""
+    beginning, found = data.decode("utf-8", "replace"), {}
+    for name in names:
+        if seen := re.search(_TEXT % name, beginning):
+            try:
+                found[name] = str(json.loads(seen[1]))
+            except ValueError:
+                continue
+    return found
