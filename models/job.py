@@ -77,7 +77,7 @@ class JobAttempt(Record, table=True):
     ledger: str  # `job` or `email`: the table `row_id` is in
     row_id: UUID = Field(index=True)
     claim: int
-    outcome: str  # retry, postponed, uncertain, dead, rescued
+    outcome: str  # retry, postponed, uncertain, dead, rescued; overdue: rescued, and its worker came back
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     worker: UUID | None = None
     created_at: datetime = instant(default_now=True)

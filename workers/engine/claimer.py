@@ -31,6 +31,7 @@ from workers.engine.ledger import (
     Ledger,
     WorkOutcome,
 )
+from workers.engine.overdue import excuse
 from workers.engine.wake import WAKER
 from workers.errors import NotConfigured, Permanent, Transient, cannot_read
 from workers.logs import describe, get_logger
@@ -239,6 +240,7 @@ class BatchRun:
             self._failed(rows, error, begun=bool(held))
             return False
         self.done |= {row.id for row in held}
+        excuse(self.ledger, [row for row in rows if row.id not in self.done])
         for queue in books.queues_to_wake(session):
             wake_here(queue)
         log.info("work.done", ledger=self.ledger.table, rows=_names(rows), count=len(rows))

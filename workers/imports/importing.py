@@ -5,7 +5,7 @@ there. Duplicates are found through rows of the database, so that a million rows
 """
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, BinaryIO, Final, Self, cast
@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from models.contract import Contract
+from models.label import trim
 from models.person import Person, Refusal
 from models.roster import RosterAddress, RosterImport
 from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
@@ -49,26 +50,48 @@ INSERT_ADDRESSES = text("""
     ON CONFLICT DO NOTHING""")
 
 
+LONGEST_FIELD: Final = 10_000
+"""Characters of a cell that an import keeps: no address or name is longer, whatever white space is in it."""
+
+
 @dataclass(slots=True)
 class RosterSource:
-    """The rows of a file. A chunk may be read again, because its transaction may have failed."""
+    """The rows of a file. A chunk may be read again, because its transaction may have failed.
+
+    Parameters:
+      beat: called every second or so while rows are read. An error that it raises ends the reading.
+    """
 
     file: BinaryIO
     reading: RosterReading
+    beat: Callable[[], None] = lambda: None
     _at: int = 0
     _chunk: Sequence[RosterRow] = ()
     _further: Generator[RosterRow, None, None] | None = field(default=None, repr=False)
 
     def chunk(self, position: int, size: int) -> Sequence[RosterRow]:
-        """Returns up to `size` rows from a position on, counted from 0. A first read is slow: not in a transaction."""
+        """Returns up to `size` rows from a position on, counted from 0. A first read is slow: not in a transaction.
+
+        The rows have only the cells of the person, without the rest of very long ones, so that a chunk stays small.
+        """
         if self._further is not None and position == self._at and (self._chunk or position >= self.reading.rows):
             return self._chunk
+        try:
+            self._read(position, size)
+        except BaseException:
+            self._let_go()  # a generator that raised an error ends: the next read begins anew
+            raise
+        return self._chunk
+
+    def _read(self, position: int, size: int) -> None:
         if self._further is None or position != self._at + len(self._chunk):
             self._let_go()
-            self._further = read_rows(self.file, self.reading)
+            self._further = read_rows(self.file, self.reading, self._beat)
             next(islice(self._further, position, position), None)  # passes over what was done before
-        self._at, self._chunk = position, tuple(islice(self._further, size))
-        return self._chunk
+        self._at, self._chunk = position, tuple(_slim(row) for row in islice(self._further, size))
+
+    def _beat(self) -> None:
+        self.beat()  # the one of the attempt that reads now
 
     def close(self) -> None:
         """Closes the file."""
@@ -78,6 +101,16 @@ class RosterSource:
     def _let_go(self) -> None:
         if self._further is not None:
             self._further.close()
+        self._further, self._chunk = None, ()
+
+
+def _slim(row: RosterRow) -> RosterRow:
+    """Returns the row with no more than an import needs."""
+    slim = row._replace(cells=())
+    if max(map(len, slim[1:6])) <= LONGEST_FIELD:
+        return slim
+    cut = [trim(str(cell))[:LONGEST_FIELD] for cell in slim[1:6]]
+    return RosterRow(slim.line, *cut)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from models.words import DONE_CODES, Code
 from workers.database import Session
 from workers.imports.files import open_file
 from workers.rosters.errors_file import FailedRow, write_errors
-from workers.rosters.reader import RosterReading, RosterRow, read_rows, survey
+from workers.rosters.kept_rows import recall
+from workers.rosters.reader import RosterReading, RosterRow, read_rows
 from workers.rosters.refused import RosterRefused
 from workers.sql import fetch, fetch_one, select_record
 
@@ -115,11 +116,14 @@ def _find_import(session: Session, job_id: UUID) -> _KeptImport | None:
 def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, RosterReading] | None:
     found = _find_import(session, job_id)
     file = None if found is None else open_file(session, found.portal_id, found.sha256.hex())
-    if file is None:
+    if found is None or file is None:
+        return None
+    if found.reading is None:  # refused as a whole: there is nothing to say of its rows
+        file.close()
         return None
     try:
-        return file, survey(file)
-    except RosterRefused:  # refused as a whole: there is nothing to say of its rows
+        return file, recall(file, found.reading)
+    except RosterRefused:  # read by another version, with other rules
         file.close()
         return None
 

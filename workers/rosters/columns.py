@@ -26,6 +26,9 @@ ALIASES: Final = {
 
 NEEDED: Final = frozenset({"first_name", "last_name", "email"})
 
+LONGEST_HEADER: Final = 50_000
+"""The most characters of a header with all its cells: to look for names in longer rows would take minutes."""
+
 _FIELDS: Final = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 _LONGEST_COLUMN_NAME: Final = 100
 _NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE)}_\-‐‑]+")
@@ -63,6 +66,8 @@ class RosterHeader:
 
 def read_header(line: int, cells: Sequence[str]) -> RosterHeader | None:
     """Reads a row as the header, from its cells or from the one cell that holds them all; None for any other row."""
+    if sum(map(len, cells)) > LONGEST_HEADER:
+        return None
     found = _header(line, cells, None)
     if found is None and (whole := only_cell(cells)):
         for inner in DELIMITERS:

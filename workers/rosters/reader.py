@@ -6,9 +6,10 @@ given out, and then read as a stream: a million rows take no more memory than te
 """
 
 import io
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice, takewhile
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import BinaryIO, Final, Literal, NamedTuple
 
 from models.label import WHITE_SPACE
@@ -19,13 +20,13 @@ from workers.rosters.encoding import find_encoding
 from workers.rosters.errors_file import carries_errors
 from workers.rosters.refused import RosterRefused
 from workers.rosters.spreadsheet import unguarded
-from workers.rosters.text import check_binary, find_header, records
+from workers.rosters.text import Record, check_binary, find_header, records
 from workers.rosters.workbook import WorkbookSheet, open_sheet
 
 MAX_BYTES: Final = 200_000_000
 MAX_ROWS: Final = 1_000_000
 BEAT: Final = 100_000
-"""Rows counted between two calls of `beat`: they take less than a second."""
+"""Records read between two calls of `beat`: they take less than a second."""
 
 _FIELDS: Final = ("email", "first_name", "last_name", "locale", "external_id")
 
@@ -36,6 +37,7 @@ _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 Kind = Literal["text", "xlsx", "ods"]
+OpenSheet = Callable[[BinaryIO, Callable[[], None]], WorkbookSheet]
 
 
 class RosterRow(NamedTuple):
@@ -80,12 +82,13 @@ class RosterReading:
         return self.header.inner is not None
 
 
-def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> RosterReading:
-    """Checks a whole file and returns how it is to be read.
+def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None, sheet: OpenSheet = open_sheet) -> RosterReading:
+    """Checks a whole file and returns how it is to be read. A worker calls ``surveying.survey_apart`` instead.
 
     Parameters:
       file: a seekable file, which stays open.
-      beat: called every few seconds, so that the caller can renew a lease.
+      beat: called every second or so.
+      sheet: opens the first visible sheet of a workbook.
 
     Raises:
       RosterRefused: ``TOO_LARGE`` (over 200 MB, also unpacked, or 1,000,000 rows), ``UNSUPPORTED_FORMAT``,
@@ -94,18 +97,23 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> RosterRea
     if file.seek(0, 2) > MAX_BYTES:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_BYTES} bytes; split the file")
     kind = kind_of_container(file)
-    reading = _survey_text(file) if kind is None else _survey_workbook(file, kind, beat)
-    counted = 0
-    for _ in islice(_filled(file, reading, beat), MAX_ROWS + 1):
-        counted += 1
-        if counted % BEAT == 0:
-            beat()
-    if counted > MAX_ROWS:
+    if kind is None:
+        reading = _survey_text(file)
+        with closing(_records(file, reading, beat)) as lines:
+            return _counted(reading, lines, beat)
+    with closing(sheet(file, beat)) as opened:
+        rows = opened.rows()
+        return _counted(_survey_sheet(rows, kind, opened.name), rows, beat)
+
+
+def _counted(reading: RosterReading, records: Iterable[Record], beat: Callable[[], None]) -> RosterReading:
+    """Reads the records to the end, and returns the reading with the number of its rows."""
+    rows = sum(1 for _ in islice(_filled(records, reading, beat), MAX_ROWS + 1))
+    if rows > MAX_ROWS:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_ROWS} rows; split the file")
-    if not counted:
+    if not rows:
         raise RosterRefused(Code.EMPTY_FILE, "nobody below the header")
-    return RosterReading(kind or "text", reading.header, counted, reading.encoding, reading.delimiter, reading.outer,
-                   reading.sheet)  # fmt: skip
+    return replace(reading, rows=rows)
 
 
 def _survey_text(file: BinaryIO) -> RosterReading:
@@ -126,12 +134,16 @@ def _survey_text(file: BinaryIO) -> RosterReading:
     return RosterReading("text", header, 0, encoding, header.inner or outer, outer)
 
 
-def _survey_workbook(file: BinaryIO, kind: Kind, beat: Callable[[], None]) -> RosterReading:
-    sheet = open_sheet(file, beat)
-    for line, cells in takewhile(lambda record: record[0] <= HEADER_LINES, sheet.rows()):
-        if header := read_header(line, cells):
-            return RosterReading(kind, header, 0, None, header.inner, sheet=sheet.name)
-    if not any(any(cell.strip(WHITE_SPACE) for cell in cells) for _, cells in sheet.rows()):
+def _survey_sheet(rows: Iterable[Record], kind: Kind, name: str) -> RosterReading:
+    """Reads the rows of a sheet up to its header."""
+    blank = True
+    for line, cells in rows:
+        if line <= HEADER_LINES and (header := read_header(line, cells)):
+            return RosterReading(kind, header, 0, None, header.inner, sheet=name)
+        blank = blank and not any(cell.strip(WHITE_SPACE) for cell in cells)
+        if line >= HEADER_LINES and not blank:
+            break
+    if blank:
         raise RosterRefused(Code.EMPTY_FILE, "nothing in the first visible sheet")
     raise RosterRefused(
         Code.MISSING_COLUMN, f"no row of the first {HEADER_LINES} names the columns first name, last name and e-mail"
@@ -144,24 +156,26 @@ def read_rows(
     """Yields the rows below the header, in order; blank ones are left out, cells missing at the end of a row are empty.
 
     Parameters:
-      beat: called every few seconds while a workbook is opened.
+      beat: called every second or so, and a few times in a second while a workbook is opened.
     """
     header = reading.header
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
     width = header.width + 1  # one more cell, always empty, for the columns that are not there
     missing = [""] * width
     ours = carries_errors(header)
-    for line, cells in _filled(file, reading, beat):
+    for line, cells in _filled(_records(file, reading, beat), reading, beat):
         found = [unguarded(cell) for cell in cells] if ours else cells
         padded = found if len(found) >= width else [*found, *missing]
         email, first, last, locale, external = [padded[index] if index >= 0 else "" for index in wanted]
         yield RosterRow(line, email, first, last, locale, external, found)
 
 
-def _filled(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
+def _filled(records: Iterable[Record], reading: RosterReading, beat: Callable[[], None]) -> Iterator[Record]:
     """Yields the records below the header that are not blank, split again where a whole row sits in one cell."""
     delimiter, address = reading.delimiter, reading.header.columns["email"].number - 1
-    for line, cells in _records(file, reading, beat):
+    for number, (line, cells) in enumerate(records):
+        if number % BEAT == BEAT - 1:
+            beat()
         if line <= reading.header.line or not any(cells):
             continue
         found = cells
@@ -172,11 +186,12 @@ def _filled(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) ->
             yield line, found
 
 
-def _records(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Iterator[tuple[int, list[str]]]:
+def _records(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -> Generator[Record, None, None]:
     if reading.kind == "text" and reading.encoding is not None:
-        return records(file, reading.encoding, reading.outer)
-    sheet: WorkbookSheet = open_sheet(file, beat)
-    return sheet.rows()
+        yield from records(file, reading.encoding, reading.outer)
+        return
+    with closing(open_sheet(file, beat)) as sheet:
+        yield from sheet.rows()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,22 @@ from workers.rosters.columns import DELIMITERS, HEADER_LINES, RosterHeader, read
 from workers.rosters.encoding import codec, not_recognised
 from workers.rosters.refused import RosterRefused
 
-LONGEST_LINE: Final = 10_000_000
-"""The most characters of a line or a cell: no roster has more, and a line of delimiters would fill the memory."""
+LONGEST_ROW: Final = 2_000_000
+"""The most characters of a row with all its lines: a row of delimiters would else fill the memory."""
+
+MOST_COLUMNS: Final = 16_384
+"""The most cells of a row: a spreadsheet has no more columns."""
+
+MOST_CELLS: Final = 50_000_000
+"""The most cells of a file, also empty ones: fifty columns of a million rows."""
+
+MOST_LINES: Final = 3_000_000
+"""The most lines of a file, also blank ones: a million rows whose cells have two line breaks each."""
 
 UNCLOSED: Final = "unexpected end of data"
-"""The message of the csv module for a quote that is still open at the end of the file."""
+"""The message of the csv module for a quote that is still open at the end of the file, or of the longest row."""
 
-csv.field_size_limit(LONGEST_LINE)
+csv.field_size_limit(LONGEST_ROW)  # of the process, when this module is first imported
 
 Record = tuple[int, list[str]]
 """The physical line a record begins on, from 1, and its cells."""
@@ -30,28 +39,59 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
     that quote would be in one cell.
 
     Raises:
-      RosterRefused: ``UNREADABLE_FILE`` when quotes do not match, ``TOO_LARGE`` for a line of over ten million
-        characters.
+      RosterRefused: ``UNREADABLE_FILE`` when quotes do not match, ``TOO_LARGE`` for more characters, cells or lines
+        than any roster has.
     """
     file.seek(0)
     text = io.TextIOWrapper(file, codec(encoding), newline="")
+    lines = _BoundedLines(text)
     try:
-        reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line = 1
+        left = MOST_CELLS
         for cells in reader:
+            left -= len(cells)
+            if len(cells) > MOST_COLUMNS or left < 0:
+                raise _too_large(f"over {MOST_COLUMNS} cells in a row, or {MOST_CELLS} in all")
             yield line, cells
-            line = reader.line_num + 1
+            line = lines.next_row(reader.line_num)
     except csv.Error as error:
         raise RosterRefused(Code.UNREADABLE_FILE, f"quotes do not match in the row of line {line} ({error})") from error
     finally:
         text.detach()  # the file stays open, because the caller owns it
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    while line := text.readline(LONGEST_LINE):
-        if len(line) >= LONGEST_LINE:
-            raise RosterRefused(Code.TOO_LARGE, f"a line of over {LONGEST_LINE} characters")
-        yield line
+class _BoundedLines:
+    """The lines of a text, until a row or the whole text is longer than any roster's."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._left = LONGEST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(LONGEST_ROW + 1)
+        if len(line) > self._left:
+            if self._left < LONGEST_ROW:  # the row has earlier lines, so a quote is open
+                raise csv.Error(UNCLOSED)
+            raise _too_large(f"a row of over {LONGEST_ROW} characters")
+        self._left -= len(line)
+        if not line:
+            raise StopIteration
+        return line
+
+    def next_row(self, lines: int) -> int:
+        """Lets a new row begin after so many lines; returns the number of its first line, from 1."""
+        if lines >= MOST_LINES:
+            raise _too_large(f"over {MOST_LINES} lines")
+        self._left = LONGEST_ROW
+        return lines + 1
+
+
+def _too_large(seen: str) -> RosterRefused:
+    return RosterRefused(Code.TOO_LARGE, f"{seen}; split the file, or remove its empty rows and columns")
 
 
 def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:

@@ -6,30 +6,27 @@ and not the worker.
 """
 
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Final
 
 from models.words import Code
+from workers.rosters.apart import ended_at_a_limit, reading_process, wait_for_output
 from workers.rosters.refused import RosterRefused
 
 READER: Final = "workers.rosters.workbook_process"
-BEAT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkbookSheet:
-    """A sheet that can be read several times."""
+    """A sheet; its rows can be read once.
+
+    Parameters:
+      lines: the rows as ``[number, cells]``.
+    """
 
     name: str
-    file: BinaryIO
-    beat: Callable[[], None] = lambda: None
+    lines: Generator[Any, None, object]
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yields the rows that are not empty, each with its number from 1.
@@ -38,75 +35,56 @@ class WorkbookSheet:
           RosterRefused: ``UNREADABLE_FILE``, ``PASSWORD_PROTECTED``, or ``TOO_LARGE`` when it takes too much memory or
             time.
         """
-        lines = _read(self.file, self.beat)
-        next(lines)
-        yield from ((int(line), cells) for line, cells in lines)
+        return ((int(line), cells) for line, cells in self.lines)
+
+    def close(self) -> None:
+        """Ends the process that reads the sheet."""
+        self.lines.close()
 
 
 def open_sheet(file: BinaryIO, beat: Callable[[], None] = lambda: None) -> WorkbookSheet:
     """Opens the first visible sheet.
 
     Parameters:
-      beat: called every few seconds while the workbook is opened, which may take a minute or two.
+      beat: called a few times in a second while the workbook is opened.
 
     Raises: as ``WorkbookSheet.rows``.
     """
     lines = _read(file, beat)
-    name = next(lines)
-    lines.close()
-    return WorkbookSheet(str(name), file, beat)
+    return WorkbookSheet(str(next(lines)), lines)
+
+
+def rows_said(said: Iterable[Any]) -> Generator[Any, None, bool]:
+    """Yields the name of a sheet, then its rows; returns True once the reader has said that it finished.
+
+    Raises: RosterRefused with the refusal that the reader said.
+    """
+    for one in said:
+        if not isinstance(one, dict):
+            yield one
+        elif "refused" in one:
+            raise RosterRefused(Code(one["refused"]), one["detail"])
+        else:
+            return True
+    return False
 
 
 def _read(file: BinaryIO, beat: Callable[[], None]) -> Generator[Any, None, None]:
     """Yields the name of the sheet, then its rows as ``[number, cells]``."""
-    with _on_disk(file) as source:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", READER],
-            stdin=source,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},  # none of our secrets
-        )
-        try:
-            if process.stdout is None:
-                raise AssertionError("its output is a pipe")
-            finished = False
-            for line in _lines(process.stdout, beat):
-                said = json.loads(line)
-                if isinstance(said, dict):
-                    if "refused" in said:
-                        raise RosterRefused(Code(said["refused"]), said["detail"])
-                    finished = True
-                    break
-                yield said
-            if not finished:
-                raise _ended(process.wait())
-        finally:
-            process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+    with reading_process(READER, file) as reading:
+        finished = yield from rows_said(map(json.loads, _lines(reading.output, beat)))
+        if not finished:
+            raise _ended(reading.process.wait())
 
 
 def _ended(status: int) -> RosterRefused:
     """Returns why the process ended early: at one of its limits, or at an error in the file."""
-    if -status in (signal.SIGABRT, signal.SIGKILL, signal.SIGXCPU):
+    if ended_at_a_limit(status):
         return RosterRefused(Code.TOO_LARGE, "the workbook takes too much memory or time; save it as CSV")
     return RosterRefused(Code.UNREADABLE_FILE, "the workbook is damaged; save it again")
 
 
 def _lines(output: IO[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
     """Yields the lines as they come; the first may take long, because the process reads the whole sheet before."""
-    while not select.select([output], [], [], BEAT_SECONDS)[0]:
-        beat()
+    wait_for_output(output, beat)
     yield from (line for line in output if line.endswith(b"\n"))  # a killed process may leave half a line
-
-
-def _on_disk(file: BinaryIO) -> IO[bytes]:
-    """Copies the file to a temporary one that another process can read from its beginning."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
-    file.seek(0)
-    while piece := file.read(1 << 20):
-        copy.write(piece)
-    copy.seek(0)
-    return copy

@@ -5,6 +5,7 @@ import os
 import signal
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -128,19 +129,22 @@ class Sheet:
     def __init__(self, *rows: list[str]) -> None:
         self.rows = rows
 
-    def to_python(self, **_: Any) -> list[list[str]]:
-        return list(self.rows)
+    def iter_rows(self) -> Iterator[list[str]]:
+        return iter(self.rows)
 
 
 def test_more_text_than_any_roster_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
-    monkeypatch.setattr(workbook_process, "_say", said.append)
     monkeypatch.setattr(workbook_process, "LONGEST_ROW", 10)
     monkeypatch.setattr(workbook_process, "MOST_CHARACTERS", 25)
-    assert workbook_process._say_rows(Sheet(["x" * 10], ["y" * 10]))
-    assert not workbook_process._say_rows(Sheet(["x" * 11]))
-    assert not workbook_process._say_rows(Sheet(["x" * 10], ["y" * 10], ["z" * 10]))
-    assert len(said) == 4
+    monkeypatch.setattr(workbook_process, "MOST_COLUMNS", 3)
+
+    def said(*rows: list[str]) -> list[Any]:
+        return list(workbook_process._rows(Sheet(*rows)))
+
+    assert said(["x" * 10], ["y" * 10]) == [[1, ["x" * 10]], [2, ["y" * 10]], {"finished": True}]
+    for rows in ([["x" * 11]], [["x" * 10], ["y" * 10], ["z" * 10]], [["", "", "", "x"]]):
+        *_, last = said(*rows)
+        assert last["refused"] == "too_large"
 
 
 def test_a_number_has_no_needless_point_however_long_it_is() -> None:

@@ -13,8 +13,9 @@ from workers.cli.edge import REFUSED, UNEXPECTED, command_app, console, print_js
 from workers.cli.options import AsJson
 from workers.i18n.catalogues import code_sentence
 from workers.rosters.people import CheckedRow, check_rows
-from workers.rosters.reader import RosterReading, read_rows, survey
+from workers.rosters.reader import RosterReading, read_rows
 from workers.rosters.refused import RosterRefused
+from workers.rosters.surveying import survey_apart
 
 SHOWN: Final = 50
 """The number of refused rows in the table; --json has them all."""
@@ -46,7 +47,7 @@ def main(
 ) -> None:
     with file.open("rb") as opened:
         try:
-            reading = survey(opened)
+            reading = survey_apart(opened)
         except RosterRefused as refused:
             _tell_refused(refused, locale, as_json=as_json)
             raise typer.Exit(REFUSED) from None
