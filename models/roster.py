@@ -1,5 +1,8 @@
 """A roster file comes through an inbox or a request, is kept while it is needed, and is imported by a job."""
 
+import hashlib
+import re
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -8,6 +11,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKeyConstraint, Index, Large
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
+from models.label import BIDI_CONTROL, SURROGATES
 from models.words import LOCALES, Code, Policy
 
 SETTLED_AFTER: Final = timedelta(seconds=50)
@@ -15,6 +19,12 @@ SETTLED_AFTER: Final = timedelta(seconds=50)
 
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".temp", ".filepart", ".crdownload", ".download", ".swp", ".writing")
 _HIDDEN: Final = (".", "~", "_")
+
+LONGEST_NAME: Final = 180
+"""The most bytes of a file's name that its reports keep: a name of 255 leaves no room for what is added to it."""
+
+_NO_TEXT: Final = re.compile(f"[{SURROGATES}]")
+_HARMFUL: Final = re.compile(f"[\x00-\x1f\x7f-\x9f/\u2028\u2029{BIDI_CONTROL}]")
 
 
 class Inbox(Record, table=True):
@@ -40,7 +50,7 @@ class Inbox(Record, table=True):
     paused: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     created_at: datetime = instant(default_now=True)
     scanned_at: datetime | None = instant(nullable=True)
-    trouble: str | None = None  # why the last scan failed: the class of an error, never its message
+    trouble: str | None = None  # why the folder could not be read: the class of an error, never its message
 
 
 class InboxFile(Record, table=True):
@@ -55,12 +65,51 @@ class InboxFile(Record, table=True):
     job_id: UUID | None = None  # the import, or the dry run before it
     dry_run: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     refused: str | None = None  # the code that says why it was not imported at all
+    trouble: str | None = None  # why its last step failed: the class of an error, never its message
     put_away_at: datetime | None = instant(nullable=True)
 
 
 def is_dropped_file(name: str) -> bool:
     """Whether a file of a folder is to be imported: its name is neither hidden nor that of an unfinished file."""
     return not name.startswith(_HIDDEN) and not name.lower().endswith(_UNFINISHED)
+
+
+def storable_name(name: str) -> str:
+    """Returns the name of a file as the database can keep it: one that holds bytes that are no text gets another.
+
+    Such bytes come as halves of surrogate pairs. Each is shown as U+FFFD, and a hash of the name keeps apart two files
+    that would then be called the same.
+    """
+    shown = _NO_TEXT.sub("\ufffd", name)
+    if shown == name:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    stem, suffix = _stem_and_suffix(shown)
+    return f"{stem}~{digest}{suffix}"
+
+
+def name_put_away(name: str, version: str, seen_at: datetime) -> str:
+    """Returns the name under which a file is put away, without the characters that harm a terminal or a path.
+
+    It begins with the time and a hash, because two files of one name may come in a second, and two long names may have
+    the same beginning. A long name loses characters before its suffix.
+    """
+    digest = hashlib.sha256(f"{version}\n{name}".encode()).hexdigest()[:6]
+    stem, suffix = _stem_and_suffix(_HARMFUL.sub("_", name))
+    return f"{seen_at:%Y%m%dT%H%M%S}-{digest}-{_beginning(stem, LONGEST_NAME - len(suffix.encode()))}{suffix}"
+
+
+def _stem_and_suffix(name: str) -> tuple[str, str]:
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, dot + suffix) if stem and len(suffix) <= 8 else (name, "")
+
+
+def _beginning(text: str, size: int) -> str:
+    """Returns the longest beginning of at most so many bytes that splits no character from its accents."""
+    kept = text.encode()[:size].decode("utf-8", "ignore")
+    while kept and len(kept) < len(text) and unicodedata.combining(text[len(kept)]):
+        kept = kept[:-1]
+    return kept
 
 
 def is_settled(seen_at: datetime, now: datetime) -> bool:

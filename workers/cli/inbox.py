@@ -39,7 +39,9 @@ Exit codes:
 # Lists inboxes with the number of files that wait and that were put away.
 LIST = text("""
     SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
-      count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away
+      count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away,
+      coalesce(json_agg(json_build_object('name', f.name, 'seen_at', f.seen_at, 'job', f.job_id, 'refused', f.refused,
+        'trouble', f.trouble) ORDER BY f.name) FILTER (WHERE f.put_away_at IS NULL), '[]') AS files
     FROM inbox i JOIN portal p ON p.id = i.portal_id LEFT JOIN inbox_file f ON f.inbox_id = i.id
     GROUP BY p.name, i.id ORDER BY p.name, i.reference""")
 
@@ -55,6 +57,7 @@ class _ListedInbox(NamedTuple):
     trouble: str | None
     waiting: int
     put_away: int
+    files: list[dict[str, Any]]
 
 
 app = command_app()
@@ -120,9 +123,15 @@ def show(*, as_json: AsJson = False) -> None:
             f"{row.scanned_at:%Y-%m-%d %H:%M}" if row.scanned_at else "never",
             str(row.waiting),
             str(row.put_away),
-            "paused" if row.paused else row.trouble or "",
+            "paused" if row.paused else _trouble(row),
         )
     console().print(table)
+
+
+def _trouble(row: _ListedInbox) -> str:
+    """Says what is wrong with the folder, or with how many of its files."""
+    files = [one["trouble"] for one in row.files if one["trouble"]]
+    return row.trouble or (f"{len(files)} of the files: {', '.join(sorted(set(files)))}" if files else "")
 
 
 def _plain(row: _ListedInbox) -> dict[str, Any]:

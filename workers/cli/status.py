@@ -55,6 +55,7 @@ SENTENCES: Final = {
     "clock_was_ahead": "the clock of the {subject} was ahead by {age} and was set back: see when, and why",
     "void_schedule": "the schedule {subject} is planned later than it can be: a clock that leads plans it anew",
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
+    "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
     "drift": "the seats of contract {subject} do not add up",
 }
 

@@ -1,4 +1,4 @@
-"""Takes back a lost lease that was counted against work whose worker turns out to be alive.
+"""Takes back a lost lease that was counted against work, once its worker turns out to be alive.
 
 A row that loses three leases counts as one that kills its workers. A worker that was slow, and comes back to a row that
 was given to another, is no lost worker.

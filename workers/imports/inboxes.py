@@ -1,5 +1,6 @@
 """Records inboxes, the files that were seen in each, and how far each file has come."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -32,10 +33,13 @@ class _FileVersion(NamedTuple):
 
 _VERSIONS: Final = Unnest(_FileVersion, InboxFile, alias="given")
 
-# Records the files in the folder of an inbox; a version that was seen before is left as it is.
+# Records the files in the folder of an inbox; a version that was seen before is left as it is. One that was put away
+# and is there again was dropped again: it begins anew.
 INSERT_FILES = text(f"""
-    INSERT INTO inbox_file (inbox_id, {_VERSIONS.columns})
-    SELECT :inbox, {_VERSIONS.columns} FROM {_VERSIONS} ON CONFLICT DO NOTHING""")
+    INSERT INTO inbox_file AS f (inbox_id, {_VERSIONS.columns})
+    SELECT :inbox, {_VERSIONS.columns} FROM {_VERSIONS} ON CONFLICT (inbox_id, name, version) DO UPDATE
+    SET seen_at = now(), job_id = NULL, dry_run = false, refused = NULL, trouble = NULL, put_away_at = NULL
+    WHERE f.put_away_at IS NOT NULL""")
 
 # Counts the participants of a contract.
 COUNT_PARTICIPANTS = text("""
@@ -63,6 +67,7 @@ class SeenFile(NamedTuple):
     state: str | None
     finished_at: datetime | None
     result: Any
+    trouble: str | None
     now: datetime
 
     @property
@@ -108,13 +113,17 @@ def note_scan(session: Session, inbox: Inbox, trouble: str | None) -> None:
 
 
 def see_files(session: Session, inbox: Inbox, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
-    """Records the files in the folder; returns how far each file has come, also files that are gone by now."""
+    """Records the files in the folder; returns how far each file has come, also files that are gone by now.
+
+    Files that failed in the last scan come last, so that they keep no other waiting.
+    """
     versions = _VERSIONS.parameters([_FileVersion(one.name, one.version) for one in dropped])
     session.execute(INSERT_FILES, versions | {"inbox": inbox.id})
     seen = select_record(SeenFile, InboxFile, Job, now=func.now()).select_from(InboxFile)
     seen = seen.outerjoin(Job, col(Job.id) == col(InboxFile.job_id))
     seen = seen.where(col(InboxFile.inbox_id) == inbox.id, col(InboxFile.put_away_at).is_(None))
-    return fetch(session, SeenFile, seen.order_by(col(InboxFile.name), col(InboxFile.seen_at)))
+    order = (col(InboxFile.trouble).is_not(None), col(InboxFile.name), col(InboxFile.seen_at))
+    return fetch(session, SeenFile, seen.order_by(*order))
 
 
 def begin_import(session: Session, inbox: Inbox, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
@@ -130,10 +139,17 @@ def begin_import(session: Session, inbox: Inbox, seen: SeenFile, file: BinaryIO,
         report_locale=inbox.report_locale,
         requested_by=f"inbox:{inbox.reference}",
     )
-    key = f"inbox:{inbox.id}:{'dry' if dry_run else 'real'}:{request.file}:{seen.version}"[:200]
+    drop = hashlib.sha256(f"{seen.version}\n{seen.seen_at.isoformat()}".encode()).hexdigest()[:32]
+    key = f"inbox:{inbox.id}:{'dry' if dry_run else 'real'}:{request.file}:{drop}"
     accepted = accept_import(session, inbox.portal_id, request, key=key, internal=True)
     wake_after_commit(session, accepted.queue)
     _update(session, inbox, seen, {"job_id": accepted.job_id, "dry_run": dry_run, "refused": None})
+
+
+def note_trouble(session: Session, inbox: Inbox, seen: SeenFile, trouble: str | None) -> None:
+    """Records the class of the error that the last step of a file met, or that it met none."""
+    if trouble != seen.trouble:
+        _update(session, inbox, seen, {"trouble": trouble})
 
 
 def refuse_file(session: Session, inbox: Inbox, seen: SeenFile, code: Code) -> None:

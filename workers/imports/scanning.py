@@ -4,16 +4,17 @@ Every step may be done twice, or by two scanners at once: the import of a file h
 themselves, a file that is gone was put away before.
 """
 
-import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
-from models.roster import Inbox
+from models.roster import Inbox, name_put_away
 from models.words import LOCALES, Code, JobState
-from workers.database import Session, transaction
+from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
+from workers.engine.chunks import keeping_leases
 from workers.engine.claimer import STOPPING, BatchRun
 from workers.engine.ledger import (
     JOBS,
@@ -22,7 +23,6 @@ from workers.engine.ledger import (
     WorkOutcome,
 )
 from workers.engine.wake import waking_transaction
-from workers.errors import NotConfigured
 from workers.i18n.catalogues import code_sentence
 from workers.imports import inboxes
 from workers.imports.inboxes import SeenFile
@@ -35,11 +35,16 @@ from workers.settings import get_settings
 
 log = get_logger()
 
-UNREADABLE: Final = (OSError, NotConfigured, ValueError)
-"""Errors of a folder that cannot be read, or has a manifest that means nothing: the others must not wait for it."""
+MOST_STEPS: Final = 1_000
+"""Steps of files done in one scan of an inbox; the others have their turn in the next."""
 
+_PART: Final = 1 << 20
 
 MISSING_COLUMNS: Final = {"fr": ("E-mail", "Prénom", "Nom"), "en": ("Email", "First name", "Last name")}
+
+
+class StoppedError(Exception):
+    """This process is asked to stop; the next scan does what is left."""
 
 
 def scan_inboxes(row: ClaimedRow) -> None:
@@ -50,14 +55,8 @@ def scan_inboxes(row: ClaimedRow) -> None:
     for inbox in found:
         if STOPPING.is_set() or not _renewed(row):
             break
-        try:
-            trouble = _scan(row, inbox)
-        except UNREADABLE as error:
-            trouble = type(error).__name__
-            log.warning("inbox.unreadable", inbox=str(inbox.id), exc_info=error)
-        counts["unreadable"] += trouble is not None
-        with transaction() as session:
-            inboxes.note_scan(session, inbox, trouble)
+        with keeping_leases([row]):
+            counts["unreadable"] += not _scanned(row, inbox)
 
     def finish(_: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
         return [WorkOutcome(one.id, one.claim, JobState.SUCCEEDED, counts) for one in held]
@@ -70,35 +69,80 @@ def _renewed(row: ClaimedRow) -> bool:
         return bool(books.renew(session, JOBS, [row], lease=get_settings().lease_seconds))
 
 
-def _scan(row: ClaimedRow, inbox: Inbox) -> str | None:
-    """Does the next step of every file of a folder; returns the class of the last error one of them met."""
-    trouble: str | None = None
-    folder = InboxFolder(inbox.url)
+def _scanned(row: ClaimedRow, inbox: Inbox) -> bool:
+    """Scans one inbox; returns False when it, or one of its files, could not be read."""
+    try:
+        fine, trouble = _scan(row, inbox), None
+    except Exception as error:
+        if _concerns_all(error):
+            raise
+        fine, trouble = False, type(error).__name__
+        log.warning("inbox.unreadable", inbox=str(inbox.id), exc_info=error)
+    with transaction() as session:
+        inboxes.note_scan(session, inbox, trouble)
+    return fine
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Tells whether an error is no fault of this inbox or file: the scan was taken back, or the database is away."""
+    return isinstance(error, LostClaimError) or is_transient(error)
+
+
+def _scan(row: ClaimedRow, inbox: Inbox) -> bool:
+    """Does the next step of every file of a folder; returns False when one of them failed.
+
+    Raises: an error of the folder or its manifest. An error of one file keeps no other waiting.
+    """
+    folder = InboxFolder(inbox.url, _look_at_stopping)
     meant_for = folder.contract()
     dropped = folder.files()
-    there = {(one.name, one.version): one for one in dropped}
+    there = {(one.name, one.version) for one in dropped}
     with transaction() as session:
         seen = inboxes.see_files(session, inbox, dropped)
-    for one in seen:
+    due = [one for one in seen if _has_a_step(one, there=(one.name, one.version) in there)]
+    fine = not any(one.trouble for one in due[MOST_STEPS:])
+    for one in due[:MOST_STEPS]:
         if STOPPING.is_set():
             break
         if not _renewed(row):
             raise LostClaimError("the scan was taken back")
-        try:
-            _look_at(inbox, folder, one, meant_for, there=(one.name, one.version) in there)
-        except OSError as error:  # an error of this file only: the others have their turn
-            trouble = type(error).__name__
-            log.warning("inbox_file.unreadable", inbox=str(inbox.id), exc_info=error)
-    return trouble
+        fine &= _step(inbox, folder, one, meant_for, there=(one.name, one.version) in there)
+    return fine
+
+
+def _has_a_step(seen: SeenFile, *, there: bool) -> bool:
+    """Tells whether something is to be done about a file now: it waits while it may be written, and while it runs."""
+    if not there or seen.refused is not None:
+        return True
+    return seen.settled if seen.job_id is None else seen.finished_at is not None
+
+
+def _step(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | None, *, there: bool) -> bool:
+    """Does the next step of one file, and records whether it failed; returns False when it did."""
+    trouble = None
+    try:
+        _look_at(inbox, folder, seen, meant_for, there=there)
+    except StoppedError:
+        return True
+    except FileNotFoundError:
+        return True  # it was taken out of the folder meanwhile: the next scan does not find it
+    except Exception as error:
+        if _concerns_all(error):
+            raise
+        trouble = type(error).__name__
+        log.warning("inbox_file.unreadable", inbox=str(inbox.id), exc_info=error)
+    with transaction() as session:
+        inboxes.note_trouble(session, inbox, seen, trouble)
+    return trouble is None
 
 
 def _look_at(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | None, *, there: bool) -> None:
     """Does the next step of one file."""
     if not there:
         _forget(inbox, seen)
-    elif seen.refused is not None or (seen.job_id and seen.finished_at):
+    elif seen.refused is not None or seen.job_id is not None:
         _conclude(inbox, folder, seen)
-    elif seen.job_id is None and seen.settled:
+    else:
         _take(inbox, folder, seen, meant_for)
 
 
@@ -116,9 +160,14 @@ def _take(inbox: Inbox, folder: InboxFolder, seen: SeenFile, meant_for: str | No
         _refuse(inbox, seen, refused.code)
         return
     with file:
-        if folder.version_of(seen.name) != seen.version:
+        if folder.version_of(dropped.own_name) != seen.version:
             return
         _begin(inbox, seen, file, dry_run=inbox.most_changed_percent is not None)
+
+
+def _look_at_stopping() -> None:
+    if STOPPING.is_set():
+        raise StoppedError
 
 
 def _begin(inbox: Inbox, seen: SeenFile, file: BinaryIO, *, dry_run: bool) -> None:
@@ -160,19 +209,31 @@ def _find(folder: InboxFolder, seen: SeenFile) -> DroppedFile | None:
 def _put_away(inbox: Inbox, folder: InboxFolder, seen: SeenFile) -> None:
     """Writes the reports, then moves the file: if it dies in between, the reports are written again."""
     where = DONE if seen.refused is None and seen.state == JobState.SUCCEEDED else REJECTED
-    version = hashlib.sha256(seen.version.encode()).hexdigest()[:6]  # two files of one name may come in a second
-    stamp = f"{seen.seen_at:%Y%m%dT%H%M%S}-{version}-{seen.name}"
+    stamp = name_put_away(seen.name, seen.version, seen.seen_at)
     folder.put(where, f"{stamp}.report.json", [json.dumps(_report(inbox, seen), ensure_ascii=False, indent=2).encode()])
     if seen.job_id is not None:
-        with transaction() as session:
-            lines = list(as_bytes(errors_file(session, seen.job_id, inbox.report_locale, code_sentence)))
-        if len(lines) > 1:
-            folder.put(where, f"{stamp}.errors.csv", lines)
+        _put_errors(inbox, folder, seen, f"{where}/{stamp}.errors.csv")
         if inbox.full_sync and where == DONE:
             folder.put(where, f"{stamp}.missing.csv", [_missing(inbox, seen)])
-    with suppress(FileNotFoundError):
-        folder.put_away(seen.name, where, stamp)
+    dropped = _find(folder, seen)
+    if dropped is not None and dropped.version == seen.version:  # else another file came under its name
+        with suppress(FileNotFoundError):
+            folder.put_away(dropped.own_name, where, stamp)
     _forget(inbox, seen)
+
+
+def _put_errors(inbox: Inbox, folder: InboxFolder, seen: SeenFile, path: str) -> None:
+    """Writes the refused rows, if any. They are collected on this host first: a folder may be slow, or far away."""
+    if seen.job_id is None:
+        return
+    with tempfile.TemporaryFile() as collected:
+        with transaction() as session:
+            lines = as_bytes(errors_file(session, seen.job_id, inbox.report_locale, code_sentence))
+            count = sum(bool(collected.write(line)) for line in lines)
+        if count > 1:  # more than its header
+            collected.seek(0)
+            where, _, name = path.partition("/")
+            folder.put(where, name, iter(lambda: collected.read(_PART), b""))
 
 
 def _forget(inbox: Inbox, seen: SeenFile) -> None:

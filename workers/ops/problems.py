@@ -181,11 +181,32 @@ def find_rows(session: Session) -> list[dict[str, Any]]:
     return list(problems.values())
 
 
+# Counts the files of each inbox whose last step failed, with the class of one of the errors.
+COUNT_INBOX_FILES = text("""
+    SELECT i.reference, count(*)::int AS files, min(f.trouble) AS trouble FROM inbox_file f
+    JOIN inbox i ON i.id = f.inbox_id AND NOT i.paused
+    WHERE f.trouble IS NOT NULL AND f.put_away_at IS NULL GROUP BY i.id ORDER BY i.reference""")
+
+
+class _TroubledInbox(NamedTuple):
+    reference: str
+    files: int
+    trouble: str
+
+
 def find_inboxes(session: Session) -> list[dict[str, Any]]:
-    """Lists the inboxes that the last scan could not read, as `unreadable_inbox` with the class of the error."""
+    """Lists the inboxes that the last scan could not read, as `unreadable_inbox` with the class of the error.
+
+    Where only some files could not be read or put away, that is `unreadable_inbox_file` with their number.
+    """
     unreadable = select(Inbox.reference, Inbox.trouble).where(col(Inbox.trouble).is_not(None), ~col(Inbox.paused))
-    found = session.exec(unreadable).all()
-    return [{"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in found]
+    folders = session.exec(unreadable).all()
+    files = fetch(session, _TroubledInbox, COUNT_INBOX_FILES)
+    return [
+        *({"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in folders),
+        *({"code": "unreadable_inbox_file", "subject": name, "count": count, "class": trouble}
+          for name, count, trouble in files),
+    ]  # fmt: skip
 
 
 def find_postponed(session: Session) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ MOST_CELLS: Final = 50_000_000
 """The most cells of a file, also empty ones: fifty columns of a million rows."""
 
 MOST_LINES: Final = 3_000_000
-"""The most lines of a file, also blank ones: a million rows whose cells have two line breaks each."""
+"""The most lines of a file, also blank ones: a million rows with two line breaks in each."""
 
 UNCLOSED: Final = "unexpected end of data"
 """The message of the csv module for a quote that is still open at the end of the file, or of the longest row."""

@@ -36,6 +36,12 @@ from workers.rosters.folder import InboxFolder
 __all__ = ["folder"]
 
 
+def troubles() -> list[tuple[object, ...]]:
+    """Returns the problems that `status` tells of inboxes."""
+    with transaction() as session:
+        return [tuple(one.values()) for one in find_inboxes(session)]
+
+
 def test_a_file_is_imported_once_and_put_away_with_its_report(folder: Path) -> None:
     drop(folder, "liste.csv", "a", "b", "a")
     scan()
@@ -245,4 +251,5 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(folder: Path, monkeyp
     monkeypatch.setattr(InboxFolder, "fetch", deny)
     scan_to_the_end()
     assert used() == 1
-    assert rows("SELECT trouble FROM inbox") == [("PermissionError",)]
+    assert rows("SELECT trouble FROM inbox") == [(None,)]
+    assert troubles() == [("unreadable_inbox_file", "rh", 1, "PermissionError")]

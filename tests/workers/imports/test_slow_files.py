@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("fresh_database")]
 
 ENDED = "SELECT state FROM job WHERE id = :id AND finished_at IS NOT NULL"
 SLOW = rows_of(header="Nom;Prénom;E-mail\n") + (b" " + b";" * 47 + b"\n") * 1_000_000
-"""A file that takes seconds to read, for nobody is in it."""
+"""A file of blank rows that takes seconds to read."""
 
 
 def dropped(data: bytes, contract: str, key: str) -> UUID:

@@ -1,0 +1,17 @@
+"""a file of an inbox tells why its last step failed."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("inbox_file", sa.Column("trouble", sa.String(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("inbox_file", "trouble")
