@@ -1,7 +1,7 @@
 """An enrollment is an account on a contract; pure rules decide who is enrolled and how progress moves.
 
-People are planned in input order. Each fact that is known of progress is a minimum or a maximum over all events of the
-LMS, so events may come late, twice, together or one by one: the same events always give the same progress.
+People are planned in input order. Each fact that is known of progress is the least, the greatest or the latest that
+events of the LMS gave, so they may come late, twice, together or one by one: the same events give the same progress.
 """
 
 from collections import Counter
@@ -46,6 +46,7 @@ class Enrollment(Record, table=True):
     score: float | None = None  # percent, of the latest event that gave one
     scored_at: datetime | None = instant(nullable=True)  # when that event happened
     time_spent_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    timed_at: datetime | None = instant(nullable=True)  # when the latest event that gave a time happened
     external_id: str | None = None
     job_id: UUID | None = None
     enrolled_at: datetime = instant(default_now=True)
@@ -193,6 +194,9 @@ HEARD_CODES: Final = frozenset({Code.RECORDED, Code.UNCHANGED})
 LARGEST_LEAD: Final = timedelta(days=1)
 """An LMS's clock may be this far ahead: a wrong time zone is accepted, a wrong year would make later events old."""
 
+TIME_SLACK: Final = timedelta(minutes=1)
+"""By this much a total time may exceed what has passed, because LMSs round it up."""
+
 _RANK: Final = {progress: rank for rank, progress in enumerate(Progress)}
 
 
@@ -223,33 +227,60 @@ class KnownProgress(NamedTuple):
     score: float | None = None
     scored_at: datetime | None = None
     time_spent_seconds: int = 0
+    timed_at: datetime | None = None
+
+    @property
+    def time_known_at(self) -> datetime | None:
+        """The moment of the total time; of a time that was recorded without one it is the latest known moment."""
+        return self.timed_at or (self.progress_at if self.time_spent_seconds else None)
 
 
 def record_events(
-    known: KnownProgress, events: Iterable[LearningEvent], now: datetime
+    known: KnownProgress, events: Iterable[LearningEvent], now: datetime, enrolled_at: datetime | None = None
 ) -> tuple[KnownProgress, list[Code]]:
-    """Returns the progress after these events, and a code for each: `recorded`, `unchanged`, or `invalid_request` for
-    an event that is dated in the future.
+    """Returns the progress after these events, and a code for each: `recorded`, `unchanged`, or a refusal.
+
+    A refused event changes nothing: `invalid_request` is dated in the future, `implausible_time` reports more time than
+    has passed.
     """
     codes = []
     for event in events:
         if max(event.occurred_at, event.completed_at or event.occurred_at) > now + LARGEST_LEAD:
             codes.append(Code.INVALID_REQUEST)
             continue
+        if takes_too_long(known, event, enrolled_at):
+            codes.append(Code.IMPLAUSIBLE_TIME)
+            continue
         before, known = known, fold_event(known, event)
         codes.append(Code.UNCHANGED if known == before else Code.RECORDED)
     return known, codes
 
 
+def takes_too_long(known: KnownProgress, event: LearningEvent, enrolled_at: datetime | None) -> bool:
+    """Tells whether an event reports more time than has passed since the participant began or was enrolled.
+
+    Of a participant who began before both, as far as is known, nothing can be said. Neither can a total be refused that
+    grew from the total known before by no more than has passed since.
+    """
+    start = _earliest(known.started_at, enrolled_at)
+    if event.time_spent_seconds is None or start is None or start >= event.occurred_at:
+        return False
+    passed = event.occurred_at - start
+    if known.time_known_at is not None:
+        passed = max(passed, timedelta(seconds=known.time_spent_seconds) + event.occurred_at - known.time_known_at)
+    return timedelta(seconds=event.time_spent_seconds) > passed + TIME_SLACK
+
+
 def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
     """Returns the progress after one more event.
 
-    Progress never goes back. The start and the completion are the earliest ever reported, the time spent is the
-    longest, the score is that of the latest event with a score (of two at the same moment, the better one).
+    Progress never goes back. The start and the completion are the earliest ever reported. The score and the total time
+    are those of the latest event that gave one (of two at the same moment, the better score and the longer time).
     """
     begun = event.progress is not Progress.NOT_STARTED
     ended = (event.completed_at or event.occurred_at) if event.progress is Progress.COMPLETED else None
     score, scored_at = _score(known, event)
+    time_spent_seconds, timed_at = _time_spent(known, event)
     return KnownProgress(
         progress=max(known.progress, event.progress, key=_RANK.__getitem__),
         started_at=_earliest(known.started_at, event.occurred_at if begun else None, ended),
@@ -257,7 +288,8 @@ def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
         progress_at=max(known.progress_at or event.occurred_at, event.occurred_at),
         score=score,
         scored_at=scored_at,
-        time_spent_seconds=max(known.time_spent_seconds, event.time_spent_seconds or 0),
+        time_spent_seconds=time_spent_seconds,
+        timed_at=timed_at,
     )
 
 
@@ -268,6 +300,13 @@ def _score(known: KnownProgress, event: LearningEvent) -> tuple[float | None, da
         return event.score, event.occurred_at
     scored_at, score = max((known.scored_at, known.score), (event.occurred_at, event.score))
     return score, scored_at
+
+
+def _time_spent(known: KnownProgress, event: LearningEvent) -> tuple[int, datetime | None]:
+    told = (event.occurred_at, event.time_spent_seconds)
+    if told[1] is None or (known.time_known_at is not None and told <= (known.time_known_at, known.time_spent_seconds)):
+        return known.time_spent_seconds, known.timed_at
+    return told[1], told[0]
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:

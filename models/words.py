@@ -142,6 +142,7 @@ class Code(StoredWord):
     NOT_ISSUED = "not_issued"  # has completed the training; the certificate is not issued yet
     CERTIFICATE_REVOKED = "certificate_revoked"  # for good: neither corrected nor duplicated any more
     NAMES_NOT_KEPT = "names_not_kept"  # the names of the person are no longer kept
+    IMPLAUSIBLE_TIME = "implausible_time"  # an event says that more time was spent than has passed
     NOT_RENDERED = "not_rendered"  # this one document could not be made; the others were
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"

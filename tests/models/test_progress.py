@@ -46,6 +46,7 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
                 "score": 10,
                 "scored_at": day(2),
                 "time_spent_seconds": 60,
+                "timed_at": day(2),
             },
         ),
         # Completed without an earlier event: the training was started at that moment or earlier.
@@ -61,8 +62,18 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
         ),
         # Newer.
         (BEGUN, LearningEvent(IN_PROGRESS, day(6)), {"progress_at": day(6)}),
-        (BEGUN, LearningEvent(IN_PROGRESS, day(6), 30, 500), {"progress_at": day(6), "score": 30, "scored_at": day(6)}),
-        (BEGUN, LearningEvent(IN_PROGRESS, day(6), None, 601), {"progress_at": day(6), "time_spent_seconds": 601}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), 30), {"progress_at": day(6), "score": 30, "scored_at": day(6)}),
+        (
+            BEGUN,
+            LearningEvent(IN_PROGRESS, day(6), None, 601),
+            {"progress_at": day(6), "time_spent_seconds": 601, "timed_at": day(6)},
+        ),
+        # A total that was too high is lowered by a newer event, to nothing if it says so.
+        (
+            BEGUN,
+            LearningEvent(IN_PROGRESS, day(6), None, 0),
+            {"progress_at": day(6), "time_spent_seconds": 0, "timed_at": day(6)},
+        ),
         (BEGUN, LearningEvent(NOT_STARTED, day(6)), {"progress_at": day(6)}),
         (
             BEGUN,
@@ -94,6 +105,15 @@ DONE = KnownProgress(COMPLETED, day(3), day(8), day(9), score=90.5, scored_at=da
         # At the same moment: the better score.
         (BEGUN, LearningEvent(IN_PROGRESS, day(5), 39.5), {}),
         (BEGUN, LearningEvent(IN_PROGRESS, day(5), 40.5), {"score": 40.5}),
+        # At the same moment: the longer time.
+        (BEGUN, LearningEvent(IN_PROGRESS, day(5), None, 599), {}),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(5), None, 601), {"time_spent_seconds": 601, "timed_at": day(5)}),
+        # A late event may carry a time that is newer than the known time.
+        (
+            BEGUN._replace(timed_at=day(5), progress_at=day(9)),
+            LearningEvent(IN_PROGRESS, day(7), None, 60),
+            {"time_spent_seconds": 60, "timed_at": day(7)},
+        ),
         (BEGUN, LearningEvent(NOT_STARTED, day(1)), {}),
     ],
 )
@@ -117,6 +137,39 @@ def test_an_event_from_the_future_is_refused(event: LearningEvent, code: Code) -
     known, codes = record_events(BEGUN, [event, LearningEvent(IN_PROGRESS, day(6), 77)], NOW)
     assert codes == [code, Code.RECORDED]
     assert known.score == 77
+
+
+@pytest.mark.parametrize(
+    ("known", "event", "enrolled_at", "code"),
+    [
+        # Began on day 5: a day later at most a day was spent, and a minute more for rounding.
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), None, 86_400 + 660), day(5), Code.RECORDED),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), None, 86_400 + 661), day(5), Code.IMPLAUSIBLE_TIME),
+        (BEGUN, LearningEvent(COMPLETED, day(6), 90, 10**9), day(5), Code.IMPLAUSIBLE_TIME),
+        # Enrolled earlier: the LMS may report the first time with the first event.
+        (KnownProgress(), LearningEvent(IN_PROGRESS, day(6), None, 86_400), day(5), Code.RECORDED),
+        (KnownProgress(), LearningEvent(IN_PROGRESS, day(6), None, 86_461), day(5), Code.IMPLAUSIBLE_TIME),
+        # Nothing is known of the time before the enrollment.
+        (KnownProgress(), LearningEvent(IN_PROGRESS, day(4), None, 10**6), day(5), Code.RECORDED),
+        (KnownProgress(), LearningEvent(IN_PROGRESS, day(4), None, 10**6), None, Code.RECORDED),
+        # A total that was known grows by what has passed since.
+        (
+            KnownProgress(IN_PROGRESS, day(5), None, day(5), time_spent_seconds=10**6, timed_at=day(5)),
+            LearningEvent(IN_PROGRESS, day(6), None, 10**6 + 86_400),
+            day(9),
+            Code.RECORDED,
+        ),
+        (BEGUN, LearningEvent(IN_PROGRESS, day(6), 77), day(5), Code.RECORDED),
+    ],
+)
+def test_no_more_time_is_spent_than_has_passed(
+    known: KnownProgress, event: LearningEvent, enrolled_at: datetime | None, code: Code
+) -> None:
+    after, codes = record_events(known, [event, LearningEvent(IN_PROGRESS, day(7), 1)], NOW, enrolled_at)
+    assert codes == [code, Code.RECORDED]
+    assert (after.time_spent_seconds == event.time_spent_seconds) is (
+        code is Code.RECORDED and event.time_spent_seconds is not None
+    )
 
 
 MOMENTS = st.integers(1, 12).map(day)
@@ -144,7 +197,6 @@ def test_known_progress_never_goes_back(events: list[LearningEvent]) -> None:
     for event in events:
         before, known = known, fold_event(known, event)
         assert list(Progress).index(known.progress) >= list(Progress).index(before.progress)
-        assert known.time_spent_seconds >= before.time_spent_seconds
         assert before.completed_at is None or (known.completed_at or NOW) <= before.completed_at
         assert known.completed_at is None or (known.started_at or NOW) <= known.completed_at
         assert (known.completed_at is not None) is (known.progress is COMPLETED)

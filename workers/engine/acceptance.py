@@ -22,6 +22,7 @@ from workers.requests.base import (
     earlier_fingerprint,
     fingerprint,
     lane_id,
+    storable_body,
 )
 from workers.requests.queues import Queue
 from workers.sql import Unnest, fetch, fetch_value, fetch_values
@@ -246,7 +247,7 @@ def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, Any]:
         "version": ask.request.version,
         "queue": ask.request.queue,
         "lane": str(lane_id(ask.portal_id, ask.request.lane)),
-        "body": ask.body,
+        "body": storable_body(ask.body),
         "asker": ask.request.requested_by,
     }
 

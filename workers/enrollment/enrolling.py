@@ -21,7 +21,7 @@ from workers.engine.results import PersonResult
 from workers.enrollment import rows
 from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
 from workers.outbox.suppression import read_suppressed
-from workers.requests.enrollment import Enroll
+from workers.requests.enrollment import Enroll, RefusedPerson
 from workers.sql import fetch
 
 # The contracts are held: no enrollment joins or leaves them until this transaction ends.
@@ -115,7 +115,9 @@ _EnrolledByAddress = Mapping[UUID, Mapping[str, _LiveEnrollment]]
 def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
     """Judges rows of a request one by one: each is a person to enrol, or the refusal its own values earned."""
     return [
-        check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
+        Refusal(Code.INVALID_REQUEST, person.wrong_field or "people")
+        if isinstance(person, RefusedPerson)
+        else check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
         for person in request.people[start:stop]
     ]
 

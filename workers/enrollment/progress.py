@@ -25,7 +25,7 @@ from workers.database import Session, wait_briefly_for_locks
 from workers.engine.acceptance import OwedJob, owe_jobs
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
-from workers.requests.enrollment import ProgressEvent, RecordProgress
+from workers.requests.enrollment import ProgressEvent, RecordProgress, RefusedEvent
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
 from workers.sql import Unnest, fetch
@@ -51,6 +51,8 @@ class _StudiedEnrollment(NamedTuple):
     score: float | None
     scored_at: datetime | None
     time_spent_seconds: int
+    timed_at: datetime | None
+    enrolled_at: datetime
     withdrawn_at: datetime | None
     detached_at: datetime | None
     now: datetime
@@ -66,6 +68,7 @@ class _StudiedEnrollment(NamedTuple):
             self.score,
             self.scored_at,
             self.time_spent_seconds,
+            self.timed_at,
         )
 
 
@@ -80,6 +83,7 @@ class _RecordedProgress(NamedTuple):
     score: float | None
     scored_at: datetime | None
     time_spent_seconds: int
+    timed_at: datetime | None
 
 
 _NAMED_ENROLLMENTS: Final = Unnest(_EnrollmentKey, Enrollment, alias="given", others={"portal_id": "uuid"})
@@ -88,7 +92,7 @@ _RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given")
 # Enrollments of the portal that speaks; another portal's are not found.
 LOCK_ENROLLMENTS = text(f"""
     SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
-      e.scored_at, e.time_spent_seconds, e.withdrawn_at, e.detached_at, now() AS now
+      e.scored_at, e.time_spent_seconds, e.timed_at, e.enrolled_at, e.withdrawn_at, e.detached_at, now() AS now
     FROM {_NAMED_ENROLLMENTS}
     JOIN enrollment e ON e.id = given.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = given.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
@@ -97,7 +101,8 @@ LOCK_ENROLLMENTS = text(f"""
 UPDATE_PROGRESS = text(f"""
     UPDATE enrollment e SET progress = given.progress, started_at = given.started_at,
       completed_at = given.completed_at, progress_at = given.progress_at, score = given.score,
-      scored_at = given.scored_at, time_spent_seconds = given.time_spent_seconds
+      scored_at = given.scored_at, time_spent_seconds = given.time_spent_seconds,
+      timed_at = given.timed_at
     FROM {_RECORDED} WHERE e.id = given.id AND {PARTICIPATING}""")
 
 
@@ -163,6 +168,8 @@ def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_EnrollmentKey, list[_P
     found: dict[_EnrollmentKey, list[_PlacedEvent]] = {}
     for number, job in enumerate(jobs):
         for position, event in enumerate(job.request.events):
+            if isinstance(event, RefusedEvent):
+                continue  # answered by ``_results``
             placed = _PlacedEvent(_EventPosition(number, position), event)
             found.setdefault(_EnrollmentKey(job.portal_id, event.enrollment_id), []).append(placed)
     return found
@@ -177,7 +184,7 @@ def _record_events(
     if ended := _ended_because(row):
         return _RecordedEnrollment(*key, _answers(key, placed, row.account_id, [ended] * len(placed)))
     before = row.known
-    after, codes = record_events(before, [_learning_event(one.event) for one in placed], row.now)
+    after, codes = record_events(before, [_learning_event(one.event) for one in placed], row.now, row.enrolled_at)
     results = _answers(key, placed, row.account_id, [(code, None) for code in codes])
     return _RecordedEnrollment(*key, results, before, after)
 
@@ -196,11 +203,12 @@ def _answers(
     codes: Iterable[tuple[Code, dict[str, Any] | None]],
 ) -> dict[_EventPosition, PersonResult]:
     return {
-        at: PersonResult(
-            at.position, code, "occurred_at" if code is Code.INVALID_REQUEST else None, account_id, key.id, detail
-        )
+        at: PersonResult(at.position, code, _WRONG_FIELDS.get(code), account_id, key.id, detail)
         for (at, _), (code, detail) in zip(placed, codes, strict=True)
     }
+
+
+_WRONG_FIELDS: Final = {Code.INVALID_REQUEST: "occurred_at", Code.IMPLAUSIBLE_TIME: "time_spent_seconds"}
 
 
 def _learning_event(event: ProgressEvent) -> LearningEvent:
@@ -233,9 +241,17 @@ def _results(jobs: Sequence[_ProgressJob], recorded: Iterable[_RecordedEnrollmen
     """Returns the results of each job in the order of its request."""
     results = {at: result for one in recorded for at, result in one.results.items()}
     return [
-        [results[_EventPosition(number, position)] for position in range(len(job.request.events))]
+        [
+            _refused(position, event) if isinstance(event, RefusedEvent) else results[_EventPosition(number, position)]
+            for position, event in enumerate(job.request.events)
+        ]
         for number, job in enumerate(jobs)
     ]
+
+
+def _refused(position: int, event: RefusedEvent) -> PersonResult:
+    """Answers an event that cannot be read."""
+    return PersonResult(position, Code.INVALID_REQUEST, event.wrong_field or "events", None, event.enrollment_id)
 
 
 def _records_something(results: Sequence[PersonResult]) -> bool:

@@ -258,6 +258,11 @@ def without_the_person(one: TypedRequest) -> dict[str, Any] | None:
     return {name: said for name, said in one.body.items() if marks.get(name) not in TELLING}
 
 
+def _address_in(person: object) -> str:
+    """Returns the address of a row as it was typed; a row that is no person was refused, and may be a bare text."""
+    return str(person.get("email", "") if isinstance(person, dict) else person)
+
+
 def _find_rows(
     session: Session, sought: SoughtPerson, found: Sequence[TypedRequest], results: Mapping[UUID, Mapping[str, Any]]
 ) -> None:
@@ -280,7 +285,7 @@ def _find_rows(
         RequestRow(one.job_id, position)
         for one in rosters
         for position, person in enumerate(one.body["people"])
-        if normalise_email(person["email"]) in sought.addresses
+        if normalise_email(_address_in(person)) in sought.addresses
     ]
     asked = REQUEST_ROWS.parameters(named) | {"account": sought.account_id}
     others.update(fetch(session, RequestRow, READ_OTHER_ROWS, asked))

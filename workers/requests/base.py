@@ -18,6 +18,7 @@ from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
+from workers.requests.alone import WRITTEN_AS_GIVEN, RefusedId, read_alone
 from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
 
@@ -137,9 +138,9 @@ class BulkEnrollmentRequest(Request):
     """The base class of requests about enrollments that a manager selected on one contract."""
 
     contract: Reference
-    enrollment_ids: Annotated[list[UUID], Personal.SEVERAL] = Field(
-        min_length=1, max_length=MAX_ENROLLMENTS, description="the enrollments, by their identifiers from enroll"
-    )
+    enrollment_ids: Annotated[
+        list[Annotated[UUID, read_alone(UUID, RefusedId.of), WRITTEN_AS_GIVEN]], Personal.SEVERAL
+    ] = Field(min_length=1, max_length=MAX_ENROLLMENTS, description="the enrollments, by their identifiers from enroll")
 
     @property
     def queue(self) -> Queue:
@@ -188,6 +189,18 @@ def _without_half_pairs(body: str | bytes) -> str | None:
         return None
     mended = _HALF_PAIR.sub(r"\\u0000", text)
     return None if mended == text else mended
+
+
+def storable_body(body: str) -> str:
+    """Returns the JSON as PostgreSQL can keep it: NaN and Infinity, which are no JSON, become texts.
+
+    A request can hold them only in an element that is refused alone, and a text is refused there as well.
+    """
+    if "NaN" not in body and "Infinity" not in body:
+        return body
+    seen: list[str] = []
+    parsed = json.loads(body, parse_constant=lambda name: seen.append(name) or name)
+    return json.dumps(parsed) if seen else body
 
 
 def _problem(error: dict[str, Any]) -> Problem:

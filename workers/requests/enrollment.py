@@ -1,12 +1,14 @@
 """Requests about participants of a contract: enrolling, withdrawing, and progress reported by the LMS."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from models.words import LOCALES, Code, Policy, Progress
+from workers.requests.alone import WRITTEN_AS_GIVEN, read_alone
 from workers.requests.base import (
     BulkEnrollmentRequest,
     ContactAddress,
@@ -41,6 +43,23 @@ class PersonToEnroll(BaseModel):
     )
 
 
+class RefusedPerson(PersonToEnroll):
+    """A row that is no person, with the texts it has; it is answered with `invalid_request` and the wrong field."""
+
+    given: Annotated[Any, Personal.NOTHING] = None
+    wrong_field: Annotated[str, Personal.NOTHING] = ""
+
+    @classmethod
+    def of(cls, given: Any, wrong_field: str) -> "RefusedPerson":
+        """Keeps what was sent, so that the request is stored and compared as it was sent."""
+        values = given if isinstance(given, dict) else {}
+        texts = {name: value if isinstance(value := values.get(name), str) else "" for name in _PERSON_TEXTS}
+        return cls.model_construct(**texts, given=given, wrong_field=wrong_field)
+
+
+_PERSON_TEXTS: Final = ("email", "first_name", "last_name")
+
+
 class Enroll(Request):
     """Enrol people on a contract: one, several, or a whole roster.
 
@@ -51,7 +70,9 @@ class Enroll(Request):
     kind: ClassVar[str] = "enroll"
 
     contract: Reference
-    people: Annotated[list[PersonToEnroll], Personal.PEOPLE] = Field(min_length=1, max_length=MAX_PEOPLE)
+    people: Annotated[
+        list[Annotated[PersonToEnroll, read_alone(PersonToEnroll, RefusedPerson.of), WRITTEN_AS_GIVEN]], Personal.PEOPLE
+    ] = Field(min_length=1, max_length=MAX_PEOPLE)
     policy: Policy = Field(
         default=Policy.ALL_OR_NOTHING,
         strict=False,  # accepts the word in Python too, as in JSON; any other word is refused
@@ -97,7 +118,9 @@ class ProgressEvent(BaseModel):
     progress: Progress = Field(strict=False, description="the participant's progress at that moment")
     occurred_at: Moment = Field(description="when it happened, with its offset")
     score: Score | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, description="percent")
-    time_spent_seconds: Number | None = Field(default=None, ge=0, le=MAX_SECONDS, description="total so far")
+    time_spent_seconds: Number | None = Field(
+        default=None, ge=0, le=MAX_SECONDS, description="total so far, in seconds"
+    )
     completed_at: Moment | None = Field(default=None, description="when it was completed, if before occurred_at")
 
     @field_validator("completed_at")
@@ -108,17 +131,39 @@ class ProgressEvent(BaseModel):
         return completed_at
 
 
+class RefusedEvent(ProgressEvent):
+    """An event that cannot be read; it is answered with `invalid_request` and the wrong field."""
+
+    given: Annotated[Any, Personal.NOTHING] = None
+    wrong_field: Annotated[str, Personal.NOTHING] = ""
+
+    @classmethod
+    def of(cls, given: Any, wrong_field: str) -> "RefusedEvent":
+        """Keeps what was sent, so that the request is stored and compared as it was sent."""
+        named = given.get("enrollment_id") if isinstance(given, dict) else None
+        try:
+            enrollment_id = UUID(named)
+        except (ValueError, TypeError, AttributeError):
+            enrollment_id = UUID(int=0)
+        return cls.model_construct(enrollment_id=enrollment_id, given=given, wrong_field=wrong_field)
+
+
 class RecordProgress(Request):
     """Record events that the LMS reports about participants, on any contracts of the portal.
 
     Events may come late, twice or in any order: progress never goes back, and an older event changes nothing that a
-    newer one set. The answer has one result per event, in the order of the request. The first completion causes the
-    certificate, with the score and time known then; if they come later, send `correct_certificate` with `reread`.
+    newer one set. The answer has one result per event, in the order of the request: one that cannot be read, or is
+    dated in the future, is refused alone with the field to correct. Score and total time are those of the latest event
+    that gave them, so a total that was too high can be lowered; it cannot exceed what has passed since the participant
+    began or was enrolled (`implausible_time`). The first completion causes the certificate, with the score and time
+    known then; if they come later, send `correct_certificate` with `reread`.
     """
 
     kind: ClassVar[str] = "record_progress"
 
-    events: Annotated[list[ProgressEvent], Personal.SEVERAL] = Field(min_length=1, max_length=MAX_EVENTS)
+    events: Annotated[
+        list[Annotated[ProgressEvent, read_alone(ProgressEvent, RefusedEvent.of), WRITTEN_AS_GIVEN]], Personal.SEVERAL
+    ] = Field(min_length=1, max_length=MAX_EVENTS)
 
     @property
     def lane(self) -> str:

@@ -1,4 +1,4 @@
-"""a file of an inbox tells why its last step failed."""
+"""a file of an inbox tells why its last step failed; an enrollment, when its total time was told."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("inbox_file", sa.Column("trouble", sa.String(), nullable=True))
+    op.add_column("enrollment", sa.Column("timed_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("enrollment", "timed_at")
     op.drop_column("inbox_file", "trouble")

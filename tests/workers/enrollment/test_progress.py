@@ -2,6 +2,7 @@
 sent.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
 from models.words import Progress
 from tests.kit.actors.committed_jobs import (
     all_rows,
@@ -26,14 +28,16 @@ from tests.kit.builders.contracts import (
     results,
 )
 from tests.kit.processes.support import rows
-from workers.actors.registry import do_jobs
+from workers.actors.registry import do_jobs, show_job
 from workers.database import Session, transaction
+from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, due_queues, queues_to_wake
 from workers.enrollment import progress as recording
 from workers.errors import InvalidRequest
 from workers.requests.enrollment import ProgressEvent, RecordProgress, Withdraw
 from workers.requests.internal import IssueCertificate
+from workers.requests.registry import parse
 
 KNOWN = """
     SELECT progress, started_at, completed_at, progress_at, score, time_spent_seconds FROM enrollment WHERE id = :id"""
@@ -135,6 +139,67 @@ def test_an_event_from_the_future_is_refused_alone(session: Session) -> None:
     assert results(job) == ["invalid_request", "recorded"]
     assert [person["field"] for person in job["result"]["people"]] == ["occurred_at", None]
     assert known(session, a)[0] == "in_progress"
+
+
+def sent(session: Session, *events: object, **options: Any) -> dict[str, Any]:
+    """Does a request from the bytes that a portal sent."""
+    body = json.dumps({"events": list(events)} | options)
+    accepted_job = accept(session, LOCAL_PORTAL_ID, parse("record_progress", body), body, key=str(new_id()))
+    did(session)
+    return show_job(session, accepted_job.job_id) or {}
+
+
+def as_sent(enrollment: UUID, at: int, **more: Any) -> dict[str, Any]:
+    return {"enrollment_id": str(enrollment), "progress": "in_progress", "occurred_at": day(at).isoformat()} | more
+
+
+def test_one_wrong_event_refuses_none_of_the_others(session: Session) -> None:
+    add_contract(session)
+    a, b = enrolled(session, "a", "b")
+    unknown = new_id()
+    wrong: list[tuple[object, str, str | None]] = [
+        (as_sent(a, 5, progress="finished"), "invalid_request", "progress"),
+        (as_sent(a, 5, occurred_at="2026-03-14T09:30:00"), "invalid_request", "occurred_at"),
+        (as_sent(a, 5, score="80"), "invalid_request", "score"),
+        (as_sent(a, 5, score=float("nan")), "invalid_request", "score"),
+        (as_sent(a, 5, time_spent_seconds=float("inf")), "invalid_request", "time_spent_seconds"),
+        (as_sent(a, 5, lesson=3), "invalid_request", "lesson"),
+        ({"enrollment_id": str(a), "progress": "completed"}, "invalid_request", "occurred_at"),
+        ({"progress": "completed", "occurred_at": day(5).isoformat()}, "invalid_request", "enrollment_id"),
+        (7, "invalid_request", "events"),
+        (as_sent(unknown, 5), "not_found", None),
+        (as_sent(a, 5, occurred_at="2099-01-01T00:00:00Z"), "invalid_request", "occurred_at"),
+    ]
+    job = sent(session, as_sent(a, 4), *[event for event, _, _ in wrong], as_sent(b, 6))
+    assert job["state"] == "succeeded"
+    people = job["result"]["people"]
+    assert [(one["code"], one["field"]) for one in people[1:-1]] == [(code, field) for _, code, field in wrong]
+    assert (people[0]["code"], people[-1]["code"]) == ("recorded", "recorded")
+    assert (known(session, a)[3], known(session, b)[3]) == (day(4), day(6))
+
+
+def test_a_request_of_wrong_events_alone_is_refused_with_a_code_for_each(session: Session) -> None:
+    add_contract(session)
+    job = sent(session, 7, {"progress": "done"})
+    assert (job["state"], results(job)) == ("refused", ["invalid_request"] * 2)
+
+
+def test_a_total_is_lowered_and_an_impossible_one_refused(session: Session) -> None:
+    add_contract(session)
+    [a] = enrolled(session, "a")
+    [job] = did(
+        session,
+        told(
+            event(a, 3),
+            event(a, 5, time_spent_seconds=90_000),
+            event(a, 6, time_spent_seconds=600),
+            event(a, 7, time_spent_seconds=5 * 86_400),
+            event(a, 5, time_spent_seconds=90_001),
+        ),
+    )
+    assert results(job) == ["recorded", "recorded", "recorded", "implausible_time", "unchanged"]
+    assert job["result"]["people"][3]["field"] == "time_spent_seconds"
+    assert known(session, a) == ("in_progress", day(3), None, day(6), None, 600)
 
 
 # The certificate of a completion

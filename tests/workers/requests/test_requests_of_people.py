@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from models.words import Code
-from tests.kit.actors.messages import problems
+from tests.kit.actors.messages import problems, read
 from workers.actors.registry import SERVICES
-from workers.requests.base import MAX_ENROLLMENTS, MAX_MESSAGE_BYTES, fingerprint
-from workers.requests.enrollment import MAX_EVENTS, RecordProgress, Withdraw
+from workers.requests.base import MAX_ENROLLMENTS, MAX_MESSAGE_BYTES, BulkEnrollmentRequest, fingerprint
+from workers.requests.enrollment import MAX_EVENTS, RecordProgress, RefusedEvent, Withdraw
 from workers.requests.queues import Queue
 from workers.requests.registry import KINDS, parse
 
@@ -25,8 +25,6 @@ WITHDRAW: dict[str, Any] = {"contract": "C-1", "enrollment_ids": [ID]}
     [
         ({"enrollment_ids": []}, "enrollment_ids"),
         ({"enrollment_ids": [ID] * (MAX_ENROLLMENTS + 1)}, "enrollment_ids"),
-        ({"enrollment_ids": [ID, "nobody"]}, "enrollment_ids.1"),
-        ({"enrollment_ids": [7]}, "enrollment_ids.0"),
         ({"enrollment_ids": ID}, "enrollment_ids"),
         ({"notify": "yes"}, "notify"),
         ({"reason": "left"}, "reason"),
@@ -71,9 +69,36 @@ def test_a_withdrawal_shares_the_lane_and_the_queues_of_enrollments() -> None:
         ({"lesson": 3}, "lesson"),
     ],
 )
-def test_an_event_that_is_refused(change: dict[str, object], field: str) -> None:
-    body = {"events": [EVENT, EVENT | change]}
-    assert problems("record_progress", body) == [(Code.INVALID_REQUEST, f"events.1.{field}")]
+def test_an_event_that_cannot_be_read_leaves_the_others_as_they_are(change: dict[str, object], field: str) -> None:
+    request = read("record_progress", {"events": [EVENT, EVENT | change, EVENT]})
+    assert isinstance(request, RecordProgress)
+    assert request.events[0] == request.events[2]
+    wrong = request.events[1]
+    assert isinstance(wrong, RefusedEvent)
+    assert wrong.wrong_field == field
+    assert str(wrong.enrollment_id) == (ID if field != "enrollment_id" else str(UUID(int=0)))
+
+
+@pytest.mark.parametrize("event", [7, None, "x", [], {}, [EVENT], {"enrollment_id": [ID]}])
+def test_what_is_no_event_is_kept_as_it_was_sent(event: object) -> None:
+    request = read("record_progress", {"events": [event, EVENT]})
+    assert isinstance(request, RecordProgress)
+    assert isinstance(request.events[0], RefusedEvent)
+    assert json.loads(request.model_dump_json())["events"][0] == event
+
+
+@pytest.mark.parametrize("kind", ["withdraw", "reset_passwords", "resend_invitations"])
+@pytest.mark.parametrize("wrong", ["x", 7, None, [ID], 1.5])
+def test_an_identifier_that_is_none_leaves_the_others_as_they_are(kind: str, wrong: object) -> None:
+    request = read(kind, WITHDRAW | {"enrollment_ids": [ID, wrong]})
+    assert isinstance(request, BulkEnrollmentRequest)
+    assert request.enrollment_ids == [UUID(ID), UUID(int=0)]
+    assert json.loads(request.model_dump_json())["enrollment_ids"] == [ID, wrong]
+
+
+def test_requests_that_differ_in_a_wrong_element_are_different_requests() -> None:
+    bodies: list[dict[str, object]] = [{"events": [EVENT, EVENT | {"score": wrong}]} for wrong in ("80", "90", 101)]
+    assert len({fingerprint(read("record_progress", body)) for body in bodies}) == 3
 
 
 @pytest.mark.parametrize("number", [0, MAX_EVENTS + 1])
