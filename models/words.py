@@ -147,7 +147,7 @@ class Code(StoredWord):
     MISSING_EMAIL = "missing_email"
     INVALID_EMAIL = "invalid_email"
     MISSING_NAME = "missing_name"
-    UNSAFE_VALUE = "unsafe_value"  # control or bidirectional characters, or an encoded word of mail headers
+    UNSAFE_VALUE = "unsafe_value"  # damaged, control or bidirectional characters, an encoded word of mail headers
     NAME_TOO_LONG = "name_too_long"
     INVALID_LOCALE = "invalid_locale"
     VALUE_TOO_LONG = "value_too_long"

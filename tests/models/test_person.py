@@ -158,11 +158,12 @@ LONG = "x" * 101
         ((EMAIL, "Zoé", "Dû", None, "\t7\x07"), Code.UNSAFE_VALUE, "external_id"),
     ],
 )
-def test_a_refusal_has_one_code_and_names_the_field(
+def test_a_refusal_begins_with_the_first_fault_and_its_field(
     fields: tuple[str, str, str, str | None, str], code: Code, field: str
 ) -> None:
-    assert check_person(*fields) == Refusal(code, field)
-    assert isinstance(check_person(*fields), Refusal)
+    refused = check_person(*fields)
+    assert isinstance(refused, Refusal)
+    assert refused[:2] == (code, field)
 
 
 @given(st.text(), st.text(), st.text(), st.none() | st.text(), st.none() | st.text())
