@@ -285,4 +285,5 @@ def reading_json(reading: RosterReading) -> dict[str, Any]:
         "header": {name: {"column": one.number, "header": one.header} for name, one in header.columns.items()},
         "ignored_columns": [{"column": one.number, "header": one.header} for one in header.ignored],
         "rows": reading.rows,
+        "accented": list(reading.accented),
     }

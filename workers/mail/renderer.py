@@ -41,6 +41,7 @@ IMPORT_FACTS = frozenset(
         "remaining",
         "failed",
         "header",
+        "accented",
         "failed_count",
         "again",
     }
@@ -131,6 +132,7 @@ def _present_import_report(locale: str, context: Mapping[str, Any]) -> Presentat
         "file_reason": code_sentence(context["file_code"], locale) if context["file_code"] else None,
         "encoding": ENCODINGS.get(context["encoding"]),
         "delimiter_name": translate(locale, DELIMITER_NAMES.get(context["delimiter"], "")),
+        "accented": ", ".join(map(inert_name, context["accented"])),
         "attached": file is not None,
         "zipped": file is not None and file.content_type == ZIP,
     }, file

@@ -6,32 +6,35 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
-from models.label import WHITE_SPACE
+from models.label import WHITE_SPACE, ZERO_WIDTH, trim
+from workers.rosters.column_names import COLUMN_NAMES, NO_PART, OF_WHOM, OF_WHOM_BEFORE
+from workers.rosters.quotes import without_spaces
+from workers.rosters.spreadsheet import cell_text
 
 HEADER_LINES: Final = 20
 """The header is searched in the first lines, this many; lines above it are a title."""
 
 DELIMITERS: Final = (";", ",", "\t", "|")
 
-ALIASES: Final = {
-    "first_name": {"prenom", "firstname", "givenname"},
-    "last_name": {"nom", "nomdefamille", "lastname", "surname"},
-    "email": {"email", "courriel", "adressemail", "adresseelectronique", "mel"},
-    "locale": {"langue", "locale"},
-    "external_id": {"matricule", "id", "externalid"},
-}
-"""Our columns and their other names, in the form that ``column_name`` makes."""
-
 NEEDED: Final = frozenset({"first_name", "last_name", "email"})
 
 LONGEST_HEADER: Final = 50_000
 """The most characters of a header with all its cells: to look for names in longer rows would take minutes."""
 
-_FIELDS: Final = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 _LONGEST_COLUMN_NAME: Final = 100
-_NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE)}_\-‐‑]+")
+_NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE + ZERO_WIDTH)}_\-‐‑–'’´`.]+")
+_BETWEEN_LANGUAGES: Final = re.compile(r"[/|\r\n()\[\]]|\s[-–—]\s")
+"""Signs between the two names of a bilingual column: "Nom / Last name", "Nom (Last name)"."""
+
+
+class Meaning(NamedTuple):
+    """The field that a column name stands for, and its place in the order of preference, from 0."""
+
+    field: str
+    rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +80,60 @@ def read_header(line: int, cells: Sequence[str]) -> RosterHeader | None:
 
 
 def _header(line: int, cells: Sequence[str], inner: str | None) -> RosterHeader | None:
-    columns: dict[str, RosterColumn] = {}
-    ignored = []
-    for number, cell in enumerate(cells, start=1):
-        name = _FIELDS.get(column_name(cell))
-        if name is not None and name not in columns:
-            columns[name] = RosterColumn(number, cell)
-        elif cell.strip(WHITE_SPACE):
-            ignored.append(RosterColumn(number, cell))
-    if not columns.keys() >= NEEDED:
+    """Reads the cells as a header. Of two columns for one field the preferred name counts, then the leftmost."""
+    named = [(number, cell, read_column_name(cell)) for number, cell in enumerate(cells, start=1)]
+    best: dict[str, tuple[int, RosterColumn]] = {}
+    for number, cell, meaning in named:
+        if meaning is not None and (meaning.field not in best or meaning.rank < best[meaning.field][0]):
+            best[meaning.field] = (meaning.rank, RosterColumn(number, cell))
+    if not best.keys() >= NEEDED:
         return None
+    columns = {field: column for field, (_, column) in best.items()}
+    used = {column.number for column in columns.values()}
+    ignored = [RosterColumn(number, cell) for number, cell, _ in named if number not in used and trim(cell)]
     return RosterHeader(line, columns, tuple(ignored), inner)
 
 
+def read_column_name(cell: str) -> Meaning | None:
+    """Returns what a column name stands for, in one language or in two; None for other columns."""
+    if not cell or len(cell) > _LONGEST_COLUMN_NAME:
+        return None
+    text = cell_text(cell)
+    found = _meanings().get(column_name(text))
+    if found is not None or not _BETWEEN_LANGUAGES.search(text):
+        return found
+    parts = [part for part in map(column_name, _BETWEEN_LANGUAGES.split(text)) if part and part not in _no_parts()]
+    both = [_meanings().get(part) for part in parts]
+    same = {one.field if one else None for one in both}
+    return both[0] if len(same) == 1 else None
+
+
 def column_name(cell: str) -> str:
-    """Normalises a column name: without case, accents, spaces, hyphens, underscores and a final ``*`` or ``:``."""
+    """Normalises a column name: without case, accents, invisible signs, spaces, hyphens, underscores, apostrophes and
+    dots, and without ``*`` or ``:`` at the end.
+    """
     if len(cell) > _LONGEST_COLUMN_NAME:
         return ""
     bare = "".join(mark for mark in unicodedata.normalize("NFD", cell) if not unicodedata.combining(mark))
-    name = _NO_PART_OF_A_COLUMN_NAME.sub("", bare).casefold()
-    return name[:-1] if name.endswith(("*", ":")) else name
+    return _NO_PART_OF_A_COLUMN_NAME.sub("", bare).casefold().rstrip("*:")
+
+
+@cache
+def _meanings() -> dict[str, Meaning]:
+    """Returns the fields by the normalised names of their columns."""
+    found: dict[str, Meaning] = {}
+    for field, groups in COLUMN_NAMES.items():
+        for rank, names in enumerate(groups):
+            behind = (f"{name} {whom}" for name in names for whom in OF_WHOM)
+            before = (f"{whom} {name}" for name in names for whom in OF_WHOM_BEFORE)
+            for name in (*names, *behind, *before):
+                found.setdefault(column_name(name), Meaning(field, rank))
+    return found
+
+
+@cache
+def _no_parts() -> frozenset[str]:
+    return frozenset(map(column_name, NO_PART))
 
 
 def only_cell(cells: Sequence[str]) -> str:
@@ -110,7 +147,8 @@ def split_cell(cell: str, delimiter: str) -> list[str]:
     """Splits the cells inside one cell. A line break is part of a value, quoted or not: no text after it is dropped."""
     cells: list[str] = []
     try:
-        for further in csv.reader(io.StringIO(cell.rstrip("\r\n"), newline=""), delimiter=delimiter):
+        inner = without_spaces(cell.rstrip("\r\n"), delimiter)
+        for further in csv.reader(io.StringIO(inner, newline=""), delimiter=delimiter):
             joined = [f"{cells.pop()}\n{further[0] if further else ''}", *further[1:]] if cells else further
             cells += joined
     except csv.Error:  # longer than any cell may be

@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-from models.label import WHITE_SPACE
+from models.label import WHITE_SPACE, trim
+from models.person import MAX_NAME
 from models.words import Code
 from workers.rosters.columns import HEADER_LINES, RosterHeader, only_cell, read_header, split_cell
 from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
-from workers.rosters.errors_file import carries_errors
+from workers.rosters.errors_file import carries_errors, header_cells
+from workers.rosters.misread import SHOWN, NameJudge
 from workers.rosters.refused import RosterRefused
-from workers.rosters.spreadsheet import unguarded
+from workers.rosters.spreadsheet import cell_text, unguarded
 from workers.rosters.text import Record, check_binary, find_header, records
 from workers.rosters.workbook import WorkbookSheet, open_sheet
 
@@ -66,6 +68,7 @@ class RosterReading:
       sheet: the name of the sheet of a workbook.
       outer: the delimiter between the cells of the file itself.
       rows: the number of rows below the header, without blank ones.
+      accented: the positions, from 0, of the first rows with accented names, where only they tell the encoding.
     """
 
     kind: Kind
@@ -75,6 +78,7 @@ class RosterReading:
     delimiter: str | None = None
     outer: str = ","
     sheet: str | None = None
+    accented: tuple[int, ...] = ()
 
     @property
     def whole_row_in_one_cell(self) -> bool:
@@ -107,13 +111,25 @@ def survey(file: BinaryIO, beat: Callable[[], None] = lambda: None, sheet: OpenS
 
 
 def _counted(reading: RosterReading, records: Iterable[Record], beat: Callable[[], None]) -> RosterReading:
-    """Reads the records to the end, and returns the reading with the number of its rows."""
-    rows = sum(1 for _ in islice(_filled(records, reading, beat), MAX_ROWS + 1))
+    """Reads the records to the end; returns the reading with the number of its rows and what their names tell."""
+    judge, rows = _name_judge(reading), 0
+    for line, cells in islice(_filled(records, reading, beat), MAX_ROWS + 1):
+        judge.look_at(rows, line, cells)
+        rows += 1
     if rows > MAX_ROWS:
         raise RosterRefused(Code.TOO_LARGE, f"over {MAX_ROWS} rows; split the file")
     if not rows:
         raise RosterRefused(Code.EMPTY_FILE, "nobody below the header")
-    return replace(reading, rows=rows)
+    return replace(reading, rows=rows, encoding=judge.conclude(), accented=tuple(judge.accented))
+
+
+def _name_judge(reading: RosterReading) -> NameJudge:
+    """Returns the judge of the file's names, who has seen the header."""
+    header = reading.header
+    first, last = (header.columns[name].number - 1 for name in ("first_name", "last_name"))
+    judge = NameJudge(reading.encoding, first, last)
+    judge.look_at_header(header.line, header_cells(header))
+    return judge
 
 
 def _survey_text(file: BinaryIO) -> RosterReading:
@@ -166,7 +182,7 @@ def read_rows(
     for line, cells in _filled(_records(file, reading, beat), reading, beat):
         found = [unguarded(cell) for cell in cells] if ours else cells
         padded = found if len(found) >= width else [*found, *missing]
-        email, first, last, locale, external = [padded[index] if index >= 0 else "" for index in wanted]
+        email, first, last, locale, external = [cell_text(padded[index]) if index >= 0 else "" for index in wanted]
         yield RosterRow(line, email, first, last, locale, external, found)
 
 
@@ -192,6 +208,12 @@ def _records(file: BinaryIO, reading: RosterReading, beat: Callable[[], None]) -
         return
     with closing(open_sheet(file, beat)) as sheet:
         yield from sheet.rows()
+
+
+def accented_names(rows: Iterable[RosterRow]) -> list[str]:
+    """Returns the accented names of these rows as they were read, the first ones, so that a manager can see them."""
+    names = (trim(name) for row in rows for name in (row.last_name, row.first_name) if not name.isascii())
+    return [name[:MAX_NAME] for name in islice(dict.fromkeys(names), SHOWN)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ from models.label import FORMULA_STARTS
 MARK: Final = "\N{BYTE ORDER MARK}"
 """The first character of a file, by which Excel knows that it is UTF-8."""
 
+_WRITTEN_AS_FORMULA: Final = re.compile('="((?:[^"]|"")*)"')
 _GUARDED: Final = (*FORMULA_STARTS, "'")
 
 
@@ -26,6 +28,16 @@ def guarded(cell: str) -> str:
 def unguarded(cell: str) -> str:
     """Returns the cell as it was before ``guarded``."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+
+
+def cell_text(cell: str) -> str:
+    """Returns the text of a cell that exports write as the formula ``="0012"``, so that Excel keeps its zeros.
+
+    The formula is exactly that; every other cell stays as it is.
+    """
+    if cell.startswith('="') and (written := _WRITTEN_AS_FORMULA.fullmatch(cell)):
+        return written[1].replace('""', '"')
+    return cell
 
 
 def excel_csv(rows: Iterable[Sequence[object]], *, quoted: bool = False) -> bytes:

@@ -9,6 +9,8 @@ from models.label import WHITE_SPACE
 from models.words import Code
 from workers.rosters.columns import DELIMITERS, HEADER_LINES, RosterHeader, read_header
 from workers.rosters.encoding import codec, not_recognised
+from workers.rosters.misread import ONE_BYTE, is_damaged
+from workers.rosters.quotes import without_spaces
 from workers.rosters.refused import RosterRefused
 
 LONGEST_ROW: Final = 2_000_000
@@ -36,15 +38,16 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
     """Yields each record with the physical line it begins on. CRLF, CR and LF each end a line, inside quotes too.
 
     The csv module is strict here: else it would close a quote left open at the end of the file, and all people below
-    that quote would be in one cell.
+    that quote would be in one cell. A byte without a letter becomes U+FFFD: it is no matter in a column that is not
+    used.
 
     Raises:
       RosterRefused: ``UNREADABLE_FILE`` when quotes do not match, ``TOO_LARGE`` for more characters, cells or lines
         than any roster has.
     """
     file.seek(0)
-    text = io.TextIOWrapper(file, codec(encoding), newline="")
-    lines = _BoundedLines(text)
+    text = _decoded(file, encoding)
+    lines = _BoundedLines(text, delimiter)
     try:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line = 1
@@ -61,26 +64,32 @@ def records(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[Record]:
         text.detach()  # the file stays open, because the caller owns it
 
 
-class _BoundedLines:
-    """The lines of a text, until a row or the whole text is longer than any roster's."""
+def _decoded(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
+    errors = "replace" if encoding in ONE_BYTE else "strict"
+    return io.TextIOWrapper(file, codec(encoding), errors, newline="")
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
+
+class _BoundedLines:
+    """The lines of a text without spaces around quoted cells, until a row or the text is longer than any roster's."""
+
+    def __init__(self, text: io.TextIOWrapper, delimiter: str) -> None:
         self._text = text
+        self._delimiter = delimiter
         self._left = LONGEST_ROW
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._text.readline(LONGEST_ROW + 1)
+        line, inside = self._text.readline(LONGEST_ROW + 1), self._left < LONGEST_ROW
         if len(line) > self._left:
-            if self._left < LONGEST_ROW:  # the row has earlier lines, so a quote is open
+            if inside:  # the row has earlier lines, so a quote is open
                 raise csv.Error(UNCLOSED)
             raise _too_large(f"a row of over {LONGEST_ROW} characters")
         self._left -= len(line)
         if not line:
             raise StopIteration
-        return line
+        return without_spaces(line, self._delimiter, inside=inside) if '"' in line else line
 
     def next_row(self, lines: int) -> int:
         """Lets a new row begin after so many lines; returns the number of its first line, from 1."""
@@ -101,6 +110,15 @@ def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:
       RosterRefused: ``MISSING_COLUMN``, ``EMPTY_FILE``, ``UNREADABLE_FILE`` or, for a text full of NUL,
         ``ENCODING_NOT_RECOGNISED`` or ``UNSUPPORTED_FORMAT``.
     """
+    found, unclosed = _headers(file, encoding)
+    if found:
+        # A row in one quoted cell reads the same with each delimiter: take its inner one, which other rows may use.
+        return min(found, key=lambda one: (one[1].line, one[1].inner is not None, one[1].inner != one[0]))
+    raise _without_header(file, encoding, unclosed)
+
+
+def _headers(file: BinaryIO, encoding: str) -> tuple[list[tuple[str, RosterHeader]], list[RosterRefused]]:
+    """Returns the header under each delimiter that gives one, and quotes never closed and lines too long."""
     found: list[tuple[str, RosterHeader]] = []
     unclosed: list[RosterRefused] = []
     for delimiter in DELIMITERS:
@@ -113,10 +131,7 @@ def find_header(file: BinaryIO, encoding: str) -> tuple[str, RosterHeader]:
             continue
         if header is not None:
             found.append((delimiter, header))
-    if found:
-        # A row in one quoted cell reads the same with each delimiter: take its inner one, which other rows may use.
-        return min(found, key=lambda one: (one[1].line, one[1].inner is not None, one[1].inner != one[0]))
-    raise _without_header(file, encoding, unclosed)
+    return found, unclosed
 
 
 def _header(file: BinaryIO, encoding: str, delimiter: str) -> RosterHeader | None:
@@ -137,8 +152,33 @@ def _without_header(file: BinaryIO, encoding: str, unclosed: list[RosterRefused]
         return unclosed[0]
     if not _holds_anything(file, encoding):
         return RosterRefused(Code.EMPTY_FILE, "nothing in the file")
+    if _has_header_otherwise(file, encoding):
+        return not_recognised("the header is in another encoding, or was encoded twice")
     seen = f"no line of the first {HEADER_LINES} names the columns first name, last name and e-mail"
     return RosterRefused(Code.MISSING_COLUMN, seen)
+
+
+_LOOKED_AT: Final = 2_000
+"""Bytes of a text without a header that are looked at for damage."""
+
+_OTHER_ENCODINGS: Final = ("mac-roman", "cp850", "cp437", "utf-8")
+_READ_BEFORE: Final = ("cp1252", "latin-1", "mac-roman", "cp850")
+"""Encodings in which UTF-8 is read by mistake and then encoded again."""
+
+
+def _has_header_otherwise(file: BinaryIO, encoding: str) -> bool:
+    """Tells whether the beginning is damaged, or names the columns when it is read in another encoding."""
+    file.seek(0)
+    beginning = file.read(1 << 16)
+    if encoding in ONE_BYTE:
+        damaged = is_damaged(beginning[:_LOOKED_AT].decode(encoding, "replace"), encoding)
+        return damaged or any(_names_columns(beginning.decode(other, "replace")) for other in _OTHER_ENCODINGS)
+    text = beginning.decode(codec(encoding), "ignore")
+    return any(_names_columns(text.encode(before, "ignore").decode("utf-8", "replace")) for before in _READ_BEFORE)
+
+
+def _names_columns(beginning: str) -> bool:
+    return bool(_headers(io.BytesIO(beginning.encode("utf-8", "replace")), "utf-8")[0])
 
 
 def check_binary(file: BinaryIO) -> None:
@@ -168,7 +208,7 @@ def _look_at_nul(file: BinaryIO) -> RosterRefused | None:
 def _holds_anything(file: BinaryIO, encoding: str) -> bool:
     nothing = WHITE_SPACE + "".join(DELIMITERS) + '"'
     file.seek(0)
-    text = io.TextIOWrapper(file, codec(encoding), newline="")
+    text = _decoded(file, encoding)
     try:
         return any(part.strip(nothing) for part in iter(lambda: text.read(1 << 16), ""))
     finally:

@@ -16,6 +16,9 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Shee
 from workers.rosters.apart import limit_this_process
 from workers.rosters.ods_text import with_plain_text
 
+MOST_DIGITS: Final = 15
+"""The most digits of a number that Excel keeps; further ones become zeros when the number is typed."""
+
 LONGEST_ROW: Final = 2_000_000
 MOST_COLUMNS: Final = 16_384
 MOST_CHARACTERS: Final = 200_000_000
@@ -79,10 +82,15 @@ def _rows(sheet: Any) -> Iterator[Any]:
 
 
 def shown(value: Any) -> str:
-    """Returns a cell as text: a number without a needless decimal point, a date in ISO 8601."""
+    """Returns a cell as text: a number without a needless decimal point, a date in ISO 8601.
+
+    A number that has lost its last digits is shown with an exponent, so that it is not taken for a staff number.
+    """
     match value:
         case bool():
             return "TRUE" if value else "FALSE"
+        case float() | int() if abs(value) >= 10**MOST_DIGITS:
+            return f"{value:.15E}"
         case float():
             return str(value + 0.0).removesuffix(".0")  # and no negative zero
         case datetime() if value.time() == time():

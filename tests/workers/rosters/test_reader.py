@@ -136,7 +136,7 @@ def test_columns_are_known_by_their_names(header: str, delimiter: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "Nom de naissance;Prénom;E-mail",
+        "Nom complet;Prénom;E-mail",
         "Nom;Prénom;E-mail du responsable",
         "Nom;Prénom",
         "Nom:Prénom:E-mail",

@@ -1,6 +1,7 @@
 """Reads a roster file and says what was understood of it and which rows would be refused; touches nothing."""
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
@@ -13,7 +14,7 @@ from workers.cli.edge import REFUSED, UNEXPECTED, command_app, console, print_js
 from workers.cli.options import AsJson
 from workers.i18n.catalogues import code_sentence
 from workers.rosters.people import CheckedRow, check_rows
-from workers.rosters.reader import RosterReading, read_rows
+from workers.rosters.reader import RosterReading, accented_names, read_rows
 from workers.rosters.refused import RosterRefused
 from workers.rosters.surveying import survey_apart
 
@@ -72,6 +73,7 @@ def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
     if reading.sheet is not None:
         layout = {"sheet": reading.sheet}
     header = reading.header
+    names = _accented_names(file, reading)
     entry: dict[str, Any] = {
         "file_code": None,
         "kind": reading.kind,
@@ -84,6 +86,7 @@ def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
         "optional_values": optional,
         "counts": {"accepted": len(accepted), "refused": len(refused)},
     }
+    entry |= {"accented_names": names} if names else {}
     return entry | ({"whole_row_in_one_cell": True} if reading.whole_row_in_one_cell else {})
 
 
@@ -105,7 +108,7 @@ def _tell_refused(refused: RosterRefused, locale: str, *, as_json: bool) -> None
 
 
 def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
-    print(_how(reading))
+    print(_how(file, reading))
     shown, counts, more = Table("line", "code", "reason", box=None), Counter[str](), 0
     for checked in check_rows(read_rows(file, reading)):
         if not isinstance(checked.person, Refusal):
@@ -124,14 +127,24 @@ def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
     console().print(f"{counts['accepted']} accepted, {refused} refused of {counts.total()} rows")
 
 
-def _how(reading: RosterReading) -> str:
-    """Returns one line for how the file is read and one for its columns."""
+def _how(file: BinaryIO, reading: RosterReading) -> str:
+    """Returns a line for how the file is read, one for its columns, and one with the first accented names."""
     delimiter = NAMED.get(reading.delimiter or "", repr(reading.delimiter))
     how = f"sheet {reading.sheet}" if reading.sheet is not None else f"{reading.encoding}, delimiter {delimiter}"
     columns = ", ".join(f"{name} = {one.header.strip()}" for name, one in reading.header.columns.items())
     ignored = ", ".join(one.header.strip() for one in reading.header.ignored)
     lines = [f"Read as {reading.kind}, {how}, header on line {reading.header.line}", columns]
-    return "\n".join([*lines, f"ignored: {ignored}"] if ignored else lines)
+    lines += [f"ignored: {ignored}"] if ignored else []
+    names = _accented_names(file, reading)
+    return "\n".join([*lines, f"names read in {reading.encoding}: {', '.join(names)}…"] if names else lines)
+
+
+def _accented_names(file: BinaryIO, reading: RosterReading) -> list[str]:
+    """Returns the first accented names of a file of which only they tell the encoding."""
+    if not reading.accented:
+        return []
+    first = islice(read_rows(file, reading), reading.accented[-1] + 1)
+    return accented_names(row for position, row in enumerate(first) if position in reading.accented)
 
 
 def _row(checked: CheckedRow, refusal: Refusal, locale: str) -> tuple[str, str, str]:

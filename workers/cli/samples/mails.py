@@ -121,6 +121,7 @@ _IMPORT: dict[str, Any] = {
     "failed_count": 11,
     "again": False,
     "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
+    "accented": ["Žára", "Hélène"],
     "header": RosterHeader(
         1,
         {"last_name": RosterColumn(1, "Nom"), "first_name": RosterColumn(2, "Nom"), "email": RosterColumn(3, "Mél")},

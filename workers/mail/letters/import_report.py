@@ -1,7 +1,7 @@
 """Writes the mail that answers an imported file: the result, and the rows to be corrected."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from workers.mail.letters.letter import Letter, names, not_wanted
 from workers.requests.base import read
 from workers.requests.imports import ImportRoster
 from workers.rosters.kept_rows import KeptRows
+from workers.rosters.reader import accented_names
 from workers.sql import fetch, fetch_one, select_record
 
 MOST_FAILED: Final = 300_000
@@ -58,8 +59,9 @@ def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -
         return not_wanted(mail)
     context = _values(mail, found, found.request)
     failed = _read_failed(session, mail) if _lists_rows(found, context) else []
-    rows = find_rows(session, mail.job_id, [one.position for one in failed]) if mail.job_id and failed else None
-    attach = partial(_attached, [Code(one.code) for one in failed])
+    accented = (found.reading or {}).get("accented", [])
+    rows = find_rows(session, mail.job_id, []) if mail.job_id and (failed or accented) else None
+    attach = partial(_from_file, failed, accented)
     return Letter(mail, EmailKind.IMPORT_REPORT, names(facts) | context, rows=rows, from_rows=attach)
 
 
@@ -96,6 +98,7 @@ def _values(mail: ClaimedMail, found: _ReportedImport, request: str) -> dict[str
         "failed_count": sum(number for code, number in counts.items() if code not in DONE_CODES),
         "failed": None,
         "header": None,
+        "accented": [],
     }
 
 
@@ -105,8 +108,13 @@ def _lists_rows(found: _ReportedImport, context: Mapping[str, Any]) -> bool:
     return wanted and not context["again"] and found.state != JobState.DEAD
 
 
-def _attached(codes: Sequence[Code], rows: KeptRows) -> Mapping[str, Any]:
-    return {"failed": FailedRows(rows, codes), "header": rows.reading.header}
+def _from_file(failed: Sequence[_RefusedRow], accented: Sequence[int], rows: KeptRows) -> Mapping[str, Any]:
+    """Returns the values that the file gives: the refused rows, and the first accented names."""
+    found: dict[str, Any] = {"accented": accented_names(replace(rows, positions=accented) if accented else ())}
+    if failed:
+        refused = replace(rows, positions=[one.position for one in failed])
+        found |= {"failed": FailedRows(refused, [Code(one.code) for one in failed]), "header": rows.reading.header}
+    return found
 
 
 WRITERS: Final = {EmailKind.IMPORT_REPORT: write_import_report}
