@@ -8,6 +8,9 @@ from sqlmodel import Field
 
 from models.base import Record, instant, new_id
 
+GREETED: Final = "coalesce(nullif(a.first_name, ''), a.last_name)"
+"""The name that a person is greeted by, in SQL where the table is ``a``: the only one of a person with one name."""
+
 
 class Account(Record, table=True):
     """A login. ``email_norm`` is a plain unique column, so a key-share lock on the row keeps the address."""

@@ -106,6 +106,11 @@ def is_no_name(text: str) -> bool:
     return not text[:1].isalnum() and _NO_NAME.fullmatch(text) is not None
 
 
+def printed_name(text: str) -> str:
+    """Returns a name as it was typed; empty when it only says that there is none."""
+    return "" if is_no_name(trim(text)) else text
+
+
 def full_name(first_name: str, last_name: str) -> str:
     """Returns both names as they are printed, or the only one of a person who has one."""
     return f"{first_name} {last_name}".strip()

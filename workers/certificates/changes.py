@@ -10,6 +10,7 @@ from sqlmodel import col
 from models.base import new_id
 from models.certificate import Certificate, new_verification_code, not_issued_because
 from models.document import CertificateSnapshot
+from models.person import printed_name
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState, Progress
 from workers.audit import record
@@ -99,7 +100,9 @@ def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> New
     if certificate.snapshot is None:
         return Code.NAMES_NOT_KEPT
     earlier = CertificateSnapshot.model_validate(certificate.snapshot)
-    names = {name: getattr(request, name) or getattr(earlier, name) for name in PRINTED_NAMES}
+    names = {name: _printed(getattr(request, name), getattr(earlier, name)) for name in PRINTED_NAMES}
+    if not any(names.values()):
+        return Code.MISSING_NAME
     snapshot = _written_again(held, names, code) if request.reread else _renamed(earlier, names, code)
     if isinstance(snapshot, Code):
         return snapshot
@@ -110,6 +113,11 @@ def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> New
     return NewCertificate(
         new_id(), held.id, organisation_id, snapshot, code, held.now, held.completed_at, certificate.version + 1
     )
+
+
+def _printed(asked: str | None, earlier: str) -> str:
+    """Returns the name to print: none where the request has only a sign in its place."""
+    return printed_name(asked) if asked else earlier
 
 
 def _renamed(earlier: CertificateSnapshot, names: Mapping[str, str], code: str) -> CertificateSnapshot:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from models.person import full_name
 from workers.catalog.contracts import (
     ContractSeats,
     Participant,
@@ -129,4 +130,4 @@ def _counters(contract: ContractSeats) -> tuple[int, int, int]:
 
 def _row(one: Participant) -> tuple[object, ...]:
     mail = f"{one.mail} {one.mail_state}" if one.mail else None
-    return one.enrollment_id, f"{one.first_name} {one.last_name}", one.email, one.progress, mail
+    return one.enrollment_id, full_name(one.first_name, one.last_name), one.email, one.progress, mail

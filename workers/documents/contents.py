@@ -15,6 +15,7 @@ from models.document import (
     PrintedCertificate,
     TrainingModality,
 )
+from models.person import full_name
 from workers.documents.printable import (
     REPLACEMENT,
     breakable,
@@ -76,7 +77,7 @@ def _names(snapshot: CertificateSnapshot) -> dict[str, Any]:
     issuer = snapshot.issuer
     return {
         "author": printable(issuer.legal_name),
-        "learner": printable(f"{snapshot.first_name} {snapshot.last_name}") or REPLACEMENT,
+        "learner": printable(full_name(snapshot.first_name, snapshot.last_name)) or REPLACEMENT,
         "issuer": breakable(issuer.legal_name),
         "employer": breakable(snapshot.employer),
         "title": breakable(snapshot.title),

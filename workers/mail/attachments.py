@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from models.person import printed_name
 from models.words import Code
 from workers.i18n.catalogues import code_sentence, translate
 from workers.rosters.errors_file import FailedRow, write_errors
@@ -51,8 +52,9 @@ def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachm
 
 
 def _person(person: Mapping[str, Any], locale: str) -> list[object]:
-    typed = (safe_cell(person[name] or "") for name in ("first_name", "last_name", "email"))
-    return [person["position"], *typed, person["code"], code_sentence(person["code"], locale)]
+    names = (safe_cell(printed_name(person[name] or "")) for name in ("first_name", "last_name"))
+    address = safe_cell(person["email"] or "")
+    return [person["position"], *names, address, person["code"], code_sentence(person["code"], locale)]
 
 
 def _zipped_if_large(file: MailAttachment) -> MailAttachment:

@@ -13,6 +13,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
+from models.person import full_name, printed_name
 from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
 from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
@@ -170,8 +171,9 @@ def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:
 
 
 def _shown_holder(person: Mapping[str, Any]) -> dict[str, Any]:
+    names = (inert_name(printed_name(person[part] or "")) for part in ("first_name", "last_name"))
     return {
-        "name": " ".join(inert_name(person[part] or "") for part in ("first_name", "last_name")).strip(),
+        "name": full_name(*names),
         "email": shown_address(person["email"] or ""),
     }
 

@@ -35,7 +35,9 @@ class PersonToEnroll(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     email: Annotated[str, Personal.ADDRESS]
-    first_name: Annotated[str, Personal.NAME]
+    first_name: Annotated[str, Personal.NAME] = Field(
+        description="a lone hyphen, dash or dot in one of the two names says that the person has only the other"
+    )
     last_name: Annotated[str, Personal.NAME]
     locale: PlainText | None = Field(default=None, description="language of the mails: fr or en; the default is fr")
     external_id: Annotated[str, Personal.NAME] | None = Field(

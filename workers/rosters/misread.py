@@ -45,7 +45,7 @@ class Giveaway(NamedTuple):
       pattern: a regular expression of them.
       examples: names as Windows-1252 shows them, damaged.
       any_case: capitals and small letters are the same to the pattern.
-      in_unicode: it shows damage in Unicode files too, which somebody saved after a wrong reading.
+      in_unicode: it shows damage in Unicode files too, saved after a wrong reading.
     """
 
     encodings: str

@@ -63,6 +63,11 @@ class LinkView:
     locale: str
     expires_at: datetime
 
+    @property
+    def greeted(self) -> str:
+        """The name that the page greets: the only one of a person with one name."""
+        return self.first_name or self.last_name
+
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:

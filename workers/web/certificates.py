@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from models.certificate import group_code, read_verification_code
 from models.document import CertificateSnapshot
 from models.label import WHITE_SPACE
+from models.person import full_name
 from models.words import Code
 from workers.certificates.verification import (
     RegisteredDuplicate,
@@ -237,7 +238,7 @@ def _shown(one: RegisteredDuplicate, locale: str) -> dict[str, str]:
 def _fields(snapshot: CertificateSnapshot, locale: str) -> Iterator[tuple[str, str, bool]]:
     """Yields the printed fields: the key of the label, the value, and whether the value is a key of the texts too."""
     issuer = snapshot.issuer
-    yield "learner", f"{snapshot.first_name} {snapshot.last_name}", False
+    yield "learner", full_name(snapshot.first_name, snapshot.last_name), False
     yield "employer", snapshot.employer, False
     yield "training", snapshot.title, False
     yield "nature", snapshot.nature.value, True

@@ -30,7 +30,7 @@ async def show(request: Request, view: LinkView) -> Response:
     values = {
         "company": attachment.company_name,
         "training": attachment.training_title,
-        "first_name": view.first_name,
+        "greeted": view.greeted,
         "email": view.email,
         "told": attachment.told,
     }

@@ -57,7 +57,7 @@ def _form(request: Request, view: LinkView, error: Code | None = None) -> Respon
     locale = asked_locale(request, view.locale)
     values = {
         "purpose": view.purpose.value,
-        "first_name": view.first_name,
+        "greeted": view.greeted,
         "email": view.email,
         "until": shown_moment(view.expires_at, locale),
         "error": error and error.value,

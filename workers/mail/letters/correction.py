@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.account import GREETED
 from models.correction import LISTENS_AGAIN, SILENCE, CorrectionGround, ending_of, mask_address
 from models.words import CorrectionState, EmailKind
 from workers.database import Session
@@ -23,7 +24,7 @@ from workers.sql import fetch_one, joined
 # models/correction.py: not if the old address said no a short while before.
 READ_CORRECTION = text(f"""
     SELECT ec.state, ec.ground, ec.old_email, ec.new_email, ec.confirmed_at IS NOT NULL AS confirmed,
-      co.name AS company_name, a.first_name, c.reference AS contract_reference, tr.title AS training_title,
+      co.name AS company_name, {GREETED} AS first_name, c.reference AS contract_reference, tr.title AS training_title,
       NOT EXISTS (
         SELECT 1 FROM email_correction refused
         WHERE refused.account_id = ec.account_id AND refused.id <> ec.id

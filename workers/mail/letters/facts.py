@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.account import GREETED
 from models.mails import ENDING, MAILS, quoted
 from models.words import EmailKind, Purpose
 from workers.database import Session
@@ -29,7 +30,7 @@ _PASSWORD_PURPOSE: Final = "CASE m.kind {} END".format(
 # activated their account meanwhile is an attachment mail, and so carries the link "this is not me". LIMIT 1, although
 # there is only one link: a planner that has not counted the links yet would read all of them for each mail.
 READ_FACTS = text(f"""
-    SELECT m.id, m.account_id, m.enrollment_id, a.first_name, a.activated_at IS NOT NULL AS activated,
+    SELECT m.id, m.account_id, m.enrollment_id, {GREETED} AS first_name, a.activated_at IS NOT NULL AS activated,
       a.erased_at IS NOT NULL OR m.to_address = '' AS erased,
       coalesce(m.to_address <> a.email_norm, false) AS moved, listed.reason AS suppressed,
       co.name AS company_name, tr.title AS training_title, c.reference AS contract_reference, c.reminders,

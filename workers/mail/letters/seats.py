@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from models.delivery import DeliveryReason
 from models.mails import quoted
+from models.person import printed_name
 from models.release import expected_release
 from models.words import Code, EmailKind, EmailState, Progress
 from workers.database import Session
@@ -120,8 +121,8 @@ def write_detachment(session: Session, mail: ClaimedMail, facts: MailFacts) -> L
     context = {
         **names(facts),
         **signature(),
-        "first_name": given.first_name,
-        "last_name": given.last_name,
+        "first_name": printed_name(given.first_name),
+        "last_name": printed_name(given.last_name),
         "person_email": person.email_norm,
         "contract_reference": person.reference,
         "seat_free": person.seat_free,
@@ -131,7 +132,8 @@ def write_detachment(session: Session, mail: ClaimedMail, facts: MailFacts) -> L
 
 
 def _names_in(rows: KeptRows) -> dict[str, str]:
-    return next(({"first_name": one.first_name, "last_name": one.last_name} for one in rows), {})
+    named = ((printed_name(one.first_name), printed_name(one.last_name)) for one in rows)
+    return next(({"first_name": first, "last_name": last} for first, last in named), {})
 
 
 def write_release_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
