@@ -18,6 +18,7 @@ LINK_LIFETIME: Final = {
     Purpose.CORRECTION_CONFIRMATION: timedelta(days=14),
     Purpose.CORRECTION_ANSWER: timedelta(days=14),
     Purpose.NOT_ME: timedelta(days=30),
+    Purpose.NAME_CONFIRMATION: timedelta(days=14),
 }
 
 PASSWORD_PURPOSES: Final = (Purpose.ACTIVATION, Purpose.PASSWORD_RESET)
@@ -30,7 +31,7 @@ LEAST_LEFT: Final = timedelta(days=7)
 class Link(Record, table=True):
     """A link that a person was sent. Its token is derived (``workers/security/tokens.py``): no secret is stored.
 
-    ``subject_id`` names the correction of an address or the enrollment ("not me") that the link is about, if any.
+    ``subject_id`` names the correction (of an address or a name) or the enrollment ("not me") that the link is about.
     """
 
     __tablename__ = "link"

@@ -129,6 +129,11 @@ MAILS: Final = for_every_kind(
         ),
         EmailKind.CORRECTION_APPLIED: MailSpec(MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM),
         EmailKind.CORRECTION_ENDED: MailSpec(MailRecipient.ADDRESS, LATE, MailSubject.PLATFORM),
+        EmailKind.NAME_CONFIRMATION: MailSpec(
+            MailRecipient.ACCOUNT, LATE, MailSubject.PLATFORM, link=Purpose.NAME_CONFIRMATION
+        ),
+        EmailKind.NAME_CORRECTED: MailSpec(MailRecipient.ACCOUNT, LATE, MailSubject.PLATFORM),
+        EmailKind.NAME_ANSWER: MailSpec(MailRecipient.MANAGER, LATE, MailSubject.PLATFORM),
         EmailKind.DETACHMENT: MailSpec(MailRecipient.MANAGER, LATE),
         EmailKind.IMPORT_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
         EmailKind.DUPLICATE: MailSpec(MailRecipient.REQUESTER, LATE),
@@ -157,7 +162,7 @@ ENDING: Final = kinds_where(lambda spec: spec.news is EnrollmentNews.ENDS)
 """These mails would mislead a person who is enrolled on the same contract again before the mail is sent."""
 
 ASKING_ABOUT_CORRECTION: Final = kinds_where(
-    lambda spec: spec.link in (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER)
+    lambda spec: spec.link in (Purpose.CORRECTION_CONFIRMATION, Purpose.CORRECTION_ANSWER, Purpose.NAME_CONFIRMATION)
 )
 """These mails ask for an answer to a pending correction, and are useless once it has ended."""
 

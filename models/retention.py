@@ -32,6 +32,7 @@ class RetentionClass(StrEnum):
     MAIL = "email"
     LINK = "link"
     CORRECTION = "email_correction"
+    NAME_CORRECTION = "name_correction"
     HOLDER = "certificate_holder"
     CERTIFICATE = "certificate.snapshot"
     DUPLICATES_FILE = "certificate_file"
@@ -110,6 +111,10 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
         *("Addresses in corrections of an address", "1 year"),
         *("the end of the correction", "emptied", "time to notice an account taken over and to undo it"),
     ),
+    RetentionClass.NAME_CORRECTION: RetentionRule(
+        *("Names in corrections of a name", "1 year"),
+        *("the end of the correction", "emptied", "time to notice a name put wrong and to undo it"),
+    ),
     RetentionClass.HOLDER: RetentionRule(
         *("Names of an erased person on certificates", f"{CERTIFICATE_YEARS} years"),
         *("the end of the year of completion", "deleted"),
@@ -144,7 +149,7 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
         *("the request", "deleted", "the longest window in which they are counted"),
     ),
     RetentionClass.CORRECTION_THROTTLE: RetentionRule(
-        *("The same of corrections of one person's address", "30 days"),
+        *("The same of corrections of one person's address or name", "30 days"),
         *("the request", "deleted", "the window in which they are counted"),
     ),
     RetentionClass.SUPPRESSION: RetentionRule(

@@ -44,6 +44,8 @@ class ThrottleScope(StrEnum):
     CORRECTION_ACCOUNT = "correction:account"
     CORRECTION_ADDRESS = "correction:address"
     CORRECTION_PORTAL = "correction:portal"
+    NAME_ACCOUNT = "name_correction:account"
+    NAME_PORTAL = "name_correction:portal"
     VERIFICATION_ADDRESS = "verification:address"
 
 
@@ -79,6 +81,8 @@ LIMITS: Final[dict[ThrottleScope, tuple[RateLimit, ...]]] = {
     ),  # a person withdrawn and enrolled again is the same person
     ThrottleScope.CORRECTION_ADDRESS: _PERSON,
     ThrottleScope.CORRECTION_PORTAL: (RateLimit(10_000, HOUR),),
+    ThrottleScope.NAME_ACCOUNT: (RateLimit(3, 30 * DAY),),
+    ThrottleScope.NAME_PORTAL: (RateLimit(10_000, HOUR),),
     ThrottleScope.VERIFICATION_ADDRESS: (RateLimit(30, MINUTE), RateLimit(300, HOUR)),
 }
 """A person gets few mails, so that no mailbox is filled; a company or portal gets many, but a mistake is stopped."""

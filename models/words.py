@@ -70,14 +70,15 @@ class Purpose(StoredWord):
     CORRECTION_CONFIRMATION = "correction_confirmation"  # sent to the new address: its holder confirms it
     CORRECTION_ANSWER = "correction_answer"  # sent to the old address: its holder agrees or cancels
     NOT_ME = "not_me"  # a person enrolled by mistake leaves the contract
+    NAME_CONFIRMATION = "name_confirmation"  # the person confirms their corrected name, or refuses it
 
 
 class CorrectionState(StoredWord):
-    """The state of a correction of an address; all but the first are final."""
+    """The state of a correction of an address or of a name; all but the first are final."""
 
-    PENDING = "pending"  # waits for the new address, and for the old one's agreement or silence
-    APPLIED = "applied"  # the account has the new address
-    CANCELLED = "cancelled"  # the old address refused, or its grounds have changed
+    PENDING = "pending"  # waits for the new address, and for the old one's agreement or silence; for the person
+    APPLIED = "applied"  # the account has the new address, the new name
+    CANCELLED = "cancelled"  # the old address or the person refused, or its grounds have changed
     SUPERSEDED = "superseded"  # another correction of the same account replaced it
     EXPIRED = "expired"  # not confirmed in time
 
@@ -96,6 +97,9 @@ class EmailKind(StoredWord):
     CORRECTION_NOTICE = "correction_notice"  # to the old address: it is being replaced, agree or cancel
     CORRECTION_APPLIED = "correction_applied"  # to both addresses: the account has the new one
     CORRECTION_ENDED = "correction_ended"  # to the new address and the manager: why it was not made
+    NAME_CONFIRMATION = "name_confirmation"  # to the person: confirm the corrected name, or refuse it
+    NAME_CORRECTED = "name_corrected"  # to the person: the account has the corrected name
+    NAME_ANSWER = "name_answer"  # to the manager: the person confirmed the name or did not
     DETACHMENT = "detachment"  # to the manager: a person said "this is not me"
     IMPORT_REPORT = "import_report"  # to the sender of a file: its results, and the rows to correct
     DUPLICATE = "duplicate"  # to the requester: duplicates of certificates, attached or behind a link
@@ -120,6 +124,8 @@ class Code(StoredWord):
     ACTIVATION_SENT_INSTEAD = "activation_sent_instead"  # no password to reset yet: the activation link is sent
     CORRECTED = "corrected"  # the account has the new address
     CONFIRMATION_SENT = "confirmation_sent"  # the new address must confirm, the old one may refuse
+    NAME_CORRECTED = "name_corrected"  # the account has the new name
+    NAME_CONFIRMATION_SENT = "name_confirmation_sent"  # the person must confirm the new name
     DETACHED = "detached"  # the person said "this is not me" and left; the seat may stay used
     EXPORTED = "exported"  # all that is kept about a person
     ERASED = "erased"  # only certificates still name the person, as the law asks
@@ -129,6 +135,9 @@ class Code(StoredWord):
     REISSUED = "reissued"  # a corrected certificate takes the place of the other
     REVOKED = "revoked"  # the certificate is no longer valid
     REQUESTED = "requested"  # recorded; if an account has the address, a mail leaves in a moment
+
+    # These codes accompany the result of one person, in its detail.
+    NAMES_DIFFER = "names_differ"  # the account of the address has another person's name: the address may be wrong
 
     # These codes refuse one person.
     NOT_FOUND = "not_found"  # no such enrollment on this contract, or of this portal
@@ -209,6 +218,9 @@ class Code(StoredWord):
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
 """These codes mean that the person is enrolled as asked; every other code of an enrollment is a refusal."""
+
+HINT_CODES = frozenset({Code.NAMES_DIFFER})
+"""These codes change no result: each stands in the detail of a person's result as a key, and says what to check."""
 
 LOCALES = ("fr", "en")
 """Mails and pages exist in these languages; the first is the default."""

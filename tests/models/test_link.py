@@ -48,6 +48,7 @@ def test_every_purpose_has_a_lifetime() -> None:
         Purpose.CORRECTION_CONFIRMATION: timedelta(days=14),
         Purpose.CORRECTION_ANSWER: timedelta(days=14),
         Purpose.NOT_ME: timedelta(days=30),
+        Purpose.NAME_CONFIRMATION: timedelta(days=14),
     }
 
 

@@ -43,10 +43,12 @@ def test_kinds_by_their_properties() -> None:
     assert set(INVITING) == {EmailKind.INVITATION, EmailKind.ATTACHMENT}
     assert set(TELLING_OF_ACCESS) == {*INVITING, EmailKind.REMINDER}
     assert set(ENDING) == {EmailKind.WITHDRAWAL, EmailKind.RELEASE}
-    assert set(ASKING_ABOUT_CORRECTION) == {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE}
+    asking = {EmailKind.CORRECTION_CONFIRMATION, EmailKind.CORRECTION_NOTICE, EmailKind.NAME_CONFIRMATION}
+    assert set(ASKING_ABOUT_CORRECTION) == asking
     linked = set(kinds_where(lambda spec: spec.chooses_password))
     assert linked == {*TELLING_OF_ACCESS, EmailKind.RELEASE_WARNING, EmailKind.PASSWORD_RESET}
-    assert set(kinds_where(lambda spec: spec.follows_account)) == {*linked, *ENDING, EmailKind.DUPLICATE}
+    of_names = {EmailKind.NAME_CONFIRMATION, EmailKind.NAME_CORRECTED}
+    assert set(kinds_where(lambda spec: spec.follows_account)) == {*linked, *ENDING, *of_names, EmailKind.DUPLICATE}
     assert kinds_where(lambda spec: spec.despite_bounce) == (EmailKind.CORRECTION_NOTICE,)
 
 

@@ -60,7 +60,8 @@ def test_granted_requests_count() -> None:
 
 def test_every_scope_is_kept_as_long_as_its_limits_count() -> None:
     assert LIMITS.keys() == COUNTS_FOR.keys() == set(ThrottleScope)
-    assert set(KEPT_LONGER) == {ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT}
+    of_addresses = {ThrottleScope.CORRECTION_ENROLLMENT, ThrottleScope.CORRECTION_ACCOUNT}
+    assert set(KEPT_LONGER) == of_addresses | {ThrottleScope.NAME_ACCOUNT}
     assert {COUNTS_FOR[scope] for scope in KEPT_LONGER} == {30 * DAY}
     assert COUNTS_FOR[ThrottleScope.REQUEST_PORTAL] == HOUR
     assert all(limit.times > 0 for limits in LIMITS.values() for limit in limits)

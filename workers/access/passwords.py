@@ -30,11 +30,12 @@ SET_PASSWORD = text("""
       credential_version = credential_version + 1
     WHERE id = :id""")
 
-# Links that say "this is not me" stay: they set no password, and the mail of one may be about another company.
+# Links that say "this is not me" stay: they set no password, and the mail of one may be about another company. So do
+# links that confirm a name: the same person reads the mail as before.
 USE_UP_LINKS = text(f"""
     UPDATE link l SET consumed_at = CASE WHEN l.id = :link_id THEN now() END,
       voided_at = CASE WHEN l.id <> :link_id THEN now() END
-    WHERE l.account_id = :account_id AND {LIVE_LINK} AND l.purpose <> 'not_me'""")
+    WHERE l.account_id = :account_id AND {LIVE_LINK} AND l.purpose NOT IN ('not_me', 'name_confirmation')""")
 
 # In the order of the id, as every transaction locks enrollments.
 END_REMINDERS = text("""

@@ -20,6 +20,7 @@ from workers.certificates.changes import correct_certificate, revoke_certificate
 from workers.certificates.duplicates.files import show_file
 from workers.certificates.issuing import catch_up, issue_certificates
 from workers.corrections.jobs import correct_email, correct_email_by_ops
+from workers.corrections.names import correct_name, correct_name_by_ops
 from workers.corrections.verdicts import apply_corrections
 from workers.database import Session
 from workers.engine.ledger import ClaimedRow, WorkOutcome
@@ -157,6 +158,8 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOut
     "purge": _one_by_one(purge_job),
     "correct_email": correct_email,
     "correct_email_by_ops": correct_email_by_ops,
+    "correct_name": correct_name,
+    "correct_name_by_ops": correct_name_by_ops,
     "apply_corrections": apply_corrections,
     "issue_certificate": issue_certificates,
     "catch_up_certificates": _one_by_one(catch_up),

@@ -1,15 +1,17 @@
 """Corrects a certificate by a new version, which the earlier one names; and revokes certificates."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 from sqlmodel import col
 
 from models.base import new_id
 from models.certificate import Certificate, new_verification_code, not_issued_because
 from models.document import CertificateSnapshot
+from models.name_correction import PrintedName, name_to_reprint
 from models.person import printed_name
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState, Progress
@@ -24,8 +26,17 @@ from workers.certificates.enrollments import (
 from workers.certificates.issuing import NewCertificate, write_certificates
 from workers.database import Session
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
+from workers.sql import fetch_value
 
 PRINTED_NAMES: Final = ("first_name", "last_name")
+
+# Reads when the name of an account was last corrected; the account is held.
+READ_CORRECTED_AT = text("""
+    SELECT max(nc.ended_at) AS corrected_at FROM name_correction nc
+    WHERE nc.account_id = :account AND nc.state = 'applied'""")
+
+# Reads when a certificate was issued; its enrollment is held.
+READ_ISSUED_AT = text("SELECT k.issued_at FROM certificate k WHERE k.id = :certificate")
 
 
 class _Certified(NamedTuple):
@@ -46,7 +57,7 @@ def correct_certificate(
     found = _find(session, portal_id, request.enrollment_id)
     if isinstance(found, Code):
         return _refused(found)
-    new = _corrected(found, request, new_verification_code())
+    new = _corrected(session, found, request, new_verification_code())
     if isinstance(new, Code):
         return _refused(new)
     held, earlier = found
@@ -94,13 +105,14 @@ def _find(session: Session, portal_id: UUID, enrollment_id: UUID) -> _Certified 
     return Code.CERTIFICATE_REVOKED if certificate.revoked_at is not None else _Certified(held, certificate)
 
 
-def _corrected(found: _Certified, request: CorrectCertificate, code: str) -> NewCertificate | Code:
+def _corrected(session: Session, found: _Certified, request: CorrectCertificate, code: str) -> NewCertificate | Code:
     """Makes the certificate that replaces the other, or returns why it cannot be replaced."""
     held, certificate = found
     if certificate.snapshot is None:
         return Code.NAMES_NOT_KEPT
     earlier = CertificateSnapshot.model_validate(certificate.snapshot)
-    names = {name: _printed(getattr(request, name), getattr(earlier, name)) for name in PRINTED_NAMES}
+    kept = _name_now(session, found, earlier) if request.reread else earlier
+    names = {name: _printed(getattr(request, name), getattr(kept, name)) for name in PRINTED_NAMES}
     if not any(names.values()):
         return Code.MISSING_NAME
     snapshot = _written_again(held, names, code) if request.reread else _renamed(earlier, names, code)
@@ -120,15 +132,25 @@ def _printed(asked: str | None, earlier: str) -> str:
     return printed_name(asked) if asked else earlier
 
 
+def _name_now(session: Session, found: _Certified, earlier: CertificateSnapshot) -> PrintedName:
+    """Returns the name to print: the printed one, or the account's if that was corrected since (``correct_name``)."""
+    held, certificate = found
+    printed = PrintedName(earlier.first_name, earlier.last_name)
+    if held.first_name is None or held.last_name is None:
+        return printed
+    asked = {"account": held.account_id}
+    corrected_at = fetch_value(session, datetime, READ_CORRECTED_AT, asked)
+    issued_at = fetch_value(session, datetime, READ_ISSUED_AT, {"certificate": certificate.id}) or held.now
+    account = PrintedName(printed_name(held.first_name), printed_name(held.last_name))
+    return name_to_reprint(printed, account, issued_at=issued_at, corrected_at=corrected_at)
+
+
 def _renamed(earlier: CertificateSnapshot, names: Mapping[str, str], code: str) -> CertificateSnapshot:
     return earlier.model_copy(update={**names, "verify_url": verify_url(code)})
 
 
 def _written_again(held: CertifiableEnrollment, names: Mapping[str, str], code: str) -> CertificateSnapshot | Code:
-    """Makes the snapshot anew from what is known now, but with the printed names, or those the request gives.
-
-    The names of the account may have changed since, and the request did not ask for that change.
-    """
+    """Makes the snapshot anew from what is known now, with these names."""
     if held.organisation_id is None:
         return Code.UNKNOWN_ORGANISATION
     if held.first_name is None:

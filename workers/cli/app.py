@@ -92,11 +92,12 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
             },
         ),
         "person": Group(
-            "Export or erase what is known of a person; correct addresses.",
+            "Export or erase what is known of a person; correct addresses and names.",
             {
                 "export": Command("person:export", "Print all that is known of a person, as JSON."),
                 "erase": Command("person:erase", "Forget who a person was; it cannot be undone."),
                 "correct-email": Command("correct_email", "Put another address on an account, at once."),
+                "correct-name": Command("correct_name", "Put another name on an account, at once."),
             },
         ),
         "mail": Group(

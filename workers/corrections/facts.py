@@ -38,7 +38,7 @@ LOCK_FREE_ACCOUNTS = text("""
     ORDER BY a.email_norm FOR UPDATE SKIP LOCKED""")
 
 # Detached rows are another company's all the same, until it withdraws them.
-_SHARED: Final = """EXISTS (
+SHARED: Final = """EXISTS (
       SELECT 1 FROM enrollment other JOIN contract theirs ON theirs.id = other.contract_id
       WHERE other.account_id = a.id AND other.withdrawn_at IS NULL
         AND (theirs.company_id <> {company} OR theirs.portal_id <> {portal}))"""
@@ -49,7 +49,7 @@ _TAKEN: Final = "EXISTS (SELECT 1 FROM account other WHERE other.email_norm = {a
 READ_PARTICIPANT = text(f"""
     SELECT a.id AS account_id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated,
       e.withdrawn_at, e.detached_at, c.company_id, a.email_norm = :email AS same,
-      {_SHARED.format(company="c.company_id", portal="c.portal_id")} AS shared,
+      {SHARED.format(company="c.company_id", portal="c.portal_id")} AS shared,
       {_TAKEN.format(address=":email")} AS taken, {SUPPRESSED_SINCE.format(address=":email")} AS suppressed
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN account a ON a.id = e.account_id
     WHERE e.id = :enrollment AND c.portal_id = :portal AND a.erased_at IS NULL""")
@@ -77,7 +77,7 @@ _PENDING: Final = f"""
         AS refused_at,
       a.erased_at IS NULL AND a.email_norm = ec.old_email AND EXISTS (
         SELECT 1 FROM enrollment e WHERE e.id = ec.enrollment_id AND {PARTICIPATING}) AS theirs,
-      {_SHARED.format(company="ec.company_id", portal="ec.portal_id")} AS shared,
+      {SHARED.format(company="ec.company_id", portal="ec.portal_id")} AS shared,
       {_TAKEN.format(address="ec.new_email")} AS taken,
       EXISTS (SELECT 1 FROM link l WHERE l.account_id = ec.account_id AND l.subject_id = ec.id
         AND l.voided_at IS NOT NULL) AS links_voided

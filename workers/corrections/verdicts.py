@@ -19,6 +19,7 @@ from workers.corrections.facts import (
     read_all_waiting,
     read_waiting,
 )
+from workers.corrections.name_answers import end_unconfirmed_names
 from workers.corrections.rows import NewCorrection, end_pending, mark_applied
 from workers.database import Session, wait_briefly_for_locks
 from workers.engine.acceptance import owe_successor
@@ -73,9 +74,10 @@ def apply_corrections(session: Session, rows: Sequence[ClaimedRow]) -> list[Work
     wait_briefly_for_locks(session)
     decided = [one.account_id for one in read_all_waiting(session) if _decided(one)]
     states = _settle_all(session, decided[:MOST_AT_ONCE])
+    names = end_unconfirmed_names(session)
     if states and len(decided) > MOST_AT_ONCE:
         owe_successor(session, rows[0].id, ApplyCorrections())
-    result: dict[str, Any] = {"corrections": dict(states)}
+    result: dict[str, Any] = {"corrections": dict(states)} | ({"names": names} if names else {})
     return [WorkOutcome(row.id, row.claim, JobState.SUCCEEDED, result) for row in rows]
 
 

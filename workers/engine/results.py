@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.words import Code
+from models.words import HINT_CODES, Code
 from workers.database import Session
 from workers.sql import fetch, fetch_values
 
@@ -27,6 +27,21 @@ class _CodeCount(NamedTuple):
 
 
 COUNT_CODES = text("SELECT code, count(*) AS people FROM job_person WHERE job_id = :job GROUP BY code")
+
+# Reads the people of a job for whom there is something to check, beside their result.
+READ_HINTS = text("""
+    SELECT p.position, p.detail FROM job_person p
+    WHERE p.job_id = :job AND EXISTS (
+      SELECT 1 FROM json_object_keys(p.detail) given WHERE given = ANY(CAST(:hints AS text[])))
+    ORDER BY p.position""")
+
+
+class HintedPerson(NamedTuple):
+    """A person of a job for whom there is something to check; `detail` holds the codes of ``HINT_CODES`` as keys."""
+
+    position: int
+    detail: dict[str, Any]
+
 
 # Reads the positions of the people of a job with one of these codes.
 READ_POSITIONS = text("SELECT position FROM job_person WHERE job_id = :job AND code = ANY(CAST(:codes AS text[]))")
@@ -93,6 +108,22 @@ def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
     """Counts the people of a job by code."""
     counts = fetch(session, _CodeCount, COUNT_CODES, {"job": job_id})
     return Counter({Code(row.code): row.people for row in counts})
+
+
+def hints_of(detail: Mapping[str, Any] | None) -> list[Code]:
+    """Returns the codes in the detail of a result that say what to check, in their order."""
+    return [code for code in Code if code in HINT_CODES and code in (detail or {})]
+
+
+def count_hints(details: Iterable[Mapping[str, Any] | None]) -> dict[str, dict[Code, int]]:
+    """Returns the part of a job's own result that counts what is to be checked; nothing when there is nothing."""
+    counts = Counter(code for detail in details for code in hints_of(detail))
+    return {"hints": dict(counts)} if counts else {}
+
+
+def read_hints(session: Session, job_id: UUID) -> list[HintedPerson]:
+    """Reads the people of a job for whom there is something to check, in the order of the request."""
+    return fetch(session, HintedPerson, READ_HINTS, {"job": job_id, "hints": sorted(HINT_CODES)})
 
 
 def read_positions(session: Session, job_id: UUID, codes: Collection[Code]) -> set[int]:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
 
 from models.enrollment import LIVE, Capacity, EnrollmentPlan, EnrollmentVerdict, plan_enrollments
+from models.names import FullName, names_differ
 from models.person import Person, Refusal, check_person
 from models.words import Code, Policy
 from workers.database import Session, array
@@ -26,7 +27,7 @@ from workers.sql import fetch
 
 # The contracts are held: no enrollment joins or leaves them until this transaction ends.
 READ_LIVE_ENROLLMENTS = text(f"""
-    SELECT e.contract_id, a.email_norm, e.account_id, e.id AS enrollment_id, e.detached_at
+    SELECT e.contract_id, a.email_norm, a.first_name, a.last_name, e.account_id, e.id AS enrollment_id, e.detached_at
     FROM enrollment e JOIN account a ON a.id = e.account_id
     WHERE e.contract_id = ANY(CAST(:contracts AS uuid[])) AND e.account_id = ANY(CAST(:accounts AS uuid[]))
       AND {LIVE}""")
@@ -103,6 +104,8 @@ class _LiveEnrollment(NamedTuple):
 
     contract_id: UUID
     email_norm: str
+    first_name: str
+    last_name: str
     account_id: UUID
     enrollment_id: UUID
     detached_at: datetime | None = None
@@ -165,7 +168,8 @@ def _by_address(enrollments: Iterable[_LiveEnrollment]) -> _EnrolledByAddress:
 
 
 def _enrolled(one: rows.JoiningPerson) -> _LiveEnrollment:
-    return _LiveEnrollment(one.contract_id, one.person.email_norm, one.account_id, one.enrollment_id)
+    name = one.account_name or FullName(one.person.first_name, one.person.last_name)
+    return _LiveEnrollment(one.contract_id, one.person.email_norm, *name, one.account_id, one.enrollment_id)
 
 
 class _PlannedOrder(NamedTuple):
@@ -247,9 +251,10 @@ def _answer(
         position = order.first_position + index
         joining = mine.get(position)
         if joining is not None:
-            people.append(PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id))
+            people.append(_joined(position, joining))
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
-            people.append(_already_enrolled(position, by_address.get(person.email_norm)))
+            known = by_address.get(person.email_norm)
+            people.append(_already_enrolled(position, person, known, dry_run=order.request.dry_run))
         else:
             since = _suppressed_since(person, verdict, planned.suppressed)
             people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
@@ -265,9 +270,29 @@ def _suppressed_since(
     return {"since": suppressed[person.email_norm].isoformat()}
 
 
-def _already_enrolled(position: int, known: _LiveEnrollment | None) -> PersonResult:
-    """Returns the result of a person who is enrolled already; it tells when the person is detached, and since when."""
+def _joined(position: int, joining: rows.JoiningPerson) -> PersonResult:
+    """Returns the result of a person who got a seat; it tells when the account is registered under another name."""
+    detail = _other_name(joining.person, joining.account_name)
+    return PersonResult(position, joining.code, None, joining.account_id, joining.enrollment_id, detail or None)
+
+
+def _already_enrolled(position: int, person: Person, known: _LiveEnrollment | None, *, dry_run: bool) -> PersonResult:
+    """Returns the result of a person who is enrolled already.
+
+    It tells when that person is detached, and since when, and when the account is registered under another name.
+    """
     if known is None:  # planned further up in a dry run
         return PersonResult(position, Code.ALREADY_ENROLLED, None, None, None)
-    detail = None if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}
-    return PersonResult(position, Code.ALREADY_ENROLLED, None, known.account_id, known.enrollment_id, detail)
+    detail = {} if known.detached_at is None else {"detached_since": known.detached_at.isoformat()}
+    if not dry_run:
+        detail |= _other_name(person, FullName(known.first_name, known.last_name))
+    return PersonResult(position, Code.ALREADY_ENROLLED, None, known.account_id, known.enrollment_id, detail or None)
+
+
+def _other_name(person: Person, known: FullName | None) -> dict[str, Any]:
+    """Tells that the account has the name of another person, but never which name.
+
+    A dry run does not call it: names at addresses could be tried out for nothing.
+    """
+    given = FullName(person.first_name, person.last_name)
+    return {Code.NAMES_DIFFER.value: True} if known is not None and names_differ(given, known) else {}

@@ -11,7 +11,15 @@ from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import count_codes, insert_people, one_or_none, read_positions, record_people
+from workers.engine.results import (
+    count_codes,
+    count_hints,
+    insert_people,
+    one_or_none,
+    read_hints,
+    read_positions,
+    record_people,
+)
 from workers.enrollment.contracts import LockedContract
 from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, check_people, enroll
 from workers.outbox.mails import OwedMail, owe
@@ -94,6 +102,7 @@ def enroll_chunk(session: Session, done: ChunkedEnrollment) -> Chunk[ChunkedEnro
     refused = not any(counts[code] for code in DONE_CODES)
     code = answer.code if refused else None
     result = summary(counts, answer.contract, dry_run=False, carried_out=code is None, code=code)
+    result |= count_hints(one.detail for one in read_hints(session, row.id))
     outcome = WorkOutcome(row.id, row.claim, JobState.REFUSED if refused else JobState.SUCCEEDED, result)
     return Chunk(further, further.position, outcome)
 
@@ -124,7 +133,7 @@ def _outcome(row: ClaimedRow, answer: EnrollmentAnswer) -> WorkOutcome:
         carried_out=answer.plan is not None and answer.plan.carried_out,
         code=answer.code,
     )
-    result |= one_or_none(answer.people)
+    result |= count_hints(person.detail for person in answer.people) | one_or_none(answer.people)
     return WorkOutcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
 
 

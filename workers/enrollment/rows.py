@@ -13,6 +13,7 @@ from models.account import Account
 from models.base import new_id
 from models.contract import Contract
 from models.enrollment import Enrollment
+from models.names import FullName
 from models.person import Person
 from models.reminder import REMINDER_STEPS
 from models.words import LOCALES, Code, EmailKind
@@ -32,8 +33,15 @@ class KnownAccount(NamedTuple):
 
     id: UUID
     email_norm: str
+    first_name: str
+    last_name: str
     locale: str
     activated: bool
+
+    @property
+    def name(self) -> FullName:
+        """The name that the account was registered with, and keeps."""
+        return FullName(self.first_name, self.last_name)
 
 
 class _NewAccount(NamedTuple):
@@ -64,7 +72,8 @@ _TAKEN_SEATS: Final = Unnest(_TakenSeats, Contract, alias="given", others={"take
 
 # The lock keeps each address as it is until the enrollment is written, and keeps no other enrollment waiting.
 READ_ACCOUNTS = text("""
-    SELECT a.id, a.email_norm, a.locale, a.activated_at IS NOT NULL AS activated FROM account a
+    SELECT a.id, a.email_norm, a.first_name, a.last_name, a.locale, a.activated_at IS NOT NULL AS activated
+    FROM account a
     WHERE a.email_norm = ANY(CAST(:emails AS text[])) ORDER BY a.email_norm FOR KEY SHARE""")
 
 # In the order of the address: two transactions that insert the same people in different orders would deadlock.
@@ -94,6 +103,7 @@ class JoiningPerson:
     Parameters:
       code: `enrolled` or `attached`; as it was planned, until the account is known.
       account_id: a new account's, until it is known that the person has one already.
+      account_name: the name that the account has; None until the account is known.
     """
 
     person: Person
@@ -106,6 +116,7 @@ class JoiningPerson:
     urgent: bool
     enrollment_id: UUID = field(default_factory=new_id)
     account_id: UUID = field(default_factory=new_id)
+    account_name: FullName | None = None
 
 
 def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAccount]:
@@ -148,7 +159,8 @@ def _with_account(planned: JoiningPerson, known: Mapping[str, KnownAccount], mad
     """Returns the person with their account. An account that another request made meanwhile is attached, not made."""
     email = planned.person.email_norm
     lost = planned.code is Code.ENROLLED and email not in made
-    return replace(planned, account_id=known[email].id, code=Code.ATTACHED if lost else planned.code)
+    account, code = known[email], Code.ATTACHED if lost else planned.code
+    return replace(planned, account_id=account.id, account_name=account.name, code=code)
 
 
 def _make_accounts(
@@ -183,11 +195,7 @@ def _insert_accounts(session: Session, people: Sequence[Person]) -> dict[str, Kn
         _NewAccount(new_id(), one.email_norm, one.first_name, one.last_name, one.locale or LOCALES[0]) for one in people
     ]
     made = set(fetch_values(session, str, INSERT_ACCOUNTS, _NEW_ACCOUNTS.parameters(new)))
-    return {
-        one.email_norm: KnownAccount(one.id, one.email_norm, one.locale, activated=False)
-        for one in new
-        if one.email_norm in made
-    }
+    return {one.email_norm: KnownAccount(*one, activated=False) for one in new if one.email_norm in made}
 
 
 def _owe_mails(session: Session, told: Sequence[JoiningPerson], accounts: Mapping[str, KnownAccount]) -> None:

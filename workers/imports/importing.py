@@ -23,7 +23,7 @@ from models.words import DONE_CODES, Code, EmailKind, JobState, Policy
 from workers.database import Session, array
 from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
-from workers.engine.results import PersonResult, count_codes, insert_people
+from workers.engine.results import PersonResult, count_codes, count_hints, insert_people, read_hints
 from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, enroll
 from workers.enrollment.jobs import CHUNK, summary
 from workers.outbox.mails import OwedMail, owe
@@ -229,7 +229,7 @@ def _addresses(job_id: UUID, addresses: Mapping[str, UUID]) -> dict[str, Any]:
 
 def _with_line(person: PersonResult, found: Sequence[RosterRow], first: int) -> PersonResult:
     """Adds the line of a row to its result."""
-    return person._replace(detail={"line": found[person.position - first].line})
+    return person._replace(detail={"line": found[person.position - first].line} | dict(person.detail or {}))
 
 
 def _remember(session: Session, job_id: UUID, people: Sequence[Person | Refusal], answer: EnrollmentAnswer) -> None:
@@ -248,6 +248,7 @@ def _end(session: Session, run: RunningImport, answer: EnrollmentAnswer | None, 
     contract = answer.contract if answer is not None else None
     result = summary(counts, contract, dry_run=run.request.dry_run, carried_out=code is None, code=code)
     result |= {"rows": run.source.reading.rows, "rows_done": run.position}
+    result |= count_hints(one.detail for one in read_hints(session, row.id))
     ended = JobState.REFUSED if refused else JobState.SUCCEEDED
     _owe_report(session, row, run.request)
     return WorkOutcome(row.id, row.claim, state or ended, result)

@@ -11,6 +11,7 @@ from models.job import JobPerson
 from models.roster import RosterFile, RosterImport
 from models.words import DONE_CODES, Code
 from workers.database import Session
+from workers.engine.results import hints_of
 from workers.imports.files import open_file
 from workers.rosters.errors_file import FailedRow, write_errors
 from workers.rosters.kept_rows import recall
@@ -35,13 +36,19 @@ class _KeptImport(NamedTuple):
 class _ResultRow(NamedTuple):
     position: int
     code: str
+    detail: Any
 
 
 class ImportedRow(NamedTuple):
-    """A row of the file and its result; None while its turn has not come."""
+    """A row of the file and its result; None while its turn has not come.
+
+    Parameters:
+      hints: what is to be checked, beside the result.
+    """
 
     row: RosterRow
     code: Code | None
+    hints: Sequence[Code] = ()
 
 
 def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
@@ -51,13 +58,14 @@ def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
         return
     file, reading = found
     with file:
-        codes = _codes(session, job_id)
-        known = next(codes, None)
+        results = _results(session, job_id)
+        known = next(results, None)
         for position, row in enumerate(read_rows(file, reading)):
-            code = None
-            if known is not None and known[0] == position:
-                code, known = known[1], next(codes, None)
-            yield ImportedRow(row, code)
+            if known is not None and known.position == position:
+                yield ImportedRow(row, Code(known.code), hints_of(known.detail))
+                known = next(results, None)
+            else:
+                yield ImportedRow(row, None)
 
 
 def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[[Code, str], str]) -> Iterator[str]:
@@ -128,10 +136,10 @@ def _open(session: Session, job_id: UUID) -> tuple[BinaryIO, RosterReading] | No
         return None
 
 
-def _codes(session: Session, job_id: UUID) -> Iterator[tuple[int, Code]]:
+def _results(session: Session, job_id: UUID) -> Iterator[_ResultRow]:
     first = 0
     results = select_record(_ResultRow, JobPerson).where(col(JobPerson.job_id) == job_id)
     results = results.order_by(col(JobPerson.position)).limit(RESULTS)
     while rows := fetch(session, _ResultRow, results.where(col(JobPerson.position) >= first)):
-        yield from ((row.position, Code(row.code)) for row in rows)
+        yield from rows
         first = rows[-1].position + 1

@@ -19,7 +19,7 @@ from models.job import Job
 from models.mails import quoted
 from models.roster import RosterImport
 from models.withdrawal import WITHDRAWN_CODES
-from models.words import Code, JobState
+from models.words import HINT_CODES, Code, JobState
 from workers.audit import record
 from workers.database import Session
 from workers.engine.chunks import Chunk
@@ -143,9 +143,14 @@ def _withdraw(session: Session, run: RunningUndo, people: Sequence[_EnrolledRow]
 
 def _placed(job: WithdrawalJob, people: Sequence[_EnrolledRow]) -> list[PersonResult]:
     return [
-        person._replace(position=one.position, detail={**(one.detail or {}), **(person.detail or {})})
+        person._replace(position=one.position, detail=_line(one) | dict(person.detail or {}))
         for person, one in zip(job.people, people, strict=True)
     ]
+
+
+def _line(one: _EnrolledRow) -> dict[str, Any]:
+    """Returns the line of a person, without what was to be checked when they were enrolled."""
+    return {name: said for name, said in (one.detail or {}).items() if name not in HINT_CODES}
 
 
 def _end(session: Session, run: RunningUndo) -> WorkOutcome:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from models.person import printed_name
 from models.words import Code
-from workers.i18n.catalogues import code_sentence, translate
+from workers.i18n.catalogues import code_sentence, result_sentence, translate
 from workers.rosters.errors_file import FailedRow, write_errors
 from workers.rosters.refused import RosterRefused
 from workers.rosters.spreadsheet import excel_csv, safe_cell
@@ -53,8 +53,8 @@ def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachm
 
 def _person(person: Mapping[str, Any], locale: str) -> list[object]:
     names = (safe_cell(printed_name(person[name] or "")) for name in ("first_name", "last_name"))
-    address = safe_cell(person["email"] or "")
-    return [person["position"], *names, address, person["code"], code_sentence(person["code"], locale)]
+    result = result_sentence(person["code"], person.get("hints", ()), locale)
+    return [person["position"], *names, safe_cell(person["email"] or ""), person["code"], result]
 
 
 def _zipped_if_large(file: MailAttachment) -> MailAttachment:

@@ -4,6 +4,7 @@ A mail is a folder of ``email_templates``: ``subject.txt``, ``body.txt``, ``body
 made inert before any template sees them (``workers.mail.values``); HTML escapes them as well.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -16,7 +17,7 @@ from markupsafe import Markup
 from models.person import full_name, printed_name
 from models.words import LOCALES, Code, EmailKind
 from workers.errors import Permanent
-from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
+from workers.i18n.catalogues import TEMPLATES, code_sentence, result_sentence, translate
 from workers.i18n.moments import shown_day, shown_moment
 from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.attachments import ZIP, MailAttachment, document_file, errors_file, people_file
@@ -45,11 +46,13 @@ IMPORT_FACTS = frozenset(
         "accented",
         "failed_count",
         "again",
+        "hints",
     }
 )
 DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|": "barre verticale"}
 NAMES = frozenset(
-    {"first_name", "last_name", "company_name", "training_title", "contract_reference", "file_name", "sheet"}
+    {"first_name", "last_name", "old_first_name", "old_last_name", "new_first_name", "new_last_name", "company_name"}
+    | {"training_title", "contract_reference", "file_name", "sheet"}
 )
 ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
@@ -115,8 +118,9 @@ def _present_enrollment_report(locale: str, context: Mapping[str, Any]) -> Prese
     people = context["people"]
     hidden = max(0, len(people) - PEOPLE_IN_BODY)
     file = people_file(people, locale) if hidden else None
+    hints = Counter(hint for person in people for hint in person.get("hints", ()))
     return {
-        "tallies": _tallies(locale, context),
+        "tallies": _tallies(locale, context["counts"] | hints),
         "shown_people": [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]],
         "hidden": hidden,
         "total": len(people),
@@ -129,13 +133,14 @@ def _present_import_report(locale: str, context: Mapping[str, Any]) -> Presentat
         raise KeyError(*sorted(missed))
     file = errors_file(locale, context) if context["failed"] else None
     return {
-        "tallies": _tallies(locale, context),
+        "tallies": _tallies(locale, context["counts"]),
         "file_reason": code_sentence(context["file_code"], locale) if context["file_code"] else None,
         "encoding": ENCODINGS.get(context["encoding"]),
         "delimiter_name": translate(locale, DELIMITER_NAMES.get(context["delimiter"], "")),
         "accented": ", ".join(map(inert_name, context["accented"])),
         "attached": file is not None,
         "zipped": file is not None and file.content_type == ZIP,
+        "to_check": [_shown_hint(hint, locale) for hint in context["hints"]],
     }, file
 
 
@@ -148,12 +153,18 @@ PRESENTERS: Final[Mapping[EmailKind, Callable[[str, Mapping[str, Any]], Presenta
 """The mails that show more than their values: lists of people, counts by code, and a file."""
 
 
-def _tallies(locale: str, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _tallies(locale: str, counts: Mapping[str, int]) -> list[dict[str, Any]]:
     return [
-        {"sentence": code_sentence(code, locale), "number": context["counts"][code]}
-        for code in [*Code, *sorted(set(context["counts"]) - set(Code))]
-        if context["counts"].get(code)
+        {"sentence": code_sentence(code, locale), "number": counts[code]}
+        for code in [*Code, *sorted(set(counts) - set(Code))]
+        if counts.get(code)
     ]
+
+
+def _shown_hint(hint: Mapping[str, Any], locale: str) -> dict[str, Any]:
+    """Returns what is to be checked in an imported file, with the first lines it is about."""
+    more = hint["number"] - len(hint["lines"])
+    return {"sentence": code_sentence(hint["code"], locale), "lines": ", ".join(map(str, hint["lines"])), "more": more}
 
 
 def _shown(name: str, value: object) -> object:
@@ -166,7 +177,7 @@ def _shown(name: str, value: object) -> object:
 
 
 def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:
-    sentence = code_sentence(person["code"], locale)
+    sentence = result_sentence(person["code"], person.get("hints", ()), locale)
     return _shown_holder(person) | {"position": person["position"], "sentence": sentence}
 
 

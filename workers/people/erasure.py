@@ -141,7 +141,7 @@ def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], address
     }
     traces = find_traces(session, sought.account_id)
     [mails] = fetch(session, sql.BlankedMails, sql.BLANK_MAILS, asked | {"addressed": array(addressed)})
-    corrections = change(session, sql.BLANK_CORRECTIONS, asked)
+    corrections = change(session, sql.BLANK_CORRECTIONS, asked) + change(session, sql.BLANK_NAME_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
     forget_failures(session, sorted(subjects))

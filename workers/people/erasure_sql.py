@@ -150,6 +150,12 @@ BLANK_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
+# The same for names.
+BLANK_NAME_CORRECTIONS = text("""
+    UPDATE name_correction SET old_first_name = '', old_last_name = '', new_first_name = '', new_last_name = '',
+      state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
+    WHERE account_id = :account""")
+
 # An address that ops put on the suppression list stays there: an operator decided that no mail goes to it, often
 # because its owner asked, and an erasure does not change that decision.
 FORGET_SUPPRESSION: Final = text(f"""

@@ -66,10 +66,10 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
     Parameters:
       portal_id: read only the data of this portal's companies; None reads everything.
 
-    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `files` (roster files with a row of the
-    person: the line number, its result, whether the file is still kept; not the line itself, because a file takes
-    seconds to read), `audit`, `results` (of jobs), `typed` (requests as they were sent). When everything is read, also
-    `links`, `suppression`, `sign_in_failures`, `throttles`.
+    Keys: `account`, `enrollments`, `certificates`, `mails`, `corrections`, `name_corrections`, `files` (roster
+    files with a row of the person: the line number, its result, whether the file is still kept; not the line itself,
+    because a file takes seconds to read), `audit`, `results` (of jobs), `typed` (requests as they were sent). When
+    everything is read, also `links`, `suppression`, `sign_in_failures`, `throttles`.
     """
     sought = sought_person(session, account_id, email)
     asked: dict[str, Any] = {"account": account_id, "portal": portal_id}

@@ -19,6 +19,7 @@ from models.email import Email, Suppression
 from models.enrollment import Enrollment
 from models.job import Job, JobPerson
 from models.link import Link
+from models.name_correction import NameCorrection
 from models.password import SignIn
 from models.portal import Portal
 from models.throttle import Throttle
@@ -149,6 +150,34 @@ READ_CORRECTIONS: Final = (
     select_record(ExportedCorrection, EmailCorrection)
     .where(col(EmailCorrection.account_id) == _ACCOUNT, _own(col(EmailCorrection.portal_id)))
     .order_by(col(EmailCorrection.id))
+)
+
+
+class ExportedNameCorrection(NamedTuple):
+    """A correction of the account's name, with the names that the asking portal may see.
+
+    The earlier name is left out for portals: another portal may have typed it.
+    """
+
+    old_first_name: str | None
+    old_last_name: str | None
+    new_first_name: str
+    new_last_name: str
+    state: str
+    ground: str | None
+    asked_at: datetime
+    ended_at: datetime | None
+
+
+READ_NAME_CORRECTIONS: Final = (
+    select_record(
+        ExportedNameCorrection,
+        NameCorrection,
+        old_first_name=case((_PORTAL.is_(None), col(NameCorrection.old_first_name))),
+        old_last_name=case((_PORTAL.is_(None), col(NameCorrection.old_last_name))),
+    )
+    .where(col(NameCorrection.account_id) == _ACCOUNT, _own(col(NameCorrection.portal_id)))
+    .order_by(col(NameCorrection.id))
 )
 
 
@@ -290,6 +319,7 @@ OF_COMPANIES: Final = {
     "enrollments": ExportedSection(ExportedEnrollment, READ_ENROLLMENTS),
     "mails": ExportedSection(ExportedMail, READ_MAILS),
     "corrections": ExportedSection(ExportedCorrection, READ_CORRECTIONS),
+    "name_corrections": ExportedSection(ExportedNameCorrection, READ_NAME_CORRECTIONS),
     "certificates": ExportedSection(ExportedCertificate, READ_CERTIFICATES),
     "files": ExportedSection(ExportedFileRow, READ_FILES),
     "audit": ExportedSection(ExportedChange, READ_CHANGES),

@@ -105,6 +105,12 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
         "id < :first AND ended_at < :until AND (old_email <> '' OR new_email <> '')",
         setting="old_email = '', new_email = ''",
     ),
+    RetentionClass.NAME_CORRECTION: _part(
+        "name_correction",
+        "id < :first AND ended_at < :until"
+        " AND old_first_name || old_last_name || new_first_name || new_last_name <> ''",
+        setting="old_first_name = '', old_last_name = '', new_first_name = '', new_last_name = ''",
+    ),
     RetentionClass.HOLDER: _part("certificate_holder", "kept_until < now()", order=""),
     RetentionClass.CERTIFICATE: _part(
         "certificate",

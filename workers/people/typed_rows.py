@@ -63,6 +63,7 @@ FIND_TRACES = text("""
     SELECT e.job_id FROM enrollment e WHERE e.account_id = :account AND e.job_id IS NOT NULL
     UNION SELECT m.job_id FROM email m WHERE m.account_id = :account AND m.job_id IS NOT NULL
     UNION SELECT ec.job_id FROM email_correction ec WHERE ec.account_id = :account
+    UNION SELECT nc.job_id FROM name_correction nc WHERE nc.account_id = :account
     UNION SELECT au.job_id FROM audit au WHERE au.account_id = :account AND au.job_id IS NOT NULL""")
 
 _READ: Final = """

@@ -2,9 +2,17 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from workers.requests.base import BulkEnrollmentRequest, EnrollmentId, PersonAddress, Reason, Request
+from workers.requests.base import (
+    AccountName,
+    BulkEnrollmentRequest,
+    EnrollmentId,
+    PersonAddress,
+    Reason,
+    Request,
+    names_one,
+)
 from workers.requests.queues import Queue
 
 
@@ -51,6 +59,28 @@ class CorrectEmail(Request):
 
     enrollment_id: EnrollmentId
     email: PersonAddress = Field(description="the right address")
+
+    @property
+    def lane(self) -> str:
+        """The enrollment, so that the latest correction of a person is also the last one done."""
+        return f"enrollment:{self.enrollment_id}"
+
+
+class CorrectName(Request):
+    """Put the right name on a participant's account; a name left out stays.
+
+    An account that was never activated and belongs to this company alone has the new name at once. In every other case
+    the person is sent a link, and the account keeps its name until they confirm, within 14 days. Certificates keep the
+    name they were issued with: send `correct_certificate` with `reread` to have one issued again.
+    """
+
+    kind: ClassVar[str] = "correct_name"
+
+    enrollment_id: EnrollmentId
+    first_name: AccountName | None = Field(default=None, description="the right first name")
+    last_name: AccountName | None = Field(default=None, description="the right last name")
+
+    _names_one = model_validator(mode="after")(names_one)
 
     @property
     def lane(self) -> str:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reason, clean_reference
+from models.person import clean_name
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
 from workers.requests.alone import WRITTEN_AS_GIVEN, RefusedId, read_alone
@@ -79,6 +80,9 @@ Language = Annotated[str, checked(_language), Personal.NOTHING]
 
 PersonAddress = Annotated[Address, Personal.ADDRESS]
 PersonName = Annotated[Label, Personal.NAME]
+AccountName = Annotated[str, checked(clean_name), Personal.NAME]
+"""A first or last name, by the rule of people who are enrolled."""
+
 ContactAddress = Annotated[Address, Personal.CONTACT]
 """The address of a company, a manager or the requester."""
 
@@ -206,6 +210,13 @@ def storable_body(body: str) -> str:
 def _problem(error: dict[str, Any]) -> Problem:
     code = Code(error["type"]) if error["type"] in _CODES else Code.INVALID_REQUEST
     return Problem(code, ".".join(map(str, error["loc"])), error["msg"])
+
+
+def names_one(request: Any) -> Any:
+    """Checks that a correction of a name has a first or a last name; a validator of the whole request."""
+    if request.first_name is None and request.last_name is None:
+        raise PydanticCustomError(Code.INVALID_REQUEST.value, "neither a first nor a last name: nothing to correct")
+    return request
 
 
 def check_key(key: str) -> None:

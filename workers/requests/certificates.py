@@ -105,7 +105,9 @@ class CorrectCertificate(_EnrollmentRequest):
     first_name: PersonName | None = None
     last_name: PersonName | None = None
     reread: bool = Field(
-        default=False, description="take company, training, dates and organisation as they are recorded now"
+        default=False,
+        description="take company, training, dates and organisation as they are recorded now, and the name of the"
+        " account if it was corrected since",
     )
     reason: Reason = Field(description="why, for the audit trail; no name, no address")
 

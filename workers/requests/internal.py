@@ -2,11 +2,12 @@
 
 from typing import ClassVar, Final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.words import LOCALES, Policy
 from workers.requests.base import (
     AccountId,
+    AccountName,
     BulkEnrollmentRequest,
     ContactAddress,
     EnrollmentId,
@@ -21,6 +22,7 @@ from workers.requests.base import (
     Reason,
     Reference,
     Request,
+    names_one,
 )
 from workers.requests.queues import Queue
 
@@ -88,6 +90,25 @@ class CorrectEmailByOps(Request):
         return f"account:{self.account_id}"
 
 
+class CorrectNameByOps(Request):
+    """Put another name on an account at once. Only ops may, with a reason, and on an account of any portal."""
+
+    kind: ClassVar[str] = "correct_name_by_ops"
+    internal: ClassVar[bool] = True
+
+    account_id: AccountId
+    first_name: AccountName | None = Field(default=None, description="the right first name")
+    last_name: AccountName | None = Field(default=None, description="the right last name")
+    reason: Reason = Field(description="why, for the audit trail; no name, no address")
+
+    _names_one = model_validator(mode="after")(names_one)
+
+    @property
+    def lane(self) -> str:
+        """The account."""
+        return f"account:{self.account_id}"
+
+
 class ReconcileSeats(MaintenanceRequest):
     """Compare seat history, enrollments and counter of every contract; report differences, repair nothing."""
 
@@ -103,7 +124,7 @@ class Purge(MaintenanceRequest):
 
 
 class ApplyCorrections(MaintenanceRequest):
-    """Apply the corrections of addresses that are due, and end those that were not confirmed in time."""
+    """Apply the corrections of addresses that are due; end those, also of names, that were not confirmed in time."""
 
     kind: ClassVar[str] = "apply_corrections"
     routine: ClassVar[bool] = True

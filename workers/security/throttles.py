@@ -27,6 +27,7 @@ WIDE: Final = frozenset(
         ThrottleScope.INVITATION_COMPANY,
         ThrottleScope.INVITATION_PORTAL,
         ThrottleScope.CORRECTION_PORTAL,
+        ThrottleScope.NAME_PORTAL,
     }
 )
 """Scopes that count many people: requests of the same minute are read as one row, with the time of the last one."""

@@ -20,7 +20,7 @@ from workers.security.link_views import (
     read_link_use,
 )
 from workers.security.tokens import SigningKeys
-from workers.web import corrections, not_me, passwords
+from workers.web import corrections, names, not_me, passwords
 from workers.web.answers import refuse
 from workers.web.forms import read_form
 
@@ -45,6 +45,7 @@ PAGES: Final[dict[Purpose, LinkPage]] = {
     Purpose.NOT_ME: LinkPage(not_me.show, not_me.take),
     Purpose.CORRECTION_CONFIRMATION: LinkPage(corrections.show_confirmation, corrections.confirm),
     Purpose.CORRECTION_ANSWER: LinkPage(corrections.show_answer, corrections.answer),
+    Purpose.NAME_CONFIRMATION: LinkPage(names.show, names.take),
 }
 """The page of each purpose."""
 

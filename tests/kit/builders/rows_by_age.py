@@ -87,6 +87,16 @@ def correction(session: Session, moment: datetime, state: str = "applied") -> No
     )  # fmt: skip
 
 
+def name_correction(session: Session, moment: datetime, state: str = "applied") -> None:
+    session.execute(
+        text("INSERT INTO name_correction (id, account_id, portal_id, job_id, old_first_name, old_last_name,"
+             " new_first_name, new_last_name, state, ended_at)"
+             " VALUES (:id, :account, :id, :id, 'Ana', 'Dû', 'Anna', 'Dû', CAST(:state AS text),"
+             " CASE WHEN CAST(:state AS text) <> 'pending' THEN CAST(:at AS timestamptz) END)"),
+        {"id": id_of(moment), "account": make_account(session, f"{new_id()}@a.test"), "at": moment, "state": state},
+    )  # fmt: skip
+
+
 def holder(session: Session, moment: datetime) -> None:
     kept = moment + timedelta(days=0)
     session.execute(text("INSERT INTO certificate_holder VALUES (:id, 'Anne', 'Lorval', :at)"),

@@ -56,7 +56,8 @@ def named(kind: EmailKind, hostile: str) -> dict[str, Any]:
     """Returns the values of a mail of this kind, with this string for everything that people typed."""
     context = dict(FULLEST.get(kind, SAMPLES[kind][1]))
     for name in ("first_name", "company_name", "training_title", "contract_reference", "file_name", "sheet",
-                 "new_address", "old_address"):  # fmt: skip
+                 "new_address", "old_address",
+                 "new_first_name", "new_last_name", "old_first_name", "old_last_name"):  # fmt: skip
         if name in context:
             context[name] = hostile
     if kind is EmailKind.RELEASE_REPORT:
@@ -64,7 +65,14 @@ def named(kind: EmailKind, hostile: str) -> dict[str, Any]:
         context["people"] = [named | {"refused": person["refused"]} for person in context["people"]]
     if kind is EmailKind.ENROLLMENT_REPORT:
         context["people"] = [
-            {"position": 1, "first_name": hostile, "last_name": hostile, "email": hostile, "code": "invalid_email"}
+            {
+                "position": 1,
+                "first_name": hostile,
+                "last_name": hostile,
+                "email": hostile,
+                "code": "invalid_email",
+                "hints": ["names_differ"],
+            }
         ] * 5
     return context
 

@@ -27,6 +27,7 @@ from tests.kit.builders.rows_by_age import (
     job_with_people,
     link,
     mail,
+    name_correction,
     roster,
     roster_address,
     roster_file,
@@ -76,6 +77,9 @@ CASES: Final = [
       for how in ("used", "voided", "expired")),
     Case(RetentionClass.CORRECTION, correction, "SELECT old_email, new_email, state FROM email_correction",
          [("a@a.test", "b@a.test", "applied")], [("", "", "applied")]),
+    Case(RetentionClass.NAME_CORRECTION, name_correction,
+         "SELECT old_first_name, old_last_name, new_first_name, new_last_name, state FROM name_correction",
+         [("Ana", "Dû", "Anna", "Dû", "applied")], [("", "", "", "", "applied")]),
     Case(RetentionClass.ROSTER_FILE, roster_file, "SELECT 1 FROM roster_part", [(1,)], GONE),
     Case(RetentionClass.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
          [("équipe.csv", False)], [("", True)]),
@@ -125,6 +129,7 @@ def test_unfinished_rows_of_any_age_stay(session: Session) -> None:
     for state in ("owed", "uncertain", "sending"):
         mail(session, moment, state=state, ended=False)
     correction(session, moment, "pending")
+    name_correction(session, moment, "pending")
     roster_file(session, moment)
     roster(session, moment, done=False)
     open_job = job(session, moment, state="queued", ended=False)

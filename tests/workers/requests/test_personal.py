@@ -13,7 +13,7 @@ from workers.requests.registry import KINDS
 
 SPEAKING = {
     *("enroll", "request_password_reset", "correct_email", "correct_email_by_ops", "export_person", "erase_person"),
-    *("duplicate_certificates", "correct_certificate"),
+    *("duplicate_certificates", "correct_certificate", "correct_name", "correct_name_by_ops"),
 }
 
 

@@ -22,7 +22,7 @@ from workers.cli.options import Key, Portal, Wait, WaitCommand
 from workers.database import Session, transaction
 from workers.engine.acceptance import AcceptedJob, find_portal
 from workers.engine.broker import wake
-from workers.i18n.catalogues import code_sentence
+from workers.i18n.catalogues import code_sentence, result_sentence
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import errors_file, report_rows
 from workers.requests.base import read
@@ -145,7 +145,8 @@ def _tell(job_id: UUID, found: _Progress, locale: str) -> None:
     table = Table(box=None)
     for heading in ("code", "rows", "meaning"):
         table.add_column(heading, overflow="fold")
-    for code, number in sorted(result.get("counts", {}).items(), key=lambda one: -one[1]):
+    counts = sorted(result.get("counts", {}).items(), key=lambda one: -one[1])
+    for code, number in (*counts, *result.get("hints", {}).items()):
         table.add_row(code, str(number), code_sentence(Code(code), locale))
     console().print(table)
     if code := result.get("code"):
@@ -164,7 +165,7 @@ def _keep(path: Path, lines: Callable[[Session], Iterable[str]]) -> None:
 
 
 def _report(session: Session, job_id: UUID, locale: str) -> Iterator[str]:
-    for row, code in report_rows(session, job_id):
-        reason = code and code_sentence(code, locale)
-        said = {"line": row.line, "code": code, "reason": reason, "read": list(row.cells)}
+    for row, code, hints in report_rows(session, job_id):
+        reason = code and result_sentence(code, hints, locale)
+        said = {"line": row.line, "code": code, "reason": reason, "to_check": list(hints), "read": list(row.cells)}
         yield json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"

@@ -50,12 +50,20 @@ _ENDED_TO_MANAGER = _ENDED | {
     "training_title": _PERSON["training_title"],
 }
 _REPLACED = _WRITTEN | {"link": None}
+_NEW_NAME = _WRITTEN | {"new_first_name": _PERSON["first_name"], "new_last_name": "Lefèvre-Martin"}
+_RENAMED = _NEW_NAME | {"old_first_name": "Anne Sofie", "old_last_name": "Lefevre"}
+_NAME_ANSWER = _NEW_NAME | {
+    "contract_reference": "CTR-2026-001",
+    "training_title": _PERSON["training_title"],
+    "ending": "confirmed",
+}
 
 
 def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
     """A report in which these became of the people, in order."""
     people = [
         {"position": position, "first_name": first, "last_name": last, "email": email, "code": code}
+        | {"hints": ["names_differ"] if code == "attached" else []}
         for position, ((first, last, email), code) in enumerate(list(zip(_PEOPLE, codes, strict=True)) * times, start=1)
     ]
     facts = {
@@ -118,6 +126,7 @@ _IMPORT: dict[str, Any] = {
     "enrolled_count": 250,
     "remaining": 0,
     "counts": {"enrolled": 186, "attached": 12, "already_enrolled": 31, "invalid_email": 2, "no_seat_left": 9},
+    "hints": [{"code": "names_differ", "number": 52, "lines": [4, 17, 1_205]}],
     "failed_count": 11,
     "again": False,
     "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
@@ -131,6 +140,7 @@ _IMPORT: dict[str, Any] = {
 _CLOSED: dict[str, Any] = {
     "state": "refused",
     "counts": {"contract_expired": 240},
+    "hints": [],
     "failed_count": 240,
     "again": True,
     "failed": None,
@@ -144,6 +154,7 @@ _UNREADABLE: dict[str, Any] = {
     "enrolled_count": None,
     "remaining": None,
     "counts": {},
+    "hints": [],
     "failed_count": 0,
     "failed": None,
     "header": None,
@@ -197,6 +208,13 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "correction_ended": (EmailKind.CORRECTION_ENDED, _ENDED),
     "correction_ended-to-the-manager": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "expired"}),
     "correction_ended-shared": (EmailKind.CORRECTION_ENDED, _ENDED_TO_MANAGER | {"ending": "shared"}),
+    "name_confirmation": (EmailKind.NAME_CONFIRMATION, _RENAMED | _LINK),
+    "name_corrected": (EmailKind.NAME_CORRECTED, _NEW_NAME),
+    "name_corrected-by-ops": (EmailKind.NAME_CORRECTED, _NEW_NAME | {"company_name": None}),
+    "name_answer": (EmailKind.NAME_ANSWER, _NAME_ANSWER),
+    "name_answer-refused": (EmailKind.NAME_ANSWER, _NAME_ANSWER | {"ending": "refusal"}),
+    "name_answer-expired": (EmailKind.NAME_ANSWER, _NAME_ANSWER | {"ending": "expired"}),
+    "name_answer-links-voided": (EmailKind.NAME_ANSWER, _NAME_ANSWER | {"ending": "links_voided"}),
     "import_report": (EmailKind.IMPORT_REPORT, _IMPORT),
     "import_report-workbook": (EmailKind.IMPORT_REPORT, _IMPORT | {"encoding": None, "sheet": "Session de mars"}),
     "import_report-many": (EmailKind.IMPORT_REPORT, _IMPORT | {"failed": None, "header": None}),

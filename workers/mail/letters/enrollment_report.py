@@ -11,6 +11,7 @@ from sqlmodel import col
 from models.job import Job, JobPerson
 from models.words import Code, EmailKind
 from workers.database import Session
+from workers.engine.results import hints_of
 from workers.errors import Permanent
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailFacts
@@ -31,9 +32,10 @@ class _ReportedJob(NamedTuple):
     result: Any
 
 
-class _PersonCode(NamedTuple):
+class _PersonAnswer(NamedTuple):
     position: int
     code: str
+    detail: Any
 
 
 def write_enrollment_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
@@ -41,7 +43,7 @@ def write_enrollment_report(session: Session, mail: ClaimedMail, facts: MailFact
     job = _read_job(session, mail.job_id)
     if job is None or job.request is None:
         return not_wanted(mail)
-    report = _report(job, _read_request(job.kind, job.request), _read_codes(session, job))
+    report = _report(job, _read_request(job.kind, job.request), _read_answers(session, job))
     return Letter(mail, EmailKind.ENROLLMENT_REPORT, names(facts) | report)
 
 
@@ -57,15 +59,16 @@ def _read_request(kind: str, body: str) -> Enroll:
     return request
 
 
-def _read_codes(session: Session, job: _ReportedJob) -> dict[int, str]:
-    """Reads the code of each position; the result of a request for one person sits in the job itself."""
-    codes = {person["position"]: person["code"] for person in (job.result or {}).get("people", ())}
-    people = select_record(_PersonCode, JobPerson).where(col(JobPerson.job_id) == job.id)
-    found = fetch(session, _PersonCode, people.order_by(col(JobPerson.position)))
-    return codes | {one.position: one.code for one in found}
+def _read_answers(session: Session, job: _ReportedJob) -> dict[int, _PersonAnswer]:
+    """Reads the answer for each position; the result of a request for one person sits in the job itself."""
+    alone = (job.result or {}).get("people", ())
+    people = select_record(_PersonAnswer, JobPerson).where(col(JobPerson.job_id) == job.id)
+    found = fetch(session, _PersonAnswer, people.order_by(col(JobPerson.position)))
+    answers = [*(_PersonAnswer(one["position"], one["code"], one["detail"]) for one in alone), *found]
+    return {one.position: one for one in answers}
 
 
-def _report(job: _ReportedJob, request: Enroll, codes: Mapping[int, str]) -> dict[str, Any]:
+def _report(job: _ReportedJob, request: Enroll, answers: Mapping[int, _PersonAnswer]) -> dict[str, Any]:
     """Lists the result of each person, under the name and address the manager gave, not those of the account.
 
     People who were erased since (``workers/people/erasure.py``) are counted, and no longer listed.
@@ -78,22 +81,23 @@ def _report(job: _ReportedJob, request: Enroll, codes: Mapping[int, str]) -> dic
         "planned_seats": result.get("planned_seats", 0),
         "enrolled_count": result.get("enrolled_count", 0),
         "remaining": result.get("remaining", 0),
-        "counts": Counter(codes.values()),
+        "counts": Counter(one.code for one in answers.values()),
         "people": [
-            _reported(index, person, codes)
+            _reported(person, answers.get(index, _PersonAnswer(index, Code.NOT_CARRIED_OUT, None)))
             for index, person in enumerate(request.people)
-            if person != ERASED or codes.get(index) == Code.MISSING_EMAIL
+            if person != ERASED or (index in answers and answers[index].code == Code.MISSING_EMAIL)
         ],
     }
 
 
-def _reported(index: int, person: PersonToEnroll, codes: Mapping[int, str]) -> dict[str, Any]:
+def _reported(person: PersonToEnroll, answer: _PersonAnswer) -> dict[str, Any]:
     return {
-        "position": index + 1,
+        "position": answer.position + 1,
         "first_name": person.first_name,
         "last_name": person.last_name,
         "email": person.email,
-        "code": codes.get(index, Code.NOT_CARRIED_OUT),
+        "code": answer.code,
+        "hints": hints_of(answer.detail),
     }
 
 

@@ -12,6 +12,7 @@ from models.job import Job, JobPerson
 from models.roster import RosterImport
 from models.words import DONE_CODES, Code, EmailKind, JobState
 from workers.database import Session
+from workers.engine.results import hints_of, read_hints
 from workers.imports.reports import find_rows
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailFacts
@@ -21,6 +22,9 @@ from workers.requests.imports import ImportRoster
 from workers.rosters.kept_rows import KeptRows
 from workers.rosters.reader import accented_names
 from workers.sql import fetch, fetch_one, select_record
+
+LINES_TO_CHECK: Final = 50
+"""Lines that the mail names for each thing to check; the report of the import has all of them."""
 
 MOST_FAILED: Final = 300_000
 """Refused rows a mail may still be able to carry (``workers/mail/attachments.py``)."""
@@ -57,7 +61,7 @@ def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -
     found = _read_import(session, mail)
     if found is None or found.request is None:
         return not_wanted(mail)
-    context = _values(mail, found, found.request)
+    context = _values(mail, found, found.request) | {"hints": _read_hints(session, mail)}
     failed = _read_failed(session, mail) if _lists_rows(found, context) else []
     accented = (found.reading or {}).get("accented", [])
     rows = find_rows(session, mail.job_id, []) if mail.job_id and (failed or accented) else None
@@ -75,6 +79,16 @@ def _read_failed(session: Session, mail: ClaimedMail) -> list[_RefusedRow]:
     people = select_record(_RefusedRow, JobPerson).where(col(JobPerson.job_id) == mail.job_id)
     refused = people.where(col(JobPerson.code).not_in(DONE_CODES)).order_by(col(JobPerson.position))
     return fetch(session, _RefusedRow, refused)
+
+
+def _read_hints(session: Session, mail: ClaimedMail) -> list[dict[str, Any]]:
+    """Reads what is to be checked: a code, on how many lines, and the first of these lines."""
+    found = read_hints(session, mail.job_id) if mail.job_id else []
+    lines: dict[Code, list[int]] = {}
+    for person in found:
+        for code in hints_of(person.detail):
+            lines.setdefault(code, []).append(person.detail["line"])
+    return [{"code": code, "number": len(all_), "lines": all_[:LINES_TO_CHECK]} for code, all_ in lines.items()]
 
 
 def _values(mail: ClaimedMail, found: _ReportedImport, request: str) -> dict[str, Any]:

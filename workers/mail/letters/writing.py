@@ -23,6 +23,7 @@ from workers.mail.letters import (
     enrollment,
     enrollment_report,
     import_report,
+    name,
     seats,
 )
 from workers.mail.letters.facts import MailedLink, MailFacts, read_facts
@@ -36,6 +37,7 @@ WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
         **enrollment.WRITERS,
         **enrollment_report.WRITERS,
         **import_report.WRITERS,
+        **name.WRITERS,
         **seats.WRITERS,
     },
     "functions that write them (workers/mail/letters)",

@@ -1,0 +1,59 @@
+"""corrections of names."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+EARLIER_PURPOSES = "'activation', 'password_reset', 'correction_confirmation', 'correction_answer', 'not_me'"
+PURPOSES = f"{EARLIER_PURPOSES}, 'name_confirmation'"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "name_correction",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("enrollment_id", sa.Uuid(), nullable=True),
+        sa.Column("company_id", sa.Uuid(), nullable=True),
+        sa.Column("portal_id", sa.Uuid(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("requested_by", sa.String(), server_default="", nullable=False),
+        sa.Column("old_first_name", sa.String(), nullable=False),
+        sa.Column("old_last_name", sa.String(), nullable=False),
+        sa.Column("new_first_name", sa.String(), nullable=False),
+        sa.Column("new_last_name", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("ground", sa.String(), nullable=True),
+        sa.Column("asked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'applied', 'cancelled', 'superseded', 'expired')",
+            name=op.f("ck_name_correction_state"),
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_name_correction_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_name_correction")),
+    )
+    op.create_index(op.f("ix_name_correction_account_id"), "name_correction", ["account_id"], unique=False)
+    op.create_index(
+        "uq_name_correction_pending",
+        "name_correction",
+        ["account_id"],
+        unique=True,
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    _purposes(PURPOSES)
+
+
+def _purposes(purposes: str) -> None:
+    op.drop_constraint(op.f("ck_link_purpose"), "link")
+    op.create_check_constraint(op.f("ck_link_purpose"), "link", f"purpose IN ({purposes})")
+
+
+def downgrade() -> None:
+    op.execute("DELETE FROM link WHERE purpose = 'name_confirmation'")
+    _purposes(EARLIER_PURPOSES)
+    op.drop_table("name_correction")
