@@ -45,6 +45,7 @@ class Training(Record, table=True):
     objectives: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # a list of texts
     modality: str | None = None
     planned_minutes: int | None = None
+    access_url: str | None = None  # where people reach it; None: the portal's
     created_at: datetime = instant(default_now=True)
 
 

@@ -21,6 +21,7 @@ class Portal(Record, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     name: str = Field(unique=True)
     organisation_id: UUID | None = Field(default=None, foreign_key="organisation.id")  # signs its certificates
+    access_url: str | None = None  # where people reach its trainings; None: the setting LMS_URL
     created_at: datetime = instant(default_now=True)
 
 

@@ -173,6 +173,7 @@ class Code(StoredWord):
     IMAGE_TOO_LARGE = "image_too_large"
     INVALID_COLOUR = "invalid_colour"
     LOW_CONTRAST = "low_contrast"  # too light to be read on white
+    INVALID_URL = "invalid_url"  # of a training or a portal: http or https, a host, no user and no password
     INVALID_SIRET = "invalid_siret"
     INVALID_ACTIVITY_NUMBER = "invalid_activity_number"
     UNKNOWN_COMPANY = "unknown_company"

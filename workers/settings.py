@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.redis_client import connect
 
+from models.access_url import clean_access_url
+from models.words import Code
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -56,6 +59,11 @@ class Settings(BaseSettings):
         default="", description="how mails name the platform; empty for the name in MAIL_FROM, or else its domain"
     )
     support_address: str = Field(default="", description="whom mails say to ask for help; empty for nobody")
+
+    lms_url: str = Field(
+        default="",
+        description="where people reach their trainings, unless a portal or a training names another address",
+    )
 
     link_base_url: str = Field(
         default="", description="where links in mails lead, never taken from a request; required"
@@ -114,6 +122,15 @@ class Settings(BaseSettings):
                     f"{one!r} is neither an address nor a network of proxies, such as 10.0.0.7,10.1.0.0/16"
                 )
         return ",".join(named)
+
+    @field_validator("lms_url")
+    @classmethod
+    def _leads_to_a_page(cls, url: str) -> str:
+        """Refuses what no button may lead to."""
+        cleaned = clean_access_url(url) if url else ""
+        if isinstance(cleaned, Code):
+            raise ValueError("neither http://host/path nor https://host/path, without a user")  # noqa: TRY004
+        return cleaned
 
     @field_validator("redis_url")
     @classmethod

@@ -15,7 +15,7 @@ from models.words import JobState
 from workers.access.resend_jobs import resend_invitations, reset_passwords
 from workers.access.reset_requests import request_resets, send_resets
 from workers.catalog.organisations import put_organisation
-from workers.catalog.records import put_company, put_contract, put_training
+from workers.catalog.records import put_company, put_contract, put_portal, put_training
 from workers.certificates.changes import correct_certificate, revoke_certificate
 from workers.certificates.duplicates.files import show_file
 from workers.certificates.issuing import catch_up, issue_certificates
@@ -142,6 +142,7 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOut
     "record_progress": record_progress_jobs,
     "put_company": _one_by_one(put_company),
     "put_training": _one_by_one(put_training),
+    "put_portal": _one_by_one(put_portal),
     "put_contract": _one_by_one(put_contract),
     "reset_passwords": reset_passwords,
     "resend_invitations": resend_invitations,

@@ -11,13 +11,14 @@ from sqlmodel import col, select, update
 from models.base import new_id
 from models.contract import CONTRACT_OPTIONS, Company, Contract, ContractTerms, Training, changed_terms, seats_refused
 from models.enrollment import LIVE
+from models.portal import Portal
 from models.reminder import contract_reminds
 from models.words import Code, JobState
 from workers.audit import record
 from workers.catalog.organisations import checked_colour, checked_logo
 from workers.database import Session, wait_briefly_for_locks
 from workers.enrollment.reminders import resume_reminders_of_contract
-from workers.requests.catalog import PutCompany, PutContract, PutTraining
+from workers.requests.catalog import PutCompany, PutContract, PutPortal, PutTraining
 from workers.sql import change, given_values, today_in_paris, upsert
 
 # People warned under an earlier option are warned again, because the date they were told is no longer right.
@@ -60,8 +61,17 @@ def put_training(session: Session, portal_id: UUID, job_id: UUID | None, request
         objectives=request.objectives,
         modality=request.modality,
         planned_minutes=request.planned_minutes,
+        access_url=request.access_url,
     )
     return _put(session, training, job_id, request)
+
+
+def put_portal(session: Session, portal_id: UUID, job_id: UUID | None, request: PutPortal) -> CatalogOutcome:
+    """Records where people reach the trainings of the portal that asks."""
+    change(session, update(Portal).where(col(Portal.id) == portal_id).values(access_url=request.access_url))
+    asker = request.requested_by
+    record(session, request.kind, portal_id=portal_id, job_id=job_id, subject_id=portal_id, requested_by=asker)
+    return CatalogOutcome(JobState.SUCCEEDED, {"id": str(portal_id)})
 
 
 def _put(

@@ -92,7 +92,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
             },
         ),
         "person": Group(
-            "Export or erase what is known of a person; correct addresses and names.",
+            "Export, erase or correct what is known of a person.",
             {
                 "export": Command("person:export", "Print all that is known of a person, as JSON."),
                 "erase": Command("person:erase", "Forget who a person was; it cannot be undone."),

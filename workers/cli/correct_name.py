@@ -27,7 +27,7 @@ Exit codes:
    0  done; without --wait: accepted
    {REFUSED}  refused: no such account, or you answered no
    2  wrong use of the command
-  {INVALID}  no such person, no name, a name that cannot be kept, or a reason that cannot be kept
+  {INVALID}  no such person, no name, or a name or reason that cannot be kept
 {COMMON_CODES}
 {DEAD_CODE}
   {UNFINISHED}  not finished within the wait; it goes on: matricule jobs show ID

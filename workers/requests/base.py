@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from models.access_url import clean_access_url
 from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.person import clean_name
@@ -77,6 +78,9 @@ Reason = Annotated[str, checked(clean_reason), Personal.NOTHING]
 """The reason that ops or a portal give, without an address: the audit trail keeps it for years."""
 
 Language = Annotated[str, checked(_language), Personal.NOTHING]
+
+AccessUrl = Annotated[str, checked(clean_access_url), Personal.NOTHING]
+"""A web address where people reach a training."""
 
 PersonAddress = Annotated[Address, Personal.ADDRESS]
 PersonName = Annotated[Label, Personal.NAME]

@@ -10,6 +10,7 @@ from models.document import TrainingModality, TrainingNature
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
 from models.words import LOCALES, Code
 from workers.requests.base import (
+    AccessUrl,
     ContactAddress,
     Day,
     Label,
@@ -41,7 +42,7 @@ class PutCompany(Request):
 class PutTraining(Request):
     """Record a training under the portal's own reference, or change it; a field left out stays as it is.
 
-    All fields are printed on the certificates that are issued afterwards.
+    All fields but `access_url` are printed on the certificates that are issued afterwards.
     """
 
     kind: ClassVar[str] = "put_training"
@@ -55,6 +56,19 @@ class PutTraining(Request):
     objectives: list[Label] = Field(default=[], max_length=10, description="what is learnt, a sentence each")
     modality: TrainingModality | None = Field(default=None, strict=False, description="remote, on_site or blended")
     planned_minutes: Number | None = Field(default=None, ge=1, le=1_000_000, description="planned duration")
+    access_url: AccessUrl | None = Field(
+        default=None,
+        description="where people reach it: the button of mails and of the page after a password was chosen; null: the"
+        " portal's (`put_portal`)",
+    )
+
+
+class PutPortal(Request):
+    """Record where people reach the trainings of this portal that name no address of their own."""
+
+    kind: ClassVar[str] = "put_portal"
+
+    access_url: AccessUrl | None = Field(description="the address; null: that of this system, if it has one")
 
 
 class PutContract(Request):

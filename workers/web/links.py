@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.link import PASSWORD_PURPOSES
 from models.words import Code, Purpose
 from workers.database import transaction
 from workers.security.link_views import (
@@ -78,4 +79,6 @@ async def _refuse(request: Request, code: Code, use: LinkUse | None) -> Response
         return refuse(request, code)
     if code is Code.USED_LINK and use.purpose is Purpose.CORRECTION_CONFIRMATION:
         return await corrections.show_used(request, use)
+    if code is Code.USED_LINK and use.purpose in PASSWORD_PURPOSES:
+        return await passwords.show_used(request, use)
     return refuse(request, code, use.locale, use.purpose)

@@ -1,16 +1,21 @@
 """The page "choose a password", opened by the link of an invitation or a reset."""
 
+from functools import partial
+from uuid import UUID
+
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.access_url import WayIn
 from models.password import check_password
 from models.words import Code
 from workers.access.passwords import choose_password, hash_password
+from workers.access.trainings import read_ways_in
 from workers.database import transaction
 from workers.i18n.moments import shown_moment
 from workers.logs import get_logger
-from workers.security.link_views import LinkView, look_at_link
+from workers.security.link_views import LinkUse, LinkView, look_at_link
 from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
 from workers.web.answers import busy, refuse
@@ -39,7 +44,19 @@ async def take(request: Request, token: str, view: LinkView, fields: dict[str, s
     if isinstance(chosen, Code):
         return refuse(request, chosen, view.locale, view.purpose)
     log.info("password.chosen", account=str(chosen.account_id), purpose=chosen.purpose)
-    return note("password_chosen", asked_locale(request, chosen.locale), email=chosen.email)
+    ways = await to_thread.run_sync(partial(_ways_in, chosen.account_id, titles=True))
+    return note("password_chosen", asked_locale(request, chosen.locale), ways=ways, email=chosen.email)
+
+
+async def show_used(request: Request, use: LinkUse) -> Response:
+    """Says that a password was chosen with this link, and leads to the trainings."""
+    ways = await to_thread.run_sync(partial(_ways_in, use.account_id, titles=False))
+    return refuse(request, Code.USED_LINK, use.locale, use.purpose, ways=ways)
+
+
+def _ways_in(account_id: UUID, *, titles: bool) -> list[WayIn]:
+    with transaction() as session:
+        return read_ways_in(session, account_id, titles=titles)
 
 
 def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from models.access_url import WayIn
 from models.password import MAX_PASSWORD, MIN_PASSWORD
 from models.words import LOCALES
 from workers.i18n.values import read_texts
@@ -45,13 +46,18 @@ def page(name: str, locale: str, values: Mapping[str, Any], *, status: int = 200
     return HTMLResponse(html, status)
 
 
-def note(name: str, locale: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+def note(
+    name: str, locale: str, *, status: int = 200, ways: Sequence[WayIn] | None = None, **values: Any
+) -> HTMLResponse:
     """Renders a page that only informs; `name` is its table in ``texts.toml``.
 
     A note that refers people to the support has another text for platforms without one (``next_without_support``).
+
+    Parameters:
+      ways: the buttons of a note that tells a person to sign in; an empty list says whom to ask, None says nothing.
     """
     alone = not get_settings().support_address and "next_without_support" in TEXTS[locale]["notes"][name]
-    known = {**values, "note": name, "next": "next_without_support" if alone else "next"}
+    known = {**values, "note": name, "next": "next_without_support" if alone else "next", "ways": ways}
     return page("note", locale, known, status=status)
 
 

@@ -1,4 +1,4 @@
-"""corrections of names."""
+"""corrections of names; where people reach a training."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -46,6 +46,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     _purposes(PURPOSES)
+    op.add_column("training", sa.Column("access_url", sa.String(), nullable=True))
+    op.add_column("portal", sa.Column("access_url", sa.String(), nullable=True))
 
 
 def _purposes(purposes: str) -> None:
@@ -54,6 +56,8 @@ def _purposes(purposes: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("portal", "access_url")
+    op.drop_column("training", "access_url")
     op.execute("DELETE FROM link WHERE purpose = 'name_confirmation'")
     _purposes(EARLIER_PURPOSES)
     op.drop_table("name_correction")

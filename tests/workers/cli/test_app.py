@@ -96,7 +96,7 @@ def test_bash_completes_commands_and_options() -> None:
     assert set(completed("")) >= {name for section in SECTIONS.values() for name in section}
     assert completed("im") == ["import"]
     assert completed("import", "") == ["run", "check", "cancel", "undo", "model"]
-    assert completed("person", "cor") == ["correct-email"]
+    assert completed("person", "cor") == ["correct-email", "correct-name"]
     assert completed("jobs", "--st") == ["--state"]
     assert completed("jobs", "--state", "d") == ["dead"]
 

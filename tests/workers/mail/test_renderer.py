@@ -39,7 +39,7 @@ def text_and_html_say_the_same(kind: EmailKind, locale: str, context: Mapping[st
     # The HTML adds a brand, a heading, a button, column titles; the text adds nothing but its signature mark.
     assert said - shown <= {"--"}
     links = {href for href, _ in page.links if href.startswith("http")}
-    assert links == {context[name] for name in ("link", "not_me_link") if context.get(name)}
+    assert links == {context[name] for name in ("link", "not_me_link", "access_url") if context.get(name)}
     for link in links:
         assert f"\n{link}\n" in mail.text
         assert (link, link) in page.links

@@ -98,8 +98,8 @@ def known(session: Session) -> Session:
 def test_all_data_of_the_person_and_none_of_others(known: Session) -> None:
     found = person(known)
     assert set(found) == {
-        "account", "enrollments", "certificates", "mails", "corrections", "files", "audit", "results", "typed",
-        "links", "suppression", "sign_in_failures", "throttles",
+        "account", "enrollments", "certificates", "mails", "corrections", "name_corrections", "files", "audit",
+        "results", "typed", "links", "suppression", "sign_in_failures", "throttles",
     }  # fmt: skip
     account = found["account"]
     assert (account["address"], account["first_name"], account["last_name"]) == (ANNE, "Anne", "Lorval")

@@ -22,6 +22,8 @@ _LINK = {
 _RESET = {
     name: value for name, value in (_PERSON | _LINK).items() if name not in {"company_name", "training_title"}
 } | {"corrected": False}
+_ACCESS = {"access_url": "https://formation.example/cours/prevention-des-risques-electriques"}
+_NOWHERE = {"access_url": None}
 _NOT_ME = {"not_me_link": "https://formation.example/links/AZjwwn0-fBGaVT8rjw8qEQ.k1.cGFzLW1vaS1leGVtcGxlLWRlLWxpZW4"}
 _DETACHED = {name: value for name, value in _PERSON.items() if name != "platform_name"} | {
     "last_name": "Lefèvre",
@@ -183,12 +185,13 @@ _DUPLICATES = {name: value for name, value in _DUPLICATE.items() if name != "con
 }
 
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
-    "invitation": (EmailKind.INVITATION, _PERSON | _LINK),
-    "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | {"link": None, "expires_at": None}),
-    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | _LINK),
+    "invitation": (EmailKind.INVITATION, _PERSON | _LINK | _ACCESS),
+    "invitation-without-access": (EmailKind.INVITATION, _PERSON | _LINK | _NOWHERE),
+    "attachment": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | _ACCESS | {"link": None, "expires_at": None}),
+    "attachment-not-activated": (EmailKind.ATTACHMENT, _PERSON | _NOT_ME | _LINK | _ACCESS),
     "attachment-without-not-me": (
         EmailKind.ATTACHMENT,
-        _PERSON | {"link": None, "expires_at": None, "not_me_link": None},
+        _PERSON | _NOWHERE | {"link": None, "expires_at": None, "not_me_link": None},
     ),
     "password_reset": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": _PERSON["company_name"]}),
     "password_reset-self-service": (EmailKind.PASSWORD_RESET, _RESET | {"company_name": None}),
@@ -235,8 +238,8 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
         _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
     ),
     "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
-    "reminder": (EmailKind.REMINDER, _PERSON | _LINK | {"last": False, "released_from": None}),
-    "reminder-last": (EmailKind.REMINDER, _PERSON | _LINK | {"last": True, "released_from": _RELEASED_FROM}),
+    "reminder": (EmailKind.REMINDER, _PERSON | _LINK | _ACCESS | {"last": False, "released_from": None}),
+    "reminder-last": (EmailKind.REMINDER, _PERSON | _LINK | _ACCESS | {"last": True, "released_from": _RELEASED_FROM}),
     "release_warning": (EmailKind.RELEASE_WARNING, _PERSON | _LINK | {"released_from": _RELEASED_FROM}),
     "release": (EmailKind.RELEASE, _PERSON),
     "release_report": (EmailKind.RELEASE_REPORT, _release_report(1, _RELEASED_FROM)),

@@ -12,7 +12,7 @@ from models.words import EmailKind, Progress
 from workers.database import Session
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailedLink, MailFacts
-from workers.mail.letters.letter import Letter, names, not_wanted, to_a_person
+from workers.mail.letters.letter import Letter, access, names, not_wanted, to_a_person
 
 
 def announcement(mail: ClaimedMail, facts: MailFacts) -> EmailKind | None:
@@ -33,7 +33,7 @@ def write_announcement(_: Session, mail: ClaimedMail, facts: MailFacts) -> Lette
     kind = announcement(mail, facts)
     if kind is None:
         return not_wanted(mail)
-    says = names(facts) | to_a_person(facts) | _linked(None if facts.activated else facts.link)
+    says = names(facts) | to_a_person(facts) | access(facts) | _linked(None if facts.activated else facts.link)
     if kind is EmailKind.ATTACHMENT:
         says |= {"not_me_link": facts.not_me.address if facts.not_me else None}
     return Letter(mail, kind, says)
@@ -47,7 +47,8 @@ def write_reminder(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
     if facts.release_after_days is not None and facts.progress == Progress.NOT_STARTED and facts.enrolled_at:
         released = expected_release(facts.enrolled_at, facts.release_warned_at, facts.release_after_days, facts.now)
     more = {"last": is_last(mail.context["step"]), "released_from": released}
-    return Letter(mail, EmailKind.REMINDER, names(facts) | to_a_person(facts) | _linked(facts.link) | more)
+    says = names(facts) | to_a_person(facts) | access(facts) | _linked(facts.link)
+    return Letter(mail, EmailKind.REMINDER, says | more)
 
 
 def write_release_warning(_: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:

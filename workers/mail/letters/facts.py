@@ -33,7 +33,8 @@ READ_FACTS = text(f"""
     SELECT m.id, m.account_id, m.enrollment_id, {GREETED} AS first_name, a.activated_at IS NOT NULL AS activated,
       a.erased_at IS NOT NULL OR m.to_address = '' AS erased,
       coalesce(m.to_address <> a.email_norm, false) AS moved, listed.reason AS suppressed,
-      co.name AS company_name, tr.title AS training_title, c.reference AS contract_reference, c.reminders,
+      co.name AS company_name, tr.title AS training_title, coalesce(tr.access_url, po.access_url) AS access_url,
+      c.reference AS contract_reference, c.reminders,
       c.release_after_days, coalesce(e.withdrawn_at, e.detached_at) IS NOT NULL AS has_left, e.progress,
       e.enrolled_at, e.release_warned_at,
       m.kind IN ({quoted(ENDING)}) AND EXISTS (
@@ -48,6 +49,7 @@ READ_FACTS = text(f"""
     LEFT JOIN contract c ON c.id = m.contract_id
     LEFT JOIN company co ON co.id = c.company_id
     LEFT JOIN training tr ON tr.id = c.training_id
+    LEFT JOIN portal po ON po.id = c.portal_id
     LEFT JOIN account a ON a.id = m.account_id
     LEFT JOIN enrollment e ON e.id = m.enrollment_id
     LEFT JOIN LATERAL (
@@ -111,6 +113,7 @@ class MailFacts(NamedTuple):
       suppressed: the reason why no mail is sent to the address at the moment.
       has_left: the person was withdrawn from the enrollment, or detached themselves.
       enrolled_again: the person of a mail about the end of an enrollment is on the same contract again.
+      access_url: where the training is reached; None when neither it nor its portal says.
       link_id: the link to the choice of a password; None when it was used or voided on purpose.
       not_me_id: the link "this is not me"; `not_me_live` is false once it was used or voided on purpose.
     """
@@ -125,6 +128,7 @@ class MailFacts(NamedTuple):
     suppressed: str | None
     company_name: str | None
     training_title: str | None
+    access_url: str | None
     contract_reference: str | None
     reminders: bool | None
     release_after_days: int | None

@@ -66,6 +66,11 @@ def to_a_person(facts: MailFacts) -> dict[str, Any]:
     return {"first_name": facts.first_name} | signature()
 
 
+def access(facts: MailFacts) -> dict[str, Any]:
+    """Returns where the training is reached, if anything says so: itself, its portal or the settings."""
+    return {"access_url": facts.access_url or get_settings().lms_url or None}
+
+
 def signature() -> dict[str, Any]:
     """Returns the name of the platform, and the address where people ask for help."""
     settings = get_settings()
