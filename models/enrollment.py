@@ -159,6 +159,16 @@ def plan_enrollments(
     return EnrollmentPlan(tuple(verdicts), carried_out, frozenset(joining), counts)
 
 
+def addresses_told(plan: EnrollmentPlan, *, dry_run: bool) -> int:
+    """Returns about how many addresses an answer tells, for nothing, whether this system knows them.
+
+    A dry run tells of each seat it plans whether an account exists. Every request tells of the suppression list; one
+    that enrolls no person does so for nothing.
+    """
+    seats = plan.seats if dry_run else 0
+    return seats + (plan.counts[Code.SUPPRESSED_ADDRESS] if dry_run or plan.refused else 0)
+
+
 def _verdict(
     person: Person | Refusal, capacity: Capacity, accepted: AbstractSet[str], *, seats_left: int
 ) -> EnrollmentVerdict:

@@ -46,6 +46,8 @@ class ThrottleScope(StrEnum):
     CORRECTION_PORTAL = "correction:portal"
     NAME_ACCOUNT = "name_correction:account"
     NAME_PORTAL = "name_correction:portal"
+    DRY_RUN_COMPANY = "dry_run:company"
+    DRY_RUN_PORTAL = "dry_run:portal"
     VERIFICATION_ADDRESS = "verification:address"
 
 
@@ -83,6 +85,8 @@ LIMITS: Final[dict[ThrottleScope, tuple[RateLimit, ...]]] = {
     ThrottleScope.CORRECTION_PORTAL: (RateLimit(10_000, HOUR),),
     ThrottleScope.NAME_ACCOUNT: (RateLimit(3, 30 * DAY),),
     ThrottleScope.NAME_PORTAL: (RateLimit(10_000, HOUR),),
+    ThrottleScope.DRY_RUN_COMPANY: (RateLimit(200_000, DAY),),  # the largest request; by settings
+    ThrottleScope.DRY_RUN_PORTAL: (RateLimit(500_000, DAY),),  # by settings
     ThrottleScope.VERIFICATION_ADDRESS: (RateLimit(30, MINUTE), RateLimit(300, HOUR)),
 }
 """A person gets few mails, so that no mailbox is filled; a company or portal gets many, but a mistake is stopped."""
@@ -118,14 +122,22 @@ class Allowance(NamedTuple):
 
     def after_one(self) -> "Allowance":
         """Returns the allowance after one more request."""
-        return Allowance(self.limits, self.asked, self.now, self.room - 1, self.taken + 1)
+        return self.after(1)
 
-    def closed_until(self) -> datetime | None:
-        """Returns the moment when the next request is accepted; None while it is accepted now."""
-        if self.room > 0:
+    def after(self, times: int) -> "Allowance":
+        """Returns the allowance after so many requests at once."""
+        return Allowance(self.limits, self.asked, self.now, self.room - times, self.taken + times)
+
+    def closed_until(self, times: int = 1) -> datetime | None:
+        """Returns the moment when so many requests at once are accepted; None while they are accepted now.
+
+        More than a limit allows are accepted when nothing else counts against it, because they would never be.
+        """
+        times = min(times, *(limit.times for limit in self.limits))
+        if self.room >= times:
             return None
         asked = [*self.asked, (self.now, self.taken)] if self.taken else self.asked
-        return max(_opens(asked, limit, self.now) for limit in self.limits)
+        return max(_opens(asked, limit, self.now, times) for limit in self.limits)
 
 
 def measure_allowance(limits: Sequence[RateLimit], asked: Sequence[Asked], now: datetime) -> Allowance:
@@ -138,9 +150,9 @@ def _counted(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> int:
     return sum(times for at, times in asked if at > now - limit.window)
 
 
-def _opens(asked: Sequence[Asked], limit: RateLimit, now: datetime) -> datetime:
-    """Returns the moment when the window has room for one more request; `now` if it has."""
-    over, opens = _counted(asked, limit, now) - limit.times + 1, now
+def _opens(asked: Sequence[Asked], limit: RateLimit, now: datetime, more: int) -> datetime:
+    """Returns the moment when the window has room for so many more requests; `now` if it has."""
+    over, opens = _counted(asked, limit, now) - limit.times + more, now
     for at, times in asked:
         if over > 0 and at > now - limit.window:
             over, opens = over - times, at + limit.window

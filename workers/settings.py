@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         default="", description="signing keys of links, newest first: id:hex[,id:hex…], 32 bytes each"
     )
 
+    dry_run_company_limit: int = Field(
+        default=200_000, ge=1, description="addresses that dry runs may tell a company of in 24 hours"
+    )
+    dry_run_portal_limit: int = Field(default=500_000, ge=1, description="the same for all companies of a portal")
+
     certificate_store: str = Field(
         default="var/certificates",
         description="where documents lie, as fsspec reads it: a folder all processes share, s3://bucket/folder …",

@@ -13,7 +13,14 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.enrollment import LIVE, Capacity, EnrollmentPlan, EnrollmentVerdict, plan_enrollments
+from models.enrollment import (
+    LIVE,
+    Capacity,
+    EnrollmentPlan,
+    EnrollmentVerdict,
+    addresses_told,
+    plan_enrollments,
+)
 from models.names import FullName, names_differ
 from models.person import Person, Refusal, check_person
 from models.words import Code, Policy
@@ -21,6 +28,7 @@ from workers.database import Session, array
 from workers.engine.results import PersonResult
 from workers.enrollment import rows
 from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
+from workers.enrollment.questions import FreeQuestion, closed_questions
 from workers.outbox.suppression import read_suppressed
 from workers.requests.enrollment import Enroll, RefusedPerson
 from workers.sql import fetch
@@ -85,6 +93,7 @@ class EnrollmentAnswer:
       people: a result per person, in input order.
       plan: the decision, or None when the request was refused as a whole.
       contract: the contract as the request leaves it, or None when it is unknown.
+      opens: when a request that is `throttled` may be made again, else None.
     """
 
     order: EnrollmentOrder
@@ -92,6 +101,7 @@ class EnrollmentAnswer:
     people: list[PersonResult]
     plan: EnrollmentPlan | None
     contract: LockedContract | None
+    opens: datetime | None = None
 
     @property
     def refused(self) -> bool:
@@ -140,6 +150,7 @@ def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[Enrollme
     enrolled = _by_address(live)
     standing = {key: replace(one, live=frozenset(enrolled.get(one.id, ()))) for key, one in contracts.items()}
     planned = _plan_in_order(orders, standing, frozenset(accounts), read_suppressed(session, addresses))
+    planned = _count_questions(session, orders, planned)
     joined = rows.write(session, [one for order in planned for one in order.joining], accounts)
     enrolled = _by_address([*live, *[_enrolled(one) for one in joined.values()]])
     return [_answer(order, decided, enrolled, joined) for order, decided in zip(orders, planned, strict=True)]
@@ -180,6 +191,24 @@ class _PlannedOrder(NamedTuple):
     plan: EnrollmentPlan | None
     suppressed: Mapping[str, datetime]
     joining: Sequence[rows.JoiningPerson] = ()
+    opens: datetime | None = None
+
+
+def _count_questions(
+    session: Session, orders: Sequence[EnrollmentOrder], planned: Sequence[_PlannedOrder]
+) -> list[_PlannedOrder]:
+    """Refuses orders that take no seat and would tell of too many addresses (``workers/enrollment/questions.py``)."""
+    questions = [
+        FreeQuestion(order.portal_id, one.contract.company_id, addresses_told(one.plan, dry_run=order.request.dry_run))
+        if one.contract is not None and one.plan is not None
+        else None
+        for order, one in zip(orders, planned, strict=True)
+    ]
+    closed = closed_questions(session, questions)
+    return [
+        one if moment is None else one._replace(code=Code.THROTTLED, plan=None, joining=(), opens=moment)
+        for one, moment in zip(planned, closed, strict=True)
+    ]
 
 
 def _plan_in_order(
@@ -241,9 +270,10 @@ def _answer(
     if planned.plan is None or planned.contract is None:
         code = planned.code or Code.UNKNOWN_CONTRACT
         refused = [
-            PersonResult(order.first_position + i, code, "contract", None, None) for i in range(len(order.people))
+            PersonResult(order.first_position + i, code, None if planned.opens else "contract", None, None)
+            for i in range(len(order.people))
         ]
-        return EnrollmentAnswer(order, code, refused, None, planned.contract)
+        return EnrollmentAnswer(order, code, refused, None, planned.contract, planned.opens)
     mine = {one.position: joined[one.enrollment_id] for one in planned.joining}
     by_address = enrolled.get(planned.contract.id, {})
     people = []

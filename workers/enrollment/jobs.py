@@ -124,6 +124,11 @@ def summary(
     return result
 
 
+def opens(answer: EnrollmentAnswer) -> dict[str, str]:
+    """Returns the part of a job's result that tells when a throttled request may be made again."""
+    return {} if answer.opens is None else {"from": answer.opens.isoformat()}
+
+
 def _outcome(row: ClaimedRow, answer: EnrollmentAnswer) -> WorkOutcome:
     counts = Counter(person.code for person in answer.people)
     result = summary(
@@ -133,7 +138,7 @@ def _outcome(row: ClaimedRow, answer: EnrollmentAnswer) -> WorkOutcome:
         carried_out=answer.plan is not None and answer.plan.carried_out,
         code=answer.code,
     )
-    result |= count_hints(person.detail for person in answer.people) | one_or_none(answer.people)
+    result |= count_hints(person.detail for person in answer.people) | one_or_none(answer.people) | opens(answer)
     return WorkOutcome(row.id, row.claim, JobState.REFUSED if answer.refused else JobState.SUCCEEDED, result)
 
 

@@ -25,7 +25,7 @@ from workers.engine.chunks import Chunk
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, count_codes, count_hints, insert_people, read_hints
 from workers.enrollment.enrolling import EnrollmentAnswer, EnrollmentOrder, enroll
-from workers.enrollment.jobs import CHUNK, summary
+from workers.enrollment.jobs import CHUNK, opens, summary
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.base import fingerprint
 from workers.requests.enrollment import MAX_PEOPLE
@@ -201,9 +201,10 @@ def import_chunk(session: Session, run: RunningImport) -> Chunk[RunningImport]:
         position=run.position + len(found),
         planned=run.planned + (taken if run.request.dry_run else 0),
     )
-    if found and further.position < run.source.reading.rows:
+    if found and answer.opens is None and further.position < run.source.reading.rows:
         return Chunk(further, further.position)
-    return Chunk(further, further.position, _end(session, further, answer, None))
+    state = None if answer.opens is None else JobState.REFUSED  # a dry run that tells no more: what it said stays
+    return Chunk(further, further.position, _end(session, further, answer, state))
 
 
 def _order(session: Session, run: RunningImport, people: Sequence[Person | Refusal]) -> EnrollmentOrder:
@@ -244,10 +245,10 @@ def _end(session: Session, run: RunningImport, answer: EnrollmentAnswer | None, 
     row, counts = run.row, count_codes(session, run.row.id)
     session.execute(delete(RosterAddress).where(col(RosterAddress.job_id) == row.id))
     refused = not any(counts[code] for code in DONE_CODES)
-    code = answer.code if answer is not None and refused else None
+    code = answer.code if answer is not None and (refused or answer.opens) else None
     contract = answer.contract if answer is not None else None
     result = summary(counts, contract, dry_run=run.request.dry_run, carried_out=code is None, code=code)
-    result |= {"rows": run.source.reading.rows, "rows_done": run.position}
+    result |= {"rows": run.source.reading.rows, "rows_done": run.position} | (opens(answer) if answer else {})
     result |= count_hints(one.detail for one in read_hints(session, row.id))
     ended = JobState.REFUSED if refused else JobState.SUCCEEDED
     _owe_report(session, row, run.request)

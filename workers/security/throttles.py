@@ -7,14 +7,14 @@ links.
 
 import hashlib
 import hmac
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.throttle import COUNTS_FOR, LIMITS, Allowance, Asked, Throttle, ThrottleScope, measure_allowance
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, Asked, RateLimit, Throttle, ThrottleScope, measure_allowance
 from workers.database import Session, array
 from workers.security.keys import signing_keys
 from workers.sql import Unnest, fetch, fetch_values
@@ -28,6 +28,8 @@ WIDE: Final = frozenset(
         ThrottleScope.INVITATION_PORTAL,
         ThrottleScope.CORRECTION_PORTAL,
         ThrottleScope.NAME_PORTAL,
+        ThrottleScope.DRY_RUN_COMPANY,
+        ThrottleScope.DRY_RUN_PORTAL,
     }
 )
 """Scopes that count many people: requests of the same minute are read as one row, with the time of the last one."""
@@ -94,15 +96,23 @@ def hold(session: Session, subjects: Iterable[ThrottleSubject]) -> None:
     session.execute(LOCK_SUBJECTS, _SUBJECTS.parameters(list(set(subjects))))
 
 
-def read_allowances(session: Session, subjects: Collection[ThrottleSubject]) -> dict[ThrottleSubject, Allowance]:
-    """Reads the requests that each subject may still make, by the database's clock. The subjects must be locked."""
+def read_allowances(
+    session: Session,
+    subjects: Collection[ThrottleSubject],
+    limits: Mapping[ThrottleScope, Sequence[RateLimit]] = LIMITS,
+) -> dict[ThrottleSubject, Allowance]:
+    """Reads the requests that each subject may still make, by the database's clock. The subjects must be locked.
+
+    Parameters:
+      limits: the limits of each scope, where settings change them.
+    """
     [now] = fetch_values(session, datetime, READ_NOW)
     before: dict[ThrottleSubject, list[Asked]] = {subject: [] for subject in subjects}
     for scope, ids in _by_scope(subjects).items():
         asked = {"scope": scope, "subjects": array(ids), "wide": scope in WIDE, "longest": COUNTS_FOR[scope]}
         for row in fetch(session, _AskedBefore, READ_THROTTLES, asked):
             before[ThrottleSubject(scope, row.subject)].append((row.at, row.times))
-    return {subject: measure_allowance(LIMITS[subject.scope], asked, now) for subject, asked in before.items()}
+    return {subject: measure_allowance(limits[subject.scope], asked, now) for subject, asked in before.items()}
 
 
 def count(session: Session, allowances: Mapping[ThrottleSubject, Allowance]) -> None:

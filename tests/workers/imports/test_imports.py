@@ -36,6 +36,7 @@ from workers.imports import running as imports
 from workers.imports.files import open_file, store_file
 from workers.imports.reports import errors_file
 from workers.rosters.reader import read_roster
+from workers.settings import get_settings
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
@@ -138,7 +139,7 @@ def test_a_dry_run_says_the_plan_and_changes_nothing(policy: str) -> None:
     work()
     after = all_rows()
     changed = {name for name in after if after[name] != before[name]}
-    assert changed <= {"job", "job_person", "idempotency", "roster", "roster_file", "roster_part"}
+    assert changed <= {"job", "job_person", "idempotency", "roster", "roster_file", "roster_part", "throttle"}
     real = drop(data, "real", policy=policy).job_id
     work()
     assert codes(planned) == codes(real)
@@ -245,3 +246,19 @@ def test_a_full_disk_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows("SELECT state, failures FROM job") == [("queued", 1)]
     work()
     assert codes(job_id) == ["enrolled"]
+
+
+def test_a_dry_run_of_a_file_ends_where_too_much_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRY_RUN_COMPANY_LIMIT", "6")
+    get_settings.cache_clear()
+    contract()
+    job_id = drop(file_of(*"abcdefghij"), dry_run=True).job_id
+    work()
+    shown = job(job_id)
+    assert (shown["state"], shown["result"]["code"], shown["result"]["counts"]) == (
+        "refused", "throttled", {"enrolled": 4, "throttled": 4},
+    )  # fmt: skip
+    assert "from" in shown["result"]
+    real = drop(file_of(*"abcdefghij"), "real").job_id
+    work()
+    assert codes(real) == ["enrolled"] * 10
