@@ -13,6 +13,10 @@ from models.delivery import OPENING, DeliveryOutcome, DeliveryVerdict, retry_del
 SUSPECTS_TO_OPEN: Final = 5
 """Recipients of one domain that open it as recipients of two domains do: the server of one domain may be at fault."""
 
+BLAMED_TO_OPEN: Final = 10
+"""Recipients of two domains or more that open it when each answer blames its recipient, as in a list of old addresses.
+"""
+
 
 class CircuitState(StrEnum):
     """The state of a circuit breaker."""
@@ -43,6 +47,17 @@ class CircuitBreaker:
             return CircuitState.OPEN
         return CircuitState.HALF_OPEN if self.openings else CircuitState.CLOSED
 
+    @property
+    def doubts(self) -> bool:
+        """Whether several recipients were refused since a mail was last accepted: the fault may be the relay's."""
+        return self.suspect is DeliveryOutcome.CONFIGURATION and self._several()
+
+    def _several(self) -> bool:
+        return self._domains() > 1 or len(self.recipients) >= SUSPECTS_TO_OPEN
+
+    def _domains(self) -> int:
+        return len({address.rpartition("@")[2] for address in self.recipients})
+
     def seconds_left(self, now: float) -> float:
         """The seconds until mails may be sent again."""
         return max(0.0, self.open_until - now)
@@ -55,8 +70,8 @@ class CircuitBreaker:
         """An attempt failed: the circuit opens when the fault is not one mail's.
 
         Answers about single recipients open it when recipients of two domains, or five of one, got the same kind of
-        answer and this one had not before: the same mails coming back prove nothing new. Then the back-off is our own:
-        the delay named in such an answer may be a stranger's.
+        answer and this one had not before: the same mails coming back prove nothing new. Answers that blame the
+        recipient open it later. Then the back-off is our own: the delay named in such an answer may be a stranger's.
 
         Parameters:
           jitter: a random number in [0, 1), as for ``retry_delay``.
@@ -66,13 +81,16 @@ class CircuitBreaker:
         if verdict.suspect is None:
             return self
         before = self.recipients if self.suspect is verdict.suspect else frozenset()
-        recipients = before | {recipient}
-        domains = {address.rpartition("@")[2] for address in recipients}
-        proven = (len(domains) > 1 or len(recipients) >= SUSPECTS_TO_OPEN) and recipient not in before
-        suspecting = replace(self, suspect=verdict.suspect, recipients=recipients)
-        if not proven:
+        suspecting = replace(self, suspect=verdict.suspect, recipients=before | {recipient})
+        if recipient in before or not suspecting.proves(verdict):
             return suspecting
         return suspecting.opened(DeliveryVerdict(verdict.suspect, verdict.reason), now, jitter)
+
+    def proves(self, verdict: DeliveryVerdict) -> bool:
+        """Tells whether enough recipients got such an answer to stop all mails."""
+        if verdict.outcome is DeliveryOutcome.FAILED:
+            return self._domains() > 1 and len(self.recipients) >= BLAMED_TO_OPEN
+        return self._several()
 
     def opened(self, verdict: DeliveryVerdict, now: float, jitter: float) -> "CircuitBreaker":
         """The circuit opens for the next back-off. It stays as it is while open: faults met together count once."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.circuit_breaker import SUSPECTS_TO_OPEN, CircuitBreaker, CircuitState
+from models.circuit_breaker import BLAMED_TO_OPEN, SUSPECTS_TO_OPEN, CircuitBreaker, CircuitState
 from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict
 
 NOW = 1_000.0
@@ -82,6 +82,21 @@ def test_answers_about_several_recipients_open_it(
         breaker = breaker.failed(verdict, recipient, now, 0.0)
         found.append(breaker.state(now) is CircuitState.OPEN)
     assert found == opens
+
+
+@pytest.mark.parametrize(("domains", "opens"), [(1, False), (2, True)])
+def test_ten_recipients_blamed_in_a_row_of_two_domains_open_it(domains: int, opens: bool) -> None:
+    blaming = DeliveryVerdict(
+        DeliveryOutcome.FAILED, DeliveryReason.ADDRESS_REJECTED, suspect=DeliveryOutcome.CONFIGURATION
+    )
+    breaker, doubts = CircuitBreaker(), []
+    for number in range(BLAMED_TO_OPEN):
+        assert breaker.state(NOW) is CircuitState.CLOSED
+        breaker = breaker.failed(blaming, f"p{number}@d{number % domains}", NOW, 0.0)
+        doubts.append(breaker.doubts)
+    assert (breaker.state(NOW) is CircuitState.OPEN) == opens
+    assert doubts.index(True) == (SUSPECTS_TO_OPEN - 1 if domains == 1 else 1)
+    assert not breaker.accepted().doubts
 
 
 def test_then_the_delay_named_in_an_answer_is_not_believed() -> None:

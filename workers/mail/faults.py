@@ -13,7 +13,7 @@ from aiosmtplib import (
 from models.delivery import AttemptFault, FaultKind, SmtpPhase
 from workers.errors import MatriculeError
 
-_ENHANCED = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
+_ENHANCED = re.compile(r"\s*#?([245]\.\d{1,3}\.\d{1,3})\b")  # some servers write "550 #5.1.0"
 _ADDRESS = re.compile(r"[^\s<>\"'(),:;=]+@[^\s<>\"'(),:;]+")
 _LONGEST_TEXT = 300
 # The order matters: a timeout of the client is an OSError too, and so is each of its connection errors.
