@@ -9,6 +9,9 @@ from models.words import Code
 WARNED_BEFORE: Final = timedelta(days=7)
 """The holder of a seat is warned at least this long before its release."""
 
+WARNED_AGAIN: Final = timedelta(days=30)
+"""A warning that was never sent is repeated after this time: until then its address or the relay may be mended."""
+
 LEAST_RELEASE_DAYS: Final = 14
 """A holder has at least this many days: a week before the warning, and a week after it."""
 

@@ -34,6 +34,7 @@ TOOLS: Final = (
     SystemTool("zbarimg", ("zbar-tools",)),
     SystemTool("softhsm2-util", ("softhsm2",)),
     SystemTool("chromium", ("chromium",)),
+    SystemTool("postfix", ("postfix",)),
     SystemTool("soffice", ("libreoffice-calc", "libreoffice-l10n-fr")),
     SystemTool("pango-1.0", ("libpango-1.0-0",), is_library=True),  # this and the next two are for WeasyPrint
     SystemTool("pangoft2-1.0", ("libpangoft2-1.0-0",), is_library=True),

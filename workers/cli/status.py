@@ -31,7 +31,7 @@ Exit codes:
       and maintenance), or is postponed for as long; work of a kind that
       this release does not know; dead jobs; mails that failed, expired, were left
       uncertain, or are owed for over an hour, unless the fault is in their
-      address; seats that do not add up
+      address; a mail relay that refuses us; seats that do not add up
    2  wrong use of the command
 {COMMON_CODES}
 """
@@ -56,6 +56,7 @@ SENTENCES: Final = {
     "void_schedule": "the schedule {subject} is planned later than it can be: a clock that leads plans it anew",
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
+    "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since. It says: {words}",
     "drift": "the seats of contract {subject} do not add up",
 }
 

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 from dramatiq.asyncio import get_event_loop_thread
 
 from models.circuit_breaker import CircuitBreaker, CircuitState
-from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, retry_delay
+from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, blame, retry_delay
 from models.words import EmailState
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
@@ -22,8 +23,10 @@ from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
 from workers.mail.message import SenderIdentity
 from workers.mail.preparing import prepare_mails
+from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
 from workers.mail.transport import SmtpConnections
+from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
 from workers.outbox.suppression import suppress_addresses_of
 from workers.settings import get_settings
 
@@ -41,6 +44,7 @@ class Mailer:
         self.identity = SenderIdentity.from_settings(settings)
         self.lease = settings.lease_seconds
         self.places = settings.smtp_connections
+        self.relay = parse_smtp_url(settings.smtp_url).name
         self.connections = SmtpConnections.from_settings(settings, hello_domain=self.identity.domain)
         self._breaker = CircuitBreaker()
         self._breaker_lock = threading.Lock()
@@ -150,23 +154,50 @@ class Mailer:
 
     def _record(self, attempts: Sequence[DeliveryAttempt]) -> None:
         sent = [attempt for attempt in attempts if attempt.verdict is None]
-        failed = [(attempt, self._failed_attempt(attempt, attempt.verdict)) for attempt in attempts if attempt.verdict]
         with transaction() as session:
+            judged = self._judge_again(session, [attempt for attempt in attempts if attempt.verdict])
+            failed = [(attempt, self._failed_attempt(attempt, verdict)) for attempt, verdict in judged]
             if sent and failed:  # lock all rows before the two statements: else a renewal deadlocks
                 books.hold(session, EMAILS, [attempt.row for attempt in attempts])
             books.finish(session, EMAILS, [_sent(attempt) for attempt in sent])
             if failed:
                 books.set_back(session, EMAILS, [one for _, one in failed])
-                suppress_addresses_of(session, [attempt.row.id for attempt, _ in failed if _bounced(attempt)])
+                suppress_addresses_of(session, [attempt.row.id for attempt, verdict in judged if _bounced(verdict)])
+            self._register(session, judged, accepted=bool(sent))
         if sent:
             log.info("mail.sent", rows=_names(sent))
         for attempt, one in failed:
-            log.warning("mail.not_sent", rows=_names([attempt]), outcome=one.outcome, **_why(attempt))
+            log.warning("mail.not_sent", rows=_names([attempt]), outcome=one.outcome, **_why(attempt.verdict))
+
+    def _judge_again(
+        self, session: Session, attempts: Sequence[DeliveryAttempt]
+    ) -> list[tuple[DeliveryAttempt, DeliveryVerdict]]:
+        """Returns failed attempts with their verdicts: a recipient is blamed only if the relay takes other mails."""
+        given = [(attempt, attempt.verdict) for attempt in attempts if attempt.verdict]
+        refused = [RefusedMail(attempt.row.id, verdict.reason) for attempt, verdict in given if verdict.blames]
+        evidence = read_evidence(session, self.relay, refused)
+        judged = []
+        for attempt, verdict in given:
+            known = evidence.get(attempt.row.id)
+            last = verdict if known is None else blame(verdict, known, doubted=self._breaker.doubts)
+            judged.append((replace(attempt, verdict=last), last))
+        return judged
+
+    def _register(
+        self, session: Session, judged: Sequence[tuple[DeliveryAttempt, DeliveryVerdict]], *, accepted: bool
+    ) -> None:
+        """Registers that the relay accepted mails, and what it refused for a reason that may be ours."""
+        for attempt, verdict in judged:
+            if verdict.doubts_relay:
+                record_refused(session, self.relay, verdict.reason, _words(attempt))
+                break  # one speaks for the others of the same moment
+        if accepted:
+            record_accepted(session, self.relay)
 
     def _failed_attempt(self, attempt: DeliveryAttempt, verdict: DeliveryVerdict) -> FailedAttempt:
         """Decides whether the mail of a failed attempt is tried again, and when."""
         row, failures = attempt.row, attempt.row.failures + 1
-        failed = partial(FailedAttempt, row.id, row.claim, error=_why(attempt) | {"message": _words(attempt)})
+        failed = partial(FailedAttempt, row.id, row.claim, error=_why(verdict) | {"message": _words(attempt)})
         match verdict.outcome:
             case DeliveryOutcome.RELAY_DOWN | DeliveryOutcome.CONFIGURATION:
                 return failed(EmailState.OWED, self._open(verdict), "postponed", counts=False)
@@ -184,13 +215,12 @@ def _sent(attempt: DeliveryAttempt) -> WorkOutcome:
     return WorkOutcome(attempt.row.id, attempt.row.claim, EmailState.SENT, {"answer": attempt.answer[:200]})
 
 
-def _bounced(attempt: DeliveryAttempt) -> bool:
-    """Tells whether the recipient's server said that the mailbox does not exist."""
-    return attempt.verdict is not None and attempt.verdict.reason is DeliveryReason.ADDRESS_REJECTED
+def _bounced(verdict: DeliveryVerdict) -> bool:
+    """Tells whether the recipient's server said that the mailbox does not exist, and is believed."""
+    return verdict.outcome is DeliveryOutcome.FAILED and verdict.reason is DeliveryReason.ADDRESS_REJECTED
 
 
-def _why(attempt: DeliveryAttempt) -> dict[str, str]:
-    verdict = attempt.verdict
+def _why(verdict: DeliveryVerdict | None) -> dict[str, str]:
     return {} if verdict is None else {"class": verdict.outcome.value, "reason": verdict.reason.value}
 
 

@@ -25,6 +25,11 @@ class Relay:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
+    @property
+    def name(self) -> str:
+        """Host and port, which the register of relays and operators know it by."""
+        return f"{self.host}:{self.port}"
+
 
 def parse_smtp_url(url: str) -> Relay:
     """Reads the URL of a relay; ``workers.settings`` describes SMTP_URL.

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from models.contract import Contract
 from models.delivery import DeliveryReason
 from models.mails import quoted
+from models.relay import REFUSAL_COUNTS
 from models.roster import Inbox
 from models.schedule import Schedule
 from workers.database import Session
@@ -258,12 +259,37 @@ def find_unknown_kinds(session: Session) -> list[dict[str, Any]]:
     ]
 
 
+# The relays that refuse our mails for a reason that may be ours, and have accepted none since.
+FIND_REFUSING_RELAYS = text(f"""
+    SELECT mr.name, mr.refused_reason AS reason, mr.refused_words AS words FROM mail_relay mr
+    WHERE mr.refused_at > now() - interval '{REFUSAL_COUNTS.total_seconds():.0f} seconds'
+      AND (mr.accepted_at IS NULL OR mr.accepted_at < mr.refused_at)
+    ORDER BY mr.name""")
+
+
+class RefusingRelay(NamedTuple):
+    """A relay that refuses our mails: the reason as ``DeliveryReason`` names it, and its last words."""
+
+    name: str
+    reason: str
+    words: str
+
+
+def find_relays(session: Session) -> list[dict[str, Any]]:
+    """Lists the relays that refuse us, as `relay_refuses`, with the relay's words."""
+    found = fetch(session, RefusingRelay, FIND_REFUSING_RELAYS)
+    return [
+        {"code": "relay_refuses", "subject": relay.name, "count": 1, "reason": relay.reason, "words": relay.words}
+        for relay in found
+    ]
+
+
 def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """Lists all the problems that need an operator, each with a code, a subject and a count.
 
     Parameters:
       status: the state that ``read_status`` read.
-      rows: the problems that ``find_rows`` and ``find_inboxes`` found.
+      rows: the problems that ``find_rows``, ``find_inboxes`` and ``find_relays`` found.
     """
     problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
     problems += [*_of_time(status), *_of_redis(status), *_of_requests(status), *_of_processes(status)]

@@ -19,6 +19,7 @@ from workers.ops.problems import (
     find_inboxes,
     find_postponed,
     find_problems,
+    find_relays,
     find_rows,
     find_unknown_kinds,
 )
@@ -188,8 +189,8 @@ def read_status(
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
-    rows = [*find_rows(session), *find_postponed(session), *find_unknown_kinds(session), *find_inboxes(session)]
-    problems = find_problems(status, rows)
+    looked_for = (find_rows, find_postponed, find_unknown_kinds, find_inboxes, find_relays)
+    problems = find_problems(status, [problem for find in looked_for for problem in find(session)])
     return status | {"problems": problems, "healthy": not problems}
 
 

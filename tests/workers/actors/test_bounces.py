@@ -6,6 +6,7 @@ import pytest
 
 from models.base import new_id
 from models.delivery import AttemptFault, SmtpPhase, judge_fault
+from tests.kit.actors.mailers import has_accepted
 from tests.kit.builders.contracts import (
     add_contract,
     asking,
@@ -57,6 +58,7 @@ def until(processes: Processes, *wanted: str) -> None:
 
 
 def test_an_address_without_a_mailbox_is_left_alone_for_a_week(relay: Relay, processes: Processes) -> None:
+    has_accepted(relay)
     relay.always["RCPT anne@example.com"] = NO_MAILBOX
     owe("anne", "luc")
     processes.worker("emails", "emails_bulk")
@@ -121,6 +123,7 @@ def bounce(row: ClaimedRow) -> DeliveryAttempt:
 
 
 def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Relay) -> None:
+    has_accepted(relay)
     owe("anne", "luc")
     claimed = claim()
     mailer = Mailer()
@@ -133,6 +136,7 @@ def test_a_bounce_recorded_by_two_processes_and_then_again_stands_once(relay: Re
 
 
 def test_a_bounce_of_a_person_erased_meanwhile_lists_no_address(relay: Relay) -> None:
+    has_accepted(relay)
     owe("anne", "luc")
     claimed = claim()
     with transaction() as session:
@@ -143,6 +147,7 @@ def test_a_bounce_of_a_person_erased_meanwhile_lists_no_address(relay: Relay) ->
 
 
 def test_an_entry_of_operators_stays(relay: Relay) -> None:
+    has_accepted(relay)
     owe("anne")
     change("INSERT INTO suppression (email_norm, reason, created_at) VALUES ('anne@example.com', 'ops', '2026-01-01Z')")
     Mailer().record([bounce(row) for row in claim()])
@@ -150,6 +155,7 @@ def test_an_entry_of_operators_stays(relay: Relay) -> None:
 
 
 def test_a_mail_accepted_later_removes_no_address_from_the_list(relay: Relay) -> None:
+    has_accepted(relay)
     owe("anne")
     row = claim()
     Mailer().record([bounce(one) for one in row])
@@ -161,6 +167,7 @@ def test_a_mail_accepted_later_removes_no_address_from_the_list(relay: Relay) ->
 def test_half_way_neither_the_outcome_nor_the_address_is_recorded(
     relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    has_accepted(relay)
     owe("anne")
     row = claim()
 

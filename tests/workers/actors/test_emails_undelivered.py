@@ -9,6 +9,7 @@ from tests.kit.actors.mailers import (
     attempts,
     due_now,
     each_came_once,
+    has_accepted,
     mail,
     many_names,
     owe_invitations,
@@ -50,6 +51,7 @@ def test_a_refusal_for_now_is_tried_again_when_due(
 
 
 def test_an_address_that_does_not_exist_is_never_tried_again(relay: Relay, processes: Processes) -> None:
+    has_accepted(relay)
     relay.always = {"RCPT anne@example.com": "550 5.1.1 <anne@example.com>: unknown"}
     owe_invitations("anne", *many_names(6))
     processes.worker(*QUEUES)
@@ -68,7 +70,7 @@ def test_an_address_that_does_not_exist_is_never_tried_again(relay: Relay, proce
 @pytest.mark.parametrize(
     ("answer", "reason", "first", "second"),
     [
-        ("421 4.7.0 try again in 2 minutes", "relay_busy", 120, 120),
+        ("421 4.7.0 try again in 2 minutes", "relay_busy", 120, 300),
         ("450 4.1.1 unverified: its server said: throttled, come back in 60 minutes", "throttled", 3600, 3600),
         ("554 5.7.1 Relay access denied", "relaying_denied", 60, 300),
         ("530 5.7.0 Authentication required", "auth_refused", 60, 300),

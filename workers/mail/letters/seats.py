@@ -29,8 +29,9 @@ READ_DETACHED = text("""
     FROM enrollment e JOIN account a ON a.id = e.account_id JOIN contract c ON c.id = e.contract_id
     WHERE e.id = :id AND e.detached_at IS NOT NULL AND a.erased_at IS NULL""")
 
-_ADDRESS_AT_FAULT: Final = "m.state = '{}' OR m.error ->> 'reason' IN ({})".format(
+_ADDRESS_AT_FAULT: Final = "m.state = '{}' OR (m.state = '{}' AND m.error ->> 'reason' IN ({}))".format(
     EmailState.SUPPRESSED,
+    EmailState.FAILED,
     quoted(
         (
             DeliveryReason.ADDRESS_REJECTED,
