@@ -18,6 +18,7 @@ from models.email import INVITING
 from models.enrollment import LIVE, PARTICIPATING
 from models.paris import TODAY_IN_PARIS, is_daytime
 from models.release import (
+    WARNED_AGAIN,
     WARNED_BEFORE,
     ReleaseStep,
     SeatHolder,
@@ -59,7 +60,13 @@ _UNUSED: Final = f"{PARTICIPATING} AND e.progress = 'not_started' AND {NEVER_ACT
 
 _ENDED: Final = "m.state IN ('sent', 'uncertain', 'failed', 'suppressed')"
 
-_TO_WARN: Final = f"""e.release_warned_at IS NULL
+# A warning counts once it was sent. One that ended otherwise (refused, lost, suppressed, expired) is repeated later.
+_UNHEARD: Final = """(e.release_warned_at <= now() - :warned_again AND NOT EXISTS (
+      SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND m.kind = 'release_warning'
+        AND m.created_at >= e.release_warned_at
+        AND (m.state = 'sent' OR m.due_at IS NOT NULL OR m.leased_until IS NOT NULL)))"""
+
+_TO_WARN: Final = f"""(e.release_warned_at IS NULL OR {_UNHEARD})
     AND e.enrolled_at <= now() + :warned_before - make_interval(days => c.release_after_days)
     AND EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND {INVITING} AND {_ENDED})
@@ -67,13 +74,14 @@ _TO_WARN: Final = f"""e.release_warned_at IS NULL
       SELECT 1 FROM link l WHERE l.account_id = e.account_id AND l.purpose = 'activation' AND {LIVE_LINK}
         AND l.subject_id IS NULL)"""
 
-# A warning that waits, or left late, puts the release off; no seat is released without a warning that left.
-_TO_RELEASE: Final = f"""e.release_warned_at <= now() - :warned_before
+# A warning that waits, or left late, puts the release off; no seat is released without a warning that was sent.
+_TO_RELEASE: Final = """e.release_warned_at <= now() - :warned_before
     AND e.enrolled_at <= now() - make_interval(days => c.release_after_days)
     AND EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND m.kind = 'release_warning'
-        AND m.created_at >= e.release_warned_at AND m.due_at IS NULL AND m.finished_at <= now() - :warned_before
-        AND {_ENDED})"""
+        AND m.created_at >= e.release_warned_at AND m.state = 'sent' AND m.finished_at <= now() - :warned_before)"""
+
+_DELAYS: Final = {"warned_before": WARNED_BEFORE, "warned_again": WARNED_AGAIN}
 
 # The contracts for which the daily plan has something to do.
 LIST_CONTRACTS_TO_PLAN = text(f"""
@@ -102,7 +110,9 @@ LOCK_ACCOUNTS = text(f"""
 
 # An enrollment that was begun or left since is left out.
 LOCK_ENROLLMENTS = text(f"""
-    SELECT e.id, e.account_id, e.enrolled_at, e.release_warned_at, now() AS now FROM enrollment e
+    SELECT e.id, e.account_id, e.enrolled_at,
+      CASE WHEN NOT {_UNHEARD} THEN e.release_warned_at END AS warned_at, now() AS now
+    FROM enrollment e
     WHERE e.id = ANY(CAST(:ids AS uuid[])) AND {PARTICIPATING} AND e.progress = 'not_started'
     ORDER BY e.id FOR NO KEY UPDATE""")
 
@@ -171,7 +181,7 @@ class _WarnedEnrollment(NamedTuple):
     id: UUID
     account_id: UUID
     enrolled_at: datetime
-    release_warned_at: datetime | None
+    warned_at: datetime | None
     now: datetime
 
 
@@ -221,7 +231,7 @@ def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
     [now] = fetch_values(session, datetime, READ_NOW)
     if request.daytime and not is_daytime(now):
         return 0
-    contracts = fetch_values(session, UUID, LIST_CONTRACTS_TO_PLAN, {"warned_before": WARNED_BEFORE})
+    contracts = fetch_values(session, UUID, LIST_CONTRACTS_TO_PLAN, _DELAYS)
     plans = [PlanReleases(contract_id=contract, since=now) for contract in contracts]
     owe_jobs(session, [OwedJob(plan, successor_key(job_id, plan.contract_id)) for plan in plans])
     return len(plans)
@@ -229,12 +239,12 @@ def _owe_plans(session: Session, job_id: UUID, request: PlanReleases) -> int:
 
 def _warn(session: Session, job_id: UUID, contract: PlannedContract) -> _WarnedPart:
     """Warns one part of the people who are to lose their seats."""
-    asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": PART + 1}
+    asked = {"contract": contract.id, **_DELAYS, "most": PART + 1}
     found = fetch(session, _DueWarning, LIST_PEOPLE_TO_WARN, asked)
     part = found[:PART]
     held = {"accounts": array({row.account_id for row in part})}
     accounts = {row.id: row for row in fetch(session, _WarnedAccount, LOCK_ACCOUNTS, held)}
-    locked = fetch(session, _WarnedEnrollment, LOCK_ENROLLMENTS, {"ids": array(row.id for row in part)})
+    locked = fetch(session, _WarnedEnrollment, LOCK_ENROLLMENTS, {"ids": array(row.id for row in part), **_DELAYS})
     warned = [row for row in locked if row.account_id in accounts and _still_due(row, contract)]
     owe(session, [_warning(row, contract, accounts[row.account_id], job_id) for row in warned])
     session.execute(MARK_WARNED, {"ids": array(row.id for row in warned)})
@@ -242,7 +252,7 @@ def _warn(session: Session, job_id: UUID, contract: PlannedContract) -> _WarnedP
 
 
 def _still_due(row: _WarnedEnrollment, contract: PlannedContract) -> bool:
-    step = release_step(row.enrolled_at, row.release_warned_at, contract.release_after_days, row.now)
+    step = release_step(row.enrolled_at, row.warned_at, contract.release_after_days, row.now)
     return step is ReleaseStep.WARN
 
 
@@ -276,7 +286,7 @@ def _finish(session: Session, job_id: UUID, contract: PlannedContract, since: da
 
 def _owe_releases(session: Session, contract: PlannedContract) -> int:
     """Owes the releases in the contract's own portal, so that they wait their turn among its other requests."""
-    asked = {"contract": contract.id, "warned_before": WARNED_BEFORE, "most": MOST_RELEASED}
+    asked = {"contract": contract.id, **_DELAYS, "most": MOST_RELEASED}
     ids = fetch_values(session, UUID, LIST_SEATS_TO_RELEASE, asked)
     jobs = []
     for number, start in enumerate(range(0, len(ids), MAX_ENROLLMENTS), start=1):

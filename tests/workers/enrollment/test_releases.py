@@ -123,12 +123,36 @@ def test_a_person_without_an_invitation_keeps_the_seat_until_warned(session: Ses
     assert answers(session) == [["withdrawn"]]
 
 
-@pytest.mark.parametrize("state", ["cancelled", "expired"])
-def test_without_a_warning_that_left_no_seat_goes(session: Session, state: str) -> None:
+@pytest.mark.parametrize("state", ["cancelled", "expired", "failed", "suppressed", "uncertain"])
+def test_without_a_warning_that_was_sent_no_seat_goes(session: Session, state: str) -> None:
     warned(session, "anne")
     session.execute(text("UPDATE email SET state = :state WHERE kind = 'release_warning'"), {"state": state})
-    plan(session)
+    for _ in range(4):
+        plan(session)
+        later(session, 5)
     assert (answers(session), seats(session)) == ([], 1)
+    assert owed(session, "release_warning") == []
+
+
+@pytest.mark.parametrize("state", ["expired", "failed", "suppressed", "uncertain"])
+def test_a_warning_that_was_not_sent_is_repeated_a_month_later(session: Session, state: str) -> None:
+    warned(session, "anne")
+    session.execute(text("UPDATE email SET state = :state WHERE kind = 'release_warning'"), {"state": state})
+    later(session, 22)
+    plan(session)
+    assert owed(session, "release_warning") == []
+    later(session, 1)
+    for _ in range(2):
+        session.execute(text("UPDATE link SET expires_at = now() + interval '1 day'"))
+        plan(session)
+    assert owed(session, "release_warning") == [("anne@example.com", "C-1")]
+    deliver(session)
+    later(session, 6)
+    plan(session)
+    assert answers(session) == []
+    later(session, 1)
+    plan(session)
+    assert answers(session) == [["withdrawn"]]
 
 
 def test_an_invitation_that_bounced_keeps_no_seat_from_others(session: Session) -> None:
