@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, NamedTuple
 
 import idna
 
@@ -27,6 +27,12 @@ _LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _PLAIN_ADDRESS = re.compile(rf"{_DOT_ATOM.pattern}@(?![^@]*[Xx][Nn]--){_DOMAIN.pattern}")
+_BETWEEN = re.compile(r"[\s,;:<>()\[\]\"]+")
+_AT = re.compile("[@\uff20]")  # also the full-width one
+_MAILBOX = re.compile(
+    r"(?:\"(?P<quoted>(?:[^\"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*)\"|(?P<phrase>[^\"<>@,;:\\()\[\]\x00-\x1f\x7f]*))"
+    r"\s*<(?P<address>[^<>\s]+)>|(?P<alone>[^<>\s,;]+)"
+)
 _REMOVE_ZERO_WIDTH = str.maketrans("", "", ZERO_WIDTH)
 _MAILTO = "mailto:"
 
@@ -34,7 +40,8 @@ _MAILTO = "mailto:"
 def normalise_email(text: str) -> str | Code:
     """Returns the address in the one spelling by which accounts are compared: lower case and ASCII.
 
-    Pasted text is cleaned: white space and zero-width characters, ``mailto:``, ``Name <a@b>``, an accented domain.
+    Pasted text is cleaned: white space and zero-width characters, ``mailto:``, ``Name <a@b>``, an accented domain, the
+    same address twice (``a@b <a@b>``, as mail programs copy it).
     Nothing is guessed: a comma in place of a dot, two addresses or look-alike letters are refused, because a mail to a
     repaired address may reach a stranger.
 
@@ -53,6 +60,9 @@ def normalise_email(text: str) -> str | Code:
 def normalise_unusual_email(text: str) -> str | Code:
     """Applies the complete rule to any text; ``normalise_email`` gives the same answer faster for plain addresses."""
     cleaned = _clean(text)
+    written = _addresses_in(cleaned)
+    if len(written) > 1:
+        return _one_of(written)
     if cleaned.endswith(">") and cleaned.count("<") == cleaned.count(">") == 1:
         cleaned = _clean(cleaned[cleaned.index("<") + 1 : -1])
     if not cleaned:
@@ -65,6 +75,55 @@ def normalise_unusual_email(text: str) -> str | Code:
         return Code.INVALID_EMAIL
     address = f"{local_part.lower()}@{ascii_domain}"
     return Code.INVALID_EMAIL if len(address) > MAX_ADDRESS or address.endswith(_ERASED) else address
+
+
+def _addresses_in(text: str) -> list[str]:
+    """Returns what looks like an address among the words of a text: an @ with something on both sides."""
+    if len(_AT.findall(text)) < 2:
+        return []
+    words = (word.strip("'") for word in _BETWEEN.split(text))  # Outlook puts apostrophes around an address
+    return [word for word in words if _AT.search(word) and all(_AT.split(word))]
+
+
+def _one_of(written: list[str]) -> str | Code:
+    """Returns the address that is written several times; two different ones are refused."""
+    found = {normalise_email(address) for address in written}
+    return found.pop() if len(found) == 1 else Code.INVALID_EMAIL
+
+
+class Mailbox(NamedTuple):
+    """A mailbox as headers show it: a name, which may be empty, and the address with its domain in ASCII."""
+
+    name: str
+    address: str
+
+
+def parse_mailbox(text: str) -> Mailbox | None:
+    """Reads exactly one mailbox, ``Name <address>`` or ``address`` (RFC 5322, 3.4); None for anything else.
+
+    A name with a comma, a colon or other special characters stands in quotes. A name that is itself another address is
+    refused: mail programs show it in place of the true one.
+    """
+    found = _MAILBOX.fullmatch(text.strip())
+    if found is None:
+        return None
+    address = _ascii_address(found["address"] or found["alone"])
+    quoted = found["quoted"]
+    name = (found["phrase"] or "") if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+    written = {_ascii_address(one) for one in _addresses_in(f"{name} {address}")}
+    return None if address is None or written - {address} else Mailbox(" ".join(name.split()), address)
+
+
+def _ascii_address(address: str) -> str | None:
+    """Returns an address with its domain in ASCII and its local part as it is; None when it is none.
+
+    A domain may be a single label, as ``localhost`` is.
+    """
+    local_part, _, domain = address.rpartition("@")
+    single = domain if re.fullmatch(_LABEL, domain) else None
+    ascii_domain = single or _domain_to_ascii(domain)
+    valid = ascii_domain is not None and len(local_part) <= MAX_LOCAL_PART and _DOT_ATOM.fullmatch(local_part)
+    return f"{local_part}@{ascii_domain}" if valid else None
 
 
 def unicode_email(email: str) -> str:

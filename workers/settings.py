@@ -1,7 +1,6 @@
 """Every setting of Matricule, read once from the environment. ``docs/settings.md`` describes each for operators."""
 
 import re
-from email.utils import parseaddr
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Final, Literal
@@ -10,10 +9,10 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from workers.redis_client import connect
-
 from models.access_url import clean_access_url
+from models.address import parse_mailbox
 from models.words import Code
+from workers.redis_client import connect
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -137,6 +136,22 @@ class Settings(BaseSettings):
             raise ValueError("neither http://host/path nor https://host/path, without a user")  # noqa: TRY004
         return cleaned
 
+    @field_validator("mail_from", "mail_reply_to", "mail_bounce_address", "support_address")
+    @classmethod
+    def _is_one_address(cls, given: str, field: ValidationInfo) -> str:
+        """Refuses what is not exactly one address: a part of it would be taken, and mails would come from a stranger's.
+
+        Only MAIL_FROM may have a name before its address.
+        """
+        if not given.strip():
+            return ""
+        mailbox = parse_mailbox(given)
+        named = field.field_name == "mail_from"
+        if mailbox is None or (not named and given.strip() != mailbox.address and "<" in given):
+            form = 'Name <formation@example.fr>, a name with a comma in quotes ("A, B")' if named else "aide@example.fr"
+            raise ValueError(f"not exactly one mail address: give it as {form}")
+        return given.strip()
+
     @field_validator("redis_url")
     @classmethod
     def _can_be_used(cls, url: str) -> str:
@@ -149,8 +164,10 @@ class Settings(BaseSettings):
     @field_validator("platform_name")
     @classmethod
     def _named_as_the_sender(cls, name: str, others: ValidationInfo) -> str:
-        shown, address = parseaddr(others.data.get("mail_from", ""))
-        return name or shown or address.rpartition("@")[2]
+        mailbox = parse_mailbox(others.data.get("mail_from", ""))
+        if mailbox is None:
+            return name
+        return name or mailbox.name or mailbox.address.rpartition("@")[2]
 
 
 def _with_hosts_as_options(url: str) -> str:

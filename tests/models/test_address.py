@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.address import normalise_email, normalise_unusual_email, unicode_email
+from models.address import Mailbox, normalise_email, normalise_unusual_email, parse_mailbox, unicode_email
 from models.words import Code
 
 LOCAL_64 = "l" * 64
@@ -31,7 +31,14 @@ LONGEST = f"{LOCAL_64}@{LABEL_63}.{LABEL_63}.{'e' * 61}"
         ("<a@example.com>", "a@example.com"),
         ('"Le Tallec, Odile" <Odile@example.com>', "odile@example.com"),
         ("Odile < mailto:odile@example.com >", "odile@example.com"),
-        ("a@x.fr <b@example.com>", "b@example.com"),
+        ("Odile @ Horizon <odile@example.com>", "odile@example.com"),
+        ("odile@example.com <odile@example.com>", "odile@example.com"),
+        ('"Odile@Example.com" <mailto:odile@example.com>', "odile@example.com"),
+        ("'Odile@example.com' <odile@example.com>", "odile@example.com"),
+        ("odile@example.com<mailto:odile@example.com>", "odile@example.com"),
+        ("odile@example.com; Odile@example.com", "odile@example.com"),
+        ("Odile <odile@example.com>, odile@example.com", "odile@example.com"),
+        ("perle@société-lorval.example <perle@xn--socit-lorval-eebb.example>", "perle@xn--socit-lorval-eebb.example"),
         ("perle@société-lorval.example", "perle@xn--socit-lorval-eebb.example"),
         ("perle@socie\u0301te\u0301-lorval.example", "perle@xn--socit-lorval-eebb.example"),
         ("Perle@XN--SOCIT-LORVAL-EEBB.example", "perle@xn--socit-lorval-eebb.example"),
@@ -83,6 +90,13 @@ def test_an_empty_text_is_a_missing_address(text: str) -> None:
         '"a b"@example.com',
         "a@[192.0.2.1]",
         "un@example.com;deux@example.com",
+        "a@x.fr <b@y.fr>",
+        '"a@x.fr" <b@y.fr>',
+        "a＠x.fr <b@y.fr>",
+        "Odile (a@x.fr) <b@y.fr>",
+        f"{'x' * 5000} a@x.fr <b@y.fr>",
+        "a@x.fr <mailto:b@y.fr>",
+        "b@y.fr b@y.fr a@x.fr",
         "A <a@example.com>, B <b@example.com>",
         "<a@example.com",
         "a@example.com>",
@@ -163,3 +177,54 @@ def test_the_fast_path_agrees_on_plain_addresses(text: str) -> None:
 )
 def test_an_accented_domain_is_shown_in_unicode(email: str, written: str) -> None:
     assert unicode_email(email) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "mailbox"),
+    [
+        ("Horizon Formation <aide@horizon.fr>", Mailbox("Horizon Formation", "aide@horizon.fr")),
+        ('"Horizon, la formation" <Aide@horizon.fr>', Mailbox("Horizon, la formation", "Aide@horizon.fr")),
+        ('"Le \\"grand\\" pas" <aide@horizon.fr>', Mailbox('Le "grand" pas', "aide@horizon.fr")),
+        ("École <x@éc.fr>", Mailbox("École", "x@xn--c-9fa.fr")),
+        ("S.A.R.L. Horizon<aide@horizon.fr>", Mailbox("S.A.R.L. Horizon", "aide@horizon.fr")),
+        ("<aide@horizon.fr>", Mailbox("", "aide@horizon.fr")),
+        (" aide@horizon.fr ", Mailbox("", "aide@horizon.fr")),
+        ("aide@localhost", Mailbox("", "aide@localhost")),
+        ('"aide@horizon.fr" <aide@horizon.fr>', Mailbox("aide@horizon.fr", "aide@horizon.fr")),
+    ],
+)
+def test_a_mailbox_has_a_name_and_an_address(text: str, mailbox: Mailbox) -> None:
+    assert parse_mailbox(text) == mailbox
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "horizon",
+        "Horizon",
+        "Horizon <>",
+        "Horizon <aide>",
+        "Horizon aide@horizon.fr",
+        "Horizon, la formation <aide@horizon.fr>",
+        "Horizon <aide@horizon.fr",
+        "Horizon aide@horizon.fr>",
+        "Horizon <aide@horizon.fr>, <b@horizon.fr>",
+        "aide@horizon.fr, b@horizon.fr",
+        "aide@horizon.fr b@horizon.fr",
+        "a@x.fr <aide@horizon.fr>",
+        '"a@x.fr" <aide@horizon.fr>',
+        '"service a@x.fr" <aide@horizon.fr>',
+        "Horizon <aide@@horizon.fr>",
+        "Horizon <aide @horizon.fr>",
+        "Horizon <aide@horizon..fr>",
+        "Horizon <a,b@horizon.fr>",
+        "Horizon <aide@horizon.fr> Paris",
+        "Horizon <aide@horizon.fr>\r\nBcc: x@y.fr",
+        "Hori\r\nzon <aide@horizon.fr>",
+        '"Horizon <aide@horizon.fr>',
+        "aide@horizon.fr (Horizon)",
+    ],
+)
+def test_what_is_not_exactly_one_mailbox_is_none(text: str) -> None:
+    assert parse_mailbox(text) is None

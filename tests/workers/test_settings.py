@@ -88,6 +88,21 @@ def test_a_database_may_have_several_hosts(
     found = (options["host"], options.get("port"), options.get("target_session_attrs"))
     assert found == (hosts, ports, attributes)
     assert options.get("password") in (None, "p", "a,b")
+@pytest.mark.parametrize("setting", ["mail_from", "mail_reply_to", "mail_bounce_address", "support_address"])
+@pytest.mark.parametrize(
+    "given", ["nobody", "x y@z.fr", "a@x.fr <b@y.fr>", "a@x.fr, b@y.fr", "Horizon, la formation <a@x.fr>", "A <a@x.fr"]
+)
+def test_what_is_not_exactly_one_address_stops_at_the_start(setting: str, given: str) -> None:
+    with pytest.raises(ValidationError, match=rf"(?s){setting}.*not exactly one mail address: give it as"):
+        settings(**{setting: given})
+
+
+@pytest.mark.parametrize("setting", ["mail_reply_to", "mail_bounce_address", "support_address"])
+def test_only_the_sender_has_a_name(setting: str) -> None:
+    assert settings(mail_from=' "A, B" <a@x.fr>').mail_from == '"A, B" <a@x.fr>'
+    assert settings(**{setting: " a@école.fr "}).model_dump()[setting] == "a@école.fr"
+    with pytest.raises(ValidationError, match=setting):
+        settings(**{setting: "Aide <a@x.fr>"})
 
 
 @pytest.mark.parametrize("given", ["debug", "Debug", "DEBUG"])

@@ -15,10 +15,11 @@ from datetime import datetime
 from email.errors import MultipartInvariantViolationDefect
 from email.message import Message
 from email.parser import HeaderParser
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 
 import idna
 
+from models.address import parse_mailbox
 from workers.errors import NotConfigured, Permanent
 from workers.mail.attachments import MailAttachment
 from workers.mail.renderer import RenderedMail
@@ -44,8 +45,10 @@ class SenderIdentity:
     @classmethod
     def from_settings(cls, settings: Settings) -> "SenderIdentity":
         """Reads the sender. Raises: NotConfigured naming the setting that is no mail address."""
-        name, address = parseaddr(visible(settings.mail_from))
-        address = _configured_address("MAIL_FROM", address)
+        sender = parse_mailbox(settings.mail_from)
+        if sender is None:
+            raise NotConfigured("MAIL_FROM is not exactly one mailbox; give one like Formation <formation@example.fr>")
+        name, address = visible(sender.name), _configured_address("MAIL_FROM", sender.address)
         return cls(
             from_header=f"{_encoded_phrase(name)} <{address}>" if name else address,
             reply_to=_configured_address("MAIL_REPLY_TO", settings.mail_reply_to) if settings.mail_reply_to else "",

@@ -21,7 +21,7 @@ from workers.i18n.catalogues import TEMPLATES, code_sentence, result_sentence, t
 from workers.i18n.moments import shown_day, shown_moment
 from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.attachments import ZIP, MailAttachment, document_file, errors_file, people_file
-from workers.mail.values import inert_name, shown_address, visible
+from workers.mail.values import inert_file_name, inert_name, inert_reference, shown_address, visible
 
 PEOPLE_IN_BODY = 100
 ENCODINGS = {
@@ -54,6 +54,13 @@ NAMES = frozenset(
     {"first_name", "last_name", "old_first_name", "old_last_name", "new_first_name", "new_last_name", "company_name"}
     | {"training_title", "contract_reference", "file_name", "sheet"}
 )
+INERT: Final[Mapping[str, Callable[[str], str]]] = {
+    "contract_reference": inert_reference,
+    "sheet": inert_reference,
+    "file_name": inert_file_name,
+}
+"""How names that people copy are made inert; the others are by ``inert_name``."""
+
 ADDRESSES = frozenset({"new_address", "old_address", "person_email"})
 
 
@@ -173,7 +180,7 @@ def _shown(name: str, value: object) -> object:
         return value
     if name in ADDRESSES:
         return shown_address(value)
-    return inert_name(value) if name in NAMES else visible(value)
+    return INERT.get(name, inert_name)(value) if name in NAMES else visible(value)
 
 
 def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ the facts again before it sends (``workers/mail/letters/writing.py``).
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from email.utils import parseaddr
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -14,6 +13,7 @@ from uuid import UUID
 import idna
 from sqlalchemy import text
 
+from models.address import parse_mailbox
 from models.base import new_id
 from models.email import Email
 from models.mails import MAILS
@@ -193,7 +193,8 @@ def message_id_domain() -> str:
     Raises: NotConfigured when the settings name no domain.
     """
     settings = get_settings()
-    domain = settings.message_id_domain or parseaddr(settings.mail_from)[1].rpartition("@")[2]
+    sender = parse_mailbox(settings.mail_from)
+    domain = settings.message_id_domain or ("" if sender is None else sender.address.rpartition("@")[2])
     try:
         return idna.encode(domain, uts46=True).decode("ascii")
     except UnicodeError as wrong:  # the base class of idna's errors

@@ -182,6 +182,16 @@ def test_an_unknown_contract_is_told_for_every_row() -> None:
     assert codes(job_id) == ["unknown_contract"] * 2
 
 
+def test_two_different_addresses_in_a_cell_are_refused() -> None:
+    contract()
+    cells = ["a@x.fr <b@y.fr>", '"""a@x.fr"" <b@y.fr>"', "c@x.fr <C@x.fr>"]
+    data = HEADER + "".join(f"Dû;Zoé;{cell};\r\n" for cell in cells)
+    job_id = drop(data.encode()).job_id
+    work()
+    assert codes(job_id) == ["invalid_email", "invalid_email", "enrolled"]
+    assert rows("SELECT email_norm FROM account") == [("c@x.fr",)]
+
+
 def test_the_errors_can_be_corrected_and_dropped_again() -> None:
     contract()
     data = (HEADER + 'Dû;Zoé;zoe@x;Paie\r\n"=1+1";Ève;eve@;"L""a;b"\r\nOk;Ok;ok@example.com;\r\n').encode()

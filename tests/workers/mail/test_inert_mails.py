@@ -10,7 +10,7 @@ from models.words import LOCALES, EmailKind
 from tests.kit.pages.mails import Page
 from workers.cli.samples.mails import SAMPLES
 from workers.mail.renderer import RenderedMail, render
-from workers.mail.values import inert_name, shown_address
+from workers.mail.values import BREAK, inert_file_name, inert_name, inert_reference, shown_address
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
@@ -80,7 +80,9 @@ def named(kind: EmailKind, hostile: str) -> dict[str, Any]:
 def assert_inert(mail: RenderedMail, plain: RenderedMail, hostile: str) -> None:
     """Checks that nothing in a mail can be followed or run, and that its structure is that of a plain mail."""
     everything = mail.subject + mail.text + mail.html
-    assert not re.search(r"evil[.\u3002]\S|http://|\S@x\.|javascript:\S|=\?|[\u202e\u200b\x00\x07]", everything)
+    assert not re.search(
+        r"evil[.\u3002](?!\u200c)\S|http://|\S@x\.|javascript:\S|=\?|[\u202e\u200b\x00\x07]", everything
+    )
     assert "<script" not in mail.html
     assert "<a href='" not in mail.html
     assert len(mail.subject.splitlines()) == 1
@@ -104,7 +106,10 @@ def structure(mail: RenderedMail) -> list[str]:
         ("  Anne\u00a0\tMarie ", "Anne Marie"),
         ("Dupont & Fils S.A.R.L.", "Dupont & Fils S.A.R.L."),
         ("Atelier 9:30 (v1.2)", "Atelier 9:30 (v1.2)"),
-        ("evil.com", "evil. com"),
+        ("Booking.com", f"Booking.{BREAK}com"),
+        ("M@gasin", f"M@{BREAK}gasin"),
+        ("Formation du 12/03 au 13/03", "Formation du 12/03 au 13/03"),
+        ("Excel : les bases", "Excel : les bases"),
         ("a" * 61, "a" * 59 + "…"),
         ("محمد", "محمد"),
         ("", ""),
@@ -114,8 +119,63 @@ def test_names_stay_readable(typed: str, shown: str) -> None:
     assert inert_name(typed) == shown
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("export RH mars 2026.csv", "export RH mars 2026.csv"),
+        ("Liste.v2.XLSX", "Liste.v2.XLSX"),
+        ("0612345678.ods", "0612345678.ods"),
+        ("evil.com.csv", f"evil.{BREAK}com.csv"),
+        ("evil.zip", f"evil.{BREAK}zip"),  # .zip is a top-level domain
+        ("www.evil.csv", f"www{BREAK}.{BREAK}evil.csv"),
+        ("x.csv.evil.com", f"x.{BREAK}csv.{BREAK}evil.{BREAK}com"),
+    ],
+)
+def test_an_ordinary_name_of_a_file_is_copied_as_it_is(typed: str, shown: str) -> None:
+    assert inert_file_name(typed) == shown
+
+
+def test_a_reference_keeps_its_digits_together() -> None:
+    assert inert_reference("CTR-2026-0012345") == "CTR-2026-0012345"
+    assert inert_reference("evil.com") == f"evil.{BREAK}com"
+
+
+TOP_LEVEL = "(?:com|fr|example|net|xyz|zip|uk)"
+DOTS = "[.\u3002\uff0e\uff61]"
+CLIENTS = {
+    "Gmail": rf"(?:https?://|www\.)\S+|[\w-]+(?:{DOTS}[\w-]+)*{DOTS}{TOP_LEVEL}\b|[\w.+-]+@[\w-]+\.[\w.]+",
+    # its letters are all of Unicode, zero-width ones too
+    "Android": rf"(?:[^\s.]+\.)+{TOP_LEVEL}(?![a-z0-9])|(?:https?|ftp|rtsp)://\S+|[\w+.-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+",
+    "Outlook": r"(?:https?|ftp|file|mailto|tel):\S+|www\.\S+|\\\\\S+",
+    "Apple Mail": rf"[a-z0-9-]+\.{TOP_LEVEL}\b|(?:\+?\d[ .()/-]{{0,2}}){{7,}}|\w+:/{{1,2}}\S+",
+}
+"""What clients turn into links, telephone numbers included, as far as their sources and behaviour are known."""
+
+LINKS = [
+    "Booking.com", "jean.xyz", "Gagnez http://evil.fr", "HTTPS:evil.fr", "http:/evil.com", "http:\\\\evil.com",
+    "//evil.fr", "www.evil.fr", "ftp.evil.fr", "evil.co.uk:8080/x?y=1", "evil。com", "evil．com", "é.com", "evil_.com",
+    "a@evil.com", "mailto:a@evil.com", "tel:0612345678", "0612345678", "+33 6 12 34 56 78", "06.12.34.56.78",
+    "\\\\evil\\share", "192.0.2.1", "http://192.0.2.1/", "evil\u200b.com", "evil.\u202ecom", "evil.\ncom",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_no_client_makes_a_link_of_a_name(subtests: pytest.Subtests, client: str) -> None:
+    pattern = re.compile(CLIENTS[client], re.IGNORECASE)
+    for typed in LINKS:
+        with subtests.test(typed=typed):
+            assert not pattern.search(inert_name(typed)), ascii(inert_name(typed))
+
+
+def test_a_name_shows_no_space_that_was_not_typed() -> None:
+    """The mark that ends a link is drawn as nothing; it is no space and allows no line to break."""
+    for typed in ("Booking.com", "M@gasin", "Jean.Dupont", "www.exemple.fr", "06 12 34 56 78"):
+        assert inert_name(typed).replace(BREAK, "") == typed
+        assert not BREAK.isspace()
+
+
 def test_addresses_are_shown_as_typed_when_they_are_addresses() -> None:
     assert shown_address("Anne.O'Brien+x@client.example") == "Anne.O'Brien+x@client.example"
     assert shown_address("karim@menuiserie") == "karim@menuiserie"  # shown as typed, to be corrected
-    assert shown_address("evil.com/x@client.example") == "evil. com/x @ client. example"
-    assert shown_address("gagnez http://evil.fr a@b.fr") == "gagnez http: evil. fr a @ b. fr"
+    assert shown_address("evil.com/x@client.example") == f"evil.{BREAK}com/x@{BREAK}client.{BREAK}example"
+    assert shown_address("gagnez http://evil.fr a@b.fr") == f"gagnez http{BREAK}: evil.{BREAK}fr a@{BREAK}b.{BREAK}fr"

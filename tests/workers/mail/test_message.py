@@ -215,9 +215,7 @@ def test_identity(settings_: dict[str, str], from_header: str, envelope: str, do
     assert str(parsed(built(RenderedMail("s", "t", "h", "fr"), identity=who))["From"]) == from_header
 
 
-@pytest.mark.parametrize(
-    "changed", [{"mail_from": "nobody"}, {"mail_reply_to": "x y@z.fr"}, {"message_id_domain": "a b"}]
-)
+@pytest.mark.parametrize("changed", [{"mail_from": ""}, {"message_id_domain": "a b"}])
 def test_a_wrong_identity_names_the_setting(changed: dict[str, str]) -> None:
     with pytest.raises(NotConfigured, match=next(iter(changed)).upper()):
         identity(**changed)

@@ -267,3 +267,9 @@ def test_an_address_is_asked_for_as_it_is_kept() -> None:
     assert (request.lane, request.queue) == ("address:zoe.du@example.com", Queue.ENROLLMENTS)
     assert problems("request_password_reset", {"email": "personne"}) == [(Code.INVALID_EMAIL, "email")]
     assert problems("request_password_reset", {}) == [(Code.INVALID_REQUEST, "email")]
+
+
+def test_two_different_addresses_in_one_field_are_refused() -> None:
+    contract = {**CONTRACT, "manager_email": "chef@x.fr <autre@y.fr>"}
+    assert problems("put_contract", contract) == [(Code.INVALID_EMAIL, "manager_email")]
+    assert read("put_contract", contract | {"manager_email": "chef@x.fr <Chef@x.fr>"}).manager_email == "chef@x.fr"

@@ -88,7 +88,7 @@ def test_the_summary_lists_rows_read_done_and_to_correct() -> None:
     assert owed() == [(CHIEF, "fr", "owed")]
     sent = mail()
     assert sent.subject == "Résultat de l’import d’un fichier pour la formation « Sécurité »"
-    for said in ("Votre fichier a été importé", "équipe. csv", "Lu en Windows-1252, séparateur\u00a0: point-virgule",
+    for said in ("Votre fichier a été importé", "équipe.csv", "Lu en Windows-1252, séparateur\u00a0: point-virgule",
                  "Inscriptions prévues\u00a0: 1", "Places restantes\u00a0: 0", "1 – Il ne reste plus de place",
                  "Lignes à corriger\u00a0: 2"):  # fmt: skip
         assert said in sent.text
