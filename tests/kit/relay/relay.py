@@ -118,6 +118,10 @@ class Relay:
             self.room = room
             self._gate.notify_all()
 
+    def keep(self, mail: Mail) -> None:
+        """Keeps a mail that was read to the end."""
+        self.mails.append(mail)
+
     def hold(self) -> None:
         """Waits until there is room for one more body."""
         with self._gate:
@@ -196,7 +200,7 @@ class _Session(socketserver.StreamRequestHandler):
         message = message_from_bytes(body[:-3].replace(b"\r\n..", b"\r\n."), _class=EmailMessage, policy=policy.SMTP)
         relay.hold()
         answer = relay.answer("BODY", recipients, f"250 2.0.0 queued as Q{len(relay.mails)}")
-        relay.mails.append(Mail(tuple(recipients), message, answer))
+        relay.keep(Mail(tuple(recipients), message, answer))
         return self._say(answer)
 
     def _say(self, answer: str) -> bool:
