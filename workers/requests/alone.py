@@ -43,6 +43,7 @@ def read_alone(shape: type[ElementType], refuse: Callable[[Any, str], ElementTyp
       shape: the type of the elements.
       refuse: makes an element of a value that is none, and of the name of its first wrong field.
     """
+    adapter = cache(lambda: TypeAdapter(shape))
 
     def read(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if info.mode != "json":
@@ -50,18 +51,13 @@ def read_alone(shape: type[ElementType], refuse: Callable[[Any, str], ElementTyp
         text = json.dumps(value)
         try:
             # The elements come as Python values, and only JSON may write a moment as a text.
-            return _adapter(shape).validate_json(text)
+            return adapter().validate_json(text)
         except ValidationError as error:
             [first, *_] = error.errors(include_url=False, include_input=False)
             given = json.loads(text, parse_constant=str)  # NaN would be written as null, which may be right
             return refuse(given, ".".join(map(str, first["loc"])))
 
     return WrapValidator(read)
-
-
-@cache
-def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)
 
 
 def _write(element: Any, write: WriteElement) -> Any:

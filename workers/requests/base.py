@@ -207,7 +207,12 @@ def storable_body(body: str) -> str:
     if "NaN" not in body and "Infinity" not in body:
         return body
     seen: list[str] = []
-    parsed = json.loads(body, parse_constant=lambda name: seen.append(name) or name)
+
+    def as_text(name: str) -> str:
+        seen.append(name)
+        return name
+
+    parsed = json.loads(body, parse_constant=as_text)
     return json.dumps(parsed) if seen else body
 
 

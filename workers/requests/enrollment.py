@@ -1,6 +1,6 @@
 """Requests about participants of a contract: enrolling, withdrawing, and progress reported by the LMS."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
@@ -55,11 +55,10 @@ class RefusedPerson(PersonToEnroll):
     def of(cls, given: Any, wrong_field: str) -> "RefusedPerson":
         """Keeps what was sent, so that the request is stored and compared as it was sent."""
         values = given if isinstance(given, dict) else {}
-        texts = {name: value if isinstance(value := values.get(name), str) else "" for name in _PERSON_TEXTS}
-        return cls.model_construct(**texts, given=given, wrong_field=wrong_field)
-
-
-_PERSON_TEXTS: Final = ("email", "first_name", "last_name")
+        email, first, last = (
+            value if isinstance(value := values.get(name), str) else "" for name in ("email", "first_name", "last_name")
+        )
+        return cls.model_construct(email=email, first_name=first, last_name=last, given=given, wrong_field=wrong_field)
 
 
 class Enroll(Request):
@@ -147,7 +146,16 @@ class RefusedEvent(ProgressEvent):
             enrollment_id = UUID(named)
         except (ValueError, TypeError, AttributeError):
             enrollment_id = UUID(int=0)
-        return cls.model_construct(enrollment_id=enrollment_id, given=given, wrong_field=wrong_field)
+        return cls.model_construct(
+            enrollment_id=enrollment_id,
+            progress=Progress.NOT_STARTED,
+            occurred_at=_NEVER,
+            given=given,
+            wrong_field=wrong_field,
+        )
+
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class RecordProgress(Request):
