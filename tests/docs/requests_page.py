@@ -77,9 +77,14 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
             continue
         takes = _takes(field.annotation, field.metadata)
         yield f"`{prefix}{name}`", takes, _default(field), field.description or ""
-        for nested in get_args(field.annotation):
+        for nested in map(_bare, get_args(field.annotation)):
             if _is_a(nested, BaseModel):
                 yield from _fields(nested, f"{prefix}{name}[].")
+
+
+def _bare(annotation: Any) -> Any:
+    """Returns the type without what its annotation says beside it."""
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
 
 
 def _takes(annotation: Any, rules: Iterable[Any] = ()) -> str:
@@ -102,7 +107,7 @@ def _takes(annotation: Any, rules: Iterable[Any] = ()) -> str:
 def _takes_list(item: Any, rules: list[Any]) -> str:
     least, most = _limit(rules, "min_length") or 0, _limit(rules, "max_length")
     many = f"{least:,} to {most:,}" if most else "any number of"
-    return f"list of {many}, each an object" if _is_a(item, BaseModel) else f"list of {many}: {_takes(item)}"
+    return f"list of {many}, each an object" if _is_a(_bare(item), BaseModel) else f"list of {many}: {_takes(item)}"
 
 
 def _name(rules: Iterable[Any]) -> str | None:

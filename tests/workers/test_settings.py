@@ -88,6 +88,8 @@ def test_a_database_may_have_several_hosts(
     found = (options["host"], options.get("port"), options.get("target_session_attrs"))
     assert found == (hosts, ports, attributes)
     assert options.get("password") in (None, "p", "a,b")
+
+
 @pytest.mark.parametrize("setting", ["mail_from", "mail_reply_to", "mail_bounce_address", "support_address"])
 @pytest.mark.parametrize(
     "given", ["nobody", "x y@z.fr", "a@x.fr <b@y.fr>", "a@x.fr, b@y.fr", "Horizon, la formation <a@x.fr>", "A <a@x.fr"]

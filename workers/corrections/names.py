@@ -70,7 +70,7 @@ class _ParticipantRow(NamedTuple):
 
     @property
     def account(self) -> RenamedAccount:
-        return RenamedAccount(*self[: len(RenamedAccount._fields)])
+        return RenamedAccount(self.account_id, self.email, self.locale, self.activated, self.first_name, self.last_name)
 
 
 class _NameJob(NamedTuple):

@@ -1,26 +1,17 @@
-"""Reads the elements of a list one by one: a wrong element is refused alone, and the others are done.
+"""A wrong element of a list is refused alone, and the others are done.
 
 A portal sends a thousand events or people at once, and one of them may be damaged. That one gets its own code in the
 result, at its place. Python code that makes a request gets the error at once, where it made the mistake.
 """
 
 import json
-from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from pydantic import SerializerFunctionWrapHandler as WriteElement
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapSerializer,
-    WrapValidator,
-)
+from pydantic import BaseModel, ValidationError
 
-ElementType = TypeVar("ElementType")
+ModelType = TypeVar("ModelType", bound=BaseModel)
 
 
 class RefusedId(UUID):
@@ -30,39 +21,54 @@ class RefusedId(UUID):
 
     @classmethod
     def of(cls, given: Any, _: str) -> "RefusedId":
-        """Keeps what was sent, so that the request is stored and compared as it was sent."""
+        """Keeps what was sent, so that the request is compared as it was sent."""
         refused = cls(int=0)
         object.__setattr__(refused, "given", given)
         return refused
 
 
-def read_alone(shape: type[ElementType], refuse: Callable[[Any, str], ElementType]) -> WrapValidator:
-    """Makes the validator of the elements of a list.
+class ElementRule(NamedTuple):
+    """How a wrong element of a list is kept.
 
     Parameters:
-      shape: the type of the elements.
-      refuse: makes an element of a value that is none, and of the name of its first wrong field.
+      stand_in: a right element, as JSON reads it; it takes the place of a wrong one while the others are read.
+      refuse: makes the refused element of what was sent and the name of its first wrong field; the element has what
+        was sent as its attribute `given`.
     """
-    adapter = cache(lambda: TypeAdapter(shape))
 
-    def read(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        if info.mode != "json":
-            return handler(value)
-        text = json.dumps(value)
-        try:
-            # The elements come as Python values, and only JSON may write a moment as a text.
-            return adapter().validate_json(text)
-        except ValidationError as error:
-            [first, *_] = error.errors(include_url=False, include_input=False)
-            given = json.loads(text, parse_constant=str)  # NaN would be written as null, which may be right
-            return refuse(given, ".".join(map(str, first["loc"])))
-
-    return WrapValidator(read)
+    stand_in: Any
+    refuse: Callable[[Any, str], Any]
 
 
-def _write(element: Any, write: WriteElement) -> Any:
-    return element.given if hasattr(element, "given") else write(element)
+def read_others(
+    shape: type[ModelType], body: str | bytes, error: ValidationError, rules: Mapping[str, ElementRule]
+) -> ModelType:
+    """Reads JSON whose lists have wrong elements, which are refused alone.
+
+    Reading all elements at once and only then looking for wrong ones costs good requests nothing.
+
+    Parameters:
+      error: what was wrong with the whole.
+      rules: how wrong elements are kept, by the field of their list.
+
+    Raises: ValidationError when anything else is wrong too.
+    """
+    wrong: dict[tuple[str, int], str] = {}
+    for found in error.errors(include_url=False, include_input=False, include_context=False):
+        field, *rest = found["loc"] or ("",)
+        if field not in rules or not rest or not isinstance(rest[0], int):
+            raise error
+        wrong.setdefault((str(field), rest[0]), ".".join(map(str, rest[1:])))
+    parsed = json.loads(body, parse_constant=str)  # NaN would be written as null, which may be right
+    given = {place: parsed[place[0]][place[1]] for place in wrong}
+    for field, number in wrong:
+        parsed[field][number] = rules[field].stand_in
+    request = shape.model_validate_json(json.dumps(parsed))
+    for (field, number), name in wrong.items():
+        getattr(request, field)[number] = rules[field].refuse(given[field, number], name)
+    return request
 
 
-WRITTEN_AS_GIVEN = WrapSerializer(_write)
-"""Writes a refused element as it was sent."""
+def as_sent(elements: Sequence[Any], written: Sequence[Any]) -> list[Any]:
+    """Returns written elements with the refused ones as they were sent."""
+    return [getattr(element, "given", plain) for element, plain in zip(elements, written, strict=True)]

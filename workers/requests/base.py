@@ -6,7 +6,7 @@ Types are strict and unknown fields are forbidden: a misspelt field is an error 
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 from uuid import UUID
@@ -20,7 +20,7 @@ from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.person import clean_name
 from models.words import LOCALES, Code
 from workers.errors import InvalidRequest, Problem
-from workers.requests.alone import WRITTEN_AS_GIVEN, RefusedId, read_alone
+from workers.requests.alone import ElementRule, RefusedId, as_sent, read_others
 from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
 
@@ -114,6 +114,7 @@ class Request(BaseModel):
     internal: ClassVar[bool] = False  # Matricule makes it itself; no portal may send it
     routine: ClassVar[bool] = False  # the clock makes thousands a day: the job is kept for days, not years
     beyond_database: ClassVar[bool] = False  # needs more than one transaction: the actor of its queue does it alone
+    refused_alone: ClassVar[Mapping[str, ElementRule]] = {}  # lists: a wrong element of one harms no other
     unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset()  # fields that then keep the value that is recorded
 
     requested_by: Asker = Field(
@@ -145,10 +146,14 @@ class MaintenanceRequest(Request):
 class BulkEnrollmentRequest(Request):
     """The base class of requests about enrollments that a manager selected on one contract."""
 
+    refused_alone: ClassVar[Mapping[str, ElementRule]] = {
+        "enrollment_ids": ElementRule(stand_in=str(UUID(int=0)), refuse=RefusedId.of)
+    }
+
     contract: Reference
-    enrollment_ids: Annotated[
-        list[Annotated[UUID, read_alone(UUID, RefusedId.of), WRITTEN_AS_GIVEN]], Personal.SEVERAL
-    ] = Field(min_length=1, max_length=MAX_ENROLLMENTS, description="the enrollments, by their identifiers from enroll")
+    enrollment_ids: Annotated[list[UUID], Personal.SEVERAL] = Field(
+        min_length=1, max_length=MAX_ENROLLMENTS, description="the enrollments, by their identifiers from enroll"
+    )
 
     @property
     def queue(self) -> Queue:
@@ -181,8 +186,8 @@ def _read(shape: type[ModelType], body: str | bytes) -> ModelType:
         unreadable = error.error_count() == 1 and error.errors()[0]["type"] == "json_invalid"
         mended = _without_half_pairs(body) if unreadable else None
         if mended is None:
-            raise
-    return shape.model_validate_json(mended)
+            return read_others(shape, body, error, getattr(shape, "refused_alone", {}))
+    return _read(shape, mended)
 
 
 def _without_half_pairs(body: str | bytes) -> str | None:
@@ -261,7 +266,9 @@ def earlier_fingerprint(request: Request) -> bytes:
 
 
 def _canonical(request: Request) -> str:
-    body = json.dumps(request.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+    written = request.model_dump(mode="json", exclude_defaults=True)
+    written |= {field: as_sent(getattr(request, field), written[field]) for field in request.refused_alone}
+    body = json.dumps(written, sort_keys=True, separators=(",", ":"))
     return f"{request.kind}\n{request.version}\n{body}"
 
 

@@ -1,5 +1,6 @@
 """Requests about participants of a contract: enrolling, withdrawing, and progress reported by the LMS."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from models.words import LOCALES, Code, Policy, Progress
-from workers.requests.alone import WRITTEN_AS_GIVEN, read_alone
+from workers.requests.alone import ElementRule
 from workers.requests.base import (
     BulkEnrollmentRequest,
     ContactAddress,
@@ -69,11 +70,12 @@ class Enroll(Request):
     """
 
     kind: ClassVar[str] = "enroll"
+    refused_alone: ClassVar[Mapping[str, ElementRule]] = {
+        "people": ElementRule(stand_in={"email": "", "first_name": "", "last_name": ""}, refuse=RefusedPerson.of)
+    }
 
     contract: Reference
-    people: Annotated[
-        list[Annotated[PersonToEnroll, read_alone(PersonToEnroll, RefusedPerson.of), WRITTEN_AS_GIVEN]], Personal.PEOPLE
-    ] = Field(min_length=1, max_length=MAX_PEOPLE)
+    people: Annotated[list[PersonToEnroll], Personal.PEOPLE] = Field(min_length=1, max_length=MAX_PEOPLE)
     policy: Policy = Field(
         default=Policy.ALL_OR_NOTHING,
         strict=False,  # accepts the word in Python too, as in JSON; any other word is refused
@@ -170,10 +172,14 @@ class RecordProgress(Request):
     """
 
     kind: ClassVar[str] = "record_progress"
+    refused_alone: ClassVar[Mapping[str, ElementRule]] = {
+        "events": ElementRule(
+            stand_in={"enrollment_id": str(UUID(int=0)), "progress": "completed", "occurred_at": "2000-01-01T00:00Z"},
+            refuse=RefusedEvent.of,
+        )
+    }
 
-    events: Annotated[
-        list[Annotated[ProgressEvent, read_alone(ProgressEvent, RefusedEvent.of), WRITTEN_AS_GIVEN]], Personal.SEVERAL
-    ] = Field(min_length=1, max_length=MAX_EVENTS)
+    events: Annotated[list[ProgressEvent], Personal.SEVERAL] = Field(min_length=1, max_length=MAX_EVENTS)
 
     @property
     def lane(self) -> str:

@@ -83,8 +83,9 @@ def test_an_event_that_cannot_be_read_leaves_the_others_as_they_are(change: dict
 def test_what_is_no_event_is_kept_as_it_was_sent(event: object) -> None:
     request = read("record_progress", {"events": [event, EVENT]})
     assert isinstance(request, RecordProgress)
-    assert isinstance(request.events[0], RefusedEvent)
-    assert json.loads(request.model_dump_json())["events"][0] == event
+    refused = request.events[0]
+    assert isinstance(refused, RefusedEvent)
+    assert refused.given == event
 
 
 @pytest.mark.parametrize("kind", ["withdraw", "reset_passwords", "resend_invitations"])
@@ -93,7 +94,7 @@ def test_an_identifier_that_is_none_leaves_the_others_as_they_are(kind: str, wro
     request = read(kind, WITHDRAW | {"enrollment_ids": [ID, wrong]})
     assert isinstance(request, BulkEnrollmentRequest)
     assert request.enrollment_ids == [UUID(ID), UUID(int=0)]
-    assert json.loads(request.model_dump_json())["enrollment_ids"] == [ID, wrong]
+    assert [getattr(one, "given", None) for one in request.enrollment_ids] == [None, wrong]
 
 
 def test_requests_that_differ_in_a_wrong_element_are_different_requests() -> None:
