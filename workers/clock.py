@@ -29,6 +29,7 @@ from workers.engine.ledger import LEDGERS
 from workers.engine.processes import Heartbeat, newer_release_runs
 from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, put_times_right, seconds_ahead
 from workers.engine.slots import next_slot
+from workers.engine.wake import WAKER
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
@@ -63,8 +64,12 @@ def resign(me: UUID) -> None:
         change(session, END_LEAD, {"me": me})
 
 
-def tick(me: UUID) -> None:
-    """Does one round, if this clock leads. Each step commits by itself, and queues are woken after the last commit."""
+def tick(me: UUID, wake_queue: Callable[[str], None] = wake) -> None:
+    """Does one round, if this clock leads. Each step commits by itself, and queues are woken after the last commit.
+
+    Parameters:
+      wake_queue: a function that wakes a queue; it must not wait for long, or this clock loses the lead.
+    """
     with transaction() as session:
         ahead = seconds_ahead(session)
         if not lead(session, me):
@@ -83,7 +88,7 @@ def tick(me: UUID) -> None:
     with transaction() as session:
         due = books.due_queues(session)
     for queue in due:
-        wake(queue)
+        wake_queue(queue)
 
 
 def bury_unknown() -> None:
@@ -151,7 +156,7 @@ def run() -> None:
     log.info("process.started", queues=["clock"], process=str(me))
     buried_at = time.monotonic()
     while not stopping.wait(TICK_SECONDS):
-        _unless_postponed(lambda: tick(me))
+        _unless_postponed(lambda: tick(me, WAKER.wake_soon))
         if time.monotonic() - buried_at >= BURY_SECONDS:
             _unless_postponed(bury_unknown)
             buried_at = time.monotonic()

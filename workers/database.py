@@ -80,6 +80,11 @@ def get_engine() -> Engine:
     return engine
 
 
+def leave_server() -> None:
+    """Ends the idle sessions of the pool, because their server takes no writes; the next ones look for another."""
+    get_engine().dispose()
+
+
 def _leave_server(context: ExceptionContext) -> None:
     """Ends the sessions of the pool when the server takes no writes, so that new ones find the server that does."""
     if sql_state(context.sqlalchemy_exception) == READ_ONLY:
@@ -151,12 +156,14 @@ def dispose_engine() -> None:
 
 __all__ = [
     "APPLICATION",
+    "READ_ONLY",
     "Session",
     "array",
     "dispose_engine",
     "get_engine",
     "is_lock_timeout",
     "is_transient",
+    "leave_server",
     "lost_connection",
     "sql_state",
     "transaction",

@@ -5,10 +5,12 @@ statement and every SMTP command has its own timeout. An asynchronous interrupt 
 and its record.
 """
 
+import sys
 from typing import Final
 
 import dramatiq
 from dramatiq.middleware import AsyncIO, CurrentMessage
+from pydantic import ValidationError
 
 from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
@@ -26,7 +28,7 @@ from workers.mail.relay import parse_smtp_url
 from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.requests.queues import wake_actor
 from workers.security.tokens import SigningKeys
-from workers.settings import Settings, get_settings
+from workers.settings import Settings, explain, get_settings
 
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
 
@@ -47,8 +49,14 @@ def check_settings(settings: Settings) -> None:
 
 
 def build_broker() -> WakeBroker:
-    """Builds the broker and declares every actor on it."""
-    settings = get_settings()
+    """Builds the broker and declares every actor on it.
+
+    Raises: SystemExit with a sentence when a setting is missing or wrong.
+    """
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        sys.exit(explain(error))
     configure_logs(settings.log_level)
     check_settings(settings)
     # The first one is told last that the worker has stopped: it may end this process with an exit code.

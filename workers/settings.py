@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote, urlencode
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.access_url import clean_access_url
@@ -194,3 +194,14 @@ def _with_hosts_as_options(url: str) -> str:
 def get_settings() -> Settings:
     """Returns the settings of this process; raises pydantic's ValidationError with the names of missing variables."""
     return Settings()
+
+
+def explain(error: ValidationError, *, how_to_set: str = "docs/settings.md says what each is for") -> str:
+    """Names each setting that is missing or wrong, without its value, which may be a password."""
+    items = [(str(item["loc"][0]).upper(), item) for item in error.errors() if item["loc"]]
+    unset = [name for name, item in items if item["type"] == "missing"]
+    wrong = [
+        f"{name}: {item['msg'].removeprefix('Value error, ')}" for name, item in items if item["type"] != "missing"
+    ]
+    missing = [f"{', '.join(unset)} not set ({how_to_set})"] if unset else []
+    return "nothing was done: " + "; ".join(missing + wrong)

@@ -9,6 +9,12 @@ from sqlmodel.sql.sqltypes import AutoString
 from models.tables import metadata
 from workers.settings import get_settings
 
+SESSION_OPTIONS = (
+    "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
+    " -c standard_conforming_strings=on -c statement_timeout=0 -c lock_timeout=0 -c transform_null_equals=off"
+)
+"""A migration must not depend on the settings of the database or the role, nor on the size of the database."""
+
 
 def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
     """Writes SQLModel's string type as the plain one, so that a migration needs no SQLModel."""
@@ -17,7 +23,8 @@ def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
 
 def run() -> None:
     """Runs the migrations on DATABASE_URL, in one transaction, one migrator at a time."""
-    engine = create_engine(get_settings().database_url, poolclass=pool.NullPool)
+    options = {"options": SESSION_OPTIONS}
+    engine = create_engine(get_settings().database_url, poolclass=pool.NullPool, connect_args=options)
     with engine.connect() as connection:
         context.configure(
             connection=connection,

@@ -74,6 +74,11 @@ def read_only(servers: Servers) -> Iterator[None]:
         set_to("off")
 
 
+def backend() -> object:
+    [(pid,)] = rows("SELECT pg_backend_pid()")
+    return pid
+
+
 def test_processes_follow_a_failover_to_the_other_host(pair: PostgresPair, relay: Relay, processes: Processes) -> None:
     start(processes)
     wait_until(lambda: invited(relay, 1), say=processes.logs)
@@ -94,17 +99,14 @@ def test_processes_wait_while_the_database_takes_no_writes(
         wait_until(lambda: "tick.postponed" in processes.logs(), say=processes.logs)
         invite(2)
         wait_until(lambda: "accept.waits" in processes.logs(), say=processes.logs)
+        before = backend()
         answer = site.get("/readyz")
         assert (answer.status_code, "read-only" in answer.text) == (503, True)
+        assert backend() != before  # the process of a page that is not ready looks for another server
     wait_until(lambda: invited(relay, 2), seconds=60, say=processes.logs)
     assert all_live(processes)
     assert rows("SELECT max(failures) FROM job") == [(0,)]
     assert rows("SELECT max(failures) FROM email") == [(0,)]
-
-
-def backend() -> object:
-    [(pid,)] = rows("SELECT pg_backend_pid()")
-    return pid
 
 
 def test_an_error_of_a_read_only_server_ends_its_sessions(fresh_database: str) -> None:
@@ -150,6 +152,16 @@ def test_work_is_done_whatever_settings_the_database_has(
     wait_until(lambda: invited(relay, 1), say=processes.logs)
     assert rows("SELECT state, failures FROM job WHERE kind = 'enroll'") == [("succeeded", 0)]
     assert all_live(processes)
+
+
+def test_tables_are_made_whatever_settings_the_database_has(fresh_database: str) -> None:
+    change("DROP SCHEMA public CASCADE")
+    change("CREATE SCHEMA public")
+    for name, value in STRANGE.items():
+        change(f'ALTER DATABASE "{fresh_database}" SET {name} = {value}')
+    migrate(os.environ["DATABASE_URL"])
+    dispose_engine()
+    assert rows("SELECT cron FROM schedule WHERE name = 'inboxes'") == [("* * * * *",)]
 
 
 def test_several_hosts_survive_migrations_too(pair: PostgresPair) -> None:

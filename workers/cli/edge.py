@@ -15,10 +15,10 @@ from rich.console import Console
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 
 from models.words import Code
-from workers.database import get_engine, is_transient
+from workers.database import READ_ONLY, get_engine, is_transient, sql_state
 from workers.errors import InvalidRequest, NotConfigured, Problem
 from workers.logs import configure_logs, get_logger
-from workers.settings import get_settings
+from workers.settings import explain, get_settings
 
 REFUSED: Final = 1
 UNEXPECTED: Final = 3
@@ -126,7 +126,7 @@ def edge() -> Iterator[None]:
         print_json({"accepted": False, **refused.as_json()})
         raise typer.Exit(INVALID) from None
     except ValidationError as error:
-        fail(UNAVAILABLE, _unsettled(error))
+        fail(UNAVAILABLE, explain(error, how_to_set=HOW_TO_CONNECT))
     except (ArgumentError, ValueError, ModuleNotFoundError):  # not printed: their text may show the password
         if _url_is_usable():
             raise
@@ -140,7 +140,7 @@ def edge() -> Iterator[None]:
     except Exception as error:
         if not is_transient(error):
             raise
-        fail(UNAVAILABLE, f"database not reachable: {type(error).__name__}")
+        fail(UNAVAILABLE, _of_no_use(error))
 
 
 def check_settings() -> None:
@@ -158,15 +158,10 @@ def _url_is_usable() -> bool:
     return True
 
 
-def _unsettled(error: ValidationError) -> str:
-    """Names each setting that is missing or wrong, without its value, which may be a password."""
-    items = [(str(item["loc"][0]).upper(), item) for item in error.errors() if item["loc"]]
-    unset = [name for name, item in items if item["type"] == "missing"]
-    wrong = [
-        f"{name}: {item['msg'].removeprefix('Value error, ')}" for name, item in items if item["type"] != "missing"
-    ]
-    missing = [f"{', '.join(unset)} not set ({HOW_TO_CONNECT})"] if unset else []
-    return "nothing was done: " + "; ".join(missing + wrong)
+def _of_no_use(error: Exception) -> str:
+    if sql_state(error) == READ_ONLY:
+        return "the database takes no writes now, nothing was changed: is it a standby?"
+    return f"database not reachable: {type(error).__name__}"
 
 
 def _away(error: OperationalError) -> str:

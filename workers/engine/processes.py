@@ -154,6 +154,11 @@ class WorkerWatch:
         """Whether a thread of this process died, so that it ends with ``LOST_THREAD``."""
         return self._lost_at is not None
 
+    @property
+    def in_trouble(self) -> bool:
+        """Whether a consumer got an error the last time it asked Redis."""
+        return any(getattr(thread.consumer, "trouble", None) for thread in self._worker.consumers.values())
+
     def look(self) -> str | None:
         """Ends this process when a thread is dead; else returns the reason why a queue is not read, or None."""
         dead = self._dead()
@@ -203,7 +208,8 @@ class ProcessMiddleware(dramatiq.Middleware):
 
         def beat() -> str | None:
             trouble = watch.look()
-            if isinstance(broker, WakeBroker):
+            # A Redis that does not answer would delay the heartbeat in PostgreSQL by seconds.
+            if isinstance(broker, WakeBroker) and not watch.in_trouble:
                 broker.beat()
             return trouble
 

@@ -40,7 +40,11 @@ HAPPENED: Final = (
     ("schedule", ("last_run_at",)),
     ("job", ("created_at",)),
     ("email", ("created_at", "expires_at")),
+    ("job", ("finished_at",)),
+    ("email", ("finished_at",)),
     ("link", ("created_at", "expires_at")),
+    ("certificate_file", ("created_at", "expires_at")),
+    ("roster_file", ("used_at",)),
     ("suppression", ("created_at", "until")),
     ("throttle", ("at",)),
     ("sign_in", ("failed_at",)),
@@ -66,7 +70,8 @@ LOCKED: Final = "FOR NO KEY UPDATE SKIP LOCKED"  # what a transaction works on g
 # Moves times of things that happened from the future to the moment they happened at; what is planned from them too.
 MOVE_WHAT_HAPPENED: Final = {
     f"{table}.{columns[0]}": text(f"""
-        UPDATE {table} SET {", ".join(f"{one} = {one} - make_interval(secs => :ahead)" for one in columns)}
+        UPDATE {table} SET {columns[0]} = least(now(), {columns[0]} - make_interval(secs => :ahead))
+          {"".join(f", {one} = {one} - make_interval(secs => :ahead)" for one in columns[1:])}
         WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}
           WHERE {columns[0]} > now() + make_interval(secs => CAST(:tolerance AS float8)) {LOCKED}))""")
     for table, columns in HAPPENED

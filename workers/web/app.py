@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from workers.database import is_transient, transaction
+from workers.database import is_transient, leave_server, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.revisions import read_revisions
@@ -75,6 +75,7 @@ def _find_lack() -> str | None:
     with transaction() as session:
         writes = fetch_value(session, str, READ_WRITABLE) == "off"
     if not writes:
+        leave_server()  # a process that is not ready gets no request that would find the new server
         return "the database is read-only"
     return None if read_revisions().suffices else "the database lacks tables of this release: run matricule migrate"
 

@@ -61,6 +61,11 @@ class OwnValkey:
             return bool(opened.ping())
         return False
 
+    def freeze(self) -> None:
+        """Makes the server answer nothing any more."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """Kills the server."""
         if self._process is not None:

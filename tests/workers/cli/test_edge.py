@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kit.processes.support import PROJECT, forget, rows
+from tests.kit.processes.support import PROJECT, change, forget, rows
+from tests.workers.cli.conftest import Call
+from workers.database import dispose_engine
 
 COMMANDS = {
     "seed": ("-",),
@@ -148,3 +150,10 @@ def test_redis_away_loses_nothing(fresh_database: str, monkeypatch: pytest.Monke
     ran = run("enqueue")
     assert (ran.returncode, '"state": "queued"' in ran.stdout) == (0, True)
     assert "wake.failed" in ran.stderr
+
+
+def test_a_database_that_takes_no_writes_is_told_in_a_line(call: Call, fresh_database: str) -> None:
+    change(f'ALTER DATABASE "{fresh_database}" SET default_transaction_read_only = on')
+    dispose_engine()
+    called = call("enqueue", "put_company", "--file", "-", stdin={"reference": "acme", "name": "Acmé"})
+    assert (called.code, called.out, "takes no writes now" in called.err) == (69, "", True)

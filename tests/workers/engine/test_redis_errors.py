@@ -170,11 +170,16 @@ def done(name: str) -> bool:
     return bool(rows("SELECT 1 FROM company WHERE reference = :name", name=name))
 
 
-def owe(name: str) -> None:
-    """Records a job in the ledger, as a command does, while Redis is ill."""
+def owe_silently(name: str) -> None:
+    """Records a job in the ledger and wakes no queue."""
     request = company(name)
     with transaction() as session:
         accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=name)
+
+
+def owe(name: str) -> None:
+    """Records a job in the ledger, as a command does, while Redis is ill."""
+    owe_silently(name)
     wake(Queue.ENROLLMENTS)
 
 
@@ -332,3 +337,29 @@ def test_closing_never_fails_and_what_was_fetched_comes_back(
     assert [next(heir) is None for _ in range(3)] == [False, False, True]
     for opened in (broker, other):
         opened.client.close()
+
+
+def test_a_clock_leads_on_while_redis_does_not_answer(
+    processes: Processes, valkey: Callable[..., OwnValkey], use: Callable[[str], None]
+) -> None:
+    server = valkey()
+    use(server.url)
+    processes.clock()
+    wait_until(lambda: rows("SELECT 1 FROM clock WHERE until > now()"), say=processes.logs)
+    server.freeze()
+    owe_silently("one")
+
+    def is_told() -> bool:
+        assert rows("SELECT 1 FROM clock WHERE until > now()"), processes.logs()
+        return "wake.failed" in processes.logs()
+
+    wait_until(is_told, say=processes.logs)
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://u:hush@h/m/0", "http://u:hush@h"])
+def test_a_process_with_a_wrong_address_stops_with_a_sentence(processes: Processes, url: str) -> None:
+    worker = processes.worker("emails", REDIS_URL=url)
+    assert worker.wait(timeout=30) == 1
+    assert "REDIS_URL: not redis://host:6379/0" in processes.logs()
+    assert "Traceback" not in processes.logs()
+    assert "hush" not in processes.logs()
