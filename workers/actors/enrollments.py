@@ -42,8 +42,9 @@ def do_batch(rows: Sequence[ClaimedRow]) -> bool:
     Lanes that were postponed before come last and have a time of their own: a contract that is still locked makes no
     other wait, and a flood of others does not keep them from being tried again.
     """
-    others = [row for row in rows if not row.postponements]
-    postponed = [row for row in rows if row.postponements]
+    lanes = {row.lane for row in rows if row.postponements}
+    others = [row for row in rows if row.lane not in lanes]
+    postponed = [row for row in rows if row.lane in lanes]
     given_back = [_do_in_time(some) for some in (others, postponed)]
     return any(given_back)
 

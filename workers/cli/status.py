@@ -29,9 +29,9 @@ Exit codes:
       ahead; work is due on a queue that no process
       serves, or has been for over a minute (fifteen on rosters, emails_bulk
       and maintenance), or is postponed for as long; work of a kind that
-      this release does not know; dead jobs; mails that failed, expired, were left
-      uncertain, or are owed for over an hour, unless the fault is in their
-      address; a mail relay that refuses us; seats that do not add up
+      this release does not know; dead jobs; mails that failed, expired,
+      were left uncertain, or are owed for over an hour, unless the fault is
+      in their address; a mail relay that refuses us; seats that do not add up
    2  wrong use of the command
 {COMMON_CODES}
 """

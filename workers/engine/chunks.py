@@ -31,7 +31,8 @@ State = TypeVar("State")
 
 # Moves the position of a job that is still ours, and renews its lease: a job that moves kills no worker.
 MOVE_POSITION = text("""
-    UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0
+    UPDATE job SET position = :position, leased_until = now() + make_interval(secs => :lease), rescues = 0,
+      postponements = 0, postponed_at = NULL
     WHERE id = :id AND claim = :claim""")
 
 

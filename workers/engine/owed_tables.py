@@ -74,9 +74,9 @@ class Ledger:
     def _is_known(self) -> str:
         return f"({self.reads}) = ANY(CAST(:known AS text[]))"
 
-    def _resumes(self, lane: str) -> str:
-        """The SQL value that says when the postponed work of a lane is tried again; NULL when none is postponed."""
-        return f"""(SELECT max(p.due_at) FROM {self.table} p WHERE p.queue = :queue AND p.lane = {lane}
+    def _of_postponed(self, lane: str, column: str) -> str:
+        """The SQL value of the highest value of a column of the postponed rows of a lane; NULL when there are none."""
+        return f"""(SELECT max(p.{column}) FROM {self.table} p WHERE p.queue = :queue AND p.lane = {lane}
             AND p.postponements > 0 AND p.due_at IS NOT NULL AND p.leased_until IS NULL)"""
 
     def _free(self, lane: str) -> str:
@@ -89,7 +89,7 @@ class Ledger:
             return "true"
         return f"""(NOT EXISTS (
               SELECT 1 FROM {self.table} r WHERE r.queue = :queue AND r.lane = {lane} AND r.leased_until IS NOT NULL)
-            AND coalesce({self._resumes(lane)} <= now(), true)
+            AND coalesce({self._of_postponed(lane, "due_at")} <= now(), true)
             AND coalesce((
               SELECT h.due_at <= now() AND {self._is_known} FROM {self.table} h
               WHERE h.queue = :queue AND h.lane = {lane} AND h.due_at IS NOT NULL AND h.leased_until IS NULL
@@ -98,10 +98,10 @@ class Ledger:
 
     @property
     def _most_of_lane(self) -> str:
-        """The SQL value of the most rows to take from a lane: one where work was postponed, to see if it goes on."""
+        """The SQL value of the most rows to take from a lane: one where work was postponed twice or more in a row."""
         if not self.one_claimer_per_lane:
             return ":size"
-        return f"CASE WHEN {self._resumes('free.lane')} IS NULL THEN :size ELSE 1 END"
+        return f"CASE WHEN {self._of_postponed('free.lane', 'postponements')} > 1 THEN 1 ELSE :size END"
 
     @cached_property
     def claim_sql(self) -> TextClause:

@@ -35,7 +35,7 @@ from workers.settings import get_settings
 log = get_logger()
 
 KEPT: Final = 2
-"""The number of files that a process keeps open for jobs that were postponed: they come back within a second."""
+"""The number of files that a process keeps open for jobs that were postponed: they come back within seconds."""
 
 # The files of postponed jobs; the file of a job that is being done belongs to its thread.
 _sources: dict[UUID, RosterSource] = {}

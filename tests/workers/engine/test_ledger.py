@@ -50,9 +50,17 @@ def test_a_postponed_job_is_not_overtaken_by_those_recorded_after_it(session: Se
     books.set_back(session, JOBS, [failed_attempt(JOBS, row, "postponed", 30.0, counts=False)])
     assert ids(claim(session, JOBS)) == [other]
     session.execute(text("UPDATE job SET due_at = now() WHERE id = :id"), {"id": first})
-    (again,) = claim(session, JOBS)
-    assert again.id == first  # alone: it is tried before the others of its lane
-    books.finish(session, JOBS, finished(JOBS, [again]))
+    assert ids(claim(session, JOBS)) == [first, second]
+
+
+def test_a_job_postponed_twice_is_tried_alone(session: Session) -> None:
+    first, second = owe(session, JOBS), owe(session, JOBS)
+    for _ in range(2):
+        (row, *_) = claim(session, JOBS, size=1)
+        books.set_back(session, JOBS, [failed_attempt(JOBS, row, "postponed", 0.0, counts=False)])
+    (alone,) = claim(session, JOBS)
+    assert (alone.id, alone.postponements) == (first, 2)
+    books.finish(session, JOBS, finished(JOBS, [alone]))
     assert ids(claim(session, JOBS)) == [second]
 
 
