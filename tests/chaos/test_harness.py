@@ -16,7 +16,17 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from tests.chaos.harness.checks import DOUBLED, LOST, MAILS_DOUBLED, OVERSOLD, SILENT, WRONG, Findings, find_violations
+from tests.chaos.harness.checks import (
+    DOUBLED,
+    LATEST_ANSWER_SECONDS,
+    LOST,
+    MAILS_DOUBLED,
+    OVERSOLD,
+    SILENT,
+    WRONG,
+    Findings,
+    find_violations,
+)
 from tests.chaos.harness.evidence import read_evidence
 from tests.chaos.harness.history import History
 from tests.chaos.harness.nemesis import FAULTS
@@ -162,6 +172,15 @@ def test_a_request_that_never_reached_the_ledger_is_found(stormed: Stormed) -> N
     assert stormed.found(events=(asked,)) == {(LOST, "key")}
 
 
+def test_an_answer_that_came_much_too_late_is_found(stormed: Stormed) -> None:
+    last = stormed.system.history.of("answered")[-1]
+    events = [one for one in stormed.system.history.events if one is not last and one.get("key") != last["key"]]
+    asked = next(one for one in stormed.system.history.of("asked") if one["key"] == last["key"])
+    late = [*events, asked, {**last, "at": asked["at"] + LATEST_ANSWER_SECONDS + 1}]
+    violations = find_violations(Findings(late, stormed.outcome.findings.evidence))
+    assert {(one.counts_as, one.check) for one in violations} == {(SILENT, "answer")}
+
+
 def test_an_answer_that_may_not_be_given_is_found(stormed: Stormed) -> None:
     event = next(one for one in stormed.system.history.of("asked") if "enrolled" in one["expect"])
     assert (WRONG, "answer") in stormed.found(events=(event | {"expect": ["withdrawn"]},))
@@ -212,6 +231,13 @@ def test_a_plan_is_the_same_for_the_same_seed_and_can_be_repeated(tmp_path: Path
     write_plan(tmp_path / "plan.jsonl", plan)
     assert read_plan(tmp_path / "plan.jsonl") == plan
     assert {fault.name for fault in plan} == {kind.name for kind in KINDS} == set(FAULTS)
+
+
+def test_a_storm_ends_with_a_failover_that_nothing_heals() -> None:
+    groups = {kind.name: kind.group for kind in KINDS}
+    for seed in range(20):
+        of_postgres = [fault for fault in draw_plan(seed, 120) if groups[fault.name] == "postgres"]
+        assert of_postgres[-1].name == "postgres_read_only"
 
 
 def test_faults_of_one_group_never_overlap() -> None:

@@ -27,6 +27,9 @@ SMTP_CONNECTIONS: Final = 4
 UNCERTAIN_REPEATS: Final = 1
 """Copies that a body allows which the relay took without an answer: it is sent once more each time."""
 
+LATEST_ANSWER_SECONDS: Final = 150.0
+"""A request may wait this long in a storm: for kills while a process starts (dramatiq waits for 30 s), for leases."""
+
 JOINED: Final = (Code.ENROLLED, Code.ATTACHED)
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT)
 HEARD: Final = (Code.RECORDED, Code.UNCHANGED)
@@ -124,6 +127,17 @@ def answers_stay_the_same(found: Findings) -> Iterator[Violation]:
         elif job.answer.mark != event["mark"]:
             now = f"{job.answer.state} {Counter(job.answer.codes)}"
             yield Violation(DOUBLED, "answer", event["key"], f"was {event['state']} {event['codes'][:3]}, is {now}")
+
+
+def answers_come_in_time(found: Findings) -> Iterator[Violation]:
+    """A promise that is kept much later than any fault lasted was kept by luck: something stood still."""
+    first: dict[str, float] = {}
+    for event in found.events["answered"]:
+        first.setdefault(event["key"], event["at"])
+    for key, at in first.items():
+        waited = at - found.asked[key]["at"] if key in found.asked else 0.0
+        if waited > LATEST_ANSWER_SECONDS:
+            yield Violation(SILENT, "answer", key, f"{found.asked[key]['kind']} was answered after {waited:.0f} s")
 
 
 def answers_are_right(found: Findings) -> Iterator[Violation]:
@@ -332,6 +346,7 @@ def the_storm_was_made(found: Findings) -> Iterator[Violation]:
 CHECKS: Final[tuple[Check, ...]] = (
     each_key_has_one_final_answer,
     answers_stay_the_same,
+    answers_come_in_time,
     answers_are_right,
     seats_add_up,
     people_are_enrolled_once,

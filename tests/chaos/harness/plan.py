@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,7 @@ class FaultKind:
       group: faults of one group never overlap; faults of different groups do.
       shortest, longest: bounds of how long it lasts, in seconds.
       weight: how often it is drawn among those of its group.
+      lasting: what it breaks would stay broken for ever, so it is also the last of its group.
     """
 
     name: str
@@ -40,6 +41,7 @@ class FaultKind:
     shortest: float
     longest: float
     weight: float = 1.0
+    lasting: bool = False
 
 
 KINDS: Final = (
@@ -60,7 +62,7 @@ KINDS: Final = (
     FaultKind("postgres_restarted", "postgres", 0.2, 3, 2),
     FaultKind("postgres_crashed", "postgres", 0.2, 3, 2),
     FaultKind("postgres_cut", "postgres", 0, 0, 3),
-    FaultKind("postgres_read_only", "postgres", 1, 5, 2),
+    FaultKind("postgres_read_only", "postgres", 1, 5, 2, lasting=True),
     FaultKind("relay_away", "relay", 1, 6, 1),
     FaultKind("relay_tempfail_greeting", "relay", 1, 5, 1),
     FaultKind("relay_tempfail_mail", "relay", 1, 5, 1),
@@ -80,14 +82,22 @@ PAUSES: Final = {"process": (1.5, 8.0), "redis": (6.0, 18.0), "postgres": (8.0, 
 def draw_plan(seed: int, seconds: float, without: Collection[str] = ()) -> list[PlannedFault]:
     """Draws the faults of a storm that lasts this long.
 
-    Each group has a generator of its own, so leaving a kind out changes no other group.
+    Each group has a generator of its own, so leaving a kind out changes no other group. The last fault of PostgreSQL is
+    a failover: sessions that stayed read-only would be cured by any restart after it.
     """
     faults: list[PlannedFault] = []
     for group, pauses in PAUSES.items():
         kinds = [kind for kind in KINDS if kind.group == group and not {kind.name, group} & set(without)]
         if kinds:
-            faults += _draw_group(random.Random(f"{seed}:{group}"), kinds, seconds, pauses)
+            drawn = list(_draw_group(random.Random(f"{seed}:{group}"), kinds, seconds, pauses))
+            faults += [*drawn[:-1], *(_at_last(fault, kinds) for fault in drawn[-1:])]
     return sorted(faults, key=lambda fault: fault.at)
+
+
+def _at_last(fault: PlannedFault, kinds: Sequence[FaultKind]) -> PlannedFault:
+    """Returns the last fault of a group: one that heals nothing an earlier one broke, if the group has such a kind."""
+    lasting = next((kind for kind in kinds if kind.lasting), None)
+    return replace(fault, name=lasting.name, seconds=lasting.longest) if lasting else fault
 
 
 def _draw_group(

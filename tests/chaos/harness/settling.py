@@ -80,7 +80,7 @@ class Settling:
         if not answered:
             self._silent("clients", "their last requests are not answered")
         giving_up.set()
-        done = self._wait(lambda: not self._left(("job",)), WORK_SECONDS)
+        done = self._wait(lambda: not self._left(("job",)), WORK_SECONDS if answered else SOON_SECONDS)
         sent = self._wait(lambda: not self._left(("email", *(("job",) if done else ()))), self.patience)
         return answered and done and sent and self._files_are_put_away()
 
