@@ -26,7 +26,8 @@ from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.engine.ledger import LEDGERS
-from workers.engine.processes import Heartbeat, newer_release_runs
+from workers.engine.processes import Heartbeat
+from workers.engine.rollout import newer_release_runs
 from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, put_times_right, seconds_ahead
 from workers.engine.slots import next_slot
 from workers.engine.wake import WAKER

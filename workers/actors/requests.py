@@ -21,8 +21,8 @@ from workers.engine.acceptance import (
 )
 from workers.engine.claimer import STOPPING, wake_here
 from workers.engine.oversized import MessageSize, texts_at_beginning
-from workers.engine.processes import newer_release_runs
 from workers.engine.recorder import Recorder, record_in_one_transaction
+from workers.engine.rollout import newer_release_runs
 from workers.errors import InvalidRequest, Problem
 from workers.logs import get_logger
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE, check_key

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -283,9 +284,18 @@ class BatchRun:
             self.run(lane)
 
     def _wait_for_release(self, row: ClaimedRow, error: Exception) -> None:
-        """Postpones a row that this release cannot read, for a day at most; then it is dead, with this reason."""
+        """Postpones a row that this release cannot read, for a day at most; then it is dead, with this reason.
+
+        Its lane waits for it only while another release runs: without one it would wait for the whole day.
+        """
         if row.postponed_for < UNREAD_SECONDS:
-            self._postpone([row], error)
+            log.warning("work.postponed", ledger=self.ledger.table, rows=_names([row]), exc_info=error)
+            with _unless_away("setback.not_recorded", self.ledger) as session:
+                waits = books.another_release_runs(session)
+                [setback] = _postponements(self.ledger, [row], error, 0.0)
+                books.set_back(session, self.ledger, [replace(setback, keeps_place=waits)])
+                if waits and self.ledger.one_claimer_per_lane:
+                    self.postponed.add(row.lane)
             return
         log.error("work.unreadable", ledger=self.ledger.table, rows=_names([row]), exc_info=error)
         reason = describe(error) | {"reason": UNREADABLE}

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import text
+
 from workers.database import Session
 from workers.engine.owed_tables import (
     EMAILS,
@@ -22,9 +24,13 @@ from workers.engine.owed_tables import (
     UNREADABLE,
     Ledger,
 )
+from workers.engine.rollout import ANOTHER_RUNS, this_release
 from workers.errors import Transient
+from workers.sql import fetch_value
 
 FIRST_LANE: Final = UUID(int=0)
+
+FIND_ANOTHER = text(f"SELECT {ANOTHER_RUNS}")
 
 
 class LostClaimError(Transient):
@@ -63,6 +69,7 @@ class FailedAttempt:
     Parameters:
       seconds: seconds until the row is due again; None when it ends as dead.
       counts: True when the attempt counts as a failure; a postponement does not.
+      keeps_place: True when later rows of its lane wait for a postponed row.
     """
 
     id: UUID
@@ -72,6 +79,7 @@ class FailedAttempt:
     outcome: str  # retry, postponed, uncertain, dead
     error: Mapping[str, Any] | None = None
     counts: bool = True
+    keeps_place: bool = True
 
 
 WORKING_COLUMNS: Final = 8
@@ -96,7 +104,8 @@ def claim(
     found: Sequence[Any] = []
     for start in {cursor: 0, FIRST_LANE: 0}:  # after the last lane it starts again with the first
         wanted = {"queue": queue, "size": size, "lease": lease, "worker": worker, "cursor": start}
-        found = session.execute(ledger.claim_sql, wanted | {"known": list(ledger.known)}).all()
+        known = {"known": list(ledger.known), "release": this_release()}
+        found = session.execute(ledger.claim_sql, wanted | known).all()
         if found:
             break
     names = tuple(ledger.columns)
@@ -149,6 +158,7 @@ def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]
             "outcomes": [s.outcome for s in setbacks],
             "errors": [None if s.error is None else json.dumps(s.error) for s in setbacks],
             "counts": [int(s.counts) for s in setbacks],
+            "keeps": [s.keeps_place for s in setbacks],
         },
     )
 
@@ -173,6 +183,11 @@ def rescue(session: Session, ledger: Ledger) -> list[tuple[UUID, str, int]]:
 def due_queues(session: Session) -> set[str]:
     """Finds the queues that have due jobs or mails."""
     return {queue for ledger in LEDGERS for queue in session.execute(ledger.due_sql).scalars()}
+
+
+def another_release_runs(session: Session) -> bool:
+    """Tells whether a process of another release is alive, which may read what this one cannot."""
+    return bool(fetch_value(session, bool, FIND_ANOTHER, {"release": this_release()}))
 
 
 def resume(session: Session, queues: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 
 from models.retention import RETENTION, RetentionClass
 from models.words import EmailKind, EmailState, JobState
+from workers.engine.rollout import ANOTHER_RUNS
 from workers.requests.registry import KINDS
 
 UNREADABLE: Final = "unreadable"
@@ -82,8 +83,9 @@ class Ledger:
     def _free(self, lane: str) -> str:
         """The SQL condition of a lane that can be claimed: no process works in it, and its first row can be done.
 
-        A postponed row keeps its place, so that later rows do not overtake it, and so does a row of a kind that this
-        release does not know. A row that failed has lost its place. Earlier releases do not count postponements.
+        A postponed row keeps its place, so that later rows do not overtake it, and so does a row of a kind that only
+        another release knows which runs beside this one. A row that failed has lost its place, and so has one that no
+        release can read that runs. Earlier releases do not count postponements.
         """
         if not self.one_claimer_per_lane:
             return "true"
@@ -93,8 +95,9 @@ class Ledger:
             AND coalesce((
               SELECT h.due_at <= now() AND {self._is_known} FROM {self.table} h
               WHERE h.queue = :queue AND h.lane = {lane} AND h.due_at IS NOT NULL AND h.leased_until IS NULL
-                AND (h.due_at <= now() OR (h.claim > 0 AND h.failures = 0))
-              ORDER BY h.{self.order}, h.id LIMIT 1), true))"""
+                AND (h.due_at <= now() OR (h.claim > 0 AND h.failures = 0 AND h.postponed_at IS NULL))
+                AND ({self._is_known} OR {ANOTHER_RUNS})
+              ORDER BY h.{self.order}, h.id LIMIT 1), false))"""
 
     @property
     def _most_of_lane(self) -> str:
@@ -126,7 +129,7 @@ class Ledger:
             found AS MATERIALIZED (
               SELECT p.id, p.rescues, p.place, p.lane, p.is_known FROM free CROSS JOIN LATERAL (
                 SELECT id, rescues, {self.order} AS place, lane, {self._is_known} AS is_known FROM {self.table}
-                WHERE {self._due} AND lane = free.lane
+                WHERE {self._due} AND lane = free.lane AND ({self._is_known} OR {ANOTHER_RUNS})
                 ORDER BY {self.order}, id LIMIT {self._most_of_lane} FOR NO KEY UPDATE SKIP LOCKED) p
               LIMIT :size),
             picked AS MATERIALIZED (
@@ -181,14 +184,14 @@ class Ledger:
         """
         return text(f"""
             WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[]), CAST(:states AS text[]),
-                CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]))
-                m (id, claim, state, seconds, outcome, error, counts)),
+                CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]),
+                CAST(:keeps AS bool[])) m (id, claim, state, seconds, outcome, error, counts, keeps)),
             {self._ours},
             moved AS (
               UPDATE {self.table} t SET state = m.state, failures = t.failures + m.counts, leased_until = NULL,
                 due_at = now() + make_interval(secs => m.seconds), error = coalesce(CAST(m.error AS json), t.error),
                 finished_at = CASE WHEN m.seconds IS NULL THEN now() END,
-                postponements = CASE WHEN m.outcome = '{POSTPONED}' THEN t.postponements + 1 ELSE 0 END,
+                postponements = CASE WHEN m.outcome = '{POSTPONED}' AND m.keeps THEN t.postponements + 1 ELSE 0 END,
                 postponed_at = CASE WHEN m.outcome = '{POSTPONED}' THEN coalesce(t.postponed_at, now()) END
               FROM ours JOIN m ON m.id = ours.id
               WHERE t.id = ours.id AND t.claim = m.claim AND t.leased_until IS NOT NULL
@@ -277,7 +280,7 @@ class Ledger:
         """Makes the postponed rows of these queues due now."""
         return text(f"""
             UPDATE {self.table} SET due_at = now() WHERE id IN (
-              SELECT id FROM {self.table} WHERE postponements > 0 AND due_at > now() AND leased_until IS NULL
+              SELECT id FROM {self.table} WHERE postponed_at IS NOT NULL AND due_at > now() AND leased_until IS NULL
                 AND queue = ANY(CAST(:queues AS text[]))
               ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)""")
 

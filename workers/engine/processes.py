@@ -15,15 +15,14 @@ from uuid import UUID
 import dramatiq
 from sqlalchemy import text
 
-from workers.database import Session, dispose_engine, is_transient, transaction
+from workers.database import dispose_engine, is_transient, transaction
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
 from workers.engine.ledger import resume
+from workers.engine.rollout import this_release
 from workers.logs import get_logger
-from workers.release import is_newer, this_release
 from workers.requests.queues import wake_actor
-from workers.sql import fetch_values
 
 log = get_logger()
 
@@ -41,19 +40,10 @@ STOP_SECONDS: Final = 60.0
 LOST_THREAD: Final = 70
 """The exit code of a process that ends because one of its threads is dead (EX_SOFTWARE of sysexits.h)."""
 
-ALIVE_SECONDS: Final = 10
-"""Seconds without a heartbeat after which a process counts as silent; it sends one every two seconds."""
-
 # Records that this process is alive now.
 RECORD_HEARTBEAT = text("""
     INSERT INTO process (id, kind, host, pid, release, trouble) VALUES (:id, :kind, :host, :pid, :release, :trouble)
     ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble""")
-
-# Reads the releases of the processes that are alive and serve a queue, or of all.
-READ_RELEASES = text("""
-    SELECT DISTINCT release FROM process
-    WHERE seen_at > now() - make_interval(secs => :alive)
-      AND (CAST(:queue AS text) = '' OR CAST(:queue AS text) = ANY(string_to_array(kind, ' ')))""")
 
 # Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
@@ -102,12 +92,6 @@ class Heartbeat(threading.Thread):
             if not is_transient(error):
                 raise
             log.warning("process.not_recorded", exc_info=error)
-
-
-def newer_release_runs(session: Session, queue: str = "") -> bool:
-    """Tells whether a process of a newer release than this one is alive, which serves this queue if one is named."""
-    running = fetch_values(session, str, READ_RELEASES, {"alive": ALIVE_SECONDS, "queue": queue})
-    return any(is_newer(release, this_release()) for release in running)
 
 
 def resume_postponed(queues: Sequence[str]) -> None:

@@ -84,7 +84,8 @@ _LATE: Final = f"""created_at < now() - make_interval(secs =>
 
 _SET_BACK: Final = {
     JOBS.table: """SELECT p.queue, p.lane, p.id, p.kind, p.error, p.created_at, (SELECT count(*) FROM job b
-        WHERE b.queue = p.queue AND b.lane = p.lane AND b.due_at IS NOT NULL) AS waiting FROM job p""",
+        WHERE b.queue = p.queue AND b.lane = p.lane AND b.due_at IS NOT NULL
+          AND (p.postponements > 0 OR b.id = p.id)) AS waiting FROM job p""",
     EMAILS.table: "SELECT p.queue, p.lane, p.id, p.kind, p.error, p.created_at, 1 AS waiting FROM email p",
 }
 """Postponed rows with the number of rows that wait with each: jobs of a lane wait for its first, mails for none."""
@@ -99,8 +100,7 @@ FIND_POSTPONED: Final = {
             SELECT queue, lane, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason, waiting,
               extract(epoch FROM now() - created_at)::float8 AS seconds
             FROM ({_SET_BACK[ledger.table]}
-              WHERE (p.postponements > 0 AND p.due_at IS NOT NULL AND p.leased_until IS NULL)
-                OR (p.postponements > 0 AND p.leased_until IS NOT NULL)) postponed
+              WHERE p.postponed_at IS NOT NULL AND p.due_at IS NOT NULL) postponed
             WHERE {_LATE}{" AND created_at >= now() - interval '1 hour'" if ledger is EMAILS else ""}) late
           WINDOW same AS (PARTITION BY queue, error_class, reason)) placed
         WHERE place <= {SHOWN_ROWS} ORDER BY queue, error_class, reason, place""")

@@ -11,7 +11,7 @@ from models.email import Email, Suppression
 from workers.catalog.contracts import count_contracts, list_contracts
 from workers.database import APPLICATION, Session
 from workers.engine.ledger import JOBS, LEDGERS
-from workers.engine.processes import ALIVE_SECONDS
+from workers.engine.rollout import ALIVE_SECONDS
 from workers.engine.set_back import FURTHEST_TERM, read_set_back
 from workers.engine.slots import find_void_schedules
 from workers.ops.problems import (

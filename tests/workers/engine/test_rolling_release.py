@@ -22,14 +22,18 @@ from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow, Ledger, WorkOutcome
-from workers.release import is_newer, this_release
+from workers.engine.rollout import is_newer, this_release
 
 pytestmark = pytest.mark.usefixtures("running")
 
 NEW = "order_lunch"
 
 
+OTHER = text("INSERT INTO process (id, kind, host, pid, release) VALUES (:id, 'rosters', 'there', 1, '99.0.0')")
+
+
 def test_a_job_of_an_unknown_kind_waits_and_so_does_its_lane(session: Session) -> None:
+    session.execute(OTHER, {"id": new_id()})
     owe(session, JOBS, kind=NEW)
     owe(session, JOBS)
     other = owe(session, JOBS, lane=lane(2))
@@ -37,7 +41,19 @@ def test_a_job_of_an_unknown_kind_waits_and_so_does_its_lane(session: Session) -
     assert claim(session, JOBS) == []
 
 
+def test_without_another_release_unknown_jobs_hold_up_no_lane(session: Session) -> None:
+    """A release was taken back: what it left waits for a day, and a contract may not wait with it."""
+    for _ in range(3):
+        owe(session, JOBS, kind=NEW)
+    owe(session, JOBS, kind=NEW, lane=lane(2))
+    known = owe(session, JOBS)
+    other = owe(session, JOBS, lane=lane(3))
+    assert ids(claim(session, JOBS, size=1)) == [known]
+    assert ids(claim(session, JOBS, size=1, cursor=lane(1))) == [other]
+
+
 def test_jobs_before_an_unknown_one_are_done_and_those_behind_wait(session: Session) -> None:
+    session.execute(OTHER, {"id": new_id()})
     before = [owe(session, JOBS) for _ in range(2)]
     owe(session, JOBS, kind=NEW)
     owe(session, JOBS)
@@ -62,6 +78,16 @@ def test_a_mail_of_an_unknown_kind_waits_and_delays_no_other(session: Session) -
     assert claim(session, EMAILS) == []
 
 
+def process(kind: str, release: str, *, ago: str = "1 second") -> None:
+    change(
+        "INSERT INTO process (id, kind, host, pid, release, seen_at)"
+        f" VALUES (:id, :kind, 'there', 1, :release, now() - interval '{ago}')",
+        id=new_id(),
+        kind=kind,
+        release=release,
+    )
+
+
 UNREAD = {
     "a field": {"reference": "R-1", "name": "Lorval", "nickname": "Lo"},
     "a word": {"contract": "C-1", "people": [], "policy": "best_effort"},
@@ -81,6 +107,19 @@ def test_a_body_that_only_a_newer_release_reads_waits(fresh_database: str, kind:
         enrollments.do_batch(claim_jobs())
     assert state(unread) == ("queued", 0, 10)
     assert rows("SELECT outcome, times, error ->> 'reason' FROM job_attempt") == [("postponed", 10, "unreadable")]
+
+
+@pytest.mark.parametrize("another", [True, False], ids=["another release runs", "none does"])
+def test_a_lane_waits_for_what_another_release_can_read(fresh_database: str, another: bool) -> None:
+    if another:
+        process("rosters", "99.0.0")
+    good = json.dumps({"reference": "R-2", "name": "Acm\\u00e9"})
+    with transaction() as session:
+        unread = owe(session, JOBS, request=json.dumps(UNREAD["a field"]))
+        behind = owe(session, JOBS, request=good)
+    for _ in range(2):
+        enrollments.do_batch(claim_jobs())
+    assert [state(row_id)[0] for row_id in (unread, behind)] == ["queued", "queued" if another else "succeeded"]
 
 
 def test_a_stored_word_of_a_newer_release_counts_no_failure(fresh_database: str) -> None:
@@ -112,16 +151,6 @@ def test_after_a_day_unreadable_work_is_dead_with_that_reason(fresh_database: st
         assert books.revive(session, unread) == QUEUE  # a release that reads it may be here now
     enrollments.do_batch(claim_jobs())
     assert state(unread)[0] == "queued"
-
-
-def process(kind: str, release: str, *, ago: str = "1 second") -> None:
-    change(
-        "INSERT INTO process (id, kind, host, pid, release, seen_at)"
-        f" VALUES (:id, :kind, 'there', 1, :release, now() - interval '{ago}')",
-        id=new_id(),
-        kind=kind,
-        release=release,
-    )
 
 
 @both

@@ -106,7 +106,7 @@ def test_bulk_queues_may_wait_for_fifteen_minutes(session: Session, seconds: int
 
 def test_a_job_that_waits_for_its_retry_is_not_postponed(session: Session) -> None:
     postponed_lane(session, 1)
-    session.execute(text("UPDATE job SET postponements = 0, failures = 3"))
+    session.execute(text("UPDATE job SET postponements = 0, postponed_at = NULL, failures = 3"))
     recorded(session, "job", 3_000)
     assert problems(session) == []
 

@@ -56,6 +56,16 @@ def test_opening_changes_nothing_and_then_choosing_works(site: httpx.Client) -> 
         assert (used.status_code, title(used).split(" – ")[0]) == (410, "Ce lien a déjà servi")
 
 
+def test_a_link_that_only_a_newer_release_knows_can_be_tried_again(site: httpx.Client) -> None:
+    path = make()
+    change("ALTER TABLE link DROP CONSTRAINT ck_link_purpose")  # as the newer release has
+    change("UPDATE link SET purpose = 'single_sign_on'")
+    for answer in (site.get(path), site.post(path, data=GOOD)):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    change("UPDATE link SET purpose = 'activation'")
+    assert site.get(path).status_code == 200
+
+
 def test_a_reset_link_uses_the_same_page_in_its_own_words(site: httpx.Client) -> None:
     path = make(purpose=Purpose.PASSWORD_RESET)
     change("UPDATE account SET activated_at = '2020-01-01Z', password_hash = 'old'")
