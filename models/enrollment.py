@@ -34,6 +34,7 @@ class Enrollment(Record, table=True):
             postgresql_where=text("withdrawn_at IS NULL"),
         ),
         Index("ix_enrollment_reminder", "next_reminder_at", postgresql_where=text("next_reminder_at IS NOT NULL")),
+        Index("ix_enrollment_held", "certificate_held", postgresql_where=text("certificate_held IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -55,6 +56,7 @@ class Enrollment(Record, table=True):
     reminders: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # sent so far
     next_reminder_at: datetime | None = instant(nullable=True)  # None: no further one
     release_warned_at: datetime | None = instant(nullable=True)  # when the person was warned of the release
+    certificate_held: str | None = None  # why the fonts cannot print its certificate: a code, until that is corrected
 
 
 LIVE: Final = "e.withdrawn_at IS NULL"

@@ -150,6 +150,8 @@ class Code(StoredWord):
     NOT_COMPLETED = "not_completed"  # has not completed the training: no certificate yet
     NOT_ISSUED = "not_issued"  # has completed the training; the certificate is not issued yet
     CERTIFICATE_REVOKED = "certificate_revoked"  # for good: neither corrected nor duplicated any more
+    NAME_NOT_PRINTABLE = "name_not_printable"  # our fonts cannot print the person's name: correct it
+    VALUE_NOT_PRINTABLE = "value_not_printable"  # nor another text of the certificate; the field says which
     NAMES_NOT_KEPT = "names_not_kept"  # the names of the person are no longer kept
     IMPLAUSIBLE_TIME = "implausible_time"  # an event says that more time was spent than has passed
     NOT_RENDERED = "not_rendered"  # this one document could not be made; the others were

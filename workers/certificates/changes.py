@@ -23,7 +23,8 @@ from workers.certificates.enrollments import (
     snapshot_of,
     verify_url,
 )
-from workers.certificates.issuing import NewCertificate, write_certificates
+from workers.certificates.issuing import NewCertificate, hold_certificates, write_certificates
+from workers.certificates.printing import find_unprintable
 from workers.database import Session
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 from workers.sql import fetch_value
@@ -49,12 +50,16 @@ def correct_certificate(
 ) -> tuple[JobState, dict[str, Any]]:
     """Does a `correct_certificate` job: the new version has its own number and code, and the earlier one names it.
 
+    A certificate that was not issued because the fonts cannot print the name is issued with the given one.
+
     Refuses: `not_found`, `not_completed`, `not_issued`, `unknown_organisation`, `certificate_revoked`,
-    `names_not_kept`, `unchanged` (nothing is corrected).
+    `names_not_kept`, `name_not_printable`, `value_not_printable`, `unchanged` (nothing is corrected).
 
     Raises: a transient error of the database when the enrollment is held for over 250 ms.
     """
     found = _find(session, portal_id, request.enrollment_id)
+    if found is Code.NOT_ISSUED and (request.first_name or request.last_name):
+        return _issue_printable(session, portal_id, job_id, request)
     if isinstance(found, Code):
         return _refused(found)
     new = _corrected(session, found, request, new_verification_code())
@@ -70,6 +75,28 @@ def correct_certificate(
     _audit(session, held, request, detail, portal_id=portal_id, job_id=job_id)
     answer = {"certificate_id": str(issued.certificate_id), "number": issued.number, "replaces": earlier.number}
     return JobState.SUCCEEDED, {"code": Code.REISSUED, **answer}
+
+
+def _issue_printable(
+    session: Session, portal_id: UUID, job_id: UUID, request: CorrectCertificate
+) -> tuple[JobState, dict[str, Any]]:
+    """Issues a certificate that the fonts could not print under the account's name, with the names of the request."""
+    held = hold_enrollments(session, [request.enrollment_id])[request.enrollment_id]
+    if held.certificate_held is None or held.detached_at is not None or held.organisation_id is None:
+        return _refused(Code.NOT_ISSUED)
+    code = new_verification_code()
+    given = {name: given for name in PRINTED_NAMES if (given := getattr(request, name))}
+    snapshot = snapshot_of(held, code).model_copy(update=given)
+    if unprintable := find_unprintable(snapshot):
+        return JobState.REFUSED, {"code": unprintable.code, "field": unprintable.field}
+    issuer, completed_at = held.organisation_id, held.completed_at
+    new = NewCertificate(new_id(), held.id, issuer, snapshot, code, held.now, completed_at)
+    issued = write_certificates(session, [new])[held.id]
+    hold_certificates(session, [held], {})
+    _audit(session, held, request, {"number": issued.number}, portal_id=portal_id, job_id=job_id)
+    return JobState.SUCCEEDED, {
+        "code": Code.ISSUED, "certificate_id": str(issued.certificate_id), "number": issued.number,
+    }  # fmt: skip
 
 
 def revoke_certificate(
@@ -120,6 +147,8 @@ def _corrected(session: Session, found: _Certified, request: CorrectCertificate,
         return snapshot
     if not _changed(earlier, snapshot):
         return Code.UNCHANGED
+    if unprintable := find_unprintable(snapshot):
+        return unprintable.code
     # Its number is from the sequence of the organisation that signs it; after reading again that may be another one.
     organisation_id = (held.organisation_id if request.reread else None) or certificate.issued_by
     return NewCertificate(

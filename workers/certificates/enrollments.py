@@ -31,7 +31,7 @@ LOCK_ENROLLMENTS = text("""
 # Reads what a certificate would say about each enrollment, and the certificate in force. After an erasure the names are
 # those that are kept for the time the law requires.
 READ_ENROLLMENTS = text("""
-    SELECT e.id, e.account_id, e.progress, e.detached_at, e.time_spent_seconds, e.score,
+    SELECT e.id, e.account_id, e.progress, e.detached_at, e.time_spent_seconds, e.score, e.certificate_held,
       coalesce(e.completed_at, e.progress_at, now()) AS completed_at,
       coalesce(e.started_at, e.enrolled_at) AS started_at,
       c.portal_id, c.company_id, c.reference AS contract_reference,
@@ -72,6 +72,7 @@ class CertifiableEnrollment(NamedTuple):
     """An enrollment that this transaction has locked, with what a certificate would say about it now.
 
     Parameters:
+      certificate_held: the code that says why its certificate cannot be printed, or None.
       first_name, last_name: None once they are kept no longer.
       organisation_id: the organisation that signs for the portal; this and the fields after it are None without one.
       certificate_id: the certificate in force; this and the fields after it, but `now`, are None without one.
@@ -83,6 +84,7 @@ class CertifiableEnrollment(NamedTuple):
     detached_at: datetime | None
     time_spent_seconds: int
     score: float | None
+    certificate_held: str | None
     completed_at: datetime
     started_at: datetime
     portal_id: UUID

@@ -4,7 +4,7 @@ Lock order: job rows, then as in ``workers/certificates/enrollments.py``, then t
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
@@ -20,10 +20,12 @@ from models.certificate import (
     not_issued_because,
 )
 from models.document import CertificateSnapshot
+from models.enrollment import Enrollment
 from models.paris import day_in_paris
 from models.retention import names_kept_until
 from models.words import Code, JobState, Progress
 from workers.certificates.enrollments import CertifiableEnrollment, hold_enrollments, snapshot_of
+from workers.certificates.printing import find_unprintable
 from workers.database import Session
 from workers.engine.acceptance import owe_successor
 from workers.engine.ledger import ClaimedRow, WorkOutcome
@@ -32,6 +34,9 @@ from workers.requests.certificates import CatchUpCertificates
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
 from workers.sql import JsonRows, Unnest, fetch, fetch_values
+
+UNPRINTABLE: Final = frozenset({Code.NAME_NOT_PRINTABLE, Code.VALUE_NOT_PRINTABLE})
+"""Codes of certificates that the fonts cannot print, until the name or text is corrected."""
 
 CATCH_UP: Final = 500
 """The number of certificates that one transaction of a catch-up issues."""
@@ -54,6 +59,12 @@ class _CertificateRow(NamedTuple):
     kept_until: datetime
 
 
+class _HeldCertificate(NamedTuple):
+    id: UUID
+    certificate_held: str | None
+
+
+_HELD: Final = Unnest(_HeldCertificate, Enrollment, alias="given")
 _WANTED: Final = Unnest(_TakenNumbers, CertificateCounter, alias="given")
 _CERTIFICATES: Final = JsonRows(_CertificateRow, Certificate, alias="given")
 
@@ -78,7 +89,11 @@ FIND_NOT_ISSUED = text(f"""
     WHERE e.progress = '{Progress.COMPLETED}' AND e.detached_at IS NULL AND po.organisation_id IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM certificate k WHERE k.enrollment_id = e.id)
       AND (a.erased_at IS NULL OR EXISTS (SELECT 1 FROM certificate_holder ch WHERE ch.enrollment_id = e.id))
-    ORDER BY e.id LIMIT :size""")
+    ORDER BY e.certificate_held IS NOT NULL, e.id LIMIT :size""")
+
+# Remembers why certificates cannot be printed, until they are issued; the enrollments are held.
+HOLD_CERTIFICATES = text(f"""
+    UPDATE enrollment SET certificate_held = given.certificate_held FROM {_HELD} WHERE enrollment.id = given.id""")
 
 
 class NewCertificate(NamedTuple):
@@ -132,9 +147,17 @@ def _outcome(
 def _result(held: CertifiableEnrollment | None, certificate: IssuedCertificate | Code) -> PersonResult:
     account_id, enrollment_id = (held.account_id, held.id) if held is not None else (None, None)
     if isinstance(certificate, Code):
-        return PersonResult(0, certificate, None, account_id, enrollment_id)
+        return PersonResult(0, certificate, _unprintable_field(held, certificate), account_id, enrollment_id)
     detail = {"certificate_id": str(certificate.certificate_id), "number": certificate.number}
     return PersonResult(0, Code.ISSUED, None, account_id, enrollment_id, detail)
+
+
+def _unprintable_field(held: CertifiableEnrollment | None, code: Code) -> str | None:
+    """Returns the field that the fonts cannot print, for a certificate that is not issued for that reason."""
+    if held is None or code not in UNPRINTABLE:
+        return None
+    unprintable = find_unprintable(snapshot_of(held, ""))
+    return None if unprintable is None else unprintable.field
 
 
 def issue(session: Session, held: Mapping[UUID, CertifiableEnrollment]) -> dict[UUID, IssuedCertificate | Code]:
@@ -148,7 +171,25 @@ def issue(session: Session, held: Mapping[UUID, CertifiableEnrollment]) -> dict[
             answers[enrollment_id] = new
         else:
             missing.append(new)
+    hold_certificates(session, held.values(), answers)
     return answers | write_certificates(session, missing)
+
+
+def hold_certificates(
+    session: Session,
+    held: Iterable[CertifiableEnrollment],
+    answers: Mapping[UUID, IssuedCertificate | Code],
+) -> None:
+    """Remembers which of these certificates cannot be printed: `status` tells them, and others are issued before them.
+
+    Parameters:
+      answers: why an enrollment has no certificate; one that is issued now is left out.
+    """
+    now = {one.id: code if (code := answers.get(one.id)) in UNPRINTABLE else None for one in held}
+    before = {one.id: one.certificate_held for one in held}
+    changed = [_HeldCertificate(one, code) for one, code in now.items() if code != before[one]]
+    if changed:
+        session.execute(HOLD_CERTIFICATES, _HELD.parameters(changed))
 
 
 def _new(held: CertifiableEnrollment) -> NewCertificate | Code:
@@ -160,9 +201,10 @@ def _new(held: CertifiableEnrollment) -> NewCertificate | Code:
     if held.organisation_id is None:
         return Code.UNKNOWN_ORGANISATION
     code = new_verification_code()
-    return NewCertificate(
-        new_id(), held.id, held.organisation_id, snapshot_of(held, code), code, held.now, held.completed_at
-    )
+    snapshot = snapshot_of(held, code)
+    if unprintable := find_unprintable(snapshot):
+        return unprintable.code
+    return NewCertificate(new_id(), held.id, held.organisation_id, snapshot, code, held.now, held.completed_at)
 
 
 def write_certificates(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:

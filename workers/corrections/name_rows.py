@@ -12,10 +12,12 @@ from models.name_correction import NAME_LASTS, NameGround, name_ending
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.audit import record
 from workers.database import Session
+from workers.engine.acceptance import owe_successor
 from workers.outbox.mails import OwedMail, cancel_mails_of_correction, owe
+from workers.requests.certificates import CatchUpCertificates
 from workers.requests.queues import Queue
 from workers.security.links import LIVE, offer_subject_links, void_links
-from workers.sql import fetch, fetch_one
+from workers.sql import change, fetch, fetch_one
 
 # A correction that is applied at once is recorded as ended. The time of its end is the clock's, not the transaction's:
 # a certificate that was issued while this transaction waited for the account counts as the earlier one.
@@ -33,6 +35,13 @@ END_CORRECTION = text("""
     WHERE id = :id AND state = 'pending'""")
 
 RENAME_ACCOUNT = text("UPDATE account SET first_name = :first_name, last_name = :last_name WHERE id = :account")
+
+# In the order of the id, as every transaction locks enrollments.
+LET_CERTIFICATES_GO = text("""
+    UPDATE enrollment SET certificate_held = NULL FROM (
+      SELECT e.id FROM enrollment e WHERE e.account_id = :account AND e.certificate_held IS NOT NULL
+      ORDER BY e.id FOR NO KEY UPDATE) held
+    WHERE enrollment.id = held.id""")
 
 _PENDING: Final = f"""
     SELECT nc.id, nc.account_id, nc.enrollment_id, nc.company_id, nc.portal_id, nc.job_id, nc.requested_by,
@@ -142,9 +151,14 @@ def insert_name_correction(
     return inserted
 
 
-def rename(session: Session, account_id: UUID, first_name: str, last_name: str) -> None:
-    """Gives the account its new name. Mails that are still owed greet by it, because names are read when they leave."""
+def rename(session: Session, account_id: UUID, first_name: str, last_name: str, *, job_id: UUID) -> None:
+    """Gives the account its new name. Mails that are still owed greet by it, because names are read when they leave.
+
+    Certificates that could not be printed under the earlier name are issued: the job owes that.
+    """
     session.execute(RENAME_ACCOUNT, {"account": account_id, "first_name": first_name, "last_name": last_name})
+    if change(session, LET_CERTIFICATES_GO, {"account": account_id}):
+        owe_successor(session, job_id, CatchUpCertificates())
 
 
 def ask_person(session: Session, account: RenamedAccount, new: NewNameCorrection, correction_id: UUID) -> None:

@@ -70,7 +70,9 @@ class _ParticipantRow(NamedTuple):
 
     @property
     def account(self) -> RenamedAccount:
-        return RenamedAccount(self.account_id, self.email, self.locale, self.activated, self.first_name, self.last_name)
+        """The account alone."""
+        named = (self.first_name, self.last_name)
+        return RenamedAccount(self.account_id, self.email, self.locale, self.activated, *named)
 
 
 class _NameJob(NamedTuple):
@@ -204,7 +206,7 @@ def _take_back(session: Session, waiting: PendingNameCorrection | None, new: New
 def _rename(session: Session, account: RenamedAccount, new: NewNameCorrection, ground: NameGround) -> UUID:
     """Gives an account its new name at once, and records that; a correction that waits is taken back."""
     _take_back(session, read_pending(session, account.account_id), new)
-    rename(session, account.account_id, new.new_first_name, new.new_last_name)
+    rename(session, account.account_id, new.new_first_name, new.new_last_name, job_id=new.job_id)
     return insert_name_correction(session, new, CorrectionState.APPLIED, ground).id
 
 

@@ -24,6 +24,8 @@ _JOINERS: Final = "\u200c\u200d"
 _DROPPED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 _APART: Final = frozenset({"Mn", "Mc", "Me", "Cf"})
 _SPACES: Final = re.compile(r"\s+")
+_NO_CHARACTERS: Final = frozenset({"Co", "Cs", "Cn"})
+"""Private, halves of pairs, unassigned: ``printable`` leaves them out, but people may have seen something there."""
 
 
 def printable(text: str) -> str:
@@ -35,6 +37,35 @@ def printable(text: str) -> str:
     composed = unicodedata.normalize("NFC", _without_surrogates(text))
     drawn = "".join(_drawn(composed))
     return _SPACES.sub(" ", re.sub(f"{REPLACEMENT}{{2,}}", REPLACEMENT, drawn)).strip()
+
+
+def is_printable(text: str) -> bool:
+    """Tells whether the fonts can print this text to the letter: nothing is replaced, and nothing visible left out.
+
+    A letter and the marks on it must be in one font: Typst draws no glyph for a mark beside a letter of another font.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    if any(unicodedata.category(one) in _NO_CHARACTERS or one == REPLACEMENT for one in composed):
+        return False
+    drawn = printable(text)
+    return REPLACEMENT not in drawn and all(_of_one_family(cluster) for cluster in _clusters(drawn))
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """Yields each character with the marks and joiners that follow it."""
+    cluster = ""
+    for character in text:
+        if cluster and unicodedata.category(character) not in _APART:
+            yield cluster
+            cluster = ""
+        cluster += character
+    if cluster:
+        yield cluster
+
+
+def _of_one_family(cluster: str) -> bool:
+    needed = {ord(one) for one in cluster if one not in _JOINERS}
+    return any(needed <= known for known in _families())
 
 
 def breakable(text: str) -> str:
@@ -91,6 +122,18 @@ def of_one_font(text: str) -> str:
 def _of_the_first() -> frozenset[int]:
     with TTFont(FONTS / "NotoSans-Regular.ttf", lazy=True) as font:
         return _characters() & set(font.getBestCmap() or {})
+
+
+@lru_cache(maxsize=1)
+def _families() -> tuple[frozenset[int], ...]:
+    """Returns the characters of each family of fonts, in every weight of it."""
+    of_family: dict[str, list[set[int]]] = {}
+    for file in sorted(FONTS.glob("*.ttf")):
+        if "Display" in file.name:
+            continue
+        with TTFont(file, lazy=True) as font:
+            of_family.setdefault(file.stem.rpartition("-")[0], []).append(set(font.getBestCmap() or {}))
+    return tuple(frozenset(set.intersection(*weights)) for weights in of_family.values())
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from models.mails import quoted
 from models.relay import REFUSAL_COUNTS
 from models.roster import Inbox
 from models.schedule import Schedule
+from models.words import Code
 from workers.database import Session
 from workers.engine.ledger import (
     EMAILS,
@@ -149,6 +150,22 @@ class UnknownWork(NamedTuple):
     seconds: float
 
 
+# Finds the certificates that cannot be printed, the oldest of each code first; an index holds these alone.
+FIND_HELD_CERTIFICATES = text(f"""
+    SELECT code, id, total FROM (
+      SELECT e.certificate_held AS code, e.id, count(*) OVER (PARTITION BY e.certificate_held) AS total,
+        row_number() OVER (PARTITION BY e.certificate_held ORDER BY e.id) AS place
+      FROM enrollment e JOIN account a ON a.id = e.account_id
+      WHERE e.certificate_held IS NOT NULL AND e.detached_at IS NULL AND a.erased_at IS NULL) placed
+    WHERE place <= {SHOWN_ROWS} ORDER BY code, id""")
+
+
+class _UnprintableCertificate(NamedTuple):
+    code: str
+    id: UUID
+    total: int
+
+
 class ProblemRow(NamedTuple):
     """A job or mail that an operator has to look at.
 
@@ -282,6 +299,15 @@ def find_relays(session: Session) -> list[dict[str, Any]]:
         {"code": "relay_refuses", "subject": relay.name, "count": 1, "reason": relay.reason, "words": relay.words}
         for relay in found
     ]
+
+
+def find_unprintable(session: Session) -> list[dict[str, Any]]:
+    """Lists completed trainings without a certificate because the fonts cannot print a text, with their enrollments."""
+    problems: dict[str, dict[str, Any]] = {}
+    for row in fetch(session, _UnprintableCertificate, FIND_HELD_CERTIFICATES):
+        problem = {"code": row.code, "subject": Queue.CERTIFICATES, "count": row.total, "enrollments": []}
+        problems.setdefault(row.code, problem)["enrollments"].append(str(row.id))
+    return list(problems.values())
 
 
 def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from workers.ops.problems import (
     find_relays,
     find_rows,
     find_unknown_kinds,
+    find_unprintable,
 )
 from workers.ops.reconciliation import find_drift
 from workers.ops.redis_condition import RedisCondition
@@ -189,7 +190,7 @@ def read_status(
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": [contract.as_json() for contract in find_drift(session)],
     }
-    looked_for = (find_rows, find_postponed, find_unknown_kinds, find_inboxes, find_relays)
+    looked_for = (find_rows, find_postponed, find_unknown_kinds, find_inboxes, find_relays, find_unprintable)
     problems = find_problems(status, [problem for find in looked_for for problem in find(session)])
     return status | {"problems": problems, "healthy": not problems}
 

@@ -1,4 +1,4 @@
-"""corrections of names; where people reach a training."""
+"""corrections of names; where people reach a training; certificates that cannot be printed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -48,6 +48,14 @@ def upgrade() -> None:
     _purposes(PURPOSES)
     op.add_column("training", sa.Column("access_url", sa.String(), nullable=True))
     op.add_column("portal", sa.Column("access_url", sa.String(), nullable=True))
+    op.add_column("enrollment", sa.Column("certificate_held", sa.String(), nullable=True))
+    op.create_index(
+        "ix_enrollment_held",
+        "enrollment",
+        ["certificate_held"],
+        unique=False,
+        postgresql_where=sa.text("certificate_held IS NOT NULL"),
+    )
 
 
 def _purposes(purposes: str) -> None:
@@ -56,6 +64,8 @@ def _purposes(purposes: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_enrollment_held", table_name="enrollment")
+    op.drop_column("enrollment", "certificate_held")
     op.drop_column("portal", "access_url")
     op.drop_column("training", "access_url")
     op.execute("DELETE FROM link WHERE purpose = 'name_confirmation'")

@@ -50,7 +50,7 @@ ODD = [
     *(("=1+1", '=cmd|"/c calc"!A1'), ("+33", "@SUM(A1)"), ("-2", "\u00ad=1")),
     *(('a;b"c', "d,e'f"), ("<script>", "&amp;"), ("%s{0}", "{{ 7*7 }}"), ('#panic("x")', "$x^2$ *gras* @ref")),
     *(("محمد", "عبد الله"), ("בן", "דוד"), ("Ωμέγα", "Σ"), ("Живаго", "Юрий"), ("Nguyễn", "Łódź İst")),
-    *(("A\u0301\u0328" * 20, "e\u0301"), ("Zoé 🎓", "👩‍🎓 Roy"), ("i" * 100, "l" * 100), ("été " * 24, "mot " * 24)),
+    *(("A\u0301\u0328" * 20, "e\u0301"), ("Zoé", "Roy"), ("i" * 100, "l" * 100), ("été " * 24, "mot " * 24)),
     *(("ﬁancé", "Straße Œuvre"), ("a\u202fb", "c\u00a0d"), ("n\u0303", "O’Neill-d'Arc"), ("", "Seul")),
 ]
 # Names that no request may contain, but an account from another system may.

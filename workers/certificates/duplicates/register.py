@@ -15,11 +15,13 @@ from sqlmodel import select
 
 from models.base import new_id
 from models.certificate import CertificateDuplicate, duplicate_number, no_duplicate_because
+from models.document import CertificateSnapshot
 from models.job import JobPerson
 from models.words import Code, Progress
 from workers.audit import record
 from workers.certificates.enrollments import CertifiableEnrollment, hold_enrollments
 from workers.certificates.issuing import IssuedCertificate, issue
+from workers.certificates.printing import find_unprintable
 from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow
 from workers.engine.results import PersonResult, insert_people
@@ -132,8 +134,8 @@ def _decide(
         revoked=certificate is not None and certificate.revoked_at is not None,
         kept=certificate is None or certificate.kept,
     )
-    if refused is None and isinstance(issued, Code):
-        refused = issued
+    if refused is None:
+        refused = issued if isinstance(issued, Code) else _unprintable(held)
     if certificate is None or refused is not None:
         code, detail = refused or Code.NOT_FOUND, {"progress": held.progress}
         return _Answer(PersonResult(position, code, None, held.account_id, held.id, detail))
@@ -146,6 +148,14 @@ def _decide(
         "number": new.number,
     }
     return _Answer(PersonResult(position, Code.DUPLICATED, None, held.account_id, held.id, detail), new)
+
+
+def _unprintable(held: CertifiableEnrollment) -> Code | None:
+    """Returns why a certificate of an earlier release cannot be printed; one that is issued now can be."""
+    if held.snapshot is None:
+        return None
+    unprintable = find_unprintable(CertificateSnapshot.model_validate(held.snapshot))
+    return None if unprintable is None else unprintable.code
 
 
 def _insert(session: Session, row: ClaimedRow, request: DuplicateRequest, new: Sequence[_NewDuplicate]) -> None:
