@@ -13,7 +13,6 @@ from models.mails import quoted
 from models.relay import REFUSAL_COUNTS
 from models.roster import Inbox
 from models.schedule import Schedule
-from models.words import Code
 from workers.database import Session
 from workers.engine.ledger import (
     EMAILS,
