@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
@@ -16,23 +16,29 @@ from sqlmodel import Session
 from workers.settings import get_settings
 
 SESSION_OPTIONS: Final = (
-    # Answers depend on these. A database or a role may have others, which would stop all work or damage what is read.
-    "-c timezone=UTC",
-    "-c datestyle=ISO",
-    "-c intervalstyle=postgres",
-    "-c client_encoding=UTF8",
-    "-c standard_conforming_strings=on",
-    "-c bytea_output=hex",
-    "-c extra_float_digits=1",
-    "-c array_nulls=on",
-    "-c transform_null_equals=off",
-    "-c idle_session_timeout=0",  # the pool keeps sessions
     "-c statement_timeout=120s",
     "-c lock_timeout=10s",
     # An old snapshot makes every claim slower, so no code may do slow work inside a transaction.
     "-c idle_in_transaction_session_timeout=30s",
+    "-c idle_session_timeout=0",  # the pool keeps sessions
 )
 
+PINNED: Final = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+}
+"""Settings on which answers depend. Others would stop all work, or damage what is read, and a database, a role or the
+environment (``PGTZ``, ``PGDATESTYLE``) may have others; the last one even wins over the options of a connection."""
+
+SINCE_17: Final = {"transaction_timeout": "0"}
+"""Settings that PostgreSQL has since version 17."""
 
 APPLICATION: Final = "matricule "
 """The beginning of the name under which PostgreSQL shows our sessions; number and host of the process follow."""
@@ -77,7 +83,16 @@ def get_engine() -> Engine:
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_server)
+    event.listen(engine, "connect", _pin_settings, insert=True)  # before SQLAlchemy looks at the settings
     return engine
+
+
+def _pin_settings(connection: Any, _: object) -> None:
+    """Sets what answers depend on in a session that was just opened."""
+    pinned = (SINCE_17 if connection.info.server_version >= 170_000 else {}) | PINNED
+    connection.autocommit = True  # what a transaction sets is undone when it is rolled back
+    connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in pinned.items()))
+    connection.autocommit = False
 
 
 def leave_server() -> None:

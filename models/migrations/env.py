@@ -3,17 +3,20 @@
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import create_engine, event, pool
 from sqlmodel.sql.sqltypes import AutoString
 
 from models.tables import metadata
 from workers.settings import get_settings
 
-SESSION_OPTIONS = (
-    "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c client_encoding=UTF8"
-    " -c standard_conforming_strings=on -c statement_timeout=0 -c lock_timeout=0 -c transform_null_equals=off"
+PINNED = (
+    "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET client_encoding = 'UTF8'; "
+    "SET standard_conforming_strings = on; SET transform_null_equals = off; SET statement_timeout = 0; "
+    "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0"
 )
 """A migration must not depend on the settings of the database or the role, nor on the size of the database."""
+
+SINCE_17 = "SET transaction_timeout = 0; "
 
 
 def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
@@ -21,10 +24,17 @@ def render_item(kind: str, item: Any, _: Any) -> str | Literal[False]:
     return "sa.String()" if kind == "type" and isinstance(item, AutoString) else False
 
 
+def pin_settings(connection: Any, _: object) -> None:
+    """Sets what a migration depends on in the session that was just opened."""
+    connection.autocommit = True  # what a transaction sets is undone when it is rolled back
+    connection.execute((SINCE_17 if connection.info.server_version >= 170_000 else "") + PINNED)
+    connection.autocommit = False
+
+
 def run() -> None:
     """Runs the migrations on DATABASE_URL, in one transaction, one migrator at a time."""
-    options = {"options": SESSION_OPTIONS}
-    engine = create_engine(get_settings().database_url, poolclass=pool.NullPool, connect_args=options)
+    engine = create_engine(get_settings().database_url, poolclass=pool.NullPool)
+    event.listen(engine, "connect", pin_settings, insert=True)
     with engine.connect() as connection:
         context.configure(
             connection=connection,

@@ -136,6 +136,7 @@ STRANGE = {
     "array_nulls": "off",
     "transform_null_equals": "on",
     "idle_session_timeout": "'100ms'",
+    "transaction_timeout": "'1s'",
     "statement_timeout": "'1ms'",
     "default_transaction_isolation": "serializable",
 }
@@ -143,10 +144,12 @@ STRANGE = {
 
 
 def test_work_is_done_whatever_settings_the_database_has(
-    fresh_database: str, relay: Relay, processes: Processes
+    fresh_database: str, relay: Relay, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in STRANGE.items():
         change(f'ALTER DATABASE "{fresh_database}" SET {name} = {value}')
+    for name, value in {"PGTZ": "America/New_York", "PGDATESTYLE": "German", "PGCLIENTENCODING": "LATIN1"}.items():
+        monkeypatch.setenv(name, value)
     dispose_engine()
     start(processes)
     wait_until(lambda: invited(relay, 1), say=processes.logs)
