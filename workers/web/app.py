@@ -22,6 +22,7 @@ from workers.web.answers import busy
 from workers.web.edge import ErrorEdge
 from workers.web.hashing import HASHES_AT_ONCE
 from workers.web.rendering import asked_locale, note
+from workers.web.server import BoundedProtocol, BoundedServer
 
 STOP_SECONDS = 10
 
@@ -105,10 +106,11 @@ def make_server(host: str, port: int) -> uvicorn.Server:
         log_config=None,
         server_header=False,
         forwarded_allow_ips=get_settings().trusted_proxies,
+        http=BoundedProtocol,
         ws="none",
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    return uvicorn.Server(config)
+    return BoundedServer(config)
 
 
 def run() -> None:
