@@ -3,6 +3,7 @@
 The real Postfix of these tests is set up wrongly as operators do; the other relay answers as it is told.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,8 +30,6 @@ from workers.engine.ledger import EMAILS
 from workers.mail.mailer import Mailer
 from workers.ops.status import read_status
 from workers.requests.queues import Queue
-
-NOT_HEARD = "SELECT 1 FROM email WHERE state IN ('failed', 'suppressed')"
 
 
 def send_due() -> None:
@@ -96,7 +95,8 @@ WRONG: dict[str, tuple[dict[str, str], str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Any:
+def server() -> Iterator[Postfix]:
+    """Runs one Postfix for all tests, which set it up anew."""
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with postfix(Path(folder)) as opened:

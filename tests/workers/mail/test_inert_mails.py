@@ -149,7 +149,7 @@ CLIENTS = {
     "Outlook": r"(?:https?|ftp|file|mailto|tel):\S+|www\.\S+|\\\\\S+",
     "Apple Mail": rf"[a-z0-9-]+\.{TOP_LEVEL}\b|(?:\+?\d[ .()/-]{{0,2}}){{7,}}|\w+:/{{1,2}}\S+",
 }
-"""What clients turn into links, telephone numbers included, as far as their sources and behaviour are known."""
+"""The texts that clients turn into links, telephone numbers included, as far as sources and behaviour are known."""
 
 LINKS = [
     "Booking.com", "jean.xyz", "Gagnez http://evil.fr", "HTTPS:evil.fr", "http:/evil.com", "http:\\\\evil.com",
