@@ -42,6 +42,21 @@ def test_an_inbox_that_cannot_be_read_is_told(fresh_database: str, call: Call) -
     assert "the inbox rh" not in call("status").out
 
 
+def test_a_relay_that_refuses_us_is_told_with_its_words_until_it_accepts(fresh_database: str, call: Call) -> None:
+    change(
+        "INSERT INTO mail_relay (name, accepted_at, refused_at, refused_reason, refused_words) VALUES ('mx.test:587',"
+        " now() - interval '1 minute', now(), 'sender_refused', 'rcpt 554 5.7.1 [x] {y}: Sender address rejected')"
+    )
+    told = (
+        "the mail relay mx.test:587 refuses our mails, and nothing was accepted since. It says: rcpt 554 5.7.1 [x] {y}"
+    )
+    assert told in " ".join(call("status").out.split())
+    change("UPDATE mail_relay SET refused_at = refused_at - interval '2 hours', accepted_at = NULL")
+    assert "refuses our mails" not in call("status").out
+    change("UPDATE mail_relay SET refused_at = now(), accepted_at = now() + interval '1 second'")
+    assert "refuses our mails" not in call("status").out
+
+
 def test_without_any_process_it_says_what_is_missing(call: Call) -> None:
     call("enqueue", "put_company", "--file", "-", stdin={"reference": "acme", "name": "Acmé"})
     called = call("status")
