@@ -16,8 +16,6 @@ from tests.chaos.harness import report
 from tests.chaos.harness.plan import KINDS, PAUSES, PlannedFault, draw_plan, read_plan
 from tests.chaos.harness.run import Orders, carry_out
 
-STOPPED: Final = 130
-
 HELP: Final = f"""Real processes under a storm of faults, then a check that nothing was lost, doubled or oversold.
 
 Clients ask under keys and repeat until they are answered; faults are drawn from the seed and told as they happen. After
@@ -35,8 +33,8 @@ Exit codes:
     0  clean
     1  a promise was broken
     2  wrong use of the command
-  {STOPPED}  stopped by Ctrl-C or a signal
    77  cannot run on this machine
+  {report.STOPPED}  stopped by Ctrl-C or a signal
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -59,11 +57,14 @@ def _plan(minutes: float, seed: int, without: list[str], replay: Path | None) ->
 @app.command(help=HELP)
 def main(
     *,
-    minutes: Annotated[float, typer.Option(min=0.1, help="how long the storm lasts")] = 2.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="how long the storm lasts; with --replay as long as its plan")
+    ] = 2.0,
     seed: Annotated[int | None, typer.Option(help="of everything that is drawn; random if not given")] = None,
     without: Annotated[list[str] | None, typer.Option(metavar="NAME", help="leave out a fault or a group")] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE", exists=True, help="the plan.jsonl of an earlier run")
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="take the faults of an earlier run from its plan.jsonl"),
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="the folder of the run; a new one in /var/tmp by default")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the verdict as the last line, in JSON")] = False,
@@ -71,30 +72,35 @@ def main(
     """Runs the storm and judges it."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     plan = _plan(minutes, seed, without or [], replay)
+    seconds = max((fault.at + fault.seconds + 1 for fault in plan), default=0.0) if replay else minutes * 60
+    orders = Orders(_new_folder(folder, seed), seed, seconds, plan)
+    _tell(f"seed {seed}, folder {orders.folder}")
+    code, verdict = _carried_out(orders)
+    print(json.dumps(verdict) if as_json else ", ".join(f"{name} {value}" for name, value in verdict.items()))
+    raise typer.Exit(code)
+
+
+def _new_folder(folder: Path | None, seed: int) -> Path:
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise typer.BadParameter(f"{folder} is not empty")
     place = folder or Path(tempfile.mkdtemp(dir="/var/tmp", prefix=f"matricule-storm-{seed}-"))
     place.mkdir(parents=True, exist_ok=True)
     place.chmod(0o755)
-    _tell(f"seed {seed}, folder {place}")
-    outcomes = []
+    return place
+
+
+def _carried_out(orders: Orders) -> tuple[int, dict[str, object]]:
+    """Returns the exit code and the verdict of a run."""
+    ended = report.STOPPED, report.not_judged(orders.seed, "stopped")
     try:
         with stoppable():
-            outcomes.append(carry_out(Orders(place, seed, minutes * 60, plan), _tell))
+            outcome = carry_out(orders, _tell)
+            report.write(outcome, sys.stderr)
+            ended = report.VIOLATED if outcome.violations else report.CLEAN, report.verdict(outcome)
     except (MissingPart, UnsafePlace, StartFailed) as error:
         _tell(f"cannot run here: {error}")
-        _say(report.cannot_run(seed), as_json=as_json)
-        raise typer.Exit(report.CANNOT_RUN) from None
-    for outcome in outcomes:
-        report.write(outcome, sys.stderr)
-        _say(report.verdict(outcome), as_json=as_json)
-        raise typer.Exit(report.VIOLATED if outcome.violations else report.CLEAN)
-    _tell("stopped before anything was judged")
-    raise typer.Exit(STOPPED)
-
-
-def _say(verdict: dict[str, object], *, as_json: bool) -> None:
-    print(json.dumps(verdict) if as_json else ", ".join(f"{name} {value}" for name, value in verdict.items()))
+        return report.CANNOT_RUN, report.not_judged(orders.seed, "cannot_run")
+    return ended
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ from workers.mail.sending import SAFE_PART
 LAST_RESCUE: Final = 2
 """A row that lost this many leases dies with the next one: the process that holds it is spared."""
 
+CLAIM_NOTHING: Final = ("clock", "web")
+"""Processes of these lines of the Procfile never hold a row."""
+
 TAIL_BYTES: Final = 200_000
 """The most that a killed Valkey forgets, in bytes of its append-only file."""
 
@@ -118,7 +121,7 @@ def _kill(nemesis: Nemesis, title: str, members: Sequence[psutil.Process]) -> di
     """Sends SIGKILL to frozen processes, unless a row would die with them that is not to blame."""
     pids = [member.pid for member in members]
     with _frozen(members):
-        if nemesis.near_its_end(pids):
+        if not title.startswith(CLAIM_NOTHING) and nemesis.near_its_end(pids):
             return {"spared": title}
         for pid in pids:
             with suppress(ProcessLookupError):

@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 from tests.chaos.harness.checks import DOUBLED, LOST, MAILS_DOUBLED, OVERSOLD, SILENT
 from tests.chaos.harness.run import Outcome
 
-CLEAN, VIOLATED, CANNOT_RUN = 0, 1, 77
+CLEAN, VIOLATED, CANNOT_RUN, STOPPED = 0, 1, 77, 130
 SHOWN: Final = 20
 """The most violations of one check that are printed; the file has them all."""
 
@@ -30,10 +30,10 @@ def verdict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def cannot_run(seed: int) -> dict[str, Any]:
-    """Returns the line of a run that could not begin on this machine."""
+def not_judged(seed: int, why: str) -> dict[str, Any]:
+    """Returns the line of a run that could not begin on this machine, or was stopped."""
     numbers = dict.fromkeys(("accepted", "finished", LOST, DOUBLED, OVERSOLD, MAILS_DOUBLED), 0)
-    return {"seed": seed, **numbers, "mails_doubled_bound": 0, SILENT: 0, "verdict": "cannot_run"}
+    return {"seed": seed, **numbers, "mails_doubled_bound": 0, SILENT: 0, "verdict": why}
 
 
 def write(outcome: Outcome, out: TextIO) -> None:
