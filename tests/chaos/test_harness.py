@@ -46,6 +46,7 @@ SHORT_STORM: Final = (
     PlannedFault(3.0, "postgres_cut", 0, 0.5),
     PlannedFault(4.5, "redis_flushed", 0, 0.5),
     PlannedFault(5.0, "relay_drops_after_data", 0.2, 0.5),
+    PlannedFault(6.0, "kill_sending_mailer", 0, 0.1),
     PlannedFault(6.0, "kill", 0, 0.75),
     PlannedFault(7.0, "redis_killed", 0.5, 0.2),
     PlannedFault(8.0, "freeze", 1.5, 0.6),

@@ -1,6 +1,8 @@
 """The relay of the harness answers by its mood, and remembers of each mail only its identifier and its answer."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from tests.chaos.harness.history import History
@@ -26,12 +28,15 @@ class MoodyRelay(Relay):
 
     Parameters:
       history: keeps each mail as an event `mail`: its identifier, and whether the relay took it.
+      unanswered: bodies that a slow relay has read and not answered yet.
     """
 
     def __init__(self, history: History) -> None:
         super().__init__()
         self.history = history
+        self.unanswered = 0
         self._slow = threading.Event()
+        self._lingering = threading.Event()
         self._woken = threading.Event()
 
     def be(self, mood: str) -> None:
@@ -42,9 +47,28 @@ class MoodyRelay(Relay):
 
     def answer(self, step: str, recipients: list[str], usual: str) -> str:
         """Returns the answer of the present mood."""
-        if step == "BODY" and self._slow.is_set():
-            self._woken.wait(SLOW_SECONDS)
+        if step == "BODY" and (self._slow.is_set() or self._lingering.is_set()):
+            with self.unanswered_body():
+                self._woken.wait(SLOW_SECONDS)
         return super().answer(step, recipients, usual)
+
+    @contextmanager
+    def unanswered_body(self) -> Iterator[None]:
+        """Counts a body that was read and is not answered yet."""
+        with self.lock:
+            self.unanswered += 1
+        yield
+        with self.lock:
+            self.unanswered -= 1
+
+    @contextmanager
+    def lingering(self) -> Iterator[None]:
+        """Lets the relay be slow in the block, whatever its mood."""
+        self._lingering.set()
+        try:
+            yield
+        finally:
+            self._lingering.clear()
 
     def keep(self, mail: Mail) -> None:
         """Records that a body arrived. A dropped connection hides from the sender that it was taken."""

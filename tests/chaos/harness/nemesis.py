@@ -24,6 +24,10 @@ LAST_RESCUE: Final = 2
 CLAIM_NOTHING: Final = ("clock", "web")
 """Processes of these lines of the Procfile never hold a row."""
 
+MAILERS: Final = ("mailer", "mailer-bulk")
+LONGEST_WAIT_SECONDS: Final = 3.0
+"""How long it is waited for a mail to be on its way."""
+
 TAIL_BYTES: Final = 200_000
 """The most that a killed Valkey forgets, in bytes of its append-only file."""
 
@@ -141,6 +145,17 @@ def kill_clock_leader(nemesis: Nemesis, fault: PlannedFault) -> dict[str, Any]:
     return {"spared": "no clock leads"}
 
 
+def kill_sending_mailer(nemesis: Nemesis, fault: PlannedFault) -> dict[str, Any]:
+    """Kills a mailer while the relay has taken mails that it has not answered: they are sent again."""
+    relay, families = nemesis.system.relay, nemesis.system.families()
+    title = MAILERS[int(fault.chance * len(MAILERS))]
+    with relay.lingering():
+        until = time.monotonic() + LONGEST_WAIT_SECONDS
+        while not relay.unanswered and time.monotonic() < until:
+            nemesis.lasts(0.02)
+        return _kill(nemesis, title, families[title]) if title in families else {"spared": title}
+
+
 def freeze(nemesis: Nemesis, fault: PlannedFault) -> dict[str, Any]:
     chosen = nemesis.choose(fault.chance)
     if chosen is None:
@@ -253,6 +268,7 @@ def _relay_mood(nemesis: Nemesis, fault: PlannedFault) -> None:
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill": kill,
+    "kill_sending_mailer": kill_sending_mailer,
     "kill_clock_leader": kill_clock_leader,
     "freeze": freeze,
     "freeze_past_lease": freeze,

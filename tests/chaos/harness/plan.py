@@ -47,6 +47,7 @@ class FaultKind:
 KINDS: Final = (
     FaultKind("kill", "process", 0, 0, 5),
     FaultKind("kill_clock_leader", "process", 0, 0, 1),
+    FaultKind("kill_sending_mailer", "process", 0, 0, 1.5),
     FaultKind("freeze", "process", 1, 8, 2),
     FaultKind("freeze_past_lease", "process", 20, 24, 0.5),
     FaultKind("stop", "process", 0, 0, 1),

@@ -169,7 +169,7 @@ class ChaosSystem:
             "CERTIFICATE_STORE": str(data / "certificates"),
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "HOST": "127.0.0.1",
-            "PORT": str(free_port(8020)),
+            "PORT": str(free_port(0)),
             "LOG_LEVEL": "INFO",
         }
 
