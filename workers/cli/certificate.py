@@ -46,7 +46,8 @@ The page that verifies it then says so, with the reason."""
 
 CORRECT: Final = """Issue a certificate anew because it says something wrong.
 
-It has a new number and code; the page of the earlier one names the new one. The account keeps its names."""
+It has a new number and code; the page of the earlier one names the new one. The account keeps its names. One that was
+not issued because the fonts cannot print the name is issued with the names given."""
 
 # Finds the codes of certificates by their number, the number of a duplicate, or the enrollment.
 FIND: Final = text("""
@@ -120,7 +121,11 @@ def correct(
     first_name: Annotated[str | None, typer.Option(metavar="NAME", help="as it is to be printed")] = None,
     last_name: Annotated[str | None, typer.Option(metavar="NAME", help="as it is to be printed")] = None,
     reread: Annotated[
-        bool, typer.Option("--reread", help="take company, training, dates and organisation as they are recorded now")
+        bool,
+        typer.Option(
+            "--reread",
+            help="take company, training, dates and organisation as they are now, and a name corrected since",
+        ),
     ] = False,
     portal: Portal = "local",
     wait: Wait = 60.0,

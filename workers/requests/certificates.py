@@ -97,7 +97,8 @@ class DuplicateOwnCertificate(_EnrollmentRequest):
 class CorrectCertificate(_EnrollmentRequest):
     """Issue a new certificate because the earlier one has an error; the earlier one then names its replacement.
 
-    The given names are only printed on the certificate: the account keeps its own.
+    The given names are only printed on the certificate: the account keeps its own. A certificate that was not issued
+    because the fonts cannot print the name (`name_not_printable`) is issued with the given ones.
     """
 
     kind: ClassVar[str] = "correct_certificate"
