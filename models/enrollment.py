@@ -16,7 +16,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
-from models.person import Person, Refusal
+from models.person import Fault, Person, Refusal
 from models.words import DONE_CODES, Code, Policy, Progress
 
 
@@ -67,10 +67,17 @@ PARTICIPATING: Final = f"{LIVE} AND e.detached_at IS NULL"
 
 
 class EnrollmentVerdict(NamedTuple):
-    """The decision about one person; `field` names the field to correct, if any."""
+    """The decision about one person; `field` names the field to correct, if any.
+
+    Parameters:
+      faults: every fault of a person with more than one, the first one included.
+      earlier: the index of the earlier person with the same address, if that person is part of this plan.
+    """
 
     code: Code
     field: str | None = None
+    faults: tuple[Fault, ...] = ()
+    earlier: int | None = None
 
 
 ENROLLED, ATTACHED, ALREADY_ENROLLED, NO_SEAT_LEFT, NOT_CARRIED_OUT = map(
@@ -143,13 +150,13 @@ def plan_enrollments(
       policy: what to do when some people cannot be enrolled.
       taken: addresses accepted in earlier chunks of the same request.
     """
-    accepted: set[str] = set(taken)
+    accepted: dict[str, int | None] = dict.fromkeys(taken)
     joining: set[str] = set()
     verdicts = []
-    for person in people:
+    for index, person in enumerate(people):
         verdict = _verdict(person, capacity, accepted, seats_left=capacity.seats_left - len(joining))
         if isinstance(person, Person) and verdict.code in DONE_CODES:
-            accepted.add(person.email_norm)
+            accepted[person.email_norm] = index
             if verdict.code is not Code.ALREADY_ENROLLED:
                 joining.add(person.email_norm)
         verdicts.append(verdict)
@@ -172,13 +179,14 @@ def addresses_told(plan: EnrollmentPlan, *, dry_run: bool) -> int:
 
 
 def _verdict(
-    person: Person | Refusal, capacity: Capacity, accepted: AbstractSet[str], *, seats_left: int
+    person: Person | Refusal, capacity: Capacity, accepted: Mapping[str, int | None], *, seats_left: int
 ) -> EnrollmentVerdict:
     if isinstance(person, Refusal):
-        return EnrollmentVerdict(person.code, person.field)
+        refused = person.repeating() if person.email_norm in accepted else person
+        return EnrollmentVerdict(refused.code, refused.field, refused.faults, accepted.get(refused.email_norm or ""))
     email = person.email_norm
     if email in accepted:
-        return EnrollmentVerdict(Code.DUPLICATE_IN_FILE, "email")
+        return EnrollmentVerdict(Code.DUPLICATE_IN_FILE, "email", earlier=accepted[email])
     if email in capacity.live:
         return ALREADY_ENROLLED
     if email in capacity.suppressed:

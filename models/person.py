@@ -64,6 +64,11 @@ class Refusal(NamedTuple):
     faults: tuple[Fault, ...] = ()
     email_norm: str | None = None
 
+    def repeating(self) -> "Refusal":
+        """Returns the refusal of a person whose address an accepted person has too."""
+        faults = self.faults or (Fault(self.code, self.field),)
+        return self._replace(faults=(*faults, Fault(Code.DUPLICATE_IN_FILE, "email")))
+
 
 def check_person(
     email: str, first_name: str, last_name: str, locale: str | None = None, external_id: str | None = None

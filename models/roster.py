@@ -188,6 +188,7 @@ class RosterAddress(Record, table=True):
 
     job_id: UUID = Field(primary_key=True)
     address: UUID = Field(primary_key=True)
+    line: int | None = None  # of the row that has it; None in rows that an earlier version wrote
 
 
 class ImportProgress(NamedTuple):

@@ -4,8 +4,9 @@ This module imports only the standard library, so that a portal's process can us
 The sentence people read for a code lives in ``email_templates/locales``, never in Python.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class UnknownWordError(ValueError):
@@ -224,6 +225,12 @@ DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
 
 HINT_CODES = frozenset({Code.NAMES_DIFFER})
 """These codes change no result: each stands in the detail of a person's result as a key, and says what to check."""
+
+
+def hints_of(detail: Mapping[str, Any] | None) -> list[Code]:
+    """Returns the codes in the detail of a result that say what to check, in their order."""
+    return [code for code in Code if code in HINT_CODES and code in (detail or {})]
+
 
 LOCALES = ("fr", "en")
 """Mails and pages exist in these languages; the first is the default."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.words import HINT_CODES, Code
+from models.words import HINT_CODES, Code, hints_of
 from workers.database import Session
 from workers.sql import fetch, fetch_values
 
@@ -108,11 +108,6 @@ def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
     """Counts the people of a job by code."""
     counts = fetch(session, _CodeCount, COUNT_CODES, {"job": job_id})
     return Counter({Code(row.code): row.people for row in counts})
-
-
-def hints_of(detail: Mapping[str, Any] | None) -> list[Code]:
-    """Returns the codes in the detail of a result that say what to check, in their order."""
-    return [code for code in Code if code in HINT_CODES and code in (detail or {})]
 
 
 def count_hints(details: Iterable[Mapping[str, Any] | None]) -> dict[str, dict[Code, int]]:

@@ -6,13 +6,14 @@ the job rows and owns the transaction.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.domain_typo import did_you_mean
 from models.enrollment import (
     LIVE,
     Capacity,
@@ -64,7 +65,8 @@ class EnrollmentOrder:
       request: the contract and the options.
       people: the rows to do now, checked.
       first_position: the position of the first of them in the request (in chunks; else 0).
-      taken: addresses accepted in earlier chunks of the same request.
+      taken: addresses accepted in earlier chunks of the same request, each with its place, where it is known.
+      lines: the lines of these people in a file; they are the places then, and else the positions in the request.
       urgent: a person is waiting for the mails.
       planned: seats that earlier chunks of a dry run have planned.
     """
@@ -74,14 +76,19 @@ class EnrollmentOrder:
     request: EnrollmentTerms
     people: Sequence[Person | Refusal]
     first_position: int = 0
-    taken: AbstractSet[str] = frozenset()
+    taken: Mapping[str, int | None] = field(default_factory=dict)
     urgent: bool = False
     planned: int = 0
+    lines: Sequence[int] | None = None
 
     @property
     def contract_key(self) -> ContractKey:
         """The contract it asks for."""
         return ContractKey(self.portal_id, self.request.contract)
+
+    def place(self, index: int) -> int:
+        """Returns the line of one of these people, or the position in the request, from 0."""
+        return self.first_position + index if self.lines is None else self.lines[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +245,7 @@ def _plan(
         return _PlannedOrder(contract, contract.closed if contract else Code.UNKNOWN_CONTRACT, None, suppressed)
     seats_left = contract.planned_seats - contract.enrolled_count - order.planned
     capacity = Capacity(seats_left, known, contract.live, suppressed)
-    plan = plan_enrollments(order.people, capacity, order.request.policy, order.taken)
+    plan = plan_enrollments(order.people, capacity, order.request.policy, order.taken.keys())
     if order.request.dry_run:
         return _PlannedOrder(contract, None, plan, suppressed)
     return _PlannedOrder(contract.after(plan), None, plan, suppressed, _joining(order, contract, plan))
@@ -281,23 +288,37 @@ def _answer(
         position = order.first_position + index
         joining = mine.get(position)
         if joining is not None:
-            people.append(_joined(position, joining))
+            result = _joined(position, joining)
         elif verdict.code is Code.ALREADY_ENROLLED and isinstance(person, Person):
             known = by_address.get(person.email_norm)
-            people.append(_already_enrolled(position, person, known, dry_run=order.request.dry_run))
+            result = _already_enrolled(position, person, known, dry_run=order.request.dry_run)
         else:
-            since = _suppressed_since(person, verdict, planned.suppressed)
-            people.append(PersonResult(position, verdict.code, verdict.field, None, None, since))
+            result = PersonResult(position, verdict.code, verdict.field, None, None)
+        detail = {**(result.detail or {}), **_explain(order, person, verdict, planned.suppressed)}
+        people.append(result._replace(detail=detail or None))
     return EnrollmentAnswer(order, None, people, planned.plan, planned.contract)
 
 
-def _suppressed_since(
-    person: Person | Refusal, verdict: EnrollmentVerdict, suppressed: Mapping[str, datetime]
-) -> dict[str, str] | None:
-    """Tells since when no mail is sent to the address of a person who is refused for that reason."""
-    if verdict.code is not Code.SUPPRESSED_ADDRESS or not isinstance(person, Person):
-        return None
-    return {"since": suppressed[person.email_norm].isoformat()}
+def _explain(
+    order: EnrollmentOrder, person: Person | Refusal, verdict: EnrollmentVerdict, suppressed: Mapping[str, datetime]
+) -> dict[str, Any]:
+    """Returns the facts that explain a result.
+
+    These are every fault of a person with more than one; the place of the earlier person with the same address; since
+    when no mail is sent to the address; and the mail domain that was probably meant.
+    """
+    found: dict[str, Any] = {}
+    address = person.email_norm or ""
+    if verdict.faults:
+        found["faults"] = [fault._asdict() for fault in verdict.faults]
+    earlier = order.taken.get(address) if verdict.earlier is None else order.place(verdict.earlier)
+    if earlier is not None and Code.DUPLICATE_IN_FILE in (verdict.code, *(fault.code for fault in verdict.faults)):
+        found["earlier_position" if order.lines is None else "earlier_line"] = earlier
+    if verdict.code is Code.SUPPRESSED_ADDRESS:
+        found["since"] = suppressed[address].isoformat()
+    if meant := did_you_mean(address):
+        found["did_you_mean"] = meant
+    return found
 
 
 def _joined(position: int, joining: rows.JoiningPerson) -> PersonResult:

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from models.person import Person
@@ -60,13 +59,13 @@ class ChunkedEnrollment:
 
     Parameters:
       position: people done; also kept in the job, moved in each chunk's transaction.
-      taken: addresses accepted so far.
+      taken: addresses accepted so far, each with its position.
     """
 
     row: ClaimedRow
     request: Enroll
     position: int
-    taken: AbstractSet[str] = frozenset()
+    taken: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -81,7 +80,7 @@ def begin(session: Session, row: ClaimedRow) -> ChunkedEnrollment:
         return ChunkedEnrollment(row, request, position)
     done = read_positions(session, row.id, DONE_CODES)
     people = check_people(request, 0, position)
-    taken = {p.email_norm for i, p in enumerate(people) if i in done and isinstance(p, Person)}
+    taken = {p.email_norm: i for i, p in enumerate(people) if i in done and isinstance(p, Person)}
     return ChunkedEnrollment(row, request, position, taken)
 
 
@@ -92,9 +91,9 @@ def enroll_chunk(session: Session, done: ChunkedEnrollment) -> Chunk[ChunkedEnro
     order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, done.taken)
     answer = enroll(session, [order])[0]
     insert_people(session, [(row.id, person) for person in answer.people])
-    joined = {people[p.position - position] for p in answer.people if p.code in DONE_CODES}
-    taken = done.taken | {person.email_norm for person in joined if isinstance(person, Person)}
-    further = ChunkedEnrollment(row, request, position + len(people), taken)
+    joined = {p.position: people[p.position - position] for p in answer.people if p.code in DONE_CODES}
+    taken = {person.email_norm: place for place, person in joined.items() if isinstance(person, Person)}
+    further = ChunkedEnrollment(row, request, position + len(people), {**done.taken, **taken})
     if not further.finished:
         return Chunk(further, further.position)
     _owe_reports(session, [answer])

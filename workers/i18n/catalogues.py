@@ -7,7 +7,7 @@ filled in.
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -64,11 +64,6 @@ def code_sentences(locale: str) -> Mapping[str, str]:
     text = (TEMPLATES / "locales" / f"codes.{locale}.toml").read_text(encoding="utf-8")
     found: dict[str, str] = tomllib.loads(text)
     return {code: typeset(sentence) if locale == SOURCE_LOCALE else sentence for code, sentence in found.items()}
-
-
-def result_sentence(code: str, hints: Iterable[str], locale: str) -> str:
-    """Returns the sentence for the result of one person, followed by what is to be checked about them."""
-    return ". ".join(code_sentence(one, locale) for one in (code, *hints))
 
 
 def code_sentence(code: str, locale: str) -> str:

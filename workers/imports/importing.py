@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, BinaryIO, Final, NamedTuple, Self, cast
 from uuid import UUID
 
 from sqlalchemy import delete, text, update
@@ -34,20 +34,26 @@ from workers.requests.registry import parse
 from workers.rosters.people import check_row
 from workers.rosters.reader import RosterReading, RosterRow, read_rows
 from workers.security.throttles import address_subjects
-from workers.sql import fetch_values
+from workers.sql import fetch
 
 IN_PARTS: Final = Policy.UNTIL_FULL
 
 
-# Reads which of these addresses the job has accepted in earlier chunks.
+class _AcceptedAddress(NamedTuple):
+    address: UUID
+    line: int | None
+
+
+# Reads which of these addresses the job has accepted in earlier chunks, and on which lines.
 READ_ADDRESSES = text("""
-    SELECT ra.address FROM roster_address ra
+    SELECT ra.address, ra.line FROM roster_address ra
     WHERE ra.job_id = :job AND ra.address = ANY(CAST(:addresses AS uuid[]))""")
 
 # Records the addresses that a chunk has accepted.
 INSERT_ADDRESSES = text("""
-    INSERT INTO roster_address (job_id, address) SELECT :job, unnest(CAST(:addresses AS uuid[]))
-    ON CONFLICT DO NOTHING""")
+    INSERT INTO roster_address (job_id, address, line)
+    SELECT :job, given.address, given.line
+    FROM unnest(CAST(:addresses AS uuid[]), CAST(:lines AS int[])) given (address, line) ON CONFLICT DO NOTHING""")
 
 
 LONGEST_FIELD: Final = 10_000
@@ -192,9 +198,9 @@ def import_chunk(session: Session, run: RunningImport) -> Chunk[RunningImport]:
         return Chunk(run, run.position, _end(session, run, None, JobState.CANCELLED))
     found = run.source.chunk(run.position, run.chunk)
     people = [check_row(one) for one in found]
-    answer = enroll(session, [_order(session, run, people)])[0]
+    answer = enroll(session, [_order(session, run, people, [one.line for one in found])])[0]
     insert_people(session, [(row.id, _with_line(person, found, run.position)) for person in answer.people])
-    _remember(session, row.id, people, answer)
+    _remember(session, row.id, answer)
     taken = sum(person.code in (Code.ENROLLED, Code.ATTACHED) for person in answer.people)
     further = replace(
         run,
@@ -207,11 +213,14 @@ def import_chunk(session: Session, run: RunningImport) -> Chunk[RunningImport]:
     return Chunk(further, further.position, _end(session, further, answer, state))
 
 
-def _order(session: Session, run: RunningImport, people: Sequence[Person | Refusal]) -> EnrollmentOrder:
+def _order(
+    session: Session, run: RunningImport, people: Sequence[Person | Refusal], lines: Sequence[int]
+) -> EnrollmentOrder:
     request = run.request
-    addresses = address_subjects({one.email_norm for one in people if isinstance(one, Person)})
-    known = set(fetch_values(session, UUID, READ_ADDRESSES, _addresses(run.row.id, addresses)))
-    taken = {email for email, address in addresses.items() if address in known}
+    addresses = address_subjects({one.email_norm for one in people if one.email_norm is not None})
+    accepted = fetch(session, _AcceptedAddress, READ_ADDRESSES, _addresses(run.row.id, addresses))
+    known = {one.address: one.line for one in accepted}
+    taken = {email: known[address] for email, address in addresses.items() if address in known}
     return EnrollmentOrder(
         run.row.id,
         run.row.columns["portal_id"],
@@ -221,6 +230,7 @@ def _order(session: Session, run: RunningImport, people: Sequence[Person | Refus
         taken,
         urgent=False,
         planned=run.planned,
+        lines=lines,
     )
 
 
@@ -230,15 +240,17 @@ def _addresses(job_id: UUID, addresses: Mapping[str, UUID]) -> dict[str, Any]:
 
 def _with_line(person: PersonResult, found: Sequence[RosterRow], first: int) -> PersonResult:
     """Adds the line of a row to its result."""
-    return person._replace(detail={"line": found[person.position - first].line} | dict(person.detail or {}))
+    return person._replace(detail={"line": found[person.position - first].line, **(person.detail or {})})
 
 
-def _remember(session: Session, job_id: UUID, people: Sequence[Person | Refusal], answer: EnrollmentAnswer) -> None:
-    first = answer.order.first_position
-    enrolled = [people[one.position - first] for one in answer.people if one.code in DONE_CODES]
-    accepted = {person.email_norm for person in enrolled if isinstance(person, Person)}
-    if accepted:
-        session.execute(INSERT_ADDRESSES, _addresses(job_id, address_subjects(accepted)))
+def _remember(session: Session, job_id: UUID, answer: EnrollmentAnswer) -> None:
+    order = answer.order
+    done = [one.position - order.first_position for one in answer.people if one.code in DONE_CODES]
+    lines = {person.email_norm: order.place(at) for at in done if isinstance(person := order.people[at], Person)}
+    if lines:
+        addresses = address_subjects(set(lines))
+        in_order = [lines[email] for email in addresses]
+        session.execute(INSERT_ADDRESSES, _addresses(job_id, addresses) | {"lines": in_order})
 
 
 def _end(session: Session, run: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None) -> WorkOutcome:

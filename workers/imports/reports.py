@@ -1,6 +1,6 @@
 """Reports the result of each row of an imported file: reads the file again beside the results of its job."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, NamedTuple
 from uuid import UUID
@@ -11,9 +11,9 @@ from models.job import JobPerson
 from models.roster import RosterFile, RosterImport
 from models.words import DONE_CODES, Code
 from workers.database import Session
-from workers.engine.results import hints_of
+from workers.i18n.results import every_code, explain_result
 from workers.imports.files import open_file
-from workers.rosters.errors_file import FailedRow, write_errors
+from workers.rosters.errors_file import FailedRow, column_names, write_errors
 from workers.rosters.kept_rows import recall
 from workers.rosters.reader import RosterReading, RosterRow, read_rows
 from workers.rosters.refused import RosterRefused
@@ -48,7 +48,7 @@ class ImportedRow(NamedTuple):
 
     row: RosterRow
     code: Code | None
-    hints: Sequence[Code] = ()
+    detail: Mapping[str, Any] | None = None
 
 
 def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
@@ -62,25 +62,27 @@ def report_rows(session: Session, job_id: UUID) -> Iterator[ImportedRow]:
         known = next(results, None)
         for position, row in enumerate(read_rows(file, reading)):
             if known is not None and known.position == position:
-                yield ImportedRow(row, Code(known.code), hints_of(known.detail))
+                yield ImportedRow(row, Code(known.code), known.detail)
                 known = next(results, None)
             else:
                 yield ImportedRow(row, None)
 
 
-def errors_file(session: Session, job_id: UUID, locale: str, sentence: Callable[[Code, str], str]) -> Iterator[str]:
-    """Yields the file of refused rows, to correct and drop again; nothing when the file is kept no longer.
-
-    Parameters:
-      sentence: gives the sentence for a code in a language.
-    """
+def errors_file(session: Session, job_id: UUID, locale: str) -> Iterator[str]:
+    """Yields the file of refused rows, to correct and drop again; nothing when the file is kept no longer."""
     found = _open(session, job_id)
     if found is None:
         return
     file, reading = found
     file.close()
+    columns = column_names(reading.header)
     failed = (
-        FailedRow(one.row.line, one.row.cells, one.code, sentence(one.code, locale))
+        FailedRow(
+            one.row.line,
+            one.row.cells,
+            every_code(one.code, one.detail),
+            explain_result(one.code, one.detail, locale, columns),
+        )
         for one in report_rows(session, job_id)
         if one.code is not None and one.code not in DONE_CODES
     )

@@ -228,7 +228,7 @@ def _put_errors(inbox: Inbox, folder: InboxFolder, seen: SeenFile, path: str) ->
         return
     with tempfile.TemporaryFile() as collected:
         with transaction() as session:
-            lines = as_bytes(errors_file(session, seen.job_id, inbox.report_locale, code_sentence))
+            lines = as_bytes(errors_file(session, seen.job_id, inbox.report_locale))
             count = sum(bool(collected.write(line)) for line in lines)
         if count > 1:  # more than its header
             collected.seek(0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from models.person import printed_name
-from models.words import Code
-from workers.i18n.catalogues import code_sentence, result_sentence, translate
-from workers.rosters.errors_file import FailedRow, write_errors
+from workers.i18n.catalogues import translate
+from workers.i18n.results import every_code, explain_result
+from workers.rosters.errors_file import FailedRow, column_names, write_errors
 from workers.rosters.refused import RosterRefused
 from workers.rosters.spreadsheet import excel_csv, safe_cell
 
@@ -53,8 +53,8 @@ def people_file(people: Sequence[Mapping[str, Any]], locale: str) -> MailAttachm
 
 def _person(person: Mapping[str, Any], locale: str) -> list[object]:
     names = (safe_cell(printed_name(person[name] or "")) for name in ("first_name", "last_name"))
-    result = result_sentence(person["code"], person.get("hints", ()), locale)
-    return [person["position"], *names, safe_cell(person["email"] or ""), person["code"], result]
+    address, code, detail = safe_cell(person["email"] or ""), person["code"], person.get("detail")
+    return [person["position"], *names, address, every_code(code, detail), explain_result(code, detail, locale)]
 
 
 def _zipped_if_large(file: MailAttachment) -> MailAttachment:
@@ -74,8 +74,10 @@ def errors_file(locale: str, context: Mapping[str, Any]) -> MailAttachment | Non
 
     None when the rows are too many for a mail or take too long to read: the mail is useful without them.
     """
+    columns = column_names(context["header"])
     failed = (
-        FailedRow(line, cells, Code(code), code_sentence(code, locale)) for line, cells, code in context["failed"]
+        FailedRow(line, cells, every_code(code, detail), explain_result(code, detail, locale, columns))
+        for line, cells, code, detail in context["failed"]
     )
     lines = write_errors(context["header"], failed, delimiter=context["delimiter"] or ";", locale=locale)
     content = io.BytesIO()

@@ -15,10 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 from markupsafe import Markup
 
 from models.person import full_name, printed_name
-from models.words import LOCALES, Code, EmailKind
+from models.words import LOCALES, Code, EmailKind, hints_of
 from workers.errors import Permanent
-from workers.i18n.catalogues import TEMPLATES, code_sentence, result_sentence, translate
+from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
 from workers.i18n.moments import shown_day, shown_moment
+from workers.i18n.results import ask_domain, explain_result
 from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.attachments import ZIP, MailAttachment, document_file, errors_file, people_file
 from workers.mail.values import inert_file_name, inert_name, inert_reference, shown_address, visible
@@ -44,6 +45,8 @@ IMPORT_FACTS = frozenset(
         "failed",
         "header",
         "accented",
+        "doubtful",
+        "doubtful_count",
         "failed_count",
         "again",
         "hints",
@@ -125,7 +128,7 @@ def _present_enrollment_report(locale: str, context: Mapping[str, Any]) -> Prese
     people = context["people"]
     hidden = max(0, len(people) - PEOPLE_IN_BODY)
     file = people_file(people, locale) if hidden else None
-    hints = Counter(hint for person in people for hint in person.get("hints", ()))
+    hints = Counter(hint for person in people for hint in hints_of(person.get("detail")))
     return {
         "tallies": _tallies(locale, context["counts"] | hints),
         "shown_people": [_shown_person(person, locale) for person in people[:PEOPLE_IN_BODY]],
@@ -144,6 +147,7 @@ def _present_import_report(locale: str, context: Mapping[str, Any]) -> Presentat
         "file_reason": code_sentence(context["file_code"], locale) if context["file_code"] else None,
         "encoding": ENCODINGS.get(context["encoding"]),
         "delimiter_name": translate(locale, DELIMITER_NAMES.get(context["delimiter"], "")),
+        "doubtful": [{"line": one["line"], "question": ask_domain(one, locale)} for one in context["doubtful"]],
         "accented": ", ".join(map(inert_name, context["accented"])),
         "attached": file is not None,
         "zipped": file is not None and file.content_type == ZIP,
@@ -184,7 +188,7 @@ def _shown(name: str, value: object) -> object:
 
 
 def _shown_person(person: Mapping[str, Any], locale: str) -> dict[str, Any]:
-    sentence = result_sentence(person["code"], person.get("hints", ()), locale)
+    sentence = explain_result(person["code"], person.get("detail"), locale)
     return _shown_holder(person) | {"position": person["position"], "sentence": sentence}
 
 

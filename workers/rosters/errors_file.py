@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from models.words import Code
+from models.label import trim
 from workers.rosters.columns import RosterHeader, column_name
 from workers.rosters.spreadsheet import MARK, guarded
 
@@ -22,12 +22,13 @@ class FailedRow(NamedTuple):
 
     Parameters:
       cells: the cells as they are in the file, in its order.
-      reason: the sentence of the code, in the language of the report.
+      codes: the codes of all its faults, with commas between them.
+      reason: the sentence of the codes, in the language of the report.
     """
 
     line: int
     cells: Sequence[str]
-    code: Code
+    codes: str
     reason: str
 
 
@@ -37,7 +38,12 @@ def write_errors(header: RosterHeader, failed: Iterable[FailedRow], *, delimiter
     yield MARK + _row([*header_cells(header), *COLUMNS[locale]], delimiter)
     for row in failed:
         cells = [*row.cells[:width], *[""] * (width - len(row.cells))]
-        yield _row([*cells, str(row.line), row.code.value, row.reason], delimiter)
+        yield _row([*cells, str(row.line), row.codes, row.reason], delimiter)
+
+
+def column_names(header: RosterHeader) -> dict[str, str]:
+    """Returns the names that the file has for our fields, to be shown in reasons."""
+    return {field: trim(column.header) for field, column in header.columns.items()}
 
 
 def header_width(header: RosterHeader) -> int:

@@ -130,7 +130,7 @@ def inbox_file(session: Session, moment: datetime) -> None:
 
 def roster_address(session: Session, moment: datetime) -> None:
     job_id = job(session, moment, kind="import_roster", state="dead")
-    session.execute(text("INSERT INTO roster_address VALUES (:id, :id)"), {"id": job_id})
+    session.execute(text("INSERT INTO roster_address (job_id, address) VALUES (:id, :id)"), {"id": job_id})
 
 
 def duplicates_file(session: Session, moment: datetime, kind: str = "pdf") -> None:

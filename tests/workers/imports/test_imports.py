@@ -30,7 +30,6 @@ from tests.kit.builders.imports import (
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine import claimer
-from workers.i18n.catalogues import code_sentence
 from workers.imports import importing as roster_imports
 from workers.imports import running as imports
 from workers.imports.files import open_file, store_file
@@ -43,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("small_chunks")
 
 def errors(job_id: UUID, locale: str = "fr") -> str:
     with transaction() as session:
-        return "".join(errors_file(session, job_id, locale, code_sentence))
+        return "".join(errors_file(session, job_id, locale))
 
 
 def test_every_row_is_dealt_with_once_in_parts() -> None:

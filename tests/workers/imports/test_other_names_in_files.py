@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from models.words import Code, EmailKind
+from models.words import Code, EmailKind, hints_of
 from tests.kit.builders.certificates import job
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from tests.kit.builders.imports import HEADER, drop, work
@@ -33,7 +33,8 @@ def known_people(small_chunks: None) -> None:
 
 def hints(job_id: UUID) -> list[tuple[int, str | None, list[Code]]]:
     with transaction() as session:
-        return [(one.row.line, one.code, list(one.hints)) for one in report_rows(session, job_id) if one.hints]
+        rows = [(one.row.line, one.code, hints_of(one.detail)) for one in report_rows(session, job_id)]
+    return [row for row in rows if row[2]]
 
 
 def mail(locale: str) -> str:

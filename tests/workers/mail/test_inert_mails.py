@@ -71,7 +71,7 @@ def named(kind: EmailKind, hostile: str) -> dict[str, Any]:
                 "last_name": hostile,
                 "email": hostile,
                 "code": "invalid_email",
-                "hints": ["names_differ"],
+                "detail": {"names_differ": True},
             }
         ] * 5
     return context

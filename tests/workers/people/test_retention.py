@@ -134,7 +134,7 @@ def test_unfinished_rows_of_any_age_stay(session: Session) -> None:
     roster(session, moment, done=False)
     open_job = job(session, moment, state="queued", ended=False)
     session.execute(text("INSERT INTO job_person (job_id, position, code) VALUES (:id, 0, 'x')"), {"id": open_job})
-    session.execute(text("INSERT INTO roster_address VALUES (:id, :id)"), {"id": open_job})
+    session.execute(text("INSERT INTO roster_address (job_id, address) VALUES (:id, :id)"), {"id": open_job})
     account = make_account(session)
     session.execute(text("INSERT INTO link (id, purpose, account_id, key_id, expires_at) VALUES"
                          " (:id, 'activation', :account, 'test', now() - interval '1 day')"),

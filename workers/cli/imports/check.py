@@ -13,13 +13,15 @@ from models.words import LOCALES
 from workers.cli.edge import REFUSED, UNEXPECTED, command_app, console, print_json
 from workers.cli.options import AsJson
 from workers.i18n.catalogues import code_sentence
+from workers.i18n.results import ask_domain, every_code, explain_result
+from workers.rosters.errors_file import column_names
 from workers.rosters.people import CheckedRow, check_rows
 from workers.rosters.reader import RosterReading, accented_names, read_rows
 from workers.rosters.refused import RosterRefused
 from workers.rosters.surveying import survey_apart
 
 SHOWN: Final = 50
-"""The number of refused rows in the table; --json has them all."""
+"""The number of rows in the table; --json has them all."""
 
 NAMED: Final = {"\t": "tab"}
 
@@ -61,11 +63,12 @@ def main(
 def as_entry(file: BinaryIO, reading: RosterReading) -> dict[str, Any]:
     """Returns the whole reading as one JSON document."""
     accepted, refused, optional = [], [], []
-    for row, person in check_rows(read_rows(file, reading)):
+    for checked in check_rows(read_rows(file, reading)):
+        row, person = checked.row, checked.person
         if isinstance(person, Refusal):
-            refused.append({"line": row.line, "code": person.code})
+            refused.append({"line": row.line, "code": person.code, **checked.detail})
             continue
-        accepted.append(_accepted(row.line, person))
+        accepted.append(_accepted(row.line, person) | checked.detail)
         given = {"external_id": person.external_id, "locale": row.locale.strip()}
         if values := {name: value for name, value in given.items() if value}:
             optional.append({"line": row.line} | values)
@@ -111,14 +114,12 @@ def _tell(file: BinaryIO, reading: RosterReading, locale: str) -> None:
     print(_how(file, reading))
     shown, counts, more = Table("line", "code", "reason", box=None), Counter[str](), 0
     for checked in check_rows(read_rows(file, reading)):
-        if not isinstance(checked.person, Refusal):
-            counts["accepted"] += 1
-            continue
-        counts[checked.person.code] += 1
-        if shown.row_count < SHOWN:
-            shown.add_row(*_row(checked, checked.person, locale))
-        else:
-            more += 1
+        counts[checked.person.code if isinstance(checked.person, Refusal) else "accepted"] += 1
+        if isinstance(checked.person, Refusal) or checked.detail:
+            if shown.row_count < SHOWN:
+                shown.add_row(*_row(reading, checked, locale))
+            else:
+                more += 1
     if shown.row_count:
         console().print(shown)
     if more:
@@ -147,5 +148,10 @@ def _accented_names(file: BinaryIO, reading: RosterReading) -> list[str]:
     return accented_names(row for position, row in enumerate(first) if position in reading.accented)
 
 
-def _row(checked: CheckedRow, refusal: Refusal, locale: str) -> tuple[str, str, str]:
-    return str(checked.row.line), refusal.code, code_sentence(refusal.code, locale)
+def _row(reading: RosterReading, checked: CheckedRow, locale: str) -> tuple[str, str, str]:
+    """Returns line, codes and reason of a refused row, and of an accepted one with a doubtful mail domain."""
+    if not isinstance(checked.person, Refusal):
+        return str(checked.row.line), "accepted", ask_domain(checked.detail, locale)
+    code, columns = checked.person.code, column_names(reading.header)
+    reason = explain_result(code, checked.detail, locale, columns)
+    return str(checked.row.line), every_code(code, checked.detail), reason

@@ -14,7 +14,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from models.label import make_label
-from models.words import LOCALES, Code, JobState, Policy
+from models.words import LOCALES, Code, JobState, Policy, hints_of
 from workers.actors.registry import FINAL
 from workers.cli.asking import EXIT_OF_STATE, new_key
 from workers.cli.edge import COMMON_CODES, DEAD, UNFINISHED, command_app, console, edge, fail, print_json
@@ -22,7 +22,8 @@ from workers.cli.options import Key, Portal, Wait, WaitCommand
 from workers.database import Session, transaction
 from workers.engine.acceptance import AcceptedJob, find_portal
 from workers.engine.broker import wake
-from workers.i18n.catalogues import code_sentence, result_sentence
+from workers.i18n.catalogues import code_sentence
+from workers.i18n.results import explain_result
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import errors_file, report_rows
 from workers.requests.base import read
@@ -103,7 +104,7 @@ def main(
         found = _follow(accepted.job_id, wait)
         _tell(accepted.job_id, found, locale)
         if errors is not None and found.state in FINAL:
-            _keep(errors, lambda session: errors_file(session, accepted.job_id, locale, code_sentence))
+            _keep(errors, lambda session: errors_file(session, accepted.job_id, locale))
         if report is not None and found.state in FINAL:
             _keep(report, lambda session: _report(session, accepted.job_id, locale))
     if found.state in FINAL:
@@ -165,7 +166,8 @@ def _keep(path: Path, lines: Callable[[Session], Iterable[str]]) -> None:
 
 
 def _report(session: Session, job_id: UUID, locale: str) -> Iterator[str]:
-    for row, code, hints in report_rows(session, job_id):
-        reason = code and result_sentence(code, hints, locale)
-        said = {"line": row.line, "code": code, "reason": reason, "to_check": list(hints), "read": list(row.cells)}
+    for row, code, detail in report_rows(session, job_id):
+        reason = code and explain_result(code, detail, locale)
+        said: dict[str, Any] = {"line": row.line, "code": code, "reason": reason, "to_check": hints_of(detail)}
+        said |= {"read": list(row.cells)} | ({"detail": detail} if detail else {})
         yield json.dumps(said, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"

@@ -65,7 +65,7 @@ def _report(*codes: str, times: int = 1, **more: Any) -> dict[str, Any]:
     """A report in which these became of the people, in order."""
     people = [
         {"position": position, "first_name": first, "last_name": last, "email": email, "code": code}
-        | {"hints": ["names_differ"] if code == "attached" else []}
+        | {"detail": {"names_differ": True} if code == "attached" else None}
         for position, ((first, last, email), code) in enumerate(list(zip(_PEOPLE, codes, strict=True)) * times, start=1)
     ]
     facts = {
@@ -131,7 +131,9 @@ _IMPORT: dict[str, Any] = {
     "hints": [{"code": "names_differ", "number": 52, "lines": [4, 17, 1_205]}],
     "failed_count": 11,
     "again": False,
-    "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email")],
+    "failed": [(14, ["Lefèvre", "Zoé", "zoe@menuiserie"], "invalid_email", None)],
+    "doubtful": [{"line": 31, "did_you_mean": "gmail.com"}, {"line": 77, "did_you_mean": "orange.fr"}],
+    "doubtful_count": 2,
     "accented": ["Žára", "Hélène"],
     "header": RosterHeader(
         1,

@@ -11,7 +11,6 @@ from sqlmodel import col
 from models.job import Job, JobPerson
 from models.words import Code, EmailKind
 from workers.database import Session
-from workers.engine.results import hints_of
 from workers.errors import Permanent
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailFacts
@@ -36,6 +35,9 @@ class _PersonAnswer(NamedTuple):
     position: int
     code: str
     detail: Any
+
+
+_NOT_DONE: Final = _PersonAnswer(0, Code.NOT_CARRIED_OUT, None)
 
 
 def write_enrollment_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
@@ -64,7 +66,7 @@ def _read_answers(session: Session, job: _ReportedJob) -> dict[int, _PersonAnswe
     alone = (job.result or {}).get("people", ())
     people = select_record(_PersonAnswer, JobPerson).where(col(JobPerson.job_id) == job.id)
     found = fetch(session, _PersonAnswer, people.order_by(col(JobPerson.position)))
-    answers = [*(_PersonAnswer(one["position"], one["code"], one["detail"]) for one in alone), *found]
+    answers = [*(_PersonAnswer(one["position"], one["code"], one.get("detail")) for one in alone), *found]
     return {one.position: one for one in answers}
 
 
@@ -83,21 +85,21 @@ def _report(job: _ReportedJob, request: Enroll, answers: Mapping[int, _PersonAns
         "remaining": result.get("remaining", 0),
         "counts": Counter(one.code for one in answers.values()),
         "people": [
-            _reported(person, answers.get(index, _PersonAnswer(index, Code.NOT_CARRIED_OUT, None)))
+            _reported(index, person, answers.get(index, _NOT_DONE))
             for index, person in enumerate(request.people)
-            if person != ERASED or (index in answers and answers[index].code == Code.MISSING_EMAIL)
+            if person != ERASED or answers.get(index, _NOT_DONE).code == Code.MISSING_EMAIL
         ],
     }
 
 
-def _reported(person: PersonToEnroll, answer: _PersonAnswer) -> dict[str, Any]:
+def _reported(index: int, person: PersonToEnroll, answer: _PersonAnswer) -> dict[str, Any]:
     return {
-        "position": answer.position + 1,
+        "position": index + 1,
         "first_name": person.first_name,
         "last_name": person.last_name,
         "email": person.email,
         "code": answer.code,
-        "hints": hints_of(answer.detail),
+        "detail": answer.detail,
     }
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Text, cast
+from sqlalchemy import Text, cast, text
 from sqlmodel import col
 
 from models.job import Job, JobPerson
 from models.roster import RosterImport
-from models.words import DONE_CODES, Code, EmailKind, JobState
+from models.words import DONE_CODES, Code, EmailKind, JobState, hints_of
 from workers.database import Session
-from workers.engine.results import hints_of, read_hints
+from workers.engine.results import read_hints
 from workers.imports.reports import find_rows
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailFacts
@@ -30,6 +30,10 @@ MOST_FAILED: Final = 300_000
 """Refused rows a mail may still be able to carry (``workers/mail/attachments.py``)."""
 
 
+MOST_DOUBTFUL: Final = 20
+"""Doubtful mail domains that the text of a mail lists."""
+
+
 class _ReportedImport(NamedTuple):
     state: str
     result: Any
@@ -41,6 +45,21 @@ class _ReportedImport(NamedTuple):
 class _RefusedRow(NamedTuple):
     position: int
     code: str
+    detail: Any
+
+
+class _DoubtfulRow(NamedTuple):
+    line: int | None
+    domain: str
+    total: int
+
+
+# Reads the first accepted rows of an import whose mail domain is one keystroke away from a well-known one.
+READ_DOUBTFUL = text("""
+    SELECT CAST(p.detail ->> 'line' AS int) AS line, p.detail ->> 'did_you_mean' AS domain, count(*) OVER () AS total
+    FROM job_person p
+    WHERE p.job_id = :job AND p.code = ANY(CAST(:codes AS text[])) AND p.detail ->> 'did_you_mean' IS NOT NULL
+    ORDER BY p.position LIMIT :most""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +67,12 @@ class FailedRows:
     """The refused rows of a file, read while the mail is rendered: never all of them at once."""
 
     rows: KeptRows
-    codes: Sequence[Code]
+    results: Sequence[_RefusedRow]
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[str], Code]]:
-        """Yields line, cells and code of each row. Raises: RosterRefused (``KeptRows``)."""
-        for row, code in zip(self.rows, self.codes, strict=True):
-            yield row.line, row.cells, code
+    def __iter__(self) -> Iterator[tuple[int, Sequence[str], str, Any]]:
+        """Yields line, cells, code and detail of each row. Raises: RosterRefused (``KeptRows``)."""
+        for row, result in zip(self.rows, self.results, strict=True):
+            yield row.line, row.cells, result.code, result.detail
 
 
 def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -> Letter:
@@ -61,7 +80,9 @@ def write_import_report(session: Session, mail: ClaimedMail, facts: MailFacts) -
     found = _read_import(session, mail)
     if found is None or found.request is None:
         return not_wanted(mail)
-    context = _values(mail, found, found.request) | {"hints": _read_hints(session, mail)}
+    context = (
+        _values(mail, found, found.request) | {"hints": _read_hints(session, mail)} | _read_doubtful(session, mail)
+    )
     failed = _read_failed(session, mail) if _lists_rows(found, context) else []
     accented = (found.reading or {}).get("accented", [])
     rows = find_rows(session, mail.job_id, []) if mail.job_id and (failed or accented) else None
@@ -89,6 +110,14 @@ def _read_hints(session: Session, mail: ClaimedMail) -> list[dict[str, Any]]:
         for code in hints_of(person.detail):
             lines.setdefault(code, []).append(person.detail["line"])
     return [{"code": code, "number": len(all_), "lines": all_[:LINES_TO_CHECK]} for code, all_ in lines.items()]
+
+
+def _read_doubtful(session: Session, mail: ClaimedMail) -> dict[str, Any]:
+    """Returns the first rows with a doubtful mail domain, and the number of all of them."""
+    asked = {"job": mail.job_id, "codes": [*DONE_CODES], "most": MOST_DOUBTFUL}
+    found = fetch(session, _DoubtfulRow, READ_DOUBTFUL, asked)
+    shown = [{"line": one.line, "did_you_mean": one.domain} for one in found]
+    return {"doubtful": shown, "doubtful_count": found[0].total if found else 0}
 
 
 def _values(mail: ClaimedMail, found: _ReportedImport, request: str) -> dict[str, Any]:
@@ -127,7 +156,7 @@ def _from_file(failed: Sequence[_RefusedRow], accented: Sequence[int], rows: Kep
     found: dict[str, Any] = {"accented": accented_names(replace(rows, positions=accented) if accented else ())}
     if failed:
         refused = replace(rows, positions=[one.position for one in failed])
-        found |= {"failed": FailedRows(refused, [Code(one.code) for one in failed]), "header": rows.reading.header}
+        found |= {"failed": FailedRows(refused, failed), "header": rows.reading.header}
     return found
 
 
