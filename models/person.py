@@ -65,7 +65,7 @@ class Refusal(NamedTuple):
     email_norm: str | None = None
 
     def repeating(self) -> "Refusal":
-        """Returns the refusal of a person whose address an accepted person has too."""
+        """Returns this refusal with one more fault: an accepted person further up has the same address."""
         faults = self.faults or (Fault(self.code, self.field),)
         return self._replace(faults=(*faults, Fault(Code.DUPLICATE_IN_FILE, "email")))
 

@@ -19,12 +19,15 @@ from workers.i18n.catalogues import (
     sentences,
     typeset,
 )
+from workers.i18n.results import FIELDS
 from workers.mail.inlining import inline_template
 from workers.mail.renderer import render
 
 NAMED_IN_CODE = {"Prénom", "Nom", "Adresse e-mail", "Code", "inscriptions.csv", "lignes-a-corriger.csv"}
 NAMED_IN_CODE |= {"point-virgule", "virgule", "tabulation", "barre verticale"}
 NAMED_IN_CODE |= {"Attestation", "Duplicata", "Code de vérification", "Fichier", "index.csv", "duplicatas.zip"}
+NAMED_IN_CODE |= {*FIELDS.values(), "Vouliez-vous écrire %(domain)s dans l’adresse ?"}
+NAMED_IN_CODE |= {"voir la ligne %(line)s", "voir la personne n° %(number)s"}
 
 
 def words(text: str) -> set[str]:

@@ -69,7 +69,7 @@ class FailedRows:
     rows: KeptRows
     results: Sequence[_RefusedRow]
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[str], str, Any]]:
+    def __iter__(self) -> Iterator[tuple[int, Sequence[str], str, Mapping[str, Any] | None]]:
         """Yields line, cells, code and detail of each row. Raises: RosterRefused (``KeptRows``)."""
         for row, result in zip(self.rows, self.results, strict=True):
             yield row.line, row.cells, result.code, result.detail
