@@ -15,7 +15,7 @@ from scripts.demonstration.progress import ProgressLine, Say
 from scripts.embedded.run import LocalSystem
 from workers.database import transaction
 from workers.ops.status import read_status
-from workers.ops.unheard import count_unheard
+from workers.ops.unrecorded import count_unrecorded
 from workers.portal_client import PortalClient
 from workers.rosters.reader import ReadRoster
 from workers.settings import get_settings
@@ -72,9 +72,9 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
 def await_processes(web: str, say: Say) -> None:
     """Waits until every queue is served, a clock leads and the web page answers."""
     while True:
-        unheard = count_unheard()
+        unrecorded = count_unrecorded()
         with transaction() as session:
-            status = read_status(session, unheard)
+            status = read_status(session, unrecorded)
         absent = [*status["missing"], *([] if status["clock"] else ["a leader of the clocks"])]
         if not _answers(web):
             absent.append("web")

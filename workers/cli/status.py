@@ -13,7 +13,7 @@ from workers.cli.options import AsJson
 from workers.database import transaction
 from workers.ops.redis_condition import look_at_redis
 from workers.ops.status import SHOWN_CONTRACTS, read_status
-from workers.ops.unheard import count_unheard
+from workers.ops.unrecorded import count_unrecorded
 
 HELP: Final = f"""Show queues, mails and processes, and what needs a person.
 
@@ -69,9 +69,9 @@ app = command_app()
 def main(as_json: AsJson = False) -> None:
     with edge():
         redis = look_at_redis()
-        unheard = count_unheard() if redis else None
+        unrecorded = count_unrecorded() if redis else None
         with transaction() as session:
-            status = read_status(session, unheard, redis)
+            status = read_status(session, unrecorded, redis)
     if as_json:
         print_json(status)
     else:

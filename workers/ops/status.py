@@ -26,7 +26,7 @@ from workers.ops.problems import (
 )
 from workers.ops.reconciliation import find_drift
 from workers.ops.redis_condition import RedisCondition
-from workers.ops.unheard import UnrecordedRequests
+from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
 from workers.sql import as_json, fetch, fetch_one
@@ -147,12 +147,12 @@ class QueueCounts(NamedTuple):
 
 
 def read_status(
-    session: Session, unheard: UnrecordedRequests | None, redis: RedisCondition | None = None
+    session: Session, unrecorded: UnrecordedRequests | None, redis: RedisCondition | None = None
 ) -> dict[str, Any]:
     """Reads the state of Matricule for operators, as JSON.
 
     Parameters:
-      unheard: the requests that wait in Redis (``count_unheard``), None when Redis does not answer.
+      unrecorded: the requests that wait in Redis (``count_unrecorded``), None when Redis does not answer.
       redis: how it works (``look_at_redis``), None when it does not answer.
 
     Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `redis` (refusal,
@@ -173,7 +173,7 @@ def read_status(
     holds = or_(col(Suppression.until).is_(None), col(Suppression.until) > func.now())
     status: dict[str, Any] = {
         "at": session.exec(select(func.now())).one().isoformat(),
-        "requests": unheard._asdict() if unheard else None,
+        "requests": unrecorded._asdict() if unrecorded else None,
         "redis": redis._asdict() if redis else None,
         "queues": _queues(session),
         "mails": _count_mails(session),

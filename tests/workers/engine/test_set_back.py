@@ -25,7 +25,7 @@ from workers.engine.broker import make_broker, producer_client
 from workers.engine.consumer import MAINTENANCE_SECONDS
 from workers.engine.ledger import EMAILS, JOBS
 from workers.ops.status import read_status
-from workers.ops.unheard import UnrecordedRequests
+from workers.ops.unrecorded import UnrecordedRequests
 from workers.security.lockouts import count_failure
 from workers.security.throttles import ThrottleSubject, count, hold, read_allowances
 

@@ -6,7 +6,7 @@ import pytest
 
 from workers.ops.problems import find_problems
 from workers.ops.redis_condition import RedisCondition
-from workers.ops.unheard import UnrecordedRequests
+from workers.ops.unrecorded import UnrecordedRequests
 
 QUIET = {"waiting": 0, "oldest_due_seconds": None}
 

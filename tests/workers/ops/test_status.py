@@ -11,7 +11,7 @@ from workers.catalog.records import put_company, put_contract, put_training
 from workers.database import Session
 from workers.ops import status as looking
 from workers.ops.status import EXPECTED, missing
-from workers.ops.unheard import UnrecordedRequests
+from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 
 JOB = text("""

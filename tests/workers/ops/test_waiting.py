@@ -12,7 +12,7 @@ from tests.kit.builders.ledgers import lane, owe
 from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS, Ledger
 from workers.ops import status as looking
-from workers.ops.unheard import UnrecordedRequests
+from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.base import lane_id
 
 QUEUES = ("requests", "enrollments", "rosters", "certificates", "certificates_bulk", "emails", "emails_bulk")

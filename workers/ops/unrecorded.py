@@ -27,7 +27,7 @@ class UnrecordedRequests(NamedTuple):
     oldest_seconds: float | None
 
 
-def count_unheard() -> UnrecordedRequests | None:
+def count_unrecorded() -> UnrecordedRequests | None:
     """Reads the count from Redis, or None when Redis does not answer.
 
     It must be called outside a transaction, because it may wait for seconds when Redis is away.

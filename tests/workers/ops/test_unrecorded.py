@@ -8,16 +8,16 @@ import time
 import pytest
 
 from tests.kit.actors.messages import client, message, push
-from workers.ops.unheard import UnrecordedRequests, count_unheard
+from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.settings import get_settings
 
 
 def test_messages_sent_and_not_recorded_are_counted(fresh_database: str) -> None:
-    assert count_unheard() == UnrecordedRequests(0, None)
+    assert count_unrecorded() == UnrecordedRequests(0, None)
     now = time.time() * 1000
     for age in (90, 5, 70):
         push(message() | {"message_timestamp": now - age * 1000})
-    found = count_unheard()
+    found = count_unrecorded()
     assert found is not None
     assert (found.waiting, round(found.oldest_seconds or 0)) == (3, 90)
 
@@ -27,7 +27,7 @@ def test_messages_sent_and_not_recorded_are_counted(fresh_database: str) -> None
 )
 def test_a_message_that_cannot_be_read_has_no_age(fresh_database: str, payload: bytes | None) -> None:
     push(payload)
-    assert count_unheard() == UnrecordedRequests(int(payload is not None), None)
+    assert count_unrecorded() == UnrecordedRequests(int(payload is not None), None)
 
 
 def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
@@ -35,7 +35,7 @@ def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
         name = f"{os.environ['REDIS_NAMESPACE']}:requests"
         opened.hset(f"{name}.msgs", b"\xff", b"noise")
         opened.rpush(name, b"\xff")
-    assert count_unheard() == UnrecordedRequests(1, None)
+    assert count_unrecorded() == UnrecordedRequests(1, None)
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,4 +43,4 @@ def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
     get_settings.cache_clear()
-    assert count_unheard() is None
+    assert count_unrecorded() is None
