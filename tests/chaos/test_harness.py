@@ -51,9 +51,12 @@ SHORT_STORM: Final = (
     PlannedFault(7.0, "redis_killed", 0.5, 0.2),
     PlannedFault(8.0, "freeze", 1.5, 0.6),
     PlannedFault(10.0, "postgres_crashed", 0.3, 0.5),
+    PlannedFault(8.5, "redis_full", 0.7, 0.5),
+    PlannedFault(9.5, "redis_no_permission", 0.7, 0.5),
     PlannedFault(11.5, "kill_clock_leader", 0, 0.5),
+    PlannedFault(14.0, "postgres_read_only", 1.0, 0.5),
 )
-"""One fault of each kind that a run of seconds has room for."""
+"""The faults that a run of seconds has room for; a failover comes last, because any restart would heal what it left."""
 
 
 @dataclass
