@@ -45,6 +45,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return processes_for(config.getoption("file_or_dir"), config.getoption("keyword"))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups of tests in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     serial_last(items)
 
