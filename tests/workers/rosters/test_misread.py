@@ -38,6 +38,10 @@ OTHER_ENCODINGS = [
     ("cp1254 iso8859-9 cp857", "Şahinoğlu Ayşe Barış Yıldız Yılmaz Erdoğan Oğuz Tuğba Yağmur İbrahim DEMİR"),
     ("cp1255 iso8859-8", "כהן לוי שרה"),
     ("cp1256 iso8859-6", "محمد علي فاطمة"),
+    ("cp1250 iso8859-2", "Kępa Stępniak Węgiel Vojtěch Vrťák"),
+    ("cp1250", "Śliwa Ślusarczyk"),
+    ("iso8859-2", "TOMÁŠ BENEŠ"),
+    ("cp1254 iso8859-9", "Sarı Sarıkaya Akın Aslı Aslıhan Fırat Rıza Sıtkı Sırrı Kısa Tanrıverdi Doğru Dağdelen Ağa"),
     ("cp1257 iso8859-13", "Šimkus Žemaitis Bērziņš Kazlauskienė Čiurlionis Liepiņa"),
     ("cp874", "สมชาย"),
     ("shift_jis euc-jp", "田中さん 山本さん"),
@@ -85,7 +89,7 @@ GOOD_NAMES = {
     """,
     "Spanish": """
         Muñoz Núñez Ibáñez Íñigo Peña Cañón Peñíscola Argüelles Ordóñez Yáñez María José García Ángel MUÑOZ
-        Güell Agüero Iñaki Begoña Nuñez PEÑA Mª Añó
+        Güell Agüero Iñaki Begoña Nuñez PEÑA Mª Añó Ñáñez ÑÁÑEZ Ñúñez
     """,
     "Nordic": """
         Åsa Åke Øystein Ærø Bjørn Sørensen Møller Høeg Bøe Røed Kjær Bækgaard Biørn Kiøbenhavn Lilleø Äärilä
@@ -151,6 +155,21 @@ def is_read(name: str, encoding: str) -> bool:
 def test_a_column_that_nobody_uses_is_not_judged(remark: str) -> None:
     roster = read_roster(file_of("Hélène Dûpont", "cp1252", remark))
     assert (roster.reading.encoding, roster.rows[0].last_name) == ("windows-1252", "Hélène")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("Montant €HT", "Prix €TTC", "Coût k£", "£TTC", "Taille (µm)", "©Note", "§RGPD", "CO²eq", "Salarié¹"),
+        *("Durée (½j)", "ƒ(x)", "‹été›"),
+    ],
+)
+def test_signs_in_the_name_of_another_column_are_no_damage(column: str, encoding: str) -> None:
+    text = file_of("Hélène Dûpont", "utf-8").decode().replace("Remarque", column)
+    roster = read_roster(text.encode(encoding))
+    assert roster.reading.encoding == ("windows-1252" if encoding == "cp1252" else "utf-8")
+    assert [row.last_name for row in roster.rows] == ["Hélène", "Dûpont"]
 
 
 def test_bytes_without_a_letter_spoil_no_other_column() -> None:
