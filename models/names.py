@@ -9,7 +9,7 @@ import unicodedata
 from typing import Final, NamedTuple
 
 PARTICLES: Final = frozenset(
-    {"al", "ben", "da", "das", "de", "del", "della", "den", "der", "des", "di", "do", "dos", "du"}
+    {"al", "ben", "da", "das", "de", "del", "dela", "den", "der", "des", "di", "do", "dos", "du"}
     | {"el", "l", "d", "la", "las", "le", "les", "los", "van", "von", "y", "zu"}
 )
 """Words that many last names share: two names with nothing else in common are not the same."""
@@ -25,12 +25,12 @@ SHORT_FORMS: Final = {
     "greg": ("gregor",),
     "isa": ("isabelle",),
     "jo": ("jol", "johan", "joseph", "josiane"),
-    "manu": ("emmanu", "manul"),
-    "mat": ("mathi", "matthi"),
+    "manu": ("emanu", "manul"),
+    "mat": ("mathi",),
     "max": ("maxim",),
     "nath": ("nathalie",),
     "nico": ("nicol",),
-    "phil": ("philipp",),
+    "phil": ("philip",),
     "sam": ("samul", "samir", "samia"),
     "seb": ("sebastien",),
     "steph": ("stephan",),
@@ -39,16 +39,20 @@ SHORT_FORMS: Final = {
     "tony": ("anthony", "antoine"),
     "vero": ("veronique",),
     "vince": ("vincent",),
-    "will": ("william",),
+    "wil": ("wiliam",),
 }
 """Short first names of everyday use, each with the beginnings of the long names it stands for.
 
-The beginnings are written as ``_words`` returns names: "Joël" is "jol".
+All are written as ``_words`` returns names: "Joël" is "jol", and "Will" is "wil".
 """
+
+ABBREVIATIONS: Final = {"st": "saint", "ste": "sainte"}
+"""Words of names that are often written short."""
 
 _NO_NAME: Final = "\0"
 _LIGATURES: Final = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _GERMAN_UMLAUT: Final = re.compile("([aou])e")
+_DOUBLED: Final = re.compile(r"([b-df-hj-np-tv-z])\1")
 _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 _Words = tuple[str, ...]
 
@@ -63,8 +67,9 @@ class FullName(NamedTuple):
 def names_differ(given: FullName, known: FullName) -> bool:
     """Tells whether two names are more than two spellings of one, so that they may be the names of two people.
 
-    Spelling is: capitals, accents, ligatures and umlauts; hyphens, spaces, apostrophes and dots; the order of first and
-    last name; one of several first or last names; an initial or a common short form of a first name.
+    Spelling is: capitals, accents, ligatures, umlauts and doubled consonants (Mohamed, Mohammed); hyphens, spaces,
+    apostrophes and dots; the order of first and last name; one of several first or last names; initials, "St" for
+    "Saint" or a common short form of a first name.
 
     Parameters:
       given: the name that a manager typed.
@@ -94,6 +99,8 @@ def _one_of_several(one: _Words, other: _Words) -> bool:
     if _run_together(one) & _run_together(other):
         return True
     fewer, more = sorted((one, other), key=len)
+    if len(more) > 1 and fewer == ("".join(word[0] for word in more),):  # JC: Jean-Christophe
+        return True
     meant = [word for word in fewer if word not in PARTICLES] or fewer
     return all(any(_same_word(word, another) for another in more) for word in meant)
 
@@ -115,9 +122,13 @@ def _same_word(one: str, other: str) -> bool:
 
 
 def _words(name: str) -> _Words:
-    """Returns the words of a name without capitals, accents and signs; an umlaut and its two letters are the same."""
+    """Returns the words of a name without capitals, accents, signs and doubled consonants, abbreviations in full.
+
+    An umlaut and its two letters are the same.
+    """
     folded = _without_marks(name).casefold().translate(_LIGATURES)
-    return tuple(_GERMAN_UMLAUT.sub(r"\1", word) for word in _BETWEEN_WORDS.split(_without_marks(folded)) if word)
+    words = (ABBREVIATIONS.get(word, word) for word in _BETWEEN_WORDS.split(_without_marks(folded)) if word)
+    return tuple(_DOUBLED.sub(r"\1", _GERMAN_UMLAUT.sub(r"\1", word)) for word in words)
 
 
 def _without_marks(name: str) -> str:

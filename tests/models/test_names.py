@@ -33,6 +33,13 @@ SAME = [
     ("a short form of another beginning", "Manu", "Petit", "Emmanuelle", "Petit"),
     ("one name only", "Suharto", "-", "Suharto", "."),
     ("one name of two", "", "Martin", "Jeanne", "Martin"),
+    ("a doubled consonant", "Mohammed", "Alaoui", "Mohamed", "Alaoui"),
+    ("a doubled consonant in the middle", "Matthieu", "Le Goff", "Mathieu", "Le Gof"),
+    ("a short form with a doubled consonant", "Matt", "Petit", "Matthieu", "Petit"),
+    ("two initials as one word", "JC", "Petit", "Jean-Christophe", "Petit"),
+    ("a saint", "Anne", "St-Martin", "Anne", "Saint-Martin"),
+    ("a woman saint", "Anne", "Ste Marie", "Anne", "Sainte-Marie"),
+    ("an Italian particle", "Luca", "Valle", "Luca", "della Valle"),
     ("another script", "Сергей", "ИВАНОВ", "Сергей", "Иванов"),
 ]
 
@@ -43,6 +50,8 @@ DIFFERENT = [
     ("nearly one first name", "Jean", "Martin", "Jeanne", "Martin"),
     ("nearly one last name", "Jean", "Dupont", "Jean", "Dupond"),
     ("one of two first names in common", "Jean-Paul", "Martin", "Jean-Pierre", "Martin"),
+    ("another saint", "Anne", "St-Martin", "Anne", "Saint-Jean"),
+    ("other initials as one word", "JP", "Petit", "Jean-Christophe", "Petit"),
     ("another initial", "K.", "Martin", "Jeanne", "Martin"),
     ("only a particle in common", "Luc", "de Souza", "Luc", "de La Tour"),
     ("only the first name is known, and is another", "Karim", "Martin", "Jeanne", "-"),
