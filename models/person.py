@@ -20,7 +20,7 @@ _WHITE_SPACE_RUN = re.compile(f"[{WHITE_SPACE}]+")
 # White space has become plain spaces before these control characters are looked for.
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\ufffd{BIDI_CONTROL}{SURROGATES}]")
 # A cell that means "there is none": people with one name have it in the column of the other.
-_NO_NAME = re.compile(r"[-‐‑‒–—―−]+|\.+|…")
+_NO_NAME = re.compile(r"[-‐‑‒–—―−⁃﹘﹣－]+|[.．]+|…")
 # What spreadsheets show in place of a value: #N/A, #REF!, #NOM ?, #VALEUR!, Err:502, and ##### in a narrow column.
 _ERROR_WORD = re.compile(
     r"#{3,}|#[¡¿]?[\w/]{1,30}[\s\u00a0\u202f]?[!?]|#n/?[adv]|#(?:getting_data|(?:obtention|chargement)_donn[eé]es)"
@@ -28,8 +28,8 @@ _ERROR_WORD = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ERROR_WORD = 40
-# A long number as spreadsheets shorten it: 1,23457E+14. Its digits are lost.
-_SHORTENED_NUMBER = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{1,3}", re.IGNORECASE)
+# A long number as spreadsheets shorten it, 1,23457E+14, or as programs in Java do, 1.23457E14. Its digits are lost.
+_SHORTENED_NUMBER = re.compile(r"[+-]?[0-9](?:(?:[.,][0-9]+)?E\+|[.,][0-9]+E)[0-9]{1,3}", re.IGNORECASE)
 _LOCALE = re.compile(rf"({'|'.join(LOCALES)})(?:[-_](?:[a-z]{{2}}|[0-9]{{3}}))?", re.IGNORECASE | re.ASCII)
 _NAME_CODES = (Code.MISSING_NAME, Code.UNSAFE_VALUE, Code.NAME_TOO_LONG)
 

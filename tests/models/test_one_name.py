@@ -5,7 +5,7 @@ import pytest
 from models.person import Person, check_person, full_name, printed_name
 from models.words import Code
 
-SIGNS = ("-", ".", "—", "–", "‐", "‑", "−", " - ", "--", "...", "…", "\xa0—\u200b")
+SIGNS = ("-", ".", "—", "–", "‐", "‑", "−", " - ", "--", "...", "…", "\xa0—\u200b", "－", "．")
 
 
 @pytest.mark.parametrize("sign", SIGNS)
