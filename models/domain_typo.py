@@ -37,7 +37,8 @@ SHORT: Final = 5
 # Endings that exist and are one keystroke away from those of the table.
 _REAL_ENDINGS_WRITTEN = """
     ar br cr er gr hr ir kr lr mr pr sr tr fi fj fk fm fo ae ba bb bd bf bg bh bi bj bm bn bo br bs bt
-    bw by bz ce de ge ie je ke le me ne pe re se ve ye ca cc cd cf cg ci ck cl cn cr cu cv cw cx cy cz
+    bw by bz be ce de dj dk dm do dz ee ge
+    ie je ke le me ne pe re se ve ye ca cc cd cf cg ci ck cl cn cr cu cv cw cx cy cz
     ga la ma na pa sa ua va ah ch gh mh ph sh th md mg mk ml mm mn mo mp mq ms mt mu mv mw mx my mz cam
     bet ne et
 """

@@ -58,6 +58,9 @@ def test_a_slip_is_asked_about(typed: str, meant: str) -> None:
             "neuf.be",
         ),
         *(
+            "gmx.be",
+            "gmx.dk",
+            "outlook.ee",
             "yahoo.gr",
             "yahoo.de",
             "hotmail.it",
