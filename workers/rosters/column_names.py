@@ -10,7 +10,7 @@ from typing import Final
 COLUMN_NAMES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "last_name": (
         (
-            *("Nom", "Nom(s)", "Noms", "Nom de famille", "Nom(s) de famille", "Nom usuel", "Nom légal"),
+            *("Nom", "Nom(s)", "Noms", "Nom famille", "Nom de famille", "Nom(s) de famille", "Nom usuel", "Nom légal"),
             *("Last name", "Legal last name", "Surname", "Surnames", "Family name"),
         ),
         ("Nom d'usage", "Nom usage", "Nom d'usage ou marital", "Preferred last name"),
@@ -30,7 +30,8 @@ COLUMN_NAMES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         (
             *("E-mail", "Mail", "Mél", "Courriel", "Courrier électronique"),
             *("Adresse e-mail", "Adresse mail", "Adresse mél", "Adresse électronique", "Adresse courriel"),
-            *("Adresse de courriel", "Adresse de messagerie", "Adresse de courrier électronique"),
+            *("Adresse de courriel", "Adresse de messagerie", "Adresse messagerie"),
+            *("Adresse de courrier électronique", "E-mail (pro)", "E-mail travail", "Mail de travail"),
             *("E-mail professionnel", "Mail professionnel", "Mél professionnel", "Courriel professionnel"),
             *(
                 "E-mail pro",
@@ -42,7 +43,14 @@ COLUMN_NAMES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
             *("Adresse électronique professionnelle", "Adresse courriel professionnelle", "Messagerie professionnelle"),
             *("Adresse e-mail pro", "Adresse mail pro", "E-mail entreprise", "E-mail de travail"),
             *("E-mail address", "Mail address", "Work e-mail", "Work e-mail address", "E-mail (work)"),
-            *("Business e-mail", "Business e-mail address", "Company e-mail", "Professional e-mail", "Primary e-mail"),
+            *(
+                "Business e-mail",
+                "Business e-mail address",
+                "Company e-mail",
+                "Corporate e-mail",
+                "Professional e-mail",
+                "Primary e-mail",
+            ),
         ),
     ),
     "locale": (
@@ -62,6 +70,8 @@ COLUMN_NAMES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
                 "Matricule RH",
                 "Matricule paie",
             ),
+            *("No matricule", "No de matricule", "Nº matricule", "Nº de matricule", "N° agent", "N° d'agent"),
+            *("N° employé", "N° d'employé", "Numéro employé", "Numéro d'employé", "Code employé"),
             *("N° salarié", "Numéro salarié", "Numéro de salarié", "Code salarié", "ID salarié", "Identifiant salarié"),
             *("Code collaborateur", "Official code", "Employee ID", "Employee number", "Employee no", "Employee code"),
             *("Associate ID", "Staff number", "Personnel number", "User ID"),
@@ -82,3 +92,6 @@ OF_WHOM_BEFORE: Final = ("employee", "learner", "trainee", "student", "participa
 
 NO_PART: Final = ("obligatoire", "requis", "requise", "required", "mandatory", "facultatif", "optionnel", "optional")
 """Words in brackets behind a name: "Nom (obligatoire)" is "Nom"."""
+
+BESIDE_ANOTHER: Final = {"name": "last_name"}
+"""Names that say one field only beside another name of it: "Nom / Name" is "Nom", and "Name" alone may be both."""

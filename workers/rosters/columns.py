@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
-from models.label import WHITE_SPACE, ZERO_WIDTH, trim
-from workers.rosters.column_names import COLUMN_NAMES, NO_PART, OF_WHOM, OF_WHOM_BEFORE
+from models.label import BIDI_CONTROL, WHITE_SPACE, ZERO_WIDTH, trim
+from workers.rosters.column_names import BESIDE_ANOTHER, COLUMN_NAMES, NO_PART, OF_WHOM, OF_WHOM_BEFORE
 from workers.rosters.quotes import without_spaces
 from workers.rosters.spreadsheet import cell_text
 
@@ -25,7 +25,8 @@ LONGEST_HEADER: Final = 50_000
 """The most characters of a header with all its cells: to look for names in longer rows would take minutes."""
 
 _LONGEST_COLUMN_NAME: Final = 100
-_NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE + ZERO_WIDTH)}_\-‐‑–'’´`.]+")
+_INVISIBLE: Final = "\u034f\u180e\ufe00-\ufe0f" + BIDI_CONTROL
+_NO_PART_OF_A_COLUMN_NAME: Final = re.compile(rf"[{re.escape(WHITE_SPACE + ZERO_WIDTH)}{_INVISIBLE}_\-‐‑–'’´`.]+")
 _BETWEEN_LANGUAGES: Final = re.compile(r"[/|\r\n()\[\]]|\s[-–—]\s")
 """Signs between the two names of a bilingual column: "Nom / Last name", "Nom (Last name)"."""
 
@@ -103,9 +104,9 @@ def read_column_name(cell: str) -> Meaning | None:
     if found is not None or not _BETWEEN_LANGUAGES.search(text):
         return found
     parts = [part for part in map(column_name, _BETWEEN_LANGUAGES.split(text)) if part and part not in _no_parts()]
-    both = [_meanings().get(part) for part in parts]
-    same = {one.field if one else None for one in both}
-    return both[0] if len(same) == 1 else None
+    known = {part: _meanings().get(part) for part in parts}
+    same = {one.field if one else BESIDE_ANOTHER.get(part) for part, one in known.items()}
+    return next(filter(None, known.values()), None) if len(same) == 1 else None
 
 
 def column_name(cell: str) -> str:

@@ -79,6 +79,14 @@ def test_of_two_columns_for_one_field_the_preferred_one_counts(line: str, column
         *(('="Nom"', "last_name"), ("  Nom  d’usage ", "last_name"), ("Learner last name", "last_name")),
         *(("Nom/Prénom", None), ("Nom Prénom", None), ("Nom complet", None), ("E-mail du responsable", None)),
         *(("Nom / Service", None), ("Nom de l'entreprise", None), ("Nom d'utilisateur", None), ("Mail RH", None)),
+        *(("Nom / Name", "last_name"), ("Name (Nom)", "last_name"), ("Name", None), ("Name (requis)", None)),
+        *(
+            ("Name / Prénom", None),
+            ("\u200eNom\u202c", "last_name"),
+            ("Mail\ufe0f", "email"),
+            ("No matricule", "external_id"),
+        ),
+        *(("E-mail (pro)", "email"), ("nom_famille", "last_name"), ("N° d’employé", "external_id")),
         *(("", None), ("/", None), ("*", None), ("Nom" * 40, None), ("E-mail personnel", None)),
     ],
 )
