@@ -5,13 +5,16 @@ result, at its place. Python code that makes a request gets the error at once, w
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
+
+_FIELD: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 class RefusedId(UUID):
@@ -58,7 +61,7 @@ def read_others(
         field, *rest = found["loc"] or ("",)
         if field not in rules or not rest or not isinstance(rest[0], int):
             raise error
-        wrong.setdefault((str(field), rest[0]), ".".join(map(str, rest[1:])))
+        wrong.setdefault((str(field), rest[0]), _field_name(rest[1:]))
     parsed = json.loads(body, parse_constant=str)  # NaN would be written as null, which may be right
     given = {place: parsed[place[0]][place[1]] for place in wrong}
     for field, number in wrong:
@@ -67,6 +70,15 @@ def read_others(
     for (field, number), name in wrong.items():
         getattr(request, field)[number] = rules[field].refuse(given[field, number], name)
     return request
+
+
+def _field_name(place: Sequence[str | int]) -> str:
+    """Returns the name of a wrong field for results, which keep it.
+
+    A portal may send a field of any name, also U+0000, which no column can hold, or an address. Such a name is empty.
+    """
+    name = ".".join(map(str, place))
+    return name if _FIELD.fullmatch(name) else ""
 
 
 def as_sent(elements: Sequence[Any], written: Sequence[Any]) -> list[Any]:

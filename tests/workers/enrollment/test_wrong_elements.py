@@ -40,6 +40,15 @@ def test_people_around_a_wrong_row_are_enrolled(session: Session, policy: str) -
     assert seats(session) == 2
 
 
+@pytest.mark.parametrize("name", ["\0", "\ud800", "jean.dupont@example.com", "x" * 5_000, "a\u202eb", "", "Zoé Dû"])
+def test_the_name_of_an_unknown_field_is_not_kept_when_it_may_harm(session: Session, name: str) -> None:
+    add_contract(session)
+    rows = [person("a"), person("b", **{name: 1}), person("c")]
+    job = done(session, "enroll", {"contract": "C-1", "policy": "until_full", "people": rows})
+    assert results(job) == ["enrolled", "invalid_request", "enrolled"]
+    assert job["result"]["people"][1]["field"] == "people"
+
+
 def test_a_wrong_row_leaves_the_whole_request_undone_where_asked(session: Session) -> None:
     add_contract(session)
     job = done(session, "enroll", {"contract": "C-1", "people": [person("a"), 7]})
