@@ -283,7 +283,8 @@ def takes_too_long(known: KnownProgress, event: LearningEvent, enrolled_at: date
     grew from the total known before by no more than has passed since.
     """
     start = _earliest(known.started_at, enrolled_at)
-    if event.time_spent_seconds is None or start is None or start >= event.occurred_at:
+    told = min(event.occurred_at, event.completed_at or event.occurred_at)  # completed before: begun before
+    if event.time_spent_seconds is None or start is None or start >= told:
         return False
     passed = event.occurred_at - start
     if known.time_known_at is not None:

@@ -152,6 +152,8 @@ def test_an_event_from_the_future_is_refused(event: LearningEvent, code: Code) -
         # Nothing is known of the time before the enrollment.
         (KnownProgress(), LearningEvent(IN_PROGRESS, day(4), None, 10**6), day(5), Code.RECORDED),
         (KnownProgress(), LearningEvent(IN_PROGRESS, day(4), None, 10**6), None, Code.RECORDED),
+        (KnownProgress(), LearningEvent(COMPLETED, day(6), 90, 10**6, day(4)), day(5), Code.RECORDED),
+        (KnownProgress(), LearningEvent(COMPLETED, day(8), 90, 10**6, day(6)), day(5), Code.IMPLAUSIBLE_TIME),
         # A total that was known grows by what has passed since.
         (
             KnownProgress(IN_PROGRESS, day(5), None, day(5), time_spent_seconds=10**6, timed_at=day(5)),
