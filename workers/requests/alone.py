@@ -46,7 +46,7 @@ class ElementRule(NamedTuple):
 def read_others(
     shape: type[ModelType], body: str | bytes, error: ValidationError, rules: Mapping[str, ElementRule]
 ) -> ModelType:
-    """Reads JSON whose lists have wrong elements, which are refused alone.
+    """Reads JSON with wrong elements in its lists, which are refused alone.
 
     Reading all elements at once and only then looking for wrong ones costs good requests nothing.
 
