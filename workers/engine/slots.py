@@ -12,11 +12,14 @@ from workers.database import Session
 
 
 def next_slot(cron: str, after: datetime) -> datetime:
-    """Returns the next time of a cron expression, read in Europe/Paris, as UTC.
+    """Returns the next time of a cron expression, read in Europe/Paris, as UTC; it is always later than `after`.
+
+    In the hour that is repeated when summer time ends, cronsim first names the time of the first one, which is past.
 
     Raises: cronsim.CronSimError when the expression cannot be read.
     """
-    return next(CronSim(cron, after.astimezone(PARIS))).astimezone(UTC)
+    times = (at.astimezone(UTC) for at in CronSim(cron, after.astimezone(PARIS)))
+    return next(at for at in times if at > after)
 
 
 def find_void_schedules(session: Session) -> list[str]:
