@@ -17,7 +17,7 @@ class ReplySubject(StrEnum):
     """The side that a refusal speaks of."""
 
     GREYLISTING = "greylisting"  # the server makes unknown senders wait
-    MAILBOX_RATE = "mailbox_rate"  # this recipient gets too many mails at the moment
+    MAILBOX_RATE = "mailbox_rate"  # this recipient takes no mail at the moment, mostly because of too many
     MAILBOX_FULL = "mailbox_full"
     OUR_RATE = "our_rate"  # we send too many mails, or have sent all that our contract allows
     SENDER = "sender"  # our sender address, its domain, or the records that let us send for it
@@ -60,7 +60,7 @@ def _codes(subject: int, details: Iterable[int]) -> tuple[str, ...]:
 
 _REFUSED: Final = (
     r"(?:reject|refus|den(?:y|ied)|not |n't |must|unknown|invalid|unverified|unauth|block|black|banned|fail|mismatch"
-    r"|disabled|suspend|restrict|non autoris|inconnu|invalide|need )"
+    r"|disabled|suspend|restrict|non autoris|inconnu|invalide|inexistant|need )"
 )
 _SENDER: Final = (
     r"(?:sender|originator|[ée]metteur|exp[ée]diteur|mail ?from|envelope[ -]from|return[ -]path|from address)"
@@ -110,6 +110,11 @@ READINGS: Final = (
             r"quota (?:is |has been )?(?:exceeded|d[ée]pass)(?! for (?:sender|your))",
         ),
     ),
+    ReplyReading(  # Exchange and Microsoft 365: this recipient takes mails of some senders only
+        ReplySubject.POLICY,
+        codes=_codes(7, (124, 129, 133, 134, 135, 136)),
+        words=_words(r"RESOLVER\.RST\.", r"reject due to policy restrictions"),
+    ),
     ReplyReading(
         ReplySubject.SENDER,
         codes=("1.7", "1.8", *_codes(7, (20, 21, 22, 23, 24, 26, 27, 29, 60, 509, 515))),
@@ -130,6 +135,7 @@ READINGS: Final = (
             r"relay(?:ing)?\b[^.;]{0,30}?\b(?:denied|prohibited|not |disallow|reject|refus|restrict)",
             r"(?:unable|not (?:permitted|allowed|authori[sz]ed)|refus\w*|denied) to relay",
             r"(?:do(?:es)? not|don['’]t|can ?not|can['’]t|won['’]t|will not) relay",
+            r"relais\b[^.;]{0,30}?\b(?:refus|interdit|non autoris)",
         ),
     ),
     ReplyReading(
@@ -149,6 +155,7 @@ READINGS: Final = (
             r"\b(?:helo|ehlo)\b|reverse (?:dns|hostname|lookup|name)|\bptr\b|\brdns\b|cannot find your",
             r"\byour (?:ip|isp|host|server|mail ?server|network|smtp|access|connection|message from)\b",
             r"\b(?:sending|source|banned|dynamic|unauthori[sz]ed) (?:ips?|mta|host|server)\b|\b(?:the|this) ip\b",
+            r"\bvotre (?:serveur|h[ôo]te|compte|connexion)\b",
             r"ip address|adresse ip|sending (?:is |has been )?(?:suspended|paused|disabled|blocked)",
             r"(?:block|black|deny)[ -]?list|blocked using|dnsbl|\brbls?\b|spamhaus|spamcop|barracuda|reputation",
             r"your (?:smtp |sending )?(?:account|service|subscription)\b",
@@ -158,6 +165,10 @@ READINGS: Final = (
         ReplySubject.SETUP,
         codes=("3.5",),
         words=_words(r"configuration (?:error|problem)"),
+    ),
+    ReplyReading(
+        ReplySubject.MAILBOX_RATE,
+        words=_words(rf"{_MAILBOX}\b[^.;:]{{0,30}}\btemporarily (?:un|not |disabled|closed|inactive|locked)"),
     ),
     ReplyReading(
         ReplySubject.NO_MAILBOX,

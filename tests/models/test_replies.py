@@ -75,6 +75,11 @@ OURS = [
     (MAIL, "550 5.7.1 Sender address is not yet activated", SENDER),
     (RCPT, "502 5.7.0 Your SMTP account is not yet activated", HOST),
     (RCPT, "550 5.3.5 mail server configuration error", HOST),
+    (RCPT, "550 Your account has been temporarily suspended", HOST),
+    # Servers that answer in French
+    (RCPT, "550 Relais non autorisé", RELAYING),
+    (RCPT, "550 Domaine de l'expéditeur inexistant", SENDER),
+    (RCPT, "550 Votre compte est suspendu", HOST),
 ]  # fmt: skip
 
 
@@ -116,6 +121,8 @@ LATER = [
     ("450 4.1.1 <b@y.fr>: Recipient address rejected: unverified address: Address verification in progress",
      DeliveryReason.DEFERRED),
     ("450 4.1.2 <b@y.fr>: Recipient address rejected: Domain not found", DeliveryReason.DEFERRED),
+    ("550 5.2.0 mailbox temporarily unavailable", DeliveryReason.DEFERRED),
+    ("550 5.2.1 Mailbox is temporarily disabled", DeliveryReason.DEFERRED),
     ("451 Temporary local problem - please try later", DeliveryReason.DEFERRED),
     ("451 4.3.0 <b@y.fr>: Temporary lookup failure", DeliveryReason.DEFERRED),
     ("452 4.3.1 Insufficient system storage", DeliveryReason.DEFERRED),
@@ -180,6 +187,33 @@ UNNAMED = [
     (BODY, "550 spam detected", DeliveryReason.MESSAGE_REJECTED),
     (BODY, "552 5.3.4 Error: message file too big", DeliveryReason.MESSAGE_REJECTED),
     (MAIL, "552 5.3.4 Message size exceeds fixed limit", DeliveryReason.MESSAGE_REJECTED),
+    # Exchange: one recipient, a group or a list takes mails of some senders only
+    (RCPT, "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required", DeliveryReason.POLICY),
+    (RCPT, "550 5.7.1 RESOLVER.RST.NotAuthorized; not authorized", DeliveryReason.POLICY),
+    (RCPT, "550 5.7.124 Sender not in allowed-senders list", DeliveryReason.POLICY),
+    (
+        RCPT,
+        (
+            "550 5.7.129 RESOLVER.RST.RestrictedToRecipientsPermission; not authorized to send to recipient because"
+            " the sender isn't on the recipient's list of senders to accept mail from"
+        ),
+        DeliveryReason.POLICY,
+    ),
+    (
+        BODY,
+        (
+            "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required; Delivery restriction"
+            " check failed because the sender was not authenticated when sending to this group"
+        ),
+        DeliveryReason.POLICY,
+    ),
+    (RCPT, "550 5.7.134 Sender was not authenticated when sending to this mailbox", DeliveryReason.POLICY),
+    # GMX and web.de begin every refusal with these words
+    (
+        RCPT,
+        "550-Requested action not taken: mailbox unavailable\n550 Reject due to policy restrictions.",
+        DeliveryReason.POLICY,
+    ),
     (BODY, "554 5.6.0 malformed", DeliveryReason.MESSAGE_REJECTED),
     (BODY, "552-5.7.0 This message was blocked because its content presents a potential", DeliveryReason.POLICY),
 ]
