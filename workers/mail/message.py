@@ -23,7 +23,7 @@ from models.address import parse_mailbox
 from workers.errors import NotConfigured, Permanent
 from workers.mail.attachments import MailAttachment
 from workers.mail.renderer import RenderedMail
-from workers.mail.values import SENDABLE_ADDRESS, visible
+from workers.mail.values import BREAK, SENDABLE_ADDRESS, visible
 from workers.settings import Settings
 
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,100}@[A-Za-z0-9.-]{1,253}>")
@@ -83,7 +83,7 @@ def build(
         "From": identity.from_header,
         "To": to_address,
         **({"Reply-To": identity.reply_to} if identity.reply_to else {}),
-        "Subject": _encoded_text(visible(rendered.subject).replace("=?", "= ?")),
+        "Subject": _encoded_text(visible(rendered.subject, kept=BREAK).replace("=?", "= ?")),
         "Date": format_datetime(date),
         "Message-ID": message_id,
         "MIME-Version": "1.0",

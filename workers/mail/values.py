@@ -38,17 +38,21 @@ _FILE_NAME = re.compile(r"(?P<stem>.+)(?P<ending>\.(?:csv|tsv|txt|xlsx?|xlsm|ods
 """A name with one of the endings that rosters have, none of which is a top-level domain."""
 
 
-def visible(value: str) -> str:
-    """Returns the value on one line, without invisible characters; every run of white space becomes one space."""
+def visible(value: str, *, kept: str = "") -> str:
+    """Returns the value on one line, without invisible characters; every run of white space becomes one space.
+
+    Parameters:
+      kept: an invisible character that stays.
+    """
     if not value.isprintable():
-        value = "".join(_printable(character) for character in value)
+        value = "".join(_printable(character, kept) for character in value)
     return " ".join(value.split())
 
 
-def _printable(character: str) -> str:
+def _printable(character: str, kept: str) -> str:
     if character.isspace():
         return " "
-    return "" if unicodedata.category(character) in _INVISIBLE else character
+    return character if character == kept or unicodedata.category(character) not in _INVISIBLE else ""
 
 
 def shortened(value: str, longest: int) -> str:

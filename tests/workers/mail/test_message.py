@@ -18,6 +18,7 @@ from workers.errors import NotConfigured, Permanent
 from workers.mail.attachments import MailAttachment
 from workers.mail.message import SenderIdentity, build
 from workers.mail.renderer import RenderedMail, render
+from workers.mail.values import BREAK
 from workers.settings import Settings
 
 DATE = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
@@ -185,6 +186,12 @@ def test_lines_mail_servers_change_are_encoded(text: str) -> None:
     message = parsed(built(RenderedMail("s", text, text, "fr")))
     for part in message.iter_parts():
         assert cast(bytes, part.get_payload(decode=True)).decode() == text.replace("\r\n", "\n").replace("\n", "\r\n")
+
+
+def test_a_name_is_as_inert_in_the_subject_as_in_the_text() -> None:
+    _, context = SAMPLES["invitation"]
+    written = built(render(EmailKind.INVITATION, "fr", context | {"company_name": "evil.com"}))
+    assert f"evil.{BREAK}com" in parsed(written)["Subject"]
 
 
 def test_long_subjects_are_folded_between_characters() -> None:
