@@ -115,7 +115,7 @@ def read_sentinel_address(url: str) -> SentinelAddress:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
+    host, _, port = text.strip().rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ValueError(FORMS)
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -14,6 +14,7 @@ TWO = [("h", 26379), ("i", 26380)]
     [
         ("redis+sentinel://h:26379,i:26380/m/3", TWO, {}, {}, 3),
         ("redis+sentinel://h:26379,i:26380/m", TWO, {}, {}, 0),
+        ("redis+sentinel://h:26379, i:26380/m/0", TWO, {}, {}, 0),
         ("redis+sentinel://:a%40b@[::1]:1/m/0", [("::1", 1)], {"password": "a@b"}, {}, 0),
         (
             "rediss+sentinel://u:p@h:1/m/0?sentinel_username=s&sentinel_password=t%26",
