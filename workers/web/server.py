@@ -2,7 +2,8 @@
 
 uvicorn waits without end for headers and bodies, so a few hundred half-sent requests would hold the pages for as long
 as their senders like (decision 23 says why it is not Granian). A silent connection is one on which no request is
-complete. It costs nothing but its place, and the oldest gives its place up when there are too many.
+complete. It costs nothing but its place, and the oldest gives its place up when there are too many. Connections with
+half a body have places of their own.
 """
 
 import asyncio
@@ -40,11 +41,13 @@ class ConnectionState(ServerState):
 
     Parameters:
       silent: the silent connections, the oldest first.
+      sending: the connections with half a body, the oldest first.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.silent: dict[BoundedProtocol, None] = {}
+        self.sending: dict[BoundedProtocol, None] = {}
 
 
 class BoundedServer(uvicorn.Server):
@@ -118,7 +121,7 @@ class BoundedProtocol(H11Protocol):
         """Ends the deadlines with the connection."""
         self._clear_deadline()
         self.resume_writing()
-        self.server_state.silent.pop(self, None)
+        self._give_place_up()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -151,25 +154,34 @@ class BoundedProtocol(H11Protocol):
             self._await_headers()
         elif theirs is not h11.SEND_BODY:
             self._clear_deadline()
-            self.server_state.silent.pop(self, None)
+            self._give_place_up()
         elif self._request is not self.cycle:
             self._request = self.cycle
             self._set_deadline(BODY_SECONDS)
-            self.server_state.silent.pop(self, None)
+            self._give_place_up()
+            self._take_place(self.server_state.sending, most_silent() // 2)
 
     def _await_headers(self) -> None:
         """Sets the deadline at the first byte of a request; until then uvicorn's time for idle connections runs."""
         if self not in self.server_state.silent:
             self._clear_deadline()
+            self._give_place_up()
             self._become_silent()
         if self._deadline is None and self.timeout_keep_alive_task is None:
             self._set_deadline(HEADER_SECONDS)
 
     def _become_silent(self) -> None:
-        silent = self.server_state.silent
-        silent[self] = None
-        if len(silent) > most_silent():
-            next(iter(silent)).end()
+        self._take_place(self.server_state.silent, most_silent())
+
+    def _take_place(self, places: "dict[BoundedProtocol, None]", most: int) -> None:
+        """Takes a place among connections of its kind; the oldest one gives its place up when there are too many."""
+        places[self] = None
+        if len(places) > most:
+            next(iter(places)).end()
+
+    def _give_place_up(self) -> None:
+        self.server_state.silent.pop(self, None)
+        self.server_state.sending.pop(self, None)
 
     def _set_deadline(self, seconds: float) -> None:
         self._clear_deadline()
@@ -182,11 +194,14 @@ class BoundedProtocol(H11Protocol):
 
     def end(self) -> None:
         """Closes the connection without waiting for its client."""
-        self.server_state.silent.pop(self, None)
+        self._give_place_up()
         self.transport.abort()
 
 
 def most_silent() -> int:
-    """Returns the most silent connections: half of the files this process may open are left for others."""
+    """Returns the most silent connections: half of the files this process may open are left for others.
+
+    Half as many may have sent half a body.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_SILENT if files == resource.RLIM_INFINITY else min(MOST_SILENT, files // 2)

@@ -25,6 +25,10 @@ HALF_HEADERS = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Half:"
 WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF_BODY = b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"
 
+HALF_FORM = (
+    b"POST /links/x HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 9\r\n\r\n" % forms.FORM_TYPE.encode()
+)
+
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,11 +131,21 @@ def test_a_client_that_waits_for_its_answer_is_not_silent(site: httpx.Client, mo
     monkeypatch.setattr(server, "MOST_SILENT", 5)
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
     monkeypatch.setattr(forms, "READ_SECONDS", 2.0)
-    head = (
-        b"POST /links/x HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 9\r\n\r\n" % forms.FORM_TYPE.encode()
-    )
-    with connected(site, sent=head) as [posting], connected(site, 20):
+    with connected(site, sent=HALF_FORM) as [posting], ExitStack() as opened:
+        assert seconds_to_answer(site) < 2  # its headers are read by now
+        opened.enter_context(connected(site, 20))
         assert answered_until_the_end(posting).startswith(b"HTTP/1.1 ")
+
+
+def test_the_oldest_connections_with_half_a_body_give_up_their_places(
+    site: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_SILENT", 20)
+    with connected(site, 30, HALF_FORM) as sending:
+        wait_until(lambda: sum(map(is_open, sending)) == 10)
+        with connected(site, 20):
+            assert sum(map(is_open, sending)) == 10
+            assert seconds_to_answer(site) < 2
 
 
 def test_garbage_from_anybody_writes_a_line_a_second(site: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
