@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from models.base import new_id
 from models.password import FREE_TRIES
@@ -101,6 +102,7 @@ def test_postponed_and_leased_work_is_done_now(ledger: books.Ledger) -> None:
         with transaction() as session:
             books.give_back(session, ledger, [held[waiting]])
             books.set_back(session, ledger, [failed_attempt(ledger, held[postponed], "retry", 600)])
+        tick(ONE)  # the last time that tells how far the clock was ahead: a second ago at most
     tick(ONE)
     change(f"UPDATE {ledger.table} SET leased_until = leased_until - interval '31 s'")  # the lease of a lost worker
     change(f"UPDATE {ledger.table} SET due_at = due_at - interval '600 s' WHERE failures = 1")
@@ -109,6 +111,22 @@ def test_postponed_and_leased_work_is_done_now(ledger: books.Ledger) -> None:
         found = books.claim(session, ledger, QUEUE, size=10, lease=30, worker=ME)
     assert {row.id: row.rescues for row in found} == {waiting: 0, postponed: 0, lost: 1}
     assert rows(f"SELECT 1 FROM {ledger.table} WHERE created_at > now()") == []
+
+
+def test_times_are_put_right_by_the_next_round_if_one_fails() -> None:
+    with a_year_ahead():
+        with transaction() as session:
+            waiting = owe(session, JOBS, lane=lane(1))
+        tick(ONE)
+    change(f"""
+        CREATE FUNCTION {SCHEMA}.refuse() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$""")
+    change(f"CREATE TRIGGER refuse BEFORE UPDATE ON job FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.refuse()")
+    with pytest.raises(OperationalError):
+        tick(ONE)
+    change("DROP TRIGGER refuse ON job")
+    tick(ONE)
+    assert rows(f"SELECT id, due_at <= now() FROM job WHERE queue = '{QUEUE}'") == [(waiting, True)]
 
 
 def test_a_person_may_sign_in_and_ask_for_a_reset_again() -> None:
@@ -120,6 +138,7 @@ def test_a_person_may_sign_in_and_ask_for_a_reset_again() -> None:
                 count_failure(session, [subject])
         for _ in range(LIMITS[PERSON.scope][0].times):
             ask_for_reset()
+        tick(ONE)
     tick(ONE)
     assert rows("SELECT locked_until <= now() + interval '60 s' FROM sign_in") == [(True,)]
     change("UPDATE throttle SET at = at - interval '1 day'")  # a day later
