@@ -34,6 +34,7 @@ END_CORRECTION = text("""
     UPDATE name_correction SET state = :state, ground = :ground, ended_at = clock_timestamp()
     WHERE id = :id AND state = 'pending'""")
 
+# Gives an account its corrected name.
 RENAME_ACCOUNT = text("UPDATE account SET first_name = :first_name, last_name = :last_name WHERE id = :account")
 
 # In the order of the id, as every transaction locks enrollments.

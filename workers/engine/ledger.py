@@ -30,6 +30,7 @@ from workers.sql import fetch_value
 
 FIRST_LANE: Final = UUID(int=0)
 
+# Tells whether a process of another release is alive.
 FIND_ANOTHER = text(f"SELECT {ANOTHER_RUNS}")
 
 

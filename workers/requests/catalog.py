@@ -46,7 +46,9 @@ class PutTraining(Request):
     """
 
     kind: ClassVar[str] = "put_training"
-    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset({"nature", "objectives", "modality", "planned_minutes"})
+    unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset(
+        {"nature", "objectives", "modality", "planned_minutes", "access_url"}
+    )
 
     reference: Reference
     title: Label

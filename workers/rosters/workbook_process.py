@@ -16,8 +16,8 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Shee
 from workers.rosters.apart import limit_this_process
 from workers.rosters.ods_text import with_plain_text
 
-MOST_DIGITS: Final = 15
-"""The most digits of a number that Excel keeps; further ones become zeros when the number is typed."""
+LEAST_INEXACT: Final = 2**53
+"""Sheets keep numbers as IEEE 754 doubles: from here on, one double stands for several whole numbers."""
 
 LONGEST_ROW: Final = 2_000_000
 MOST_COLUMNS: Final = 16_384
@@ -89,8 +89,8 @@ def shown(value: Any) -> str:
     match value:
         case bool():
             return "TRUE" if value else "FALSE"
-        case float() | int() if abs(value) >= 10**MOST_DIGITS:
-            return f"{value:.15E}"
+        case float() if LEAST_INEXACT <= abs(value) < 1e16:
+            return f"{value:.15e}"  # as Python shows the larger ones; it is refused as a number that was shortened
         case float():
             return str(value + 0.0).removesuffix(".0")  # and no negative zero
         case datetime() if value.time() == time():

@@ -21,6 +21,7 @@ VALUES: dict[type[Request], dict[str, Any]] = {
         "objectives": ["Porter secours"],
         "modality": "remote",
         "planned_minutes": 7,
+        "access_url": "https://lms.example.com/t-1",
     },
     PutContract: {
         "starts_on": "2026-01-01",
