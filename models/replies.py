@@ -113,7 +113,11 @@ READINGS: Final = (
     ReplyReading(  # Exchange and Microsoft 365: this recipient takes mails of some senders only
         ReplySubject.POLICY,
         codes=_codes(7, (124, 129, 133, 134, 135, 136)),
-        words=_words(r"RESOLVER\.RST\.", r"reject due to policy restrictions"),
+        words=_words(
+            r"RESOLVER\.RST\.",
+            r"reject due to policy restrictions",
+            r"only (?:accepts?|allows?|receives?) (?:e-?mails?|mails?|messages?) from",
+        ),
     ),
     ReplyReading(
         ReplySubject.SENDER,
@@ -132,6 +136,7 @@ READINGS: Final = (
         ReplySubject.RELAYING,
         codes=_codes(7, (54, 64)),
         words=_words(
+            r"no such domain at this location",  # Exim, of a domain that it carries no mail for
             r"relay(?:ing)?\b[^.;]{0,30}?\b(?:denied|prohibited|not |disallow|reject|refus|restrict)",
             r"(?:unable|not (?:permitted|allowed|authori[sz]ed)|refus\w*|denied) to relay",
             r"(?:do(?:es)? not|don['’]t|can ?not|can['’]t|won['’]t|will not) relay",
@@ -159,6 +164,7 @@ READINGS: Final = (
             r"ip address|adresse ip|sending (?:is |has been )?(?:suspended|paused|disabled|blocked)",
             r"(?:block|black|deny)[ -]?list|blocked using|dnsbl|\brbls?\b|spamhaus|spamcop|barracuda|reputation",
             r"your (?:smtp |sending )?(?:account|service|subscription)\b",
+            r"(?:suspended|disabled|blocked)\b[^.;]{0,20}\b(?:for|due to|because of)\b[^.;]{0,20}\b(?:spam|abuse)",
         ),
     ),
     ReplyReading(

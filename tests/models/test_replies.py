@@ -38,6 +38,8 @@ OURS = [
     (RCPT, "554 5.7.1 <b@y.fr>: Recipient address rejected: Authentication required", LOGIN),
     # Exim
     (RCPT, "550 relay not permitted", RELAYING),
+    (RCPT, "550 No such domain at this location", RELAYING),
+    (RCPT, "550 5.7.1 Account suspended for sending spam", HOST),
     (RCPT, "550-Verification failed for <a@x.fr>\n550-No Such User Here\n550 Sender verify failed", SENDER),
     (RCPT, "550 HELO should be a FQDN or address literal (See RFC 2821 4.1.1.1)", HOST),
     (RCPT, "550 rejected because 192.0.2.7 is in a black list at zen.spamhaus.org", HOST),
@@ -208,6 +210,7 @@ UNNAMED = [
         DeliveryReason.POLICY,
     ),
     (RCPT, "550 5.7.134 Sender was not authenticated when sending to this mailbox", DeliveryReason.POLICY),
+    (RCPT, "550 5.1.1 This mailbox only accepts mail from known senders", DeliveryReason.POLICY),
     # GMX and web.de begin every refusal with these words
     (
         RCPT,

@@ -23,7 +23,7 @@ from models.enrollment import (
     plan_enrollments,
 )
 from models.names import FullName, names_differ
-from models.person import Person, Refusal, check_person
+from models.person import Fault, Person, Refusal, check_person
 from models.words import Code, Policy
 from workers.database import Session, array
 from workers.engine.results import PersonResult
@@ -135,11 +135,21 @@ _EnrolledByAddress = Mapping[UUID, Mapping[str, _LiveEnrollment]]
 def check_people(request: Enroll, start: int = 0, stop: int | None = None) -> list[Person | Refusal]:
     """Judges rows of a request one by one: each is a person to enrol, or the refusal its own values earned."""
     return [
-        Refusal(Code.INVALID_REQUEST, person.wrong_field or "people")
+        _refuse(person)
         if isinstance(person, RefusedPerson)
         else check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
         for person in request.people[start:stop]
     ]
+
+
+def _refuse(person: RefusedPerson) -> Refusal:
+    """Returns the refusal of a row with wrong fields, and the faults of its other fields."""
+    faults = [Fault(Code.INVALID_REQUEST, name or "people") for name in person.wrong_fields]
+    if isinstance(person.given, dict):
+        found = check_person(person.email, person.first_name, person.last_name, person.locale, person.external_id)
+        others = (found.faults or (Fault(found.code, found.field),)) if isinstance(found, Refusal) else ()
+        faults += [fault for fault in others if fault.field not in person.wrong_fields]
+    return Refusal(*faults[0], tuple(faults) if len(faults) > 1 else ())
 
 
 def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[EnrollmentAnswer]:

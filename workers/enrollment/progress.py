@@ -19,6 +19,7 @@ from models.enrollment import (
     LearningEvent,
     record_events,
 )
+from models.person import Fault
 from models.words import Code, JobState, Progress
 from workers.audit import AuditChange, record_all
 from workers.database import Session, wait_briefly_for_locks
@@ -250,8 +251,11 @@ def _results(jobs: Sequence[_ProgressJob], recorded: Iterable[_RecordedEnrollmen
 
 
 def _refused(position: int, event: RefusedEvent) -> PersonResult:
-    """Answers an event that cannot be read."""
-    return PersonResult(position, Code.INVALID_REQUEST, event.wrong_field or "events", None, event.enrollment_id)
+    """Answers an event that cannot be read, with every wrong field if there are several."""
+    fields = [name or "events" for name in event.wrong_fields]
+    faults = [Fault(Code.INVALID_REQUEST, name)._asdict() for name in fields]
+    detail = {"faults": faults} if len(faults) > 1 else None
+    return PersonResult(position, Code.INVALID_REQUEST, fields[0], None, event.enrollment_id, detail)
 
 
 def _records_something(results: Sequence[PersonResult]) -> bool:

@@ -59,4 +59,5 @@ def _sentence(code: str, detail: Mapping[str, Any], locale: str) -> str:
 
 
 def _field(field: str, locale: str, columns: Mapping[str, str] | None) -> str:
-    return (columns or {}).get(field) or translate(locale, FIELDS[field])
+    """Returns the name of a field for people; a field that a person has not is named as the portal sent it."""
+    return (columns or {}).get(field) or (translate(locale, FIELDS[field]) if field in FIELDS else field)

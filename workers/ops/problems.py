@@ -100,7 +100,7 @@ FIND_POSTPONED: Final = {
             SELECT queue, lane, id, kind, error ->> 'class' AS error_class, error ->> 'reason' AS reason, waiting,
               extract(epoch FROM now() - created_at)::float8 AS seconds
             FROM ({_SET_BACK[ledger.table]}
-              WHERE p.postponed_at IS NOT NULL AND p.due_at IS NOT NULL) postponed
+              WHERE p.postponed_at IS NOT NULL AND p.postponements <> 1 AND p.due_at IS NOT NULL) postponed
             WHERE {_LATE}{" AND created_at >= now() - interval '1 hour'" if ledger is EMAILS else ""}) late
           WINDOW same AS (PARTITION BY queue, error_class, reason)) placed
         WHERE place <= {SHOWN_ROWS} ORDER BY queue, error_class, reason, place""")

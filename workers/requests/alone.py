@@ -23,7 +23,7 @@ class RefusedId(UUID):
     given: Any
 
     @classmethod
-    def of(cls, given: Any, _: str) -> "RefusedId":
+    def of(cls, given: Any, _: Sequence[str]) -> "RefusedId":
         """Keeps what was sent, so that the request is compared as it was sent."""
         refused = cls(int=0)
         object.__setattr__(refused, "given", given)
@@ -35,12 +35,12 @@ class ElementRule(NamedTuple):
 
     Parameters:
       stand_in: a right element, as JSON reads it; it takes the place of a wrong one while the others are read.
-      refuse: makes the refused element of what was sent and the name of its first wrong field; the element has what
-        was sent as its attribute `given`.
+      refuse: makes the refused element of what was sent and the names of its wrong fields; the element has what was
+        sent as its attribute `given`.
     """
 
     stand_in: Any
-    refuse: Callable[[Any, str], Any]
+    refuse: Callable[[Any, Sequence[str]], Any]
 
 
 def read_others(
@@ -56,19 +56,19 @@ def read_others(
 
     Raises: ValidationError when anything else is wrong too.
     """
-    wrong: dict[tuple[str, int], str] = {}
+    wrong: dict[tuple[str, int], dict[str, None]] = {}  # the names in their order, each once
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         field, *rest = found["loc"] or ("",)
         if field not in rules or not rest or not isinstance(rest[0], int):
             raise error
-        wrong.setdefault((str(field), rest[0]), _field_name(rest[1:]))
+        wrong.setdefault((str(field), rest[0]), {})[_field_name(rest[1:])] = None
     parsed = json.loads(body, parse_constant=str)  # NaN would be written as null, which may be right
     given = {place: parsed[place[0]][place[1]] for place in wrong}
     for field, number in wrong:
         parsed[field][number] = rules[field].stand_in
     request = shape.model_validate_json(json.dumps(parsed))
-    for (field, number), name in wrong.items():
-        getattr(request, field)[number] = rules[field].refuse(given[field, number], name)
+    for (field, number), names in wrong.items():
+        getattr(request, field)[number] = rules[field].refuse(given[field, number], tuple(names))
     return request
 
 

@@ -1,6 +1,6 @@
 """Requests about participants of a contract: enrolling, withdrawing, and progress reported by the LMS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -47,19 +47,25 @@ class PersonToEnroll(BaseModel):
 
 
 class RefusedPerson(PersonToEnroll):
-    """A row that is no person, with the texts it has; it is answered with `invalid_request` and the wrong field."""
+    """A row that is no person, with the texts it has; it is answered with `invalid_request` and the wrong fields."""
 
     given: Annotated[Any, Personal.NOTHING] = None
-    wrong_field: Annotated[str, Personal.NOTHING] = ""
+    wrong_fields: Annotated[tuple[str, ...], Personal.NOTHING] = ()
 
     @classmethod
-    def of(cls, given: Any, wrong_field: str) -> "RefusedPerson":
+    def of(cls, given: Any, wrong_fields: Sequence[str]) -> "RefusedPerson":
         """Keeps what was sent, so that the request is stored and compared as it was sent."""
         values = given if isinstance(given, dict) else {}
-        email, first, last = (
-            value if isinstance(value := values.get(name), str) else "" for name in ("email", "first_name", "last_name")
+        texts = {name: value for name, value in values.items() if isinstance(value, str)}
+        return cls.model_construct(
+            email=texts.get("email", ""),
+            first_name=texts.get("first_name", ""),
+            last_name=texts.get("last_name", ""),
+            locale=texts.get("locale"),
+            external_id=texts.get("external_id"),
+            given=given,
+            wrong_fields=tuple(wrong_fields),
         )
-        return cls.model_construct(email=email, first_name=first, last_name=last, given=given, wrong_field=wrong_field)
 
 
 class Enroll(Request):
@@ -135,13 +141,13 @@ class ProgressEvent(BaseModel):
 
 
 class RefusedEvent(ProgressEvent):
-    """An event that cannot be read; it is answered with `invalid_request` and the wrong field."""
+    """An event that cannot be read; it is answered with `invalid_request` and the wrong fields."""
 
     given: Annotated[Any, Personal.NOTHING] = None
-    wrong_field: Annotated[str, Personal.NOTHING] = ""
+    wrong_fields: Annotated[tuple[str, ...], Personal.NOTHING] = ()
 
     @classmethod
-    def of(cls, given: Any, wrong_field: str) -> "RefusedEvent":
+    def of(cls, given: Any, wrong_fields: Sequence[str]) -> "RefusedEvent":
         """Keeps what was sent, so that the request is stored and compared as it was sent."""
         named = given.get("enrollment_id") if isinstance(given, dict) else None
         try:
@@ -153,7 +159,7 @@ class RefusedEvent(ProgressEvent):
             progress=Progress.NOT_STARTED,
             occurred_at=_NEVER,
             given=given,
-            wrong_field=wrong_field,
+            wrong_fields=tuple(wrong_fields),
         )
 
 

@@ -40,6 +40,26 @@ def test_people_around_a_wrong_row_are_enrolled(session: Session, policy: str) -
     assert seats(session) == 2
 
 
+def test_every_wrong_field_of_a_row_is_told(session: Session) -> None:
+    add_contract(session)
+    row = {"email": 5, "first_name": None, "last_name": "", "locale": 7}
+    [told] = done(session, "enroll", {"contract": "C-1", "people": [row]})["result"]["people"]
+    assert (told["code"], told["field"]) == ("invalid_request", "email")
+    assert [(one["code"], one["field"]) for one in told["detail"]["faults"]] == [
+        ("invalid_request", "email"),
+        ("invalid_request", "first_name"),
+        ("invalid_request", "locale"),
+        ("missing_name", "last_name"),
+    ]
+
+
+def test_every_wrong_field_of_an_event_is_told(session: Session) -> None:
+    event = {"enrollment_id": "x", "progress": "done", "occurred_at": "2026-03-14"}
+    [told] = done(session, "record_progress", {"events": [event]})["result"]["people"]
+    assert (told["code"], told["field"]) == ("invalid_request", "enrollment_id")
+    assert [one["field"] for one in told["detail"]["faults"]] == ["enrollment_id", "progress", "occurred_at"]
+
+
 @pytest.mark.parametrize("name", ["\0", "\ud800", "jean.dupont@example.com", "x" * 5_000, "a\u202eb", "", "Zoé Dû"])
 def test_the_name_of_an_unknown_field_is_not_kept_when_it_may_harm(session: Session, name: str) -> None:
     add_contract(session)

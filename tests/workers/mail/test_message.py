@@ -190,7 +190,7 @@ def test_lines_mail_servers_change_are_encoded(text: str) -> None:
 
 def test_a_name_is_as_inert_in_the_subject_as_in_the_text() -> None:
     _, context = SAMPLES["invitation"]
-    written = built(render(EmailKind.INVITATION, "fr", context | {"company_name": "evil.com"}))
+    written = built(render(EmailKind.INVITATION, "fr", {**context, "company_name": "evil.com"}))
     assert f"evil.{BREAK}com" in parsed(written)["Subject"]
 
 

@@ -104,6 +104,15 @@ def test_bulk_queues_may_wait_for_fifteen_minutes(session: Session, seconds: int
     assert [problem["code"] for problem in problems(session)] == codes
 
 
+def test_one_pause_of_an_old_job_is_no_problem(session: Session) -> None:
+    """A job that was revived, or is done in many parts, may meet a lock once."""
+    add_contract(session)
+    postponed_lane(session, 1)
+    recorded(session, "job", 7_200)
+    session.execute(text("UPDATE job SET postponements = 1"))
+    assert problems(session) == []
+
+
 def test_a_job_that_waits_for_its_retry_is_not_postponed(session: Session) -> None:
     postponed_lane(session, 1)
     session.execute(text("UPDATE job SET postponements = 0, postponed_at = NULL, failures = 3"))

@@ -151,7 +151,7 @@ def test_a_row_that_is_no_person_leaves_the_others_as_they_are(row: object, fiel
     assert (request.people[0], request.people[2]) == (good, good)
     refused = request.people[1]
     assert isinstance(refused, RefusedPerson)
-    assert refused.wrong_field == field
+    assert refused.wrong_fields == (field,)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_an_event_that_cannot_be_read_leaves_the_others_as_they_are(change: dict
     assert request.events[0] == request.events[2]
     wrong = request.events[1]
     assert isinstance(wrong, RefusedEvent)
-    assert wrong.wrong_field == field
+    assert wrong.wrong_fields == (field,)
     assert str(wrong.enrollment_id) == (ID if field != "enrollment_id" else str(UUID(int=0)))
 
 
