@@ -30,6 +30,8 @@ _ERROR_WORD = re.compile(
 _LONGEST_ERROR_WORD = 40
 # A long number as spreadsheets shorten it, 1,23457E+14, or as programs in Java do, 1.23457E14. Its digits are lost.
 _SHORTENED_NUMBER = re.compile(r"[+-]?[0-9](?:(?:[.,][0-9]+)?E\+|[.,][0-9]+E)[0-9]{1,3}", re.IGNORECASE)
+# An export without the letter writes "Lef?bure"; between letters no name has a question mark.
+_LOST_LETTER = re.compile(r"[^\W\d_]\?[^\W\d_]")
 _LOCALE = re.compile(rf"({'|'.join(LOCALES)})(?:[-_](?:[a-z]{{2}}|[0-9]{{3}}))?", re.IGNORECASE | re.ASCII)
 _NAME_CODES = (Code.MISSING_NAME, Code.UNSAFE_VALUE, Code.NAME_TOO_LONG)
 
@@ -136,8 +138,8 @@ def clean_name(text: str) -> str | Code:
 
     Returns:
       The name; or ``MISSING_NAME`` if nothing is left or a spreadsheet's error word stands there, ``UNSAFE_VALUE`` if
-      it holds a control or Bidi_Control character, half a surrogate pair, or signs of damage (U+FFFD, text that was
-      encoded twice), ``NAME_TOO_LONG`` if it is over 100 code points.
+      it holds a control or Bidi_Control character, half a surrogate pair, or signs of damage (U+FFFD, a question mark
+      between letters, text that was encoded twice), ``NAME_TOO_LONG`` if it is over 100 code points.
     """
     if len(text) <= MAX_NAME and _ORDINARY_NAME.fullmatch(text):
         return text
@@ -149,7 +151,7 @@ def clean_unusual_name(text: str) -> str | Code:
     name = _WHITE_SPACE_RUN.sub(" ", trim(text))
     if not name or is_error_word(name):
         return Code.MISSING_NAME
-    if _UNSAFE.search(name) or is_double_encoded(text):
+    if _UNSAFE.search(name) or _LOST_LETTER.search(name) or is_double_encoded(text):
         return Code.UNSAFE_VALUE
     composed = compose(name, MAX_NAME)
     return Code.NAME_TOO_LONG if composed is None else composed
