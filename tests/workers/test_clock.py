@@ -116,7 +116,9 @@ def test_it_wakes_every_due_queue_and_again_when_redis_lost_it(quiet: str) -> No
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_it_rescues_the_rows_of_a_lost_worker_and_wakes_their_queue(quiet: str, ledger: books.Ledger) -> None:
+def test_it_rescues_the_rows_of_a_lost_worker_and_wakes_their_queue(
+    quiet: str, ledger: books.Ledger[books.Claimed]
+) -> None:
     with transaction() as session:
         owe(session, ledger, lane=lane(1))
         books.claim(session, ledger, QUEUE, size=1, lease=-1, worker=ONE)

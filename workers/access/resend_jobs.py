@@ -108,7 +108,7 @@ class _TickedJob(NamedTuple):
 
     @property
     def portal_id(self) -> UUID:
-        return cast("UUID", self.row.columns["portal_id"])
+        return self.row.columns.portal_id
 
 
 def reset_passwords(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -137,10 +137,8 @@ def _do(session: Session, rows: Sequence[ClaimedRow], spec: ResendSpec) -> list[
 
 
 def _read_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[_TickedJob]:
-    requests = [cast("TickedRows", parse(row.columns["kind"], row.columns["request"])) for row in rows]
-    keys = [
-        ContractKey(row.columns["portal_id"], request.contract) for row, request in zip(rows, requests, strict=True)
-    ]
+    requests = [cast("TickedRows", parse(row.columns.kind, row.columns.request)) for row in rows]
+    keys = [ContractKey(row.columns.portal_id, request.contract) for row, request in zip(rows, requests, strict=True)]
     found = fetch(session, KnownContract, READ_CONTRACTS, _NAMED_CONTRACTS.parameters(sorted(set(keys))))
     contracts = {ContractKey(contract.portal_id, contract.reference): contract for contract in found}
     return [

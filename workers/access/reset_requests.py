@@ -78,12 +78,12 @@ def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOut
     Raises: a transient error of the database when a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    emails = [_address(row.columns["request"]) for row in rows]
+    emails = [_address(row.columns.request) for row in rows]
     hashes = address_subjects(emails)
     subjects = {
         row.id: (
             ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, hashes[email]),
-            ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns["portal_id"]),
+            ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns.portal_id),
         )
         for row, email in zip(rows, emails, strict=True)
     }
@@ -112,9 +112,7 @@ def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    requests = [
-        cast("SendPasswordReset", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
-    ]
+    requests = [cast("SendPasswordReset", parse(row.columns.kind, row.columns.request, internal=True)) for row in rows]
     asked = _read_asked(session, [request.job for request in requests])
     recipients = _hold_recipients(session, sorted({one.email for one in asked.values()}))
     hashes = address_subjects(recipients)

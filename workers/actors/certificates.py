@@ -71,7 +71,7 @@ def in_order(rows: Sequence[ClaimedRow]) -> tuple[list[ClaimedRow], list[Claimed
     for row in rows:
         if row.lane in {one.lane for one in behind}:
             behind.append(row)
-        elif row.columns["kind"] in DUPLICATE_KINDS:
+        elif row.columns.kind in DUPLICATE_KINDS:
             duplicates.append(row)
         else:
             (behind if row.lane in {one.lane for one in duplicates} else small).append(row)

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from workers.engine.claimer import Claimer
-from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.mailer import Mailer
 from workers.requests.queues import Queue
 from workers.settings import get_settings
 
 
-def emails() -> Claimer:
+def emails() -> Claimer[MailColumns]:
     """Makes the claimer of `emails`: mails that a person waits for."""
     return _claimer(Queue.EMAILS)
 
 
-def emails_bulk() -> Claimer:
+def emails_bulk() -> Claimer[MailColumns]:
     """Makes the claimer of `emails_bulk`: all other mails."""
     return _claimer(Queue.EMAILS_BULK)
 
@@ -26,11 +26,11 @@ def mailer() -> Mailer:
     return Mailer()
 
 
-def _claimer(queue: Queue) -> Claimer:
+def _claimer(queue: Queue) -> Claimer[MailColumns]:
     # A batch is twice the number of connections: while half of it is sent, the next half is rendered.
     size = 2 * get_settings().smtp_connections
     return Claimer(EMAILS, queue, _do_batch, size=size, ready=lambda: mailer().may_send())
 
 
-def _do_batch(rows: Sequence[ClaimedRow]) -> None:
+def _do_batch(rows: Sequence[ClaimedRow[MailColumns]]) -> None:
     mailer().do_batch(rows)

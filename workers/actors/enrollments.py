@@ -32,7 +32,7 @@ Claiming them again for each transaction would cost as much as doing them; keepi
 
 def affordable(rows: Sequence[ClaimedRow]) -> int:
     """Counts the claimed jobs, from the first, that one short transaction can do; at least one."""
-    asked = accumulate(len(row.columns["request"]) for row in rows)
+    asked = accumulate(len(row.columns.request) for row in rows)
     return max(1, sum(total <= MOST_ASKED for total in asked))
 
 

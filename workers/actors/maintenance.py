@@ -19,7 +19,7 @@ def maintenance() -> Claimer:
 
 def maintain(rows: Sequence[ClaimedRow]) -> bool:
     """Does claimed maintenance jobs; work that needs files or the network is done outside transactions."""
-    kinds = [row.columns["kind"] for row in rows]
+    kinds = [row.columns.kind for row in rows]
     if kinds == [ScanInboxes.kind]:
         scan_inboxes(rows[0])
         return False

@@ -114,7 +114,7 @@ FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, J
 def do_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed jobs in ledger order; consecutive jobs of one kind are done by one call."""
     outcomes: list[WorkOutcome] = []
-    for kind, run in groupby(rows, key=lambda row: row.columns["kind"]):
+    for kind, run in groupby(rows, key=lambda row: row.columns.kind):
         outcomes += SERVICES[kind](session, list(run))
     return outcomes
 
@@ -123,8 +123,8 @@ def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[Clai
     def do(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
         outcomes = []
         for row in rows:
-            request = parse(row.columns["kind"], row.columns["request"], internal=True)
-            state, result = service(session, row.columns["portal_id"], row.id, request)
+            request = parse(row.columns.kind, row.columns.request, internal=True)
+            state, result = service(session, row.columns.portal_id, row.id, request)
             outcomes.append(WorkOutcome(row.id, row.claim, state, result))
         return outcomes
 

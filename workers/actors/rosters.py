@@ -32,7 +32,7 @@ def do_batch(rows: Sequence[ClaimedRow]) -> None:
 
 
 def _do(row: ClaimedRow) -> None:
-    match row.columns["kind"]:
+    match row.columns.kind:
         case ImportRoster.kind:
             do_import(row)
         case UndoImport.kind:

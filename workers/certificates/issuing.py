@@ -127,9 +127,7 @@ class IssuedCertificate(NamedTuple):
 
 def issue_certificates(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
     """Does a batch of claimed `issue_certificate` jobs: one certificate per enrollment, however often it is asked."""
-    asked = [
-        cast("IssueCertificate", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
-    ]
+    asked = [cast("IssueCertificate", parse(row.columns.kind, row.columns.request, internal=True)) for row in rows]
     held = hold_enrollments(session, [one.enrollment_id for one in asked])
     issued = issue(session, held)
     return [_outcome(row, held.get(one.enrollment_id), issued) for row, one in zip(rows, asked, strict=True)]

@@ -64,7 +64,7 @@ class CorrectionJob(NamedTuple):
     @property
     def portal_id(self) -> UUID:
         """The portal that asks."""
-        return cast("UUID", self.row.columns["portal_id"])
+        return self.row.columns.portal_id
 
 
 class CorrectionOutcome(NamedTuple):
@@ -86,7 +86,7 @@ def correct_email(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutc
     Raises: a transient error of the database when an account or a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    requests = [cast("CorrectEmail", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+    requests = [cast("CorrectEmail", parse(row.columns.kind, row.columns.request)) for row in rows]
     accounts = lock_accounts_of(session, {request.enrollment_id for request in requests})
     jobs = _jobs(rows, requests, accounts)
     subjects = {subject for job in jobs for subject in job.subjects}
@@ -121,7 +121,7 @@ def _subjects(
         ThrottleSubject(ThrottleScope.CORRECTION_ENROLLMENT, request.enrollment_id),
         *own,
         ThrottleSubject(ThrottleScope.CORRECTION_ADDRESS, address),
-        ThrottleSubject(ThrottleScope.CORRECTION_PORTAL, row.columns["portal_id"]),
+        ThrottleSubject(ThrottleScope.CORRECTION_PORTAL, row.columns.portal_id),
     )
 
 
@@ -314,9 +314,7 @@ def correct_email_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[W
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    requests = [
-        cast("CorrectEmailByOps", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
-    ]
+    requests = [cast("CorrectEmailByOps", parse(row.columns.kind, row.columns.request, internal=True)) for row in rows]
     lock_accounts(session, {request.account_id for request in requests})
     with AccountMoves(session) as moves:
         return [_by_ops(session, row, request, moves) for row, request in zip(rows, requests, strict=True)]
@@ -333,7 +331,7 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectEmailByOps, moves
     record(
         session,
         request.kind,
-        portal_id=row.columns["portal_id"],
+        portal_id=row.columns.portal_id,
         requested_by=request.requested_by,
         result=code,
         account_id=request.account_id if found else None,
@@ -348,7 +346,7 @@ def _hand_over(
     session: Session, row: ClaimedRow, request: CorrectEmailByOps, account: LockedAccount, moves: AccountMoves
 ) -> tuple[Code, dict[str, Any] | None]:
     addresses = (account.email, request.email)
-    new = NewCorrection(account.account_id, row.columns["portal_id"], row.id, request.requested_by, *addresses)
+    new = NewCorrection(account.account_id, row.columns.portal_id, row.id, request.requested_by, *addresses)
     invitations = _move(
         session, account, new, read_waiting(session, account.account_id), ground=CorrectionGround.OPS, moves=moves
     )

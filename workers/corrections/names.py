@@ -85,7 +85,7 @@ class _NameJob(NamedTuple):
     @property
     def portal_id(self) -> UUID:
         """The portal that asks."""
-        return cast("UUID", self.row.columns["portal_id"])
+        return self.row.columns.portal_id
 
 
 class _NameOutcome(NamedTuple):
@@ -106,7 +106,7 @@ def correct_name(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutco
     Raises: a transient error of the database when an account or a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    requests = [cast("CorrectName", parse(row.columns["kind"], row.columns["request"])) for row in rows]
+    requests = [cast("CorrectName", parse(row.columns.kind, row.columns.request)) for row in rows]
     accounts = lock_accounts_of(session, {request.enrollment_id for request in requests})
     jobs = [_NameJob(row, one, _subjects(row, one, accounts)) for row, one in zip(rows, requests, strict=True)]
     subjects = {subject for job in jobs for subject in job.subjects}
@@ -125,7 +125,7 @@ def _subjects(row: ClaimedRow, request: CorrectName, accounts: Mapping[UUID, UUI
     """Returns the throttle subjects that count a correction; an unknown enrollment has no account to count against."""
     account_id = accounts.get(request.enrollment_id)
     own = () if account_id is None else (ThrottleSubject(ThrottleScope.NAME_ACCOUNT, account_id),)
-    return (*own, ThrottleSubject(ThrottleScope.NAME_PORTAL, row.columns["portal_id"]))
+    return (*own, ThrottleSubject(ThrottleScope.NAME_PORTAL, row.columns.portal_id))
 
 
 def _correct(
@@ -241,9 +241,7 @@ def correct_name_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[Wo
     Raises: a transient error of the database when an account is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    requests = [
-        cast("CorrectNameByOps", parse(row.columns["kind"], row.columns["request"], internal=True)) for row in rows
-    ]
+    requests = [cast("CorrectNameByOps", parse(row.columns.kind, row.columns.request, internal=True)) for row in rows]
     lock_accounts(session, {request.account_id for request in requests})
     return [_by_ops(session, row, request) for row, request in zip(rows, requests, strict=True)]
 
@@ -255,7 +253,7 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectNameByOps) -> Wor
     record(
         session,
         request.kind,
-        portal_id=row.columns["portal_id"],
+        portal_id=row.columns.portal_id,
         requested_by=request.requested_by,
         result=code,
         account_id=account_id,
@@ -269,7 +267,7 @@ def _by_ops(session: Session, row: ClaimedRow, request: CorrectNameByOps) -> Wor
 def _rename_by_ops(session: Session, row: ClaimedRow, request: CorrectNameByOps, account: RenamedAccount) -> Code:
     old = (account.first_name, account.last_name)
     names = (request.first_name or account.first_name, request.last_name or account.last_name)
-    portal_id, asker = row.columns["portal_id"], request.requested_by
+    portal_id, asker = row.columns.portal_id, request.requested_by
     new = NewNameCorrection(account.account_id, portal_id, row.id, asker, *old, *names)
     if names == old:
         _take_back(session, read_pending(session, account.account_id), new)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, Generic
 from uuid import UUID
 
 from models.base import new_id
@@ -26,7 +26,9 @@ from workers.engine.ledger import (
     LAST_RESCUE,
     POSTPONED,
     UNREADABLE,
+    Claimed,
     ClaimedRow,
+    ColumnsT,
     DoWork,
     FailedAttempt,
     Ledger,
@@ -71,7 +73,7 @@ Such a row may kill its process. The other rows of the process then lose their l
 lost lease away from its end.
 """
 
-DoBatch = Callable[[Sequence[ClaimedRow]], bool | None]
+DoBatch = Callable[[Sequence[ClaimedRow[ColumnsT]]], bool | None]
 """A function that does claimed rows; it returns True when it gave some back as too many for one transaction."""
 
 
@@ -81,7 +83,7 @@ def this_process() -> UUID:
     return new_id()
 
 
-class Claimer:
+class Claimer(Generic[ColumnsT]):
     """Claims from one queue in this process.
 
     Parameters:
@@ -94,9 +96,9 @@ class Claimer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Ledger[ColumnsT],
         queue: str,
-        do_batch: DoBatch,
+        do_batch: DoBatch[ColumnsT],
         *,
         size: int,
         ready: Callable[[], bool] = lambda: True,
@@ -166,7 +168,7 @@ class Claimer:
                     return
                 STOPPING.wait(GATHER_SECONDS)
 
-    def _claim_and_do(self) -> tuple[list[ClaimedRow], bool]:
+    def _claim_and_do(self) -> tuple[list[ClaimedRow[ColumnsT]], bool]:
         """Claims and does one batch; returns the rows claimed, and whether some of them were given back."""
         with CLAIMING:
             rows = self._claim()
@@ -176,7 +178,7 @@ class Claimer:
             WAKER.wake_soon(self.queue)  # more is waiting than one claimer takes: wake others, in every process
         return rows, bool(rows and self.do_batch(rows))
 
-    def _claim(self) -> list[ClaimedRow]:
+    def _claim(self) -> list[ClaimedRow[ColumnsT]]:
         try:
             with transaction() as session:
                 rows = books.claim(
@@ -197,7 +199,7 @@ class Claimer:
         return rows
 
 
-IN_THIS_PROCESS: Final[dict[str, Claimer]] = {}
+IN_THIS_PROCESS: Final[dict[str, Claimer[Any]]] = {}
 """The claimer of each queue in this process."""
 
 
@@ -208,17 +210,17 @@ def wake_here(queue: str) -> None:
         WAKER.wake_soon(queue)
 
 
-class BatchRun:
+class BatchRun(Generic[ColumnsT]):
     """One claimed batch while `work` does it: the rows committed, the lanes postponed, and the errors so far."""
 
-    def __init__(self, ledger: Ledger, work: DoWork) -> None:
+    def __init__(self, ledger: Ledger[ColumnsT], work: DoWork[ColumnsT]) -> None:
         self.ledger = ledger
         self.work = work
         self.failing: Counter[str] = Counter()
         self.done: set[UUID] = set()
         self.postponed: set[UUID] = set()  # lanes with an order: none of their later rows may be done before
 
-    def run(self, rows: Sequence[ClaimedRow]) -> bool:
+    def run(self, rows: Sequence[ClaimedRow[ColumnsT]]) -> bool:
         """Does the rows in one transaction; after an error it halves them, until the failing row is alone.
 
         Returns: True when all rows were committed at once.
@@ -232,7 +234,7 @@ class BatchRun:
         if self._systemic():
             self._postpone(rows, Transient("others of the batch failed alike", seconds=30))
             return False
-        held: Sequence[ClaimedRow] = ()
+        held: Sequence[ClaimedRow[ColumnsT]] = ()
         try:
             with transaction() as session:
                 held = books.hold(session, self.ledger, rows)
@@ -250,7 +252,7 @@ class BatchRun:
     def _systemic(self) -> bool:
         return any(count >= SYSTEMIC for count in self.failing.values())
 
-    def _failed(self, rows: Sequence[ClaimedRow], error: Exception, *, begun: bool) -> None:
+    def _failed(self, rows: Sequence[ClaimedRow[ColumnsT]], error: Exception, *, begun: bool) -> None:
         # The work itself may break its connection. A row that does so each time must be found and have its failures
         # counted, or it would make its neighbours fail for ever.
         breaks = begun and lost_connection(error)
@@ -271,7 +273,7 @@ class BatchRun:
             self.failing[type(error).__name__] += 1
             self._fail(rows[0], error)
 
-    def _run_lanes(self, lanes: Sequence[Sequence[ClaimedRow]]) -> None:
+    def _run_lanes(self, lanes: Sequence[Sequence[ClaimedRow[ColumnsT]]]) -> None:
         """Does lanes one by one: one contract is locked, and the others need not wait for it.
 
         Each locked one takes a while. Those that are not reached in time are given back, before their leases run out.
@@ -283,7 +285,7 @@ class BatchRun:
                 return
             self.run(lane)
 
-    def _wait_for_release(self, row: ClaimedRow, error: Exception) -> None:
+    def _wait_for_release(self, row: ClaimedRow[ColumnsT], error: Exception) -> None:
         """Postpones a row that this release cannot read, for a day at most; then it is dead, with this reason.
 
         Its lane waits for it only while another release runs: without one it would wait for the whole day.
@@ -301,7 +303,7 @@ class BatchRun:
         reason = describe(error) | {"reason": UNREADABLE}
         set_back(self.ledger, [FailedAttempt(row.id, row.claim, self.ledger.dead, None, "dead", reason)])
 
-    def _postpone(self, rows: Sequence[ClaimedRow], error: Exception) -> None:
+    def _postpone(self, rows: Sequence[ClaimedRow[ColumnsT]], error: Exception) -> None:
         """Postpones the first row of each lane and gives the others back: the lane waits for its first row.
 
         Without an order in their lanes all rows are postponed.
@@ -314,8 +316,8 @@ class BatchRun:
             self.postponed |= {row.lane for row in rows}
         postpone(self.ledger, first, error, behind=behind)
 
-    def _fail(self, row: ClaimedRow, error: Exception) -> None:
-        policy = retry_policy(row.columns["kind"])
+    def _fail(self, row: ClaimedRow[ColumnsT], error: Exception) -> None:
+        policy = retry_policy(row.columns.kind)
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         seconds = None if isinstance(error, Permanent) else policy.seconds_after(row.failures + 1, jitter)
         log.error("work.failed", ledger=self.ledger.table, rows=_names([row]), dead=seconds is None, exc_info=error)
@@ -344,13 +346,13 @@ def counting_failures(row: ClaimedRow) -> Iterator[None]:
     BatchRun(JOBS, fail).run([row])
 
 
-def _names(rows: Sequence[ClaimedRow]) -> list[str]:
+def _names(rows: Sequence[ClaimedRow[Claimed]]) -> list[str]:
     """Lists rows in the form that logs use: identifier and attempt."""
     return [f"{row.id}#{row.claim}" for row in rows]
 
 
 @contextmanager
-def _unless_away(event: str, ledger: Ledger) -> Iterator[Session]:
+def _unless_away(event: str, ledger: Ledger[Claimed]) -> Iterator[Session]:
     """Opens a transaction; a transient fault is logged, and the rows become due again when their leases run out."""
     try:
         with transaction() as session:
@@ -361,18 +363,18 @@ def _unless_away(event: str, ledger: Ledger) -> Iterator[Session]:
         log.warning(event, ledger=ledger.table, exc_info=error)
 
 
-def set_back(ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
+def set_back(ledger: Ledger[Claimed], setbacks: Sequence[FailedAttempt]) -> None:
     """Commits failed attempts."""
     with _unless_away("setback.not_recorded", ledger) as session:
         books.set_back(session, ledger, setbacks)
 
 
 def postpone(
-    ledger: Ledger,
-    rows: Sequence[ClaimedRow],
+    ledger: Ledger[Claimed],
+    rows: Sequence[ClaimedRow[Claimed]],
     error: Exception,
     *,
-    behind: Sequence[ClaimedRow] = (),
+    behind: Sequence[ClaimedRow[Claimed]] = (),
     least: float = 0.0,
 ) -> None:
     """Commits a postponement, with a pause that grows while the work is postponed again and again.
@@ -388,7 +390,9 @@ def postpone(
         books.set_back(session, ledger, _postponements(ledger, rows, error, least))
 
 
-def _postponements(ledger: Ledger, rows: Sequence[ClaimedRow], error: Exception, least: float) -> list[FailedAttempt]:
+def _postponements(
+    ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]], error: Exception, least: float
+) -> list[FailedAttempt]:
     unread = cannot_read(error)
     first = LONG_PAUSE if unread or isinstance(error, NotConfigured) else getattr(error, "seconds", SHORT_PAUSE)
     jitter = random.random()  # noqa: S311 - spreads load, guards nothing
@@ -408,7 +412,7 @@ def _reason(error: Exception) -> dict[str, str]:
     return {"reason": LOCKED} if is_lock_timeout(error) else {}
 
 
-def give_back(ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
+def give_back(ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]]) -> None:
     """Gives back claimed rows that were not begun, so that any process can claim them again."""
     with _unless_away("rows.not_given_back", ledger) as session:
         books.give_back(session, ledger, rows)

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Generic, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -22,11 +22,16 @@ from workers.engine.owed_tables import (
     MAX_RESCUES,
     POSTPONED,
     UNREADABLE,
+    Claimed,
+    ColumnsT,
+    ColumnsT_co,
+    JobColumns,
     Ledger,
+    MailColumns,
 )
 from workers.engine.rollout import ANOTHER_RUNS, this_release
 from workers.errors import Transient
-from workers.sql import fetch_value
+from workers.sql import change, fetch, fetch_value, fetch_values
 
 FIRST_LANE: Final = UUID(int=0)
 
@@ -39,7 +44,7 @@ class LostClaimError(Transient):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedRow:
+class ClaimedRow(Generic[ColumnsT_co]):
     """A row this process holds until its lease ends; `claim` is the fencing token that proves it."""
 
     id: UUID
@@ -47,7 +52,7 @@ class ClaimedRow:
     failures: int
     rescues: int
     lane: UUID
-    columns: Mapping[str, Any] = field(default_factory=dict)  # the domain's columns, as `Ledger.columns` names them
+    columns: ColumnsT_co  # what the job asks for, or the mail is about
     asked_at: float = field(default=0.0, compare=False)  # monotonic clock of this process just before the claim
     postponements: int = 0  # how often in a row it was postponed
     postponed_for: float = field(default=0.0, compare=False)  # seconds since the first of these
@@ -83,12 +88,27 @@ class FailedAttempt:
     keeps_place: bool = True
 
 
+class RescuedRow(NamedTuple):
+    """A row whose lease had ended, and how often that has happened to it."""
+
+    id: UUID
+    queue: str
+    rescues: int
+
+
 WORKING_COLUMNS: Final = 8
 
 
 def claim(
-    session: Session, ledger: Ledger, queue: str, *, size: int, lease: float, worker: UUID, cursor: UUID = FIRST_LANE
-) -> list[ClaimedRow]:
+    session: Session,
+    ledger: Ledger[ColumnsT],
+    queue: str,
+    *,
+    size: int,
+    lease: float,
+    worker: UUID,
+    cursor: UUID = FIRST_LANE,
+) -> list[ClaimedRow[ColumnsT]]:
     """Claims up to `size` due rows; the caller must commit before it works on them.
 
     Parameters:
@@ -97,9 +117,8 @@ def claim(
 
     Returns: the rows; those of one lane are in their order.
     """
-    asked_at = (
-        time.monotonic()
-    )  # read before the database starts the lease: a process that freezes in between then expects a shorter one
+    # Read before the database starts the lease: a process that freezes in between then expects a shorter one.
+    asked_at = time.monotonic()
     if ledger.one_claimer_per_lane:
         session.execute(ledger.turn_sql, {"queue": queue})
     found: Sequence[Any] = []
@@ -109,13 +128,12 @@ def claim(
         found = session.execute(ledger.claim_sql, wanted | known).all()
         if found:
             break
-    names = tuple(ledger.columns)
     rows = sorted(found, key=lambda row: (row.place, row.id))
-    return [_claimed(row, names, asked_at) for row in rows]
+    return [_claimed(row, ledger.columns, asked_at) for row in rows]
 
 
-def _claimed(row: Any, names: Sequence[str], asked_at: float) -> ClaimedRow:
-    columns = dict(zip(names, row[WORKING_COLUMNS:], strict=True))
+def _claimed(row: Any, record: type[ColumnsT], asked_at: float) -> ClaimedRow[ColumnsT]:
+    columns = record(*row[WORKING_COLUMNS:])
     return ClaimedRow(
         row.id,
         row.claim,
@@ -129,13 +147,15 @@ def _claimed(row: Any, names: Sequence[str], asked_at: float) -> ClaimedRow:
     )
 
 
-def hold(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[ClaimedRow]:
+def hold(
+    session: Session, ledger: Ledger[ColumnsT], rows: Sequence[ClaimedRow[ColumnsT]]
+) -> list[ClaimedRow[ColumnsT]]:
     """Locks the rows for this transaction and returns those that are still ours. The work must begin with it."""
-    held = set(session.execute(ledger.hold_sql, _pairs(rows)).scalars())
+    held = set(fetch_values(session, UUID, ledger.hold_sql, _pairs(rows)))
     return [row for row in rows if row.id in held]
 
 
-def finish(session: Session, ledger: Ledger, outcomes: Sequence[WorkOutcome]) -> None:
+def finish(session: Session, ledger: Ledger[Claimed], outcomes: Sequence[WorkOutcome]) -> None:
     """Records the final outcomes of rows, as the last statement in the transaction of the work.
 
     Raises: LostClaimError when a row was rescued meanwhile: the transaction must not commit.
@@ -143,12 +163,11 @@ def finish(session: Session, ledger: Ledger, outcomes: Sequence[WorkOutcome]) ->
     if not outcomes:
         return
     rows = [{"id": str(o.id), "claim": o.claim, "state": o.state, "result": o.result} for o in outcomes]
-    done = session.execute(ledger.finish_sql, {"outcomes": json.dumps(rows)})
-    if done.rowcount != len(outcomes):  # type: ignore[attr-defined]
+    if change(session, ledger.finish_sql, {"outcomes": json.dumps(rows)}) != len(outcomes):
         raise LostClaimError("a claimed row was taken back before it was finished")
 
 
-def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]) -> None:
+def set_back(session: Session, ledger: Ledger[Claimed], setbacks: Sequence[FailedAttempt]) -> None:
     """Makes rows due again later, or ends them as dead; rows that are no longer ours are not changed."""
     session.execute(
         ledger.set_back_sql,
@@ -164,26 +183,25 @@ def set_back(session: Session, ledger: Ledger, setbacks: Sequence[FailedAttempt]
     )
 
 
-def give_back(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
+def give_back(session: Session, ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]]) -> None:
     """Gives back rows that were not begun, for example because this process is stopping."""
     session.execute(ledger.give_back_sql, _pairs(rows))
 
 
-def renew(session: Session, ledger: Ledger, rows: Sequence[ClaimedRow], *, lease: float) -> set[UUID]:
+def renew(session: Session, ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]], *, lease: float) -> set[UUID]:
     """Renews leases to end `lease` seconds from now; returns the identifiers of the rows that are still ours."""
-    return set(session.execute(ledger.renew_sql, _pairs(rows) | {"lease": lease}).scalars())
+    return set(fetch_values(session, UUID, ledger.renew_sql, _pairs(rows) | {"lease": lease}))
 
 
-def rescue(session: Session, ledger: Ledger) -> list[tuple[UUID, str, int]]:
-    """Rescues rows with an expired lease; returns (id, queue, times rescued). The third time a row ends as dead."""
+def rescue(session: Session, ledger: Ledger[Claimed]) -> list[RescuedRow]:
+    """Rescues rows with an expired lease, and returns them. The third time a row ends as dead."""
     error = json.dumps({"class": "WorkerLost", "message": f"{MAX_RESCUES} workers were lost while they did this"})
-    found = session.execute(ledger.rescue_sql, {"error": error})
-    return [(row_id, queue, rescues) for row_id, queue, rescues in found]
+    return fetch(session, RescuedRow, ledger.rescue_sql, {"error": error})
 
 
 def due_queues(session: Session) -> set[str]:
     """Finds the queues that have due jobs or mails."""
-    return {queue for ledger in LEDGERS for queue in session.execute(ledger.due_sql).scalars()}
+    return {queue for ledger in LEDGERS for queue in fetch_values(session, str, ledger.due_sql)}
 
 
 def another_release_runs(session: Session) -> bool:
@@ -197,7 +215,7 @@ def resume(session: Session, queues: Iterable[str]) -> None:
         session.execute(ledger.resume_sql, {"queues": list(queues)})
 
 
-def bury(session: Session, ledger: Ledger, *, seconds: float) -> list[UUID]:
+def bury(session: Session, ledger: Ledger[Claimed], *, seconds: float) -> list[UUID]:
     """Ends rows of kinds that this release does not know, due for this many seconds; returns their identifiers.
 
     Only a process of the newest release that runs may call it: to an older one the kinds of the newer are unknown.
@@ -205,7 +223,7 @@ def bury(session: Session, ledger: Ledger, *, seconds: float) -> list[UUID]:
     message = "no release that runs knows this kind of work, or this version of it"
     error = json.dumps({"class": "UnknownKind", "message": message, "reason": UNREADABLE})
     given = {"seconds": seconds, "error": error, "known": list(ledger.known)}
-    return list(session.execute(ledger.bury_sql, given).scalars())
+    return fetch_values(session, UUID, ledger.bury_sql, given)
 
 
 def revive(session: Session, row_id: UUID) -> str | None:
@@ -214,8 +232,7 @@ def revive(session: Session, row_id: UUID) -> str | None:
     A mail that ended uncertain is sent once more: its losses still count, because each time it may have arrived.
     """
     for ledger in LEDGERS:
-        queue: str | None = session.execute(ledger.revive_sql, {"id": row_id}).scalar()
-        if queue:
+        if queue := fetch_value(session, str, ledger.revive_sql, {"id": row_id}):
             return queue
     return None
 
@@ -231,21 +248,21 @@ def queues_to_wake(session: Session) -> set[str]:
     return owed
 
 
-def by_lane(rows: Sequence[ClaimedRow]) -> list[list[ClaimedRow]]:
+def by_lane(rows: Sequence[ClaimedRow[ColumnsT]]) -> list[list[ClaimedRow[ColumnsT]]]:
     """Groups rows by lane; the rows of each lane stay in order."""
-    lanes: dict[UUID, list[ClaimedRow]] = {}
+    lanes: dict[UUID, list[ClaimedRow[ColumnsT]]] = {}
     for row in rows:
         lanes.setdefault(row.lane, []).append(row)
     return list(lanes.values())
 
 
-def halves(rows: Sequence[ClaimedRow]) -> Iterable[Sequence[ClaimedRow]]:
+def halves(rows: Sequence[ClaimedRow[ColumnsT]]) -> Iterable[Sequence[ClaimedRow[ColumnsT]]]:
     """Returns the two halves of a batch that failed as a whole."""
     middle = len(rows) // 2
     return rows[:middle], rows[middle:]
 
 
-def _pairs(rows: Sequence[ClaimedRow] | Sequence[FailedAttempt]) -> dict[str, Any]:
+def _pairs(rows: Sequence[ClaimedRow[Claimed]] | Sequence[FailedAttempt]) -> dict[str, Any]:
     return {"ids": [row.id for row in rows], "claims": [row.claim for row in rows]}
 
 
@@ -258,11 +275,16 @@ __all__ = [
     "MAX_RESCUES",
     "POSTPONED",
     "UNREADABLE",
+    "Claimed",
     "ClaimedRow",
+    "ColumnsT",
     "DoWork",
     "FailedAttempt",
+    "JobColumns",
     "Ledger",
     "LostClaimError",
+    "MailColumns",
+    "RescuedRow",
     "WorkOutcome",
     "bury",
     "by_lane",
@@ -281,5 +303,5 @@ __all__ = [
     "wake_after_commit",
 ]
 
-DoWork = Callable[[Session, Sequence[ClaimedRow]], Sequence[WorkOutcome]]
+DoWork = Callable[[Session, Sequence[ClaimedRow[ColumnsT]]], Sequence[WorkOutcome]]
 """A domain operation on a batch of locked rows, inside the caller's transaction."""

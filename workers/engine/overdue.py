@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import text
 
 from workers.database import is_transient, transaction, wait_briefly_for_locks
-from workers.engine.ledger import LEDGERS, ClaimedRow, Ledger
+from workers.engine.ledger import LEDGERS, Claimed, ClaimedRow, Ledger
 from workers.logs import get_logger
 
 log = get_logger()
@@ -29,7 +29,7 @@ EXCUSE: Final = {
 """The statement, for each ledger, that takes back the lost leases of these claims; each is taken back once."""
 
 
-def excuse(ledger: Ledger, rows: Sequence[ClaimedRow]) -> None:
+def excuse(ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]]) -> None:
     """Takes back the leases that this process lost of these rows, if they were counted."""
     if not rows:
         return

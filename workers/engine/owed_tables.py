@@ -6,10 +6,13 @@ are those of the database. ``workers/engine/ledger.py`` runs them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, Generic, NamedTuple, Protocol
+from uuid import UUID
 
 from sqlalchemy import TextClause, text
+from typing_extensions import TypeVar
 
 from models.retention import RETENTION, RetentionClass
 from models.words import EmailKind, EmailState, JobState
@@ -29,13 +32,62 @@ LAST_RESCUE: Final = MAX_RESCUES - 1
 """The number of lost leases after which the next loss ends a row as dead."""
 
 
+class Claimed(Protocol):
+    """What every table of owed work gives at a claim beside the working columns."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the job or mail."""
+
+
+class JobColumns(NamedTuple):
+    """What a claimed job asks for; `request` is its JSON, `position` how many of its people are done."""
+
+    kind: str
+    portal_id: UUID
+    request: str
+    position: int
+    requested_by: str
+
+
+class MailColumns(NamedTuple):
+    """What a claimed mail is about.
+
+    Parameters:
+      context: the plain facts it was owed with.
+      expired: it is later than its kind allows.
+      losses: the number of times it was lost inside DATA, without other failures such as greylisting.
+    """
+
+    kind: str
+    to_address: str
+    locale: str
+    context: Mapping[str, Any] | None
+    message_id: str
+    date: datetime
+    expires_at: datetime
+    expired: bool
+    account_id: UUID | None
+    contract_id: UUID | None
+    job_id: UUID | None
+    losses: int
+
+
+ColumnsT = TypeVar("ColumnsT", bound=Claimed, default=JobColumns)
+"""The record of a claimed row, in what works on rows of either table: a job if nothing else is said."""
+
+ColumnsT_co = TypeVar("ColumnsT_co", bound=Claimed, default=JobColumns, covariant=True)
+"""The same in what only gives it: a row of mails may stand where the kind of work does not matter."""
+
+
 @dataclass(frozen=True)
-class Ledger:
+class Ledger(Generic[ColumnsT_co]):
     """One table of owed work, and the values of its states.
 
     Parameters:
       table: a table with the columns of ``models.base.OwedWork``, and `id`, `state`, `result`, `error`.
-      columns: what a claim returns beside the working columns, as SQL expressions by name.
+      columns: the record of what a claim returns beside the working columns.
+      expressions: the SQL expression of each of its fields that is no column of the table.
       reads: the SQL expression for what a process must know to read a row: its kind, and the version of the kind.
       known: the values of `reads` that this release knows.
       one_claimer_per_lane: True when rows of one lane are done one batch after the other, in the order they were
@@ -49,7 +101,8 @@ class Ledger:
     waiting: str
     running: str
     dead: str
-    columns: Mapping[str, str]
+    columns: type[ColumnsT_co]
+    expressions: Mapping[str, str]
     reads: str
     known: Sequence[str]
     one_claimer_per_lane: bool
@@ -115,7 +168,8 @@ class Ledger:
         claimed alone, so that only the row that kills its worker dies. After a first loss rows are still claimed
         together, or one kill would leave hundreds to do one by one.
         """
-        columns = "".join(f", {expression} AS {name}" for name, expression in self.columns.items())
+        fields: tuple[str, ...] = self.columns._fields  # type: ignore[attr-defined]
+        columns = "".join(f", {self.expressions.get(field, field)} AS {field}" for field in fields)
         return text(f"""
             WITH RECURSIVE walk (lane, passed, free) AS (
               (SELECT f.lane, 0, {self._free("f.lane")} FROM (
@@ -308,18 +362,13 @@ class Ledger:
             WHERE id = :id AND ({self.stuck}) AND ({self.kept}) RETURNING queue""")
 
 
-JOBS: Final = Ledger(
+JOBS: Final = Ledger[JobColumns](
     table="job",
     waiting=JobState.QUEUED,
     running=JobState.RUNNING,
     dead=JobState.DEAD,
-    columns={
-        "kind": "kind",
-        "portal_id": "portal_id",
-        "request": "CAST(request AS text)",
-        "position": "position",
-        "requested_by": "requested_by",
-    },
+    columns=JobColumns,
+    expressions={"request": "CAST(request AS text)"},
     reads="kind || ' ' || version",
     known=[f"{kind} {spoken}" for kind, request in KINDS.items() for spoken in range(1, request.version + 1)],
     one_claimer_per_lane=True,
@@ -327,24 +376,14 @@ JOBS: Final = Ledger(
     kept="request IS NOT NULL",
 )
 
-EMAILS: Final = Ledger(
+EMAILS: Final = Ledger[MailColumns](
     table="email",
     waiting=EmailState.OWED,
     running=EmailState.SENDING,
     dead=EmailState.FAILED,
-    columns={
-        "kind": "kind",
-        "to_address": "to_address",
-        "locale": "locale",
-        "context": "context",
-        "message_id": "message_id",
-        "date": "date",
-        "expires_at": "expires_at",
+    columns=MailColumns,
+    expressions={
         "expired": "expires_at <= now()",
-        "account_id": "account_id",
-        "contract_id": "contract_id",
-        "job_id": "job_id",
-        # The number of times a mail was lost inside DATA, without other failures such as greylisting.
         "losses": "(SELECT count(*) FROM job_attempt a WHERE a.row_id = email.id AND a.outcome = 'uncertain')",
     },
     reads="kind",
@@ -357,4 +396,4 @@ EMAILS: Final = Ledger(
     f" AND coalesce(finished_at >= now() - CAST('{RETENTION[RetentionClass.MAIL_WORDS].keeps}' AS interval), true)",
 )
 
-LEDGERS: Final = (JOBS, EMAILS)
+LEDGERS: Final[tuple[Ledger[Claimed], ...]] = (JOBS, EMAILS)

@@ -36,7 +36,7 @@ def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
     for row in rows:
         request = read_request(row)
         urgent = len(request.people) <= URGENT_MAILS
-        orders.append(EnrollmentOrder(row.id, row.columns["portal_id"], request, check_people(request), urgent=urgent))
+        orders.append(EnrollmentOrder(row.id, row.columns.portal_id, request, check_people(request), urgent=urgent))
     answers = enroll(session, orders)
     record_people(session, [(answer.order.job_id, answer.people) for answer in answers])
     _owe_reports(session, answers)
@@ -45,7 +45,7 @@ def enroll_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
 
 def read_request(row: ClaimedRow) -> Enroll:
     """Returns the request of a claimed job, as it was accepted."""
-    return cast("Enroll", parse(row.columns["kind"], row.columns["request"]))
+    return cast("Enroll", parse(row.columns.kind, row.columns.request))
 
 
 def in_chunks(request: Enroll) -> bool:
@@ -75,7 +75,7 @@ class ChunkedEnrollment:
 
 def begin(session: Session, row: ClaimedRow) -> ChunkedEnrollment:
     """Takes up a large request where its last committed chunk left it."""
-    request, position = read_request(row), int(row.columns["position"])
+    request, position = read_request(row), row.columns.position
     if not position:
         return ChunkedEnrollment(row, request, position)
     done = read_positions(session, row.id, DONE_CODES)
@@ -88,7 +88,7 @@ def enroll_chunk(session: Session, done: ChunkedEnrollment) -> Chunk[ChunkedEnro
     """Enrols the people of the next chunk; the outcome comes with the last."""
     row, request, position = done.row, done.request, done.position
     people = check_people(request, position, position + CHUNK)
-    order = EnrollmentOrder(row.id, row.columns["portal_id"], request, people, position, done.taken)
+    order = EnrollmentOrder(row.id, row.columns.portal_id, request, people, position, done.taken)
     answer = enroll(session, [order])[0]
     insert_people(session, [(row.id, person) for person in answer.people])
     joined = {p.position: people[p.position - position] for p in answer.people if p.code in DONE_CODES}

@@ -113,7 +113,7 @@ class _ProgressJob(NamedTuple):
 
     @property
     def portal_id(self) -> UUID:
-        return cast("UUID", self.row.columns["portal_id"])
+        return self.row.columns.portal_id
 
 
 class _EventPosition(NamedTuple):
@@ -148,9 +148,7 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
 
     Raises: Transient errors of the database (a row held for over 250 ms, a deadlock): the batch may be done again.
     """
-    jobs = [
-        _ProgressJob(row, cast("RecordProgress", parse(row.columns["kind"], row.columns["request"]))) for row in rows
-    ]
+    jobs = [_ProgressJob(row, cast("RecordProgress", parse(row.columns.kind, row.columns.request))) for row in rows]
     events = _by_enrollment(jobs)
     wait_briefly_for_locks(session)
     found = fetch(session, _StudiedEnrollment, LOCK_ENROLLMENTS, _NAMED_ENROLLMENTS.parameters(list(events)))

@@ -131,7 +131,7 @@ class _AskedWithdrawal(NamedTuple):
 
     @property
     def contract_key(self) -> ContractKey:
-        return ContractKey(self.row.columns["portal_id"], self.request.contract)
+        return ContractKey(self.row.columns.portal_id, self.request.contract)
 
     @property
     def notify(self) -> bool:
@@ -183,7 +183,7 @@ def withdraw_and_record(session: Session, rows: Sequence[ClaimedRow], reason: Wi
 
 def withdraw(session: Session, rows: Sequence[ClaimedRow], reason: WithdrawalReason) -> list[WithdrawalJob]:
     """Withdraws the people of these jobs in ledger order; a job done in chunks records results and audit on its own."""
-    requests = [parse(row.columns["kind"], row.columns["request"], internal=True) for row in rows]
+    requests = [parse(row.columns.kind, row.columns.request, internal=True) for row in rows]
     asked = [
         _AskedWithdrawal(row, cast("Withdraw | ReleaseSeats", request))
         for row, request in zip(rows, requests, strict=True)

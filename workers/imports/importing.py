@@ -146,7 +146,7 @@ class RunningImport:
 
 
 def read_import(row: ClaimedRow) -> ImportRoster:
-    return cast("ImportRoster", parse(row.columns["kind"], row.columns["request"]))
+    return cast("ImportRoster", parse(row.columns.kind, row.columns.request))
 
 
 def refused_because(request: ImportRoster, reading: RosterReading) -> Code | None:
@@ -157,7 +157,7 @@ def refused_because(request: ImportRoster, reading: RosterReading) -> Code | Non
 def refuse(session: Session, row: ClaimedRow, code: Code, detail: str) -> WorkOutcome:
     """Ends an import because its file as a whole is refused."""
     request = read_import(row)
-    record_import(session, row.id, row.columns["portal_id"], request)
+    record_import(session, row.id, row.columns.portal_id, request)
     _owe_report(session, row, request)
     return WorkOutcome(row.id, row.claim, JobState.REFUSED, {"code": code, "field": "file", "detail": detail})
 
@@ -176,9 +176,9 @@ def record_import(session: Session, job_id: UUID, portal_id: UUID, request: Impo
 
 def resume(session: Session, row: ClaimedRow, request: ImportRoster, source: RosterSource) -> RunningImport:
     """Takes an import up after its last committed chunk, and records how its file was understood."""
-    position = int(row.columns["position"])
+    position = row.columns.position
     reading = source.reading
-    record_import(session, row.id, row.columns["portal_id"], request)
+    record_import(session, row.id, row.columns.portal_id, request)
     _record_reading(session, row.id, reading)
     counts = count_codes(session, row.id) if position else Counter[Code]()
     planned = counts[Code.ENROLLED] + counts[Code.ATTACHED] if request.dry_run else 0
@@ -223,7 +223,7 @@ def _order(
     taken = {email: known[address] for email, address in addresses.items() if address in known}
     return EnrollmentOrder(
         run.row.id,
-        run.row.columns["portal_id"],
+        run.row.columns.portal_id,
         request,
         people,
         run.position,
@@ -271,7 +271,7 @@ def _owe_report(session: Session, row: ClaimedRow, request: ImportRoster) -> Non
     """Owes the summary to the address the request names; none of a dry run, which changed nothing."""
     if request.report_to is None or request.dry_run:
         return
-    portal_id: UUID = row.columns["portal_id"]
+    portal_id = row.columns.portal_id
     known = select(Contract.company_id, Contract.id).where(Contract.portal_id == portal_id)
     contract = session.exec(known.where(Contract.reference == request.contract)).first()
     company_id, contract_id = contract or (portal_id, None)

@@ -100,7 +100,7 @@ def _open(row: ClaimedRow, request: ImportRoster) -> RosterSource | None:
     """Opens the file of a job and surveys it; a thread keeps the lease meanwhile."""
     with keeping_leases([row]):
         with transaction() as session:
-            file = open_file(session, row.columns["portal_id"], request.file)
+            file = open_file(session, row.columns.portal_id, request.file)
         if file is None:
             return None
         try:

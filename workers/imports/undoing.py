@@ -68,8 +68,8 @@ def cancel_imports(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOut
 
 
 def _cancel(session: Session, row: ClaimedRow) -> WorkOutcome:
-    request = cast("CancelImport", parse(row.columns["kind"], row.columns["request"]))
-    portal_id = row.columns["portal_id"]
+    request = cast("CancelImport", parse(row.columns.kind, row.columns.request))
+    portal_id = row.columns.portal_id
     job = select_record(_CancelledJob, Job, request=cast_to(col(Job.request), Text))
     job = job.where(col(Job.id) == request.job, col(Job.portal_id) == portal_id, col(Job.kind) == ImportRoster.kind)
     found = fetch_one(session, _CancelledJob, job)
@@ -103,8 +103,8 @@ class RunningUndo:
 
 def resume(_: Session, row: ClaimedRow) -> RunningUndo:
     """Takes the job up after its last committed chunk."""
-    request = cast("UndoImport", parse(row.columns["kind"], row.columns["request"]))
-    return RunningUndo(row, request, int(row.columns["position"]))
+    request = cast("UndoImport", parse(row.columns.kind, row.columns.request))
+    return RunningUndo(row, request, row.columns.position)
 
 
 def undo_chunk(session: Session, run: RunningUndo) -> Chunk[RunningUndo]:
@@ -124,7 +124,7 @@ def undo_chunk(session: Session, run: RunningUndo) -> Chunk[RunningUndo]:
 
 def _find_import(session: Session, run: RunningUndo) -> _UndoneImport | None:
     found = select_record(_UndoneImport, Job, RosterImport).join(RosterImport, col(RosterImport.job_id) == col(Job.id))
-    own = col(RosterImport.portal_id) == run.row.columns["portal_id"]
+    own = col(RosterImport.portal_id) == run.row.columns.portal_id
     return fetch_one(session, _UndoneImport, found.where(col(RosterImport.job_id) == run.request.job, own))
 
 
@@ -136,7 +136,7 @@ def _withdraw(session: Session, run: RunningUndo, people: Sequence[_EnrolledRow]
         notify=run.request.notify,
         requested_by=run.request.requested_by,
     )
-    columns = dict(run.row.columns) | {"kind": Withdraw.kind, "request": request.model_dump_json()}
+    columns = run.row.columns._replace(kind=Withdraw.kind, request=request.model_dump_json())
     [job] = withdraw(session, [replace(run.row, columns=columns)], WITHDRAWAL)
     insert_people(session, [(run.row.id, one) for one in _placed(job, people)])
 
@@ -159,7 +159,7 @@ def _end(session: Session, run: RunningUndo) -> WorkOutcome:
     record(
         session,
         request.kind,
-        portal_id=row.columns["portal_id"],
+        portal_id=row.columns.portal_id,
         requested_by=request.requested_by,
         subject_id=request.job,
         job_id=row.id,

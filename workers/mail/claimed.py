@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.mails import MAILS, MailSpec
 from models.words import EmailKind
-from workers.engine.ledger import ClaimedRow
+from workers.engine.ledger import ClaimedRow, MailColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ClaimedMail:
       losses: how often the connection broke inside DATA; each time the mail may have arrived.
     """
 
-    row: ClaimedRow
+    row: ClaimedRow[MailColumns]
     kind: EmailKind
     to_address: str
     locale: str
@@ -36,20 +36,20 @@ class ClaimedMail:
     losses: int
 
     @classmethod
-    def of(cls, row: ClaimedRow) -> Self:
+    def of(cls, row: ClaimedRow[MailColumns]) -> Self:
         columns = row.columns
         return cls(
             row=row,
-            kind=EmailKind(columns["kind"]),
-            to_address=columns["to_address"],
-            locale=columns["locale"],
-            context=columns["context"] or {},
-            message_id=columns["message_id"],
-            date=columns["date"],
-            expired=columns["expired"],
-            contract_id=columns["contract_id"],
-            job_id=columns["job_id"],
-            losses=columns["losses"],
+            kind=EmailKind(columns.kind),
+            to_address=columns.to_address,
+            locale=columns.locale,
+            context=columns.context or {},
+            message_id=columns.message_id,
+            date=columns.date,
+            expired=columns.expired,
+            contract_id=columns.contract_id,
+            job_id=columns.job_id,
+            losses=columns.losses,
         )
 
     @property

@@ -17,7 +17,7 @@ from models.words import EmailState
 from workers.database import Session, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import STOPPING, BatchRun, give_back
-from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, WorkOutcome
+from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, MailColumns, WorkOutcome
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
@@ -53,17 +53,17 @@ class Mailer:
         """Tells whether mails may be claimed and sent: not while the circuit is open."""
         return self._breaker.state(time.monotonic()) is not CircuitState.OPEN
 
-    def do_batch(self, rows: Sequence[ClaimedRow]) -> None:
+    def do_batch(self, rows: Sequence[ClaimedRow[MailColumns]]) -> None:
         """Writes and sends claimed mails. Those that need a file come last: plain mails must not wait for it."""
         letters = self._write(rows)
         for some in ([one for one in letters if not one.has_file], [one for one in letters if one.has_file]):
             self._send(prepare_mails(some, self.identity, self.lease, self.renew))
 
-    def _write(self, rows: Sequence[ClaimedRow]) -> list[Letter]:
+    def _write(self, rows: Sequence[ClaimedRow[MailColumns]]) -> list[Letter]:
         """Returns the letters to send; the other mails are recorded with the state in which they end unsent."""
         letters: dict[UUID, Letter] = {}
 
-        def write(session: Session, held: Sequence[ClaimedRow]) -> Sequence[WorkOutcome]:
+        def write(session: Session, held: Sequence[ClaimedRow[MailColumns]]) -> Sequence[WorkOutcome]:
             written = write_letters(session, held)
             letters.update({letter.row.id: letter for letter in written})
             return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in written if letter.unsent]
@@ -116,7 +116,7 @@ class Mailer:
             seconds = round(self._breaker.seconds_left(now))
             log.error("relay.circuit_open", reason=verdict.reason, seconds=seconds, opening=self._breaker.openings)
 
-    def renew(self, rows: Sequence[ClaimedRow]) -> set[UUID] | None:
+    def renew(self, rows: Sequence[ClaimedRow[MailColumns]]) -> set[UUID] | None:
         """Renews the leases of these mails; returns the mails still ours, or None when the database did not answer."""
         try:
             with transaction() as session:

@@ -10,7 +10,7 @@ from models.words import EmailState
 from workers.certificates.duplicates.fetching import read_file
 from workers.database import is_transient, transaction
 from workers.engine.claimer import postpone, set_back
-from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt
+from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, MailColumns
 from workers.errors import NotConfigured, Permanent, Transient
 from workers.imports.files import open_file
 from workers.imports.reports import StoredRows
@@ -27,7 +27,7 @@ log = get_logger()
 FILE_PAUSE: Final = 30.0
 """Seconds for which a mail waits when its file cannot be read at the moment."""
 
-Renew = Callable[[Sequence[ClaimedRow]], Collection[UUID] | None]
+Renew = Callable[[Sequence[ClaimedRow[MailColumns]]], Collection[UUID] | None]
 """Renews leases; returns the rows that are still ours, or None when the database did not answer."""
 
 
@@ -62,7 +62,9 @@ def prepare_mails(
     return [PreparedMail(mail, message, held[mail.id] + lease * SAFE_PART) for mail, message in ours]
 
 
-def _renew_leases(rows: Sequence[ClaimedRow], held: dict[UUID, float], lease: float, renew: Renew) -> dict[UUID, float]:
+def _renew_leases(
+    rows: Sequence[ClaimedRow[MailColumns]], held: dict[UUID, float], lease: float, renew: Renew
+) -> dict[UUID, float]:
     """Renews leases once a third of their time has passed; returns when the leases still ours were requested."""
     asked_at = time.monotonic()
     if asked_at < min(held.values(), default=asked_at) + lease / 3:

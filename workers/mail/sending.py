@@ -14,7 +14,7 @@ from uuid import UUID
 
 from models.delivery import AttemptFault, DeliveryVerdict, judge_fault
 from workers.engine.claimer import STOPPING
-from workers.engine.ledger import ClaimedRow
+from workers.engine.ledger import ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
 from workers.mail.faults import DeliveryFault
 from workers.mail.transport import SmtpConnection, SmtpConnections
@@ -35,7 +35,7 @@ class PreparedMail:
     good_until: float
 
     @property
-    def row(self) -> ClaimedRow:
+    def row(self) -> ClaimedRow[MailColumns]:
         return self.mail.row
 
 
@@ -49,7 +49,7 @@ class DeliveryAttempt:
     verdict: DeliveryVerdict | None = None
 
     @property
-    def row(self) -> ClaimedRow:
+    def row(self) -> ClaimedRow[MailColumns]:
         return self.mail.row
 
 
@@ -78,7 +78,7 @@ class MailBatch:
         envelope_from: str,
         mails: Sequence[PreparedMail],
         record: Callable[[Sequence[DeliveryAttempt]], None],
-        renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None],
+        renew: Callable[[Sequence[ClaimedRow[MailColumns]]], set[UUID] | None],
         may_send: Callable[[], bool],
         ended: Callable[[DeliveryAttempt], None],
         lease: float,

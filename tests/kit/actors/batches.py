@@ -19,6 +19,7 @@ from workers.engine.claimer import BatchRun, this_process
 from workers.engine.ledger import (
     FIRST_LANE,
     JOBS,
+    Claimed,
     ClaimedRow,
     DoWork,
     WorkOutcome,
@@ -57,10 +58,10 @@ def attempt_outcomes(row_id: UUID) -> list[str]:
         return [outcome for _, outcome in attempts(session, row_id)]
 
 
-def work(fault: Fault) -> DoWork:
+def work(fault: Fault) -> DoWork[Claimed]:
     """Returns work that writes one audit row per job, and raises the error that `fault` gives for a job."""
 
-    def do(session: Session, held: Sequence[ClaimedRow]) -> list[WorkOutcome]:
+    def do(session: Session, held: Sequence[ClaimedRow[Claimed]]) -> list[WorkOutcome]:
         for row in held:
             session.execute(
                 text("INSERT INTO audit (action, result, requested_by, job_id) VALUES ('t', '', '', :id)"),

@@ -19,7 +19,7 @@ from tests.kit.relay.relay import Relay
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
-from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.mailer import Mailer
 from workers.requests.enrollment import PersonToEnroll
 from workers.requests.queues import Queue
@@ -89,7 +89,7 @@ def has_accepted(relay: Relay) -> None:
     change("INSERT INTO mail_relay (name, accepted_at) VALUES (:name, now())", name=f"127.0.0.1:{relay.port}")
 
 
-def claim() -> list[ClaimedRow]:
+def claim() -> list[ClaimedRow[MailColumns]]:
     """Claims urgent mails as a mailer of this process does."""
     with transaction() as session:
         return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())

@@ -111,4 +111,4 @@ def detachment_letter(session: Session) -> dict[str, Any]:
     """Returns the content of the mail that tells the manager of a detachment."""
     [letter] = [one for one in letters(session) if one.kind is EmailKind.DETACHMENT]
     assert letter.unsent is None
-    return dict(letter.context) | {"to": letter.row.columns["to_address"], "locale": letter.row.columns["locale"]}
+    return dict(letter.context) | {"to": letter.row.columns.to_address, "locale": letter.row.columns.locale}

@@ -23,7 +23,7 @@ from tests.kit.builders.contracts import (
 from workers.actors.registry import SERVICES
 from workers.corrections.answers import agree_to_correction, confirm_address, refuse_correction
 from workers.database import Session, transaction
-from workers.engine.ledger import ClaimedRow, WorkOutcome
+from workers.engine.ledger import ClaimedRow, JobColumns, WorkOutcome
 from workers.requests.accounts import CorrectEmail
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections, CorrectEmailByOps
@@ -98,12 +98,7 @@ def correct(session: Session, enrollment_id: UUID, email: str = NEW, **more: Any
 
 def do(session: Session, request: Request, *, portal_id: UUID = LOCAL_PORTAL_ID) -> WorkOutcome:
     """Returns the outcome of the service for this request, without a job."""
-    columns = {
-        "kind": request.kind,
-        "request": request.model_dump_json(),
-        "portal_id": portal_id,
-        "requested_by": request.requested_by,
-    }
+    columns = JobColumns(request.kind, portal_id, request.model_dump_json(), 0, request.requested_by)
     [outcome] = SERVICES[request.kind](session, [ClaimedRow(new_id(), 1, 0, 0, new_id(), columns)])
     return outcome
 

@@ -124,7 +124,7 @@ def letters(session: Session) -> list[Letter]:
     ]
     found = write_letters(session, rows)
     session.execute(text("UPDATE email SET leased_until = NULL, state = 'owed' WHERE leased_until IS NOT NULL"))
-    return sorted(found, key=lambda letter: (letter.row.columns["to_address"], letter.row.id))
+    return sorted(found, key=lambda letter: (letter.row.columns.to_address, letter.row.id))
 
 
 def answers(session: Session, kind: str = "release_seats") -> list[list[str]]:
@@ -172,7 +172,7 @@ def warned(session: Session, *people: Any, **contract: Any) -> list[UUID]:
 
 
 def letter_to(session: Session, address: str, kind: EmailKind) -> Letter:
-    [found] = [one for one in letters(session) if (one.row.columns["to_address"], one.kind) == (address, kind)]
+    [found] = [one for one in letters(session) if (one.row.columns.to_address, one.kind) == (address, kind)]
     return found
 
 

@@ -15,7 +15,9 @@ from workers.engine.ledger import (
     EMAILS,
     FIRST_LANE,
     JOBS,
+    Claimed,
     ClaimedRow,
+    ColumnsT,
     FailedAttempt,
     Ledger,
     WorkOutcome,
@@ -50,7 +52,7 @@ def lane(number: int) -> UUID:
 
 def owe(
     session: Session,
-    ledger: Ledger,
+    ledger: Ledger[Claimed],
     *,
     lane: UUID = FIRST,
     due: float = -1.0,
@@ -76,7 +78,7 @@ def owe(
     return row_id
 
 
-def look(session: Session, ledger: Ledger, row_id: UUID) -> dict[str, Any]:
+def look(session: Session, ledger: Ledger[Claimed], row_id: UUID) -> dict[str, Any]:
     """Returns a row with the seconds until it is due and the seconds until its lease ends."""
     found = session.execute(
         text(
@@ -97,24 +99,24 @@ def attempts(session: Session, row_id: UUID) -> list[tuple[int, str]]:
 
 
 def claim(
-    session: Session, ledger: Ledger, *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
-) -> list[ClaimedRow]:
+    session: Session, ledger: Ledger[ColumnsT], *, size: int = 100, lease: float = 30.0, cursor: UUID = FIRST_LANE
+) -> list[ClaimedRow[ColumnsT]]:
     """Claims rows of the queue of these tests; the lease is in seconds."""
     return books.claim(session, ledger, QUEUE, size=size, lease=lease, worker=ME, cursor=cursor)
 
 
-def ids(rows: Sequence[ClaimedRow]) -> list[UUID]:
+def ids(rows: Sequence[ClaimedRow[Claimed]]) -> list[UUID]:
     """Returns the identifiers of these rows."""
     return [row.id for row in rows]
 
 
-def finished(ledger: Ledger, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
+def finished(ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[Claimed]]) -> list[WorkOutcome]:
     """Returns the outcomes that say that each row was done."""
     return [WorkOutcome(row.id, row.claim, DONE[ledger.table], {"n": 1}) for row in rows]
 
 
 def failed_attempt(
-    ledger: Ledger, row: ClaimedRow, outcome: str, seconds: float | None, *, counts: bool = True
+    ledger: Ledger[Claimed], row: ClaimedRow[Claimed], outcome: str, seconds: float | None, *, counts: bool = True
 ) -> FailedAttempt:
     """Returns a failed attempt: the row is due again in this many seconds, or dead if the seconds are None."""
     state = ledger.dead if seconds is None else ledger.waiting

@@ -6,13 +6,13 @@ from models.base import new_id
 from tests.kit.builders.contracts import add_contract, enrol_people, someone
 from workers.database import Session
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, ClaimedRow, Ledger
+from workers.engine.ledger import EMAILS, ClaimedRow, ColumnsT, Ledger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
 from workers.requests.queues import Queue
 
 
-def claim(session: Session, book: Ledger, *queues: Queue) -> list[ClaimedRow]:
+def claim(session: Session, book: Ledger[ColumnsT], *queues: Queue) -> list[ClaimedRow[ColumnsT]]:
     """Claims the due rows of these queues."""
     claims = (ledger.claim(session, book, queue, size=200, lease=30, worker=new_id()) for queue in queues)
     return [row for rows in claims for row in rows]

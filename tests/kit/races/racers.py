@@ -24,7 +24,7 @@ from workers.actors.registry import SERVICES, do_jobs
 from workers.database import Session, dispose_engine, is_transient, transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import JOBS, ClaimedRow, WorkOutcome
+from workers.engine.ledger import JOBS, ClaimedRow, JobColumns, WorkOutcome
 from workers.errors import Transient
 from workers.requests.base import Request
 from workers.requests.enrollment import Enroll, ProgressEvent, RecordProgress
@@ -81,12 +81,7 @@ def until_done(step: Callable[[Session], Answered]) -> Answered:
 
 def outcome_of(session: Session, request: Request) -> WorkOutcome:
     """Returns the outcome of the service for a job of the portal `local` that has no row."""
-    columns = {
-        "kind": request.kind,
-        "request": request.model_dump_json(),
-        "portal_id": LOCAL_PORTAL_ID,
-        "requested_by": "",
-    }
+    columns = JobColumns(request.kind, LOCAL_PORTAL_ID, request.model_dump_json(), 0, "")
     [outcome] = SERVICES[request.kind](session, [ClaimedRow(new_id(), 1, 0, 0, new_id(), columns)])
     return outcome
 

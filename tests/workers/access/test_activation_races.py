@@ -73,13 +73,13 @@ def do_until_done(kind: str) -> None:
     """Does the due jobs until the last one of this kind is done."""
     while taken := take():
         persist(taken)
-        assert taken[0].columns["kind"] == kind
+        assert taken[0].columns.kind == kind
 
 
 def release() -> list[ClaimedRow]:
     """Returns the claimed job that releases Anne's seat."""
     while taken := take():
-        if taken[0].columns["kind"] == "release_seats":
+        if taken[0].columns.kind == "release_seats":
             return taken
         persist(taken)
     raise AssertionError("no release is owed")

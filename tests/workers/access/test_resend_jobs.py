@@ -104,7 +104,7 @@ def test_resets_in_any_number_are_urgent_and_overtake_waiting_invitations(sessio
     enrol_people(session, *(f"n{number}" for number in range(300)), contract="C-2")
     assert set(answers(session, reset(*ids))) == {"sent"}
     claimed = ledger.claim(session, EMAILS, Queue.EMAILS, size=200, lease=30, worker=new_id())
-    assert [row.columns["kind"] for row in claimed] == ["password_reset"] * len(names)
+    assert [row.columns.kind for row in claimed] == ["password_reset"] * len(names)
     waiting = enrolled(session, *(f"w{number}" for number in range(URGENT_MAILS + 1)), activated=False, contract="C-3")
     assert set(answers(session, resend(*waiting, contract="C-3"))) == {"sent"}
     assert {queue for _, queue, _ in mails(session)} == {"emails_bulk"}

@@ -162,7 +162,7 @@ def test_a_reset_and_an_activation_at_the_same_moment(
         assert isinstance(result, LinkView)
         assert letter.unsent is EmailState.CANCELLED
     else:  # the account has a password now, which can be reset
-        assert (result, letter.row.columns["kind"]) == (["sent"], "password_reset")
+        assert (result, letter.row.columns.kind) == (["sent"], "password_reset")
     assert rows("SELECT password_hash FROM account") == [("chosen",)]
 
 

@@ -174,7 +174,7 @@ def test_a_live_reset_link_ends_when_the_password_changes(session: Session) -> N
     assert [(purpose, alive) for purpose, _, alive in links(session, "luc")] == [
         ("activation", True), ("password_reset", True)]  # fmt: skip
     by_kind = {
-        letter.row.columns["kind"]: letter for letter in letters(session) if letter.row.columns["to_address"][0] == "l"
+        letter.row.columns.kind: letter for letter in letters(session) if letter.row.columns.to_address[0] == "l"
     }
     assert isinstance(choose_password(session, keys(), token(by_kind["password_reset"]), "new"), LinkView)
     assert not any(alive for _, _, alive in links(session, "luc"))

@@ -59,7 +59,7 @@ def answer(session: Session, email: str) -> dict[str, Any]:
 def first_step(session: Session, email: str) -> list[ClaimedRow]:
     """Returns the claimed job of a request before it is done."""
     ask(session, by(email))
-    return [row for row in claim(session) if row.columns["kind"] == RequestPasswordReset.kind]
+    return [row for row in claim(session) if row.columns.kind == RequestPasswordReset.kind]
 
 
 def test_known_unknown_and_rate_limited_addresses_get_the_same_answer(session: Session) -> None:

@@ -24,7 +24,7 @@ from tests.kit.relay.relay import Relay
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.broker import wake
-from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail import mailer as mailers
 from workers.mail.claimed import ClaimedMail
 from workers.mail.mailer import Mailer
@@ -112,12 +112,12 @@ def test_managers_too(relay: Relay, processes: Processes) -> None:
 # The records, and their transaction
 
 
-def claim() -> list[ClaimedRow]:
+def claim() -> list[ClaimedRow[MailColumns]]:
     with transaction() as session:
         return ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
 
 
-def bounce(row: ClaimedRow) -> DeliveryAttempt:
+def bounce(row: ClaimedRow[MailColumns]) -> DeliveryAttempt:
     fault = AttemptFault(SmtpPhase.RCPT, 550, "5.1.1", "no such user")
     return DeliveryAttempt(ClaimedMail.of(row), fault=fault, verdict=judge_fault(fault))
 

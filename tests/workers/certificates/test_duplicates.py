@@ -116,7 +116,7 @@ def test_another_portal_is_given_none(session: Session) -> None:
     [zoe] = graduates(session, "zoe")
     row = claim(session, asking(zoe))
     session.execute(text("INSERT INTO portal (id, name) VALUES (:id, 'autre')"), {"id": (other := new_id())})
-    stranger = ClaimedRow(row.id, row.claim, 0, 0, row.lane, {**row.columns, "portal_id": other}, row.asked_at)
+    stranger = ClaimedRow(row.id, row.claim, 0, 0, row.lane, row.columns._replace(portal_id=other), row.asked_at)
     begin(session, stranger)
     assert codes((show_job(session, row.id) or {})["result"]["people"]) == ["not_found"]
 

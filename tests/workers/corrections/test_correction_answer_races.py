@@ -153,13 +153,13 @@ def test_a_mail_in_a_mailers_hands_is_not_sent_to_the_old_address_any_more(fresh
     with transaction() as session:
         do(session, CorrectEmailByOps(account_id=account_id(session), email=NEW, reason="asked"))
     with transaction() as session:
-        letters = {letter.row.columns["kind"]: letter for letter in write_letters(session, held)}
+        letters = {letter.row.columns.kind: letter for letter in write_letters(session, held)}
         assert letters.keys() == {"password_reset"}
         assert letters["password_reset"].unsent == "cancelled"
         live = rows("SELECT count(*) FROM link WHERE voided_at IS NULL AND consumed_at IS NULL")
         assert live == [(1,)]  # the link sent to the new address
         left = ledger.claim(session, EMAILS, Queue.EMAILS, size=20, lease=30, worker=new_id())
-        told = {(one.row.columns["to_address"], one.unsent) for one in write_letters(session, left)}
+        told = {(one.row.columns.to_address, one.unsent) for one in write_letters(session, left)}
     assert told == {(OLD, None), (NEW, None)}
 
 

@@ -55,7 +55,7 @@ def told(session: Session) -> dict[str, str]:
     """Sends the owed mails; returns their French text by address."""
     rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=50, lease=30, worker=new_id())
     letters = [one for one in write_letters(session, rows) if one.kind == "correction_ended" and one.unsent is None]
-    return {str(one.row.columns["to_address"]): said(one) for one in letters}
+    return {one.row.columns.to_address: said(one) for one in letters}
 
 
 def said(letter: Letter, locale: str = "fr") -> str:

@@ -31,7 +31,7 @@ from workers.access.passwords import choose_password, hash_password
 from workers.corrections.answers import confirm_address
 from workers.corrections.jobs import correct_email
 from workers.database import Session
-from workers.engine.ledger import ClaimedRow
+from workers.engine.ledger import ClaimedRow, JobColumns
 from workers.requests.accounts import CorrectEmail, ResetPasswords
 from workers.requests.enrollment import PersonToEnroll, Withdraw
 
@@ -151,9 +151,9 @@ def test_a_job_done_twice_owes_nothing_twice(session: Session) -> None:
     rows = []
     for enrollment_id, email in ((used, NEW), (never, OTHER)):
         request = CorrectEmail(enrollment_id=enrollment_id, email=email)
-        columns = {"kind": request.kind, "request": request.model_dump_json()}
         [(portal_id,)] = query(session, "SELECT id FROM portal")
-        rows.append(ClaimedRow(new_id(), 1, 0, 0, new_id(), columns | {"portal_id": portal_id}))
+        columns = JobColumns(request.kind, portal_id, request.model_dump_json(), 0, "")
+        rows.append(ClaimedRow(new_id(), 1, 0, 0, new_id(), columns))
     assert [code_of(one) for one in correct_email(session, rows)] == ["confirmation_sent", "corrected"]
     before = mails(session), corrections(session), query(session, "SELECT * FROM link ORDER BY id")
     assert [code_of(one) for one in correct_email(session, rows)] == ["confirmation_sent", "unchanged"]

@@ -28,6 +28,7 @@ from workers.engine.ledger import (
     EMAILS,
     FIRST_LANE,
     JOBS,
+    Claimed,
     ClaimedRow,
     Ledger,
 )
@@ -79,13 +80,15 @@ def test_a_rescued_job_keeps_its_place(session: Session) -> None:
 
 
 @both
-def test_rows_due_at_the_same_time_are_claimed_in_the_order_they_came(session: Session, ledger: Ledger) -> None:
+def test_rows_due_at_the_same_time_are_claimed_in_the_order_they_came(
+    session: Session, ledger: Ledger[Claimed]
+) -> None:
     made = [owe(session, ledger, due=-1) for _ in range(5)]
     assert ids(claim(session, ledger, size=3)) == made[:3]
 
 
 @both
-def test_a_claim_records_its_worker_and_its_end(session: Session, ledger: Ledger) -> None:
+def test_a_claim_records_its_worker_and_its_end(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger, lease=12)
     seen = look(session, ledger, row_id)
@@ -93,11 +96,13 @@ def test_a_claim_records_its_worker_and_its_end(session: Session, ledger: Ledger
     assert (seen["state"], seen["claim"], seen["worker"]) == (ledger.running, 1, ME)
     assert float(seen["leased_for"]) == 12
     assert seen["started_at"] is not None
-    assert row.columns["kind"] == KIND[ledger.table]
+    assert row.columns.kind == KIND[ledger.table]
 
 
 @both
-def test_a_claim_takes_no_more_than_asked_and_nothing_that_is_not_due(session: Session, ledger: Ledger) -> None:
+def test_a_claim_takes_no_more_than_asked_and_nothing_that_is_not_due(
+    session: Session, ledger: Ledger[Claimed]
+) -> None:
     due = [owe(session, ledger, lane=lane(n)) for n in (1, 2, 3)]
     owe(session, ledger, due=5)
     owe(session, ledger, queue="maintenance")
@@ -107,7 +112,7 @@ def test_a_claim_takes_no_more_than_asked_and_nothing_that_is_not_due(session: S
 
 
 @both
-def test_lanes_have_their_turn_and_the_first_follows_the_last(session: Session, ledger: Ledger) -> None:
+def test_lanes_have_their_turn_and_the_first_follows_the_last(session: Session, ledger: Ledger[Claimed]) -> None:
     for n in (1, 2, 3):
         for _ in range(2):
             owe(session, ledger, lane=lane(n))
@@ -163,7 +168,7 @@ def test_two_claims_at_once_do_not_share_a_lane(fresh_database: str) -> None:
 
 
 @both
-def test_claimers_side_by_side_never_share_a_row(fresh_database: str, ledger: Ledger) -> None:
+def test_claimers_side_by_side_never_share_a_row(fresh_database: str, ledger: Ledger[Claimed]) -> None:
     with transaction() as session:
         made = {owe(session, ledger, lane=lane(n % 10 + 1)) for n in range(200)}
     start = Barrier(4)
@@ -186,7 +191,7 @@ def test_claimers_side_by_side_never_share_a_row(fresh_database: str, ledger: Le
 
 
 @both
-def test_a_row_that_another_loss_would_make_dead_is_claimed_alone(session: Session, ledger: Ledger) -> None:
+def test_a_row_that_another_loss_would_make_dead_is_claimed_alone(session: Session, ledger: Ledger[Claimed]) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2, 3)]
     for _ in range(2):
         claim(session, ledger, size=1, lease=-1)

@@ -26,14 +26,16 @@ from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.ledger import (
     MAX_RESCUES,
+    Claimed,
     ClaimedRow,
+    JobColumns,
     Ledger,
     LostClaimError,
 )
 
 
 @both
-def test_rows_that_lost_one_lease_go_together(session: Session, ledger: Ledger) -> None:
+def test_rows_that_lost_one_lease_go_together(session: Session, ledger: Ledger[Claimed]) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2, 3)]
     claim(session, ledger, lease=-1)
     assert len(books.rescue(session, ledger)) == 3
@@ -43,7 +45,7 @@ def test_rows_that_lost_one_lease_go_together(session: Session, ledger: Ledger) 
 
 
 @both
-def test_holding_drops_rows_that_another_worker_claimed_meanwhile(session: Session, ledger: Ledger) -> None:
+def test_holding_drops_rows_that_another_worker_claimed_meanwhile(session: Session, ledger: Ledger[Claimed]) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2)]
     mine = claim(session, ledger, lease=-1)
     books.rescue(session, ledger)
@@ -54,7 +56,7 @@ def test_holding_drops_rows_that_another_worker_claimed_meanwhile(session: Sessi
 
 
 @both
-def test_nothing_is_committed_when_a_row_was_taken_back(fresh_database: str, ledger: Ledger) -> None:
+def test_nothing_is_committed_when_a_row_was_taken_back(fresh_database: str, ledger: Ledger[Claimed]) -> None:
     with transaction() as session:
         kept, lost = (owe(session, ledger, lane=lane(n)) for n in (1, 2))
     with transaction() as session:
@@ -69,7 +71,7 @@ def test_nothing_is_committed_when_a_row_was_taken_back(fresh_database: str, led
 
 
 @both
-def test_a_finished_row_is_not_finished_again(session: Session, ledger: Ledger) -> None:
+def test_a_finished_row_is_not_finished_again(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     mine = claim(session, ledger)
     books.finish(session, ledger, finished(ledger, mine))
@@ -92,7 +94,7 @@ def test_a_finished_row_is_not_finished_again(session: Session, ledger: Ledger) 
     [("retry", 20.0, True, 1), ("postponed", 0.5, False, 0), ("dead", None, True, 1)],
 )
 def test_a_setback_is_kept_and_counted(
-    session: Session, ledger: Ledger, outcome: str, seconds: float | None, counts: bool, failures: int
+    session: Session, ledger: Ledger[Claimed], outcome: str, seconds: float | None, counts: bool, failures: int
 ) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger)
@@ -107,7 +109,7 @@ def test_a_setback_is_kept_and_counted(
 
 
 @both
-def test_a_setback_of_a_row_no_longer_ours_does_nothing(session: Session, ledger: Ledger) -> None:
+def test_a_setback_of_a_row_no_longer_ours_does_nothing(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     (mine,) = claim(session, ledger, lease=-1)
     books.rescue(session, ledger)
@@ -120,7 +122,7 @@ def test_a_setback_of_a_row_no_longer_ours_does_nothing(session: Session, ledger
 
 
 @both
-def test_rows_given_back_are_as_if_they_had_not_been_taken(session: Session, ledger: Ledger) -> None:
+def test_rows_given_back_are_as_if_they_had_not_been_taken(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     session.execute(text(f"UPDATE {ledger.table} SET failures = 2, rescues = 1 WHERE id = :id"), {"id": row_id})
     before = look(session, ledger, row_id)
@@ -133,7 +135,7 @@ def test_rows_given_back_are_as_if_they_had_not_been_taken(session: Session, led
 
 
 @both
-def test_a_lease_that_ran_out_is_taken_back(session: Session, ledger: Ledger) -> None:
+def test_a_lease_that_ran_out_is_taken_back(session: Session, ledger: Ledger[Claimed]) -> None:
     lost, live = owe(session, ledger, lane=lane(1)), owe(session, ledger, lane=lane(2))
     claim(session, ledger, size=1, lease=-1)
     claim(session, ledger, size=1, cursor=lane(1))
@@ -146,7 +148,9 @@ def test_a_lease_that_ran_out_is_taken_back(session: Session, ledger: Ledger) ->
 
 
 @both
-def test_a_row_inside_a_live_transaction_is_not_lost_when_its_lease_ends(fresh_database: str, ledger: Ledger) -> None:
+def test_a_row_inside_a_live_transaction_is_not_lost_when_its_lease_ends(
+    fresh_database: str, ledger: Ledger[Claimed]
+) -> None:
     with transaction() as session:
         row_id = owe(session, ledger)
     with transaction() as session:
@@ -161,7 +165,7 @@ def test_a_row_inside_a_live_transaction_is_not_lost_when_its_lease_ends(fresh_d
 
 
 @both
-def test_a_row_that_loses_its_worker_three_times_is_buried(session: Session, ledger: Ledger) -> None:
+def test_a_row_that_loses_its_worker_three_times_is_buried(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     for times in range(1, MAX_RESCUES + 1):
         claim(session, ledger, lease=-1)
@@ -175,7 +179,7 @@ def test_a_row_that_loses_its_worker_three_times_is_buried(session: Session, led
 
 
 @both
-def test_only_leases_still_ours_are_renewed(session: Session, ledger: Ledger) -> None:
+def test_only_leases_still_ours_are_renewed(session: Session, ledger: Ledger[Claimed]) -> None:
     made = [owe(session, ledger, lane=lane(n)) for n in (1, 2)]
     mine = claim(session, ledger, size=1, lease=5)
     (lost,) = claim(session, ledger, size=1, lease=-1, cursor=lane(1))
@@ -187,7 +191,7 @@ def test_only_leases_still_ours_are_renewed(session: Session, ledger: Ledger) ->
 
 @pytest.mark.parametrize("verb", ["renew", "finish", "set_back"])
 @both
-def test_rows_are_always_locked_in_the_same_order(fresh_database: str, ledger: Ledger, verb: str) -> None:
+def test_rows_are_always_locked_in_the_same_order(fresh_database: str, ledger: Ledger[Claimed], verb: str) -> None:
     with transaction() as session:
         first, second = sorted(owe(session, ledger) for _ in range(2))
         mine = sorted(claim(session, ledger), key=lambda row: row.id, reverse=True)
@@ -215,7 +219,7 @@ def test_rows_are_always_locked_in_the_same_order(fresh_database: str, ledger: L
 
 
 @both
-def test_a_dead_row_is_revived_with_all_its_attempts(session: Session, ledger: Ledger) -> None:
+def test_a_dead_row_is_revived_with_all_its_attempts(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     (row,) = claim(session, ledger)
     books.set_back(session, ledger, [failed_attempt(ledger, row, "dead", None)])
@@ -226,7 +230,7 @@ def test_a_dead_row_is_revived_with_all_its_attempts(session: Session, ledger: L
 
 
 @both
-def test_only_the_dead_are_revived(session: Session, ledger: Ledger) -> None:
+def test_only_the_dead_are_revived(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger)
     assert books.revive(session, row_id) is None
     assert books.revive(session, new_id()) is None
@@ -234,7 +238,8 @@ def test_only_the_dead_are_revived(session: Session, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("count", "sizes"), [(2, (1, 1)), (3, (1, 2)), (7, (3, 4)), (8, (4, 4))])
 def test_halves_leave_no_row_out(count: int, sizes: tuple[int, int]) -> None:
-    rows = [ClaimedRow(new_id(), 1, 0, 0, lane(1)) for _ in range(count)]
+    columns = JobColumns("enroll", new_id(), "{}", 0, "")
+    rows = [ClaimedRow(new_id(), 1, 0, 0, lane(1), columns) for _ in range(count)]
     left, right = books.halves(rows)
     assert (len(left), len(right)) == sizes
     assert [*left, *right] == rows

@@ -39,7 +39,7 @@ def kinds() -> list[str]:
     """Claims all due jobs of certificates; returns their kinds in the order in which they are done."""
     with transaction() as session:
         claimed = books.claim(session, JOBS, Queue.CERTIFICATES, size=500, lease=30, worker=new_id())
-    return [str(row.columns["kind"]) for row in claimed]
+    return [row.columns.kind for row in claimed]
 
 
 def begin(session: Session) -> None:

@@ -19,7 +19,7 @@ from workers.engine import claimer
 from workers.engine import ledger as books
 from workers.engine.acceptance import SubmittedRequest, accept_all
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import EMAILS, JOBS, ClaimedRow, WorkOutcome
+from workers.engine.ledger import EMAILS, JOBS, Claimed, ClaimedRow, JobColumns, Ledger, WorkOutcome
 from workers.engine.processes import resume_postponed
 from workers.errors import NotConfigured, Transient
 
@@ -116,24 +116,23 @@ def test_a_portal_sees_how_often_and_since_when_a_job_was_postponed() -> None:
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_a_new_process_ends_the_pause_of_a_missing_setting(ledger: object) -> None:
-    table = JOBS if ledger is JOBS else EMAILS
+def test_a_new_process_ends_the_pause_of_a_missing_setting(ledger: Ledger[Claimed]) -> None:
     with transaction() as session:
-        row_id = owe(session, table)
+        row_id = owe(session, ledger)
     for _ in range(3):
-        change(f"UPDATE {table.table} SET due_at = now()")
+        change(f"UPDATE {ledger.table} SET due_at = now()")
         with transaction() as session:
-            mine = books.claim(session, table, QUEUE, size=9, lease=30, worker=new_id())
-        BatchRun(table, work(fail_on(row_id, NotConfigured("LINK_KEYS is empty")))).run(mine)
+            mine = books.claim(session, ledger, QUEUE, size=9, lease=30, worker=new_id())
+        BatchRun(ledger, work(fail_on(row_id, NotConfigured("LINK_KEYS is empty")))).run(mine)
     with transaction() as session:
-        assert 60 <= float(look(session, table, row_id)["due_in"]) <= 180
+        assert 60 <= float(look(session, ledger, row_id)["due_in"]) <= 180
     assert rows("SELECT times, outcome FROM job_attempt") == [(3, "postponed")]
     resume_postponed(["rosters"])
     with transaction() as session:
-        assert float(look(session, table, row_id)["due_in"]) > 0
+        assert float(look(session, ledger, row_id)["due_in"]) > 0
     resume_postponed([QUEUE])
     with transaction() as session:
-        assert float(look(session, table, row_id)["due_in"]) <= 0
+        assert float(look(session, ledger, row_id)["due_in"]) <= 0
 
 
 def test_the_second_half_of_a_lane_does_not_overtake_its_postponed_first() -> None:
@@ -189,7 +188,8 @@ def test_a_revocation_does_not_overtake_a_duplicate_of_its_lane(
     kinds: str, small: str, duplicates: str, behind: str
 ) -> None:
     names = {"i": "issue_certificate", "r": "revoke_certificate", "d": "duplicate_own_certificate"}
-    jobs = [ClaimedRow(new_id(), 1, 0, 0, lane(1), {"kind": names[kind]}) for kind in kinds]
-    other = ClaimedRow(new_id(), 1, 0, 0, lane(2), {"kind": names["r"]})
+    columns = {kind: JobColumns(name, LOCAL_PORTAL_ID, "{}", 0, "") for kind, name in names.items()}
+    jobs = [ClaimedRow(new_id(), 1, 0, 0, lane(1), columns[kind]) for kind in kinds]
+    other = ClaimedRow(new_id(), 1, 0, 0, lane(2), columns["r"])
     parts = certificates.in_order([*jobs, other])
-    assert ["".join(row.columns["kind"][0] for row in part) for part in parts] == [small + "r", duplicates, behind]
+    assert ["".join(row.columns.kind[0] for row in part) for part in parts] == [small + "r", duplicates, behind]

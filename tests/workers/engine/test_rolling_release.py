@@ -21,7 +21,7 @@ from workers.actors import enrollments
 from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import BatchRun
-from workers.engine.ledger import EMAILS, JOBS, ClaimedRow, Ledger, WorkOutcome
+from workers.engine.ledger import EMAILS, JOBS, Claimed, ClaimedRow, Ledger, WorkOutcome
 from workers.engine.rollout import is_newer, this_release
 
 pytestmark = pytest.mark.usefixtures("running")
@@ -154,7 +154,7 @@ def test_after_a_day_unreadable_work_is_dead_with_that_reason(fresh_database: st
 
 
 @both
-def test_work_of_an_unknown_kind_is_dead_after_a_day(fresh_database: str, ledger: Ledger) -> None:
+def test_work_of_an_unknown_kind_is_dead_after_a_day(fresh_database: str, ledger: Ledger[Claimed]) -> None:
     with transaction() as session:
         old, young = (owe(session, ledger, kind=NEW, due=due) for due in (-86_401, -86_000))
         known = owe(session, ledger, due=-90_000)

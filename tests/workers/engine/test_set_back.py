@@ -91,7 +91,7 @@ def test_the_leader_itself_goes_on_when_the_clock_is_set_back() -> None:
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_postponed_and_leased_work_is_done_now(ledger: books.Ledger) -> None:
+def test_postponed_and_leased_work_is_done_now(ledger: books.Ledger[books.Claimed]) -> None:
     with a_year_ahead():
         tick(ONE)
         with transaction() as session:

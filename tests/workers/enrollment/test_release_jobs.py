@@ -80,7 +80,7 @@ def planned(session: Session) -> list[ledger.ClaimedRow]:
     """Returns the claimed release before it is done."""
     owe(session, PlanReleases())
     while rows := claim(session):
-        if rows[0].columns["kind"] == "release_seats":
+        if rows[0].columns.kind == "release_seats":
             return rows
         ledger.finish(session, JOBS, do_jobs(session, rows))
     raise AssertionError("nothing is to be released")
@@ -216,7 +216,7 @@ def test_a_release_done_again_releases_no_more_seats(fresh_database: str) -> Non
     done_twice(taken)
     with transaction() as session:
         body = rows("SELECT CAST(request AS text) FROM job WHERE kind = 'release_seats'")[0][0]
-        again = ledger.ClaimedRow(new_id(), 1, 0, 0, new_id(), dict(taken[0].columns) | {"request": body})
+        again = ledger.ClaimedRow(new_id(), 1, 0, 0, new_id(), taken[0].columns._replace(request=str(body)))
         [outcome] = releases.release_seats(session, [again])
     assert outcome.state == JobState.SUCCEEDED
     assert dict((outcome.result or {})["counts"]) == {"already_withdrawn": 2}

@@ -207,7 +207,7 @@ def test_a_seat_given_back_is_free_and_its_holder_can_be_enrolled_again(session:
     warned(session, "anne", planned_seats=1)
     plan(session)
     assert enrol_people(session, "anne") == ["attached"]
-    found = [one for one in letters(session) if one.row.columns["to_address"] == "anne@example.com"]
+    found = [one for one in letters(session) if one.row.columns.to_address == "anne@example.com"]
     assert {(one.kind, one.unsent) for one in found} == {
         (EmailKind.ATTACHMENT, None),
         (EmailKind.RELEASE, EmailState.CANCELLED),  # it would arrive after the new invitation

@@ -46,7 +46,7 @@ def test_two_five_and_ten_days_after_and_then_no_more(session: Session) -> None:
         assert remind(session)["more"] is False
         if owed(session, "reminder"):
             [letter] = letters(session)
-            told.append((day, letter.row.columns["context"]["step"], letter.context["last"]))
+            told.append((day, (letter.row.columns.context or {})["step"], letter.context["last"]))
             deliver(session)
     assert told == [(2, 1, False), (5, 2, False), (10, 3, True)]
     assert query(session, STEPS) == [(3, None)]

@@ -29,7 +29,7 @@ from workers.actors import rosters
 from workers.actors.registry import show_job
 from workers.database import Session, transaction
 from workers.engine import claimer, ledger
-from workers.engine.ledger import JOBS, ClaimedRow
+from workers.engine.ledger import JOBS, ClaimedRow, JobColumns
 from workers.imports import importing as roster_imports
 from workers.imports import running as imports
 from workers.imports import undoing as roster_undoing
@@ -107,7 +107,7 @@ def enrollments(job_id: UUID) -> list[UUID]:
 
 
 def do_cancel(session: Session, request: CancelImport) -> tuple[str, str]:
-    columns = {"kind": request.kind, "request": request.model_dump_json(), "portal_id": LOCAL_PORTAL_ID}
+    columns = JobColumns(request.kind, LOCAL_PORTAL_ID, request.model_dump_json(), 0, "")
     [outcome] = cancel_imports(session, [ClaimedRow(new_id(), 1, 0, 0, new_id(), columns)])
     return outcome.state, (outcome.result or {})["code"]
 

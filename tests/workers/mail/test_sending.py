@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,7 +12,7 @@ from models.base import new_id
 from models.delivery import DeliveryOutcome
 from models.words import EmailKind
 from tests.kit.relay.relay import HANG, Relay
-from workers.engine.ledger import FIRST_LANE, ClaimedRow
+from workers.engine.ledger import FIRST_LANE, ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
@@ -23,20 +23,22 @@ BUG = b"no end of line"
 
 
 def sealed(message: bytes = GOOD, to_address: str = "anne@example.com") -> PreparedMail:
-    row = ClaimedRow(new_id(), 1, 0, 0, FIRST_LANE)
-    mail = ClaimedMail(
-        row=row,
+    now = datetime.now(UTC)
+    columns = MailColumns(
         kind=EmailKind.INVITATION,
         to_address=to_address,
         locale="fr",
         context={},
         message_id="<1@x>",
-        date=datetime.now(UTC),
+        date=now,
+        expires_at=now + timedelta(days=1),
         expired=False,
+        account_id=None,
         contract_id=None,
         job_id=None,
         losses=0,
     )
+    mail = ClaimedMail.of(ClaimedRow(new_id(), 1, 0, 0, FIRST_LANE, columns))
     return PreparedMail(mail, message, time.monotonic() + 60)
 
 
@@ -46,7 +48,7 @@ def send(
     *mails: PreparedMail,
     places: int = 1,
     lease: float = 60.0,
-    renew: Callable[[Sequence[ClaimedRow]], set[UUID] | None] = lambda _: set(),
+    renew: Callable[[Sequence[ClaimedRow[MailColumns]]], set[UUID] | None] = lambda _: set(),
     ended: Callable[[DeliveryAttempt], None] = lambda _: None,
 ) -> None:
     """Sends these mails; adds each mail with a recorded outcome to `recorded`."""
@@ -95,7 +97,7 @@ def test_a_bug_met_on_one_connection_lets_the_others_end() -> None:
 def test_only_a_renewal_that_was_answered_takes_a_lease_away(still_ours: set[UUID] | None, sent: bool) -> None:
     mail, recorded, renewals = sealed(), list[UUID](), 0
 
-    def renew(_: Sequence[ClaimedRow]) -> set[UUID] | None:
+    def renew(_: Sequence[ClaimedRow[MailColumns]]) -> set[UUID] | None:
         nonlocal renewals
         renewals += 1
         if renewals == 3:

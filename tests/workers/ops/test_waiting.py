@@ -10,7 +10,7 @@ from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.contracts import add_contract
 from tests.kit.builders.ledgers import lane, owe
 from workers.database import Session
-from workers.engine.ledger import EMAILS, JOBS, Ledger
+from workers.engine.ledger import EMAILS, JOBS, Claimed, Ledger
 from workers.ops import status as looking
 from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.base import lane_id
@@ -121,7 +121,7 @@ def test_a_job_that_waits_for_its_retry_is_not_postponed(session: Session) -> No
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_work_that_waits_for_a_setting_is_told_with_its_reason(session: Session, ledger: Ledger) -> None:
+def test_work_that_waits_for_a_setting_is_told_with_its_reason(session: Session, ledger: Ledger[Claimed]) -> None:
     row_id = owe(session, ledger, queue="emails" if ledger is EMAILS else "enrollments")
     session.execute(SET_BACK[ledger.table], {"id": row_id, "error": SETTING})
     recorded(session, ledger.table, 61)
@@ -139,7 +139,7 @@ def test_a_postponed_mail_is_told_once_whatever_its_age(session: Session) -> Non
 
 
 @pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
-def test_work_of_a_kind_this_release_does_not_know_is_told(session: Session, ledger: Ledger) -> None:
+def test_work_of_a_kind_this_release_does_not_know_is_told(session: Session, ledger: Ledger[Claimed]) -> None:
     owe(session, ledger, kind="order_lunch", queue="maintenance", due=-59)
     assert problems(session) == []
     owe(session, ledger, kind="order_lunch", queue="maintenance", due=-61)

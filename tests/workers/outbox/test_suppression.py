@@ -156,7 +156,7 @@ def test_a_mail_owed_to_such_an_address_ends_suppressed(session: Session, kind: 
     ]  # no link is made for a mail that does not leave
     session.execute(text("UPDATE email SET expires_at = now()"))
     [row] = rows
-    late = ledger.ClaimedRow(row.id, row.claim, 0, 0, row.lane, dict(row.columns) | {"expired": True})
+    late = ledger.ClaimedRow(row.id, row.claim, 0, 0, row.lane, row.columns._replace(expired=True))
     assert write_letters(session, [late])[0].unsent == "expired"
 
 
@@ -196,7 +196,7 @@ def test_a_bounce_after_the_erasure_of_its_person_lists_no_address(session: Sess
     enrol(session, asking("anne", "luc"))
     held = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=9, lease=30, worker=new_id())
     held += ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
-    assert {row.columns["to_address"] for row in held} == {ANNE, "luc@example.com"}
+    assert {row.columns.to_address for row in held} == {ANNE, "luc@example.com"}
     did(session, ErasePerson(email=ANNE, reason="asked"))
     suppress_addresses_of(session, [row.id for row in held])
     assert [one.email for one in list_suppressed(session)] == ["luc@example.com"]

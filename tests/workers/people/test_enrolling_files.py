@@ -65,7 +65,7 @@ def named(letter: Letter) -> tuple[str, str]:
 def test_the_sender_of_the_file_is_told_with_the_names_in_it() -> None:
     says_not_me()
     letter = told()
-    assert (letter.row.columns["to_address"], letter.row.columns["locale"]) == ("chef@example.com", "en")
+    assert (letter.row.columns.to_address, letter.row.columns.locale) == ("chef@example.com", "en")
     assert named(letter) == ("Annabelle", "Dupond")
 
 

@@ -29,7 +29,7 @@ from tests.kit.races.racers import until_done, waiting_for_a_lock
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
+from workers.engine.ledger import EMAILS, JOBS, ClaimedRow, MailColumns
 from workers.mail.letters.writing import write_letters
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.queues import Queue
@@ -58,7 +58,7 @@ def test_two_people_of_one_request_erased_at_once_are_both_gone_from_it(
     assert_no_trace_left()
 
 
-def invitation_with_a_dead_link() -> list[ClaimedRow]:
+def invitation_with_a_dead_link() -> list[ClaimedRow[MailColumns]]:
     """Claims Anne's invitation for a mailer; sending it needs a new link, and so a lock on her account."""
     contract_with_anne()
     with transaction() as session:
@@ -111,7 +111,7 @@ def test_an_export_at_the_same_moment_leaves_nothing_behind(
     with transaction() as session:
         accepted(session, ERASING, "erase")
         accepted(session, ExportPerson(email=ANNE), "export")
-    jobs = {row.columns["kind"]: row for row in claimed(Queue.MAINTENANCE)}
+    jobs = {row.columns.kind: row for row in claimed(Queue.MAINTENANCE)}
     with transaction() as first:
         finish(first, jobs[order[0]])
         second = threads.submit(finish_until_done, jobs[order[1]])

@@ -136,7 +136,7 @@ def _insert_file(session: Session, row: ClaimedRow, file: AssembledFile) -> UUID
     columns = {
         "id": file_id,
         "job_id": row.id,
-        "portal_id": row.columns["portal_id"],
+        "portal_id": row.columns.portal_id,
         **file._asdict(),
         "key_id": signing_keys().newest,
         "expires_at": func.now() + timedelta(days=FILE_DAYS),

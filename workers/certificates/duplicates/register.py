@@ -70,7 +70,7 @@ class _Answer(NamedTuple):
 
 
 def read_duplicate_request(row: ClaimedRow) -> DuplicateRequest:
-    return cast("DuplicateRequest", parse(row.columns["kind"], row.columns["request"]))
+    return cast("DuplicateRequest", parse(row.columns.kind, row.columns.request))
 
 
 def register(session: Session, row: ClaimedRow, request: DuplicateRequest) -> None:
@@ -98,7 +98,7 @@ def _may_ask(row: ClaimedRow, request: DuplicateRequest, held: CertifiableEnroll
         return False
     if isinstance(request, DuplicateCertificates) and held.contract_reference != request.contract:
         return False
-    return bool(held.portal_id == row.columns["portal_id"])
+    return held.portal_id == row.columns.portal_id
 
 
 def _answer(session: Session, asked: Sequence[UUID], held: Mapping[UUID, CertifiableEnrollment]) -> list[_Answer]:
@@ -164,7 +164,7 @@ def _insert(session: Session, row: ClaimedRow, request: DuplicateRequest, new: S
             "document": request.document,
             "locale": request.locale,
             "job": row.id,
-            "portal": row.columns["portal_id"],
+            "portal": row.columns.portal_id,
             "asker": request.requested_by,
         }
         session.execute(INSERT_DUPLICATES, _DUPLICATES.parameters(new) | alike)
@@ -182,7 +182,7 @@ def _audit(
     record(
         session,
         request.kind,
-        portal_id=row.columns["portal_id"],
+        portal_id=row.columns.portal_id,
         requested_by=request.requested_by,
         result="done" if any(one.code is Code.DUPLICATED for one in people) else "refused",
         company_id=companies.pop() if len(companies) == 1 else None,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from models.words import EmailKind, EmailState
 from workers.database import Session
-from workers.engine.ledger import ClaimedRow
+from workers.engine.ledger import ClaimedRow, MailColumns
 from workers.imports.reports import StoredRows
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters.facts import MailFacts
@@ -38,7 +38,7 @@ class Letter:
     from_rows: Callable[[KeptRows], Mapping[str, Any]] = lambda _: {}
 
     @property
-    def row(self) -> ClaimedRow:
+    def row(self) -> ClaimedRow[MailColumns]:
         return self.mail.row
 
     @property

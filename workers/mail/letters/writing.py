@@ -15,7 +15,7 @@ from models.link import PASSWORD_PURPOSES
 from models.mails import INVITING, for_every_kind
 from models.words import EmailKind, EmailState, Purpose
 from workers.database import Session, array
-from workers.engine.ledger import ClaimedRow
+from workers.engine.ledger import ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
 from workers.mail.letters import (
     correction,
@@ -52,7 +52,7 @@ LOCK_ACCOUNTS = text("""
 Facts = Mapping[UUID, MailFacts]
 
 
-def write_letters(session: Session, rows: Sequence[ClaimedRow]) -> list[Letter]:
+def write_letters(session: Session, rows: Sequence[ClaimedRow[MailColumns]]) -> list[Letter]:
     """Writes each claimed mail, in the order given; links that ended meanwhile are replaced."""
     mails = [ClaimedMail.of(row) for row in rows]
     facts: Facts = read_facts(session, mails)

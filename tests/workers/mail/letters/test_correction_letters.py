@@ -43,9 +43,9 @@ def letters(session: Session) -> dict[tuple[str, str], Letter]:
     found = write_letters(session, held)
     for letter in found:
         if letter.unsent is None:
-            rendered = render(letter.kind, letter.row.columns["locale"], letter.context)
+            rendered = render(letter.kind, letter.row.columns.locale, letter.context)
             assert "Zoé" not in rendered.subject
-    return {(one.row.columns["kind"], one.row.columns["to_address"]): one for one in found}
+    return {(one.row.columns.kind, one.row.columns.to_address): one for one in found}
 
 
 def body(letter: Letter) -> str:

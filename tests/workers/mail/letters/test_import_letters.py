@@ -64,7 +64,7 @@ def imported(data: bytes, key: str = "key", *, name: str = "équipe.csv", **opti
 def letter() -> Letter:
     with transaction() as session:
         found = ledger.claim(session, EMAILS, Queue.EMAILS_BULK, size=50, lease=30, worker=new_id())
-        [one] = [one for one in write_letters(session, found) if one.row.columns["kind"] == EmailKind.IMPORT_REPORT]
+        [one] = [one for one in write_letters(session, found) if one.row.columns.kind == EmailKind.IMPORT_REPORT]
     return one
 
 

@@ -26,7 +26,7 @@ from tests.kit.processes.support import wait_until
 from tests.kit.races.racers import waiting_for_a_lock
 from workers.access.passwords import choose_password
 from workers.database import Session, transaction
-from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
@@ -116,7 +116,7 @@ def test_after_activation_the_mail_about_the_other_training_still_leaves(session
     assert isinstance(choose_password(session, keys(), link_of(attachment), "hash"), LinkView)
     change(session, "UPDATE email SET due_at = now() WHERE due_at > now()")
     invitation = letter(session)
-    assert (invitation.row.columns["kind"], invitation.kind) == (EmailKind.INVITATION, EmailKind.ATTACHMENT)
+    assert (invitation.row.columns.kind, invitation.kind) == (EmailKind.INVITATION, EmailKind.ATTACHMENT)
     assert (invitation.unsent, invitation.context["link"]) == (None, None)
 
 
@@ -228,7 +228,7 @@ def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> 
         change(session, "UPDATE link SET expires_at = now()")
         first, second = claim(session, EMAILS, Queue.EMAILS)
 
-    def read(row: ClaimedRow) -> Letter:
+    def read(row: ClaimedRow[MailColumns]) -> Letter:
         with transaction() as session:
             [found] = write_letters(session, [row])
             return found
@@ -245,7 +245,7 @@ def test_two_mails_read_at_once_carry_the_same_new_link(fresh_database: str) -> 
 def test_a_mail_has_the_facts_of_its_own_person(session: Session) -> None:
     add_contract(session, seats=50)
     enrol_people(session, *(someone(f"p{n}@example.com", f"Prénom{n}") for n in range(20)))
-    found = {one.row.columns["to_address"]: one for one in letters(session)}
+    found = {one.row.columns.to_address: one for one in letters(session)}
     assert {address: one.context["first_name"] for address, one in found.items()} == {
         f"p{n}@example.com": f"Prénom{n}" for n in range(20)
     }

@@ -28,7 +28,7 @@ from tests.kit.processes.support import wait_until
 from workers.access.passwords import choose_password
 from workers.database import Session, get_engine, transaction
 from workers.engine import ledger
-from workers.engine.ledger import EMAILS, ClaimedRow
+from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
@@ -63,7 +63,7 @@ def test_an_invitation_that_becomes_an_attachment_carries_it(session: Session) -
     enrol_people(session, "anne")
     session.execute(text("UPDATE account SET activated_at = now()"))
     found = attachment(session)
-    assert found.row.columns["kind"] == EmailKind.INVITATION
+    assert found.row.columns.kind == EmailKind.INVITATION
     assert detach(session, keys(), token_of(found)) is DetachmentStep.GIVE_SEAT_BACK
 
 
@@ -121,7 +121,7 @@ def test_no_link_is_made_for_a_mail_that_is_not_sent(session: Session, meanwhile
     attach(session)
     session.execute(text("DELETE FROM link WHERE purpose = 'not_me'"))
     session.execute(text(meanwhile))
-    assert {one.unsent for one in letters(session) if one.row.columns["kind"] == "attachment"} != {None}
+    assert {one.unsent for one in letters(session) if one.row.columns.kind == "attachment"} != {None}
     assert query(session, ALL) == [(0,)]
 
 
@@ -162,7 +162,7 @@ def test_two_mails_of_one_enrollment_read_at_once_carry_one_link(fresh_database:
         session.execute(text("DELETE FROM email WHERE kind <> 'attachment'"))
         rows = ledger.claim(session, EMAILS, Queue.EMAILS, size=9, lease=30, worker=new_id())
 
-    def read(rows: list[ClaimedRow]) -> str:
+    def read(rows: list[ClaimedRow[MailColumns]]) -> str:
         with transaction() as session:
             [found] = write_letters(session, rows)
             return token_of(found)

@@ -63,7 +63,7 @@ def test_the_manager_is_told_twice_who_will_lose_a_seat_and_who_did(session: Ses
     later(session, 23)
     plan(session)
     report = letter_to(session, MANAGER, EmailKind.RELEASE_REPORT)
-    assert report.row.columns["locale"] == "en"
+    assert report.row.columns.locale == "en"
     said = text_of(report, "en")
     assert "Anne Durand <anne@example.com>\nZoe Durand <zoe@example.com>\n" in said
     assert "Number of seats: 2" in said

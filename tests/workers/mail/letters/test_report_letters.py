@@ -32,7 +32,7 @@ def report(session: Session, request: Enroll) -> dict[str, Any]:
     rows = claim(session, JOBS, Queue.ENROLLMENTS, Queue.ROSTERS)
     ledger.finish(session, JOBS, do_jobs(session, rows))
     [found] = [one for one in letters(session) if one.kind is EmailKind.ENROLLMENT_REPORT]
-    assert (found.unsent, found.row.columns["to_address"]) == (None, "chef@example.com")
+    assert (found.unsent, found.row.columns.to_address) == (None, "chef@example.com")
     assert found.context["job_id"] == str(job_id)
     return dict(found.context)
 
