@@ -89,7 +89,7 @@ class FailedAttempt:
 
 
 class RescuedRow(NamedTuple):
-    """A row whose lease had ended, and how often that has happened to it."""
+    """A row with a lease that ended, and the number of times this has happened to it."""
 
     id: UUID
     queue: str

@@ -33,7 +33,7 @@ LAST_RESCUE: Final = MAX_RESCUES - 1
 
 
 class Claimed(Protocol):
-    """What every table of owed work gives at a claim beside the working columns."""
+    """The columns that every claimed row has beside the working columns."""
 
     @property
     def kind(self) -> str:
@@ -41,7 +41,7 @@ class Claimed(Protocol):
 
 
 class JobColumns(NamedTuple):
-    """What a claimed job asks for; `request` is its JSON, `position` how many of its people are done."""
+    """The columns of a claimed job; `request` is its JSON, `position` the number of its people who are done."""
 
     kind: str
     portal_id: UUID
@@ -51,7 +51,7 @@ class JobColumns(NamedTuple):
 
 
 class MailColumns(NamedTuple):
-    """What a claimed mail is about.
+    """The columns of a claimed mail.
 
     Parameters:
       context: the plain facts it was owed with.
