@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from _pytest.nodeid import NodeId
 
 
 def serial_last(items: list[pytest.Item]) -> None:
@@ -17,6 +18,16 @@ def serial_last(items: list[pytest.Item]) -> None:
     items.sort(key=_is_serial)
     for item in filter(_is_serial, items):
         item.add_marker(pytest.mark.xdist_group("serial"))
+
+
+def name_groups(items: list[pytest.Item]) -> None:
+    """Puts the group of each test into its identifier, where xdist's scheduler reads it.
+
+    pytest-xdist 3.8 does so itself, in an attribute that pytest 9.2 has no longer.
+    """
+    for item in items:
+        for mark in item.iter_markers("xdist_group"):
+            item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 @contextmanager
