@@ -30,8 +30,8 @@ _ERROR_WORD = re.compile(
 _LONGEST_ERROR_WORD = 40
 # A long number as spreadsheets shorten it, 1,23457E+14, or as programs in Java do, 1.23457E14. Its digits are lost.
 _SHORTENED_NUMBER = re.compile(r"[+-]?[0-9](?:(?:[.,][0-9]+)?E\+|[.,][0-9]+E)[0-9]{1,3}", re.IGNORECASE)
-# An export without the letter writes "Lef?bure"; between letters no name has a question mark.
-_LOST_LETTER = re.compile(r"[^\W\d_]\?[^\W\d_]")
+# An export without the letter writes "Lef?bure". In a text with other signs a question mark means something else.
+_NAME_PART = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'’-])*")
 _LOCALE = re.compile(rf"({'|'.join(LOCALES)})(?:[-_](?:[a-z]{{2}}|[0-9]{{3}}))?", re.IGNORECASE | re.ASCII)
 _NAME_CODES = (Code.MISSING_NAME, Code.UNSAFE_VALUE, Code.NAME_TOO_LONG)
 
@@ -146,12 +146,19 @@ def clean_name(text: str) -> str | Code:
     return clean_unusual_name(text)
 
 
+def _lost_a_letter(name: str) -> bool:
+    """Tells whether a name of letters has a question mark between two of them."""
+    parts = name.split("?")
+    inside = all(part[:1].isalpha() for part in parts[1:]) and all(part[-1:].isalpha() for part in parts[:-1])
+    return len(parts) > 1 and inside and all(map(_NAME_PART.fullmatch, parts))
+
+
 def clean_unusual_name(text: str) -> str | Code:
     """Applies the complete rule to any text; ``clean_name`` gives the same answer faster for ordinary names."""
     name = _WHITE_SPACE_RUN.sub(" ", trim(text))
     if not name or is_error_word(name):
         return Code.MISSING_NAME
-    if _UNSAFE.search(name) or _LOST_LETTER.search(name) or is_double_encoded(text):
+    if _UNSAFE.search(name) or _lost_a_letter(name) or is_double_encoded(text):
         return Code.UNSAFE_VALUE
     composed = compose(name, MAX_NAME)
     return Code.NAME_TOO_LONG if composed is None else composed
