@@ -132,7 +132,7 @@ OUR_REASONS: Final = {
     ReplySubject.LOGIN: DeliveryReason.AUTH_REFUSED,
     ReplySubject.SETUP: DeliveryReason.RELAY_REFUSED,
 }
-"""A refusal with one of these subjects blames our settings, our host or our relay, whatever recipient was named."""
+"""A refusal with one of these subjects blames our settings, our host or our relay, also if it names a recipient."""
 
 
 def judge_fault(fault: AttemptFault) -> DeliveryVerdict:

@@ -307,7 +307,7 @@ def _finished(row: ClaimedRow, person: PersonResult) -> WorkOutcome:
 
 
 def correct_email_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `correct_email_by_ops` jobs: at once, whatever companies have enrolled the account.
+    """Does a batch of `correct_email_by_ops` jobs: at once, also if several companies have enrolled the account.
 
     A correction that waits for the account is taken back. The operators' reason goes to the audit trail.
 

@@ -233,7 +233,7 @@ def _finished(row: ClaimedRow, person: PersonResult) -> WorkOutcome:
 
 
 def correct_name_by_ops(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
-    """Does a batch of `correct_name_by_ops` jobs: at once, whatever companies have enrolled the account.
+    """Does a batch of `correct_name_by_ops` jobs: at once, also if several companies have enrolled the account.
 
     A correction that waits for the person is taken back, and an account that was activated is told. The operators'
     reason goes to the audit trail.

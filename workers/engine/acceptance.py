@@ -37,7 +37,7 @@ Only Matricule itself owes more at once, such as the certificates of a thousand 
 # order of the numbers in a lane is the order of the commits. Lock order: lanes, then keys.
 LOCK_LANES = text("SELECT pg_advisory_xact_lock(lane) FROM unnest(CAST(:lanes AS bigint[])) lane")
 
-# Records each request whose key is new as a job that is due, and returns the ids of these jobs.
+# Records each request with a new key as a job that is due, and returns the ids of these jobs.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,

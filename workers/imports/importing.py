@@ -57,7 +57,7 @@ INSERT_ADDRESSES = text("""
 
 
 LONGEST_FIELD: Final = 10_000
-"""Characters of a cell that an import keeps: no address or name is longer, whatever white space is in it."""
+"""Characters of a cell that an import keeps: no address or name is longer, with all its white space."""
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class MoodyRelay(Relay):
 
     @contextmanager
     def lingering(self) -> Iterator[None]:
-        """Lets the relay be slow in the block, whatever its mood."""
+        """Lets the relay be slow in the block, in each of its moods."""
         self._lingering.set()
         try:
             yield

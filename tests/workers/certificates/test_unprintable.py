@@ -25,7 +25,7 @@ TARO = someone("taro", "太郎", "山田")
 
 
 def completed(session: Session, *people: Any) -> list[UUID]:
-    """Enrolls people who complete the training, whatever becomes of their certificates."""
+    """Enrolls people who complete the training; their certificates need not be issued."""
     add_contract(session, "C-1", 600)
     did(session, organisation(), training())
     enrollments = enrolled(session, *people)

@@ -1,4 +1,4 @@
-"""Each file of an inbox stands alone, whatever its name is and whatever kind of file it is."""
+"""Each file of an inbox stands alone, with any name and of any kind."""
 
 import json
 import os
