@@ -39,7 +39,11 @@ class OwnValkey:
         """Starts the server and returns once it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._answers, say=(self.folder / "log").read_text)
+        try:
+            wait_until(self._answers, say=(self.folder / "log").read_text)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def _command(self) -> list[str]:
@@ -67,7 +71,7 @@ class OwnValkey:
             self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
-        """Kills the server."""
+        """Kills the server, also one that did not start."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

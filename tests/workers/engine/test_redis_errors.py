@@ -13,7 +13,7 @@ import redis
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.messages import send
 from tests.kit.processes.support import Processes, forget, rows, wait_until
-from tests.kit.processes.valkey import OwnSentinel, OwnValkey
+from tests.kit.processes.valkey import OwnSentinel, OwnValkey, free_port
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import make_broker, wake, worker_client
@@ -239,7 +239,8 @@ def test_work_goes_on_after_a_password_was_asked_for(
 def test_work_goes_on_after_a_cluster_was_down(
     processes: Processes, valkey: Callable[..., OwnValkey], use: Callable[[str], None]
 ) -> None:
-    server = valkey("--cluster-enabled", "yes", *ADMIN)
+    # The bus of a cluster listens 10,000 ports higher unless told, where a high port has no room.
+    server = valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port()), *ADMIN)
     with server.client() as admin:
         admin.execute_command("CLUSTER", "ADDSLOTSRANGE", *ALL_SLOTS)
         wait_until(lambda: "cluster_state:ok" in str(admin.execute_command("CLUSTER", "INFO")))
