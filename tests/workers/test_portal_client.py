@@ -3,10 +3,13 @@
 import json
 import os
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -37,6 +40,49 @@ def mute() -> Iterator[str]:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+class LosesAnswers(socketserver.ThreadingTCPServer):
+    """A way to the broker on which the answer to the first script that is done is lost, with its connection."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, broker: str) -> None:
+        super().__init__(("127.0.0.1", 0), ForwardsCommands)
+        self.broker = redis.Redis.from_url(broker)
+        self.lost = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.server_address[1]}/0"
+
+
+class ForwardsCommands(socketserver.BaseRequestHandler):
+    server: LosesAnswers
+
+    def handle(self) -> None:
+        broker = self.server.broker.connection_pool.make_connection()
+        broker.connect()
+        with closing(broker._sock) as upstream:
+            while commands := self.request.recv(65_536):
+                upstream.sendall(commands)
+                answer = upstream.recv(65_536)
+                if b"EVALSHA" in commands and answer.startswith(b"+OK") and not self.server.lost:
+                    self.server.lost += 1
+                    return
+                self.request.sendall(answer)
+
+
+@pytest.fixture
+def loses_answers(fresh_database: str) -> Iterator[LosesAnswers]:
+    with LosesAnswers(os.environ["REDIS_URL"]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+        server.broker.close()
 
 
 def sent(namespace: str) -> list[bytes]:
@@ -111,6 +157,50 @@ def test_a_name_cut_inside_a_character_is_refused_and_its_field_named(
     ]
     assert sent(fresh_database) == []
     portal.send(Enroll(contract="K-1", people=[whole]), key="one")
+
+
+def test_many_requests_are_sent_in_their_order(portal: PortalClient, fresh_database: str) -> None:
+    requests = [(PutCompany(reference=f"R-{number}", name="Lorval"), f"key-{number}") for number in range(1_203)]
+    message_ids = portal.send_many(iter(requests))
+    with client() as opened:
+        waiting = opened.lrange(f"{fresh_database}:requests", 0, -1)
+        messages = [json.loads(raw) for raw in opened.hmget(f"{fresh_database}:requests.msgs", waiting)]
+    assert [message["kwargs"]["key"] for message in messages] == [key for _, key in requests]
+    assert [message["message_id"] for message in messages] == message_ids
+
+
+def test_many_large_requests_are_sent_in_several_calls(portal: PortalClient, fresh_database: str) -> None:
+    portal.send_many([(of_size(200_000), f"key-{number}") for number in range(21)])
+    assert len(sent(fresh_database)) == 21
+
+
+def test_nothing_is_sent_when_one_of_many_is_invalid(portal: PortalClient, fresh_database: str) -> None:
+    cut = Enroll(contract="K-1", people=[PersonToEnroll(email="a@example.com", first_name="\ud83d", last_name="B")])
+    requests = [(COMPANY, "one"), (COMPANY, "a\nb"), (cut, "three"), (of_size(MAX_MESSAGE_BYTES), "four")]
+    with pytest.raises(InvalidRequest) as refused:
+        portal.send_many(requests)
+    assert [(problem.code, problem.field) for problem in refused.value.problems] == [
+        (Code.INVALID_REQUEST, "1.key"),
+        (Code.UNSAFE_VALUE, "2.people.0.first_name"),
+        (Code.REQUEST_TOO_LARGE, "3"),
+    ]
+    assert sent(fresh_database) == []
+
+
+def test_no_requests_are_sent_as_none(portal: PortalClient, fresh_database: str) -> None:
+    assert portal.send_many([]) == []
+    assert sent(fresh_database) == []
+
+
+def test_a_call_repeated_after_a_lost_answer_sends_nothing_twice(
+    loses_answers: LosesAnswers, fresh_database: str
+) -> None:
+    portal = PortalClient(loses_answers.url, namespace=fresh_database)
+    portal.send_many([(COMPANY, "one"), (COMPANY, "two")])
+    portal.close()
+    assert loses_answers.lost == 1
+    with client() as opened:
+        assert opened.llen(f"{fresh_database}:requests") == len(sent(fresh_database)) == 2
 
 
 def test_it_gives_up_soon_when_the_connection_is_refused() -> None:
