@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         "or redis+sentinel://host:26379,host:26379/master/0"
     )
     redis_namespace: str = Field(default="matricule", description="prefix of every key in Redis")
+    redis_blocking: bool = Field(
+        default=True, description="wait for messages in a command of Redis that blocks; false asks again and again"
+    )
     smtp_url: str = Field(
         default="smtp://localhost:25?tls=off",
         description="smtps://user:password@host:465 (TLS from the start), "

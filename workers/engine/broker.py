@@ -24,7 +24,7 @@ WAKE_FLAG_MS: Final = 2_000
 """Milliseconds in which a queue is woken at most once (a debounce): the time a claimer works after a wake-up."""
 
 POLL_MS: Final = 50
-"""Longest pause between two polls of an idle queue; with dramatiq's own 1,000 ms a lone request would wait."""
+"""Longest pause between two polls of an idle queue if its consumers cannot wait inside Redis; dramatiq has 1,000 ms."""
 
 IDLE_POLL_MS: Final = 1_000
 
@@ -42,7 +42,7 @@ def producer_client(url: str) -> redis.Redis:
 
 
 class WakeBroker(RedisBroker):
-    """Dramatiq's Redis broker with our consumer and short polls; no delay queues, because `due_at` delays work."""
+    """Dramatiq's Redis broker with our consumer; it has no delay queues, because `due_at` delays work."""
 
     def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
         namespace = get_settings().redis_namespace
@@ -54,7 +54,7 @@ class WakeBroker(RedisBroker):
         return SteadyConsumer
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MS) -> SteadyConsumer:
-        """Makes a consumer that polls its queue at least every `POLL_MS`, or less often for maintenance."""
+        """Makes a consumer; where it must poll, it does so every `POLL_MS`, or less often for maintenance."""
         longest = IDLE_POLL_MS if queue_name == Queue.MAINTENANCE else POLL_MS
         return SteadyConsumer(self, queue_name, prefetch, min(timeout, longest))
 

@@ -35,15 +35,13 @@ from workers.engine.ledger import (
     WorkOutcome,
 )
 from workers.engine.overdue import excuse
+from workers.engine.stopping import STOPPING as STOPPING  # noqa: PLC0414 - claimers and their users read it here
 from workers.engine.wake import WAKER
 from workers.errors import NotConfigured, Permanent, Transient, cannot_read
 from workers.logs import describe, get_logger
 from workers.settings import get_settings
 
 log = get_logger()
-
-STOPPING: Final = threading.Event()
-"""Set when this process is asked to stop; read between batches, chunks and mails."""
 
 CLAIMERS: Final = 2
 """The most threads of one process that claim from one queue at once; more would only share the same rows."""

@@ -1,6 +1,7 @@
 """The consumer fetches many messages from Redis at once, and loses none because of a message that cannot be read."""
 
 import base64
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -15,9 +16,11 @@ from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers.engine.oversized import is_oversized, measure_message
+from workers.engine.stopping import STOPPING
 from workers.logs import SeldomLog, get_logger
 from workers.redis_client import error_code
 from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE
+from workers.settings import get_settings
 
 log = get_logger()
 
@@ -26,6 +29,15 @@ SET_ASIDE: Final = "set_aside"
 
 MAINTENANCE_SECONDS: Final = 10.0
 """Seconds between two searches for messages that a dead process had fetched from this queue."""
+
+WAIT_SECONDS: Final = 1.0
+"""The longest wait for a message inside Redis. It bounds how late a stop is seen; sockets wait for longer."""
+
+SHORT_WAIT: Final = 0.05
+"""The same while messages are in work: once one is done, Redis is to be told soon."""
+
+POLLING_SECONDS: Final = 10.0
+"""Seconds for which a queue is asked again and again, after Redis refused to let a consumer wait."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 """Seconds of the pause before Redis is asked again after an error; the pause doubles with each error in a row."""
@@ -88,6 +100,8 @@ class SteadyConsumer(_RedisConsumer):
     goes to a dead-letter set for seven days, and one that names another queue kills the thread that reads it. This
     consumer gives each of them, with its bytes, to the actor that records it in the ledger as refused.
 
+    While its queue is empty it waits inside Redis, so that an idle system costs nothing and a lone request is not kept.
+
     Any error of Redis means "ask again after a pause": none of them leaves this class, because dramatiq would lose
     what it had fetched, or end the thread that fetches.
     """
@@ -102,6 +116,7 @@ class SteadyConsumer(_RedisConsumer):
         self._closed = False
         self._taking = threading.Lock()  # any thread may give a message back
         self._maintained_at = time.monotonic()
+        self._polls_until = 0.0 if get_settings().redis_blocking else math.inf
         self._errors = 0  # errors of Redis since the last fetch that succeeded
         self.trouble: ConsumerTrouble | None = None
         self.turned_at = time.monotonic()
@@ -124,11 +139,29 @@ class SteadyConsumer(_RedisConsumer):
             self._freed.clear()
             return None
         if not self.message_cache and not self._fetch():
-            self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
-            time.sleep(pause_ms / 1000)
+            self._wait_for_message()
             return None
         self.misses = 0
         return self._read(*self.message_cache.pop(0)) if self.message_cache else None
+
+    def _wait_for_message(self) -> None:
+        """Waits inside Redis until the queue holds a message, for a second at most; it changes and takes nothing.
+
+        The head of the list is moved to its head: the one blocking command that waits for a list and leaves it as it
+        is. Where it is refused (a proxy, an ACL, a Redis that is full), this consumer polls for a while. Whether Redis
+        is ill is told by the fetch that follows, not by this.
+        """
+        if time.monotonic() < self._polls_until:
+            self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
+            time.sleep(pause_ms / 1000)
+            return
+        soon = STOPPING.is_set() or self.queued_message_ids or self._done
+        queue = f"{self.broker.namespace}:{self.queue_name}"
+        try:
+            self.broker.client.blmove(queue, queue, SHORT_WAIT if soon else WAIT_SECONDS, "LEFT", "LEFT")
+        except redis.RedisError as error:
+            self._polls_until = time.monotonic() + POLLING_SECONDS
+            SELDOM.warning("redis.no_waiting", queue=self.queue_name, error=error_code(error))
 
     def _wait_out(self, error: redis.RedisError) -> None:
         """Waits before Redis is asked again, longer after each error in a row."""

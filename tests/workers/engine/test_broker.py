@@ -87,11 +87,11 @@ def test_there_is_no_delay_queue(broker: WakeBroker) -> None:
     assert broker.delay_queues == set()
 
 
-def test_an_idle_queue_is_looked_at_often(broker: WakeBroker) -> None:
+def test_an_idle_queue_is_looked_at_each_second(broker: WakeBroker) -> None:
     consumer = broker.consume("enrollments", timeout=60_000)
     before = time.monotonic()
-    assert [next(consumer) for _ in range(10)] == [None] * 10
-    assert time.monotonic() - before < 2
+    assert [next(consumer) for _ in range(2)] == [None] * 2
+    assert time.monotonic() - before < 4
 
 
 def test_closing_gives_back_what_was_not_looked_at(broker: WakeBroker) -> None:

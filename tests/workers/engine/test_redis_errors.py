@@ -12,7 +12,7 @@ import redis
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.messages import send
-from tests.kit.processes.support import Processes, forget, rows, wait_until
+from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.processes.valkey import OwnSentinel, OwnValkey, free_port
 from workers.database import transaction
 from workers.engine.acceptance import accept
@@ -26,31 +26,6 @@ SECRET = "geheim"
 QUEUES = ("requests", "enrollments")
 NO_HOST = ("127.0.0.1", "1")
 ALL_SLOTS = ("0", "16383")
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Callable[..., OwnValkey]]:
-    """Starts servers with options of the test."""
-    started: list[OwnValkey] = []
-
-    def start(*options: str, **more: Any) -> OwnValkey:
-        started.append(OwnValkey(tmp_path / f"valkey-{len(started)}", *options, **more).start())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Points this process and those it starts at a Redis."""
-
-    def point(url: str) -> None:
-        monkeypatch.setenv("REDIS_URL", url)
-        forget()
-
-    return point
 
 
 @dataclass(frozen=True)
