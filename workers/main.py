@@ -16,7 +16,7 @@ from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
 from workers.actors.enrollments import enrollments
 from workers.actors.maintenance import maintenance
-from workers.actors.requests import accept, set_aside
+from workers.actors.requests import accept_bundle, set_aside
 from workers.actors.rosters import rosters
 from workers.engine.broker import WakeBroker, make_broker, worker_client
 from workers.engine.consumer import SET_ASIDE
@@ -31,9 +31,6 @@ from workers.security.tokens import SigningKeys
 from workers.settings import Settings, explain, get_settings
 
 CLAIMERS: Final = (enrollments, rosters, emails, emails_bulk, certificates, certificates_bulk, maintenance)
-
-REQUESTS_AFTER_WAKE_UPS: Final = 10
-"""Dramatiq's priority of requests among the messages a process has fetched: wake-ups (0) go first."""
 
 
 def check_settings(settings: Settings) -> None:
@@ -65,10 +62,7 @@ def build_broker() -> WakeBroker:
     for make_claimer in CLAIMERS:
         claimer = make_claimer()
         dramatiq.actor(broker=broker, queue_name=claimer.queue, actor_name=wake_actor(claimer.queue))(claimer.answer)
-    door = dramatiq.actor(
-        broker=broker, queue_name=REQUESTS_QUEUE, actor_name=ACCEPT_ACTOR, priority=REQUESTS_AFTER_WAKE_UPS
-    )
-    door(accept)
+    dramatiq.actor(broker=broker, queue_name=REQUESTS_QUEUE, actor_name=ACCEPT_ACTOR)(accept_bundle)
     dramatiq.actor(broker=broker, queue_name=REQUESTS_QUEUE, actor_name=SET_ASIDE)(set_aside)
     return broker
 

@@ -37,14 +37,15 @@ Only Matricule itself owes more at once, such as the certificates of a thousand 
 # order of the numbers in a lane is the order of the commits. Lock order: lanes, then keys.
 LOCK_LANES = text("SELECT pg_advisory_xact_lock(lane) FROM unnest(CAST(:lanes AS bigint[])) lane")
 
-# Records each request with a new key as a job that is due, and returns the ids of these jobs.
+# Records each request with a new key as a job that is due, and returns the ids of these jobs. Of two with one key the
+# first one is recorded.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
         kind text, version int, queue text, lane uuid, body text, asker text, place int)),
     new_key AS (
       INSERT INTO idempotency (portal_id, key, request_hash, exact, job_id)
-      SELECT portal_id, key, decode(hash, 'hex'), true, job_id FROM given ORDER BY portal_id, key
+      SELECT portal_id, key, decode(hash, 'hex'), true, job_id FROM given ORDER BY portal_id, key, place
       ON CONFLICT DO NOTHING RETURNING job_id)
     INSERT INTO job (id, portal_id, kind, version, queue, lane, state, request, requested_by, due_at)
     SELECT job_id, portal_id, kind, version, queue, lane, 'queued', CAST(body AS json), asker, now()

@@ -15,8 +15,10 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.message import Message
 
 from workers.engine.consumer import SteadyConsumer
+from workers.engine.door import DoorConsumer
 from workers.logs import SeldomLog
 from workers.redis_client import connect, error_code
+from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue, wake_actor
 from workers.settings import get_settings
 
@@ -54,9 +56,10 @@ class WakeBroker(RedisBroker):
         return SteadyConsumer
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = POLL_MS) -> SteadyConsumer:
-        """Makes a consumer; where it must poll, it does so every `POLL_MS`, or less often for maintenance."""
+        """Makes a consumer; the door of portals has another kind. Where it must poll, it does so every `POLL_MS`."""
         longest = IDLE_POLL_MS if queue_name == Queue.MAINTENANCE else POLL_MS
-        return SteadyConsumer(self, queue_name, prefetch, min(timeout, longest))
+        kind = DoorConsumer if queue_name == REQUESTS_QUEUE else SteadyConsumer
+        return kind(self, queue_name, prefetch, min(timeout, longest))
 
     def declare_queue(self, queue_name: str) -> None:
         """Declares a queue without the delay queue dramatiq would poll beside it."""

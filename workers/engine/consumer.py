@@ -1,4 +1,7 @@
-"""The consumer fetches many messages from Redis at once, and loses none because of a message that cannot be read."""
+"""The consumer fetches many messages from Redis at once, and loses none because of a message that cannot be read.
+
+It reads the queues of wake-ups, which have no order; ``workers/engine/door.py`` reads what portals send.
+"""
 
 import base64
 import math
@@ -19,7 +22,7 @@ from workers.engine.oversized import is_oversized, measure_message
 from workers.engine.stopping import STOPPING
 from workers.logs import SeldomLog, get_logger
 from workers.redis_client import error_code
-from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES, REQUESTS_QUEUE
+from workers.requests.base import MAX_MESSAGE_BYTES
 from workers.settings import get_settings
 
 log = get_logger()
@@ -110,7 +113,6 @@ class SteadyConsumer(_RedisConsumer):
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
         self.message_cache: list[tuple[bytes, bytes]] = []  # key and payload of messages fetched and not read yet
         self._done: list[bytes] = []  # keys of messages that are done and that Redis still holds
-        self._broken: list[tuple[bytes, bytes]] = []  # key and payload of requests that their actor could not record
         self._returned: list[bytes] = []  # keys of messages to put back on their queue, which Redis could not do yet
         self._freed = threading.Event()  # set when half of the prefetch is free again
         self._closed = False
@@ -132,8 +134,6 @@ class SteadyConsumer(_RedisConsumer):
             return None
 
     def _next(self) -> MessageProxy | None:
-        if self._broken:
-            return self._handed(self._aside(self._broken[0][1]), *self._broken.pop(0))
         if not self.message_cache and self._is_full():
             self._freed.wait(self.timeout / 1000)
             self._freed.clear()
@@ -177,16 +177,13 @@ class SteadyConsumer(_RedisConsumer):
     def ack(self, message: MessageProxy) -> None:
         """Marks the message to be deleted with the next fetch, or puts it back if its actor asked for that.
 
-        If the process dies before that fetch, the message is delivered again, which does no harm: requests have a key,
-        and an extra wake-up does nothing. When the actor of a request raised an error, the request is recorded as
-        refused, with its bytes; if that fails, it is tried again.
+        If the process dies before that fetch, the message is delivered again, which does no harm: an extra wake-up does
+        nothing.
         """
         key = message.options["redis_message_id"]
         raised = message._exception is not None  # noqa: SLF001 - dramatiq has no other name for it
         if getattr(message, "given_back", False):
             self.requeue([message])
-        elif raised and message.actor_name == ACCEPT_ACTOR:
-            self._broken.append((key, message.raw))
         elif not raised or message.actor_name != SET_ASIDE:
             self._done.append(key)
         self.queued_message_ids.discard(key)
@@ -207,7 +204,7 @@ class SteadyConsumer(_RedisConsumer):
     def close(self) -> None:
         """Gives back messages that were fetched and not read; dramatiq would keep them until this process is dead."""
         self._closed = True
-        unread, self.message_cache, self._broken = self._broken + self.message_cache, [], []
+        unread, self.message_cache = self.message_cache, []
         self._returned += [key for key, _ in unread]
         self._say_goodbye()
 
@@ -247,28 +244,31 @@ class SteadyConsumer(_RedisConsumer):
         return int(self.prefetch - self.outstanding_message_count)
 
     def _fetch(self) -> bool:
-        if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
-            self._maintained_at = time.monotonic()
-            self._maintain()
+        self._maintain_in_time()
         self._put_back()
         self.message_cache = self._take(self._free())
         self.trouble, self._errors = None, 0
         return bool(self.message_cache)
+
+    def _maintain_in_time(self) -> None:
+        if time.monotonic() - self._maintained_at >= MAINTENANCE_SECONDS:
+            self._maintained_at = time.monotonic()
+            self._maintain()
+
+    def _adopt(self) -> None:
+        """Puts back messages that dead processes had fetched."""
+        self._date_heartbeats()
+        self.broker.do_qsize(self.queue_name)
 
     def _maintain(self) -> None:
         """Puts back messages that dead processes had fetched, and messages that Redis wrongly counts as fetched here.
 
         When the answer to a fetch is lost, the client repeats it, and the messages of the first fetch have no consumer.
         """
-        self._date_heartbeats()
-        self.broker.do_qsize(self.queue_name)
+        self._adopt()
         mine = f"{self.broker.namespace}:__acks__.{self.broker.broker_id}.{self.queue_name}"
         fetched = self.broker.client.smembers(mine)
-        known = (
-            self.queued_message_ids
-            | {*self._done, *self._returned}
-            | {key for key, _ in self.message_cache + self._broken}
-        )
+        known = self.queued_message_ids | {*self._done, *self._returned} | {key for key, _ in self.message_cache}
         strays = fetched - known
         if strays:
             log.warning("messages.put_back", queue=self.queue_name, count=len(strays))
@@ -290,12 +290,7 @@ class SteadyConsumer(_RedisConsumer):
             size = measure_message(self.broker.client, f"{self.broker.namespace}:{self.queue_name}.msgs", key)
             kept = data[:MAX_MESSAGE_BYTES]
             return self._handed(self._aside(kept, **size._asdict()), key, kept)
-        try:
-            message = Message.decode(data)
-        except DecodeError:
-            message = None
-        if message is None or not self._acceptable(message):
-            message = self._aside(data)
+        message = self._decoded(data) or self._aside(data)
         return self._handed(message, key, data)
 
     def _handed(self, message: Message[Any], key: bytes, data: bytes) -> MessageProxy:
@@ -306,18 +301,30 @@ class SteadyConsumer(_RedisConsumer):
         proxy.raw = data  # type: ignore[attr-defined]
         return proxy
 
-    def _acceptable(self, message: Message[Any]) -> bool:
+    def _decoded(self, data: bytes) -> Message[Any] | None:
+        """Reads a message, or returns None when it cannot be read or does not belong on this queue."""
+        try:
+            message = Message.decode(data)
+        except DecodeError:
+            return None
+        return message if self._acceptable(message) else None
+
+    def _well_formed(self, message: Message[Any]) -> bool:
         texts = (message.queue_name, message.actor_name, message.message_id)
-        if not all(isinstance(value, str) for value in texts) or not isinstance(message.kwargs, dict) or message.args:
-            return False
-        actor = self.broker.actors.get(message.actor_name)
         return (
-            actor is not None
-            and message.actor_name != SET_ASIDE
-            and actor.queue_name == self.queue_name == message.queue_name
-            and (self.queue_name == REQUESTS_QUEUE or not message.kwargs)  # a wake-up carries nothing
+            all(isinstance(value, str) for value in texts)
+            and isinstance(message.kwargs, dict)
+            and not message.args
+            and message.queue_name == self.queue_name
             and not (isinstance(message.options, dict) and "eta" in message.options)
         )
+
+    def _acceptable(self, message: Message[Any]) -> bool:
+        """Tells whether a message is a wake-up of this queue; a wake-up carries nothing."""
+        if not self._well_formed(message) or message.kwargs:
+            return False
+        actor = self.broker.actors.get(message.actor_name)
+        return actor is not None and message.actor_name != SET_ASIDE and actor.queue_name == self.queue_name
 
     def _aside(self, data: bytes, **size: object) -> Message[Any]:
         return Message(

@@ -21,6 +21,7 @@ from tests.kit.processes.support import (
     rows,
     wait_until,
 )
+from workers.engine.door import Bundle, SentMessage
 from workers.requests.base import MAX_MESSAGE_BYTES
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.requests.enrollment import Enroll, PersonToEnroll
@@ -208,6 +209,8 @@ def test_a_bug_on_the_way_loses_no_message(fresh_database: str, monkeypatch: pyt
         raise RecursionError("a bug")
 
     monkeypatch.setattr(door, "parse", broken)
-    door.accept(**message()["kwargs"])
+    sent = message()
+    bundle = Bundle([SentMessage(b"1", json.dumps(sent).encode(), sent["kwargs"])])
+    door.record_bundle(bundle)
     ((state, code),) = rows("SELECT state, error->>'code' FROM job")
-    assert (state, code) == ("refused", Code.UNREADABLE_MESSAGE)
+    assert (state, code, bundle.recorded) == ("refused", Code.UNREADABLE_MESSAGE, 1)

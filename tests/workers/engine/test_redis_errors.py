@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from models.portal import LOCAL_PORTAL_ID
-from tests.kit.actors.messages import send
+from tests.kit.actors.messages import push, send
 from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.processes.valkey import OwnSentinel, OwnValkey, free_port
 from workers.database import transaction
@@ -291,11 +291,11 @@ def test_closing_never_fails_and_what_was_fetched_comes_back(
 ) -> None:
     server = valkey()
     use(server.url)
-    send(company("one"), "one")
-    send(company("two"), "two")
+    for noise in (b"one", b"two"):
+        push(noise, queue="enrollments")
     broker = make_broker(worker_client(server.url))
-    broker.declare_queue("requests")
-    consumer = broker.consume("requests", prefetch=4)
+    broker.declare_queue("enrollments")
+    consumer = broker.consume("enrollments", prefetch=4)
     with server.client() as admin:
         message = next(consumer)
         assert message is not None
@@ -308,8 +308,8 @@ def test_closing_never_fails_and_what_was_fetched_comes_back(
             f"{fresh_database}:__heartbeats__", {broker.broker_id: 1}
         )  # the process of this consumer is long gone
     other = make_broker(worker_client(server.url))
-    other.declare_queue("requests")
-    heir = other.consume("requests", prefetch=4)
+    other.declare_queue("enrollments")
+    heir = other.consume("enrollments", prefetch=4)
     heir._maintained_at -= MAINTENANCE_SECONDS
     assert [next(heir) is None for _ in range(3)] == [False, False, True]
     for opened in (broker, other):

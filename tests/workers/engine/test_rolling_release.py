@@ -21,6 +21,8 @@ from workers.actors import enrollments
 from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import BatchRun
+from workers.engine.door import REST_SECONDS
+from workers.engine.door_lease import DoorLease
 from workers.engine.ledger import EMAILS, JOBS, Claimed, ClaimedRow, Ledger, WorkOutcome
 from workers.engine.rollout import is_newer, this_release
 
@@ -198,25 +200,47 @@ def test_an_old_door_leaves_what_it_does_not_know_to_the_newer(processes: Proces
     process("requests enrollments", "99.0.0")
     processes.worker("requests", "enrollments", threads=2)
     change("UPDATE process SET seen_at = now() + interval '1 hour' WHERE release = '99.0.0'")
+    push(message('{"reference": "R-1", "name": "Lorval"}', key="before"))
     push(message("{}", kind=NEW, key="one"))
     push(message('{"reference": "R-1", "name": "Lorval", "nickname": "Lo"}', key="two"))
     push(message(version=2, key="three"))
-    push(message('{"reference": "R-2", "name": "Lorval"}', key="four"))
     push(b"of a newer protocol")
+    push(message('{"reference": "R-1", "name": "Lorval SAS"}', key="behind"))
     wait_until(lambda: rows("SELECT 1 FROM job WHERE state = 'succeeded'"), say=processes.logs)
-    wait_until(lambda: processes.logs().count("message.left_to_newer_release") >= 8, say=processes.logs)
-    assert rows("SELECT count(*) FROM job") == [(1,)]
+    wait_until(lambda: processes.logs().count("message.left_to_newer_release") >= 2, say=processes.logs)
+    assert rows("SELECT key FROM idempotency") == [("before",)]  # what comes behind does not overtake
     with client() as opened:
-        assert opened.hlen(f"{os.environ['REDIS_NAMESPACE']}:requests.msgs") == 4
+        assert opened.hlen(f"{os.environ['REDIS_NAMESPACE']}:requests.msgs") == 5
     change("UPDATE process SET seen_at = now() - interval '1 hour' WHERE release = '99.0.0'")
-    wait_until(lambda: rows("SELECT count(*) FROM job WHERE state = 'refused'") == [(4,)], say=processes.logs)
-    codes = rows("SELECT i.key, j.error ->> 'code' FROM job j JOIN idempotency i ON i.job_id = j.id ORDER BY i.key")
-    assert [(key, code) for key, code in codes if str(key) in ("one", "two", "three")] == [
+    wait_until(lambda: rows("SELECT count(*) FROM job WHERE finished_at IS NOT NULL") == [(6,)], say=processes.logs)
+    codes = rows(
+        "SELECT i.key, j.error ->> 'code' FROM job j JOIN idempotency i ON i.job_id = j.id"
+        " WHERE i.key !~ '^refused' ORDER BY j.sequence_number"
+    )
+    assert codes == [
+        ("before", None),
         ("one", Code.UNKNOWN_KIND),
-        ("three", Code.UNKNOWN_KIND),
         ("two", Code.INVALID_REQUEST),
+        ("three", Code.UNKNOWN_KIND),
+        ("behind", None),
     ]
     wait_until(lambda: not left(), say=lambda: str(left()))
+
+
+@pytest.mark.serial
+def test_a_door_left_to_a_newer_release_is_free_for_it_at_once(processes: Processes) -> None:
+    process("requests enrollments", "99.0.0")
+    change("UPDATE process SET seen_at = now() + interval '1 hour' WHERE release = '99.0.0'")
+    with client() as opened:
+        newer = DoorLease(opened, os.environ["REDIS_NAMESPACE"], "requests", "newer")
+        processes.worker("requests", "enrollments", threads=2)
+        push(message("{}", kind=NEW, key="one"))
+        push(message(key="two"))
+        wait_until(lambda: "bundle.left" in processes.logs(), say=processes.logs)
+        wait_until(newer.renew, seconds=REST_SECONDS)
+        held = [opened.lrange(f"{os.environ['REDIS_NAMESPACE']}:requests{part}", 0, -1) for part in (".taken", "")]
+        assert [len(keys) for keys in held] == [2, 0]  # in order, for the newer one to begin with
+    assert rows("SELECT 1 FROM job") == []
 
 
 def test_a_starting_worker_takes_up_what_older_ones_could_not_read(processes: Processes) -> None:

@@ -1,0 +1,238 @@
+"""The consumer of the door of portals: one process at a time reads it, one bundle after the other, in order.
+
+The keys in Redis, beside dramatiq's own of the queue (`requests`, `requests.msgs`):
+
+* `requests.holder`: the process that reads (``workers/engine/door_lease.py``).
+* `requests.taken`: the identifiers of the messages it has fetched and not acknowledged, in order.
+
+Whoever fetches first puts what is in `requests.taken` back to the head of the queue, so the next bundle always begins
+with the oldest request that is not acknowledged. That one rule serves a process that died or froze, an answer of Redis
+that was lost, a process that stops, and a bundle that was left in the middle: leaving a message means not to
+acknowledge it. Dramatiq would put it at the end of the queue, behind requests that were sent after it.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import redis
+from dramatiq.broker import MessageProxy
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.message import Message
+
+from workers.engine.consumer import SELDOM, SHORT_WAIT, ConsumerTrouble, SteadyConsumer
+from workers.engine.door_lease import HOLD, LOOK_SECONDS, RENEW_SECONDS, DoorLease
+from workers.engine.oversized import MessageSize, is_oversized, measure_message
+from workers.engine.stopping import STOPPING
+from workers.redis_client import error_code
+from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES
+
+BUNDLE: Final = 200
+"""The most messages of a bundle: one statement records them, and a failure of one makes it record each alone."""
+
+BUNDLE_BYTES: Final = 2 * 1024 * 1024
+"""Bytes after which a bundle is full, whatever the number of its messages."""
+
+REST_SECONDS: Final = 2 * LOOK_SECONDS
+"""Seconds for which a process that left a bundle does not ask for the door, so that another one takes it."""
+
+# Acknowledges messages; unless none are asked for, takes the lease and fetches. Answers nil while another process
+# holds the door. Acknowledging needs no lease: what is in the ledger is done, no matter who recorded it. Each command
+# has one key, as a cluster of one shard demands of a script.
+FETCH: Final = (
+    "#!lua flags=allow-oom,allow-cross-slot-keys\n"
+    f"local most, enough = {MAX_MESSAGE_BYTES + 1}, {BUNDLE_BYTES}\n"
+    f"{HOLD}"
+    """
+local queue, count = KEYS[1], tonumber(ARGV[3])
+local messages, taken = queue .. '.msgs', queue .. '.taken'
+for i = 4, #ARGV do
+  redis.call('hdel', messages, ARGV[i])
+  redis.call('lrem', taken, 1, ARGV[i])
+end
+if count == 0 then
+  return {}
+end
+if not hold(queue .. '.holder', ARGV[1], ARGV[2]) then
+  return false
+end
+local left = redis.call('rpop', taken)
+while left do
+  redis.call('lpush', queue, left)
+  left = redis.call('rpop', taken)
+end
+local fetched, bytes = {}, 0
+while #fetched < 2 * count and bytes < enough do
+  local key = redis.call('lpop', queue)
+  if not key then
+    break
+  end
+  local payload = redis.call('hget', messages, key)
+  if payload then
+    payload = string.sub(payload, 1, most)
+    bytes = bytes + string.len(payload)
+    redis.call('rpush', taken, key)
+    table.insert(fetched, key)
+    table.insert(fetched, payload)
+  end
+end
+return fetched
+"""
+)
+
+
+class SentMessage(NamedTuple):
+    """A message as it came through the door.
+
+    Parameters:
+      key: its identifier in Redis.
+      data: its bytes, or the first of them when it is too large.
+      fields: the arguments of a request; None when the message cannot be read.
+      size: its length and SHA-256, if it is too large.
+    """
+
+    key: bytes
+    data: bytes
+    fields: dict[str, Any] | None
+    size: MessageSize | None = None
+
+
+@dataclass(slots=True)
+class Bundle:
+    """Messages that were fetched together, in the order in which they were sent.
+
+    Parameters:
+      begun: a thread records it; until then the lease of the door is not renewed, so that a process without a free
+        thread does not keep others from reading.
+      recorded: how many of the messages, counted from the first, are in the ledger.
+    """
+
+    messages: Sequence[SentMessage]
+    begun: bool = False
+    recorded: int = 0
+
+
+class DoorConsumer(SteadyConsumer):
+    """Reads the door while this process holds its lease; it has one bundle at a time in hand.
+
+    The bundle is handed over as one message, so that dramatiq does not dispatch each request by itself.
+    """
+
+    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)
+        self.lease = DoorLease(broker.client, broker.namespace, queue_name, broker.broker_id)
+        self._queue = f"{broker.namespace}:{queue_name}"
+        self._fetching = broker.client.register_script(FETCH)
+        self._bundle: Bundle | None = None  # the one that a thread of this process records
+        self._holds = False
+        self._rests_until = 0.0
+
+    def _next(self) -> MessageProxy | None:
+        bundle = self._bundle
+        if bundle is not None:
+            self._keep_door(bundle)
+        elif STOPPING.is_set() or time.monotonic() < self._rests_until:
+            self._leave()
+            time.sleep(SHORT_WAIT)
+        else:
+            return self._next_bundle()
+        return None
+
+    def _keep_door(self, bundle: Bundle) -> None:
+        """Waits until the bundle is recorded, and renews the lease meanwhile."""
+        if self._freed.wait(RENEW_SECONDS):
+            self._freed.clear()
+        elif bundle.begun:
+            self._holds = self.lease.renew()
+            self.trouble, self._errors = None, 0
+
+    def _next_bundle(self) -> MessageProxy | None:
+        self._maintain_in_time()
+        fetched = self._fetch_bundle(BUNDLE)
+        self.trouble, self._errors = None, 0
+        self._holds = fetched is not None
+        if fetched is None:
+            STOPPING.wait(LOOK_SECONDS)
+        elif not fetched:
+            self._wait_for_message()
+        else:
+            self.misses = 0
+            return self._bundled([self._sent(key, data) for key, data in fetched])
+        return None
+
+    def _fetch_bundle(self, count: int) -> list[tuple[bytes, bytes]] | None:
+        """Acknowledges what is done, and fetches keys and payloads; returns None while another process reads."""
+        with self._taking:
+            done = self._done[:]
+            args: list[str | int | bytes] = [self.lease.holder, self.lease.milliseconds, count, *done]
+            answer: Sequence[bytes] | None = self._fetching(keys=[self._queue], args=args)
+            del self._done[: len(done)]  # only now: after a fault they are acknowledged with the next call
+        return None if answer is None else list(zip(answer[::2], answer[1::2], strict=True))
+
+    def _sent(self, key: bytes, data: bytes) -> SentMessage:
+        if is_oversized(data):
+            size = measure_message(self.broker.client, f"{self._queue}.msgs", key)
+            return SentMessage(key, data[:MAX_MESSAGE_BYTES], None, size)
+        message = self._decoded(data)
+        return SentMessage(key, data, None if message is None else message.kwargs)
+
+    def _acceptable(self, message: Message[Any]) -> bool:
+        # Before requests came in bundles, their fields were the arguments of a method; `self` could not be one.
+        return self._well_formed(message) and message.actor_name == ACCEPT_ACTOR and "self" not in message.kwargs
+
+    def _bundled(self, messages: Sequence[SentMessage]) -> MessageProxy:
+        options = {"redis_message_id": messages[0].key}
+        message: Message[Any] = Message(
+            queue_name=self.queue_name, actor_name=ACCEPT_ACTOR, args=(), kwargs={}, options=options
+        )
+        proxy = MessageProxy(message)
+        self._bundle = proxy.bundle = Bundle(messages)  # type: ignore[attr-defined]
+        return proxy
+
+    def ack(self, message: MessageProxy) -> None:
+        """Marks what was recorded to be acknowledged with the next fetch; the rest of the bundle is left.
+
+        If the process dies before that fetch, the requests are read again, which their keys make harmless.
+        """
+        bundle: Bundle = message.bundle
+        with self._taking:
+            self._done += [one.key for one in bundle.messages[: bundle.recorded]]
+        if bundle.recorded < len(bundle.messages):
+            self._rests_until = time.monotonic() + REST_SECONDS
+        self._bundle = None
+        self._freed.set()
+        if self._closed:  # nothing will be fetched any more
+            self._say_goodbye()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Leaves bundles that no thread began, because this process stops."""
+        for message in messages:
+            self.ack(message)
+
+    def close(self) -> None:
+        """Leaves the door to another process at once, unless a bundle is still being recorded."""
+        self._closed = True
+        if self._bundle is None:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if self.trouble is not None:
+            return
+        try:
+            self._leave()
+        except redis.RedisError as error:
+            self.trouble = ConsumerTrouble(error_code(error), time.monotonic())
+            SELDOM.warning("door.not_left", queue=self.queue_name, error=error_code(error))
+
+    def _leave(self) -> None:
+        """Acknowledges what is done and ends the lease; what was fetched and left goes to the next holder, in order."""
+        if self._done:
+            self._fetch_bundle(0)
+        if self._holds:
+            self.lease.release()
+            self._holds = False
+
+    def _maintain(self) -> None:
+        """Puts back messages that a process of a release before 0.4 had fetched; those had no `requests.taken`."""
+        self._adopt()
