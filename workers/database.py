@@ -114,6 +114,23 @@ def transaction() -> Iterator[Session]:
         yield session
 
 
+@lru_cache(maxsize=1)
+def _autocommit_engine() -> Engine:
+    """Returns the same connection pool, with connections that commit each statement by itself while they are used."""
+    return get_engine().execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def autocommit() -> Iterator[Session]:
+    """Yields a session in which each statement is a transaction of its own, without BEGIN and COMMIT.
+
+    It is for reads that lock nothing, and for a single statement that leaves nothing half-done. Two statements in it do
+    not belong together: another transaction may commit between them.
+    """
+    with Session(_autocommit_engine(), expire_on_commit=False) as session:
+        yield session
+
+
 def wait_briefly_for_locks(session: Session) -> None:
     """Limits each wait for a lock in this transaction to 250 ms, because it may hold locks that others wait for."""
     session.execute(LOCK_TIMEOUT)
@@ -167,6 +184,7 @@ def dispose_engine() -> None:
     if get_engine.cache_info().currsize:
         get_engine().dispose()
     get_engine.cache_clear()
+    _autocommit_engine.cache_clear()
 
 
 __all__ = [
@@ -174,6 +192,7 @@ __all__ = [
     "READ_ONLY",
     "Session",
     "array",
+    "autocommit",
     "dispose_engine",
     "get_engine",
     "is_lock_timeout",

@@ -14,17 +14,18 @@ from dramatiq.asyncio import get_event_loop_thread
 from models.circuit_breaker import CircuitBreaker, CircuitState
 from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, blame, retry_delay
 from models.words import EmailState
-from workers.database import Session, is_transient, transaction
+from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import STOPPING, BatchRun, give_back
 from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, MailColumns, WorkOutcome
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
-from workers.mail.letters.writing import write_letters
+from workers.mail.letters.writing import look_up_letters, write_letters
 from workers.mail.message import SenderIdentity
 from workers.mail.preparing import prepare_mails
+from workers.mail.recording import LONGEST_ANSWER, DeliveryAttempt, OutcomeRecorder, record_sent
 from workers.mail.relay import parse_smtp_url
-from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
+from workers.mail.sending import MailBatch, PreparedMail
 from workers.mail.transport import SmtpConnections
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
 from workers.outbox.suppression import suppress_addresses_of
@@ -46,6 +47,7 @@ class Mailer:
         self.places = settings.smtp_connections
         self.relay = parse_smtp_url(settings.smtp_url).name
         self.connections = SmtpConnections.from_settings(settings, hello_domain=self.identity.domain)
+        self._recorder = OutcomeRecorder(self.record)
         self._breaker = CircuitBreaker()
         self._breaker_lock = threading.Lock()
 
@@ -55,9 +57,17 @@ class Mailer:
 
     def do_batch(self, rows: Sequence[ClaimedRow[MailColumns]]) -> None:
         """Writes and sends claimed mails. Those that need a file come last: plain mails must not wait for it."""
-        letters = self._write(rows)
+        letters = self._look_up(rows) or self._write(rows)
         for some in ([one for one in letters if not one.has_file], [one for one in letters if one.has_file]):
             self._send(prepare_mails(some, self.identity, self.lease, self.renew))
+
+    def _look_up(self, rows: Sequence[ClaimedRow[MailColumns]]) -> list[Letter] | None:
+        """Returns the letters if they can be written without a lock; None when a transaction has to write them."""
+        try:
+            with autocommit() as session:
+                return look_up_letters(session, rows)
+        except Exception:  # noqa: BLE001 - the transaction meets the same error, and finds the mail that causes it
+            return None
 
     def _write(self, rows: Sequence[ClaimedRow[MailColumns]]) -> list[Letter]:
         """Returns the letters to send; the other mails are recorded with the state in which they end unsent."""
@@ -80,7 +90,7 @@ class Mailer:
             self.connections,
             envelope_from=self.identity.envelope_from,
             mails=mails,
-            record=self.record,
+            recorder=self._recorder,
             renew=self.renew,
             may_send=self.may_send,
             ended=self.count,
@@ -129,7 +139,7 @@ class Mailer:
 
     def record(self, attempts: Sequence[DeliveryAttempt]) -> None:
         """Commits the outcomes of attempts; tries again while the database is away and the lease lasts."""
-        give_up = time.monotonic() + self.lease
+        give_up = max(attempt.ended_at for attempt in attempts) + self.lease
         while True:
             try:
                 self._record(attempts)
@@ -153,6 +163,29 @@ class Mailer:
             self.record([attempt])
 
     def _record(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        if all(attempt.verdict is None for attempt in attempts):
+            self._record_sent(attempts)
+        else:
+            self._record_judged(attempts)
+
+    def _record_sent(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Records mails that were all accepted: one statement that commits itself.
+
+        The entry in the register of relays follows in another. If this process is killed in between, the next mail that
+        is accepted makes it.
+        """
+        with autocommit() as session:
+            recorded = record_sent(session, attempts, self.relay)
+            if any(mail.acceptance_is_old for mail in recorded):
+                record_accepted(session, self.relay)
+        ours = {mail.id for mail in recorded}
+        if ours:
+            log.info("mail.sent", rows=_names([attempt for attempt in attempts if attempt.row.id in ours]))
+        if len(ours) < len(attempts):
+            log.warning("mail.taken_back", rows=_names([one for one in attempts if one.row.id not in ours]))
+
+    def _record_judged(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Records attempts of which some failed, with all that follows from the failures, in one transaction."""
         sent = [attempt for attempt in attempts if attempt.verdict is None]
         with transaction() as session:
             judged = self._judge_again(session, [attempt for attempt in attempts if attempt.verdict])
@@ -212,7 +245,7 @@ class Mailer:
 
 
 def _sent(attempt: DeliveryAttempt) -> WorkOutcome:
-    return WorkOutcome(attempt.row.id, attempt.row.claim, EmailState.SENT, {"answer": attempt.answer[:200]})
+    return WorkOutcome(attempt.row.id, attempt.row.claim, EmailState.SENT, {"answer": attempt.answer[:LONGEST_ANSWER]})
 
 
 def _bounced(verdict: DeliveryVerdict) -> bool:

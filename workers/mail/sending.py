@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from models.delivery import AttemptFault, DeliveryVerdict, judge_fault
+from models.delivery import judge_fault
 from workers.engine.claimer import STOPPING
 from workers.engine.ledger import ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
 from workers.mail.faults import DeliveryFault
+from workers.mail.recording import DeliveryAttempt, OutcomeRecorder, Recorded
 from workers.mail.transport import SmtpConnection, SmtpConnections
 
 SAFE_PART: Final = 0.9
 """The part of a lease that this process relies on; the rest covers the time between the last check and DATA."""
-
-GATHER_SECONDS: Final = 0.002
-"""Seconds an outcome waits for those of the other connections: a commit costs the same for one as for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +31,6 @@ class PreparedMail:
     mail: ClaimedMail
     message: bytes
     good_until: float
-
-    @property
-    def row(self) -> ClaimedRow[MailColumns]:
-        return self.mail.row
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryAttempt:
-    """One attempt that has ended: with the relay's last words, or with a fault and the verdict on it."""
-
-    mail: ClaimedMail
-    answer: str = ""
-    fault: AttemptFault | None = None
-    verdict: DeliveryVerdict | None = None
 
     @property
     def row(self) -> ClaimedRow[MailColumns]:
@@ -64,7 +48,7 @@ class MailBatch:
       connections: the pool of this process.
       envelope_from: the address that receives bounces.
       mails: the mails to send; those that were not begun are left in `waiting` at the end.
-      record: commits the outcomes of attempts together; called in a thread.
+      recorder: commits the outcomes, together with those of the other batches of this process.
       renew: renews the leases of these rows and returns those still ours, None when it could not; called in a thread.
       may_send: tells whether the circuit to the relay is closed or half-open, for every batch of this process.
       ended: called with each attempt as it ends: once the circuit opens, no connection of any batch tries the relay.
@@ -77,7 +61,7 @@ class MailBatch:
         *,
         envelope_from: str,
         mails: Sequence[PreparedMail],
-        record: Callable[[Sequence[DeliveryAttempt]], None],
+        recorder: OutcomeRecorder,
         renew: Callable[[Sequence[ClaimedRow[MailColumns]]], set[UUID] | None],
         may_send: Callable[[], bool],
         ended: Callable[[DeliveryAttempt], None],
@@ -86,16 +70,13 @@ class MailBatch:
         self.connections = connections
         self.envelope_from = envelope_from
         self.waiting = deque(mails)
-        self.record = record
+        self.recorder = recorder
         self.renew = renew
         self.may_send = may_send
         self.ended = ended
         self.lease = lease
         self._held = {mail.row.id: mail.row for mail in mails}
         self._good_until = {mail.row.id: mail.good_until for mail in mails}
-        self._unrecorded: list[DeliveryAttempt] = []
-        self._recording = asyncio.Lock()
-        self._senders = 0  # connections at work
 
     async def run(self, places: int) -> None:
         """Sends over up to `places` connections until nothing waits, the process stops or the relay fails.
@@ -113,22 +94,22 @@ class MailBatch:
 
     async def _send_over_one(self) -> None:
         async with self.connections.lease() as connection:
-            self._senders += 1
-            previous: DeliveryAttempt | None = None
-            try:
+            with self.recorder.connection():
+                earlier: Recorded | None = None
                 while self.waiting and not STOPPING.is_set() and self.may_send():
-                    previous = await self._deliver(connection, self.waiting.popleft(), previous)
-                await self._record(previous)
-            finally:
-                self._senders -= 1
+                    earlier = await self._deliver(connection, self.waiting.popleft(), earlier)
+                await _committed(earlier)
 
     async def _deliver(
-        self, connection: SmtpConnection, mail: PreparedMail, previous: DeliveryAttempt | None
-    ) -> DeliveryAttempt | None:
-        unrecorded = [previous]
+        self, connection: SmtpConnection, mail: PreparedMail, earlier: Recorded | None
+    ) -> Recorded | None:
+        """Makes one attempt; the outcome of the earlier one is committed before DATA, and in any case before the end.
+
+        Returns: the record of this attempt, which has begun; None when the mail is no longer ours.
+        """
 
         async def before_data() -> None:
-            await self._record(unrecorded.pop())
+            await _committed(earlier)
             if time.monotonic() >= self._good_until[mail.row.id]:
                 raise _NoLongerOursError
 
@@ -139,34 +120,22 @@ class MailBatch:
                 message=mail.message,
                 before_data=before_data,
             )
-            attempt: DeliveryAttempt | None = self._end(DeliveryAttempt(mail.mail, answer))
+            recorded: Recorded | None = self._end(DeliveryAttempt(mail.mail, answer))
         except DeliveryFault as failed:
-            attempt = self._end(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
+            recorded = self._end(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
         except _NoLongerOursError:
-            attempt = None
+            recorded = None
             self._held.pop(mail.row.id, None)
         finally:
-            for earlier in unrecorded:
-                await self._record(earlier)
-        return attempt
+            await _committed(earlier)
+        return recorded
 
-    def _end(self, attempt: DeliveryAttempt) -> DeliveryAttempt:
+    def _end(self, attempt: DeliveryAttempt) -> Recorded:
+        """Begins to record an attempt that has ended; its lease is kept until that is committed."""
         self.ended(attempt)
-        return attempt
-
-    async def _record(self, attempt: DeliveryAttempt | None) -> None:
-        """Returns once the outcome is committed; those that wait for one commit share the next."""
-        if attempt is None:
-            return
-        self._unrecorded.append(attempt)
-        async with self._recording:
-            if 0 < len(self._unrecorded) < self._senders:
-                await asyncio.sleep(GATHER_SECONDS)
-            together, self._unrecorded = self._unrecorded, []
-            if together:
-                await asyncio.to_thread(self.record, together)
-        for one in together:
-            self._held.pop(one.row.id, None)
+        recorded = self.recorder.record(attempt)
+        recorded.add_done_callback(lambda _: self._held.pop(attempt.row.id, None))
+        return recorded
 
     async def _keep_leases(self) -> None:
         """Moves the leases while a relay takes minutes to answer the body.
@@ -181,3 +150,12 @@ class MailBatch:
                 continue
             for row_id in self._held:
                 self._good_until[row_id] = asked + self.lease * SAFE_PART if row_id in ours else 0.0
+
+
+async def _committed(recorded: Recorded | None) -> None:
+    """Returns once an outcome is committed.
+
+    Raises: the error because of which it cannot be recorded.
+    """
+    if recorded is not None:
+        await recorded

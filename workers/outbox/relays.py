@@ -36,13 +36,16 @@ class _Evidence(NamedTuple):
 
 _REFUSED: Final = Unnest(RefusedMail, Email, alias="given", others={"reason": "text"})
 
+ACCEPTANCE_IS_OLD: Final = f"""NOT EXISTS (
+      SELECT 1 FROM mail_relay mr WHERE mr.name = :name AND mr.accepted_at > now() - {_EVERY}
+        AND (mr.refused_at IS NULL OR mr.refused_at < mr.accepted_at))"""
+"""An SQL condition: a mail that this relay accepts now has to be entered into the register."""
+
 # An upsert locks the row even when it changes nothing. So the register is read first: else every outcome of every
 # mailer would wait for the commit of another.
 RECORD_ACCEPTED = text(f"""
     INSERT INTO mail_relay (name, accepted_at)
-    SELECT CAST(:name AS text), now() WHERE NOT EXISTS (
-      SELECT 1 FROM mail_relay mr WHERE mr.name = :name AND mr.accepted_at > now() - {_EVERY}
-        AND (mr.refused_at IS NULL OR mr.refused_at < mr.accepted_at))
+    SELECT CAST(:name AS text), now() WHERE {ACCEPTANCE_IS_OLD}
     ON CONFLICT (name) DO UPDATE SET accepted_at = now(), refused_words = NULL""")
 
 # The relay refused a mail for a reason that may be ours.

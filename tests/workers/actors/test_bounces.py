@@ -28,7 +28,7 @@ from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail import mailer as mailers
 from workers.mail.claimed import ClaimedMail
 from workers.mail.mailer import Mailer
-from workers.mail.sending import DeliveryAttempt
+from workers.mail.recording import DeliveryAttempt
 from workers.requests.accounts import ErasePerson
 from workers.requests.queues import Queue
 

@@ -14,8 +14,9 @@ from models.words import EmailKind
 from tests.kit.relay.relay import HANG, Relay
 from workers.engine.ledger import FIRST_LANE, ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
+from workers.mail.recording import DeliveryAttempt, OutcomeRecorder
 from workers.mail.relay import parse_smtp_url
-from workers.mail.sending import DeliveryAttempt, MailBatch, PreparedMail
+from workers.mail.sending import MailBatch, PreparedMail
 from workers.mail.transport import SmtpConnections
 
 GOOD = b"Subject: test\r\n\r\nhello\r\n"
@@ -62,7 +63,7 @@ def send(
             connections,
             envelope_from="bounce@app.example",
             mails=mails,
-            record=record,
+            recorder=OutcomeRecorder(record),
             renew=renew,
             may_send=lambda: True,
             ended=ended,

@@ -44,7 +44,8 @@ READ_FACTS = text(f"""
       chosen.id AS link_id, chosen.purpose AS link_purpose, chosen.key_id AS link_key_id,
       chosen.version AS link_version, chosen.expires_at AS link_expires_at, chosen.expires_at <= now() AS link_expired,
       denied.id AS not_me_id, denied.key_id AS not_me_key_id, denied.version AS not_me_version,
-      denied.expires_at AS not_me_expires_at, denied.expires_at <= now() AS not_me_expired, denied.live AS not_me_live
+      denied.expires_at AS not_me_expires_at, denied.expires_at <= now() AS not_me_expired, denied.live AS not_me_live,
+      m.claim, m.leased_until IS NOT NULL AS leased
     FROM email m
     LEFT JOIN contract c ON c.id = m.contract_id
     LEFT JOIN company co ON co.id = c.company_id
@@ -116,6 +117,7 @@ class MailFacts(NamedTuple):
       access_url: where the training is reached; None when neither it nor its portal says.
       link_id: the link to the choice of a password; None when it was used or voided on purpose.
       not_me_id: the link "this is not me"; `not_me_live` is false once it was used or voided on purpose.
+      claim, leased: the fencing token of the last claim of the mail, and whether that claim still holds it.
     """
 
     id: UUID
@@ -150,6 +152,8 @@ class MailFacts(NamedTuple):
     not_me_expires_at: datetime | None
     not_me_expired: bool | None
     not_me_live: bool | None
+    claim: int
+    leased: bool
 
     @property
     def link(self) -> MailedLink | None:
