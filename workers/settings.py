@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         "smtp://user:password@host:587 (STARTTLS required), "
         "smtp://host:25?tls=off (no TLS: only on this machine or a private network)",
     )
-    smtp_connections: int = Field(default=4, ge=1, le=64, description="kept-open connections per mailer process")
+    smtp_connections: int = Field(default=16, ge=1, le=64, description="kept-open connections per mailer process")
 
     mail_from: str = Field(default="", description="From of every mail: Name <address>; required")
     mail_reply_to: str = Field(default="", description="Reply-To of every mail; empty for none")

@@ -22,11 +22,11 @@ from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import look_up_letters, write_letters
 from workers.mail.message import SenderIdentity
+from workers.mail.pool import SmtpConnections
 from workers.mail.preparing import prepare_mails
 from workers.mail.recording import LONGEST_ANSWER, DeliveryAttempt, OutcomeRecorder, record_sent
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import MailBatch, PreparedMail
-from workers.mail.transport import SmtpConnections
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
 from workers.outbox.suppression import suppress_addresses_of
 from workers.settings import get_settings
@@ -57,7 +57,9 @@ class Mailer:
 
     def do_batch(self, rows: Sequence[ClaimedRow[MailColumns]]) -> None:
         """Writes and sends claimed mails. Those that need a file come last: plain mails must not wait for it."""
-        letters = self._look_up(rows) or self._write(rows)
+        letters = self._look_up(rows)
+        if letters is None:
+            letters = self._write(rows)
         for some in ([one for one in letters if not one.has_file], [one for one in letters if one.has_file]):
             self._send(prepare_mails(some, self.identity, self.lease, self.renew))
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from models.delivery import judge_fault
+from models.delivery import AttemptFault, judge_fault
 from workers.engine.claimer import STOPPING
 from workers.engine.ledger import ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
 from workers.mail.faults import DeliveryFault
+from workers.mail.pool import SmtpConnections
 from workers.mail.recording import DeliveryAttempt, OutcomeRecorder, Recorded
-from workers.mail.transport import SmtpConnection, SmtpConnections
+from workers.mail.transport import SmtpConnection
 
 SAFE_PART: Final = 0.9
 """The part of a lease that this process relies on; the rest covers the time between the last check and DATA."""
@@ -93,19 +94,28 @@ class MailBatch:
             raise bug
 
     async def _send_over_one(self) -> None:
-        async with self.connections.lease() as connection:
-            with self.recorder.connection():
-                earlier: Recorded | None = None
-                while self.waiting and not STOPPING.is_set() and self.may_send():
-                    earlier = await self._deliver(connection, self.waiting.popleft(), earlier)
-                await _committed(earlier)
+        """Sends over one connection; when the relay takes no further one, over the next that is free."""
+        while self._may_go_on():
+            async with self.connections.lease() as connection:
+                with self.recorder.connection():
+                    await self._send_over(connection)
+
+    def _may_go_on(self) -> bool:
+        return bool(self.waiting) and not STOPPING.is_set() and self.may_send()
+
+    async def _send_over(self, connection: SmtpConnection) -> None:
+        earlier: Recorded | None = None
+        while self._may_go_on() and self.connections.keeps(connection):
+            earlier = await self._deliver(connection, self.waiting.popleft(), earlier)
+        await _committed(earlier)
 
     async def _deliver(
         self, connection: SmtpConnection, mail: PreparedMail, earlier: Recorded | None
     ) -> Recorded | None:
         """Makes one attempt; the outcome of the earlier one is committed before DATA, and in any case before the end.
 
-        Returns: the record of this attempt, which has begun; None when the mail is no longer ours.
+        Returns: the record of this attempt, which has begun; None when there was none: the mail is no longer ours, or
+        has to leave over another connection.
         """
 
         async def before_data() -> None:
@@ -122,13 +132,19 @@ class MailBatch:
             )
             recorded: Recorded | None = self._end(DeliveryAttempt(mail.mail, answer))
         except DeliveryFault as failed:
-            recorded = self._end(DeliveryAttempt(mail.mail, fault=failed.fault, verdict=judge_fault(failed.fault)))
+            recorded = self._failed(connection, mail, failed.fault)
         except _NoLongerOursError:
             recorded = None
             self._held.pop(mail.row.id, None)
         finally:
             await _committed(earlier)
         return recorded
+
+    def _failed(self, connection: SmtpConnection, mail: PreparedMail, fault: AttemptFault) -> Recorded | None:
+        if self.connections.is_refused(connection, fault):
+            self.waiting.appendleft(mail)
+            return None
+        return self._end(DeliveryAttempt(mail.mail, fault=fault, verdict=judge_fault(fault)))
 
     def _end(self, attempt: DeliveryAttempt) -> Recorded:
         """Begins to record an attempt that has ended; its lease is kept until that is committed."""

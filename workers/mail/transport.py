@@ -10,8 +10,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,9 +18,8 @@ from aiosmtplib import SMTP, SMTPException
 
 from models.delivery import BEFORE_MAIL, AttemptFault, FaultKind, SmtpPhase
 from workers.mail.faults import DeliveryFault, fault_from, fault_of_reply, masked
-from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
+from workers.mail.relay import Relay, RelaySecurity
 from workers.mail.values import SENDABLE_ADDRESS
-from workers.settings import Settings
 
 IDLE_SECONDS = 20.0  # after a longer silence NOOP checks the connection: relays drop idle clients without a word
 MAILS_PER_CONNECTION = 100
@@ -68,6 +66,11 @@ class SmtpConnection:
     def is_open(self) -> bool:
         """Tells whether the connection is open, as far as this side knows."""
         return self._client is not None and self._client.is_connected
+
+    @property
+    def was_used_lately(self) -> bool:
+        """Tells whether the connection is open and the relay answered on it a moment ago."""
+        return self.is_open and time.monotonic() - self._used_at < IDLE_SECONDS
 
     async def deliver(
         self,
@@ -217,55 +220,3 @@ async def _result_of(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:
         if fault is None:
             raise
         raise DeliveryFault(fault) from None
-
-
-class SmtpConnections:
-    """The connections of one process, ``size`` of them; the one used last is given out first."""
-
-    def __init__(
-        self,
-        relay: Relay,
-        *,
-        size: int,
-        local_hostname: str,
-        timeouts: SmtpTimeouts = SmtpTimeouts(),
-        tls_context: ssl.SSLContext | None = None,
-    ) -> None:
-        if tls_context is None and relay.security is not RelaySecurity.OFF:
-            tls_context = ssl.create_default_context()
-        self._all = [
-            SmtpConnection(relay, local_hostname=local_hostname, timeouts=timeouts, tls_context=tls_context)
-            for _ in range(size)
-        ]
-        self._free: asyncio.LifoQueue[SmtpConnection] = asyncio.LifoQueue()
-        for connection in self._all:
-            self._free.put_nowait(connection)
-
-    @classmethod
-    def from_settings(cls, settings: Settings, *, hello_domain: str) -> "SmtpConnections":
-        """Makes the pool by SMTP_URL and SMTP_CONNECTIONS.
-
-        Parameters:
-          hello_domain: the name for EHLO when this host has no full name (``SenderIdentity.domain``).
-
-        Raises: NotConfigured.
-        """
-        return cls(
-            parse_smtp_url(settings.smtp_url),
-            size=settings.smtp_connections,
-            local_hostname=hello_name(hello_domain),
-        )
-
-    @asynccontextmanager
-    async def lease(self) -> AsyncIterator[SmtpConnection]:
-        """Gives a connection to the caller alone; waits while all are in use."""
-        connection = await self._free.get()
-        try:
-            yield connection
-        finally:
-            self._free.put_nowait(connection)
-
-    def close(self) -> None:
-        """Drops every connection, at the end of the process. Call it on the event loop."""
-        for connection in self._all:
-            connection.close()

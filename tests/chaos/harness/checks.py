@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from models.words import Code, EmailKind, EmailState, JobState, Progress
 from tests.chaos.harness.evidence import Evidence, HeldEnrollment, LedgerJob
+from workers.settings import Settings
 
 LOST, DOUBLED, OVERSOLD, MAILS_DOUBLED, SILENT, WRONG = (
     "lost",
@@ -21,7 +22,7 @@ LOST, DOUBLED, OVERSOLD, MAILS_DOUBLED, SILENT, WRONG = (
     "wrong",
 )
 
-SMTP_CONNECTIONS: Final = 4
+SMTP_CONNECTIONS: Final[int] = Settings.model_fields["smtp_connections"].default
 """Connections of one mailer process; its SIGKILL repeats at most one mail on each."""
 
 UNCERTAIN_REPEATS: Final = 1

@@ -54,6 +54,8 @@ class Relay:
       always: answers given every time.
       room: number of bodies still to answer; later bodies are held until `admit`. None answers all.
       holding: number of bodies held now.
+      takes: number of connections it serves at a time; it refuses further ones. None serves all.
+      refused: number of connections it has refused.
     """
 
     script: dict[str, list[str]] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Relay:
     hanging: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     most_open: int = 0
+    takes: int | None = None
+    refused: int = 0
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -157,8 +161,15 @@ class _Session(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         relay = cast("_Server", self.server).relay
         with relay.lock:
-            relay.open.add(self.connection)
+            full = relay.takes is not None and len(relay.open) >= relay.takes
+            if full:
+                relay.refused += 1
+            else:
+                relay.open.add(self.connection)
             relay.most_open = max(relay.most_open, len(relay.open))
+        if full:
+            self._say("421 4.7.0 relay.test Error: too many connections from 127.0.0.1")
+            return
         try:
             self._talk(relay, cast("BinaryIO", self.rfile))
         except OSError:

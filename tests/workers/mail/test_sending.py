@@ -14,10 +14,10 @@ from models.words import EmailKind
 from tests.kit.relay.relay import HANG, Relay
 from workers.engine.ledger import FIRST_LANE, ClaimedRow, MailColumns
 from workers.mail.claimed import ClaimedMail
+from workers.mail.pool import SmtpConnections
 from workers.mail.recording import DeliveryAttempt, OutcomeRecorder
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import MailBatch, PreparedMail
-from workers.mail.transport import SmtpConnections
 
 GOOD = b"Subject: test\r\n\r\nhello\r\n"
 BUG = b"no end of line"

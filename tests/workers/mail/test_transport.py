@@ -18,8 +18,9 @@ from tests.kit.relay.scripted import (
 )
 from workers.mail import transport
 from workers.mail.faults import DeliveryFault
+from workers.mail.pool import SmtpConnections
 from workers.mail.relay import Relay, RelaySecurity
-from workers.mail.transport import SmtpConnection, SmtpConnections
+from workers.mail.transport import SmtpConnection
 
 
 def test_a_mail_arrives_as_it_was_given() -> None:

@@ -21,8 +21,8 @@ from tests.kit.relay.scripted import (
 )
 from tests.kit.system import run
 from workers.errors import NotConfigured
+from workers.mail.pool import SmtpConnections
 from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
-from workers.mail.transport import SmtpConnections
 
 
 def test_starttls_is_required_and_nothing_is_said_without_it() -> None:
