@@ -2,7 +2,8 @@
 
 The standard library takes longer to build a message than a relay takes to accept one, and on the Python versions we
 support it turns an encoded word in a name into a header of its own (CVE-2024-6923). So the few headers and parts we
-use are written here. Before the message leaves, its headers are read back: they must be exactly those meant, each once.
+use are written here. The headers that are the same for each mail of a sender are read back once: they must be exactly
+those meant, each once. Each of the others is proven by its grammar to be one value on lines of its own.
 """
 
 import base64
@@ -11,11 +12,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from email.errors import MultipartInvariantViolationDefect
 from email.message import Message
 from email.parser import HeaderParser
 from email.utils import format_datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 import idna
 
@@ -27,6 +30,8 @@ from workers.mail.values import BREAK, SENDABLE_ADDRESS, visible
 from workers.settings import Settings
 
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,100}@[A-Za-z0-9.-]{1,253}>")
+_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:[+-][0-9:]{4,8}|GMT)")
+_HEADER = re.compile(r"(?:[!-~][ -~]*(?:\r\n [!-~][ -~]*)*)?")  # a line, perhaps with more lines that go on with it
 _FILENAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _CONTENT_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 _WORD_OCTETS = 45  # 60 characters of base64, 72 with the marks of an encoded word: below the 75 of RFC 2047
@@ -61,10 +66,33 @@ class SenderIdentity:
         return f"<{local}@{self.domain}>"
 
 
+class EncodedMail(NamedTuple):
+    """The content of a mail, with its two bodies encoded as quoted-printable lines that end in CRLF."""
+
+    subject: str
+    text: bytes
+    html: bytes
+    locale: str
+    attachments: tuple[MailAttachment, ...] = ()
+
+
 def build(
     rendered: RenderedMail, *, to_address: str, message_id: str, date: datetime, identity: SenderIdentity
 ) -> bytes:
-    """Builds the message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
+    """Builds the message of a rendered mail; see `write_message`."""
+    return write_message(encode(rendered), to_address=to_address, message_id=message_id, date=date, identity=identity)
+
+
+def encode(rendered: RenderedMail) -> EncodedMail:
+    """Encodes the text and the HTML of a rendered mail."""
+    text, html = _encoded_body(rendered.text), _encoded_body(rendered.html)
+    return EncodedMail(rendered.subject, text, html, rendered.locale, rendered.attachments)
+
+
+def write_message(
+    mail: EncodedMail, *, to_address: str, message_id: str, date: datetime, identity: SenderIdentity
+) -> bytes:
+    """Writes the message: 7-bit, CRLF, lines below 998 octets; the same arguments give the same bytes.
 
     Parameters:
       to_address: ASCII only (the domain already in its ``xn--`` form), without a display name.
@@ -77,29 +105,61 @@ def build(
     """
     _require(SENDABLE_ADDRESS.fullmatch(to_address), "the recipient's address cannot be written in a header")
     _require(_MESSAGE_ID.fullmatch(message_id), "the Message-ID is malformed")
+    written = _date_header(date, date.tzinfo, date.fold)
     boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]  # "=_" occurs in no encoded body
-    content_type, body = _body(rendered, boundary)
-    headers = {
+    content_type, body = _body(mail, boundary)
+    values = (to_address, subject_header(mail.subject), written, message_id, content_type)
+    fixed = _fixed_headers(identity, mail.locale)
+    head = "".join(part for pair in zip(fixed, (*values, "\r\n\r\n"), strict=True) for part in pair)
+    return head.encode("ascii") + body
+
+
+@lru_cache(maxsize=32)
+def _fixed_headers(identity: SenderIdentity, locale: str) -> tuple[str, ...]:
+    """Returns the parts of the headers between those values that change from mail to mail, after reading them back."""
+    headers: dict[str, str | None] = {  # None: the value changes
         "From": identity.from_header,
-        "To": to_address,
+        "To": None,
         **({"Reply-To": identity.reply_to} if identity.reply_to else {}),
-        "Subject": _encoded_text(visible(rendered.subject, kept=BREAK).replace("=?", "= ?")),
-        "Date": format_datetime(date),
-        "Message-ID": message_id,
+        "Subject": None,
+        "Date": None,
+        "Message-ID": None,
         "MIME-Version": "1.0",
-        "Content-Language": rendered.locale,
+        "Content-Language": locale,
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "All",
-        "Content-Type": content_type,
+        "Content-Type": None,
     }
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
-    _require(head.isascii(), "a header of the message is not ASCII")
-    _check_headers(head, list(headers))
-    return head.encode("ascii") + body
+    parts = [""]
+    for name, value in headers.items():
+        parts[-1] += f"{name}: "
+        if value is None:
+            parts.append("\r\n")
+        else:
+            parts[-1] += f"{value}\r\n"
+    _check_headers("x".join(parts) + "\r\n", list(headers))
+    return (*parts[:-1], "")
+
+
+@lru_cache(maxsize=1024)
+def _date_header(date: datetime, _zone: tzinfo | None, _fold: int) -> str:
+    """Writes a date; equal moments of other zones, or of the hour that comes twice, are written otherwise."""
+    written = format_datetime(date)
+    _require(_DATE.fullmatch(written), "the date is malformed")
+    return written
+
+
+@lru_cache(maxsize=1024)
+def subject_header(subject: str) -> str:
+    """Writes a subject for its header. Those of one training are the same, because a subject names no person."""
+    written = _encoded_text(visible(subject, kept=BREAK).replace("=?", "= ?"))
+    _require(_HEADER.fullmatch(written), "the subject cannot be written in a header")
+    return written
 
 
 def _check_headers(written: str, meant: list[str]) -> None:
     """Reads the headers as a receiver would: there must be exactly those meant, and each once."""
+    _require(written.isascii(), "a header of the message is not ASCII")
     parsed: Message = HeaderParser().parsestr(written)
     # Older Pythons (3.11.2 of Debian 12) miss the parts of a multipart message though only its headers were asked for.
     defects = [defect for defect in parsed.defects if not isinstance(defect, MultipartInvariantViolationDefect)]
@@ -107,17 +167,14 @@ def _check_headers(written: str, meant: list[str]) -> None:
     _require(not parsed.get_payload(), "the headers end too early")
 
 
-def _body(rendered: RenderedMail, boundary: str) -> tuple[str, bytes]:
-    alternative = _multipart(
-        boundary,
-        [_text_part("plain", rendered.text), _text_part("html", rendered.html)],
-    )
+def _body(mail: EncodedMail, boundary: str) -> tuple[str, bytes]:
+    alternative = _multipart(boundary, [_PLAIN_HEAD + mail.text, _HTML_HEAD + mail.html])
     alternative_type = f'multipart/alternative; boundary="{boundary}"'
-    if not rendered.attachments:
+    if not mail.attachments:
         return alternative_type, alternative
     outer = boundary + "-mixed"
     head = f"Content-Type: {alternative_type}\r\n\r\n".encode("ascii")
-    parts = [head + alternative, *(_attached(attachment) for attachment in rendered.attachments)]
+    parts = [head + alternative, *(_attached(attachment) for attachment in mail.attachments)]
     return f'multipart/mixed; boundary="{outer}"', _multipart(outer, parts)
 
 
@@ -127,15 +184,16 @@ def _multipart(boundary: str, parts: list[bytes]) -> bytes:
 
 
 _TEXT_HEAD = 'Content-Type: text/{}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+_PLAIN_HEAD, _HTML_HEAD = (_TEXT_HEAD.format(subtype).encode("ascii") for subtype in ("plain", "html"))
 _FILE_HEAD = (
     'Content-Type: {}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename="{}"\r\n\r\n'
 )
 
 
-def _text_part(subtype: str, text: str) -> bytes:
+def _encoded_body(text: str) -> bytes:
     octets = text.encode("utf-8", "replace").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     encoded = binascii.b2a_qp(octets, istext=True)  # its line ends follow those of the text: make them one kind after
-    return _TEXT_HEAD.format(subtype).encode("ascii") + encoded.replace(b"\n", b"\r\n")
+    return encoded.replace(b"\n", b"\r\n")
 
 
 def _attached(attachment: MailAttachment) -> bytes:

@@ -16,9 +16,9 @@ from workers.imports.files import open_file
 from workers.imports.reports import StoredRows
 from workers.logs import describe, get_logger
 from workers.mail.letters.letter import Letter
-from workers.mail.message import SenderIdentity, build
-from workers.mail.renderer import render
+from workers.mail.message import SenderIdentity
 from workers.mail.sending import SAFE_PART, PreparedMail
+from workers.mail.skeleton import make_message
 from workers.rosters.kept_rows import KeptRows, recall
 from workers.rosters.refused import RosterRefused
 
@@ -78,10 +78,15 @@ def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
     mail = letter.mail
     try:
         with whole_context(letter) as context:
-            rendered = render(letter.kind, mail.locale, context)
-        return build(
-            rendered, to_address=mail.to_address, message_id=mail.message_id, date=mail.date, identity=identity
-        )
+            return make_message(
+                letter.kind,
+                mail.locale,
+                context,
+                to_address=mail.to_address,
+                message_id=mail.message_id,
+                date=mail.date,
+                identity=identity,
+            )
     except Permanent as error:
         log.exception("mail.unrenderable", rows=_names([letter]))
         set_back(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
@@ -18,10 +17,9 @@ from models.person import full_name, printed_name
 from models.words import LOCALES, Code, EmailKind, hints_of
 from workers.errors import Permanent
 from workers.i18n.catalogues import TEMPLATES, code_sentence, translate
-from workers.i18n.moments import shown_day, shown_moment
 from workers.i18n.results import ask_domain, explain_result
-from workers.i18n.values import LOCALES_OF_BABEL
 from workers.mail.attachments import ZIP, MailAttachment, document_file, errors_file, people_file
+from workers.mail.marks import FORMATS, ValueMark
 from workers.mail.values import inert_file_name, inert_name, inert_reference, shown_address, visible
 
 PEOPLE_IN_BODY = 100
@@ -91,12 +89,12 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
     Raises:
       Permanent: a value is missing or of the wrong type, or a template is wrong; another attempt would fail too.
     """
-    locale = locale if locale in LOCALES else LOCALES[0]
+    locale = known_locale(locale)
     try:
         values, attachments = _values(kind, locale, context)
-        subject = " ".join(_template(locale, kind, "subject.txt").render(values).split())
-        text = _template(locale, kind, "body.txt").render(values).strip() + "\n"
-        html = _template(locale, kind, "body.html").render(values, subject=subject)
+        subject = one_line(template(locale, kind, "subject.txt").render(values))
+        text = whole_lines(template(locale, kind, "body.txt").render(values))
+        html = template(locale, kind, "body.html").render(values, subject=subject)
     except (TemplateError, KeyError, TypeError, ValueError, AttributeError) as wrong:
         # The message gives the kind of error and the missing name, but no value: it may be a person's name.
         missed = f": {wrong}" if isinstance(wrong, TemplateError | KeyError) else ""
@@ -104,15 +102,37 @@ def render(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> Rendered
     return RenderedMail(subject, text, html, locale, attachments)
 
 
+def known_locale(locale: str) -> str:
+    """Returns the locale, or French for one that has no catalogue."""
+    return locale if locale in LOCALES else LOCALES[0]
+
+
+def one_line(subject: str) -> str:
+    """Returns a rendered subject on one line."""
+    return " ".join(subject.split())
+
+
+def whole_lines(text: str) -> str:
+    """Returns a rendered text without space around it, ending with a line end."""
+    return text.strip() + "\n"
+
+
 def _values(
     kind: EmailKind, locale: str, context: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
-    values = {name: _shown(name, value) for name, value in context.items()}
-    present = PRESENTERS.get(kind)
-    if present is None:
-        return values, ()
-    more, file = present(locale, context)
-    return values | more, (file,) if file else ()
+    values = {name: shown_value(name, value) for name, value in context.items()}
+    more, attachments = present(kind, locale, context)
+    return values | more, attachments
+
+
+def present(
+    kind: EmailKind, locale: str, context: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[MailAttachment, ...]]:
+    """Returns the values that templates of this kind get besides those of the context, and the files of the mail."""
+    if kind not in PRESENTERS:
+        return {}, ()
+    more, file = PRESENTERS[kind](locale, context)
+    return more, (file,) if file else ()
 
 
 def _present_duplicate(_: str, context: Mapping[str, Any]) -> Presentation:
@@ -178,7 +198,7 @@ def _shown_hint(hint: Mapping[str, Any], locale: str) -> dict[str, Any]:
     return {"sentence": code_sentence(hint["code"], locale), "lines": ", ".join(map(str, hint["lines"])), "more": more}
 
 
-def _shown(name: str, value: object) -> object:
+def shown_value(name: str, value: object) -> object:
     """Returns one value of the context in the form that templates may show."""
     if not isinstance(value, str):
         return value
@@ -217,10 +237,13 @@ def _environment(locale: str, *, html: bool) -> Environment:
     # It is a filter and not a function: Jinja calls it directly, and translates a sentence without values when the
     # template is compiled.
     environment.filters["t"] = _html_sentence(locale) if html else _text_sentence(locale)
-    environment.filters["moment"] = lambda moment: shown_moment(moment, locale)
-    environment.filters["day"] = lambda moment: shown_day(moment, locale)
-    environment.filters["number"] = lambda number: format_decimal(number, locale=LOCALES_OF_BABEL[locale])
+    environment.filters |= {form: _showing(form, locale) for form in FORMATS}
     return environment
+
+
+def _showing(form: str, locale: str) -> Callable[[Any], Any]:
+    show = FORMATS[form]
+    return lambda value: value.through(form) if isinstance(value, ValueMark) else show(value, locale)
 
 
 def _text_sentence(locale: str) -> Callable[..., str]:
@@ -235,5 +258,6 @@ def _html_sentence(locale: str) -> Callable[..., Markup]:
 
 
 @cache
-def _template(locale: str, kind: EmailKind, name: str) -> Template:
+def template(locale: str, kind: EmailKind, name: str) -> Template:
+    """Returns a template of a mail, compiled once for each language."""
     return _environment(locale, html=name.endswith(".html")).get_template(f"{kind}/{name}")

@@ -69,8 +69,14 @@ def inert(value: str) -> str:
     return _IP_ADDRESS.sub(lambda found: found[0].replace(".", f".{BREAK}"), value)
 
 
+_PLAIN_NAME = re.compile(rf"(?=.{{1,{LONGEST_NAME}}}\Z)[^\W\d_]+(?:[ '’-][^\W\d_]+)*")
+"""Words of letters alone: nothing in them can become a link, and no character is invisible."""
+
+
 def inert_name(value: str) -> str:
     """Returns a name of a person, company or training for mails: one line, no link, at most 60 characters."""
+    if type(value) is str and _PLAIN_NAME.fullmatch(value):  # most names: ten patterns need not be looked for
+        return value
     return _PHONE.sub(_undialled, inert(shortened(visible(value), LONGEST_NAME)))
 
 

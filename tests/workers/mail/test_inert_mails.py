@@ -1,6 +1,7 @@
 """No typed text becomes active in a mail, and names and addresses stay readable."""
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,16 @@ from models.words import LOCALES, EmailKind
 from tests.kit.pages.mails import Page
 from workers.cli.samples.mails import SAMPLES
 from workers.mail.renderer import RenderedMail, render
-from workers.mail.values import BREAK, inert_file_name, inert_name, inert_reference, shown_address
+from workers.mail.values import (
+    BREAK,
+    inert,
+    inert_file_name,
+    inert_name,
+    inert_reference,
+    shortened,
+    shown_address,
+    visible,
+)
 
 REPORT = dict(SAMPLES["enrollment_report"][1])
 RESET = dict(SAMPLES["password_reset"][1])
@@ -117,6 +127,17 @@ def structure(mail: RenderedMail) -> list[str]:
 )
 def test_names_stay_readable(typed: str, shown: str) -> None:
     assert inert_name(typed) == shown
+
+
+def test_a_name_of_letters_is_shown_as_it_is() -> None:
+    for letter in filter(str.isalnum, map(chr, range(sys.maxunicode + 1))):
+        name = f"a{letter}b"
+        if inert_name(name) == name:
+            assert inert(shortened(visible(name), 60)) == name, ascii(name)
+    for name in ("L’Été d’Anne-Marie", "x" * 60, "Ж" * 60):
+        assert inert_name(name) == name
+    for changed in ("x" * 61, "two  spaces", " a", "a ", "a\n", "a\u0301\u200bb", "=?a?="):
+        assert inert_name(changed) != changed
 
 
 @pytest.mark.parametrize(
