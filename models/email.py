@@ -8,10 +8,16 @@ from sqlalchemy import JSON, CheckConstraint, Index
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
-from models.job import POSTPONED, RUNNING, WAITING
+from models.job import POSTPONED, RUNNING, WAITING, indexes_for_operators
 from models.mails import INVITING as INVITING_KINDS
 from models.mails import quoted
 from models.words import EmailState, StoredWord
+
+STUCK_MAILS: Final = (
+    f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}', '{EmailState.UNCERTAIN}', '{EmailState.SUPPRESSED}')"
+    " AND due_at IS NULL"
+)
+"""The condition of mails that ended without being sent, but for those that are no longer wanted."""
 
 
 class Email(OwedWork, table=True):
@@ -27,6 +33,7 @@ class Email(OwedWork, table=True):
         Index("ix_email_account_id", "account_id", "enrollment_id"),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_email_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
+        *indexes_for_operators("email", STUCK_MAILS),
         HOT_TABLE,
     )
 

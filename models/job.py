@@ -15,6 +15,49 @@ WAITING = text("due_at IS NOT NULL AND leased_until IS NULL")
 RUNNING = text("leased_until IS NOT NULL")
 POSTPONED = text("postponements > 0 AND due_at IS NOT NULL AND leased_until IS NULL")
 
+WAITING_IN_TIME: Final = "due_at IS NOT NULL AND leased_until IS NULL AND claim >= 0"
+"""The condition of waiting work in the statements that read it by its due time.
+
+``claim >= 0`` is always true. It is there because the statements that claim work do not say it: PostgreSQL cannot use
+an index with this condition for them. With few statistics it might prefer that index to the one that is in the order
+of lanes, and read a whole queue for each lane.
+"""
+
+DEFERRED: Final = "due_at > created_at AND leased_until IS NULL"
+"""The condition of waiting work that is due later than it was recorded: it was set back, or is to begin later."""
+
+
+def error_part(name: str) -> str:
+    """Returns the SQL value of a member of the column ``error``, cut to 80 characters; empty when there is none.
+
+    It is cut out of the text, because the json operators of PostgreSQL fail on a U+0000 anywhere in it.
+    """
+    return f"""left(coalesce(substring(error::text, '"{name}" ?: ?"([^"]*)"'), ''), 80)"""
+
+
+ERROR_CLASS: Final = error_part("class")
+ERROR_REASON: Final = error_part("reason")
+
+STUCK_JOBS: Final = f"state IN ('{JobState.DEAD}')"
+"""The condition of jobs that ended without success and may be given all their attempts again."""
+
+
+def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
+    """Returns the indexes by which operators see what waits and what went wrong, without reading the whole table.
+
+    Most rows are in none of them but the first, and in that only until they are claimed. The two others begin with what
+    work has in common that met the same error.
+
+    Parameters:
+      stuck: the SQL condition of rows that ended without success; it begins with their states.
+    """
+    error = (text(ERROR_CLASS), text(ERROR_REASON))
+    return (
+        Index(f"ix_{table}_due", "queue", "due_at", postgresql_where=text(WAITING_IN_TIME)),
+        Index(f"ix_{table}_deferred", "queue", *error, "created_at", "id", postgresql_where=text(DEFERRED)),
+        Index(f"ix_{table}_stuck", "state", "queue", *error, "finished_at", "id", postgresql_where=text(stuck)),
+    )
+
 
 def states(words: type[JobState]) -> str:
     """Returns the states as an SQL list, for a check constraint."""
@@ -35,6 +78,12 @@ class Job(OwedWork, table=True):
         Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_job_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         Index("ix_job_created_at", "created_at"),
+        *indexes_for_operators("job", STUCK_JOBS),
+        Index(
+            "ix_job_reconciled",
+            "finished_at",
+            postgresql_where=text("kind = 'reconcile_seats' AND state = 'succeeded'"),
+        ),
         HOT_TABLE,
     )
 

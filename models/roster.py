@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
@@ -57,6 +57,13 @@ class InboxFile(Record, table=True):
     """One version of a file that was seen in an inbox."""
 
     __tablename__ = "inbox_file"
+    __table_args__ = (
+        Index(
+            "ix_inbox_file_trouble",
+            "inbox_id",
+            postgresql_where=text("trouble IS NOT NULL AND put_away_at IS NULL"),
+        ),
+    )
 
     inbox_id: UUID = Field(primary_key=True)
     name: str = Field(primary_key=True)

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     people,
     resets,
     roster,
+    status,
 )
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.system import System, running_system
@@ -42,6 +43,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "mails": mails.run,
     "certificates": certificates.run,
     "idle": idle.run,
+    "status": status.run,
 }
 
 

@@ -31,7 +31,7 @@ from workers.enrollment.reminders import send_reminders
 from workers.enrollment.withdrawal import withdraw_jobs
 from workers.imports.inboxes import put_inbox
 from workers.imports.undoing import cancel_imports
-from workers.ops.reconciliation import find_drift
+from workers.ops.reconciliation import reconcile
 from workers.people.erasure import erase_person
 from workers.people.export import export_person
 from workers.people.retention import purge_job
@@ -132,8 +132,7 @@ def _one_by_one(service: Callable[..., Any]) -> Callable[[Session, Sequence[Clai
 
 
 def _reconcile(session: Session, *_: Any) -> tuple[JobState, dict[str, Any]]:
-    drift = find_drift(session)
-    return JobState.SUCCEEDED, {"drift": [contract.as_json() for contract in drift]}
+    return JobState.SUCCEEDED, reconcile(session)
 
 
 SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOutcome]]]] = {

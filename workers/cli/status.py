@@ -1,7 +1,8 @@
 """Shows how Matricule is: queues, mails, contracts, processes, clock, database, drift."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -11,14 +12,23 @@ from rich.text import Text
 from workers.cli.edge import COMMON_CODES, REFUSED, command_app, console, edge, print_json
 from workers.cli.options import AsJson
 from workers.database import transaction
+from workers.ops.reconciliation import compare_now
 from workers.ops.redis_condition import look_at_redis
 from workers.ops.status import SHOWN_CONTRACTS, read_status
 from workers.ops.unrecorded import count_unrecorded
 
+SHOWN_OLDEST: Final = 2
+"""The identifiers that are printed under the errors of a problem; --json has more."""
+
 HELP: Final = f"""Show queues, mails and processes, and what needs a person.
 
-Contracts are shown with their counters. Under each problem with jobs or mails stand the first ten, with the class and
-reason of their last error; --json has the same under `problems`. `matricule retry ID` gives one its attempts again.
+Contracts are shown with their counters. Under each problem with jobs or mails stand up to ten, with the class and
+reason of their last error; of more, each error once with its number and when it was first and last seen (UTC). --json
+has the same under `problems`. `matricule retry ID` gives one its attempts again.
+
+Numbers are counted no further than to 10 000, those of one error to 1 000: then `10 000+` is shown. Sent and cancelled
+mails are counted among the latest 10 000. Seats are compared each hour; the age of the last comparison is shown, and
+--seats makes another one now.
 
 \b
 Exit codes:
@@ -66,12 +76,18 @@ app = command_app()
 
 
 @app.command(help=HELP)
-def main(as_json: AsJson = False) -> None:
+def main(
+    *,
+    seats: Annotated[bool, typer.Option("--seats", help="compare all seats now; it reads whole tables")] = False,
+    as_json: AsJson = False,
+) -> None:
     with edge():
         redis = look_at_redis()
         unrecorded = count_unrecorded() if redis else None
         with transaction() as session:
-            status = read_status(session, unrecorded, redis)
+            compared = compare_now(session) if seats else None
+        with transaction() as session:
+            status = read_status(session, unrecorded, redis, compared=compared)
     if as_json:
         print_json(status)
     else:
@@ -93,14 +109,30 @@ def print_status(out: Console, status: dict[str, Any]) -> None:
 
 
 def _print_problem(out: Console, problem: dict[str, Any]) -> None:
-    sentence = SENTENCES[problem["code"]].format(**problem, age=age(problem.get("seconds")))
+    count = number(problem["count"], at_least=problem.get("at_least", False))
+    sentence = SENTENCES[problem["code"]].format(**problem | {"count": count}, age=age(problem.get("seconds")))
     out.print(Text.assemble(("to look at: ", "bold red"), sentence))
     rows = problem.get("rows", ())
+    if problem["count"] > len(rows) > 0 and "groups" in problem:
+        _print_groups(out, problem)
+        return
     for row in rows:
         error = " ".join(part for part in (row["class"], row["reason"]) if part)
         out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}{_lane(row)}", soft_wrap=True)
     if problem["count"] > len(rows) > 0:
-        out.print(f"  and {problem['count'] - len(rows)} more")
+        out.print(f"  and {number(problem['count'] - len(rows), at_least=problem.get('at_least', False))} more")
+
+
+def _print_groups(out: Console, problem: dict[str, Any]) -> None:
+    """Prints each error once, with its number and when it was first and last seen, and the oldest jobs or mails."""
+    for group in problem["groups"]:
+        error = " ".join(part for part in (group["class"], group["reason"]) if part)
+        count = number(group["count"], at_least=group.get("at_least", False))
+        seen = f"first {moment(group['first'])}, last {moment(group['last'])}"
+        out.print(f"  {count:>9}  {plain(error) or 'no error recorded'}  {seen}", soft_wrap=True)
+    if problem.get("more_groups"):
+        out.print("  and further errors")
+    out.print(f"  the oldest: {', '.join(row['id'] for row in problem['rows'][:SHOWN_OLDEST])}", soft_wrap=True)
 
 
 def _lane(row: dict[str, Any]) -> str:
@@ -124,15 +156,17 @@ def _queues(status: dict[str, Any]) -> Table:
     sent = status["requests"] or {"waiting": "unreachable", "oldest_seconds": None}
     table.add_row("requests (in Redis)", str(sent["waiting"]), "-", "-", "-", age(sent["oldest_seconds"]))
     for name, counts in status["queues"].items():
-        figures = [str(counts[key]) for key in ("waiting", "due_later", "running", "dead")]
+        reached = counts.get("at_least", ())
+        keys = ("waiting", "due_later", "running", "dead")
+        figures = [number(counts[key], at_least=key in reached) for key in keys]
         table.add_row(name, *figures, age(counts["oldest_due_seconds"]))
     return table
 
 
 def _contracts(status: dict[str, Any]) -> Table:
     numbers = ("Inscriptions prévues", "Participants inscrits", "Places restantes")
-    total = status["contract_count"]
-    shown = f"the latest {SHOWN_CONTRACTS} of {total}" if total > SHOWN_CONTRACTS else str(total)
+    total = _total(status, "contract_count", status["contract_count"])
+    shown = f"the latest {SHOWN_CONTRACTS} of {total}" if status["contract_count"] > SHOWN_CONTRACTS else total
     table = _table(f"\nContracts ({shown})", "contract", "company", *numbers, numbers=numbers)
     for contract in status["contracts"]:
         figures = [str(contract[key]) for key in ("planned_seats", "enrolled_count", "remaining")]
@@ -162,23 +196,43 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     clock, database = status["clock"], status["database"]
     leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "no clock leads"
     out.print(f"\nclock     {leader}")
-    mails = ", ".join(f"{number} {state}" for state, number in status["mails"].items())
-    out.print(
-        f"mails     {mails or 'none'}; suppressed {_counted(status['suppressed_addresses'], 'address', 'addresses')}"
-    )
+    mails = ", ".join(f"{_total(status, f'mails.{state}', count)} {state}" for state, count in status["mails"].items())
+    suppressed = _total(status, "suppressed_addresses", status["suppressed_addresses"])
+    out.print(f"mails     {mails or 'none'}; suppressed {_counted(suppressed, 'address', 'addresses')}")
     out.print(f"pending   {_corrections(status['corrections'])}")
     snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
     out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
-    out.print(f"seats     {len(status['drift']) or 'no'} drift\n")
+    out.print(f"seats     {_drift(status['reconciled'])}\n")
+
+
+def _drift(reconciled: dict[str, Any] | None) -> str:
+    """Says what the last comparison of seats found, and how long ago that was."""
+    if reconciled is None:
+        return "not compared yet"
+    return f"{reconciled['contracts'] or 'no'} drift, compared {age(reconciled['seconds'])} ago"
+
+
+def _total(status: dict[str, Any], name: str, count: int) -> str:
+    return number(count, at_least=name in status["at_least"])
 
 
 def _corrections(waiting: dict[str, Any]) -> str:
-    counted = _counted(waiting["pending"], "correction of an address", "corrections of addresses")
+    counted = _counted(str(waiting["pending"]), "correction of an address", "corrections of addresses")
     return f"{counted}, the oldest for {age(waiting['oldest_seconds'])}" if waiting["pending"] else counted
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number or 'no'} {one if number == 1 else many}"
+def _counted(count: str, one: str, many: str) -> str:
+    return f"{'no' if count == '0' else count} {one if count == '1' else many}"
+
+
+def number(count: int, *, at_least: bool = False) -> str:
+    """Writes a number as people read it; one that reached its cap as `10 000+`: at least so many."""
+    return f"{count:,}".replace(",", " ") + "+" if at_least else str(count)
+
+
+def moment(at: str | None) -> str:
+    """Writes a moment of JSON by the minute, in UTC; a dash for none."""
+    return "-" if at is None else f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
 
 
 def plain(value: object) -> str:

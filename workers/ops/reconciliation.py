@@ -1,13 +1,15 @@
 """Reconciles the seats of contracts: counter, enrollments and seat history must agree. A schedule runs it."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, text
+from sqlmodel import select
 
 from models.enrollment import LIVE
 from workers.database import Session
-from workers.sql import fetch
+from workers.sql import fetch, fetch_one
 
 # Enrollments are compared one by one: in the sums, a seat counted twice would hide a seat that was not counted.
 FIND_DRIFT = text(f"""
@@ -27,6 +29,16 @@ FIND_DRIFT = text(f"""
     WHERE c.enrolled_count <> coalesce(sums.live, 0) OR c.enrolled_count <> coalesce(sums.balance, 0)
       OR sums.orphans > 0 OR sums.uneven > 0
     ORDER BY c.id""")
+
+
+KEPT_DRIFT: Final = 50
+"""The most contracts with drift that a comparison keeps in its result; it also keeps their number."""
+
+# Reads the last comparison of seats that was finished: an index holds these jobs alone.
+READ_RECONCILIATION = text("""
+    SELECT j.finished_at AS at, extract(epoch FROM now() - j.finished_at)::float8 AS seconds, j.result
+    FROM job j WHERE j.kind = 'reconcile_seats' AND j.state = 'succeeded' AND j.finished_at IS NOT NULL
+    ORDER BY j.finished_at DESC LIMIT 1""")
 
 
 class SeatDrift(NamedTuple):
@@ -56,3 +68,40 @@ class SeatDrift(NamedTuple):
 def find_drift(session: Session) -> list[SeatDrift]:
     """Finds the contracts with seats that do not add up. It never repairs them, because that would hide the bug."""
     return fetch(session, SeatDrift, FIND_DRIFT)
+
+
+class Reconciliation(NamedTuple):
+    """A comparison of all seats: the moment it ended, its age in seconds, and the result of its job."""
+
+    at: datetime
+    seconds: float
+    result: dict[str, Any] | None
+
+    @property
+    def drift(self) -> list[dict[str, Any]]:
+        """The contracts with seats that did not add up, at most ``KEPT_DRIFT``."""
+        kept: list[dict[str, Any]] = (self.result or {}).get("drift", [])
+        return kept[:KEPT_DRIFT]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the form in which the status shows it."""
+        found = (self.result or {}).get("drift", [])
+        contracts = (self.result or {}).get("contracts", len(found))
+        return {"at": self.at.isoformat(), "seconds": self.seconds, "contracts": contracts}
+
+
+def reconcile(session: Session) -> dict[str, Any]:
+    """Compares all seats; returns the result of the job: the first contracts with drift, and their number."""
+    drift = find_drift(session)
+    return {"drift": [contract.as_json() for contract in drift[:KEPT_DRIFT]], "contracts": len(drift)}
+
+
+def compare_now(session: Session) -> Reconciliation:
+    """Compares all seats for an operator who does not want to wait for the next hour; it reads whole tables."""
+    result = reconcile(session)
+    return Reconciliation(session.exec(select(func.now())).one(), 0.0, result)
+
+
+def read_reconciliation(session: Session) -> Reconciliation | None:
+    """Reads the last comparison of seats that was finished, or None before the first."""
+    return fetch_one(session, Reconciliation, READ_RECONCILIATION)

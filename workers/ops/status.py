@@ -1,35 +1,33 @@
-"""Reads the state of Matricule in one transaction: queues, mails, processes, problems, and whether seats add up."""
+"""Reads the state of Matricule: queues, mails, processes, problems, and whether seats add up.
 
-from collections.abc import Iterable
+It costs the same whatever the tables hold: it reads the ends of indexes, counts to a cap, and takes what needs whole
+tables, the comparison of seats, from the job that does it each hour.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, or_, text
-from sqlmodel import col, select
+from sqlalchemy import func, text
+from sqlmodel import select
 
-from models.email import Email, Suppression
-from workers.catalog.contracts import count_contracts, list_contracts
+from workers.catalog.contracts import list_contracts
 from workers.database import APPLICATION, Session
-from workers.engine.ledger import JOBS, LEDGERS
+from workers.engine.ledger import EMAILS
 from workers.engine.rollout import ALIVE_SECONDS
 from workers.engine.set_back import FURTHEST_TERM, read_set_back
 from workers.engine.slots import find_void_schedules
-from workers.ops.problems import (
-    DEAD,
-    find_inboxes,
-    find_postponed,
-    find_problems,
-    find_relays,
-    find_rows,
-    find_unknown_kinds,
-    find_unprintable,
-)
-from workers.ops.reconciliation import find_drift
+from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
+from workers.ops.problems import find_inboxes, find_problems, find_relays, find_unprintable
+from workers.ops.queue_counts import count_mails, count_queues, with_dead
+from workers.ops.reconciliation import Reconciliation, read_reconciliation
 from workers.ops.redis_condition import RedisCondition
+from workers.ops.stuck import find_stuck, find_unsent
 from workers.ops.unrecorded import UnrecordedRequests
+from workers.ops.waiting import find_postponed, find_unknown_kinds
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
-from workers.sql import as_json, fetch, fetch_one
+from workers.sql import as_json, fetch, fetch_one, fetch_value
 
 SHOWN_CONTRACTS: Final = 50
 
@@ -45,7 +43,13 @@ EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 # A pending correction is normal; one that waits for long may be a problem, so its age is read too.
 COUNT_CORRECTIONS = text("""
     SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
-    FROM email_correction ec WHERE ec.state = 'pending'""")
+    FROM (SELECT asked_at FROM email_correction WHERE state = 'pending' LIMIT CAST(:rows AS bigint) + 1) ec""")
+
+# Counts the addresses on the suppression list, no further than to the cap.
+COUNT_SUPPRESSED = text(f"SELECT {first_rows('suppression', 'until IS NULL OR until > now()')}")
+
+# Counts the contracts, no further than to the cap.
+COUNT_CONTRACTS = text(f"SELECT {first_rows('contract', 'true')}")
 
 # Reads every process with the age of its last heartbeat; `read_status` decides which are silent. A killed process has
 # no connection; a process that was started later, with the same number, opened its own after the last heartbeat.
@@ -71,26 +75,6 @@ READ_OLDEST_TRANSACTION = text("""
       coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) FILTER (WHERE backend_xmin IS NOT NULL), 0)
         ::float8 AS snapshot_seconds
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()""")
-
-_WAITING: Final = "leased_until IS NULL AND due_at <= now()"
-
-_IN_TURN: Final = f"""(queue, lane) NOT IN (SELECT p.queue, p.lane FROM {JOBS.table} p
-    WHERE p.postponements > 0 AND p.due_at IS NOT NULL)"""
-"""The condition of a job that does not wait for a postponed one of its lane: that is a problem of its own."""
-
-COUNT_QUEUES: Final = {
-    ledger.table: text(f"""
-        SELECT queue, count(*) FILTER (WHERE {_WAITING}) AS waiting,
-          count(*) FILTER (WHERE leased_until IS NULL AND due_at > now()) AS due_later,
-          count(*) FILTER (WHERE leased_until IS NOT NULL) AS running,
-          count(*) FILTER (WHERE {DEAD[ledger.table]}) AS dead,
-          extract(epoch FROM now() - min(due_at) FILTER (
-            WHERE {_WAITING} AND {_IN_TURN if ledger is JOBS else "true"}))::float8 AS oldest_due_seconds
-        FROM {ledger.table} WHERE due_at IS NOT NULL OR leased_until IS NOT NULL OR ({DEAD[ledger.table]})
-        GROUP BY queue""")
-    for ledger in LEDGERS
-}
-"""The statement that counts the owed and dead rows of each ledger by queue."""
 
 
 class PendingCorrections(NamedTuple):
@@ -135,25 +119,23 @@ class TransactionAges(NamedTuple):
     snapshot_seconds: float
 
 
-class QueueCounts(NamedTuple):
-    """The rows of one queue by condition, and the age of the one that has been due longest, in seconds."""
-
-    queue: str
-    waiting: int = 0
-    due_later: int = 0
-    running: int = 0
-    dead: int = 0
-    oldest_due_seconds: float | None = None
-
-
 def read_status(
-    session: Session, unrecorded: UnrecordedRequests | None, redis: RedisCondition | None = None
+    session: Session,
+    unrecorded: UnrecordedRequests | None,
+    redis: RedisCondition | None = None,
+    *,
+    compared: Reconciliation | None = None,
+    caps: StatusCaps = CAPS,
 ) -> dict[str, Any]:
     """Reads the state of Matricule for operators, as JSON.
+
+    Each statement sees the database as it is when the statement begins, and keeps no snapshot after its end.
 
     Parameters:
       unrecorded: the requests that wait in Redis (``count_unrecorded``), None when Redis does not answer.
       redis: how it works (``look_at_redis``), None when it does not answer.
+      compared: a comparison of seats that was just made (``compare_now``); None to show the last one of the hour.
+      caps: the numbers to which it counts.
 
     Keys: `at`; `requests` (waiting in Redis, oldest_seconds; None when Redis does not answer); `redis` (refusal,
     eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by queue; postponed work is
@@ -163,36 +145,75 @@ def read_status(
     three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without (frozen
     when they are `connected`, else killed), `missing` (the queues, or `clock`, that no process serves); `clock`, its
     leader or None; `set_back` (seconds, at) when the clock of the database was ahead within a day; `void_schedules`,
-    planned while it was; `database` (ages of the oldest transaction and snapshot, in seconds); `drift`; `problems`
-    (code, subject, count, and `rows` for problems of jobs and mails) and `healthy`.
+    planned while it was; `database` (ages of the oldest transaction and snapshot, in seconds); `drift` as the last
+    comparison of seats found it, `reconciled` (at, seconds ago, and the number of contracts with drift), None before
+    the first; `cap`, and `at_least`: the numbers that reached it, so that there may be more (in a queue and in a
+    problem the same word tells it of their numbers); `problems` (code, subject, count, and for problems of jobs and
+    mails `rows` and `groups`) and `healthy`.
     """
-    seen = [as_json(process) for process in fetch(session, SeenProcess, READ_PROCESSES)]
-    processes = [process for process in seen if abs(process["seen_seconds_ago"]) <= ALIVE_SECONDS]
-    clock = fetch_one(session, ClockLeader, READ_CLOCK)
-    set_back = read_set_back(session)
-    holds = or_(col(Suppression.until).is_(None), col(Suppression.until) > func.now())
+    read_by_index(session)
+    processes, silent = _processes(session)
+    clock, set_back = fetch_one(session, ClockLeader, READ_CLOCK), read_set_back(session)
+    queues, stuck = count_queues(session, caps), find_stuck(session, caps)
+    totals, reconciled = _totals(session, caps), compared or read_reconciliation(session)
     status: dict[str, Any] = {
         "at": session.exec(select(func.now())).one().isoformat(),
         "requests": unrecorded._asdict() if unrecorded else None,
         "redis": redis._asdict() if redis else None,
-        "queues": _queues(session),
-        "mails": _count_mails(session),
-        "suppressed_addresses": session.exec(select(func.count()).select_from(Suppression).where(holds)).one(),
-        "corrections": as_json(fetch(session, PendingCorrections, COUNT_CORRECTIONS)[0]),
+        "queues": {name: counts.as_json() for name, counts in with_dead(queues.counts, stuck).items()},
+        **totals,
         "contracts": _read_contracts(session),
-        "contract_count": count_contracts(session),
         "processes": processes,
-        "silent": [process for process in seen if abs(process["seen_seconds_ago"]) > ALIVE_SECONDS],
+        "silent": silent,
         "missing": missing(process["kind"] for process in processes),
         "clock": None if clock is None else as_json(clock),
         "set_back": None if set_back is None else as_json(set_back),
         "void_schedules": find_void_schedules(session),
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
-        "drift": [contract.as_json() for contract in find_drift(session)],
+        "drift": reconciled.drift if reconciled else [],
+        "reconciled": reconciled.as_json() if reconciled else None,
     }
-    looked_for = (find_rows, find_postponed, find_unknown_kinds, find_inboxes, find_relays, find_unprintable)
-    problems = find_problems(status, [problem for find in looked_for for problem in find(session)])
+    rows = [*stuck, *find_unsent(session, queues.busy[EMAILS.table], caps), *_others(session, queues.busy, caps)]
+    problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
+
+
+def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCaps) -> list[dict[str, Any]]:
+    return [
+        *find_postponed(session, busy, caps),
+        *find_unknown_kinds(session, caps),
+        *find_inboxes(session),
+        *find_relays(session),
+        *find_unprintable(session, caps),
+    ]
+
+
+def _processes(session: Session) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Reads the processes: those that were heard of lately, and those that are silent."""
+    seen = [as_json(process) for process in fetch(session, SeenProcess, READ_PROCESSES)]
+    alive = [process for process in seen if abs(process["seen_seconds_ago"]) <= ALIVE_SECONDS]
+    return alive, [process for process in seen if abs(process["seen_seconds_ago"]) > ALIVE_SECONDS]
+
+
+def _totals(session: Session, caps: StatusCaps) -> dict[str, Any]:
+    """Counts mails, suppressed addresses, pending corrections and contracts; says which numbers reached the cap."""
+    mails = count_mails(session, caps)
+    [corrections] = fetch(session, PendingCorrections, COUNT_CORRECTIONS, {"rows": caps.rows})
+    counted = {
+        "suppressed_addresses": fetch_value(session, int, COUNT_SUPPRESSED, {"rows": caps.rows}) or 0,
+        "contract_count": fetch_value(session, int, COUNT_CONTRACTS, {"rows": caps.rows}) or 0,
+    }
+    numbers = {name: CappedNumber.of(number, caps.rows) for name, number in counted.items()}
+    pending = CappedNumber.of(corrections.pending, caps.rows)
+    named = {f"mails.{state}": number for state, number in mails.items()} | numbers | {"corrections.pending": pending}
+    return {
+        "mails": {state: number.number for state, number in mails.items()},
+        "suppressed_addresses": numbers["suppressed_addresses"].number,
+        "corrections": as_json(corrections) | {"pending": pending.number},
+        "contract_count": numbers["contract_count"].number,
+        "cap": caps.rows,
+        "at_least": [name for name, number in named.items() if number.at_least],
+    }
 
 
 def missing(kinds: Iterable[str]) -> list[str]:
@@ -201,34 +222,6 @@ def missing(kinds: Iterable[str]) -> list[str]:
     return [name for name in EXPECTED if name not in served]
 
 
-def _count_mails(session: Session) -> dict[str, int]:
-    by_state = select(Email.state, func.count()).group_by(Email.state).order_by(Email.state)
-    return dict(session.exec(by_state).all())
-
-
 def _read_contracts(session: Session) -> list[dict[str, Any]]:
     shown = [as_json(contract) for contract in list_contracts(session, limit=SHOWN_CONTRACTS)]
     return [{name: contract[name] for name in CONTRACT_FIELDS} for contract in shown]
-
-
-def _queues(session: Session) -> dict[str, dict[str, Any]]:
-    found = {queue.value: QueueCounts(queue.value) for queue in Queue}
-    for ledger in LEDGERS:
-        for counts in fetch(session, QueueCounts, COUNT_QUEUES[ledger.table]):
-            found[counts.queue] = _added(found.get(counts.queue, QueueCounts(counts.queue)), counts)
-    shown = {name: as_json(counts) for name, counts in found.items()}
-    for counts_of_queue in shown.values():
-        del counts_of_queue["queue"]
-    return shown
-
-
-def _added(one: QueueCounts, other: QueueCounts) -> QueueCounts:
-    ages = [counts.oldest_due_seconds for counts in (one, other) if counts.oldest_due_seconds is not None]
-    return QueueCounts(
-        one.queue,
-        waiting=one.waiting + other.waiting,
-        due_later=one.due_later + other.due_later,
-        running=one.running + other.running,
-        dead=one.dead + other.dead,
-        oldest_due_seconds=max(ages, default=None),
-    )

@@ -75,6 +75,8 @@ def test_a_whole_system_is_healthy_and_its_contracts_show_their_counters(call: C
     processes.worker("requests", "enrollments", "rosters", "emails", "emails_bulk", "maintenance")
     processes.clock()
     wait_until(lambda: call("status").code == 0, say=processes.logs)
+    change("UPDATE schedule SET next_run_at = now() WHERE name = 'reconcile'")
+    wait_until(lambda: "no drift, compared" in call("status").out, say=processes.logs)
     called = call("status")
     for words in ("C-1", "Acmé", "healthy", "led by", "no drift", "Inscriptions", "Participants", "Places"):
         assert words in called.out
@@ -111,8 +113,10 @@ def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
     rows("UPDATE job SET state = 'dead', due_at = NULL, error = CAST(:error AS json) RETURNING id", error=error)
     rows("UPDATE company SET name = '[red]Acmé[/red] [/nothing]' RETURNING id")
     rows("UPDATE contract SET enrolled_count = 1, reference = :reference RETURNING id", reference=HOSTILE)
-    called = call("status")
+    assert "not compared yet" in call("status").out
+    called = call("status", "--seats")
     assert called.code == 1
+    assert "1 drift, compared 0 s ago" in called.out
     assert "1 dead on enrollments: see why, then matricule retry ID" in called.out
     assert f"  {job}  put_company  [/b]ErrorWithALongName message_rejected\n" in called.out
     assert f"the seats of contract {HOSTILE} do not add up" in called.out

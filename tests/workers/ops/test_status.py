@@ -1,5 +1,6 @@
 """The status for operators: counts, contracts, processes, clock, drift, and the problems among them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from models.portal import LOCAL_PORTAL_ID
 from workers.catalog.records import put_company, put_contract, put_training
 from workers.database import Session
 from workers.ops import status as looking
+from workers.ops.reconciliation import compare_now, reconcile
 from workers.ops.status import EXPECTED, missing
 from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
@@ -24,6 +26,11 @@ MAIL = text("""
       due_at, error, created_at)
     VALUES (:id, 'invitation', 'emails', :id, :key, 'a@exemple.test', 'fr', '<a@b>', now(), now(), :state,
       now() + CAST(:due AS interval), CAST(:error AS json), now() - CAST(:age AS interval))""")
+
+COMPARED = text("""
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, result, finished_at)
+    VALUES (:id, :portal, 'reconcile_seats', 'maintenance', :id, 'succeeded', CAST(:result AS json),
+      now() - CAST(:ago AS interval))""")
 
 PROCESS = text("""
     INSERT INTO process (id, kind, host, pid, seen_at)
@@ -67,6 +74,12 @@ def contract(session: Session, reference: str, seats: int) -> None:
     put_training(session, LOCAL_PORTAL_ID, None, PutTraining(reference="sst", title="SST"))
     request = PutContract(reference=reference, company="acme", training="sst", planned_seats=seats)
     put_contract(session, LOCAL_PORTAL_ID, None, request)
+
+
+def compared(session: Session, *, ago: str) -> None:
+    """Records a comparison of the seats, as the job of each hour does."""
+    values = {"id": new_id(), "portal": LOCAL_PORTAL_ID, "result": json.dumps(reconcile(session)), "ago": ago}
+    session.execute(COMPARED, values)
 
 
 def everything_served(session: Session) -> None:
@@ -141,9 +154,35 @@ def test_contracts_show_their_three_counters_and_how_many_there_are(session: Ses
 def test_a_counter_that_does_not_add_up_is_drift(session: Session) -> None:
     contract(session, "C-1", seats=3)
     session.execute(text("UPDATE contract SET enrolled_count = 2"))
+    unseen = read_status(session)
+    assert (unseen["drift"], unseen["reconciled"]) == ([], None)
+    compared(session, ago="40 min")
     status = read_status(session)
     assert status["drift"][0]["reference"] == "C-1"
     assert {"code": "drift", "subject": "C-1", "count": 1} in status["problems"]
+    assert (status["reconciled"]["contracts"], round(status["reconciled"]["seconds"])) == (1, 2_400)
+
+
+def test_the_last_comparison_of_seats_counts(session: Session) -> None:
+    contract(session, "C-1", seats=3)
+    compared(session, ago="2 hours")
+    session.execute(text("UPDATE contract SET enrolled_count = 2"))
+    compared(session, ago="1 hour")
+    assert [one["reference"] for one in read_status(session)["drift"]] == ["C-1"]
+    session.execute(text("UPDATE contract SET enrolled_count = 0"))
+    now = compare_now(session)
+    assert looking.read_status(session, NOTHING_SENT, compared=now)["drift"] == []
+    compared(session, ago="1 min")
+    assert (read_status(session)["drift"], read_status(session)["reconciled"]["contracts"]) == ([], 0)
+
+
+def test_of_many_contracts_with_drift_fifty_are_kept_and_all_counted(session: Session) -> None:
+    for number in range(51):
+        contract(session, f"C-{number}", seats=3)
+    session.execute(text("UPDATE contract SET enrolled_count = 2"))
+    compared(session, ago="1 min")
+    status = read_status(session)
+    assert (len(status["drift"]), status["reconciled"]["contracts"]) == (50, 51)
 
 
 def test_ages_of_the_database_are_numbers(session: Session) -> None:

@@ -60,7 +60,8 @@ def recorded(session: Session, table: str, seconds: int) -> None:
 def postponed_lane(session: Session, count: int, *, error: str = LOCKED, queue: str = "enrollments") -> str:
     """Owes this many jobs of a contract, the first of which is postponed; returns its identifier."""
     place = lane_id(LOCAL_PORTAL_ID, "contract:C-1")
-    made = [owe(session, JOBS, lane=place, queue=queue) for _ in range(count)]
+    asked = '{"contract": "C-1", "people": []}'
+    made = [owe(session, JOBS, lane=place, queue=queue, request=asked) for _ in range(count)]
     session.execute(SET_BACK["job"], {"id": made[0], "error": error})
     return str(made[0])
 

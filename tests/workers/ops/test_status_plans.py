@@ -1,0 +1,101 @@
+"""Reading the status reads the ends of indexes, however long the history is and whatever the planner knows of it."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event, text
+
+from tests.benchmarks.history import HistorySize, add_history
+from tests.benchmarks.status import add_troubles
+from tests.kit.processes.support import change
+from workers.database import Session, get_engine, transaction
+from workers.ops.capped import StatusCaps
+from workers.ops.status import read_status
+
+SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
+CAPS: Final = StatusCaps(rows=100, alike=20, groups=5, lanes=5)
+LARGE: Final = {"job", "email", "enrollment", "job_attempt", "seat_movement"}
+
+MOST_READ: Final = 20 * CAPS.rows
+"""The most rows of a table that a part of a plan may read: some caps, and far less than the table has."""
+
+
+def statements_of(session: Session) -> list[tuple[str, Any]]:
+    """Returns the statements that reading the status runs, with their parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def keep(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        found.append((statement, parameters))
+
+    event.listen(get_engine(), "before_cursor_execute", keep)
+    try:
+        read_status(session, None, caps=CAPS)
+    finally:
+        event.remove(get_engine(), "before_cursor_execute", keep)
+    return found
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the parts of a plan that read a large table."""
+    if plan.get("Relation Name") in LARGE:
+        yield plan
+    for part in plan.get("Plans", ()):
+        yield from scans(part)
+
+
+def read_too_much(session: Session) -> list[tuple[str, str, int]]:
+    """Returns how each statement reads a large table in order, or too many rows of it: kind, table, rows."""
+    found = []
+    for statement, parameters in statements_of(session):
+        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+        [(plan,)] = session.connection().exec_driver_sql(explain, parameters)
+        for scan in scans(plan[0]["Plan"]):
+            removed = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
+            rows = round((scan["Actual Rows"] + removed) * scan["Actual Loops"])
+            if scan["Node Type"] == "Seq Scan" or rows > MOST_READ:
+                found.append((scan["Node Type"], scan["Relation Name"], rows))
+    return found
+
+
+@pytest.fixture
+def long_history(fresh_database: str) -> None:
+    """Fills the database with history and trouble; its statistics are good."""
+    add_history(SIZE)
+    add_troubles(600)
+
+
+def forget_statistics() -> None:
+    """Leaves the planner with what it knew when the tables were empty."""
+    with transaction() as session:
+        session.execute(
+            text("UPDATE pg_class SET reltuples = 0, relpages = 0 WHERE relnamespace = 'public'::regnamespace")
+        )
+        session.execute(text("DELETE FROM pg_statistic WHERE starelid >= 16384"))
+
+
+@pytest.mark.usefixtures("long_history")
+def test_no_statement_of_the_status_reads_a_large_table() -> None:
+    with transaction() as session:
+        assert read_too_much(session) == []
+        status = read_status(session, None, caps=CAPS)
+    told = {(problem["code"], problem["subject"]) for problem in status["problems"]}
+    assert told >= {("dead", "enrollments"), ("dead", "emails_bulk"), ("expired", "emails_bulk"), ("unsent", "emails")}
+
+
+@pytest.mark.usefixtures("long_history")
+def test_nor_with_the_statistics_of_an_empty_database() -> None:
+    change("ALTER TABLE job SET (autovacuum_enabled = off)")
+    change("ALTER TABLE email SET (autovacuum_enabled = off)")
+    forget_statistics()
+    with transaction() as session:
+        assert read_too_much(session) == []
+
+
+@pytest.mark.usefixtures("long_history")
+def test_reading_the_status_leaves_other_transactions_their_plans() -> None:
+    with transaction() as session:
+        read_status(session, None)
+    with transaction() as session:
+        kept = session.connection().exec_driver_sql("SHOW enable_seqscan").scalar_one()
+    assert kept == "on"
