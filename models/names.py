@@ -75,6 +75,8 @@ def names_differ(given: FullName, known: FullName) -> bool:
       given: the name that a manager typed.
       known: the name that the account has.
     """
+    if given == known:
+        return False  # also where neither has a word; people of a roster are mostly new, and have the name given just now
     typed, kept = _both(given), _both(known)
     return not (_agree(typed, kept) or _agree(typed[::-1], kept) or _all(typed) == _all(kept))
 
