@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -136,18 +137,31 @@ def wait_briefly_for_locks(session: Session) -> None:
     session.execute(LOCK_TIMEOUT)
 
 
-def array(values: Iterable[UUID | int | None]) -> str:
-    """Writes identifiers or numbers as one text that PostgreSQL casts to an array: ``CAST(:ids AS uuid[])``.
+def array(values: Iterable[UUID | float | None]) -> str:
+    """Writes identifiers, numbers or truth values as one text that PostgreSQL casts: ``CAST(:ids AS uuid[])``.
 
-    The driver would quote each element: for ten thousand people that is a third of the time Python takes.
+    The driver would look at each element and quote it: for ten thousand people that is a third of the time Python
+    takes. This and the next two take a fifth of its time or less.
     """
-    return f"{{{','.join([_element(value) for value in values])}}}"
+    written = ["NULL" if value is None else value.hex if isinstance(value, UUID) else str(value) for value in values]
+    return f"{{{','.join(written)}}}"
 
 
-def _element(value: UUID | int | None) -> str:
-    if value is None:
-        return "NULL"
-    return value.hex if isinstance(value, UUID) else str(value)
+def text_array(values: Iterable[str | None]) -> str:
+    r"""Writes texts as one text that PostgreSQL casts to an array: ``CAST(:emails AS text[])``.
+
+    Each stands in quotes, so that none is read as NULL or as a sign of the array. Inside of them only `"` and `\` have
+    a meaning.
+    """
+    written = [
+        "NULL" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values
+    ]
+    return f"{{{','.join(written)}}}"
+
+
+def moment_array(values: Iterable[datetime | None]) -> str:
+    """Writes moments as one text that PostgreSQL casts to an array: ``CAST(:moments AS timestamptz[])``."""
+    return f"{{{','.join(['NULL' if value is None else value.isoformat() for value in values])}}}"
 
 
 def sql_state(error: BaseException | None) -> str | None:
@@ -199,7 +213,9 @@ __all__ = [
     "is_transient",
     "leave_server",
     "lost_connection",
+    "moment_array",
     "sql_state",
+    "text_array",
     "transaction",
     "wait_briefly_for_locks",
 ]

@@ -6,7 +6,7 @@ statement first runs.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, cast
@@ -19,7 +19,7 @@ from sqlmodel import SQLModel
 
 from models.base import Record
 from models.paris import TODAY_IN_PARIS
-from workers.database import Session, array
+from workers.database import Session, array, moment_array, text_array
 
 # Every record is a NamedTuple; the standard library has no type for that.
 RecordT = TypeVar("RecordT", bound=tuple[Any, ...])
@@ -209,7 +209,7 @@ class Unnest(Generic[RecordT]):
         """Returns the parameters of the statement for these rows, an array for each field."""
         values = zip(*rows, strict=True) if rows else [()] * len(self._fields)
         return {
-            field: _as_array(kind, column)
+            field: _WRITERS.get(kind, list)(column)
             for field, kind, column in zip(self._fields, self._types, values, strict=True)
         }
 
@@ -248,11 +248,12 @@ class JsonRows(Generic[RecordT]):
         return {"rows": json.dumps([dict(zip(self._fields, row, strict=True)) for row in rows], default=str)}
 
 
-_PLAIN: Final = frozenset({"uuid", "integer", "bigint", "int", "smallint"})
-
-
-def _as_array(kind: str, values: Iterable[Any]) -> Any:
-    return array(cast("Iterable[UUID | int | None]", values)) if kind in _PLAIN else list(values)
+_WRITERS: Final[Mapping[str, Callable[[Iterable[Any]], Any]]] = {
+    **dict.fromkeys(("uuid", "integer", "bigint", "int", "smallint", "float", "boolean", "bool"), array),
+    **dict.fromkeys(("text", "json"), text_array),
+    "timestamp with time zone": moment_array,
+}
+"""The function that writes an array of each type; the driver writes those of the other types."""
 
 
 def _type_of(table: type[SQLModel] | None, field: str) -> str:

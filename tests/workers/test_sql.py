@@ -1,6 +1,6 @@
 """Statements take their columns from the models, and their rows are named records."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -61,6 +61,60 @@ def test_rows_go_in_and_come_out_as_they_were(session: Session) -> None:
         AccountName("a@example.com", hostile, moment),
         AccountName("b@example.com", "", None),
     ]
+
+
+class GivenKinds(NamedTuple):
+    id: UUID | None
+    lifetime: int | None
+    score: float | None
+    activated: bool | None
+    words: str | None
+    at: datetime | None
+
+
+KINDS = Unnest(
+    GivenKinds,
+    None,
+    others={
+        "id": "uuid",
+        "lifetime": "integer",
+        "score": "float",
+        "activated": "bool",
+        "words": "text",
+        "at": "timestamp with time zone",
+    },
+)
+HOSTILE = (
+    "",
+    "NULL",
+    "null",
+    " a ",
+    "{}",
+    "{a,b}",
+    ",",
+    '"',
+    '""',
+    "\\",
+    '\\"',
+    "\\\\",
+    "\n\t",
+    "'",
+    "é\u202e😀",
+    "\x7f",
+    "%s :x",
+)
+
+
+def test_values_of_each_type_go_in_and_come_out(session: Session) -> None:
+    summer = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-5, minutes=30)))
+    given = [
+        GivenKinds(uuid4(), -1, 0.1, True, "a", datetime(2026, 3, 9, 8, 30, tzinfo=UTC)),
+        GivenKinds(UUID(int=0), 2**31 - 1, 1e-300, False, "b", summer),
+        GivenKinds(UUID(int=2**128 - 1), 0, 100.0, None, "c", datetime(1, 1, 1, tzinfo=UTC)),
+        GivenKinds(None, None, None, None, None, None),
+        *[GivenKinds(uuid4(), 1, 1.5, True, words, None) for words in HOSTILE],
+    ]
+    assert fetch(session, GivenKinds, text(f"SELECT * FROM {KINDS}"), KINDS.parameters(given)) == given
 
 
 def test_no_rows_are_no_rows(session: Session) -> None:

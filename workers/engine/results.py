@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.words import HINT_CODES, Code, hints_of
-from workers.database import Session
+from workers.database import Session, array, text_array
 from workers.sql import fetch, fetch_values
 
 # Records what was done for each person of the jobs.
@@ -93,13 +93,13 @@ def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]])
     session.execute(
         INSERT_PEOPLE,
         {
-            "jobs": [job_id for job_id, _ in people],
-            "positions": [person.position for _, person in people],
-            "codes": [person.code for _, person in people],
-            "fields": [person.field for _, person in people],
-            "accounts": [person.account_id for _, person in people],
-            "enrollments": [person.enrollment_id for _, person in people],
-            "details": [json.dumps(person.detail) if person.detail else None for _, person in people],
+            "jobs": array(job_id for job_id, _ in people),
+            "positions": array(person.position for _, person in people),
+            "codes": text_array(person.code for _, person in people),
+            "fields": text_array(person.field for _, person in people),
+            "accounts": array(person.account_id for _, person in people),
+            "enrollments": array(person.enrollment_id for _, person in people),
+            "details": text_array(json.dumps(person.detail) if person.detail else None for _, person in people),
         },
     )
 

@@ -17,7 +17,7 @@ from models.names import FullName
 from models.person import Person
 from models.reminder import REMINDER_STEPS
 from models.words import LOCALES, Code, EmailKind
-from workers.database import Session
+from workers.database import Session, text_array
 from workers.errors import Transient
 from workers.outbox.mails import OwedMail, owe
 from workers.requests.queues import Queue
@@ -121,7 +121,7 @@ class JoiningPerson:
 
 def read_accounts(session: Session, emails: Sequence[str]) -> dict[str, KnownAccount]:
     """Returns the accounts of these addresses, which no other transaction changes until this one ends."""
-    found = fetch(session, KnownAccount, READ_ACCOUNTS, {"emails": list(emails)}) if emails else ()
+    found = fetch(session, KnownAccount, READ_ACCOUNTS, {"emails": text_array(emails)}) if emails else ()
     return {account.email_norm: account for account in found}
 
 

@@ -250,7 +250,7 @@ def _remember(session: Session, job_id: UUID, answer: EnrollmentAnswer) -> None:
     if lines:
         addresses = address_subjects(set(lines))
         in_order = [lines[email] for email in addresses]
-        session.execute(INSERT_ADDRESSES, _addresses(job_id, addresses) | {"lines": in_order})
+        session.execute(INSERT_ADDRESSES, _addresses(job_id, addresses) | {"lines": array(in_order)})
 
 
 def _end(session: Session, run: RunningImport, answer: EnrollmentAnswer | None, state: JobState | None) -> WorkOutcome:

@@ -16,7 +16,7 @@ from models.email import (
 )
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
-from workers.database import Session, array
+from workers.database import Session, array, text_array
 from workers.sql import Unnest, fetch, fetch_value, fetch_values
 
 SUPPRESSED_SINCE: Final = """(SELECT su.created_at FROM suppression su WHERE su.email_norm = {address}
@@ -99,7 +99,7 @@ def read_suppressed(session: Session, emails: Collection[str]) -> dict[str, date
     """Finds the addresses among these that are suppressed now, each with the moment since when."""
     if not emails:
         return {}
-    found = fetch(session, _SuppressedSince, READ_SUPPRESSIONS, {"emails": list(emails)})
+    found = fetch(session, _SuppressedSince, READ_SUPPRESSIONS, {"emails": text_array(emails)})
     return {row.email_norm: row.created_at for row in found}
 
 
