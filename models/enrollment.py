@@ -263,9 +263,9 @@ def record_events(
     A refused event changes nothing: `invalid_request` is dated in the future, `implausible_time` reports more time than
     has passed.
     """
-    codes = []
+    latest, codes = now + LARGEST_LEAD, []
     for event in events:
-        if max(event.occurred_at, event.completed_at or event.occurred_at) > now + LARGEST_LEAD:
+        if event.occurred_at > latest or (event.completed_at is not None and event.completed_at > latest):
             codes.append(Code.INVALID_REQUEST)
             continue
         if takes_too_long(known, event, enrolled_at):
@@ -283,13 +283,15 @@ def takes_too_long(known: KnownProgress, event: LearningEvent, enrolled_at: date
     grew from the total known before by no more than has passed since.
     """
     start = _earliest(known.started_at, enrolled_at)
-    told = min(event.occurred_at, event.completed_at or event.occurred_at)  # completed before: begun before
-    if event.time_spent_seconds is None or start is None or start >= told:
+    if event.time_spent_seconds is None or start is None:
         return False
-    passed = event.occurred_at - start
-    if known.time_known_at is not None:
-        passed = max(passed, timedelta(seconds=known.time_spent_seconds) + event.occurred_at - known.time_known_at)
-    return timedelta(seconds=event.time_spent_seconds) > passed + TIME_SLACK
+    told = event.occurred_at if event.completed_at is None else min(event.occurred_at, event.completed_at)
+    spent = timedelta(seconds=event.time_spent_seconds) - TIME_SLACK
+    if start >= told or spent <= event.occurred_at - start:  # ``told``: completed before means begun before
+        return False
+    if known.time_known_at is None:
+        return True
+    return spent > timedelta(seconds=known.time_spent_seconds) + event.occurred_at - known.time_known_at
 
 
 def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
@@ -303,10 +305,10 @@ def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
     score, scored_at = _score(known, event)
     time_spent_seconds, timed_at = _time_spent(known, event)
     return KnownProgress(
-        progress=max(known.progress, event.progress, key=_RANK.__getitem__),
+        progress=event.progress if _RANK[event.progress] > _RANK[known.progress] else known.progress,
         started_at=_earliest(known.started_at, event.occurred_at if begun else None, ended),
         completed_at=_earliest(known.completed_at, ended),
-        progress_at=max(known.progress_at or event.occurred_at, event.occurred_at),
+        progress_at=event.occurred_at if known.progress_at is None else max(known.progress_at, event.occurred_at),
         score=score,
         scored_at=scored_at,
         time_spent_seconds=time_spent_seconds,
@@ -331,4 +333,8 @@ def _time_spent(known: KnownProgress, event: LearningEvent) -> tuple[int, dateti
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:
-    return min((moment for moment in moments if moment is not None), default=None)
+    earliest = None
+    for moment in moments:
+        if moment is not None and (earliest is None or moment < earliest):
+            earliest = moment
+    return earliest

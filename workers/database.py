@@ -141,7 +141,7 @@ def array(values: Iterable[UUID | float | None]) -> str:
     """Writes identifiers, numbers or truth values as one text that PostgreSQL casts: ``CAST(:ids AS uuid[])``.
 
     The driver would look at each element and quote it: for ten thousand people that is a third of the time Python
-    takes. This and the next two take a fifth of its time or less.
+    takes. This and the next two take a third of its time or less.
     """
     written = ["NULL" if value is None else value.hex if isinstance(value, UUID) else str(value) for value in values]
     return f"{{{','.join(written)}}}"

@@ -47,7 +47,7 @@ def fetch(
     if tuple(result.keys()) != fields:
         raise TypeError(f"{record.__name__} has the fields {fields}, the statement gives {tuple(result.keys())}")
     make = record._make  # type: ignore[attr-defined]
-    return [make(row) for row in result]
+    return [make(row) for row in result.all()]
 
 
 def fetch_one(

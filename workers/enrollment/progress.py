@@ -4,8 +4,9 @@ Lock order: job rows, enrollments by id. Contracts are only read: no seat moves.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -116,31 +117,33 @@ class _ProgressJob(NamedTuple):
         return self.row.columns.portal_id
 
 
-class _EventPosition(NamedTuple):
-    """The job of an event in the batch, and the position of the event in the request."""
+class _PlacedEvent(NamedTuple):
+    """An event, the number of its job in the batch, and its position in the request."""
 
     job: int
     position: int
-
-
-class _PlacedEvent(NamedTuple):
-    at: _EventPosition
     event: ProgressEvent
 
 
-class _RecordedEnrollment(NamedTuple):
-    """One enrollment after the batch: the result of each of its events, and its progress if that is known."""
+_Key = tuple[int, int]
+"""A portal and an enrollment, as the integers of their identifiers, because Python code hashes an identifier."""
 
-    portal_id: UUID
-    enrollment_id: UUID
-    results: Mapping[_EventPosition, PersonResult]
+
+class _JudgedEnrollment(NamedTuple):
+    """The events of one enrollment, and a code for each.
+
+    Parameters:
+      row: the enrollment, or None when the portal has none with this identifier.
+      detail: the facts that explain the codes, if any.
+      before, after: the progress without and with these events, or None when nothing is recorded of this enrollment.
+    """
+
+    events: Sequence[_PlacedEvent]
+    row: _StudiedEnrollment | None
+    codes: Sequence[Code]
+    detail: dict[str, Any] | None = None
     before: KnownProgress | None = None
     after: KnownProgress | None = None
-
-    @property
-    def completed_now(self) -> bool:
-        """Whether the training was completed by these events and not before."""
-        return _is_completed(self.after) and not _is_completed(self.before)
 
 
 def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcome]:
@@ -150,42 +153,48 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
     """
     jobs = [_ProgressJob(row, cast("RecordProgress", parse(row.columns.kind, row.columns.request))) for row in rows]
     events = _by_enrollment(jobs)
-    wait_briefly_for_locks(session)
-    found = fetch(session, _StudiedEnrollment, LOCK_ENROLLMENTS, _NAMED_ENROLLMENTS.parameters(list(events)))
-    held = {_EnrollmentKey(row.portal_id, row.id): row for row in found}
-    recorded = [_record_events(key, placed, held.get(key)) for key, placed in events.items()]
-    _write(session, recorded)
-    people = _results(jobs, recorded)
+    held = _hold(session, jobs, events.values())
+    judged = [_judge(placed, held.get(key)) for key, placed in events.items()]
+    _write(session, judged)
+    people = _results(jobs, judged)
     record_people(session, [(job.row.id, results) for job, results in zip(jobs, people, strict=True)])
-    changed = [(job, results) for job, results in zip(jobs, people, strict=True) if _records_something(results)]
-    record_all(session, [_change(job, results) for job, results in changed])
-    return [_outcome(job, results) for job, results in zip(jobs, people, strict=True)]
+    counted = [Counter(person.code for person in results) for results in people]
+    record_all(session, [_change(*one) for one in zip(jobs, people, counted, strict=True) if one[2][Code.RECORDED]])
+    return [_outcome(*one) for one in zip(jobs, people, counted, strict=True)]
 
 
-def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_EnrollmentKey, list[_PlacedEvent]]:
-    """Returns the events of each enrollment in ledger order."""
-    found: dict[_EnrollmentKey, list[_PlacedEvent]] = {}
+def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_Key, list[_PlacedEvent]]:
+    """Returns the events of each enrollment in ledger order; events that cannot be read are left out."""
+    found: dict[_Key, list[_PlacedEvent]] = {}
     for number, job in enumerate(jobs):
+        portal = job.portal_id.int
         for position, event in enumerate(job.request.events):
-            if isinstance(event, RefusedEvent):
-                continue  # answered by ``_results``
-            placed = _PlacedEvent(_EventPosition(number, position), event)
-            found.setdefault(_EnrollmentKey(job.portal_id, event.enrollment_id), []).append(placed)
+            if type(event) is not RefusedEvent:
+                placed = _PlacedEvent(number, position, event)
+                found.setdefault((portal, event.enrollment_id.int), []).append(placed)
     return found
 
 
-def _record_events(
-    key: _EnrollmentKey, placed: Sequence[_PlacedEvent], row: _StudiedEnrollment | None
-) -> _RecordedEnrollment:
+def _hold(
+    session: Session, jobs: Sequence[_ProgressJob], events: Iterable[Sequence[_PlacedEvent]]
+) -> dict[_Key, _StudiedEnrollment]:
+    """Locks the enrollments that the events speak of, and returns those that the portal has."""
+    named = [_EnrollmentKey(jobs[first.job].portal_id, first.event.enrollment_id) for first, *_ in events]
+    wait_briefly_for_locks(session)
+    found = fetch(session, _StudiedEnrollment, LOCK_ENROLLMENTS, _NAMED_ENROLLMENTS.parameters(named))
+    return {(row.portal_id.int, row.id.int): row for row in found}
+
+
+def _judge(events: Sequence[_PlacedEvent], row: _StudiedEnrollment | None) -> _JudgedEnrollment:
     """Folds the events of one enrollment into its progress; nothing is recorded of an unknown one or one that ended."""
     if row is None:
-        return _RecordedEnrollment(*key, _answers(key, placed, None, [(Code.NOT_FOUND, None)] * len(placed)))
+        return _JudgedEnrollment(events, None, [Code.NOT_FOUND] * len(events))
     if ended := _ended_because(row):
-        return _RecordedEnrollment(*key, _answers(key, placed, row.account_id, [ended] * len(placed)))
+        code, detail = ended
+        return _JudgedEnrollment(events, row, [code] * len(events), detail)
     before = row.known
-    after, codes = record_events(before, [_learning_event(one.event) for one in placed], row.now, row.enrolled_at)
-    results = _answers(key, placed, row.account_id, [(code, None) for code in codes])
-    return _RecordedEnrollment(*key, results, before, after)
+    after, codes = record_events(before, [_learning_event(one.event) for one in events], row.now, row.enrolled_at)
+    return _JudgedEnrollment(events, row, codes, None, before, after)
 
 
 def _ended_because(row: _StudiedEnrollment) -> tuple[Code, dict[str, Any]] | None:
@@ -195,57 +204,54 @@ def _ended_because(row: _StudiedEnrollment) -> tuple[Code, dict[str, Any]] | Non
     return None if row.withdrawn_at is None else (Code.ALREADY_WITHDRAWN, {"since": row.withdrawn_at.isoformat()})
 
 
-def _answers(
-    key: _EnrollmentKey,
-    placed: Sequence[_PlacedEvent],
-    account_id: UUID | None,
-    codes: Iterable[tuple[Code, dict[str, Any] | None]],
-) -> dict[_EventPosition, PersonResult]:
-    return {
-        at: PersonResult(at.position, code, _WRONG_FIELDS.get(code), account_id, key.id, detail)
-        for (at, _), (code, detail) in zip(placed, codes, strict=True)
-    }
+def _learning_event(event: ProgressEvent) -> LearningEvent:
+    """Returns the event with its moments in UTC, as those of the database are: two of one zone are compared at once."""
+    completed_at = event.completed_at and event.completed_at.astimezone(UTC)
+    at = event.occurred_at.astimezone(UTC)
+    return LearningEvent(event.progress, at, event.score, event.time_spent_seconds, completed_at)
+
+
+def _write(session: Session, judged: Sequence[_JudgedEnrollment]) -> None:
+    """Writes the progress that changed, and owes the certificates of those who completed their training now."""
+    changed = [
+        (row, before, after)
+        for _, row, _, _, before, after in judged
+        if row is not None and before is not None and after is not None and before != after
+    ]
+    if changed:
+        recorded = [_RecordedProgress(row.id, *after) for row, _, after in changed]
+        session.execute(UPDATE_PROGRESS, _RECORDED.parameters(recorded))
+        _owe_certificates(session, [row for row, *known in changed if _completes(*known)])
+
+
+def _completes(before: KnownProgress, after: KnownProgress) -> bool:
+    """Tells whether the training was completed by these events and not before."""
+    return after.progress is Progress.COMPLETED and before.progress is not Progress.COMPLETED
+
+
+def _owe_certificates(session: Session, completed: Sequence[_StudiedEnrollment]) -> None:
+    """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides."""
+    requests = [(row.portal_id, IssueCertificate(enrollment_id=row.id)) for row in completed]
+    owe_jobs(session, [OwedJob(request, request.key, portal_id) for portal_id, request in requests])
+
+
+def _results(jobs: Sequence[_ProgressJob], judged: Iterable[_JudgedEnrollment]) -> list[list[PersonResult]]:
+    """Returns the results of each job in the order of its request."""
+    results = [_refusals(job.request) for job in jobs]
+    for events, row, codes, detail, *_ in judged:
+        account_id = row.account_id if row else None
+        for (job, position, event), code in zip(events, codes, strict=True):
+            field = _WRONG_FIELDS.get(code)
+            results[job].append(PersonResult(position, code, field, account_id, event.enrollment_id, detail))
+    return [sorted(people, key=attrgetter("position")) for people in results]
 
 
 _WRONG_FIELDS: Final = {Code.INVALID_REQUEST: "occurred_at", Code.IMPLAUSIBLE_TIME: "time_spent_seconds"}
 
 
-def _learning_event(event: ProgressEvent) -> LearningEvent:
-    return LearningEvent(event.progress, event.occurred_at, event.score, event.time_spent_seconds, event.completed_at)
-
-
-def _write(session: Session, recorded: Sequence[_RecordedEnrollment]) -> None:
-    """Writes the progress that changed, and owes the certificates of those who completed their training now."""
-    changed = [
-        _RecordedProgress(one.enrollment_id, *one.after)
-        for one in recorded
-        if one.after is not None and one.after != one.before
-    ]
-    if changed:
-        session.execute(UPDATE_PROGRESS, _RECORDED.parameters(changed))
-        _owe_certificates(session, [one for one in recorded if one.completed_now])
-
-
-def _is_completed(known: KnownProgress | None) -> bool:
-    return known is not None and known.progress is Progress.COMPLETED
-
-
-def _owe_certificates(session: Session, completed: Sequence[_RecordedEnrollment]) -> None:
-    """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides."""
-    requests = [(one.portal_id, IssueCertificate(enrollment_id=one.enrollment_id)) for one in completed]
-    owe_jobs(session, [OwedJob(request, request.key, portal_id) for portal_id, request in requests])
-
-
-def _results(jobs: Sequence[_ProgressJob], recorded: Iterable[_RecordedEnrollment]) -> list[list[PersonResult]]:
-    """Returns the results of each job in the order of its request."""
-    results = {at: result for one in recorded for at, result in one.results.items()}
-    return [
-        [
-            _refused(position, event) if isinstance(event, RefusedEvent) else results[_EventPosition(number, position)]
-            for position, event in enumerate(job.request.events)
-        ]
-        for number, job in enumerate(jobs)
-    ]
+def _refusals(request: RecordProgress) -> list[PersonResult]:
+    """Returns the results of the events that cannot be read."""
+    return [_refused(place, event) for place, event in enumerate(request.events) if type(event) is RefusedEvent]
 
 
 def _refused(position: int, event: RefusedEvent) -> PersonResult:
@@ -256,11 +262,7 @@ def _refused(position: int, event: RefusedEvent) -> PersonResult:
     return PersonResult(position, Code.INVALID_REQUEST, fields[0], None, event.enrollment_id, detail)
 
 
-def _records_something(results: Sequence[PersonResult]) -> bool:
-    return any(one.code is Code.RECORDED for one in results)
-
-
-def _change(job: _ProgressJob, results: Sequence[PersonResult]) -> AuditChange:
+def _change(job: _ProgressJob, results: Sequence[PersonResult], counts: Counter[Code]) -> AuditChange:
     alone = results[0] if len(results) == 1 else None
     return AuditChange(
         job.request.kind,
@@ -269,12 +271,11 @@ def _change(job: _ProgressJob, results: Sequence[PersonResult]) -> AuditChange:
         account_id=alone.account_id if alone else None,
         subject_id=alone.enrollment_id if alone else None,
         job_id=job.row.id,
-        detail={"counts": Counter(one.code for one in results)},
+        detail={"counts": counts},
     )
 
 
-def _outcome(job: _ProgressJob, results: Sequence[PersonResult]) -> WorkOutcome:
-    counts = Counter(person.code for person in results)
+def _outcome(job: _ProgressJob, results: Sequence[PersonResult], counts: Counter[Code]) -> WorkOutcome:
     heard = any(counts[code] for code in HEARD_CODES)
     state = JobState.SUCCEEDED if heard else JobState.REFUSED
     return WorkOutcome(job.row.id, job.row.claim, state, {"counts": counts} | one_or_none(results))
