@@ -1,7 +1,10 @@
-"""This command measures the chosen figures, or all of them, and prints one table."""
+"""This command measures the chosen figures, or all of them, prints one table, and keeps the results when asked to."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -20,12 +23,16 @@ from tests.benchmarks import (
     mails,
     memory,
     people,
+    ranges,
     resets,
+    results,
     roster,
     status,
 )
-from tests.benchmarks.measure import Figure
+from tests.benchmarks.measure import Figure, shown
+from tests.benchmarks.results import KeptRun
 from tests.benchmarks.system import System, running_system
+from tests.kit.processes.support import PROJECT
 
 Benchmark = Callable[..., list[Figure]]
 
@@ -46,6 +53,10 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "status": status.run,
 }
 
+LEGEND: Final = (
+    "A value without a unit is a ratio: our rate / the rate of the limit just before and after. `each` has a line"
+    " for each alternation, their median counts.\nCPU is per piece of work, in milliseconds, by kind of process."
+)
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -54,47 +65,84 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"some of: {', '.join(BENCHMARKS)}")] = None,
     short: Annotated[bool, typer.Option("--short", help="small sizes, once each, no verdict: does it run?")] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="write machine, versions and every alternation to this file")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="keep the run for docs/benchmarks.md and write its tables")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="print the ranges over files of --json; measure nothing")
+    ] = False,
 ) -> None:
     """Measures this checkout on this machine."""
-    unknown = set(names or ()) - set(BENCHMARKS)
-    if unknown:
+    if merge:
+        runs = ranges.letters(results.read([Path(name) for name in names or ()] or sorted(results.KEPT.glob("*.json"))))
+        typer.echo("\n\n".join(write(runs) for write in (ranges.runs_table, ranges.figures_table, ranges.cpu_table)))
+        return
+    if keep and short:
+        raise typer.BadParameter("a short run is not kept")
+    run = _measured(_known(names), json, short=short)
+    if keep:
+        run.write(results.KEPT / run.file_name)
+        _rewrite_page()
+
+
+def _known(names: list[str] | None) -> list[str]:
+    if unknown := set(names or ()) - set(BENCHMARKS):
         raise typer.BadParameter(f"no such figure: {', '.join(sorted(unknown))}")
+    return names or list(BENCHMARKS)
+
+
+def _measured(names: Iterable[str], file: Path | None, *, short: bool) -> KeptRun:
+    """Measures these figures. What was measured before an error is valid, so it is printed and written all the same."""
     figures: list[Figure] = []
-    try:
-        with stoppable(), running_system() as system:
-            for name in names or BENCHMARKS:
-                figures += _measured(system, name, short=short)
-    finally:  # figures measured before an error stay valid
-        Console(width=160).print(table(figures))
+    with stoppable(), running_system() as system:
+        run = results.begin(system.versions(), short=short)
+        try:
+            for name in names:
+                figures += _one(system, name, run)
+        finally:
+            Console(width=160).print(table(figures))
+            if file:
+                run.write(file)
+    return run
 
 
-def _measured(system: System, name: str, *, short: bool) -> list[Figure]:
-    began = time.monotonic()
-    figures = BENCHMARKS[name](system, short=short)
+def _one(system: System, name: str, run: KeptRun) -> list[Figure]:
+    began, load = time.monotonic(), results.load()
+    figures = BENCHMARKS[name](system, short=run.short)
     seconds = time.monotonic() - began
+    run.add(figures, seconds=seconds, load=(load, results.load()))
     for figure in figures:  # a run that is stopped has printed its figures so far
         typer.echo(
-            f"{figure.name}: {_shown(figure.result, figure.unit)} {figure.verdict}, after {seconds:.0f} s", err=True
+            f"{figure.name}: {shown(figure.result, figure.unit)} {figure.verdict}, after {seconds:.0f} s", err=True
         )
     return figures
+
+
+def _rewrite_page() -> None:
+    """Writes the tables of docs/benchmarks.md anew from all kept runs."""
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n0", "tests/docs/test_benchmarks_page.py", "--rewrite"],
+        cwd=PROJECT,
+        check=True,
+    )
 
 
 def table(figures: Iterable[Figure]) -> Table:
     """Builds a table with each figure's goal, the value of each alternation, the median, the verdict and absolute
     figures.
     """
-    shown = Table(show_lines=True)
+    grid = Table(show_lines=True, caption=LEGEND, caption_justify="left")
     for heading in ("figure", "goal", "each", "median", "verdict", "absolute"):
-        shown.add_column(heading, overflow="fold", no_wrap=heading in {"goal", "median", "verdict"})
+        grid.add_column(heading, overflow="fold", no_wrap=heading in {"goal", "median", "verdict"})
     for figure in figures:
-        absolute = "\n".join(f"{name}: {value}" for name, value in figure.facts.items())
-        each = "\n".join(_shown(value, figure.unit) for value in figure.values)
-        shown.add_row(figure.name, figure.goal, each, _shown(figure.result, figure.unit), figure.verdict, absolute)
-    return shown
-
-
-def _shown(value: float, unit: str) -> str:
-    return f"{value:.1f}{unit}" if unit else f"{value:.2f}"
+        rates = {name: " / ".join(f"{rate:,.0f}" for rate in found) for name, found in figure.rates.items()}
+        absolute = "\n".join(f"{name}: {value}" for name, value in {**rates, **figure.facts}.items())
+        each = "\n".join(shown(value, figure.unit) for value in figure.values)
+        grid.add_row(figure.name, figure.goal, each, shown(figure.result, figure.unit), figure.verdict, absolute)
+    return grid
 
 
 if __name__ == "__main__":

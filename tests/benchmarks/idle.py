@@ -7,12 +7,13 @@ from pathlib import Path
 
 from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.run import LocalSystem
-from tests.benchmarks.measure import Figure, Verdict
+from tests.benchmarks.measure import Figure, bound_figure
 from tests.benchmarks.system import System
 from tests.benchmarks.usage import Meter, since
 from tests.kit.processes.support import PROJECT
 
 SETTLING_SECONDS = 8.0
+MOST_PERCENT = 3.0
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
@@ -28,7 +29,8 @@ def run(system: System, *, short: bool) -> list[Figure]:
             shutil.rmtree(folder, ignore_errors=True)
     percents = {kind: 100 * spent / seconds for kind, spent in used.items()}
     facts = {"by process": ", ".join(f"{kind} {percent:.1f}" for kind, percent in percents.items())}
-    return [Figure("idle CPU", "", (sum(percents.values()),), " % of a core", Verdict.NONE, facts)]
+    total = sum(percents.values())
+    return [bound_figure("idle", [total], at_most=MOST_PERCENT, unit=" % of a core", facts=facts, short=short)]
 
 
 def _idle(var: Path, seconds: float) -> dict[str, float]:

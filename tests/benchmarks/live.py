@@ -1,16 +1,18 @@
-"""Measures a flood of messages on queue `requests` with waiting workers, from the first sending to the
-last enrollment.
+"""Measures a flood of messages on queue `requests` with waiting workers, from the first sending to the last enrollment.
+
+The limit is a flood of messages that do nothing, sent the same way. So a sender uses this machine on both sides.
 """
 
-import subprocess
-
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
-from tests.benchmarks.noop_limit import noop_limit
+from tests.benchmarks.noop_limit import noop_flood, send_beside
 from tests.benchmarks.population import add_catalog
-from tests.benchmarks.system import System, Trial
+from tests.benchmarks.sender import SEND_MANY
+from tests.benchmarks.system import System
 from tests.benchmarks.usage import per_piece, since
 
 CONTRACTS = 50
+BATCH = 200
+"""The number of requests that a portal hands to `send_many` at once."""
 
 LAST_COMMIT = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin))) FROM enrollment"
 ENROLLED = "SELECT count(*) FROM enrollment"
@@ -18,43 +20,38 @@ WAITED = "SELECT avg(extract(epoch FROM started_at - created_at)) FROM job"
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
-    """Measures twenty thousand requests for one person each, over fifty contracts."""
+    """Measures twenty thousand requests for one person each, over fifty contracts: one by one, then many together."""
+    figures = [_figure(system, "live", batch=1, goal=0.65, short=short)]
+    if SEND_MANY is not None:
+        figures.append(_figure(system, "live, send_many", batch=BATCH, goal=None, short=short))
+    return figures
+
+
+def _figure(system: System, name: str, *, batch: int, goal: float | None, short: bool) -> Figure:
     count = 1_000 if short else 20_000
-    series = alternate(lambda: noop_limit(system, count), lambda: flood(system, count), rounds=1 if short else ROUNDS)
-    return [ratio_figure("live", series, unit="requests", goal=0.25, short=short)]
+    series = alternate(
+        lambda: noop_flood(system, count, batch=batch),
+        lambda: flood(system, count, batch=batch),
+        rounds=1 if short else ROUNDS,
+    )
+    return ratio_figure(name, series, unit="requests", goal=goal, short=short)
 
 
-def flood(system: System, count: int) -> Run:
-    """Measures requests per second."""
+def flood(system: System, count: int, *, batch: int) -> Run:
+    """Measures requests per second, from the first sending to the last commit."""
     with system.trial() as trial:
         add_catalog(CONTRACTS)
         workers, clock = trial.job_workers(), trial.start("workers.cli", "clock")
         trial.wait_until_ready(3)
         meter = trial.meter(workers=workers, clock=clock)
         before = meter.read()
-        began, sent, sender_seconds = _send(trial, count)
+        sent = send_beside(trial, "tests.benchmarks.sender", str(count), str(CONTRACTS), str(batch))
         trial.wait(lambda: trial.number(ENROLLED) >= count)
-        used = since(before, meter.read()) | {"sender": sender_seconds}
+        used = since(before, meter.read()) | {"sender": sent.cpu_seconds}
         ended = trial.number(LAST_COMMIT)
         facts = {
             "CPU ms per request": per_piece(used, count),
-            "sender, requests/s": f"{count / (sent - began):,.0f}",
+            "sender, requests/s": f"{sent.rate(count):,.0f}",
             "mean wait in the ledger": f"{trial.number(WAITED):.2f} s",
         }
-        return Run(count / (ended - began), facts)
-
-
-def _send(trial: Trial, count: int) -> tuple[float, float, float]:
-    """Returns when the sender sent the first and the last request, and the CPU it used, including its start."""
-    sender = trial.start("tests.benchmarks.sender", str(count), str(CONTRACTS))
-    output = trial.folder / f"{len(trial.started) - 1}.log"
-    meter = trial.meter(sender=sender)
-    used = 0.0
-    while sender.poll() is None:
-        used = max(used, meter.read()["sender"])
-        try:
-            sender.wait(0.1)
-        except subprocess.TimeoutExpired:
-            continue
-    began, sent = map(float, output.read_text().split())
-    return began, sent, used
+        return Run(count / (ended - sent.began), facts)

@@ -6,7 +6,7 @@ other work, and the ratio has no meaning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import mean, median
 from typing import Final
@@ -14,6 +14,14 @@ from typing import Final
 ROUNDS: Final = 3
 MOST_DRIFT: Final = 1.25
 """The most that the first and the last limit may differ, as a ratio; above this the run is inconclusive."""
+
+MOST_SPREAD: Final = 0.15
+"""The most that the ratios of one figure may lie apart, as a share of the smallest."""
+
+STEADY: Final = 0.10
+"""Limits that lie no further apart than this share of the slowest say that the machine was steady."""
+
+Measured = Callable[[], "Run"]
 
 
 class Verdict(StrEnum):
@@ -27,10 +35,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement: a number per second, and other observed values."""
+    """One measurement: a number per second, and other observed values.
+
+    Parameters:
+      facts: values to print, by name.
+      numbers: values that have a goal of their own, by name.
+    """
 
     rate: float
     facts: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,24 @@ class Series:
         first, last = self.limits[0].rate, self.limits[-1].rate
         return max(first, last) > MOST_DRIFT * min(first, last)
 
+    @property
+    def steady(self) -> bool:
+        """Tells whether all limits are so close together that the machine explains no difference of ours."""
+        return spread([run.rate for run in self.limits]) <= STEADY
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """Several limits and several runs of our code that were measured in turn, by name."""
+
+    limits: Mapping[str, Sequence[Run]]
+    ours: Mapping[str, Sequence[Run]]
+
+    def series(self, ours: str, *limits: str) -> Series:
+        """Returns one of ours beside the fastest of these limits at each turn."""
+        turns = zip(*(self.limits[name] for name in limits), strict=True)
+        return Series([max(turn, key=lambda run: run.rate) for turn in turns], self.ours[ours])
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -62,6 +94,7 @@ class Figure:
     Parameters:
       values: the value of each alternation; the result is their median.
       facts: absolute figures, by name.
+      rates: the rate of every run, by what ran and the unit: `ours, jobs/s`.
     """
 
     name: str
@@ -70,6 +103,7 @@ class Figure:
     unit: str
     verdict: Verdict
     facts: Mapping[str, str]
+    rates: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def result(self) -> float:
@@ -77,39 +111,70 @@ class Figure:
         return median(self.values)
 
 
-def alternate(limit: Callable[[], Run], ours: Callable[[], Run], *, rounds: int = ROUNDS) -> Series:
+def alternate(limit: Measured, ours: Measured, *, rounds: int = ROUNDS) -> Series:
     """Measures the limit and our code alternately, beginning and ending with the limit."""
-    limits, runs = [limit()], []
+    return interleave({"limit": limit}, {"ours": ours}, rounds=rounds).series("ours", "limit")
+
+
+def interleave(limits: Mapping[str, Measured], ours: Mapping[str, Measured], *, rounds: int = ROUNDS) -> Interleaved:
+    """Measures all limits and all of ours in turn, beginning and ending with the limits."""
+    of_limits: dict[str, list[Run]] = {name: [measure()] for name, measure in limits.items()}
+    of_ours: dict[str, list[Run]] = {name: [] for name in ours}
     for _ in range(rounds):
-        runs.append(ours())
-        limits.append(limit())
-    return Series(limits, runs)
+        for name, measure in ours.items():
+            of_ours[name].append(measure())
+        for name, measure in limits.items():
+            of_limits[name].append(measure())
+    return Interleaved(of_limits, of_ours)
 
 
-def ratio_figure(name: str, series: Series, *, unit: str, goal: float, short: bool) -> Figure:
+def ratio_figure(name: str, series: Series, *, unit: str, goal: float | None, short: bool) -> Figure:
     """Builds the figure of alternating runs; a short run gets no verdict.
 
     Parameters:
       unit: the counted things, in the plural: `jobs`.
-      goal: the smallest acceptable ratio.
+      goal: the smallest acceptable ratio; None where the ratio only informs.
     """
     facts = {
-        f"ours, {unit}/s": _listed(series.ours),
-        f"limit, {unit}/s": _listed(series.limits),
         **series.ours[-1].facts,
-        **{f"limit, {name}": value for name, value in series.limits[-1].facts.items()},
+        **{f"limit, {fact}": value for fact, value in series.limits[-1].facts.items()},
     }
-    met = median(series.ratios) >= goal
-    verdict = Verdict.INCONCLUSIVE if series.inconclusive else _met(met)
-    return Figure(name, f"≥ {goal:.2f}", series.ratios, "", Verdict.NONE if short else verdict, facts)
+    rates = {
+        f"ours, {unit}/s": [run.rate for run in series.ours],
+        f"limit, {unit}/s": [run.rate for run in series.limits],
+    }
+    verdict = Verdict.INCONCLUSIVE if series.inconclusive else _verdict(median(series.ratios), at_least=goal)
+    told = "none" if goal is None else f"≥ {goal:.2f}"
+    return Figure(name, told, series.ratios, "", Verdict.NONE if short else verdict, facts, rates)
+
+
+def bound_figure(
+    name: str, values: Sequence[float], *, at_most: float, unit: str, facts: Mapping[str, str], short: bool
+) -> Figure:
+    """Builds a figure with a largest acceptable median, in this unit: ` ms`."""
+    verdict = Verdict.MET if median(values) <= at_most else Verdict.MISSED
+    return Figure(name, f"≤ {round(at_most, 3):g}{unit}", values, unit, Verdict.NONE if short else verdict, facts)
 
 
 def delay_figure(
     name: str, milliseconds: Sequence[float], *, goal: float, facts: Mapping[str, str], short: bool
 ) -> Figure:
     """Builds the figure of a delay; `goal` is the longest acceptable median in milliseconds."""
-    verdict = Verdict.NONE if short else _met(median(milliseconds) <= goal)
-    return Figure(name, f"≤ {goal:.0f} ms", (median(milliseconds),), " ms", verdict, facts)
+    return bound_figure(name, [median(milliseconds)], at_most=goal, unit=" ms", facts=facts, short=short)
+
+
+def spread_figure(name: str, series: Series, *, short: bool) -> Figure:
+    """Builds the figure of how far the ratios lie apart, in percent; it says nothing where the limits wavered."""
+    limits = spread([run.rate for run in series.limits])
+    facts = {"limits": f"{100 * limits:.0f} % apart (at most {100 * STEADY:.0f} % for a verdict)"}
+    apart = [100 * spread(series.ratios)]
+    figure = bound_figure(name, apart, at_most=100 * MOST_SPREAD, unit=" %", facts=facts, short=short)
+    return figure if short or series.steady else replace(figure, verdict=Verdict.INCONCLUSIVE)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Returns how much larger the largest value is than the smallest, as a share of the smallest."""
+    return (max(values) - min(values)) / min(values)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -118,9 +183,15 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 
 
-def _met(met: bool) -> Verdict:
-    return Verdict.MET if met else Verdict.MISSED
+def shown(value: float, unit: str) -> str:
+    """Writes a value for people: a ratio with two decimals, anything else with about three digits and its unit."""
+    if not unit:
+        return f"{value:.2f}"
+    decimals = next((digits for digits, least in enumerate((100, 10, 1)) if abs(value) >= least), 3)
+    return f"{value:,.{decimals}f}{unit}"
 
 
-def _listed(runs: Sequence[Run]) -> str:
-    return " / ".join(f"{run.rate:,.0f}" for run in runs)
+def _verdict(result: float, *, at_least: float | None) -> Verdict:
+    if at_least is None:
+        return Verdict.NONE
+    return Verdict.MET if result >= at_least else Verdict.MISSED

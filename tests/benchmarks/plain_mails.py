@@ -36,7 +36,7 @@ async def send(port: int, mails: deque[Mail], connections: int, go: Path, ready:
     for client in clients:
         await client.connect()
         await client.ehlo()
-    await asyncio.to_thread(_wait_for, go, ready)
+    await asyncio.to_thread(wait_for, go, ready)
     taken: list[float] = []
 
     async def work(client: SMTP) -> None:
@@ -51,7 +51,8 @@ async def send(port: int, mails: deque[Mail], connections: int, go: Path, ready:
     return taken
 
 
-def _wait_for(go: Path, ready: Path) -> None:
+def wait_for(go: Path, ready: Path) -> None:
+    """Says that this process is ready, and returns once the other file is there."""
     ready.touch()
     while not go.exists():
         time.sleep(0.002)

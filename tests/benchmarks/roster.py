@@ -75,7 +75,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
         lambda: roster(system, count),
         rounds=1 if short else ROUNDS,
     )
-    return [ratio_figure("roster", series, unit="rows", goal=0.40, short=short)]
+    return [ratio_figure("roster", series, unit="rows", goal=0.65, short=short)]
 
 
 def roster(system: System, count: int, keep: list[PlainTable] | None = None) -> Run:

@@ -1,27 +1,36 @@
 """A portal that sends requests for one person each on queue `requests`, as fast as it can, in a separate process.
 
-python -m tests.benchmarks.sender COUNT CONTRACTS prints when it sent the first and when the last, in seconds.
+python -m tests.benchmarks.sender COUNT CONTRACTS BATCH prints when it sent the first and when the last, in seconds. It
+sends one at a time, or this many with each `send_many`.
 """
 
 import os
 import sys
 import time
+from typing import Any
 
 from tests.benchmarks.population import single
 from workers.portal_client import PortalClient
 
+SEND_MANY: Any = getattr(PortalClient, "send_many", None)
+"""None in a version of the client that sends one request at a time only."""
 
-def send(count: int, contracts: int) -> tuple[float, float]:
+
+def send(count: int, contracts: int, batch: int) -> tuple[float, float]:
     """Sends all requests; returns when it sent the first and when the last."""
-    requests = [single(number, contracts) for number in range(count)]
+    requests = [(single(number, contracts), f"bench-{number}") for number in range(count)]
     client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
     began = time.time()
-    for number, request in enumerate(requests):
-        client.send(request, key=f"bench-{number}")
+    if batch == 1:
+        for request, key in requests:
+            client.send(request, key=key)
+    else:
+        for start in range(0, count, batch):
+            SEND_MANY(client, requests[start : start + batch])
     ended = time.time()
     client.close()
     return began, ended
 
 
 if __name__ == "__main__":
-    print(*send(int(sys.argv[1]), int(sys.argv[2])))
+    print(*send(*map(int, sys.argv[1:])))

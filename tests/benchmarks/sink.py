@@ -11,7 +11,7 @@ from typing import IO, Final
 
 END: Final = b"\r\n.\r\n"
 ANSWERS: Final = {
-    b"EHLO": b"250-sink\r\n250 8BITMIME\r\n",
+    b"EHLO": b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n",
     b"MAIL": b"250 OK\r\n",
     b"RCPT": b"250 OK\r\n",
     b"DATA": b"354 Go ahead\r\n",
@@ -33,6 +33,8 @@ class Session(asyncio.Protocol):
         self.received = bytearray()
         self.in_data = False
         self.envelope: list[str] = []
+        self.answers: list[bytes] = []
+        self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -43,6 +45,10 @@ class Session(asyncio.Protocol):
         self.received += data
         while self._mail() if self.in_data else self._command():
             pass
+        self.transport.write(b"".join(self.answers))  # commands that came together are answered together
+        self.answers.clear()
+        if self.ended:
+            self.transport.close()
 
     def _mail(self) -> bool:
         end = self.received.find(END)
@@ -54,7 +60,7 @@ class Session(asyncio.Protocol):
         if self.keep is not None:
             pickle.dump((*self.envelope, content), self.keep)
             self.keep.flush()
-        self.transport.write(b"250 2.0.0 taken\r\n")
+        self.answers.append(b"250 2.0.0 taken\r\n")
         return True
 
     def _command(self) -> bool:
@@ -69,10 +75,9 @@ class Session(asyncio.Protocol):
         elif word == b"RCPT":
             self.envelope.append(_address(line))
         self.in_data = word == b"DATA"
-        self.transport.write(ANSWERS.get(word, b"502 Unknown\r\n"))
-        if word == b"QUIT":
-            self.transport.close()
-        return True
+        self.answers.append(ANSWERS.get(word, b"502 Unknown\r\n"))
+        self.ended = word == b"QUIT"
+        return not self.ended
 
 
 def _address(line: bytes) -> str:

@@ -29,6 +29,10 @@ from tests.kit.processes.support import PROJECT, forget, rows
 
 LOOK_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 900.0
+# From version 18 on, PostgreSQL counts the syncs of its log here; a process reports its own once a second and when it
+# ends.
+WAL_SYNCS: Final = "SELECT coalesce(sum(fsyncs), 0) FROM pg_stat_io WHERE object = 'wal'"
+
 STOP_SIGNALS: Final = ((signal.SIGTERM, 30.0),)
 
 
@@ -144,6 +148,23 @@ class System:
         """Returns the pids of the servers by kind."""
         found = {"PostgreSQL": self.postgres.pid, "Valkey": self.valkey.pid}
         return {kind: pid for kind, pid in found.items() if pid is not None}
+
+    def versions(self) -> dict[str, str]:
+        """Returns the versions of the servers, by name."""
+        with self.connect("postgres") as connection:
+            [(postgres,)] = connection.execute("SHOW server_version")
+        client = redis.Redis.from_url(self.valkey.url)
+        try:
+            server: Any = client.info("server")
+        finally:
+            client.close()
+        return {"PostgreSQL": postgres, "Valkey": server.get("valkey_version") or server["redis_version"]}
+
+    def wal_syncs(self) -> float:
+        """Returns how often a process has waited until the log of PostgreSQL was on the disk, since its start."""
+        with self.connect("postgres") as connection:
+            [(syncs,)] = connection.execute(WAL_SYNCS)
+        return float(syncs)
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:

@@ -2,15 +2,21 @@
 
 import pytest
 
+from tests.benchmarks.mails import floor
 from tests.benchmarks.measure import (
     Figure,
+    Interleaved,
     Run,
     Series,
     Verdict,
     alternate,
+    bound_figure,
     delay_figure,
+    interleave,
     percentile,
     ratio_figure,
+    shown,
+    spread_figure,
 )
 
 
@@ -66,8 +72,84 @@ def test_verdict(last_limit: float, goal: float, short: bool, verdict: Verdict) 
 
 def test_absolute_figures_list_every_run_and_the_facts_of_our_last_one() -> None:
     measured = Series([Run(10), Run(20)], [Run(5, {"memory": "1 MB"})])
-    shown = ratio_figure("jobs", measured, unit="jobs", goal=0.1, short=True).facts
-    assert shown == {"ours, jobs/s": "5", "limit, jobs/s": "10 / 20", "memory": "1 MB"}
+    figure = ratio_figure("jobs", measured, unit="jobs", goal=0.1, short=True)
+    assert figure.rates == {"ours, jobs/s": [5], "limit, jobs/s": [10, 20]}
+    assert figure.facts == {"memory": "1 MB"}
+
+
+def test_a_ratio_without_a_goal_has_no_verdict() -> None:
+    informs = ratio_figure("jobs", series([100, 100], [50]), unit="jobs", goal=None, short=False)
+    assert (informs.goal, informs.verdict) == ("none", Verdict.NONE)
+
+
+def test_several_limits_come_before_and_after_each_turn_of_ours() -> None:
+    order: list[str] = []
+
+    def run(name: str, rate: float) -> Run:
+        order.append(name)
+        return Run(rate * len(order))
+
+    measured = interleave(
+        {"slow": lambda: run("slow", 1), "fast": lambda: run("fast", 2)},
+        {"few": lambda: run("few", 1), "many": lambda: run("many", 1)},
+        rounds=2,
+    )
+    assert order == ["slow", "fast", "few", "many"] * 2 + ["slow", "fast"]
+    assert [run.rate for run in measured.series("few", "slow").limits] == [1, 5, 9]
+    assert [run.rate for run in measured.series("many", "fast").ours] == [4, 8]
+
+
+def test_of_several_limits_the_fastest_of_each_turn_counts() -> None:
+    limits = {"4": [Run(10), Run(30)], "16": [Run(20), Run(25)]}
+    measured = Interleaved(limits, {"ours": [Run(10)]})
+    assert [run.rate for run in measured.series("ours", "4", "16").limits] == [20, 30]
+
+
+@pytest.mark.parametrize(("at_most", "verdict"), [(3.0, Verdict.MET), (2.9, Verdict.MISSED)])
+def test_a_bound_is_met_by_the_median(at_most: float, verdict: Verdict) -> None:
+    bound = bound_figure("idle", [9, 3, 1], at_most=at_most, unit=" %", facts={}, short=False)
+    assert (bound.goal, bound.result, bound.verdict) == (f"≤ {at_most:g} %", 3, verdict)
+
+
+@pytest.mark.parametrize(
+    ("limits", "ours", "verdict"),
+    [
+        ([100, 100, 100, 100], [100, 115, 110], Verdict.MET),
+        ([100, 100, 100, 100], [100, 116, 110], Verdict.MISSED),
+        ([100, 110, 100, 100], [105, 105, 100], Verdict.MET),
+        ([100, 111, 100, 100], [105, 105, 100], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_spread_is_judged_where_the_limits_were_steady(
+    limits: list[float], ours: list[float], verdict: Verdict
+) -> None:
+    assert spread_figure("jobs, spread", series(limits, ours), short=False).verdict is verdict
+
+
+def test_a_short_run_has_no_verdict_on_its_spread() -> None:
+    assert spread_figure("jobs, spread", series([1, 9], [1]), short=True).verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (0.4849, "", "0.48"),
+        (12.5, "", "12.50"),
+        (1234.5, " MB", "1,234 MB"),
+        (13.55, " %", "13.6 %"),
+        (2.475, " ms", "2.48 ms"),
+        (0.0937, " a mail", "0.094 a mail"),
+    ],
+)
+def test_a_value_is_written_with_its_unit_and_about_three_digits(value: float, unit: str, said: str) -> None:
+    assert shown(value, unit) == said
+
+
+@pytest.mark.parametrize(
+    ("connections", "default", "least"), [(4, 16, 0.30), (4, 4, 0.50), (16, 4, 0.70), (16, 16, 0.70), (8, 8, 0.50)]
+)
+def test_the_floor_of_mails_is_the_highest_that_is_asked_for(connections: int, default: int, least: float) -> None:
+    assert floor(connections, default) == least
 
 
 @pytest.mark.parametrize(("goal", "verdict"), [(30, Verdict.MET), (29, Verdict.MISSED)])

@@ -29,7 +29,12 @@ def since(earlier: Mapping[str, float], later: Mapping[str, float]) -> dict[str,
 
 def per_piece(seconds: Mapping[str, float], pieces: int) -> str:
     """Returns the milliseconds of CPU for each piece of work, by kind of process."""
-    return ", ".join(f"{kind} {1000 * spent / max(pieces, 1):.3f}" for kind, spent in seconds.items())
+    return listed({kind: 1000 * spent / max(pieces, 1) for kind, spent in seconds.items()})
+
+
+def listed(milliseconds: Mapping[str, float]) -> str:
+    """Writes milliseconds of CPU by kind of process."""
+    return ", ".join(f"{kind} {spent:.3f}" for kind, spent in milliseconds.items())
 
 
 def tree(pid: int) -> list[psutil.Process]:
