@@ -29,6 +29,7 @@ from tests.benchmarks import (
     roster,
     status,
 )
+from tests.benchmarks.alternatives import run as alternatives
 from tests.benchmarks.measure import Figure, shown
 from tests.benchmarks.results import KeptRun
 from tests.benchmarks.system import System, running_system
@@ -51,7 +52,11 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "certificates": certificates.run,
     "idle": idle.run,
     "status": status.run,
+    "alternatives": alternatives.run,
 }
+
+ON_REQUEST: Final = {"alternatives"}
+"""Figures that are measured only when they are named: they install packages."""
 
 LEGEND: Final = (
     "A value without a unit is a ratio: our rate / the rate of the limit just before and after. `each` has a line"
@@ -82,16 +87,20 @@ def main(
         return
     if keep and short:
         raise typer.BadParameter("a short run is not kept")
-    run = _measured(_known(names), json, short=short)
+    run = _measured(chosen(names), json, short=short)
     if keep:
         run.write(results.KEPT / run.file_name)
         _rewrite_page()
 
 
-def _known(names: list[str] | None) -> list[str]:
+def chosen(names: list[str] | None) -> list[str]:
+    """Returns the figures to measure: the named ones, or all that install nothing.
+
+    Raises: typer.BadParameter, naming what is no figure.
+    """
     if unknown := set(names or ()) - set(BENCHMARKS):
         raise typer.BadParameter(f"no such figure: {', '.join(sorted(unknown))}")
-    return names or list(BENCHMARKS)
+    return names or [name for name in BENCHMARKS if name not in ON_REQUEST]
 
 
 def _measured(names: Iterable[str], file: Path | None, *, short: bool) -> KeptRun:

@@ -51,9 +51,13 @@ class Trial:
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a module of this virtual environment; its output goes to a file."""
+        return self.start_with(sys.executable, *command, **environment)
+
+    def start_with(self, python: str, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts a module of this Python's environment; its output goes to a file."""
         with (self.folder / f"{len(self.started)}.log").open("wb") as output:
             process = processes.spawn(
-                [sys.executable, "-m", *command],
+                [python, "-m", *command],
                 stop=signal.SIGTERM,
                 output=output,
                 environment=os.environ | environment,
