@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 import redis
@@ -62,7 +63,7 @@ class ForwardsCommands(socketserver.BaseRequestHandler):
     server: LosesAnswers
 
     def handle(self) -> None:
-        broker = self.server.broker.connection_pool.make_connection()
+        broker: Any = self.server.broker.connection_pool.make_connection()
         broker.connect()
         with closing(broker._sock) as upstream:
             while commands := self.request.recv(65_536):
