@@ -72,6 +72,8 @@ def fault_of_reply(code: int, message: str, phase: SmtpPhase) -> AttemptFault:
 
 def masked(text: str) -> str:
     """Returns the text on one line, printable, short and without mail addresses."""
-    line = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-    shown = "".join(c for c in line if not unicodedata.category(c).startswith("C"))
-    return _ADDRESS.sub("(address)", shown)[:_LONGEST_TEXT]
+    line = " ".join(text.split())
+    if not line.isprintable():
+        known = line.encode("utf-8", "replace").decode("utf-8")
+        line = "".join(c for c in known if not unicodedata.category(c).startswith("C"))
+    return (_ADDRESS.sub("(address)", line) if "@" in line else line)[:_LONGEST_TEXT]

@@ -1,8 +1,8 @@
 """Speaks SMTP, here and nowhere else: keeps connections to the relay open and sends one mail at a time over each.
 
-aiosmtplib has no pool, no pipelining, and three traps that this module avoids: after a cancelled transaction its client
-is "connected" in the middle of it, after a 421 to the body too, and the next mail would read an answer that comes late.
-So the connection is dropped after every end that is not clean.
+aiosmtplib opens a connection (greeting, TLS, EHLO, login), then `workers.mail.pipeline` takes it over: MAIL and RCPT
+leave in one write where the relay offers PIPELINING. After any end that is not clean the connection is dropped, because
+the next mail would read an answer that comes late.
 """
 
 import asyncio
@@ -18,14 +18,16 @@ from aiosmtplib import SMTP, SMTPException
 
 from models.delivery import BEFORE_MAIL, AttemptFault, FaultKind, SmtpPhase
 from workers.mail.faults import DeliveryFault, fault_from, fault_of_reply, masked
+from workers.mail.pipeline import CLOSING, SmtpPipeline, framed
 from workers.mail.relay import Relay, RelaySecurity
 from workers.mail.values import SENDABLE_ADDRESS
 
 IDLE_SECONDS = 20.0  # after a longer silence NOOP checks the connection: relays drop idle clients without a word
 MAILS_PER_CONNECTION = 100
 CONNECTION_SECONDS = 600.0
+ACCEPTED, RECIPIENT_ACCEPTED, GO_AHEAD, OUT_OF_SEQUENCE = 250, frozenset({250, 251}), 354, 503
+_UP_TO_DATA = frozenset({SmtpPhase.MAIL, SmtpPhase.RCPT, SmtpPhase.DATA})
 _T = TypeVar("_T")
-_LEADING_DOT = re.compile(rb"(?m)^\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class SmtpConnection:
         self._local_hostname = local_hostname
         self._timeouts = timeouts
         self._tls_context = tls_context
-        self._client: SMTP | None = None
+        self._client: SMTP | None = None  # while it opens the connection
+        self._pipeline: SmtpPipeline | None = None
+        self._one_by_one = False  # for the next connection
         self._opened_at = self._used_at = 0.0
         self._mails = 0
         self.phase: SmtpPhase | None = None
@@ -65,7 +69,7 @@ class SmtpConnection:
     @property
     def is_open(self) -> bool:
         """Tells whether the connection is open, as far as this side knows."""
-        return self._client is not None and self._client.is_connected
+        return self._pipeline is not None and self._pipeline.is_open
 
     @property
     def was_used_lately(self) -> bool:
@@ -78,28 +82,38 @@ class SmtpConnection:
         envelope_from: str,
         to_address: str,
         message: bytes,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
         before_data: Callable[[], Awaitable[None]] | None = None,
     ) -> str:
         """Hands one message for one recipient to the relay; returns its last answer (often a queue id).
 
         Parameters:
           message: CRLF lines, not dot-stuffed.
+          meanwhile: awaited while sender and recipient travel to the relay, for what must be done before DATA but does
+            not depend on the relay's answers.
           before_data: awaited once the recipient is accepted, just before DATA: the last moment to make sure that the
-            mail is still ours to send. If it raises, the mail is not sent and the error is raised here.
+            mail is still ours to send.
+
+        If one of the two raises, the mail is not sent, the connection is dropped and the error is raised here.
 
         Raises:
           DeliveryFault: with the fault to judge.
         """
         if not message.endswith(b"\r\n"):
             raise ValueError("a message ends with CRLF: the relay would wait for its end for ever")
+        if not SENDABLE_ADDRESS.fullmatch(envelope_from):
+            raise ValueError("the sender's address cannot be written in a command")
         if not SENDABLE_ADDRESS.fullmatch(to_address):
-            # The client would not refuse all of these: it cuts "a@b.fr>\r\n…" down to another address.
             raise DeliveryFault(AttemptFault(SmtpPhase.RCPT, trouble=FaultKind.INVALID))
+        mail, rcpt = f"MAIL FROM:<{envelope_from}>\r\n".encode(), f"RCPT TO:<{to_address}>\r\n".encode()
         try:
-            await _result_of(self, self._envelope(envelope_from, to_address))
+            pipeline = await _result_of(self, self._begin(mail, rcpt))
+            if meanwhile is not None:
+                await meanwhile()
+            await _result_of(self, self._accepted(pipeline, rcpt))
             if before_data is not None:
                 await before_data()
-            answer = await _result_of(self, self._content(message))
+            answer = await _result_of(self, self._content(pipeline, framed(message)))
         except DeliveryFault as failed:
             await self._recover(failed.fault)
             raise
@@ -115,56 +129,80 @@ class SmtpConnection:
     def close(self) -> None:
         """Drops the connection at once, without a QUIT; bytes that were not written yet are discarded."""
         client, self._client = self._client, None
-        if client is None:
-            return
-        if isinstance(client.transport, asyncio.WriteTransport):
-            client.transport.abort()
-        client.close()
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.close()
+        if client is not None:
+            if isinstance(client.transport, asyncio.WriteTransport):
+                client.transport.abort()
+            client.close()
 
-    async def _envelope(self, envelope_from: str, to_address: str) -> None:
-        client = await self._ready()
+    async def _begin(self, mail: bytes, rcpt: bytes) -> SmtpPipeline:
+        """Sends MAIL, and RCPT with it where that is offered; does not wait for the replies.
+
+        Once RCPT is on its way, silence and a lost connection may be the recipient's doing: relays send both replies
+        together, when they have looked the recipient up. So the step is RCPT then, unless the reply to MAIL refuses it.
+        """
+        pipeline = await self._ready()
         self.phase = SmtpPhase.MAIL
-        await client.mail(envelope_from)
-        self.phase = SmtpPhase.RCPT
-        await client.rcpt(to_address)
+        if pipeline.pipelining:
+            pipeline.write(mail + rcpt, replies=2)
+            self.phase = SmtpPhase.RCPT
+        else:
+            pipeline.write(mail)
+        return pipeline
 
-    async def _content(self, message: bytes) -> str:
-        """Sends DATA and the body; ``SMTP.data()`` would hide whether a loss came before the body or after it."""
+    async def _accepted(self, pipeline: SmtpPipeline, rcpt: bytes) -> None:
+        """Returns once sender and recipient are accepted."""
+        seconds = self._timeouts.command
+        # Replies that the relay keeps to send them together may come after the time of two commands.
+        answer = await pipeline.reply(seconds * 2 if pipeline.pipelining else seconds)
+        if answer.code != ACCEPTED:
+            raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.MAIL))
+        if not pipeline.pipelining:
+            self.phase = SmtpPhase.RCPT
+            pipeline.write(rcpt)
+        answer = await pipeline.reply(seconds)
+        if answer.code not in RECIPIENT_ACCEPTED:
+            raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.RCPT))
+
+    async def _content(self, pipeline: SmtpPipeline, body: bytes) -> str:
+        """Sends DATA and the body, and returns the words with which the relay takes the mail.
+
+        The step BODY begins once bytes of the body were written: from then on the mail may have arrived.
+        """
         self.phase = SmtpPhase.DATA
-        if self._client is None:
-            raise DeliveryFault(AttemptFault(SmtpPhase.DATA, trouble=FaultKind.LOST))
-        answer = await self._client.execute_command(b"DATA")
-        protocol = self._client.protocol
-        if answer.code != 354 or protocol is None:
+        answer = await pipeline.ask(b"DATA\r\n", self._timeouts.command)
+        if answer.code != GO_AHEAD:
             raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.DATA))
+        pipeline.write(body)
         self.phase = SmtpPhase.BODY
-        protocol.write(_LEADING_DOT.sub(b"..", message) + b".\r\n")
-        answer = await protocol.read_response(timeout=self._timeouts.body)
-        if answer.code != 250:
+        answer = await pipeline.reply(self._timeouts.body)
+        if answer.code != ACCEPTED:
             raise DeliveryFault(fault_of_reply(answer.code, answer.message, SmtpPhase.BODY))
         return masked(answer.message)
 
-    async def _ready(self) -> SMTP:
-        """Returns a client that the relay answers: the open one, or a new one."""
+    async def _ready(self) -> SmtpPipeline:
+        """Returns a connection that the relay answers: the open one, or a new one."""
         self.phase = SmtpPhase.CONNECT
-        if self._client is not None and self._client.is_connected and await self._stays(self._client):
-            return self._client
+        if self._pipeline is not None and self._pipeline.is_open and await self._stays(self._pipeline):
+            return self._pipeline
         self.close()
         return await self._open()
 
-    async def _stays(self, client: SMTP) -> bool:
+    async def _stays(self, pipeline: SmtpPipeline) -> bool:
         now = time.monotonic()
         try:
             if self._mails >= MAILS_PER_CONNECTION or now - self._opened_at >= CONNECTION_SECONDS:
-                await client.quit(timeout=self._timeouts.noop)
+                await pipeline.ask(b"QUIT\r\n", self._timeouts.noop)
                 return False
             if now - self._used_at >= IDLE_SECONDS:
-                await client.noop(timeout=self._timeouts.noop)
+                return (await pipeline.ask(b"NOOP\r\n", self._timeouts.noop)).code == ACCEPTED
         except (SMTPException, OSError):
             return False
         return True
 
-    async def _open(self) -> SMTP:
+    async def _open(self) -> SmtpPipeline:
         relay = self._relay
         client = self._client = SMTP(
             hostname=relay.host,
@@ -186,24 +224,45 @@ class SmtpConnection:
         if relay.username is not None and relay.password is not None:
             self.phase = SmtpPhase.AUTH
             await client.login(relay.username, relay.password)
+        pipeline = self._pipeline = SmtpPipeline.take_over(client, one_by_one=self._one_by_one)
+        self._client, self._one_by_one = None, False
         self._opened_at = self._used_at = time.monotonic()
         self._mails = 0
-        return client
+        return pipeline
 
     async def _recover(self, fault: AttemptFault) -> None:
         """Resets the connection after a plain refusal, and closes it after any other fault."""
-        refused = fault.trouble is FaultKind.REPLY and fault.code is not None and fault.code >= 400
-        if not refused or fault.code in {421, 503} or fault.phase in BEFORE_MAIL or self._client is None:
+        pipeline = self._pipeline
+        if pipeline is None or fault.phase in BEFORE_MAIL or not _is_plain_refusal(fault):
+            if pipeline is not None and pipeline.pipelining and fault.phase in _UP_TO_DATA:
+                self._one_by_one = True  # a relay that offers PIPELINING and cannot do it gets mails nevertheless
             self.close()
             return
         try:
-            await self._client.rset(timeout=self._timeouts.noop)
+            if not await self._reset(pipeline):
+                self.close()
             self._used_at = time.monotonic()
         except (SMTPException, OSError):
             self.close()
         except BaseException:
             self.close()
             raise
+
+    async def _reset(self, pipeline: SmtpPipeline) -> bool:
+        """Ends the transaction; tells whether the connection is fit for the next one."""
+        if pipeline.has_unsent:  # refused before it was read: the rest of the body would be read as commands
+            return False
+        answer = await pipeline.ask(b"RSET\r\n", self._timeouts.noop)
+        while pipeline.awaits_reply:  # the first was to a RCPT that left with a refused MAIL
+            answer = await pipeline.reply(self._timeouts.noop)
+        return answer.code == ACCEPTED
+
+
+def _is_plain_refusal(fault: AttemptFault) -> bool:
+    """Tells whether the relay refused this mail in words after which the next one may follow on the connection."""
+    if fault.trouble is not FaultKind.REPLY or fault.code is None:
+        return False
+    return fault.code >= 400 and fault.code not in {CLOSING, OUT_OF_SEQUENCE}
 
 
 async def _result_of(connection: SmtpConnection, exchange: Awaitable[_T]) -> _T:

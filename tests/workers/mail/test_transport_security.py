@@ -19,7 +19,6 @@ from tests.kit.relay.scripted import (
     faulty,
     send,
 )
-from tests.kit.system import run
 from workers.errors import NotConfigured
 from workers.mail.pool import SmtpConnections
 from workers.mail.relay import Relay, RelaySecurity, parse_smtp_url
@@ -93,17 +92,6 @@ def test_a_real_server_gets_the_mail() -> None:
         assert "\n.one\n..two\nend\n" in inbox.received[0]
 
     asyncio.run(scenario())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Creates a key and a certificate for ``localhost`` that no other program trusts."""
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", str(path) + ".crt"]
-    run("openssl", *made.split(), *names)
-    path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
-    return path
 
 
 @pytest.mark.parametrize("security", [RelaySecurity.IMPLICIT, RelaySecurity.STARTTLS])
