@@ -20,7 +20,7 @@ TYPED: Final = (
     *("audit.py", "clock.py", "catalog", "ops", "people", "web", "actors", "certificates", "imports", "mail"),
     *("access", "corrections", "enrollment", "outbox", "security", "cli/imports"),
     *("engine/acceptance.py", "engine/broker.py", "engine/chunks.py", "engine/claimer.py", "engine/overdue.py"),
-    *("engine/oversized.py", "engine/owed_tables.py", "engine/recorder.py", "engine/results.py", "engine/rollout.py"),
+    *("engine/oversized.py", "engine/owed_tables.py", "engine/results.py", "engine/rollout.py"),
     *("engine/set_back.py", "engine/slots.py", "engine/wake.py"),
 )
 """Where no function takes or returns what may be anything."""

@@ -5,8 +5,8 @@ The keys in Redis, beside dramatiq's own of the queue (`requests`, `requests.msg
 * `requests.holder`: the process that reads (``workers/engine/door_lease.py``).
 * `requests.taken`: the identifiers of the messages it has fetched and not acknowledged, in order.
 
-Whoever fetches first puts what is in `requests.taken` back to the head of the queue, so the next bundle always begins
-with the oldest request that is not acknowledged. That one rule serves a process that died or froze, an answer of Redis
+A fetch first puts what is in `requests.taken` back to the head of the queue, so the next bundle always begins with the
+oldest request that is not acknowledged. That one rule serves a process that died or froze, an answer of Redis
 that was lost, a process that stops, and a bundle that was left in the middle: leaving a message means not to
 acknowledge it. Dramatiq would put it at the end of the queue, behind requests that were sent after it.
 """
@@ -234,5 +234,5 @@ class DoorConsumer(SteadyConsumer):
             self._holds = False
 
     def _maintain(self) -> None:
-        """Puts back messages that a process of a release before 0.4 had fetched; those had no `requests.taken`."""
+        """Puts back messages that a process of release 0.3.0 or earlier had fetched; it notes them elsewhere."""
         self._adopt()

@@ -5,8 +5,8 @@ fetch in order and record in any order. So one of them holds the door by a key t
 then whether it is free. The script that fetches asks for the lease itself, so a process that lost it fetches nothing.
 
 What the lease does not promise: that only its holder *records*. A process that froze with requests in hand wakes up
-after another has recorded the same requests, and records them once more. That does no harm: whoever takes a door begins
-with what the last holder had taken and not acknowledged, in its order, so the late one only repeats what stands in the
+after another has recorded the same requests, and records them once more. That does no harm: the next holder begins with
+what the last one had taken and not acknowledged, in its order, so the late one only repeats what stands in the
 ledger; keys make a repeat harmless, and the locks of lanes let one of two such transactions wait for the other.
 """
 
