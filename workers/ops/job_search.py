@@ -1,13 +1,13 @@
 """Searches the ledger: which jobs there are, in which state, and why."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, func, not_, select
+from sqlalchemy import and_, func, not_, select, text
 from sqlmodel import col
 
-from models.job import Job
+from models.job import RUNNING, WAITING_IN_TIME, Job
 from models.portal import Portal
 from models.schedule import Schedule
 from models.words import JobState
@@ -47,6 +47,9 @@ JOBS = select_record(
     why=func.coalesce(Job.result["code"].as_string(), Job.error["code"].as_string(), Job.error["class"].as_string()),
 ).join_from(Job, Portal, col(Portal.id) == col(Job.portal_id))
 
+CONDITIONS: Final = {JobState.QUEUED: text(WAITING_IN_TIME), JobState.RUNNING: RUNNING}
+"""What is also true of jobs in these states (``models.base.OwedWork``): conditions of indexes that hold few rows."""
+
 
 def search_jobs(
     session: Session,
@@ -66,6 +69,8 @@ def search_jobs(
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
     """
     found = JOBS
+    if state in CONDITIONS:
+        found = found.where(CONDITIONS[state])
     for column, value in ((col(Job.state), state), (col(Job.kind), kind), (col(Portal.name), portal)):
         if value:
             found = found.where(column == value)

@@ -124,6 +124,35 @@ def test_dead_work_and_drift_are_to_be_looked_at(call: Call) -> None:
         assert shown in called.out
 
 
+DEAD_JOBS = """
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, error, finished_at)
+    SELECT gen_random_uuid(), (SELECT id FROM portal LIMIT 1), 'enroll', 'enrollments', gen_random_uuid(), 'dead',
+      CAST(:error AS json), CAST('2026-03-01T08:30Z' AS timestamptz) + interval '1 hour' * n
+    FROM generate_series(1, CAST(:times AS int)) n RETURNING 1"""
+
+
+def test_each_error_of_many_dead_jobs_is_told_once(call: Call) -> None:
+    for times, error in ((9, '{"class": "KeyError"}'), (3, '{"class": "[/b]E", "reason": "locked"}'), (1, None)):
+        rows(DEAD_JOBS, times=times, error=error)
+    shown = call("status").out
+    assert "13 dead on enrollments: see why, then matricule retry ID\n" in shown
+    assert "          9  KeyError  first 2026-03-01 09:30, last 2026-03-01 17:30\n" in shown
+    assert "          3  [/b]E locked  first 2026-03-01 09:30, last 2026-03-01 11:30\n" in shown
+    assert "          1  no error recorded  first 2026-03-01 09:30, last 2026-03-01 09:30\n" in shown
+    assert re.search(r"\n  the oldest: [0-9a-f-]{36}, [0-9a-f-]{36}\n", shown)
+    assert ("more" in shown, "further errors" in shown) == (False, False)
+
+
+def test_numbers_beyond_a_cap_are_told_as_such(call: Call) -> None:
+    rows(DEAD_JOBS, times=1_001, error='{"class": "KeyError"}')
+    rows(DEAD_JOBS, times=9_000, error='{"class": "ValueError"}')
+    shown = call("status").out
+    for words in ("10 000+ dead on enrollments", " 1 000+  KeyError  first", " 1 000+  ValueError  first"):
+        assert words in shown
+    problem = next(one for one in call("status", "--json").json["problems"] if one["code"] == "dead")
+    assert (problem["count"], problem["at_least"], len(problem["rows"])) == (10_000, True, 10)
+
+
 def test_requests_waiting_in_redis_without_a_worker_are_shown(call: Call, fresh_database: str) -> None:
     for key in ("one", "two"):
         send(PutCompany(reference="acme", name="Acmé"), key)

@@ -1,16 +1,18 @@
 """Reading the status reads the ends of indexes, however long the history is and whatever the planner knows of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
 from sqlalchemy import event, text
 
+from models.words import JobState
 from tests.benchmarks.history import HistorySize, add_history
 from tests.benchmarks.status import add_troubles
 from tests.kit.processes.support import change
 from workers.database import Session, get_engine, transaction
 from workers.ops.capped import StatusCaps
+from workers.ops.job_search import search_jobs
 from workers.ops.status import read_status
 
 SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
@@ -21,8 +23,8 @@ MOST_READ: Final = 20 * CAPS.rows
 """The most rows of a table that a part of a plan may read: some caps, and far less than the table has."""
 
 
-def statements_of(session: Session) -> list[tuple[str, Any]]:
-    """Returns the statements that reading the status runs, with their parameters."""
+def statements_of(read: Callable[[], object]) -> list[tuple[str, Any]]:
+    """Returns the statements that this function runs, with their parameters."""
     found: list[tuple[str, Any]] = []
 
     def keep(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
@@ -30,7 +32,7 @@ def statements_of(session: Session) -> list[tuple[str, Any]]:
 
     event.listen(get_engine(), "before_cursor_execute", keep)
     try:
-        read_status(session, None, caps=CAPS)
+        read()
     finally:
         event.remove(get_engine(), "before_cursor_execute", keep)
     return found
@@ -44,10 +46,10 @@ def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from scans(part)
 
 
-def read_too_much(session: Session) -> list[tuple[str, str, int]]:
-    """Returns how each statement reads a large table in order, or too many rows of it: kind, table, rows."""
+def read_too_much(session: Session, read: Callable[[], object]) -> list[tuple[str, str, int]]:
+    """Returns how a statement reads a large table in order, or too many rows of it: kind, table, rows."""
     found = []
-    for statement, parameters in statements_of(session):
+    for statement, parameters in statements_of(read):
         explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
         [(plan,)] = session.connection().exec_driver_sql(explain, parameters)
         for scan in scans(plan[0]["Plan"]):
@@ -77,7 +79,7 @@ def forget_statistics() -> None:
 @pytest.mark.usefixtures("long_history")
 def test_no_statement_of_the_status_reads_a_large_table() -> None:
     with transaction() as session:
-        assert read_too_much(session) == []
+        assert read_too_much(session, lambda: read_status(session, None, caps=CAPS)) == []
         status = read_status(session, None, caps=CAPS)
     told = {(problem["code"], problem["subject"]) for problem in status["problems"]}
     assert told >= {("dead", "enrollments"), ("dead", "emails_bulk"), ("expired", "emails_bulk"), ("unsent", "emails")}
@@ -89,13 +91,28 @@ def test_nor_with_the_statistics_of_an_empty_database() -> None:
     change("ALTER TABLE email SET (autovacuum_enabled = off)")
     forget_statistics()
     with transaction() as session:
-        assert read_too_much(session) == []
+        assert read_too_much(session, lambda: read_status(session, None, caps=CAPS)) == []
 
 
 @pytest.mark.usefixtures("long_history")
+@pytest.mark.parametrize(("state", "found"), [(JobState.RUNNING, 0), (JobState.QUEUED, 100)])
+def test_jobs_on_their_way_are_listed_without_reading_finished_ones(state: JobState, found: int) -> None:
+    with transaction() as session:
+        assert len(search_jobs(session, state=state)) == found
+        assert read_too_much(session, lambda: search_jobs(session, state=state)) == []
+
+
+def planner_settings() -> list[tuple[object, ...]]:
+    with transaction() as session:
+        found = session.connection().exec_driver_sql(
+            "SELECT current_setting('enable_seqscan'), current_setting('enable_bitmapscan'), current_setting('jit')"
+        )
+        return [tuple(row) for row in found]
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_reading_the_status_leaves_other_transactions_their_plans() -> None:
+    before = planner_settings()
     with transaction() as session:
         read_status(session, None)
-    with transaction() as session:
-        kept = session.connection().exec_driver_sql("SHOW enable_seqscan").scalar_one()
-    assert kept == "on"
+    assert (planner_settings(), before[0][1]) == (before, "on")
