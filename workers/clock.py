@@ -41,7 +41,7 @@ log = get_logger()
 
 TICK_SECONDS: Final = 1.0
 BURY_SECONDS: Final = 60.0
-"""Seconds between two searches for work of unknown kinds, which read every row that waits."""
+"""Seconds between two searches for work of unknown kinds, which read the index of all that waits."""
 
 # One of two clocks has the row; the other takes it after the lease of the first has run out, or when it cannot be.
 TAKE_LEAD = text("""

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from typing_extensions import TypeVar
 
+from models.job import WAITING_IN_TIME
 from models.retention import RETENTION, RetentionClass
 from models.words import EmailKind, EmailState, JobState
 from workers.engine.rollout import ANOTHER_RUNS
@@ -343,7 +344,7 @@ class Ledger(Generic[ColumnsT_co]):
         """Ends rows as dead that have been due for too long and that this release does not know, with this reason."""
         return text(f"""
             WITH unread AS MATERIALIZED (
-              SELECT id FROM {self.table} WHERE leased_until IS NULL AND due_at IS NOT NULL
+              SELECT id FROM {self.table} WHERE {WAITING_IN_TIME}
                 AND due_at < now() - make_interval(secs => :seconds) AND NOT {self._is_known}
               ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED),
             moved AS (

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, func, not_, select, text
+from sqlalchemy import and_, func, literal_column, not_, select
 from sqlmodel import col
 
-from models.job import RUNNING, WAITING_IN_TIME, Job
+from models.job import Job
 from models.portal import Portal
 from models.schedule import Schedule
 from models.words import JobState
@@ -47,7 +47,12 @@ JOBS = select_record(
     why=func.coalesce(Job.result["code"].as_string(), Job.error["code"].as_string(), Job.error["class"].as_string()),
 ).join_from(Job, Portal, col(Portal.id) == col(Job.portal_id))
 
-CONDITIONS: Final = {JobState.QUEUED: text(WAITING_IN_TIME), JobState.RUNNING: RUNNING}
+CONDITIONS: Final = {
+    JobState.QUEUED: and_(
+        col(Job.due_at).is_not(None), col(Job.leased_until).is_(None), col(Job.claim) >= literal_column("0")
+    ),
+    JobState.RUNNING: col(Job.leased_until).is_not(None),
+}
 """What is also true of jobs in these states (``models.base.OwedWork``): conditions of indexes that hold few rows."""
 
 
