@@ -161,7 +161,13 @@ def text_array(values: Iterable[str | None]) -> str:
 
 def moment_array(values: Iterable[datetime | None]) -> str:
     """Writes moments as one text that PostgreSQL casts to an array: ``CAST(:moments AS timestamptz[])``."""
-    return f"{{{','.join(['NULL' if value is None else value.isoformat() for value in values])}}}"
+    return f"{{{','.join(['NULL' if value is None else _written(value) for value in values])}}}"
+
+
+@lru_cache(maxsize=4_096)
+def _written(moment: datetime) -> str:
+    """Returns the moment as PostgreSQL reads it. Columns of one row often hold the same, such as that of an event."""
+    return moment.isoformat()
 
 
 def sql_state(error: BaseException | None) -> str | None:

@@ -179,6 +179,8 @@ class Unnest(Generic[RecordT]):
       table: the model with columns of the same names; it gives the types. None when all fields are in `others`.
       others: the PostgreSQL type of each field that is no column of this table.
       alias: the name the rows have in the statement.
+      one_by_one: hides the number of rows from the planner, which then expects ten and looks each up in an index. With
+        the number of a thousand it reads a table of some ten thousand rows whole.
 
     Raises: AttributeError for a field that is neither a column of the table nor one of the others.
     """
@@ -190,10 +192,12 @@ class Unnest(Generic[RecordT]):
         *,
         alias: str = "t",
         others: Mapping[str, str] | None = None,
+        one_by_one: bool = False,
     ) -> None:
         self._fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
         self._types = [(others or {}).get(field) or _type_of(table, field) for field in self._fields]
         self._alias = alias
+        self._cast = "(SELECT CAST(:{} AS {}[]))" if one_by_one else "CAST(:{} AS {}[])"
 
     @cached_property
     def columns(self) -> str:
@@ -202,7 +206,7 @@ class Unnest(Generic[RecordT]):
 
     def __str__(self) -> str:
         """Returns the SQL that stands in the statement."""
-        casts = [f"CAST(:{field} AS {kind}[])" for field, kind in zip(self._fields, self._types, strict=True)]
+        casts = [self._cast.format(field, kind) for field, kind in zip(self._fields, self._types, strict=True)]
         return f"unnest({', '.join(casts)}) {self._alias} ({self.columns})"
 
     def parameters(self, rows: Sequence[RecordT]) -> dict[str, Any]:

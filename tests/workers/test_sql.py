@@ -63,6 +63,25 @@ def test_rows_go_in_and_come_out_as_they_were(session: Session) -> None:
     ]
 
 
+class NamedAccount(NamedTuple):
+    id: UUID
+
+
+ADD_MANY = text("""
+    INSERT INTO account (id, email_norm, first_name, last_name, locale)
+    SELECT gen_random_uuid(), n || '@example.com', 'Zoé', 'Le Dû', 'fr' FROM generate_series(1, 20000) n""")
+
+
+def test_rows_looked_up_one_by_one_never_read_the_table_whole(session: Session) -> None:
+    session.execute(ADD_MANY)
+    session.execute(text("ANALYZE account"))
+    ids = fetch(session, NamedAccount, text("SELECT id FROM account LIMIT 1000"))
+    given = Unnest(NamedAccount, Account, alias="given", one_by_one=True)
+    rename = text(f"EXPLAIN UPDATE account a SET first_name = 'Ana' FROM {given} WHERE a.id = given.id")
+    plan = fetch_values(session, str, rename, given.parameters(ids))
+    assert not [line for line in plan if "Seq Scan" in line]
+
+
 class GivenKinds(NamedTuple):
     id: UUID | None
     lifetime: int | None

@@ -89,7 +89,7 @@ class _RecordedProgress(NamedTuple):
 
 
 _NAMED_ENROLLMENTS: Final = Unnest(_EnrollmentKey, Enrollment, alias="given", others={"portal_id": "uuid"})
-_RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given")
+_RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given", one_by_one=True)
 
 # Enrollments of the portal that speaks; another portal's are not found.
 LOCK_ENROLLMENTS = text(f"""
