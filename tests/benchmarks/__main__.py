@@ -113,10 +113,10 @@ def _measured(names: Iterable[str], file: Path | None, *, short: bool) -> KeptRu
         try:
             for name in names:
                 figures += _one(system, name, run)
+                if file:
+                    run.write(file)
         finally:
             Console(width=160).print(table(figures))
-            if file:
-                run.write(file)
     return run
 
 

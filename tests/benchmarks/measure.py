@@ -1,8 +1,8 @@
 """Each figure compares our code with the limit of its parts, alternately, so that a slow minute slows both.
 
 The order is limit, ours, limit, ours, limit, ours, limit. Each of our runs is divided by the mean of the limits before
-and after it; the result is the median. When the first and the last limit differ too much, the machine was busy with
-other work, and the ratio has no meaning.
+and after it; the result is the median. When any two limits differ too much, the machine was busy with other work, and
+the ratio has no meaning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from statistics import mean, median
 from typing import Final
 
 ROUNDS: Final = 3
-MOST_DRIFT: Final = 1.25
-"""The most that the first and the last limit may differ, as a ratio; above this the run is inconclusive."""
+MOST_DRIFT: Final = 0.25
+"""The most that two limits may lie apart, as a share of the slower; above this the run is inconclusive."""
 
 MOST_SPREAD: Final = 0.15
 """The most that the ratios of one figure may lie apart, as a share of the smallest."""
@@ -64,9 +64,8 @@ class Series:
 
     @property
     def inconclusive(self) -> bool:
-        """Tells whether the machine changed too much between the first limit and the last."""
-        first, last = self.limits[0].rate, self.limits[-1].rate
-        return max(first, last) > MOST_DRIFT * min(first, last)
+        """Tells whether the machine changed too much between any two of the limits."""
+        return spread([run.rate for run in self.limits]) > MOST_DRIFT
 
     @property
     def steady(self) -> bool:
