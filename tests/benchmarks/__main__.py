@@ -147,7 +147,8 @@ def table(figures: Iterable[Figure]) -> Table:
     """
     grid = Table(show_lines=True, caption=LEGEND, caption_justify="left")
     for heading in ("figure", "goal", "each", "median", "verdict", "absolute"):
-        grid.add_column(heading, overflow="fold", no_wrap=heading in {"goal", "median", "verdict"})
+        width = 26 if heading == "figure" else None
+        grid.add_column(heading, overflow="fold", no_wrap=heading in {"goal", "median", "verdict"}, max_width=width)
     for figure in figures:
         rates = {name: " / ".join(f"{rate:,.0f}" for rate in found) for name, found in figure.rates.items()}
         absolute = "\n".join(f"{name}: {value}" for name, value in {**rates, **figure.facts}.items())

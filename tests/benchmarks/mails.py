@@ -91,7 +91,7 @@ def _ratios(measured: Interleaved, name: str, connections: int, *, short: bool) 
     best = measured.series(str(connections), f"best, {connections}")
     return [
         ratio_figure(name, plainly, unit="mails", goal=floor(connections, DEFAULT), short=short),
-        ratio_figure(f"{name}, of the best sender", best, unit="mails", goal=None, short=short),
+        ratio_figure(f"{name}, of the best sender", best.bare, unit="mails", goal=None, short=short),
     ]
 
 

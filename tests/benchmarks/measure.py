@@ -63,6 +63,11 @@ class Series:
         ]
 
     @property
+    def bare(self) -> "Series":
+        """Returns the series without the facts of our runs, which stand at another figure of the same runs."""
+        return Series(self.limits, [Run(run.rate) for run in self.ours])
+
+    @property
     def inconclusive(self) -> bool:
         """Tells whether the machine changed too much between any two of the limits."""
         return spread([run.rate for run in self.limits]) > MOST_DRIFT
@@ -127,20 +132,23 @@ def interleave(limits: Mapping[str, Measured], ours: Mapping[str, Measured], *, 
     return Interleaved(of_limits, of_ours)
 
 
-def ratio_figure(name: str, series: Series, *, unit: str, goal: float | None, short: bool) -> Figure:
+def ratio_figure(
+    name: str, series: Series, *, unit: str, goal: float | None, short: bool, beside: str = "limit"
+) -> Figure:
     """Builds the figure of alternating runs; a short run gets no verdict.
 
     Parameters:
       unit: the counted things, in the plural: `jobs`.
       goal: the smallest acceptable ratio; None where the ratio only informs.
+      beside: a word for the other side, where it is no limit.
     """
     facts = {
         **series.ours[-1].facts,
-        **{f"limit, {fact}": value for fact, value in series.limits[-1].facts.items()},
+        **{f"{beside}, {fact}": value for fact, value in series.limits[-1].facts.items()},
     }
     rates = {
         f"ours, {unit}/s": [run.rate for run in series.ours],
-        f"limit, {unit}/s": [run.rate for run in series.limits],
+        f"{beside}, {unit}/s": [run.rate for run in series.limits],
     }
     verdict = Verdict.INCONCLUSIVE if series.inconclusive else _verdict(median(series.ratios), at_least=goal)
     told = "none" if goal is None else f"≥ {goal:.2f}"

@@ -1,7 +1,11 @@
 """The arithmetic of the figures. No time is measured here."""
 
-import pytest
+from io import StringIO
 
+import pytest
+from rich.console import Console
+
+from tests.benchmarks.__main__ import table
 from tests.benchmarks.mails import floor
 from tests.benchmarks.measure import (
     Figure,
@@ -83,6 +87,12 @@ def test_absolute_figures_list_every_run_and_the_facts_of_our_last_one() -> None
     figure = ratio_figure("jobs", measured, unit="jobs", goal=0.1, short=True)
     assert figure.rates == {"ours, jobs/s": [5], "limit, jobs/s": [10, 20]}
     assert figure.facts == {"memory": "1 MB"}
+
+
+def test_a_second_figure_of_the_same_runs_repeats_no_facts_of_ours() -> None:
+    measured = Series([Run(10, {"sink": "a"}), Run(20, {"sink": "b"})], [Run(5, {"memory": "1 MB"})])
+    figure = ratio_figure("jobs", measured.bare, unit="jobs", goal=None, short=True)
+    assert (figure.facts, list(figure.values)) == ({"limit, sink": "b"}, measured.ratios)
 
 
 def test_a_ratio_without_a_goal_has_no_verdict() -> None:
@@ -169,3 +179,16 @@ def test_a_delay_is_met_by_its_median(goal: float, verdict: Verdict) -> None:
 @pytest.mark.parametrize(("percent", "value"), [(50, 10), (95, 19), (100, 20), (1, 1)])
 def test_percentile_is_the_nearest_rank(percent: float, value: float) -> None:
     assert percentile(list(range(20, 0, -1)), percent) == value
+
+
+def test_the_printed_table_fits_160_columns() -> None:
+    rates = {"ours, mails/s": [1_234.0] * 3, "limit, mails/s": [5_678.0] * 4}
+    facts = {"CPU ms per mail": ", ".join(f"a kind of process {number}.123" for number in range(12))}
+    long = Figure(
+        "mails, 16 connections, of the best sender", "≤ 0.375 a mail", [0.1], " a mail", Verdict.MET, facts, rates
+    )
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(table([long]))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 160
+    assert all(word in "".join(lines) for word in ("≤ 0.375 a mail", "0.100 a mail", "1,234", "met"))

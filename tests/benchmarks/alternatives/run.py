@@ -104,7 +104,10 @@ def run(system: System, *, short: bool) -> list[Figure]:
     figures = []
     for one in ALL:
         series = measured.series("Matricule", one.title)
-        ratio = ratio_figure(f"alternatives, {one.title}", series, unit="pieces", goal=None, short=short)
+        series = series if one is ALL[0] else series.bare
+        ratio = ratio_figure(
+            f"alternatives, {one.title}", series, unit="pieces", goal=None, short=short, beside="theirs"
+        )
         facts = {**ratio.facts, **(_faults(system, one, count) if one.waiting else {})}
         figures.append(replace(ratio, unit=" times", facts=facts))
     return [replace(figures[0], facts={**figures[0].facts, "versions": place.versions()}), *figures[1:]]
