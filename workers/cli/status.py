@@ -196,6 +196,8 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     clock, database = status["clock"], status["database"]
     leader = f"led by {plain(clock['host'])} (pid {clock['pid']})" if clock else "no clock leads"
     out.print(f"\nclock     {leader}")
+    if reader := (status["requests"] or {}).get("reader"):
+        out.print(f"door      requests of portals are read by {plain(reader)}")
     mails = ", ".join(f"{_total(status, f'mails.{state}', count)} {state}" for state, count in status["mails"].items())
     suppressed = _total(status, "suppressed_addresses", status["suppressed_addresses"])
     out.print(f"mails     {mails or 'none'}; suppressed {_counted(suppressed, 'address', 'addresses')}")

@@ -90,3 +90,12 @@ class DoorLease:
 def lease_key(namespace: str, door: str) -> str:
     """Returns the key in Redis that names the holder of a door."""
     return f"{namespace}:{door}.holder"
+
+
+def read_holder(client: redis.Redis, namespace: str, door: str) -> str | None:
+    """Reads which process holds a door, as `host:number of the process`; returns None while none does.
+
+    Raises: redis.RedisError.
+    """
+    holder = client.get(lease_key(namespace, door))
+    return holder.decode(errors="replace").rpartition(":")[0] if isinstance(holder, bytes) else None

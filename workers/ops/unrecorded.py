@@ -8,6 +8,7 @@ from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers.engine.broker import producer_client
+from workers.engine.door_lease import read_holder
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.settings import get_settings
 
@@ -21,10 +22,12 @@ class UnrecordedRequests(NamedTuple):
       waiting: their number.
       oldest_seconds: the age of the first one that no process has fetched, by its sender's clock; None if there is
         none, or it cannot be read.
+      reader: the process that reads them, as `host:number of the process`; None while none does.
     """
 
     waiting: int
     oldest_seconds: float | None
+    reader: str | None = None
 
 
 def count_unrecorded() -> UnrecordedRequests | None:
@@ -38,11 +41,12 @@ def count_unrecorded() -> UnrecordedRequests | None:
         waiting = client.hlen(f"{queue}.msgs")
         first = cast("bytes | None", client.lindex(queue, 0))
         payload = _read_small(client, f"{queue}.msgs", first) if first else None
+        reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
     except redis.RedisError:
         return None
     finally:
         client.close()
-    return UnrecordedRequests(waiting, _age(payload))
+    return UnrecordedRequests(waiting, _age(payload), reader)
 
 
 def _read_small(client: redis.Redis, messages: str, key: bytes) -> bytes | None:

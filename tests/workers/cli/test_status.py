@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+import redis
 from sqlalchemy import text
 
 from tests.kit.actors.messages import send
@@ -20,6 +21,7 @@ from tests.workers.cli.conftest import Call
 from tests.workers.cli.test_seed import ALL
 from workers.cli.status import age
 from workers.database import transaction
+from workers.engine.door_lease import lease_key
 from workers.outbox.suppression import suppress
 from workers.requests.catalog import PutCompany
 
@@ -55,6 +57,12 @@ def test_a_relay_that_refuses_us_is_told_with_its_words_until_it_accepts(fresh_d
     assert "refuses our mails" not in call("status").out
     change("UPDATE mail_relay SET refused_at = now(), accepted_at = now() + interval '1 second'")
     assert "refuses our mails" not in call("status").out
+
+
+def test_the_process_that_reads_what_portals_send_is_named(call: Call) -> None:
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
+        opened.set(lease_key(os.environ["REDIS_NAMESPACE"], "requests"), "host-7:4211:x")
+        assert "requests of portals are read by host-7:4211" in " ".join(call("status").out.split())
 
 
 def test_without_any_process_it_says_what_is_missing(call: Call) -> None:

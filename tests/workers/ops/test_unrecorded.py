@@ -8,7 +8,9 @@ import time
 import pytest
 
 from tests.kit.actors.messages import client, message, push
+from workers.engine.door_lease import DoorLease
 from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
+from workers.requests.base import REQUESTS_QUEUE
 from workers.settings import get_settings
 
 
@@ -36,6 +38,16 @@ def test_a_key_that_is_no_text_is_only_counted(fresh_database: str) -> None:
         opened.hset(f"{name}.msgs", b"\xff", b"noise")
         opened.rpush(name, b"\xff")
     assert count_unrecorded() == UnrecordedRequests(1, None)
+
+
+def test_the_process_that_reads_the_door_is_named(fresh_database: str) -> None:
+    with client() as opened:
+        lease = DoorLease(opened, os.environ["REDIS_NAMESPACE"], REQUESTS_QUEUE, "me")
+        assert lease.renew()
+        me = f"{socket.gethostname()}:{os.getpid()}"
+        assert count_unrecorded() == UnrecordedRequests(0, None, me)
+        lease.release()
+    assert count_unrecorded() == UnrecordedRequests(0, None)
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
