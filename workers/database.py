@@ -22,6 +22,11 @@ SESSION_OPTIONS: Final = (
     # An old snapshot makes every claim slower, so no code may do slow work inside a transaction.
     "-c idle_in_transaction_session_timeout=30s",
     "-c idle_session_timeout=0",  # the pool keeps sessions
+    # A plan is kept for as long as statistics do not change. One made while a table was empty would read the table
+    # whole for each row that refers to it, and most tables are empty on the first day. Compiling a plan takes longer
+    # than any statement of the hot paths. docs/decisions/0029 has the figures.
+    "-c enable_seqscan=off",
+    "-c jit=off",
 )
 
 PINNED: Final = {
@@ -61,6 +66,10 @@ KEEPALIVE: Final = {
 
 # Bounds how long a statement of this transaction waits for a lock.
 LOCK_TIMEOUT: Final = text("SET LOCAL lock_timeout = '250ms'")
+
+
+# Lets the planner read tables from end to end in this transaction.
+READ_WHOLE_TABLES: Final = text("SELECT set_config('enable_seqscan', 'on', true)")
 
 
 @lru_cache(maxsize=1)
@@ -135,6 +144,11 @@ def autocommit() -> Iterator[Session]:
 def wait_briefly_for_locks(session: Session) -> None:
     """Limits each wait for a lock in this transaction to 250 ms, because it may hold locks that others wait for."""
     session.execute(LOCK_TIMEOUT)
+
+
+def read_whole_tables(session: Session) -> None:
+    """Allows sequential scans in this transaction, for statements that need most rows of large tables anyway."""
+    session.execute(READ_WHOLE_TABLES)
 
 
 def array(values: Iterable[UUID | float | None]) -> str:
@@ -220,6 +234,7 @@ __all__ = [
     "leave_server",
     "lost_connection",
     "moment_array",
+    "read_whole_tables",
     "sql_state",
     "text_array",
     "transaction",

@@ -38,13 +38,17 @@ class _ContractRow(NamedTuple):
 
 _NAMED_CONTRACTS: Final = Unnest(ContractKey, Contract, alias="given")
 
-# FOR NO KEY UPDATE: other transactions may insert rows that refer to the contract without waiting.
+# FOR NO KEY UPDATE: other transactions may insert rows that refer to the contract without waiting. A contract keeps its
+# portal and its reference, so that it may be found before it is locked. LIMIT 1 leaves the planner one way, to look up
+# each name in the unique index: as a join it reads all contracts for a batch of many names.
 LOCK_CONTRACTS = text(f"""
     SELECT c.id, c.portal_id, c.reference, c.company_id, c.planned_seats, c.enrolled_count, c.starts_on, c.ends_on,
       {TODAY_IN_PARIS} AS today
     FROM contract c
-    JOIN (SELECT DISTINCT * FROM {_NAMED_CONTRACTS}) given
-      ON given.portal_id = c.portal_id AND given.reference = c.reference
+    WHERE c.id = ANY(ARRAY(
+      SELECT named.id FROM {_NAMED_CONTRACTS} CROSS JOIN LATERAL (
+        SELECT n.id FROM contract n
+        WHERE n.portal_id = given.portal_id AND n.reference = given.reference LIMIT 1) named))
     ORDER BY c.id FOR NO KEY UPDATE OF c""")
 
 
@@ -90,7 +94,7 @@ def lock_contracts(session: Session, named: Iterable[ContractKey]) -> dict[Contr
     for an account that another one is making either.
     """
     wait_briefly_for_locks(session)
-    found = fetch(session, _ContractRow, LOCK_CONTRACTS, _NAMED_CONTRACTS.parameters(list(named)))
+    found = fetch(session, _ContractRow, LOCK_CONTRACTS, _NAMED_CONTRACTS.parameters(list(dict.fromkeys(named))))
     return {ContractKey(row.portal_id, row.reference): _locked(row) for row in found}
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, text
 from sqlmodel import select
 
 from models.enrollment import LIVE
-from workers.database import Session
+from workers.database import Session, read_whole_tables
 from workers.sql import fetch, fetch_one
 
 # Enrollments are compared one by one: in the sums, a seat counted twice would hide a seat that was not counted.
@@ -67,6 +67,7 @@ class SeatDrift(NamedTuple):
 
 def find_drift(session: Session) -> list[SeatDrift]:
     """Finds the contracts with seats that do not add up. It never repairs them, because that would hide the bug."""
+    read_whole_tables(session)
     return fetch(session, SeatDrift, FIND_DRIFT)
 
 

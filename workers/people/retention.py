@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from models.retention import PART, RETENTION, RetentionClass, first_id
 from models.throttle import KEPT_LONGER
 from models.words import JobState
-from workers.database import Session
+from workers.database import Session, read_whole_tables
 from workers.engine.acceptance import owe_successor
 from workers.requests.internal import Purge
 from workers.requests.registry import KINDS
@@ -165,6 +165,7 @@ def purge(session: Session, part: int = PART) -> dict[RetentionClass, int]:
 
     Returns: the number of rows changed, by class.
     """
+    read_whole_tables(session)
     rules = RULES.parameters([KeptFor(matter, rule.keeps) for matter, rule in RETENTION.items()])
     until = {RetentionClass(kept): moment for kept, moment in fetch(session, KeptUntil, READ_MOMENTS, rules)}
     changed = {}
