@@ -105,18 +105,19 @@ def write_message(
     """
     _require(SENDABLE_ADDRESS.fullmatch(to_address), "the recipient's address cannot be written in a header")
     _require(_MESSAGE_ID.fullmatch(message_id), "the Message-ID is malformed")
-    written = _date_header(date, date.tzinfo, date.fold)
     boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]  # "=_" occurs in no encoded body
     content_type, body = _body(mail, boundary)
-    values = (to_address, subject_header(mail.subject), written, message_id, content_type)
-    fixed = _fixed_headers(identity, mail.locale)
-    head = "".join(part for pair in zip(fixed, (*values, "\r\n\r\n"), strict=True) for part in pair)
+    to, subject, at, identifier, typed = _fixed_headers(identity, mail.locale)
+    head = (
+        f"{to}{to_address}{subject}{subject_header(mail.subject)}{at}{_date_header(date, date.tzinfo, date.fold)}"
+        f"{identifier}{message_id}{typed}{content_type}\r\n\r\n"
+    )
     return head.encode("ascii") + body
 
 
 @lru_cache(maxsize=32)
 def _fixed_headers(identity: SenderIdentity, locale: str) -> tuple[str, ...]:
-    """Returns the parts of the headers between those values that change from mail to mail, after reading them back."""
+    """Returns what stands before each value that changes from mail to mail, after reading all headers back."""
     headers: dict[str, str | None] = {  # None: the value changes
         "From": identity.from_header,
         "To": None,
@@ -138,7 +139,7 @@ def _fixed_headers(identity: SenderIdentity, locale: str) -> tuple[str, ...]:
         else:
             parts[-1] += f"{value}\r\n"
     _check_headers("x".join(parts) + "\r\n", list(headers))
-    return (*parts[:-1], "")
+    return tuple(parts[:-1])
 
 
 @lru_cache(maxsize=1024)
