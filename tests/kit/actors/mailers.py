@@ -23,8 +23,12 @@ from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.mailer import Mailer
 from workers.requests.enrollment import PersonToEnroll
 from workers.requests.queues import Queue
+from workers.settings import Settings
 
 QUEUES = ("emails", "emails_bulk")
+
+CONNECTIONS: int = Settings.model_fields["smtp_connections"].default
+"""The connections of a mailer: it sends as many mails at the same time."""
 
 
 def owe_invitations(*people: PersonToEnroll | str) -> None:

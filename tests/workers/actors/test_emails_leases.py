@@ -9,6 +9,7 @@ import pytest
 from dramatiq.asyncio import EventLoopThread
 
 from tests.kit.actors.mailers import (
+    CONNECTIONS,
     QUEUES,
     attempts,
     claim,
@@ -112,12 +113,12 @@ def test_a_stopped_mailer_records_its_sent_mails_and_gives_back_the_rest(relay: 
     relay.always = {"BODY": HANG}
     owe_invitations(*many_names(30))
     worker = processes.worker(*QUEUES)
-    wait_until(lambda: relay.commands.count("DATA") == 4, say=processes.logs)
+    wait_until(lambda: relay.commands.count("DATA") == CONNECTIONS, say=processes.logs)
     os.killpg(worker.pid, signal.SIGTERM)
     wait_until(lambda: "Shutting down" in processes.logs(), say=processes.logs)
     relay.go_on.set()
     assert worker.wait(timeout=20) == 0, processes.logs()
-    assert states() == {"sent": 4, "owed": 26}
+    assert states() == {"sent": CONNECTIONS, "owed": 30 - CONNECTIONS}
     assert rows("SELECT 1 FROM email WHERE leased_until IS NOT NULL OR rescues > 0 OR failures > 0") == []
     processes.worker(*QUEUES)
     wait_for_states(processes, sent=30)

@@ -130,10 +130,19 @@ def test_no_mail_is_lost_to_a_postfix_set_up_wrongly(
 # A relay that answers as it is told
 
 
+@pytest.fixture
+def four_connections(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a mailer try four mails at the same time, fewer than these tests have."""
+    monkeypatch.setenv("SMTP_CONNECTIONS", "4")
+    forget()
+
+
 @pytest.mark.parametrize(
     "answer", ["554 5.7.1 <a@x.fr>: Sender address rejected: Access denied", "550 relay not permitted"]
 )
-def test_words_about_us_stop_all_mails_after_two_domains(relay: Relay, loop: EventLoopThread, answer: str) -> None:
+def test_words_about_us_stop_all_mails_after_two_domains(
+    relay: Relay, loop: EventLoopThread, four_connections: None, answer: str
+) -> None:
     relay.always = {"RCPT": answer}
     owe_to_several()
     send_due()
@@ -181,7 +190,9 @@ def test_a_refusal_without_a_cause_is_tried_again_though_the_relay_worked(relay:
     assert states() == {"sent": 3, "owed": 6}
 
 
-def test_addresses_refused_one_after_the_other_are_not_blamed(relay: Relay, loop: EventLoopThread) -> None:
+def test_addresses_refused_one_after_the_other_are_not_blamed(
+    relay: Relay, loop: EventLoopThread, four_connections: None
+) -> None:
     owe_invitations("luc")
     send_due()
     relay.always = {"RCPT": "550 5.1.2 Domain not found"}
