@@ -214,6 +214,8 @@ def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or "\x00" in value:
         raise InvalidRequest(Problem(Code.INVALID_REQUEST, name, "a text is required"))
+    if value.isascii():  # most are, and it costs nothing to see
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

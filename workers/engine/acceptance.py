@@ -210,11 +210,9 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     """Records several requests in one statement; returns an answer for each, in order. The caller checks the keys."""
     jobs = [new_id() for _ in asks]
     hashes = [fingerprint(ask.request) for ask in asks]
-    rows = [
-        _row(ask, job, hashed) | {"place": place}
-        for place, (ask, job, hashed) in enumerate(zip(asks, jobs, hashes, strict=True))
-    ]
-    _lock_lanes(session, {row["lane"] for row in rows})
+    lanes = [lane_id(ask.portal_id, ask.request.lane) for ask in asks]
+    rows = [_row(place, *of_one) for place, of_one in enumerate(zip(asks, jobs, hashes, lanes, strict=True))]
+    _lock_lanes(session, set(lanes))
     recorded = set(fetch_values(session, UUID, INSERT_JOBS, {"asks": json.dumps(rows)}))
     # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
@@ -224,7 +222,7 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     ]
 
 
-def _lock_lanes(session: Session, lanes: Collection[str]) -> None:
+def _lock_lanes(session: Session, lanes: Collection[UUID]) -> None:
     """Lets no other transaction number jobs of these lanes until this one ends, always in the same order.
 
     More lanes than ``MOST_LANES`` are not locked: their jobs are in the order in which they were inserted.
@@ -233,13 +231,14 @@ def _lock_lanes(session: Session, lanes: Collection[str]) -> None:
         session.execute(LOCK_LANES, {"lanes": sorted(_lock_number(lane) for lane in lanes)})
 
 
-def _lock_number(lane: str) -> int:
+def _lock_number(lane: UUID) -> int:
     """Returns the number of a lane's lock: half of the lane, which is a hash itself."""
-    return int.from_bytes(UUID(lane).bytes[:8], signed=True)
+    return int.from_bytes(lane.bytes[:8], signed=True)
 
 
-def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, Any]:
+def _row(place: int, ask: SubmittedRequest, job_id: UUID, hashed: bytes, lane: UUID) -> dict[str, Any]:
     return {
+        "place": place,
         "portal_id": str(ask.portal_id),
         "key": ask.key,
         "hash": hashed.hex(),
@@ -247,7 +246,7 @@ def _row(ask: SubmittedRequest, job_id: UUID, hashed: bytes) -> dict[str, Any]:
         "kind": ask.request.kind,
         "version": ask.request.version,
         "queue": ask.request.queue,
-        "lane": str(lane_id(ask.portal_id, ask.request.lane)),
+        "lane": str(lane),
         "body": storable_body(ask.body),
         "asker": ask.request.requested_by,
     }
