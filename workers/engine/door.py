@@ -37,9 +37,9 @@ BUNDLE_BYTES: Final = 2 * 1024 * 1024
 REST_SECONDS: Final = 2 * LOOK_SECONDS
 """Seconds for which a process that left a bundle does not ask for the door, so that another one takes it."""
 
-# Acknowledges messages; unless none are asked for, takes the lease and fetches. Answers nil while another process
-# holds the door. Acknowledging needs no lease: what is in the ledger is done, no matter who recorded it. Each command
-# has one key, as a cluster of one shard demands of a script.
+# Acknowledges messages, puts back what else was taken, and fetches; asked for none it leaves it at that, for the holder
+# only. Answers nil while another process holds the door. Acknowledging needs no lease: what is in the ledger is done,
+# no matter who recorded it. Each command has one key, as a cluster of one shard demands of a script.
 FETCH: Final = (
     "#!lua flags=allow-oom,allow-cross-slot-keys\n"
     f"local most, enough = {MAX_MESSAGE_BYTES + 1}, {BUNDLE_BYTES}\n"
@@ -51,10 +51,10 @@ for i = 4, #ARGV do
   redis.call('hdel', messages, ARGV[i])
   redis.call('lrem', taken, 1, ARGV[i])
 end
-if count == 0 then
+if count == 0 and redis.call('get', queue .. '.holder') ~= ARGV[1] then
   return {}
 end
-if not hold(queue .. '.holder', ARGV[1], ARGV[2]) then
+if not hold(queue .. '.holder', ARGV[1], tonumber(ARGV[2])) then
   return false
 end
 local left = redis.call('rpop', taken)
@@ -226,8 +226,8 @@ class DoorConsumer(SteadyConsumer):
             SELDOM.warning("door.not_left", queue=self.queue_name, error=error_code(error))
 
     def _leave(self) -> None:
-        """Acknowledges what is done and ends the lease; what was fetched and left goes to the next holder, in order."""
-        if self._done:
+        """Acknowledges what is done, puts back what was fetched and left, in its order, and ends the lease."""
+        if self._done or self._holds:
             self._fetch_bundle(0)
         if self._holds:
             self.lease.release()

@@ -33,16 +33,22 @@ HOLD: Final = """
 local function hold(lease, me, milliseconds)
   local holder = redis.call('get', lease)
   if holder and holder ~= me then
-    return false
+    local left = redis.call('pttl', lease)
+    if left >= 0 and left <= 10 * milliseconds then
+      return false
+    end
   end
   redis.call('set', lease, me, 'px', milliseconds)
   return true
 end
 """
-"""A function for scripts that fetch from a door: takes or renews the lease; false while another process holds it."""
+"""A function for scripts that fetch from a door: takes or renews the lease; false while another process holds it.
+
+A lease that lasts for much longer was given while the clock of Redis was ahead, and its holder may be long dead.
+"""
 
 # A Redis over its memory limit still lets a door be read, which frees memory (`allow-oom`).
-RENEW: Final = f"#!lua flags=allow-oom\n{HOLD}return hold(KEYS[1], ARGV[1], ARGV[2]) and 1 or 0"
+RENEW: Final = f"#!lua flags=allow-oom\n{HOLD}return hold(KEYS[1], ARGV[1], tonumber(ARGV[2])) and 1 or 0"
 
 RELEASE: Final = """#!lua flags=allow-oom
 if redis.call('get', KEYS[1]) == ARGV[1] then

@@ -156,6 +156,28 @@ def test_a_reader_that_closes_frees_the_door_at_once(readers: list[Reader]) -> N
     assert keys(other.fetch()) == ["a", "b", "c"]
 
 
+def test_what_a_reader_leaves_is_back_on_the_queue_in_order(readers: list[Reader]) -> None:
+    one, _ = readers
+    send("a", "b", "c")
+    proxy = one.fetch()
+    send("d")
+    one.record(proxy, 1)
+    one.consumer.close()
+    with client() as opened:  # also an older release would read it now
+        assert opened.lrange(f"{os.environ['REDIS_NAMESPACE']}:{DOOR}", 0, -1) == [b"b", b"c", b"d"]
+    assert set(left()) == {f"{os.environ['REDIS_NAMESPACE']}:{DOOR}{part}" for part in ("", ".msgs")}
+
+
+@pytest.mark.parametrize("milliseconds", [None, 3_600_000])
+def test_a_lease_of_a_clock_that_was_ahead_shuts_no_door(readers: list[Reader], milliseconds: int | None) -> None:
+    one, _ = readers
+    send("a")
+    with client() as opened:
+        opened.set(one.lease.key, "a dead one", px=milliseconds)
+        assert keys(one.fetch()) == ["a"]
+        assert 0 < opened.pttl(one.lease.key) <= one.lease.milliseconds
+
+
 def test_a_reader_that_closes_waits_for_its_bundle(readers: list[Reader]) -> None:
     one, other = readers
     send("a")
