@@ -76,9 +76,7 @@ def names_differ(given: FullName, known: FullName) -> bool:
       known: the name that the account has.
     """
     if given == known:
-        return (
-            False  # also where neither has a word; people of a roster are mostly new, and have the name given just now
-        )
+        return False  # also where neither has a word
     typed, kept = _both(given), _both(known)
     return not (_agree(typed, kept) or _agree(typed[::-1], kept) or _all(typed) == _all(kept))
 

@@ -226,10 +226,12 @@ DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})
 HINT_CODES = frozenset({Code.NAMES_DIFFER})
 """These codes change no result: each stands in the detail of a person's result as a key, and says what to check."""
 
+_HINTS = tuple(code for code in Code if code in HINT_CODES)
+
 
 def hints_of(detail: Mapping[str, Any] | None) -> list[Code]:
     """Returns the codes in the detail of a result that say what to check, in their order."""
-    return [code for code in Code if code in HINT_CODES and code in (detail or {})]
+    return [code for code in _HINTS if code in detail] if detail else []
 
 
 LOCALES = ("fr", "en")

@@ -6,7 +6,7 @@ statement first runs.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, cast
@@ -252,7 +252,7 @@ class JsonRows(Generic[RecordT]):
         return {"rows": json.dumps([dict(zip(self._fields, row, strict=True)) for row in rows], default=str)}
 
 
-_WRITERS: Final[Mapping[str, Callable[[Iterable[Any]], Any]]] = {
+_WRITERS: Final[Mapping[str, Callable[[Sequence[Any]], Any]]] = {
     **dict.fromkeys(("uuid", "integer", "bigint", "int", "smallint", "float", "boolean", "bool"), array),
     **dict.fromkeys(("text", "json"), text_array),
     "timestamp with time zone": moment_array,

@@ -12,7 +12,7 @@ from sqlmodel import col, select, update
 from models.account import Account
 from models.email import Email
 from models.portal import LOCAL_PORTAL_ID, Logo, Organisation, Portal
-from workers.database import Session
+from workers.database import Session, text_array
 from workers.sql import (
     JsonRows,
     Unnest,
@@ -134,6 +134,16 @@ def test_values_of_each_type_go_in_and_come_out(session: Session) -> None:
         *[GivenKinds(uuid4(), 1, 1.5, True, words, None) for words in HOSTILE],
     ]
     assert fetch(session, GivenKinds, text(f"SELECT * FROM {KINDS}"), KINDS.parameters(given)) == given
+
+
+def test_texts_in_an_array_stay_as_they_are(session: Session) -> None:
+    hostile = ['a","b', '"', '""', "\\", '\\"', "NULL", "{}", " ", "", ",", "\n", "é"]
+    read = text("SELECT t FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY x (t, n) ORDER BY n")
+    for texts in ([], [""], ["a"], hostile, [None], ["a", None], [*hostile, None]):
+        assert list(session.execute(read, {"texts": text_array(texts)}).scalars()) == texts
+    for one in hostile:
+        assert list(session.execute(read, {"texts": text_array([one])}).scalars()) == [one]
+        assert list(session.execute(read, {"texts": text_array([one, one])}).scalars()) == [one, one]
 
 
 def test_no_rows_are_no_rows(session: Session) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from workers.database import Session
+from workers.database import Session, array
 from workers.engine.owed_tables import (
     EMAILS,
     JOBS,
@@ -263,7 +263,7 @@ def halves(rows: Sequence[ClaimedRow[ColumnsT]]) -> Iterable[Sequence[ClaimedRow
 
 
 def _pairs(rows: Sequence[ClaimedRow[Claimed]] | Sequence[FailedAttempt]) -> dict[str, Any]:
-    return {"ids": [row.id for row in rows], "claims": [row.claim for row in rows]}
+    return {"ids": array([row.id for row in rows]), "claims": array([row.claim for row in rows])}
 
 
 __all__ = [

@@ -112,8 +112,8 @@ def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
 
 def count_hints(details: Iterable[Mapping[str, Any] | None]) -> dict[str, dict[Code, int]]:
     """Returns the part of a job's own result that counts what is to be checked; nothing when there is nothing."""
-    counts = Counter(code for detail in details for code in hints_of(detail))
-    return {"hints": dict(counts)} if counts else {}
+    codes = [code for detail in details if detail for code in hints_of(detail)]
+    return {"hints": dict(Counter(codes))} if codes else {}
 
 
 def read_hints(session: Session, job_id: UUID) -> list[HintedPerson]:
