@@ -15,6 +15,7 @@ from scripts.embedded.run import stoppable
 from tests.benchmarks import (
     certificates,
     files,
+    growth,
     idle,
     imports,
     jobs,
@@ -53,6 +54,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "messages": messages.run,
     "certificates": certificates.run,
     "idle": idle.run,
+    "growth": growth.run,
     "status": status.run,
     "alternatives": alternatives.run,
 }

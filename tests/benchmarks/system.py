@@ -171,10 +171,10 @@ class System:
         return float(syncs)
 
     @contextmanager
-    def trial(self) -> Iterator[Trial]:
+    def trial(self, template: str = DATABASE) -> Iterator[Trial]:
         """Copies the template and empties Valkey; the settings of this process point to them during the block."""
         name = f"bench_{uuid4().hex[:12]}"
-        self.postgres.create_database(name, template=DATABASE)
+        self.postgres.create_database(name, template=template)
         before = dict(os.environ)
         self._use(name)
         self.order_valkey("FLUSHALL")
