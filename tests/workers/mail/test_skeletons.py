@@ -196,15 +196,16 @@ def forget_templates() -> None:
         kept.cache_clear()
 
 
-def test_a_translation_that_cuts_a_value_makes_no_wrong_mail(templates: Path) -> None:
+@pytest.mark.parametrize("longest", [20, 40])  # the first cuts a mark, the second only a value
+def test_a_translation_that_cuts_a_value_makes_no_wrong_mail(templates: Path, longest: int) -> None:
     catalogue = templates / "locales" / "en" / "messages.po"
     text = catalogue.read_text(encoding="utf-8")
-    catalogue.write_text(text.replace('msgstr "%(company)s has', 'msgstr "%(company).20s has'), encoding="utf-8")
-    assert text != catalogue.read_text(encoding="utf-8")
-    for company in ("a company with a long name", "Menuiserie"):  # the first is made both ways
+    cutting = text.replace('msgstr "%(company)s has', f'msgstr "%(company).{longest}s has')
+    catalogue.write_text(cutting, encoding="utf-8")
+    for company in ("a company with a name of more than forty letters", "Menuiserie"):  # the first is made both ways
         context = INVITATION | {"company_name": company}
         assert fill_skeleton(EmailKind.INVITATION, "en", context) is None
-        assert f"{company[:20]} has" in render(EmailKind.INVITATION, "en", context).text
+        assert f"{company[:longest]} has" in render(EmailKind.INVITATION, "en", context).text
 
 
 COMPUTING = [
