@@ -27,7 +27,7 @@ def mailer() -> Mailer:
 
 
 def _claimer(queue: Queue) -> Claimer[MailColumns]:
-    # A batch is twice the number of connections: while half of it is sent, the next half is rendered.
+    # A batch is twice the number of connections: each has a next mail while the slowest is still at its first.
     size = 2 * get_settings().smtp_connections
     return Claimer(EMAILS, queue, _do_batch, size=size, ready=lambda: mailer().may_send())
 
