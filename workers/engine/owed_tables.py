@@ -150,8 +150,10 @@ class Ledger(Generic[ColumnsT_co]):
         """
         if not self.one_claimer_per_lane:
             return "true"
-        return f"""(NOT EXISTS (
-              SELECT 1 FROM {self.table} r WHERE r.queue = :queue AND r.lane = {lane} AND r.leased_until IS NOT NULL)
+        # NOT EXISTS would let the planner read all running rows once, and all that ran since the last VACUUM.
+        return f"""((
+              SELECT true FROM {self.table} r
+              WHERE r.queue = :queue AND r.lane = {lane} AND r.leased_until IS NOT NULL LIMIT 1) IS NULL
             AND coalesce({self._of_postponed(lane, "due_at")} <= now(), true)
             AND coalesce((
               SELECT h.due_at <= now() AND {self._is_known} FROM {self.table} h

@@ -76,6 +76,18 @@ def test_a_batch_reads_as_many_rows_beside_a_long_history_as_without() -> None:
     assert read[1] <= 1.1 * read[0]
 
 
+def test_a_claim_reads_no_running_work_of_the_lanes_it_does_not_visit() -> None:
+    with transaction() as session:
+        for number in range(400):
+            owe(session, JOBS, lane=lane(1000 + number))
+        assert len(claim(session, JOBS, size=400)) == 400
+        for number in range(SIZE):
+            owe(session, JOBS, lane=lane(1 + number))
+        before = rows_read(session)
+        assert len(claim(session, JOBS, size=SIZE)) == SIZE
+        assert rows_read(session) - before <= 6 * SIZE
+
+
 @pytest.mark.parametrize("verb", ["hold", "renew", "finish", "set_back", "give_back"])
 @both
 def test_the_end_of_some_work_reads_no_row_of_the_other_work_that_runs(ledger: Ledger[Claimed], verb: str) -> None:
