@@ -53,7 +53,7 @@ CONDITIONS: Final = {
     ),
     JobState.RUNNING: col(Job.leased_until).is_not(None),
 }
-"""What is also true of jobs in these states (``models.base.OwedWork``): conditions of indexes that hold few rows."""
+"""Conditions that hold for all jobs in these states (``models.base.OwedWork``), and by which an index finds them."""
 
 
 def search_jobs(

@@ -71,12 +71,16 @@ def _grouped(table: str, condition: str, moment: str, old: str = "") -> str:
 
     Parameters:
       old: a further condition of the rows that are counted; of some errors it leaves none.
+
+    Its parameter `uncounted` names the reasons that are no problem: their rows are not read.
     """
     alike = f"{condition} AND {_SAME}{old}"
     found = f"SELECT {moment} FROM {table} WHERE {alike}"
     return f"""
         {error_groups(table, condition)}
-        SELECT g.error_class, g.reason, {first_rows(table, alike, moment, cap="alike")} AS total,
+        SELECT g.error_class, g.reason,
+          CASE WHEN g.reason = ANY(CAST(:uncounted AS text[])) THEN 0
+            ELSE {first_rows(table, alike, moment, cap="alike")} END AS total,
           ({found} ORDER BY {moment} LIMIT 1) AS first_at,
           ({found} AND {moment} IS NOT NULL ORDER BY {moment} DESC LIMIT 1) AS last_at
         FROM g ORDER BY g.place"""
@@ -200,15 +204,18 @@ def _problem_of_state(
     session: Session, table: str, code: str, stuck: StuckCount, caps: StatusCaps
 ) -> dict[str, Any] | None:
     where = {"state": stuck.state, "queue": stuck.queue}
-    sizes = {"groups": caps.groups, "alike": caps.alike}
+    uncounted = list(ADDRESS_REASONS) if table == EMAILS.table else []
+    sizes = {"groups": caps.groups, "alike": caps.alike, "uncounted": uncounted}
     found = fetch(session, ErrorGroup, GROUP_STUCK[table], where | sizes)
-    ours = _without_addresses(found) if table == EMAILS.table else found
+    ours = [group for group in found if group.total]
     if not ours:
         return None
     many = len(found) > caps.groups
     counted = CappedNumber.of(stuck.total, caps.rows) if ours == found else _sum(ours, caps, many=many)
     rows = fetch(session, StuckRow, LIST_STUCK[table], where | _errors_of(_most_frequent(ours)))
-    return _with_groups(problem_of(code, stuck.queue, counted), ours, rows, caps, many=many)
+    problem = problem_of(code, stuck.queue, counted)
+    alone = counted if len(found) == 1 else None  # all rows have this error, and they are counted further
+    return _with_groups(problem, ours, rows, caps, many=many, alone=alone)
 
 
 def find_unsent(session: Session, queues: Sequence[str], caps: StatusCaps) -> list[dict[str, Any]]:
@@ -222,7 +229,7 @@ def find_unsent(session: Session, queues: Sequence[str], caps: StatusCaps) -> li
 
 
 def _unsent(session: Session, queue: str, caps: StatusCaps) -> dict[str, Any] | None:
-    sizes = {"queue": queue, "groups": caps.groups, "alike": caps.alike}
+    sizes = {"queue": queue, "groups": caps.groups, "alike": caps.alike, "uncounted": list(ADDRESS_REASONS)}
     late = fetch(session, ErrorGroup, GROUP_LATE_MAILS, sizes)
     others = fetch(session, ErrorGroup, GROUP_MAILS_IN_HAND, {"queue": queue})
     others += fetch(session, ErrorGroup, GROUP_UNTRIED_MAILS, {"queue": queue, "alike": caps.alike})
@@ -272,16 +279,26 @@ def _errors_of(groups: Sequence[ErrorGroup]) -> dict[str, list[str]]:
 
 
 def _with_groups(
-    problem: dict[str, Any], groups: Sequence[ErrorGroup], rows: Sequence[StuckRow], caps: StatusCaps, *, many: bool
+    problem: dict[str, Any],
+    groups: Sequence[ErrorGroup],
+    rows: Sequence[StuckRow],
+    caps: StatusCaps,
+    *,
+    many: bool,
+    alone: CappedNumber | None = None,
 ) -> dict[str, Any]:
-    """Adds the errors and the rows to a problem; `more_groups` stands in it when not all errors are listed."""
-    shown = [_group_as_json(group, caps) for group in _most_frequent(groups)]
+    """Adds the errors and the rows to a problem; `more_groups` stands in it when not all errors are listed.
+
+    Parameters:
+      alone: the number of rows of the only error.
+    """
+    most = _most_frequent(groups)
+    shown = [_group_as_json(group, alone or CappedNumber.of(group.total, caps.alike)) for group in most]
     more = {"more_groups": True} if many or len(groups) > len(shown) else {}
     return problem | {"rows": [row.as_json() for row in rows], "groups": shown} | more
 
 
-def _group_as_json(group: ErrorGroup, caps: StatusCaps) -> dict[str, Any]:
-    number = CappedNumber.of(group.total, caps.alike)
+def _group_as_json(group: ErrorGroup, number: CappedNumber) -> dict[str, Any]:
     counted = {"count": number.number} | ({"at_least": True} if number.at_least else {})
     moments = {"first": group.first_at, "last": group.last_at}
     seen = {name: at.isoformat() if at else None for name, at in moments.items()}

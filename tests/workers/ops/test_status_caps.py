@@ -107,6 +107,21 @@ def test_the_ten_most_frequent_errors_are_listed(session: Session) -> None:
     assert (problem["count"], problem["more_groups"], len(problem["rows"])) == (24, True, 10)
 
 
+@pytest.mark.parametrize(("others", "shown"), [(0, [(5, False)]), (1, [(3, True), (1, False)])])
+def test_rows_of_the_only_error_are_counted_like_all_rows(session: Session, others: int, shown: list[Any]) -> None:
+    for _ in range(5):
+        job(session, "dead")
+    for _ in range(others):
+        job(session, "dead")
+        session.execute(
+            text("""
+            UPDATE job SET error = '{"class": "KeyError"}' WHERE id = (SELECT id FROM job ORDER BY id LIMIT 1)""")
+        )
+    found = status(session, CAPS._replace(rows=6))["problems"]
+    [groups] = [one["groups"] for one in found if (one["code"], one["subject"]) == ("dead", "rosters")]
+    assert [(group["count"], "at_least" in group) for group in groups] == shown
+
+
 def test_an_error_was_first_and_last_seen(session: Session) -> None:
     for _ in range(3):
         job(session, "dead")
