@@ -194,7 +194,7 @@ class Settling:
             return False
 
     def _status_problems(self) -> Iterator[str]:
-        command = [sys.executable, "-m", "workers.cli", "status", "--json"]
+        command = [sys.executable, "-m", "workers.cli", "status", "--seats", "--json"]
         said = subprocess.run(
             command, cwd=PROJECT, env=self.system.environment, capture_output=True, text=True, timeout=60, check=False
         )
