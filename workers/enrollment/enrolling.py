@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.base import new_id
 from models.domain_typo import did_you_mean
 from models.enrollment import (
     LIVE,
@@ -272,6 +273,7 @@ def _joining(order: EnrollmentOrder, contract: LockedContract, plan: EnrollmentP
             job_id=order.job_id,
             notify=order.request.notify,
             urgent=order.urgent,
+            enrollment_id=new_id(),
         )
         for index, (person, verdict) in enumerate(zip(order.people, plan.verdicts, strict=True))
         if isinstance(person, Person) and verdict.code in (Code.ENROLLED, Code.ATTACHED)
@@ -304,8 +306,9 @@ def _answer(
             result = _already_enrolled(position, person, known, dry_run=order.request.dry_run)
         else:
             result = PersonResult(position, verdict.code, verdict.field, None, None)
-        detail = {**(result.detail or {}), **_explain(order, person, verdict, planned.suppressed)}
-        people.append(result._replace(detail=detail or None))
+        if explained := _explain(order, person, verdict, planned.suppressed):
+            result = result._replace(detail={**(result.detail or {}), **explained})
+        people.append(result)
     return EnrollmentAnswer(order, None, people, planned.plan, planned.contract)
 
 
