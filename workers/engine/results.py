@@ -90,18 +90,18 @@ def insert_people(session: Session, people: Sequence[tuple[UUID, PersonResult]])
     """Stores results, each with its job."""
     if not people:
         return
-    session.execute(
-        INSERT_PEOPLE,
-        {
-            "jobs": array(job_id for job_id, _ in people),
-            "positions": array(person.position for _, person in people),
-            "codes": text_array(person.code for _, person in people),
-            "fields": text_array(person.field for _, person in people),
-            "accounts": array(person.account_id for _, person in people),
-            "enrollments": array(person.enrollment_id for _, person in people),
-            "details": text_array(json.dumps(person.detail) if person.detail else None for _, person in people),
-        },
-    )
+    jobs, results = zip(*people, strict=True)
+    positions, codes, fields, accounts, enrollments, details = zip(*results, strict=True)
+    columns = {
+        "jobs": array(jobs),
+        "positions": array(positions),
+        "codes": text_array(codes),
+        "fields": text_array(fields),
+        "accounts": array(accounts),
+        "enrollments": array(enrollments),
+        "details": text_array([json.dumps(detail) if detail else None for detail in details]),
+    }
+    session.execute(INSERT_PEOPLE, columns)
 
 
 def count_codes(session: Session, job_id: UUID) -> Counter[Code]:
