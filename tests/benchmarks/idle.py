@@ -9,7 +9,7 @@ from scripts.embedded.places import SHORT_ROOT, places
 from scripts.embedded.run import LocalSystem
 from tests.benchmarks.measure import Figure, bound_figure
 from tests.benchmarks.system import System
-from tests.benchmarks.usage import Meter, since
+from tests.benchmarks.usage import Meter, OtherWork, since
 from tests.kit.processes.support import PROJECT
 
 SETTLING_SECONDS = 8.0
@@ -23,17 +23,19 @@ def run(system: System, *, short: bool) -> list[Figure]:
     var.chmod(0o755)  # PostgreSQL's user must be able to enter when we are root
     where = places(var)
     try:
-        used = _idle(var, seconds)
+        used, others = _idle(var, seconds)
     finally:
         for folder in {where.var, *where.outside}:
             shutil.rmtree(folder, ignore_errors=True)
     percents = {kind: 100 * spent / seconds for kind, spent in used.items()}
     facts = {"by process": ", ".join(f"{kind} {percent:.1f}" for kind, percent in percents.items())}
     total = sum(percents.values())
-    return [bound_figure("idle", [total], at_most=MOST_PERCENT, unit=" % of a core", facts=facts, short=short)]
+    unit = " % of a core"
+    return [bound_figure("idle", [total], at_most=MOST_PERCENT, unit=unit, facts=facts, short=short, others=others)]
 
 
-def _idle(var: Path, seconds: float) -> dict[str, float]:
+def _idle(var: Path, seconds: float) -> tuple[dict[str, float], float]:
+    """Returns the CPU seconds of each process, and the share of the machine that other work used."""
     with (var / "output").open("w") as output, LocalSystem(var, procfile=PROJECT / "Procfile", output=output) as local:
         time.sleep(SETTLING_SECONDS)
         parts = local.parts
@@ -41,6 +43,6 @@ def _idle(var: Path, seconds: float) -> dict[str, float]:
         roots = {kind: part.pid for kind, part in servers.items() if part is not None and part.pid is not None}
         lines = local.supervisor.pids() if local.supervisor else {}
         meter = Meter(lines | roots)
-        before = meter.read()
+        work, before = OtherWork(meter), meter.read()
         time.sleep(seconds)
-        return since(before, meter.read())
+        return since(before, meter.read()), work.share()

@@ -1,5 +1,7 @@
 """The arithmetic of the figures. No time is measured here."""
 
+import subprocess
+import sys
 from io import StringIO
 
 import pytest
@@ -22,6 +24,8 @@ from tests.benchmarks.measure import (
     shown,
     spread_figure,
 )
+from tests.benchmarks.usage import Meter, OtherWork
+from tests.kit.processes.support import wait_until
 
 
 def series(limits: list[float], ours: list[float]) -> Series:
@@ -127,6 +131,33 @@ def test_of_several_limits_the_fastest_of_each_turn_counts() -> None:
 def test_a_bound_is_met_by_the_median(at_most: float, verdict: Verdict) -> None:
     bound = bound_figure("idle", [9, 3, 1], at_most=at_most, unit=" %", facts={}, short=False)
     assert (bound.goal, bound.result, bound.verdict) == (f"≤ {at_most:g} %", 3, verdict)
+
+
+@pytest.mark.parametrize(
+    ("others", "at_most", "verdict"),
+    [
+        (0.10, 2, Verdict.MISSED),
+        (0.11, 2, Verdict.INCONCLUSIVE),
+        (0.90, 3, Verdict.MET),
+        (None, 2, Verdict.MISSED),
+    ],
+)
+def test_a_bound_is_not_missed_because_of_other_work(others: float | None, at_most: float, verdict: Verdict) -> None:
+    bound = bound_figure("idle", [3], at_most=at_most, unit=" %", facts={}, short=False, others=others)
+    assert bound.verdict is verdict
+
+
+def test_other_work_is_that_of_no_process_of_ours() -> None:
+    others = OtherWork(Meter({}))
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        ours = OtherWork(Meter({"busy": busy.pid}))
+        wait_until(lambda: Meter({"busy": busy.pid}).read()["busy"] > 1.0)
+        assert others.share() - ours.share() > 0
+        assert 0 <= ours.share() <= 1
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 @pytest.mark.parametrize(

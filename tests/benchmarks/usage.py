@@ -1,5 +1,7 @@
 """Measures CPU seconds and peak memory of process trees."""
 
+import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,29 @@ class Meter:
     def read(self) -> dict[str, float]:
         """Returns the CPU seconds of each tree since its start, including ended members."""
         return {kind: sum(map(_seconds, tree(pid))) for kind, pid in self.roots.items()}
+
+
+class OtherWork:
+    """Tells how much of this machine other work uses, from now on.
+
+    Parameters:
+      meter: the processes that are ours; this one is ours too.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.began = time.monotonic()
+        self.others = self._others()
+
+    def share(self) -> float:
+        """Returns the CPU seconds that others used, as a share of those that the machine has."""
+        seconds = (time.monotonic() - self.began) * (os.cpu_count() or 1)
+        return max(0.0, self._others() - self.others) / seconds
+
+    def _others(self) -> float:
+        times = psutil.cpu_times()
+        machine = sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+        return float(machine) - sum(self.meter.read().values()) - time.process_time()
 
 
 def since(earlier: Mapping[str, float], later: Mapping[str, float]) -> dict[str, float]:
