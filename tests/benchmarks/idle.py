@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from scripts.embedded.places import SHORT_ROOT, places
+from scripts.embedded.procfile import RELEASE, parse_procfile
 from scripts.embedded.run import LocalSystem
 from tests.benchmarks.measure import Figure, bound_figure
 from tests.benchmarks.system import System
@@ -13,7 +14,10 @@ from tests.benchmarks.usage import Meter, OtherWork, since
 from tests.kit.processes.support import PROJECT
 
 SETTLING_SECONDS = 8.0
+LOOK_SECONDS, MOST_LOOKS = 3.0, 20
 MOST_PERCENT = 3.0
+
+LINES = [line.name for line in parse_procfile((PROJECT / "Procfile").read_text()) if line.name != RELEASE]
 
 
 def run(system: System, *, short: bool) -> list[Figure]:
@@ -38,11 +42,28 @@ def _idle(var: Path, seconds: float) -> tuple[dict[str, float], float]:
     """Returns the CPU seconds of each process, and the share of the machine that other work used."""
     with (var / "output").open("w") as output, LocalSystem(var, procfile=PROJECT / "Procfile", output=output) as local:
         time.sleep(SETTLING_SECONDS)
+        while len(lines := local.supervisor.pids() if local.supervisor else {}) < len(LINES):
+            time.sleep(LOOK_SECONDS)
         parts = local.parts
         servers = {"PostgreSQL": parts.postgres, "Valkey": parts.valkey, "mailbox": parts.mailbox}
         roots = {kind: part.pid for kind, part in servers.items() if part is not None and part.pid is not None}
-        lines = local.supervisor.pids() if local.supervisor else {}
         meter = Meter(lines | roots)
+        _settle(meter)
         work, before = OtherWork(meter), meter.read()
         time.sleep(seconds)
         return since(before, meter.read()), work.share()
+
+
+def _settle(meter: Meter) -> None:
+    """Waits until the processes have started: until they use about as much CPU as in the seconds before."""
+    used = _used(meter)
+    for _ in range(MOST_LOOKS):
+        earlier, used = used, _used(meter)
+        if used >= 0.8 * earlier:
+            return
+
+
+def _used(meter: Meter) -> float:
+    before = meter.read()
+    time.sleep(LOOK_SECONDS)
+    return sum(since(before, meter.read()).values())
