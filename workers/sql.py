@@ -47,7 +47,8 @@ def fetch(
     if tuple(result.keys()) != fields:
         raise TypeError(f"{record.__name__} has the fields {fields}, the statement gives {tuple(result.keys())}")
     make = record._make  # type: ignore[attr-defined]
-    return [make(row) for row in result.all()]
+    # A thousand at a time: one by one takes half as long again, and all at once would be in memory twice.
+    return [make(row) for part in result.partitions(1_000) for row in part]
 
 
 def fetch_one(
