@@ -82,19 +82,14 @@ class SmtpConnection:
         envelope_from: str,
         to_address: str,
         message: bytes,
-        meanwhile: Callable[[], Awaitable[None]] | None = None,
         before_data: Callable[[], Awaitable[None]] | None = None,
     ) -> str:
         """Hands one message for one recipient to the relay; returns its last answer (often a queue id).
 
         Parameters:
           message: CRLF lines, not dot-stuffed.
-          meanwhile: awaited while sender and recipient travel to the relay, for what must be done before DATA but does
-            not depend on the relay's answers.
           before_data: awaited once the recipient is accepted, just before DATA: the last moment to make sure that the
-            mail is still ours to send.
-
-        If one of the two raises, the mail is not sent, the connection is dropped and the error is raised here.
+            mail is still ours to send. If it raises, the mail is not sent and the error is raised here.
 
         Raises:
           DeliveryFault: with the fault to judge.
@@ -108,8 +103,6 @@ class SmtpConnection:
         mail, rcpt = f"MAIL FROM:<{envelope_from}>\r\n".encode(), f"RCPT TO:<{to_address}>\r\n".encode()
         try:
             pipeline = await _result_of(self, self._begin(mail, rcpt))
-            if meanwhile is not None:
-                await meanwhile()
             await _result_of(self, self._accepted(pipeline, rcpt))
             if before_data is not None:
                 await before_data()

@@ -15,6 +15,8 @@ from typing import BinaryIO, Self, cast
 
 DROP, HANG = "drop", "hang"
 
+USUAL = {"EHLO": "250-relay.test\r\n250 PIPELINING", "DATA": "354 go on", "QUIT": "221 bye"}
+
 _ADDRESS = re.compile(r"<(.*)>")
 
 
@@ -196,7 +198,7 @@ class _Session(socketserver.StreamRequestHandler):
             steps.get(verb, str)(command)
             if verb == "RCPT":
                 recipients.append(_ADDRESS.findall(command)[0])
-            answer = relay.answer(verb, recipients, {"DATA": "354 go on", "QUIT": "221 bye"}.get(verb, "250 2.0.0 ok"))
+            answer = relay.answer(verb, recipients, USUAL.get(verb, "250 2.0.0 ok"))
             go_on = self._say(answer)
             if answer.startswith("354"):
                 go_on = self._take(relay, lines, recipients)

@@ -152,7 +152,6 @@ async def send(
     connection: SmtpConnection,
     before_data: Callable[[], Awaitable[None]] | None = None,
     *,
-    meanwhile: Callable[[], Awaitable[None]] | None = None,
     message: bytes = MESSAGE,
 ) -> str:
     """Delivers the mail; returns the relay's answer to its body."""
@@ -160,7 +159,6 @@ async def send(
         envelope_from="bounce@app.example",
         to_address=PERSON,
         message=message,
-        meanwhile=meanwhile,
         before_data=before_data,
     )
 

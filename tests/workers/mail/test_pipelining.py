@@ -29,7 +29,7 @@ def security(request: pytest.FixtureRequest) -> RelaySecurity:
     return security
 
 
-def play(scenario: Scenario, relay: ScriptedRelay, tls: TlsSides, *, command: float = 30.0) -> None:
+def play(scenario: Scenario, relay: ScriptedRelay, tls: TlsSides, *, command: float = 30.0, noop: float = 10.0) -> None:
     """Runs a scenario with a connection to the relay, which offers PIPELINING unless it says otherwise."""
     if relay.extensions == ("8BITMIME",):
         relay.extensions = OFFERED
@@ -38,7 +38,7 @@ def play(scenario: Scenario, relay: ScriptedRelay, tls: TlsSides, *, command: fl
     async def run() -> None:
         async with relay.listening():
             trusted = None if relay.security is RelaySecurity.OFF else tls.client
-            connection = connection_to(relay, trusted=trusted, command=command, body=30.0, noop=5.0)
+            connection = connection_to(relay, trusted=trusted, command=command, body=30.0, noop=noop)
             try:
                 await scenario(relay, connection)
             finally:
@@ -140,7 +140,8 @@ def test_a_refused_sender_stays_the_fault_if_the_rest_goes_wrong(
         assert await send(connection) == TAKEN
         assert relay.sessions == 2
 
-    play(scenario, ScriptedRelay({"MAIL": ["451 4.3.0 later"], "RCPT": [answer]}, security=security), tls)
+    script = {"MAIL": ["451 4.3.0 later"], "RCPT": [answer]}
+    play(scenario, ScriptedRelay(script, security=security), tls, noop=0.5 if answer == HANG else 10.0)
 
 
 @pytest.mark.parametrize(
