@@ -1,7 +1,8 @@
 """Measures jobs, live requests and mails beside a history of a million rows and 10,000 lanes, and on a new database.
 
-The new database is the limit: nothing of the hot paths may get slower with what has ended. `due` is the statement by
-which the clock looks for due work each second, with 100,000 mails waiting on statistics from before they were owed.
+The new database, with as many lanes, is the limit: nothing of the hot paths may get slower with what has ended. `due`
+is the statement by which the clock looks for due work each second, with 100,000 mails waiting on statistics from before
+they were owed.
 """
 
 import os
@@ -79,10 +80,10 @@ def run(system: System, *, short: bool) -> list[Figure]:
     """Measures a new and a grown database alternately."""
     sizes = SHORT if short else LONG
     with _grown(system, sizes.history):
-        new, grown = [_measure(system, DATABASE, sizes, FEW_CONTRACTS)], []
+        new, grown = [_measure(system, DATABASE, sizes)], []
         for _ in range(1 if short else ROUNDS):
-            grown.append(_measure(system, GROWN, sizes, sizes.contracts))
-            new.append(_measure(system, DATABASE, sizes, FEW_CONTRACTS))
+            grown.append(_measure(system, GROWN, sizes))
+            new.append(_measure(system, DATABASE, sizes))
     figures = []
     for name, unit in (("jobs", "jobs"), ("live", "requests"), ("mails", "mails")):
         series = Series([getattr(one, name) for one in new], [getattr(one, name) for one in grown])
@@ -105,14 +106,14 @@ def _grown(system: System, size: HistorySize) -> Iterator[None]:
         system.postgres.drop_database(GROWN)
 
 
-def _measure(system: System, template: str, sizes: Sizes, contracts: int) -> Runs:
+def _measure(system: System, template: str, sizes: Sizes) -> Runs:
     with system.trial(template) as trial:
-        add_catalog(contracts)
-        add_jobs([single(sizes.requests + number, contracts) for number in range(sizes.jobs)])
+        add_catalog(sizes.contracts)
+        add_jobs([single(sizes.requests + number, sizes.contracts) for number in range(sizes.jobs)])
         workers = trial.job_workers()
         jobs = _jobs(trial, sizes.jobs)
         clock = trial.start("workers.cli", "clock")
-        flood = _live(trial, sizes, contracts)
+        flood = _live(trial, sizes)
         trial.stop(workers)
         trial.stop(clock)
         mails = _mails(trial, sizes.mails)
@@ -128,10 +129,10 @@ def _jobs(trial: Trial, count: int) -> Run:
     return Run(trial.number(JOBS_RATE), facts)
 
 
-def _live(trial: Trial, sizes: Sizes, contracts: int) -> Run:
+def _live(trial: Trial, sizes: Sizes) -> Run:
     """Measures requests per second, from the first sending to the last enrollment."""
     trial.wait_until_ready(3)
-    began = _send([single(number, contracts) for number in range(sizes.requests)])
+    began = _send([single(number, sizes.contracts) for number in range(sizes.requests)])
     trial.wait(lambda: trial.number(DONE) >= sizes.jobs + sizes.requests)
     return Run(sizes.requests / (trial.number(LAST_DONE) - began))
 

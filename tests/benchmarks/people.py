@@ -23,6 +23,7 @@ from tests.benchmarks.usage import per_piece, since
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
+from workers.engine.broker import wake
 from workers.requests.base import Request
 from workers.requests.enrollment import (
     MAX_EVENTS,
@@ -214,13 +215,15 @@ def ours(system: System, limit: Limit, *, keep: bool = False) -> Run:
     with system.trial() as trial:
         _enrolled(limit.people)
         asked = case.requests(limit.people)
+        alone = case.queue == "rosters"
+        worker = trial.workers("rosters", processes=1, threads=2) if alone else trial.job_workers()
+        trial.wait_until_ready(1 if alone else 2)  # a process that starts takes the processor from one that works
+        meter = trial.meter(worker=worker)
+        before = meter.read()
         with transaction() as session:
             for number, request in enumerate(asked):
                 accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"bench-{number}")
-        alone = case.queue == "rosters"
-        worker = trial.workers("rosters", processes=1, threads=2) if alone else trial.job_workers()
-        meter = trial.meter(worker=worker)
-        before = meter.read()
+        wake(asked[0].queue)
         trial.wait(lambda: trial.number(DONE, kind=case.kind) == len(asked))
         used = since(before, meter.read())
         failed = trial.number(FAILED, kind=case.kind)
@@ -230,7 +233,7 @@ def ours(system: System, limit: Limit, *, keep: bool = False) -> Run:
         facts = {
             "rows per person": f"{limit.written / count:.2f}",
             "people/s": f"{count / seconds:,.0f}",
-            "CPU ms per person, with the start": per_piece(used, count),
+            "CPU ms per person": per_piece(used, count),
         }
         return Run(limit.written / seconds, facts | ({"jobs that failed": f"{failed:.0f}"} if failed else {}))
 
