@@ -184,7 +184,7 @@ def framed(message: bytes) -> bytes:
     what follows it would be a mail by a stranger (SMTP smuggling).
     """
     ends = message.translate(None, _NO_LINE_ENDS)
-    if ends != b"\r\n" * (len(ends) // 2):
+    if len(ends) != 2 * message.count(b"\r\n"):
         message = message.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     dot = b"." if message.startswith(b".") else b""
     return dot + message.replace(b"\r\n.", b"\r\n..") + b".\r\n"

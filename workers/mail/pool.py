@@ -117,6 +117,7 @@ class SmtpConnections:
         if not others:
             self._allow(ConnectionLimit.of(self.limit.most))
             return False
+        connection.close()  # left open it would be given the same mail again, and be refused again
         self._allow(self.limit.refused(others, time.monotonic()))
         log.warning("relay.connection_refused", allowed=self.limit.allowed, code=fault.code, words=fault.text)
         return True

@@ -35,6 +35,7 @@ def test_a_server_gets_the_message_byte_for_byte(message: bytes) -> None:
 @given(ODD)
 @example(b"a\n.\nMAIL FROM:<evil@x.example>\r\n")
 @example(b"a\r.\r\r\n")
+@example(b"a\rb\n.\r\nMAIL FROM:<evil@x.example>\r\n")
 def test_no_line_end_but_crlf_leaves_so_that_no_text_ends_a_mail(message: bytes) -> None:
     sent = framed(message)
     assert sent.replace(b"\r\n", b"").translate(None, b"\r\n") == sent.replace(b"\r\n", b"")
