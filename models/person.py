@@ -147,7 +147,7 @@ def clean_name(text: str) -> str | Code:
 
 
 def _lost_a_letter(name: str) -> bool:
-    """Tells whether a name of letters has a question mark between two of them."""
+    """Tells whether a name of letters, with its accents composed, has a question mark between two of them."""
     parts = name.split("?")
     inside = all(part[:1].isalpha() for part in parts[1:]) and all(part[-1:].isalpha() for part in parts[:-1])
     return len(parts) > 1 and inside and all(map(_NAME_PART.fullmatch, parts))
@@ -158,10 +158,12 @@ def clean_unusual_name(text: str) -> str | Code:
     name = _WHITE_SPACE_RUN.sub(" ", trim(text))
     if not name or is_error_word(name):
         return Code.MISSING_NAME
-    if _UNSAFE.search(name) or _lost_a_letter(name) or is_double_encoded(text):
+    if _UNSAFE.search(name) or is_double_encoded(text):
         return Code.UNSAFE_VALUE
     composed = compose(name, MAX_NAME)
-    return Code.NAME_TOO_LONG if composed is None else composed
+    if composed is None:
+        return Code.NAME_TOO_LONG
+    return Code.UNSAFE_VALUE if _lost_a_letter(composed) else composed
 
 
 def clean_locale(text: str | None) -> str | Code | None:

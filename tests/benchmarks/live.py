@@ -6,7 +6,6 @@ The limit is a flood of messages that do nothing, sent the same way. So a sender
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
 from tests.benchmarks.noop_limit import noop_flood, send_beside
 from tests.benchmarks.population import add_catalog
-from tests.benchmarks.sender import SEND_MANY
 from tests.benchmarks.system import System
 from tests.benchmarks.usage import per_piece, since
 
@@ -21,10 +20,10 @@ WAITED = "SELECT avg(extract(epoch FROM started_at - created_at)) FROM job"
 
 def run(system: System, *, short: bool) -> list[Figure]:
     """Measures twenty thousand requests for one person each, over fifty contracts: one by one, then many together."""
-    figures = [_figure(system, "live", batch=1, goal=0.65, short=short)]
-    if SEND_MANY is not None:
-        figures.append(_figure(system, "live, send_many", batch=BATCH, goal=None, short=short))
-    return figures
+    return [
+        _figure(system, "live", batch=1, goal=0.65, short=short),
+        _figure(system, "live, send_many", batch=BATCH, goal=None, short=short),
+    ]
 
 
 def _figure(system: System, name: str, *, batch: int, goal: float | None, short: bool) -> Figure:

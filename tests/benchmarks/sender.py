@@ -7,13 +7,9 @@ sends one at a time, or this many with each `send_many`.
 import os
 import sys
 import time
-from typing import Any
 
 from tests.benchmarks.population import single
 from workers.portal_client import PortalClient
-
-SEND_MANY: Any = getattr(PortalClient, "send_many", None)
-"""None in a version of the client that sends one request at a time only."""
 
 
 def send(count: int, contracts: int, batch: int) -> tuple[float, float]:
@@ -26,7 +22,7 @@ def send(count: int, contracts: int, batch: int) -> tuple[float, float]:
             client.send(request, key=key)
     else:
         for start in range(0, count, batch):
-            SEND_MANY(client, requests[start : start + batch])
+            client.send_many(requests[start : start + batch])
     ended = time.time()
     client.close()
     return began, ended

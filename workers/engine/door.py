@@ -32,7 +32,7 @@ BUNDLE: Final = 200
 """The most messages of a bundle: one statement records them, and a failure of one makes it record each alone."""
 
 BUNDLE_BYTES: Final = 2 * 1024 * 1024
-"""Bytes after which a bundle is full, whatever the number of its messages."""
+"""Bytes after which a bundle is full, even if it has few messages."""
 
 REST_SECONDS: Final = 2 * LOOK_SECONDS
 """Seconds for which a process that left a bundle does not ask for the door, so that another one takes it."""

@@ -1,4 +1,4 @@
-"""Counts no further than to a cap, so that reading the status costs the same whatever a table holds.
+"""Counts no further than to a cap, so that the status of a large table costs no more than that of a small one.
 
 A number that reached its cap is at least so large; wherever it is shown, that is said.
 """

@@ -20,7 +20,7 @@ class UnrecordedRequests(NamedTuple):
 
     Parameters:
       waiting: their number.
-      oldest_seconds: the age of the first one that no process has fetched, by its sender's clock; None if there is
+      oldest_seconds: the age of the first one, fetched by a process or not, by its sender's clock; None if there is
         none, or it cannot be read.
       reader: the process that reads them, as `host:number of the process`; None while none does.
     """
@@ -39,7 +39,8 @@ def count_unrecorded() -> UnrecordedRequests | None:
     client = producer_client(get_settings().redis_url)
     try:
         waiting = client.hlen(f"{queue}.msgs")
-        first = cast("bytes | None", client.lindex(queue, 0))
+        # What a process has fetched is older than what still waits.
+        first = cast("bytes | None", client.lindex(f"{queue}.taken", 0) or client.lindex(queue, 0))
         payload = _read_small(client, f"{queue}.msgs", first) if first else None
         reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
     except redis.RedisError:

@@ -32,6 +32,15 @@ def upgrade() -> None:
 
 
 def _index(table: str, name: str, columns: str, condition: str) -> None:
+    # One whose making CONCURRENTLY was broken off serves nobody, and would count as there.
+    op.execute(
+        f"""
+        DO $$ BEGIN
+          IF EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('ix_{table}_{name}') AND NOT indisvalid) THEN
+            DROP INDEX ix_{table}_{name};
+          END IF;
+        END $$"""
+    )
     op.execute(f"CREATE INDEX IF NOT EXISTS ix_{table}_{name} ON {table} ({columns}) WHERE {condition}")
 
 

@@ -25,9 +25,11 @@ from tests.kit.relay.postfix import postfix
 from tests.kit.relay.relay import Relay
 from workers.database import transaction
 from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
+from workers.mail.faults import DeliveryFault
 from workers.mail.mailer import Mailer
 from workers.mail.pool import SmtpConnections
 from workers.mail.relay import parse_smtp_url
+from workers.mail.transport import SmtpConnection
 from workers.requests.queues import Queue
 
 FEW = 4
@@ -138,6 +140,27 @@ def test_microsoft_refuses_a_connection_with_the_end_of_its_mail(relay: Relay, l
     assert no_mail_was_set_back()
     assert len([one for one in relay.mails if one.answer == refusal]) == 5
     close_connections(mailer)
+
+
+def test_a_refused_connection_that_stays_open_is_not_used_again(relay: Relay) -> None:
+    async def deliver(connection: SmtpConnection) -> None:
+        await connection.deliver(
+            envelope_from="f@portal.example", to_address="a@example.com", message=b"A: b\r\n\r\nc\r\n"
+        )
+
+    async def run() -> None:
+        pool = SmtpConnections(parse_smtp_url(relay.url), size=2, local_hostname="worker.test")
+        async with pool.lease() as working, pool.lease() as refused:
+            await deliver(working)
+            relay.script = {"MAIL": ["432 4.3.2 Concurrent connections limit exceeded"]}
+            with pytest.raises(DeliveryFault) as failed:
+                await deliver(refused)
+            assert pool.is_refused(refused, failed.value.fault)
+            assert not pool.keeps(refused)
+            assert pool.keeps(working)
+        pool.close()
+
+    asyncio.run(run())
 
 
 def test_a_waiter_that_is_cancelled_loses_no_connection(relay: Relay) -> None:

@@ -1,4 +1,4 @@
-"""Reading the status reads the ends of indexes, however long the history is and whatever the planner knows of it."""
+"""The status is read from the ends of indexes, also beside a long history and on wrong statistics."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final

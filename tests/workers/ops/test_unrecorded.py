@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.kit.actors.messages import client, message, push
+from workers.engine.broker import make_broker, worker_client
 from workers.engine.door_lease import DoorLease
 from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.requests.base import REQUESTS_QUEUE
@@ -20,6 +21,18 @@ def test_messages_sent_and_not_recorded_are_counted(fresh_database: str) -> None
     for age in (90, 5, 70):
         push(message() | {"message_timestamp": now - age * 1000})
     found = count_unrecorded()
+    assert found is not None
+    assert (found.waiting, round(found.oldest_seconds or 0)) == (3, 90)
+
+
+def test_a_message_that_a_process_has_fetched_is_the_oldest(fresh_database: str) -> None:
+    for age in (90, 5):
+        push(message() | {"message_timestamp": (time.time() - age) * 1000})
+    broker = make_broker(worker_client(os.environ["REDIS_URL"]))
+    assert next(broker.consume(REQUESTS_QUEUE)) is not None
+    push(message() | {"message_timestamp": time.time() * 1000})
+    found = count_unrecorded()
+    broker.client.close()
     assert found is not None
     assert (found.waiting, round(found.oldest_seconds or 0)) == (3, 90)
 

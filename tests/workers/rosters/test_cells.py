@@ -133,7 +133,7 @@ def test_a_number_of_a_workbook_keeps_its_digits_or_is_refused() -> None:
     assert [one[:2] for one in found[3:]] == [(Code.UNSAFE_VALUE, "external_id")] * 3
 
 
-@pytest.mark.parametrize("name", ["Lef\ufffdbure", "\ufffd", "LefÃ©bure", "Lef?bure"])
+@pytest.mark.parametrize("name", ["Lef\ufffdbure", "\ufffd", "LefÃ©bure", "Lef?bure", "Rene\u0301 Lef?bure"])
 def test_damage_in_a_name_refuses_its_row(name: str) -> None:
     from models.person import check_person  # noqa: PLC0415
 
