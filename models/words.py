@@ -193,6 +193,15 @@ class Code(StoredWord):
     REQUEST_TOO_LARGE = "request_too_large"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"  # the same key was used before with another body
 
+    # These codes answer a call of the HTTP API that was not accepted.
+    IDEMPOTENCY_KEY_REQUIRED = "idempotency_key_required"
+    UNAUTHORIZED = "unauthorized"  # no key, or one that is unknown, expired or revoked
+    INSUFFICIENT_SCOPE = "insufficient_scope"  # the key may not be used for this
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"  # nothing was accepted: try again under the same key
+    INTERNAL_ERROR = "internal_error"
+
     # These codes refuse a roster file.
     UNREADABLE_FILE = "unreadable_file"
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -218,6 +227,18 @@ class Code(StoredWord):
     # These codes answer a sign-in.
     WRONG_CREDENTIALS = "wrong_credentials"  # the address or the password; the answer does not say which
     SIGN_IN_LOCKED = "sign_in_locked"  # too many wrong passwords in a row
+
+
+class Scope(StoredWord):
+    """The uses that a key of a portal may have."""
+
+    ENROLL = "enroll"  # enrol, withdraw and correct people; upload files
+    ACCOUNTS = "accounts"  # resend invitations and password resets
+    CERTIFICATES = "certificates"  # duplicate certificates, and fetch the documents
+    PROGRESS = "progress"  # report the progress of the LMS
+    READ = "read"  # read contracts, participants and jobs
+    SIGN_IN = "sign_in"  # check credentials, and ask for a forgotten password
+    ADMIN = "admin"  # record companies, trainings and contracts; set up webhooks
 
 
 DONE_CODES = frozenset({Code.ENROLLED, Code.ATTACHED, Code.ALREADY_ENROLLED})

@@ -24,6 +24,7 @@ from workers.database import Session
 from workers.logs import configure_logs
 
 LINK_KEYS = "test:" + "5a" * 32
+PORTAL_KEYS = "test:" + "3c" * 32
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,6 +101,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, servers: Servers, name: str, namespace
     monkeypatch.setenv("REDIS_URL", servers.valkey.url)
     monkeypatch.setenv("REDIS_NAMESPACE", namespace)
     monkeypatch.setenv("LINK_KEYS", LINK_KEYS)
+    monkeypatch.setenv("PORTAL_KEYS", PORTAL_KEYS)
     monkeypatch.setenv("LINK_BASE_URL", "http://127.0.0.1:8020")
     monkeypatch.setenv("MAIL_FROM", "Formation <ne-pas-repondre@formation.test>")
     monkeypatch.setenv("LOG_LEVEL", "INFO")

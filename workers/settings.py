@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         default="", description="signing keys of links, newest first: id:hex[,id:hex…], 32 bytes each"
     )
 
+    portal_keys: str = Field(
+        default="",
+        description="secrets from which those of portals derive, newest first: id:hex[,id:hex…], 32 bytes each",
+    )
+
     dry_run_company_limit: int = Field(
         default=200_000, ge=1, description="addresses that dry runs may tell a company of in 24 hours"
     )

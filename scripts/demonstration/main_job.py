@@ -16,10 +16,10 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState, JobState, Policy
 from scripts.demonstration.expectation import ExpectedOutcome
 from scripts.demonstration.progress import Say
-from workers.actors.registry import show_job
 from workers.database import transaction
 from workers.engine.acceptance import find_accepted
 from workers.portal_client import PortalClient
+from workers.reading.jobs import show_job
 from workers.requests.base import Request, fingerprint
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.requests.enrollment import Enroll, PersonToEnroll

@@ -119,7 +119,8 @@ class Parts:
         wanted = {
             "PORT": port,
             "LINK_BASE_URL": f"http://{WEB_HOST}:{port}",
-            "LINK_KEYS": _link_keys(self.var / "link-keys"),
+            "LINK_KEYS": _signing_keys(self.var / "link-keys"),
+            "PORTAL_KEYS": _signing_keys(self.var / "portal-keys"),
             "CERTIFICATE_STORE": str(self.var.resolve() / "certificates"),
             "PLATFORM_NAME": "Horizon Formation",
             "SUPPORT_ADDRESS": "aide@horizon-formation.test",
@@ -148,7 +149,7 @@ def _lock(var: Path) -> int:
     return lock
 
 
-def _link_keys(path: Path) -> str:
+def _signing_keys(path: Path) -> str:
     """Returns the keys that sign the links of this data folder; they are made once, so that links in old mails stay
     valid.
     """

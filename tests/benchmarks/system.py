@@ -214,6 +214,7 @@ class System:
             "REDIS_URL": self.valkey.url,
             "REDIS_NAMESPACE": "matricule",
             "LINK_KEYS": "bench:" + "5a" * 32,
+            "PORTAL_KEYS": "bench:" + "3c" * 32,
             "LINK_BASE_URL": "https://formation.example",
             "MAIL_FROM": "Formation <ne-pas-repondre@formation.example>",
         }

@@ -10,11 +10,11 @@ import typer
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState
-from workers.actors.registry import show_job
 from workers.cli.edge import DEAD, REFUSED, UNFINISHED, fail
 from workers.database import transaction
 from workers.engine.acceptance import AcceptedJob, accept, accept_internal, find_portal
 from workers.engine.broker import wake
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0

@@ -8,12 +8,12 @@ from uuid import UUID
 import typer
 
 from models.words import JobState
-from workers.actors.registry import show_job
 from workers.cli.columns import print_columns
 from workers.cli.edge import COMMON_CODES, LIST_CODES, REFUSED, command_app, edge, fail, print_json
 from workers.cli.options import AsJson, is_called_alone, moment
 from workers.database import transaction
 from workers.ops.job_search import FoundJob, search_jobs
+from workers.reading.jobs import show_job
 
 HELP: Final = f"""List jobs, the latest first, or show one.
 

@@ -36,27 +36,30 @@ class SigningKeys:
     _secrets: dict[str, bytes] = field(repr=False)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads ``LINK_KEYS``: ``id:hex,id:hex``, newest first, 32 bytes (64 hexadecimal digits) each.
+    def parse(cls, text: str, setting: str = "LINK_KEYS") -> Self:
+        """Reads ``LINK_KEYS`` or ``PORTAL_KEYS``: ``id:hex,id:hex``, newest first, 32 bytes (64 digits) each.
 
-        Links already mailed stay valid as long as their signing key stays in the list.
+        What a key has signed stays valid as long as it stays in the list.
+
+        Parameters:
+          setting: the name of the setting, for the sentences of errors.
 
         Raises:
           NotConfigured: a key is wrong; the message gives its place in the list, because its text may be a secret.
         """
         if not text.strip():
-            raise NotConfigured("LINK_KEYS is empty: give it one key as id:hex; openssl rand -hex 32 makes the hex")
+            raise NotConfigured(f"{setting} is empty: give it one key as id:hex; openssl rand -hex 32 makes the hex")
         secrets: dict[str, bytes] = {}
         for place, entry in enumerate(text.split(","), start=1):
             key_id, colon, digits = entry.strip().partition(":")
             if not colon or not _KEY_ID.fullmatch(key_id):
                 raise NotConfigured(
-                    f"LINK_KEYS, key {place}: write id:hex, the id of 1 to 32 letters, digits, . _ or -"
+                    f"{setting}, key {place}: write id:hex, the id of 1 to 32 letters, digits, . _ or -"
                 )
             if not _KEY_HEX.fullmatch(digits):
-                raise NotConfigured(f"LINK_KEYS, key {place}: the secret must be 64 hexadecimal digits (32 bytes)")
+                raise NotConfigured(f"{setting}, key {place}: the secret must be 64 hexadecimal digits (32 bytes)")
             if key_id in secrets:
-                raise NotConfigured(f"LINK_KEYS, key {place}: its id is used by an earlier key; ids must differ")
+                raise NotConfigured(f"{setting}, key {place}: its id is used by an earlier key; ids must differ")
             secrets[key_id] = bytes.fromhex(digits)
         return cls(newest=next(iter(secrets)), _secrets=secrets)
 

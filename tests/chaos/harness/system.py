@@ -165,6 +165,7 @@ class ChaosSystem:
             "SMTP_URL": self.relay.url,
             "MAIL_FROM": "Formation <ne-pas-repondre@formation.example>",
             "LINK_KEYS": "chaos:" + "5a" * 32,
+            "PORTAL_KEYS": "chaos:" + "3c" * 32,
             "LINK_BASE_URL": "https://formation.example",
             "CERTIFICATE_STORE": str(data / "certificates"),
             "LEASE_SECONDS": str(LEASE_SECONDS),

@@ -15,12 +15,13 @@ from tests.kit.builders.contracts import (
     seats,
 )
 from tests.kit.processes.support import rows
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, ClaimedRow
 from workers.ops.reconciliation import find_drift
+from workers.reading.jobs import show_job
 from workers.requests.enrollment import Enroll
 from workers.requests.queues import Queue
 

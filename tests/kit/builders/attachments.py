@@ -15,12 +15,13 @@ from tests.kit.builders.contracts import (
     query,
     someone,
 )
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS, JOBS
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 from workers.requests.queues import Queue
 

@@ -19,9 +19,9 @@ from tests.kit.builders.contracts import (
     query,
 )
 from workers.actors import certificates
-from workers.actors.registry import show_job
 from workers.certificates.duplicates.fetching import read_file
 from workers.database import Session, transaction
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 from workers.requests.catalog import PutTraining
 from workers.requests.certificates import DuplicateCertificates, PutOrganisation

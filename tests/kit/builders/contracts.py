@@ -13,7 +13,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.tables import metadata
 from models.words import JobState
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.catalog.records import put_company, put_contract, put_training
 from workers.database import Session
 from workers.engine import ledger
@@ -26,6 +26,7 @@ from workers.enrollment.enrolling import (
     enroll,
 )
 from workers.ops.reconciliation import find_drift
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.requests.enrollment import Enroll, PersonToEnroll

@@ -7,11 +7,12 @@ from sqlalchemy import text
 
 from models.base import new_id
 from tests.kit.builders.contracts import everything, someone
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.ledger import JOBS
+from workers.reading.jobs import show_job
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.queues import Queue
 

@@ -12,7 +12,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailKind
 from tests.kit.builders.contracts import add_contract, enrolled, query
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.catalog.records import put_contract
 from workers.database import Session, transaction
 from workers.engine import ledger
@@ -23,6 +23,7 @@ from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.reconciliation import find_drift
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 from workers.requests.catalog import PutContract
 from workers.requests.internal import PlanReleases, SendReminders

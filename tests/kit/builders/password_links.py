@@ -8,12 +8,13 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.contracts import add_contract, enrol_people, query
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, ClaimedRow
+from workers.reading.jobs import show_job
 from workers.requests.accounts import RequestPasswordReset, ResendInvitations, ResetPasswords
 from workers.requests.queues import Queue
 

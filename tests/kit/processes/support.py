@@ -17,6 +17,8 @@ from workers import database
 from workers.actors import requests as accept
 from workers.engine import broker
 from workers.outbox import mails
+from workers.portals.keys import HTTP_KEYS, QUEUE_KEYS
+from workers.portals.secrets import master_secrets
 from workers.security import keys
 from workers.settings import get_settings
 
@@ -29,6 +31,9 @@ def forget() -> None:
     broker.forget_wake_broker()
     get_settings.cache_clear()
     keys.signing_keys.cache_clear()
+    master_secrets.cache_clear()
+    HTTP_KEYS.forget()
+    QUEUE_KEYS.forget()
     accept.known_portal.cache_clear()
     mails.message_id_domain.cache_clear()
 

@@ -14,7 +14,6 @@ from tests.kit.builders.certificates import graduates
 from tests.kit.builders.contracts import accepted, query
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates, maintenance
-from workers.actors.registry import show_job
 from workers.certificates import document_purge
 from workers.certificates.duplicates.fetching import read_file
 from workers.certificates.duplicates.making import DocumentMaker
@@ -23,6 +22,7 @@ from workers.engine.acceptance import accept_internal
 from workers.errors import Transient
 from workers.people.erasure import erase_person
 from workers.people.retention import purge
+from workers.reading.jobs import show_job
 from workers.requests.accounts import ErasePerson
 from workers.requests.certificates import DuplicateCertificates, PurgeDocuments
 from workers.requests.queues import Queue

@@ -25,13 +25,13 @@ from tests.kit.builders.contracts import (
     query,
     someone,
 )
-from workers.actors.registry import show_job
 from workers.certificates.duplicates.copies import read_copy
 from workers.certificates.duplicates.job import begin
 from workers.certificates.verification import as_json, verify
 from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import JOBS, ClaimedRow
+from workers.reading.jobs import show_job
 from workers.requests.base import Request
 from workers.requests.certificates import (
     CorrectCertificate,

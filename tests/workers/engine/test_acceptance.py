@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.messages import CONTRACT, read
-from workers.actors.registry import show_job
 from workers.database import Session
 from workers.engine.acceptance import accept, find_accepted
 from workers.errors import IdempotencyConflict, InvalidRequest
+from workers.reading.jobs import show_job
 from workers.requests.catalog import PutCompany
 
 

@@ -13,7 +13,6 @@ from tests.kit.builders.contracts import add_contract, asking
 from tests.kit.builders.ledgers import QUEUE, lane, look, owe
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates, enrollments
-from workers.actors.registry import show_job
 from workers.database import Session, transaction
 from workers.engine import claimer
 from workers.engine import ledger as books
@@ -22,6 +21,7 @@ from workers.engine.claimer import BatchRun
 from workers.engine.ledger import EMAILS, JOBS, Claimed, ClaimedRow, JobColumns, Ledger, WorkOutcome
 from workers.engine.processes import resume_postponed
 from workers.errors import NotConfigured, Transient
+from workers.reading.jobs import show_job
 
 pytestmark = pytest.mark.usefixtures("running", "fresh_database")
 

@@ -17,10 +17,10 @@ from tests.kit.builders.contracts import (
     someone,
 )
 from tests.kit.builders.letters import letters
-from workers.actors.registry import show_job
 from workers.database import Session
 from workers.i18n.catalogues import code_sentence
 from workers.mail.renderer import render
+from workers.reading.jobs import show_job
 
 JEANNE = someone("jeanne@example.com", "Jeanne", "Martin")
 KARIM = someone("jeanne@example.com", "Karim", "Haddad")

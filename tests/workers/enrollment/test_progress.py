@@ -28,13 +28,14 @@ from tests.kit.builders.contracts import (
     results,
 )
 from tests.kit.processes.support import rows
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS, due_queues, queues_to_wake
 from workers.enrollment import progress as recording
 from workers.errors import InvalidRequest
+from workers.reading.jobs import show_job
 from workers.requests.enrollment import ProgressEvent, RecordProgress, Withdraw
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse

@@ -39,12 +39,13 @@ from tests.kit.builders.invited_people import (
     withdrawn_addresses,
 )
 from tests.kit.processes.support import rows
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
 from workers.enrollment import releases
+from workers.reading.jobs import show_job
 from workers.requests.internal import PlanReleases
 from workers.requests.queues import Queue
 

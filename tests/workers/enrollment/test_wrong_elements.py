@@ -8,10 +8,10 @@ import pytest
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.contracts import add_contract, did, enrolled, query, results, seats
-from workers.actors.registry import show_job
 from workers.database import Session
 from workers.engine.acceptance import accept
 from workers.people.erasure import erase_person
+from workers.reading.jobs import show_job
 from workers.requests.accounts import ErasePerson
 from workers.requests.registry import parse
 

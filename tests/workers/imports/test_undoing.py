@@ -17,13 +17,13 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.processes.support import rows
 from workers.actors import rosters
-from workers.actors.registry import show_job
 from workers.database import transaction
 from workers.engine import claimer
 from workers.imports import importing as roster_imports
 from workers.imports import running as imports
 from workers.imports import undoing as roster_undoing
 from workers.imports.acceptance import accept_file, digest_of
+from workers.reading.jobs import show_job
 from workers.requests.imports import ImportRoster, UndoImport
 from workers.requests.queues import Queue
 

@@ -26,7 +26,6 @@ from tests.kit.races.racers import (
     waiting_for_a_lock,
 )
 from workers.actors import rosters
-from workers.actors.registry import show_job
 from workers.database import Session, transaction
 from workers.engine import claimer, ledger
 from workers.engine.ledger import JOBS, ClaimedRow, JobColumns
@@ -36,6 +35,7 @@ from workers.imports import undoing as roster_undoing
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.undoing import cancel_imports
 from workers.ops.reconciliation import find_drift
+from workers.reading.jobs import show_job
 from workers.requests.imports import CancelImport, ImportRoster, UndoImport
 from workers.requests.queues import Queue
 

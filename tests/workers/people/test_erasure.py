@@ -32,13 +32,13 @@ from tests.kit.builders.erasure import (
     traces,
 )
 from workers.access import sign_ins
-from workers.actors.registry import show_job
 from workers.database import Session
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
 from workers.errors import InvalidRequest
 from workers.mail.letters.writing import write_letters
 from workers.outbox.suppression import list_suppressed, suppress
+from workers.reading.jobs import show_job
 from workers.requests.accounts import (
     ExportPerson,
     RequestPasswordReset,

@@ -28,7 +28,6 @@ from tests.kit.builders.erasure import (
     erasing,
     traces,
 )
-from workers.actors.registry import show_job
 from workers.database import Session
 from workers.engine import ledger
 from workers.engine.acceptance import record_refusal
@@ -38,6 +37,7 @@ from workers.imports.files import store_file
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
 from workers.ops.retry import retry
+from workers.reading.jobs import show_job
 from workers.requests.accounts import CorrectEmail, ExportPerson
 from workers.requests.certificates import CorrectCertificate
 from workers.requests.enrollment import Enroll

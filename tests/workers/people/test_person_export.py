@@ -28,13 +28,14 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.processes.support import rows
 from workers.access import sign_ins
-from workers.actors.registry import do_jobs, show_job
+from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
 from workers.engine.acceptance import accept
 from workers.engine.claimer import BatchRun
 from workers.engine.ledger import JOBS
 from workers.people import export as person_export
+from workers.reading.jobs import show_job
 from workers.requests.accounts import ExportPerson, RequestPasswordReset, ResetPasswords
 from workers.requests.enrollment import Withdraw
 from workers.requests.queues import Queue

@@ -21,11 +21,11 @@ from tests.kit.builders.imports import (
 )
 from tests.kit.processes.support import change, rows, wait_until
 from workers.actors import enrollments
-from workers.actors.registry import show_job
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.imports.acceptance import accept_file, accept_import, digest_of
 from workers.people import erasure
+from workers.reading.jobs import show_job
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request
 from workers.requests.imports import ImportRoster

@@ -18,10 +18,10 @@ from tests.kit.builders.certificates import certificate, did, graduates
 from tests.kit.builders.contracts import accepted, someone
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates
-from workers.actors.registry import show_job
 from workers.certificates.duplicates.fetching import read_file
 from workers.certificates.duplicates.files import file_address, find_file
 from workers.database import transaction
+from workers.reading.jobs import show_job
 from workers.requests.certificates import CorrectCertificate, DuplicateCertificates, RevokeCertificate
 from workers.requests.queues import Queue
 from workers.security.keys import signing_keys

@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from models.label import make_label
 from models.words import LOCALES, Code, JobState, Policy, hints_of
-from workers.actors.registry import FINAL
 from workers.cli.asking import EXIT_OF_STATE, new_key
 from workers.cli.edge import COMMON_CODES, DEAD, UNFINISHED, command_app, console, edge, fail, print_json
 from workers.cli.options import Key, Portal, Wait, WaitCommand
@@ -26,6 +25,7 @@ from workers.i18n.catalogues import code_sentence
 from workers.i18n.results import explain_result
 from workers.imports.acceptance import accept_file, digest_of
 from workers.imports.reports import errors_file, report_rows
+from workers.reading.jobs import FINAL
 from workers.requests.base import read
 from workers.requests.imports import ImportRoster
 from workers.sql import fetch_one

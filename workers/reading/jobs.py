@@ -1,0 +1,117 @@
+"""Shows a job as JSON: its state, what came of it for each person, and the attempts that failed."""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col
+
+from models.job import Job, JobAttempt, JobPerson
+from models.roster import measure_import
+from models.words import JobState
+from workers.certificates.duplicates.files import show_file
+from workers.database import Session
+from workers.requests.certificates import DUPLICATE_KINDS
+from workers.requests.imports import ImportRoster, UndoImport
+from workers.sql import as_json, fetch, fetch_one, select_record
+
+# Reads the progress of an import, or of undoing one, which uses the file of the import.
+READ_PROGRESS = text("""
+    SELECT ro.file_name, ro.reading, ro.rows, j.position, j.finished_at IS NOT NULL AS finished,
+      extract(epoch FROM coalesce(j.finished_at, now()) - j.started_at)::float8 AS seconds
+    FROM job j LEFT JOIN roster ro ON ro.job_id = CASE j.kind WHEN 'undo_import' THEN CAST(j.request ->> 'job' AS uuid)
+      ELSE j.id END
+    WHERE j.id = :id""")
+
+
+class ShownJob(NamedTuple):
+    """The columns of a job that are shown, without its people and attempts."""
+
+    id: UUID
+    kind: str
+    queue: str
+    state: str
+    claim: int
+    failures: int
+    rescues: int
+    due_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    requested_by: str
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    position: int
+
+
+class ShownPerson(NamedTuple):
+    """The result of one person in a job of several people."""
+
+    position: int
+    code: str
+    field: str | None
+    detail: dict[str, Any] | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+
+
+class ShownAttempt(NamedTuple):
+    """An attempt at a job that did not succeed, or a run of equal postponements, as it is shown.
+
+    Parameters:
+      times: how many postponements it stands for; the first was at `created_at`, the last at `last_at`.
+    """
+
+    claim: int
+    outcome: str
+    error: dict[str, Any] | None
+    created_at: datetime
+    times: int
+    last_at: datetime | None
+
+
+class FileProgress(NamedTuple):
+    """The progress of a job in its file; the columns of the file are None before the job has read it."""
+
+    file_name: str | None
+    reading: dict[str, Any] | None
+    rows: int | None
+    position: int
+    finished: bool
+    seconds: float | None
+
+
+FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
+
+FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
+
+
+def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
+    """Returns a job as JSON: its state, its result with one entry per person in input order, and failed attempts."""
+    job = fetch_one(session, ShownJob, select_record(ShownJob, Job).where(col(Job.id) == job_id))
+    if job is None:
+        return None
+    shown = as_json(job)
+    result = dict(job.result or {})
+    if "people" not in result:
+        people = select_record(ShownPerson, JobPerson).where(col(JobPerson.job_id) == job_id)
+        people = people.order_by(col(JobPerson.position))
+        result["people"] = [as_json(person) for person in fetch(session, ShownPerson, people)]
+    if job.kind in FILES:
+        shown |= _show_progress(session, job_id)
+    if job.kind in DUPLICATE_KINDS and "file" in result:
+        result["file"] = result["file"] | show_file(session, job_id)
+    attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
+    tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))
+    return shown | {
+        "result": result,
+        "finished": job.state in FINAL,
+        "attempts": [as_json(attempt) for attempt in tried],
+    }
+
+
+def _show_progress(session: Session, job_id: UUID) -> dict[str, Any]:
+    [found] = fetch(session, FileProgress, READ_PROGRESS, {"id": job_id})
+    progress = measure_import(found.rows, found.position, found.seconds, finished=found.finished)
+    return {"progress": progress._asdict(), "file": {"name": found.file_name, "reading": found.reading}}
