@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from workers.requests.base import (
     storable_body,
 )
 from workers.requests.queues import Queue
-from workers.sql import Unnest, fetch, fetch_value, fetch_values
+from workers.sql import Unnest, fetch, fetch_value
 
 MOST_LANES: Final = 256
 """The most lanes that one statement locks. PostgreSQL has room for some thousands of locks, for all sessions together.
@@ -37,8 +38,8 @@ Only Matricule itself owes more at once, such as the certificates of a thousand 
 # order of the numbers in a lane is the order of the commits. Lock order: lanes, then keys.
 LOCK_LANES = text("SELECT pg_advisory_xact_lock(lane) FROM unnest(CAST(:lanes AS bigint[])) lane")
 
-# Records each request with a new key as a job that is due, and returns the ids of these jobs. Of two with one key the
-# first one is recorded.
+# Records each request with a new key as a job that is due, and returns these jobs. Of two with one key the first one is
+# recorded.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
@@ -49,7 +50,12 @@ INSERT_JOBS = text("""
       ON CONFLICT DO NOTHING RETURNING job_id)
     INSERT INTO job (id, portal_id, kind, version, queue, lane, state, request, requested_by, due_at)
     SELECT job_id, portal_id, kind, version, queue, lane, 'queued', CAST(body AS json), asker, now()
-    FROM given JOIN new_key USING (job_id) ORDER BY place RETURNING id""")
+    FROM given JOIN new_key USING (job_id) ORDER BY place RETURNING id, created_at""")
+
+
+class _RecordedJob(NamedTuple):
+    id: UUID
+    created_at: datetime
 
 
 class _GivenKey(NamedTuple):
@@ -114,11 +120,13 @@ class AcceptedJob(NamedTuple):
       job_id: the identifier of its job.
       queue: the queue to wake once this is committed.
       repeated: the same request was accepted before, under the same key; nothing new is owed.
+      created_at: when it was recorded; None for a repeat.
     """
 
     job_id: UUID
     queue: Queue
     repeated: bool
+    created_at: datetime | None = None
 
 
 def find_portal(session: Session, name: str) -> UUID:
@@ -213,11 +221,13 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     lanes = [lane_id(ask.portal_id, ask.request.lane) for ask in asks]
     rows = [_row(place, *of_one) for place, of_one in enumerate(zip(asks, jobs, hashes, lanes, strict=True))]
     _lock_lanes(session, set(lanes))
-    recorded = set(fetch_values(session, UUID, INSERT_JOBS, {"asks": json.dumps(rows)}))
+    recorded = {row.id: row.created_at for row in fetch(session, _RecordedJob, INSERT_JOBS, {"asks": json.dumps(rows)})}
     # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
     return [
-        AcceptedJob(job, ask.request.queue, repeated=False) if job in recorded else _repeated(ask, hashed, earlier)
+        AcceptedJob(job, ask.request.queue, repeated=False, created_at=recorded[job])
+        if job in recorded
+        else _repeated(ask, hashed, earlier)
         for ask, job, hashed in zip(asks, jobs, hashes, strict=True)
     ]
 

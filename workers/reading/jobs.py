@@ -1,5 +1,6 @@
 """Shows a job as JSON: its state, what came of it for each person, and the attempts that failed."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ from workers.certificates.duplicates.files import show_file
 from workers.database import Session
 from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.imports import ImportRoster, UndoImport
+from workers.requests.registry import KINDS
 from workers.sql import as_json, fetch, fetch_one, select_record
 
 # Reads the progress of an import, or of undoing one, which uses the file of the import.
@@ -92,23 +94,59 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
     job = fetch_one(session, ShownJob, select_record(ShownJob, Job).where(col(Job.id) == job_id))
     if job is None:
         return None
-    shown = as_json(job)
-    result = dict(job.result or {})
+    shown = as_json(job) | _show_result(session, job_id, job.kind, job.result)
+    attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
+    tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))
+    return shown | {
+        "finished": job.state in FINAL,
+        "attempts": [as_json(attempt) for attempt in tried],
+    }
+
+
+def _show_result(session: Session, job_id: UUID, kind: str, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the result of a job with one entry per person in input order, and the progress in its file."""
+    result = dict(recorded or {})
     if "people" not in result:
         people = select_record(ShownPerson, JobPerson).where(col(JobPerson.job_id) == job_id)
         people = people.order_by(col(JobPerson.position))
         result["people"] = [as_json(person) for person in fetch(session, ShownPerson, people)]
-    if job.kind in FILES:
-        shown |= _show_progress(session, job_id)
-    if job.kind in DUPLICATE_KINDS and "file" in result:
+    if kind in DUPLICATE_KINDS and "file" in result:
         result["file"] = result["file"] | show_file(session, job_id)
-    attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
-    tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))
-    return shown | {
-        "result": result,
-        "finished": job.state in FINAL,
-        "attempts": [as_json(attempt) for attempt in tried],
-    }
+    return {"result": result} | (_show_progress(session, job_id) if kind in FILES else {})
+
+
+class PortalJob(NamedTuple):
+    """The columns of a job that its portal sees."""
+
+    id: UUID
+    kind: str
+    state: str
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+def show_portal_job(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any] | None:
+    """Returns a job as its portal sees it, or None when this portal never asked for it.
+
+    It is what ``show_job`` returns, without attempts, queue and what an error says of our processes.
+    """
+    asked = select_record(PortalJob, Job).where(col(Job.id) == job_id, col(Job.portal_id) == portal_id)
+    job = fetch_one(session, PortalJob, asked)
+    if job is None or KINDS[job.kind].internal:
+        return None
+    shown = as_json(job) | {"error": _error_for_portals(job.error), "finished": job.state in FINAL}
+    return shown | _show_result(session, job_id, job.kind, job.result)
+
+
+def _error_for_portals(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the part of an error that says what was wrong with the request, and nothing of our processes."""
+    if error is None:
+        return None
+    return {name: error[name] for name in ("code", "problems", "problem_count") if name in error}
 
 
 def _show_progress(session: Session, job_id: UUID) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from workers.api.app import PREFIX, Api
+from workers.api.operations import OPERATIONS
 from workers.database import is_transient, leave_server, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
@@ -52,7 +55,23 @@ def create_app() -> FastAPI:
     app.add_api_route("/readyz", ready, methods=["GET", "HEAD"], response_model=None)
     app.add_exception_handler(HTTPException, refuse_request)
     app.add_middleware(ErrorEdge, answer=answer_error)
+    app.state.api = Api(OPERATIONS)
+    app.add_middleware(ApiDoor, api=app.state.api)  # outside of the edge of the pages: it answers errors otherwise
     return app
+
+
+class ApiDoor:
+    """An ASGI middleware that hands everything under ``/v1`` to the API."""
+
+    def __init__(self, app: ASGIApp, api: Api) -> None:
+        self._app = app
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        path = scope.get("path", "")
+        ours = scope["type"] == "http" and (path == PREFIX or path.startswith(f"{PREFIX}/"))
+        await (self._api if ours else self._app)(scope, receive, send)
 
 
 async def alive() -> Response:
@@ -98,8 +117,9 @@ def answer_error(request: Request, status: int) -> Response:
 
 def make_server(host: str, port: int) -> uvicorn.Server:
     """Makes the HTTP server of the application, without an access log, because URLs contain tokens."""
+    app = create_app()
     config = uvicorn.Config(
-        create_app(),
+        app,
         host=host,
         port=port,
         access_log=False,
@@ -110,7 +130,9 @@ def make_server(host: str, port: int) -> uvicorn.Server:
         ws="none",
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    return BoundedServer(config)
+    server = BoundedServer(config)
+    app.state.api.is_stopping = lambda: server.should_exit
+    return server
 
 
 def run() -> None:

@@ -1,0 +1,83 @@
+"""Reads the body of a call, with limits on its size and time, and the request in it."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from anyio import fail_after
+from starlette.requests import Request as HttpRequest
+
+from models.words import Code
+from workers.api.problems import ApiProblem, FieldError, invalid
+from workers.errors import InvalidRequest
+from workers.requests.base import Request, read
+
+READ_SECONDS: Final = 30.0
+"""Seconds in which a body must arrive; the server itself cuts off what comes later."""
+
+
+async def read_body(http: HttpRequest, most: int) -> bytes:
+    """Reads the whole body.
+
+    Raises:
+      ApiProblem: it is too large, or too slow; the connection is then closed.
+      starlette.requests.ClientDisconnect: the client left.
+    """
+    length = http.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > most:
+        raise too_large(most)
+    body = bytearray()
+    try:
+        with fail_after(READ_SECONDS):
+            async for chunk in http.stream():
+                body += chunk
+                if len(body) > most:
+                    raise too_large(most)
+    except TimeoutError:
+        raise ApiProblem(Code.TOO_SLOW, hang_up=True) from None
+    return bytes(body)
+
+
+def too_large(most: int) -> ApiProblem:
+    """Makes the problem of a body that is over its limit."""
+    return ApiProblem(Code.TOO_LARGE, f"over {most} bytes", hang_up=True)
+
+
+def read_request(shape: type[Request], body: bytes, given: Mapping[str, str]) -> tuple[Request, str]:
+    """Reads the request of a body; returns it with its JSON, as it is kept in the ledger.
+
+    Parameters:
+      given: fields that the address gives. They are put before the others, and the body may only repeat them.
+
+    Raises: ApiProblem naming each wrong field.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _no_object(f"not UTF-8: byte {error.start}") from None
+    whole = _with_given(text, given)
+    try:
+        request = read(shape, whole)
+    except InvalidRequest as refused:
+        raise invalid(refused) from None
+    differing = [name for name, value in given.items() if str(getattr(request, name)) != value]
+    if differing:
+        errors = [FieldError(name, Code.INVALID_REQUEST, "the address gives another value") for name in differing]
+        raise ApiProblem(Code.INVALID_REQUEST, errors=errors)
+    return request, whole
+
+
+def _with_given(text: str, given: Mapping[str, str]) -> str:
+    """Puts fields at the beginning of a JSON object."""
+    inner = text.strip(" \t\r\n") or "{}"
+    if not inner.startswith("{"):
+        raise _no_object("a JSON object is required")
+    if not given:
+        return inner
+    fields = json.dumps(dict(given), ensure_ascii=False)[1:-1]
+    rest = inner[1:].lstrip(" \t\r\n")
+    return f"{{{fields}{'' if rest.startswith('}') else ', '}{rest}"
+
+
+def _no_object(detail: str) -> ApiProblem:
+    return ApiProblem(Code.INVALID_REQUEST, errors=[FieldError("", Code.INVALID_REQUEST, detail)])

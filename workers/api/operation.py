@@ -1,0 +1,71 @@
+"""An operation of the API: one method at one address. Routing, rights and the description read the same table."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from models.words import Code, Scope
+from workers.requests.base import Request
+
+if TYPE_CHECKING:
+    from workers.api.calls import Call
+
+MAX_BODY: Final = 1024 * 1024
+"""The most bytes of a body, but for files."""
+
+
+class Query(BaseModel):
+    """The base class of the query parameters of an operation: those it does not name are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body that an operation takes.
+
+    Parameters:
+      request: the class that reads it; None where the handler reads the body itself.
+      media_types: the types that the description names.
+      given: fields of the request that the address gives, with the name of the parameter there.
+      most: the most bytes.
+    """
+
+    request: type[Request] | None = None
+    media_types: Sequence[str] = ("application/json",)
+    given: Mapping[str, str] = field(default_factory=dict)
+    most: int = MAX_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method at one address.
+
+    Parameters:
+      path: below ``/v1``, its parameters in braces: ``/contracts/{contract}/enrollments``.
+      name: its identifier in the description and in logs.
+      scope: what a key must allow; None where no key is needed.
+      summary: a line for the description; the docstring of the handler or of the request says more.
+      query: the class of its query parameters.
+      keyed: it makes a job, and takes an ``Idempotency-Key``.
+      answers: a schema for each status it answers with, besides problems; None where the body is no JSON.
+      problems: the problems it may answer with, besides those that all operations share.
+      compressed: its answers may be compressed.
+    """
+
+    method: str
+    path: str
+    name: str
+    handler: "Callable[[Call], Awaitable[Response]]"
+    scope: Scope | None
+    summary: str
+    tag: str = ""
+    body: Body | None = None
+    query: type[Query] = Query
+    keyed: bool = False
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    problems: Sequence[Code] = ()
+    compressed: bool = True
