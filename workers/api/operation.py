@@ -30,7 +30,8 @@ class Body:
     Parameters:
       request: the class that reads it; None where the handler reads the body itself.
       media_types: the types that the description names.
-      given: fields of the request that the address gives, with the name of the parameter there.
+      given: fields of the request that the address gives, with the name of the parameter there; an empty name where
+        the handler finds the value.
       most: the most bytes.
     """
 
@@ -69,3 +70,8 @@ class Operation:
     answers: Mapping[int, Any] = field(default_factory=dict)
     problems: Sequence[Code] = ()
     compressed: bool = True
+
+    @property
+    def most(self) -> int:
+        """The most bytes of its body."""
+        return self.body.most if self.body else 0

@@ -13,8 +13,12 @@ from workers.api.operation import Body
 from workers.api.problems import ApiProblem
 from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, SubmittedRequest
+from workers.reading.enrollments import OwnEnrollment, find_own_enrollment
 from workers.reading.jobs import show_portal_job
 from workers.requests.base import Request
+
+ENROLLMENT: Final = "enrollment_id"
+"""The field of requests that names an enrollment."""
 
 POLL_SECONDS: Final = 1
 """Seconds after which a caller may look at a job again."""
@@ -27,8 +31,21 @@ async def submit(call: Call) -> Response:
         raise TypeError(f"{call.operation.name} has no request")
     key = required_key(call)
     given = {name: call.path[parameter] for name, parameter in body.given.items()}
-    request, text = read_request(body.request, await read_body(call.http, body.most), given)
-    return await record(call, key, request, text)
+    if ENROLLMENT in given:
+        enrollment = await own_enrollment(call, body.given[ENROLLMENT])
+        given[ENROLLMENT] = str(enrollment.id)
+    return await record(call, key, *read_request(body.request, await read_body(call.http, body.most), given))
+
+
+async def own_enrollment(call: Call, parameter: str) -> OwnEnrollment:
+    """Finds the enrollment that the address names.
+
+    Raises: ApiProblem with `not_found` when this portal has none with this identifier.
+    """
+    found = await call.read(find_own_enrollment, call.key.portal_id, call.identifier(parameter))
+    if found is None or not call.key.may_name(found.company):
+        raise ApiProblem(Code.NOT_FOUND)
+    return found
 
 
 def required_key(call: Call) -> str:
