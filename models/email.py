@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, Index
+from sqlalchemy import JSON, CheckConstraint, Index, text
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
@@ -31,6 +31,13 @@ class Email(OwedWork, table=True):
         CheckConstraint("state IN ({})".format(", ".join(f"'{word}'" for word in EmailState)), name="state"),
         Index("ix_email_waiting", "queue", "lane", "due_at", "id", postgresql_where=WAITING),
         Index("ix_email_account_id", "account_id", "enrollment_id"),
+        Index(
+            "ix_email_unsent",
+            "contract_id",
+            "state",
+            "enrollment_id",
+            postgresql_where=text(f"state <> '{EmailState.SENT}' AND enrollment_id IS NOT NULL"),
+        ),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_email_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         *indexes_for_operators("email", STUCK_MAILS),

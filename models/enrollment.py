@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index, String, text
 from sqlmodel import Field
 
 from models.base import Record, instant, new_id
@@ -34,6 +34,8 @@ class Enrollment(Record, table=True):
             postgresql_where=text("withdrawn_at IS NULL"),
         ),
         Index("ix_enrollment_reminder", "next_reminder_at", postgresql_where=text("next_reminder_at IS NOT NULL")),
+        Index("ix_enrollment_page", "contract_id", "progress", "id", postgresql_where=text("withdrawn_at IS NULL")),
+        Index("ix_enrollment_unsearched", "id", postgresql_where=text("words IS NULL AND withdrawn_at IS NULL")),
         Index("ix_enrollment_held", "certificate_held", postgresql_where=text("certificate_held IS NOT NULL")),
     )
 
@@ -49,6 +51,9 @@ class Enrollment(Record, table=True):
     time_spent_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     timed_at: datetime | None = instant(nullable=True)  # when the latest event that gave a time happened
     external_id: str | None = None
+    first_name: str | None = None  # as this company typed it, where another portal had enrolled the person before
+    last_name: str | None = None
+    words: str | None = None  # by which the participant is found (models/search_words.py); None: not yet
     job_id: UUID | None = None
     enrolled_at: datetime = instant(default_now=True)
     withdrawn_at: datetime | None = instant(nullable=True)
@@ -57,6 +62,16 @@ class Enrollment(Record, table=True):
     next_reminder_at: datetime | None = instant(nullable=True)  # None: no further one
     release_warned_at: datetime | None = instant(nullable=True)  # when the person was warned of the release
     certificate_held: str | None = None  # why the fonts cannot print its certificate: a code, until that is corrected
+
+
+class ParticipantWord(Record, table=True):
+    """A word by which a participant of a contract is found."""
+
+    __tablename__ = "participant_word"
+
+    contract_id: UUID = Field(primary_key=True)
+    word: str = Field(primary_key=True, sa_type=String(collation="C"))
+    enrollment_id: UUID = Field(primary_key=True)
 
 
 LIVE: Final = "e.withdrawn_at IS NULL"

@@ -20,6 +20,7 @@ from workers.enrollment.jobs import enroll_jobs
 from workers.enrollment.progress import record_progress_jobs
 from workers.enrollment.releases import plan_releases, release_seats
 from workers.enrollment.reminders import send_reminders
+from workers.enrollment.searching import find_words
 from workers.enrollment.withdrawal import withdraw_jobs
 from workers.imports.inboxes import put_inbox
 from workers.imports.undoing import cancel_imports
@@ -70,6 +71,7 @@ SERVICES: Final[dict[str, Callable[[Session, Sequence[ClaimedRow]], list[WorkOut
     "put_inbox": _one_by_one(put_inbox),
     "release_seats": release_seats,
     "send_reminders": _one_by_one(send_reminders),
+    "find_words": _one_by_one(find_words),
     "plan_releases": _one_by_one(plan_releases),
     "export_person": _one_by_one(export_person),
     "erase_person": _one_by_one(erase_person),

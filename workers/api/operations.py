@@ -3,6 +3,6 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import jobs, writes
+from workers.api.routes import jobs, participants, writes
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*writes.OPERATIONS, *jobs.OPERATIONS)
+OPERATIONS: Final[tuple[Operation, ...]] = (*writes.OPERATIONS, *participants.OPERATIONS, *jobs.OPERATIONS)

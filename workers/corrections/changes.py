@@ -20,6 +20,7 @@ from workers.audit import record
 from workers.corrections.facts import LockedAccount
 from workers.corrections.rows import NewCorrection, mail_about
 from workers.database import Session, array
+from workers.enrollment.searching import renew_words
 from workers.outbox.mails import OwedMail, cancel_mails_to_former_addresses, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links, resend_links, void_links
@@ -94,6 +95,7 @@ class AccountMoves:
         if kind is None and self._moved:
             accounts = array({one.account_id for one in self._moved})
             self._session.execute(RESTART_REMINDERS, {"accounts": accounts, "first_reminder": REMINDER_STEPS[0]})
+            renew_words(self._session, {one.account_id for one in self._moved})
             former = [(one.account_id, one.email) for one in self._moved]
             cancel_mails_to_former_addresses(self._session, former, kept=FROZEN)
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import text
 
 from models.name_correction import NameGround
+from models.names import FullName
 from models.words import Code, CorrectionState, Purpose
 from workers.corrections.facts import lock_accounts
 from workers.corrections.name_rows import (
@@ -61,7 +62,8 @@ def confirm_name(session: Session, keys: SigningKeys, token: str) -> PendingName
     if isinstance(held, Code):
         return held
     account = fetch_one(session, RenamedAccount, READ_ACCOUNT, {"account": held.account_id})
-    rename(session, held.account_id, held.new_first_name, held.new_last_name, job_id=held.job_id)
+    name = FullName(held.new_first_name, held.new_last_name)
+    rename(session, held.account_id, name, portal_id=held.portal_id, job_id=held.job_id)
     end_pending_name(session, held, CorrectionState.APPLIED, NameGround.CONFIRMED)
     if account is not None:
         tell_person(session, account, _as_asked(held), held.id)

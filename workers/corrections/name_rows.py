@@ -9,10 +9,12 @@ from sqlalchemy import text
 from models.base import new_id
 from models.mails import ASKING_ABOUT_CORRECTION
 from models.name_correction import NAME_LASTS, NameGround, name_ending
+from models.names import FullName
 from models.words import CorrectionState, EmailKind, Purpose
 from workers.audit import record
 from workers.database import Session
 from workers.engine.acceptance import owe_successor
+from workers.enrollment.searching import renew_words
 from workers.outbox.mails import OwedMail, cancel_mails_of_correction, owe
 from workers.requests.certificates import CatchUpCertificates
 from workers.requests.queues import Queue
@@ -36,6 +38,14 @@ END_CORRECTION = text("""
 
 # Gives an account its corrected name.
 RENAME_ACCOUNT = text("UPDATE account SET first_name = :first_name, last_name = :last_name WHERE id = :account")
+
+# A portal that was shown the names it typed is shown the corrected one when its correction is made.
+RETYPE = text("""
+    UPDATE enrollment SET first_name = :first_name, last_name = :last_name FROM (
+      SELECT e.id FROM enrollment e JOIN contract c ON c.id = e.contract_id
+      WHERE e.account_id = :account AND c.portal_id = :portal AND e.last_name IS NOT NULL
+      ORDER BY e.id FOR NO KEY UPDATE OF e) typed
+    WHERE enrollment.id = typed.id""")
 
 # In the order of the id, as every transaction locks enrollments.
 LET_CERTIFICATES_GO = text("""
@@ -152,12 +162,18 @@ def insert_name_correction(
     return inserted
 
 
-def rename(session: Session, account_id: UUID, first_name: str, last_name: str, *, job_id: UUID) -> None:
+def rename(session: Session, account_id: UUID, name: FullName, *, portal_id: UUID, job_id: UUID) -> None:
     """Gives the account its new name. Mails that are still owed greet by it, because names are read when they leave.
+
+    Parameters:
+      portal_id: the portal that asked for it.
 
     Certificates that could not be printed under the earlier name are issued: the job owes that.
     """
-    session.execute(RENAME_ACCOUNT, {"account": account_id, "first_name": first_name, "last_name": last_name})
+    named = {"account": account_id, "first_name": name.first_name, "last_name": name.last_name}
+    session.execute(RENAME_ACCOUNT, named)
+    session.execute(RETYPE, named | {"portal": portal_id})
+    renew_words(session, {account_id})
     if change(session, LET_CERTIFICATES_GO, {"account": account_id}):
         owe_successor(session, job_id, CatchUpCertificates())
 

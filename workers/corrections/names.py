@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from models.link import ResendVerdict
 from models.name_correction import RENAMED_CODES, NameFacts, NameGround, answer_name_correction
+from models.names import FullName
 from models.throttle import Allowance, ThrottleScope
 from models.words import Code, CorrectionState, JobState
 from workers.audit import record
@@ -206,7 +207,8 @@ def _take_back(session: Session, waiting: PendingNameCorrection | None, new: New
 def _rename(session: Session, account: RenamedAccount, new: NewNameCorrection, ground: NameGround) -> UUID:
     """Gives an account its new name at once, and records that; a correction that waits is taken back."""
     _take_back(session, read_pending(session, account.account_id), new)
-    rename(session, account.account_id, new.new_first_name, new.new_last_name, job_id=new.job_id)
+    name = FullName(new.new_first_name, new.new_last_name)
+    rename(session, account.account_id, name, portal_id=new.portal_id, job_id=new.job_id)
     return insert_name_correction(session, new, CorrectionState.APPLIED, ground).id
 
 

@@ -15,6 +15,7 @@ from models.enrollment import Enrollment
 from models.names import FullName
 from models.person import Person
 from models.reminder import REMINDER_STEPS
+from models.search_words import words_of
 from models.words import LOCALES, Code, EmailKind
 from workers.database import Session, text_array
 from workers.errors import Transient
@@ -58,6 +59,11 @@ class _NewEnrollment(NamedTuple):
     external_id: str | None
     job_id: UUID
     reminded: bool
+    attached: bool
+    first_name: str
+    last_name: str
+    words: str
+    account_words: str | None
 
 
 class _TakenSeats(NamedTuple):
@@ -66,7 +72,12 @@ class _TakenSeats(NamedTuple):
 
 
 _NEW_ACCOUNTS: Final = Unnest(_NewAccount, Account, alias="given")
-_NEW_ENROLLMENTS: Final = Unnest(_NewEnrollment, Enrollment, alias="given", others={"reminded": "bool"})
+_NEW_ENROLLMENTS: Final = Unnest(
+    _NewEnrollment,
+    Enrollment,
+    alias="given",
+    others={"reminded": "bool", "attached": "bool", "account_words": "text"},
+)
 _TAKEN_SEATS: Final = Unnest(_TakenSeats, Contract, alias="given", others={"taken": "int"})
 
 # The lock keeps each address as it is until the enrollment is written, and keeps no other enrollment waiting.
@@ -80,15 +91,31 @@ INSERT_ACCOUNTS = text(f"""
     INSERT INTO account ({_NEW_ACCOUNTS.columns})
     SELECT * FROM {_NEW_ACCOUNTS} ORDER BY email_norm ON CONFLICT (email_norm) DO NOTHING RETURNING email_norm""")
 
-# The history of seats gets its rows in the same statement as the enrollments that take them.
+# The history of seats and the words by which people are found get their rows in the same statement. The names that were
+# typed are kept where another portal enrolled the person first: this one is not shown that portal's.
 INSERT_ENROLLMENTS = text(f"""
-    WITH joining AS (SELECT * FROM {_NEW_ENROLLMENTS}),
+    WITH joining AS (
+      SELECT given.*, given.attached AND first.portal_id IS DISTINCT FROM c.portal_id AS known_elsewhere
+      FROM {_NEW_ENROLLMENTS} JOIN contract c ON c.id = given.contract_id
+      LEFT JOIN LATERAL (
+        SELECT fc.portal_id FROM enrollment fe JOIN contract fc ON fc.id = fe.contract_id
+        WHERE given.attached AND fe.account_id = given.account_id ORDER BY fe.enrolled_at, fe.id LIMIT 1) first
+        ON true),
+    found AS (
+      SELECT id, contract_id, CASE WHEN known_elsewhere THEN words ELSE coalesce(account_words, words) END AS words
+      FROM joining),
+    searched AS (
+      INSERT INTO participant_word (contract_id, word, enrollment_id)
+      SELECT contract_id, word, id FROM found CROSS JOIN LATERAL unnest(string_to_array(words, ' ')) word),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
       SELECT contract_id, id, 1, job_id FROM joining)
-    INSERT INTO enrollment (id, contract_id, account_id, external_id, job_id, next_reminder_at)
-    SELECT id, contract_id, account_id, external_id, job_id, CASE WHEN reminded THEN now() + :reminded_after END
-    FROM joining""")
+    INSERT INTO enrollment (id, contract_id, account_id, external_id, job_id, next_reminder_at, first_name, last_name,
+      words)
+    SELECT j.id, j.contract_id, j.account_id, j.external_id, j.job_id,
+      CASE WHEN j.reminded THEN now() + :reminded_after END,
+      CASE WHEN j.known_elsewhere THEN j.first_name END, CASE WHEN j.known_elsewhere THEN j.last_name END, found.words
+    FROM joining j JOIN found ON found.id = j.id""")
 
 # The rows of the contracts are held since the plan was made: no other transaction counts meanwhile.
 COUNT_SEATS = text(f"""
@@ -151,9 +178,20 @@ def _enrollment(one: JoiningPerson, account: KnownAccount) -> _NewEnrollment:
 
     The contract is asked later whether it wants reminders: when one is due.
     """
-    reminded = one.notify and not account.activated
+    person, attached = one.person, one.code is Code.ATTACHED
+    other_name = attached and account.name != (person.first_name, person.last_name)
     return _NewEnrollment(
-        one.enrollment_id, one.contract_id, one.account_id, one.person.external_id, one.job_id, reminded
+        id=one.enrollment_id,
+        contract_id=one.contract_id,
+        account_id=one.account_id,
+        external_id=person.external_id,
+        job_id=one.job_id,
+        reminded=one.notify and not account.activated,
+        attached=attached,
+        first_name=person.first_name,
+        last_name=person.last_name,
+        words=words_of(person.first_name, person.last_name, person.email_norm, person.external_id),
+        account_words=words_of(*account.name, person.email_norm, person.external_id) if other_name else None,
     )
 
 

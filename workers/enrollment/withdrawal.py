@@ -91,7 +91,11 @@ WITHDRAW_ENROLLMENTS = text(f"""
     withdrawn AS (
       UPDATE enrollment e SET withdrawn_at = now(), next_reminder_at = NULL FROM leaving
       WHERE e.id = leaving.id AND e.progress = 'not_started' AND {PARTICIPATING}
-      RETURNING e.id, e.contract_id, leaving.job_id),
+      RETURNING e.id, e.contract_id, e.words, leaving.job_id),
+    forgotten AS (
+      DELETE FROM participant_word w
+      USING withdrawn CROSS JOIN LATERAL unnest(string_to_array(withdrawn.words, ' ')) given
+      WHERE w.contract_id = withdrawn.contract_id AND w.word = given AND w.enrollment_id = withdrawn.id),
     seats AS (
       INSERT INTO seat_movement (contract_id, enrollment_id, change, job_id)
       SELECT contract_id, id, -1, job_id FROM withdrawn)

@@ -79,10 +79,17 @@ KEEP_NAMES: Final = text(f"""
     INSERT INTO certificate_holder ({KEPT_NAMES.columns}) SELECT {KEPT_NAMES.columns} FROM {KEPT_NAMES}
     ON CONFLICT (enrollment_id) DO NOTHING""")
 
-# The company's number for the person identifies them, so it is removed. An erased person gets no reminder.
+# The company's number for the person identifies them, so it is removed, with the names that were typed and the words by
+# which the person was found. An erased person gets no reminder.
 BLANK_ENROLLMENTS = text("""
-    UPDATE enrollment SET external_id = NULL, next_reminder_at = NULL WHERE account_id = :account
-      AND (external_id IS NOT NULL OR next_reminder_at IS NOT NULL)""")
+    WITH theirs AS (SELECT e.id, e.contract_id, e.words FROM enrollment e WHERE e.account_id = :account),
+    forgotten AS (
+      DELETE FROM participant_word w
+      USING theirs CROSS JOIN LATERAL unnest(string_to_array(theirs.words, ' ')) given
+      WHERE w.contract_id = theirs.contract_id AND w.word = given AND w.enrollment_id = theirs.id)
+    UPDATE enrollment SET external_id = NULL, next_reminder_at = NULL, first_name = NULL, last_name = NULL, words = ''
+    WHERE account_id = :account
+      AND (external_id IS NOT NULL OR next_reminder_at IS NOT NULL OR last_name IS NOT NULL OR words <> '')""")
 
 
 class BlankedMails(NamedTuple):

@@ -71,6 +71,8 @@ class ExportedEnrollment(NamedTuple):
     training: str
     contract: str
     external_id: str | None
+    first_name: str | None
+    last_name: str | None
     enrolled_at: datetime
     progress: str
     started_at: datetime | None

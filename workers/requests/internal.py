@@ -130,6 +130,13 @@ class ApplyCorrections(MaintenanceRequest):
     routine: ClassVar[bool] = True
 
 
+class FindWords(MaintenanceRequest):
+    """Write the words by which participants are found, for those that an older release enrolled."""
+
+    kind: ClassVar[str] = "find_words"
+    routine: ClassVar[bool] = True
+
+
 class SendReminders(MaintenanceRequest):
     """Remind people who have not followed their invitation."""
 

@@ -88,7 +88,7 @@ def test_an_address_of_another_person_now_or_then_is_left_alone(session: Session
     did(session, asking(someone("bob@example.com", "Bob", "Second")))
     did(session, erasing("bob@example.com"))
     assert [row for found in traces(session, "second").values() for row in found] == []
-    assert traces(session, "premier").keys() == {"account", "job"}
+    assert traces(session, "premier").keys() == {"account", "job", "enrollment", "participant_word"}
 
 
 def test_unfinished_requests_are_left_alone(session: Session) -> None:

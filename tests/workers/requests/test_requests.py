@@ -205,11 +205,14 @@ def test_a_kind_portals_may_not_send(kind: str) -> None:
 
 def test_matricule_itself_may_send_the_internal_ones() -> None:
     internal = [kind for kind in KINDS if KINDS[kind].internal]
-    scheduled = ["reconcile_seats", "purge", "apply_corrections", "send_reminders", "plan_releases", "scan_inboxes"]
+    scheduled = ["reconcile_seats", "purge", "apply_corrections", "find_words", "send_reminders", "plan_releases"]
+    inboxes = "scan_inboxes"
     owed = ["send_password_reset", "issue_certificate", "release_seats", "correct_email_by_ops", "correct_name_by_ops"]
     documents = ["catch_up_certificates", "purge_documents"]
-    assert internal == [*owed, *scheduled[:-1], "put_inbox", scheduled[-1], "put_organisation", *documents]
-    assert all(parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in [*scheduled, *documents])
+    assert internal == [*owed, *scheduled, "put_inbox", inboxes, "put_organisation", *documents]
+    assert all(
+        parse(kind, "{}", internal=True).queue is Queue.MAINTENANCE for kind in [*scheduled, inboxes, *documents]
+    )
 
 
 def test_the_record_of_a_refusal_is_bounded_and_holds_no_value() -> None:

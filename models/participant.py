@@ -1,0 +1,194 @@
+"""Participants as portals show them: what became of the latest mail, and what may be done with a row, with the reason.
+
+The answers are those that a request would get now (``models/withdrawal.py``, ``link.py``, ``correction.py``), so a
+button that is shown does what it says, unless something changes meanwhile.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from models.correction import ParticipantFacts, answer_correction
+from models.delivery import DeliveryReason
+from models.link import MAILED, LinkHolder, answer_invitation, answer_reset
+from models.throttle import Allowance
+from models.withdrawal import WithdrawalCandidate, decide_withdrawals
+from models.words import Code, EmailState, Progress
+
+
+class DeliveryState(StrEnum):
+    """The fate of a mail, as a manager is told."""
+
+    QUEUED = "queued"  # leaves in a moment
+    DEFERRED = "deferred"  # was not taken yet, and is tried again
+    SENT = "sent"  # the relay took it
+    UNCERTAIN = "uncertain"  # the connection was lost at the end: perhaps it was taken
+    UNDELIVERABLE = "undeliverable"  # refused for good
+    NOT_SENT = "not_sent"  # not tried: too late, no longer wanted, or the address is on the suppression list
+
+
+STATES_OF: Final[Mapping[DeliveryState, tuple[EmailState, ...]]] = {
+    DeliveryState.QUEUED: (EmailState.OWED, EmailState.SENDING),
+    DeliveryState.DEFERRED: (EmailState.OWED, EmailState.SENDING, EmailState.UNCERTAIN),
+    DeliveryState.SENT: (EmailState.SENT,),
+    DeliveryState.UNCERTAIN: (EmailState.UNCERTAIN,),
+    DeliveryState.UNDELIVERABLE: (EmailState.FAILED,),
+    DeliveryState.NOT_SENT: (EmailState.SUPPRESSED, EmailState.EXPIRED, EmailState.CANCELLED),
+}
+"""The states in which a mail of each kind may be recorded."""
+
+
+class NextStep(StrEnum):
+    """The next step of a manager about a mail."""
+
+    WAIT = "wait"
+    CORRECT = "correct"  # the address
+    RESEND = "resend"
+
+
+class MailStatus(NamedTuple):
+    """The latest mail about a participant.
+
+    Parameters:
+      state: a word of ``DeliveryState``.
+      at: when it came to this state; of a mail that is tried again, when that will be.
+      code: the reason, if it was not sent.
+      next: a word of ``NextStep``; None when nothing is to be done.
+    """
+
+    kind: str
+    state: DeliveryState
+    at: datetime | None
+    code: str | None
+    next: NextStep | None
+
+
+class StoredMail(NamedTuple):
+    """A mail as its row has it."""
+
+    kind: str
+    state: str
+    failures: int
+    due_at: datetime | None
+    finished_at: datetime | None
+    created_at: datetime | None
+    error: Mapping[str, Any] | None
+
+
+def mail_status(mail: StoredMail) -> MailStatus:
+    """Says what became of a mail."""
+    state = _delivery_state(mail)
+    code = str((mail.error or {}).get("reason") or "") or None
+    if state is DeliveryState.SENT:
+        return MailStatus(mail.kind, state, mail.finished_at, None, None)
+    if state in (DeliveryState.QUEUED, DeliveryState.DEFERRED):
+        at = mail.created_at if state is DeliveryState.QUEUED else mail.due_at
+        return MailStatus(mail.kind, state, at, code, NextStep.WAIT)
+    return MailStatus(mail.kind, state, mail.finished_at, code or _code_of(mail.state), _next_step(mail, code))
+
+
+def _delivery_state(mail: StoredMail) -> DeliveryState:
+    state = EmailState(mail.state)
+    if state is EmailState.UNCERTAIN:
+        return DeliveryState.UNCERTAIN if mail.due_at is None else DeliveryState.DEFERRED
+    if state in (EmailState.OWED, EmailState.SENDING):
+        return DeliveryState.DEFERRED if mail.failures else DeliveryState.QUEUED
+    return next(word for word, states in STATES_OF.items() if state in states)
+
+
+def _code_of(state: str) -> str | None:
+    return {
+        EmailState.SUPPRESSED.value: Code.SUPPRESSED_ADDRESS.value,
+        EmailState.EXPIRED.value: EmailState.EXPIRED.value,
+        EmailState.CANCELLED.value: EmailState.CANCELLED.value,
+    }.get(state)
+
+
+def _next_step(mail: StoredMail, code: str | None) -> NextStep | None:
+    if mail.state == EmailState.CANCELLED:
+        return None
+    bad_address = mail.state == EmailState.SUPPRESSED or code == DeliveryReason.ADDRESS_REJECTED
+    return NextStep.CORRECT if bad_address else NextStep.RESEND
+
+
+class Permission(NamedTuple):
+    """Whether something may be done now.
+
+    Parameters:
+      code: what a request would answer; of a correction, `at_once` or `needs_confirmation`.
+    """
+
+    allowed: bool
+    code: str
+
+
+class ParticipantStanding(NamedTuple):
+    """The facts that decide what may be done with a participant.
+
+    Parameters:
+      resets, invitations, corrections: the allowances that a request would count against the person.
+      certificate: ``ISSUED``, or why no duplicate of it is made.
+    """
+
+    enrollment_id: UUID
+    progress: Progress
+    since: datetime | None
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    activated: bool
+    shared: bool
+    suppressed: datetime | None
+    resent: int
+    link_ends_at: datetime | None
+    resets: Sequence[Allowance]
+    invitations: Sequence[Allowance]
+    corrections: Sequence[Allowance]
+    certificate: Code
+
+
+CORRECTION_WORDS: Final = {Code.CORRECTED: "at_once", Code.CONFIRMATION_SENT: "needs_confirmation"}
+"""How a correction that is allowed will be made."""
+
+
+def permissions(person: ParticipantStanding, now: datetime) -> dict[str, Permission]:
+    """Says what may be done with a participant."""
+    holder = LinkHolder(
+        person.withdrawn_at, person.activated, person.resent, person.link_ends_at, person.detached_at, person.suppressed
+    )
+    reset = answer_reset(holder, person.resets).verdict.code
+    resend = answer_invitation(holder, person.invitations).verdict.code
+    return {
+        "withdraw": _withdraw(person, now),
+        "reset": Permission(reset in MAILED, reset),
+        "resend": Permission(resend in MAILED, resend),
+        "correct": _correct(person),
+        "duplicate": _duplicate(person),
+    }
+
+
+def _withdraw(person: ParticipantStanding, now: datetime) -> Permission:
+    candidate = WithdrawalCandidate(person.progress, person.since, person.withdrawn_at, person.detached_at)
+    [verdict] = decide_withdrawals([person.enrollment_id], {person.enrollment_id: candidate}, now).verdicts
+    return Permission(verdict.code is Code.WITHDRAWN, verdict.code)
+
+
+def _correct(person: ParticipantStanding) -> Permission:
+    """Judges a correction to an address that is free: what may be wrong with the new one is not known yet."""
+    facts = ParticipantFacts(
+        person.withdrawn_at,
+        person.detached_at,
+        person.activated,
+        person.shared,
+        same=False,
+        taken=False,
+        suppressed=None,
+    )
+    code = answer_correction(facts, person.corrections).verdict.code
+    return Permission(code in CORRECTION_WORDS, CORRECTION_WORDS.get(code, code))
+
+
+def _duplicate(person: ParticipantStanding) -> Permission:
+    issued = person.certificate is Code.ISSUED
+    return Permission(issued, Code.DUPLICATED if issued else person.certificate)

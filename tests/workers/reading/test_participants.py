@@ -1,0 +1,238 @@
+"""Participants page by page: order, search, filters, names, mails, and what may be done."""
+
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from models.base import new_id
+from models.participant import DeliveryState
+from models.portal import LOCAL_PORTAL_ID, Portal
+from models.words import Progress
+from tests.kit.builders.contracts import add_contract, did, enrolled, query, someone
+from workers.database import Session
+from workers.enrollment.rows import INSERT_ENROLLMENTS
+from workers.enrollment.searching import find_words
+from workers.reading.participants import Filter, PageAsked, Position, find_contract, list_participants, show_participant
+from workers.requests.accounts import CorrectEmail, CorrectName, ErasePerson
+from workers.requests.enrollment import Withdraw
+from workers.requests.internal import FindWords
+
+PEOPLE = [
+    someone("ada@example.com", "Ada", "Byron"),
+    someone("zoe@example.com", "Zoé", "Lefèvre"),
+    someone("jp@example.com", "Jean-Pierre", "Martin", external_id="EMP-7"),
+]
+
+
+@pytest.fixture
+def contract(session: Session) -> UUID:
+    """Makes a contract with three participants."""
+    contract_id = add_contract(session)
+    enrolled(session, *PEOPLE)
+    return contract_id
+
+
+def page(session: Session, contract: UUID, search: str = "", **more: Any) -> list[dict[str, Any]]:
+    filtered = {name: more.pop(name) for name in ("progress", "mail") if name in more}
+    return list(list_participants(session, contract, PageAsked(Filter(search, **filtered), **more)).items)
+
+
+def names(people: list[dict[str, Any]]) -> list[str]:
+    return [one["first_name"] for one in people]
+
+
+def test_the_latest_participants_come_first(session: Session, contract: UUID) -> None:
+    assert names(page(session, contract)) == ["Jean-Pierre", "Zoé", "Ada"]
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(session: Session, contract: UUID) -> None:
+    enrolled(session, *[f"person{number}" for number in range(7)])
+    seen, position = [], None
+    for _ in range(20):
+        found = list_participants(session, contract, PageAsked(Filter(), position, 3))
+        seen += [one["enrollment_id"] for one in found.items]
+        position = found.next and Position.of_cursor(found.next.as_cursor())
+        if position is None:
+            break
+    assert len(seen) == len(set(seen)) == 10
+    assert all(later > earlier for later, earlier in pairwise(seen))
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "e30", "W10", "WzFd", "WyJ4Il0", "WyIwMCIsIngiLCJ5Il0", "é", "a" * 10_000])
+def test_a_text_that_is_no_cursor_is_told(cursor: str) -> None:
+    assert Position.of_cursor(cursor) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("lefevre", ["Zoé"]),
+        ("LEFÈ zo", ["Zoé"]),
+        ("pierre", ["Jean-Pierre"]),
+        ("emp-7", ["Jean-Pierre"]),
+        ("ada@exam", ["Ada"]),
+        ("byron lefevre", []),
+        ("nobody", []),
+        ("%", []),
+    ],
+)
+def test_a_search_finds_names_addresses_and_numbers(
+    session: Session, contract: UUID, typed: str, found: list[str]
+) -> None:
+    assert names(page(session, contract, typed)) == found
+
+
+def test_a_person_with_two_words_that_fit_is_found_once(session: Session, contract: UUID) -> None:
+    enrolled(session, someone("marta@example.com", "Marta", "Martinez"))
+    seen, position = [], None
+    while True:
+        found = list_participants(session, contract, PageAsked(Filter("mart"), position, 1))
+        seen += names(list(found.items))
+        position = found.next
+        if position is None:
+            break
+    assert sorted(seen) == ["Jean-Pierre", "Marta"]
+
+
+def test_a_search_stays_in_its_contract(session: Session, contract: UUID) -> None:
+    other = add_contract(session, "C-2")
+    enrolled(session, "ada", contract="C-2")
+    assert len(page(session, other, "ada")) == 1
+    assert len(page(session, contract, "ada")) == 1
+
+
+def test_people_who_left_are_neither_listed_nor_found(session: Session, contract: UUID) -> None:
+    gone = UUID(page(session, contract, "ada")[0]["enrollment_id"])
+    did(session, Withdraw(contract="C-1", enrollment_ids=[gone]))
+    assert names(page(session, contract)) == ["Jean-Pierre", "Zoé"]
+    assert page(session, contract, "ada") == []
+    assert query(session, "SELECT word FROM participant_word WHERE enrollment_id = :id", id=gone) == []
+    shown = show_participant(session, LOCAL_PORTAL_ID, gone)
+    assert shown is not None
+    assert shown["withdrawn_at"]
+    assert shown["can"]["withdraw"] == {"allowed": False, "code": "already_withdrawn"}
+
+
+def ended(session: Session, address: str, state: str, error: str | None = None) -> None:
+    """Records that the mails to an address have ended."""
+    given = {"address": address, "state": state, "error": error}
+    session.execute(text("""
+        UPDATE email SET state = :state, due_at = NULL, finished_at = now(), error = CAST(:error AS json)
+        WHERE to_address = :address"""), given)  # fmt: skip
+
+
+def test_progress_and_mail_are_filters(session: Session, contract: UUID) -> None:
+    session.execute(text("UPDATE enrollment SET progress = 'completed', completed_at = now() WHERE words LIKE '%ada%'"))
+    ended(session, "zoe@example.com", "failed", '{"reason": "address_rejected"}')
+    ended(session, "jp@example.com", "sent")
+    assert names(page(session, contract, progress=Progress.COMPLETED)) == ["Ada"]
+    assert names(page(session, contract, progress=Progress.NOT_STARTED)) == ["Jean-Pierre", "Zoé"]
+    assert names(page(session, contract, mail=DeliveryState.UNDELIVERABLE)) == ["Zoé"]
+    assert names(page(session, contract, mail=DeliveryState.SENT)) == ["Jean-Pierre"]
+    assert names(page(session, contract, mail=DeliveryState.QUEUED)) == ["Ada"]
+    assert names(page(session, contract, "zoe", mail=DeliveryState.UNDELIVERABLE)) == ["Zoé"]
+    assert page(session, contract, "zoe", mail=DeliveryState.SENT) == []
+    assert page(session, contract, progress=Progress.COMPLETED, mail=DeliveryState.UNDELIVERABLE) == []
+
+
+def test_a_mail_says_what_became_of_it_and_what_to_do(session: Session, contract: UUID) -> None:
+    ended(session, "jp@example.com", "failed", '{"reason": "address_rejected"}')
+    mail = page(session, contract)[0]["mail"]
+    assert (mail["kind"], mail["state"], mail["code"], mail["next"]) == (
+        "invitation",
+        "undeliverable",
+        "address_rejected",
+        "correct",
+    )
+
+
+def test_what_may_be_done_is_what_a_request_would_answer(session: Session, contract: UUID) -> None:
+    can = page(session, contract, "ada")[0]["can"]
+    assert can == {
+        "withdraw": {"allowed": True, "code": "withdrawn"},
+        "reset": {"allowed": True, "code": "activation_sent_instead"},
+        "resend": {"allowed": True, "code": "sent"},
+        "correct": {"allowed": True, "code": "at_once"},
+        "duplicate": {"allowed": False, "code": "not_completed"},
+    }
+    session.execute(text("UPDATE account SET activated_at = now(), password_hash = 'x'"))
+    session.execute(text("UPDATE enrollment SET progress = 'in_progress', started_at = now()"))
+    can = page(session, contract, "ada")[0]["can"]
+    assert can["withdraw"] == {"allowed": False, "code": "already_started"}
+    assert can["reset"] == {"allowed": True, "code": "sent"}
+    assert can["resend"] == {"allowed": False, "code": "already_activated"}
+    assert can["correct"] == {"allowed": True, "code": "needs_confirmation"}
+
+
+def test_an_account_of_two_companies_cannot_be_corrected(session: Session, contract: UUID) -> None:
+    add_contract(session, "C-2", company="autre")
+    enrolled(session, PEOPLE[0], contract="C-2")
+    assert page(session, contract, "ada")[0]["can"]["correct"] == {"allowed": False, "code": "shared_account"}
+
+
+def test_a_limit_that_is_reached_closes_the_button(session: Session, contract: UUID) -> None:
+    for _ in range(3):
+        session.execute(text("INSERT INTO throttle (scope, subject) SELECT 'invitation:account', id FROM account"))
+    assert page(session, contract, "ada")[0]["can"]["resend"] == {"allowed": False, "code": "throttled"}
+
+
+def another_portal(session: Session) -> UUID:
+    portal = Portal(id=new_id(), name="autre")
+    session.add(portal)
+    session.flush()
+    return portal.id
+
+
+def test_names_that_another_portal_typed_are_not_shown(session: Session, contract: UUID) -> None:
+    theirs = another_portal(session)
+    add_contract(session, "C-2", company="autre")
+    session.execute(text("UPDATE contract SET portal_id = :portal WHERE id = :id"), {"portal": theirs, "id": contract})
+    [later] = enrolled(session, someone("ada@example.com", "Adélaïde", "Lovelace"), contract="C-2")
+    shown = show_participant(session, LOCAL_PORTAL_ID, later)
+    assert shown is not None
+    assert (shown["first_name"], shown["last_name"]) == ("Adélaïde", "Lovelace")
+    found = find_contract(session, LOCAL_PORTAL_ID, "C-2")
+    assert found is not None
+    assert len(page(session, found.id, "lovelace")) == 1
+    assert page(session, found.id, "byron") == []
+    assert names(page(session, contract, "byron")) == ["Ada"]
+
+
+def test_a_portal_that_was_first_is_shown_the_names_of_the_account(session: Session, contract: UUID) -> None:
+    other = add_contract(session, "C-2", company="autre")
+    enrolled(session, someone("ada@example.com", "Adélaïde", "Lovelace"), contract="C-2")
+    assert names(page(session, other, "byron")) == ["Ada"]
+    assert page(session, other, "lovelace") == []
+
+
+def test_a_participant_of_another_portal_is_not_shown(session: Session, contract: UUID) -> None:
+    theirs = UUID(page(session, contract)[0]["enrollment_id"])
+    assert show_participant(session, another_portal(session), theirs) is None
+    assert show_participant(session, LOCAL_PORTAL_ID, theirs, ["another"]) is None
+    assert show_participant(session, LOCAL_PORTAL_ID, theirs, ["acme"]) is not None
+
+
+def test_a_corrected_name_or_address_is_found(session: Session, contract: UUID) -> None:
+    ada = UUID(page(session, contract, "ada")[0]["enrollment_id"])
+    did(session, CorrectName(enrollment_id=ada, last_name="Lovelace"))
+    did(session, CorrectEmail(enrollment_id=ada, email="countess@example.com"))
+    assert page(session, contract, "byron") == page(session, contract, "ada@example") == []
+    assert names(page(session, contract, "lovelace countess@")) == ["Ada"]
+
+
+def test_an_erased_person_is_found_by_nothing(session: Session, contract: UUID) -> None:
+    did(session, ErasePerson(email="zoe@example.com", reason="demande"))
+    assert page(session, contract, "zoe") == []
+    assert not [word for (word,) in query(session, "SELECT word FROM participant_word") if "zo" in word]
+
+
+def test_people_of_an_older_release_get_their_words(session: Session, contract: UUID) -> None:
+    session.execute(text("DELETE FROM participant_word"))
+    session.execute(text("UPDATE enrollment SET words = NULL"))
+    assert page(session, contract, "ada") == []
+    find_words(session, LOCAL_PORTAL_ID, new_id(), FindWords())
+    assert names(page(session, contract, "ada")) == ["Ada"]
+    assert "participant_word" in str(INSERT_ENROLLMENTS)

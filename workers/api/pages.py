@@ -1,0 +1,60 @@
+"""Lists of the API: ``{"items": […], "next": cursor or null}``, with the same cursor in the header ``Link``."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from pydantic import Field
+from starlette.responses import Response
+
+from models.words import Code
+from workers.api.calls import Call, json_answer
+from workers.api.operation import Query
+from workers.api.problems import ApiProblem, FieldError
+
+MOST: Final = 200
+"""The most items of a page."""
+
+
+class PageQuery(Query):
+    """The query parameters of every list."""
+
+    limit: int = Field(default=50, ge=1, le=MOST, description="the most items of the page")
+    cursor: str | None = Field(default=None, max_length=1_000, description="`next` of the page before")
+
+
+def page_answer(call: Call, items: Sequence[Any], following: str | None) -> Response:
+    """Answers with a page; `following` is the cursor of the next one."""
+    headers = {}
+    if following is not None:
+        others = [(name, value) for name, value in call.http.query_params.multi_items() if name != "cursor"]
+        headers["Link"] = f'<{call.http.url.path}?{urlencode([*others, ("cursor", following)])}>; rel="next"'
+    return json_answer({"items": items, "next": following}, headers=headers)
+
+
+def text_cursor(position: str) -> str:
+    """Returns the cursor of a position that is a text."""
+    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+
+
+def read_text_cursor(cursor: str | None) -> str:
+    """Reads the cursor of ``text_cursor``; the empty text is before all others.
+
+    Raises: ApiProblem when it is none.
+    """
+    if cursor is None:
+        return ""
+    try:
+        position = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+    except (ValueError, binascii.Error):
+        raise wrong_cursor() from None
+    if "\0" in position:
+        raise wrong_cursor()
+    return position
+
+
+def wrong_cursor() -> ApiProblem:
+    """Makes the problem of a cursor that was not given by a page."""
+    return ApiProblem(Code.INVALID_REQUEST, errors=[FieldError("cursor", Code.INVALID_REQUEST, "no cursor of a page")])

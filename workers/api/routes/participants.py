@@ -1,0 +1,114 @@
+"""Contracts with their counters, and their participants."""
+
+import hashlib
+from typing import Any, Final
+
+from pydantic import Field
+from starlette.responses import Response
+
+from models.participant import DeliveryState
+from models.words import Code, Progress, Scope
+from workers.api.calls import Call, json_answer
+from workers.api.operation import Operation
+from workers.api.pages import PageQuery, page_answer, read_text_cursor, text_cursor, wrong_cursor
+from workers.api.problems import ApiProblem
+from workers.database import Session
+from workers.portals.keys import KnownKey
+from workers.reading.contracts import PortalContract, list_contracts, show_contract
+from workers.reading.participants import (
+    Filter,
+    Page,
+    PageAsked,
+    Position,
+    find_contract,
+    list_participants,
+    show_participant,
+)
+from workers.sql import as_json
+
+TAG: Final = "Contracts and participants"
+
+
+class ParticipantQuery(PageQuery):
+    """Which participants are asked for."""
+
+    q: str = Field(default="", max_length=200, description="the beginning of names, of the address, of external_id")
+    progress: Progress | None = Field(default=None, description="only with this progress")
+    mail: DeliveryState | None = Field(default=None, description="only with this state of the latest mail")
+
+
+async def contracts(call: Call) -> Response:
+    """Lists the contracts of the portal in the order of their references."""
+    query: PageQuery = call.query
+    after = read_text_cursor(query.cursor)
+    found = await call.read(list_contracts, call.key.portal_id, after, query.limit + 1, call.key.companies)
+    shown, more = found[: query.limit], len(found) > query.limit
+    return page_answer(call, [_contract(one) for one in shown], text_cursor(shown[-1].reference) if more else None)
+
+
+async def contract(call: Call) -> Response:
+    """Shows a contract with the counters that managers read.
+
+    An `If-None-Match` with the ETag of an earlier answer gets 304 while nothing has changed.
+    """
+    found = await call.read(show_contract, call.key.portal_id, call.path["contract"], call.key.companies)
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    tag = f'W/"{hashlib.blake2b(f"{found.id}{found.version}".encode(), digest_size=12).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = {one.strip() for one in call.http.headers.get("if-none-match", "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return json_answer(_contract(found), headers=headers)
+
+
+def _contract(found: PortalContract) -> dict[str, Any]:
+    return {name: value for name, value in as_json(found).items() if name not in ("id", "version")}
+
+
+async def participants(call: Call) -> Response:
+    """Lists the participants of a contract: the latest first, in a search by the word that was found.
+
+    A page may have fewer items than `limit` although `next` is given.
+    """
+    query: ParticipantQuery = call.query
+    position = None if query.cursor is None else Position.of_cursor(query.cursor)
+    if query.cursor is not None and position is None:
+        raise wrong_cursor()
+    asked = PageAsked(Filter(query.q, query.progress, query.mail), position, query.limit)
+    page = await call.read(_page, call.key, call.path["contract"], asked)
+    if page is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    return page_answer(call, page.items, page.next.as_cursor() if page.next else None)
+
+
+def _page(session: Session, key: KnownKey, reference: str, asked: PageAsked) -> Page | None:
+    found = find_contract(session, key.portal_id, reference, key.companies)
+    return None if found is None else list_participants(session, found.id, asked)
+
+
+async def participant(call: Call) -> Response:
+    """Shows a participant, also one who left the contract."""
+    found = await call.read(show_participant, call.key.portal_id, call.identifier("enrollment"), call.key.companies)
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    return json_answer(found)
+
+
+OPERATIONS: Final = (
+    Operation("GET", "/contracts", "list_contracts", contracts, Scope.READ, "List contracts", TAG, query=PageQuery),
+    Operation("GET", "/contracts/{contract}", "show_contract", contract, Scope.READ, "Show a contract", TAG),
+    Operation(
+        "GET",
+        "/contracts/{contract}/participants",
+        "list_participants",
+        participants,
+        Scope.READ,
+        "List the participants of a contract",
+        TAG,
+        query=ParticipantQuery,
+    ),
+    Operation(
+        "GET", "/enrollments/{enrollment}", "show_participant", participant, Scope.READ, "Show a participant", TAG
+    ),
+)

@@ -1,0 +1,358 @@
+"""Participants of a contract: page by page, searched, filtered; and one of them."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import TextClause
+
+from models.certificate import no_duplicate_because
+from models.participant import (
+    STATES_OF,
+    DeliveryState,
+    MailStatus,
+    ParticipantStanding,
+    StoredMail,
+    mail_status,
+    permissions,
+)
+from models.search_words import first_found, is_found, searched_words
+from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope, measure_allowance
+from models.words import Code, Progress, Purpose
+from workers.database import Session, array, text_array
+from workers.reading import participant_rows as sql
+from workers.reading.participant_rows import ParticipantRow, ShownContract
+from workers.security.throttles import address_subjects
+from workers.sql import as_json, fetch, fetch_one, fetch_value, fetch_values
+
+LOOKED_AT: Final = 500
+"""Words that one look of a search takes; a page of 50 needs one look or two."""
+
+MOST_LOOKS: Final = 4
+"""The most looks of one page: then the page is shorter than it might be, and the next one goes on."""
+
+COUNTED: Final = 2_000
+"""Up to this many participants with a word are counted, to begin with the rarest word of a search."""
+
+PAGES_LOOKED_AT: Final = 4
+"""How many times the length of a page is looked at for a state of the mail."""
+
+LAST_CHARACTER: Final = chr(0x10FFFF)
+
+PERSON_SCOPES: Final = (
+    ThrottleScope.RESET_ACCOUNT,
+    ThrottleScope.RESET_ADDRESS,
+    ThrottleScope.INVITATION_ACCOUNT,
+    ThrottleScope.CORRECTION_ENROLLMENT,
+    ThrottleScope.CORRECTION_ACCOUNT,
+)
+"""The limits of one person; those of a company or a portal are so wide that a page does not show them."""
+
+LONGEST: Final[timedelta] = max(COUNTS_FOR[scope] for scope in PERSON_SCOPES)
+
+
+class Filter(NamedTuple):
+    """The participants that are asked for; None and an empty text ask for all."""
+
+    search: str = ""
+    progress: Progress | None = None
+    mail: DeliveryState | None = None
+
+
+class Position(NamedTuple):
+    """The place of a page: behind this participant, and in a search behind this word of theirs."""
+
+    after: UUID
+    word: str | None = None
+
+    def as_cursor(self) -> str:
+        """Returns it as the text that a caller sends back."""
+        given = json.dumps([self.after.hex, self.word] if self.word is not None else [self.after.hex])
+        return base64.urlsafe_b64encode(given.encode()).rstrip(b"=").decode()
+
+    @classmethod
+    def of_cursor(cls, cursor: str) -> "Position | None":
+        """Reads a cursor; returns None for a text that is none."""
+        try:
+            read = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
+            after, *word = read
+            valid = isinstance(after, str) and len(word) <= 1 and all(isinstance(one, str) for one in word)
+            return cls(UUID(after), word[0] if word else None) if valid and "\0" not in "".join(word) else None
+        except (ValueError, TypeError, binascii.Error, RecursionError):
+            return None
+
+
+class PageAsked(NamedTuple):
+    """A page that is asked for.
+
+    Parameters:
+      position: behind which it begins; None for the first one.
+      size: the most participants on it.
+    """
+
+    wanted: Filter
+    position: Position | None = None
+    size: int = 50
+
+
+class Page(NamedTuple):
+    """Participants in their order, and the position of the next page; None after the last."""
+
+    items: Sequence[dict[str, Any]]
+    next: Position | None
+
+
+def find_contract(
+    session: Session, portal_id: UUID, reference: str, companies: Sequence[str] | None = None
+) -> ShownContract | None:
+    """Finds a contract of a portal.
+
+    Parameters:
+      companies: the references of the companies it must belong to one of; None for any.
+    """
+    asked = {"portal": portal_id, "reference": reference, "companies": _texts(companies)}
+    return fetch_one(session, ShownContract, sql.FIND_CONTRACT, asked)
+
+
+def list_participants(session: Session, contract_id: UUID, asked: PageAsked) -> Page:
+    """Lists participants: the latest first, and by the word that was found in a search.
+
+    A page may be shorter than `size` although there is a next one, because a look at a contract is bounded.
+    """
+    words = searched_words(asked.wanted.search)
+    if asked.wanted.search and not words:
+        return Page((), None)
+    if words:
+        found, following = _search(session, contract_id, asked, words)
+    else:
+        found, following = _walk(session, contract_id, asked)
+    return Page([_shown(row, *facts) for row, facts in _with_facts(session, found)], following)
+
+
+def show_participant(
+    session: Session, portal_id: UUID, enrollment_id: UUID, companies: Sequence[str] | None = None
+) -> dict[str, Any] | None:
+    """Shows one participant of a portal, also one who left; returns None when it has none with this identifier."""
+    asked = {"enrollment": enrollment_id, "portal": portal_id, "companies": _texts(companies)}
+    row = fetch_one(session, ParticipantRow, sql.READ_PARTICIPANT, asked)
+    if row is None:
+        return None
+    [(_, facts)] = _with_facts(session, [row])
+    return _shown(row, *facts) | {"contract": row.contract, "company": row.company}
+
+
+def _texts(values: Sequence[str] | None) -> str | None:
+    return None if values is None else text_array(values)
+
+
+def _walk(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[ParticipantRow], Position | None]:
+    """Finds the next participants by their identifiers."""
+    wanted, position, size = asked
+    before = position.after if position else sql.LAST_ID
+    given: dict[str, Any] = {"contract": contract_id, "before": before}
+    looked_at = size if wanted.mail is None else PAGES_LOOKED_AT * size
+    by_mail = wanted.mail is not None and wanted.mail is not DeliveryState.SENT
+    statement: TextClause = sql.PAGES_BY_PROGRESS[wanted.progress] if wanted.progress else sql.PAGE
+    if wanted.mail is not None and by_mail:
+        statement = sql.PAGE_BY_MAIL
+        given["states"] = text_array([state.value for state in STATES_OF[wanted.mail]])
+    ids = fetch_values(session, UUID, statement, given | {"size": looked_at + 1})
+    more = len(ids) > looked_at
+    rows = [row for row in _read(session, ids[:looked_at]) if _wanted(row, wanted) and row.contract_id == contract_id]
+    if len(rows) > size:
+        return rows[:size], Position(rows[size - 1].id)
+    return rows, Position(ids[looked_at - 1]) if more else None
+
+
+def _wanted(row: ParticipantRow, wanted: Filter) -> bool:
+    if wanted.progress is not None and row.progress != wanted.progress:
+        return False
+    return wanted.mail is None or ((mail := _mail(row)) is not None and mail.state is wanted.mail)
+
+
+def _search(
+    session: Session, contract_id: UUID, asked: PageAsked, words: Sequence[str]
+) -> tuple[list[ParticipantRow], Position | None]:
+    """Finds the next participants by a word of theirs; a participant is found at their first word that fits."""
+    wanted, position, size = asked
+    rarest = _rarest(session, contract_id, words)
+    word, after = (position.word or "", position.after) if position else ("", UUID(int=0))
+    found: list[tuple[ParticipantRow, str]] = []
+    for _ in range(MOST_LOOKS):
+        given = {**_range(contract_id, rarest), "word": word, "after": after, "size": LOOKED_AT}
+        looked_at = fetch(session, sql.FoundWord, sql.NEXT_WORDS, given)
+        fit = {one.enrollment_id: one.word for one in looked_at if _fits(one, wanted, rarest, words)}
+        read = _read(session, list(fit) if wanted.mail else list(fit)[: size + 1 - len(found)])
+        found += [(row, fit[row.id]) for row in read if _wanted(row, wanted)]
+        if len(found) > size:
+            last, its_word = found[size - 1]
+            return [row for row, _ in found[:size]], Position(last.id, its_word)
+        if len(looked_at) < LOOKED_AT:
+            return [row for row, _ in found], None
+        word, after = looked_at[-1].word, looked_at[-1].enrollment_id
+    return [row for row, _ in found], Position(after, word)
+
+
+def _rarest(session: Session, contract_id: UUID, words: Sequence[str]) -> str:
+    if len(words) == 1:
+        return words[0]
+    counted = [
+        (fetch_value(session, int, sql.COUNT_WORD, {**_range(contract_id, word), "most": COUNTED}) or 0, word)
+        for word in words
+    ]
+    return min(counted)[1]
+
+
+def _range(contract_id: UUID, word: str) -> dict[str, Any]:
+    return {"contract": contract_id, "first": word, "last": word + LAST_CHARACTER}
+
+
+def _fits(one: sql.FoundWord, wanted: Filter, rarest: str, words: Sequence[str]) -> bool:
+    own = one.words.split(" ")
+    if wanted.progress is not None and one.progress != wanted.progress:
+        return False
+    return first_found(own, rarest) == one.word and is_found(own, words)
+
+
+def _read(session: Session, ids: Sequence[UUID]) -> list[ParticipantRow]:
+    """Reads participants in this order; those who left meanwhile are missing."""
+    if not ids:
+        return []
+    found = {row.id: row for row in fetch(session, ParticipantRow, sql.READ_PARTICIPANTS, {"ids": array(ids)})}
+    return [found[one] for one in ids if one in found]
+
+
+class _PersonFacts(NamedTuple):
+    """The links of a person, by purpose, and what counts against them."""
+
+    links: Mapping[str, sql.AccountLink]
+    allowances: Callable[[ThrottleScope], Allowance]
+    now: datetime
+
+
+def _with_facts(
+    session: Session, rows: Sequence[ParticipantRow]
+) -> Iterable[tuple[ParticipantRow, tuple[MailStatus | None, ParticipantStanding, datetime]]]:
+    """Yields each row with its mail, what decides what may be done, and the time."""
+    if not rows:
+        return
+    accounts = array({row.account_id for row in rows})
+    links = {
+        (link.account_id, link.purpose): link
+        for link in fetch(session, sql.AccountLink, sql.READ_LINKS, {"accounts": accounts})
+    }
+    hashes = address_subjects({row.email for row in rows})
+    subjects = {one for row in rows for one in (row.account_id, row.id, hashes[row.email])}
+    asked = {"scopes": text_array(PERSON_SCOPES), "subjects": array(subjects), "longest": LONGEST}
+    counted: dict[tuple[str, UUID], list[tuple[datetime, int]]] = {}
+    now = datetime.now(UTC)
+    for one in fetch(session, sql.CountedRequest, sql.READ_THROTTLES, asked):
+        counted.setdefault((one.scope, one.subject), []).append((one.at, one.times))
+        now = one.now
+    allowance = partial(_allowance, counted, now)
+    for row in rows:
+        purpose = Purpose.PASSWORD_RESET if row.activated_at else Purpose.ACTIVATION
+        link = links.get((row.account_id, purpose))
+        yield row, (_mail(row), _standing(row, link, hashes[row.email], allowance), now)
+
+
+def _allowance(
+    counted: Mapping[tuple[str, UUID], Sequence[tuple[datetime, int]]],
+    now: datetime,
+    scope: ThrottleScope,
+    subject: UUID,
+) -> Allowance:
+    return measure_allowance(LIMITS[scope], counted.get((scope, subject), ()), now)
+
+
+def _standing(
+    row: ParticipantRow,
+    link: sql.AccountLink | None,
+    address: UUID,
+    allowance: Callable[[ThrottleScope, UUID], Allowance],
+) -> ParticipantStanding:
+    return ParticipantStanding(
+        enrollment_id=row.id,
+        progress=Progress(row.progress),
+        since=row.completed_at if row.progress == Progress.COMPLETED else row.started_at,
+        withdrawn_at=row.withdrawn_at,
+        detached_at=row.detached_at,
+        activated=row.activated_at is not None,
+        shared=row.shared,
+        suppressed=row.suppressed,
+        resent=link.resent if link else 0,
+        link_ends_at=link.expires_at if link else None,
+        resets=(
+            allowance(ThrottleScope.RESET_ACCOUNT, row.account_id),
+            allowance(ThrottleScope.RESET_ADDRESS, address),
+        ),
+        invitations=(allowance(ThrottleScope.INVITATION_ACCOUNT, row.account_id),),
+        corrections=(
+            allowance(ThrottleScope.CORRECTION_ENROLLMENT, row.id),
+            allowance(ThrottleScope.CORRECTION_ACCOUNT, row.account_id),
+        ),
+        certificate=_certificate(row),
+    )
+
+
+def _certificate(row: ParticipantRow) -> Code:
+    """Returns why no duplicate is made, or `issued`: a certificate that is missing yet is issued for its duplicate."""
+    refused = no_duplicate_because(
+        Progress(row.progress),
+        detached=row.detached_at is not None,
+        revoked=row.certificate_revoked_at is not None,
+        kept=row.certificate_id is None or bool(row.certificate_kept),
+    )
+    if refused is not None or row.certificate_id is not None:
+        return refused or Code.ISSUED
+    if row.certificate_held:
+        return Code(row.certificate_held)
+    return Code.ISSUED if row.has_organisation else Code.UNKNOWN_ORGANISATION
+
+
+def _mail(row: ParticipantRow) -> MailStatus | None:
+    if row.mail_state is None:
+        return None
+    return mail_status(
+        StoredMail(
+            row.mail_kind or "",
+            row.mail_state,
+            row.mail_failures or 0,
+            row.mail_due_at,
+            row.mail_finished_at,
+            row.mail_created_at,
+            row.mail_error,
+        )
+    )
+
+
+def _shown(
+    row: ParticipantRow, mail: MailStatus | None, standing: ParticipantStanding, now: datetime
+) -> dict[str, Any]:
+    """Returns a participant as JSON."""
+    begun = {Progress.IN_PROGRESS: row.started_at, Progress.COMPLETED: row.completed_at}
+    return {
+        "enrollment_id": str(row.id),
+        "account_id": str(row.account_id),
+        "email": row.email,
+        "first_name": row.first_name,
+        "last_name": row.last_name,
+        "external_id": row.external_id,
+        "progress": row.progress,
+        "since": _iso(begun.get(Progress(row.progress)) or row.enrolled_at),
+        "enrolled_at": _iso(row.enrolled_at),
+        "activated_at": _iso(row.activated_at),
+        "withdrawn_at": _iso(row.withdrawn_at),
+        "detached_at": _iso(row.detached_at),
+        "mail": None if mail is None else as_json(mail),
+        "can": {name: allowed._asdict() for name, allowed in permissions(standing, now).items()},
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
