@@ -18,7 +18,7 @@ from dramatiq.common import compute_backoff
 from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
-from workers.engine.oversized import is_oversized, measure_message
+from workers.engine.oversized import MessageSize, is_oversized, measure_message
 from workers.engine.stopping import STOPPING
 from workers.logs import SeldomLog, get_logger
 from workers.redis_client import error_code
@@ -287,11 +287,18 @@ class SteadyConsumer(_RedisConsumer):
 
     def _read(self, key: bytes, data: bytes) -> MessageProxy:
         if is_oversized(data):
-            size = measure_message(self.broker.client, f"{self.broker.namespace}:{self.queue_name}.msgs", key)
             kept = data[:MAX_MESSAGE_BYTES]
-            return self._handed(self._aside(kept, **size._asdict()), key, kept)
+            return self._handed(self._aside(kept, **self._measured(key)._asdict()), key, kept)
         message = self._decoded(data) or self._aside(data)
         return self._handed(message, key, data)
+
+    def _measured(self, key: bytes) -> MessageSize:
+        messages = f"{self.broker.namespace}:{self.queue_name}.msgs"
+        return measure_message(self.broker.client, messages, key, self._between_parts)
+
+    def _between_parts(self) -> None:
+        """Notes that this consumer is not stuck: it reads a large message."""
+        self.turned_at = time.monotonic()
 
     def _handed(self, message: Message[Any], key: bytes, data: bytes) -> MessageProxy:
         self.queued_message_ids.add(key)

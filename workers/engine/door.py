@@ -23,7 +23,7 @@ from dramatiq.message import Message
 
 from workers.engine.consumer import SELDOM, SHORT_WAIT, ConsumerTrouble, SteadyConsumer
 from workers.engine.door_lease import HOLD, LOOK_SECONDS, RENEW_SECONDS, DoorLease
-from workers.engine.oversized import MessageSize, is_oversized, measure_message
+from workers.engine.oversized import MessageSize, is_oversized
 from workers.engine.stopping import STOPPING
 from workers.redis_client import error_code
 from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES
@@ -113,6 +113,10 @@ class Bundle:
     recorded: int = 0
 
 
+class LostDoorError(Exception):
+    """Another process holds the door by now: it reads what this one has fetched."""
+
+
 class DoorConsumer(SteadyConsumer):
     """Reads the door while this process holds its lease; it has one bundle at a time in hand.
 
@@ -126,6 +130,7 @@ class DoorConsumer(SteadyConsumer):
         self._fetching = broker.client.register_script(FETCH)
         self._bundle: Bundle | None = None  # the one that a thread of this process records
         self._holds = False
+        self._renewed_at = 0.0
         self._rests_until = 0.0
 
     def _next(self) -> MessageProxy | None:
@@ -158,8 +163,28 @@ class DoorConsumer(SteadyConsumer):
             self._wait_for_message()
         else:
             self.misses = 0
-            return self._bundled([self._sent(key, data) for key, data in fetched])
+            return self._read_bundle(fetched)
         return None
+
+    def _read_bundle(self, fetched: Sequence[tuple[bytes, bytes]]) -> MessageProxy | None:
+        """Reads what was fetched; returns None when another process took the door meanwhile."""
+        self._renewed_at = time.monotonic()
+        try:
+            return self._bundled([self._sent(key, data) for key, data in fetched])
+        except LostDoorError:
+            self._holds = False
+            return None
+
+    def _between_parts(self) -> None:
+        """Renews the lease while a message is measured that is so large that the lease would end before it is read.
+
+        Raises: LostDoorError.
+        """
+        super()._between_parts()
+        if time.monotonic() - self._renewed_at >= RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            if not self.lease.renew():
+                raise LostDoorError
 
     def _fetch_bundle(self, count: int) -> list[tuple[bytes, bytes]] | None:
         """Acknowledges what is done, and fetches keys and payloads; returns None while another process reads."""
@@ -172,8 +197,7 @@ class DoorConsumer(SteadyConsumer):
 
     def _sent(self, key: bytes, data: bytes) -> SentMessage:
         if is_oversized(data):
-            size = measure_message(self.broker.client, f"{self._queue}.msgs", key)
-            return SentMessage(key, data[:MAX_MESSAGE_BYTES], None, size)
+            return SentMessage(key, data[:MAX_MESSAGE_BYTES], None, self._measured(key))
         message = self._decoded(data)
         return SentMessage(key, data, None if message is None else message.kwargs)
 

@@ -6,6 +6,7 @@ A message of 100 MB that is fetched, decoded and recorded as others are takes si
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
 import redis
@@ -37,16 +38,29 @@ def is_oversized(data: bytes) -> bool:
     return len(data) > MAX_MESSAGE_BYTES
 
 
-def measure_message(client: redis.Redis, messages: str, key: bytes) -> MessageSize:
+class ChangedMessageError(redis.RedisError):
+    """A message changed or went away while it was read in parts; it is to be fetched again."""
+
+
+def measure_message(client: redis.Redis, messages: str, key: bytes, between: Callable[[], None]) -> MessageSize:
     """Reads a message of this hash in parts; returns its size.
 
-    Raises: redis.RedisError.
+    Parameters:
+      between: called after each part; hundreds of megabytes take seconds, in which a lease must be renewed.
+
+    Raises:
+      ChangedMessageError: its length is no longer that of the beginning, or it is not too large any more.
+      redis.RedisError: any other error of Redis.
     """
+    expected = client.hstrlen(messages, key)
     digest, length = hashlib.sha256(), 0
     script = client.register_script(READ_PART)
     while part := cast("bytes", script(keys=[messages], args=[key, length, PART])):
         digest.update(part)
         length += len(part)
+        between()
+    if length != expected or length <= MAX_MESSAGE_BYTES:
+        raise ChangedMessageError
     return MessageSize(length, digest.hexdigest())
 
 
