@@ -191,6 +191,7 @@ class Code(StoredWord):
     UNKNOWN_PORTAL = "unknown_portal"
     UNREADABLE_MESSAGE = "unreadable_message"
     REQUEST_TOO_LARGE = "request_too_large"
+    NOT_RECORDABLE = "not_recordable"  # the database failed on this request alone: send it under another key
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"  # the same key was used before with another body
 
     # These codes answer a call of the HTTP API that was not accepted.

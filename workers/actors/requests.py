@@ -5,17 +5,17 @@ They come in bundles, in the order in which they were sent, and are recorded in 
 
 import base64
 import json
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
+from typing import Any, Final
 from uuid import UUID
 
 from dramatiq.middleware import CurrentMessage
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from models.base import new_id
 from models.words import Code
-from workers.database import is_transient, sql_state, transaction
+from workers.database import Session, is_transient, transaction
 from workers.engine.acceptance import (
     AcceptedJob,
     MessageOwner,
@@ -28,6 +28,17 @@ from workers.engine.claimer import STOPPING, wake_here
 from workers.engine.door import Bundle, SentMessage
 from workers.engine.oversized import MessageSize, texts_at_beginning
 from workers.engine.rollout import newer_release_runs
+from workers.engine.tries import (
+    NEWER_RELEASE,
+    REFUSED,
+    STOPS,
+    GivenBackError,
+    concerns_database,
+    lone_transaction,
+    reason_of,
+    until_recorded,
+    while_away,
+)
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
 from workers.logs import get_logger
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE, check_key
@@ -35,23 +46,11 @@ from workers.requests.registry import KINDS, parse
 
 log = get_logger()
 
-T = TypeVar("T")
-
-PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between two tries while PostgreSQL is away. After the last one another process may try: it may reach it."""
-
-TOO_COMPLEX: Final = frozenset({"54000", "54001", "54011", "54023"})
-"""SQL states of errors that the request itself causes, each time it is tried."""
-
 TOO_LARGE: Final = b"a message that is too large"
 """The content by which messages under one key that are too large count as the same."""
 
 LEAVE_SECONDS: Final = 0.1
 """Seconds for which a thread rests after it has left a message of a wake-up queue to a process of a newer release."""
-
-
-class GivenBackError(Exception):
-    """A message goes back to its queue: this process stops, does not reach PostgreSQL, or a newer one knows more."""
 
 
 def accept_bundle() -> None:
@@ -69,87 +68,160 @@ def record_bundle(bundle: Bundle) -> None:
     bundle.begun = True
     run: list[tuple[SentMessage, SubmittedRequest]] = []
     try:
-        contents = _until_recorded(lambda: [_look_into(message) for message in bundle.messages])
+        contents = while_away(lambda: [_looked_into(message) for message in bundle.messages])
         for message, content in zip(bundle.messages, contents, strict=True):
             if isinstance(content, SubmittedRequest):
                 run.append((message, content))
                 continue
             _accept_run(bundle, run)
             run = []
-            _refuse_message(bundle, message, content)
+            _record_next(bundle, message, content)
         _accept_run(bundle, run)
-    except GivenBackError:
-        left = len(bundle.messages) - bundle.recorded
-        log.warning("bundle.left", recorded=bundle.recorded, left=left)
+    except GivenBackError as left:
+        bundle.left_for = left.reason
+        count = len(bundle.messages) - bundle.recorded
+        log.warning("bundle.left", recorded=bundle.recorded, left=count, reason=left.reason)
 
 
-def _look_into(message: SentMessage) -> SubmittedRequest | InvalidRequest:
-    """Reads the request of a message, or tells why it is refused."""
+def _looked_into(message: SentMessage) -> SubmittedRequest | InvalidRequest | None:
+    """Reads the request of a message, or tells why it is refused; returns None when an error is looked at later.
+
+    Raises: an error of PostgreSQL, which is away.
+    """
+    try:
+        return _look_into(message, REQUESTS_QUEUE)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        return None
+
+
+def _look_into(message: SentMessage, queue: str) -> SubmittedRequest | InvalidRequest:
+    """Reads the request of a message that came on a queue, or tells why it is refused."""
     if message.size is not None:
-        return _too_large(REQUESTS_QUEUE)
+        return _too_large(queue)
     if message.fields is None:
-        return _unreadable(f"came on queue {REQUESTS_QUEUE}")
+        return _unreadable(f"came on queue {queue}")
     try:
         return _read(message.fields)
     except InvalidRequest as problem:
         return problem
-    except Exception as error:
-        if _concerns_database(error):
-            raise
-        return _bug(error)
 
 
 def _accept_run(bundle: Bundle, run: Sequence[tuple[SentMessage, SubmittedRequest]]) -> None:
-    """Records requests with one commit; if one of them makes that fail, each is recorded alone, in the same order."""
+    """Records requests with one commit; if one of them makes that fail, each is recorded alone, in the same order.
+
+    So those before the one that fails are recorded, also where it only has to wait.
+    """
     if not run:
         return
-    answers: Sequence[AcceptedJob | InvalidRequest]
     try:
-        asks = [ask for _, ask in run]
-        answers = _until_recorded(lambda: _record_together(asks), alone=len(run) == 1)
-    except GivenBackError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the outermost edge: a bug must not lose a portal's message
-        if len(run) > 1:
-            for one in run:
-                _accept_run(bundle, [one])
-            return
-        answers = [_bug(error)]
-    for queue in {answer.queue for answer in answers if isinstance(answer, AcceptedJob) and not answer.repeated}:
-        wake_here(queue)
+        answers = while_away(lambda: _record_together([ask for _, ask in run]))
+    except Exception as error:
+        if isinstance(error, GivenBackError) and (len(run) == 1 or error.reason == STOPS):
+            raise
+        for message, ask in run:  # each one's own error is told there
+            _record_next(bundle, message, ask)
+        return
+    _wake(answers)
     for (message, _), answer in zip(run, answers, strict=True):
         if isinstance(answer, InvalidRequest):
-            _refuse_message(bundle, message, answer)
+            _record_next(bundle, message, answer)
         else:
             bundle.recorded += 1
 
 
-def _record_together(asks: Sequence[SubmittedRequest]) -> list[AcceptedJob | IdempotencyConflict]:
+def _record_together(
+    asks: Sequence[SubmittedRequest], within: Callable[[], AbstractContextManager[Session]] = transaction
+) -> list[AcceptedJob | IdempotencyConflict]:
     """Commits these requests together; returns an answer for each."""
-    with transaction() as session:
+    with within() as session:
         answers = accept_all(session, asks)
     jobs = [f"{answer.job_id}#0" for answer in answers if isinstance(answer, AcceptedJob)]
     log.info("requests.accepted", rows=jobs, count=len(jobs))
     return answers
 
 
-def _refuse_message(bundle: Bundle, message: SentMessage, problem: InvalidRequest) -> None:
-    """Records a message as refused, unless a process of a newer release is to judge it.
+def _wake(answers: Iterable[AcceptedJob | IdempotencyConflict]) -> None:
+    for queue in {answer.queue for answer in answers if isinstance(answer, AcceptedJob) and not answer.repeated}:
+        wake_here(queue)
+
+
+def _record_next(bundle: Bundle, message: SentMessage, content: SubmittedRequest | InvalidRequest | None) -> None:
+    """Records the next message of a bundle alone.
+
+    A message that PostgreSQL failed on is acknowledged before the one behind it is recorded. If this process died
+    between the two, it would be read again, could succeed by then, and would come behind what was sent after it.
 
     Raises: GivenBackError.
     """
-    if _is_for_newer_release(problem):
-        raise GivenBackError
+    blamed = _record_alone(message, content)
+    bundle.recorded += 1
+    if blamed:
+        raise GivenBackError(REFUSED)
+
+
+def _record_alone(
+    message: SentMessage, content: SubmittedRequest | InvalidRequest | None = None, queue: str = REQUESTS_QUEUE
+) -> bool:
+    """Records a message, as a job or as refused; returns whether it is refused because PostgreSQL fails on it alone.
+
+    Raises: GivenBackError.
+    """
     try:
-        if message.size is not None:
-            _refuse_oversized(message.data, REQUESTS_QUEUE, message.size)
-        else:
-            _refuse(message.data, problem, message.fields)
+        until_recorded(lambda: _settle(message, content, queue))
     except GivenBackError:
         raise
-    except Exception as error:  # noqa: BLE001 - the outermost edge: what cannot be refused under its key is kept as bytes
-        _refuse(message.data, _bug(error))
-    bundle.recorded += 1
+    except Exception as error:  # noqa: BLE001 - the outermost edge: a bug must not lose a portal's message
+        _refuse_after(error, message, queue)
+        return concerns_database(error)
+    return False
+
+
+def _settle(message: SentMessage, content: SubmittedRequest | InvalidRequest | None, queue: str) -> None:
+    """Tries once to record a message alone."""
+    found = _look_into(message, queue) if content is None else content
+    if isinstance(found, SubmittedRequest):
+        answers = _record_together([found], lone_transaction)
+        _wake(answers)
+        if isinstance(answers[0], AcceptedJob):
+            return
+        found = answers[0]
+    if message.size is None:
+        _leave_to_newer_release(found, queue)
+    _refuse(message, found, _told(message, queue))
+
+
+def _refuse_after(error: Exception, message: SentMessage, queue: str) -> None:
+    """Refuses a message for an error: under its key, or else by its content, or else under a key of this moment.
+
+    The last two are for a message under a key that cannot be written; the last one may keep it twice, if it is read
+    again.
+
+    Raises: GivenBackError when it cannot be kept at all, or a newer release is to judge it.
+    """
+    problem = _fault(error) if concerns_database(error) else _bug(error)
+    steps: list[Callable[[], bool]] = [
+        partial(_leave_to_newer_release, problem, queue),
+        partial(_refuse, message, problem, _told(message, queue)),
+        partial(_refuse, message, problem, {}),
+        partial(_refuse, message, problem, {}, new_id().bytes),
+    ]
+    for step in steps:
+        try:
+            if while_away(step):
+                return
+        except GivenBackError:
+            raise
+        except Exception as failed:  # the outermost edge: the next step may succeed
+            log.warning("refusal.failed", exc_info=failed)
+    raise GivenBackError(reason_of(error))
+
+
+def _fault(error: Exception) -> InvalidRequest:
+    log.error("message.at_fault", exc_info=error)
+    detail = f"{reason_of(error)} of the database each time it was tried, while others could be recorded"
+    return InvalidRequest(Problem(Code.NOT_RECORDABLE, "", detail))
 
 
 def _bug(error: Exception) -> InvalidRequest:
@@ -173,25 +245,13 @@ def set_aside(*, queue: str, data: str, length: int | None = None, sha256: str =
       data: its bytes in base64; the first ones of a message that is too large.
       length, sha256: its size, if it is too large.
     """
-    message = base64.b64decode(data)
+    size = None if length is None else MessageSize(length, sha256)
     try:
-        if length is not None:
-            _refuse_oversized(message, queue, MessageSize(length, sha256))
-            return
-        problem = _unreadable(f"came on queue {queue}")
-        if not _is_for_newer_release(problem, queue):
-            _refuse(message, problem)
-            return
-        STOPPING.wait(LEAVE_SECONDS)  # the other process takes it meanwhile
-    except GivenBackError:
-        pass
-    _give_back_this_message()
-
-
-def _refuse_oversized(beginning: bytes, queue: str, size: MessageSize) -> None:
-    """Records a message that is too large under its key, so that its portal finds the refusal, with its beginning."""
-    fields = texts_at_beginning(beginning, "portal", "kind", "key") if queue == REQUESTS_QUEUE else {}
-    _refuse(beginning, _too_large(queue), fields, size)
+        _record_alone(SentMessage(b"", base64.b64decode(data), None, size), queue=queue)
+    except GivenBackError as left:
+        if left.reason == NEWER_RELEASE:
+            STOPPING.wait(LEAVE_SECONDS)  # the other process takes it meanwhile
+        _give_back_this_message()
 
 
 def _read(fields: dict[str, Any]) -> SubmittedRequest:
@@ -206,7 +266,7 @@ def _read(fields: dict[str, Any]) -> SubmittedRequest:
 @lru_cache(maxsize=1_000)
 def known_portal(name: str) -> UUID:
     """Returns the identifier of a portal. It is cached, because portals are never renamed; an unknown name is not."""
-    with transaction() as session:
+    with lone_transaction() as session:
         return find_portal(session, name)
 
 
@@ -223,45 +283,61 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _refuse(
-    raw: bytes, problem: InvalidRequest, fields: dict[str, Any] | None = None, size: MessageSize | None = None
-) -> None:
-    """Records a refused message; `size` is that of a message that is too large and of which `raw` is the beginning."""
-    kind = str((fields or {}).get("kind"))
-    content = raw if fields is None else json.dumps(fields, sort_keys=True).encode()
+def _told(message: SentMessage, queue: str) -> dict[str, Any]:
+    """Returns what a message tells of itself; of one that is too large, the portal, kind and key at its beginning."""
+    if message.size is not None and queue == REQUESTS_QUEUE:
+        return dict(texts_at_beginning(message.data, "portal", "kind", "key"))
+    return message.fields or {}
 
-    def record() -> str:
-        owner = _owner(fields or {})
-        same = content
-        if size is not None:  # sent again it has another hash: under a key it is the same all the same
-            same = TOO_LARGE if owner else size.sha256.encode()
-        with transaction() as session:
-            kind_known = kind if kind in KINDS else "unknown"
-            facts = {} if size is None else size._asdict()
-            job = record_refusal(session, raw, problem, content=same, owner=owner, kind=kind_known, size=facts)
-            return str(job)
 
-    job = _until_recorded(record)
+def _refuse(message: SentMessage, problem: InvalidRequest, told: dict[str, Any], apart: bytes = b"") -> bool:
+    """Tries once to record a message as refused, so that its portal finds the refusal under its key.
+
+    Parameters:
+      told: the fields from which its portal, kind and key are read; without them it is kept under `local`.
+      apart: more bytes by which its content differs from that of every other message.
+
+    Returns: True.
+    """
+    owner, kind = _owner(told), str(told.get("kind"))
+    with lone_transaction() as session:
+        job = record_refusal(
+            session,
+            message.data,
+            problem,
+            content=_content(message, owner, told) + apart,
+            owner=owner,
+            kind=kind if kind in KINDS else "unknown",
+            size={} if message.size is None else message.size._asdict(),
+        )
     if job is not None:
-        log.warning("message.refused", job=job, attempt=0, code=problem.code)
+        log.warning("message.refused", job=str(job), attempt=0, code=problem.code)
+    return True
 
 
-def _is_for_newer_release(problem: InvalidRequest, queue: str = REQUESTS_QUEUE) -> bool:
-    """Tells whether a newer release serves the queue of a message that this one would refuse: it may know what it says.
+def _content(message: SentMessage, owner: MessageOwner | None, told: dict[str, Any]) -> bytes:
+    """Returns the part of a message that is the same when it is sent again."""
+    if message.size is not None:  # sent again it has another hash: under a key it is the same all the same
+        return TOO_LARGE if owner else message.size.sha256.encode()
+    return json.dumps(told, sort_keys=True).encode() if told else message.data
+
+
+def _leave_to_newer_release(problem: InvalidRequest, queue: str) -> bool:
+    """Gives a message back that this process would refuse, if a newer release serves its queue and may know it.
 
     So a message that comes while a release is rolled out is judged by the newest rules, and a refusal is for good.
+
+    Returns: False, because nothing is recorded.
+    Raises: GivenBackError.
     """
     if problem.code in (Code.IDEMPOTENCY_CONFLICT, Code.REQUEST_TOO_LARGE):
         return False
-
-    def newer() -> bool:
-        with transaction() as session:
-            return newer_release_runs(session, queue)
-
-    if not _until_recorded(newer):
-        return False
-    log.warning("message.left_to_newer_release", code=problem.code)
-    return True
+    with lone_transaction() as session:
+        newer = newer_release_runs(session, queue)
+    if newer:
+        log.warning("message.left_to_newer_release", code=problem.code)
+        raise GivenBackError(NEWER_RELEASE)
+    return False
 
 
 def _owner(fields: dict[str, Any]) -> MessageOwner | None:
@@ -272,35 +348,6 @@ def _owner(fields: dict[str, Any]) -> MessageOwner | None:
         return MessageOwner(known_portal(portal), key)
     except InvalidRequest:
         return None
-
-
-def _until_recorded(record: Callable[[], T], *, alone: bool = True) -> T:
-    """Records something, and tries again while PostgreSQL is away, because a message is acknowledged after the commit.
-
-    Parameters:
-      alone: it is about one message. Of several, one may be the reason of any error but a lack of PostgreSQL.
-
-    Raises:
-      GivenBackError: this process stops, or PostgreSQL was away for all tries.
-      Exception: the error of the message itself.
-    """
-    for pause in PAUSES:
-        try:
-            return record()
-        except (DBAPIError, PoolTimeoutError) as error:
-            if not _concerns_database(error) or (not alone and not is_transient(error)):
-                raise
-            log.warning("accept.waits", exc_info=error)
-        if STOPPING.wait(pause):
-            break
-    raise GivenBackError
-
-
-def _concerns_database(error: Exception) -> bool:
-    """Tells whether an error is one of PostgreSQL that the next try may not meet; it is not about the message."""
-    if isinstance(error, DataError | IntegrityError) or sql_state(error) in TOO_COMPLEX:
-        return False
-    return isinstance(error, DBAPIError | PoolTimeoutError)
 
 
 def _give_back_this_message() -> None:

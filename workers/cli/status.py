@@ -38,7 +38,8 @@ Exit codes:
       frozen or fetches no work; no clock leads, or that of the database was
       ahead; work is due on a queue that no process
       serves, or has been for over a minute (fifteen on rosters, emails_bulk
-      and maintenance), or is postponed for as long; work of a kind that
+      and maintenance), or is postponed for as long; a request that cannot be
+      recorded and holds up the others; work of a kind that
       this release does not know; dead jobs; mails that failed, expired,
       were left uncertain, or are owed for over an hour, unless the fault is
       in their address; a mail relay that refuses us; seats that do not add up
@@ -54,6 +55,7 @@ SENTENCES: Final = {
     "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
     "postponed": "{count} waiting on {subject}, the oldest for {age}: postponed again and again, see why",
     "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
+    "given_back": "the first of {count} {subject} is given back again and again ({class}), for {age}: the others wait",
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late",

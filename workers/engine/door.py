@@ -4,6 +4,7 @@ The keys in Redis, beside dramatiq's own of the queue (`requests`, `requests.msg
 
 * `requests.holder`: the process that reads (``workers/engine/door_lease.py``).
 * `requests.taken`: the identifiers of the messages it has fetched and not acknowledged, in order.
+* `requests.given_back`: the message that readers give back again and again (``workers/engine/given_back.py``).
 
 A fetch first puts what is in `requests.taken` back to the head of the queue, so the next bundle always begins with the
 oldest request that is not acknowledged. That one rule serves a process that died or froze, an answer of Redis
@@ -23,8 +24,10 @@ from dramatiq.message import Message
 
 from workers.engine.consumer import SELDOM, SHORT_WAIT, ConsumerTrouble, SteadyConsumer
 from workers.engine.door_lease import HOLD, LOOK_SECONDS, RENEW_SECONDS, DoorLease
+from workers.engine.given_back import note_given_back
 from workers.engine.oversized import MessageSize, is_oversized
 from workers.engine.stopping import STOPPING
+from workers.engine.tries import REFUSED, STOPS
 from workers.redis_client import error_code
 from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES
 
@@ -50,6 +53,9 @@ local messages, taken = queue .. '.msgs', queue .. '.taken'
 for i = 4, #ARGV do
   redis.call('hdel', messages, ARGV[i])
   redis.call('lrem', taken, 1, ARGV[i])
+end
+if #ARGV > 3 then
+  redis.call('del', queue .. '.given_back')
 end
 if count == 0 and redis.call('get', queue .. '.holder') ~= ARGV[1] then
   return {}
@@ -106,11 +112,13 @@ class Bundle:
       begun: a thread records it; until then the lease of the door is not renewed, so that a process without a free
         thread does not keep others from reading.
       recorded: how many of the messages, counted from the first, are in the ledger.
+      left_for: the reason why the rest was given back (``GivenBackError``); None while there is none.
     """
 
     messages: Sequence[SentMessage]
     begun: bool = False
     recorded: int = 0
+    left_for: str | None = None
 
 
 class LostDoorError(Exception):
@@ -222,12 +230,23 @@ class DoorConsumer(SteadyConsumer):
         bundle: Bundle = message.bundle
         with self._taking:
             self._done += [one.key for one in bundle.messages[: bundle.recorded]]
-        if bundle.recorded < len(bundle.messages):
+        if bundle.recorded < len(bundle.messages) and bundle.left_for != REFUSED:
             self._rests_until = time.monotonic() + REST_SECONDS
+            self._note_given_back(bundle)
         self._bundle = None
         self._freed.set()
         if self._closed:  # nothing will be fetched any more
             self._say_goodbye()
+
+    def _note_given_back(self, bundle: Bundle) -> None:
+        """Notes the message that could not be recorded, so that the status tells of one that comes back each time."""
+        if bundle.left_for in (None, STOPS):
+            return
+        try:
+            first = bundle.messages[bundle.recorded].key
+            note_given_back(self.broker.client, self.broker.namespace, self.queue_name, first, str(bundle.left_for))
+        except redis.RedisError as error:
+            SELDOM.warning("door.not_noted", queue=self.queue_name, error=error_code(error))
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Leaves bundles that no thread began, because this process stops."""

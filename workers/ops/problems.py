@@ -169,8 +169,17 @@ def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     sent = status["requests"]
     if REQUESTS_QUEUE in status["missing"]:
         yield {"code": "no_process", "subject": REQUESTS_QUEUE, "count": sent["waiting"] if sent else 0}
+    elif sent is not None and sent["waiting"] and _is_held_up(sent.get("given_back")):
+        again, waiting = sent["given_back"], sent["waiting"]
+        facts = {"class": again["reason"], "message": again["message"], "times": again["times"]}
+        yield {"code": "given_back", "subject": REQUESTS_QUEUE, "count": waiting, "seconds": again["seconds"]} | facts
     elif sent is not None:
         yield from _of_waiting(REQUESTS_QUEUE, CappedNumber(sent["waiting"]), sent["oldest_seconds"], ())
+
+
+def _is_held_up(again: Mapping[str, Any] | None) -> bool:
+    """Tells whether the same message was given back several times for over a minute; those behind it wait."""
+    return again is not None and again["times"] > 1 and again["seconds"] > LATE_SECONDS
 
 
 def _of_waiting(

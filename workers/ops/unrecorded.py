@@ -1,7 +1,7 @@
 """Counts the requests that portals have sent and no process has recorded yet; only Redis knows of them."""
 
 import time
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import redis
 from dramatiq.errors import DecodeError
@@ -9,6 +9,7 @@ from dramatiq.message import Message
 
 from workers.engine.broker import producer_client
 from workers.engine.door_lease import read_holder
+from workers.engine.given_back import GivenBackMessage, read_given_back
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.settings import get_settings
 
@@ -23,11 +24,17 @@ class UnrecordedRequests(NamedTuple):
       oldest_seconds: the age of the first one, fetched by a process or not, by its sender's clock; None if there is
         none, or it cannot be read.
       reader: the process that reads them, as `host:number of the process`; None while none does.
+      given_back: the message that could not be recorded and holds up the others; None while there is none.
     """
 
     waiting: int
     oldest_seconds: float | None
     reader: str | None = None
+    given_back: GivenBackMessage | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the count as the status shows it."""
+        return self._asdict() | {"given_back": self.given_back and self.given_back._asdict()}
 
 
 def count_unrecorded() -> UnrecordedRequests | None:
@@ -43,11 +50,12 @@ def count_unrecorded() -> UnrecordedRequests | None:
         first = cast("bytes | None", client.lindex(f"{queue}.taken", 0) or client.lindex(queue, 0))
         payload = _read_small(client, f"{queue}.msgs", first) if first else None
         reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
+        given_back = read_given_back(client, get_settings().redis_namespace, REQUESTS_QUEUE)
     except redis.RedisError:
         return None
     finally:
         client.close()
-    return UnrecordedRequests(waiting, _age(payload), reader)
+    return UnrecordedRequests(waiting, _age(payload), reader, given_back)
 
 
 def _read_small(client: redis.Redis, messages: str, key: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ from tests.kit.actors.messages import COMPANY, message
 from tests.kit.processes.support import change, rows
 from workers.actors import requests as door
 from workers.database import get_engine
+from workers.engine import tries
 from workers.engine.claimer import STOPPING
 from workers.engine.door import Bundle, SentMessage
 from workers.engine.wake import WAKER
@@ -130,7 +131,7 @@ def test_a_request_that_makes_its_bundle_fail_is_refused_alone(table: str, rule:
 
 
 def test_while_postgresql_is_away_nothing_is_recorded_and_all_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(tries, "PAUSES", (0.01, 0.01))
     recorded(asked("first"))
     change("ALTER TABLE idempotency RENAME TO idempotency_away")
     bundle = recorded(asked("a"), asked("b"))

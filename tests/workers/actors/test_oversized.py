@@ -13,7 +13,7 @@ from models.words import Code
 from tests.kit.actors.messages import left, message, push
 from tests.kit.processes.support import Processes, rows, wait_until
 from workers.engine.oversized import texts_at_beginning
-from workers.ops.unrecorded import count_unrecorded
+from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.requests.base import MAX_MESSAGE_BYTES
 
 MEGABYTE = 1_000_000
@@ -73,7 +73,7 @@ def test_oversized_noise_is_kept_once_on_any_queue(processes: Processes) -> None
 
 def test_status_does_not_fetch_a_large_message_to_tell_its_age(fresh_database: str) -> None:
     push(message(json.dumps({"x": "n" * MAX_MESSAGE_BYTES})))
-    assert count_unrecorded() == (1, None, None)
+    assert count_unrecorded() == UnrecordedRequests(1, None)
 
 
 def test_a_message_of_the_allowed_size_is_accepted(processes: Processes) -> None:

@@ -14,6 +14,8 @@ from workers.engine.broker import WakeBroker, make_broker, producer_client
 from workers.engine.consumer import MAINTENANCE_SECONDS
 from workers.engine.door import Bundle, DoorConsumer
 from workers.engine.door_lease import HOLD_SECONDS, lease_key
+from workers.engine.given_back import GivenBackMessage, read_given_back
+from workers.engine.tries import REFUSED, STOPS
 
 pytestmark = pytest.mark.usefixtures("running")
 
@@ -144,6 +146,69 @@ def test_of_a_bundle_left_in_the_middle_the_rest_goes_first(readers: list[Reader
     assert next(one.consumer) is None  # rests, so that another may take the door
     assert keys(other.fetch()) == ["b", "c", "d"]
     assert next(one.consumer) is None
+
+
+def leave(reader: Reader, reason: str, recorded: int = 0) -> None:
+    """Gives back a bundle for this reason, after some of its messages were recorded."""
+    proxy = reader.fetch()
+    bundle_of(proxy).left_for = reason
+    reader.record(proxy, recorded)
+    reader.consumer.close()
+    reader.consumer._rests_until = 0.0
+
+
+def noted() -> GivenBackMessage | None:
+    with client() as opened:
+        return read_given_back(opened, os.environ["REDIS_NAMESPACE"], DOOR)
+
+
+def test_a_message_that_comes_back_is_counted_over_all_readers(readers: list[Reader]) -> None:
+    send("a", "b", "c")
+    leave(readers[0], "XX002", recorded=1)
+    for reader in [*readers, readers[0]]:
+        leave(reader, "57014")
+    found = noted()
+    assert found is not None
+    assert found[:3] == ("b", "57014", 3)  # what was recorded before it began the count anew
+    assert 0 <= found.seconds < 60
+
+
+def test_another_message_that_comes_back_is_counted_anew(readers: list[Reader]) -> None:
+    send("a", "b")
+    leave(readers[0], "XX002")
+    leave(readers[0], "XX002")
+    with client() as opened:
+        opened.hset(f"{os.environ['REDIS_NAMESPACE']}:{DOOR}.given_back", "message", "another")
+    leave(readers[0], "XX002")
+    found = noted()
+    assert found is not None
+    assert found[:3] == ("a", "XX002", 1)
+
+
+@pytest.mark.parametrize("reason", [STOPS, REFUSED])
+def test_a_reader_that_stops_or_refused_one_gives_none_back(readers: list[Reader], reason: str) -> None:
+    send("a", "b")
+    leave(readers[0], reason, recorded=1)
+    assert noted() is None
+
+
+def test_a_door_that_goes_on_forgets_what_was_given_back(readers: list[Reader]) -> None:
+    one, _ = readers
+    send("a", "b")
+    leave(one, "XX002")
+    one.record(one.fetch())
+    one.consumer.close()
+    assert noted() is None
+    assert left() == {}
+
+
+def test_behind_a_message_that_was_refused_the_reader_goes_on_at_once(readers: list[Reader]) -> None:
+    one, _ = readers
+    send("a", "b")
+    proxy = one.fetch()
+    bundle_of(proxy).left_for = REFUSED
+    one.record(proxy, 1)
+    assert keys(one.fetch()) == ["b"]
 
 
 def test_a_reader_that_closes_frees_the_door_at_once(readers: list[Reader]) -> None:

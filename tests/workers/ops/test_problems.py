@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from workers.engine.given_back import GivenBackMessage
 from workers.ops.problems import find_problems
 from workers.ops.redis_condition import RedisCondition
 from workers.ops.unrecorded import UnrecordedRequests
@@ -16,7 +17,11 @@ def busy(waiting: int, oldest: float) -> dict[str, Any]:
 
 
 def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
-    return UnrecordedRequests(waiting, oldest)._asdict()
+    return UnrecordedRequests(waiting, oldest).as_json()
+
+
+def held_up(*, times: int, seconds: float) -> dict[str, Any]:
+    return UnrecordedRequests(3, 99, None, GivenBackMessage("m", "XX002", times, seconds)).as_json()
 
 
 def well(refusal: str | None = None, *, eviction: str | None = "noeviction", appendonly: bool | None = True) -> Any:
@@ -40,6 +45,10 @@ def process(**changes: Any) -> dict[str, Any]:
         ({"requests": sent(3, 60)}, []),
         ({"requests": sent(3, 61)}, [("late", "requests", 3)]),
         ({"requests": None}, [("no_redis", "redis", 1)]),
+        ({"requests": held_up(times=2, seconds=61.0)}, [("given_back", "requests", 3)]),
+        ({"requests": held_up(times=1, seconds=61.0)}, [("late", "requests", 3)]),
+        ({"requests": held_up(times=9, seconds=60.0)}, [("late", "requests", 3)]),
+        ({"requests": held_up(times=9, seconds=99.0) | {"waiting": 0, "oldest_seconds": None}}, []),
         ({"queues": {"enrollments": busy(4, 60), "rosters": busy(4, 900)}}, []),
         ({"queues": {"enrollments": busy(4, 61)}}, [("late", "enrollments", 4)]),
         ({"queues": {"emails": busy(1, 61)}}, [("late", "emails", 1)]),

@@ -10,6 +10,7 @@ import pytest
 from tests.kit.actors.messages import client, message, push
 from workers.engine.broker import make_broker, worker_client
 from workers.engine.door_lease import DoorLease
+from workers.engine.given_back import note_given_back
 from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.requests.base import REQUESTS_QUEUE
 from workers.settings import get_settings
@@ -61,6 +62,18 @@ def test_the_process_that_reads_the_door_is_named(fresh_database: str) -> None:
         assert count_unrecorded() == UnrecordedRequests(0, None, me)
         lease.release()
     assert count_unrecorded() == UnrecordedRequests(0, None)
+
+
+def test_a_message_that_holds_up_the_door_is_told(fresh_database: str) -> None:
+    push(message())
+    with client() as opened:
+        for _ in range(3):
+            note_given_back(opened, os.environ["REDIS_NAMESPACE"], REQUESTS_QUEUE, b"\xffm", "XX002")
+    found = count_unrecorded()
+    assert found is not None
+    assert found.given_back is not None
+    assert found.given_back[:3] == ("\ufffdm", "XX002", 3)
+    assert found.as_json()["given_back"]["times"] == 3
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
