@@ -155,17 +155,18 @@ def _record_next(bundle: Bundle, message: SentMessage, content: SubmittedRequest
 
     Raises: GivenBackError.
     """
-    blamed = _record_alone(message, content)
+    bundle.fault = _record_alone(message, content)
     bundle.recorded += 1
-    if blamed:
+    if bundle.fault is not None:
         raise GivenBackError(REFUSED)
 
 
 def _record_alone(
     message: SentMessage, content: SubmittedRequest | InvalidRequest | None = None, queue: str = REQUESTS_QUEUE
-) -> bool:
-    """Records a message, as a job or as refused; returns whether it is refused because PostgreSQL fails on it alone.
+) -> str | None:
+    """Records a message, as a job or as refused.
 
+    Returns: the code of the error if it is refused because PostgreSQL fails on it alone, or else None.
     Raises: GivenBackError.
     """
     try:
@@ -174,8 +175,8 @@ def _record_alone(
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug must not lose a portal's message
         _refuse_after(error, message, queue)
-        return concerns_database(error)
-    return False
+        return reason_of(error) if concerns_database(error) else None
+    return None
 
 
 def _settle(message: SentMessage, content: SubmittedRequest | InvalidRequest | None, queue: str) -> None:

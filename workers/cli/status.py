@@ -39,7 +39,8 @@ Exit codes:
       ahead; work is due on a queue that no process
       serves, or has been for over a minute (fifteen on rosters, emails_bulk
       and maintenance), or is postponed for as long; a request that cannot be
-      recorded and holds up the others; work of a kind that
+      recorded and holds up the others, or that was refused within a day
+      because the database failed on it alone; work of a kind that
       this release does not know; dead jobs; mails that failed, expired,
       were left uncertain, or are owed for over an hour, unless the fault is
       in their address; a mail relay that refuses us; seats that do not add up
@@ -56,6 +57,7 @@ SENTENCES: Final = {
     "postponed": "{count} waiting on {subject}, the oldest for {age}: postponed again and again, see why",
     "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
     "given_back": "the first of {count} {subject} is given back again and again ({class}), for {age}: the others wait",
+    "not_recordable": "{count} of {subject} refused: the database failed on each alone ({class}), last {age} ago",
     "no_process": "no process serves {subject}: {count} waiting",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late",

@@ -4,7 +4,7 @@ The keys in Redis, beside dramatiq's own of the queue (`requests`, `requests.msg
 
 * `requests.holder`: the process that reads (``workers/engine/door_lease.py``).
 * `requests.taken`: the identifiers of the messages it has fetched and not acknowledged, in order.
-* `requests.given_back`: the message that readers give back again and again (``workers/engine/given_back.py``).
+* `requests.given_back`, `requests.at_fault`: messages it has trouble with (``workers/engine/door_notes.py``).
 
 A fetch first puts what is in `requests.taken` back to the head of the queue, so the next bundle always begins with the
 oldest request that is not acknowledged. That one rule serves a process that died or froze, an answer of Redis
@@ -24,7 +24,7 @@ from dramatiq.message import Message
 
 from workers.engine.consumer import SELDOM, SHORT_WAIT, ConsumerTrouble, SteadyConsumer
 from workers.engine.door_lease import HOLD, LOOK_SECONDS, RENEW_SECONDS, DoorLease
-from workers.engine.given_back import note_given_back
+from workers.engine.door_notes import DoorNotes
 from workers.engine.oversized import MessageSize, is_oversized
 from workers.engine.stopping import STOPPING
 from workers.engine.tries import REFUSED, STOPS
@@ -113,12 +113,15 @@ class Bundle:
         thread does not keep others from reading.
       recorded: how many of the messages, counted from the first, are in the ledger.
       left_for: the reason why the rest was given back (``GivenBackError``); None while there is none.
+      fault: the code of the error for which the last recorded message was refused, because the database failed on it
+        alone; None when it did not.
     """
 
     messages: Sequence[SentMessage]
     begun: bool = False
     recorded: int = 0
     left_for: str | None = None
+    fault: str | None = None
 
 
 class LostDoorError(Exception):
@@ -134,6 +137,7 @@ class DoorConsumer(SteadyConsumer):
     def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
         self.lease = DoorLease(broker.client, broker.namespace, queue_name, broker.broker_id)
+        self._notes = DoorNotes(broker.client, broker.namespace, queue_name)
         self._queue = f"{broker.namespace}:{queue_name}"
         self._fetching = broker.client.register_script(FETCH)
         self._bundle: Bundle | None = None  # the one that a thread of this process records
@@ -232,19 +236,19 @@ class DoorConsumer(SteadyConsumer):
             self._done += [one.key for one in bundle.messages[: bundle.recorded]]
         if bundle.recorded < len(bundle.messages) and bundle.left_for != REFUSED:
             self._rests_until = time.monotonic() + REST_SECONDS
-            self._note_given_back(bundle)
+        self._note_trouble(bundle)
         self._bundle = None
         self._freed.set()
         if self._closed:  # nothing will be fetched any more
             self._say_goodbye()
 
-    def _note_given_back(self, bundle: Bundle) -> None:
-        """Notes the message that could not be recorded, so that the status tells of one that comes back each time."""
-        if bundle.left_for in (None, STOPS):
-            return
+    def _note_trouble(self, bundle: Bundle) -> None:
+        """Notes a message that was given back, or refused for a fault of the database, for the status to tell."""
         try:
-            first = bundle.messages[bundle.recorded].key
-            note_given_back(self.broker.client, self.broker.namespace, self.queue_name, first, str(bundle.left_for))
+            if bundle.fault is not None:
+                self._notes.note_at_fault(bundle.fault)
+            elif bundle.left_for not in (None, STOPS):
+                self._notes.note_given_back(bundle.messages[bundle.recorded].key, str(bundle.left_for))
         except redis.RedisError as error:
             SELDOM.warning("door.not_noted", queue=self.queue_name, error=error_code(error))
 

@@ -167,6 +167,9 @@ def _of_processes(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yields the problems of incoming requests: they are only in Redis, so a process must run even when none waits."""
     sent = status["requests"]
+    if sent is not None and (faulty := sent.get("at_fault")):
+        facts = {"class": faulty["reason"], "seconds": faulty["seconds"]}
+        yield {"code": "not_recordable", "subject": REQUESTS_QUEUE, "count": faulty["number"]} | facts
     if REQUESTS_QUEUE in status["missing"]:
         yield {"code": "no_process", "subject": REQUESTS_QUEUE, "count": sent["waiting"] if sent else 0}
     elif sent is not None and sent["waiting"] and _is_held_up(sent.get("given_back")):

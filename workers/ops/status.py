@@ -137,9 +137,9 @@ def read_status(
       compared: a comparison of seats that was just made (``compare_now``); None to show the last one of the hour.
       caps: the numbers to which it counts.
 
-    Keys: `at`; `requests` (waiting in Redis, oldest_seconds, reader, given_back; None when Redis does not answer);
-    `redis` (refusal, eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by queue;
-    postponed work is due later, and what waits behind it in its lane is not counted as oldest); `mails` by state
+    Keys: `at`; `requests` (waiting in Redis, oldest_seconds, reader, given_back, at_fault; None when Redis does not
+    answer); `redis` (refusal, eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by
+    queue; postponed work is due later, and what waits behind it in its lane is not counted as oldest); `mails` by state
     (`failed` includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
     `corrections` of addresses that are pending (pending, oldest_seconds); `contracts` (the latest fifty with their
     three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without (frozen

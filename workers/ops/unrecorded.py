@@ -9,7 +9,7 @@ from dramatiq.message import Message
 
 from workers.engine.broker import producer_client
 from workers.engine.door_lease import read_holder
-from workers.engine.given_back import GivenBackMessage, read_given_back
+from workers.engine.door_notes import DoorNotes, GivenBackMessage, MessagesAtFault
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.settings import get_settings
 
@@ -25,16 +25,19 @@ class UnrecordedRequests(NamedTuple):
         none, or it cannot be read.
       reader: the process that reads them, as `host:number of the process`; None while none does.
       given_back: the message that could not be recorded and holds up the others; None while there is none.
+      at_fault: those that were refused because the database failed on each alone; None when there was none for a day.
     """
 
     waiting: int
     oldest_seconds: float | None
     reader: str | None = None
     given_back: GivenBackMessage | None = None
+    at_fault: MessagesAtFault | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns the count as the status shows it."""
-        return self._asdict() | {"given_back": self.given_back and self.given_back._asdict()}
+        noted = {"given_back": self.given_back, "at_fault": self.at_fault}
+        return self._asdict() | {name: note and note._asdict() for name, note in noted.items()}
 
 
 def count_unrecorded() -> UnrecordedRequests | None:
@@ -50,12 +53,13 @@ def count_unrecorded() -> UnrecordedRequests | None:
         first = cast("bytes | None", client.lindex(f"{queue}.taken", 0) or client.lindex(queue, 0))
         payload = _read_small(client, f"{queue}.msgs", first) if first else None
         reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
-        given_back = read_given_back(client, get_settings().redis_namespace, REQUESTS_QUEUE)
+        notes = DoorNotes(client, get_settings().redis_namespace, REQUESTS_QUEUE)
+        given_back, at_fault = notes.given_back(), notes.at_fault()
     except redis.RedisError:
         return None
     finally:
         client.close()
-    return UnrecordedRequests(waiting, _age(payload), reader, given_back)
+    return UnrecordedRequests(waiting, _age(payload), reader, given_back, at_fault)
 
 
 def _read_small(client: redis.Redis, messages: str, key: bytes) -> bytes | None:

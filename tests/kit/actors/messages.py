@@ -80,8 +80,9 @@ def left() -> dict[str, int]:
     with client() as opened:
         for name in opened.scan_iter(f"{os.environ['REDIS_NAMESPACE']}:*"):
             kind = opened.type(name)
-            # No mailer runs here, and a key may disappear between two reads. The reader of a door keeps its lease.
-            kept_up = name.endswith((b":__heartbeats__", b".holder"))
+            # No mailer runs here, and a key may disappear between two reads. The reader of a door keeps its lease, and
+            # what it notes for operators.
+            kept_up = name.endswith((b":__heartbeats__", b".holder", b".at_fault"))
             if kind == b"none" or kept_up or b":wake:" in name or b":emails" in name:
                 continue
             size = {b"list": opened.llen, b"hash": opened.hlen, b"set": opened.scard, b"zset": opened.zcard}[kind]

@@ -1,7 +1,6 @@
 """A request on which PostgreSQL fails alone is refused and holds up no other; while it fails on all, none is."""
 
 import base64
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +14,7 @@ from workers.actors import requests as door
 from workers.engine import tries
 from workers.engine.door import Bundle, SentMessage
 from workers.engine.tries import BlameMemory
+from workers.ops.unrecorded import count_unrecorded
 
 pytestmark = pytest.mark.usefixtures("running", "fresh_database", "quick")
 
@@ -187,7 +187,7 @@ def test_a_blamed_request_is_acknowledged_before_the_next_is_recorded() -> None:
     break_on("idempotency", AT_POISON)
     messages = [asked("a"), asked("poison"), asked("b")]
     bundle = recorded(*messages)
-    assert (bundle.recorded, bundle.left_for) == (2, tries.REFUSED)
+    assert (bundle.recorded, bundle.left_for, bundle.fault) == (2, tries.REFUSED, "XX002")
     repair("idempotency")
     assert drained(messages) == 3  # the reader died before it acknowledged: all is read again
     assert shown() == [
@@ -233,7 +233,10 @@ def test_a_running_worker_goes_on_behind_a_damaged_request(processes: Processes)
     assert shown()[0] == ("refused-message", *REFUSED)
     assert rows("SELECT state FROM job WHERE state <> 'refused'") == [("succeeded",)]
     assert rows("SELECT message FROM job WHERE state = 'refused'") == [(raw,)]
-    assert json.loads(raw)["kwargs"]["key"] == "poison"
+    found = count_unrecorded()
+    assert found is not None
+    assert found.at_fault is not None
+    assert found.at_fault[:2] == (1, "XX002")
 
 
 def test_a_bundle_says_why_it_was_left() -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from dramatiq.broker import MessageProxy
@@ -14,7 +14,7 @@ from workers.engine.broker import WakeBroker, make_broker, producer_client
 from workers.engine.consumer import MAINTENANCE_SECONDS
 from workers.engine.door import Bundle, DoorConsumer
 from workers.engine.door_lease import HOLD_SECONDS, lease_key
-from workers.engine.given_back import GivenBackMessage, read_given_back
+from workers.engine.door_notes import DoorNotes, GivenBackMessage
 from workers.engine.tries import REFUSED, STOPS
 
 pytestmark = pytest.mark.usefixtures("running")
@@ -157,9 +157,15 @@ def leave(reader: Reader, reason: str, recorded: int = 0) -> None:
     reader.consumer._rests_until = 0.0
 
 
-def noted() -> GivenBackMessage | None:
+@contextmanager
+def notes() -> Iterator[DoorNotes]:
     with client() as opened:
-        return read_given_back(opened, os.environ["REDIS_NAMESPACE"], DOOR)
+        yield DoorNotes(opened, os.environ["REDIS_NAMESPACE"], DOOR)
+
+
+def noted() -> GivenBackMessage | None:
+    with notes() as found:
+        return found.given_back()
 
 
 def test_a_message_that_comes_back_is_counted_over_all_readers(readers: list[Reader]) -> None:
@@ -200,6 +206,21 @@ def test_a_door_that_goes_on_forgets_what_was_given_back(readers: list[Reader]) 
     one.consumer.close()
     assert noted() is None
     assert left() == {}
+
+
+def test_messages_refused_for_a_fault_are_counted_for_a_day(readers: list[Reader]) -> None:
+    one, _ = readers
+    for state in ("XX001", "XX002"):
+        send(f"{state}-a", f"{state}-b")
+        proxy = one.fetch()
+        bundle_of(proxy).left_for, bundle_of(proxy).fault = REFUSED, state
+        one.record(proxy, 1)
+        one.record(one.fetch())
+    with notes() as found, client() as opened:
+        faulty = found.at_fault()
+        assert faulty is not None
+        assert faulty[:2] == (2, "XX002")
+        assert 86_000 < opened.ttl(f"{os.environ['REDIS_NAMESPACE']}:{DOOR}.at_fault") <= 86_400
 
 
 def test_behind_a_message_that_was_refused_the_reader_goes_on_at_once(readers: list[Reader]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from workers.engine.given_back import GivenBackMessage
+from workers.engine.door_notes import GivenBackMessage, MessagesAtFault
 from workers.ops.problems import find_problems
 from workers.ops.redis_condition import RedisCondition
 from workers.ops.unrecorded import UnrecordedRequests
@@ -22,6 +22,10 @@ def sent(waiting: int, oldest: float | None = None) -> dict[str, Any]:
 
 def held_up(*, times: int, seconds: float) -> dict[str, Any]:
     return UnrecordedRequests(3, 99, None, GivenBackMessage("m", "XX002", times, seconds)).as_json()
+
+
+def refused(count: int) -> dict[str, Any]:
+    return UnrecordedRequests(0, None, None, None, MessagesAtFault(count, "XX002", 9.0)).as_json()
 
 
 def well(refusal: str | None = None, *, eviction: str | None = "noeviction", appendonly: bool | None = True) -> Any:
@@ -49,6 +53,7 @@ def process(**changes: Any) -> dict[str, Any]:
         ({"requests": held_up(times=1, seconds=61.0)}, [("late", "requests", 3)]),
         ({"requests": held_up(times=9, seconds=60.0)}, [("late", "requests", 3)]),
         ({"requests": held_up(times=9, seconds=99.0) | {"waiting": 0, "oldest_seconds": None}}, []),
+        ({"requests": refused(2)}, [("not_recordable", "requests", 2)]),
         ({"queues": {"enrollments": busy(4, 60), "rosters": busy(4, 900)}}, []),
         ({"queues": {"enrollments": busy(4, 61)}}, [("late", "enrollments", 4)]),
         ({"queues": {"emails": busy(1, 61)}}, [("late", "emails", 1)]),

@@ -10,7 +10,7 @@ import pytest
 from tests.kit.actors.messages import client, message, push
 from workers.engine.broker import make_broker, worker_client
 from workers.engine.door_lease import DoorLease
-from workers.engine.given_back import note_given_back
+from workers.engine.door_notes import DoorNotes
 from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.requests.base import REQUESTS_QUEUE
 from workers.settings import get_settings
@@ -67,13 +67,17 @@ def test_the_process_that_reads_the_door_is_named(fresh_database: str) -> None:
 def test_a_message_that_holds_up_the_door_is_told(fresh_database: str) -> None:
     push(message())
     with client() as opened:
+        notes = DoorNotes(opened, os.environ["REDIS_NAMESPACE"], REQUESTS_QUEUE)
         for _ in range(3):
-            note_given_back(opened, os.environ["REDIS_NAMESPACE"], REQUESTS_QUEUE, b"\xffm", "XX002")
+            notes.note_given_back(b"\xffm", "XX002")
+        notes.note_at_fault("57014")
     found = count_unrecorded()
     assert found is not None
     assert found.given_back is not None
     assert found.given_back[:3] == ("\ufffdm", "XX002", 3)
     assert found.as_json()["given_back"]["times"] == 3
+    shown = found.as_json()["at_fault"]
+    assert (shown["number"], shown["reason"]) == (1, "57014")
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
