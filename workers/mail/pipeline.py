@@ -19,6 +19,10 @@ LONGEST_REPLY: Final = 32_768
 CLOSING: Final = 421
 """The only reply that a relay may send without a command (RFC 5321, 3.8): it closes the connection."""
 
+SENT_AT_ONCE: Final = 16_000
+"""Bytes that the system takes from this process at once, however slowly the relay reads: an empty send buffer of Linux
+has room for 16 kB at least (`net.ipv4.tcp_wmem`)."""
+
 GARBLED: Final = -1
 """The code of bytes that are no reply, as aiosmtplib has it."""
 
@@ -36,6 +40,8 @@ class SmtpPipeline(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, *, pipelining: bool) -> None:
         self.pipelining = pipelining
         self._transport = transport
+        self._encrypted = transport.get_extra_info("sslcontext") is not None
+        self._written = 0  # bytes of the last write
         self._loop = asyncio.get_running_loop()
         self._owed = 0  # replies that the relay has not sent yet
         self._replies: deque[SMTPResponse] = deque()  # those that nobody has read yet
@@ -71,9 +77,14 @@ class SmtpPipeline(asyncio.Protocol):
         return self._owed > 0 or bool(self._replies)
 
     @property
-    def has_unsent(self) -> bool:
-        """Tells whether bytes that were written wait for the network still."""
-        return self._transport.get_write_buffer_size() > 0
+    def may_have_unsent(self) -> bool:
+        """Tells whether bytes of the last write may wait for the network still.
+
+        Under TLS only a short write is known to have left: asyncio shows the buffer before encryption, which is empty
+        at once, and hides the one behind it.
+        """
+        hidden = self._encrypted and self._written > SENT_AT_ONCE
+        return hidden or self._transport.get_write_buffer_size() > 0
 
     def write(self, data: bytes, replies: int = 1) -> None:
         """Sends commands, or a message, that the relay answers with this many replies; nothing is sent if it raises.
@@ -83,6 +94,7 @@ class SmtpPipeline(asyncio.Protocol):
         if not self.is_open:
             raise self._end or SMTPServerDisconnected("Connection lost")
         self._owed += replies
+        self._written = len(data)
         self._transport.write(data)
 
     async def reply(self, seconds: float) -> SMTPResponse:

@@ -243,7 +243,7 @@ class SmtpConnection:
 
     async def _reset(self, pipeline: SmtpPipeline) -> bool:
         """Ends the transaction; tells whether the connection is fit for the next one."""
-        if pipeline.has_unsent:  # refused before it was read: the rest of the body would be read as commands
+        if pipeline.may_have_unsent:  # refused before it was read: the rest of the body would be read as commands
             return False
         answer = await pipeline.ask(b"RSET\r\n", self._timeouts.noop)
         while pipeline.awaits_reply:  # the first was to a RCPT that left with a refused MAIL

@@ -17,6 +17,8 @@ from workers.mail.transport import SmtpConnection, SmtpTimeouts
 CUT = "\0"
 """This place in a scripted answer ends a packet."""
 
+LONGEST_BODY = 64_000_000
+
 MESSAGE = b"Subject: test\r\n\r\n.one\r\n..two\r\nend\r\n"
 PERSON = "anne@client.example"
 
@@ -50,7 +52,7 @@ class ScriptedRelay:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["ScriptedRelay"]:
         implicit = self.tls if self.security is RelaySecurity.IMPLICIT else None
-        server = await asyncio.start_server(self._session, "127.0.0.1", 0, ssl=implicit)
+        server = await asyncio.start_server(self._session, "127.0.0.1", 0, ssl=implicit, limit=LONGEST_BODY)
         self.port = server.sockets[0].getsockname()[1]
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept: dict[asyncio.StreamWriter, str] = {}
@@ -94,7 +96,8 @@ class ScriptedRelay:
                 await writer.start_tls(self.tls)
             if verb == "DATA" and answer.startswith("354"):
                 self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
-                if not await self._answer("BODY", "250 2.0.0 queued as X1", writer):
+                judged = answer.split(CUT)[-1].startswith("5")  # before it was read
+                if not judged and not await self._answer("BODY", "250 2.0.0 queued as X1", writer):
                     return
 
     async def _answer(self, step: str, usual: str, writer: asyncio.StreamWriter) -> str:

@@ -13,6 +13,7 @@ from tests.kit.relay.relay import DROP, HANG
 from tests.kit.relay.scripted import CUT, PERSON, ScriptedRelay, connection_to, faulty, send
 from tests.workers.mail.conftest import TlsSides
 from workers.mail import transport
+from workers.mail.pipeline import SENT_AT_ONCE
 from workers.mail.relay import RelaySecurity
 from workers.mail.transport import SmtpConnection
 
@@ -267,10 +268,20 @@ def test_a_body_refused_before_it_was_read_ends_the_connection(tls: TlsSides, se
         fault = await faulty(connection, message=b"\r\n" * 10_000_000)
         assert (fault.phase, fault.code) == (SmtpPhase.BODY, 552)
         assert not connection.is_open
+        assert await send(connection) == TAKEN
         assert "RSET" not in relay.commands
 
     early = "354 go on\r\n" + CUT + "552 5.3.4 too big"
     play(scenario, ScriptedRelay({"DATA": [early]}, security=security), tls)
+
+
+def test_a_short_body_that_is_refused_leaves_the_connection(tls: TlsSides, security: RelaySecurity) -> None:
+    async def scenario(relay: ScriptedRelay, connection: SmtpConnection) -> None:
+        await faulty(connection, message=b"\r\n" * (SENT_AT_ONCE // 2 - 10))
+        assert await send(connection) == TAKEN
+        assert (relay.sessions, relay.commands.count("RSET")) == (1, 1)
+
+    play(scenario, ScriptedRelay({"BODY": ["554 5.7.1 spam"]}, security=security), tls)
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "BODY"])
