@@ -3,10 +3,11 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from dramatiq.asyncio import get_event_loop_thread
@@ -24,7 +25,14 @@ from workers.mail.letters.writing import look_up_letters, write_letters
 from workers.mail.message import SenderIdentity
 from workers.mail.pool import SmtpConnections
 from workers.mail.preparing import prepare_mails
-from workers.mail.recording import LONGEST_ANSWER, DeliveryAttempt, OutcomeRecorder, record_sent
+from workers.mail.recording import (
+    LONGEST_ANSWER,
+    DeliveryAttempt,
+    OutcomeGivenUpError,
+    OutcomeRecorder,
+    find_recorded,
+    record_sent,
+)
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import MailBatch, PreparedMail
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
@@ -32,6 +40,8 @@ from workers.outbox.suppression import suppress_addresses_of
 from workers.settings import get_settings
 
 log = get_logger()
+
+_T = TypeVar("_T")
 
 MOST_UNCERTAIN: Final = 3
 """Times that the connection may break inside DATA before a mail is left uncertain; each time it may have arrived."""
@@ -99,7 +109,8 @@ class Mailer:
             lease=self.lease,
         )
         try:
-            loop.run_coroutine(batch.run(self.places))
+            with suppress(OutcomeGivenUpError):  # it is logged, and this process stops
+                loop.run_coroutine(batch.run(self.places))
         finally:
             left = [mail.row for mail in batch.waiting]
             if left:
@@ -140,51 +151,81 @@ class Mailer:
             return None
 
     def record(self, attempts: Sequence[DeliveryAttempt]) -> None:
-        """Commits the outcomes of attempts; tries again while the database is away and the lease lasts."""
-        give_up = max(attempt.ended_at for attempt in attempts) + self.lease
-        while True:
-            try:
-                self._record(attempts)
-            except LostClaimError:
-                self._record_one_by_one(attempts)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                log.warning("outcome.waits", rows=_names(attempts), exc_info=error)
-                if time.monotonic() < give_up or not STOPPING.is_set():
-                    time.sleep(0.5)
-                    continue
-            return
+        """Commits the outcomes of attempts; tries again while the database is away.
 
-    def _record_one_by_one(self, attempts: Sequence[DeliveryAttempt]) -> None:
-        """Records each outcome by itself, after one of the mails was rescued and another process will send it again."""
-        if len(attempts) == 1:
-            log.warning("mail.taken_back", rows=_names(attempts))
-            return
-        for attempt in attempts:
-            self.record([attempt])
+        Raises: OutcomeGivenUpError when this process has to stop and the database stays away for longer than a lease.
+        """
+        try:
+            self._record(attempts)
+        except OutcomeGivenUpError:
+            log.error("outcome.given_up", rows=_names(attempts))  # noqa: TRY400 - `outcome.waits` had the traceback
+            raise
 
     def _record(self, attempts: Sequence[DeliveryAttempt]) -> None:
         if all(attempt.verdict is None for attempt in attempts):
             self._record_sent(attempts)
-        else:
-            self._record_judged(attempts)
+            return
+        try:
+            self._patiently(attempts, lambda: self._record_judged(attempts))
+        except LostClaimError:
+            # One of the mails was rescued, and another process will send it again.
+            for attempt in attempts:
+                self._record([attempt])
+
+    def _patiently(self, attempts: Sequence[DeliveryAttempt], step: Callable[[], _T]) -> _T:
+        """Returns the result of a step that commits by itself; takes it again while the database is away.
+
+        Raises: OutcomeGivenUpError.
+        """
+        give_up = max(attempt.ended_at for attempt in attempts) + self.lease
+        while True:
+            try:
+                return step()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("outcome.waits", rows=_names(attempts), exc_info=error)
+                if time.monotonic() >= give_up and STOPPING.is_set():
+                    raise OutcomeGivenUpError(_names(attempts)) from error
+                time.sleep(0.5)
 
     def _record_sent(self, attempts: Sequence[DeliveryAttempt]) -> None:
         """Records mails that were all accepted: one statement that commits itself.
 
-        The entry in the register of relays follows in another. If this process is killed in between, the next mail that
-        is accepted makes it.
+        The entry in the register of relays follows in another, with tries of its own: the mails are recorded, and were
+        they recorded again they would look like mails that another process took. If this process is killed in between,
+        the next mail that is accepted makes the entry.
         """
-        with autocommit() as session:
-            recorded = record_sent(session, attempts, self.relay)
-            if any(mail.acceptance_is_old for mail in recorded):
-                record_accepted(session, self.relay)
+        recorded = self._run_alone(attempts, lambda session: record_sent(session, attempts, self.relay))
         ours = {mail.id for mail in recorded}
         if ours:
             log.info("mail.sent", rows=_names([attempt for attempt in attempts if attempt.row.id in ours]))
-        if len(ours) < len(attempts):
-            log.warning("mail.taken_back", rows=_names([one for one in attempts if one.row.id not in ours]))
+        if left := [attempt for attempt in attempts if attempt.row.id not in ours]:
+            self._explain(left)
+        if any(mail.acceptance_is_old for mail in recorded):
+            with suppress(OutcomeGivenUpError):
+                self._run_alone(attempts, lambda session: record_accepted(session, self.relay))
+
+    def _run_alone(self, attempts: Sequence[DeliveryAttempt], statement: Callable[[Session], _T]) -> _T:
+        """Runs one statement, which commits itself, as :meth:`_patiently` does."""
+
+        def run() -> _T:
+            with autocommit() as session:
+                return statement(session)
+
+        return self._patiently(attempts, run)
+
+    def _explain(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Logs why accepted mails were not recorded now.
+
+        Another process took them back; or the database recorded them before, and the connection broke under its answer.
+        """
+        before = self._run_alone(attempts, lambda session: find_recorded(session, attempts))
+        known = [attempt for attempt in attempts if attempt.row.id in before]
+        if known:
+            log.info("mail.sent", rows=_names(known))
+        if len(known) < len(attempts):
+            log.warning("mail.taken_back", rows=_names([one for one in attempts if one.row.id not in before]))
 
     def _record_judged(self, attempts: Sequence[DeliveryAttempt]) -> None:
         """Records attempts of which some failed, with all that follows from the failures, in one transaction."""

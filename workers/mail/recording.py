@@ -19,9 +19,10 @@ from models.delivery import AttemptFault, DeliveryVerdict
 from models.words import EmailState
 from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow, MailColumns
+from workers.errors import MatriculeError
 from workers.mail.claimed import ClaimedMail
 from workers.outbox.relays import ACCEPTANCE_IS_OLD
-from workers.sql import fetch
+from workers.sql import fetch, fetch_values
 
 GATHER_SECONDS: Final = 0.002
 """Seconds an outcome waits for those of the other connections."""
@@ -42,6 +43,21 @@ RECORD_SENT = text(f"""
       due_at = NULL, leased_until = NULL, finished_at = now()
     FROM ours WHERE t.id = ours.id
     RETURNING t.id, {ACCEPTANCE_IS_OLD} AS acceptance_is_old""")
+
+# Of these mails, finds those that exactly these claims recorded as sent before.
+FIND_RECORDED = text(f"""
+    SELECT t.id FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim)
+    JOIN email t ON t.id = m.id AND t.claim = m.claim WHERE t.state = '{EmailState.SENT}'""")
+
+
+class OutcomeGivenUpError(MatriculeError):
+    """Outcomes are not recorded, because this process has to stop and the database stays away.
+
+    These mails were sent and will be sent once more. So no further mail may leave on their connections.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"the database was away for too long: {' '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,15 @@ def record_sent(session: Session, attempts: Sequence[DeliveryAttempt], relay: st
         "name": relay,
     }
     return fetch(session, RecordedMail, RECORD_SENT, given)
+
+
+def find_recorded(session: Session, attempts: Sequence[DeliveryAttempt]) -> set[UUID]:
+    """Returns the mails that an earlier try recorded as sent; only the database's answer to it was lost."""
+    given = {
+        "ids": array(attempt.row.id for attempt in attempts),
+        "claims": array(attempt.row.claim for attempt in attempts),
+    }
+    return set(fetch_values(session, UUID, FIND_RECORDED, given))
 
 
 Recorded = asyncio.Future[None]
@@ -172,6 +197,8 @@ class OutcomeRecorder:
         """
         try:
             self._commit(attempts)
+        except OutcomeGivenUpError as gone:  # one by one, each would wait for the database again
+            return [gone] * len(attempts)
         except Exception as bug:  # noqa: BLE001 - it is raised to those who wait for this outcome
             if len(attempts) == 1:
                 return [bug]

@@ -116,6 +116,8 @@ class MailBatch:
 
         Returns: the record of this attempt, which has begun; None when there was none: the mail is no longer ours, or
         has to leave over another connection.
+
+        Raises: the error because of which the earlier outcome cannot be recorded; this mail has then not left.
         """
 
         async def before_data() -> None:

@@ -1,25 +1,29 @@
 """The recorder of outcomes: one commit for all batches of a process, and what it does when one cannot be recorded."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from dramatiq.asyncio import EventLoopThread
+from structlog.testing import CapturingLogger
 
 from models.delivery import AttemptFault, SmtpPhase, judge_fault
 from tests.kit.actors.mailers import claim, close_connections, each_came_once, mail, owe_invitations, states
-from tests.kit.processes.support import change, rows, wait_until
-from tests.kit.relay.relay import Relay
+from tests.kit.processes.support import change, forget, rows, wait_until
+from tests.kit.relay.relay import HANG, Relay
 from tests.workers.mail.test_sending import sealed
 from workers.database import transaction
 from workers.engine import ledger
 from workers.engine.ledger import EMAILS
+from workers.engine.stopping import STOPPING
 from workers.mail import recording
 from workers.mail.claimed import ClaimedMail
 from workers.mail.mailer import Mailer
-from workers.mail.recording import DeliveryAttempt, OutcomeRecorder
+from workers.mail.recording import DeliveryAttempt, OutcomeGivenUpError, OutcomeRecorder
 from workers.outbox import relays
 
 
@@ -122,25 +126,112 @@ def test_no_mail_leaves_before_the_one_before_it_is_recorded(relay: Relay, loop:
 # Records in the database
 
 
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
+    """Keeps the log of the mailer."""
+    lines = CapturingLogger()
+    monkeypatch.setattr("workers.mail.mailer.log", lines)
+    return lines
+
+
+def told(lines: CapturingLogger) -> Counter[str]:
+    """Counts the mails that each event about mails names."""
+    events = Counter[str]()
+    for line in lines.calls:
+        if line.args[0].startswith("mail."):
+            events[line.args[0]] += len(line.kwargs["rows"])
+    return events
+
+
 def sent_attempts() -> list[DeliveryAttempt]:
     return [DeliveryAttempt(ClaimedMail.of(row), "2.0.0 queued") for row in claim()]
 
 
-def test_a_claim_lost_in_a_gathered_statement_loses_no_other_outcome(
-    relay: Relay, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_claim_lost_in_a_gathered_statement_loses_no_other_outcome(relay: Relay, lines: CapturingLogger) -> None:
     owe_invitations("anne", "luc", "zoe")
     ended = sent_attempts()
     change("UPDATE email SET claim = claim + 1 WHERE to_address LIKE 'anne@%'")
     Mailer().record(ended)
+    assert told(lines) == {"mail.sent": 2, "mail.taken_back": 1}
     assert (mail()["state"], mail("luc")["state"], mail("zoe")["state"]) == ("sending", "sent", "sent")
     Mailer().record(ended)  # the answer to the first statement may have been lost with its connection
+    assert told(lines) == {"mail.sent": 4, "mail.taken_back": 2}
     assert mail("luc")["result"] == {"answer": "2.0.0 queued"}
     assert rows("SELECT state, leased_until IS NULL, due_at IS NULL FROM email ORDER BY state") == [
         ("sending", False, False),
         ("sent", True, True),
         ("sent", True, True),
     ]
+
+
+# The first session that writes into the register of relays ends, and with it its connection.
+BREAK_AT_REGISTER = """
+    CREATE SEQUENCE writes;
+    CREATE FUNCTION break_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF nextval('writes') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(5); END IF;
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER break_once BEFORE INSERT ON mail_relay FOR EACH ROW EXECUTE FUNCTION break_once()"""
+
+
+def test_a_connection_lost_at_the_register_takes_no_mail_back(relay: Relay, lines: CapturingLogger) -> None:
+    owe_invitations("anne", "luc")
+    change(BREAK_AT_REGISTER)
+    Mailer().record(sent_attempts())
+    assert told(lines) == {"mail.sent": 2}
+    assert (states(), rows("SELECT count(accepted_at) FROM mail_relay")) == ({"sent": 2}, [(1,)])
+
+
+@pytest.fixture
+def stopping() -> Iterator[threading.Event]:
+    """Gives the sign to stop, and takes it back at the end."""
+    yield STOPPING
+    STOPPING.clear()
+
+
+def lose_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+    forget()
+
+
+def test_no_mail_follows_one_that_is_left_unrecorded_at_the_end(
+    relay: Relay, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch, stopping: threading.Event
+) -> None:
+    owe_invitations("anne", "luc")
+    relay.room, relay.script = 0, {"RCPT": ["250 ok", HANG]}
+    mailer, mine = Mailer(), claim()
+    mailer.places = 1
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as away:
+        sending = pool.submit(mailer.do_batch, mine)
+        wait_until(lambda: relay.holding == 1)
+        lose_database(away)
+        mailer.lease = 0.0  # no outcome waits longer once the process has to stop
+        relay.admit(None)
+        assert relay.hanging.wait(20)
+        stopping.set()
+        relay.go_on.set()
+        sending.result(30)
+    forget()
+    assert (len(relay.mails), relay.commands.count("DATA")) == (1, 1)
+    assert states() == {"sending": 2}
+    close_connections(mailer)
+
+
+def test_an_outcome_waits_for_the_database_until_the_process_has_to_stop(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, stopping: threading.Event
+) -> None:
+    owe_invitations("anne")
+    mailer, [ended] = Mailer(), sent_attempts()
+    late = replace(ended, ended_at=ended.ended_at - 2 * mailer.lease)
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as away:
+        lose_database(away)
+        recording_it = pool.submit(mailer.record, [late])
+        with pytest.raises(TimeoutError):
+            recording_it.result(1)
+        stopping.set()
+        with pytest.raises(OutcomeGivenUpError, match=str(ended.row.id)):
+            recording_it.result(30)
+    forget()
 
 
 def test_one_accepted_mail_in_a_while_is_entered_for_its_relay(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
