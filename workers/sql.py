@@ -8,11 +8,22 @@ statement first runs.
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, Date, Executable, Select, insert, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Date,
+    Executable,
+    Select,
+    TextClause,
+    column,
+    insert,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped
 from sqlmodel import SQLModel
@@ -32,6 +43,16 @@ _COUNTED: Final = {"preserve_rowcount": True, "synchronize_session": False}
 """Options that count rows, also for an insert, and leave objects in the session as they were read."""
 
 
+@lru_cache(maxsize=1_024)
+def with_columns(statement: TextClause, names: tuple[str, ...]) -> Executable:
+    """Returns the statement with the names of the columns that it gives, in their order.
+
+    SQLAlchemy prepares the reading of these columns once for each statement. For a text without them it does so each
+    time that the statement runs: 50 µs for 30 columns. The names the database gives are read when it prepares.
+    """
+    return statement.columns(*[column(name) for name in names])
+
+
 def fetch(
     session: Session, record: type[RecordT], statement: Executable, parameters: Mapping[str, Any] | None = None
 ) -> list[RecordT]:
@@ -42,8 +63,10 @@ def fetch(
 
     Raises: TypeError when fields and columns differ, which is a fault of the program.
     """
+    fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
+    if isinstance(statement, TextClause):
+        statement = with_columns(statement, fields)
     result = session.execute(statement, parameters)
-    fields = record._fields  # type: ignore[attr-defined]
     if tuple(result.keys()) != fields:
         raise TypeError(f"{record.__name__} has the fields {fields}, the statement gives {tuple(result.keys())}")
     make = record._make  # type: ignore[attr-defined]
@@ -284,4 +307,5 @@ __all__ = [
     "select_record",
     "today_in_paris",
     "upsert",
+    "with_columns",
 ]

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SAWarning
 from sqlmodel import col, select, update
 
 from models.account import Account
@@ -167,6 +168,19 @@ def test_a_column_that_is_not_there_is_missed_at_once() -> None:
 
     with pytest.raises(AttributeError, match="the table account has no column email"):
         Unnest(Renamed, Account)
+
+
+@pytest.mark.parametrize("columns", ["1 AS id, 2 AS a", "1 AS a", "1 AS a, 2 AS id, 3 AS b", "1 AS a, 2 AS b"])
+def test_columns_in_another_order_or_number_are_refused(session: Session, columns: str) -> None:
+    class Pair(NamedTuple):
+        a: int
+        id: int
+
+    right, wrong = text("SELECT 1 AS a, 2 AS id"), text(f"SELECT {columns}")
+    for _ in range(2):  # what is read once of a statement is kept
+        assert fetch(session, Pair, right) == [Pair(1, 2)]
+        with pytest.raises((TypeError, SAWarning)):  # a warning in production, before the error
+            fetch(session, Pair, wrong)
 
 
 def test_an_answer_of_other_columns_is_refused(session: Session) -> None:
