@@ -43,7 +43,8 @@ Exit codes:
       because the database failed on it alone; work of a kind that
       this release does not know; dead jobs; mails that failed, expired,
       were left uncertain, or are owed for over an hour, unless the fault is
-      in their address; a mail relay that refuses us; seats that do not add up
+      in their address; a mail relay that refuses us; seats that do not add
+      up, or were not compared for an hour after they should have been
    2  wrong use of the command
 {COMMON_CODES}
 """
@@ -74,6 +75,7 @@ SENTENCES: Final = {
     "name_not_printable": "{count} certificates cannot be printed: the fonts lack letters of the names; correct them",
     "value_not_printable": "{count} certificates cannot be printed: the fonts lack letters of other texts on them",
     "drift": "the seats of contract {subject} do not add up",
+    "seats_not_compared": "the seats of {subject} were not compared for {age}: see why reconcile_seats does not run",
 }
 
 app = command_app()
@@ -205,7 +207,8 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     mails = ", ".join(f"{_total(status, f'mails.{state}', count)} {state}" for state, count in status["mails"].items())
     suppressed = _total(status, "suppressed_addresses", status["suppressed_addresses"])
     out.print(f"mails     {mails or 'none'}; suppressed {_counted(suppressed, 'address', 'addresses')}")
-    out.print(f"pending   {_corrections(status['corrections'])}")
+    out.print(f"pending   {_corrections(status, 'corrections', 'an address', 'addresses')}")
+    out.print(f"          {_corrections(status, 'name_corrections', 'a name', 'names')}")
     snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
     out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
     out.print(f"seats     {_drift(status['reconciled'])}\n")
@@ -222,8 +225,11 @@ def _total(status: dict[str, Any], name: str, count: int) -> str:
     return number(count, at_least=name in status["at_least"])
 
 
-def _corrections(waiting: dict[str, Any]) -> str:
-    counted = _counted(str(waiting["pending"]), "correction of an address", "corrections of addresses")
+def _corrections(status: dict[str, Any], name: str, one: str, many: str) -> str:
+    """Says how many corrections of one kind wait, and for how long the oldest does."""
+    waiting = status[name]
+    total = _total(status, f"{name}.pending", waiting["pending"])
+    counted = _counted(total, f"correction of {one}", f"corrections of {many}")
     return f"{counted}, the oldest for {age(waiting['oldest_seconds'])}" if waiting["pending"] else counted
 
 

@@ -17,13 +17,20 @@ from workers.sql import fetch
 OF_QUEUE: Final = f"t.queue = q.queue AND {WAITING_IN_TIME}"
 
 
-def queues_waiting(table: str) -> str:
-    """Returns the SQL of a common table `q` of the queues in which rows wait: it jumps from one to the next."""
+RUNNING: Final = "leased_until IS NOT NULL"
+
+
+def queues_with(table: str, condition: str = WAITING_IN_TIME) -> str:
+    """Returns the SQL of a common table `q` of the queues that have such rows: it jumps from one to the next.
+
+    Parameters:
+      condition: the one of an index that begins with the queue; without it, the rows that wait.
+    """
     return f"""WITH RECURSIVE q (queue) AS (
-          (SELECT queue FROM {table} WHERE {WAITING_IN_TIME} ORDER BY queue LIMIT 1)
+          (SELECT queue FROM {table} WHERE {condition} ORDER BY queue LIMIT 1)
           UNION ALL
           SELECT n.queue FROM q CROSS JOIN LATERAL (
-            SELECT t.queue FROM {table} t WHERE {WAITING_IN_TIME} AND t.queue > q.queue ORDER BY t.queue LIMIT 1) n)"""
+            SELECT t.queue FROM {table} t WHERE {condition} AND t.queue > q.queue ORDER BY t.queue LIMIT 1) n)"""
 
 
 def _oldest(ledger: Ledger[Claimed]) -> str:
@@ -45,7 +52,7 @@ def _oldest(ledger: Ledger[Claimed]) -> str:
 
 COUNT_WAITING: Final = {
     ledger.table: text(f"""
-        {queues_waiting(ledger.table)}
+        {queues_with(ledger.table)}
         SELECT q.queue,
           {first_rows(f"{ledger.table} t", f"{OF_QUEUE} AND t.due_at <= now()", "t.due_at")} AS waiting,
           {first_rows(f"{ledger.table} t", f"{OF_QUEUE} AND t.due_at > now()", "t.due_at")} AS due_later,
@@ -57,12 +64,13 @@ COUNT_WAITING: Final = {
 
 COUNT_RUNNING: Final = {
     ledger.table: text(f"""
-        SELECT queue, count(*) AS running FROM (
-          SELECT queue FROM {ledger.table} WHERE leased_until IS NOT NULL LIMIT CAST(:rows AS bigint) + 1) counted
-        GROUP BY queue""")
+        {queues_with(ledger.table, RUNNING)}
+        SELECT q.queue,
+          {first_rows(f"{ledger.table} t", f"t.queue = q.queue AND {RUNNING}", "t.lane")} AS running
+        FROM q""")
     for ledger in LEDGERS
 }
-"""The statement that counts the claimed rows of each ledger by queue: there are few at a time."""
+"""The statement that counts the claimed rows of each ledger by queue, each queue to the cap."""
 
 # Counts mails by state. Those that wait, run or ended without being sent are counted by indexes; a mail that is sent
 # again because it may be lost waits, too. The others, nearly all, are counted among the newest: identifiers grow.
@@ -72,7 +80,7 @@ COUNT_MAILS = text(f"""
     UNION ALL
     SELECT '{EmailState.OWED}', {first_rows("email", WAITING_IN_TIME)}, false
     UNION ALL
-    SELECT '{EmailState.SENDING}', {first_rows("email", "leased_until IS NOT NULL")}, false
+    SELECT '{EmailState.SENDING}', {first_rows("email", RUNNING)}, false
     UNION ALL
     SELECT state, count(*), true FROM (
       SELECT state FROM email ORDER BY id DESC LIMIT CAST(:rows AS bigint) + 1) newest
@@ -168,14 +176,19 @@ def _with_waiting(before: QueueCounts, found: WaitingCounts, cap: int) -> QueueC
 
 
 def count_mails(session: Session, caps: StatusCaps) -> dict[str, CappedNumber]:
-    """Counts the mails by state; of sent and cancelled ones only those among the newest, when there are more mails."""
+    """Counts the mails by state.
+
+    When there are more mails than the cap, those in states without an index, sent and cancelled, are counted only among
+    the newest. Then there may be more in each of these states, also in one that none of the newest is in.
+    """
     found = fetch(session, MailCount, COUNT_MAILS, {"rows": caps.rows, "stuck": list(STUCK_STATES)})
     all_are_new = sum(one.mails for one in found if one.newest) <= caps.rows
     counts = {one.state: CappedNumber(min(one.mails, caps.rows), not all_are_new) for one in found if one.newest}
     if not all_are_new:
-        counts.setdefault(EmailState.SENT, CappedNumber(0, at_least=True))
-        counts |= {one.state: CappedNumber.of(one.mails, caps.rows) for one in found if not one.newest}
+        unknown = dict.fromkeys(map(str, EmailState), CappedNumber(0, at_least=True))
+        counted = {one.state: CappedNumber.of(one.mails, caps.rows) for one in found if not one.newest}
+        counts = unknown | counts | counted
     return {state: number for state, number in sorted(counts.items()) if number.number or number.at_least}
 
 
-__all__ = ["OF_QUEUE", "QueueCounts", "QueueReading", "count_mails", "count_queues", "queues_waiting", "with_dead"]
+__all__ = ["OF_QUEUE", "QueueCounts", "QueueReading", "count_mails", "count_queues", "queues_with", "with_dead"]

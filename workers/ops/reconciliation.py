@@ -1,15 +1,21 @@
 """Reconciles the seats of contracts: counter, enrollments and seat history must agree. A schedule runs it."""
 
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from cronsim import CronSimError
 from sqlalchemy import func, text
-from sqlmodel import select
+from sqlmodel import col, select
 
 from models.enrollment import LIVE
+from models.schedule import Schedule
 from workers.database import Session, read_whole_tables
-from workers.sql import fetch, fetch_one
+from workers.engine.slots import next_slot
+from workers.ops.capped import CappedNumber, problem_of
+from workers.requests.internal import ReconcileSeats
+from workers.sql import fetch, fetch_one, fetch_value
 
 # Enrollments are compared one by one: in the sums, a seat counted twice would hide a seat that was not counted.
 FIND_DRIFT = text(f"""
@@ -39,6 +45,16 @@ READ_RECONCILIATION = text("""
     SELECT j.finished_at AS at, extract(epoch FROM now() - j.finished_at)::float8 AS seconds, j.result
     FROM job j WHERE j.kind = 'reconcile_seats' AND j.state = 'succeeded' AND j.finished_at IS NOT NULL
     ORDER BY j.finished_at DESC LIMIT 1""")
+
+
+COMPARISON_TAKES: Final = timedelta(hours=1)
+"""The longest time after a slot of its schedule within which a comparison of seats has ended."""
+
+UNPLANNED_COMPARISON: Final = timedelta(days=1)
+"""The longest time between two comparisons of seats while no schedule asks for any."""
+
+# Reads when the first contract was recorded, before any comparison; identifiers grow with time.
+READ_FIRST_CONTRACT = text("SELECT c.created_at FROM contract c ORDER BY c.id LIMIT 1")
 
 
 class SeatDrift(NamedTuple):
@@ -106,3 +122,38 @@ def compare_now(session: Session) -> Reconciliation:
 def read_reconciliation(session: Session) -> Reconciliation | None:
     """Reads the last comparison of seats that was finished, or None before the first."""
     return fetch_one(session, Reconciliation, READ_RECONCILIATION)
+
+
+def late_from(crons: Iterable[str], since: datetime) -> datetime:
+    """Returns the moment from which the next comparison of seats is late.
+
+    Parameters:
+      crons: the schedules that ask for comparisons; one that cannot be read, which the clock logs, asks for none.
+      since: when the last comparison ended or, before the first, when the first contract was recorded.
+    """
+    slots = []
+    for cron in crons:
+        try:
+            slots.append(next_slot(cron, since))
+        except CronSimError:
+            continue
+    return min(slots) + COMPARISON_TAKES if slots else since + UNPLANNED_COMPARISON
+
+
+def find_uncompared(session: Session, last: Reconciliation | None) -> list[dict[str, Any]]:
+    """Tells that seats were not compared in time, as `seats_not_compared`: then no drift shows, and there may be some.
+
+    Parameters:
+      last: the last comparison, None before the first.
+    """
+    since = last.at if last else fetch_value(session, datetime, READ_FIRST_CONTRACT)
+    now = session.exec(select(func.now())).one()
+    if since is None or now <= late_from(_crons(session), since):
+        return []
+    seconds = (now - since).total_seconds()
+    return [problem_of("seats_not_compared", "contracts", CappedNumber(1), seconds=seconds)]
+
+
+def _crons(session: Session) -> Sequence[str]:
+    planned = select(Schedule.cron).where(Schedule.kind == ReconcileSeats.kind, ~col(Schedule.paused))
+    return session.exec(planned).all()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import TextClause, func, text
 from sqlmodel import select
 
 from workers.catalog.contracts import list_contracts
@@ -20,7 +20,7 @@ from workers.engine.slots import find_void_schedules
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
 from workers.ops.problems import find_inboxes, find_problems, find_relays, find_unprintable
 from workers.ops.queue_counts import count_mails, count_queues, with_dead
-from workers.ops.reconciliation import Reconciliation, read_reconciliation
+from workers.ops.reconciliation import Reconciliation, find_uncompared, read_reconciliation
 from workers.ops.redis_condition import RedisCondition
 from workers.ops.stuck import find_stuck, find_unsent
 from workers.ops.unrecorded import UnrecordedRequests
@@ -40,10 +40,16 @@ CONTRACT_FIELDS: Final = (
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """The queues, and the clock, that need a running process each."""
 
-# A pending correction is normal; one that waits for long may be a problem, so its age is read too.
-COUNT_CORRECTIONS = text("""
-    SELECT count(*) AS pending, extract(epoch FROM now() - min(ec.asked_at))::float8 AS oldest_seconds
-    FROM (SELECT asked_at FROM email_correction WHERE state = 'pending' LIMIT CAST(:rows AS bigint) + 1) ec""")
+COUNT_CORRECTIONS: Final = {
+    name: text(f"""
+        SELECT count(*) AS pending, extract(epoch FROM now() - min(waiting.asked_at))::float8 AS oldest_seconds
+        FROM (SELECT asked_at FROM {table} WHERE state = 'pending' LIMIT CAST(:rows AS bigint) + 1) waiting""")
+    for name, table in (("corrections", "email_correction"), ("name_corrections", "name_correction"))
+}
+"""The statement that counts pending corrections of addresses, and that of names, with the age of the oldest.
+
+One is normal; one that waits for long may be a problem.
+"""
 
 # Counts the addresses on the suppression list, no further than to the cap.
 COUNT_SUPPRESSED = text(f"SELECT {first_rows('suppression', 'until IS NULL OR until > now()')}")
@@ -78,7 +84,7 @@ READ_OLDEST_TRANSACTION = text("""
 
 
 class PendingCorrections(NamedTuple):
-    """The number of pending address corrections, and the age of the oldest in seconds."""
+    """The number of pending corrections of addresses or of names, and the age of the oldest in seconds."""
 
     pending: int
     oldest_seconds: float | None
@@ -141,15 +147,15 @@ def read_status(
     answer); `redis` (refusal, eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by
     queue; postponed work is due later, and what waits behind it in its lane is not counted as oldest); `mails` by state
     (`failed` includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
-    `corrections` of addresses that are pending (pending, oldest_seconds); `contracts` (the latest fifty with their
-    three counters) and `contract_count`; `processes` with a heartbeat within ten seconds, `silent` ones without (frozen
-    when they are `connected`, else killed), `missing` (the queues, or `clock`, that no process serves); `clock`, its
-    leader or None; `set_back` (seconds, at) when the clock of the database was ahead within a day; `void_schedules`,
-    planned while it was; `database` (ages of the oldest transaction and snapshot, in seconds); `drift` as the last
-    comparison of seats found it, `reconciled` (at, seconds ago, and the number of contracts with drift), None before
-    the first; `cap`, and `at_least`: the numbers that reached it, so that there may be more (in a queue and in a
-    problem the same word tells it of their numbers); `problems` (code, subject, count, and for problems of jobs and
-    mails `rows` and `groups`) and `healthy`.
+    `corrections` of addresses and `name_corrections` that are pending (pending, oldest_seconds); `contracts` (the
+    latest fifty with their three counters) and `contract_count`; `processes` with a heartbeat within ten seconds,
+    `silent` ones without (frozen when they are `connected`, else killed), `missing` (the queues, or `clock`, that no
+    process serves); `clock`, its leader or None; `set_back` (seconds, at) when the clock of the database was ahead
+    within a day; `void_schedules`, planned while it was; `database` (ages of the oldest transaction and snapshot, in
+    seconds); `drift` as the last comparison of seats found it, `reconciled` (at, seconds ago, and the number of
+    contracts with drift), None before the first; `cap`, and `at_least`: the numbers that reached it, so that there may
+    be more (in a queue and in a problem the same word tells it of their numbers); `problems` (code, subject, count, and
+    for problems of jobs and mails `rows` and `groups`) and `healthy`.
     """
     read_by_index(session)
     processes, silent = _processes(session)
@@ -173,7 +179,8 @@ def read_status(
         "drift": reconciled.drift if reconciled else [],
         "reconciled": reconciled.as_json() if reconciled else None,
     }
-    rows = [*stuck, *find_unsent(session, queues.busy[EMAILS.table], caps), *_others(session, queues.busy, caps)]
+    unsent = find_unsent(session, queues.busy[EMAILS.table], caps)
+    rows = [*stuck, *unsent, *_others(session, queues.busy, caps), *find_uncompared(session, reconciled)]
     problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
 
@@ -198,22 +205,27 @@ def _processes(session: Session) -> tuple[list[dict[str, Any]], list[dict[str, A
 def _totals(session: Session, caps: StatusCaps) -> dict[str, Any]:
     """Counts mails, suppressed addresses, pending corrections and contracts; says which numbers reached the cap."""
     mails = count_mails(session, caps)
-    [corrections] = fetch(session, PendingCorrections, COUNT_CORRECTIONS, {"rows": caps.rows})
+    corrections = {name: _count_pending(session, counting, caps) for name, counting in COUNT_CORRECTIONS.items()}
     counted = {
         "suppressed_addresses": fetch_value(session, int, COUNT_SUPPRESSED, {"rows": caps.rows}) or 0,
         "contract_count": fetch_value(session, int, COUNT_CONTRACTS, {"rows": caps.rows}) or 0,
     }
     numbers = {name: CappedNumber.of(number, caps.rows) for name, number in counted.items()}
-    pending = CappedNumber.of(corrections.pending, caps.rows)
-    named = {f"mails.{state}": number for state, number in mails.items()} | numbers | {"corrections.pending": pending}
+    pending = {f"{name}.pending": CappedNumber.of(one.pending, caps.rows) for name, one in corrections.items()}
+    named = {f"mails.{state}": number for state, number in mails.items()} | numbers | pending
     return {
         "mails": {state: number.number for state, number in mails.items()},
         "suppressed_addresses": numbers["suppressed_addresses"].number,
-        "corrections": as_json(corrections) | {"pending": pending.number},
+        **{name: as_json(one) | {"pending": pending[f"{name}.pending"].number} for name, one in corrections.items()},
         "contract_count": numbers["contract_count"].number,
         "cap": caps.rows,
         "at_least": [name for name, number in named.items() if number.at_least],
     }
+
+
+def _count_pending(session: Session, counting: TextClause, caps: StatusCaps) -> PendingCorrections:
+    [found] = fetch(session, PendingCorrections, counting, {"rows": caps.rows})
+    return found
 
 
 def missing(kinds: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS, LEDGERS, Claimed, Ledger
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows, problem_of
 from workers.ops.problems import BULK, LATE_IN_BULK_SECONDS, LATE_SECONDS
-from workers.ops.queue_counts import OF_QUEUE, queues_waiting
+from workers.ops.queue_counts import OF_QUEUE, queues_with
 from workers.ops.stuck import LONG_OWED, SHOWN_ROWS, error_groups
 from workers.requests.base import lane_id
 from workers.requests.registry import KINDS
@@ -83,7 +83,7 @@ READ_REFERENCES = text(f"""
 
 COUNT_UNKNOWN: Final = {
     ledger.table: text(f"""
-        {queues_waiting(ledger.table)}
+        {queues_with(ledger.table)}
         SELECT d.kind, CAST(sum(d.waiting) AS bigint) AS waiting,
           extract(epoch FROM now() - min(d.due_at))::float8 AS seconds, CAST(max(d.walked) AS bigint) AS walked
         FROM q CROSS JOIN LATERAL (

@@ -28,6 +28,11 @@ from workers.requests.catalog import PutCompany
 HOSTILE = "BC[/2026]:100:"
 """A contract reference of a portal that must be shown neither as markup nor as an emoji."""
 
+ADD_NAME_CORRECTIONS = text("""
+    INSERT INTO name_correction (id, account_id, portal_id, job_id, old_first_name, old_last_name, new_first_name,
+      new_last_name, state, asked_at)
+    SELECT id, id, id, id, 'Anne', 'B', 'Anne', 'C', 'pending', now() - interval '7 hours' FROM account""")
+
 
 @pytest.fixture(autouse=True)
 def _database(fresh_database: str) -> None:
@@ -96,10 +101,13 @@ def test_pending_corrections_and_suppressed_addresses_are_counted(call: Call) ->
     shown = call("status").out
     assert "suppressed no addresses" in shown
     assert "no corrections of addresses\n" in shown
-    assert call("status", "--json").json["corrections"] == {"pending": 0, "oldest_seconds": None}
+    assert "no corrections of names\n" in shown
+    for name in ("corrections", "name_corrections"):
+        assert call("status", "--json").json[name] == {"pending": 0, "oldest_seconds": None}
     with transaction() as session:
         correct(session, participant(session))
         session.execute(text("UPDATE email_correction SET asked_at = now() - interval '5 hours'"))
+        session.execute(ADD_NAME_CORRECTIONS)
         for number in range(3):
             suppress(session, f"a{number}@example.com", why="asked", requested_by="")
     shown = call("status").out
@@ -107,6 +115,7 @@ def test_pending_corrections_and_suppressed_addresses_are_counted(call: Call) ->
     assert "1 correction of an address, the oldest for 5 h\n" in shown
     waiting = call("status", "--json").json["corrections"]
     assert (waiting["pending"], round(waiting["oldest_seconds"] / 3_600)) == (1, 5)
+    assert "1 correction of a name, the oldest for 7 h\n" in shown
 
 
 def test_json_says_the_same_to_programs(call: Call) -> None:

@@ -1,6 +1,7 @@
 """The status for operators: counts, contracts, processes, clock, drift, and the problems among them."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from models.portal import LOCAL_PORTAL_ID
 from workers.catalog.records import put_company, put_contract, put_training
 from workers.database import Session
 from workers.ops import status as looking
-from workers.ops.reconciliation import compare_now, reconcile
+from workers.ops.reconciliation import compare_now, late_from, reconcile
 from workers.ops.status import EXPECTED, missing
 from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
@@ -183,6 +184,57 @@ def test_of_many_contracts_with_drift_fifty_are_kept_and_all_counted(session: Se
     compared(session, ago="1 min")
     status = read_status(session)
     assert (len(status["drift"]), status["reconciled"]["contracts"]) == (50, 51)
+
+
+NOT_COMPARED = ("seats_not_compared", "contracts", 1)
+
+
+def planned(session: Session, cron: str, *, paused: bool = False) -> None:
+    """Gives the comparison of seats another schedule."""
+    values = {"cron": cron, "paused": paused}
+    session.execute(text("UPDATE schedule SET cron = :cron, paused = :paused WHERE name = 'reconcile'"), values)
+
+
+@pytest.mark.parametrize(
+    ("ago", "cron", "paused", "late"),
+    [
+        ("55 min", "17 * * * *", False, False),
+        ("3 hours 1 min", "17 * * * *", False, True),
+        ("2 days 2 hours", "17 3 * * *", False, True),
+        ("3 hours 1 min", "17 * * * *", True, False),
+        ("3 hours 1 min", "no times at all", False, False),
+        ("23 hours", "17 * * * *", True, False),
+        ("25 hours", "17 * * * *", True, True),
+    ],
+)
+def test_seats_must_be_compared_when_planned(
+    session: Session, ago: str, cron: str, *, paused: bool, late: bool
+) -> None:
+    everything_served(session)
+    compared(session, ago=ago)
+    planned(session, cron, paused=paused)
+    status = read_status(session)
+    assert (listed(status), status["healthy"]) == ([NOT_COMPARED] if late else [], not late)
+
+
+def test_seats_of_the_first_contract_must_be_compared_too(session: Session) -> None:
+    everything_served(session)
+    assert listed(read_status(session)) == []
+    contract(session, "C-1", seats=3)
+    assert listed(read_status(session)) == []
+    session.execute(text("UPDATE contract SET created_at = now() - interval '3 hours'"))
+    [problem] = read_status(session)["problems"]
+    assert ((problem["code"], problem["subject"], problem["count"]), problem["seconds"]) == (NOT_COMPARED, 10_800.0)
+    assert looking.read_status(session, NOTHING_SENT, compared=compare_now(session))["healthy"]
+
+
+def test_a_comparison_is_late_an_hour_after_its_slot() -> None:
+    """Before it stands 10:18 in Paris, in winter; the second schedule is read first."""
+    since = datetime(2026, 1, 14, 9, 18, tzinfo=UTC)
+    assert late_from(["17 * * * *"], since) == datetime(2026, 1, 14, 11, 17, tzinfo=UTC)
+    assert late_from(["17 * * * *", "30 3 * * *"], since) == datetime(2026, 1, 14, 11, 17, tzinfo=UTC)
+    assert late_from(["30 3 * * *", "61 * * * *"], since) == datetime(2026, 1, 15, 3, 30, tzinfo=UTC)
+    assert late_from([], since) == datetime(2026, 1, 15, 9, 18, tzinfo=UTC)
 
 
 def test_ages_of_the_database_are_numbers(session: Session) -> None:

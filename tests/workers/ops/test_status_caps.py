@@ -6,6 +6,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from models.base import new_id
+from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.ledgers import owe
 from tests.workers.ops.test_status import contract, everything_served, job, mail
 from workers.database import Session
@@ -15,6 +17,10 @@ from workers.ops.status import read_status
 
 CAPS: Final = StatusCaps(rows=3, alike=3, groups=3, lanes=3)
 NUMBERS: Final = pytest.mark.parametrize(("number", "shown", "more"), [(2, 2, False), (3, 3, False), (4, 3, True)])
+
+
+ADD_ACCOUNT: Final = text("""
+    INSERT INTO account (id, email_norm, first_name, last_name, locale) VALUES (:id, :email, 'A', 'B', 'fr')""")
 
 
 def status(session: Session, caps: StatusCaps = CAPS) -> dict[str, Any]:
@@ -66,15 +72,51 @@ def test_few_mails_that_failed_are_exact_among_many_sent(session: Session) -> No
     for _ in range(5):
         mail(session, "sent")
     found = status(session)
-    assert (found["mails"], found["at_least"]) == ({"failed": len(failed), "sent": 3}, ["mails.sent"])
+    assert found["mails"] == {"cancelled": 0, "failed": len(failed), "sent": 3}
+    assert found["at_least"] == ["mails.cancelled", "mails.sent"]
 
 
-def test_that_mails_were_sent_is_said_though_many_wait(session: Session) -> None:
-    mail(session, "sent")
+@pytest.mark.parametrize("state", ["sent", "cancelled"])
+def test_older_mails_may_be_in_every_state_that_no_index_counts(session: Session, state: str) -> None:
+    mail(session, state)
     for _ in range(5):
         mail(session, "owed", due="-1 s")
     found = status(session)
-    assert (found["mails"], found["at_least"]) == ({"owed": 3, "sent": 0}, ["mails.owed", "mails.sent"])
+    assert found["mails"] == {"cancelled": 0, "owed": 3, "sent": 0}
+    assert found["at_least"] == ["mails.cancelled", "mails.owed", "mails.sent"]
+
+
+def test_the_rows_that_run_are_counted_to_the_cap_in_each_queue(session: Session) -> None:
+    for queue in ("certificates", "enrollments", "maintenance", "rosters"):
+        for _ in range(2 if queue != "rosters" else 4):
+            job(session, "running", due="-5 s", lease="30 s", queue=queue)
+    found = status(session)["queues"]
+    assert {found[queue]["running"] for queue in ("certificates", "enrollments", "maintenance")} == {2}
+    assert (found["rosters"]["running"], found["rosters"]["at_least"]) == (3, ["running"])
+    assert not any("at_least" in found[queue] for queue in found if queue != "rosters")
+
+
+ADD_PENDING: Final = {
+    "corrections": text("""
+        INSERT INTO email_correction (id, account_id, portal_id, job_id, old_email, new_email, state, asked_at)
+        SELECT id, id, :portal, id, 'a@x.fr', 'b@x.fr', 'pending', now() - interval '2 hours' FROM account"""),
+    "name_corrections": text("""
+        INSERT INTO name_correction (id, account_id, portal_id, job_id, old_first_name, old_last_name, new_first_name,
+          new_last_name, state, asked_at)
+        SELECT id, id, :portal, id, 'A', 'B', 'A', 'C', 'pending', now() - interval '2 hours' FROM account"""),
+}
+
+
+@NUMBERS
+@pytest.mark.parametrize("name", ADD_PENDING)
+def test_corrections_that_wait(session: Session, name: str, number: int, shown: int, *, more: bool) -> None:
+    for one in range(number):
+        values = {"id": new_id(), "email": f"{one}@x.fr"}
+        session.execute(ADD_ACCOUNT, values)
+    session.execute(ADD_PENDING[name], {"portal": LOCAL_PORTAL_ID})
+    found = status(session)
+    assert found[name] == {"pending": shown, "oldest_seconds": 7_200.0}
+    assert (f"{name}.pending" in found["at_least"]) is more
 
 
 @NUMBERS
