@@ -315,19 +315,16 @@ def fold_event(known: KnownProgress, event: LearningEvent) -> KnownProgress:
     Progress never goes back. The start and the completion are the earliest ever reported. The score and the total time
     are those of the latest event that gave one (of two at the same moment, the better score and the longer time).
     """
-    begun = event.progress is not Progress.NOT_STARTED
-    ended = (event.completed_at or event.occurred_at) if event.progress is Progress.COMPLETED else None
-    score, scored_at = _score(known, event)
-    time_spent_seconds, timed_at = _time_spent(known, event)
-    return KnownProgress(
-        progress=event.progress if _RANK[event.progress] > _RANK[known.progress] else known.progress,
-        started_at=_earliest(known.started_at, event.occurred_at if begun else None, ended),
-        completed_at=_earliest(known.completed_at, ended),
-        progress_at=event.occurred_at if known.progress_at is None else max(known.progress_at, event.occurred_at),
-        score=score,
-        scored_at=scored_at,
-        time_spent_seconds=time_spent_seconds,
-        timed_at=timed_at,
+    told, at = event.progress, event.occurred_at
+    begun = None if told is Progress.NOT_STARTED else at
+    ended = (event.completed_at or at) if told is Progress.COMPLETED else None
+    return KnownProgress(  # in the order of its fields: with their names it takes half as long again
+        told if _RANK[told] > _RANK[known.progress] else known.progress,
+        _earliest(known.started_at, _earliest(begun, ended)),
+        known.completed_at if ended is None else _earliest(known.completed_at, ended),
+        at if known.progress_at is None else max(known.progress_at, at),
+        *_score(known, event),
+        *_time_spent(known, event),
     )
 
 
@@ -347,9 +344,7 @@ def _time_spent(known: KnownProgress, event: LearningEvent) -> tuple[int, dateti
     return told[1], told[0]
 
 
-def _earliest(*moments: datetime | None) -> datetime | None:
-    earliest = None
-    for moment in moments:
-        if moment is not None and (earliest is None or moment < earliest):
-            earliest = moment
-    return earliest
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)

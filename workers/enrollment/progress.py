@@ -23,28 +23,32 @@ from models.enrollment import (
 from models.person import Fault
 from models.words import Code, JobState, Progress
 from workers.audit import AuditChange, record_all
-from workers.database import Session, wait_briefly_for_locks
+from workers.database import Session
 from workers.engine.acceptance import OwedJob, owe_jobs
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.requests.enrollment import ProgressEvent, RecordProgress, RefusedEvent
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
-from workers.sql import Unnest, fetch
+from workers.sql import Unnest, fetch, fetch_values
 
 
 class _EnrollmentKey(NamedTuple):
-    """An enrollment, and the portal that speaks of it."""
+    """An enrollment, the portal that speaks of it, and its place among those of the batch."""
 
+    place: int
     portal_id: UUID
     id: UUID
 
 
 class _StudiedEnrollment(NamedTuple):
-    """An enrollment of the portal, its row held."""
+    """An enrollment of the portal, its row held.
 
-    id: UUID
-    portal_id: UUID
+    Parameters:
+      place: which of the named enrollments it is; a number is read from the answer faster than identifiers are.
+    """
+
+    place: int
     account_id: UUID
     progress: str
     started_at: datetime | None
@@ -57,13 +61,12 @@ class _StudiedEnrollment(NamedTuple):
     enrolled_at: datetime
     withdrawn_at: datetime | None
     detached_at: datetime | None
-    now: datetime
 
     @property
     def known(self) -> KnownProgress:
         """The progress recorded so far."""
         return KnownProgress(
-            Progress(self.progress),
+            _PROGRESS[self.progress],
             self.started_at,
             self.completed_at,
             self.progress_at,
@@ -88,13 +91,20 @@ class _RecordedProgress(NamedTuple):
     timed_at: datetime | None
 
 
-_NAMED_ENROLLMENTS: Final = Unnest(_EnrollmentKey, Enrollment, alias="given", others={"portal_id": "uuid"})
+_PROGRESS: Final[dict[str, Progress]] = {word.value: word for word in Progress}
+
+_NAMED_ENROLLMENTS: Final = Unnest(
+    _EnrollmentKey, Enrollment, alias="given", others={"place": "integer", "portal_id": "uuid"}
+)
 _RECORDED: Final = Unnest(_RecordedProgress, Enrollment, alias="given", one_by_one=True)
+
+# Bounds each wait for a lock of this transaction, as ``wait_briefly_for_locks`` does, and tells its moment.
+BEGIN_RECORDING = text("SELECT now() FROM set_config('lock_timeout', '250ms', true)")
 
 # Enrollments of the portal that speaks; another portal's are not found.
 LOCK_ENROLLMENTS = text(f"""
-    SELECT e.id, c.portal_id, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
-      e.scored_at, e.time_spent_seconds, e.timed_at, e.enrolled_at, e.withdrawn_at, e.detached_at, now() AS now
+    SELECT given.place, e.account_id, e.progress, e.started_at, e.completed_at, e.progress_at, e.score,
+      e.scored_at, e.time_spent_seconds, e.timed_at, e.enrolled_at, e.withdrawn_at, e.detached_at
     FROM {_NAMED_ENROLLMENTS}
     JOIN enrollment e ON e.id = given.id JOIN contract c ON c.id = e.contract_id AND c.portal_id = given.portal_id
     ORDER BY e.id FOR NO KEY UPDATE OF e""")
@@ -125,10 +135,6 @@ class _PlacedEvent(NamedTuple):
     event: ProgressEvent
 
 
-_Key = tuple[int, int]
-"""A portal and an enrollment, as the integers of their identifiers, because Python code hashes an identifier."""
-
-
 class _JudgedEnrollment(NamedTuple):
     """The events of one enrollment, and a code for each.
 
@@ -153,9 +159,10 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
     """
     jobs = [_ProgressJob(row, cast("RecordProgress", parse(row.columns.kind, row.columns.request))) for row in rows]
     events = _by_enrollment(jobs)
-    held = _hold(session, jobs, events.values())
-    judged = [_judge(placed, held.get(key)) for key, placed in events.items()]
-    _write(session, judged)
+    now = _begin(session)
+    held = _hold(session, jobs, events)
+    judged = [_judge(placed, held.get(place), now) for place, placed in enumerate(events)]
+    _write(session, jobs, judged)
     people = _results(jobs, judged)
     record_people(session, [(job.row.id, results) for job, results in zip(jobs, people, strict=True)])
     counted = [Counter(person.code for person in results) for results in people]
@@ -163,29 +170,37 @@ def record_progress_jobs(session: Session, rows: Sequence[ClaimedRow]) -> list[W
     return [_outcome(*one) for one in zip(jobs, people, counted, strict=True)]
 
 
-def _by_enrollment(jobs: Sequence[_ProgressJob]) -> dict[_Key, list[_PlacedEvent]]:
+def _by_enrollment(jobs: Sequence[_ProgressJob]) -> list[list[_PlacedEvent]]:
     """Returns the events of each enrollment in ledger order; events that cannot be read are left out."""
-    found: dict[_Key, list[_PlacedEvent]] = {}
+    found: dict[tuple[int, int], list[_PlacedEvent]] = {}  # by integers: Python code hashes an identifier
     for number, job in enumerate(jobs):
         portal = job.portal_id.int
         for position, event in enumerate(job.request.events):
             if type(event) is not RefusedEvent:
                 placed = _PlacedEvent(number, position, event)
                 found.setdefault((portal, event.enrollment_id.int), []).append(placed)
-    return found
+    return list(found.values())
+
+
+def _begin(session: Session) -> datetime:
+    """Limits the waits of this transaction and returns its moment, which so is not sent again with each enrollment."""
+    [now] = fetch_values(session, datetime, BEGIN_RECORDING)
+    return now
 
 
 def _hold(
-    session: Session, jobs: Sequence[_ProgressJob], events: Iterable[Sequence[_PlacedEvent]]
-) -> dict[_Key, _StudiedEnrollment]:
-    """Locks the enrollments that the events speak of, and returns those that the portal has."""
-    named = [_EnrollmentKey(jobs[first.job].portal_id, first.event.enrollment_id) for first, *_ in events]
-    wait_briefly_for_locks(session)
+    session: Session, jobs: Sequence[_ProgressJob], events: Sequence[Sequence[_PlacedEvent]]
+) -> dict[int, _StudiedEnrollment]:
+    """Locks the enrollments that the events speak of, and returns those that the portal has, by their place."""
+    named = [
+        _EnrollmentKey(place, jobs[first.job].portal_id, first.event.enrollment_id)
+        for place, (first, *_) in enumerate(events)
+    ]
     found = fetch(session, _StudiedEnrollment, LOCK_ENROLLMENTS, _NAMED_ENROLLMENTS.parameters(named))
-    return {(row.portal_id.int, row.id.int): row for row in found}
+    return {row.place: row for row in found}
 
 
-def _judge(events: Sequence[_PlacedEvent], row: _StudiedEnrollment | None) -> _JudgedEnrollment:
+def _judge(events: Sequence[_PlacedEvent], row: _StudiedEnrollment | None, now: datetime) -> _JudgedEnrollment:
     """Folds the events of one enrollment into its progress; nothing is recorded of an unknown one or one that ended."""
     if row is None:
         return _JudgedEnrollment(events, None, [Code.NOT_FOUND] * len(events))
@@ -193,7 +208,7 @@ def _judge(events: Sequence[_PlacedEvent], row: _StudiedEnrollment | None) -> _J
         code, detail = ended
         return _JudgedEnrollment(events, row, [code] * len(events), detail)
     before = row.known
-    after, codes = record_events(before, [_learning_event(one.event) for one in events], row.now, row.enrolled_at)
+    after, codes = record_events(before, [_learning_event(one.event) for one in events], now, row.enrolled_at)
     return _JudgedEnrollment(events, row, codes, None, before, after)
 
 
@@ -211,17 +226,18 @@ def _learning_event(event: ProgressEvent) -> LearningEvent:
     return LearningEvent(event.progress, at, event.score, event.time_spent_seconds, completed_at)
 
 
-def _write(session: Session, judged: Sequence[_JudgedEnrollment]) -> None:
+def _write(session: Session, jobs: Sequence[_ProgressJob], judged: Sequence[_JudgedEnrollment]) -> None:
     """Writes the progress that changed, and owes the certificates of those who completed their training now."""
     changed = [
-        (row, before, after)
-        for _, row, _, _, before, after in judged
-        if row is not None and before is not None and after is not None and before != after
+        (events[0], before, after)
+        for events, _, _, _, before, after in judged
+        if before is not None and after is not None and before != after
     ]
     if changed:
-        recorded = [_RecordedProgress(row.id, *after) for row, _, after in changed]
+        recorded = [_RecordedProgress(first.event.enrollment_id, *after) for first, _, after in changed]
         session.execute(UPDATE_PROGRESS, _RECORDED.parameters(recorded))
-        _owe_certificates(session, [row for row, *known in changed if _completes(*known)])
+        completed = [first for first, *known in changed if _completes(*known)]
+        _owe_certificates(session, [(jobs[job].portal_id, event.enrollment_id) for job, _, event in completed])
 
 
 def _completes(before: KnownProgress, after: KnownProgress) -> bool:
@@ -229,9 +245,13 @@ def _completes(before: KnownProgress, after: KnownProgress) -> bool:
     return after.progress is Progress.COMPLETED and before.progress is not Progress.COMPLETED
 
 
-def _owe_certificates(session: Session, completed: Sequence[_StudiedEnrollment]) -> None:
-    """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides."""
-    requests = [(row.portal_id, IssueCertificate(enrollment_id=row.id)) for row in completed]
+def _owe_certificates(session: Session, completed: Iterable[tuple[UUID, UUID]]) -> None:
+    """Owes each certificate once: the row went over to completed under its lock, and the key is its own besides.
+
+    Parameters:
+      completed: the portal and the enrollment of each.
+    """
+    requests = [(portal_id, IssueCertificate(enrollment_id=one)) for portal_id, one in completed]
     owe_jobs(session, [OwedJob(request, request.key, portal_id) for portal_id, request in requests])
 
 
