@@ -12,6 +12,8 @@ import resource
 import socket
 import time
 from asyncio import AbstractEventLoop, TimerHandle, Transport
+from contextlib import suppress
+from types import FrameType
 from typing import Any, Final
 
 import h11
@@ -29,6 +31,9 @@ BODY_SECONDS: Final = 40.0
 
 WRITE_SECONDS: Final = 60.0
 """Seconds in which a client that is sent much must take the next part of it."""
+
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks at what uvicorn does by time: the `Date` of answers, and an end asked for by a flag."""
 
 MOST_SILENT: Final = 1_000
 """The most silent connections; less where the process may open fewer files (``most_silent``)."""
@@ -56,11 +61,26 @@ class BoundedServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.server_state = ConnectionState()
+        self._loop: AbstractEventLoop | None = None
+        self._told = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves until it is told to stop."""
         asyncio.get_running_loop().set_exception_handler(AcceptErrors())
         await super().serve(sockets)
+
+    async def main_loop(self) -> None:
+        """Waits until it is told to stop; a signal ends the wait at once. Uvicorn wakes up ten times a second."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # at each multiple of ten it dates the answers
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), LOOK_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Notes that a signal asks this process to stop."""
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
 
 
 class AcceptErrors:

@@ -210,6 +210,17 @@ def test_a_client_that_does_not_take_its_answer_is_disconnected(monkeypatch: pyt
         thread.join()
 
 
+def test_a_signal_ends_a_server_that_looks_seldom_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LOOK_SECONDS", 1_000)
+    serving = server.BoundedServer(uvicorn.Config(lambda: None, lifespan="off", log_config=None, port=0))
+    thread = threading.Thread(target=serving.run)
+    thread.start()
+    wait_until(lambda: serving.started)
+    serving.handle_exit(signal.SIGTERM, None)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
 def test_idle_connections_are_kept_for_the_next_request(site: httpx.Client) -> None:
     connection = http.client.HTTPConnection(str(site.base_url.host), site.base_url.port, timeout=10)
     for _ in range(3):
