@@ -30,6 +30,13 @@ POLL_MS: Final = 50
 
 IDLE_POLL_MS: Final = 1_000
 
+BEAT_SECONDS: Final = 5.0
+"""Seconds between two heartbeats in Redis at least; dramatiq takes a process for dead after a minute without one.
+
+After an outage of Redis every heartbeat is old, so one that failed is sent again at the next call. Another process
+looks for dead ones ``MAINTENANCE_SECONDS`` after its last error.
+"""
+
 SELDOM: Final = SeldomLog()
 
 
@@ -49,6 +56,7 @@ class WakeBroker(RedisBroker):
     def __init__(self, client: redis.Redis, middleware: Iterable[dramatiq.Middleware]) -> None:
         namespace = get_settings().redis_namespace
         super().__init__(client=client, namespace=namespace, middleware=list(middleware))  # type: ignore[no-untyped-call]
+        self._beaten_at = float("-inf")  # by the monotonic clock
 
     @property
     def consumer_class(self) -> type[SteadyConsumer]:
@@ -73,12 +81,15 @@ class WakeBroker(RedisBroker):
         return int(command == "qsize")
 
     def beat(self) -> None:
-        """Sends Redis the heartbeat of this broker, also while its consumers are full and do not poll.
+        """Sends Redis the heartbeat of this broker, also while its consumers are full or wait; at most every 5 seconds.
 
         When Redis refuses it nothing fails: the heartbeat in PostgreSQL goes on.
         """
+        if time.monotonic() - self._beaten_at < BEAT_SECONDS:
+            return
         try:
             _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+            self._beaten_at = time.monotonic()
         except redis.RedisError as error:
             SELDOM.warning("beat.failed", error=error_code(error))
 

@@ -119,6 +119,7 @@ class SteadyConsumer(_RedisConsumer):
         self._taking = threading.Lock()  # any thread may give a message back
         self._maintained_at = time.monotonic()
         self._polls_until = 0.0 if get_settings().redis_blocking else math.inf
+        self._waited = False  # in vain, until just now: the queue is empty
         self._errors = 0  # errors of Redis since the last fetch that succeeded
         self.trouble: ConsumerTrouble | None = None
         self.turned_at = time.monotonic()
@@ -138,11 +139,16 @@ class SteadyConsumer(_RedisConsumer):
             self._freed.wait(self.timeout / 1000)
             self._freed.clear()
             return None
-        if not self.message_cache and not self._fetch():
+        if not self.message_cache and (self._need_not_ask() or not self._fetch()):
             self._wait_for_message()
             return None
         self.misses = 0
         return self._read(*self.message_cache.pop(0)) if self.message_cache else None
+
+    def _need_not_ask(self) -> bool:
+        """Tells whether a fetch would find nothing and has nothing to tell, because no message came while it waited."""
+        owes = self._done or self._returned or self.trouble
+        return self._waited and not owes and time.monotonic() - self._maintained_at < MAINTENANCE_SECONDS
 
     def _wait_for_message(self) -> None:
         """Waits inside Redis until the queue holds a message, for a second at most; it changes and takes nothing.
@@ -151,6 +157,7 @@ class SteadyConsumer(_RedisConsumer):
         is. Where it is refused (a proxy, an ACL, a Redis that is full), this consumer polls for a while. Whether Redis
         is ill is told by the fetch that follows, not by this.
         """
+        self._waited = False
         if time.monotonic() < self._polls_until:
             self.misses, pause_ms = compute_backoff(self.misses, max_backoff=self.timeout)
             time.sleep(pause_ms / 1000)
@@ -158,7 +165,8 @@ class SteadyConsumer(_RedisConsumer):
         soon = STOPPING.is_set() or self.queued_message_ids or self._done
         queue = f"{self.broker.namespace}:{self.queue_name}"
         try:
-            self.broker.client.blmove(queue, queue, SHORT_WAIT if soon else WAIT_SECONDS, "LEFT", "LEFT")
+            wait = SHORT_WAIT if soon else WAIT_SECONDS
+            self._waited = self.broker.client.blmove(queue, queue, wait, "LEFT", "LEFT") is None
         except redis.RedisError as error:
             self._polls_until = time.monotonic() + POLLING_SECONDS
             SELDOM.warning("redis.no_waiting", queue=self.queue_name, error=error_code(error))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from queue import PriorityQueue
 from types import FrameType
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 import dramatiq
 from sqlalchemy import text
 
-from workers.database import dispose_engine, is_transient, transaction
+from workers.database import autocommit, dispose_engine, is_transient, transaction
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
@@ -36,6 +37,9 @@ TROUBLE_SECONDS: Final = 10.0
 
 STOP_SECONDS: Final = 60.0
 """Seconds that a process that lost a thread has to finish its work, before it ends at once."""
+
+LAST_WAIT: Final = 0.05
+"""The longest wait of a thread for a message once its process is asked to stop, in seconds."""
 
 LOST_THREAD: Final = 70
 """The exit code of a process that ends because one of its threads is dead (EX_SOFTWARE of sysexits.h)."""
@@ -86,7 +90,7 @@ class Heartbeat(threading.Thread):
 
     def _say(self, statement: Any, **more: str | None) -> None:
         try:
-            with transaction() as session:
+            with autocommit() as session:
                 session.execute(statement, self.row | more)
         except Exception as error:
             if not is_transient(error):
@@ -120,6 +124,29 @@ def stop_once() -> None:
         stop(number, frame)
 
     signal.signal(signal.SIGTERM, stop_and_ignore_more)
+
+
+class WorkQueue(PriorityQueue[Any]):
+    """The messages of this process that wait for a thread.
+
+    Dramatiq's threads ask with a time limit of a second, only to see whether they are to end: each of them wakes up for
+    that, and an idle process has many. In this queue they wait until a message comes or the process is asked to stop.
+    """
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Removes and returns the next message; before the process stops it waits for one however long that takes.
+
+        Raises: queue.Empty when there is none.
+        """
+        if block:
+            with self.not_empty:
+                self.not_empty.wait_for(lambda: self._qsize() > 0 or STOPPING.is_set())
+        return super().get(block, LAST_WAIT if STOPPING.is_set() else timeout)
+
+    def end_waits(self) -> None:
+        """Lets every thread that waits see that the process is stopping."""
+        with self.not_empty:
+            self.not_empty.notify_all()
 
 
 class WorkerWatch:
@@ -180,6 +207,10 @@ class ProcessMiddleware(dramatiq.Middleware):
         self._alive: Heartbeat | None = None
         self._watch: WorkerWatch | None = None
 
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
+        """Gives the threads of this process, which start next, a queue in which they wait without waking up."""
+        worker.work_queue = WorkQueue()
+
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
         """Starts the heartbeat and wakes the queues, because work may have waited while no process listened."""
         stop_once()
@@ -206,8 +237,9 @@ class ProcessMiddleware(dramatiq.Middleware):
                 wake(queue)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
-        """Tells claimers to stop after their present batch, chunk or mail."""
+        """Tells claimers to stop after their present batch, chunk or mail, and threads that have none to end."""
         STOPPING.set()
+        worker.work_queue.end_waits()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
         """Ends the heartbeat and closes the connections to the database.

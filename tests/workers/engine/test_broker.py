@@ -212,6 +212,23 @@ def test_a_full_broker_still_says_it_is_alive(broker: WakeBroker) -> None:
     assert abs(beat[1] / 1000 - time.time()) < 5
 
 
+def test_a_beat_is_sent_seldom_but_again_at_once_after_one_that_failed(
+    broker: WakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = f"{os.environ['REDIS_NAMESPACE']}:__heartbeats__"
+    with monkeypatch.context() as away, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
+        forget()
+        broker.beat()
+    forget()
+    with client() as opened:
+        broker.beat()
+        assert opened.zrem(beats, broker.broker_id) == 1
+        broker.beat()
+        assert opened.zscore(beats, broker.broker_id) is None
+
+
 def test_what_waits_when_a_reader_stops_is_done_by_another(processes: Processes) -> None:
     for number in range(20):
         send(PutCompany(reference=f"R-{number}", name="Lorval"), f"key-{number}")

@@ -10,6 +10,7 @@ from dramatiq.broker import MessageProxy
 from tests.kit.actors.messages import push
 from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.processes.valkey import OwnValkey
+from workers.engine import consumer as consumers
 from workers.engine.broker import WakeBroker, make_broker, worker_client
 from workers.engine.consumer import SteadyConsumer
 
@@ -63,6 +64,36 @@ def test_waiting_changes_nothing_in_the_queue(server: OwnValkey, broker: WakeBro
         sent = [push(b"noise %d" % number, queue=QUEUE) for number in range(3)]
         waiting.result(10)
     assert [getattr(the_next(consumer), "raw", None) for _ in range(3)] == sent
+
+
+def fetches(server: OwnValkey) -> int:
+    """Counts the scripts that were run to fetch."""
+    with server.client() as opened:
+        return int(opened.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+def test_a_queue_that_stayed_empty_is_not_asked_again(
+    server: OwnValkey, broker: WakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "WAIT_SECONDS", 0.01)
+    consumer = broker.consume(QUEUE)
+    assert [next(consumer) for _ in range(2)] == [None, None]
+    asked = fetches(server)
+    assert [next(consumer) for _ in range(9)] == [None] * 9
+    assert fetches(server) == asked
+    sent = push(b"noise", queue=QUEUE)
+    assert getattr(the_next(consumer), "raw", None) == sent
+
+
+def test_a_consumer_that_waits_still_looks_for_messages_of_the_dead(
+    server: OwnValkey, broker: WakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "WAIT_SECONDS", 0.01)
+    consumer = broker.consume(QUEUE)
+    assert [next(consumer) for _ in range(3)] == [None] * 3
+    asked, consumer._maintained_at = fetches(server), consumer._maintained_at - consumers.MAINTENANCE_SECONDS
+    assert next(consumer) is None
+    assert fetches(server) > asked
 
 
 def test_two_consumers_that_wait_are_both_woken(server: OwnValkey, broker: WakeBroker) -> None:
