@@ -8,9 +8,9 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from cronsim import CronSimError
@@ -21,27 +21,36 @@ from models.base import new_id
 from models.job import UNREAD_SECONDS
 from models.portal import LOCAL_PORTAL_ID
 from models.schedule import Schedule
-from workers.database import Session, is_transient, transaction
+from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.engine.ledger import LEDGERS
 from workers.engine.processes import Heartbeat
 from workers.engine.rollout import newer_release_runs
-from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, put_times_right, seconds_ahead
+from workers.engine.set_back import (
+    FURTHEST_TERM,
+    SECONDS_AHEAD,
+    TERM_SECONDS,
+    TOLERANCE_SECONDS,
+    put_times_right,
+    seconds_ahead,
+)
 from workers.engine.slots import next_slot
 from workers.engine.wake import WAKER
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.requests.registry import parse
 from workers.settings import get_settings
-from workers.sql import change, fetch_value
+from workers.sql import change, fetch_one, fetch_value
 
 log = get_logger()
 
 TICK_SECONDS: Final = 1.0
-BURY_SECONDS: Final = 60.0
-"""Seconds between two searches for work of unknown kinds, which read the index of all that waits."""
+SEARCH_SECONDS: Final = 60.0
+"""Seconds between two searches for what is rare and dear to find: work of unknown kinds, which reads the index of all
+that waits, and schedules that were planned for another time than their next slot.
+"""
 
 # One of two clocks has the row; the other takes it after the lease of the first has run out, or when it cannot be.
 TAKE_LEAD = text("""
@@ -50,13 +59,49 @@ TAKE_LEAD = text("""
     WHERE cl.holder = excluded.holder OR cl.until < now() OR cl.until > now() + make_interval(secs => :furthest)
     RETURNING holder""")
 
+LOST_WORK: Final = " OR ".join(f"EXISTS (SELECT FROM {one.table} WHERE leased_until < now())" for one in LEDGERS)
+
+DUE_QUEUES: Final = " UNION ".join(f"({one.due_sql.text})" for one in LEDGERS)
+
+# Renews the lease of the clock that leads and tells what there is to do; one statement, for it runs each second. It
+# renews nothing if the clock of the database was ahead, because a new lease would hide that.
+RENEW_LEAD = text(f"""
+    WITH led AS (
+      UPDATE clock SET until = now() + make_interval(secs => :term)
+      WHERE holder = :me AND ({SECONDS_AHEAD}) <= CAST(:tolerance AS float8)
+      RETURNING holder)
+    SELECT {LOST_WORK} AS lost,
+      EXISTS (SELECT FROM schedule WHERE NOT paused AND coalesce(next_run_at <= now(), true)) AS scheduled,
+      ARRAY({DUE_QUEUES}) AS due
+    FROM led""")
+
 # Ends the lease of this clock; the row stays, for it says when the clock of the database was ahead.
 END_LEAD = text("UPDATE clock SET until = now() - interval '1 second' WHERE holder = :me")
+
+
+class WorkForClock(NamedTuple):
+    """The work that the leading clock found for itself.
+
+    Parameters:
+      lost: there are rows with an expired lease.
+      scheduled: a schedule is due, or not planned yet.
+      due: the queues that have due work.
+    """
+
+    lost: bool
+    scheduled: bool
+    due: Sequence[str]
 
 
 def lead(session: Session, me: UUID) -> bool:
     """Takes or renews the lead; returns False while another clock has it."""
     return fetch_value(session, UUID, TAKE_LEAD, {"me": me, "term": TERM_SECONDS, "furthest": FURTHEST_TERM}) == me
+
+
+def renew_lead(session: Session, me: UUID) -> WorkForClock | None:
+    """Renews the lead; returns None if this clock does not lead, or if times are to be put right first."""
+    given = {"me": me, "term": TERM_SECONDS, "tolerance": TOLERANCE_SECONDS}
+    return fetch_one(session, WorkForClock, RENEW_LEAD, given)
 
 
 def resign(me: UUID) -> None:
@@ -71,25 +116,48 @@ def tick(me: UUID, wake_queue: Callable[[str], None] = wake) -> None:
     Parameters:
       wake_queue: a function that wakes a queue; it must not wait for long, or this clock loses the lead.
     """
+    with autocommit() as session:
+        found = renew_lead(session, me)
+    found = found or _take_lead(me)
+    if found is None:
+        return
+    if found.lost:
+        _rescue()
+    if found.scheduled:
+        _fire()
+    due = set(found.due)
+    if found.lost or found.scheduled:  # what was rescued or recorded is due now
+        with transaction() as session:
+            due = books.due_queues(session)
+    for queue in due:
+        wake_queue(queue)
+
+
+def _take_lead(me: UUID) -> WorkForClock | None:
+    """Takes the lead if it is free, and puts times right after the clock of the database was ahead."""
     with transaction() as session:
         ahead = seconds_ahead(session)
         if not lead(session, me):
-            return
+            return None
         # In the same transaction: a new lease removes what tells that the clock was ahead.
         moved = put_times_right(session, ahead) if ahead else {}
     if ahead:
         log.error("clock.was_ahead", seconds=round(ahead), moved=moved)
+    return WorkForClock(lost=True, scheduled=True, due=())
+
+
+def _rescue() -> None:
+    """Rescues work with an expired lease; each ledger commits by itself."""
     for ledger in LEDGERS:
         with transaction() as session:
             rescued = books.rescue(session, ledger)
-        for row_id, _, times in rescued:
-            log.warning("work.rescued", ledger=ledger.table, rows=[str(row_id)], rescues=times)
+        for row in rescued:
+            log.warning("work.rescued", ledger=ledger.table, rows=[str(row.id)], rescues=row.rescues)
+
+
+def _fire() -> None:
     with transaction() as session:
         fire_schedules(session)
-    with transaction() as session:
-        due = books.due_queues(session)
-    for queue in due:
-        wake_queue(queue)
 
 
 def bury_unknown() -> None:
@@ -117,14 +185,14 @@ def fire_schedules(session: Session) -> list[str]:
     fired = []
     for schedule, now in session.exec(select(Schedule, func.now()).where(~col(Schedule.paused))).all():
         try:
-            if _fire(session, schedule, now):
+            if _fire_one(session, schedule, now):
                 fired.append(schedule.name)
         except (CronSimError, InvalidRequest) as error:
             log.exception("schedule.not_fired", schedule=schedule.name, exc_info=error)
     return fired
 
 
-def _fire(session: Session, schedule: Schedule, now: datetime) -> bool:
+def _fire_one(session: Session, schedule: Schedule, now: datetime) -> bool:
     slot, following = schedule.next_run_at, next_slot(schedule.cron, now)
     if slot is not None and now < slot <= following:
         return False
@@ -155,12 +223,13 @@ def run() -> None:
     alive = Heartbeat(me, "clock")
     alive.start()
     log.info("process.started", queues=["clock"], process=str(me))
-    buried_at = time.monotonic()
+    searched_at = time.monotonic()
     while not stopping.wait(TICK_SECONDS):
         _unless_postponed(lambda: tick(me, WAKER.wake_soon))
-        if time.monotonic() - buried_at >= BURY_SECONDS:
+        if time.monotonic() - searched_at >= SEARCH_SECONDS:
             _unless_postponed(bury_unknown)
-            buried_at = time.monotonic()
+            _unless_postponed(_fire)
+            searched_at = time.monotonic()
     _unless_postponed(lambda: resign(me))
     alive.leave()
 

@@ -28,12 +28,15 @@ TOLERANCE_SECONDS: Final = 5.0
 MOST_LEASES: Final = 10
 """A lease that ends later than this many of our own is no lease of a process with other settings."""
 
-# Returns by how many seconds the clock was ahead, or 0: things that happened cannot lie in the future.
-READ_SECONDS_AHEAD = text("""
+SECONDS_AHEAD: Final = """
     SELECT coalesce(max(extract(epoch FROM happened.at - now())), 0)::float8 FROM (
       SELECT until - make_interval(secs => CAST(:term AS float8)) AS at FROM clock
       UNION ALL SELECT last_run_at FROM schedule
-      UNION ALL SELECT seen_at FROM process) happened""")
+      UNION ALL SELECT seen_at FROM process) happened"""
+"""The SQL query for the seconds by which the clock was ahead, or 0: things that happened cannot lie in the future."""
+
+# Returns by how many seconds the clock was ahead, or 0.
+READ_SECONDS_AHEAD = text(SECONDS_AHEAD)
 
 HAPPENED: Final = (
     ("process", ("seen_at", "started_at")),

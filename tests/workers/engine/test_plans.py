@@ -3,11 +3,14 @@
 import pytest
 from sqlalchemy import text
 
+from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.benchmarks.history import SMALL, add_history, reference
 from tests.benchmarks.population import add_catalog, contract, person
 from tests.kit.builders.ledgers import QUEUE, both, claim, failed_attempt, finished, lane, owe
+from tests.kit.processes.support import change
 from workers.actors.registry import do_jobs
+from workers.clock import WorkForClock, renew_lead, tick
 from workers.database import Session, transaction
 from workers.engine import ledger as books
 from workers.engine.ledger import JOBS, Claimed, Ledger
@@ -128,3 +131,17 @@ def test_finding_due_queues_reads_few_rows_however_many_wait(ledger: Ledger[Clai
         before = rows_read(session)
         assert books.due_queues(session) == {QUEUE}
         assert rows_read(session) - before <= 5
+
+
+@both
+def test_a_round_of_the_clock_reads_few_rows_however_many_wait(ledger: Ledger[Claimed]) -> None:
+    me = new_id()
+    change("UPDATE schedule SET paused = true")
+    tick(me)
+    with transaction() as session:
+        for number in range(600):
+            owe(session, ledger, lane=lane(number))
+    with transaction() as session:
+        before = rows_read(session)
+        assert renew_lead(session, me) == WorkForClock(lost=False, scheduled=False, due=[QUEUE])
+        assert rows_read(session) - before <= 40  # schedules, processes and the clock itself too
