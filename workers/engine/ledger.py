@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, NamedTuple
 from uuid import UUID
 
@@ -209,10 +210,19 @@ def another_release_runs(session: Session) -> bool:
     return bool(fetch_value(session, bool, FIND_ANOTHER, {"release": this_release()}))
 
 
-def resume(session: Session, queues: Iterable[str]) -> None:
-    """Ends the pauses of postponed work on these queues: a new process may have the setting or the code it lacked."""
-    for ledger in LEDGERS:
-        session.execute(ledger.resume_sql, {"queues": list(queues)})
+def resume(
+    session: Session, ledger: Ledger[Claimed], queue: str, *, after: datetime | None, most: int
+) -> datetime | None:
+    """Ends the pauses of postponed work on a queue: a new process may have the setting or the code it lacked.
+
+    Parameters:
+      after: what the call before returned; None for the first one.
+      most: the most rows to make due.
+
+    Returns: the time at which the last of these rows was to be due; None when there were fewer than `most`.
+    """
+    ended = fetch_values(session, datetime, ledger.resume_sql, {"queue": queue, "after": after, "most": most})
+    return max(ended) if len(ended) == most else None
 
 
 def bury(session: Session, ledger: Ledger[Claimed], *, seconds: float) -> list[UUID]:

@@ -350,12 +350,18 @@ class Ledger(Generic[ColumnsT_co]):
 
     @cached_property
     def resume_sql(self) -> TextClause:
-        """Makes the postponed rows of these queues due now."""
+        """Makes postponed rows of a queue due now, those first that would be due first.
+
+        It reads the rows that are due later, by the index that is in the order of time, and none that is due. It waits
+        for no lock, so the order in which it locks rows cannot matter.
+        """
         return text(f"""
-            UPDATE {self.table} SET due_at = now() WHERE id IN (
-              SELECT id FROM {self.table} WHERE postponed_at IS NOT NULL AND due_at > now() AND leased_until IS NULL
-                AND queue = ANY(CAST(:queues AS text[]))
-              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)""")
+            WITH found AS MATERIALIZED (
+              SELECT id, due_at FROM {self.table} WHERE queue = :queue AND {WAITING_IN_TIME}
+                AND due_at > now() AND due_at >= coalesce(CAST(:after AS timestamptz), now())
+                AND postponed_at IS NOT NULL
+              ORDER BY due_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED)
+            UPDATE {self.table} t SET due_at = now() FROM found m WHERE {BY_ID} RETURNING m.due_at""")
 
     @cached_property
     def bury_sql(self) -> TextClause:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from queue import PriorityQueue
 from types import FrameType
 from typing import Any, Final
@@ -16,11 +17,11 @@ from uuid import UUID
 import dramatiq
 from sqlalchemy import text
 
-from workers.database import autocommit, dispose_engine, is_transient, transaction
+from workers.database import autocommit, dispose_engine, is_transient
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
-from workers.engine.ledger import resume
+from workers.engine.ledger import LEDGERS, Claimed, Ledger, resume
 from workers.engine.rollout import this_release
 from workers.logs import get_logger
 from workers.requests.queues import wake_actor
@@ -37,6 +38,9 @@ TROUBLE_SECONDS: Final = 10.0
 
 STOP_SECONDS: Final = 60.0
 """Seconds that a process that lost a thread has to finish its work, before it ends at once."""
+
+RESUMED_AT_ONCE: Final = 1_000
+"""The most postponed rows that a statement makes due."""
 
 LAST_WAIT: Final = 0.05
 """The longest wait of a thread for a message once its process is asked to stop, in seconds."""
@@ -99,14 +103,27 @@ class Heartbeat(threading.Thread):
 
 
 def resume_postponed(queues: Sequence[str]) -> None:
-    """Ends the pauses of postponed work when this process starts: it may have the setting or the code it lacked."""
+    """Ends the pauses of postponed work when this process starts: it may have the setting or the code it lacked.
+
+    It commits after each thousand, so that it holds no lock for long.
+    """
     try:
-        with transaction() as session:
-            resume(session, queues)
+        for ledger in LEDGERS:
+            for queue in queues:
+                _resume_queue(ledger, queue)
     except Exception as error:
         if not is_transient(error):
             raise
         log.warning("postponed.not_resumed", exc_info=error)
+
+
+def _resume_queue(ledger: Ledger[Claimed], queue: str) -> None:
+    after: datetime | None = None
+    while True:
+        with autocommit() as session:
+            after = resume(session, ledger, queue, after=after, most=RESUMED_AT_ONCE)
+        if after is None:
+            return
 
 
 def stop_once() -> None:

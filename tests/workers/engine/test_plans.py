@@ -134,6 +134,19 @@ def test_finding_due_queues_reads_few_rows_however_many_wait(ledger: Ledger[Clai
 
 
 @both
+def test_ending_pauses_reads_the_postponed_and_not_what_is_due(ledger: Ledger[Claimed]) -> None:
+    with transaction() as session:
+        session.execute(text("ANALYZE"))
+        for number in range(600):
+            owe(session, ledger, lane=lane(number))
+        held = claim(session, ledger, size=SIZE)
+        books.set_back(session, ledger, [failed_attempt(ledger, row, "postponed", 60, counts=False) for row in held])
+        before = rows_read(session)
+        assert books.resume(session, ledger, QUEUE, after=None, most=SIZE) is not None
+        assert rows_read(session) - before <= 3 * SIZE
+
+
+@both
 def test_a_round_of_the_clock_reads_few_rows_however_many_wait(ledger: Ledger[Claimed]) -> None:
     me = new_id()
     change("UPDATE schedule SET paused = true")

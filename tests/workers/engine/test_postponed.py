@@ -10,11 +10,11 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.batches import attempt_outcomes, claim, fail_on, jobs_done, make_due, owe_jobs, state, work
 from tests.kit.builders.contracts import add_contract, asking
-from tests.kit.builders.ledgers import QUEUE, lane, look, owe
+from tests.kit.builders.ledgers import QUEUE, failed_attempt, lane, look, owe
 from tests.kit.processes.support import change, rows
 from workers.actors import certificates, enrollments
 from workers.database import Session, transaction
-from workers.engine import claimer
+from workers.engine import claimer, processes
 from workers.engine import ledger as books
 from workers.engine.acceptance import SubmittedRequest, accept_all
 from workers.engine.claimer import BatchRun
@@ -133,6 +133,25 @@ def test_a_new_process_ends_the_pause_of_a_missing_setting(ledger: Ledger[Claime
     resume_postponed([QUEUE])
     with transaction() as session:
         assert float(look(session, ledger, row_id)["due_in"]) <= 0
+
+
+@pytest.mark.parametrize("ledger", [JOBS, EMAILS], ids=["job", "email"])
+def test_pauses_end_in_parts_and_none_waits_for_a_lock(
+    ledger: Ledger[Claimed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESUMED_AT_ONCE", 2)
+    with transaction() as session:
+        made = [owe(session, ledger, lane=lane(number)) for number in range(9)]
+        mine = books.claim(session, ledger, QUEUE, size=9, lease=30, worker=new_id())
+        books.set_back(session, ledger, [failed_attempt(ledger, row, "postponed", 60, counts=False) for row in mine])
+        owe(session, ledger, lane=lane(10), due=60)  # it was not postponed, and keeps its time
+    waiting = f"SELECT count(*) FROM {ledger.table} WHERE due_at > now()"
+    with transaction() as holding:
+        holding.execute(text(f"SELECT 1 FROM {ledger.table} WHERE id = :id FOR UPDATE"), {"id": made[4]})
+        resume_postponed([QUEUE])
+        assert rows(waiting) == [(2,)]
+    resume_postponed([QUEUE])
+    assert rows(waiting) == [(1,)]
 
 
 def test_the_second_half_of_a_lane_does_not_overtake_its_postponed_first() -> None:
