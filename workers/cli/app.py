@@ -71,6 +71,19 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
             },
         ),
     },
+    "Portals": {
+        "portal": Group(
+            "Create portals, give them keys, take keys away.",
+            {
+                "create": Command("portal:create", "Record a portal and give it a key."),
+                "rotate": Command("portal:rotate", "Give a portal a further key."),
+                "revoke": Command("portal:revoke", "End a key, or all keys of a portal."),
+                "list": Command("portal:list", "List the portals and their keys, never a secret."),
+                "limits": Command("portal:limits", "Set how many requests a portal may send each minute."),
+                "acl": Command("portal:acl", "Print the users of Redis that portals need."),
+            },
+        ),
+    },
     "Records and people": {
         "seed": Command("seed", "Record companies, trainings and contracts from a JSON file."),
         "organisation": Group(

@@ -48,6 +48,8 @@ def with_seconds(args: list[str]) -> list[str]:
 
 
 AGO: Final = {"min": "minutes", "h": "hours", "d": "days"}
+LONGEST_NUMBER: Final = 5
+"""The digits of such a number that is to come: a later moment is no date."""
 
 
 def moment(said: str) -> datetime:
@@ -61,6 +63,22 @@ def moment(said: str) -> datetime:
     except ValueError:
         raise typer.BadParameter("neither 2026-03-01, nor 2026-03-01T08:30, nor 30min, 2h or 3d ago") from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def coming_moment(said: str) -> datetime:
+    """Reads a moment that is to come: a date, a date and time (UTC unless it says otherwise), or `90d` from now."""
+    for unit, word in AGO.items():
+        number = said.removesuffix(unit)
+        if number != said and number.isdecimal() and len(number) <= LONGEST_NUMBER:
+            return datetime.now(UTC) + timedelta(**{word: int(number)})
+    try:
+        read = datetime.fromisoformat(said)
+    except ValueError:
+        raise typer.BadParameter("neither 2027-03-01, nor 2027-03-01T08:30, nor 30min, 12h or 90d") from None
+    read = read if read.tzinfo else read.replace(tzinfo=UTC)
+    if read < datetime.now(UTC):
+        raise typer.BadParameter("this moment is over")
+    return read
 
 
 def is_called_alone(context: typer.Context) -> bool:

@@ -17,9 +17,11 @@ from workers.settings import get_settings
 
 _QUEUE_DOMAIN: Final = b"matricule queue secret, first form\n"
 _WEBHOOK_DOMAIN: Final = b"matricule webhook secret, first form\n"
+_REDIS_DOMAIN: Final = b"matricule redis password, first form\n"
 
 QUEUE_PREFIX: Final = "mqs_"
 WEBHOOK_PREFIX: Final = "whsec_"
+REDIS_PREFIX: Final = "mrp_"
 
 
 @lru_cache(maxsize=1)
@@ -42,6 +44,15 @@ def queue_secret(master_id: str, key_id: str) -> str:
     """
     mac = _derived(master_id, _QUEUE_DOMAIN, key_id.encode())
     return QUEUE_PREFIX + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def redis_password(master_id: str, key_id: str) -> str:
+    """Returns the password of the user of Redis with which a portal reaches its streams.
+
+    Raises: NotConfigured when this secret is no longer in ``PORTAL_KEYS``.
+    """
+    mac = _derived(master_id, _REDIS_DOMAIN, key_id.encode())
+    return REDIS_PREFIX + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
 def webhook_secret(master_id: str, endpoint_id: UUID, version: int) -> str:
