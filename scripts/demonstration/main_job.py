@@ -12,12 +12,11 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
-from models.portal import LOCAL_PORTAL_ID
 from models.words import EmailState, JobState, Policy
 from scripts.demonstration.expectation import ExpectedOutcome
 from scripts.demonstration.progress import Say
 from workers.database import transaction
-from workers.engine.acceptance import find_accepted
+from workers.engine.acceptance import find_accepted, find_portal
 from workers.portal_client import PortalClient
 from workers.reading.jobs import show_job
 from workers.requests.base import Request, fingerprint
@@ -102,7 +101,7 @@ def do(client: PortalClient, requests: Sequence[Request], say: Say) -> list[dict
 def _follow(client: PortalClient, request: Request, say: Say) -> dict[str, Any]:
     key, sent = key_of(request), time.monotonic()
     while True:
-        job = _find(key)
+        job = _find(client.portal, key)
         if job is not None and job["finished"]:
             break
         say(f"{request.kind}: {job['state'] if job else 'not in the ledger yet'}")
@@ -115,9 +114,9 @@ def _follow(client: PortalClient, request: Request, say: Say) -> dict[str, Any]:
     return job
 
 
-def _find(key: str) -> dict[str, Any] | None:
+def _find(portal: str, key: str) -> dict[str, Any] | None:
     with transaction() as session:
-        job_id = find_accepted(session, LOCAL_PORTAL_ID, key)
+        job_id = find_accepted(session, find_portal(session, portal), key)
         return show_job(session, job_id) if job_id else None
 
 
@@ -136,11 +135,11 @@ def await_mails(job_id: str, mailbox_url: str, say: Say) -> None:
         time.sleep(LOOK_SECONDS * 2)
 
 
-def outcome(job: dict[str, Any], mailbox_url: str) -> ExpectedOutcome:
+def outcome(portal: str, job: dict[str, Any], mailbox_url: str) -> ExpectedOutcome:
     """Returns the results of the job, read from the ledger, the tables and the mailbox."""
     mails = _mails(job["id"])
     with transaction() as session:
-        where = {"portal": LOCAL_PORTAL_ID, "reference": "demo-contrat"}
+        where = {"portal": find_portal(session, portal), "reference": "demo-contrat"}
         contract = dict(session.execute(CONTRACT, where).mappings().one())
         names = session.execute(NAMES, {"email": REGISTERED_BEFORE}).one()
     codes = tuple(person["code"] for person in job["result"]["people"])

@@ -65,7 +65,7 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
             job = work.do(client, [work.enrollment(roster)], say)[0]
     with progress.step("Every mail of it sent, and in the mailbox") as say:
         work.await_mails(job["id"], mailbox, say)
-    found = work.outcome(job, mailbox)
+    found = work.outcome(client.portal, job, mailbox)
     return Story(roster, found, _differences(roster, found), mailbox, system.environment["LINK_BASE_URL"])
 
 
@@ -96,8 +96,9 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def _client() -> Iterator[PortalClient]:
+    """Opens the client of the portal `demo`, which the system made when it started."""
     settings = get_settings()
-    client = PortalClient(settings.redis_url, namespace=settings.redis_namespace)
+    client = PortalClient(settings.redis_url, namespace=settings.redis_namespace, portal=os.environ["PORTAL_NAME"])
     try:
         yield client
     finally:

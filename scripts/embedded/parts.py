@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from scripts.embedded.mailbox_process import Mailbox, free_port
-from scripts.embedded.places import Places, permitted, places
+from scripts.embedded.places import Places, permitted, places, write_private
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 
@@ -52,6 +52,7 @@ class Parts:
         self.valkey: Valkey | None = None
         self.mailbox: Mailbox | None = None
         self._durable = durable
+        self._values: dict[str, str] = {}  # what the environment file says
         self._undo = ExitStack()
 
     def start(self) -> dict[str, str]:
@@ -65,13 +66,20 @@ class Parts:
             self.var.mkdir(parents=True, exist_ok=True)
             undo.callback(os.close, _lock(self.var))
             where = places(self.var)
+            self._values = {}
             values = {**self._start_servers(where, undo), **self._settings()}
             # HOST is not read here: some shells set it to the name of the machine.
-            self.environment.update(values, HOST=WEB_HOST)
+            self.environment["HOST"] = WEB_HOST
             undo.callback((self.var / "environment").unlink, missing_ok=True)
-            _write_private(self.var / "environment", _exports(values))
+            self.add(values)
             self._undo = undo.pop_all()
         return self.environment
+
+    def add(self, values: Mapping[str, str]) -> None:
+        """Adds variables to the environment and to the environment file, for this start."""
+        self._values |= values
+        self.environment.update(values)
+        write_private(self.var / "environment", _exports(self._values))
 
     def stop(self) -> None:
         """Stops the started parts in reverse order and releases the data folder; does nothing when none runs."""
@@ -154,7 +162,7 @@ def _signing_keys(path: Path) -> str:
     valid.
     """
     if not path.exists():
-        _write_private(path, f"dev:{secrets.token_hex(32)}\n")
+        write_private(path, f"dev:{secrets.token_hex(32)}\n")
     return path.read_text().strip()
 
 
@@ -169,13 +177,3 @@ def _exports(values: Mapping[str, str]) -> str:
         said = f'export {name}={shlex.quote(value)} {FROM_PARTS}="${{{FROM_PARTS}:-}} {name}"'
         lines.append(f'  [ -n "${{{name}:-}}" ] || {said}\n')
     return "".join([f"if kill -0 {os.getpid()} 2>/dev/null; then\n", *lines, "fi\n"])
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Writes a file of mode 0600 in one step: readers never see half of it, and no link at this path is followed."""
-    draft = path.with_name(f"{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.rename(path)

@@ -280,3 +280,13 @@ def _postgres_wheel() -> Path:
 def tell(sentence: str) -> None:
     """Writes one line to the standard error for the person at the terminal."""
     print(f"embedded: {sentence}", file=sys.stderr, flush=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file of mode 0600 in one step: readers never see half of it, and no link at this path is followed."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    draft.rename(path)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -243,8 +243,11 @@ class Supervisor:
         self._printer = Printer(output, [RELEASE, *(title for title, _ in titled)])
         self._children = [Child(title, line, self._printer, self._environment, self._folder) for title, line in titled]
 
-    def start(self) -> None:
+    def start(self, released: Callable[[], None] | None = None) -> None:
         """Runs the release line to its end, then starts the others and returns at once.
+
+        Parameters:
+          released: is called once the release line has ended, before anything else is started.
 
         Raises:
           ReleaseFailed: it ended with an error; nothing else was started.
@@ -253,6 +256,8 @@ class Supervisor:
         for line in self._lines:
             if line.name == RELEASE:
                 self._release(line)
+        if released is not None:
+            released()
         for child in self._children:
             child.start()
 

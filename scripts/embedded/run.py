@@ -4,7 +4,9 @@ python -m scripts.embedded.run [--formation clock=2]
 """
 
 import argparse
+import json
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TextIO
 
-from scripts.embedded.parts import AlreadyRunning, Parts
+from scripts.embedded.parts import WEB_HOST, AlreadyRunning, Parts
 from scripts.embedded.places import PROJECT, MissingPart, UnsafePlace, default_var
 from scripts.embedded.processes import StartFailed
 from scripts.embedded.procfile import (
@@ -52,6 +54,7 @@ class LocalSystem:
         self.parts = Parts(var or default_var(), durable=durable)
         self.supervisor: Supervisor | None = None
         self._procfile, self._formation, self._output = procfile, formation, output
+        self._has_tables = procfile.absolute() == PROCFILE  # other Procfiles need not migrate a database
         self._undo = ExitStack()
 
     @property
@@ -60,7 +63,9 @@ class LocalSystem:
         return self.parts.environment
 
     def start(self) -> None:
-        """Starts the parts, runs `release`, starts the processes, and returns at once.
+        """Starts the parts, runs `release`, makes the portal `demo`, starts the processes, and returns at once.
+
+        The portal is there before any process is, so that the environment file is complete once the web answers.
 
         Raises:
           AlreadyRunning, StartFailed, UnsafePlace, MissingPart, InvalidProcfile, ReleaseFailed: everything started
@@ -77,7 +82,7 @@ class LocalSystem:
                 output=self._output,
             )
             undo.callback(self.supervisor.stop)
-            self.supervisor.start()
+            self.supervisor.start(self._make_portal if self._has_tables else None)
             self._undo = undo.pop_all()
 
     def stop(self) -> None:
@@ -95,6 +100,17 @@ class LocalSystem:
         """Writes a whole line between those of the processes, while they run."""
         if self.supervisor is not None:
             self.supervisor.say(text)
+
+    def _make_portal(self) -> None:
+        """Makes the portal `demo`, or finds it; its address, its key and its secret join the environment."""
+        file = self.parts.var / "portal-demo"
+        making = [sys.executable, "-P", "-m", "scripts.embedded.demo_portal", str(file)]
+        environment = self.environment | {"PYTHONPATH": str(PROJECT)}
+        made = subprocess.run(making, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            raise StartFailed(f"the portal demo could not be made:\n{made.stderr}")
+        url = f"http://{WEB_HOST}:{self.environment['PORT']}/v1"
+        self.parts.add({"PORTAL_URL": url, **json.loads(file.read_text())})
 
     def __enter__(self) -> Self:
         self.start()

@@ -152,3 +152,13 @@ def test_release_comes_first_and_must_succeed(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ReleaseFailed, match="status 3"):
         run("release: sh -c 'exit 3'\nworker: touch started")
     assert not (tmp_path / "started").exists()
+
+
+def test_what_is_done_after_the_release_is_done_before_a_process_starts(tmp_path: Path) -> None:
+    output = io.StringIO()
+    lines = parse_procfile("release: echo migrated\nweb: sleep 600")
+    supervisor = Supervisor(lines, environment=os.environ, folder=tmp_path, output=output)
+    seen: list[tuple[bool, dict[str, int]]] = []
+    supervisor.start(lambda: seen.append(("migrated" in output.getvalue(), supervisor.pids())))
+    supervisor.stop()
+    assert seen == [(True, {})]
