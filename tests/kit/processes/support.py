@@ -18,6 +18,7 @@ from workers.actors import requests as accept
 from workers.engine import broker
 from workers.outbox import mails
 from workers.portals.keys import HTTP_KEYS, QUEUE_KEYS
+from workers.portals.limits import LIMITS
 from workers.portals.secrets import master_secrets
 from workers.security import keys
 from workers.settings import get_settings
@@ -34,6 +35,7 @@ def forget() -> None:
     master_secrets.cache_clear()
     HTTP_KEYS.forget()
     QUEUE_KEYS.forget()
+    LIMITS.close()
     accept.known_portal.cache_clear()
     mails.message_id_domain.cache_clear()
 
