@@ -24,7 +24,11 @@ COMMANDS: Final = (
     *("+multi", "+exec", "+discard"),  # several requests at once, all or none: each command in it is checked as well
     *("+ping", "+select", "+client|setinfo", "+client|setname"),  # what clients send when they connect
 )
-"""The commands that such a user may send; AUTH, HELLO, RESET and QUIT are open to every user of Redis."""
+"""The commands that such a user may send; AUTH, HELLO, RESET and QUIT are open to every user of Redis.
+
+With them redis-py, node-redis and ioredis connect and send. ioredis asks for INFO first, is refused, warns and goes on;
+``enableReadyCheck: false`` keeps it quiet. INFO tells of the whole server, so it stays refused.
+"""
 
 REDIS_SECONDS: Final = 5.0
 _PATTERN: Final = re.compile(r"([\\*?\[\]])")
