@@ -20,6 +20,7 @@ from workers.outbox import mails
 from workers.portals.keys import HTTP_KEYS, QUEUE_KEYS
 from workers.portals.limits import LIMITS
 from workers.portals.secrets import master_secrets
+from workers.portals.use import USE
 from workers.security import keys
 from workers.settings import get_settings
 
@@ -36,6 +37,7 @@ def forget() -> None:
     HTTP_KEYS.forget()
     QUEUE_KEYS.forget()
     LIMITS.close()
+    USE.forget()
     accept.known_portal.cache_clear()
     mails.message_id_domain.cache_clear()
 
