@@ -38,6 +38,7 @@ def show_next(out: Console, logs: Path) -> None:
     """Shows commands to try next."""
     out.print(f"Process logs    {logs}", soft_wrap=True)
     out.print("\nIn another terminal: scripts/matricule status, scripts/matricule --help")
+    out.print("The key of the portal demo is PORTAL_KEY in var/environment.")
     out.print(Text.assemble(("Ctrl-C stops everything.", "bold"), " Run again: same keys, same job, no new mail."))
 
 

@@ -154,6 +154,8 @@ def run(system: LocalSystem) -> int:
             system.say(f"links of the mails open at {system.environment['LINK_BASE_URL']}")
             if "MAILBOX_URL" in system.environment:
                 system.say(f"read the mails at {system.environment['MAILBOX_URL']}")
+            if "PORTAL_URL" in system.environment:
+                system.say(f"the key of the portal demo is PORTAL_KEY in {system.parts.var / 'environment'}")
             system.keep()
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
