@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, Large
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
-from models.words import JobState
+from models.words import JobState, StoredWord
 
 WAITING = text("due_at IS NOT NULL AND leased_until IS NULL")
 RUNNING = text("leased_until IS NOT NULL")
@@ -59,7 +59,7 @@ def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
     )
 
 
-def states(words: type[JobState]) -> str:
+def states(words: type[StoredWord]) -> str:
     """Returns the states as an SQL list, for a check constraint."""
     return ", ".join(f"'{word}'" for word in words)
 

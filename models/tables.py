@@ -17,6 +17,7 @@ from models import (
     roster,
     schedule,
     throttle,
+    webhook,
 )
 from models.base import metadata
 
@@ -38,4 +39,5 @@ __all__ = [
     "roster",
     "schedule",
     "throttle",
+    "webhook",
 ]

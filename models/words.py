@@ -45,6 +45,35 @@ class EmailState(StoredWord):
     CANCELLED = "cancelled"  # no longer wanted (the person was withdrawn, or its link was voided for another mail)
 
 
+class WebhookState(StoredWord):
+    """The state of a webhook."""
+
+    OWED = "owed"  # written with its cause; waits for its `due_at`, or a sender holds it under a lease
+    HELD = "held"  # its endpoint is disabled: it waits until the endpoint is enabled again
+    DELIVERED = "delivered"  # the endpoint answered with a status from 200 to 299
+    FAILED = "failed"  # given up: its endpoint was enabled again without it, or it is no longer wanted
+
+
+class WebhookEvent(StoredWord):
+    """The types of events that an endpoint of a portal can be told."""
+
+    JOB_FINISHED = "job.finished"  # a job has its final state, whatever that is
+    PARTICIPANT_ENROLLED = "participant.enrolled"
+    PARTICIPANT_WITHDRAWN = "participant.withdrawn"  # the seat is free again
+    PARTICIPANT_DETACHED = "participant.detached"  # the person said "this is not me"; the seat stays used
+    PARTICIPANT_PROGRESSED = "participant.progressed"  # something new is known of the progress
+    PARTICIPANT_COMPLETED = "participant.completed"
+    ACCOUNT_ACTIVATED = "account.activated"  # the person chose a first password
+    EMAIL_UNDELIVERABLE = "email.undeliverable"  # a mail did not leave, and why
+    CERTIFICATE_ISSUED = "certificate.issued"
+    CERTIFICATE_REPLACED = "certificate.replaced"  # a corrected certificate takes the place of another
+    CERTIFICATE_REVOKED = "certificate.revoked"
+    CONTRACT_SEATS_LOW = "contract.seats_low"  # 75 or 90 % of the seats are used; once, until it falls again
+    CONTRACT_FULL = "contract.full"  # no seat is left; once, until it falls again
+    ROSTER_FINISHED = "roster.finished"  # the import of a file has ended
+    WEBHOOK_TEST = "webhook.test"  # asked for, to try an endpoint
+
+
 class Progress(StoredWord):
     """The progress of a participant in the training."""
 

@@ -10,12 +10,12 @@ from sqlalchemy import Table
 
 from models.base import Record
 from models.tables import metadata
-from models.words import EmailState, JobState
+from models.words import EmailState, JobState, WebhookState
 from tests.kit.processes.support import PROJECT
 
 PICTURE = re.compile(r"```mermaid\nerDiagram\n(.*?)```", re.DOTALL)
 LINE = re.compile(r"^ +(\w+) [|}][|o](--|\.\.)[|o][|{] (\w+) :", re.MULTILINE)
-STATES = re.compile(r"## A (job|mail)\n\n```mermaid\nstateDiagram-v2\n(.*?)```", re.DOTALL)
+STATES = re.compile(r"## A (job|mail|webhook)\n\n```mermaid\nstateDiagram-v2\n(.*?)```", re.DOTALL)
 
 
 def page() -> str:
@@ -58,7 +58,7 @@ def test_solid_lines_of_the_pictures_are_the_foreign_keys() -> None:
     assert drawn == among
 
 
-@pytest.mark.parametrize(("which", "states"), [("job", JobState), ("mail", EmailState)])
+@pytest.mark.parametrize(("which", "states"), [("job", JobState), ("mail", EmailState), ("webhook", WebhookState)])
 def test_the_picture_has_every_state_and_no_other(which: str, states: type[StrEnum]) -> None:
     [picture] = [drawn for name, drawn in STATES.findall(page()) if name == which]
     named = set(re.findall(r"(\w+) -->", picture)) | set(re.findall(r"--> (\w+)", picture))
