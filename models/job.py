@@ -142,7 +142,7 @@ class Idempotency(Record, table=True):
     portal_id: UUID = Field(foreign_key="portal.id", primary_key=True)
     key: str = Field(primary_key=True)
     request_hash: bytes = Field(sa_type=LargeBinary)  # SHA-256 of kind, version and canonical JSON
-    job_id: UUID
+    job_id: UUID = Field(index=True)  # what a webhook tells of a job names its key
     created_at: datetime = instant(default_now=True)
     # True: the hash also tells a field that was sent with its default from one that was left out.
     exact: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})

@@ -88,9 +88,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("portal_id", "resource", name=op.f("pk_resource_sequence")),
         **HOT,
     )
+    # A portal that sent a message on a queue knows its job by its key alone, so webhooks name the key.
+    op.create_index(op.f("ix_idempotency_job_id"), "idempotency", ["job_id"], if_not_exists=True)
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_idempotency_job_id"), table_name="idempotency")
     op.drop_table("resource_sequence")
     op.drop_table("webhook_attempt")
     op.drop_table("webhook")
