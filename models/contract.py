@@ -96,6 +96,29 @@ def closed_because(starts_on: date | None, ends_on: date | None, today: date) ->
     return None
 
 
+class SeatUse(NamedTuple):
+    """The seats of a contract that were bought, and those that are used."""
+
+    planned_seats: int
+    enrolled_count: int
+
+    def reaches(self, percent: int) -> bool:
+        """Tells whether at least this share of the seats is used."""
+        return self.enrolled_count * 100 >= self.planned_seats * percent
+
+
+SEAT_SHARES: Final = (75, 90, 100)
+"""Percentages of used seats of which a portal is told when they are reached."""
+
+
+def shares_reached(before: SeatUse, after: SeatUse) -> list[int]:
+    """Returns the shares of ``SEAT_SHARES`` that a change of used or planned seats reaches, and that were not before.
+
+    Each is reached again only after the use has fallen below it.
+    """
+    return [share for share in SEAT_SHARES if after.reaches(share) and not before.reaches(share)]
+
+
 class ContractTerms(NamedTuple):
     """A portal may change these columns of ``Contract``: its seats, its dates and its options."""
 

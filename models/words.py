@@ -60,7 +60,7 @@ class WebhookEvent(StoredWord):
     JOB_FINISHED = "job.finished"  # a job has its final state, whatever that is
     PARTICIPANT_ENROLLED = "participant.enrolled"
     PARTICIPANT_WITHDRAWN = "participant.withdrawn"  # the seat is free again
-    PARTICIPANT_DETACHED = "participant.detached"  # the person said "this is not me"; the seat stays used
+    PARTICIPANT_DETACHED = "participant.detached"  # the person said "this is not me"; the seat may stay used
     PARTICIPANT_PROGRESSED = "participant.progressed"  # something new is known of the progress
     PARTICIPANT_COMPLETED = "participant.completed"
     ACCOUNT_ACTIVATED = "account.activated"  # the person chose a first password

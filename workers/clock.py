@@ -25,7 +25,8 @@ from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
-from workers.engine.ledger import LEDGERS
+from workers.engine.job_events import tell_ended
+from workers.engine.ledger import JOBS, LEDGERS, MAX_RESCUES
 from workers.engine.processes import Heartbeat
 from workers.engine.rollout import newer_release_runs
 from workers.engine.set_back import (
@@ -151,6 +152,8 @@ def _rescue() -> None:
     for ledger in LEDGERS:
         with transaction() as session:
             rescued = books.rescue(session, ledger)
+            if ledger is JOBS:
+                tell_ended(session, [row.id for row in rescued if row.rescues >= MAX_RESCUES])
         for row in rescued:
             log.warning("work.rescued", ledger=ledger.table, rows=[str(row.id)], rescues=row.rescues)
 
@@ -171,6 +174,8 @@ def bury_unknown() -> None:
     for ledger in LEDGERS:
         with transaction() as session:
             buried = books.bury(session, ledger, seconds=UNREAD_SECONDS)
+            if ledger is JOBS:
+                tell_ended(session, buried)
         if buried:
             log.error("work.unknown_kind", ledger=ledger.table, rows=[str(row_id) for row_id in buried])
 

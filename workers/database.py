@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -64,6 +64,8 @@ KEEPALIVE: Final = {
 }
 """These detect a host that vanished. The statement timeout cannot, because it runs on that host."""
 
+_LAST_STEPS: Final = "last_steps"
+
 # Bounds how long a statement of this transaction waits for a lock.
 LOCK_TIMEOUT: Final = text("SET LOCAL lock_timeout = '250ms'")
 
@@ -122,6 +124,22 @@ def transaction() -> Iterator[Session]:
     """Yields a session; commits its work at the end of the block, and rolls it back when the block raises."""
     with Session(get_engine(), expire_on_commit=False) as session, session.begin():
         yield session
+        take_last_steps(session)
+
+
+def before_commit(session: Session, step: Callable[[Session], None]) -> None:
+    """Asks for a step to be taken at the end of this transaction, once, after everything else and before the commit.
+
+    What it locks is held for no longer than the commit takes, and no lock follows: so it may lock rows in an order of
+    its own, also rows that many transactions need.
+    """
+    session.info.setdefault(_LAST_STEPS, {})[step] = None
+
+
+def take_last_steps(session: Session) -> None:
+    """Takes the steps that were asked for with ``before_commit``."""
+    for step in session.info.pop(_LAST_STEPS, ()):
+        step(session)
 
 
 @lru_cache(maxsize=1)
@@ -238,6 +256,7 @@ __all__ = [
     "Session",
     "array",
     "autocommit",
+    "before_commit",
     "dispose_engine",
     "get_engine",
     "is_lock_timeout",
@@ -247,6 +266,7 @@ __all__ = [
     "moment_array",
     "read_whole_tables",
     "sql_state",
+    "take_last_steps",
     "text_array",
     "transaction",
     "wait_briefly_for_locks",

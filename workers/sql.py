@@ -251,14 +251,22 @@ class JsonRows(Generic[RecordT]):
     Parameters:
       record: a NamedTuple; its fields name the columns.
       table: the model with columns of the same names; it gives the types.
+      others: the PostgreSQL type of each field that is no column of this table.
       alias: the name the rows have in the statement.
 
-    Raises: AttributeError for a field that is no column of the table.
+    Raises: AttributeError for a field that is neither a column of the table nor one of the others.
     """
 
-    def __init__(self, record: type[RecordT], table: type[SQLModel], *, alias: str = "t") -> None:
+    def __init__(
+        self,
+        record: type[RecordT],
+        table: type[SQLModel],
+        *,
+        alias: str = "t",
+        others: Mapping[str, str] | None = None,
+    ) -> None:
         self._fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
-        self._types = [_type_of(table, field) for field in self._fields]
+        self._types = [(others or {}).get(field) or _type_of(table, field) for field in self._fields]
         self._alias = alias
 
     @cached_property

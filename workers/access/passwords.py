@@ -11,11 +11,12 @@ from models.password import compose_password
 from models.words import Code
 from workers.audit import record
 from workers.database import Session
+from workers.outbox.events import tell_activated
 from workers.security.link_views import LinkView, hold_link, look_at_link
 from workers.security.links import LIVE as LIVE_LINK
 from workers.security.lockouts import forget_failures, subjects_of
 from workers.security.tokens import SigningKeys
-from workers.sql import change
+from workers.sql import change, fetch_value
 
 HASHER: Final = PasswordHash((Argon2Hasher(),))
 """Argon2id with the parameters of RFC 9106, section 4, second choice: a hash takes 64 MiB and a tenth of a second."""
@@ -24,11 +25,12 @@ HASHER: Final = PasswordHash((Argon2Hasher(),))
 # link: it either commits before us and its link is voided here, or waits and sees an activated account.
 LOCK_ACCOUNT = text("SELECT id FROM account WHERE id = :id FOR UPDATE")
 
-# The first password activates the account; every one ends the sessions that were begun before.
+# The first password activates the account; every one ends the sessions that were begun before. Tells whether it is the
+# first.
 SET_PASSWORD = text("""
     UPDATE account SET password_hash = :password_hash, activated_at = coalesce(activated_at, now()),
       credential_version = credential_version + 1
-    WHERE id = :id""")
+    WHERE id = :id RETURNING activated_at = now() AS activated""")
 
 # Links that say "this is not me" stay: they set no password, and the mail of one may be about another company. So do
 # links that confirm a name: the same person reads the mail as before.
@@ -74,7 +76,8 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     view = hold_link(session, keys, token)
     if isinstance(view, Code):
         return view
-    session.execute(SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash})
+    if fetch_value(session, bool, SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash}):
+        tell_activated(session, view.account_id)
     ids = {"account_id": view.account_id, "link_id": view.link_id}
     forget_failures(session, subjects_of(view.email, view.account_id))
     used_up = change(session, USE_UP_LINKS, ids)

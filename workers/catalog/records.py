@@ -9,7 +9,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select, update
 
 from models.base import new_id
-from models.contract import CONTRACT_OPTIONS, Company, Contract, ContractTerms, Training, changed_terms, seats_refused
+from models.contract import (
+    CONTRACT_OPTIONS,
+    Company,
+    Contract,
+    ContractTerms,
+    SeatUse,
+    Training,
+    changed_terms,
+    seats_refused,
+)
 from models.enrollment import LIVE
 from models.portal import Portal
 from models.reminder import contract_reminds
@@ -18,6 +27,7 @@ from workers.audit import record
 from workers.catalog.organisations import checked_colour, checked_logo
 from workers.database import Session, wait_briefly_for_locks
 from workers.enrollment.reminders import resume_reminders_of_contract
+from workers.outbox.events import HeldSeats, watch_seats
 from workers.requests.catalog import PutCompany, PutContract, PutPortal, PutTraining
 from workers.sql import change, given_values, today_in_paris, upsert
 
@@ -114,6 +124,7 @@ def put_contract(session: Session, portal_id: UUID, job_id: UUID | None, request
     changed: dict[str, Any] = {}
     if not change(session, inserted.on_conflict_do_nothing(index_elements=["portal_id", "reference"])):
         known, today = _lock_contract(session, portal_id, request.reference)
+        watch_seats(session, [HeldSeats(known.id, portal_id, SeatUse(known.planned_seats, known.enrolled_count))])
         refused = _contract_refused(request, known, contract)
         if refused is not None:
             return refused

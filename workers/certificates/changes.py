@@ -14,7 +14,7 @@ from models.document import CertificateSnapshot
 from models.name_correction import PrintedName, name_to_reprint
 from models.person import printed_name
 from models.portal import LOCAL_PORTAL_ID
-from models.words import Code, JobState, Progress
+from models.words import Code, JobState, Progress, WebhookEvent
 from workers.audit import record
 from workers.certificates.enrollments import (
     CertifiableEnrollment,
@@ -26,8 +26,11 @@ from workers.certificates.enrollments import (
 from workers.certificates.issuing import NewCertificate, hold_certificates, write_certificates
 from workers.certificates.printing import find_unprintable
 from workers.database import Session
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 from workers.sql import fetch_value
+
+REVOKED: Final = WebhookEvent.CERTIFICATE_REVOKED
 
 PRINTED_NAMES: Final = ("first_name", "last_name")
 
@@ -90,7 +93,7 @@ def _issue_printable(
     if unprintable := find_unprintable(snapshot):
         return JobState.REFUSED, {"code": unprintable.code, "field": unprintable.field}
     issuer, completed_at = held.organisation_id, held.completed_at
-    new = NewCertificate(new_id(), held.id, issuer, snapshot, code, held.now, completed_at)
+    new = NewCertificate(new_id(), held.portal_id, held.id, issuer, snapshot, code, held.now, completed_at)
     issued = write_certificates(session, [new])[held.id]
     hold_certificates(session, [held], {})
     _audit(session, held, request, {"number": issued.number}, portal_id=portal_id, job_id=job_id)
@@ -115,6 +118,8 @@ def revoke_certificate(
     held, certificate = found
     revoked = {"revoked_at": func.now(), "revocation_reason": request.reason}
     session.execute(update(Certificate).where(col(Certificate.id) == certificate.id).values(revoked))
+    told = {"certificate_id": str(certificate.id), "number": certificate.number}
+    tell_of_enrollments(session, {held.portal_id}, {REVOKED}, [EnrollmentNews(REVOKED, held.id, told)])
     _audit(session, held, request, {"number": certificate.number}, portal_id=portal_id, job_id=job_id)
     return JobState.SUCCEEDED, {"code": Code.REVOKED, "number": certificate.number}
 
@@ -152,7 +157,9 @@ def _corrected(session: Session, found: _Certified, request: CorrectCertificate,
     # Its number is from the sequence of the organisation that signs it; after reading again that may be another one.
     organisation_id = (held.organisation_id if request.reread else None) or certificate.issued_by
     return NewCertificate(
-        new_id(), held.id, organisation_id, snapshot, code, held.now, held.completed_at, certificate.version + 1
+        *(new_id(), held.portal_id, held.id, organisation_id, snapshot, code, held.now, held.completed_at),
+        version=certificate.version + 1,
+        replaces=certificate.number,
     )
 
 

@@ -23,13 +23,14 @@ from models.document import CertificateSnapshot
 from models.enrollment import Enrollment
 from models.paris import day_in_paris
 from models.retention import names_kept_until
-from models.words import Code, JobState, Progress
+from models.words import Code, JobState, Progress, WebhookEvent
 from workers.certificates.enrollments import CertifiableEnrollment, hold_enrollments, snapshot_of
 from workers.certificates.printing import find_unprintable
 from workers.database import Session
 from workers.engine.acceptance import owe_successor
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.requests.certificates import CatchUpCertificates
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
@@ -101,9 +102,11 @@ class NewCertificate(NamedTuple):
 
     Parameters:
       version: 1, or one more than that of the certificate it corrects.
+      replaces: the number of the certificate it corrects.
     """
 
     certificate_id: UUID
+    portal_id: UUID
     enrollment_id: UUID
     organisation_id: UUID
     snapshot: CertificateSnapshot
@@ -111,6 +114,7 @@ class NewCertificate(NamedTuple):
     now: datetime
     completed_at: datetime
     version: int = 1
+    replaces: str | None = None
 
     @property
     def sequence(self) -> tuple[UUID, int]:
@@ -202,7 +206,9 @@ def _new(held: CertifiableEnrollment) -> NewCertificate | Code:
     snapshot = snapshot_of(held, code)
     if unprintable := find_unprintable(snapshot):
         return unprintable.code
-    return NewCertificate(new_id(), held.id, held.organisation_id, snapshot, code, held.now, held.completed_at)
+    return NewCertificate(
+        new_id(), held.portal_id, held.id, held.organisation_id, snapshot, code, held.now, held.completed_at
+    )
 
 
 def write_certificates(session: Session, certificates: Sequence[NewCertificate]) -> dict[UUID, IssuedCertificate]:
@@ -219,7 +225,22 @@ def write_certificates(session: Session, certificates: Sequence[NewCertificate])
         numbers[one.enrollment_id] = certificate_number(one.sequence[1], following[one.sequence])
     recorded = [_row(one, numbers[one.enrollment_id]) for one in certificates]
     session.execute(INSERT_CERTIFICATES, _CERTIFICATES.parameters(recorded))
+    _tell_issued(session, certificates, numbers)
     return {one.enrollment_id: IssuedCertificate(one.id, one.number) for one in recorded}
+
+
+def _tell_issued(session: Session, certificates: Sequence[NewCertificate], numbers: Mapping[UUID, str]) -> None:
+    """Owes to the portals which certificates were issued, and which take the place of another."""
+    news = (_news(one, numbers[one.enrollment_id]) for one in certificates)
+    types = (WebhookEvent.CERTIFICATE_ISSUED, WebhookEvent.CERTIFICATE_REPLACED)
+    tell_of_enrollments(session, {one.portal_id for one in certificates}, types, news)
+
+
+def _news(one: NewCertificate, number: str) -> EnrollmentNews:
+    detail = {"certificate_id": str(one.certificate_id), "number": number, "version": one.version}
+    if one.replaces is None:
+        return EnrollmentNews(WebhookEvent.CERTIFICATE_ISSUED, one.enrollment_id, detail)
+    return EnrollmentNews(WebhookEvent.CERTIFICATE_REPLACED, one.enrollment_id, detail | {"replaces": one.replaces})
 
 
 def _row(one: NewCertificate, number: str) -> _CertificateRow:

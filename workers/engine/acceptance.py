@@ -14,6 +14,7 @@ from models.job import Idempotency
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
 from workers.database import Session
+from workers.engine.job_events import tell_refused
 from workers.engine.ledger import wake_after_commit
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
 from workers.requests.base import (
@@ -314,6 +315,7 @@ def record_refusal(
     if owner is not None:
         refused = fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, error, owner, digest, kind))
         if refused is not None:
+            tell_refused(session, owner.portal_id, refused)
             return refused
         [earlier] = fetch(session, _EarlierKey, READ_EARLIER_KEYS, _KEYS.parameters([_GivenKey(*owner)]))
         if earlier.request_hash == digest:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, cast
 from uuid import UUID
 
 from models.base import new_id
@@ -20,6 +20,7 @@ from models.job import UNREAD_SECONDS, postpone_seconds, retry_policy
 from workers.database import Session, is_lock_timeout, is_transient, lost_connection, transaction
 from workers.engine import ledger as books
 from workers.engine.broker import take_wake_flag, wake
+from workers.engine.job_events import tell_ended, tell_finished
 from workers.engine.ledger import (
     FIRST_LANE,
     JOBS,
@@ -236,7 +237,10 @@ class BatchRun(Generic[ColumnsT]):
         try:
             with transaction() as session:
                 held = books.hold(session, self.ledger, rows)
-                books.finish(session, self.ledger, self.work(session, held))
+                outcomes = self.work(session, held)
+                books.finish(session, self.ledger, outcomes)
+                if self.ledger is JOBS:
+                    tell_finished(session, cast("Sequence[ClaimedRow]", held), outcomes)
         except Exception as error:  # noqa: BLE001 - the outermost edge: whatever it is, the rows must not be lost
             self._failed(rows, error, begun=bool(held))
             return False
@@ -365,6 +369,8 @@ def set_back(ledger: Ledger[Claimed], setbacks: Sequence[FailedAttempt]) -> None
     """Commits failed attempts."""
     with _unless_away("setback.not_recorded", ledger) as session:
         books.set_back(session, ledger, setbacks)
+        if ledger is JOBS:
+            tell_ended(session, [one.id for one in setbacks if one.seconds is None])
 
 
 def postpone(

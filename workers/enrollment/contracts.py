@@ -9,11 +9,12 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from models.contract import Contract, closed_because
+from models.contract import Contract, SeatUse, closed_because
 from models.enrollment import EnrollmentPlan
 from models.paris import TODAY_IN_PARIS
 from models.words import Code
 from workers.database import Session, wait_briefly_for_locks
+from workers.outbox.events import HeldSeats, watch_seats
 from workers.sql import Unnest, fetch
 
 
@@ -95,6 +96,8 @@ def lock_contracts(session: Session, named: Iterable[ContractKey]) -> dict[Contr
     """
     wait_briefly_for_locks(session)
     found = fetch(session, _ContractRow, LOCK_CONTRACTS, _NAMED_CONTRACTS.parameters(list(dict.fromkeys(named))))
+    seats = [HeldSeats(row.id, row.portal_id, SeatUse(row.planned_seats, row.enrolled_count)) for row in found]
+    watch_seats(session, seats)
     return {ContractKey(row.portal_id, row.reference): _locked(row) for row in found}
 
 

@@ -4,7 +4,7 @@ Lock order, here as everywhere: job rows, contracts by id, accounts by address, 
 the job rows and owns the transaction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,12 +25,13 @@ from models.enrollment import (
 )
 from models.names import FullName, names_differ
 from models.person import Fault, Person, Refusal, check_person
-from models.words import Code, Policy
+from models.words import Code, Policy, WebhookEvent
 from workers.database import Session, array
 from workers.engine.results import PersonResult
 from workers.enrollment import rows
 from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
 from workers.enrollment.questions import FreeQuestion, closed_questions
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.outbox.suppression import read_suppressed
 from workers.requests.enrollment import Enroll, RefusedPerson
 from workers.sql import fetch
@@ -170,8 +171,20 @@ def enroll(session: Session, orders: Sequence[EnrollmentOrder]) -> list[Enrollme
     planned = _plan_in_order(orders, standing, frozenset(accounts), read_suppressed(session, addresses))
     planned = _count_questions(session, orders, planned)
     joined = rows.write(session, [one for order in planned for one in order.joining], accounts)
+    _tell_enrolled(session, orders, joined.values())
     enrolled = _by_address([*live, *[_enrolled(one) for one in joined.values()]])
     return [_answer(order, decided, enrolled, joined) for order, decided in zip(orders, planned, strict=True)]
+
+
+def _tell_enrolled(session: Session, orders: Sequence[EnrollmentOrder], joined: Collection[rows.JoiningPerson]) -> None:
+    """Owes to the portals who was enrolled."""
+    if not joined:
+        return
+    enrolled = WebhookEvent.PARTICIPANT_ENROLLED
+    news = (
+        EnrollmentNews(enrolled, one.enrollment_id, {"code": one.code, "job_id": str(one.job_id)}) for one in joined
+    )
+    tell_of_enrollments(session, {order.portal_id for order in orders}, {enrolled}, news)
 
 
 def _addresses(orders: Sequence[EnrollmentOrder]) -> list[str]:

@@ -4,7 +4,7 @@ Lock order: job rows, enrollments by id. Contracts are only read: no seat moves.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, cast
@@ -21,12 +21,13 @@ from models.enrollment import (
     record_events,
 )
 from models.person import Fault
-from models.words import Code, JobState, Progress
+from models.words import Code, JobState, Progress, WebhookEvent
 from workers.audit import AuditChange, record_all
 from workers.database import Session
 from workers.engine.acceptance import OwedJob, owe_jobs
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.requests.enrollment import ProgressEvent, RecordProgress, RefusedEvent
 from workers.requests.internal import IssueCertificate
 from workers.requests.registry import parse
@@ -238,6 +239,16 @@ def _write(session: Session, jobs: Sequence[_ProgressJob], judged: Sequence[_Jud
         session.execute(UPDATE_PROGRESS, _RECORDED.parameters(recorded))
         completed = [first for first, *known in changed if _completes(*known)]
         _owe_certificates(session, [(jobs[job].portal_id, event.enrollment_id) for job, _, event in completed])
+        portals = {jobs[first.job].portal_id for first, *_ in changed}
+        done = {first.event.enrollment_id for first in completed}
+        _tell_progress(session, portals, [first.event.enrollment_id for first, *_ in changed], done)
+
+
+def _tell_progress(session: Session, portals: Set[UUID], changed: Sequence[UUID], completed: Set[UUID]) -> None:
+    """Owes to the portals the progress that changed: each person is told of once, a completion as that alone."""
+    progressed, done = WebhookEvent.PARTICIPANT_PROGRESSED, WebhookEvent.PARTICIPANT_COMPLETED
+    news = (EnrollmentNews(done if one in completed else progressed, one) for one in changed)
+    tell_of_enrollments(session, portals, {progressed, done}, news)
 
 
 def _completes(before: KnownProgress, after: KnownProgress) -> bool:

@@ -22,12 +22,13 @@ from models.withdrawal import (
     WithdrawalVerdict,
     decide_withdrawals,
 )
-from models.words import Code, EmailKind, JobState, Progress
+from models.words import Code, EmailKind, JobState, Progress, WebhookEvent
 from workers.audit import AuditChange, record_all
 from workers.database import Session, array
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.engine.results import PersonResult, one_or_none, record_people
 from workers.enrollment.contracts import ContractKey, LockedContract, lock_contracts
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.outbox.mails import OwedMail, cancel_mails_of_enrollments, owe
 from workers.requests.enrollment import Withdraw
 from workers.requests.internal import ReleaseSeats
@@ -126,6 +127,8 @@ class WithdrawalReason:
     awaited: bool
 
 
+WITHDRAWN: Final = WebhookEvent.PARTICIPANT_WITHDRAWN
+
 WITHDRAWAL: Final = WithdrawalReason(EmailKind.WITHDRAWAL, lambda *_: {}, awaited=True)
 
 
@@ -202,9 +205,21 @@ def withdraw(session: Session, rows: Sequence[ClaimedRow], reason: WithdrawalRea
     enrollments = {row.id: row for row in fetch(session, HeldEnrollment, LOCK_ENROLLMENTS, named)}
     jobs = _decide(asked, contracts, enrollments, reason.find_staying(session, enrollments, accounts))
     withdraw_enrollments(session, [LeavingEnrollment(one, job.id) for job in jobs for _, one in job.withdrawn])
+    _tell_withdrawn(session, jobs)
     cancel_mails_of_enrollments(session, [one for job in jobs for one in job.withdrawn])
     owe(session, [mail for job in jobs for mail in _mails(job, accounts, reason)])
     return jobs
+
+
+def _tell_withdrawn(session: Session, jobs: Sequence[WithdrawalJob]) -> None:
+    """Owes to the portals who was withdrawn, and by which kind of request: a release gives unused seats back."""
+    news = [
+        EnrollmentNews(WITHDRAWN, one, {"by": job.asked.request.kind, "job_id": str(job.id)})
+        for job in jobs
+        for _, one in job.withdrawn
+    ]
+    if news:
+        tell_of_enrollments(session, {job.asked.contract_key.portal_id for job in jobs}, {WITHDRAWN}, news)
 
 
 def withdraw_enrollments(session: Session, leaving: Sequence[LeavingEnrollment]) -> None:

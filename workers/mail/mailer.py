@@ -19,6 +19,7 @@ from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import STOPPING, BatchRun, give_back
 from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, MailColumns, WorkOutcome
+from workers.engine.wake import waking_transaction
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
 from workers.mail.letters.writing import look_up_letters, write_letters
@@ -35,6 +36,7 @@ from workers.mail.recording import (
 )
 from workers.mail.relay import parse_smtp_url
 from workers.mail.sending import MailBatch, PreparedMail
+from workers.outbox.events import tell_undeliverable
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
 from workers.outbox.suppression import suppress_addresses_of
 from workers.settings import get_settings
@@ -88,6 +90,7 @@ class Mailer:
         def write(session: Session, held: Sequence[ClaimedRow[MailColumns]]) -> Sequence[WorkOutcome]:
             written = write_letters(session, held)
             letters.update({letter.row.id: letter for letter in written})
+            tell_undeliverable(session, [one.row.id for one in written if one.unsent is EmailState.SUPPRESSED])
             return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in written if letter.unsent]
 
         writing = BatchRun(EMAILS, write)
@@ -230,7 +233,7 @@ class Mailer:
     def _record_judged(self, attempts: Sequence[DeliveryAttempt]) -> None:
         """Records attempts of which some failed, with all that follows from the failures, in one transaction."""
         sent = [attempt for attempt in attempts if attempt.verdict is None]
-        with transaction() as session:
+        with waking_transaction() as session:
             judged = self._judge_again(session, [attempt for attempt in attempts if attempt.verdict])
             failed = [(attempt, self._failed_attempt(attempt, verdict)) for attempt, verdict in judged]
             if sent and failed:  # lock all rows before the two statements: else a renewal deadlocks
@@ -238,6 +241,7 @@ class Mailer:
             books.finish(session, EMAILS, [_sent(attempt) for attempt in sent])
             if failed:
                 books.set_back(session, EMAILS, [one for _, one in failed])
+                tell_undeliverable(session, [one.id for _, one in failed if one.seconds is None])
                 suppress_addresses_of(session, [attempt.row.id for attempt, verdict in judged if _bounced(verdict)])
             self._register(session, judged, accepted=bool(sent))
         if sent:

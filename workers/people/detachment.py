@@ -18,10 +18,11 @@ from models.withdrawal import (
     DetachmentStep,
     decide_detachment,
 )
-from models.words import Code, EmailKind, Progress, Purpose
+from models.words import Code, EmailKind, Progress, Purpose, WebhookEvent
 from workers.audit import record
 from workers.database import Session, wait_briefly_for_locks
 from workers.logs import get_logger
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.outbox.mails import OwedMail, cancel_mails_of_enrollments, owe
 from workers.people.enrolling_requests import read_enrolling_request
 from workers.requests.queues import Queue
@@ -35,6 +36,8 @@ from workers.security.tokens import SigningKeys
 from workers.sql import fetch_one, fetch_value
 
 log = get_logger("detachment")
+
+DETACHED: Final = WebhookEvent.PARTICIPANT_DETACHED
 
 _FOUND: Final = """
     SELECT e.id, e.progress, e.withdrawn_at, e.detached_at, e.job_id, e.contract_id, c.company_id, c.manager_email,
@@ -142,6 +145,8 @@ def detach(session: Session, keys: SigningKeys, token: str) -> DetachmentStep | 
     if isinstance(held, Code) or (step := _decide(held)) not in DETACHING:
         return held if isinstance(held, Code) else step
     session.execute(RETURN_SEAT if step is DetachmentStep.GIVE_SEAT_BACK else DETACH_ENROLLMENT, _ids(view))
+    told = EnrollmentNews(DETACHED, held.id, {"seat_freed": step is DetachmentStep.GIVE_SEAT_BACK})
+    tell_of_enrollments(session, None, {DETACHED}, [told])
     cancel_mails_of_enrollments(session, [(view.account_id, held.id)])
     consume_link(session, view.link_id)
     if manager is None:

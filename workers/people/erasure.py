@@ -14,8 +14,9 @@ from models.throttle import ThrottleScope
 from models.words import Code, JobState, Progress
 from workers.audit import record
 from workers.database import Session, array, wait_briefly_for_locks
-from workers.enrollment.withdrawal import LeavingEnrollment, withdraw_enrollments
+from workers.enrollment.withdrawal import WITHDRAWN, LeavingEnrollment, withdraw_enrollments
 from workers.errors import Transient
+from workers.outbox.events import EnrollmentNews, tell_of_enrollments
 from workers.people import erasure_sql as sql
 from workers.people.finding import find_person, may_not_erase
 from workers.people.typed_rows import (
@@ -117,6 +118,9 @@ def _leave(
     asked = {"account": account_id}
     leaving = [row.id for row in enrollments if row.leaves]
     withdraw_enrollments(session, [LeavingEnrollment(one, job_id) for one in leaving])
+    if leaving:
+        detail = {"by": ErasePerson.kind, "job_id": str(job_id)}
+        tell_of_enrollments(session, None, {WITHDRAWN}, [EnrollmentNews(WITHDRAWN, one, detail) for one in leaving])
     completed = [row for row in enrollments if row.progress == Progress.COMPLETED]
     kept = [
         sql.KeptNames(row.id, names.first_name, names.last_name, until)

@@ -16,6 +16,9 @@ class Queue(StrEnum):
     MAINTENANCE = "maintenance"  # reconciliation, retention, export and erasure of one person
 
 
+WEBHOOKS: Final = "webhooks"
+"""The queue of webhooks, which a process of its own sends; its wake-ups are not for an actor."""
+
 ROSTER_SIZE: Final = 1_000
 """The most people in a request on `enrollments`; a larger one goes to `rosters`."""
 

@@ -13,6 +13,7 @@ from models.words import Code
 from workers.access.passwords import choose_password, hash_password
 from workers.access.trainings import read_ways_in
 from workers.database import transaction
+from workers.engine.wake import waking_transaction
 from workers.i18n.moments import shown_moment
 from workers.logs import get_logger
 from workers.security.link_views import LinkUse, LinkView, look_at_link
@@ -66,7 +67,7 @@ def _choose(keys: SigningKeys, token: str, password: str) -> LinkView | Code:
     if isinstance(view, Code):
         return view
     password_hash = hash_password(password)
-    with transaction() as session:
+    with waking_transaction() as session:
         return choose_password(session, keys, token, password_hash)
 
 

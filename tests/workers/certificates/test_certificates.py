@@ -98,7 +98,8 @@ def test_the_year_of_a_number_is_that_of_france(session: Session, moment: str, n
     held, code = hold_enrollments(session, [zoe])[zoe], new_verification_code()
     snapshot, now = snapshot_of(held, code), datetime.fromisoformat(moment)
     assert held.organisation_id
-    new = certificates.NewCertificate(new_id(), zoe, held.organisation_id, snapshot, code, now, held.completed_at)
+    issued = (new_id(), held.portal_id, zoe, held.organisation_id, snapshot, code, now, held.completed_at)
+    new = certificates.NewCertificate(*issued)
     assert certificates.write_certificates(session, [new])[zoe].number == number
     assert numbers(session) == [number]
 
