@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from models.words import Scope
 from workers.requests.base import (
     AccountName,
     BulkEnrollmentRequest,
@@ -14,6 +15,7 @@ from workers.requests.base import (
     names_one,
 )
 from workers.requests.queues import Queue
+from workers.requests.subjects import NO_COMPANY, NamedSubjects
 
 
 class ResetPasswords(BulkEnrollmentRequest):
@@ -23,6 +25,7 @@ class ResetPasswords(BulkEnrollmentRequest):
     """
 
     kind: ClassVar[str] = "reset_passwords"
+    scope: ClassVar[Scope | None] = Scope.ACCOUNTS
 
 
 class ResendInvitations(BulkEnrollmentRequest):
@@ -32,12 +35,14 @@ class ResendInvitations(BulkEnrollmentRequest):
     """
 
     kind: ClassVar[str] = "resend_invitations"
+    scope: ClassVar[Scope | None] = Scope.ACCOUNTS
 
 
 class RequestPasswordReset(Request):
     """Send a password reset to the person with this address. The answer does not tell whether an account has it."""
 
     kind: ClassVar[str] = "request_password_reset"
+    scope: ClassVar[Scope | None] = Scope.SIGN_IN
 
     email: PersonAddress
 
@@ -45,6 +50,11 @@ class RequestPasswordReset(Request):
     def lane(self) -> str:
         """The address, so that one person's request does not wait for another's."""
         return f"address:{self.email}"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """No company: any sign-in page may ask for it."""
+        return NO_COMPANY
 
 
 class CorrectEmail(Request):
@@ -56,6 +66,7 @@ class CorrectEmail(Request):
     """
 
     kind: ClassVar[str] = "correct_email"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
 
     enrollment_id: EnrollmentId
     email: PersonAddress = Field(description="the right address")
@@ -64,6 +75,11 @@ class CorrectEmail(Request):
     def lane(self) -> str:
         """The enrollment, so that the latest correction of a person is also the last one done."""
         return f"enrollment:{self.enrollment_id}"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The enrollment."""
+        return NamedSubjects(enrollments=(self.enrollment_id,))
 
 
 class CorrectName(Request):
@@ -75,6 +91,7 @@ class CorrectName(Request):
     """
 
     kind: ClassVar[str] = "correct_name"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
 
     enrollment_id: EnrollmentId
     first_name: AccountName | None = Field(default=None, description="the right first name")
@@ -86,6 +103,11 @@ class CorrectName(Request):
     def lane(self) -> str:
         """The enrollment, so that the latest correction of a person is also the last one done."""
         return f"enrollment:{self.enrollment_id}"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The enrollment."""
+        return NamedSubjects(enrollments=(self.enrollment_id,))
 
 
 class _PersonRequest(Request):
@@ -112,6 +134,7 @@ class ExportPerson(_PersonRequest):
     """
 
     kind: ClassVar[str] = "export_person"
+    scope: ClassVar[Scope | None] = Scope.ACCOUNTS
 
 
 class ErasePerson(_PersonRequest):
@@ -122,5 +145,6 @@ class ErasePerson(_PersonRequest):
     """
 
     kind: ClassVar[str] = "erase_person"
+    scope: ClassVar[Scope | None] = Scope.ACCOUNTS
 
     reason: Reason = Field(description="why, for the audit trail; no name, no address")

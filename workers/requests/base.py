@@ -19,11 +19,12 @@ from models.access_url import clean_access_url
 from models.address import normalise_email
 from models.label import SURROGATES, clean_label, clean_reason, clean_reference
 from models.person import clean_name
-from models.words import LOCALES, Code
+from models.words import LOCALES, Code, Scope
 from workers.errors import InvalidRequest, Problem
 from workers.requests.alone import ElementRule, RefusedId, as_sent, read_others
 from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
+from workers.requests.subjects import ALL_COMPANIES, NamedSubjects
 
 REQUESTS_QUEUE: Final = "requests"
 """The queue portals send to. Its messages are requests; those of every other queue are wake-ups."""
@@ -113,6 +114,7 @@ class Request(BaseModel):
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     internal: ClassVar[bool] = False  # Matricule makes it itself; no portal may send it
+    scope: ClassVar[Scope | None] = None  # what a key must be allowed to send it; None for internal requests
     routine: ClassVar[bool] = False  # the clock makes thousands a day: the job is kept for days, not years
     beyond_database: ClassVar[bool] = False  # needs more than one transaction: the actor of its queue does it alone
     refused_alone: ClassVar[Mapping[str, ElementRule]] = {}  # lists: a wrong element of one harms no other
@@ -131,6 +133,11 @@ class Request(BaseModel):
     def lane(self) -> str:
         """The subject of the job; jobs with the same lane are done one after the other."""
         return ""
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The records that the request names: a key for some companies may send it if all belong to these."""
+        return ALL_COMPANIES
 
 
 class MaintenanceRequest(Request):
@@ -165,6 +172,11 @@ class BulkEnrollmentRequest(Request):
     def lane(self) -> str:
         """The contract, so that the request comes after an enrollment sent just before it."""
         return f"contract:{self.contract}"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The contract; an enrollment of another one is answered with `not_found`."""
+        return NamedSubjects(contracts=(self.contract,))
 
 
 def read(shape: type[ModelType], body: str | bytes) -> ModelType:

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from models.document import TrainingModality, TrainingNature
 from models.release import LEAST_RELEASE_DAYS, MOST_RELEASE_DAYS
-from models.words import LOCALES, Code
+from models.words import LOCALES, Code, Scope
 from workers.requests.base import (
     AccessUrl,
     ContactAddress,
@@ -21,6 +21,7 @@ from workers.requests.base import (
     Request,
 )
 from workers.requests.certificates import PICTURE, Picture
+from workers.requests.subjects import NamedSubjects
 
 MAX_SEATS: Final = 1_000_000
 
@@ -29,6 +30,7 @@ class PutCompany(Request):
     """Record a company under the portal's own reference, or change it; a field left out stays as it is."""
 
     kind: ClassVar[str] = "put_company"
+    scope: ClassVar[Scope | None] = Scope.ADMIN
     unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset({"colour", "logo"})
 
     reference: Reference
@@ -38,6 +40,11 @@ class PutCompany(Request):
     )
     logo: Picture | None = Field(default=None, description=f"on its certificates: {PICTURE}")
 
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The company."""
+        return NamedSubjects(companies=(self.reference,))
+
 
 class PutTraining(Request):
     """Record a training under the portal's own reference, or change it; a field left out stays as it is.
@@ -46,6 +53,7 @@ class PutTraining(Request):
     """
 
     kind: ClassVar[str] = "put_training"
+    scope: ClassVar[Scope | None] = Scope.ADMIN
     unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset(
         {"nature", "objectives", "modality", "planned_minutes", "access_url"}
     )
@@ -69,6 +77,7 @@ class PutPortal(Request):
     """Record where people reach the trainings of this portal that name no address of their own."""
 
     kind: ClassVar[str] = "put_portal"
+    scope: ClassVar[Scope | None] = Scope.ADMIN
 
     access_url: AccessUrl | None = Field(description="the address; null: that of this system, if it has one")
 
@@ -81,6 +90,7 @@ class PutContract(Request):
     """
 
     kind: ClassVar[str] = "put_contract"
+    scope: ClassVar[Scope | None] = Scope.ADMIN
     unchanged_if_left_out: ClassVar[frozenset[str]] = frozenset(
         {"manager_email", "manager_locale", "reminders", "release_after_days"}
     )
@@ -115,6 +125,11 @@ class PutContract(Request):
     def lane(self) -> str:
         """The contract, so that a change of its seats is done before the enrollments sent after it."""
         return f"contract:{self.reference}"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The company: a contract keeps the one it has, so that of another one is left as it is."""
+        return NamedSubjects(companies=(self.company,))
 
     @field_validator("ends_on")
     @classmethod

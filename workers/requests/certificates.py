@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.document import MOST_LOGO_BYTES, MOST_LOGO_PIXELS, Document, clean_activity_number, clean_siret
-from models.words import LOCALES, Code
+from models.words import LOCALES, Code, Scope
 from workers.requests.base import (
     AccountId,
     BulkEnrollmentRequest,
@@ -25,6 +25,7 @@ from workers.requests.base import (
 )
 from workers.requests.personal import Personal
 from workers.requests.queues import FEW_DUPLICATES, Queue
+from workers.requests.subjects import NamedSubjects
 
 Siret = Annotated[str, checked(clean_siret), Personal.NOTHING]
 ActivityNumber = Annotated[str, checked(clean_activity_number), Personal.NOTHING]
@@ -50,6 +51,7 @@ class DuplicateCertificates(BulkEnrollmentRequest):
     """
 
     kind: ClassVar[str] = "duplicate_certificates"
+    scope: ClassVar[Scope | None] = Scope.CERTIFICATES
     beyond_database: ClassVar[bool] = True
 
     document: Document = Field(
@@ -81,11 +83,17 @@ class _EnrollmentRequest(Request):
         """The enrollment, so that certificates of different people do not wait for each other."""
         return f"enrollment:{self.enrollment_id}"
 
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The enrollment."""
+        return NamedSubjects(enrollments=(self.enrollment_id,))
+
 
 class DuplicateOwnCertificate(_EnrollmentRequest):
     """Make a duplicate for a learner that the portal has signed in: the account must be the one of the enrollment."""
 
     kind: ClassVar[str] = "duplicate_own_certificate"
+    scope: ClassVar[Scope | None] = Scope.CERTIFICATES
     beyond_database: ClassVar[bool] = True
 
     account_id: AccountId = Field(description="the account that is signed in, as verify_credentials answered")
@@ -102,6 +110,7 @@ class CorrectCertificate(_EnrollmentRequest):
     """
 
     kind: ClassVar[str] = "correct_certificate"
+    scope: ClassVar[Scope | None] = Scope.CERTIFICATES
 
     first_name: PersonName | None = None
     last_name: PersonName | None = None
@@ -123,6 +132,7 @@ class RevokeCertificate(_EnrollmentRequest):
     """Revoke a certificate; its verification page then shows that it is revoked, and since when."""
 
     kind: ClassVar[str] = "revoke_certificate"
+    scope: ClassVar[Scope | None] = Scope.CERTIFICATES
 
     reason: Reason = Field(description="why, for the audit trail and the verification page; no name, no address")
 

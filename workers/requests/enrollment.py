@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from models.words import LOCALES, Code, Policy, Progress
+from models.words import LOCALES, Code, Policy, Progress, Scope
 from workers.requests.alone import ElementRule
 from workers.requests.base import (
     BulkEnrollmentRequest,
@@ -24,6 +24,7 @@ from workers.requests.base import (
 )
 from workers.requests.personal import Personal
 from workers.requests.queues import ROSTER_SIZE, Queue
+from workers.requests.subjects import NamedSubjects
 
 MAX_PEOPLE: Final = 200_000
 MAX_EVENTS: Final = 1_000
@@ -76,6 +77,7 @@ class Enroll(Request):
     """
 
     kind: ClassVar[str] = "enroll"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
     refused_alone: ClassVar[Mapping[str, ElementRule]] = {
         "people": ElementRule(stand_in={"email": "", "first_name": "", "last_name": ""}, refuse=RefusedPerson.of)
     }
@@ -105,6 +107,11 @@ class Enroll(Request):
         """The contract."""
         return f"contract:{self.contract}"
 
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The contract."""
+        return NamedSubjects(contracts=(self.contract,))
+
 
 class Withdraw(BulkEnrollmentRequest):
     """Withdraw people from a contract: their seats are free again, unless they have begun the training.
@@ -114,6 +121,7 @@ class Withdraw(BulkEnrollmentRequest):
     """
 
     kind: ClassVar[str] = "withdraw"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
 
     notify: bool = Field(default=True, description="send each withdrawn person a mail")
 
@@ -178,6 +186,7 @@ class RecordProgress(Request):
     """
 
     kind: ClassVar[str] = "record_progress"
+    scope: ClassVar[Scope | None] = Scope.PROGRESS
     refused_alone: ClassVar[Mapping[str, ElementRule]] = {
         "events": ElementRule(
             stand_in={"enrollment_id": str(UUID(int=0)), "progress": "completed", "occurred_at": "2000-01-01T00:00Z"},
@@ -191,3 +200,8 @@ class RecordProgress(Request):
     def lane(self) -> str:
         """One lane for all progress of the portal: its jobs never compete for the same rows, and delay no other job."""
         return "progress"
+
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The enrollments."""
+        return NamedSubjects(enrollments=[event.enrollment_id for event in self.events])

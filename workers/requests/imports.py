@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from models.words import LOCALES, Policy
+from models.words import LOCALES, Policy, Scope
 from workers.requests.base import (
     ContactAddress,
     Label,
@@ -15,6 +15,7 @@ from workers.requests.base import (
 )
 from workers.requests.personal import Personal
 from workers.requests.queues import Queue
+from workers.requests.subjects import NamedSubjects
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Personal.NOTHING]
 
@@ -28,6 +29,7 @@ class ImportRoster(Request):
     """
 
     kind: ClassVar[str] = "import_roster"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
     beyond_database: ClassVar[bool] = True
 
     contract: Reference
@@ -53,6 +55,11 @@ class ImportRoster(Request):
         """The contract."""
         return f"contract:{self.contract}"
 
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The contract."""
+        return NamedSubjects(contracts=(self.contract,))
+
 
 class _ImportRequest(Request):
     job: OtherId = Field(description="the job of the import")
@@ -62,17 +69,24 @@ class _ImportRequest(Request):
         """The import itself, so that stopping or undoing it does not wait for the lane of its contract."""
         return f"import:{self.job}"
 
+    @property
+    def subjects(self) -> NamedSubjects:
+        """The import."""
+        return NamedSubjects(jobs=(self.job,))
+
 
 class CancelImport(_ImportRequest):
     """Stop the import of a file where it stands; people enrolled so far stay enrolled."""
 
     kind: ClassVar[str] = "cancel_import"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
 
 
 class UndoImport(_ImportRequest):
     """Withdraw the people an import enrolled, unless they have begun the training. One result per enrollment."""
 
     kind: ClassVar[str] = "undo_import"
+    scope: ClassVar[Scope | None] = Scope.ENROLL
     beyond_database: ClassVar[bool] = True
 
     notify: bool = Field(default=True, description="send each withdrawn person a mail")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Final
 
-from models.words import Code
+from models.words import Code, Scope
 from workers.errors import InvalidRequest, Problem
 from workers.requests import accounts, catalog, certificates, enrollment, imports, internal
 from workers.requests.base import Request, read
@@ -50,3 +50,9 @@ def parse(kind: str, body: str | bytes, *, internal: bool = False) -> Request:
     if request is None or (request.internal and not internal):
         raise InvalidRequest(Problem(Code.UNKNOWN_KIND, "kind", "no such request"))
     return read(request, body)
+
+
+def scope_of(kind: str) -> Scope | None:
+    """Returns the scope that a key must have to send requests of this kind; None for a kind that no portal may send."""
+    request = KINDS.get(kind)
+    return None if request is None or request.internal else request.scope
