@@ -79,6 +79,12 @@ class Settings(BaseSettings):
         description="secrets from which those of portals derive, newest first: id:hex[,id:hex…], 32 bytes each",
     )
 
+    webhook_private_networks: str = Field(
+        default="",
+        description="networks that webhooks may reach although they are not public, over http too; with commas between",
+    )
+    webhook_connections: int = Field(default=8, ge=1, le=64, description="connections to one webhook endpoint at once")
+
     dry_run_company_limit: int = Field(
         default=200_000, ge=1, description="addresses that dry runs may tell a company of in 24 hours"
     )
@@ -133,6 +139,17 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{one!r} is neither an address nor a network of proxies, such as 10.0.0.7,10.1.0.0/16"
                 )
+        return ",".join(named)
+
+    @field_validator("webhook_private_networks")
+    @classmethod
+    def _are_networks(cls, listed: str) -> str:
+        named = [one.strip() for one in listed.split(",") if one.strip()]
+        for one in named:
+            try:
+                ip_network(one)
+            except ValueError:
+                raise ValueError(f"{one!r} is no network, such as 10.1.0.0/16 or 127.0.0.0/8") from None
         return ",".join(named)
 
     @field_validator("lms_url")

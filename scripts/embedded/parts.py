@@ -129,6 +129,7 @@ class Parts:
             "LINK_BASE_URL": f"http://{WEB_HOST}:{port}",
             "LINK_KEYS": _signing_keys(self.var / "link-keys"),
             "PORTAL_KEYS": _signing_keys(self.var / "portal-keys"),
+            "WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",
             "CERTIFICATE_STORE": str(self.var.resolve() / "certificates"),
             "PLATFORM_NAME": "Horizon Formation",
             "SUPPORT_ADDRESS": "aide@horizon-formation.test",
