@@ -23,6 +23,7 @@ from workers.portals.secrets import master_secrets
 from workers.portals.use import USE
 from workers.security import keys
 from workers.settings import get_settings
+from workers.webhooks.guard import private_networks
 
 PROJECT = Path(__file__).parents[3]
 
@@ -34,6 +35,7 @@ def forget() -> None:
     get_settings.cache_clear()
     keys.signing_keys.cache_clear()
     master_secrets.cache_clear()
+    private_networks.cache_clear()
     HTTP_KEYS.forget()
     QUEUE_KEYS.forget()
     LIMITS.close()

@@ -1,4 +1,4 @@
-"""`matricule serve` and `clock` as processes report a missing setting or a taken port in one line."""
+"""`matricule serve`, `clock` and `webhooks` as processes report a missing setting or a taken port in one line."""
 
 import socket
 
@@ -17,7 +17,7 @@ def test_a_port_that_is_taken_ends_it_with_why(processes: Processes) -> None:
     assert "crashed" not in processes.logs()
 
 
-@pytest.mark.parametrize("name", ["serve", "clock"])
+@pytest.mark.parametrize("name", ["serve", "clock", "webhooks"])
 def test_a_setting_that_lacks_is_named(processes: Processes, name: str) -> None:
     process = processes.start("workers.cli", name, DATABASE_URL="")
     assert process.wait(timeout=60) == 69

@@ -1,0 +1,282 @@
+"""The sender tells a real receiver what an endpoint is owed: signed, in order, once, and what each answer means."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook as StandardWebhook
+
+from models.webhook_delivery import FAILURES_TO_REST
+from tests.kit.processes.support import change, rows
+from tests.kit.webhooks.endpoints import (
+    add_endpoint,
+    attempts,
+    endpoint_row,
+    make_due,
+    owe,
+    pass_time,
+    pass_to_next_try,
+    payload_of,
+    send_due,
+    states,
+)
+from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
+from workers.database import autocommit
+from workers.portals.secrets import webhook_secret
+from workers.webhooks import posting
+from workers.webhooks.claims import find_due_endpoints
+
+pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
+
+
+def test_what_is_owed_arrives_once_and_is_recorded() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owed = owe(endpoint, *(f"enrollment:{n}" for n in range(60)))
+        send_due()
+    assert sorted(receiver.ids) == sorted(owed)
+    assert states() == {"delivered": 60}
+    assert attempts() == [(204, None)] * 60
+    assert receiver.connections <= 8
+
+
+def test_the_receivers_library_verifies_what_is_sent() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1")
+        send_due()
+    [request] = receiver.received
+    verified = StandardWebhook(webhook_secret("test", endpoint, 1)).verify(request.body.decode(), request.headers)
+    assert verified["data"] == payload_of(request.body)
+    assert request.headers["content-type"] == "application/json"
+
+
+def test_during_a_rotation_both_secrets_verify() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        change("UPDATE webhook_endpoint SET secret_version = 2, previous_until = now() + interval '1 day'")
+        owe(endpoint, "enrollment:1")
+        send_due()
+        change("UPDATE webhook_endpoint SET previous_until = now()")
+        owe(endpoint, "enrollment:1")
+        send_due()
+    during, after = receiver.received
+    for version in (1, 2):
+        StandardWebhook(webhook_secret("test", endpoint, version)).verify(during.body.decode(), during.headers)
+    StandardWebhook(webhook_secret("test", endpoint, 2)).verify(after.body.decode(), after.headers)
+    assert len(after.headers["webhook-signature"].split()) == 1
+
+
+def test_webhooks_of_a_resource_arrive_in_order_and_others_beside_them() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, *(f"enrollment:{n % 7}" for n in range(70)))
+        send_due()
+    seen: dict[object, list[object]] = {}
+    for request in receiver.received:
+        data = payload_of(request.body)
+        seen.setdefault(data["enrollment_id"], []).append(data["sequence"])
+    assert seen == {f"enrollment:{n}": list(range(1, 11)) for n in range(7)}
+
+
+def test_a_resource_that_fails_keeps_its_order_and_delays_no_other() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        first, second, other = owe(endpoint, "enrollment:1", "enrollment:1", "enrollment:2")
+        receiver.script = lambda request: answer(500 if request.id == first else 200)
+        send_due()
+        assert receiver.ids.count(first) == 1
+        assert other in receiver.ids
+        assert second not in receiver.ids
+        with autocommit() as session:
+            assert find_due_endpoints(session) == []  # it is not looked at in vain until then
+        receiver.script = lambda _: answer(200)
+        make_due()
+        send_due()
+    assert [one for one in receiver.ids if one != other] == [first, first, second]
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_every_2xx_is_a_success(status: int) -> None:
+    with Receiver(in_turn(answer(status))) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+    assert states() == {"delivered": 1}
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 400, 401, 404, 500, 502])
+def test_every_other_answer_is_a_failure_and_tried_again(status: int) -> None:
+    with Receiver() as elsewhere, Receiver(in_turn(answer(status, b"", f"Location: {elsewhere.url}"))) as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1")
+        send_due()
+        assert (states(), elsewhere.connections) == ({"owed": 1}, 0)
+        [(pause,)] = rows("SELECT extract(epoch FROM due_at - now())::float8 FROM webhook")
+        assert isinstance(pause, float)
+        assert 3 < pause < 5.5
+        assert endpoint_row(endpoint)["failures"] == 1
+        make_due()
+        send_due()
+    assert attempts() == [(status, None), (204, None)]
+    assert receiver.ids[0] == receiver.ids[1]
+    assert (states(), endpoint_row(endpoint)["failures"]) == ({"delivered": 1}, 0)
+
+
+def test_an_answer_of_410_disables_the_endpoint_and_holds_the_rest() -> None:
+    with Receiver(in_turn(answer(410))) as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, *["enrollment:1"] * 3)
+        send_due()
+        make_due()
+        send_due()
+    assert len(receiver.received) == 1
+    assert states() == {"held": 3}
+    assert endpoint_row(endpoint)["disabled_reason"] == "gone"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("header", "rest"), [("90", 90), ("999999", 3_600), ("0", 1)])
+def test_retry_after_is_honoured_within_bounds(status: int, header: str, rest: int) -> None:
+    with Receiver(in_turn(answer(status, b"", f"Retry-After: {header}"))) as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1", "enrollment:2")
+        send_due(connections=1)
+        assert endpoint_row(endpoint)["rest"] == rest
+        assert len(receiver.received) <= 2  # what was on its way
+        pass_time(rest + 1)
+        send_due()
+    assert states() == {"delivered": 2}
+
+
+def test_a_retry_after_that_is_a_date_is_read() -> None:
+    with Receiver(in_turn(answer(503, b"", "Retry-After: Wed, 21 Oct 2099 07:28:00 GMT"))) as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1")
+        send_due()
+    assert endpoint_row(endpoint)["rest"] == 3_600
+
+
+def test_of_a_huge_answer_a_kilobyte_is_read() -> None:
+    huge = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"a\x00" * 32_768 + b"\r\n"
+    with Receiver(lambda _: [huge] * 1_000) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+    assert states() == {"delivered": 1}
+    assert rows("SELECT answer FROM webhook_attempt") == [("a" * 512,)]
+
+
+def test_an_answer_that_cannot_be_read_is_a_failure() -> None:
+    with Receiver(in_turn(b"no HTTP at all\r\n\r\n", DROP)) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+        make_due()
+        send_due()
+    assert [error for _, error in attempts()] == ["bad_answer", "bad_answer"]
+
+
+def test_a_drip_is_cut_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 0.5)
+    drip = [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"] + [b"a"] * 900
+    with Receiver(lambda _: drip, drip=0.1) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+    assert [error for _, error in attempts()] == ["timeout"]
+
+
+def test_a_receiver_that_is_not_there_rests_after_five_failures() -> None:
+    with Receiver() as receiver:
+        receiver.stop()
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, *(f"enrollment:{n}" for n in range(200)))
+        send_due(connections=2)
+        tried = len(attempts())
+        assert FAILURES_TO_REST <= tried <= FAILURES_TO_REST + 4
+        for _ in range(3):  # one try for each rest
+            change("UPDATE webhook_endpoint SET next_try_at = now()")
+            send_due(connections=2)
+        assert len(attempts()) == tried + 3
+        receiver.start()
+        change("UPDATE webhook_endpoint SET next_try_at = now()")
+        send_due(connections=2)
+        make_due()  # those that had failed are spread over half a minute
+        send_due(connections=2)
+        assert (states(), len(receiver.received)) == ({"delivered": 200}, 200)
+
+
+def test_after_a_day_of_failures_the_endpoint_is_disabled() -> None:
+    passed = 0.0
+    with Receiver(lambda _: answer(500)) as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1", "enrollment:1")
+        send_due()
+        while endpoint_row(endpoint)["disabled_at"] is None:
+            passed += pass_to_next_try()
+            send_due()
+    assert (states(), endpoint_row(endpoint)["disabled_reason"]) == ({"held": 2}, "failing")
+    assert 86_000 < passed < 86_410
+    assert 9 <= len(receiver.received) <= 11
+
+
+def test_a_webhook_that_alone_fails_is_given_up_after_a_day() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        bad, behind = owe(endpoint, "enrollment:1", "enrollment:1")
+        receiver.script = lambda request: answer(500 if request.id == bad else 200)
+        for pause in (0, 50_000, 40_000):  # others arrive all the time
+            pass_time(pause)
+            send_due()
+            owe(endpoint, "enrollment:2")
+            send_due()
+    assert endpoint_row(endpoint)["disabled_at"] is None
+    assert rows("SELECT id::text FROM webhook WHERE state = 'failed'") == [(bad,)]
+    assert behind in receiver.ids
+
+
+def test_a_hanging_endpoint_does_not_delay_another() -> None:
+    """The hanging one answers only once the other has everything, so this test ends only if it is not waited for."""
+    with Receiver(gate=threading.Event()) as hanging, Receiver() as lively:
+        assert hanging.gate is not None
+        gate, wanted = hanging.gate, 500
+        slow, quick = add_endpoint(hanging.url, "slow"), add_endpoint(lively.url, "quick")
+        owe(slow, *(f"enrollment:{n}" for n in range(50)))
+        owe(quick, *(f"enrollment:{n}" for n in range(wanted)))
+
+        def open_at_the_last(_: object) -> bytes:
+            if len(lively.received) == wanted:
+                assert hanging.most_waiting
+                gate.set()
+            return answer(204)
+
+        lively.script = open_at_the_last
+        send_due()
+        assert hanging.most_waiting <= 8
+    assert states() == {"delivered": 550}
+
+
+def test_a_private_address_is_never_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_PRIVATE_NETWORKS", "10.0.0.0/8")
+    from tests.kit.processes.support import forget  # noqa: PLC0415
+
+    forget()
+    with Receiver() as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+    assert receiver.connections == 0
+    assert attempts() == [(None, "address_refused")]
+
+
+def test_a_lease_that_was_lost_is_not_recorded_twice(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1")
+
+        def take_back(_: object) -> bytes:
+            change("UPDATE webhook SET leased_until = NULL")  # as the other process does after the lease
+            receiver.script = lambda _: answer(204)
+            return answer(204)
+
+        receiver.script = take_back
+        send_due()
+        send_due()
+    assert len(set(receiver.ids)) == 1
+    assert attempts() == [(204, None)]
