@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from models.portal_key import read_key_id
+from models.rate_limit import rate_limit_fields
 from models.words import Code
 from workers.api.calls import Call, Services, read_query
 from workers.api.operation import Operation
@@ -28,6 +29,8 @@ from workers.database import is_transient
 from workers.errors import IdempotencyConflict, InvalidRequest, NotConfigured, Transient, cannot_read
 from workers.logs import get_logger
 from workers.portals.keys import HTTP_KEYS, KnownKey
+from workers.portals.limits import LIMITS
+from workers.portals.use import USE
 
 PREFIX: Final = "/v1"
 
@@ -43,6 +46,9 @@ HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Headers of every answer that does not set them itself."""
+
+LIMIT_FIELDS: Final = "matricule.limit"
+"""The place of the fields of the rate limit among what the server knows of a call."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -77,6 +83,7 @@ class Api:
                 begun = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                headers.update(scope.get(LIMIT_FIELDS, {}))
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -130,6 +137,8 @@ class Api:
             raise unavailable()
         if known is not None and operation.scope is not None and not known.may(operation.scope):
             raise ApiProblem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {operation.scope}", hang_up=_has_body(http))
+        if known is not None:
+            _count(http, known)
         query = read_query(operation.query, http)
         return Call(http, operation, self.services, known, match.path, query, request_id)
 
@@ -149,6 +158,19 @@ class Api:
         if known is None:
             raise _unauthorized(http)
         return known
+
+
+def _count(http: HttpRequest, known: KnownKey) -> None:
+    """Counts a call against the limit of its portal.
+
+    Raises: ApiProblem with `rate_limited`.
+    """
+    USE.note(known.key_id)
+    allowance = LIMITS.check(known)
+    http.scope[LIMIT_FIELDS] = rate_limit_fields(allowance)
+    if not allowance.allowed:
+        headers = {"Retry-After": str(allowance.retry_after)}
+        raise ApiProblem(Code.RATE_LIMITED, headers=headers, hang_up=_has_body(http))
 
 
 def as_problem(error: Exception, request_id: str) -> ApiProblem:

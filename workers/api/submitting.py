@@ -13,6 +13,7 @@ from workers.api.operation import Body
 from workers.api.problems import ApiProblem
 from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, SubmittedRequest
+from workers.portals.rights import refusal
 from workers.reading.enrollments import OwnEnrollment, find_own_enrollment
 from workers.reading.jobs import show_portal_job
 from workers.requests.base import Request
@@ -62,7 +63,12 @@ def required_key(call: Call) -> str:
 
 
 async def record(call: Call, key: str, request: Request, text: str) -> Response:
-    """Records a request and answers with its job, as it is when the wait is over that the call asks for."""
+    """Records a request and answers with its job, as it is when the wait is over that the call asks for.
+
+    Raises: ApiProblem with `not_found` when the key may not name what the request is about.
+    """
+    if call.key.companies is not None and await call.read(refusal, call.key, request) is not None:
+        raise ApiProblem(Code.NOT_FOUND)
     accepted = await call.services.recorder.accept(SubmittedRequest(call.key.portal_id, request, text, key))
     return await answer_job(call, accepted, request)
 

@@ -19,9 +19,11 @@ MakeKey = Callable[..., str]
 def make_portal(name: str, requests_per_minute: int | None = None) -> UUID:
     """Makes a portal without a limit, or finds it."""
     with transaction() as session:
-        portal = Portal(name=name, requests_per_minute=requests_per_minute)
+        portal = Portal(name=name)
         session.add(portal)
         session.flush()
+        portal.requests_per_minute = requests_per_minute  # None in the INSERT would stand for the default
+        session.add(portal)
         return portal.id
 
 

@@ -166,3 +166,27 @@ def test_answers_may_be_kept_by_no_cache(api: httpx2.Client) -> None:
 def test_a_wait_that_is_over_answers_the_job_as_it_is(api: httpx2.Client) -> None:
     answer = api.post(ENROLL, json=PEOPLE, headers=keyed() | {"Prefer": "respond-async, wait=0.1, wait=0"})
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
+
+
+def test_a_portal_at_its_limit_is_told_when_to_come_again(base_url: str, portal: UUID) -> None:
+    with client_of(base_url, make_key(make_portal("busy", requests_per_minute=2))) as client:
+        first, second, third = (client.get(f"/jobs/{uuid4()}") for _ in range(3))
+        assert first.headers["ratelimit-policy"] == '"portal";q=2;w=60'
+        assert second.headers["ratelimit"].startswith('"portal";r=0;t=')
+        problem(third, 429, "rate_limited")
+        assert 1 <= int(third.headers["retry-after"]) <= 60
+    with client_of(base_url, make_key(portal)) as other:
+        assert "ratelimit" not in problem_of(other).headers
+
+
+def problem_of(client: httpx2.Client) -> httpx2.Response:
+    answer = client.get(f"/jobs/{uuid4()}")
+    problem(answer, 404, "not_found")
+    return answer
+
+
+def test_a_key_of_one_company_asks_for_nothing_of_another(base_url: str, portal: UUID) -> None:
+    with client_of(base_url, make_key(portal, companies=["acme"])) as client:
+        problem(client.post(ENROLL, json=PEOPLE, headers=keyed()), 404, "not_found")
+        problem(client.put("/companies/other", json={"name": "Other"}), 404, "not_found")
+        assert client.put("/companies/acme", json={"name": "Acme"}).status_code == 202
