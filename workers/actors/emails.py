@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from workers.engine.claimer import Claimer
 from workers.engine.ledger import EMAILS, ClaimedRow, MailColumns
 from workers.mail.mailer import Mailer
 from workers.requests.queues import Queue
 from workers.settings import get_settings
+
+ROUNDS: Final = 4
+"""Mails that are claimed for each connection. A claim costs a commit and two reads, however many mails it brings; but
+all mails of a claim lose a lease when their process is killed (docs/decisions/0032)."""
 
 
 def emails() -> Claimer[MailColumns]:
@@ -27,8 +32,7 @@ def mailer() -> Mailer:
 
 
 def _claimer(queue: Queue) -> Claimer[MailColumns]:
-    # A batch is twice the number of connections: each has a next mail while the slowest is still at its first.
-    size = 2 * get_settings().smtp_connections
+    size = ROUNDS * get_settings().smtp_connections
     return Claimer(EMAILS, queue, _do_batch, size=size, ready=lambda: mailer().may_send())
 
 

@@ -29,9 +29,11 @@ from tests.kit.processes.support import (
     rows,
 )
 from tests.kit.relay.relay import Relay
+from workers.actors.emails import emails, emails_bulk
 from workers.errors import InvalidRequest
 from workers.mail.mailer import Mailer
 from workers.requests.registry import parse
+from workers.settings import get_settings
 
 # Mails that are delivered
 
@@ -154,3 +156,9 @@ def test_names_with_tricks_arrive_inert(relay: Relay, processes: Processes) -> N
         assert "<script" not in one.html
     [bold] = relay.to("bold@example.com")
     assert "&lt;b&gt;" in bold.html
+
+
+def test_a_claim_brings_four_mails_for_each_connection(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_CONNECTIONS", "3")
+    get_settings.cache_clear()
+    assert [make().size for make in (emails, emails_bulk)] == [12, 12]
