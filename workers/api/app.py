@@ -66,7 +66,7 @@ class Api:
     def __init__(self, operations: Sequence[Operation], is_stopping: Callable[[], bool] = lambda: False) -> None:
         self.operations = operations
         self.is_stopping = is_stopping
-        self.services = Services(lambda: self.is_stopping())  # noqa: PLW0108 - the server is set later
+        self.services = Services(tuple(operations), lambda: self.is_stopping())  # noqa: PLW0108 - the server is set later
         self._router = Router(operations)
         self._compressed = GZipMiddleware(self._answer_found, minimum_size=1_000, compresslevel=5)
         self._active = 0

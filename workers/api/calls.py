@@ -36,10 +36,12 @@ class Services:
     """Parts that the calls of one process share.
 
     Parameters:
+      operations: what is answered.
       is_stopping: tells whether this process stops.
     """
 
-    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, operations: tuple[Operation, ...], is_stopping: Callable[[], bool]) -> None:
+        self.operations = operations
         self.recorder = AsyncRecorder()
         self.waiter = JobWaiter(is_stopping)
         self.readers = CapacityLimiter(READERS)

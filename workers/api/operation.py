@@ -33,15 +33,19 @@ class Body:
       given: fields of the request that the address gives, with the name of the parameter there; an empty name where
         the handler finds the value.
       most: the most bytes.
+      schema: the shape of a body that is read by the handler, for the description.
+      required: whether there must be one.
     """
 
     request: type[Request] | None = None
     media_types: Sequence[str] = ("application/json",)
     given: Mapping[str, str] = field(default_factory=dict)
     most: int = MAX_BODY
+    schema: type[BaseModel] | None = None
+    required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One method at one address.
 

@@ -3,6 +3,11 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import jobs, participants, writes
+from workers.api.routes import description, jobs, participants, writes
 
-OPERATIONS: Final[tuple[Operation, ...]] = (*writes.OPERATIONS, *participants.OPERATIONS, *jobs.OPERATIONS)
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *writes.OPERATIONS,
+    *participants.OPERATIONS,
+    *jobs.OPERATIONS,
+    *description.OPERATIONS,
+)

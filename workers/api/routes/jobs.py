@@ -8,6 +8,7 @@ from models.words import Code, Scope
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Operation
 from workers.api.problems import ApiProblem
+from workers.api.schemas import Job
 from workers.reading.jobs import show_portal_job
 
 
@@ -19,4 +20,6 @@ async def show(call: Call) -> Response:
     return json_answer(job)
 
 
-OPERATIONS: Final = (Operation("GET", "/jobs/{job}", "show_job", show, Scope.READ, "Show a job", "Jobs"),)
+OPERATIONS: Final = (
+    Operation("GET", "/jobs/{job}", "show_job", show, Scope.READ, "Show a job", "Jobs", answers={200: Job}),
+)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from models.participant import DeliveryState
 from models.words import Code, Progress, Scope
+from workers.api import schemas
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Operation
 from workers.api.pages import PageQuery, page_answer, read_text_cursor, text_cursor, wrong_cursor
@@ -96,8 +97,27 @@ async def participant(call: Call) -> Response:
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/contracts", "list_contracts", contracts, Scope.READ, "List contracts", TAG, query=PageQuery),
-    Operation("GET", "/contracts/{contract}", "show_contract", contract, Scope.READ, "Show a contract", TAG),
+    Operation(
+        "GET",
+        "/contracts",
+        "list_contracts",
+        contracts,
+        Scope.READ,
+        "List contracts",
+        TAG,
+        query=PageQuery,
+        answers={200: schemas.Page[schemas.Contract]},
+    ),
+    Operation(
+        "GET",
+        "/contracts/{contract}",
+        "show_contract",
+        contract,
+        Scope.READ,
+        "Show a contract with its counters",
+        TAG,
+        answers={200: schemas.Contract, 304: None},
+    ),
     Operation(
         "GET",
         "/contracts/{contract}/participants",
@@ -107,8 +127,16 @@ OPERATIONS: Final = (
         "List the participants of a contract",
         TAG,
         query=ParticipantQuery,
+        answers={200: schemas.Page[schemas.Participant]},
     ),
     Operation(
-        "GET", "/enrollments/{enrollment}", "show_participant", participant, Scope.READ, "Show a participant", TAG
+        "GET",
+        "/enrollments/{enrollment}",
+        "show_participant",
+        participant,
+        Scope.READ,
+        "Show a participant",
+        TAG,
+        answers={200: schemas.ParticipantOfContract},
     ),
 )

@@ -1,0 +1,163 @@
+"""The shapes of answers, for the description of the API; a test compares them with what is really answered."""
+
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.participant import DeliveryState, NextStep
+from models.words import JobState, Progress
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    """The base class of shapes: every field is always there, and there are no others."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+class FieldProblem(Shape):
+    """A wrong field of a call; the value itself is never repeated."""
+
+    field: str = Field(description="its dotted path, `people.3.email`; empty for the body as a whole")
+    code: str
+    detail: str = ""
+
+
+class Problem(BaseModel):
+    """A call that was not accepted (RFC 9457)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="an address that describes the problem")
+    title: str
+    status: int
+    code: str
+    request_id: str = Field(description="also in the header `X-Request-Id`: tell it to the support")
+    detail: str | None = None
+    errors: list[FieldProblem] | None = None
+
+
+class JobPerson(Shape):
+    """The result of one person, at their place in the request (from 0)."""
+
+    position: int
+    code: str
+    field: str | None = Field(description="the field to correct")
+    account_id: str | None
+    enrollment_id: str | None
+    detail: dict[str, Any] | None = Field(description="facts that explain the code")
+
+
+class JobResult(BaseModel):
+    """The result of a job: counts by code, the code of a refusal, and a result for each person."""
+
+    model_config = ConfigDict(extra="allow")
+
+    people: list[JobPerson]
+    code: str | None = None
+    counts: dict[str, int] | None = None
+
+
+class JobError(BaseModel):
+    """Why a job was refused before it was read, or gave up."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str | None = None
+
+
+class Job(BaseModel):
+    """A request that was accepted, and how it went."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    kind: str
+    state: JobState
+    finished: bool
+    requested_by: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    result: JobResult
+    error: JobError | None
+
+
+class Contract(Shape):
+    """A contract with the counters that managers read."""
+
+    reference: str
+    company: str = Field(description="the reference of the company")
+    company_name: str
+    training: str = Field(description="the reference of the training")
+    training_title: str
+    planned_seats: int = Field(description="Inscriptions prévues")
+    enrolled_count: int = Field(description="Participants inscrits")
+    remaining: int = Field(description="Places restantes")
+    starts_on: str | None
+    ends_on: str | None
+    manager_email: str | None
+    manager_locale: str
+    reminders: bool
+    release_after_days: int | None
+
+
+class Mail(Shape):
+    """The latest mail about a participant."""
+
+    kind: str
+    state: DeliveryState
+    at: str | None = Field(description="when it came to this state; of one that is tried again, when that will be")
+    code: str | None = Field(description="why it was not sent")
+    next: NextStep | None = Field(description="what a manager does about it")
+
+
+class Permission(Shape):
+    """Whether something may be done now."""
+
+    allowed: bool
+    code: str = Field(description="what a request would answer; of a correction `at_once` or `needs_confirmation`")
+
+
+class Permissions(Shape):
+    """What may be done with a participant."""
+
+    withdraw: Permission
+    reset: Permission
+    resend: Permission
+    correct: Permission
+    duplicate: Permission
+
+
+class Participant(Shape):
+    """A person on a contract."""
+
+    enrollment_id: str
+    account_id: str
+    email: str
+    first_name: str
+    last_name: str
+    external_id: str | None
+    progress: Progress
+    since: str = Field(description="when the participant came to this progress")
+    enrolled_at: str
+    activated_at: str | None
+    withdrawn_at: str | None
+    detached_at: str | None = Field(description="when the person said “this is not me”")
+    mail: Mail | None
+    can: Permissions
+
+
+class ParticipantOfContract(Participant):
+    """A participant with the references of their contract and company."""
+
+    contract: str
+    company: str
+
+
+class Page(Shape, Generic[T]):
+    """A page of a list; `next` is the cursor of the next page, null after the last."""
+
+    items: list[T]
+    next: str | None
