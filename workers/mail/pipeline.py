@@ -49,6 +49,8 @@ class SmtpPipeline(asyncio.Protocol):
         self._length = 0  # of these lines
         self._rest = b""  # of a line
         self._waiter: asyncio.Future[None] | None = None
+        self._late_at = 0.0  # when the reply that is waited for is late, on the clock of the loop
+        self._alarm: asyncio.TimerHandle | None = None  # rings by then at the latest
         self._end: Exception | None = None
         transport.set_protocol(self)
 
@@ -118,11 +120,12 @@ class SmtpPipeline(asyncio.Protocol):
     async def _arrival(self, seconds: float) -> None:
         if self._end is None:
             self._waiter = self._loop.create_future()
-            alarm = self._loop.call_later(seconds, self._time_out)
+            self._late_at = self._loop.time() + seconds
+            if self._alarm is None or self._alarm.when() > self._late_at:
+                self._set_alarm(self._late_at)
             try:
                 await self._waiter
             finally:
-                alarm.cancel()
                 self._waiter = None
         if not self._replies:
             raise self._end or SMTPServerDisconnected("Connection lost")
@@ -171,12 +174,28 @@ class SmtpPipeline(asyncio.Protocol):
         lost.__cause__ = exc
         self._give_up(lost)
 
-    def _time_out(self) -> None:
-        self._give_up(SMTPReadTimeoutError("Timed out waiting for server response"))
+    def _set_alarm(self, at: float | None) -> None:
+        """Sets the alarm that looks whether a reply is late; the one before ends, and with None there is none.
+
+        One alarm lasts for many replies: a timer for each would cost as much as reading it.
+        """
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None if at is None else self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._late_at:  # it was set for an earlier reply
+            self._set_alarm(self._late_at)
+        else:
+            self._give_up(SMTPReadTimeoutError("Timed out waiting for server response"))
 
     def _give_up(self, error: Exception) -> None:
         if self._end is None:
             self._end = error
+            self._set_alarm(None)
             self._transport.abort()
             self._wake()
 
