@@ -36,6 +36,7 @@ class Enrollment(Record, table=True):
         Index("ix_enrollment_reminder", "next_reminder_at", postgresql_where=text("next_reminder_at IS NOT NULL")),
         Index("ix_enrollment_page", "contract_id", "progress", "id", postgresql_where=text("withdrawn_at IS NULL")),
         Index("ix_enrollment_unsearched", "id", postgresql_where=text("words IS NULL AND withdrawn_at IS NULL")),
+        Index("ix_enrollment_withdrawn", "contract_id", postgresql_where=text("withdrawn_at IS NOT NULL")),
         Index("ix_enrollment_held", "certificate_held", postgresql_where=text("certificate_held IS NOT NULL")),
     )
 

@@ -77,7 +77,7 @@ class Job(OwedWork, table=True):
         Index("ix_job_waiting", "queue", "lane", "sequence_number", "id", postgresql_where=WAITING),
         Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_job_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
-        Index("ix_job_created_at", "created_at"),
+        Index("ix_job_searched", "portal_id", "kind", "state", "created_at", "id"),
         *indexes_for_operators("job", STUCK_JOBS),
         Index(
             "ix_job_reconciled",

@@ -1,18 +1,15 @@
 """Searches the ledger: which jobs there are, in which state, and why."""
 
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, func, literal_column, not_, select
-from sqlmodel import col
+from sqlalchemy import text
 
-from models.job import Job
-from models.portal import Portal
-from models.schedule import Schedule
 from models.words import JobState
 from workers.database import Session
-from workers.sql import fetch, select_record
+from workers.ops.capped import read_by_index
+from workers.sql import fetch
 
 
 class FoundJob(NamedTuple):
@@ -40,20 +37,31 @@ class FoundJob(NamedTuple):
     rescues: int
 
 
-JOBS = select_record(
-    FoundJob,
-    Job,
-    portal=col(Portal.name),
-    why=func.coalesce(Job.result["code"].as_string(), Job.error["code"].as_string(), Job.error["class"].as_string()),
-).join_from(Job, Portal, col(Portal.id) == col(Job.portal_id))
-
-CONDITIONS: Final = {
-    JobState.QUEUED: and_(
-        col(Job.due_at).is_not(None), col(Job.leased_until).is_(None), col(Job.claim) >= literal_column("0")
-    ),
-    JobState.RUNNING: col(Job.leased_until).is_not(None),
-}
-"""Conditions that hold for all jobs in these states (``models.base.OwedWork``), and by which an index finds them."""
+# Finds the latest jobs with the wanted portal, kind and state. An index holds the jobs of each such group in the order
+# of time: the statement jumps from group to group, of which there are few, and reads the end of each that is wanted.
+SEARCH_JOBS = text("""
+    WITH RECURSIVE g (portal_id, kind, state) AS (
+      (SELECT portal_id, kind, state FROM job ORDER BY portal_id, kind, state LIMIT 1)
+      UNION ALL
+      SELECT n.portal_id, n.kind, n.state FROM g CROSS JOIN LATERAL (
+        SELECT j.portal_id, j.kind, j.state FROM job j
+        WHERE (j.portal_id, j.kind, j.state) > (g.portal_id, g.kind, g.state)
+        ORDER BY j.portal_id, j.kind, j.state LIMIT 1) n),
+    latest AS (
+      SELECT o.id, p.name AS portal FROM g JOIN portal p ON p.id = g.portal_id CROSS JOIN LATERAL (
+        SELECT j.id, j.created_at FROM job j
+        WHERE j.portal_id = g.portal_id AND j.kind = g.kind AND j.state = g.state
+          AND j.created_at >= CAST(:since AS timestamptz)
+        ORDER BY j.created_at DESC, j.id DESC LIMIT CAST(:limit AS bigint)) o
+      WHERE CAST(:portal AS text) IN ('', p.name) AND CAST(:kind AS text) IN ('', g.kind)
+        AND CAST(:state AS text) IN ('', g.state) AND (CAST(:with_schedules AS boolean)
+          OR g.state <> 'succeeded' OR g.kind NOT IN (SELECT s.kind FROM schedule s))
+      ORDER BY o.created_at DESC, o.id DESC LIMIT CAST(:limit AS bigint))
+    SELECT j.id, l.portal, j.kind, j.queue, j.state,
+      coalesce(j.result ->> 'code', j.error ->> 'code', j.error ->> 'class') AS why, j.requested_by, j.created_at,
+      j.started_at, j.finished_at, j.due_at, j.failures, j.rescues
+    FROM latest l CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = l.id LIMIT 1) j
+    ORDER BY j.created_at DESC, j.id DESC""")
 
 
 def search_jobs(
@@ -73,16 +81,6 @@ def search_jobs(
       since: the earliest moment they were recorded at.
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
     """
-    found = JOBS
-    if state in CONDITIONS:
-        found = found.where(CONDITIONS[state])
-    for column, value in ((col(Job.state), state), (col(Job.kind), kind), (col(Portal.name), portal)):
-        if value:
-            found = found.where(column == value)
-    if not with_schedules:
-        scheduled = col(Job.kind).in_(select(col(Schedule.kind)))
-        found = found.where(not_(and_(scheduled, col(Job.state) == JobState.SUCCEEDED)))
-    if since:
-        found = found.where(col(Job.created_at) >= since)
-    latest = found.order_by(col(Job.created_at).desc(), col(Job.id).desc()).limit(limit)
-    return fetch(session, FoundJob, latest)
+    read_by_index(session)
+    wanted = {"state": state or "", "kind": kind, "portal": portal, "since": since or "-infinity", "limit": limit}
+    return fetch(session, FoundJob, SEARCH_JOBS, wanted | {"with_schedules": with_schedules})

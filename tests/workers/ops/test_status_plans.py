@@ -1,6 +1,7 @@
 """The status is read from the ends of indexes, also beside a long history and on wrong statistics."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -11,13 +12,15 @@ from tests.benchmarks.history import HistorySize, add_history
 from tests.benchmarks.status import add_troubles
 from tests.kit.processes.support import change
 from workers.database import Session, get_engine, transaction
+from workers.ops import audit_search
+from workers.ops.audit_search import find_company, search_audit
 from workers.ops.capped import StatusCaps
 from workers.ops.job_search import search_jobs
 from workers.ops.status import read_status
 
 SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
 CAPS: Final = StatusCaps(rows=100, alike=20, groups=5, lanes=5)
-LARGE: Final = {"job", "email", "enrollment", "job_attempt", "seat_movement"}
+LARGE: Final = {"audit", "job", "email", "enrollment", "job_attempt", "seat_movement"}
 
 MOST_READ: Final = 20 * CAPS.rows
 """The most rows of a table that a part of a plan may read: some caps, and far less than the table has."""
@@ -100,6 +103,60 @@ def test_jobs_on_their_way_are_listed_without_reading_finished_ones(state: JobSt
     with transaction() as session:
         assert len(search_jobs(session, state=state)) == found
         assert read_too_much(session, lambda: search_jobs(session, state=state)) == []
+
+
+SEARCHES: Final[list[dict[str, Any]]] = [
+    {},
+    {"kind": "erase_person"},
+    {"kind": "enroll", "portal": "local"},
+    {"portal": "unknown"},
+    {"with_schedules": False},
+    *({"state": state} for state in JobState),
+]
+
+
+@pytest.mark.usefixtures("long_history")
+@pytest.mark.parametrize("statistics", ["good", "none"])
+def test_no_search_of_jobs_reads_them_all(statistics: str, subtests: pytest.Subtests) -> None:
+    if statistics == "none":
+        forget_statistics()
+    for wanted in SEARCHES:
+        with subtests.test(str(wanted)), transaction() as session:
+            assert read_too_much(session, partial(search_jobs, session, **wanted)) == []
+
+
+# Gives one contract to a company of its own, and withdraws the first of its people.
+SPLIT_OFF = """
+    WITH made AS (INSERT INTO company (id, portal_id, reference, name)
+      SELECT gen_random_uuid(), portal_id, 'petite', 'Petite' FROM company LIMIT 1 RETURNING id),
+    given AS (UPDATE contract SET company_id = made.id FROM made WHERE reference = 'H-00007' RETURNING contract.id)
+    UPDATE enrollment SET withdrawn_at = now() WHERE id = (
+      SELECT e.id FROM enrollment e JOIN given ON given.id = e.contract_id ORDER BY e.id LIMIT 1)"""
+
+ADD_CHANGES = """
+    INSERT INTO audit (at, requested_by, action, result, company_id)
+    SELECT e.enrolled_at, '', 'put_contract', 'done', c.company_id
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id
+    ORDER BY e.id"""
+
+
+@pytest.mark.usefixtures("long_history")
+@pytest.mark.parametrize("statistics", ["good", "none"])
+def test_the_audit_of_a_company_reads_what_it_lists(statistics: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_search, "NEWEST", 200)
+    change(ADD_CHANGES)
+    change(SPLIT_OFF)
+    change("ANALYZE")
+    if statistics == "none":
+        forget_statistics()
+    with transaction() as session:
+        few, many = (find_company(session, "local", name) for name in ("petite", "histoire"))
+        for company in (few, many, None):
+            assert read_too_much(session, partial(search_audit, session, company=company, limit=50)) == []
+            found = search_audit(session, company=company, limit=50)
+            assert len(found) == len({(one.action, one.subject_id, one.at) for one in found}) == 50
+            further = search_audit(session, company=company, limit=5_000)
+            assert [one.at for one in found] == [one.at for one in further[:50]]
 
 
 def planner_settings() -> list[tuple[object, ...]]:
