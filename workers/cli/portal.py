@@ -36,6 +36,7 @@ from workers.portals.changes import (
 )
 from workers.portals.listing import ListedKey, ListedPortal, list_keys, list_portals
 from workers.portals.redis_users import RedisUser, drop_users, list_users, redis_user, save_users, set_users
+from workers.portals.secrets import master_secrets
 from workers.redis_client import error_code
 
 CREATE: Final = f"""Record a portal and give it a key.
@@ -269,10 +270,16 @@ def _show(made: IssuedKey, *, as_json: bool, apply: bool) -> None:
 
 
 def _users(keys: list[ListedKey]) -> list[RedisUser]:
-    """Returns the users of the keys that live and sign messages."""
-    signing = [(key, key.master_id) for key in keys if key.state == "live"]
-    with edge():
-        return [redis_user(key.portal, key.key_id, master_id) for key, master_id in signing if master_id is not None]
+    """Returns the users of the keys that live and sign messages; names those that no longer can."""
+    users = []
+    for key in keys:
+        if key.state != "live" or key.master_id is None:
+            continue
+        if key.master_id in master_secrets().key_ids:
+            users.append(redis_user(key.portal, key.key_id, key.master_id))
+        else:
+            print(f"key {key.key_id} of {key.portal} signs no more: its entry left PORTAL_KEYS", file=sys.stderr)
+    return users
 
 
 def _replace_users(users: list[RedisUser]) -> None:

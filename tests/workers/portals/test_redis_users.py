@@ -221,3 +221,26 @@ def test_a_key_is_shown_also_when_redis_takes_no_user(server: OwnValkey, call: C
     assert (made.code, made.json["portal"]) == (69, "acme")
     assert "Redis did not change its users" in made.err
     assert call("portal", "acl", "--apply").code == 69
+
+
+def test_the_user_of_a_key_goes_with_its_master_secret(
+    server: OwnValkey, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = create(call, "acme", "--apply")
+    monkeypatch.setenv("PORTAL_KEYS", "next:" + "7e" * 32)
+    forget()
+    kept = create(call, "acme", "--apply")
+    applied = call("portal", "acl", "--apply")
+    assert (applied.code, lost["key_id"] in applied.err) == (0, True)
+    with server.client() as ops:
+        users = {name.decode() for name in ops.execute_command("ACL", "USERS")}
+    assert users == {"default", kept["redis_user"]}
+
+
+def test_without_signing_keys_no_master_secret_is_needed(
+    server: OwnValkey, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_KEYS", "")
+    forget()
+    call("portal", "create", "acme")
+    assert lines(call) == []
