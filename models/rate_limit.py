@@ -12,7 +12,7 @@ PERIOD_SECONDS: Final = 60.0
 _ROUNDING: Final = 1e-6  # seconds that sums of fractions may be wrong by
 
 
-class Allowance(NamedTuple):
+class RequestAllowance(NamedTuple):
     """The answer to one request of a portal.
 
     Parameters:
@@ -29,7 +29,7 @@ class Allowance(NamedTuple):
     retry_after: int = 0
 
 
-UNLIMITED: Final = Allowance(allowed=True, limit=None)
+UNLIMITED: Final = RequestAllowance(allowed=True, limit=None)
 
 
 def seconds_for(limit: int) -> float:
@@ -37,7 +37,7 @@ def seconds_for(limit: int) -> float:
     return PERIOD_SECONDS / limit
 
 
-def judge_request(backlog: float, limit: int) -> Allowance:
+def judge_request(backlog: float, limit: int) -> RequestAllowance:
     """Tells whether a portal may send one more request.
 
     Parameters:
@@ -48,13 +48,13 @@ def judge_request(backlog: float, limit: int) -> Allowance:
     over = backlog + each - PERIOD_SECONDS
     if over > _ROUNDING:
         wait = max(1, math.ceil(over))
-        return Allowance(allowed=False, limit=limit, reset_seconds=wait, retry_after=wait)
+        return RequestAllowance(allowed=False, limit=limit, reset_seconds=wait, retry_after=wait)
     remaining = int((_ROUNDING - over) / each)
     until = backlog + each if remaining else over + each
-    return Allowance(allowed=True, limit=limit, remaining=remaining, reset_seconds=math.ceil(until))
+    return RequestAllowance(allowed=True, limit=limit, remaining=remaining, reset_seconds=math.ceil(until))
 
 
-def rate_limit_fields(allowance: Allowance) -> dict[str, str]:
+def rate_limit_fields(allowance: RequestAllowance) -> dict[str, str]:
     """Returns the fields of an answer that tell a portal its limit (draft-ietf-httpapi-ratelimit-headers-11).
 
     A refused request gets ``Retry-After`` as well, with the same moment. A portal without a limit is told nothing.

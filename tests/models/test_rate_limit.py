@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.rate_limit import UNLIMITED, Allowance, judge_request, rate_limit_fields, seconds_for
+from models.rate_limit import UNLIMITED, RequestAllowance, judge_request, rate_limit_fields, seconds_for
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from models.rate_limit import UNLIMITED, Allowance, judge_request, rate_limit_fi
 def test_a_request_is_allowed_while_its_minute_has_room(
     backlog: float, limit: int, allowed: bool, remaining: int, reset: int, retry: int
 ) -> None:
-    assert judge_request(backlog, limit) == Allowance(allowed, limit, remaining, reset, retry)
+    assert judge_request(backlog, limit) == RequestAllowance(allowed, limit, remaining, reset, retry)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 999, 6_000, 1_000_000])

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import redis
 
-from models.rate_limit import PERIOD_SECONDS, UNLIMITED, Allowance, judge_request, rate_limit_fields, seconds_for
+from models.rate_limit import PERIOD_SECONDS, UNLIMITED, RequestAllowance, judge_request, seconds_for
 from workers.logs import SeldomLog
 from workers.portals.keys import KnownKey
 from workers.redis_client import connect, error_code
@@ -92,7 +92,7 @@ class RateLimits:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def check(self, key: KnownKey) -> Allowance:
+    def check(self, key: KnownKey) -> RequestAllowance:
         """Counts one request of the portal of this key, and tells whether it may be answered. It waits for nothing."""
         limit = key.requests_per_minute
         if limit is None:
@@ -191,5 +191,3 @@ class _RedisCounts:
 
 LIMITS: Final = RateLimits()
 """The limits that this process applies."""
-
-__all__ = ["LIMITS", "Allowance", "RateLimits", "rate_limit_fields"]
