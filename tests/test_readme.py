@@ -1,6 +1,5 @@
 """README is short, and docs/requests.md lists each kind of request and an example that works."""
 
-import json
 import os
 import re
 from typing import Any
@@ -36,8 +35,8 @@ def test_the_example_of_a_portal_sends_its_request(fresh_database: str) -> None:
     exec(code.replace(BROKER, here), shown)
     shown["portal"].close()
     with client() as opened:
-        [raw] = opened.hvals(f"{fresh_database}:requests.msgs")
-    sent = json.loads(raw)["kwargs"]
+        [(_, fields)] = opened.xrange(f"{fresh_database}:stream:shop")
+    sent = {name.decode(): value.decode() for name, value in fields.items()}
     request = parse(sent["kind"], sent["body"])
     assert isinstance(request, Enroll)
     assert (sent["key"], request.policy, len(request.people)) == ("order-4711", Policy.UNTIL_FULL, 1)

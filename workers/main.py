@@ -16,7 +16,7 @@ from workers.actors.certificates import certificates, certificates_bulk
 from workers.actors.emails import emails, emails_bulk
 from workers.actors.enrollments import enrollments
 from workers.actors.maintenance import maintenance
-from workers.actors.requests import accept_bundle, set_aside
+from workers.actors.requests import accept_bundle, record_bundle, set_aside
 from workers.actors.rosters import rosters
 from workers.engine.broker import WakeBroker, make_broker, worker_client
 from workers.engine.consumer import SET_ASIDE
@@ -57,7 +57,9 @@ def build_broker() -> WakeBroker:
     configure_logs(settings.log_level)
     check_settings(settings)
     # The first one is told last that the worker has stopped: it may end this process with an exit code.
-    broker = make_broker(worker_client(settings.redis_url), [ProcessMiddleware(), AsyncIO(), CurrentMessage()])
+    broker = make_broker(
+        worker_client(settings.redis_url), [ProcessMiddleware(record_bundle), AsyncIO(), CurrentMessage()]
+    )
     dramatiq.set_broker(broker)
     for make_claimer in CLAIMERS:
         claimer = make_claimer()

@@ -1,17 +1,20 @@
-"""Portals beside the broker send requests on queue `requests` with this client; it needs neither database nor actors.
+"""Portals beside the broker send requests with this client; it needs neither database nor actors.
 
-    client = PortalClient("redis://localhost:6379/0", portal="local")
+    client = PortalClient("redis://localhost:6379/0", portal="shop", key_id="Ab3dEf7h", secret="mqs_…")
     client.send(Enroll(contract="C-2026-7", people=[...]), key="order-4711")
     client.send_many([(PutContract(reference="C-2026-8", ...), "contract-8"), (Enroll(...), "order-4712")])
 
+``matricule portal create shop --queue`` shows the key id and the secret with which each message is signed.
+
 A sent request is not yet accepted: it is accepted once it is in the ledger. Send it again under the same key until
 Matricule answers for it; the same key and body are done once. Requests are recorded in the order in which they are
-sent.
+sent. ``read_answers`` tells which were accepted.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from dramatiq.message import Message, generate_unique_id
 from pydantic_core import PydanticSerializationError
@@ -27,6 +30,11 @@ from workers.requests.base import (
     Request,
     check_key,
 )
+from workers.requests.signing import sign
+from workers.requests.streams import answer_stream, request_stream
+
+Door = Literal["stream", "list"]
+"""The two ways through Redis: the stream of the portal, or the queue that all portals share."""
 
 TIMEOUT_SECONDS: Final = 2
 """The time limit of one try."""
@@ -58,16 +66,40 @@ return redis.status_reply('OK')
 """
 
 
-class _EncodedMessage(NamedTuple):
-    """A message as the queue holds it.
+class _SignedMessage(NamedTuple):
+    """A message as Redis is given it.
 
     Parameters:
-      redis_id: the key under which Redis holds it.
+      fields: its fields, with the signature.
+      size: its bytes, as Matricule counts them.
+      content: for the queue, the message of dramatiq; empty for a stream.
+      redis_id: for the queue, the key under which Redis holds it.
     """
 
+    fields: Mapping[Any, str]
+    size: int
+    content: bytes = b""
+    redis_id: str = ""
+
+
+class SentAnswer(NamedTuple):
+    """The outcome of a message, as the stream of answers tells it.
+
+    Parameters:
+      place: the place of the answer in its stream, from which ``read_answers`` goes on.
+      message_id: as ``send`` returned it.
+      key: the key of the request; empty when the message was not signed by this portal.
+      job_id: the job, or empty.
+      outcome: `accepted`, `repeated`, `conflict` or `refused`.
+      code: why it was refused, or empty.
+    """
+
+    place: str
     message_id: str
-    redis_id: str
-    content: bytes
+    key: str
+    job_id: str
+    outcome: str
+    code: str
 
 
 class PortalClient:
@@ -76,14 +108,30 @@ class PortalClient:
     Parameters:
       redis_url: the broker from which Matricule consumes, in any form of its setting ``REDIS_URL``.
       portal: the name of this portal.
+      key_id: the id of its key.
+      secret: the queue secret of this key.
+      door: `stream` for the stream of this portal, the only key that the user of Redis of a portal may write; `list`
+        for the queue `requests`, which needs the rights of Matricule itself.
       namespace: the prefix of Matricule's keys in that Redis.
 
     Raises: ValueError when `redis_url` has none of these forms; its text does not quote it.
     """
 
-    def __init__(self, redis_url: str, *, portal: str = "local", namespace: str = "matricule") -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        portal: str,
+        key_id: str,
+        secret: str,
+        door: Door = "stream",
+        namespace: str = "matricule",
+    ) -> None:
         self.portal = portal
         self.namespace = namespace
+        self.door = door
+        self._key_id = key_id
+        self._secret = secret
         self._client = connect(redis_url, retries=TRIES - 1, seconds=TIMEOUT_SECONDS)
         self._script = self._client.register_script(ENQUEUE)
 
@@ -102,9 +150,7 @@ class PortalClient:
           redis.RedisError: the broker does not answer, or refuses to write. The request may have arrived: repeat it
             under the same key.
         """
-        message = self._message(request, key)
-        self._enqueue([message])
-        return message.message_id
+        return self._send([self._message(request, key)])[0]
 
     def send_many(self, requests: Iterable[tuple[Request, str]]) -> list[str]:
         """Sends requests in this order, many with each call of the broker; returns the identifiers of their messages.
@@ -128,50 +174,98 @@ class PortalClient:
                 ]
         if problems:
             raise InvalidRequest(*problems)
-        for bundle in _bundles(messages):
-            self._enqueue(bundle)
-        return [message.message_id for message in messages]
+        return [message_id for bundle in _bundles(messages) for message_id in self._send(bundle)]
 
-    def _message(self, request: Request, key: str) -> _EncodedMessage:
+    def read_answers(self, after: str = "0-0", *, seconds: float = 0.0) -> list[SentAnswer]:
+        """Reads which messages were accepted, oldest first; the newest ten thousand or so are kept.
+
+        It is a help: an answer may be lost with Redis, and the ledger holds the truth.
+
+        Parameters:
+          after: the place of the last answer that was read.
+          seconds: how long to wait for an answer when there is none; at most one.
+
+        Raises: redis.RedisError.
+        """
+        block = int(min(seconds, 1.0) * 1000) or None
+        stream = answer_stream(self.namespace, self.portal)
+        found = self._client.xread({stream: after}, block=block)
+        return [_as_answer(place, fields) for place, fields in _entries(found)]
+
+    def _message(self, request: Request, key: str) -> _SignedMessage:
         check_key(key)
-        body = _json(request)
-        message: Message[None] = Message(
-            queue_name=REQUESTS_QUEUE,
-            actor_name=ACCEPT_ACTOR,
-            args=(),
-            kwargs={
-                "portal": self.portal,
-                "kind": request.kind,
-                "version": request.version,
-                "key": key,
-                "body": body,
-            },
-            options={"redis_message_id": generate_unique_id()},
-        )
-        content = message.encode()
-        if len(content) > MAX_MESSAGE_BYTES:
+        body, sent_at = _json(request), int(time.time())
+        named = {"portal": self.portal, "key_id": self._key_id, "kind": request.kind, "key": key, "body": body}
+        signature = sign(self._secret, version=request.version, sent_at=sent_at, **named)
+        fields = named | {"version": str(request.version), "sent_at": str(sent_at), "signature": signature}
+        message = _for_stream(fields) if self.door == "stream" else _for_list(fields, request.version)
+        if message.size > MAX_MESSAGE_BYTES:
             raise InvalidRequest(Problem(Code.REQUEST_TOO_LARGE, "", f"over {MAX_MESSAGE_BYTES} bytes as a message"))
-        return _EncodedMessage(message.message_id, message.options["redis_message_id"], content)
+        return message
 
-    def _enqueue(self, messages: Sequence[_EncodedMessage]) -> None:
-        given = [part for message in messages for part in (message.redis_id, message.content)]
-        self._script(keys=[self.namespace], args=[REQUESTS_QUEUE, *given])
+    def _send(self, messages: Sequence[_SignedMessage]) -> list[str]:
+        """Sends messages, all or none; a call that is repeated after a lost answer may add them to a stream twice."""
+        if self.door == "list":
+            given = [part for message in messages for part in (message.redis_id, message.content)]
+            self._script(keys=[self.namespace], args=[REQUESTS_QUEUE, *given])
+            return [message.redis_id for message in messages]
+        stream = request_stream(self.namespace, self.portal)
+        with self._client.pipeline(transaction=len(messages) > 1) as together:
+            for message in messages:
+                together.xadd(stream, {**message.fields})
+            return [_text(entry) for entry in together.execute()]
 
     def close(self) -> None:
         """Closes the connection."""
         self._client.close()
 
 
-def _bundles(messages: Sequence[_EncodedMessage]) -> Iterator[list[_EncodedMessage]]:
+def _for_stream(fields: Mapping[str, str]) -> _SignedMessage:
+    """Makes the entry of a stream; the stream itself names the portal."""
+    named = {name: value for name, value in fields.items() if name != "portal"}
+    return _SignedMessage(named, sum(len(name) + len(value.encode()) for name, value in named.items()))
+
+
+def _for_list(fields: Mapping[str, str], version: int) -> _SignedMessage:
+    """Makes the message of dramatiq, in which the version is a number."""
+    redis_id = generate_unique_id()
+    message: Message[None] = Message(
+        queue_name=REQUESTS_QUEUE,
+        actor_name=ACCEPT_ACTOR,
+        args=(),
+        kwargs={**fields, "version": version},
+        options={"redis_message_id": redis_id},
+        message_id=redis_id,
+    )
+    content = message.encode()
+    return _SignedMessage(fields, len(content), content, redis_id)
+
+
+def _entries(found: Any) -> list[Any]:
+    """Returns the entries of the one stream that was read, in either form in which a client gives them."""
+    streams = [parts[0] for parts in found.values()] if isinstance(found, dict) else [parts for _, parts in found]
+    return streams[0] if streams else []
+
+
+def _as_answer(place: Any, fields: Mapping[Any, Any]) -> SentAnswer:
+    told = {_text(name): _text(value) for name, value in fields.items()}
+    return SentAnswer(_text(place), told["entry"], told["key"], told["job_id"], told["outcome"], told["code"])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bundles(messages: Sequence[_SignedMessage]) -> Iterator[list[_SignedMessage]]:
     """Yields the messages in their order, as many at once as one call of the broker may carry."""
-    bundle: list[_EncodedMessage] = []
+    bundle: list[_SignedMessage] = []
     size = 0
     for message in messages:
-        if len(bundle) == MESSAGES_AT_ONCE or size + len(message.content) > BYTES_AT_ONCE:
+        if len(bundle) == MESSAGES_AT_ONCE or size + message.size > BYTES_AT_ONCE:
             yield bundle
             bundle, size = [], 0
         bundle.append(message)
-        size += len(message.content)
+        size += message.size
     if bundle:
         yield bundle
 

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
         description="networks that webhooks may reach although they are not public, over http too; with commas between",
     )
     webhook_connections: int = Field(default=8, ge=1, le=64, description="connections to one webhook endpoint at once")
+    queue_message_days: int = Field(
+        default=7, ge=1, le=60, description="days after which a signed message on the queue `requests` is stale"
+    )
 
     dry_run_company_limit: int = Field(
         default=200_000, ge=1, description="addresses that dry runs may tell a company of in 24 hours"

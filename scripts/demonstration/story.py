@@ -98,7 +98,13 @@ def _answers(url: str) -> bool:
 def _client() -> Iterator[PortalClient]:
     """Opens the client of the portal `demo`, which the system made when it started."""
     settings = get_settings()
-    client = PortalClient(settings.redis_url, namespace=settings.redis_namespace, portal=os.environ["PORTAL_NAME"])
+    client = PortalClient(
+        settings.redis_url,
+        portal=os.environ["PORTAL_NAME"],
+        key_id=os.environ["PORTAL_KEY_ID"],
+        secret=os.environ["PORTAL_QUEUE_SECRET"],
+        namespace=settings.redis_namespace,
+    )
     try:
         yield client
     finally:

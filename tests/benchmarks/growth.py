@@ -5,7 +5,6 @@ is the statement by which the clock looks for due work each second, with 100,000
 they were owed.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,12 @@ from scripts.embedded.postgres import DATABASE
 from tests.benchmarks.history import SMALL, HistorySize, add_history
 from tests.benchmarks.measure import ROUNDS, Figure, Run, Series, delay_figure, ratio_figure
 from tests.benchmarks.population import add_catalog, add_jobs, single
+from tests.benchmarks.portal import add_sender, open_client
 from tests.benchmarks.system import System, Trial
 from tests.benchmarks.usage import per_piece, since
 from tests.kit.processes.support import forget
 from workers.database import transaction
 from workers.engine.ledger import EMAILS
-from workers.portal_client import PortalClient
 from workers.requests.enrollment import Enroll
 
 GROWN: Final = "grown"
@@ -108,16 +107,18 @@ def _grown(system: System, size: HistorySize) -> Iterator[None]:
 
 def _measure(system: System, template: str, sizes: Sizes) -> Runs:
     with system.trial(template) as trial:
-        add_catalog(sizes.contracts)
-        add_jobs([single(sizes.requests + number, sizes.contracts) for number in range(sizes.jobs)])
+        portal = add_sender("list")
+        add_catalog(sizes.contracts, portal=portal)
+        jobs = [single(sizes.requests + number, sizes.contracts) for number in range(sizes.jobs)]
+        add_jobs(jobs, portal=portal)
         workers = trial.job_workers()
-        jobs = _jobs(trial, sizes.jobs)
+        done = _jobs(trial, sizes.jobs)
         clock = trial.start("workers.cli", "clock")
         flood = _live(trial, sizes)
         trial.stop(workers)
         trial.stop(clock)
         mails = _mails(trial, sizes.mails)
-        return Runs(jobs, flood, mails, _due(sizes.waiting))
+        return Runs(done, flood, mails, _due(sizes.waiting))
 
 
 def _jobs(trial: Trial, count: int) -> Run:
@@ -139,7 +140,7 @@ def _live(trial: Trial, sizes: Sizes) -> Run:
 
 def _send(requests: Sequence[Enroll]) -> float:
     """Sends requests from this process, one after the other; returns when it sent the first."""
-    client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
+    client = open_client()
     began = time.time()
     for number, request in enumerate(requests):
         client.send(request, key=f"growth-{number}")

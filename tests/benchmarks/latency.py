@@ -2,21 +2,20 @@
 times.
 """
 
-import os
 import random
 import time
 from collections.abc import Sequence
+from uuid import UUID
 
-from models.portal import LOCAL_PORTAL_ID
 from tests.benchmarks.measure import Figure, delay_figure, percentile
 from tests.benchmarks.population import add_catalog, single
+from tests.benchmarks.portal import add_sender, open_client
 from tests.benchmarks.system import System, Trial
 from tests.benchmarks.usage import OtherWork
 from tests.kit.processes.support import rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import wake
-from workers.portal_client import PortalClient
 
 CONTRACTS = 50
 PAUSES = (0.1, 0.4)  # seconds, long enough for the system to become idle again
@@ -31,11 +30,12 @@ def run(system: System, *, short: bool) -> list[Figure]:
     """Measures two hundred requests one by one, for each of the two ways in."""
     count = 20 if short else 200
     with system.trial() as trial:
-        add_catalog(CONTRACTS)
+        portal = add_sender("list")
+        add_catalog(CONTRACTS, portal=portal)
         workers, clock = trial.job_workers(), trial.start("workers.cli", "clock")
         trial.wait_until_ready(3)
         work = OtherWork(trial.meter(workers=workers, clock=clock))
-        accepted = _through_the_ledger(trial, count)
+        accepted = _through_the_ledger(trial, portal, count)
         sent = _through_the_queue(trial, count)
         others = work.share()
     longest = [percentile(sent, 95)]
@@ -46,12 +46,12 @@ def run(system: System, *, short: bool) -> list[Figure]:
     ]
 
 
-def _through_the_ledger(trial: Trial, count: int) -> list[float]:
+def _through_the_ledger(trial: Trial, portal: UUID, count: int) -> list[float]:
     """Returns the milliseconds from the commit that accepts a request to the commit that enrolls."""
     for number in range(count):
         request = single(number, CONTRACTS)
         with transaction() as session:
-            recorded = accept(session, LOCAL_PORTAL_ID, request, request.model_dump_json(), key=f"ledger-{number}")
+            recorded = accept(session, portal, request, request.model_dump_json(), key=f"ledger-{number}")
         wake(recorded.queue)
         _pause()
     return [1000 * (done - committed) for committed, done in _commits(trial, "ledger", count).values()]
@@ -59,7 +59,7 @@ def _through_the_ledger(trial: Trial, count: int) -> list[float]:
 
 def _through_the_queue(trial: Trial, count: int) -> list[float]:
     """Returns the milliseconds from the sending of a request to the commit that enrolls."""
-    client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
+    client = open_client()
     sent = {}
     for number in range(count):
         request, key = single(1_000_000 + number, CONTRACTS), f"queue-{number}"

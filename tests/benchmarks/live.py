@@ -6,8 +6,10 @@ The limit is a flood of messages that do nothing, sent the same way. So a sender
 from tests.benchmarks.measure import ROUNDS, Figure, Run, alternate, ratio_figure
 from tests.benchmarks.noop_limit import noop_flood, send_beside
 from tests.benchmarks.population import add_catalog
+from tests.benchmarks.portal import add_sender
 from tests.benchmarks.system import System
 from tests.benchmarks.usage import per_piece, since
+from workers.portal_client import Door
 
 CONTRACTS = 50
 BATCH = 200
@@ -36,10 +38,10 @@ def _figure(system: System, name: str, *, batch: int, goal: float | None, short:
     return ratio_figure(name, series, unit="requests", goal=goal, short=short)
 
 
-def flood(system: System, count: int, *, batch: int) -> Run:
-    """Measures requests per second, from the first sending to the last commit."""
+def flood(system: System, count: int, *, batch: int, door: Door = "list") -> Run:
+    """Measures requests per second through a door, from the first sending to the last commit."""
     with system.trial() as trial:
-        add_catalog(CONTRACTS)
+        add_catalog(CONTRACTS, portal=add_sender(door))
         workers, clock = trial.job_workers(), trial.start("workers.cli", "clock")
         trial.wait_until_ready(3)
         meter = trial.meter(workers=workers, clock=clock)

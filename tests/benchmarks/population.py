@@ -44,11 +44,11 @@ def contract(number: int) -> str:
     return f"C-{number:04d}"
 
 
-def add_catalog(contracts: int) -> None:
-    """Creates one company, one training and the contracts, with the same identifiers every time."""
+def add_catalog(contracts: int, *, portal: UUID = LOCAL_PORTAL_ID) -> None:
+    """Creates one company, one training and the contracts of a portal, with the same identifiers every time."""
     references = [contract(number) for number in range(contracts)]
     values = {
-        "portal": LOCAL_PORTAL_ID,
+        "portal": portal,
         "company": known_id("company"),
         "training": known_id("training"),
         "seats": SEATS,
@@ -81,15 +81,15 @@ def single(number: int, contracts: int) -> Enroll:
     return Enroll(contract=contract(number % contracts), people=[person(number)])
 
 
-def add_jobs(requests: Sequence[Enroll]) -> None:
+def add_jobs(requests: Sequence[Enroll], *, portal: UUID = LOCAL_PORTAL_ID) -> None:
     """Inserts requests as waiting jobs, all at once, and updates PostgreSQL's statistics."""
     values = {
-        "portal": LOCAL_PORTAL_ID,
+        "portal": portal,
         "ids": [new_id() for _ in requests],
         "keys": [f"bench-{number}" for number in range(len(requests))],
         "hashes": [fingerprint(request) for request in requests],
         "queues": [request.queue for request in requests],
-        "lanes": [lane_id(LOCAL_PORTAL_ID, request.lane) for request in requests],
+        "lanes": [lane_id(portal, request.lane) for request in requests],
         "requests": [request.model_dump_json() for request in requests],
     }
     with transaction() as session:

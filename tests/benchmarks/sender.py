@@ -1,21 +1,20 @@
-"""A portal that sends requests for one person each on queue `requests`, as fast as it can, in a separate process.
+"""A portal that sends requests for one person each by a door of Redis, as fast as it can, in a separate process.
 
 python -m tests.benchmarks.sender COUNT CONTRACTS BATCH prints when it sent the first and when the last, in seconds. It
 sends one at a time, or this many with each `send_many`.
 """
 
-import os
 import sys
 import time
 
 from tests.benchmarks.population import single
-from workers.portal_client import PortalClient
+from tests.benchmarks.portal import open_client
 
 
 def send(count: int, contracts: int, batch: int) -> tuple[float, float]:
     """Sends all requests; returns when it sent the first and when the last."""
     requests = [(single(number, contracts), f"bench-{number}") for number in range(count)]
-    client = PortalClient(os.environ["REDIS_URL"], namespace=os.environ["REDIS_NAMESPACE"])
+    client = open_client()
     began = time.time()
     if batch == 1:
         for request, key in requests:

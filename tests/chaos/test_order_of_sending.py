@@ -45,9 +45,9 @@ def system(tmp_path: Path) -> Iterator[ChaosSystem]:
     history.close()
 
 
-@pytest.fixture
-def portal(system: ChaosSystem) -> Iterator[PortalClient]:
-    client = PortalClient(system.valkey.url)
+@pytest.fixture(params=["list", "stream"])
+def portal(system: ChaosSystem, request: pytest.FixtureRequest) -> Iterator[PortalClient]:
+    client = system.portal_client(request.param)
     yield client
     client.close()
 

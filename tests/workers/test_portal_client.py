@@ -19,17 +19,26 @@ from models.words import Code
 from tests.kit.actors.messages import client
 from tests.kit.processes.support import PROJECT
 from workers.errors import InvalidRequest
-from workers.portal_client import PortalClient
+from workers.portal_client import Door, PortalClient
 from workers.requests.base import MAX_MESSAGE_BYTES
 from workers.requests.catalog import PutCompany, PutContract
 from workers.requests.enrollment import Enroll, PersonToEnroll
+from workers.requests.signing import SignedFields
 
 COMPANY = PutCompany(reference="R-1", name="Lorval")
+SECRET = "mqs_secret"
 
 
 @pytest.fixture
 def portal(fresh_database: str) -> Iterator[PortalClient]:
-    opened = PortalClient(os.environ["REDIS_URL"], namespace=fresh_database)
+    opened = portal_at(os.environ["REDIS_URL"], namespace=fresh_database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def by_stream(fresh_database: str) -> Iterator[PortalClient]:
+    opened = portal_at(os.environ["REDIS_URL"], namespace=fresh_database, door="stream")
     yield opened
     opened.close()
 
@@ -86,6 +95,10 @@ def loses_answers(fresh_database: str) -> Iterator[LosesAnswers]:
         server.broker.close()
 
 
+def portal_at(url: str, *, namespace: str = "matricule", door: Door = "list") -> PortalClient:
+    return PortalClient(url, portal="shop", key_id="Ab3dEf7h", secret=SECRET, door=door, namespace=namespace)
+
+
 def sent(namespace: str) -> list[bytes]:
     with client() as opened:
         return list(opened.hvals(f"{namespace}:requests.msgs"))
@@ -109,9 +122,28 @@ def test_a_request_is_one_message(portal: PortalClient, fresh_database: str) -> 
     (raw,) = sent(fresh_database)
     message = json.loads(raw)
     assert (message["queue_name"], message["actor_name"], message["message_id"]) == ("requests", "accept", message_id)
-    body = message["kwargs"].pop("body")
-    assert message["kwargs"] == {"portal": "local", "kind": "put_company", "version": 1, "key": "one"}
-    assert PutCompany.model_validate_json(body) == COMPANY
+    assert message["kwargs"].pop("version") == 1
+    assert is_signed(message["kwargs"], portal="shop")
+
+
+def test_a_request_is_one_entry_of_the_stream_of_its_portal(by_stream: PortalClient, fresh_database: str) -> None:
+    entry = by_stream.send(COMPANY, key="one")
+    with client() as opened:
+        [(found, fields)] = opened.xrange(f"{fresh_database}:stream:shop")
+    assert found.decode() == entry
+    told = {name.decode(): value.decode() for name, value in fields.items()}
+    assert told.pop("version") == "1"
+    assert is_signed(told, portal="shop")
+
+
+def is_signed(fields: dict[str, str], *, portal: str) -> bool:
+    """Tells whether these are the fields of the request `COMPANY`, signed a moment ago."""
+    named = {"portal": portal} | fields
+    signature, sent_at = named.pop("signature"), int(named["sent_at"])
+    assert PutCompany.model_validate_json(named["body"]) == COMPANY
+    assert (named["key"], named["kind"], named["key_id"]) == ("one", "put_company", "Ab3dEf7h")
+    assert abs(sent_at - time.time()) < 60
+    return SignedFields(**named, version="1").is_signed_by(SECRET, signature)
 
 
 def test_an_option_left_out_is_not_sent(portal: PortalClient, fresh_database: str) -> None:
@@ -196,7 +228,7 @@ def test_no_requests_are_sent_as_none(portal: PortalClient, fresh_database: str)
 def test_a_call_repeated_after_a_lost_answer_sends_nothing_twice(
     loses_answers: LosesAnswers, fresh_database: str
 ) -> None:
-    portal = PortalClient(loses_answers.url, namespace=fresh_database)
+    portal = portal_at(loses_answers.url, namespace=fresh_database)
     portal.send_many([(COMPANY, "one"), (COMPANY, "two")])
     portal.close()
     assert loses_answers.lost == 1
@@ -210,12 +242,12 @@ def test_it_gives_up_soon_when_the_connection_is_refused() -> None:
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
     before = time.monotonic()
     with pytest.raises(redis.ConnectionError):
-        PortalClient(url).send(COMPANY, key="one")
+        portal_at(url).send(COMPANY, key="one")
     assert time.monotonic() - before < 3
 
 
 def test_it_gives_up_within_seconds_without_an_answer(mute: str) -> None:
     before = time.monotonic()
     with pytest.raises(redis.TimeoutError):
-        PortalClient(mute).send(COMPANY, key="one")
+        portal_at(mute).send(COMPANY, key="one")
     assert time.monotonic() - before < 10

@@ -37,7 +37,7 @@ def test_an_address_names_sentinels_and_the_server(
 @pytest.mark.parametrize("url", ["http://:hush@h", "redis://h:hush", "redis+sentinel://u:hush@h/m/0"])
 def test_a_portal_is_told_of_a_wrong_address_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="not redis://host:6379/0") as refused:
-        PortalClient(url)
+        PortalClient(url, portal="shop", key_id="Ab3dEf7h", secret="mqs_secret")
     assert "hush" not in str(refused.value)
 
 

@@ -7,9 +7,8 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
-from uuid import UUID
 
 from dramatiq.middleware import CurrentMessage
 
@@ -18,16 +17,15 @@ from models.words import Code
 from workers.database import Session, is_transient, transaction
 from workers.engine.acceptance import (
     AcceptedJob,
-    MessageOwner,
     SubmittedRequest,
     accept_all,
-    find_portal,
     record_refusal,
 )
 from workers.engine.claimer import STOPPING, wake_here
-from workers.engine.door import Bundle, SentMessage
-from workers.engine.oversized import MessageSize, texts_at_beginning
+from workers.engine.door import Bundle, MessageOutcome, Outcome, SentMessage
+from workers.engine.oversized import MessageSize
 from workers.engine.rollout import newer_release_runs
+from workers.engine.streams import tell_portals
 from workers.engine.tries import (
     NEWER_RELEASE,
     REFUSED,
@@ -41,13 +39,11 @@ from workers.engine.tries import (
 )
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
 from workers.logs import get_logger
-from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE, check_key
-from workers.requests.registry import KINDS, parse
+from workers.portals.messages import VerifiedMessage, find_sender, read_message
+from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
+from workers.requests.registry import KINDS
 
 log = get_logger()
-
-TOO_LARGE: Final = b"a message that is too large"
-"""The content by which messages under one key that are too large count as the same."""
 
 LEAVE_SECONDS: Final = 0.1
 """Seconds for which a thread rests after it has left a message of a wake-up queue to a process of a newer release."""
@@ -57,6 +53,7 @@ def accept_bundle() -> None:
     """Records the requests that came with this message; what is recorded when it returns is acknowledged."""
     message: Any = CurrentMessage.get_current_message()
     record_bundle(message.bundle)
+    tell_portals(message.bundle.answers)
 
 
 def record_bundle(bundle: Bundle) -> None:
@@ -103,7 +100,7 @@ def _look_into(message: SentMessage, queue: str) -> SubmittedRequest | InvalidRe
     if message.fields is None:
         return _unreadable(f"came on queue {queue}")
     try:
-        return _read(message.fields)
+        return read_message(message.fields, message.arrived)
     except InvalidRequest as problem:
         return problem
 
@@ -128,7 +125,7 @@ def _accept_run(bundle: Bundle, run: Sequence[tuple[SentMessage, SubmittedReques
         if isinstance(answer, InvalidRequest):
             _record_next(bundle, message, answer)
         else:
-            bundle.recorded += 1
+            bundle.count(message, _accepted(answer))
 
 
 def _record_together(
@@ -155,45 +152,48 @@ def _record_next(bundle: Bundle, message: SentMessage, content: SubmittedRequest
 
     Raises: GivenBackError.
     """
-    bundle.fault = _record_alone(message, content)
-    bundle.recorded += 1
+    recorded, bundle.fault = _record_alone(message, content)
+    bundle.count(message, recorded)
     if bundle.fault is not None:
         raise GivenBackError(REFUSED)
 
 
 def _record_alone(
     message: SentMessage, content: SubmittedRequest | InvalidRequest | None = None, queue: str = REQUESTS_QUEUE
-) -> str | None:
+) -> tuple[MessageOutcome, str | None]:
     """Records a message, as a job or as refused.
 
-    Returns: the code of the error if it is refused because PostgreSQL fails on it alone, or else None.
+    Returns: its outcome, and the code of the error if it is refused because PostgreSQL fails on it alone, else None.
+
     Raises: GivenBackError.
     """
     try:
-        until_recorded(lambda: _settle(message, content, queue))
+        return until_recorded(lambda: _settle(message, content, queue)), None
     except GivenBackError:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug must not lose a portal's message
-        _refuse_after(error, message, queue)
-        return reason_of(error) if concerns_database(error) else None
-    return None
+        return _refuse_after(error, message, queue), reason_of(error) if concerns_database(error) else None
 
 
-def _settle(message: SentMessage, content: SubmittedRequest | InvalidRequest | None, queue: str) -> None:
+def _settle(message: SentMessage, content: SubmittedRequest | InvalidRequest | None, queue: str) -> MessageOutcome:
     """Tries once to record a message alone."""
     found = _look_into(message, queue) if content is None else content
     if isinstance(found, SubmittedRequest):
         answers = _record_together([found], lone_transaction)
         _wake(answers)
         if isinstance(answers[0], AcceptedJob):
-            return
+            return _accepted(answers[0])
         found = answers[0]
     if message.size is None:
         _leave_to_newer_release(found, queue)
-    _refuse(message, found, _told(message, queue))
+    return _refuse(message, found)
 
 
-def _refuse_after(error: Exception, message: SentMessage, queue: str) -> None:
+def _accepted(job: AcceptedJob) -> MessageOutcome:
+    return MessageOutcome(Outcome.REPEATED if job.repeated else Outcome.ACCEPTED, str(job.job_id))
+
+
+def _refuse_after(error: Exception, message: SentMessage, queue: str) -> MessageOutcome:
     """Refuses a message for an error: under its key, or else by its content, or else under a key of this moment.
 
     The last two are for a message under a key that cannot be written; the last one may keep it twice, if it is read
@@ -202,16 +202,16 @@ def _refuse_after(error: Exception, message: SentMessage, queue: str) -> None:
     Raises: GivenBackError when it cannot be kept at all, or a newer release is to judge it.
     """
     problem = _fault(error) if concerns_database(error) else _bug(error)
-    steps: list[Callable[[], bool]] = [
+    steps: list[Callable[[], MessageOutcome | None]] = [
         partial(_leave_to_newer_release, problem, queue),
-        partial(_refuse, message, problem, _told(message, queue)),
-        partial(_refuse, message, problem, {}),
-        partial(_refuse, message, problem, {}, new_id().bytes),
+        partial(_refuse, message, problem),
+        partial(_refuse, message._replace(fields=None), problem),
+        partial(_refuse, message._replace(fields=None), problem, new_id().bytes),
     ]
     for step in steps:
         try:
-            if while_away(step):
-                return
+            if recorded := while_away(step):
+                return recorded
         except GivenBackError:
             raise
         except Exception as failed:  # the outermost edge: the next step may succeed
@@ -255,100 +255,53 @@ def set_aside(*, queue: str, data: str, length: int | None = None, sha256: str =
         _give_back_this_message()
 
 
-def _read(fields: dict[str, Any]) -> SubmittedRequest:
-    portal, kind, key, body = (_text(fields, name) for name in ("portal", "kind", "key", "body"))
-    if kind in KINDS and fields.get("version") != KINDS[kind].version:
-        spoken = KINDS[kind].version
-        raise InvalidRequest(Problem(Code.UNKNOWN_KIND, "version", f"{kind} is spoken in version {spoken}"))
-    check_key(key)
-    return SubmittedRequest(known_portal(portal), parse(kind, body), body, key)
-
-
-@lru_cache(maxsize=1_000)
-def known_portal(name: str) -> UUID:
-    """Returns the identifier of a portal. It is cached, because portals are never renamed; an unknown name is not."""
-    with lone_transaction() as session:
-        return find_portal(session, name)
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or "\x00" in value:
-        raise InvalidRequest(Problem(Code.INVALID_REQUEST, name, "a text is required"))
-    if value.isascii():  # most are, and it costs nothing to see
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(Problem(Code.INVALID_REQUEST, name, "half of a surrogate pair")) from None
-    return value
-
-
-def _told(message: SentMessage, queue: str) -> dict[str, Any]:
-    """Returns what a message tells of itself; of one that is too large, the portal, kind and key at its beginning."""
-    if message.size is not None and queue == REQUESTS_QUEUE:
-        return dict(texts_at_beginning(message.data, "portal", "kind", "key"))
-    return message.fields or {}
-
-
-def _refuse(message: SentMessage, problem: InvalidRequest, told: dict[str, Any], apart: bytes = b"") -> bool:
-    """Tries once to record a message as refused, so that its portal finds the refusal under its key.
+def _refuse(message: SentMessage, problem: InvalidRequest, apart: bytes = b"") -> MessageOutcome:
+    """Tries once to record a message as refused: under the key of the portal that signed it, or under no portal's key.
 
     Parameters:
-      told: the fields from which its portal, kind and key are read; without them it is kept under `local`.
       apart: more bytes by which its content differs from that of every other message.
-
-    Returns: True.
     """
-    owner, kind = _owner(told), str(told.get("kind"))
+    sender = None if message.fields is None else find_sender(message.fields, message.arrived)
+    kind = str((message.fields or {}).get("kind"))
     with lone_transaction() as session:
         job = record_refusal(
             session,
             message.data,
             problem,
-            content=_content(message, owner, told) + apart,
-            owner=owner,
+            content=_content(message, sender) + apart,
+            owner=sender and sender.owner,
             kind=kind if kind in KINDS else "unknown",
             size={} if message.size is None else message.size._asdict(),
         )
     if job is not None:
         log.warning("message.refused", job=str(job), attempt=0, code=problem.code)
-    return True
+    outcome = Outcome.CONFLICT if problem.code == Code.IDEMPOTENCY_CONFLICT else Outcome.REFUSED
+    return MessageOutcome(outcome, str(job or ""), problem.code, verified=sender is not None)
 
 
-def _content(message: SentMessage, owner: MessageOwner | None, told: dict[str, Any]) -> bytes:
+def _content(message: SentMessage, sender: VerifiedMessage | None) -> bytes:
     """Returns the part of a message that is the same when it is sent again."""
-    if message.size is not None:  # sent again it has another hash: under a key it is the same all the same
-        return TOO_LARGE if owner else message.size.sha256.encode()
-    return json.dumps(told, sort_keys=True).encode() if told else message.data
+    if sender is not None:
+        return sender.content
+    if message.size is not None:
+        return message.size.sha256.encode()
+    return message.data if message.fields is None else json.dumps(message.fields, sort_keys=True).encode()
 
 
-def _leave_to_newer_release(problem: InvalidRequest, queue: str) -> bool:
+def _leave_to_newer_release(problem: InvalidRequest, queue: str) -> None:
     """Gives a message back that this process would refuse, if a newer release serves its queue and may know it.
 
     So a message that comes while a release is rolled out is judged by the newest rules, and a refusal is for good.
 
-    Returns: False, because nothing is recorded.
     Raises: GivenBackError.
     """
     if problem.code in (Code.IDEMPOTENCY_CONFLICT, Code.REQUEST_TOO_LARGE):
-        return False
+        return
     with lone_transaction() as session:
         newer = newer_release_runs(session, queue)
     if newer:
         log.warning("message.left_to_newer_release", code=problem.code)
         raise GivenBackError(NEWER_RELEASE)
-    return False
-
-
-def _owner(fields: dict[str, Any]) -> MessageOwner | None:
-    """Reads the portal and the key of a refused request; returns None when one of them cannot be read."""
-    try:
-        portal, key = _text(fields, "portal"), _text(fields, "key")
-        check_key(key)
-        return MessageOwner(known_portal(portal), key)
-    except InvalidRequest:
-        return None
 
 
 def _give_back_this_message() -> None:

@@ -104,6 +104,11 @@ def _wake_broker() -> WakeBroker:
     return make_broker(producer_client(get_settings().redis_url))
 
 
+def producing_client() -> redis.Redis:
+    """Returns the client of this process for what it sends, which gives up after about a second."""
+    return _wake_broker().client
+
+
 def _wake_key(queue: str) -> str:
     return f"{get_settings().redis_namespace}:wake:{queue}"
 

@@ -14,7 +14,8 @@ acknowledge it. Dramatiq would put it at the end of the queue, behind requests t
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -96,12 +97,54 @@ class SentMessage(NamedTuple):
       data: its bytes, or the first of them when it is too large.
       fields: the arguments of a request; None when the message cannot be read.
       size: its length and SHA-256, if it is too large.
+      arrived: when it came by the clock of Redis, in seconds since 1970; None where that is not known.
+      portal: the portal by which stream it came; empty for a message on the queue.
     """
 
     key: bytes
     data: bytes
     fields: dict[str, Any] | None
     size: MessageSize | None = None
+    arrived: float | None = None
+    portal: str = ""
+
+
+class Outcome(StrEnum):
+    """The outcomes of a message of a portal."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"  # the same request was accepted before, under the same key
+    CONFLICT = "conflict"  # the key belongs to another request
+    REFUSED = "refused"
+
+
+class MessageOutcome(NamedTuple):
+    """The outcome of a message, for its portal.
+
+    Parameters:
+      job_id: its job; empty for a message that was refused before.
+      code: why it was refused; empty otherwise.
+      verified: the portal that it names has sent it.
+    """
+
+    outcome: Outcome
+    job_id: str
+    code: str = ""
+    verified: bool = True
+
+
+class DoorAnswer(NamedTuple):
+    """An answer to a message, for the portal that sent it.
+
+    Parameters:
+      entry: the identifier of the message in Redis.
+      key: the key of the request; empty when its signature was not verified, because anyone can name a key.
+    """
+
+    portal: str
+    entry: str
+    key: str
+    outcome: MessageOutcome
 
 
 @dataclass(slots=True)
@@ -115,6 +158,7 @@ class Bundle:
       left_for: the reason why the rest was given back (``GivenBackError``); None while there is none.
       fault: the code of the error for which the last recorded message was refused, because the database failed on it
         alone; None when it did not.
+      answers: the answers to these, as far as a portal is known to which they are given.
     """
 
     messages: Sequence[SentMessage]
@@ -122,6 +166,20 @@ class Bundle:
     recorded: int = 0
     left_for: str | None = None
     fault: str | None = None
+    answers: list[DoorAnswer] = field(default_factory=list)
+
+    def count(self, message: SentMessage, outcome: MessageOutcome) -> None:
+        """Counts the next message as recorded, and keeps the answer for its portal.
+
+        A message that no portal has signed is answered only if it came by a stream, to which no other portal may write,
+        and not under the key that it names.
+        """
+        self.recorded += 1
+        named = message.fields if outcome.verified else None
+        portal = named["portal"] if named else message.portal
+        if portal:
+            entry = message.key.decode(errors="replace")
+            self.answers.append(DoorAnswer(portal, entry, named["key"] if named else "", outcome))
 
 
 class LostDoorError(Exception):

@@ -4,8 +4,6 @@ A message of 100 MB that is fetched, decoded and recorded as others are takes si
 """
 
 import hashlib
-import json
-import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
@@ -21,9 +19,6 @@ READ_PART: Final = """
 local payload = redis.call('hget', KEYS[1], ARGV[1])
 return payload and string.sub(payload, tonumber(ARGV[2]) + 1, tonumber(ARGV[2]) + tonumber(ARGV[3])) or ''
 """
-
-_TEXT: Final = r'(?<!\\)"%s"\s*:\s*("(?:[^"\\]|\\.){0,1000}")'
-"""A name in JSON with its text. Inside another text its quotes would have a backslash before them."""
 
 
 class MessageSize(NamedTuple):
@@ -62,15 +57,3 @@ def measure_message(client: redis.Redis, messages: str, key: bytes, between: Cal
     if length != expected or length <= MAX_MESSAGE_BYTES:
         raise ChangedMessageError
     return MessageSize(length, digest.hexdigest())
-
-
-def texts_at_beginning(data: bytes, *names: str) -> dict[str, str]:
-    """Finds these fields in the beginning of a message that cannot be read as a whole, as far as they are texts."""
-    beginning, found = data.decode("utf-8", "replace"), {}
-    for name in names:
-        if seen := re.search(_TEXT % name, beginning):
-            try:
-                found[name] = str(json.loads(seen[1]))
-            except ValueError:
-                continue
-    return found

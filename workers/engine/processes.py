@@ -21,9 +21,12 @@ from workers.database import autocommit, dispose_engine, is_transient
 from workers.engine.broker import WakeBroker, wake
 from workers.engine.claimer import STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
+from workers.engine.door import Bundle
 from workers.engine.ledger import LEDGERS, Claimed, Ledger, resume
 from workers.engine.rollout import this_release
+from workers.engine.stream_door import StreamDoor
 from workers.logs import get_logger
+from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import wake_actor
 
 log = get_logger()
@@ -171,10 +174,12 @@ class WorkerWatch:
 
     Parameters:
       worker: the worker of this process.
+      streams: the thread that reads the streams of portals, if this process does.
     """
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, streams: StreamDoor | None = None) -> None:
         self._worker = worker
+        self._streams = streams
         self._lost_at: float | None = None
 
     @property
@@ -197,31 +202,38 @@ class WorkerWatch:
             log.critical("process.lost_threads", threads=dead)
             self._lost_at = time.monotonic()
             os.kill(os.getpid(), signal.SIGTERM)  # it finishes what it holds, and its supervisor starts another
-        troubles = (_trouble(thread) for thread in self._worker.consumers.values())
+        readers = [*(thread.consumer for thread in self._worker.consumers.values()), self._streams]
+        troubles = (_trouble(reader) for reader in readers)
         return next((trouble for trouble in troubles if trouble), None)
 
     def _dead(self) -> list[str]:
         threads = {f"consumer of {queue}": thread for queue, thread in self._worker.consumers.items()}
         threads |= {f"worker {number}": thread for number, thread in enumerate(self._worker.workers)}
+        threads |= {"reader of streams": self._streams} if self._streams else {}
         return [name for name, thread in threads.items() if not thread.is_alive()]
 
 
-def _trouble(thread: Any) -> str | None:
-    """Returns the reason why a consumer does not read its queue: the code of an error of Redis, or `stuck`."""
-    consumer = thread.consumer
-    if not isinstance(consumer, SteadyConsumer):
+def _trouble(reader: Any) -> str | None:
+    """Returns the reason why a reader does not read its queue: the code of an error of Redis, or `stuck`."""
+    if not isinstance(reader, SteadyConsumer | StreamDoor):
         return None
-    now, trouble = time.monotonic(), consumer.trouble
-    if now - consumer.turned_at > LONGEST_TURN:
+    now, trouble = time.monotonic(), reader.trouble
+    if now - reader.turned_at > LONGEST_TURN:
         return "stuck"
     return trouble.code if trouble is not None and now - trouble.since > TROUBLE_SECONDS else None
 
 
 class ProcessMiddleware(dramatiq.Middleware):
-    """Starts and ends the resources of a dramatiq process, after the fork, so that processes share none."""
+    """Starts and ends the resources of a dramatiq process, after the fork, so that processes share none.
 
-    def __init__(self) -> None:
+    Parameters:
+      record: records a bundle of requests, in a process that serves the queue of portals.
+    """
+
+    def __init__(self, record: Callable[[Bundle], None]) -> None:
+        self._record = record
         self._alive: Heartbeat | None = None
+        self._streams: StreamDoor | None = None
         self._watch: WorkerWatch | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
@@ -236,7 +248,10 @@ class ProcessMiddleware(dramatiq.Middleware):
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         queues = sorted(worker.consumers)
-        watch = self._watch = WorkerWatch(worker)
+        if REQUESTS_QUEUE in queues:
+            self._streams = StreamDoor(self._record, str(this_process()))
+            self._streams.start()
+        watch = self._watch = WorkerWatch(worker, self._streams)
 
         def beat() -> str | None:
             trouble = watch.look()
@@ -263,6 +278,8 @@ class ProcessMiddleware(dramatiq.Middleware):
 
         Raises: SystemExit when the process ends because it lost a thread.
         """
+        if self._streams is not None:
+            self._streams.stop()
         if self._alive is not None:
             self._alive.leave()
         dispose_engine()

@@ -82,14 +82,14 @@ def refusals(session: Session, asked: Sequence[AskedRequest]) -> list[Code | Non
     """
     owners = _find_owners(session, asked)
     return [
-        None if _has_scope(one) and _may_name_all(one, owners[place]) else Code.INSUFFICIENT_SCOPE
+        None if has_scope(*one) and _may_name_all(one, owners[place]) else Code.INSUFFICIENT_SCOPE
         for place, one in enumerate(asked)
     ]
 
 
-def _has_scope(asked: AskedRequest) -> bool:
-    scope = asked.request.scope
-    return scope is not None and not asked.request.internal and asked.key.may(scope)
+def has_scope(key: KnownKey, request: Request) -> bool:
+    """Tells whether a key has the scope of a request. No key has that of a request that only Matricule makes."""
+    return request.scope is not None and not request.internal and key.may(request.scope)
 
 
 def _may_name_all(asked: AskedRequest, owners: Sequence[_OwningCompany]) -> bool:
@@ -117,7 +117,7 @@ def _find_owners(session: Session, asked: Sequence[AskedRequest]) -> dict[int, l
 def _records(place: int, asked: AskedRequest) -> Iterator[_GivenRecord]:
     """Yields the records of a request for which the company is to be found."""
     key = asked.key
-    if key.companies is None or not _has_scope(asked):
+    if key.companies is None or not has_scope(*asked):
         return
     subjects = asked.request.subjects
     for contract in subjects.contracts:

@@ -13,7 +13,6 @@ import redis
 from models.words import JobState
 from tests.chaos.harness.history import History, digest
 from tests.chaos.harness.system import ChaosSystem, Row
-from workers.portal_client import PortalClient
 from workers.requests.base import Request
 
 FINAL: Final = (JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED)
@@ -26,6 +25,9 @@ READ_ANSWER: Final = """
     FROM idempotency i JOIN job j ON j.id = i.job_id WHERE i.key = %(key)s AND j.state = ANY(%(final)s)"""
 
 LOOK_SECONDS: Final = 0.05
+
+STREAM_SHARE: Final = 0.6
+"""The part of the clients that send by the stream; the others send by the queue."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Portal:
         self.chances = chances
         self.giving_up = giving_up
         self.name = name
-        self._client = PortalClient(system.valkey.url)
+        self._client = system.portal_client("stream" if chances.random() < STREAM_SHARE else "list")
         self._connection: psycopg.Connection[Row] | None = None
         self._asked = 0
 

@@ -31,7 +31,7 @@ PUT_ORGANISATION: Final = """
     WITH made AS (
       INSERT INTO organisation (id, reference, legal_name, signatory_name, signatory_quality, place)
       VALUES (gen_random_uuid(), 'of-1', 'Formation Pro SAS', 'Claire Martin', 'Directrice', 'Paris') RETURNING id)
-    UPDATE portal SET organisation_id = (SELECT id FROM made) WHERE name = 'local'"""
+    UPDATE portal SET organisation_id = (SELECT id FROM made) WHERE name = 'chaos'"""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """The system under fire: PostgreSQL (with fsync) and Valkey of the wheels, a relay, and the lines of the Procfile."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
@@ -24,6 +27,7 @@ from scripts.embedded.procfile import Supervisor, parse_procfile
 from scripts.embedded.valkey import Valkey
 from tests.chaos.harness.history import History
 from tests.chaos.harness.mail_relay import MoodyRelay
+from workers.portal_client import Door, PortalClient
 
 LEASE_SECONDS: Final = 15.0
 """The lease in this system: shorter than the usual one, so that what a dead process held comes back within a run."""
@@ -32,6 +36,9 @@ APPLICATION: Final = "chaos"
 """The name of the harness's own sessions; no fault ends them."""
 
 FORMATION: Final = {"clock": 2}
+
+PORTAL: Final = "chaos"
+"""The portal that sends."""
 
 Row = dict[str, Any]
 
@@ -131,6 +138,18 @@ class ChaosSystem:
         with self.connect() as connection:
             found = connection.execute(statement.encode(), parameters or None)
             return found.fetchall() if found.description else []
+
+    @cached_property
+    def credentials(self) -> dict[str, str]:
+        """The key of the portal `chaos`, which is made when a client first asks for it."""
+        command = [sys.executable, "-m", "tests.kit.builders.portals", PORTAL]
+        made = subprocess.run(command, cwd=PROJECT, env=self.environment, check=True, capture_output=True, text=True)
+        return dict(json.loads(made.stdout))
+
+    def portal_client(self, door: Door) -> PortalClient:
+        """Opens a client of the portal `chaos`."""
+        names = {name: self.credentials[name] for name in ("portal", "key_id", "secret")}
+        return PortalClient(self.valkey.url, door=door, **names)
 
     def families(self) -> dict[str, list[psutil.Process]]:
         """Returns the processes of each running line of the Procfile by title, the first of a family at its head."""

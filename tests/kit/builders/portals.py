@@ -1,5 +1,10 @@
-"""Tests that send as a portal use these: portals with a key, in the database of the test."""
+"""Tests that send as a portal use these: portals with a key, in the database of the test.
 
+``python -m tests.kit.builders.portals NAME`` makes one in the database of DATABASE_URL and prints it as JSON.
+"""
+
+import json
+import sys
 from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
@@ -56,3 +61,7 @@ def add_portal(
     master_id = master_secrets().newest
     made = add_key(session, portal_id, scopes=scopes, companies=companies, master_id=master_id)
     return PortalCredentials(name, portal_id, made.text, made.key_id, queue_secret(master_id, made.key_id))
+
+
+if __name__ == "__main__":
+    print(json.dumps(make_portal(sys.argv[1])._asdict(), default=str))

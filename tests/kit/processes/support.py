@@ -14,7 +14,6 @@ from pathlib import Path
 from sqlalchemy import text
 
 from workers import database
-from workers.actors import requests as accept
 from workers.engine import broker
 from workers.outbox import mails
 from workers.portals.keys import HTTP_KEYS, QUEUE_KEYS
@@ -40,7 +39,6 @@ def forget() -> None:
     QUEUE_KEYS.forget()
     LIMITS.close()
     USE.forget()
-    accept.known_portal.cache_clear()
     mails.message_id_domain.cache_clear()
 
 

@@ -13,6 +13,7 @@ from tests.kit.actors.messages import (
     message,
     push,
     send,
+    unsigned,
     without,
 )
 from tests.kit.processes.support import (
@@ -31,54 +32,72 @@ def jobs() -> dict[object, object]:
     return {row[0]: row[1] for row in rows("SELECT state, count(*) FROM job GROUP BY state")}
 
 
-BROKEN: dict[str, tuple[bytes | dict[str, Any], Code]] = {
-    "not JSON": (b"\x80\x04\x95 pickle, or noise", Code.UNREADABLE_MESSAGE),
-    "nothing at all": (b"", Code.UNREADABLE_MESSAGE),
-    "JSON of another shape": (b"[1, 2, 3]", Code.UNREADABLE_MESSAGE),
-    "JSON null": (b"null", Code.UNREADABLE_MESSAGE),
-    "an object with other names": (b'{"hello": "world"}', Code.UNREADABLE_MESSAGE),
-    "truncated JSON": (json.dumps(message()).encode()[:-20], Code.UNREADABLE_MESSAGE),
-    "deeply nested JSON": (b"[" * 50_000, Code.UNREADABLE_MESSAGE),
-    "an unhashable identifier": (message(message_id=["a"]), Code.UNREADABLE_MESSAGE),
-    "a number for an actor": (message(actor_name=7), Code.UNREADABLE_MESSAGE),
-    "an object for a queue": (message(queue_name={}), Code.UNREADABLE_MESSAGE),
-    "arguments that are no object": (message(kwargs=["portal"]), Code.UNREADABLE_MESSAGE),
-    "arguments that are nothing": (message(kwargs=None), Code.UNREADABLE_MESSAGE),
-    "another queue": (message(queue_name="enrollments"), Code.UNREADABLE_MESSAGE),
-    "a queue nobody knows": (message(queue_name="nowhere"), Code.UNREADABLE_MESSAGE),
-    "an actor nobody knows": (message(actor_name="delete_everything"), Code.UNREADABLE_MESSAGE),
-    "an actor of another queue": (message(actor_name="answer_enrollments", kwargs={}), Code.UNREADABLE_MESSAGE),
-    "the actor only we may address": (
-        message(actor_name="set_aside", kwargs={"queue": "requests", "data": "!"}),
-        Code.UNREADABLE_MESSAGE,
-    ),
-    "positional arguments": (message(args=["local"]), Code.UNREADABLE_MESSAGE),
-    "a time in the future": (message(options={"eta": 99_999_999_999_999}), Code.UNREADABLE_MESSAGE),
-    "an argument no actor can take": (message(kwargs=message()["kwargs"] | {"self": 1}), Code.UNREADABLE_MESSAGE),
-    "no portal": (without("portal"), Code.INVALID_REQUEST),
-    "no kind": (without("kind"), Code.INVALID_REQUEST),
-    "no key": (without("key"), Code.INVALID_REQUEST),
-    "no body": (without("body"), Code.INVALID_REQUEST),
-    "no version": (without("version"), Code.UNKNOWN_KIND),
-    "no arguments": (message(kwargs={}), Code.INVALID_REQUEST),
-    "a number for a kind": (message(kind=1), Code.INVALID_REQUEST),
-    "an object for a body": (message({"reference": "R-1", "name": "Lorval"}), Code.INVALID_REQUEST),
-    "an empty key": (message(key=""), Code.INVALID_REQUEST),
-    "a long key": (message(key="k" * 201), Code.INVALID_REQUEST),
-    "a key of two lines": (message(key="a\nb"), Code.INVALID_REQUEST),
-    "an unknown kind": (message(kind="drop_tables"), Code.UNKNOWN_KIND),
-    "another version": (message(version=2), Code.UNKNOWN_KIND),
-    "a kind of our own": (message("{}", kind="purge"), Code.UNKNOWN_KIND),
-    "an unknown portal": (message(portal="elsewhere"), Code.UNKNOWN_PORTAL),
-    "a body that is not JSON": (message("{"), Code.INVALID_REQUEST),
-    "a misspelt field": (message('{"reference": "R-1", "nom": "Lorval"}'), Code.INVALID_REQUEST),
-    "half of a surrogate pair": (message('{"reference": "\ud800"}'), Code.INVALID_REQUEST),
-    "half of a pair in the portal": (message(portal="\udfff"), Code.INVALID_REQUEST),
-    "half of a pair in the body's JSON": (message('{"reference": "R-1", "name": "\\ud800"}'), Code.UNSAFE_VALUE),
-    "NUL": (message(key="a\x00b"), Code.INVALID_REQUEST),
-    "NUL in the body": (message('{"reference": "R-1", "name": "a\\u0000"}'), Code.UNSAFE_VALUE),
-    "too long": (message(json.dumps({"reference": "R-1", "name": "n" * MAX_MESSAGE_BYTES})), Code.REQUEST_TOO_LARGE),
-}
+def broken() -> dict[str, tuple[bytes | dict[str, Any], Code]]:
+    """Returns messages that are refused, each with its code."""
+    return {
+        "not JSON": (b"\x80\x04\x95 pickle, or noise", Code.UNREADABLE_MESSAGE),
+        "nothing at all": (b"", Code.UNREADABLE_MESSAGE),
+        "JSON of another shape": (b"[1, 2, 3]", Code.UNREADABLE_MESSAGE),
+        "JSON null": (b"null", Code.UNREADABLE_MESSAGE),
+        "an object with other names": (b'{"hello": "world"}', Code.UNREADABLE_MESSAGE),
+        "truncated JSON": (json.dumps(message()).encode()[:-20], Code.UNREADABLE_MESSAGE),
+        "deeply nested JSON": (b"[" * 50_000, Code.UNREADABLE_MESSAGE),
+        "an unhashable identifier": (message(message_id=["a"]), Code.UNREADABLE_MESSAGE),
+        "a number for an actor": (message(actor_name=7), Code.UNREADABLE_MESSAGE),
+        "an object for a queue": (message(queue_name={}), Code.UNREADABLE_MESSAGE),
+        "arguments that are no object": (message(kwargs=["portal"]), Code.UNREADABLE_MESSAGE),
+        "arguments that are nothing": (message(kwargs=None), Code.UNREADABLE_MESSAGE),
+        "another queue": (message(queue_name="enrollments"), Code.UNREADABLE_MESSAGE),
+        "a queue nobody knows": (message(queue_name="nowhere"), Code.UNREADABLE_MESSAGE),
+        "an actor nobody knows": (message(actor_name="delete_everything"), Code.UNREADABLE_MESSAGE),
+        "an actor of another queue": (message(actor_name="answer_enrollments", kwargs={}), Code.UNREADABLE_MESSAGE),
+        "the actor only we may address": (
+            message(actor_name="set_aside", kwargs={"queue": "requests", "data": "!"}),
+            Code.UNREADABLE_MESSAGE,
+        ),
+        "positional arguments": (message(args=["local"]), Code.UNREADABLE_MESSAGE),
+        "a time in the future": (message(options={"eta": 99_999_999_999_999}), Code.UNREADABLE_MESSAGE),
+        "an argument no actor can take": (message(kwargs=message()["kwargs"] | {"self": 1}), Code.UNREADABLE_MESSAGE),
+        "no portal": (without("portal"), Code.INVALID_REQUEST),
+        "no kind": (without("kind"), Code.INVALID_REQUEST),
+        "no key": (without("key"), Code.INVALID_REQUEST),
+        "no body": (without("body"), Code.INVALID_REQUEST),
+        "no version": (without("version"), Code.INVALID_REQUEST),
+        "a truth value for a version": (message(version=True), Code.INVALID_REQUEST),
+        "no arguments": (message(kwargs={}), Code.UNAUTHORIZED),
+        "a number for a kind": (message(kind=1), Code.INVALID_REQUEST),
+        "an object for a body": (message({"reference": "R-1", "name": "Lorval"}), Code.INVALID_REQUEST),
+        "an empty key": (message(key=""), Code.INVALID_REQUEST),
+        "a long key": (message(key="k" * 201), Code.INVALID_REQUEST),
+        "a key of two lines": (message(key="a\nb"), Code.UNAUTHORIZED),
+        "an unknown kind": (message(kind="drop_tables"), Code.UNKNOWN_KIND),
+        "another version": (message(version=2), Code.UNKNOWN_KIND),
+        "a kind of our own": (message("{}", kind="purge"), Code.UNKNOWN_KIND),
+        "an unknown portal": (message(portal="elsewhere"), Code.UNAUTHORIZED),
+        "no signature": (without("signature"), Code.INVALID_REQUEST),
+        "nothing of a signature": (unsigned(), Code.UNAUTHORIZED),
+        "the portal of the shell": (message(portal="local"), Code.UNAUTHORIZED),
+        "the portal of the shell, unsigned": (unsigned(portal="local"), Code.UNAUTHORIZED),
+        "an unknown key": (message(key_id="00000000"), Code.UNAUTHORIZED),
+        "a key of another form": (message(key_id="../../etc"), Code.UNAUTHORIZED),
+        "another signature": (message(signature="v1,AAAA"), Code.UNAUTHORIZED),
+        "a signature of another form": (message(signature=["v1"]), Code.INVALID_REQUEST),
+        "a moment that is no text": (message(sent_at=1_796_000_000), Code.INVALID_REQUEST),
+        "a moment in words": (message(sent_at="now"), Code.INVALID_REQUEST),
+        "a moment long past": (message(sent_at="1000000000"), Code.UNAUTHORIZED),
+        "a moment to come": (message(sent_at="9999999999"), Code.UNAUTHORIZED),
+        "a body that is not JSON": (message("{"), Code.INVALID_REQUEST),
+        "a misspelt field": (message('{"reference": "R-1", "nom": "Lorval"}'), Code.INVALID_REQUEST),
+        "half of a surrogate pair": (message('{"reference": "\ud800"}'), Code.INVALID_REQUEST),
+        "half of a pair in the portal": (message(portal="\udfff"), Code.INVALID_REQUEST),
+        "half of a pair in the body's JSON": (message('{"reference": "R-1", "name": "\\ud800"}'), Code.UNSAFE_VALUE),
+        "NUL": (message(key="a\x00b"), Code.INVALID_REQUEST),
+        "NUL in the body": (message('{"reference": "R-1", "name": "a\\u0000"}'), Code.UNSAFE_VALUE),
+        "too long": (
+            message(json.dumps({"reference": "R-1", "name": "n" * MAX_MESSAGE_BYTES})),
+            Code.REQUEST_TOO_LARGE,
+        ),
+    }
 
 
 def enroll(number: int, *, contract: str = "K-1") -> Enroll:
@@ -103,16 +122,16 @@ def test_the_good_is_done_and_the_broken_is_kept(processes: Processes) -> None:
     worker = processes.worker("requests", "enrollments", "maintenance")
     prepare()
     sent: dict[bytes, Code] = {}
-    broken = list(BROKEN.values())
+    faulty = list(broken().values())
     for number in range(40):
         request = enroll(number) if number % 2 else PutCompany(reference=f"R-{number}", name="Lorval")
         send(request, f"good-{number}")
-        for data, code in broken[number::40]:
+        for data, code in faulty[number::40]:
             sent[push(data)[:MAX_MESSAGE_BYTES]] = code
         if number % 10 == 0:
             push(None)
     wait_until(
-        lambda: jobs() == {"succeeded": 43, "refused": len(BROKEN)},
+        lambda: jobs() == {"succeeded": 43, "refused": len(faulty)},
         say=lambda: f"{jobs()} {left()} {processes.logs()[-3000:]}",
     )
     refused = {bytes(raw): code for raw, code in rows("SELECT message, error->>'code' FROM job WHERE state='refused'")}  # type: ignore[call-overload]
@@ -204,11 +223,12 @@ def test_a_worker_that_stops_gives_back_what_it_could_not_record(processes: Proc
 
 def test_a_bug_on_the_way_loses_no_message(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from workers.actors import requests as door  # noqa: PLC0415
+    from workers.portals import messages  # noqa: PLC0415
 
     def broken(*_: object) -> None:
         raise RecursionError("a bug")
 
-    monkeypatch.setattr(door, "parse", broken)
+    monkeypatch.setattr(messages, "parse", broken)
     sent = message()
     bundle = Bundle([SentMessage(b"1", json.dumps(sent).encode(), sent["kwargs"])])
     door.record_bundle(bundle)

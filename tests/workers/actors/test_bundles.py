@@ -113,7 +113,7 @@ def test_what_is_refused_stands_between_its_neighbours() -> None:
         Code.UNREADABLE_MESSAGE,
         Code.UNKNOWN_KIND,
         None,
-        Code.UNKNOWN_PORTAL,
+        Code.UNAUTHORIZED,
     ]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from models.words import Code
-from tests.kit.actors.messages import left, message, push
+from tests.kit.actors.messages import arguments, left, message, push, signed
+from tests.kit.builders.portals import make_portal
 from tests.kit.processes.support import Processes, change, forget, rows, wait_until
 from tests.workers.actors.test_bundles import asked, in_order, noise, recorded
 from workers import database
@@ -151,13 +152,14 @@ def test_what_breaks_for_all_during_the_last_try_blames_no_request() -> None:
 
 def test_a_portal_that_cannot_be_read_holds_up_no_other() -> None:
     recorded(asked("first"))
+    broken = make_portal("broken")
+    unread = signed(arguments(portal="broken", key_id=broken.key_id, key="x"), broken.secret)
     change("ALTER TABLE portal RENAME TO portal_table")
     change(f"""CREATE FUNCTION readable(name text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
         IF name = 'broken' THEN {DAMAGED}; END IF; RETURN true; END $$""")
-    change("INSERT INTO portal_table (id, name, created_at) VALUES (gen_random_uuid(), 'broken', now())")
     change("CREATE VIEW portal AS SELECT * FROM portal_table WHERE readable(name)")
     forget()
-    assert drained([asked("a"), asked("x", portal="broken"), asked("b")]) == 3
+    assert drained([asked("a"), SentMessage(b"x", b"x", unread), asked("b")]) == 3
     assert shown()[1:] == [("a", "queued", None), ("refused-message", *REFUSED), ("b", "queued", None)]
 
 

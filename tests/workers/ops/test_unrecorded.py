@@ -38,9 +38,7 @@ def test_a_message_that_a_process_has_fetched_is_the_oldest(fresh_database: str)
     assert (found.waiting, round(found.oldest_seconds or 0)) == (3, 90)
 
 
-@pytest.mark.parametrize(
-    "payload", [b"garbage", b"[]", json.dumps(message() | {"message_timestamp": "x"}).encode(), None]
-)
+@pytest.mark.parametrize("payload", [b"garbage", b"[]", json.dumps({"message_timestamp": "x"}).encode(), None])
 def test_a_message_that_cannot_be_read_has_no_age(fresh_database: str, payload: bytes | None) -> None:
     push(payload)
     assert count_unrecorded() == UnrecordedRequests(int(payload is not None), None)
