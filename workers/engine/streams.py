@@ -40,6 +40,9 @@ ASIDE: Final = ".aside"
 FUTURE_MS: Final = 60_000
 """Milliseconds that an identifier may be ahead of the clock of Redis: a replica that takes over may be a bit late."""
 
+LARGEST: Final = f"{2**64 - 1}-{2**64 - 1}"
+"""The largest identifier of an entry; there is none behind it."""
+
 KEPT_ANSWERS: Final = 10_000
 
 # Deletes what is recorded, and fetches what is in each stream in turn, up to a bundle; answers nil while another
@@ -48,7 +51,7 @@ KEPT_ANSWERS: Final = 10_000
 # it answers the beginning.
 FETCH: Final = (
     "#!lua flags=allow-oom,allow-cross-slot-keys\n"
-    f"local most, enough, ahead = {MAX_MESSAGE_BYTES}, {BUNDLE_BYTES}, {FUTURE_MS}\n"
+    f"local most, enough, ahead, largest = {MAX_MESSAGE_BYTES}, {BUNDLE_BYTES}, {FUTURE_MS}, '{LARGEST}'\n"
     f"{HOLD}"
     """
 local count, first, streams = tonumber(ARGV[3]), tonumber(ARGV[4]), #KEYS - 1
@@ -62,7 +65,7 @@ local now, found, bytes, unreadable = redis.call('time')[1] * 1000, {}, 0, {}
 local function take(place, key)
   local from = '-'
   while #found < count and bytes < enough do
-    local entry = redis.call('xrange', key, from, '+', 'count', 1)[1]
+    local entry = from and redis.call('xrange', key, from, '+', 'count', 1)[1]
     if not entry then
       return
     end
@@ -75,7 +78,7 @@ local function take(place, key)
     end
     bytes = bytes + math.min(size, most)
     table.insert(found, {place, key, entry[1], size, fields})
-    from = '(' .. entry[1]
+    from = entry[1] ~= largest and '(' .. entry[1]
   end
 end
 local function read(place, key)
