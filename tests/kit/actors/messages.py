@@ -149,10 +149,14 @@ SIZES: dict[bytes, Callable[[redis.Redis, bytes], Any]] = {
 
 
 def add(fields: Mapping[str, Any], *, portal: str = "demo", entry: str = "*") -> str:
-    """Adds an entry to the stream of a portal; returns its identifier. The portal is no field of it."""
-    named = {name: str(value) for name, value in fields.items() if name != "portal"}
+    """Adds an entry to the stream of a portal; returns its identifier."""
     with client() as opened:
-        return str(opened.xadd(stream(portal), {**named}, id=entry).decode())
+        return str(opened.xadd(stream(portal), entry_of(fields), id=entry).decode())
+
+
+def entry_of(fields: Mapping[str, Any]) -> dict[Any, Any]:
+    """Returns the fields of an entry; the portal is none of them."""
+    return {name: str(value) for name, value in fields.items() if name != "portal"}
 
 
 def stream(portal: str = "demo") -> str:
