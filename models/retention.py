@@ -39,6 +39,9 @@ class RetentionClass(StrEnum):
     AUDIT = "audit"
     KEY = "idempotency"
     ATTEMPT = "job_attempt"
+    WEBHOOK_ATTEMPT = "webhook_attempt"
+    WEBHOOK = "webhook"
+    HELD_WEBHOOK = "webhook, held"
     SIGN_IN = "sign_in"
     THROTTLE = "throttle"
     CORRECTION_THROTTLE = "throttle, correction"
@@ -139,6 +142,18 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.ATTEMPT: RetentionRule(
         *("Failed attempts and their errors", "90 days"),
         *("the attempt", "deleted", "to find the cause of a fault"),
+    ),
+    RetentionClass.WEBHOOK_ATTEMPT: RetentionRule(
+        *("Attempts to tell a portal of an event, and what it answered", "30 days"),
+        *("the attempt", "deleted", "to find the cause of a fault; a portal asks within weeks"),
+    ),
+    RetentionClass.WEBHOOK: RetentionRule(
+        *("Events that portals were told of (identifiers, codes, counters)", "30 days"),
+        *("they were delivered or given up", "deleted", "a portal that lost them has them told again until then"),
+    ),
+    RetentionClass.HELD_WEBHOOK: RetentionRule(
+        *("Events held for an endpoint that is disabled", "90 days"),
+        *("the event", "deleted", "a portal repairs its endpoint within weeks; later it reads anew how things stand"),
     ),
     RetentionClass.SIGN_IN: RetentionRule(
         *("Counts of wrong passwords", "1 day"),

@@ -122,9 +122,10 @@ def _leave_server(context: ExceptionContext) -> None:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """Yields a session; commits its work at the end of the block, and rolls it back when the block raises."""
-    with Session(get_engine(), expire_on_commit=False) as session, session.begin():
+    with Session(get_engine(), expire_on_commit=False) as session, session.begin() as begun:
         yield session
-        take_last_steps(session)
+        if begun.is_active:  # not when the block rolled it back
+            take_last_steps(session)
 
 
 def before_commit(session: Session, step: Callable[[Session], None]) -> None:

@@ -82,6 +82,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
                 "list": Command("portal:list", "List the portals and their keys, never a secret."),
                 "limits": Command("portal:limits", "Set how many requests a portal may send each minute."),
                 "acl": Command("portal:acl", "Print the users of Redis that portals need."),
+                "webhook": Command(
+                    "portal_webhook", "Record a webhook endpoint of a portal, or show, try or delete it."
+                ),
             },
         ),
     },

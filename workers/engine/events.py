@@ -42,12 +42,14 @@ class Event(NamedTuple):
     Parameters:
       resource: what it is about, as kind and identifier: `enrollment:<id>`; its events are told in order.
       data: identifiers, references, codes and counters as JSON; no name, no address.
+      endpoint_id: the only endpoint that is told, whatever events it wants; None: all that want it.
     """
 
     portal_id: UUID
     type: WebhookEvent
     resource: str
     data: Mapping[str, Any]
+    endpoint_id: UUID | None = None
 
 
 FindEvents = Callable[[Session], Iterable[Event]]
@@ -74,6 +76,10 @@ class _HeldEndpoint(NamedTuple):
     def wants(self, event: WebhookEvent) -> bool:
         """Tells whether it is told of events of this type."""
         return self.events is None or event in self.events
+
+    def may_want(self, types: Collection[WebhookEvent]) -> bool:
+        """Tells whether it is told of an event of one of these types; a test is for any endpoint."""
+        return WebhookEvent.WEBHOOK_TEST in types or any(self.wants(event) for event in types)
 
 
 class _NewWebhook(NamedTuple):
@@ -188,7 +194,7 @@ def _hold_endpoints(session: Session, portals: Collection[UUID]) -> dict[UUID, l
 
 def _find(session: Session, deferred: _Deferred, endpoints: Mapping[UUID, Sequence[_HeldEndpoint]]) -> Iterable[Event]:
     asked = [endpoint for portal in deferred.portals or () for endpoint in endpoints.get(portal, ())]
-    return deferred.find(session) if any(one.wants(event) for one in asked for event in deferred.types) else ()
+    return deferred.find(session) if any(one.may_want(deferred.types) for one in asked) else ()
 
 
 def _write(session: Session, events: Iterable[Event], endpoints: Mapping[UUID, Sequence[_HeldEndpoint]]) -> None:
@@ -204,7 +210,10 @@ def _write(session: Session, events: Iterable[Event], endpoints: Mapping[UUID, S
 
 def _askers(event: Event, endpoints: Mapping[UUID, Sequence[_HeldEndpoint]]) -> list[_HeldEndpoint]:
     """Returns the endpoints that are told of this event."""
-    return [one for one in endpoints.get(event.portal_id, ()) if one.wants(event.type)]
+    of_portal = endpoints.get(event.portal_id, ())
+    if event.endpoint_id is not None:
+        return [one for one in of_portal if one.id == event.endpoint_id]
+    return [one for one in of_portal if one.wants(event.type)]
 
 
 def _webhook(place: int, event: Event, endpoint: _HeldEndpoint) -> _NewWebhook:

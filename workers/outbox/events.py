@@ -1,4 +1,4 @@
-"""What happens to people, contracts and certificates of a portal, owed to it as events in the same transaction.
+"""A portal is owed events of its people, contracts and certificates, in the transaction that causes them.
 
 A capability says what it changed; the facts of each event (references, progress, counters) are read at the end of the
 transaction, as it commits them, and only for portals with an endpoint that wants them (``workers/engine/events.py``).

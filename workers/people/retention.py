@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 
 from models.retention import PART, RETENTION, RetentionClass, first_id
 from models.throttle import KEPT_LONGER
-from models.words import JobState
+from models.words import JobState, WebhookState
 from workers.database import Session, read_whole_tables
 from workers.engine.acceptance import owe_successor
 from workers.requests.internal import Purge
@@ -52,6 +52,13 @@ ENDED: Final = "id < :first AND finished_at < :until"
 OLD_AUDIT: Final = """
     at < :until AND id < coalesce((SELECT id FROM audit WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
 
+
+OLD_ATTEMPTS: Final = """
+    at < :until AND id < coalesce(
+      (SELECT id FROM webhook_attempt WHERE at >= :until ORDER BY id LIMIT 1), 9223372036854775807)"""
+
+# An endpoint is deleted at once, and what it was told or owed by the next purges.
+OF_NO_ENDPOINT: Final = "NOT EXISTS (SELECT FROM webhook_endpoint w WHERE w.id = endpoint_id)"
 
 ROUTINES: Final = ", ".join(f"'{kind}'" for kind, request in KINDS.items() if request.routine)
 
@@ -125,6 +132,9 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.AUDIT: _part("audit", OLD_AUDIT),
     RetentionClass.KEY: _part("idempotency", "created_at < :until", order=""),
     RetentionClass.ATTEMPT: _part("job_attempt", "created_at < :until", order=""),
+    RetentionClass.WEBHOOK_ATTEMPT: _part("webhook_attempt", OLD_ATTEMPTS),
+    RetentionClass.WEBHOOK: _part("webhook", f"({ENDED}) OR {OF_NO_ENDPOINT}"),
+    RetentionClass.HELD_WEBHOOK: _part("webhook", f"id < :first AND state = '{WebhookState.HELD}'"),
     RetentionClass.SIGN_IN: _part("sign_in", "failed_at < :until", order=""),
     RetentionClass.THROTTLE: _part("throttle", f"at < :until AND NOT scope = ANY(ARRAY[{_LONGER}])", order=""),
     RetentionClass.CORRECTION_THROTTLE: _part("throttle", "at < :until", order=""),

@@ -43,7 +43,7 @@ class OwedWebhook(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says of its resource."""
+        """The facts of its resource."""
         found: dict[str, Any] = self.payload["data"]
         return found
 

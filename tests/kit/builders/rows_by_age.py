@@ -97,6 +97,28 @@ def name_correction(session: Session, moment: datetime, state: str = "applied") 
     )  # fmt: skip
 
 
+def webhook(session: Session, moment: datetime, state: str = "delivered", *, orphan: bool = False) -> None:
+    """Creates a webhook of an endpoint, or of one that was deleted; one that is owed or held has not ended."""
+    endpoint = new_id()
+    if not orphan:
+        session.execute(text("INSERT INTO webhook_endpoint (id, portal_id, reference, url, master_id)"
+                             " VALUES (:id, :portal, CAST(:id AS text), 'https://a.test', 'k')"),
+                        {"id": endpoint, "portal": LOCAL_PORTAL_ID})  # fmt: skip
+    insert(
+        session,
+        "INSERT INTO webhook (id, endpoint_id, portal_id, event, resource, sequence, payload, state, expires_at, queue,"
+        " lane, finished_at) VALUES (:id, :endpoint, :portal, 'job.finished', 'job:1', 1, '{}', CAST(:state AS text),"
+        " :at, 'webhooks', :id, CASE WHEN :state IN ('delivered', 'failed') THEN CAST(:at AS timestamptz) END)",
+        moment,
+        {"endpoint": endpoint, "portal": LOCAL_PORTAL_ID, "state": state},
+    )
+
+
+def webhook_attempt(session: Session, moment: datetime) -> None:
+    session.execute(text("INSERT INTO webhook_attempt (webhook_id, at, milliseconds) VALUES (:id, :at, 5)"),
+                    {"id": new_id(), "at": moment})  # fmt: skip
+
+
 def holder(session: Session, moment: datetime) -> None:
     kept = moment + timedelta(days=0)
     session.execute(text("INSERT INTO certificate_holder VALUES (:id, 'Anne', 'Lorval', :at)"),

@@ -31,6 +31,8 @@ from tests.kit.builders.rows_by_age import (
     roster,
     roster_address,
     roster_file,
+    webhook,
+    webhook_attempt,
 )
 from workers.database import Session
 from workers.people.retention import STATEMENTS, purge
@@ -90,6 +92,10 @@ CASES: Final = [
       for kind in ("scan_inboxes", "purge", "reconcile_seats")),
     *(Case(RetentionClass.DUPLICATES_FILE, lambda s, at, kind=kind: duplicates_file(s, at, kind),
            "SELECT 1 FROM certificate_file", [(1,)], GONE) for kind in ("pdf", "zip")),
+    *(Case(RetentionClass.WEBHOOK, lambda s, at, state=state: webhook(s, at, state),
+           "SELECT 1 FROM webhook", [(1,)], GONE) for state in ("delivered", "failed")),
+    Case(RetentionClass.HELD_WEBHOOK, lambda s, at: webhook(s, at, "held"), "SELECT 1 FROM webhook", [(1,)], GONE),
+    Case(RetentionClass.WEBHOOK_ATTEMPT, webhook_attempt, "SELECT 1 FROM webhook_attempt", [(1,)], GONE),
     Case(RetentionClass.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
@@ -128,6 +134,7 @@ def test_unfinished_rows_of_any_age_stay(session: Session) -> None:
     job(session, moment, state="queued", ended=False, kind="export_person")
     for state in ("owed", "uncertain", "sending"):
         mail(session, moment, state=state, ended=False)
+    webhook(session, moment, "owed")
     correction(session, moment, "pending")
     name_correction(session, moment, "pending")
     roster_file(session, moment)
@@ -150,6 +157,13 @@ def test_people_and_their_trainings_are_no_matter_of_time(session: Session) -> N
     before = everything(session)
     assert set(purge(session).values()) == {0}
     assert everything(session) == before
+
+
+def test_what_a_deleted_endpoint_was_told_goes_at_the_next_purge(session: Session) -> None:
+    webhook(session, at_age(session, timedelta(0)), "owed", orphan=True)
+    webhook(session, at_age(session, timedelta(0)), "owed")
+    assert purge(session)[RetentionClass.WEBHOOK] == 1
+    assert query(session, "SELECT count(*) FROM webhook JOIN webhook_endpoint e ON e.id = endpoint_id") == [(1,)]
 
 
 def test_a_young_audit_entry_ends_the_search_and_old_ones_behind_it_wait(session: Session) -> None:
