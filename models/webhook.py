@@ -4,12 +4,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
 from models.job import RUNNING, WAITING, states
 from models.words import WebhookState
+
+HELD = text("state = 'held'")
 
 
 class WebhookEndpoint(Record, table=True):
@@ -50,6 +52,7 @@ class Webhook(OwedWork, table=True):
         Index("ix_webhook_waiting", "endpoint_id", "lane", "sequence", postgresql_where=WAITING),
         Index("ix_webhook_due", "queue", "due_at", postgresql_where=WAITING),
         Index("ix_webhook_running", "endpoint_id", "lane", postgresql_where=RUNNING),
+        Index("ix_webhook_held", "endpoint_id", "id", postgresql_where=HELD),
         Index("ix_webhook_endpoint_id", "endpoint_id", "id"),
         HOT_TABLE,
     )

@@ -30,11 +30,11 @@ TOLD: Final = (
 TOLD_OF_PERSON: Final = ("position", "code", "field", "account_id", "enrollment_id")
 
 # Jobs that have ended in this transaction, with the first key that they were sent under. A job that another process
-# took back and ended has the time of that transaction.
+# took back and ended has the time of that transaction. Keys are looked up by their job alone: with the portal besides,
+# the planner might read all keys of the portal for each job.
 READ_FINISHED_JOBS = text("""
     SELECT j.id, j.portal_id, j.kind, j.state, CAST(j.result AS text) AS result, CAST(j.error AS text) AS error,
-      (SELECT i.key FROM idempotency i WHERE i.job_id = j.id AND i.portal_id = j.portal_id
-       ORDER BY i.created_at LIMIT 1) AS key
+      (SELECT i.key FROM idempotency i WHERE i.job_id = j.id ORDER BY i.created_at LIMIT 1) AS key
     FROM job j WHERE j.id = ANY(CAST(:jobs AS uuid[])) AND j.finished_at = now()""")
 
 

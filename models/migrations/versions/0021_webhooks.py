@@ -67,6 +67,7 @@ def upgrade() -> None:
     op.create_index("ix_webhook_waiting", "webhook", ["endpoint_id", "lane", "sequence"], postgresql_where=WAITING)
     op.create_index("ix_webhook_due", "webhook", ["queue", "due_at"], postgresql_where=WAITING)
     op.create_index("ix_webhook_running", "webhook", ["endpoint_id", "lane"], postgresql_where=RUNNING)
+    op.create_index("ix_webhook_held", "webhook", ["endpoint_id", "id"], postgresql_where=sa.text("state = 'held'"))
     op.create_index("ix_webhook_endpoint_id", "webhook", ["endpoint_id", "id"])
     op.create_table(
         "webhook_attempt",

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from models.base import new_id
 from models.portal import Portal
 from models.webhook import WebhookEndpoint
+from tests.kit.builders.events_page import check_documented
 from tests.kit.processes.support import rows
 from workers.actors.registry import do_jobs
 from workers.catalog.records import put_company, put_contract, put_training
@@ -125,5 +126,6 @@ def owed(*events: str) -> list[OwedWebhook]:
 
 def forget_webhooks() -> None:
     """Deletes the webhooks that are owed, but not the numbers that were given."""
+    check_documented()
     with transaction() as session:
         session.execute(text("DELETE FROM webhook"))

@@ -174,23 +174,22 @@ def test_many_events_cost_one_look_and_one_statement(alpha: UUID) -> None:
 
 
 def test_facts_are_read_only_for_an_endpoint_that_wants_them(fresh_database: str) -> None:
-    alpha, found = add_portal("alpha"), []
+    alpha, found, full = add_portal("alpha"), [], WebhookEvent.CONTRACT_FULL
 
     def find(_: Session) -> list[Event]:
         found.append(1)
-        return [happened(alpha)]
+        return [happened(alpha, event=full)]
 
-    for expected in (0, 1, 1):
+    def looked() -> int:
         with transaction() as session:
-            defer(session, {alpha}, {TEST}, find)
-        assert len(found) == expected
-        if not expected:
-            add_endpoint(alpha)
-        else:
-            rows("SELECT 1")
-            with transaction() as session:
-                session.execute(text("""UPDATE webhook_endpoint SET events = '["job.finished"]'"""))
-    assert len(owed()) == 1
+            defer(session, {alpha}, {full}, find)
+        return len(found)
+
+    assert looked() == 0
+    add_endpoint(alpha, "other", WebhookEvent.JOB_FINISHED)
+    assert looked() == 0
+    add_endpoint(alpha, "main", full)
+    assert (looked(), [one.endpoint for one in owed()]) == (1, ["main"])
 
 
 def test_a_deleted_endpoint_and_what_it_is_owed_meet_in_order(alpha: UUID, threads: ThreadPoolExecutor) -> None:

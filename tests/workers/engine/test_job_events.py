@@ -1,6 +1,7 @@
 """A portal is told once of each job that has ended, whichever way it ended, and of none that Matricule made itself."""
 
 import io
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from tests.kit.builders.contracts import asking, someone
+from tests.kit.builders.events_page import check_documented
 from tests.kit.builders.portal_events import (
     add_endpoint,
     add_portal,
@@ -40,10 +42,11 @@ from workers.requests.queues import Queue
 
 
 @pytest.fixture
-def alpha(fresh_database: str) -> UUID:
+def alpha(fresh_database: str) -> Iterator[UUID]:
     portal_id = add_portal("alpha")
     add_endpoint(portal_id, "main", "job.finished", "roster.finished")
-    return portal_id
+    yield portal_id
+    check_documented()
 
 
 def ended() -> list[tuple[str, dict[str, Any]]]:
@@ -118,6 +121,19 @@ def test_a_job_that_fails_is_told_when_it_is_given_up(alpha: UUID) -> None:
     BatchRun(JOBS, stop).run(claimed())
     [(_, data)] = ended()
     assert (data["kind"], data["state"], "code" in data) == ("put_company", "dead", False)
+
+
+def test_a_job_that_ops_retry_is_told_again_when_it_ends(alpha: UUID) -> None:
+    [job] = ask(alpha, PutCompany(reference="co", name="Co"))
+
+    def stop(*_: object) -> Any:
+        raise Permanent("no use")
+
+    BatchRun(JOBS, stop).run(claimed())
+    with transaction() as session:
+        assert ledger.revive(session, job) == Queue.ENROLLMENTS
+    work()
+    assert [(data["sequence"], data["state"]) for _, data in ended()] == [(1, "dead"), (2, "succeeded")]
 
 
 def test_a_job_that_kills_its_workers_is_told_by_the_clock(alpha: UUID) -> None:

@@ -18,6 +18,7 @@ from tests.kit.actors.mailers import claim, has_accepted
 from tests.kit.builders.accounts import keys, make_link, token_of
 from tests.kit.builders.certificates import organisation
 from tests.kit.builders.contracts import asking, someone
+from tests.kit.builders.events_page import check_documented
 from tests.kit.builders.portal_events import (
     add_endpoint,
     add_portal,
@@ -52,10 +53,11 @@ NOON = datetime.now(UTC) - timedelta(hours=1)
 
 
 @pytest.fixture
-def alpha(fresh_database: str) -> UUID:
+def alpha(fresh_database: str) -> Iterator[UUID]:
     portal_id = add_portal("alpha")
     add_endpoint(portal_id)
-    return portal_id
+    yield portal_id
+    check_documented()
 
 
 def told(event: str) -> list[dict[str, Any]]:
