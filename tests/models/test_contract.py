@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.contract import ContractTerms, changed_terms, closed_because, seats_refused
+from models.contract import ContractTerms, SeatUse, changed_terms, closed_because, seats_refused, shares_reached
 from models.words import Code
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
@@ -62,3 +62,29 @@ TERMS = ContractTerms(10, FIRST, None, "manager@example.com", "fr", reminders=Tr
 )
 def test_what_the_audit_trail_is_told_of_a_change(after: dict[str, Any], told: dict[str, Any]) -> None:
     assert changed_terms(TERMS, TERMS._replace(**after)) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reached"),
+    [
+        ((10, 0), (10, 7), []),
+        ((10, 7), (10, 8), [75]),
+        ((10, 8), (10, 8), []),
+        ((10, 8), (10, 9), [90]),
+        ((10, 9), (10, 10), [100]),
+        ((10, 0), (10, 10), [75, 90, 100]),
+        ((10, 10), (10, 8), []),
+        ((4, 2), (4, 3), [75]),  # exactly three quarters
+        ((1_000_000, 749_999), (1_000_000, 750_000), [75]),
+        ((1, 0), (1, 1), [75, 90, 100]),
+        ((10, 5), (6, 5), [75]),  # fewer seats were bought
+        ((6, 5), (20, 5), []),
+        ((0, 0), (0, 0), []),  # no seats: full from the beginning
+        ((10, 0), (0, 0), [75, 90, 100]),
+        ((0, 0), (10, 0), []),
+    ],
+)
+def test_a_share_of_used_seats_is_reached_once(
+    before: tuple[int, int], after: tuple[int, int], reached: list[int]
+) -> None:
+    assert shares_reached(SeatUse(*before), SeatUse(*after)) == reached
