@@ -118,7 +118,8 @@ class WebhookSender:
             log.warning("look.postponed", exc_info=error)
             return PAUSE_SECONDS
         now = time.monotonic()
-        return max(0.0, min(LONGEST_SLEEP, *([] if seconds is None else [seconds]), *self._aside_for(now)))
+        nexts = [LONGEST_SLEEP, *([] if seconds is None else [seconds]), *self._aside_for(now)]
+        return max(0.0, min(nexts))
 
     def _aside_for(self, now: float) -> list[float]:
         self._aside = {endpoint: until for endpoint, until in self._aside.items() if until > now}
