@@ -22,6 +22,7 @@ class MailRecipient(StrEnum):
     REQUESTER = "requester"  # the learner who asked, by their account, or the manager who did, by an address
     ADDRESS = "address"  # one address, old or new, with any account or none
     MANAGER = "manager"  # the manager a contract or a request names
+    PORTAL = "portal"  # the people who run a portal
 
 
 class MailSubject(StrEnum):
@@ -139,6 +140,7 @@ MAILS: Final = for_every_kind(
         EmailKind.DUPLICATE: MailSpec(MailRecipient.REQUESTER, LATE),
         EmailKind.RELEASE_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
         EmailKind.ENROLLMENT_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
+        EmailKind.WEBHOOKS_FAILING: MailSpec(MailRecipient.PORTAL, timedelta(days=1), MailSubject.PLATFORM),
     },
     "properties (models/mails.py)",
 )

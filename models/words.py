@@ -135,6 +135,7 @@ class EmailKind(StoredWord):
     DUPLICATE = "duplicate"  # to the requester: duplicates of certificates, attached or behind a link
     RELEASE_REPORT = "release_report"  # to the manager: the seats that will be released, or were
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: the result for each person
+    WEBHOOKS_FAILING = "webhooks_failing"  # to the people who run a portal: an endpoint fails, or was disabled
 
 
 class Code(StoredWord):

@@ -53,10 +53,12 @@ IMPORT_FACTS = frozenset(
 DELIMITER_NAMES = {";": "point-virgule", ",": "virgule", "\t": "tabulation", "|": "barre verticale"}
 NAMES = frozenset(
     {"first_name", "last_name", "old_first_name", "old_last_name", "new_first_name", "new_last_name", "company_name"}
-    | {"training_title", "contract_reference", "file_name", "sheet"}
+    | {"training_title", "contract_reference", "file_name", "sheet", "endpoint_reference", "portal_name"}
 )
 INERT: Final[Mapping[str, Callable[[str], str]]] = {
     "contract_reference": inert_reference,
+    "endpoint_reference": inert_reference,
+    "portal_name": inert_reference,
     "sheet": inert_reference,
     "file_name": inert_file_name,
 }

@@ -34,7 +34,7 @@ from workers.mail.renderer import known_locale, one_line, present, render, shown
 
 log = get_logger()
 
-WORDS: Final = frozenset({"document", "ending", "kind"})
+WORDS: Final = frozenset({"disabled", "document", "ending", "kind"})
 """Values that are words of ours, by which templates choose sentences: each word has skeletons of its own."""
 
 SHARED: Final = frozenset(

@@ -11,10 +11,12 @@ from sqlalchemy import text
 from models.webhook import WebhookAttempt
 from models.webhook_delivery import EndpointHealth, NextStep, WebhookAnswer, next_step
 from models.words import WebhookState
-from workers.database import Session, array, autocommit, transaction
+from workers.database import Session, array, autocommit
+from workers.engine.wake import waking_transaction
 from workers.logs import get_logger
 from workers.sql import Unnest, fetch, fetch_values
 from workers.webhooks.claims import BY_ID, OURS, ClaimedWebhook
+from workers.webhooks.telling import tell_contact
 
 log = get_logger()
 
@@ -71,7 +73,7 @@ RECORD_TRIES = text(f"""
 
 # Locks endpoints, in one order, and reads how they did until now.
 LOCK_HEALTH = text("""
-    SELECT e.id, e.portal_id, e.reference, e.failures,
+    SELECT e.id, e.portal_id, e.failures,
       extract(epoch FROM now() - e.failing_since)::float8 AS failing_for, e.disabled_at IS NOT NULL AS is_disabled
     FROM webhook_endpoint e WHERE e.id = ANY(CAST(:ids AS uuid[])) ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
@@ -105,7 +107,6 @@ BRING_FORWARD = text("""
 class _Health(NamedTuple):
     id: UUID
     portal_id: UUID
-    reference: str
     failures: int
     failing_for: float | None
     is_disabled: bool
@@ -120,7 +121,7 @@ def record_tries(tries: Sequence[WebhookTry]) -> set[UUID]:
         with autocommit() as session:
             _record(session, [(one, next_step(one.answer, 0, 0.0, 0.0)) for one in tries])
         return set()
-    with transaction() as session:
+    with waking_transaction() as session:
         return _record_judged(session, tries)
 
 
@@ -135,7 +136,7 @@ def _record_judged(session: Session, tries: Sequence[WebhookTry]) -> set[UUID]:
     gone = by_endpoint.keys() - {before.id for before in known}  # deleted meanwhile
     _record(session, [(one, _step(one, held=one.webhook.endpoint.id in disabled | gone)) for one in tries])
     for before, after in judged:
-        _follow_up(session, before, after)
+        _follow_up(session, before, after, by_endpoint[before.id][-1].webhook.id)
     return disabled | gone | {before.id for before, after in judged if after.rest}
 
 
@@ -181,8 +182,12 @@ def _record(session: Session, steps: Sequence[tuple[WebhookTry, NextStep]]) -> N
             )
 
 
-def _follow_up(session: Session, before: _Health, after: EndpointHealth) -> None:
-    """Records how an endpoint does, and does what follows from it."""
+def _follow_up(session: Session, before: _Health, after: EndpointHealth, last: UUID) -> None:
+    """Records how an endpoint does, and does what follows from it.
+
+    Parameters:
+      last: the webhook that was tried last.
+    """
     if after.disabled:
         session.execute(LOCK_AGAINST_EVENTS, {"id": before.id})
     session.execute(
@@ -198,6 +203,10 @@ def _follow_up(session: Session, before: _Health, after: EndpointHealth) -> None
     if after.disabled or before.is_disabled:
         held = fetch_values(session, UUID, HOLD_WEBHOOKS, {"endpoint": before.id})
         log.error("webhook_endpoint.disabled", endpoint=str(before.id), reason=after.disabled, held=len(held))
+        if after.disabled and not before.is_disabled:
+            tell_contact(session, before.portal_id, before.id, last, disabled=after.disabled)
+    elif after.is_news:
+        tell_contact(session, before.portal_id, before.id, last, disabled=None)
     elif not after.failures and EndpointHealth(before.failures).rests:
         session.execute(BRING_FORWARD, {"endpoint": before.id})
 

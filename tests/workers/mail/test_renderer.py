@@ -84,7 +84,7 @@ def subject_names_what_it_is_about(kind: EmailKind, locale: str, context: Mappin
 
 def a_missing_value_is_an_error_not_a_hole(kind: EmailKind, locale: str, context: Mapping[str, Any]) -> None:
     unused = {"expires_at"} if context.get("link", "") is None else set()
-    if context["company_name"] is None:  # an unknown contract has no seats
+    if context.get("company_name", "") is None:  # an unknown contract has no seats
         unused = {"planned_seats", "enrolled_count", "remaining"}
     if context.get("attached") is False:
         unused = {"file_name"}

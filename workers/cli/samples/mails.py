@@ -186,6 +186,15 @@ _DUPLICATES = {name: value for name, value in _DUPLICATE.items() if name != "con
     "attached": False,
 }
 
+_FAILING = {name: _PERSON[name] for name in ("platform_name", "support_address")} | {
+    "portal_name": "lms-horizon",
+    "endpoint_reference": "suivi",
+    "disabled": None,
+    "failing_since": datetime(2026, 3, 14, 8, 30, tzinfo=UTC),
+    "last_answer": "HTTP 500",
+    "waiting": 1_250,
+}
+
 SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
     "invitation": (EmailKind.INVITATION, _PERSON | _LINK | _ACCESS),
     "invitation-without-access": (EmailKind.INVITATION, _PERSON | _LINK | _NOWHERE),
@@ -240,6 +249,12 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
         _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
     ),
     "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
+    "webhooks_failing": (EmailKind.WEBHOOKS_FAILING, _FAILING),
+    "webhooks_failing-disabled": (EmailKind.WEBHOOKS_FAILING, _FAILING | {"disabled": "failing"}),
+    "webhooks_failing-gone": (
+        EmailKind.WEBHOOKS_FAILING,
+        _FAILING | {"disabled": "gone", "failing_since": None, "last_answer": None},
+    ),
     "reminder": (EmailKind.REMINDER, _PERSON | _LINK | _ACCESS | {"last": False, "released_from": None}),
     "reminder-last": (EmailKind.REMINDER, _PERSON | _LINK | _ACCESS | {"last": True, "released_from": _RELEASED_FROM}),
     "release_warning": (EmailKind.RELEASE_WARNING, _PERSON | _LINK | {"released_from": _RELEASED_FROM}),

@@ -26,6 +26,7 @@ from workers.mail.letters import (
     import_report,
     name,
     seats,
+    webhooks,
 )
 from workers.mail.letters.facts import MailedLink, MailFacts, read_facts
 from workers.mail.letters.letter import Letter, Writer, not_wanted
@@ -40,6 +41,7 @@ WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
         **import_report.WRITERS,
         **name.WRITERS,
         **seats.WRITERS,
+        **webhooks.WRITERS,
     },
     "functions that write them (workers/mail/letters)",
 )
