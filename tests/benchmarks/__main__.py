@@ -30,6 +30,7 @@ from tests.benchmarks import (
     results,
     roster,
     status,
+    webhooks,
 )
 from tests.benchmarks.alternatives import run as alternatives
 from tests.benchmarks.measure import Figure, shown
@@ -52,6 +53,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "memory": memory.run,
     "mails": mails.run,
     "messages": messages.run,
+    "webhooks": webhooks.run,
     "certificates": certificates.run,
     "idle": idle.run,
     "growth": growth.run,

@@ -216,6 +216,7 @@ class System:
             "LINK_KEYS": "bench:" + "5a" * 32,
             "PORTAL_KEYS": "bench:" + "3c" * 32,
             "LINK_BASE_URL": "https://formation.example",
+            "WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",
             "MAIL_FROM": "Formation <ne-pas-repondre@formation.example>",
         }
         forget()

@@ -15,7 +15,7 @@ from workers.webhooks.replaying import list_attempts, list_webhooks, replay_rang
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
 
-EVER = {"since": datetime(2020, 1, 1, tzinfo=UTC), "until": datetime(2100, 1, 1, tzinfo=UTC)}
+BEGIN, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 STRANGER = new_id()
 
 
@@ -41,8 +41,8 @@ def test_a_range_is_told_again_in_the_order_of_each_resource() -> None:
         with transaction() as session:
             [(begin,)] = rows("SELECT min(created_at) FROM webhook WHERE sequence > 1")
             assert isinstance(begin, datetime)
-            assert replay_range(session, STRANGER, endpoint, **EVER).number == 0
-            told = replay_range(session, LOCAL_PORTAL_ID, endpoint, **EVER | {"since": begin})
+            assert replay_range(session, STRANGER, endpoint, since=BEGIN, until=END).number == 0
+            told = replay_range(session, LOCAL_PORTAL_ID, endpoint, since=begin, until=END)
         send_due()
     assert (told.number, str(told.last)) == (4, owed[-1])
     assert receiver.ids == [*owed, *owed[1:]]
@@ -55,7 +55,7 @@ def test_what_is_told_again_to_a_disabled_endpoint_is_held() -> None:
         send_due()
         change("UPDATE webhook_endpoint SET disabled_at = now()")
         with transaction() as session:
-            assert replay_range(session, LOCAL_PORTAL_ID, endpoint, **EVER).number == 1
+            assert replay_range(session, LOCAL_PORTAL_ID, endpoint, since=BEGIN, until=END).number == 1
         send_due()
     assert (len(receiver.received), states()) == (1, {"held": 1})
 
