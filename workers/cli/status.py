@@ -72,6 +72,8 @@ SENTENCES: Final = {
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
     "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since. It says: {words}",
+    "webhooks_failing": "the webhook endpoint {subject} has failed for over five minutes: {count} waiting",
+    "webhooks_disabled": "the webhook endpoint {subject} was disabled ({class}): {count} held; its portal enables it",
     "name_not_printable": "{count} certificates cannot be printed: the fonts lack letters of the names; correct them",
     "value_not_printable": "{count} certificates cannot be printed: the fonts lack letters of other texts on them",
     "drift": "the seats of contract {subject} do not add up",

@@ -25,6 +25,7 @@ from workers.ops.redis_condition import RedisCondition
 from workers.ops.stuck import find_stuck, find_unsent
 from workers.ops.unrecorded import UnrecordedRequests
 from workers.ops.waiting import find_postponed, find_unknown_kinds
+from workers.ops.webhooks import find_webhooks
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
 from workers.sql import as_json, fetch, fetch_one, fetch_value
@@ -192,6 +193,7 @@ def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCap
         *find_inboxes(session),
         *find_relays(session),
         *find_unprintable(session, caps),
+        *find_webhooks(session, caps),
     ]
 
 
