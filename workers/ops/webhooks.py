@@ -55,7 +55,7 @@ class TroubledEndpoint(NamedTuple):
 
 
 class LateWebhooks(NamedTuple):
-    """Webhooks that nobody sends though nothing fails, the age of the oldest, and whether a process is there."""
+    """Webhooks that no process sends though nothing fails, the age of the oldest, and whether a process is there."""
 
     number: int
     seconds: float | None
@@ -65,7 +65,7 @@ class LateWebhooks(NamedTuple):
 def find_webhooks(session: Session, caps: StatusCaps = CAPS) -> list[dict[str, Any]]:
     """Lists the endpoints that fail or were disabled, and webhooks that are late, as problems."""
     found = fetch(session, TroubledEndpoint, FIND_TROUBLED, {"rows": caps.rows})
-    return [*map(lambda one: _of_endpoint(one, caps), found), *_of_late(session, caps)]
+    return [*(_of_endpoint(one, caps) for one in found), *_of_late(session, caps)]
 
 
 def _of_endpoint(endpoint: TroubledEndpoint, caps: StatusCaps) -> dict[str, Any]:

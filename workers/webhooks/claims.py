@@ -19,10 +19,8 @@ from sqlalchemy import text
 from models.webhook_delivery import FAILURES_TO_REST
 from models.words import WebhookState
 from workers.database import Session, array
+from workers.requests.queues import WEBHOOKS
 from workers.sql import fetch, fetch_one, fetch_value, fetch_values
-
-WEBHOOKS: Final = "webhooks"
-"""The queue of all webhooks."""
 
 FIRST_LANE: Final = UUID(int=0)
 

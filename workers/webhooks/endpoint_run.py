@@ -12,7 +12,8 @@ from uuid import UUID
 from models.webhook_delivery import FAILURES_TO_REST, WebhookAnswer
 from workers.database import Session
 from workers.engine.wake import WAKER
-from workers.webhooks.claims import FIRST_LANE, WEBHOOKS, ClaimedWebhook, claim_webhooks, give_back
+from workers.requests.queues import WEBHOOKS
+from workers.webhooks.claims import FIRST_LANE, ClaimedWebhook, claim_webhooks, give_back
 from workers.webhooks.guard import RefusedTarget
 from workers.webhooks.outcomes import TryRecorder
 from workers.webhooks.posting import EndpointConnections

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from models.words import WebhookState
 from workers.database import Session
 from workers.engine.ledger import wake_after_commit
+from workers.requests.queues import WEBHOOKS
 from workers.sql import change, fetch, fetch_value
-from workers.webhooks.claims import WEBHOOKS
 
 MOST_REPLAYED: Final = 10_000
 """The most webhooks that one call tells again; the caller asks again from where it ended."""

@@ -21,8 +21,9 @@ from workers.engine.processes import Heartbeat
 from workers.engine.stopping import STOPPING
 from workers.errors import NotConfigured
 from workers.logs import configure_logs, get_logger
+from workers.requests.queues import WEBHOOKS
 from workers.settings import get_settings
-from workers.webhooks.claims import WEBHOOKS, ClaimedWebhook, find_due_endpoints, renew_leases, rescue, seconds_to_next
+from workers.webhooks.claims import ClaimedWebhook, find_due_endpoints, renew_leases, rescue, seconds_to_next
 from workers.webhooks.endpoint_run import EndpointRun
 from workers.webhooks.outcomes import TryRecorder
 from workers.webhooks.waking import WakeListener

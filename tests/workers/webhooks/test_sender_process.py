@@ -10,7 +10,7 @@ from tests.kit.processes.support import Processes, change, rows, wait_until
 from tests.kit.webhooks.endpoints import add_endpoint, owe, states
 from tests.kit.webhooks.receiver import Receiver, answer
 from workers.engine.broker import wake
-from workers.webhooks.claims import WEBHOOKS
+from workers.requests.queues import WEBHOOKS
 
 pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("fresh_database", "loopback")]
 
