@@ -78,7 +78,7 @@ class WebhookAnswer(NamedTuple):
 
 
 class NextStep(NamedTuple):
-    """What becomes of a webhook after a try: its state, and the seconds until it is tried again."""
+    """The state of a webhook after a try, and the seconds until it is tried again."""
 
     state: WebhookState
     seconds: float | None = None

@@ -152,7 +152,7 @@ RESCUE_WEBHOOKS = text(f"""
 
 
 class TargetEndpoint(NamedTuple):
-    """What a sender must know of an endpoint.
+    """The facts of an endpoint that a sender needs.
 
     Parameters:
       previous_signs: the secret before the present one signs too, because it was replaced a short while ago.

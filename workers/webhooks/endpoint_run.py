@@ -29,7 +29,7 @@ QUICK_SECONDS: Final = 2.0
 
 
 class SendingProcess(Protocol):
-    """What a run needs of its process.
+    """The parts of its process that a run needs.
 
     ``held`` are the webhooks that this process holds; their leases are renewed.
     """

@@ -1,4 +1,4 @@
-"""Posts one webhook: one request with a total deadline, of whose answer a kilobyte is read and no more.
+"""Posts one webhook: one request with a total deadline; a kilobyte of its answer is read and no more.
 
 It uses httpcore2 below httpx2: no redirection is followed, no proxy of the environment used, no cookie kept, and no
 answer is decompressed, because nothing here can do so.

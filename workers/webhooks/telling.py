@@ -27,7 +27,7 @@ def tell_contact(
     """Owes the mail, if the portal has a contact; of failures once a day, of a disabling each time.
 
     Parameters:
-      webhook_id: the webhook whose last try failed, for the mail names the answer.
+      webhook_id: the webhook that was tried last, for the mail names the answer.
     """
     contact = fetch_value(session, str, READ_CONTACT, {"portal": portal_id})
     if not contact:
