@@ -16,6 +16,7 @@ import httpcore2
 import httpx2
 
 from workers.settings import get_settings
+from workers.webhooks.streams import AsyncioStream
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -193,7 +194,6 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, rules: AddressRules) -> None:
         self._rules = rules
-        self._tcp = httpcore2.AnyIOBackend()
         self._looking = asyncio.Lock()
 
     async def connect_tcp(
@@ -201,8 +201,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109 - the interface of httpcore2
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore2.AsyncNetworkStream:
         """Resolves the host, judges each of its addresses, and connects to the first that answers.
 
@@ -212,10 +212,10 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         longest = CONNECT_SECONDS if timeout is None else min(timeout, CONNECT_SECONDS)
         for address in addresses[:-1]:
             try:
-                return await self._tcp.connect_tcp(str(address), port, longest, local_address, socket_options)
+                return await AsyncioStream.connect(str(address), port, longest)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 continue
-        return await self._tcp.connect_tcp(str(addresses[-1]), port, longest, local_address, socket_options)
+        return await AsyncioStream.connect(str(addresses[-1]), port, longest)
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
         async with self._looking:
