@@ -78,6 +78,7 @@ class Job(OwedWork, table=True):
         Index("ix_job_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_job_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         Index("ix_job_searched", "portal_id", "kind", "state", "created_at", "id"),
+        Index("ix_job_portal_id", "portal_id", "id"),  # the jobs of a portal, the latest first
         *indexes_for_operators("job", STUCK_JOBS),
         Index(
             "ix_job_reconciled",

@@ -229,6 +229,8 @@ class Code(StoredWord):
     UNAUTHORIZED = "unauthorized"  # no key, or one that is unknown, expired or revoked
     INSUFFICIENT_SCOPE = "insufficient_scope"  # the key may not be used for this
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_CANCELLABLE = "not_cancellable"  # only the import of a file can be stopped
+    NOT_KEPT = "not_kept"  # the file was there, and is kept no longer
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"  # nothing was accepted: try again under the same key
     INTERNAL_ERROR = "internal_error"

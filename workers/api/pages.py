@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from pydantic import Field
 from starlette.responses import Response
@@ -13,6 +15,9 @@ from models.words import Code
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Query
 from workers.api.problems import ApiProblem, FieldError
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 MOST: Final = 200
 """The most items of a page."""
@@ -53,6 +58,33 @@ def read_text_cursor(cursor: str | None) -> str:
     if "\0" in position:
         raise wrong_cursor()
     return position
+
+
+def id_cursor(position: UUID) -> str:
+    """Returns the cursor of a position that is an identifier."""
+    return position.hex
+
+
+def read_id_cursor(cursor: str) -> UUID:
+    """Reads the cursor of ``id_cursor``.
+
+    Raises: ApiProblem when it is none.
+    """
+    if _ID.fullmatch(cursor) is None:
+        raise wrong_cursor()
+    return UUID(cursor)
+
+
+def read_number_cursor(cursor: str | None) -> int:
+    """Reads a cursor that is a number; the first page begins at 0.
+
+    Raises: ApiProblem when it is none.
+    """
+    if cursor is None:
+        return 0
+    if _NUMBER.fullmatch(cursor) is None:
+        raise wrong_cursor()
+    return int(cursor)
 
 
 def wrong_cursor() -> ApiProblem:

@@ -21,6 +21,10 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.METHOD_NOT_ALLOWED: 405,
     Code.TOO_SLOW: 408,
     Code.IDEMPOTENCY_CONFLICT: 409,
+    Code.NOT_CANCELLABLE: 409,
+    Code.EXPIRED_LINK: 410,
+    Code.CERTIFICATE_REVOKED: 410,
+    Code.NOT_KEPT: 410,
     Code.TOO_LARGE: 413,
     Code.RATE_LIMITED: 429,
     Code.INTERNAL_ERROR: 500,
@@ -30,6 +34,8 @@ STATUS: Final[Mapping[Code, int]] = {
 
 TITLES: Final[Mapping[Code, str]] = {
     Code.NOT_FOUND: "Nothing is at this address",
+    Code.EXPIRED_LINK: "The time for which this file is given has ended",
+    Code.CERTIFICATE_REVOKED: "The certificate was revoked",
     Code.TOO_LARGE: "The body is too large",
     Code.TOO_SLOW: "The body did not arrive in time",
 }

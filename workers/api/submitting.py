@@ -15,7 +15,7 @@ from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, SubmittedRequest
 from workers.portals.rights import refusal
 from workers.reading.enrollments import OwnEnrollment, find_own_enrollment
-from workers.reading.jobs import show_portal_job
+from workers.reading.jobs import show_recorded_job
 from workers.requests.base import Request
 
 ENROLLMENT: Final = "enrollment_id"
@@ -96,7 +96,7 @@ def _answer(job: Mapping[str, Any], accepted: AcceptedJob, seconds: float | None
 
 
 def fresh_job(accepted: AcceptedJob, request: Request) -> dict[str, Any]:
-    """Returns a job that was just recorded, as ``show_portal_job`` would, without reading it."""
+    """Returns a job that was just recorded, as ``show_recorded_job`` would, without reading it."""
     return {
         "id": str(accepted.job_id),
         "kind": request.kind,
@@ -112,7 +112,7 @@ def fresh_job(accepted: AcceptedJob, request: Request) -> dict[str, Any]:
 
 
 def _shown(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any]:
-    job = show_portal_job(session, portal_id, job_id)
+    job = show_recorded_job(session, portal_id, job_id)
     if job is None:
         raise LookupError(f"job {job_id} was accepted and is not in the ledger")
     return job

@@ -1,4 +1,7 @@
-"""Shows a job as JSON: its state, what came of it for each person, and the attempts that failed."""
+"""Shows a job as JSON: its state, what came of it for each person, and the attempts that failed.
+
+A portal sees its own jobs; its key for some companies sees those that name these alone (``workers/portals/rights.py``).
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,9 +16,10 @@ from models.roster import measure_import
 from models.words import JobState
 from workers.certificates.duplicates.files import show_file
 from workers.database import Session
+from workers.portals.keys import KnownKey
+from workers.reading.visible_jobs import find_visible_job
 from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.imports import ImportRoster, UndoImport
-from workers.requests.registry import KINDS
 from workers.sql import as_json, fetch, fetch_one, select_record
 
 # Reads the progress of an import, or of undoing one, which uses the file of the import.
@@ -89,12 +93,16 @@ FILES: Final = frozenset({ImportRoster.kind, UndoImport.kind})
 FINAL: Final = frozenset({JobState.SUCCEEDED, JobState.REFUSED, JobState.DEAD, JobState.CANCELLED})
 
 
+SHOWN_PEOPLE: Final = 200
+"""The most people in the answer about one job; the others are asked for page by page."""
+
+
 def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
     """Returns a job as JSON: its state, its result with one entry per person in input order, and failed attempts."""
     job = fetch_one(session, ShownJob, select_record(ShownJob, Job).where(col(Job.id) == job_id))
     if job is None:
         return None
-    shown = as_json(job) | _show_result(session, job_id, job.kind, job.result)
+    shown = as_json(job) | _show_result(session, job_id, job.kind, job.result, most=None)
     attempts = select_record(ShownAttempt, JobAttempt).where(col(JobAttempt.row_id) == job_id)
     tried = fetch(session, ShownAttempt, attempts.order_by(col(JobAttempt.id)))
     return shown | {
@@ -103,13 +111,22 @@ def show_job(session: Session, job_id: UUID) -> dict[str, Any] | None:
     }
 
 
-def _show_result(session: Session, job_id: UUID, kind: str, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns the result of a job with one entry per person in input order, and the progress in its file."""
+def _show_result(
+    session: Session, job_id: UUID, kind: str, recorded: Mapping[str, Any] | None, most: int | None = SHOWN_PEOPLE
+) -> dict[str, Any]:
+    """Returns the result of a job with one entry per person in input order, and the progress in its file.
+
+    Parameters:
+      most: the most people in it; None for all. When there are more, `people_next` is the cursor of the next one.
+    """
     result = dict(recorded or {})
     if "people" not in result:
         people = select_record(ShownPerson, JobPerson).where(col(JobPerson.job_id) == job_id)
-        people = people.order_by(col(JobPerson.position))
-        result["people"] = [as_json(person) for person in fetch(session, ShownPerson, people)]
+        people = people.order_by(col(JobPerson.position)).limit(None if most is None else most + 1)
+        found = fetch(session, ShownPerson, people)
+        result["people"] = [as_json(person) for person in found[:most]]
+        if most is not None and len(found) > most:
+            result["people_next"] = str(found[most].position)
     if kind in DUPLICATE_KINDS and "file" in result:
         result["file"] = result["file"] | show_file(session, job_id)
     return {"result": result} | (_show_progress(session, job_id) if kind in FILES else {})
@@ -129,14 +146,22 @@ class PortalJob(NamedTuple):
     error: dict[str, Any] | None
 
 
-def show_portal_job(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any] | None:
-    """Returns a job as its portal sees it, or None when this portal never asked for it.
+def show_portal_job(session: Session, key: KnownKey, job_id: UUID) -> dict[str, Any] | None:
+    """Returns a job as its portal sees it, or None when this key may not see such a job.
 
-    It is what ``show_job`` returns, without attempts, queue and what an error says of our processes.
+    It is what ``show_job`` returns, without attempts, queue and what an error says of our processes, and with at most
+    200 people.
     """
+    if find_visible_job(session, key, job_id) is None:
+        return None
+    return show_recorded_job(session, key.portal_id, job_id)
+
+
+def show_recorded_job(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any] | None:
+    """Returns a job as its portal sees it, which has just asked for it or may see it."""
     asked = select_record(PortalJob, Job).where(col(Job.id) == job_id, col(Job.portal_id) == portal_id)
     job = fetch_one(session, PortalJob, asked)
-    if job is None or KINDS[job.kind].internal:
+    if job is None:
         return None
     shown = as_json(job) | {"error": _error_for_portals(job.error), "finished": job.state in FINAL}
     return shown | _show_result(session, job_id, job.kind, job.result)

@@ -1,0 +1,74 @@
+"""Finds the jobs that a key may see: those of its portal, but for those that Matricule makes itself.
+
+A key for some companies sees a job when its request names these alone, so that the key could have sent it. The request
+is read for that; when it is kept no longer, such a key does not see the job any more.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from models.words import Scope
+from workers.database import Session, text_array
+from workers.errors import InvalidRequest
+from workers.portals.keys import KnownKey
+from workers.portals.rights import AskedRequest, refusals
+from workers.requests.base import Request
+from workers.requests.registry import KINDS, parse
+from workers.sql import fetch_one
+
+INTERNAL: Final = text_array(sorted(kind for kind, request in KINDS.items() if request.internal))
+"""The kinds of jobs that Matricule makes itself."""
+
+# Finds a job of a portal; its request is read as text, because a name in it may hold U+0000.
+FIND_JOB = text("""
+    SELECT j.id, j.kind, CASE WHEN :whole THEN CAST(j.request AS text) END AS request
+    FROM job j WHERE j.id = :job AND j.portal_id = :portal AND NOT j.kind = ANY(CAST(:internal AS text[]))""")
+
+
+class VisibleJob(NamedTuple):
+    """A job that a key may see.
+
+    Parameters:
+      request: its JSON, where it was needed.
+    """
+
+    id: UUID
+    kind: str
+    request: str | None
+
+
+def find_visible_job(session: Session, key: KnownKey, job_id: UUID, *, whole: bool = False) -> VisibleJob | None:
+    """Finds a job that this key may see; returns None when there is none with this identifier.
+
+    Parameters:
+      whole: its request is read too.
+    """
+    read = whole or key.companies is not None
+    asked: dict[str, Any] = {"job": job_id, "portal": key.portal_id, "whole": read, "internal": INTERNAL}
+    found = fetch_one(session, VisibleJob, FIND_JOB, asked)
+    if found is None or not may_see(session, key, [(found.kind, found.request)])[0]:
+        return None
+    return found
+
+
+def may_see(session: Session, key: KnownKey, jobs: Sequence[tuple[str, str | None]]) -> list[bool]:
+    """Tells of each job, given by its kind and the JSON of its request, whether a key of its portal may see it."""
+    if key.companies is None:
+        return [True] * len(jobs)
+    # What the key may do besides does not count here, only the companies that it may name.
+    reader = key._replace(scopes=tuple(Scope))
+    read = {place: request for place, job in enumerate(jobs) if (request := _request(*job)) is not None}
+    codes = refusals(session, [AskedRequest(reader, request) for request in read.values()])
+    seen = {place for place, code in zip(read, codes, strict=True) if code is None}
+    return [place in seen for place in range(len(jobs))]
+
+
+def _request(kind: str, body: str | None) -> Request | None:
+    """Reads the request of a job; returns None when it is kept no longer, or never was a request."""
+    try:
+        return None if body is None else parse(kind, body)
+    except InvalidRequest:
+        return None
