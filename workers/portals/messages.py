@@ -24,6 +24,7 @@ from workers.logs import get_logger
 from workers.portals.keys import QUEUE_KEYS, KnownKey
 from workers.portals.rights import has_scope, refusal
 from workers.portals.secrets import queue_secret
+from workers.portals.use import USE
 from workers.requests.base import check_key
 from workers.requests.registry import KINDS, parse
 from workers.requests.signing import SignedFields
@@ -81,6 +82,7 @@ def verify(fields: Mapping[str, Any], arrived: float | None = None) -> VerifiedM
     if not signed.is_signed_by(_secret(signer), _text(fields, "signature")):
         raise _unauthorized("signature", "not made with the queue secret of this key over these fields")
     _check_time(int(signed.sent_at), arrived)
+    USE.note(signer.key_id)
     return VerifiedMessage(signer, signed)
 
 

@@ -1,16 +1,20 @@
 """When a key was last used is written by the minute, with one statement for all keys."""
 
 import threading
+import time
 
 import pytest
 from sqlalchemy import Engine, event
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Scope
+from tests.kit.builders.portals import make_portal
 from tests.kit.processes.support import change, forget, rows
 from workers.database import get_engine, transaction
 from workers.portals.keys import add_key
-from workers.portals.use import KeyUse
+from workers.portals.messages import UnverifiedMessage, verify
+from workers.portals.use import USE, KeyUse
+from workers.requests.signing import SignedFields
 
 LAST_USE = "SELECT key_id, CAST(extract(epoch FROM now() - last_used_at) AS int) FROM portal_key ORDER BY id"
 
@@ -128,3 +132,14 @@ def test_a_database_that_is_away_is_no_error_of_the_end(monkeypatch: pytest.Monk
     forget()
     assert rows(LAST_USE) == [(key_id, None)]
     assert use.flush() == 1
+
+
+def test_a_signed_message_is_a_use_of_its_key_and_a_forged_one_is_none() -> None:
+    made = make_portal("acme")
+    signed = SignedFields("acme", made.key_id, "put_company", "1", "one", str(int(time.time())), "{}")
+    fields = signed._asdict() | {"signature": signed.sign(made.secret)}
+    with pytest.raises(UnverifiedMessage):
+        verify(fields | {"body": "[]"})
+    assert USE.flush() == 0
+    verify(fields)
+    assert USE.flush() == 1
