@@ -54,7 +54,6 @@ class Webhook(OwedWork, table=True):
         Index("ix_webhook_running", "endpoint_id", "lane", postgresql_where=RUNNING),
         Index("ix_webhook_held", "endpoint_id", "id", postgresql_where=HELD),
         Index("ix_webhook_endpoint_id", "endpoint_id", "id"),
-        Index("ix_webhook_held", "endpoint_id", "id", postgresql_where=text(f"state = '{WebhookState.HELD}'")),
         HOT_TABLE,
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import uuid4
 
-from anyio import to_thread
+from anyio import move_on_after, to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
@@ -23,7 +23,7 @@ from models.rate_limit import rate_limit_fields
 from models.words import Code
 from workers.api.calls import Call, Services, read_query
 from workers.api.operation import Operation
-from workers.api.problems import ApiProblem, invalid, unavailable
+from workers.api.problems import ApiProblem, invalid, key_required, unavailable
 from workers.api.router import Router
 from workers.database import is_transient
 from workers.errors import IdempotencyConflict, InvalidRequest, NotConfigured, Transient, cannot_read
@@ -49,6 +49,10 @@ HEADERS: Final = {
 
 LIMIT_FIELDS: Final = "matricule.limit"
 """The place of the fields of the rate limit among what the server knows of a call."""
+
+LINGER_SECONDS: Final = 1.0
+LINGER_BYTES: Final = 1024 * 1024
+"""The time and the bytes for which the rest of a body is taken and dropped, after its call was refused without it."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -89,16 +93,18 @@ class Api:
             await send(message)
 
         self._active += 1
+        problem = None
         try:
             await self._answer(http, request_id, receive, send_with_headers)
         except ClientDisconnect:
             log.info("client.left", request=request_id)
         except Exception as error:  # noqa: BLE001 - the outermost edge: a traceback is no answer
             problem = as_problem(error, request_id)
-            if not begun:
-                await problem.answer(request_id)(scope, receive, send_with_headers)
         finally:
             self._active -= 1
+        if problem is not None and not begun:
+            answer = problem.answer(request_id)
+            await (send_and_linger if problem.hangs_up else send_now)(answer, http, send_with_headers)
 
     async def _answer(self, http: HttpRequest, request_id: str, receive: Receive, send: Send) -> None:
         call = await self._received(http, request_id)
@@ -139,6 +145,8 @@ class Api:
             raise ApiProblem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {operation.scope}", hang_up=_has_body(http))
         if known is not None:
             _count(http, known)
+        if operation.keyed and operation.method == "POST" and "idempotency-key" not in http.headers:
+            raise key_required()
         query = read_query(operation.query, http)
         return Call(http, operation, self.services, known, match.path, query, request_id)
 
@@ -171,6 +179,31 @@ def _count(http: HttpRequest, known: KnownKey) -> None:
     if not allowance.allowed:
         headers = {"Retry-After": str(allowance.retry_after)}
         raise ApiProblem(Code.RATE_LIMITED, headers=headers, hang_up=_has_body(http))
+
+
+async def send_now(answer: Response, http: HttpRequest, send: Send) -> None:
+    """Sends an answer."""
+    await answer(http.scope, http.receive, send)
+
+
+async def send_and_linger(answer: Response, http: HttpRequest, send: Send) -> None:
+    """Sends an answer at once, then takes what the client still sends, for a moment, before the connection is closed.
+
+    Closed with unread bytes, the connection would be reset, and the client might never read the answer (RFC 9112, 9.6).
+    """
+
+    async def send_without_end(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await answer(http.scope, http.receive, send_without_end)
+    left = LINGER_BYTES
+    with move_on_after(LINGER_SECONDS):
+        while left > 0:
+            message = await http.receive()
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+    await send({"type": "http.response.body", "body": b""})
 
 
 def as_problem(error: Exception, request_id: str) -> ApiProblem:

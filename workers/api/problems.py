@@ -78,6 +78,11 @@ class ApiProblem(Exception):
         if hang_up:
             self.headers["Connection"] = "close"
 
+    @property
+    def hangs_up(self) -> bool:
+        """Whether the connection is closed behind the answer."""
+        return "Connection" in self.headers
+
     def answer(self, request_id: str) -> Response:
         """Makes the answer."""
         body: dict[str, Any] = {
@@ -108,6 +113,12 @@ def unavailable(seconds: int = 1) -> ApiProblem:
     """Makes the problem of a call of which nothing was accepted; it may be sent again under the same key."""
     detail = "nothing was accepted: send it again under the same key"
     return ApiProblem(Code.UNAVAILABLE, detail, headers={"Retry-After": str(seconds)})
+
+
+def key_required() -> ApiProblem:
+    """Makes the problem of a call that makes a job and has no ``Idempotency-Key``."""
+    detail = "one new key for each request, and the same for its repeats"
+    return ApiProblem(Code.IDEMPOTENCY_KEY_REQUIRED, detail, hang_up=True)
 
 
 def invalid(error: InvalidRequest) -> ApiProblem:

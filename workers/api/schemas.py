@@ -121,7 +121,7 @@ class Permission(Shape):
 
 
 class Permissions(Shape):
-    """What may be done with a participant."""
+    """The permissions of a participant."""
 
     withdraw: Permission
     reset: Permission

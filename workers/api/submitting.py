@@ -10,7 +10,7 @@ from models.words import Code, JobState
 from workers.api.bodies import read_body, read_request
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Body
-from workers.api.problems import ApiProblem
+from workers.api.problems import ApiProblem, key_required
 from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, SubmittedRequest
 from workers.portals.rights import refusal
@@ -59,7 +59,7 @@ def required_key(call: Call) -> str:
         return key
     if call.operation.method == "PUT":
         return f"put:{uuid4()}"
-    raise ApiProblem(Code.IDEMPOTENCY_KEY_REQUIRED, "one new key for each request, and the same for its repeats")
+    raise key_required()
 
 
 async def record(call: Call, key: str, request: Request, text: str) -> Response:

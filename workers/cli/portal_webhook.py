@@ -99,7 +99,7 @@ def webhook(
 def _put(session: Session, portal_id: UUID, reference: str, url: str, events: str) -> Shown:
     """Records an endpoint; its secret is shown when it is new."""
     types = [word.strip() for word in events.split(",")] if events else None
-    private = bool(getattr(get_settings(), "webhook_private_networks", ""))
+    private = bool(get_settings().webhook_private_networks)
     put = put_endpoint(session, portal_id, reference, url, types, private=private, requested_by=asker())
     secret = {"secret": put.endpoint.secret} if put.created else {}
     return _shown(session, put.endpoint) | {"created": put.created} | secret

@@ -124,7 +124,7 @@ def _enrollments(asked: Asked) -> Select[Any]:
     return entries.where(*_equal(found, asked))
 
 
-def _portal(portal_id: Mapped[Any]) -> ColumnElement[Any]:
+def _portal(portal_id: Mapped[UUID] | Mapped[UUID | None]) -> ColumnElement[str]:
     """Returns the name of a portal as a value. A join might be done before the entries are cut to those listed."""
     return select(Portal.name).where(col(Portal.id) == portal_id).scalar_subquery()
 

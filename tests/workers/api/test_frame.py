@@ -1,6 +1,7 @@
 """Every call is checked in the same way: keys, scopes, problems, bodies, request ids."""
 
 import json
+import socket
 from uuid import UUID, uuid4
 
 import httpx2
@@ -190,3 +191,18 @@ def test_a_key_of_one_company_asks_for_nothing_of_another(base_url: str, portal:
         problem(client.post(ENROLL, json=PEOPLE, headers=keyed()), 404, "not_found")
         problem(client.put("/companies/other", json={"name": "Other"}), 404, "not_found")
         assert client.put("/companies/acme", json={"name": "Acme"}).status_code == 202
+
+
+def test_a_call_that_is_refused_before_its_body_is_answered_and_not_reset(base_url: str, portal: UUID) -> None:
+    host, port = base_url.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(
+                b"PUT /v1/portal HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
+            )
+            answer = connection.recv(65_536)
+            connection.sendall(b" " * 300_000)
+            while part := connection.recv(65_536):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert answer.endswith(b'"}')
