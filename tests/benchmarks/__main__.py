@@ -30,6 +30,7 @@ from tests.benchmarks import (
     results,
     roster,
     status,
+    streams,
     webhooks,
 )
 from tests.benchmarks.alternatives import run as alternatives
@@ -48,6 +49,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "resets": resets.run,
     "jobs": jobs.run,
     "live": live.run,
+    "streams": streams.run,
     "latency": latency.run,
     "files": files.run,
     "memory": memory.run,

@@ -26,7 +26,7 @@ from workers.engine.consumer import (
     WAIT_SECONDS,
     ConsumerTrouble,
 )
-from workers.engine.door import REST_SECONDS, Bundle
+from workers.engine.door import REST_SECONDS, Bundle, DoorAnswer
 from workers.engine.door_lease import LOOK_SECONDS, RENEW_SECONDS
 from workers.engine.stopping import STOPPING
 from workers.engine.streams import FetchedEntries, PortalStreams, StreamEntry, tell_portals
@@ -43,6 +43,9 @@ REFRESH_SECONDS: Final = 3.0
 
 POLL_SECONDS: Final = 0.05
 """Seconds between two fetches while waiting inside Redis is not possible."""
+
+BUSY_SECONDS, GATHER_SECONDS = 0.005, 0.002
+"""Seconds after a bundle in which portals are busy sending: then the next ones gather for a moment before a fetch."""
 
 STOP_SECONDS: Final = 15.0
 """Seconds that a process that stops waits for this thread."""
@@ -77,6 +80,8 @@ class StreamDoor(threading.Thread):
         self._rests_until = 0.0
         self._polls_until = 0.0
         self._errors = 0  # errors of Redis in a row
+        self._answers: list[DoorAnswer] = []  # of the last bundle, for its portals
+        self._recorded_at = 0.0  # when the last bundle was recorded
 
     def run(self) -> None:
         while not STOPPING.is_set():
@@ -113,6 +118,7 @@ class StreamDoor(threading.Thread):
 
     def leave(self) -> None:
         """Acknowledges what is done, and lets another process read. It never raises: the lease ends by itself."""
+        self._tell()
         if not self._holds or self.trouble is not None:
             return
         try:
@@ -148,6 +154,7 @@ class StreamDoor(threading.Thread):
         """Records entries in a thread of its own, and renews the lease meanwhile."""
         bundle = Bundle(fetched.messages)
         recording = self._recorder.submit(self._record, bundle)
+        self._tell()
         while not wait([recording], RENEW_SECONDS).done:
             self.turned_at = time.monotonic()
             self._renew()
@@ -155,7 +162,12 @@ class StreamDoor(threading.Thread):
         self._done = list(fetched.places[: bundle.recorded])
         if bundle.recorded < len(bundle.messages) and bundle.left_for != REFUSED:
             self._rests_until = time.monotonic() + REST_SECONDS
-        tell_portals(bundle.answers)
+        self._answers, self._recorded_at = bundle.answers, time.monotonic()
+
+    def _tell(self) -> None:
+        """Tells portals what became of the last bundle, while the next one is recorded or none waits."""
+        answers, self._answers = self._answers, []
+        tell_portals(answers)
 
     def _renew(self) -> None:
         """Renews the lease; a Redis that does not answer keeps no bundle from being recorded."""
@@ -166,6 +178,7 @@ class StreamDoor(threading.Thread):
 
     def _wait_for_entry(self, streams: Sequence[str]) -> None:
         """Waits inside Redis, for a second at most; where that is refused, this thread asks again and again."""
+        self._tell()
         if not streams:
             STOPPING.wait(LOOK_SECONDS)
         elif not get_settings().redis_blocking or time.monotonic() < self._polls_until:
@@ -173,6 +186,8 @@ class StreamDoor(threading.Thread):
         else:
             try:
                 self.streams.wait(streams, WAIT_SECONDS)
+                if time.monotonic() - self._recorded_at < BUSY_SECONDS:
+                    time.sleep(GATHER_SECONDS)
             except redis.RedisError as error:
                 self._polls_until = time.monotonic() + POLLING_SECONDS
                 SELDOM.warning("redis.no_waiting", queue="streams", error=error_code(error))
