@@ -13,8 +13,8 @@ import pytest
 
 from tests.kit.processes.support import PROJECT
 
-READERS: Final = ("sql.py", "engine/ledger.py")
-"""Where rows are read and given their type."""
+READERS: Final = ("sql.py", "engine/ledger.py", "portal_client.py")
+"""Where rows are read and given their type; the client of portals executes commands of Redis."""
 
 TYPED: Final = (
     *("audit.py", "clock.py", "catalog", "ops", "people", "web", "actors", "certificates", "imports", "mail"),
