@@ -105,6 +105,15 @@ def follow_mail(copy: Copy) -> None:
     copy.write("tests/workers/catalog/test_seat_report_mails.py", test)
 
 
+def follow_event(copy: Copy) -> None:
+    word, imports, owe, row, test = copy.blocks("An event")
+    copy.put("models/words.py", word, '    CONTRACT_SEATS_LOW = "', 4)
+    copy.put("workers/catalog/seat_reports.py", imports, "from models.contract import Contract\n")
+    copy.put("workers/catalog/seat_reports.py", owe, "    return JobState.SUCCEEDED", 4)
+    copy.put("docs/events.md", row, "| `webhook.test`")
+    copy.write("tests/workers/catalog/test_seat_report_events.py", test)
+
+
 def follow_setting(copy: Copy) -> None:
     field, use, row, test = copy.blocks("A setting")
     copy.put("workers/settings.py", field, "    trusted_proxies: str", 4)
@@ -150,7 +159,17 @@ def follow_problem(copy: Copy) -> None:
 
 
 def test_code_made_by_the_recipes_works(copy: Copy) -> None:
-    for follow in (*(follow_request_kind, follow_mail, follow_setting, follow_migration, follow_page, follow_problem),):
+    for follow in (
+        *(
+            follow_request_kind,
+            follow_mail,
+            follow_event,
+            follow_setting,
+            follow_migration,
+            follow_page,
+            follow_problem,
+        ),
+    ):
         follow(copy)
     copy.run("ruff", "check", "-q", "--fix", "--select", "I", ".")
     copy.run("ruff", "format", "-q", ".")
