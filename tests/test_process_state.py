@@ -54,6 +54,7 @@ STARTING: Final = {
 
 ALSO_STARTING: Final = {
     ("workers/engine/processes.py", "after_worker_boot"),
+    ("workers/webhooks/sender.py", "run"),
     ("workers/engine/processes.py", "stop_and_ignore_more"),  # in the main thread, at the process's end
 }
 

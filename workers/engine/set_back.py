@@ -45,6 +45,9 @@ HAPPENED: Final = (
     ("email", ("created_at", "expires_at")),
     ("job", ("finished_at",)),
     ("email", ("finished_at",)),
+    ("webhook", ("created_at", "expires_at")),
+    ("webhook", ("started_at",)),
+    ("webhook_endpoint", ("failing_since",)),
     ("link", ("created_at", "expires_at")),
     ("certificate_file", ("created_at", "expires_at")),
     ("roster_file", ("used_at",)),
@@ -63,6 +66,8 @@ HAPPENED: Final = (
 
 PLANNED: Final = (
     *((ledger.table, "due_at", "CAST(:tolerance AS float8)") for ledger in LEDGERS),
+    ("webhook", "due_at", "CAST(:tolerance AS float8)"),
+    ("webhook_endpoint", "next_try_at", "CAST(:tolerance AS float8)"),
     ("enrollment", "next_reminder_at", "11 * 86400"),
     ("sign_in", "locked_until", f"{max(WAITS)} + CAST(:tolerance AS float8)"),
 )
@@ -91,11 +96,11 @@ MOVE_WHAT_IS_PLANNED: Final = {
 
 # Shortens leases that no process can have, so that the rows of a lost worker are rescued.
 SHORTEN_LEASES: Final = {
-    f"{ledger.table}.leased_until": text(f"""
-        UPDATE {ledger.table} SET leased_until = now() + make_interval(secs => :lease)
-        WHERE ctid = ANY(ARRAY(SELECT ctid FROM {ledger.table}
+    f"{table}.leased_until": text(f"""
+        UPDATE {table} SET leased_until = now() + make_interval(secs => :lease)
+        WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}
           WHERE leased_until > now() + {MOST_LEASES} * make_interval(secs => :lease) {LOCKED}))""")
-    for ledger in LEDGERS
+    for table in (*(ledger.table for ledger in LEDGERS), "webhook")
 }
 
 # Keeps for operators when the clock was found to have been ahead, and by how much.

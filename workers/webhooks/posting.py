@@ -51,7 +51,7 @@ logging.getLogger("httpcore2").setLevel(logging.WARNING)  # its debug lines hold
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Returns what TLS connections trust. It is made once, because it reads all the certificates of the system."""
     return httpcore2.default_ssl_context()
 
@@ -79,7 +79,7 @@ class EndpointConnections:
             (b"Accept-Encoding", b"identity"),
         ]
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=_tls() if parsed.scheme == "https" else None,
+            ssl_context=trusted() if parsed.scheme == "https" else None,
             max_connections=most,
             keepalive_expiry=KEEP_ALIVE_SECONDS,
             network_backend=GuardedBackend(AddressRules(private_networks(), is_private_only(parsed))),

@@ -1,6 +1,7 @@
 """A receiver of webhooks that answers as its script says: the only double in the tests of the sender."""
 
 import asyncio
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -45,6 +46,7 @@ class Receiver:
 
     Parameters:
       script: answers each request.
+      tls: the server's side of TLS; without it the URL is one of http.
       gate: when set, no answer is sent before it opens; `waiting` counts the requests that wait.
       drip: seconds before each part of an answer.
     """
@@ -57,6 +59,7 @@ class Receiver:
     waiting: int = 0
     most_waiting: int = 0
     gate: threading.Event | None = None
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -66,6 +69,8 @@ class Receiver:
 
     @property
     def url(self) -> str:
+        if self.tls is not None:
+            return f"https://localhost:{self.port}/hook"
         return f"http://127.0.0.1:{self.port}/hook"
 
     @property
@@ -99,7 +104,7 @@ class Receiver:
         done.result(timeout=30)
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=512)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=512, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:

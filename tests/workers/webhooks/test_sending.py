@@ -21,10 +21,11 @@ from tests.kit.webhooks.endpoints import (
     states,
 )
 from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
-from workers.database import autocommit
+from workers.database import autocommit, transaction
+from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
 from workers.webhooks import posting
-from workers.webhooks.claims import find_due_endpoints
+from workers.webhooks.claims import find_due_endpoints, rescue
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
 
@@ -280,3 +281,22 @@ def test_a_lease_that_was_lost_is_not_recorded_twice(tmp_path: Path) -> None:
         send_due()
     assert len(set(receiver.ids)) == 1
     assert attempts() == [(204, None)]
+
+
+def test_webhooks_of_a_time_when_the_clock_was_ahead_are_sent_now() -> None:
+    year = 31_536_000.0
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        owe(endpoint, "enrollment:1", "enrollment:2")
+        pass_time(-year)
+        change("UPDATE webhook_endpoint SET next_try_at = now() + interval '1 year'")
+        change("UPDATE webhook SET leased_until = now() + interval '1 year', claim = 1 WHERE resource = 'enrollment:2'")
+        with transaction() as session:
+            put_times_right(session, year)
+        send_due()
+        assert len(receiver.received) == 1
+        change("UPDATE webhook SET leased_until = now() - interval '1 second' WHERE leased_until < now() + '1 minute'")
+        with transaction() as session:
+            assert len(rescue(session)) == 1
+        send_due()
+    assert states() == {"delivered": 2}
