@@ -5,11 +5,18 @@ import threading
 from collections import Counter
 
 import pytest
+from standardwebhooks import Webhook as StandardWebhook
 
+from models.base import new_id
+from models.words import WebhookEvent
 from tests.kit.processes.support import Processes, change, rows, wait_until
 from tests.kit.webhooks.endpoints import add_endpoint, owe, states
 from tests.kit.webhooks.receiver import Receiver, answer
+from workers.engine import events
 from workers.engine.broker import wake
+from workers.engine.events import Event
+from workers.engine.wake import waking_transaction
+from workers.portals.secrets import webhook_secret
 from workers.requests.queues import WEBHOOKS
 
 pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("fresh_database", "loopback")]
@@ -133,3 +140,22 @@ def test_sessions_that_end_while_it_sends_lose_nothing(processes: Processes) -> 
             )
         all_delivered(processes, 400)
     assert set(receiver.ids) == set(owed)
+
+
+def test_an_event_that_is_owed_in_a_transaction_is_told(processes: Processes) -> None:
+    portal, resource = new_id(), f"enrollment:{new_id()}"
+    change("INSERT INTO portal (id, name) VALUES (:id, 'lms')", id=portal)
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url, portal_id=portal)
+        processes.start("workers.cli", "webhooks")
+        listens(processes)
+        enrolled = WebhookEvent.PARTICIPANT_ENROLLED
+        for _ in range(2):
+            with waking_transaction() as session:
+                events.owe(session, [Event(portal, enrolled, resource, {"contract": "C-1"})])
+        all_delivered(processes, 2)
+    for number, request in enumerate(receiver.received, start=1):
+        secret = StandardWebhook(webhook_secret("test", endpoint, 1))
+        told = secret.verify(request.body.decode(), request.headers)
+        assert told["type"] == "participant.enrolled"
+        assert told["data"] == {"sequence": number, "portal": "lms", "contract": "C-1"}
