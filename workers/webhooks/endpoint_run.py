@@ -72,7 +72,7 @@ class EndpointRun:
         self._dry = False  # nothing more was due at the last claim
         self._over = False  # the endpoint is to be left alone
         self._failures = 0  # in a row, in this run
-        self._connections: EndpointConnections | None = None
+        self._connections: dict[str, EndpointConnections] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -90,8 +90,8 @@ class EndpointRun:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._give_back([one for lane in self._lanes for one in lane])
-            if self._connections is not None:
-                await self._connections.close()
+            for connections in self._connections.values():
+                await connections.close()
 
     def look_again(self) -> None:
         """Looks for what has become due meanwhile, if a task is free: all that are under way may be hanging."""
@@ -154,13 +154,13 @@ class EndpointRun:
     async def _send_first(self, lane: deque[ClaimedWebhook]) -> bool:
         """Sends the first webhook of a lane; returns whether the next may follow."""
         webhook = lane[0]
-        async with self._sending:
-            if self._is_over or not webhook.is_held:
-                return False
-            lane.popleft()
-            tried = await self._post(webhook)
-        self._count(tried.answer)
         try:
+            async with self._sending:
+                if self._is_over or not webhook.is_held:
+                    return False
+                lane.popleft()
+                tried = await self._post(webhook)
+            self._count(tried.answer)
             rests = await self._process.recorder.record(tried)
         finally:
             self._process.held.pop(webhook.id, None)
@@ -175,9 +175,9 @@ class EndpointRun:
 
     def _connected(self, url: str) -> EndpointConnections:
         """Returns the connections to the endpoint; to its new URL, if that was changed during the run."""
-        if self._connections is None or self._connections.url != url:
-            self._connections = EndpointConnections(url, self._process.connections)
-        return self._connections
+        if url not in self._connections:
+            self._connections[url] = EndpointConnections(url, self._process.connections)
+        return self._connections[url]
 
     def _count(self, answer: WebhookAnswer) -> None:
         self.sent += 1

@@ -17,6 +17,9 @@ PAUSE_SECONDS = 0.5
 TRIES_AT_STOP = 10
 """How often that is tried once the process is asked to stop: it must end, even if the database stays away."""
 
+WaitingTry = tuple[WebhookTry, "asyncio.Future[bool]"]
+"""A try, and the future that is done once it is recorded."""
+
 InThread = Callable[[Callable[[], set[UUID]]], Awaitable[set[UUID]]]
 """Runs a function of the database in a thread."""
 
@@ -32,7 +35,7 @@ class TryRecorder:
 
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
-        self._waiting: list[tuple[WebhookTry, asyncio.Future[bool]]] = []
+        self._waiting: list[WaitingTry] = []
         self._task: asyncio.Task[None] | None = None
 
     async def record(self, one: WebhookTry) -> bool:
@@ -47,14 +50,20 @@ class TryRecorder:
         try:
             while self._waiting:
                 together, self._waiting = self._waiting, []
-                try:
-                    resting = await self._commit([one for one, _ in together])
-                except Exception as bug:  # noqa: BLE001 - it is raised to those who wait for these outcomes
-                    _end(together, bug)
-                else:
-                    _end(together, resting)
+                await self._record_all(together)
         finally:
             self._task = None
+
+    async def _record_all(self, together: Sequence[WaitingTry]) -> None:
+        """Commits tries together; one that cannot be recorded does not take the others along."""
+        try:
+            _end(together, await self._commit([one for one, _ in together]))
+        except Exception as bug:  # noqa: BLE001 - it is raised to the task that waits for this outcome
+            if len(together) == 1:
+                _end(together, bug)
+                return
+            for one in together:
+                await self._record_all([one])
 
     async def _commit(self, tries: Sequence[WebhookTry]) -> set[UUID]:
         """Commits tries, again and again while the database is away: what was sent must not be sent once more."""
@@ -70,7 +79,7 @@ class TryRecorder:
                 await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _end(together: Sequence[tuple[WebhookTry, asyncio.Future[bool]]], ended: set[UUID] | Exception) -> None:
+def _end(together: Sequence[WaitingTry], ended: set[UUID] | Exception) -> None:
     for one, recorded in together:
         if recorded.done():  # the task that waited for it was cancelled
             continue

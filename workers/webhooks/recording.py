@@ -83,7 +83,7 @@ LOCK_AGAINST_EVENTS = text("SELECT e.id FROM webhook_endpoint e WHERE e.id = :id
 # Records how an endpoint does from now on.
 RECORD_HEALTH = text("""
     UPDATE webhook_endpoint SET failures = :failures, updated_at = now(),
-      failing_since = CASE WHEN CAST(:failing AS bool) THEN coalesce(failing_since, now()) END,
+      failing_since = now() - make_interval(secs => :failing_for),
       next_try_at = now() + make_interval(secs => :rest),
       disabled_at = CASE WHEN CAST(:disabled AS text) IS NULL THEN disabled_at ELSE coalesce(disabled_at, now()) END,
       disabled_reason = coalesce(disabled_reason, :disabled)
@@ -195,7 +195,7 @@ def _follow_up(session: Session, before: _Health, after: EndpointHealth, last: U
         {
             "id": before.id,
             "failures": after.failures,
-            "failing": after.failing_for is not None,
+            "failing_for": after.failing_for,
             "rest": after.rest,
             "disabled": after.disabled,
         },

@@ -85,6 +85,7 @@ class WebhookSender:
     async def run(self) -> None:
         """Sends until the process is asked to stop."""
         keeper = asyncio.create_task(self._keep_leases())
+        keeper.add_done_callback(lambda _: self.stop())  # without it, others would send what this process holds
         try:
             while not self.stopping:
                 self._woken.clear()
@@ -96,8 +97,10 @@ class WebhookSender:
             if self._runs:
                 await asyncio.wait([task for _, task in self._runs.values()])
             keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            [ended] = await asyncio.gather(keeper, return_exceptions=True)
             self.close()
+        if isinstance(ended, Exception):
+            raise ended
 
     async def send_due(self) -> None:
         """Sends what is due now, and returns when that has ended."""

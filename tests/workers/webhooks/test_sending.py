@@ -300,3 +300,31 @@ def test_webhooks_of_a_time_when_the_clock_was_ahead_are_sent_now() -> None:
             assert len(rescue(session)) == 1
         send_due()
     assert states() == {"delivered": 2}
+
+
+def test_a_secret_that_cannot_be_derived_disables_no_endpoint() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        change("UPDATE webhook_endpoint SET master_id = 'gone'")
+        owe(endpoint, "enrollment:1")
+        send_due()
+        assert (receiver.connections, attempts()) == (0, [])
+        change("UPDATE webhook_endpoint SET master_id = 'test'")
+        change("UPDATE webhook SET leased_until = now() - interval '1 second' WHERE leased_until IS NOT NULL")
+        with transaction() as session:
+            assert len(rescue(session)) == 1
+        send_due()
+    assert (states(), endpoint_row(endpoint)["failures"]) == ({"delivered": 1}, 0)
+
+
+def test_an_outcome_that_cannot_be_recorded_takes_no_other_along() -> None:
+    with Receiver() as receiver:
+        owe(add_endpoint(receiver.url), *(f"enrollment:{n}" for n in range(20)))
+        change("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$")
+        change(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON webhook FOR EACH ROW"
+            " WHEN (OLD.resource = 'enrollment:7' AND NEW.state = 'delivered') EXECUTE FUNCTION refuse()"
+        )
+        send_due()
+    assert rows("SELECT resource FROM webhook WHERE state = 'owed' AND leased_until IS NOT NULL") == [("enrollment:7",)]
+    assert len(receiver.received) <= 20
