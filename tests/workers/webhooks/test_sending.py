@@ -1,13 +1,13 @@
 """The sender tells a real receiver what an endpoint is owed: signed, in order, once, and what each answer means."""
 
 import threading
-from pathlib import Path
+from ipaddress import ip_address
 
 import pytest
 from standardwebhooks import Webhook as StandardWebhook
 
 from models.webhook_delivery import FAILURES_TO_REST
-from tests.kit.processes.support import change, rows
+from tests.kit.processes.support import change, forget, rows
 from tests.kit.webhooks.endpoints import (
     add_endpoint,
     attempts,
@@ -24,7 +24,7 @@ from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
 from workers.database import autocommit, transaction
 from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
-from workers.webhooks import posting
+from workers.webhooks import guard, posting
 from workers.webhooks.claims import find_due_endpoints, rescue
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
@@ -256,8 +256,6 @@ def test_a_hanging_endpoint_does_not_delay_another() -> None:
 
 def test_a_private_address_is_never_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOK_PRIVATE_NETWORKS", "10.0.0.0/8")
-    from tests.kit.processes.support import forget  # noqa: PLC0415
-
     forget()
     with Receiver() as receiver:
         owe(add_endpoint(receiver.url), "enrollment:1")
@@ -266,7 +264,7 @@ def test_a_private_address_is_never_connected_to(monkeypatch: pytest.MonkeyPatch
     assert attempts() == [(None, "address_refused")]
 
 
-def test_a_lease_that_was_lost_is_not_recorded_twice(tmp_path: Path) -> None:
+def test_a_lease_that_was_lost_is_not_recorded_twice() -> None:
     with Receiver() as receiver:
         endpoint = add_endpoint(receiver.url)
         owe(endpoint, "enrollment:1")
@@ -328,3 +326,15 @@ def test_an_outcome_that_cannot_be_recorded_takes_no_other_along() -> None:
         send_due()
     assert rows("SELECT resource FROM webhook WHERE state = 'owed' AND leased_until IS NOT NULL") == [("enrollment:7",)]
     assert len(receiver.received) <= 20
+
+
+def test_a_name_is_judged_anew_at_each_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([["127.0.0.1"], ["169.254.169.254"], ["127.0.0.1", "10.0.0.1"], ["127.0.0.1"]])
+    monkeypatch.setattr(guard, "look_up", lambda *_: [ip_address(one) for one in next(found)])
+    with Receiver(in_turn(answer(500))) as receiver:
+        owe(add_endpoint(f"http://portail.example:{receiver.port}/hook"), "enrollment:1")
+        for _ in range(4):
+            make_due()
+            send_due()
+    assert attempts() == [(500, None), (None, "address_refused"), (None, "address_refused"), (204, None)]
+    assert (len(receiver.received), receiver.received[0].headers["host"].partition(":")[0]) == (2, "portail.example")
