@@ -47,6 +47,7 @@ class RetentionClass(StrEnum):
     CORRECTION_THROTTLE = "throttle, correction"
     SUPPRESSION = "suppression"
     ROSTER_FILE = "roster_file"
+    ROSTER_UPLOAD = "roster_file, upload"
     ROSTER_NAME = "roster.file_name"
     ROSTER = "roster"
     ROSTER_ADDRESS = "roster_address"
@@ -178,6 +179,10 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
             "deleted",
             "as long as other requests; the refused rows are asked for until then",
         ),
+    ),
+    RetentionClass.ROSTER_UPLOAD: RetentionRule(
+        *("Parts of roster files that never arrived as a whole", "1 day"),
+        *("the first of them arrived", "deleted", "a process was killed while it took the file in"),
     ),
     RetentionClass.ROSTER_NAME: RetentionRule(
         *("Names of roster files and of their columns", "90 days"),

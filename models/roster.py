@@ -23,6 +23,9 @@ _HIDDEN: Final = (".", "~", "_")
 LONGEST_NAME: Final = 180
 """The most bytes of a file's name that its reports keep: a name of 255 leaves no room for what is added to it."""
 
+UPLOAD_NAME_BYTES: Final = 16
+"""The length of the name of a file that is still arriving; that of a file that is kept is its SHA-256, 32 bytes."""
+
 _NO_TEXT: Final = re.compile(f"[{SURROGATES}]")
 _HARMFUL: Final = re.compile(f"[\x00-\x1f\x7f-\x9f/\u2028\u2029{BIDI_CONTROL}]")
 
@@ -140,6 +143,7 @@ def too_many_changes(joining: int, participants: int, most_changed_percent: int 
 class RosterFile(Record, table=True):
     """A portal's file, known by its content: the same file dropped twice is kept once.
 
+    While it arrives over HTTP, its parts have a random name of 16 bytes (``workers/imports/uploads.py``).
     Each portal has a copy of its own, so that the hash of another portal's file gives no access to it.
     """
 

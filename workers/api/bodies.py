@@ -15,6 +15,10 @@ from workers.requests.base import Request, read
 READ_SECONDS: Final = 30.0
 """Seconds in which a body must arrive; the server itself cuts off what comes later."""
 
+BODY_UNTIL: Final = "matricule.body_until"
+"""The place, among what the server knows of a call, of the moment until which its body may arrive, by the clock of the
+event loop. Only a call with a file has one; other bodies have the time that the server gives to all."""
+
 
 async def read_body(http: HttpRequest, most: int) -> bytes:
     """Reads the whole body.

@@ -3,11 +3,12 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import description, jobs, participants, writes
+from workers.api.routes import description, jobs, participants, rosters, writes
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *writes.OPERATIONS,
     *participants.OPERATIONS,
     *jobs.OPERATIONS,
+    *rosters.OPERATIONS,
     *description.OPERATIONS,
 )

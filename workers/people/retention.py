@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from models.retention import PART, RETENTION, RetentionClass, first_id
+from models.roster import UPLOAD_NAME_BYTES
 from models.throttle import KEPT_LONGER
 from models.words import JobState, WebhookState
 from workers.database import Session, read_whole_tables
@@ -65,7 +66,7 @@ ROUTINES: Final = ", ".join(f"'{kind}'" for kind, request in KINDS.items() if re
 
 _LONGER: Final = ", ".join(f"'{scope}'" for scope in KEPT_LONGER)
 
-FEWER: Final = {RetentionClass.ROSTER_FILE: 100}
+FEWER: Final = {RetentionClass.ROSTER_FILE: 100, RetentionClass.ROSTER_UPLOAD: 100}
 """Rows of a part, where a row is deleted together with many others: a file has a row per megabyte."""
 
 
@@ -144,6 +145,9 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
         "used_at < :until AND NOT EXISTS (SELECT 1 FROM roster ro JOIN job j ON j.id = ro.job_id"
         " WHERE ro.sha256 = roster_file.sha256 AND ro.portal_id = roster_file.portal_id AND j.finished_at IS NULL)",
         order="",
+    ),
+    RetentionClass.ROSTER_UPLOAD: _part(
+        "roster_file", f"used_at < :until AND octet_length(sha256) = {UPLOAD_NAME_BYTES}", order=""
     ),
     RetentionClass.ROSTER_NAME: _part(
         "roster",

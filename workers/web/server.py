@@ -12,6 +12,7 @@ import resource
 import socket
 import time
 from asyncio import AbstractEventLoop, TimerHandle, Transport
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
@@ -21,13 +22,15 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from workers.api.bodies import BODY_UNTIL
 from workers.logs import get_logger
 
 HEADER_SECONDS: Final = 10.0
 """Seconds in which the headers of a request must arrive, from the connection or the first byte after a pause."""
 
 BODY_SECONDS: Final = 40.0
-"""Seconds in which a body must arrive. Pages that read one answer 408 before (``forms.READ_SECONDS``)."""
+"""Seconds in which a body must arrive. Pages that read one answer 408 before (``forms.READ_SECONDS``); the API gives a
+file more time for each of its megabytes (``workers/api/uploading.py``)."""
 
 WRITE_SECONDS: Final = 60.0
 """Seconds in which a client that is sent much must take the next part of it."""
@@ -177,7 +180,7 @@ class BoundedProtocol(H11Protocol):
             self._give_place_up()
         elif self._request is not self.cycle:
             self._request = self.cycle
-            self._set_deadline(BODY_SECONDS)
+            self._set_deadline(BODY_SECONDS, self._end_unless_later)
             self._give_place_up()
             self._take_place(self.server_state.sending, most_silent() // 2)
 
@@ -203,9 +206,18 @@ class BoundedProtocol(H11Protocol):
         self.server_state.silent.pop(self, None)
         self.server_state.sending.pop(self, None)
 
-    def _set_deadline(self, seconds: float) -> None:
+    def _end_unless_later(self) -> None:
+        """Closes the connection, unless the API lets its body arrive for longer."""
+        until: float = self.scope.get(BODY_UNTIL, 0.0)  # type: ignore[assignment]
+        left = until - self.loop.time()
+        if left > 0:
+            self._set_deadline(left, self._end_unless_later)
+        else:
+            self.end()
+
+    def _set_deadline(self, seconds: float, late: Callable[[], None] | None = None) -> None:
         self._clear_deadline()
-        self._deadline = self.loop.call_later(seconds, self.end)
+        self._deadline = self.loop.call_later(seconds, late or self.end)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:

@@ -31,6 +31,7 @@ from tests.kit.builders.rows_by_age import (
     roster,
     roster_address,
     roster_file,
+    roster_upload,
     webhook,
     webhook_attempt,
 )
@@ -82,6 +83,7 @@ CASES: Final = [
     Case(RetentionClass.NAME_CORRECTION, name_correction,
          "SELECT old_first_name, old_last_name, new_first_name, new_last_name, state FROM name_correction",
          [("Ana", "Dû", "Anna", "Dû", "applied")], [("", "", "", "", "applied")]),
+    Case(RetentionClass.ROSTER_UPLOAD, roster_upload, "SELECT 1 FROM roster_part", [(1,)], GONE),
     Case(RetentionClass.ROSTER_FILE, roster_file, "SELECT 1 FROM roster_part", [(1,)], GONE),
     Case(RetentionClass.ROSTER_NAME, roster, "SELECT file_name, reading IS NULL FROM roster",
          [("équipe.csv", False)], [("", True)]),
