@@ -3,12 +3,13 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import description, jobs, participants, rosters, writes
+from workers.api.routes import certificates, description, jobs, participants, rosters, writes
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *writes.OPERATIONS,
     *participants.OPERATIONS,
     *jobs.OPERATIONS,
     *rosters.OPERATIONS,
+    *certificates.OPERATIONS,
     *description.OPERATIONS,
 )

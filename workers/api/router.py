@@ -16,7 +16,15 @@ class _Place:
 
     literal: "dict[str, _Place]" = field(default_factory=dict)
     parameter: "_Place | None" = None
+    suffixed: "dict[str, _Place]" = field(default_factory=dict)  # a parameter with this behind it, such as `.pdf`
     operations: dict[str, tuple[Operation, tuple[str, ...]]] = field(default_factory=dict)
+
+    def parameter_before(self, suffix: str) -> "_Place":
+        """Returns the place of a parameter that has this behind it, and makes it the first time."""
+        if suffix:
+            return self.suffixed.setdefault(suffix, _Place())
+        self.parameter = self.parameter or _Place()
+        return self.parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,9 @@ class Router:
         place, names = self._root, []
         for segment in operation.path.strip("/").split("/"):
             if segment.startswith("{"):
-                names.append(segment.strip("{}"))
-                place.parameter = place.parameter or _Place()
-                place = place.parameter
+                name, _, suffix = segment.removeprefix("{").partition("}")
+                names.append(name)
+                place = place.parameter_before(suffix)
             else:
                 place = place.literal.setdefault(segment, _Place())
         if operation.method in place.operations:
@@ -77,7 +85,10 @@ class Router:
 
 
 def _walk(place: _Place, segments: list[str], values: tuple[str, ...]) -> tuple[_Place, tuple[str, ...]] | None:
-    """Follows the segments; a name wins over a parameter, and an address that ends before is not found."""
+    """Follows the segments; a name wins over a parameter, and an address that ends before is not found.
+
+    A parameter with a suffix wins over one without.
+    """
     if not segments:
         return (place, values) if place.operations else None
     first, rest = segments[0], segments[1:]
@@ -85,6 +96,9 @@ def _walk(place: _Place, segments: list[str], values: tuple[str, ...]) -> tuple[
         found = _walk(place.literal[first], rest, values)
         if found is not None:
             return found
+    for suffix, behind in place.suffixed.items():
+        if first.endswith(suffix) and (value := _decoded(first.removesuffix(suffix))):
+            return _walk(behind, rest, (*values, value))
     value = _decoded(first)
     if place.parameter is None or not value:
         return None

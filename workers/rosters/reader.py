@@ -19,6 +19,7 @@ from workers.rosters.columns import HEADER_LINES, RosterHeader, only_cell, read_
 from workers.rosters.container import kind_of_container
 from workers.rosters.encoding import find_encoding
 from workers.rosters.errors_file import carries_errors, header_cells
+from workers.rosters.known_columns import carries_known_columns
 from workers.rosters.misread import SHOWN, NameJudge
 from workers.rosters.refused import RosterRefused
 from workers.rosters.spreadsheet import cell_text, unguarded
@@ -178,7 +179,7 @@ def read_rows(
     wanted = [header.columns[name].number - 1 if name in header.columns else -1 for name in _FIELDS]
     width = header.width + 1  # one more cell, always empty, for the columns that are not there
     missing = [""] * width
-    ours = carries_errors(header)
+    ours = carries_errors(header) or carries_known_columns(header)  # then we guarded its cells
     for line, cells in _filled(_records(file, reading, beat), reading, beat):
         found = [unguarded(cell) for cell in cells] if ours else cells
         padded = found if len(found) >= width else [*found, *missing]

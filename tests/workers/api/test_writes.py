@@ -12,7 +12,7 @@ from tests.workers.api.test_frame import keyed, problem
 from workers.api.operation import Operation
 from workers.api.operations import OPERATIONS
 from workers.requests.certificates import DuplicateCertificates
-from workers.requests.imports import ImportRoster, UndoImport
+from workers.requests.imports import ImportRoster
 from workers.requests.registry import KINDS
 
 IDS = {"enrollment_ids": [str(UUID(int=7))]}
@@ -53,7 +53,7 @@ def test_a_call_becomes_the_request_that_is_kept(
 def test_every_kind_of_a_portal_has_an_address_and_no_other_kind_has() -> None:
     addressed = {one.body.request.kind for one in OPERATIONS if one.body and one.body.request}
     portals = {kind for kind, request in KINDS.items() if not request.internal}
-    assert addressed == portals - {ImportRoster.kind, UndoImport.kind}
+    assert addressed == portals - {ImportRoster.kind}
     assert DuplicateCertificates.kind in addressed
 
 

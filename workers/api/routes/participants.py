@@ -1,7 +1,9 @@
 """Contracts with their counters, and their participants."""
 
 import hashlib
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Any, Final, Literal
+from uuid import UUID
 
 from pydantic import Field
 from starlette.responses import Response
@@ -10,12 +12,15 @@ from models.participant import DeliveryState
 from models.words import Code, Progress, Scope
 from workers.api import schemas
 from workers.api.calls import Call, json_answer
-from workers.api.operation import Operation
+from workers.api.downloads import CSV, streamed_answer
+from workers.api.operation import Operation, Query
 from workers.api.pages import PageQuery, page_answer, read_text_cursor, text_cursor, wrong_cursor
 from workers.api.problems import ApiProblem
 from workers.database import Session
 from workers.portals.keys import KnownKey
+from workers.reading import participant_rows as sql
 from workers.reading.contracts import PortalContract, list_contracts, show_contract
+from workers.reading.participant_files import read_chunk
 from workers.reading.participants import (
     Filter,
     Page,
@@ -25,6 +30,7 @@ from workers.reading.participants import (
     list_participants,
     show_participant,
 )
+from workers.rosters.participants_file import participants_header, participants_lines
 from workers.sql import as_json
 
 TAG: Final = "Contracts and participants"
@@ -36,6 +42,13 @@ class ParticipantQuery(PageQuery):
     q: str = Field(default="", max_length=200, description="the beginning of names, of the address, of external_id")
     progress: Progress | None = Field(default=None, description="only with this progress")
     mail: DeliveryState | None = Field(default=None, description="only with this state of the latest mail")
+
+
+class FileQuery(Query):
+    """How the file of participants is written."""
+
+    locale: Literal["fr", "en"] = Field(default="fr", description="language of its header and words")
+    delimiter: Literal[",", ";"] = Field(default=",", description="the sign between cells; Excel in French expects `;`")
 
 
 async def contracts(call: Call) -> Response:
@@ -96,6 +109,30 @@ async def participant(call: Call) -> Response:
     return json_answer(found)
 
 
+async def participants_csv(call: Call) -> Response:
+    """Gives all participants of a contract as a file, the latest first, with what is known of them.
+
+    It has the columns of the model, so that it can be corrected and imported again, and is UTF-8 with its mark. A cell
+    that a spreadsheet would run as a formula has a `'` before it, which the import removes again.
+    """
+    query: FileQuery = call.query
+    found = await call.read(find_contract, call.key.portal_id, call.path["contract"], call.key.companies)
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    return streamed_answer(_participant_lines(call, found.id, query), f"{call.path['contract']}.csv", CSV)
+
+
+async def _participant_lines(call: Call, contract_id: UUID, query: FileQuery) -> AsyncIterator[bytes]:
+    """Yields the file, a thousand participants at a time: no connection to the database waits for a slow client."""
+    yield participants_header(query.locale, query.delimiter)
+    before: UUID | None = sql.LAST_ID
+    while before is not None:
+        chunk = await call.read(read_chunk, contract_id, before, query.locale)
+        before = chunk.next
+        if chunk.rows:
+            yield participants_lines(chunk.rows, query.delimiter)
+
+
 OPERATIONS: Final = (
     Operation(
         "GET",
@@ -128,6 +165,17 @@ OPERATIONS: Final = (
         TAG,
         query=ParticipantQuery,
         answers={200: schemas.Page[schemas.Participant]},
+    ),
+    Operation(
+        "GET",
+        "/contracts/{contract}/participants.csv",
+        "get_participants_csv",
+        participants_csv,
+        Scope.READ,
+        "Get the participants of a contract as a file",
+        TAG,
+        query=FileQuery,
+        answers={200: "text/csv"},
     ),
     Operation(
         "GET",
