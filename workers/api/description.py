@@ -28,6 +28,8 @@ Matricule enrols the employees of companies on contracts with a number of seats.
 * **Lists** are `{"items": […], "next": cursor or null}`; send `next` back as `cursor`.
 """
 
+FORM: Final = "multipart/form-data"
+
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -192,7 +194,8 @@ def _problem(code: Code) -> dict[str, Any]:
 def _content(body: Body) -> dict[str, Any]:
     if body.request is None:
         schema = {"$ref": SCHEMAS + _name(body.schema)} if body.schema else {"type": "string", "format": "binary"}
-        return {media_type: {"schema": schema} for media_type in body.media_types}
+        form = {"type": "object", "properties": {"file": schema}, "required": ["file"]}
+        return {one: {"schema": form if one == FORM else schema} for one in body.media_types}
     described: dict[str, Any] = {"schema": _request_schema(body)}
     if body.request.kind in EXAMPLES:
         shown = {name: value for name, value in EXAMPLES[body.request.kind].items() if name not in body.given}

@@ -18,6 +18,8 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
         "policy": "until_full",
         "notify": True,
     },
+    "cancel_import": {},
+    "undo_import": {"notify": True},
     "withdraw": {"enrollment_ids": [ENROLLMENT]},
     "reset_passwords": {"enrollment_ids": [ENROLLMENT]},
     "resend_invitations": {"enrollment_ids": [ENROLLMENT]},

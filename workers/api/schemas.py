@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.participant import DeliveryState, NextStep
-from models.words import JobState, Progress
+from models.words import JobState, Policy, Progress
 
 T = TypeVar("T")
 
@@ -59,6 +59,15 @@ class JobResult(BaseModel):
     counts: dict[str, int] | None = None
 
 
+class CountedResult(BaseModel):
+    """The result of an import, without its people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str | None = None
+    counts: dict[str, int] | None = None
+
+
 class JobError(BaseModel):
     """Why a job was refused before it was read, or gave up."""
 
@@ -82,6 +91,84 @@ class Job(BaseModel):
     finished_at: str | None
     result: JobResult
     error: JobError | None
+
+
+class ListedJob(Shape):
+    """A job in a list, without its result."""
+
+    id: str
+    kind: str
+    state: JobState
+    finished: bool
+    requested_by: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class RosterReport(Job):
+    """The import of a file: how it was understood, how far it is, and the counts of results."""
+
+    contract: str
+    dry_run: bool
+    policy: Policy
+    notify: bool
+    report_to: str | None
+    report_locale: str
+    result: CountedResult  # type: ignore[assignment]
+    file: dict[str, Any]
+    progress: dict[str, Any]
+
+
+class CertificateVersion(Shape):
+    """A version of a certificate; one that was replaced names its replacement."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    enrollment_id: str
+    contract: str
+    number: str
+    version: int
+    issued_at: str
+    revoked_at: str | None
+    revocation_reason: str | None
+    kept_until: str
+    replaced_by: str | None
+    replaced_at: str | None
+
+
+class Certificate(CertificateVersion):
+    """A certificate, what it says, and its latest duplicates."""
+
+    says: dict[str, Any] | None = Field(description="null once it is kept no longer, or the person was erased")
+    duplicates: list[dict[str, Any]]
+
+
+class ParticipantProgress(Shape):
+    """The progress of a participant, with every version of their certificate."""
+
+    enrollment_id: str
+    contract: str
+    company: str
+    training: str
+    training_title: str
+    account_id: str
+    email: str
+    first_name: str
+    last_name: str
+    external_id: str | None
+    progress: Progress
+    started_at: str | None
+    completed_at: str | None
+    progress_at: str | None = Field(description="when the latest event happened that is known")
+    score: float | None = Field(description="percent")
+    time_spent_seconds: int
+    enrolled_at: str
+    withdrawn_at: str | None
+    detached_at: str | None
+    certificate_held: str | None = Field(description="why the certificate cannot be printed")
+    certificates: list[CertificateVersion]
 
 
 class Contract(Shape):

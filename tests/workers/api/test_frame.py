@@ -197,9 +197,7 @@ def test_a_call_that_is_refused_before_its_body_is_answered_and_not_reset(base_u
     host, port = base_url.removeprefix("http://").split(":")
     for _ in range(20):
         with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(
-                b"PUT /v1/portal HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
-            )
+            connection.sendall(b"PUT /v1/portal HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
             answer = connection.recv(65_536)
             connection.sendall(b" " * 300_000)
             while part := connection.recv(65_536):

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from models.words import Code, Scope
+from workers.api import schemas
 from workers.api.calls import Call, json_answer
 from workers.api.downloads import streamed_answer, threaded
 from workers.api.operation import Operation
@@ -62,9 +63,17 @@ OPERATIONS: Final = (
         Scope.READ,
         "Show the progress of a participant",
         TAG,
+        answers={200: schemas.ParticipantProgress},
     ),
     Operation(
-        "GET", "/certificates/{certificate}", "show_certificate", certificate, Scope.READ, "Show a certificate", TAG
+        "GET",
+        "/certificates/{certificate}",
+        "show_certificate",
+        certificate,
+        Scope.READ,
+        "Show a certificate",
+        TAG,
+        answers={200: schemas.Certificate},
     ),
     *(
         Operation(
@@ -75,6 +84,7 @@ OPERATIONS: Final = (
             Scope.CERTIFICATES,
             f"Get the file of duplicates of certificates, a {kind}",
             TAG,
+            answers={200: TYPES[kind]},
             problems=(Code.EXPIRED_LINK, Code.CERTIFICATE_REVOKED, Code.NOT_KEPT),
             compressed=False,
         )

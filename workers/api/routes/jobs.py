@@ -11,7 +11,7 @@ from workers.api.calls import Call, json_answer
 from workers.api.operation import Operation
 from workers.api.pages import PageQuery, id_cursor, page_answer, read_id_cursor, read_number_cursor
 from workers.api.problems import ApiProblem
-from workers.api.schemas import Job
+from workers.api.schemas import Job, JobPerson, ListedJob, Page
 from workers.api.submitting import body_of, submit
 from workers.reading.job_lists import LATEST, JobFilter, list_jobs, list_people
 from workers.reading.jobs import show_portal_job
@@ -98,7 +98,17 @@ async def visible_job(call: Call, *, whole: bool = False) -> VisibleJob:
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/jobs", "list_jobs", jobs, Scope.READ, "List jobs", TAG, query=JobQuery),
+    Operation(
+        "GET",
+        "/jobs",
+        "list_jobs",
+        jobs,
+        Scope.READ,
+        "List jobs",
+        TAG,
+        query=JobQuery,
+        answers={200: Page[ListedJob]},
+    ),
     Operation("GET", "/jobs/{job}", "show_job", show, Scope.READ, "Show a job", TAG, answers={200: Job}),
     Operation(
         "GET",
@@ -109,6 +119,7 @@ OPERATIONS: Final = (
         "List the results of the people of a job",
         TAG,
         query=PeopleQuery,
+        answers={200: Page[JobPerson]},
     ),
     Operation(
         "POST",

@@ -14,6 +14,7 @@ from workers.api.downloads import CSV, XLSX, collect, file_answer, read_pieces, 
 from workers.api.operation import Body, Operation, Query
 from workers.api.problems import ApiProblem
 from workers.api.routes.jobs import visible_job
+from workers.api.schemas import RosterReport
 from workers.api.submitting import answer_job, body_of, required_key, submit
 from workers.api.uploading import ArrivedFile, arriving_file
 from workers.database import Session, transaction
@@ -181,7 +182,16 @@ OPERATIONS: Final = (
         query=UploadQuery,
         keyed=True,
     ),
-    Operation("GET", "/rosters/{job}", "show_import", show, Scope.READ, "Show the import of a file", TAG),
+    Operation(
+        "GET",
+        "/rosters/{job}",
+        "show_import",
+        show,
+        Scope.READ,
+        "Show the import of a file",
+        TAG,
+        answers={200: RosterReport},
+    ),
     Operation(
         "GET",
         "/rosters/{job}/errors.csv",
@@ -191,6 +201,7 @@ OPERATIONS: Final = (
         "Get the rows to correct",
         TAG,
         query=ErrorsQuery,
+        answers={200: CSV},
         problems=(Code.NOT_KEPT,),
     ),
     Operation(
@@ -224,6 +235,7 @@ OPERATIONS: Final = (
         "Get the file to fill in, as CSV",
         TAG,
         query=CsvModelQuery,
+        answers={200: CSV},
     ),
     Operation(
         "GET",
@@ -234,6 +246,7 @@ OPERATIONS: Final = (
         "Get the file to fill in, as a workbook",
         TAG,
         query=ModelQuery,
+        answers={200: XLSX},
         compressed=False,
     ),
 )
