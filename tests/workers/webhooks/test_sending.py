@@ -214,7 +214,7 @@ def test_after_a_day_of_failures_the_endpoint_is_disabled() -> None:
             passed += pass_to_next_try()
             send_due()
     assert (states(), endpoint_row(endpoint)["disabled_reason"]) == ({"held": 2}, "failing")
-    assert 86_000 < passed < 86_410
+    assert 86_000 < passed < 87_010  # the last try may wait for the end of a rest
     assert 9 <= len(receiver.received) <= 11
 
 
