@@ -14,7 +14,7 @@ from workers.database import Session
 from workers.outbox.events import tell_activated
 from workers.security.link_views import LinkView, hold_link, look_at_link
 from workers.security.links import LIVE as LIVE_LINK
-from workers.security.lockouts import forget_failures, subjects_of
+from workers.security.lockouts import forget_everywhere, subjects_of
 from workers.security.tokens import SigningKeys
 from workers.sql import change, fetch_value
 
@@ -79,7 +79,7 @@ def choose_password(session: Session, keys: SigningKeys, token: str, password_ha
     if fetch_value(session, bool, SET_PASSWORD, {"id": view.account_id, "password_hash": password_hash}):
         tell_activated(session, view.account_id)
     ids = {"account_id": view.account_id, "link_id": view.link_id}
-    forget_failures(session, subjects_of(view.email, view.account_id))
+    forget_everywhere(session, subjects_of(view.email, view.account_id))
     used_up = change(session, USE_UP_LINKS, ids)
     session.execute(END_REMINDERS, ids)
     detail = {"purpose": view.purpose, "links_voided": used_up - 1}

@@ -4,9 +4,10 @@ Three steps, because hashing is slow and must be in no transaction: ``begin`` co
 known (of a hundred guesses at the same moment each counts), ``check`` hashes, ``end`` takes the count back on success.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,14 +17,18 @@ from models.password import MAX_PASSWORD, compose_password
 from models.words import Code
 from workers.access.passwords import HASHER, hash_password
 from workers.audit import record
-from workers.database import Session
-from workers.security.lockouts import count_failure, forget_failures, subjects_of
+from workers.database import Session, text_array
+from workers.security.lockouts import count_failure, forget_failures, subjects_at, subjects_of
 from workers.sql import fetch_one, fetch_value
 
-# The account of an address; an erased account has none.
+# The account of an address; an erased account has none. A portal knows the accounts alone that it has enrolled, and
+# none that left by "this is not me".
 READ_CREDENTIALS = text("""
     SELECT a.id, a.password_hash, a.credential_version FROM account a
-    WHERE a.email_norm = :email AND a.erased_at IS NULL""")
+    WHERE a.email_norm = :email AND a.erased_at IS NULL AND (CAST(:portal AS uuid) IS NULL OR EXISTS (
+      SELECT 1 FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
+      WHERE e.account_id = a.id AND c.portal_id = CAST(:portal AS uuid) AND e.detached_at IS NULL
+        AND (CAST(:companies AS text[]) IS NULL OR co.reference = ANY(CAST(:companies AS text[])))))""")
 
 # Only the hash that was checked is replaced: the password may have been changed meanwhile.
 UPDATE_HASH = text("UPDATE account SET password_hash = :new WHERE id = :id AND password_hash = :old")
@@ -36,6 +41,17 @@ class _StoredCredentials(NamedTuple):
     id: UUID
     password_hash: str | None
     credential_version: int
+
+
+class SignInDoor(NamedTuple):
+    """The portal at which a person signs in.
+
+    Parameters:
+      companies: the references of the companies whose participants it may ask for; None for all.
+    """
+
+    portal_id: UUID
+    companies: Sequence[str] | None = None
 
 
 class SignInAttempt(NamedTuple):
@@ -68,19 +84,32 @@ class PasswordCheck(NamedTuple):
     new_hash: str | None
 
 
-def begin(session: Session, email: str) -> SignInAttempt | SignInRefused:
-    """Counts a try against the address and, if it has one, its account; refuses it while one of them is locked."""
+def begin(session: Session, email: str, door: SignInDoor | None = None) -> SignInAttempt | SignInRefused:
+    """Counts a try against the address and, if it has one, its account; refuses it while one of them is locked.
+
+    Parameters:
+      door: the portal at which the person signs in. Its tries count for it alone, so that what is guessed there locks
+        the person out nowhere else. None for a page of Matricule.
+    """
     address = normalise_email(email)
     if isinstance(address, Code):
         return SignInAttempt((), None, _hash_of_no_password(), 0)
-    account = fetch_one(session, _StoredCredentials, READ_CREDENTIALS, {"email": address})
+    account = fetch_one(session, _StoredCredentials, READ_CREDENTIALS, {"email": address} | _asked(door))
     subjects = subjects_of(address, account.id if account else None)
+    if door is not None:
+        subjects = subjects_at(door.portal_id, subjects)
     locked_until = count_failure(session, subjects)
     if locked_until is not None:
         return SignInRefused(Code.SIGN_IN_LOCKED, locked_until)
     if account is None or account.password_hash is None:
         return SignInAttempt(subjects, None, _hash_of_no_password(), 0)
     return SignInAttempt(subjects, account.id, account.password_hash, account.credential_version)
+
+
+def _asked(door: SignInDoor | None) -> dict[str, Any]:
+    if door is None:
+        return {"portal": None, "companies": None}
+    return {"portal": door.portal_id, "companies": None if door.companies is None else text_array(door.companies)}
 
 
 def check(attempt: SignInAttempt, password: str) -> PasswordCheck:

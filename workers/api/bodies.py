@@ -10,7 +10,7 @@ from starlette.requests import Request as HttpRequest
 from models.words import Code
 from workers.api.problems import ApiProblem, FieldError, invalid
 from workers.errors import InvalidRequest
-from workers.requests.base import Request, read
+from workers.requests.base import ModelType, read
 
 READ_SECONDS: Final = 30.0
 """Seconds in which a body must arrive; the server itself cuts off what comes later."""
@@ -47,8 +47,8 @@ def too_large(most: int) -> ApiProblem:
     return ApiProblem(Code.TOO_LARGE, f"over {most} bytes", hang_up=True)
 
 
-def read_request(shape: type[Request], body: bytes, given: Mapping[str, Any]) -> tuple[Request, str]:
-    """Reads the request of a body; returns it with its JSON, as it is kept in the ledger.
+def read_request(shape: type[ModelType], body: bytes, given: Mapping[str, Any]) -> tuple[ModelType, str]:
+    """Reads a body into its class; returns it with its JSON, as a request is kept in the ledger.
 
     Parameters:
       given: fields that the address gives; the body may not have them.

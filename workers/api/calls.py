@@ -13,6 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from models.words import Code
+from workers.access.hashing import HASHES_AT_ONCE
 from workers.api.operation import Operation, Query
 from workers.api.problems import ApiProblem, FieldError
 from workers.api.recorder import AsyncRecorder
@@ -45,6 +46,7 @@ class Services:
         self.recorder = AsyncRecorder()
         self.waiter = JobWaiter(is_stopping)
         self.readers = CapacityLimiter(READERS)
+        self.hashing = CapacityLimiter(HASHES_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)

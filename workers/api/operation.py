@@ -28,7 +28,8 @@ class Body:
     """The body that an operation takes.
 
     Parameters:
-      request: the class that reads it; None where the handler reads the body itself.
+      request: the class of the request that it is; None where it is none, or the handler reads the body itself.
+      shape: the class of a body that is no request.
       media_types: the types that the description names.
       given: fields of the request that the address gives, with the name of the parameter there; an empty name where
         the handler finds the value.
@@ -38,6 +39,7 @@ class Body:
     """
 
     request: type[Request] | None = None
+    shape: type[BaseModel] | None = None
     media_types: Sequence[str] = ("application/json",)
     given: Mapping[str, str] = field(default_factory=dict)
     most: int = MAX_BODY

@@ -3,7 +3,7 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import certificates, description, jobs, participants, rosters, writes
+from workers.api.routes import certificates, description, jobs, participants, people, rosters, writes
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *writes.OPERATIONS,
@@ -11,5 +11,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *jobs.OPERATIONS,
     *rosters.OPERATIONS,
     *certificates.OPERATIONS,
+    *people.OPERATIONS,
     *description.OPERATIONS,
 )

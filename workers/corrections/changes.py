@@ -24,7 +24,7 @@ from workers.enrollment.searching import renew_words
 from workers.outbox.mails import OwedMail, cancel_mails_to_former_addresses, owe
 from workers.requests.queues import Queue
 from workers.security.links import offer_links, resend_links, void_links
-from workers.security.lockouts import forget_failures, subjects_of
+from workers.security.lockouts import forget_everywhere, subjects_of
 from workers.sql import fetch, fetch_value
 
 # An account that was never activated has no sessions to end.
@@ -126,7 +126,7 @@ def follow_up(
     Returns: how many invitations are owed.
     """
     voided = void_links(session, account.account_id)
-    forget_failures(session, subjects_of(account.email, None))  # no account has it now; the account's own count goes on
+    forget_everywhere(session, subjects_of(account.email, None))  # no account has it now; the account's count goes on
     mails = _applied(account, correction_id, new)
     invitations: list[OwedMail] = []
     if not account.activated:

@@ -31,7 +31,7 @@ from workers.people.typed_rows import (
 )
 from workers.requests.accounts import ErasePerson
 from workers.security.links import void_links
-from workers.security.lockouts import forget_failures, subjects_of
+from workers.security.lockouts import forget_everywhere, subjects_of
 from workers.sql import change, fetch, fetch_one, fetch_values
 
 
@@ -148,7 +148,7 @@ def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], address
     corrections = change(session, sql.BLANK_CORRECTIONS, asked) + change(session, sql.BLANK_NAME_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
-    forget_failures(session, sorted(subjects))
+    forget_everywhere(session, subjects)
     session.execute(sql.RENAME_FILES, asked)
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
     return {

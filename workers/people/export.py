@@ -30,7 +30,7 @@ from workers.people.typed_rows import (
 )
 from workers.requests.accounts import ExportPerson
 from workers.requests.enrollment import Enroll
-from workers.security.lockouts import subjects_of
+from workers.security.lockouts import subjects_everywhere, subjects_of
 from workers.sql import as_json, change, fetch
 
 
@@ -73,9 +73,10 @@ def read_person(session: Session, account_id: UUID, email: str, portal_id: UUID 
     """
     sought = sought_person(session, account_id, email)
     asked: dict[str, Any] = {"account": account_id, "portal": portal_id}
+    subjects = {one for address in sought.addresses for one in subjects_of(address, account_id)}
     found = asked | {
         "emails": list(sought.addresses),
-        "subjects": sorted({one for address in sought.addresses for one in subjects_of(address, account_id)}),
+        "subjects": subjects_everywhere(session, subjects),
         "scopes": list(ThrottleScope),
         "addressed": sorted(find_addressed_mails(session, sought)),
     }

@@ -1,7 +1,11 @@
-"""Lockouts after wrong passwords in a row, counted for the account and for the hash of the address, known or not."""
+"""Lockouts after wrong passwords in a row, counted for the account and for the hash of the address, known or not.
 
-from collections.abc import Sequence
+Each portal has counts of its own, beside those of our pages: one portal locks a person out at no other.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -10,7 +14,7 @@ from sqlalchemy import text
 from models.password import FORGOTTEN_AFTER, SignIn, lock_seconds
 from workers.database import Session
 from workers.security.throttles import address_subjects
-from workers.sql import Unnest, fetch
+from workers.sql import Unnest, fetch, fetch_values
 
 
 class _FailureCount(NamedTuple):
@@ -47,6 +51,9 @@ DELETE_FAILURES = text("""
       SELECT subject FROM sign_in WHERE subject = ANY(CAST(:subjects AS uuid[])) ORDER BY subject FOR UPDATE) held
     WHERE sign_in.subject = held.subject""")
 
+# Every portal: each has counts of its own.
+READ_PORTALS = text("SELECT p.id FROM portal p")
+
 
 def count_failure(session: Session, subjects: Sequence[UUID]) -> datetime | None:
     """Counts one failure for each subject and locks out those that had too many.
@@ -64,8 +71,24 @@ def count_failure(session: Session, subjects: Sequence[UUID]) -> datetime | None
 
 
 def forget_failures(session: Session, subjects: Sequence[UUID]) -> None:
-    """Ends lockouts, after the right password was given or the reader of the address's mail chose a new one."""
+    """Ends lockouts of these subjects, after the right password was given."""
     session.execute(DELETE_FAILURES, {"subjects": list(subjects)})
+
+
+def forget_everywhere(session: Session, subjects: Collection[UUID]) -> None:
+    """Ends lockouts at our pages and all portals, after the reader of the address's mail chose a new password."""
+    forget_failures(session, subjects_everywhere(session, subjects))
+
+
+def subjects_everywhere(session: Session, subjects: Collection[UUID]) -> list[UUID]:
+    """Returns subjects with those that stand for them at each portal, in the order of their locks."""
+    portals = fetch_values(session, UUID, READ_PORTALS)
+    return sorted({*subjects, *(one for portal in portals for one in subjects_at(portal, subjects))})
+
+
+def subjects_at(portal_id: UUID, subjects: Iterable[UUID]) -> tuple[UUID, ...]:
+    """Returns the subjects that stand for these at a portal, in the order of their locks."""
+    return tuple(sorted(UUID(bytes=blake2b(portal_id.bytes + one.bytes, digest_size=16).digest()) for one in subjects))
 
 
 def subjects_of(address: str, account_id: UUID | None) -> tuple[UUID, ...]:

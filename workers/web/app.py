@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import uvicorn
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.exceptions import HTTPException
@@ -23,7 +23,6 @@ from workers.sql import fetch_value
 from workers.web import certificates, files, links
 from workers.web.answers import busy
 from workers.web.edge import ErrorEdge
-from workers.web.hashing import HASHES_AT_ONCE
 from workers.web.rendering import asked_locale, note
 from workers.web.server import BoundedProtocol, BoundedServer
 
@@ -47,7 +46,6 @@ def create_app() -> FastAPI:
     if not get_settings().platform_name:
         raise NotConfigured("MAIL_FROM is empty: give it the name and address mails come from, Name <address>")
     app.state.keys = SigningKeys.parse(get_settings().link_keys)
-    app.state.hashing = CapacityLimiter(HASHES_AT_ONCE)
     app.include_router(links.router)
     app.include_router(certificates.router)
     app.include_router(files.router)
@@ -56,6 +54,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, refuse_request)
     app.add_middleware(ErrorEdge, answer=answer_error)
     app.state.api = Api(OPERATIONS)
+    app.state.hashing = app.state.api.services.hashing  # the pages hash passwords too
     app.add_middleware(ApiDoor, api=app.state.api)  # outside of the edge of the pages: it answers errors otherwise
     return app
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from models.correction import CorrectionGround, CorrectionVerdict, mask_address
 from models.words import Code, CorrectionState, Purpose
 from workers.access.sign_ins import VerifiedCredentials
+from workers.access.verifying import verify_credentials
 from workers.corrections.answers import (
     CorrectionAnswer,
     CorrectionPage,
@@ -29,7 +30,6 @@ from workers.security.tokens import SigningKeys
 from workers.web.answers import busy, refuse
 from workers.web.hashing import hashing_place
 from workers.web.rendering import asked_locale, note, page
-from workers.web.sign_ins import verify_credentials
 
 log = get_logger("links")
 

@@ -1,18 +1,11 @@
-"""Limits how many passwords this process hashes at once."""
-
-from typing import Final
+"""Finds the place of a request among those that hash a password."""
 
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
-HASHES_AT_ONCE: Final = 2
-"""Passwords that one process hashes at the same time; each takes 64 MiB and a core."""
-
-HASHES_WAITING: Final = 32
-"""The most requests that wait to hash; further ones are asked to try again in a minute."""
+from workers.access.hashing import free_place
 
 
 def hashing_place(request: Request) -> CapacityLimiter | None:
     """Returns the limiter for ``to_thread.run_sync``, or None while too many requests wait."""
-    hashing: CapacityLimiter = request.app.state.hashing
-    return None if hashing.statistics().tasks_waiting >= HASHES_WAITING else hashing
+    return free_place(request.app.state.hashing)

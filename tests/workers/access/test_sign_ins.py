@@ -10,6 +10,7 @@ import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from models.password import FREE_TRIES
+from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, Purpose
 from tests.kit.builders.accounts import (
     PASSWORD,
@@ -22,13 +23,14 @@ from workers.access.passwords import choose_password, hash_password
 from workers.access.sign_ins import (
     PasswordCheck,
     SignInAttempt,
+    SignInDoor,
     SignInRefused,
     VerifiedCredentials,
     check,
 )
+from workers.access.verifying import verify_credentials
 from workers.database import transaction
 from workers.logs import get_logger
-from workers.web.sign_ins import verify_credentials
 
 EMAIL = "elodie@acme.test"
 WRONG = SignInRefused(Code.WRONG_CREDENTIALS)
@@ -144,7 +146,7 @@ def test_a_password_chosen_meanwhile_ends_the_try(account: UUID, monkeypatch: py
         change("UPDATE account SET credential_version = credential_version + 1")
         return check(attempt, password)
 
-    monkeypatch.setattr("workers.web.sign_ins.check", change_and_check)
+    monkeypatch.setattr("workers.access.verifying.check", change_and_check)
     assert verify_credentials(EMAIL, PASSWORD) == WRONG
 
 
@@ -187,10 +189,27 @@ def test_a_stored_address_cannot_be_found_without_the_key(account: UUID, monkeyp
 def test_no_address_and_no_password_is_logged(
     account: UUID, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.web.sign_ins.log", get_logger())
+    monkeypatch.setattr("workers.access.verifying.log", get_logger())
     for email in (EMAIL, "somebody.else@acme.test"):
         verify_credentials(email, "wrong but mine")
     lines = logged.getvalue()
     assert lines.count("sign_in.refused") == 2
     assert "acme.test" not in lines
     assert "wrong but mine" not in lines
+
+
+@pytest.mark.serial
+def test_a_portal_learns_of_no_account_of_another_by_the_time(true_hash_cost: None, account: UUID) -> None:
+    """The right password of an account that is not enrolled here takes as long as one of an unknown address."""
+    door = SignInDoor(LOCAL_PORTAL_ID)
+
+    def spent(email: str) -> float:
+        change("DELETE FROM sign_in")
+        begun = time.process_time()
+        assert verify_credentials(email, PASSWORD, door) == WRONG
+        return time.process_time() - begun
+
+    spent("nobody@acme.test")  # the first call makes the dummy hash
+    pairs = [(spent(EMAIL), spent("nobody@acme.test")) for _ in range(15)]
+    elsewhere, unknown = ([pair[side] for pair in pairs] for side in (0, 1))
+    assert abs(median(elsewhere) - median(unknown)) < max(pstdev(elsewhere), pstdev(unknown), 0.1 * median(unknown))

@@ -105,7 +105,7 @@ def test_examples_of_the_page_are_accepted(api: httpx2.Client, description: Any)
     for path, of in description["paths"].items():
         for method, one in of.items():
             body = one.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            if body is not None and "{enrollment}" not in path:
+            if body is not None and "{enrollment}" not in path and "{job}" not in path:
                 address = re.sub(r"\{\w+\}", "X-1", path)
                 answer = api.request(method, address, json=body, headers=keyed())
                 assert answer.status_code == 202, (address, answer.text)

@@ -35,9 +35,9 @@ from tests.kit.pages.corrections import (
     title,
 )
 from tests.kit.processes.support import change, rows
+from workers.access import hashing
 from workers.access.passwords import hash_password
 from workers.database import transaction
-from workers.web import hashing
 from workers.web.rendering import TEXTS
 
 

@@ -15,8 +15,9 @@ from tests.kit.pages.links import (
     password_hash,
     title,
 )
+from workers.access import hashing
 from workers.access.passwords import HASHER
-from workers.web import hashing, passwords
+from workers.web import passwords
 from workers.web.forms import MAX_BODY, MAX_DISCARDED
 from workers.web.rendering import TEXTS
 

@@ -100,8 +100,6 @@ def _draft(call: Call, given: dict[str, Any], name: str | None) -> ImportRoster:
     """Makes the request, but for the hash of its file."""
     fields = {"contract": call.path["contract"], "file": NO_FILE_YET, "file_name": make_label(name or "", "file")}
     request, _ = read_request(ImportRoster, json.dumps(given | fields).encode(), {})
-    if not isinstance(request, ImportRoster):
-        raise TypeError(f"{request.kind} is no import")
     return request
 
 

@@ -1,6 +1,7 @@
-"""Checks the address and password of a person for a portal that signs them in."""
+"""Checks the address and password of a person, for a page or for a portal that signs them in."""
 
 from workers.access.sign_ins import (
+    SignInDoor,
     SignInRefused,
     VerifiedCredentials,
     begin,
@@ -13,13 +14,18 @@ from workers.logs import get_logger
 log = get_logger("sign_ins")
 
 
-def verify_credentials(email: str, password: str) -> VerifiedCredentials | SignInRefused:
+def verify_credentials(
+    email: str, password: str, door: SignInDoor | None = None
+) -> VerifiedCredentials | SignInRefused:
     """Returns the account with this address and password; a refusal never tells which of the two was wrong.
 
     It takes about a tenth of a second and 64 MiB, so the caller must limit how many run at once.
+
+    Parameters:
+      door: the portal that asks; None for a page of Matricule.
     """
     with transaction() as session:
-        attempt = begin(session, email)
+        attempt = begin(session, email, door)
     if isinstance(attempt, SignInRefused):
         log.warning("sign_in.locked")
         return attempt
