@@ -193,7 +193,7 @@ def _problem(code: Code) -> dict[str, Any]:
 
 def _content(body: Body) -> dict[str, Any]:
     if body.request is None:
-        schema = {"$ref": SCHEMAS + _name(body.schema)} if body.schema else {"type": "string", "format": "binary"}
+        schema = {"$ref": SCHEMAS + _name(body.shape)} if body.shape else {"type": "string", "format": "binary"}
         form = {"type": "object", "properties": {"file": schema}, "required": ["file"]}
         return {one: {"schema": form if one == FORM else schema} for one in body.media_types}
     described: dict[str, Any] = {"schema": _request_schema(body)}
@@ -232,8 +232,8 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     shapes: dict[type[BaseModel], None] = {Problem: None, Job: None}
     for operation in operations:
         shapes |= {shape: None for shape in operation.answers.values() if isinstance(shape, type)}
-        if operation.body is not None and operation.body.schema is not None:
-            shapes[operation.body.schema] = None
+        if operation.body is not None and operation.body.shape is not None:
+            shapes[operation.body.shape] = None
     _, written = models_json_schema([(shape, "serialization") for shape in shapes], ref_template=SCHEMAS + "{model}")
     found: dict[str, Any] = dict(written["$defs"])
     sources: list[type[BaseModel]] = [one.query for one in operations]

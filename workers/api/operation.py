@@ -34,7 +34,6 @@ class Body:
       given: fields of the request that the address gives, with the name of the parameter there; an empty name where
         the handler finds the value.
       most: the most bytes.
-      schema: the shape of a body that is read by the handler, for the description.
       required: whether there must be one.
     """
 
@@ -43,7 +42,6 @@ class Body:
     media_types: Sequence[str] = ("application/json",)
     given: Mapping[str, str] = field(default_factory=dict)
     most: int = MAX_BODY
-    schema: type[BaseModel] | None = None
     required: bool = True
 
 

@@ -93,6 +93,16 @@ class Job(BaseModel):
     error: JobError | None
 
 
+class SignIn(Shape):
+    """The answer about credentials: `succeeded` with the account, or `refused` with a code."""
+
+    state: JobState
+    code: str | None
+    account_id: str | None
+    credential_version: int | None
+    locked_until: str | None
+
+
 class ListedJob(Shape):
     """A job in a list, without its result."""
 
