@@ -1,4 +1,4 @@
-"""What an answer means to a webhook and to its endpoint: tables."""
+"""An answer means this to a webhook and to its endpoint: tables."""
 
 import pytest
 

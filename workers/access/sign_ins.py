@@ -47,7 +47,7 @@ class SignInDoor(NamedTuple):
     """The portal at which a person signs in.
 
     Parameters:
-      companies: the references of the companies whose participants it may ask for; None for all.
+      companies: the references of the companies of which it may ask for participants; None for all.
     """
 
     portal_id: UUID

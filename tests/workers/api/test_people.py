@@ -1,4 +1,4 @@
-"""People sign in through a portal: it knows its own participants alone, and locks out nobody of another."""
+"""People sign in through a portal: it knows its own participants alone, and locks out no person of another."""
 
 import io
 from uuid import UUID
