@@ -35,6 +35,9 @@ TOOLS: Final = (
     SystemTool("softhsm2-util", ("softhsm2",)),
     SystemTool("chromium", ("chromium",)),
     SystemTool("postfix", ("postfix",)),
+    SystemTool("php", ("php-cli", "php-redis", "php-predis")),
+    SystemTool("node", ("nodejs",)),
+    SystemTool("npm", ("npm",)),
     SystemTool("soffice", ("libreoffice-calc", "libreoffice-l10n-fr")),
     SystemTool("pango-1.0", ("libpango-1.0-0",), is_library=True),  # this and the next two are for WeasyPrint
     SystemTool("pangoft2-1.0", ("libpangoft2-1.0-0",), is_library=True),
