@@ -3,7 +3,7 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import certificates, description, jobs, participants, people, rosters, writes
+from workers.api.routes import certificates, description, jobs, participants, people, rosters, webhooks, writes
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *writes.OPERATIONS,
@@ -12,5 +12,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *rosters.OPERATIONS,
     *certificates.OPERATIONS,
     *people.OPERATIONS,
+    *webhooks.OPERATIONS,
     *description.OPERATIONS,
 )

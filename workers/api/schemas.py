@@ -1,11 +1,11 @@
 """The shapes of answers, for the description of the API; a test compares them with what is really answered."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.participant import DeliveryState, NextStep
-from models.words import JobState, Policy, Progress
+from models.words import Code, JobState, Policy, Progress, WebhookState
 
 T = TypeVar("T")
 
@@ -93,16 +93,6 @@ class Job(BaseModel):
     error: JobError | None
 
 
-class SignIn(Shape):
-    """The answer about credentials: `succeeded` with the account, or `refused` with a code."""
-
-    state: JobState
-    code: str | None
-    account_id: str | None
-    credential_version: int | None
-    locked_until: str | None
-
-
 class ListedJob(Shape):
     """A job in a list, without its result."""
 
@@ -179,6 +169,76 @@ class ParticipantProgress(Shape):
     detached_at: str | None
     certificate_held: str | None = Field(description="why the certificate cannot be printed")
     certificates: list[CertificateVersion]
+
+
+class SignInAnswer(Shape):
+    """The answer to an address and a password."""
+
+    state: Literal[JobState.SUCCEEDED, JobState.REFUSED]
+    code: Literal[Code.WRONG_CREDENTIALS, Code.SIGN_IN_LOCKED] | None = Field(description="why it is refused")
+    account_id: str | None
+    credential_version: int | None = Field(description="moves when sessions of the account must end")
+    locked_until: str | None
+
+
+class WebhookEndpoint(Shape):
+    """An endpoint at which the portal is told of events."""
+
+    reference: str
+    url: str
+    events: list[str] | None = Field(description="null: all")
+    enabled: bool
+    disabled_at: str | None
+    disabled_reason: str | None
+    failing_since: str | None
+    failures: int = Field(description="failed tries since the last success")
+    next_try_at: str | None
+    previous_until: str | None = Field(description="until then the earlier secret signs too")
+    secret_version: int
+    secret: str | None = Field(description="`whsec_…`, only of a new endpoint and when it is rotated")
+    held: int = Field(description="webhooks that wait until it is enabled, counted to 10,000")
+    created_at: str
+    updated_at: str
+
+
+class ToldWebhook(Shape):
+    """A webhook, and its last try."""
+
+    id: str
+    event: str
+    resource: str
+    sequence: int
+    state: WebhookState
+    created_at: str
+    finished_at: str | None
+    due_at: str | None
+    failures: int
+    tried_at: str | None
+    status: int | None = Field(description="what the endpoint answered")
+    error: str | None = Field(description="why it did not answer")
+
+
+class WebhookTry(Shape):
+    """One try, and the beginning of the answer."""
+
+    at: str
+    status: int | None
+    milliseconds: int
+    error: str | None
+    answer: str | None
+
+
+class WebhookTries(ToldWebhook):
+    """A webhook with its tries, which are kept for 30 days."""
+
+    tries: list[WebhookTry]
+
+
+class ReplayedWebhooks(Shape):
+    """The webhooks that are told again; `last` goes on as `after` when there may be more."""
+
+    number: int
+    last: str | None
 
 
 class Contract(Shape):

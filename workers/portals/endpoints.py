@@ -224,12 +224,23 @@ def delete_endpoint(session: Session, portal_id: UUID, reference: str, *, reques
     _record(session, "delete_webhook_endpoint", portal_id, found, requested_by)
 
 
-def rotate_secret(session: Session, portal_id: UUID, reference: str, *, requested_by: str = "") -> PortalEndpoint:
+def rotate_secret(
+    session: Session, portal_id: UUID, reference: str, *, replacing: int | None = None, requested_by: str = ""
+) -> PortalEndpoint:
     """Gives an endpoint another secret; for 24 hours the earlier one signs too, so that receivers change in peace.
 
-    Raises: InvalidRequest with `not_found`.
+    Parameters:
+      replacing: the version of the secret that is replaced. A repeat, which finds the next version, changes nothing:
+        twice in a row would end the secret that receivers still have.
+
+    Raises: InvalidRequest with `not_found`, or when the endpoint has another version.
     """
     held = _hold(session, portal_id, reference)
+    if replacing is not None and held.secret_version == replacing + 1:
+        return held
+    if replacing is not None and held.secret_version != replacing:
+        problem = Problem(Code.INVALID_REQUEST, "secret_version", "the endpoint has another version")
+        raise InvalidRequest(problem)
     session.execute(ROTATE_SECRET, {"id": held.id, "both": BOTH_SIGN_FOR})
     _record(session, "rotate_webhook_secret", portal_id, held, requested_by)
     return get_endpoint(session, portal_id, reference)

@@ -112,7 +112,7 @@ def test_run_twice_it_is_done_once(fresh_database: str) -> None:
     assert rows("SELECT result FROM audit WHERE action = 'erase_person' ORDER BY id") == [("done",), ("not_found",)]
 
 
-@pytest.mark.parametrize("step", ["_leave", "_forget", "_blank_requests", "forget_failures", "record"])
+@pytest.mark.parametrize("step", ["_leave", "_forget", "_blank_requests", "forget_everywhere", "record"])
 def test_an_erasure_that_fails_half_way_leaves_nothing(
     fresh_database: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

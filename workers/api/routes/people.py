@@ -14,7 +14,7 @@ from workers.api.bodies import read_body, read_request
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Body, Operation
 from workers.api.problems import unavailable
-from workers.api.schemas import SignIn
+from workers.api.schemas import SignInAnswer
 
 TAG: Final = "People"
 
@@ -69,6 +69,6 @@ OPERATIONS: Final = (
         "Check the address and the password of a person",
         TAG,
         body=Body(shape=SignInCredentials),
-        answers={200: SignIn},
+        answers={200: SignInAnswer},
     ),
 )
