@@ -17,7 +17,8 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 def pages() -> list[Path]:
     found = [page for place in ("*.md", "docs/**/*.md", "email_templates/*.md") for page in PROJECT.glob(place)]
-    return sorted(page for page in found if page.relative_to(PROJECT).as_posix() not in HISTORY)
+    ours = [page for page in found if "node_modules" not in page.parts]  # of the examples
+    return sorted(page for page in ours if page.relative_to(PROJECT).as_posix() not in HISTORY)
 
 
 def anchors(page: Path) -> set[str]:

@@ -10,19 +10,28 @@ from dramatiq.message import Message
 from workers.engine.broker import producer_client
 from workers.engine.door_lease import read_holder
 from workers.engine.door_notes import DoorNotes, GivenBackMessage, MessagesAtFault
+from workers.engine.streams import ASIDE
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
+from workers.requests.streams import request_stream
 from workers.settings import get_settings
 
 MILLISECONDS: Final = 1_000
+
+
+# Counts the entries of a stream, and tells the first one; its content stays in Redis, because it may be large.
+COUNT_STREAM: Final = """#!lua flags=allow-oom
+local first = redis.call('xrange', KEYS[1], '-', '+', 'count', 1)[1]
+return {redis.call('xlen', KEYS[1]), first and first[1] or ''}
+"""
 
 
 class UnrecordedRequests(NamedTuple):
     """The requests that are in Redis and not yet in the ledger.
 
     Parameters:
-      waiting: their number.
-      oldest_seconds: the age of the first one, fetched by a process or not, by its sender's clock; None if there is
-        none, or it cannot be read.
+      waiting: their number, on the queue and in the streams of portals.
+      oldest_seconds: the age of the first one, fetched by a process or not, by its sender's clock, in a stream by that
+        of Redis; None if there is none, or it cannot be read.
       reader: the process that reads them, as `host:number of the process`; None while none does.
       given_back: the message that could not be recorded and holds up the others; None while there is none.
       at_fault: those that were refused because the database failed on each alone; None when there was none for a day.
@@ -55,11 +64,30 @@ def count_unrecorded() -> UnrecordedRequests | None:
         reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
         notes = DoorNotes(client, get_settings().redis_namespace, REQUESTS_QUEUE)
         given_back, at_fault = notes.given_back(), notes.at_fault()
+        streams = _count_streams(client)
     except redis.RedisError:
         return None
     finally:
         client.close()
-    return UnrecordedRequests(waiting, _age(payload), reader, given_back, at_fault)
+    ages = [age for age in (_age(payload), streams.oldest_seconds) if age is not None]
+    return UnrecordedRequests(waiting + streams.waiting, max(ages, default=None), reader, given_back, at_fault)
+
+
+class _CountedStreams(NamedTuple):
+    waiting: int
+    oldest_seconds: float | None
+
+
+def _count_streams(client: redis.Redis) -> _CountedStreams:
+    """Counts what is in the streams of portals; what is recorded is deleted from them."""
+    found = client.scan_iter(match=request_stream(get_settings().redis_namespace, "*"), count=1_000, _type="stream")
+    counting, waiting, ages = client.register_script(COUNT_STREAM), 0, []
+    for stream in found:
+        length, first = cast("tuple[int, bytes]", counting(keys=[stream]))
+        waiting += length
+        if first and not stream.endswith(ASIDE.encode()):  # there, identifiers tell no time
+            ages.append(max(0.0, time.time() - int(first.partition(b"-")[0]) / MILLISECONDS))
+    return _CountedStreams(waiting, max(ages, default=None))
 
 
 def _read_small(client: redis.Redis, messages: str, key: bytes) -> bytes | None:

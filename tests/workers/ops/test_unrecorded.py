@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.kit.actors.messages import client, message, push
+from tests.kit.actors.messages import add, arguments, client, demo, message, push, stream
 from workers.engine.broker import make_broker, worker_client
 from workers.engine.door_lease import DoorLease
 from workers.engine.door_notes import DoorNotes
@@ -18,6 +18,7 @@ from workers.settings import get_settings
 
 def test_messages_sent_and_not_recorded_are_counted(fresh_database: str) -> None:
     assert count_unrecorded() == UnrecordedRequests(0, None)
+    demo()  # is made before the time is taken
     now = time.time() * 1000
     for age in (90, 5, 70):
         push(message() | {"message_timestamp": now - age * 1000})
@@ -76,6 +77,19 @@ def test_a_message_that_holds_up_the_door_is_told(fresh_database: str) -> None:
     assert found.as_json()["given_back"]["times"] == 3
     shown = found.as_json()["at_fault"]
     assert (shown["number"], shown["reason"]) == (1, "57014")
+
+
+def test_requests_in_streams_are_counted_with_their_age(fresh_database: str) -> None:
+    demo()
+    now = int(time.time() * 1000)
+    for portal, age in (("a", 70), ("a", 5), ("b", 90)):
+        add(arguments(), portal=portal, entry=f"{now - age * 1000}-1")
+    with client() as opened:
+        opened.rename(stream("b"), f"{stream('b')}.aside")  # a stream whose identifiers tell no time
+    push(message() | {"message_timestamp": now - 20_000})
+    found = count_unrecorded()
+    assert found is not None
+    assert (found.waiting, round(found.oldest_seconds or 0)) == (4, 70)
 
 
 def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
