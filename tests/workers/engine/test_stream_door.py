@@ -10,6 +10,7 @@ import redis
 from models.words import Code
 from tests.kit.actors.messages import COMPANY, add, arguments, left, portal_client, send, signed, stream
 from tests.kit.builders.portals import make_portal
+from tests.kit.processes.killed import flush_redis
 from tests.kit.processes.support import Processes, rows, wait_until
 from tests.kit.processes.valkey import OwnValkey
 from workers.portal_client import SentAnswer
@@ -147,3 +148,17 @@ def test_while_redis_is_full_portals_are_told_and_reading_goes_on(
         admin.config_set("maxmemory", 0)
     send(company(20), "key-20", door="stream")
     assert [key for key, *_ in ended(21, processes)] == [f"key-{number}" for number in range(21)]
+
+
+def test_after_a_flush_of_redis_portals_repeat_and_all_is_done_once(processes: Processes) -> None:
+    processes.worker("requests", "enrollments")
+    send(company(0), "key-0", door="stream")
+    ended(1, processes)
+    for number in range(1, 4):
+        flush_redis()
+        send(company(number), f"key-{number}", door="stream")
+        ended(number + 1, processes)
+    for number in range(4):
+        send(company(number), f"key-{number}", door="stream")
+    wait_until(lambda: not left(), say=lambda: str(left()))
+    assert rows(JOBS) == [(f"key-{number}", "demo", "succeeded", None) for number in range(4)]
