@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from scripts.embedded.places import PROJECT
-from tests.chaos.harness.system import ChaosSystem
+from tests.chaos.harness.system import ChaosSystem, PORTAL
 
 CONTRACT: Final = "F-0"
 HEADER: Final = "Nom;Prénom;E-mail\r\n"
@@ -17,7 +17,7 @@ MOST_ROWS: Final = 300
 
 def watch_inbox(system: ChaosSystem) -> None:
     """Sets the folder of the run up as an inbox."""
-    words = ("put", "rh", "--contract", CONTRACT, "--url", f"file://{system.inbox}")
+    words = ("put", "rh", "--contract", CONTRACT, "--portal", PORTAL, "--url", f"file://{system.inbox}")
     subprocess.run(
         [sys.executable, "-m", "workers.cli", "inbox", *words],
         cwd=PROJECT,
