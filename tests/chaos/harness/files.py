@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from scripts.embedded.places import PROJECT
-from tests.chaos.harness.system import ChaosSystem, PORTAL
+from tests.chaos.harness.system import PORTAL, ChaosSystem
 
 CONTRACT: Final = "F-0"
 HEADER: Final = "Nom;Prénom;E-mail\r\n"
