@@ -187,9 +187,12 @@ def read(shape: type[ModelType], body: str | bytes) -> ModelType:
     try:
         return _read(shape, body)
     except ValidationError as error:
-        raise InvalidRequest(
-            *(_problem(dict(item)) for item in error.errors(include_url=False, include_input=False))
-        ) from None
+        raise InvalidRequest(*problems_of(error)) from None
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Returns what is wrong with a request, field by field, without the values themselves."""
+    return [_problem(dict(item)) for item in error.errors(include_url=False, include_input=False)]
 
 
 def _read(shape: type[ModelType], body: str | bytes) -> ModelType:

@@ -1,4 +1,4 @@
-"""Portals beside the broker send requests with this client; it needs neither database nor actors.
+"""Sends requests over Redis, one or many, without waiting for an answer; it needs neither database nor actors.
 
     client = PortalClient("redis://localhost:6379/0", portal="shop", key_id="Ab3dEf7h", secret="mqs_…")
     client.send(Enroll(contract="C-2026-7", people=[...]), key="order-4711")
@@ -11,12 +11,13 @@ Matricule answers for it; the same key and body are done once. Requests are reco
 sent. ``read_answers`` tells which were accepted.
 """
 
+import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
+from uuid import uuid4
 
-from dramatiq.message import Message, generate_unique_id
 from pydantic_core import PydanticSerializationError
 
 from models.label import SURROGATES
@@ -194,7 +195,7 @@ class PortalClient:
 
     def _message(self, request: Request, key: str) -> _SignedMessage:
         check_key(key)
-        body, sent_at = _json(request), int(time.time())
+        body, sent_at = request_json(request), int(time.time())
         named = {"portal": self.portal, "key_id": self._key_id, "kind": request.kind, "key": key, "body": body}
         signature = sign(self._secret, version=request.version, sent_at=sent_at, **named)
         fields = named | {"version": str(request.version), "sent_at": str(sent_at), "signature": signature}
@@ -229,17 +230,18 @@ def _for_stream(fields: Mapping[str, str]) -> _SignedMessage:
 
 
 def _for_list(fields: Mapping[str, str], version: int) -> _SignedMessage:
-    """Makes the message of dramatiq, in which the version is a number."""
-    redis_id = generate_unique_id()
-    message: Message[None] = Message(
-        queue_name=REQUESTS_QUEUE,
-        actor_name=ACCEPT_ACTOR,
-        args=(),
-        kwargs={**fields, "version": version},
-        options={"redis_message_id": redis_id},
-        message_id=redis_id,
-    )
-    content = message.encode()
+    """Makes the message as dramatiq writes it, in which the version is a number; dramatiq itself is not needed."""
+    redis_id = str(uuid4())
+    message = {
+        "queue_name": REQUESTS_QUEUE,
+        "actor_name": ACCEPT_ACTOR,
+        "args": [],
+        "kwargs": {**fields, "version": version},
+        "options": {"redis_message_id": redis_id},
+        "message_id": redis_id,
+        "message_timestamp": int(time.time() * 1000),
+    }
+    content = json.dumps(message, separators=(",", ":")).encode()
     return _SignedMessage(fields, len(content), content, redis_id)
 
 
@@ -272,17 +274,19 @@ def _bundles(messages: Sequence[_SignedMessage]) -> Iterator[list[_SignedMessage
         yield bundle
 
 
-def _json(request: Request) -> str:
+def request_json(request: Request, without: Collection[str] = ()) -> str:
     """Returns the JSON body of the request.
 
     Raises: InvalidRequest, naming the fields that hold half of a surrogate pair, such as a name cut inside an emoji.
     """
     try:
-        return request.model_dump_json(exclude_unset=True)  # an option left out may mean "unchanged"
+        return request.model_dump_json(
+            exclude={*without}, exclude_unset=True
+        )  # an option left out may mean "unchanged"
     except PydanticSerializationError:
         problems = [
             Problem(Code.UNSAFE_VALUE, field, "half of a surrogate pair: cut inside a character")
-            for field, value in _texts(request.model_dump())
+            for field, value in texts_of(request.model_dump(exclude={*without}))
             if HALF_PAIR.search(value)
         ]
         if not problems:
@@ -290,7 +294,7 @@ def _json(request: Request) -> str:
         raise InvalidRequest(*problems) from None
 
 
-def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def texts_of(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yields every text of a request with the dotted path of its field."""
     parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, str):
@@ -300,4 +304,4 @@ def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         parts = enumerate(value)
     for name, part in parts:
-        yield from _texts(part, f"{path}.{name}" if path else str(name))
+        yield from texts_of(part, f"{path}.{name}" if path else str(name))

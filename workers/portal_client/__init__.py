@@ -1,0 +1,58 @@
+"""Portals in Python ask Matricule with this client, over HTTP or through Redis; it needs neither database nor actors.
+
+    with Portal("https://matricule.example/v1", key="mtr_…") as portal:
+        job = portal.enroll("C-2026-7", [{"email": …, "first_name": …, "last_name": …}], key="order-4711")
+        print(portal.wait_for(job).result.people)
+
+    portal = Portal("redis://localhost:6379/0", portal="shop", key_id="Ab3dEf7h", secret="mqs_…")   # the same functions
+
+``pip install --no-deps`` of the wheel and ``requirements-client.lock`` are all it needs. docs/portals.md begins with a
+first enrollment. ``PortalClient`` sends many requests through the queue without waiting for an answer to each.
+"""
+
+from workers.errors import InvalidRequest
+from workers.portal_client.errors import (
+    InsufficientScope,
+    KeyUsedBefore,
+    NeedsHttp,
+    NotAccepted,
+    NotFound,
+    PortalError,
+    RateLimited,
+    Unanswered,
+    Unauthorized,
+    Unavailable,
+    UnreadableAnswer,
+    WebhookRefused,
+)
+from workers.portal_client.messages import Door, PortalClient, SentAnswer
+from workers.portal_client.portal import Portal
+from workers.portal_client.results import Contract, Job, JobPerson, Participant, SignIn
+from workers.portal_client.webhooks import ReceivedWebhook, verify_webhook
+
+__all__ = [
+    "Contract",
+    "Door",
+    "InsufficientScope",
+    "InvalidRequest",
+    "Job",
+    "JobPerson",
+    "KeyUsedBefore",
+    "NeedsHttp",
+    "NotAccepted",
+    "NotFound",
+    "Participant",
+    "Portal",
+    "PortalClient",
+    "PortalError",
+    "RateLimited",
+    "ReceivedWebhook",
+    "SentAnswer",
+    "SignIn",
+    "Unanswered",
+    "Unauthorized",
+    "Unavailable",
+    "UnreadableAnswer",
+    "WebhookRefused",
+    "verify_webhook",
+]

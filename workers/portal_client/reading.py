@@ -1,0 +1,150 @@
+"""Portals read with these functions, over HTTP alone: contracts, participants, jobs and files.
+
+They check the password of a person as well.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, BinaryIO, Final, TypeVar
+
+from pydantic import BaseModel
+
+from models.words import Code, JobState, Progress
+from workers.portal_client.addresses import path_of
+from workers.portal_client.asking import job_id
+from workers.portal_client.errors import NeedsHttp, PortalError, Unanswered, UnreadableAnswer
+from workers.portal_client.http_door import HttpDoor, read
+from workers.portal_client.options import Identifier
+from workers.portal_client.repeating import repeat
+from workers.portal_client.results import Contract, Job, JobPerson, Page, Participant, SignIn
+
+ItemType = TypeVar("ItemType", bound=BaseModel)
+
+PAGE: Final = 200
+"""The items of a page; lists ask for the next one when it is needed."""
+
+FIRST_LOOK: Final = 0.05
+LAST_LOOK: Final = 1.0
+"""Seconds between the first and between later looks at a job that is waited for."""
+
+
+class Reading:
+    """The functions that read. Through the queue they raise ``NeedsHttp``.
+
+    All raise PortalError, ``NotFound`` for what is not there and for what is another portal's.
+    """
+
+    _door: Any
+
+    @property
+    def _http(self) -> HttpDoor:
+        if not isinstance(self._door, HttpDoor):
+            raise NeedsHttp("the queue takes requests only")
+        return self._door
+
+    def contracts(self) -> Iterator[Contract]:
+        """Yields the contracts in the order of their references, with their counters."""
+        return self._all(Contract, "/contracts")
+
+    def contract(self, reference: str) -> Contract:
+        """Returns a contract with its counters."""
+        return self._http.ask(Contract, path_of("/contracts/{contract}", contract=reference))
+
+    def participants(
+        self, contract: str, *, q: str | None = None, progress: Progress | str | None = None, mail: str | None = None
+    ) -> Iterator[Participant]:
+        """Yields the participants of a contract, the latest first.
+
+        Parameters:
+          q: the beginning of names, of the address, of `external_id`.
+          progress: only with this progress.
+          mail: only with this state of the latest mail.
+        """
+        path = path_of("/contracts/{contract}/participants", contract=contract)
+        return self._all(Participant, path, q=q, progress=progress, mail=mail)
+
+    def participant(self, enrollment_id: Identifier) -> Participant:
+        """Returns a participant, also one who left the contract."""
+        return self._http.ask(Participant, path_of("/enrollments/{enrollment}", enrollment=enrollment_id))
+
+    def job(self, job: Identifier | Job) -> Job:
+        """Returns a job as it is now."""
+        return self._http.ask(Job, path_of("/jobs/{job}", job=job_id(job)))
+
+    def jobs(self, *, state: JobState | str | None = None, kind: str | None = None) -> Iterator[Job]:
+        """Yields the jobs of the portal, the latest first, without their results."""
+        return self._all(Job, "/jobs", state=state, kind=kind)
+
+    def people(self, job: Identifier | Job, *, code: Code | str | None = None) -> Iterator[JobPerson]:
+        """Yields the results of all people of a job, in the order of the request; with a code only those with it."""
+        return self._all(JobPerson, path_of("/jobs/{job}/people", job=job_id(job)), code=code)
+
+    def wait_for(self, job: Identifier | Job, seconds: float = 60.0) -> Job:
+        """Waits for a job, and returns it as it is then: look at `finished`. A refused job has finished too."""
+        until, pause = time.monotonic() + seconds, FIRST_LOOK
+        while not (found := self.job(job)).finished and (left := until - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause = min(LAST_LOOK, pause * 1.5)
+        return found
+
+    def sign_in(self, email: str, password: str) -> SignIn:
+        """Checks the address and the password of a person. It is not repeated once it was sent: a try counts."""
+        content = json.dumps({"email": email, "password": password}).encode()
+        return read(SignIn, self._http.call("POST", "/sign-ins", content=content))
+
+    def save_roster_model(self, file: BinaryIO, *, kind: str = "csv", locale: str = "fr") -> int:
+        """Writes the file that managers fill in, as `csv` or `xlsx`; returns its bytes."""
+        return self._save(file, path_of("/roster-model.{kind}", kind=kind), locale=locale)
+
+    def save_roster_errors(self, job: Identifier | Job, file: BinaryIO, *, locale: str | None = None) -> int:
+        """Writes the rows that an import refused, to be corrected and imported again; returns the bytes."""
+        return self._save(file, path_of("/rosters/{job}/errors.csv", job=job_id(job)), locale=locale)
+
+    def save_participants(self, contract: str, file: BinaryIO, *, locale: str = "fr", delimiter: str = ",") -> int:
+        """Writes all participants of a contract as CSV, to be corrected and imported again; returns the bytes."""
+        path = path_of("/contracts/{contract}/participants.csv", contract=contract)
+        return self._save(file, path, locale=locale, delimiter=delimiter)
+
+    def save_duplicates(self, job: Identifier | Job, file: BinaryIO, *, kind: str = "pdf") -> int:
+        """Writes what a job of duplicates made, one document as `pdf` and several as `zip`; returns the bytes."""
+        return self._save(file, path_of("/certificate-duplicates/{job}.{kind}", job=job_id(job), kind=kind))
+
+    def _all(self, shape: type[ItemType], path: str, **query: Any) -> Iterator[ItemType]:
+        """Asks for the first page, and yields the items of all."""
+        ask = partial(self._http.ask, Page[shape], path)  # type: ignore[valid-type]
+        return _items(ask, {"limit": PAGE, **query})
+
+    def _save(self, file: BinaryIO, path: str, **query: Any) -> int:
+        """Writes a file as it arrives; only what has begun is not repeated.
+
+        Raises: PortalError; the file then has a part.
+        """
+        written = 0
+
+        def fetch() -> int:
+            nonlocal written
+            try:
+                with self._http.opened("GET", path, query=query, headers={"Accept": "*/*"}) as answer:
+                    for piece in answer.iter_bytes():
+                        written += file.write(piece)
+            except Unanswered as error:
+                if written:
+                    raise PortalError("incomplete_file", error.detail) from error
+                raise
+            return written
+
+        return repeat(fetch, self._http.patience)
+
+
+def _items(ask: Any, query: dict[str, Any]) -> Iterator[Any]:
+    cursor: str | None = None
+    while True:
+        page = ask({**query, "cursor": cursor})
+        yield from page.items
+        if page.next is None:
+            return
+        if page.next == cursor:
+            raise UnreadableAnswer("unreadable_answer", "a page that is followed by itself")
+        cursor = page.next

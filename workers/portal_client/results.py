@@ -1,0 +1,170 @@
+"""The answers of Matricule to portals, typed. A field or word of a newer release is kept and harms nothing."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from models.words import JobState, Progress
+
+T = TypeVar("T")
+
+
+class Answered(BaseModel):
+    """The base class of answers; fields that this release does not know are attributes as well."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class JobPerson(Answered):
+    """The result of one person, at their place in the request, from 0."""
+
+    position: int
+    code: str
+    field: str | None = None
+    account_id: UUID | None = None
+    enrollment_id: UUID | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+class JobResult(Answered):
+    """The result of a job.
+
+    Parameters:
+      people: the first two hundred; ``Portal.people`` goes on.
+      code: of a refused job, why nothing was changed.
+      counts: the number of people by code.
+    """
+
+    people: tuple[JobPerson, ...] = ()
+    people_next: str | None = None
+    code: str | None = None
+    counts: Mapping[str, int] | None = None
+
+
+class JobError(Answered):
+    """Why a job was refused before it was read, or gave up."""
+
+    code: str | None = None
+
+
+class Job(Answered):
+    """A request that was accepted, and how it went.
+
+    Parameters:
+      state: None when it came over the queue, which says only that it was accepted.
+      finished: whether the state is final.
+      repeated: whether an earlier request under the same key had made it.
+      error: why it was refused before it was read, or gave up.
+      progress, file: of an import.
+    """
+
+    id: UUID
+    kind: str
+    state: JobState | str | None = None
+    finished: bool = False
+    requested_by: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: JobResult = JobResult()
+    error: JobError | None = None
+    progress: Mapping[str, Any] | None = None
+    file: Mapping[str, Any] | None = None
+    repeated: bool = False
+
+
+class Contract(Answered):
+    """A contract with the counters that managers read."""
+
+    reference: str
+    company: str
+    company_name: str
+    training: str
+    training_title: str
+    planned_seats: int
+    enrolled_count: int
+    remaining: int
+    starts_on: date | None
+    ends_on: date | None
+    manager_email: str | None
+    manager_locale: str
+    reminders: bool
+    release_after_days: int | None
+
+
+class Mail(Answered):
+    """The latest mail about a participant.
+
+    Parameters:
+      state: `queued`, `deferred`, `sent`, `uncertain`, `undeliverable` or `not_sent`.
+      next: what a manager does about it: `wait`, `correct` the address, `resend`.
+    """
+
+    kind: str
+    state: str
+    at: datetime | None
+    code: str | None
+    next: str | None
+
+
+class Permission(Answered):
+    """Whether something may be done now; the code is what a request would answer."""
+
+    allowed: bool
+    code: str
+
+
+class Permissions(Answered):
+    """The permissions of a participant."""
+
+    withdraw: Permission
+    reset: Permission
+    resend: Permission
+    correct: Permission
+    duplicate: Permission
+
+
+class Participant(Answered):
+    """A person on a contract. Contract and company are told of one that was asked for by its identifier."""
+
+    enrollment_id: UUID
+    account_id: UUID
+    email: str
+    first_name: str
+    last_name: str
+    external_id: str | None
+    progress: Progress | str
+    since: datetime
+    enrolled_at: datetime
+    activated_at: datetime | None
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    mail: Mail | None
+    can: Permissions
+    contract: str | None = None
+    company: str | None = None
+
+
+class SignIn(Answered):
+    """The check of a person's address and password.
+
+    Parameters:
+      account_id: the account; None when the password is wrong or nothing has this address.
+      credential_version: a session that was started with it ends when it moves.
+      code: why it was refused: `wrong_credentials` or `sign_in_locked`.
+    """
+
+    account_id: UUID | None = None
+    credential_version: int | None = None
+    code: str | None = None
+    locked_until: datetime | None = None
+
+
+class Page(Answered, Generic[T]):
+    """A page of a list; `next` is the cursor of the next one."""
+
+    items: tuple[T, ...]
+    next: str | None
