@@ -1,6 +1,8 @@
 """Problems: what a call answers that was not accepted, as RFC 9457 writes it. No problem repeats what was sent."""
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from starlette.responses import JSONResponse, Response
@@ -40,6 +42,8 @@ TITLES: Final[Mapping[Code, str]] = {
     Code.TOO_SLOW: "The body did not arrive in time",
 }
 """Titles of problems that are other than the sentence people read for the code."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class FieldError(NamedTuple):
@@ -123,6 +127,11 @@ def key_required() -> ApiProblem:
 
 def invalid(error: InvalidRequest) -> ApiProblem:
     """Makes the problem of a request with wrong fields, of which the first twenty are named."""
-    shown = [FieldError(one.field, one.code, one.detail) for one in error.problems[:MAX_SHOWN]]
+    shown = [FieldError(_shown_path(one.field), one.code, one.detail) for one in error.problems[:MAX_SHOWN]]
     code = error.code if error.code in STATUS else Code.INVALID_REQUEST
     return ApiProblem(code, f"{len(error.problems)} problems" if len(error.problems) > MAX_SHOWN else "", errors=shown)
+
+
+def _shown_path(path: str) -> str:
+    """Returns the path of a field up to a name that no field could have: what was sent is not repeated."""
+    return ".".join(takewhile(_NAME.fullmatch, path.split(".")))

@@ -1,9 +1,12 @@
 """Records the request of a call as a job, and answers with the job."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from models.words import Code, JobState
@@ -75,13 +78,35 @@ async def record(call: Call, key: str, request: Request, text: str) -> Response:
 
 async def answer_job(call: Call, accepted: AcceptedJob, request: Request) -> Response:
     """Answers 202 with a job that goes on, or 200 with one that has finished; a refused one has finished too."""
-    seconds = call.wait_seconds()
+    seconds = None if call.services.waiter.is_full else call.wait_seconds()
     if seconds is None and accepted.created_at is not None:
         return _answer(fresh_job(accepted, request), accepted, None)
     if seconds:
-        await call.services.waiter.wait(accepted.job_id, seconds)
+        await wait_or_leave(call, accepted.job_id, seconds)
     job = await call.read(_shown, call.key.portal_id, accepted.job_id)
     return _answer(job, accepted, seconds)
+
+
+async def wait_or_leave(call: Call, job_id: UUID, seconds: float) -> None:
+    """Waits for a job to finish, for as long as the client is there; what was accepted is done all the same.
+
+    Raises: starlette.requests.ClientDisconnect when the client left.
+    """
+    waits = asyncio.ensure_future(call.services.waiter.wait(job_id, seconds))
+    leaves = asyncio.ensure_future(_client_left(call.http))
+    try:
+        await asyncio.wait((waits, leaves), return_when=asyncio.FIRST_COMPLETED)
+        if not waits.done():
+            raise ClientDisconnect
+    finally:
+        waits.cancel()
+        leaves.cancel()
+
+
+async def _client_left(http: HttpRequest) -> None:
+    """Returns once the client has left; the body was read, so the server has nothing else to say."""
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _answer(job: Mapping[str, Any], accepted: AcceptedJob, seconds: float | None) -> Response:

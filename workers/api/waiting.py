@@ -15,6 +15,9 @@ from workers.sql import fetch_values
 PAUSE_SECONDS: Final = 0.075
 """Seconds between two looks while a call waits. NOTIFY would take a lock on the whole server at each commit."""
 
+MOST_WAITING: Final = 500
+"""The most calls that wait at once; a further one is answered without a wait, so that others find room."""
+
 # The jobs of these that have finished.
 FIND_FINISHED = text("SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND finished_at IS NOT NULL")
 
@@ -33,10 +36,17 @@ class JobWaiter:
         self._waiting: dict[UUID, list[asyncio.Event]] = {}
         self._loop: asyncio.Task[None] | None = None
         self._limiter = CapacityLimiter(1)
+        self._calls = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Tells whether so many calls wait that no further one may."""
+        return self._calls >= MOST_WAITING
 
     async def wait(self, job_id: UUID, seconds: float) -> None:
         """Returns once the job has finished, or after these seconds, or when this process stops."""
         done = asyncio.Event()
+        self._calls += 1
         self._waiting.setdefault(job_id, []).append(done)
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._look())
@@ -46,6 +56,7 @@ class JobWaiter:
         except TimeoutError:
             pass
         finally:
+            self._calls -= 1
             self._forget(job_id, done)
 
     def _forget(self, job_id: UUID, done: asyncio.Event) -> None:
