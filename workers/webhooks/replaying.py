@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.words import WebhookState
+from workers.audit import record
 from workers.database import Session
 from workers.engine.ledger import wake_after_commit
 from workers.requests.queues import WEBHOOKS
@@ -16,24 +17,25 @@ from workers.sql import change, fetch, fetch_value
 MOST_REPLAYED: Final = 10_000
 """The most webhooks that one call tells again; the caller asks again from where it ended."""
 
+REPLAYED: Final = "replay_webhooks"
+"""The name of a replay in the audit trail."""
+
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 # Holds an endpoint of a portal against being enabled or disabled.
 HOLD_ENDPOINT = text("""
     SELECT e.id FROM webhook_endpoint e WHERE e.id = :endpoint AND e.portal_id = :portal FOR KEY SHARE OF e""")
 
-# Finds the endpoint that a webhook of a portal was for.
-FIND_ENDPOINT = text("SELECT w.endpoint_id FROM webhook w WHERE w.id = :webhook AND w.portal_id = :portal")
-
 _AGAIN: Final = f"""UPDATE webhook t SET failures = 0, started_at = NULL, finished_at = NULL,
       state = CASE WHEN e.disabled_at IS NULL THEN '{WebhookState.OWED}' ELSE '{WebhookState.HELD}' END,
       due_at = CASE WHEN e.disabled_at IS NULL THEN now() END
     FROM webhook_endpoint e, found WHERE t.id = ANY(ARRAY[found.id]) AND e.id = t.endpoint_id"""
 
-# Owes a webhook again that has ended; it is held if its endpoint is disabled.
+# Owes a webhook of an endpoint again that has ended; it is held if its endpoint is disabled.
 REPLAY_WEBHOOK = text(f"""
     WITH found AS MATERIALIZED (
-      SELECT id FROM webhook WHERE id = :webhook AND finished_at IS NOT NULL FOR NO KEY UPDATE)
+      SELECT id FROM webhook
+      WHERE id = :webhook AND endpoint_id = :endpoint AND finished_at IS NOT NULL FOR NO KEY UPDATE)
     {_AGAIN}""")
 
 # The same for what happened in a time, the oldest first.
@@ -56,11 +58,11 @@ READ_WEBHOOKS = text("""
     WHERE w.endpoint_id = :endpoint AND w.portal_id = :portal AND w.id < :before
     ORDER BY w.id DESC LIMIT :limit""")
 
-# Reads the tries of a webhook of a portal, in their order.
+# Reads the tries of a webhook of an endpoint, in their order.
 READ_ATTEMPTS = text("""
     SELECT a.at, a.status, a.milliseconds, a.error, a.answer
     FROM webhook w JOIN webhook_attempt a ON a.webhook_id = w.id
-    WHERE w.id = :webhook AND w.portal_id = :portal ORDER BY a.id""")
+    WHERE w.id = :webhook AND w.endpoint_id = :endpoint AND w.portal_id = :portal ORDER BY a.id""")
 
 
 class ReplayedRange(NamedTuple):
@@ -97,13 +99,18 @@ class LoggedAttempt(NamedTuple):
     answer: str | None
 
 
-def replay_webhook(session: Session, portal_id: UUID, webhook_id: UUID) -> bool:
-    """Owes a webhook of this portal again, under the same id; returns False when there is none that has ended."""
-    endpoint = fetch_value(session, UUID, FIND_ENDPOINT, {"webhook": webhook_id, "portal": portal_id})
-    if endpoint is None or not _hold(session, portal_id, endpoint):
+def replay_webhook(
+    session: Session, portal_id: UUID, endpoint_id: UUID, webhook_id: UUID, *, requested_by: str = ""
+) -> bool:
+    """Owes an endpoint one webhook again, under the same id; returns False when it has none that has ended."""
+    if not _hold(session, portal_id, endpoint_id):
         return False
     wake_after_commit(session, WEBHOOKS)
-    return change(session, REPLAY_WEBHOOK, {"webhook": webhook_id}) == 1
+    again = change(session, REPLAY_WEBHOOK, {"webhook": webhook_id, "endpoint": endpoint_id}) == 1
+    if again:
+        told = {"webhook": str(webhook_id)}
+        record(session, REPLAYED, portal_id=portal_id, requested_by=requested_by, subject_id=endpoint_id, detail=told)
+    return again
 
 
 def replay_range(
@@ -114,6 +121,7 @@ def replay_range(
     since: datetime,
     until: datetime,
     after: UUID = FIRST_ID,
+    requested_by: str = "",
 ) -> ReplayedRange:
     """Owes an endpoint again what happened in a time, at most 10,000 at once; in each lane the order is kept.
 
@@ -124,7 +132,11 @@ def replay_range(
         return ReplayedRange(0, None)
     wake_after_commit(session, WEBHOOKS)
     asked = {"endpoint": endpoint_id, "since": since, "until": until, "after": after}
-    return fetch(session, ReplayedRange, REPLAY_RANGE, asked)[0]
+    again = fetch(session, ReplayedRange, REPLAY_RANGE, asked)[0]
+    if again.number:
+        told = {"since": since.isoformat(), "number": again.number}
+        record(session, REPLAYED, portal_id=portal_id, requested_by=requested_by, subject_id=endpoint_id, detail=told)
+    return again
 
 
 def list_webhooks(
@@ -135,9 +147,10 @@ def list_webhooks(
     return fetch(session, LoggedWebhook, READ_WEBHOOKS, asked)
 
 
-def list_attempts(session: Session, portal_id: UUID, webhook_id: UUID) -> Sequence[LoggedAttempt]:
-    """Lists the tries of a webhook of this portal, in their order; they are kept for 30 days."""
-    return fetch(session, LoggedAttempt, READ_ATTEMPTS, {"webhook": webhook_id, "portal": portal_id})
+def list_attempts(session: Session, portal_id: UUID, endpoint_id: UUID, webhook_id: UUID) -> Sequence[LoggedAttempt]:
+    """Lists the tries of a webhook of an endpoint, in their order; they are kept for 30 days."""
+    asked = {"webhook": webhook_id, "endpoint": endpoint_id, "portal": portal_id}
+    return fetch(session, LoggedAttempt, READ_ATTEMPTS, asked)
 
 
 def _hold(session: Session, portal_id: UUID, endpoint_id: UUID) -> bool:

@@ -10,6 +10,7 @@ from workers.database import transaction
 from workers.engine.events import Event, owe
 
 URL = "https://portal.example/hook"
+NO_WEBHOOK = "01a22b84-f712-72cc-bbe8-75473320d4d5"
 
 
 def test_an_endpoint_is_recorded_and_its_secret_shown_once(fresh_database: str, call: Call) -> None:
@@ -74,6 +75,12 @@ def test_an_endpoint_is_tried_and_deleted(fresh_database: str, call: Call) -> No
         (("acme", "lms", "--test", "--delete"), 2),
         (("acme", "lms", "--events", "job.finished"), 2),
         (("acme", "lms", "--enable", "later"), 2),
+        (("acme", "lms", "--deliveries"), 65),
+        (("acme", "lms", "--replay", NO_WEBHOOK), 65),
+        (("acme", "lms", "--replay-since", "2d"), 65),
+        (("acme", "lms", "--replay", "one"), 2),
+        (("acme", "--deliveries"), 2),
+        (("acme", "lms", "--deliveries", "--replay-since", "2d"), 2),
     ],
 )
 def test_wrong_uses_change_nothing(fresh_database: str, call: Call, words: tuple[str, ...], code: int) -> None:
@@ -81,3 +88,32 @@ def test_wrong_uses_change_nothing(fresh_database: str, call: Call, words: tuple
     called = call("portal", "webhook", *words)
     assert (called.code, "secret@" in called.out + called.err) == (code, False)
     assert rows("SELECT count(*) FROM webhook_endpoint") == [(0,)]
+
+
+def test_what_was_told_is_listed_and_told_again(fresh_database: str, call: Call) -> None:
+    acme = add_portal("acme")
+    add_endpoint(acme, "lms")
+    add_endpoint(acme, "other")
+    with transaction() as session:
+        owe(session, [Event(acme, WebhookEvent.CONTRACT_FULL, f"contract:{number}", {}) for number in range(3)])
+    change("UPDATE webhook SET state = 'delivered', due_at = NULL, finished_at = now()")
+    change(
+        "INSERT INTO webhook_attempt (webhook_id, status, milliseconds, answer) SELECT id, 418, 7, 'tea' FROM webhook"
+    )
+    listed = call("portal", "webhook", "acme", "lms", "--deliveries", "--limit", "2", "--json").json
+    assert [(one["resource"], one["state"], one["status"]) for one in listed] == [
+        ("contract:2", "delivered", 418), ("contract:1", "delivered", 418)
+    ]  # fmt: skip
+    latest = listed[0]["id"]
+    assert latest in call("portal", "webhook", "acme", "lms", "--deliveries").out
+    assert "tea" in call("portal", "webhook", "acme", "lms", "--tries", latest).out
+    assert call("portal", "webhook", "acme", "other", "--tries", latest, "--json").json == []
+    assert call("portal", "webhook", "acme", "other", "--replay", latest).code == 65
+    assert call("portal", "webhook", "acme", "lms", "--replay", latest, "--json").json["replayed"] == 1
+    assert call("portal", "webhook", "acme", "lms", "--replay", latest).code == 65  # it is owed already
+    assert rows("SELECT id::text FROM webhook WHERE state = 'owed'") == [(latest,)]
+    assert call("portal", "webhook", "acme", "lms", "--replay-since", "1h", "--json").json["replayed"] == 2
+    assert [one.endpoint for one in owed() if one.state == "owed"] == ["lms"] * 3
+    assert rows("SELECT action, detail ->> 'number' FROM audit WHERE action = 'replay_webhooks' ORDER BY at") == [
+        ("replay_webhooks", None), ("replay_webhooks", "2")
+    ]  # fmt: skip

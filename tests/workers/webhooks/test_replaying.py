@@ -21,12 +21,14 @@ STRANGER = new_id()
 
 def test_one_is_told_again_under_its_id() -> None:
     with Receiver() as receiver:
-        [owed] = owe(add_endpoint(receiver.url), "enrollment:1")
+        endpoint, other = add_endpoint(receiver.url), add_endpoint(receiver.url, "other")
+        [owed] = owe(endpoint, "enrollment:1")
         send_due()
         with transaction() as session:
-            assert replay_webhook(session, LOCAL_PORTAL_ID, UUID(owed))
-            assert not replay_webhook(session, LOCAL_PORTAL_ID, UUID(owed))  # it is owed already
-            assert not replay_webhook(session, STRANGER, UUID(owed))
+            assert not replay_webhook(session, STRANGER, endpoint, UUID(owed))
+            assert not replay_webhook(session, LOCAL_PORTAL_ID, other, UUID(owed))
+            assert replay_webhook(session, LOCAL_PORTAL_ID, endpoint, UUID(owed))
+            assert not replay_webhook(session, LOCAL_PORTAL_ID, endpoint, UUID(owed))  # it is owed already
         send_due()
     assert receiver.ids == [owed, owed]
     assert receiver.received[0].body == receiver.received[1].body
@@ -68,9 +70,9 @@ def test_the_log_has_each_try_and_the_beginning_of_its_answer() -> None:
         make_due()
         send_due()
         with transaction() as session:
-            tries = list_attempts(session, LOCAL_PORTAL_ID, UUID(first))
+            tries = list_attempts(session, LOCAL_PORTAL_ID, endpoint, UUID(first))
             latest, earlier = list_webhooks(session, LOCAL_PORTAL_ID, endpoint)
-            assert list_attempts(session, STRANGER, UUID(first)) == []
+            assert list_attempts(session, STRANGER, endpoint, UUID(first)) == []
             assert list_webhooks(session, STRANGER, endpoint) == []
             assert [one.id for one in list_webhooks(session, LOCAL_PORTAL_ID, endpoint, before=latest.id)] == [
                 earlier.id
