@@ -8,6 +8,7 @@ Lock order: the row of an endpoint, then its webhooks. While it holds the row of
 webhook that another may have locked: it leaves those out (SKIP LOCKED), or they are its own by their claim.
 """
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from workers.requests.queues import WEBHOOKS
 from workers.sql import fetch, fetch_one, fetch_value, fetch_values
 
 FIRST_LANE: Final = UUID(int=0)
+
+UUID_LENGTH: Final = 36
 
 MOST_OF_LANE: Final = 20
 """The most webhooks of one lane that are claimed together; they are sent one after the other."""
@@ -69,6 +72,11 @@ def _next_lane(after: str) -> str:
         AND w.lane > {after} ORDER BY w.lane LIMIT 1)"""
 
 
+_EXTERNAL_ID: Final = f"""(SELECT n.external_id FROM enrollment n
+      WHERE n.id = CASE WHEN event LIKE 'participant.%' AND length(split_part(resource, ':', 2)) = {UUID_LENGTH}
+        THEN CAST(split_part(resource, ':', 2) AS uuid) END)"""
+"""The company's own number of a participant, as it is now: an erasure empties it, so it is stored with no webhook."""
+
 # Claims the first webhooks of lanes of an endpoint, the lanes in turn from a cursor. An endpoint that rests gets one,
 # if none of its webhooks is being sent.
 CLAIM_WEBHOOKS = text(f"""
@@ -89,7 +97,8 @@ CLAIM_WEBHOOKS = text(f"""
     UPDATE webhook SET claim = claim + 1, worker = :worker, leased_until = now() + make_interval(secs => :lease)
     WHERE id IN (SELECT id FROM found)
     RETURNING id, lane, claim, sequence, failures,
-      coalesce(extract(epoch FROM now() - started_at), 0)::float8 AS tried_for, CAST(payload AS text) AS payload""")
+      coalesce(extract(epoch FROM now() - started_at), 0)::float8 AS tried_for, CAST(payload AS text) AS payload,
+      {_EXTERNAL_ID} AS external_id""")
 
 # Makes what waits behind a webhook that is tried later due with it, so that its endpoint is not looked at in vain.
 SETTLE_LANES = text("""
@@ -175,6 +184,16 @@ class _ClaimedColumns(NamedTuple):
     failures: int
     tried_for: float
     payload: str
+    external_id: str | None
+
+    @property
+    def told(self) -> str:
+        """The text that is sent: what was owed, and the company's own number of the participant if there is one."""
+        if self.external_id is None:
+            return self.payload
+        told = json.loads(self.payload)
+        told["data"]["external_id"] = self.external_id
+        return json.dumps(told, ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -252,7 +271,7 @@ def _by_lane(
     lanes: dict[UUID, list[ClaimedWebhook]] = {}
     for row in sorted(found, key=lambda row: (row.lane, row.sequence)):
         webhook = ClaimedWebhook(
-            row.id, row.lane, row.claim, row.failures, row.tried_for, row.payload, endpoint, held_until
+            row.id, row.lane, row.claim, row.failures, row.tried_for, row.told, endpoint, held_until
         )
         lanes.setdefault(row.lane, []).append(webhook)
     return list(lanes.values())

@@ -1,12 +1,14 @@
 """The sender tells a real receiver what an endpoint is owed: signed, in order, once, and what each answer means."""
 
 import threading
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 import pytest
 from standardwebhooks import Webhook as StandardWebhook
 
 from models.webhook_delivery import FAILURES_TO_REST
+from tests.kit.builders.portal_events import add_portal, enrolled
 from tests.kit.processes.support import change, forget, rows
 from tests.kit.webhooks.endpoints import (
     add_endpoint,
@@ -24,8 +26,10 @@ from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
 from workers.database import autocommit, transaction
 from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
+from workers.requests.enrollment import Enroll
 from workers.webhooks import guard, posting
 from workers.webhooks.claims import find_due_endpoints, rescue
+from workers.webhooks.replaying import replay_range
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
 
@@ -338,3 +342,20 @@ def test_a_name_is_judged_anew_at_each_try(monkeypatch: pytest.MonkeyPatch) -> N
             send_due()
     assert attempts() == [(500, None), (None, "address_refused"), (None, "address_refused"), (204, None)]
     assert (len(receiver.received), receiver.received[0].headers["host"].partition(":")[0]) == (2, "portail.example")
+
+
+def test_the_companys_own_number_is_told_and_kept_nowhere() -> None:
+    acme = add_portal("acme")
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url, portal_id=acme)
+        person = {"email": "zoe@example.com", "first_name": "Zoé", "last_name": "Petit", "external_id": 'né "7"'}
+        [enrollment] = enrolled(acme, Enroll(contract="C-1", people=[person]))
+        send_due()
+        change("UPDATE enrollment SET external_id = NULL")  # as an erasure does
+        with transaction() as session:
+            replay_range(session, acme, endpoint, since=datetime(2020, 1, 1, tzinfo=UTC), until=datetime.now(UTC))
+        send_due()
+    told = [payload_of(one.body) for one in receiver.received]
+    numbers = [one.get("external_id") for one in told if one.get("enrollment_id") == str(enrollment)]
+    assert numbers == ['né "7"', None]
+    assert rows("SELECT count(*) FROM webhook WHERE payload::text LIKE '%external_id%'") == [(0,)]
