@@ -26,7 +26,7 @@ from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
 from workers.database import autocommit, transaction
 from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
-from workers.requests.enrollment import Enroll
+from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.webhooks import guard, posting
 from workers.webhooks.claims import find_due_endpoints, rescue
 from workers.webhooks.replaying import replay_range
@@ -348,7 +348,7 @@ def test_the_companys_own_number_is_told_and_kept_nowhere() -> None:
     acme = add_portal("acme")
     with Receiver() as receiver:
         endpoint = add_endpoint(receiver.url, portal_id=acme)
-        person = {"email": "zoe@example.com", "first_name": "Zoé", "last_name": "Petit", "external_id": 'né "7"'}
+        person = PersonToEnroll(email="zoe@example.com", first_name="Zoé", last_name="Petit", external_id='né "7"')
         [enrollment] = enrolled(acme, Enroll(contract="C-1", people=[person]))
         send_due()
         change("UPDATE enrollment SET external_id = NULL")  # as an erasure does

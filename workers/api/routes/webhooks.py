@@ -183,7 +183,8 @@ async def replay(call: Call) -> Response:
         found = get_endpoint(session, _portal(call), call.path["ref"])
         if asked.webhook is not None:
             _find(session, call, found.id, asked.webhook)
-            return {"number": int(replay_webhook(session, _portal(call), asked.webhook)), "last": None}
+            again = replay_webhook(session, _portal(call), found.id, asked.webhook, requested_by=_asker(call))
+            return {"number": int(again), "last": None}
         since, until, after = asked.since or EVER, asked.until or EVER, asked.after or FIRST_ID
         return as_json(replay_range(session, _portal(call), found.id, since=since, until=until, after=after))
 
@@ -213,7 +214,7 @@ async def delivery(call: Call) -> Response:
     def read(session: Session) -> dict[str, Any]:
         found = get_endpoint(session, _portal(call), call.path["ref"])
         webhook = _find(session, call, found.id, call.identifier("webhook"))
-        tries = list_attempts(session, _portal(call), webhook.id)
+        tries = list_attempts(session, _portal(call), found.id, webhook.id)
         return as_json(webhook) | {"tries": [as_json(one) for one in tries]}
 
     return json_answer(await call.read(read))
