@@ -136,6 +136,10 @@ class CertificateVersion(Shape):
     kept_until: str
     replaced_by: str | None
     replaced_at: str | None
+    code: str = Field(description="the code with which a reader verifies it, in groups of four")
+    verify_url: str
+    status: Literal["valid", "replaced", "revoked"]
+    since: str | None = Field(description="when it was replaced or revoked")
 
 
 class Certificate(CertificateVersion):

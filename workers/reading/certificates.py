@@ -159,7 +159,7 @@ def _rights(key: KnownKey) -> dict[str, Any]:
 def _certificate(found: PortalCertificate) -> dict[str, Any]:
     """Returns a certificate as JSON, without what it says."""
     status = certificate_status(replaced_at=found.replaced_at, revoked_at=found.revoked_at)
-    shown = {name: value for name, value in as_json(found).items() if name not in ("snapshot", "replaced_at")}
+    shown = {name: value for name, value in as_json(found).items() if name != "snapshot"}
     return shown | {
         "code": group_code(found.code),
         "verify_url": verify_url(found.code),

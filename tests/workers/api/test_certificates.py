@@ -14,6 +14,7 @@ from tests.kit.builders.contracts import enrolled
 from tests.kit.processes.support import change, rows
 from tests.workers.api.conftest import client_of, make_key, make_portal
 from tests.workers.api.test_frame import problem
+from workers.api.schemas import Certificate, ParticipantProgress
 from workers.database import transaction
 from workers.requests.certificates import CorrectCertificate, RevokeCertificate
 
@@ -34,6 +35,7 @@ def test_progress_has_the_certificate(api: httpx2.Client, graduates: list[UUID])
     shown = api.get(f"/enrollments/{graduates[0]}/progress").json()
     assert (shown["email"], shown["progress"], shown["score"]) == ("ada@example.com", "completed", 87.5)
     assert (shown["contract"], shown["training_title"]) == ("C-1", "Sécurité incendie")
+    ParticipantProgress.model_validate(shown)
     [certificate] = shown["certificates"]
     assert (certificate["status"], certificate["version"], certificate["replaced_by"]) == ("valid", 1, None)
     assert certificate["verify_url"].endswith(f"/certificates/{certificate['code']}")
@@ -51,6 +53,7 @@ def test_a_certificate_says_what_is_printed(api: httpx2.Client, graduates: list[
     [certificate] = api.get(f"/enrollments/{graduates[0]}/progress").json()["certificates"]
     duplicated(graduates[0])
     shown = api.get(f"/certificates/{certificate['id']}").json()
+    Certificate.model_validate(shown)
     assert (shown["says"]["last_name"], shown["says"]["ends_on"], shown["says"]["done_minutes"]) == (
         "Le Dû",
         "2026-03-09",
