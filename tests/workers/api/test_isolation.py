@@ -35,7 +35,7 @@ PEOPLE = {"people": [{"email": "eve@example.com", "first_name": "Eve", "last_nam
 
 
 class Foreign(NamedTuple):
-    """What another portal has."""
+    """The records of another portal, by their identifiers."""
 
     enrollment: str
     certificate: str

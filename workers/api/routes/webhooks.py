@@ -72,13 +72,13 @@ class SecretToRotate(_EndpointBody):
 
 
 class EndpointToEnable(_EndpointBody):
-    """What becomes of the webhooks that were held while the endpoint was disabled."""
+    """Whether the webhooks are sent that were held while the endpoint was disabled."""
 
     since: Literal["all", "now"] = Field(description="`all` sends them, `now` gives them up")
 
 
 class WebhooksToReplay(_EndpointBody):
-    """What is told again: one webhook, or what happened in a time, the oldest first and at most 10,000 at once."""
+    """The webhooks that are told again: one, or those of a time, the oldest first and at most 10,000 at once."""
 
     webhook: UUID | None = Field(default=None, description="one webhook, by its `webhook-id`")
     since: AwareDatetime | None = Field(default=None, description="what happened from then on")
