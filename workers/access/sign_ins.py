@@ -18,7 +18,7 @@ from models.words import Code
 from workers.access.passwords import HASHER, hash_password
 from workers.audit import record
 from workers.database import Session, text_array
-from workers.security.lockouts import count_failure, forget_failures, subjects_at, subjects_of
+from workers.security.lockouts import count_failure, forget_failures, strangers_at, subjects_at, subjects_of
 from workers.sql import fetch_one, fetch_value
 
 # The account of an address; an erased account has none. A portal knows the accounts alone that it has enrolled, and
@@ -57,7 +57,7 @@ class SignInDoor(NamedTuple):
 class SignInAttempt(NamedTuple):
     """A try that may go on; `password_hash` is the account's, or one that no password has."""
 
-    subjects: tuple[UUID, ...]
+    subjects: Sequence[UUID]
     account_id: UUID | None
     password_hash: str
     credential_version: int
@@ -89,21 +89,29 @@ def begin(session: Session, email: str, door: SignInDoor | None = None) -> SignI
 
     Parameters:
       door: the portal at which the person signs in. Its tries count for it alone, so that what is guessed there locks
-        the person out nowhere else. None for a page of Matricule.
+        the person out nowhere else. Those of a key for some companies lock out no participant of the portal's other
+        companies. None for a page of Matricule.
     """
     address = normalise_email(email)
     if isinstance(address, Code):
         return SignInAttempt((), None, _hash_of_no_password(), 0)
     account = fetch_one(session, _StoredCredentials, READ_CREDENTIALS, {"email": address} | _asked(door))
-    subjects = subjects_of(address, account.id if account else None)
-    if door is not None:
-        subjects = subjects_at(door.portal_id, subjects)
+    subjects = _counted(door, subjects_of(address, account.id if account else None), known=account is not None)
     locked_until = count_failure(session, subjects)
     if locked_until is not None:
         return SignInRefused(Code.SIGN_IN_LOCKED, locked_until)
     if account is None or account.password_hash is None:
         return SignInAttempt(subjects, None, _hash_of_no_password(), 0)
     return SignInAttempt(subjects, account.id, account.password_hash, account.credential_version)
+
+
+def _counted(door: SignInDoor | None, subjects: Sequence[UUID], *, known: bool) -> Sequence[UUID]:
+    """Returns the subjects against which a try at this door counts."""
+    if door is None:
+        return subjects
+    if known or door.companies is None:
+        return subjects_at(door.portal_id, subjects)
+    return strangers_at(door.portal_id, subjects)
 
 
 def _asked(door: SignInDoor | None) -> dict[str, Any]:

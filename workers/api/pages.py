@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from pydantic import Field
@@ -35,8 +35,14 @@ def page_answer(call: Call, items: Sequence[Any], following: str | None) -> Resp
     headers = {}
     if following is not None:
         others = [(name, value) for name, value in call.http.query_params.multi_items() if name != "cursor"]
-        headers["Link"] = f'<{call.http.url.path}?{urlencode([*others, ("cursor", following)])}>; rel="next"'
+        headers["Link"] = f'<{_sent_path(call)}?{urlencode([*others, ("cursor", following)])}>; rel="next"'
     return json_answer({"items": items, "next": following}, headers=headers)
+
+
+def _sent_path(call: Call) -> str:
+    """Returns the path of a call as it was sent: decoded, the slash of a reference would be one of the path."""
+    sent: bytes = call.http.scope.get("raw_path") or quote(call.http.scope["path"]).encode()
+    return quote(sent.partition(b"?")[0], safe="/%:@!$&'()*+,;=~")
 
 
 def text_cursor(position: str) -> str:

@@ -1,6 +1,7 @@
 """Lockouts after wrong passwords in a row, counted for the account and for the hash of the address, known or not.
 
-Each portal has counts of its own, beside those of our pages: one portal locks a person out at no other.
+Each portal has counts of its own, beside those of our pages: one portal locks a person out at no other. A key for some
+companies of a portal locks out no participant of its other companies.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -83,12 +84,26 @@ def forget_everywhere(session: Session, subjects: Collection[UUID]) -> None:
 def subjects_everywhere(session: Session, subjects: Collection[UUID]) -> list[UUID]:
     """Returns subjects with those that stand for them at each portal, in the order of their locks."""
     portals = fetch_values(session, UUID, READ_PORTALS)
-    return sorted({*subjects, *(one for portal in portals for one in subjects_at(portal, subjects))})
+    each = [found for portal in portals for found in (subjects_at(portal, subjects), strangers_at(portal, subjects))]
+    return sorted({*subjects, *(one for found in each for one in found)})
 
 
 def subjects_at(portal_id: UUID, subjects: Iterable[UUID]) -> tuple[UUID, ...]:
     """Returns the subjects that stand for these at a portal, in the order of their locks."""
-    return tuple(sorted(UUID(bytes=blake2b(portal_id.bytes + one.bytes, digest_size=16).digest()) for one in subjects))
+    return _standing_for(portal_id, subjects, b"")
+
+
+def strangers_at(portal_id: UUID, subjects: Iterable[UUID]) -> tuple[UUID, ...]:
+    """Returns the subjects that stand for these where a key for some companies of a portal knows no such person.
+
+    They may be participants of its other companies, whom such a key must not lock out.
+    """
+    return _standing_for(portal_id, subjects, b"strangers")
+
+
+def _standing_for(portal_id: UUID, subjects: Iterable[UUID], use: bytes) -> tuple[UUID, ...]:
+    hashed = (blake2b(portal_id.bytes + one.bytes, digest_size=16, person=use) for one in subjects)
+    return tuple(sorted(UUID(bytes=one.digest()) for one in hashed))
 
 
 def subjects_of(address: str, account_id: UUID | None) -> tuple[UUID, ...]:

@@ -55,6 +55,15 @@ def test_lists_follow_their_cursor(api: httpx2.Client) -> None:
     ]
 
 
+def test_the_link_of_the_next_page_keeps_the_address_as_it_was_sent(api: httpx2.Client) -> None:
+    with transaction() as session:
+        add_contract(session, "a/b?c#d%25>")
+        enrolled(session, "ada", "bob", contract="a/b?c#d%25>")
+    first = api.get("/contracts/a%2Fb%3Fc%23d%2525%3E/participants?limit=1")
+    rest = api.get(first.links["next"]["url"].removeprefix("/v1")).json()
+    assert [one["email"] for one in rest["items"]] == ["ada@example.com"]
+
+
 def test_a_search_with_signs_of_addresses_follows_its_cursor(api: httpx2.Client) -> None:
     first = api.get("/contracts/C-1/participants", params={"q": "le dû & co", "limit": 1})
     assert first.json() == {"items": [], "next": None}

@@ -21,6 +21,7 @@ from workers.access.sign_ins import VerifiedCredentials
 from workers.access.verifying import verify_credentials
 from workers.database import transaction
 from workers.logs import get_logger
+from workers.security.lockouts import forget_everywhere, subjects_of
 
 ADA = "ada@example.com"
 WRONG = {
@@ -131,6 +132,26 @@ def test_a_key_of_one_company_signs_in_its_people_alone(base_url: str, portal: U
     for companies, state in ((["acme", "x"], "succeeded"), (["autre"], "refused")):
         with client_of(base_url, make_key(portal, companies=companies)) as client:
             assert sign_in(client)["state"] == state
+
+
+def test_a_key_of_one_company_locks_nobody_of_another(base_url: str, api: httpx2.Client, portal: UUID) -> None:
+    with client_of(base_url, make_key(portal, companies=["autre"])) as other:
+        answers = [sign_in(other)["code"] for _ in range(FREE_TRIES + 1)]
+        assert answers == ["wrong_credentials"] * FREE_TRIES + ["sign_in_locked"]
+        assert sign_in(api)["state"] == "succeeded"
+    with client_of(base_url, make_key(portal, companies=["acme"])) as own:
+        for _ in range(FREE_TRIES):
+            assert sign_in(own, password="wrong") == WRONG
+        assert sign_in(api)["code"] == "sign_in_locked"  # the person of its own company is one person at the portal
+
+
+def test_an_erasure_forgets_what_any_key_has_counted(base_url: str, api: httpx2.Client, portal: UUID) -> None:
+    with client_of(base_url, make_key(portal, companies=["autre"])) as other:
+        assert sign_in(other) == WRONG
+    assert sign_in(api, password="wrong") == WRONG
+    with transaction() as session:
+        forget_everywhere(session, subjects_of(ADA, rows("SELECT id FROM account")[0][0]))
+    assert rows("SELECT count(*) FROM sign_in") == [(0,)]
 
 
 @pytest.mark.parametrize(
