@@ -25,14 +25,22 @@ LOOKED_AT: Final = 2_000
 LATEST: Final = UUID(int=2**128 - 1)
 """The identifier before which the first page of jobs begins: identifiers grow with time."""
 
-# The next jobs of a portal, the latest first, among so many that are looked at.
+READ_BYTES: Final = 256 * 1024
+"""Stored bytes of requests that one page reads, where they decide who may see a job; they may be large rosters."""
+
+# The next jobs of a portal, the latest first, among so many that are looked at. Requests are read up to a bound.
 LIST_JOBS = text("""
-    SELECT j.id, j.kind, j.state, j.requested_by, j.created_at, j.started_at, j.finished_at,
-      CASE WHEN :whole THEN CAST(j.request AS text) END AS request
-    FROM (SELECT * FROM job jo WHERE jo.portal_id = :portal AND jo.id < :before ORDER BY jo.id DESC LIMIT :looked_at) j
-    WHERE NOT j.kind = ANY(CAST(:internal AS text[]))
-      AND (CAST(:kind AS text) IS NULL OR j.kind = :kind) AND (CAST(:state AS text) IS NULL OR j.state = :state)
-    ORDER BY j.id DESC LIMIT :size""")
+    SELECT f.id, f.kind, f.state, f.requested_by, f.created_at, f.started_at, f.finished_at, f.within,
+      CASE WHEN f.within AND :whole THEN CAST(f.request AS text) END AS request
+    FROM (
+      SELECT j.*, NOT :whole OR coalesce(sum(pg_column_size(j.request)) OVER (
+          ORDER BY j.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < :bytes AS within
+      FROM (
+        SELECT * FROM job jo WHERE jo.portal_id = :portal AND jo.id < :before ORDER BY jo.id DESC LIMIT :looked_at) j
+      WHERE NOT j.kind = ANY(CAST(:internal AS text[]))
+        AND (CAST(:kind AS text) IS NULL OR j.kind = :kind) AND (CAST(:state AS text) IS NULL OR j.state = :state)
+      ORDER BY j.id DESC LIMIT :size) f
+    ORDER BY f.id DESC""")
 
 # The last job that such a page looks at; none when it looks at all that are left.
 FIND_LAST_JOB = text("""
@@ -60,6 +68,7 @@ class ListedJob(NamedTuple):
     """A job in a list, without its result.
 
     Parameters:
+      within: its request is among those that the page reads.
       request: its JSON, where it decides who may see the job.
     """
 
@@ -70,6 +79,7 @@ class ListedJob(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    within: bool
     request: str | None
 
 
@@ -104,17 +114,18 @@ def list_jobs(session: Session, key: KnownKey, wanted: JobFilter, before: UUID, 
         "kind": wanted.kind,
         "state": wanted.state,
         "size": size + 1,
+        "bytes": READ_BYTES,
     }
     found = fetch(session, ListedJob, LIST_JOBS, asked)
-    following = found[size - 1].id if len(found) > size else fetch_value(session, UUID, FIND_LAST_JOB, given)
-    page = found[:size]
+    page = [job for job in found[:size] if job.within]
+    following = page[-1].id if len(page) < len(found) else fetch_value(session, UUID, FIND_LAST_JOB, given)
     seen = may_see(session, key, [(job.kind, job.request) for job in page])
     return JobPage([_listed(job) for job, visible in zip(page, seen, strict=True) if visible], following)
 
 
 def _listed(job: ListedJob) -> dict[str, Any]:
     shown = as_json(job) | {"finished": job.state in FINAL}
-    return {name: value for name, value in shown.items() if name != "request"}
+    return {name: value for name, value in shown.items() if name not in ("within", "request")}
 
 
 def list_people(

@@ -146,6 +146,18 @@ def test_a_key_of_one_company_sees_the_jobs_of_that_company(base_url: str, porta
             problem(client.post(f"/jobs/{job}/cancel", headers=keyed()), 404, "not_found")
 
 
+def test_a_page_reads_few_large_requests_to_see_who_may_see_them(base_url: str, portal: UUID) -> None:
+    rosters = [asking(*(uuid4().hex for _ in range(4_000))) for _ in range(4)]
+    with transaction() as session:
+        made = [str(accepted(session, request, key=str(new_id()))) for request in rosters]
+    with client_of(base_url, make_key(portal, companies=["acme"])) as limited:
+        pages = [limited.get("/jobs").json()]
+        while following := pages[-1]["next"]:
+            pages.append(limited.get("/jobs", params={"cursor": following}).json())
+    assert len(pages) > 1
+    assert [job["id"] for page in pages for job in page["items"]] == made[::-1]
+
+
 def test_the_jobs_of_other_portals_are_not_listed(api: httpx2.Client, base_url: str) -> None:
     job = enrolling("ada")
     with client_of(base_url, make_key(make_portal("other"))) as other:
