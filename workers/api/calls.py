@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from models.words import Code
 from workers.access.hashing import HASHES_AT_ONCE
+from workers.api.making import FileMaker
 from workers.api.operation import Operation, Query
 from workers.api.problems import ApiProblem, FieldError
 from workers.api.recorder import AsyncRecorder
@@ -47,6 +48,7 @@ class Services:
         self.waiter = JobWaiter(is_stopping)
         self.readers = CapacityLimiter(READERS)
         self.hashing = CapacityLimiter(HASHES_AT_ONCE)
+        self.maker = FileMaker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,13 @@ class Call:
     async def run(self, function: Callable[[], T]) -> T:
         """Calls a function that blocks, in one of few threads."""
         return await to_thread.run_sync(function, limiter=self.services.readers)
+
+    async def make(self, function: Callable[[], T]) -> T:
+        """Calls a function that makes a file, which may take long.
+
+        Raises: ApiProblem with `unavailable` while other files are being made.
+        """
+        return await self.services.maker.make(self.key.portal_id, function)
 
     def idempotency_key(self) -> str | None:
         """Returns the key of ``Idempotency-Key``, without the quotes of a structured field; None when there is none.

@@ -2,11 +2,14 @@
 
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from uuid import UUID, uuid4
 
 import httpx2
 import openpyxl
 import pytest
+from sqlalchemy import text
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Scope
@@ -55,6 +58,23 @@ def test_a_dry_run_changes_nothing(api: httpx2.Client) -> None:
     report = api.get(f"/rosters/{job}").json()
     assert (report["dry_run"], report["notify"], report["result"]["counts"]) == (True, False, {"enrolled": 2})
     assert rows("SELECT count(*) FROM enrollment") == [(0,)]
+
+
+def test_files_that_take_long_keep_no_other_call_waiting(api: httpx2.Client, base_url: str) -> None:
+    job = uploaded(api, WRONG, policy="until_full")
+    work()
+    with ThreadPoolExecutor(8) as pool, client_of(base_url, make_key(make_portal("other"))) as other:
+        with transaction() as session:
+            session.execute(text("LOCK TABLE roster_part IN ACCESS EXCLUSIVE MODE"))  # now no file can be made
+            asked = [pool.submit(api.get, f"/rosters/{job}/errors.csv") for _ in range(8)]
+            refused = [one.result() for one in islice(as_completed(asked), 7)]
+            assert other.get("/contracts").status_code == 200
+            assert api.get(f"/rosters/{job}").status_code == 200
+        [made] = [one.result() for one in asked if one.result() not in refused]
+    for one in refused:
+        problem(one, 503, "unavailable")
+        assert one.headers["retry-after"] == "5"
+    assert (made.status_code, made.text.count("\r\n")) == (200, 3)
 
 
 def test_the_rows_to_correct_are_a_file_to_send_again(api: httpx2.Client) -> None:

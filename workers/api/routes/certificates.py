@@ -46,7 +46,7 @@ def sender(kind: str) -> Callable[[Call], Awaitable[Response]]:
         file = await call.read(find_duplicates, call.key, call.identifier("job"), kind)
         if isinstance(file, Code):
             raise ApiProblem(file)
-        content = await call.run(lambda: pieces(file))
+        content = await call.make(lambda: pieces(file))
         if content is None:
             raise ApiProblem(Code.NOT_KEPT, "the document cannot be made again")
         return streamed_answer(threaded(call, content.pieces), file.name, TYPES[kind], content.size)

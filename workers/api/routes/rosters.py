@@ -17,7 +17,7 @@ from workers.api.routes.jobs import visible_job
 from workers.api.schemas import RosterReport
 from workers.api.submitting import answer_job, body_of, required_key, submit
 from workers.api.uploading import ArrivedFile, arriving_file
-from workers.database import Session, transaction
+from workers.database import autocommit, transaction
 from workers.engine.acceptance import AcceptedJob
 from workers.engine.wake import WAKER
 from workers.imports.acceptance import accept_import
@@ -121,30 +121,33 @@ async def show(call: Call) -> Response:
 async def errors(call: Call) -> Response:
     """Gives the rows that were refused, as they were written, with line, code and reason: to correct and send again.
 
-    Of an import that runs it has those so far.
+    Of an import that runs it has those so far. One such file is made for a portal at a time, `unavailable` answers a
+    further call meanwhile: a file of 200 MB takes minutes.
     """
     report = await call.read(show_import, call.key, call.identifier("job"))
     if report is None:
         raise ApiProblem(Code.NOT_FOUND)
     query: ErrorsQuery = call.query
-    file = await call.read(_collect_errors, call, query.locale or report["report_locale"])
+    locale = query.locale or report["report_locale"]
+    file = await call.make(lambda: _collect_errors(call, locale))
     stem = (report["file"]["name"] or "file").rpartition(".")[0] or "file"
     pieces = threaded(call, read_pieces(file))
     return streamed_answer(pieces, f"{stem}.errors.csv", CSV)
 
 
-def _collect_errors(session: Session, call: Call, locale: str) -> BinaryIO:
+def _collect_errors(call: Call, locale: str) -> BinaryIO:
     """Collects the refused rows of an import.
 
     Raises: ApiProblem when its file was not read, or is kept no longer.
     """
     job_id = call.identifier("job")
-    read, kept = find_kept_reading(session, job_id)
-    if not kept:
-        raise ApiProblem(Code.NOT_KEPT)
-    if not read:
-        raise ApiProblem(Code.NOT_FOUND, "the file is not read yet, or was refused as a whole: the report says why")
-    return collect(line.encode("utf-8", "replace") for line in errors_file(session, job_id, locale))
+    with autocommit() as session:
+        read, kept = find_kept_reading(session, job_id)
+        if not kept:
+            raise ApiProblem(Code.NOT_KEPT)
+        if not read:
+            raise ApiProblem(Code.NOT_FOUND, "the file is not read yet, or was refused as a whole: the report says why")
+        return collect(line.encode("utf-8", "replace") for line in errors_file(session, job_id, locale))
 
 
 async def about_import(call: Call) -> Response:
