@@ -15,16 +15,13 @@ from typing import Any, Final, NamedTuple
 import httpcore2
 import httpx2
 
+from models.webhook_url import WEBHOOK_PORTS, WrongUrl, check_webhook_url
 from workers.settings import get_settings
 from workers.webhooks.streams import AsyncioStream
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-PORTS: Final = (443, 8443)
-"""The ports of public receivers; others are reached in `WEBHOOK_PRIVATE_NETWORKS` alone."""
-
-LONGEST_URL: Final = 2_000
 CONNECT_SECONDS: Final = 5.0
 """Seconds to connect to one of several addresses, before the next is tried."""
 
@@ -152,23 +149,21 @@ def read_url(url: str) -> httpx2.URL:
 
     Raises: RefusedTarget with the reason.
     """
+    refused = check_webhook_url(url, private=bool(private_networks()))
+    if refused:
+        raise RefusedTarget(refused)
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, UnicodeError, ValueError) as wrong:
-        raise RefusedTarget("bad_url") from wrong
-    strange = any(ord(sign) <= 32 or ord(sign) == 127 for sign in url) or not 0 < (parsed.port or 443) < 65_536
-    if len(url) > LONGEST_URL or strange or not parsed.host or parsed.userinfo or parsed.fragment:
-        raise RefusedTarget("bad_url")
-    if parsed.scheme not in ("https", "http"):
-        raise RefusedTarget("https_required")
-    if not private_networks() and is_private_only(parsed):
-        raise RefusedTarget("https_required" if parsed.scheme == "http" else "port_refused")
+        raise RefusedTarget(WrongUrl.BAD_URL) from wrong
+    if not parsed.host or parsed.userinfo:  # as httpx2 reads it, by which it is sent
+        raise RefusedTarget(WrongUrl.BAD_URL)
     return parsed
 
 
 def is_private_only(url: httpx2.URL) -> bool:
     """Tells whether this URL may lead into ``WEBHOOK_PRIVATE_NETWORKS`` alone."""
-    return url.scheme != "https" or (url.port or 443) not in PORTS
+    return url.scheme != "https" or (url.port or 443) not in WEBHOOK_PORTS
 
 
 @lru_cache(maxsize=1)

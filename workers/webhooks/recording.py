@@ -1,6 +1,6 @@
 """Records how tries ended: one statement for all that ended together, and what follows for their endpoints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import random
 from typing import Final, NamedTuple
@@ -73,7 +73,7 @@ RECORD_TRIES = text(f"""
 
 # Locks endpoints, in one order, and reads how they did until now.
 LOCK_HEALTH = text("""
-    SELECT e.id, e.portal_id, e.failures,
+    SELECT e.id, e.portal_id, e.url, e.failures,
       extract(epoch FROM now() - e.failing_since)::float8 AS failing_for, e.disabled_at IS NOT NULL AS is_disabled
     FROM webhook_endpoint e WHERE e.id = ANY(CAST(:ids AS uuid[])) ORDER BY e.id FOR NO KEY UPDATE OF e""")
 
@@ -107,6 +107,7 @@ BRING_FORWARD = text("""
 class _Health(NamedTuple):
     id: UUID
     portal_id: UUID
+    url: str
     failures: int
     failing_for: float | None
     is_disabled: bool
@@ -131,13 +132,19 @@ def _record_judged(session: Session, tries: Sequence[WebhookTry]) -> set[UUID]:
     for one in tries:
         by_endpoint.setdefault(one.webhook.endpoint.id, []).append(one)
     known = fetch(session, _Health, LOCK_HEALTH, {"ids": array(by_endpoint)})
-    judged = [(before, _judge(before, by_endpoint[before.id])) for before in known]
-    disabled = {before.id for before, after in judged if after.disabled or before.is_disabled}
+    judged = [(before, _judge(before, there)) for before in known if (there := _at_its_url(by_endpoint, before))]
+    disabled = {before.id for before in known if before.is_disabled}
+    disabled |= {before.id for before, after in judged if after.disabled}
     gone = by_endpoint.keys() - {before.id for before in known}  # deleted meanwhile
     _record(session, [(one, _step(one, held=one.webhook.endpoint.id in disabled | gone)) for one in tries])
     for before, after in judged:
         _follow_up(session, before, after, by_endpoint[before.id][-1].webhook.id)
     return disabled | gone | {before.id for before, after in judged if after.rest}
+
+
+def _at_its_url(tries: Mapping[UUID, Sequence[WebhookTry]], health: _Health) -> list[WebhookTry]:
+    """Returns the tries that were made where the endpoint is now: what a former receiver answers is no news of it."""
+    return [one for one in tries[health.id] if one.webhook.endpoint.url == health.url]
 
 
 def _judge(before: _Health, tries: Iterable[WebhookTry]) -> EndpointHealth:

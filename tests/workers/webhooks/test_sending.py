@@ -127,6 +127,23 @@ def test_every_other_answer_is_a_failure_and_tried_again(status: int) -> None:
     assert (states(), endpoint_row(endpoint)["failures"]) == ({"delivered": 1}, 0)
 
 
+def test_an_answer_of_a_former_url_says_nothing_of_the_endpoint() -> None:
+    with Receiver() as receiver, Receiver() as former:
+
+        def move(_: object) -> bytes:
+            change("UPDATE webhook_endpoint SET url = :url", url=receiver.url)
+            return answer(410)
+
+        former.script = move
+        endpoint = add_endpoint(former.url)
+        [owed] = owe(endpoint, "enrollment:1")
+        send_due()
+        assert (endpoint_row(endpoint)["disabled_reason"], endpoint_row(endpoint)["failures"]) == (None, 0)
+        pass_to_next_try()
+        send_due()
+    assert (former.ids, receiver.ids, states()) == ([owed], [owed], {"delivered": 1})
+
+
 def test_an_answer_of_410_disables_the_endpoint_and_holds_the_rest() -> None:
     with Receiver(in_turn(answer(410))) as receiver:
         endpoint = add_endpoint(receiver.url)
