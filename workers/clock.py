@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -26,7 +26,7 @@ from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.engine.job_events import tell_ended
-from workers.engine.ledger import JOBS, LEDGERS, MAX_RESCUES
+from workers.engine.ledger import JOBS, LEDGERS, MAX_RESCUES, Claimed, Ledger
 from workers.engine.processes import Heartbeat
 from workers.engine.rollout import newer_release_runs
 from workers.engine.set_back import (
@@ -41,6 +41,7 @@ from workers.engine.slots import next_slot
 from workers.engine.wake import WAKER
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
+from workers.outbox.events import tell_undeliverable
 from workers.requests.registry import parse
 from workers.settings import get_settings
 from workers.sql import change, fetch_one, fetch_value
@@ -152,10 +153,14 @@ def _rescue() -> None:
     for ledger in LEDGERS:
         with transaction() as session:
             rescued = books.rescue(session, ledger)
-            if ledger is JOBS:
-                tell_ended(session, [row.id for row in rescued if row.rescues >= MAX_RESCUES])
+            _tell(session, ledger, [row.id for row in rescued if row.rescues >= MAX_RESCUES])
         for row in rescued:
             log.warning("work.rescued", ledger=ledger.table, rows=[str(row.id)], rescues=row.rescues)
+
+
+def _tell(session: Session, ledger: Ledger[Claimed], ended: Collection[UUID]) -> None:
+    """Tells portals of jobs and mails that ended by this."""
+    (tell_ended if ledger is JOBS else tell_undeliverable)(session, ended)
 
 
 def _fire() -> None:
@@ -174,8 +179,7 @@ def bury_unknown() -> None:
     for ledger in LEDGERS:
         with transaction() as session:
             buried = books.bury(session, ledger, seconds=UNREAD_SECONDS)
-            if ledger is JOBS:
-                tell_ended(session, buried)
+            _tell(session, ledger, buried)
         if buried:
             log.error("work.unknown_kind", ledger=ledger.table, rows=[str(row_id) for row_id in buried])
 

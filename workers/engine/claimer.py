@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -209,12 +209,21 @@ def wake_here(queue: str) -> None:
         WAKER.wake_soon(queue)
 
 
-class BatchRun(Generic[ColumnsT]):
-    """One claimed batch while `work` does it: the rows committed, the lanes postponed, and the errors so far."""
+TellEnded = Callable[[Session, Collection[UUID]], None]
+"""Tells portals that rows have ended; of those that go on it tells nothing."""
 
-    def __init__(self, ledger: Ledger[ColumnsT], work: DoWork[ColumnsT]) -> None:
+
+class BatchRun(Generic[ColumnsT]):
+    """One claimed batch while `work` does it: the rows committed, the lanes postponed, and the errors so far.
+
+    Parameters:
+      tell: tells portals of rows that failed for good, where they are no jobs; it is called in that transaction.
+    """
+
+    def __init__(self, ledger: Ledger[ColumnsT], work: DoWork[ColumnsT], tell: TellEnded | None = None) -> None:
         self.ledger = ledger
         self.work = work
+        self.tell = tell
         self.failing: Counter[str] = Counter()
         self.done: set[UUID] = set()
         self.postponed: set[UUID] = set()  # lanes with an order: none of their later rows may be done before
@@ -303,7 +312,7 @@ class BatchRun(Generic[ColumnsT]):
             return
         log.error("work.unreadable", ledger=self.ledger.table, rows=_names([row]), exc_info=error)
         reason = describe(error) | {"reason": UNREADABLE}
-        set_back(self.ledger, [FailedAttempt(row.id, row.claim, self.ledger.dead, None, "dead", reason)])
+        self._set_back(FailedAttempt(row.id, row.claim, self.ledger.dead, None, "dead", reason))
 
     def _postpone(self, rows: Sequence[ClaimedRow[ColumnsT]], error: Exception) -> None:
         """Postpones the first row of each lane and gives the others back: the lane waits for its first row.
@@ -324,7 +333,10 @@ class BatchRun(Generic[ColumnsT]):
         seconds = None if isinstance(error, Permanent) else policy.seconds_after(row.failures + 1, jitter)
         log.error("work.failed", ledger=self.ledger.table, rows=_names([row]), dead=seconds is None, exc_info=error)
         state, outcome = (self.ledger.dead, "dead") if seconds is None else (self.ledger.waiting, "retry")
-        set_back(self.ledger, [FailedAttempt(row.id, row.claim, state, seconds, outcome, describe(error))])
+        self._set_back(FailedAttempt(row.id, row.claim, state, seconds, outcome, describe(error)))
+
+    def _set_back(self, setback: FailedAttempt) -> None:
+        set_back(self.ledger, [setback], self.tell)
 
 
 @contextmanager
@@ -365,12 +377,17 @@ def _unless_away(event: str, ledger: Ledger[Claimed]) -> Iterator[Session]:
         log.warning(event, ledger=ledger.table, exc_info=error)
 
 
-def set_back(ledger: Ledger[Claimed], setbacks: Sequence[FailedAttempt]) -> None:
-    """Commits failed attempts."""
+def set_back(ledger: Ledger[Claimed], setbacks: Sequence[FailedAttempt], tell: TellEnded | None = None) -> None:
+    """Commits failed attempts.
+
+    Parameters:
+      tell: tells portals of the rows that ended by it; of jobs they are told in any case.
+    """
+    told = tell_ended if ledger is JOBS else tell
     with _unless_away("setback.not_recorded", ledger) as session:
         books.set_back(session, ledger, setbacks)
-        if ledger is JOBS:
-            tell_ended(session, [one.id for one in setbacks if one.seconds is None])
+        if told is not None:
+            told(session, [one.id for one in setbacks if one.seconds is None])
 
 
 def postpone(

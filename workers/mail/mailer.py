@@ -90,10 +90,10 @@ class Mailer:
         def write(session: Session, held: Sequence[ClaimedRow[MailColumns]]) -> Sequence[WorkOutcome]:
             written = write_letters(session, held)
             letters.update({letter.row.id: letter for letter in written})
-            tell_undeliverable(session, [one.row.id for one in written if one.unsent is EmailState.SUPPRESSED])
+            tell_undeliverable(session, [one.row.id for one in written if one.unsent])
             return [WorkOutcome(letter.row.id, letter.row.claim, letter.unsent) for letter in written if letter.unsent]
 
-        writing = BatchRun(EMAILS, write)
+        writing = BatchRun(EMAILS, write, tell_undeliverable)
         writing.run(rows)
         return [letter for row_id, letter in letters.items() if row_id in writing.done and not letter.unsent]
 

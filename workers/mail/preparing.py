@@ -19,6 +19,7 @@ from workers.mail.letters.letter import Letter
 from workers.mail.message import SenderIdentity
 from workers.mail.sending import SAFE_PART, PreparedMail
 from workers.mail.skeleton import make_message
+from workers.outbox.events import tell_undeliverable
 from workers.rosters.kept_rows import KeptRows, recall
 from workers.rosters.refused import RosterRefused
 
@@ -89,9 +90,8 @@ def _build(letter: Letter, identity: SenderIdentity) -> bytes | None:
             )
     except Permanent as error:
         log.exception("mail.unrenderable", rows=_names([letter]))
-        set_back(
-            EMAILS, [FailedAttempt(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))]
-        )
+        failed = FailedAttempt(letter.row.id, letter.row.claim, EmailState.FAILED, None, "dead", describe(error))
+        set_back(EMAILS, [failed], tell_undeliverable)
         return None
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from models.contract import SeatUse, shares_reached
 from models.enrollment import LIVE
-from models.words import WebhookEvent
+from models.words import EmailState, WebhookEvent
 from workers.database import Session, array
 from workers.engine.events import Event, defer, owe
 from workers.sql import as_json, fetch
@@ -41,13 +41,14 @@ READ_SEATS = text("""
     FROM contract c JOIN company co ON co.id = c.company_id WHERE c.id = ANY(CAST(:contracts AS uuid[]))""")
 
 # The mails among these that ended without being sent, and the portal whose contract they are about.
-READ_UNDELIVERABLE = text("""
+READ_UNDELIVERABLE = text(f"""
     SELECT m.id, m.kind, m.state, substring(CAST(m.error AS text) FROM '"reason": "([a-z_]+)"') AS reason,
       m.account_id, m.enrollment_id, c.portal_id
     FROM email m LEFT JOIN enrollment e ON e.id = m.enrollment_id
     LEFT JOIN contract c ON c.id = coalesce(e.contract_id, m.contract_id)
     WHERE m.id = ANY(CAST(:mails AS uuid[])) AND m.account_id IS NOT NULL
-      AND m.state IN ('failed', 'suppressed') AND m.finished_at = now()""")
+      AND m.state IN ('{EmailState.FAILED}', '{EmailState.SUPPRESSED}', '{EmailState.EXPIRED}')
+      AND m.finished_at = now()""")
 
 MOST_ENROLLMENTS: Final = 100
 """Enrollments of one account that an event lists."""
@@ -145,7 +146,7 @@ def tell_activated(session: Session, account_id: UUID) -> None:
 
 
 def tell_undeliverable(session: Session, mails: Collection[UUID]) -> None:
-    """Owes that mails to people have failed or were suppressed in this transaction; of other mails nothing is told."""
+    """Owes that mails to people failed, expired or were suppressed in this transaction; of others nothing is told."""
     if mails:
         defer(session, None, {WebhookEvent.EMAIL_UNDELIVERABLE}, partial(_find_undeliverable, mails=mails))
 

@@ -35,8 +35,10 @@ from tests.kit.relay.relay import Relay
 from workers.access.passwords import choose_password
 from workers.actors import rosters
 from workers.catalog.organisations import put_organisation
+from workers.clock import tick
 from workers.database import get_engine, transaction
 from workers.engine.acceptance import OwedJob, owe_jobs
+from workers.engine.claimer import this_process
 from workers.imports.acceptance import accept_file, digest_of
 from workers.mail.claimed import ClaimedMail
 from workers.mail.mailer import Mailer
@@ -261,6 +263,35 @@ def test_a_mail_to_a_suppressed_address_is_told(alpha: UUID) -> None:
     Mailer().do_batch(claim())
     [one] = owed("email.undeliverable")
     assert (one.resource, one.data["code"]) == (f"enrollment:{anne}", "suppressed")
+
+
+@pytest.mark.usefixtures("relay", "loop")
+def test_a_mail_that_was_not_sent_in_time_is_told(alpha: UUID) -> None:
+    [anne] = enrolled(alpha, asking("anne"))
+    change("UPDATE email SET expires_at = now() - interval '1 hour'")
+    Mailer().do_batch(claim())
+    [one] = owed("email.undeliverable")
+    assert (one.resource, one.data["code"]) == (f"enrollment:{anne}", "expired")
+
+
+@pytest.mark.usefixtures("relay", "loop")
+def test_a_mail_that_cannot_be_made_is_told(alpha: UUID) -> None:
+    [anne] = enrolled(alpha, asking("anne"))
+    change("UPDATE email SET to_address = 'a,b@example.com'")
+    change("UPDATE account SET email_norm = 'a,b@example.com'")
+    Mailer().do_batch(claim())
+    assert rows("SELECT state FROM email") == [("failed",)]
+    [one] = owed("email.undeliverable")
+    assert (one.resource, one.data["code"]) == (f"enrollment:{anne}", "failed")
+
+
+def test_a_mail_that_three_mailers_were_lost_with_is_told(alpha: UUID) -> None:
+    [anne] = enrolled(alpha, asking("anne"))
+    change("UPDATE email SET state = 'sending', rescues = 2, due_at = NULL, leased_until = now() - interval '1 hour'")
+    tick(this_process())
+    assert rows("SELECT state FROM email") == [("failed",)]
+    [one] = owed("email.undeliverable")
+    assert (one.resource, one.data["code"]) == (f"enrollment:{anne}", "failed")
 
 
 def test_a_mail_about_no_contract_concerns_each_portal_of_the_person(fresh_database: str, relay: Relay) -> None:
