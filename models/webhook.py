@@ -12,6 +12,7 @@ from models.job import RUNNING, WAITING, states
 from models.words import WebhookState
 
 HELD = text("state = 'held'")
+GIVEN_UP = text("state = 'failed'")
 
 
 class WebhookEndpoint(Record, table=True):
@@ -53,6 +54,7 @@ class Webhook(OwedWork, table=True):
         Index("ix_webhook_due", "queue", "due_at", postgresql_where=WAITING),
         Index("ix_webhook_running", "endpoint_id", "lane", postgresql_where=RUNNING),
         Index("ix_webhook_held", "endpoint_id", "id", postgresql_where=HELD),
+        Index("ix_webhook_failed", "endpoint_id", "finished_at", postgresql_where=GIVEN_UP),
         Index("ix_webhook_endpoint_id", "endpoint_id", "id"),
         HOT_TABLE,
     )

@@ -73,6 +73,7 @@ SENTENCES: Final = {
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
     "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since. It says: {words}",
     "webhooks_failing": "the webhook endpoint {subject} has failed for over five minutes: {count} waiting",
+    "webhooks_given_up": "{count} webhooks of {subject} failed for a day, though others arrived: see --deliveries",
     "webhooks_disabled": "the webhook endpoint {subject} was disabled ({class}): {count} held; its portal enables it",
     "name_not_printable": "{count} certificates cannot be printed: the fonts lack letters of the names; correct them",
     "value_not_printable": "{count} certificates cannot be printed: the fonts lack letters of other texts on them",

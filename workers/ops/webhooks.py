@@ -1,4 +1,4 @@
-"""Finds the webhook endpoints that need a person, and webhooks that no process sends."""
+"""Finds the webhook endpoints that need a person, and webhooks that were given up or that no process sends."""
 
 from typing import Any, Final, NamedTuple
 
@@ -15,11 +15,17 @@ from workers.sql import fetch, fetch_one
 FAILING_SECONDS: Final = 300.0
 """Seconds of failures, and of nothing else, after which an endpoint is a problem."""
 
+GIVEN_UP_DAYS: Final = 7
+"""Days for which a webhook that was given up is told of, unless it is told again."""
+
 LATE_SECONDS: Final = 60.0
 MOST_ENDPOINTS: Final = 50
 """The most endpoints that are told of one by one."""
 
 _WAITING: Final = "w.endpoint_id = e.id AND w.due_at IS NOT NULL AND w.leased_until IS NULL"
+
+_GIVEN_UP: Final = f"""w.endpoint_id = e.id AND w.state = '{WebhookState.FAILED}' AND w.started_at IS NOT NULL
+        AND w.finished_at > now() - make_interval(days => {GIVEN_UP_DAYS})"""
 
 # Finds endpoints that were disabled for failing, or fail, with the number of webhooks that wait for them. What is held
 # is counted by an index of its own, and the rest by that of what waits.
@@ -31,6 +37,14 @@ FIND_TROUBLED = text(f"""
     WHERE (e.disabled_at IS NOT NULL AND e.disabled_reason IS DISTINCT FROM '{DisabledReason.ASKED}')
       OR (e.disabled_at IS NULL AND e.failing_since < now() - make_interval(secs => {FAILING_SECONDS}))
     ORDER BY p.name, e.reference LIMIT {MOST_ENDPOINTS}""")
+
+# Counts the webhooks that failed for a day while their endpoint took others. What was held and is not wanted has no
+# first failure.
+FIND_GIVEN_UP = text(f"""
+    SELECT * FROM (
+      SELECT p.name AS portal, e.reference, {first_rows("webhook w", _GIVEN_UP)} AS number
+      FROM webhook_endpoint e JOIN portal p ON p.id = e.portal_id WHERE e.disabled_at IS NULL) one
+    WHERE number > 0 ORDER BY portal, reference LIMIT {MOST_ENDPOINTS}""")
 
 # Counts webhooks that have been due for long, at endpoints at which nothing fails, and tells whether a process sends.
 FIND_LATE = text(f"""
@@ -54,6 +68,14 @@ class TroubledEndpoint(NamedTuple):
     waiting: int
 
 
+class GivenUpWebhooks(NamedTuple):
+    """Webhooks of an endpoint that were given up."""
+
+    portal: str
+    reference: str
+    number: int
+
+
 class LateWebhooks(NamedTuple):
     """Webhooks that no process sends though nothing fails, the age of the oldest, and whether a process is there."""
 
@@ -63,9 +85,19 @@ class LateWebhooks(NamedTuple):
 
 
 def find_webhooks(session: Session, caps: StatusCaps = CAPS) -> list[dict[str, Any]]:
-    """Lists the endpoints that fail or were disabled, and webhooks that are late, as problems."""
+    """Lists the endpoints that fail or were disabled, and webhooks that were given up or are late, as problems."""
     found = fetch(session, TroubledEndpoint, FIND_TROUBLED, {"rows": caps.rows})
-    return [*(_of_endpoint(one, caps) for one in found), *_of_late(session, caps)]
+    lost = fetch(session, GivenUpWebhooks, FIND_GIVEN_UP, {"rows": caps.rows})
+    return [
+        *(_of_endpoint(one, caps) for one in found),
+        *(_of_given_up(one, caps) for one in lost),
+        *_of_late(session, caps),
+    ]
+
+
+def _of_given_up(lost: GivenUpWebhooks, caps: StatusCaps) -> dict[str, Any]:
+    number = CappedNumber.of(lost.number, caps.rows)
+    return problem_of("webhooks_given_up", f"{lost.portal}/{lost.reference}", number)
 
 
 def _of_endpoint(endpoint: TroubledEndpoint, caps: StatusCaps) -> dict[str, Any]:

@@ -66,9 +66,10 @@ OWE_HELD = text(f"""
       started_at = NULL
     WHERE endpoint_id = :id AND state = '{WebhookState.HELD}'""")
 
-# What was held for an endpoint is given up, because its portal wants to be told only what happens from now on.
+# What was held for an endpoint is given up, because its portal wants to be told only what happens from now on. It has
+# not failed, so it loses the time of its first failure, by which the status finds what did.
 GIVE_UP_HELD = text(f"""
-    UPDATE webhook SET state = '{WebhookState.FAILED}', finished_at = now()
+    UPDATE webhook SET state = '{WebhookState.FAILED}', finished_at = now(), started_at = NULL
     WHERE endpoint_id = :id AND state = '{WebhookState.HELD}'""")
 
 # Nothing more is owed to an endpoint that is gone.

@@ -79,3 +79,21 @@ def test_webhooks_are_counted_to_the_cap(session: Session) -> None:
     add_endpoint(session, 5, 0, failing_since=400)
     [failing] = find_webhooks(session, FEW)
     assert (failing["count"], failing["at_least"]) == (2, True)
+
+
+def test_a_webhook_that_failed_for_a_day_is_told_alone(session: Session) -> None:
+    add_endpoint(session, 4)
+    assert problems(session) == []
+    ended = text("""
+        UPDATE webhook SET state = 'failed', due_at = NULL, finished_at = now(), started_at = now()
+        WHERE id = (SELECT id FROM webhook WHERE state = 'owed' ORDER BY id LIMIT 1)""")
+    session.execute(ended)
+    assert problems(session) == [("webhooks_given_up", "local/hook", 1)]
+    session.execute(text("UPDATE webhook SET started_at = NULL WHERE state = 'failed'"))  # held, and not wanted
+    assert problems(session) == []
+    session.execute(ended)
+    session.execute(text("UPDATE webhook SET finished_at = now() - interval '8 days' WHERE started_at IS NOT NULL"))
+    assert problems(session) == []
+    session.execute(ended)
+    session.execute(text("UPDATE webhook_endpoint SET disabled_at = now(), disabled_reason = 'gone'"))
+    assert [code for code, _, _ in problems(session)] == ["webhooks_disabled"]
