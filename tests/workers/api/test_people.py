@@ -149,8 +149,10 @@ def test_an_erasure_forgets_what_any_key_has_counted(base_url: str, api: httpx2.
     with client_of(base_url, make_key(portal, companies=["autre"])) as other:
         assert sign_in(other) == WRONG
     assert sign_in(api, password="wrong") == WRONG
+    [(account,)] = rows("SELECT id FROM account")
+    assert isinstance(account, UUID)
     with transaction() as session:
-        forget_everywhere(session, subjects_of(ADA, rows("SELECT id FROM account")[0][0]))
+        forget_everywhere(session, subjects_of(ADA, account))
     assert rows("SELECT count(*) FROM sign_in") == [(0,)]
 
 
