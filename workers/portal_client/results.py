@@ -157,6 +157,7 @@ class SignIn(Answered):
       code: why it was refused: `wrong_credentials` or `sign_in_locked`.
     """
 
+    state: JobState | str | None = None
     account_id: UUID | None = None
     credential_version: int | None = None
     code: str | None = None
