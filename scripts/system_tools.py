@@ -25,6 +25,7 @@ class SystemTool(NamedTuple):
 
 
 TOOLS: Final = (
+    SystemTool("curl", ("curl",)),
     SystemTool("openssl", ("openssl",)),
     SystemTool("pdffonts", ("poppler-utils",)),
     SystemTool("pdfinfo", ("poppler-utils",)),
