@@ -14,6 +14,13 @@ MOST_BUFFERED: Final = 65_536
 """Bytes that are buffered before the receiver must wait: of an answer only the beginning is wanted."""
 
 
+MOST_OF_ANSWER: Final = 32_768
+"""Bytes of an answer that are read: head and the beginning of the body. Interim answers (1xx) may go on for ever."""
+
+MOST_AT_ONCE: Final = 4_096
+"""Bytes that are parsed before other connections have their turn."""
+
+
 class _Incoming(asyncio.Protocol):
     """The bytes that came and were not read yet."""
 
@@ -63,6 +70,7 @@ class AsyncioStream(httpcore2.AsyncNetworkStream):
         self._incoming = incoming
         self._transport = transport
         self._unsent = b""
+        self._left = MOST_OF_ANSWER
 
     @classmethod
     async def connect(cls, address: str, port: int, seconds: float) -> Self:
@@ -82,15 +90,20 @@ class AsyncioStream(httpcore2.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
         """Sends what was written, and returns the next bytes; none when the receiver has closed its side.
 
-        Raises: httpcore2.ReadError when the connection is lost.
+        Raises: httpcore2.ReadError when the connection is lost; RemoteProtocolError when the answer is too long.
         """
         self._send()
+        if self._left < MOST_OF_ANSWER:
+            if self._left <= 0:
+                raise httpcore2.RemoteProtocolError(f"longer than {MOST_OF_ANSWER} bytes")
+            await asyncio.sleep(0)  # what has come already is read without waiting, and others would have to
         incoming = self._incoming
         await incoming.wait()
         if not incoming.data and incoming.error is not None:
             raise httpcore2.ReadError(type(incoming.error).__name__)
-        given = bytes(incoming.data[:max_bytes])
-        del incoming.data[:max_bytes]
+        given = bytes(incoming.data[: min(max_bytes, MOST_AT_ONCE)])
+        del incoming.data[: len(given)]
+        self._left -= len(given)
         if not incoming.data and not incoming.ended:
             self._transport.resume_reading()
         return given
@@ -107,7 +120,7 @@ class AsyncioStream(httpcore2.AsyncNetworkStream):
     def _send(self) -> None:
         if self._unsent:
             self._transport.write(self._unsent)
-            self._unsent = b""
+            self._unsent, self._left = b"", MOST_OF_ANSWER
 
     async def aclose(self) -> None:
         """Closes the connection at once: a receiver that does not take part in that keeps nothing open."""

@@ -3,6 +3,7 @@
 import threading
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from itertools import repeat
 
 import pytest
 from standardwebhooks import Webhook as StandardWebhook
@@ -125,6 +126,21 @@ def test_every_other_answer_is_a_failure_and_tried_again(status: int) -> None:
     assert attempts() == [(status, None), (204, None)]
     assert receiver.ids[0] == receiver.ids[1]
     assert (states(), endpoint_row(endpoint)["failures"]) == ({"delivered": 1}, 0)
+
+
+def test_interim_answers_without_an_end_are_read_no_further_than_a_head() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1_000
+    with Receiver(lambda _: repeat(interim)) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1")
+        send_due()
+    assert attempts() == [(None, "bad_answer")]
+
+
+def test_an_answer_longer_than_what_is_read_counts_by_its_status() -> None:
+    with Receiver(lambda _: answer(200, b"x" * 300_000, *[f"X-{n}: {'y' * 900}" for n in range(20)])) as receiver:
+        owe(add_endpoint(receiver.url), "enrollment:1", "enrollment:1")
+        send_due()
+    assert (attempts(), states()) == ([(200, None)] * 2, {"delivered": 2})
 
 
 def test_an_answer_of_a_former_url_says_nothing_of_the_endpoint() -> None:
