@@ -16,6 +16,8 @@ from workers.api.operations import OPERATIONS
 from workers.database import is_transient, leave_server, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
+from workers.portals.limits import LIMITS
+from workers.portals.use import USE
 from workers.revisions import read_revisions
 from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
@@ -129,9 +131,15 @@ def make_server(host: str, port: int) -> uvicorn.Server:
         ws="none",
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    server = BoundedServer(config)
+    server = BoundedServer(config, at_end=_close_portals)
     app.state.api.is_stopping = lambda: server.should_exit
     return server
+
+
+def _close_portals() -> None:
+    """Writes and settles what was noted of the calls of portals."""
+    USE.close()
+    LIMITS.close()
 
 
 def run() -> None:

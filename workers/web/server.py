@@ -59,10 +59,16 @@ class ConnectionState(ServerState):
 
 
 class BoundedServer(uvicorn.Server):
-    """A server that ends slow connections, and reports errors of `accept` at most once a second."""
+    """A server that ends slow connections, and reports errors of `accept` at most once a second.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    Parameters:
+      at_end: what is done when all calls have been answered. Behind ``run`` it would be too late: uvicorn then sends
+        this process the signal again.
+    """
+
+    def __init__(self, config: uvicorn.Config, at_end: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
+        self._at_end = at_end
         self.server_state = ConnectionState()
         self._loop: AbstractEventLoop | None = None
         self._told = asyncio.Event()
@@ -71,6 +77,11 @@ class BoundedServer(uvicorn.Server):
         """Serves until it is told to stop."""
         asyncio.get_running_loop().set_exception_handler(AcceptErrors())
         await super().serve(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for the last answers, and ends what the process does beside them."""
+        await super().shutdown(sockets)
+        self._at_end()
 
     async def main_loop(self) -> None:
         """Waits until it is told to stop; a signal ends the wait at once. Uvicorn wakes up ten times a second."""

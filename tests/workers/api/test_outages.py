@@ -216,3 +216,12 @@ def test_of_two_bodies_under_one_key_one_is_done(api: httpx2.Client) -> None:
             problem(answer, 409, "idempotency_conflict")
             assert "retry-after" not in answer.headers
     assert rows("SELECT count(*) FROM job") == [(1,)]
+
+
+def test_the_last_use_of_a_key_is_written_when_the_process_ends(processes: Processes, portal: UUID) -> None:
+    web = start_web(processes)
+    with client_of(web.base_url, make_key(portal)) as client:
+        assert client.get("/contracts").status_code == 200
+    web.process.terminate()
+    web.process.wait(20)
+    assert rows("SELECT count(*) FROM portal_key WHERE last_used_at IS NOT NULL") == [(1,)]
