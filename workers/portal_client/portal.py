@@ -4,14 +4,14 @@ from types import TracebackType
 from typing import Self
 
 from workers.portal_client.asking import Asking, PortalDoor
+from workers.portal_client.endpoints import EndpointKeeping
 from workers.portal_client.http_door import HttpDoor
 from workers.portal_client.messages import PortalClient
 from workers.portal_client.queue_door import QueueDoor
-from workers.portal_client.reading import Reading
 from workers.portal_client.uploading import Uploading
 
 
-class Portal(Asking, Reading, Uploading):
+class Portal(Asking, EndpointKeeping, Uploading):
     """Asks Matricule for one portal, over HTTP or through the queue. Threads may share it; processes may not.
 
     Parameters:

@@ -18,7 +18,16 @@ from workers.portal_client.errors import NeedsHttp, PortalError, Unanswered, Unr
 from workers.portal_client.http_door import HttpDoor, read
 from workers.portal_client.options import Identifier
 from workers.portal_client.repeating import repeat
-from workers.portal_client.results import Contract, Job, JobPerson, Page, Participant, SignIn
+from workers.portal_client.results import (
+    CertificateVersion,
+    Contract,
+    Job,
+    JobPerson,
+    Page,
+    Participant,
+    ParticipantProgress,
+    SignIn,
+)
 
 ItemType = TypeVar("ItemType", bound=BaseModel)
 
@@ -68,6 +77,18 @@ class Reading:
     def participant(self, enrollment_id: Identifier) -> Participant:
         """Returns a participant, also one who left the contract."""
         return self._http.ask(Participant, path_of("/enrollments/{enrollment}", enrollment=enrollment_id))
+
+    def progress(self, enrollment_id: Identifier) -> ParticipantProgress:
+        """Returns the progress of a participant with their certificates, also of one who left."""
+        return self._http.ask(ParticipantProgress, path_of("/enrollments/{one}/progress", one=enrollment_id))
+
+    def certificate(self, certificate_id: Identifier) -> CertificateVersion:
+        """Returns a certificate: its status, its content as long as that is kept, and its duplicates."""
+        return self._http.ask(CertificateVersion, path_of("/certificates/{one}", one=certificate_id))
+
+    def roster(self, job: Identifier | Job) -> Job:
+        """Returns the import of a file: how the file was understood, its progress, and the counts of results."""
+        return self._http.ask(Job, path_of("/rosters/{job}", job=job_id(job)))
 
     def job(self, job: Identifier | Job) -> Job:
         """Returns a job as it is now."""

@@ -164,6 +164,67 @@ class SignIn(Answered):
     locked_until: datetime | None = None
 
 
+class CertificateVersion(Answered):
+    """A version of a certificate; a corrected one takes the place of the one before."""
+
+    id: UUID
+    number: str
+    version: int
+    status: str
+
+
+class ParticipantProgress(Answered):
+    """The progress of a participant, with every version of their certificate."""
+
+    enrollment_id: UUID
+    contract: str
+    company: str
+    training: str
+    training_title: str
+    account_id: UUID
+    email: str
+    first_name: str
+    last_name: str
+    external_id: str | None
+    progress: Progress | str
+    started_at: datetime | None
+    completed_at: datetime | None
+    progress_at: datetime | None
+    score: float | None
+    time_spent_seconds: int
+    enrolled_at: datetime
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    certificate_held: str | None
+    certificates: tuple[CertificateVersion, ...]
+
+
+class Endpoint(Answered):
+    """An endpoint at which the portal is told of events.
+
+    Parameters:
+      events: None for all.
+      secret: `whsec_…`, only of a new endpoint and when it is rotated.
+      held: webhooks that wait until it is enabled.
+    """
+
+    reference: str
+    url: str
+    events: tuple[str, ...] | None
+    enabled: bool
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    failing_since: datetime | None
+    failures: int
+    next_try_at: datetime | None
+    previous_until: datetime | None
+    secret_version: int
+    secret: str | None
+    held: int
+    created_at: datetime
+    updated_at: datetime
+
+
 class Page(Answered, Generic[T]):
     """A page of a list; `next` is the cursor of the next one."""
 

@@ -16,7 +16,7 @@ class LossyWay(socketserver.ThreadingTCPServer):
 
     Parameters:
       upstream: the port of the other server on this machine, or the path of its socket.
-      needle: bytes that the request has whose connection shares the next fate; others pass.
+      needle: bytes of the requests that meet the next fate with their connection; others pass.
       fates: of such connections, in their order: `refuse` closes it before anything reaches the server; `lose` waits
         for the answer and closes without it; `hold` waits for the answer and keeps it for ever.
     """

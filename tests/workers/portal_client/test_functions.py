@@ -60,12 +60,24 @@ def test_every_request_has_the_address_that_the_api_answers() -> None:
     assert set(ADDRESSES) == set(ASKED.values())
 
 
-@pytest.mark.parametrize(
-    "name", ["Contract", "Participant", "ParticipantOfContract", "Mail", "Permissions", "JobPerson"]
+SHAPES = (
+    "Contract",
+    "JobPerson",
+    "Mail",
+    "Participant",
+    "ParticipantOfContract",
+    "ParticipantProgress",
+    "Permissions",
+    "SignInAnswer",
+    "WebhookEndpoint",
 )
+NAMES = {"ParticipantOfContract": "Participant", "SignInAnswer": "SignIn", "WebhookEndpoint": "Endpoint"}
+
+
+@pytest.mark.parametrize("name", SHAPES)
 def test_answers_have_the_fields_that_the_api_describes(name: str) -> None:
     described: type[BaseModel] = getattr(schemas, name)
-    typed: type[BaseModel] = getattr(results, "Participant" if name == "ParticipantOfContract" else name)
+    typed: type[BaseModel] = getattr(results, NAMES.get(name, name))
     optional = {"contract", "company"} if name == "Participant" else set()
     assert set(typed.model_fields) - optional == set(described.model_fields) - optional
 
