@@ -3,9 +3,12 @@
 The job that was asked for looks no address up. It counts the request against the address's hash and the portal and owes
 a job of Matricule's own, which looks the address up later, when no one is waiting: neither the answer nor its time
 tells the person who asked whether the address has an account.
+
+A portal asks for the people alone whom it has enrolled, and its requests count for it alone: for others it neither
+sends a mail nor uses up what their own portals may ask. The shell, which asks as `local`, may ask for every person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 from uuid import UUID
 
@@ -26,6 +29,7 @@ from workers.requests.accounts import RequestPasswordReset
 from workers.requests.internal import SendPasswordReset
 from workers.requests.queues import Queue
 from workers.requests.registry import parse
+from workers.security.lockouts import subjects_at
 from workers.security.throttles import (
     ThrottleSubject,
     address_subjects,
@@ -51,6 +55,12 @@ LOCK_RECIPIENTS = text(f"""
     WHERE a.email_norm = ANY(CAST(:emails AS text[])) AND a.erased_at IS NULL
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
+# The accounts that these portals know: those they enrolled, but for people who left by "this is not me".
+READ_KNOWN = text("""
+    SELECT DISTINCT c.portal_id, e.account_id FROM enrollment e JOIN contract c ON c.id = e.contract_id
+    WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND c.portal_id = ANY(CAST(:portals AS uuid[]))
+      AND e.detached_at IS NULL""")
+
 ANSWER: Final = {"code": Code.REQUESTED}
 
 
@@ -60,6 +70,13 @@ class _RequestedReset(NamedTuple):
     id: UUID
     portal_id: UUID
     request: str | None
+
+
+class _KnownAccount(NamedTuple):
+    """A portal, and an account that it has enrolled."""
+
+    portal_id: UUID
+    account_id: UUID
 
 
 class _AskedReset(NamedTuple):
@@ -82,7 +99,7 @@ def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOut
     hashes = address_subjects(emails)
     subjects = {
         row.id: (
-            ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, hashes[email]),
+            ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, *subjects_at(row.columns.portal_id, [hashes[email]])),
             ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns.portal_id),
         )
         for row, email in zip(rows, emails, strict=True)
@@ -115,11 +132,14 @@ def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
     requests = [cast("SendPasswordReset", parse(row.columns.kind, row.columns.request, internal=True)) for row in rows]
     asked = _read_asked(session, [request.job for request in requests])
     recipients = _hold_recipients(session, sorted({one.email for one in asked.values()}))
+    known = _read_known(session, asked.values(), recipients.values())
     hashes = address_subjects(recipients)
     resent = []
     for row, request in zip(rows, requests, strict=True):
         portal_id, email = asked.get(request.job, _NO_ADDRESS)
         person = recipients.get(email)
+        if person is not None and portal_id != LOCAL_PORTAL_ID and (portal_id, person.account_id) not in known:
+            person = None
         subjects = () if person is None else _subjects(person, hashes[email])
         resent.append(ResendRequest(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
     answers = resend(session, resent, answer_reset)
@@ -141,6 +161,14 @@ def _hold_recipients(session: Session, emails: Sequence[str]) -> dict[str, Locke
     """
     found = fetch(session, LockedRecipient, LOCK_RECIPIENTS, {"emails": list(emails)})
     return {person.email: person for person in found if person.activated or person.enrollment_id}
+
+
+def _read_known(
+    session: Session, asked: Iterable[_AskedReset], recipients: Iterable[LockedRecipient]
+) -> set[_KnownAccount]:
+    """Returns which of the portals that asked know which of these people."""
+    accounts, portals = {one.account_id for one in recipients}, {one.portal_id for one in asked}
+    return set(fetch(session, _KnownAccount, READ_KNOWN, {"accounts": array(accounts), "portals": array(portals)}))
 
 
 def _subjects(person: LockedRecipient, address: UUID) -> tuple[ThrottleSubject, ...]:

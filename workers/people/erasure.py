@@ -31,7 +31,7 @@ from workers.people.typed_rows import (
 )
 from workers.requests.accounts import ErasePerson
 from workers.security.links import void_links
-from workers.security.lockouts import forget_everywhere, subjects_of
+from workers.security.lockouts import forget_everywhere, subjects_everywhere, subjects_of
 from workers.sql import change, fetch, fetch_one, fetch_values
 
 
@@ -140,7 +140,7 @@ def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], address
     asked = {
         "account": sought.account_id,
         "emails": list(sought.addresses),
-        "subjects": array(subjects),
+        "subjects": array(subjects_everywhere(session, subjects)),
         "scopes": list(ThrottleScope),
     }
     traces = find_traces(session, sought.account_id)

@@ -169,7 +169,7 @@ FORGET_SUPPRESSION: Final = text(f"""
     DELETE FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
 
-# Rate limit counters are kept for the account and for the hash of each of its addresses.
+# Rate limit counters are kept for the account and for the hash of each of its addresses, some for each portal.
 FORGET_THROTTLES = text("""
     DELETE FROM throttle WHERE scope = ANY(CAST(:scopes AS text[])) AND subject = ANY(CAST(:subjects AS uuid[]))""")
 

@@ -39,7 +39,10 @@ class ResendInvitations(BulkEnrollmentRequest):
 
 
 class RequestPasswordReset(Request):
-    """Send a password reset to the person with this address. The answer does not tell whether an account has it."""
+    """Send a password reset to the person with this address, if this portal has enrolled them.
+
+    The answer does not tell whether an account has the address.
+    """
 
     kind: ClassVar[str] = "request_password_reset"
     scope: ClassVar[Scope | None] = Scope.SIGN_IN

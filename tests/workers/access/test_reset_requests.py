@@ -8,6 +8,7 @@ from itertools import count
 from statistics import median
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event, text
@@ -22,6 +23,7 @@ from tests.kit.builders.contracts import (
     everything,
     query,
 )
+from tests.kit.builders.erasure import other_portal
 from tests.kit.builders.password_links import (
     answers,
     ask,
@@ -37,6 +39,7 @@ from workers.access.passwords import choose_password
 from workers.actors.registry import do_jobs
 from workers.database import Session, transaction
 from workers.engine import ledger
+from workers.engine.acceptance import accept
 from workers.engine.ledger import EMAILS, JOBS, ClaimedRow
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
@@ -186,6 +189,39 @@ def test_a_portal_has_its_own(session: Session, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(LIMITS, ThrottleScope.REQUEST_PORTAL, (RateLimit(2, timedelta(hours=1)),))
     do(session, *(by(f"p{number}@example.com") for number in range(4)))
     assert query(session, "SELECT count(*) FROM job WHERE kind = 'send_password_reset'") == [(2,)]
+
+
+def ask_at(session: Session, portal: UUID, *names: str) -> None:
+    """Does the requests of another portal for these people, each in turn, and the work that follows."""
+    for name in names:
+        request = by(f"{name}@example.com")
+        accept(session, portal, request, request.model_dump_json(), key=str(new_id()))
+        while claimed := claim(session):
+            ledger.finish(session, JOBS, do_jobs(session, claimed))
+
+
+def test_a_portal_resets_its_own_people_alone_and_uses_up_nothing_of_others(session: Session) -> None:
+    enrolled(session, "ada")
+    enrolled(session, "ben", contract="C-9")
+    portal = other_portal(session, "C-9")
+    ask_at(session, portal, *["ada"] * 4, "ben")
+    assert [address for _, _, address in mails(session)] == ["ben@example.com"]
+    do(session, *[by("ada@example.com")] * 3)
+    assert [address for _, _, address in mails(session)] == ["ada@example.com"] * 3 + ["ben@example.com"]
+
+
+def test_a_portal_resets_whom_it_withdrew_and_none_who_said_this_is_not_me(session: Session) -> None:
+    enrolled(session, "ada", "ben", contract="C-9")
+    portal = other_portal(session, "C-9")
+    session.execute(text("UPDATE enrollment SET withdrawn_at = now()"))
+    session.execute(
+        text(
+            "UPDATE enrollment e SET detached_at = now() FROM account a WHERE a.id = e.account_id AND a.email_norm = :e"
+        ),
+        {"e": "ben@example.com"},
+    )
+    ask_at(session, portal, "ada", "ben")
+    assert [address for _, _, address in mails(session)] == ["ada@example.com"]
 
 
 def test_a_reset_by_a_manager_counts_too_and_is_not_visible(session: Session) -> None:
