@@ -13,11 +13,12 @@ from sqlmodel import col
 
 from models.job import Job, JobAttempt, JobPerson
 from models.roster import measure_import
-from models.words import JobState
+from models.words import JobState, Scope
 from workers.certificates.duplicates.files import show_file
 from workers.database import Session
 from workers.portals.keys import KnownKey
 from workers.reading.visible_jobs import find_visible_job
+from workers.requests.accounts import ExportPerson
 from workers.requests.certificates import DUPLICATE_KINDS
 from workers.requests.imports import ImportRoster, UndoImport
 from workers.sql import as_json, fetch, fetch_one, select_record
@@ -152,9 +153,11 @@ def show_portal_job(session: Session, key: KnownKey, job_id: UUID) -> dict[str, 
     It is what ``show_job`` returns, without attempts, queue and what an error says of our processes, and with at most
     200 people.
     """
-    if find_visible_job(session, key, job_id) is None:
-        return None
-    return show_recorded_job(session, key.portal_id, job_id)
+    found = find_visible_job(session, key, job_id)
+    job = None if found is None else show_recorded_job(session, key.portal_id, job_id)
+    if job is not None and job["kind"] == ExportPerson.kind and not key.may(Scope.ACCOUNTS):
+        job["result"].pop("person", None)  # to read participants is not to read all that is known of a person
+    return job
 
 
 def show_recorded_job(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any] | None:

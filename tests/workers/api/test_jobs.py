@@ -158,6 +158,17 @@ def test_a_page_reads_few_large_requests_to_see_who_may_see_them(base_url: str, 
     assert [job["id"] for page in pages for job in page["items"]] == made[::-1]
 
 
+def test_an_export_is_read_with_the_right_to_ask_for_it(api: httpx2.Client, base_url: str, portal: UUID) -> None:
+    enrolling("ada")
+    with transaction() as session:
+        job = did(session, ExportPerson(email="ada@example.com"))[0]["id"]
+    assert api.get(f"/jobs/{job}").json()["result"]["person"]["account"]["address"] == "ada@example.com"
+    with client_of(base_url, make_key(portal, {Scope.READ})) as reader:
+        shown = reader.get(f"/jobs/{job}")
+    assert shown.json()["result"] == {"code": "exported", "people": []}
+    assert "ada" not in shown.text
+
+
 def test_the_jobs_of_other_portals_are_not_listed(api: httpx2.Client, base_url: str) -> None:
     job = enrolling("ada")
     with client_of(base_url, make_key(make_portal("other"))) as other:
