@@ -63,8 +63,15 @@ NOT_PUBLIC: Final = _networks(
 """Networks that are not public, though `ipaddress.is_global` of Python 3.11 takes addresses in them for public."""
 
 
-EMBEDDING: Final = _networks("::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+UNICAST: Final = _networks("0.0.0.0/0", "2000::/3")
+"""Networks outside which no address is public: of IPv6 nothing else is given out."""
+
+EMBEDDING: Final = _networks("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 """Networks of IPv6 in which the last 32 bits are an IPv4 address, which a gateway may connect to."""
+
+
+ISATAP: Final = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
+"""The bytes before an IPv4 address in the last half of an IPv6 address, which a tunnel would connect to."""
 
 
 class RefusedTarget(Exception):
@@ -111,7 +118,7 @@ class AddressRules(NamedTuple):
         plain = _plain(address)
         if _within(plain, self.private):
             return True
-        return not self.private_only and plain.is_global and not _within(plain, NOT_PUBLIC)
+        return not self.private_only and all(map(_is_public, _with_embedded(address)))
 
     def choose(self, found: Iterable[Address]) -> list[Address]:
         """Returns the addresses to connect to, which are all that were found.
@@ -128,6 +135,10 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
+def _is_public(address: Address) -> bool:
+    return address.is_global and _within(address, UNICAST) and not _within(address, NOT_PUBLIC)
+
+
 def _plain(address: Address) -> Address:
     """Returns the IPv4 address of a mapped one (``::ffff:127.0.0.1``), to which the system would connect."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -136,12 +147,12 @@ def _plain(address: Address) -> Address:
 
 def _with_embedded(address: Address) -> Iterator[Address]:
     """Yields the address, and each IPv4 address that a gateway might take out of it: mapped, NAT64, 6to4, Teredo."""
-    yield _plain(address)
-    if isinstance(address, IPv6Address):
-        yield address
-        if _within(address, EMBEDDING):
+    plain = _plain(address)
+    yield plain
+    if isinstance(plain, IPv6Address):
+        if _within(plain, EMBEDDING) or plain.packed[8:12] in ISATAP:
             yield IPv4Address(address.packed[-4:])
-        yield from [inner for inner in (address.sixtofour, *(address.teredo or ())) if inner]
+        yield from [inner for inner in (plain.sixtofour, *(plain.teredo or ())) if inner]
 
 
 def read_url(url: str) -> httpx2.URL:
