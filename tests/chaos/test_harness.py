@@ -49,6 +49,7 @@ SHORT_STORM: Final = (
     PlannedFault(6.0, "kill_sending_mailer", 0, 0.1),
     PlannedFault(6.0, "kill", 0, 0.75),
     PlannedFault(7.0, "redis_killed", 0.5, 0.2),
+    PlannedFault(7.4, "kill", 0, 0.85),
     PlannedFault(8.0, "freeze", 1.5, 0.6),
     PlannedFault(10.0, "postgres_crashed", 0.3, 0.5),
     PlannedFault(8.5, "redis_full", 0.7, 0.5),
@@ -108,6 +109,8 @@ GONE: Final = "(SELECT id FROM enrollment WHERE withdrawn_at IS NOT NULL ORDER B
 KEYED: Final = "(SELECT job_id FROM idempotency WHERE key LIKE 'chaos-11-_-%' ORDER BY key LIMIT 1)"
 STUDIED: Final = "(SELECT id FROM enrollment WHERE progress = 'in_progress' ORDER BY id LIMIT 1)"
 LATEST: Final = "(SELECT max(number) FROM certificate)"
+TOLD: Final = "(SELECT id FROM webhook WHERE event = 'participant.enrolled' ORDER BY id LIMIT 1)"
+TWICE: Final = "(SELECT resource FROM webhook GROUP BY resource HAVING count(*) > 1 ORDER BY resource LIMIT 1)"
 SENT: Final = "(SELECT id FROM email WHERE state = 'sent' ORDER BY id LIMIT 1)"
 
 
@@ -154,6 +157,10 @@ SENT: Final = "(SELECT id FROM email WHERE state = 'sent' ORDER BY id LIMIT 1)"
         (["DELETE FROM certificate_duplicate"], {(LOST, "duplicate")}),
         ([f"UPDATE email SET state = 'failed' WHERE id = {SENT}"], {(LOST, "mail")}),
         ([f"UPDATE email SET message_id = '<other>' WHERE id = {SENT}"], {(LOST, "mail"), (DOUBLED, "mail")}),
+        ([f"UPDATE webhook SET state = 'held' WHERE id = {TOLD}"], {(LOST, "webhook")}),
+        ([f"UPDATE webhook SET id = gen_random_uuid() WHERE id = {TOLD}"], {(LOST, "webhook"), (DOUBLED, "webhook")}),
+        ([f"DELETE FROM webhook WHERE id = {TOLD}"], {(LOST, "event"), (DOUBLED, "webhook")}),
+        ([f"UPDATE webhook SET sequence = -sequence WHERE resource = {TWICE}"], {(WRONG, "webhook"), (LOST, "event")}),
     ],
 )
 def test_a_promise_broken_in_the_database_is_found(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from models.words import Code, EmailKind, EmailState, JobState, Progress
+from models.words import Code, EmailKind, EmailState, JobState, Progress, WebhookEvent, WebhookState
 from tests.chaos.harness.evidence import Evidence, HeldEnrollment, LedgerJob
 from workers.settings import Settings
 
@@ -33,6 +33,12 @@ LATEST_ANSWER_SECONDS: Final = 150.0
 
 JOINED: Final = (Code.ENROLLED, Code.ATTACHED)
 INVITING: Final = (EmailKind.INVITATION, EmailKind.ATTACHMENT)
+CAUSES: Final = {
+    "enroll": (WebhookEvent.PARTICIPANT_ENROLLED.value, JOINED),
+    "withdraw": (WebhookEvent.PARTICIPANT_WITHDRAWN.value, (Code.WITHDRAWN,)),
+}
+"""The event that each person of a request causes who is answered with one of these codes."""
+
 HEARD: Final = (Code.RECORDED, Code.UNCHANGED)
 RANK: Final = {word.value: rank for rank, word in enumerate(Progress)}
 
@@ -325,6 +331,45 @@ def mails_are_doubled_within_the_bound(found: Findings) -> Iterator[Violation]:
         yield Violation(MAILS_DOUBLED, "mail", f"{bag.doubled} copies", f"at most {bag.bound} are allowed: {several}")
 
 
+def owed_webhooks_arrived(found: Findings) -> Iterator[Violation]:
+    """Each owed event arrived, those of one resource in their order at first; a copy of an earlier one may follow."""
+    first: dict[str, int] = {}
+    for place, event in enumerate(found.events["webhook"]):
+        first.setdefault(event["id"], place)
+    before: dict[str, int] = {}
+    for hook in found.evidence.webhooks:
+        arrived = first.get(hook.id)
+        if hook.state != WebhookState.DELIVERED or arrived is None:
+            yield Violation(LOST, "webhook", hook.id, f"{hook.event} is {hook.state}, arrived: {arrived is not None}")
+        elif arrived < before.get(hook.resource, -1):
+            yield Violation(WRONG, "webhook", hook.id, f"{hook.event} of {hook.resource} overtook an earlier one")
+        else:
+            before[hook.resource] = arrived
+    for stranger in first.keys() - {hook.id for hook in found.evidence.webhooks}:
+        yield Violation(DOUBLED, "webhook", stranger, "arrived and is not owed")
+
+
+def causes_are_told(found: Findings) -> Iterator[Violation]:
+    """Each job of the portal has ended once, and each person was enrolled and withdrawn as often as is told."""
+    told = Counter((hook.event, hook.resource) for hook in found.evidence.webhooks)
+    happened = Counter((WebhookEvent.JOB_FINISHED.value, f"job:{job.id}") for _, job in found.done)
+    for _, job in found.done:
+        for person in job.answer.people if job.kind in CAUSES else ():
+            event, codes = CAUSES[job.kind]
+            if person.enrollment_id and person.code in codes:  # a dry run enrols none
+                happened[event, f"enrollment:{person.enrollment_id}"] += 1
+    for cause, times in happened.items():
+        if told[cause] != times:
+            counts_as = LOST if told[cause] < times else DOUBLED
+            yield Violation(counts_as, "event", cause[1], f"{cause[0]} happened {times} times, owed {told[cause]}")
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for hook in found.evidence.webhooks:
+        numbers[hook.resource].append(hook.sequence)
+    for resource, given in numbers.items():
+        if given != list(range(1, len(given) + 1)):
+            yield Violation(LOST, "event", resource, f"numbered {given}")
+
+
 def nothing_is_left_running(found: Findings) -> Iterator[Violation]:
     for row in found.evidence.unfinished:
         due = "leased" if row.due_in is None else f"due in {row.due_in:.0f} s"
@@ -359,6 +404,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     files_are_imported,
     owed_mails_were_sent,
     mails_are_doubled_within_the_bound,
+    owed_webhooks_arrived,
+    causes_are_told,
     nothing_is_left_running,
     no_process_is_silent,
     the_storm_was_made,

@@ -43,12 +43,18 @@ READ_MAILS: Final = """
     SELECT id::text, kind, state, message_id, enrollment_id::text AS enrollment, job_id::text AS job,
       error ->> 'class' AS error, error ->> 'reason' AS reason FROM email ORDER BY id"""
 
+READ_WEBHOOKS: Final = """
+    SELECT id::text, event, resource, sequence, state FROM webhook ORDER BY resource, sequence"""
+
 READ_UNFINISHED: Final = """
     SELECT 'job' AS ledger, id::text, queue, kind, state, failures, rescues, error ->> 'class' AS error,
       extract(epoch FROM due_at - now())::float8 AS due_in FROM job WHERE due_at IS NOT NULL OR leased_until IS NOT NULL
     UNION ALL
     SELECT 'email', id::text, queue, kind, state, failures, rescues, error ->> 'class',
-      extract(epoch FROM due_at - now())::float8 FROM email WHERE due_at IS NOT NULL OR leased_until IS NOT NULL"""
+      extract(epoch FROM due_at - now())::float8 FROM email WHERE due_at IS NOT NULL OR leased_until IS NOT NULL
+    UNION ALL
+    SELECT 'webhook', id::text, queue, event, state, failures, rescues, NULL,
+      extract(epoch FROM due_at - now())::float8 FROM webhook WHERE due_at IS NOT NULL OR leased_until IS NOT NULL"""
 
 
 @dataclass(frozen=True)
@@ -152,8 +158,19 @@ class OwedMailRow:
 
 
 @dataclass(frozen=True)
+class OwedWebhookRow:
+    """An event that the portal is owed."""
+
+    id: str
+    event: str
+    resource: str
+    sequence: int
+    state: str
+
+
+@dataclass(frozen=True)
 class UnfinishedRow:
-    """A job or a mail that still waits or runs."""
+    """A job, a mail or a webhook that still waits or runs."""
 
     ledger: str
     id: str
@@ -177,6 +194,7 @@ class Evidence:
     counters: list[Counter]
     duplicates: list[HeldDuplicate]
     mails: list[OwedMailRow]
+    webhooks: list[OwedWebhookRow]
     unfinished: list[UnfinishedRow]
 
     @property
@@ -203,6 +221,7 @@ def read_evidence(connection: psycopg.Connection[Row]) -> Evidence:
         counters=read(Counter, READ_COUNTERS),
         duplicates=read(HeldDuplicate, READ_DUPLICATES),
         mails=read(OwedMailRow, READ_MAILS),
+        webhooks=read(OwedWebhookRow, READ_WEBHOOKS),
         unfinished=read(UnfinishedRow, READ_UNFINISHED),
     )
 

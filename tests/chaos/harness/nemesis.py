@@ -28,6 +28,9 @@ MAILERS: Final = ("mailer", "mailer-bulk")
 LONGEST_WAIT_SECONDS: Final = 3.0
 """How long it is waited for a mail to be on its way."""
 
+RECOVERY_SECONDS: Final = 30.0
+"""The longest that PostgreSQL may take to answer after a crash."""
+
 TAIL_BYTES: Final = 200_000
 """The most that a killed Valkey forgets, in bytes of its append-only file."""
 
@@ -246,12 +249,23 @@ def postgres_cut(nemesis: Nemesis, fault: PlannedFault) -> None:
 def postgres_read_only(nemesis: Nemesis, fault: PlannedFault) -> None:
     """Sessions opened meanwhile stay read-only for ever, as those with a primary that was demoted in a failover."""
     option = f"ALTER DATABASE {DATABASE}"
+    _wait_for_recovery(nemesis)
     nemesis.system.rows(f"{option} SET default_transaction_read_only = on")
     try:
         nemesis.system.rows(END_SESSIONS, own=APPLICATION)
         nemesis.lasts(fault.seconds)
     finally:
         nemesis.system.rows(f"{option} RESET default_transaction_read_only")
+
+
+def _wait_for_recovery(nemesis: Nemesis) -> None:
+    """Waits until the database answers: on a busy machine an earlier crash takes seconds longer than was planned."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(psycopg.OperationalError):
+            nemesis.system.rows("SELECT 1")
+            return
+        time.sleep(0.1)
 
 
 def relay_away(nemesis: Nemesis, fault: PlannedFault) -> None:

@@ -33,6 +33,10 @@ PUT_ORGANISATION: Final = """
       VALUES (gen_random_uuid(), 'of-1', 'Formation Pro SAS', 'Claire Martin', 'Directrice', 'Paris') RETURNING id)
     UPDATE portal SET organisation_id = (SELECT id FROM made) WHERE name = 'chaos'"""
 
+PUT_ENDPOINT: Final = """
+    INSERT INTO webhook_endpoint (id, portal_id, reference, url, master_id)
+    SELECT gen_random_uuid(), id, 'hook', %(url)s, 'chaos' FROM portal WHERE name = 'chaos'"""
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -139,6 +143,8 @@ def set_up(system: ChaosSystem, portal: Portal, *, files: bool) -> World:
     tight = [f"T-{number}" for number in range(TIGHT)]
     contracts = [_contract(name, 100_000) for name in (*roomy, "F-0")] + [_contract(name, 60) for name in tight]
     asked: list[Request] = [PutCompany(reference="C", name="Lorval"), PutTraining(reference="T", title="Hygiène")]
+    system.credentials  # noqa: B018 - makes the portal
+    system.rows(PUT_ENDPOINT, url=system.hooks.url)
     for request in (*asked, *contracts):
         portal.ask(request, expect=())
     system.rows(PUT_ORGANISATION)

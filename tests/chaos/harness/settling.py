@@ -43,6 +43,8 @@ FRESH_SECONDS: Final = 10.0
 BRING_FORWARD: Final = """
     UPDATE {table} SET due_at = now() WHERE due_at > now() + make_interval(secs => %(soon)s) AND leased_until IS NULL"""
 
+END_RESTS: Final = "UPDATE webhook_endpoint SET next_try_at = NULL WHERE next_try_at IS NOT NULL"
+
 READ_PROCESSES: Final = """
     SELECT kind, pid, extract(epoch FROM now() - seen_at)::float8 AS seconds FROM process"""
 
@@ -53,6 +55,7 @@ EXPECTED: Final = {
     "emails_bulk": 1,
     "certificates": 1,
     "certificates_bulk": 1,
+    "webhooks": 1,
     "clock": 2,
 }
 """How many processes of each kind the Procfile starts in this formation."""
@@ -82,7 +85,8 @@ class Settling:
         giving_up.set()
         done = self._wait(lambda: not self._left(("job",)), WORK_SECONDS if answered else SOON_SECONDS)
         sent = self._wait(lambda: not self._left(("email", *(("job",) if done else ()))), self.patience)
-        return answered and done and sent and self._files_are_put_away()
+        told = self._wait(lambda: not self._left(("webhook",)), WORK_SECONDS)
+        return answered and done and sent and told and self._files_are_put_away()
 
     def call_the_roll(self) -> None:
         """Asks each process to work alone, and the others to work at all; records those that do not."""
@@ -135,7 +139,8 @@ class Settling:
         return [row for row in self.system.rows(READ_UNFINISHED) if row["ledger"] in ledgers]
 
     def _bring_forward(self) -> None:
-        for table in ("job", "email"):
+        self.system.rows(END_RESTS)
+        for table in ("job", "email", "webhook"):
             self.system.rows(BRING_FORWARD.format(table=table), soon=SOON_SECONDS)
 
     def _files_are_put_away(self) -> bool:

@@ -26,6 +26,7 @@ from scripts.embedded.postgres import Postgres
 from scripts.embedded.procfile import Supervisor, parse_procfile
 from scripts.embedded.valkey import Valkey
 from tests.chaos.harness.history import History
+from tests.chaos.harness.hooks import HookReceiver
 from tests.chaos.harness.mail_relay import MoodyRelay
 from workers.portal_client import Door, PortalClient
 
@@ -93,6 +94,7 @@ class ChaosSystem:
         self.history = history
         self.formation = {**FORMATION, **formation}
         self.relay = MoodyRelay(history)
+        self.hooks = HookReceiver(history)
         self.inbox = folder / "inbox"
         self._undo = ExitStack()
 
@@ -105,6 +107,7 @@ class ChaosSystem:
             self.postgres = _started(undo, ChaosPostgres(where))
             self.valkey = _started(undo, ChaosValkey(where))
             undo.enter_context(self.relay)
+            undo.enter_context(self.hooks)
             self.inbox.mkdir()
             self.environment = os.environ | self._settings(data)
             output = undo.enter_context((self.folder / "processes.log").open("w", encoding="utf-8"))
@@ -185,6 +188,7 @@ class ChaosSystem:
             "MAIL_FROM": "Formation <ne-pas-repondre@formation.example>",
             "LINK_KEYS": "chaos:" + "5a" * 32,
             "PORTAL_KEYS": "chaos:" + "3c" * 32,
+            "WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",
             "LINK_BASE_URL": "https://formation.example",
             "CERTIFICATE_STORE": str(data / "certificates"),
             "LEASE_SECONDS": str(LEASE_SECONDS),
