@@ -187,8 +187,8 @@ def _search(
         given = {**_range(contract_id, rarest), "word": word, "after": after, "size": LOOKED_AT}
         looked_at = fetch(session, sql.FoundWord, sql.NEXT_WORDS, given)
         fit = {one.enrollment_id: one.word for one in looked_at if _fits(one, wanted, rarest, words)}
-        read = _read(session, list(fit) if wanted.mail else list(fit)[: size + 1 - len(found)])
-        found += [(row, fit[row.id]) for row in read if _wanted(row, wanted)]
+        read = _read_wanted(session, list(fit), wanted, size + 1 - len(found))
+        found += [(row, fit[row.id]) for row in read]
         if len(found) > size:
             last, its_word = found[size - 1]
             return [row for row, _ in found[:size]], Position(last.id, its_word)
@@ -196,6 +196,20 @@ def _search(
             return [row for row, _ in found], None
         word, after = looked_at[-1].word, looked_at[-1].enrollment_id
     return [row for row, _ in found], Position(after, word)
+
+
+def _read_wanted(session: Session, ids: Sequence[UUID], wanted: Filter, most: int) -> list[ParticipantRow]:
+    """Reads the wanted ones of these participants in their order, a part at a time, until there are enough."""
+    if wanted.mail and ids:
+        states = text_array([state.value for state in STATES_OF[wanted.mail]])
+        mailed = set(fetch_values(session, UUID, sql.FIND_MAILED, {"ids": array(ids), "states": states}))
+        ids = [one for one in ids if one in mailed]
+    found: list[ParticipantRow] = []
+    for start in range(0, len(ids), most):
+        found += [row for row in _read(session, ids[start : start + most]) if _wanted(row, wanted)]
+        if len(found) >= most:
+            break
+    return found
 
 
 def _rarest(session: Session, contract_id: UUID, words: Sequence[str]) -> str:
@@ -254,7 +268,9 @@ def _with_facts(
     for one in fetch(session, sql.CountedRequest, sql.READ_THROTTLES, asked):
         counted.setdefault((one.scope, one.subject), []).append((one.at, one.times))
         now = one.now
-    allowance = partial(_allowance, counted, now)
+    allowance = partial(
+        _allowance, counted, {scope: measure_allowance(LIMITS[scope], (), now) for scope in PERSON_SCOPES}
+    )
     for row in rows:
         purpose = Purpose.PASSWORD_RESET if row.activated_at else Purpose.ACTIVATION
         link = links.get((row.account_id, purpose))
@@ -263,11 +279,14 @@ def _with_facts(
 
 def _allowance(
     counted: Mapping[tuple[str, UUID], Sequence[tuple[datetime, int]]],
-    now: datetime,
+    untouched: Mapping[ThrottleScope, Allowance],
     scope: ThrottleScope,
     subject: UUID,
 ) -> Allowance:
-    return measure_allowance(LIMITS[scope], counted.get((scope, subject), ()), now)
+    """Returns what a person may still ask for; most have asked for nothing, and share what that allows."""
+    whole = untouched[scope]
+    asked = counted.get((scope, subject))
+    return whole if asked is None else measure_allowance(LIMITS[scope], asked, whole.now)
 
 
 def _standing(
