@@ -147,11 +147,10 @@ READ_PARTICIPANTS = text(f"{_SHOWN} WHERE e.id = ANY(CAST(:ids AS uuid[])) AND {
 
 # Those of these participants whose latest mail has one of these states.
 FIND_MAILED = text("""
-    SELECT e.id FROM unnest(CAST(:ids AS uuid[])) given JOIN enrollment e ON e.id = given
-    CROSS JOIN LATERAL (
+    SELECT e.id FROM enrollment e CROSS JOIN LATERAL (
       SELECT em.state FROM email em
       WHERE em.account_id = e.account_id AND em.enrollment_id = e.id ORDER BY em.id DESC LIMIT 1) m
-    WHERE m.state = ANY(CAST(:states AS text[]))""")
+    WHERE e.id = ANY(CAST(:ids AS uuid[])) AND m.state = ANY(CAST(:states AS text[]))""")
 
 # One participant of a portal, also one who left.
 READ_PARTICIPANT = text(f"""{_SHOWN}
