@@ -200,7 +200,7 @@ def ask_at(session: Session, portal: UUID, *names: str) -> None:
             ledger.finish(session, JOBS, do_jobs(session, claimed))
 
 
-def test_a_portal_resets_its_own_people_alone_and_uses_up_nothing_of_others(session: Session) -> None:
+def test_a_portal_resets_its_own_people_and_uses_up_nothing_of_others(session: Session) -> None:
     enrolled(session, "ada")
     enrolled(session, "ben", contract="C-9")
     portal = other_portal(session, "C-9")

@@ -145,9 +145,7 @@ def test_a_key_of_one_company_locks_nobody_of_another(base_url: str, api: httpx2
         assert sign_in(api)["code"] == "sign_in_locked"  # the person of its own company is one person at the portal
 
 
-def test_an_erasure_forgets_what_any_key_has_counted(
-    base_url: str, api: httpx2.Client, portal: UUID, account: UUID
-) -> None:
+def test_an_erasure_forgets_what_any_key_has_counted(base_url: str, api: httpx2.Client, portal: UUID) -> None:
     with client_of(base_url, make_key(portal, companies=["autre"])) as other:
         assert sign_in(other) == WRONG
     assert sign_in(api, password="wrong") == WRONG
