@@ -86,6 +86,8 @@ PARTICIPANTS = (
         Account,
         enrollment_id=col(Enrollment.id),
         email=col(Account.email_norm),
+        first_name=col(Account.first_name),
+        last_name=col(Account.last_name),
         mail=LATEST_MAIL.c.kind,
         mail_state=LATEST_MAIL.c.state,
     )

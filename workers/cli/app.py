@@ -42,7 +42,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
     "Processes": {
         "serve": Command("serve", "Serve the pages that the links in mails open."),
         "clock": Command("clock", "Run a clock: it wakes what is due and fires the schedules."),
-        "webhooks": Command("webhooks", "Run a sender of webhooks: it tells the endpoints of portals what happened."),
+        "webhooks": Command("webhooks", "Run a sender of webhooks: it tells portals what happened."),
         "migrate": Command("migrate", "Bring the tables of the database up to date."),
     },
     "See how it is": {

@@ -33,14 +33,14 @@ from workers.settings import get_settings
 HELP: Final = f"""Record a webhook endpoint of a portal, or show, try or delete it.
 
 \b
-  matricule portal webhook acme                      list its endpoints
-  matricule portal webhook acme lms                  show one
+  matricule portal webhook acme                    list its endpoints
+  matricule portal webhook acme lms                show one
   matricule portal webhook acme lms --url https://lms.example/hook
-  matricule portal webhook acme lms --test           send it webhook.test
-  matricule portal webhook acme lms --enable all     after it was disabled
-  matricule portal webhook acme lms --deliveries     what it was told, the latest first
-  matricule portal webhook acme lms --tries ID       each try of one of these, and its answer
-  matricule portal webhook acme lms --replay ID      tell it that again
+  matricule portal webhook acme lms --test         send it webhook.test
+  matricule portal webhook acme lms --enable all   after it was disabled
+  matricule portal webhook acme lms --deliveries   what it was told
+  matricule portal webhook acme lms --tries ID     each try of one of these
+  matricule portal webhook acme lms --replay ID    tell it that again
   matricule portal webhook acme lms --replay-since 2d
 
 The secret that signs is shown when an endpoint is recorded and when it gets another (--rotate). After a rotation both
@@ -53,7 +53,7 @@ Events: {", ".join(WebhookEvent)}.
 Exit codes:
    0  done
    2  wrong use of the command
-  {INVALID}  no such portal, endpoint or webhook, or a URL or event that cannot be used
+  {INVALID}  no such portal, endpoint or webhook, or a wrong URL or event
 {COMMON_CODES}:
       PORTAL_KEYS, from which secrets derive
 """

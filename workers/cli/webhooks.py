@@ -5,7 +5,7 @@ from typing import Final
 from workers.cli.edge import COMMON_CODES, check_settings, command_app
 from workers.webhooks.sender import run
 
-HELP: Final = f"""Run a sender of webhooks: it tells the endpoints of portals what happened.
+HELP: Final = f"""Run a sender of webhooks: it tells portals what happened.
 
 Run one or more; they share the work. It runs until SIGTERM or Ctrl-C, and then finishes what is under way, for 15
 seconds at most.

@@ -95,12 +95,12 @@ INSERT_ACCOUNTS = text(f"""
 # typed are kept where another portal enrolled the person first: this one is not shown that portal's.
 INSERT_ENROLLMENTS = text(f"""
     WITH joining AS (
-      SELECT given.*, given.attached AND first.portal_id IS DISTINCT FROM c.portal_id AS known_elsewhere
-      FROM {_NEW_ENROLLMENTS} JOIN contract c ON c.id = given.contract_id
-      LEFT JOIN LATERAL (
-        SELECT fc.portal_id FROM enrollment fe JOIN contract fc ON fc.id = fe.contract_id
-        WHERE given.attached AND fe.account_id = given.account_id ORDER BY fe.enrolled_at, fe.id LIMIT 1) first
-        ON true),
+      SELECT given.*, CASE WHEN given.attached THEN (
+          SELECT (SELECT fc.portal_id FROM contract fc WHERE fc.id = fe.contract_id) FROM enrollment fe
+          WHERE fe.account_id = given.account_id ORDER BY fe.enrolled_at, fe.id LIMIT 1)
+        IS DISTINCT FROM (SELECT c.portal_id FROM contract c WHERE c.id = given.contract_id)
+        ELSE false END AS known_elsewhere
+      FROM {_NEW_ENROLLMENTS}),
     found AS (
       SELECT id, contract_id, CASE WHEN known_elsewhere THEN words ELSE coalesce(account_words, words) END AS words
       FROM joining),
