@@ -13,7 +13,7 @@ import pytest
 
 from tests.kit.processes.support import PROJECT
 
-READERS: Final = ("sql.py", "engine/ledger.py", "portal_client.py")
+READERS: Final = ("sql.py", "engine/ledger.py", "portal_client/messages.py")
 """Where rows are read and given their type; the client of portals executes commands of Redis."""
 
 TYPED: Final = (
