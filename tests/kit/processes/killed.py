@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+from uuid import UUID
 
 import redis
 
@@ -37,22 +38,22 @@ class ReplacedProcesses:
         self.members[place] = self._start(kind)
 
 
-def make_contracts(count: int, *, seats: int = 1_000) -> list[str]:
-    """Creates this many contracts; returns their references."""
+def make_contracts(count: int, *, seats: int = 1_000, portal_id: UUID = LOCAL_PORTAL_ID) -> list[str]:
+    """Creates this many contracts of a portal; returns their references."""
     change(
         "INSERT INTO company (id, portal_id, reference, name) VALUES (gen_random_uuid(), :portal, 'C', 'Lorval')",
-        portal=LOCAL_PORTAL_ID,
+        portal=portal_id,
     )
     change(
         "INSERT INTO training (id, portal_id, reference, title) VALUES (gen_random_uuid(), :portal, 'T', 'Hygiène')",
-        portal=LOCAL_PORTAL_ID,
+        portal=portal_id,
     )
     references = [f"K-{number}" for number in range(count)]
     change(
         "INSERT INTO contract (id, portal_id, reference, company_id, training_id, planned_seats)"
         " SELECT gen_random_uuid(), :portal, r, (SELECT id FROM company), (SELECT id FROM training), :seats"
         " FROM unnest(CAST(:references AS text[])) r",
-        portal=LOCAL_PORTAL_ID,
+        portal=portal_id,
         references=references,
         seats=seats,
     )
