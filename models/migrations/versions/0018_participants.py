@@ -33,8 +33,8 @@ def upgrade() -> None:
         " WHERE state <> 'sent' AND enrollment_id IS NOT NULL"
     )
     op.execute(
-        "INSERT INTO schedule (name, cron, kind, request, next_run_at) VALUES "
-        "('participant_words', '29 * * * *', 'find_words', '{}', now())"
+        "INSERT INTO schedule (name, cron, kind, request) VALUES "
+        "('participant_words', '29 * * * *', 'find_words', '{}')"
     )
 
 
