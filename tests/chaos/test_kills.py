@@ -4,11 +4,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from models.portal import LOCAL_PORTAL_ID
 from models.words import Policy
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
-from tests.kit.actors.messages import send
+from tests.kit.actors.messages import demo, send
 from tests.kit.processes.killed import (
     LEASE,
     QUEUES,
@@ -65,7 +64,7 @@ def test_a_roster_in_chunks_survives_kills_in_the_middle_of_it(valkey: Valkey, p
         policy=Policy.UNTIL_FULL,
     )
     with transaction() as session:
-        job_id = accept(session, LOCAL_PORTAL_ID, asked, asked.model_dump_json(), key="roster").job_id
+        job_id = accept(session, demo().portal_id, asked, asked.model_dump_json(), key="roster").job_id
     wake("rosters")
 
     def position() -> int:
@@ -118,7 +117,7 @@ def test_a_job_that_kills_its_worker_is_buried_and_its_neighbours_are_done(
     accept_all(range(10), contracts)
     poison = request(99, held)
     with transaction() as session:
-        job_id = accept(session, LOCAL_PORTAL_ID, poison, poison.model_dump_json(), key="poison").job_id
+        job_id = accept(session, demo().portal_id, poison, poison.model_dump_json(), key="poison").job_id
     processes.clock()
 
     def poison_row() -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from tests.kit.actors.messages import demo, send
+from tests.kit.actors.messages import send
 from tests.kit.processes.killed import make_contracts, request
 from tests.kit.processes.serving import serving
 from tests.kit.processes.standby import PostgresPair, two_places
@@ -40,7 +40,7 @@ def pair(migrated_data: Path, fresh_database: str, monkeypatch: pytest.MonkeyPat
 def start(processes: Processes) -> None:
     processes.worker(*QUEUES)
     processes.clock()
-    make_contracts(1, portal_id=demo().portal_id)
+    make_contracts(1)
     invite(1)
 
 

@@ -3,11 +3,10 @@
 import os
 import random
 import subprocess
-from uuid import UUID
 
 import redis
 
-from models.portal import LOCAL_PORTAL_ID
+from tests.kit.actors.messages import demo
 from tests.kit.processes.support import Processes, change, rows
 from workers.database import transaction
 from workers.engine.acceptance import accept
@@ -38,8 +37,9 @@ class ReplacedProcesses:
         self.members[place] = self._start(kind)
 
 
-def make_contracts(count: int, *, seats: int = 1_000, portal_id: UUID = LOCAL_PORTAL_ID) -> list[str]:
-    """Creates this many contracts of a portal; returns their references."""
+def make_contracts(count: int, *, seats: int = 1_000) -> list[str]:
+    """Creates this many contracts of the portal `demo`; returns their references."""
+    portal_id = demo().portal_id
     change(
         "INSERT INTO company (id, portal_id, reference, name) VALUES (gen_random_uuid(), :portal, 'C', 'Lorval')",
         portal=portal_id,
@@ -71,7 +71,7 @@ def accept_all(numbers: range, contracts: list[str]) -> None:
     with transaction() as session:
         for number in numbers:
             asked = request(number, contracts[number % len(contracts)])
-            accept(session, LOCAL_PORTAL_ID, asked, asked.model_dump_json(), key=f"key-{number}")
+            accept(session, demo().portal_id, asked, asked.model_dump_json(), key=f"key-{number}")
     wake("enrollments")
 
 
