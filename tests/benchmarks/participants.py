@@ -1,4 +1,4 @@
-"""Measures the CPU that a page of participants takes of PostgreSQL and the web process, whatever a contract holds."""
+"""Measures the CPU that a page of participants takes of PostgreSQL and the web process, in contracts of any size."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -58,7 +58,7 @@ class RosterUpload:
             del self._rest[:PART]
 
     def keep(self, session: Session) -> str:
-        """Keeps the file in this transaction, once whatever its name; returns its SHA-256 in hexadecimal digits.
+        """Keeps the file in this transaction, once under any name; returns its SHA-256 in hexadecimal digits.
 
         The last part is written in the same transaction.
         """

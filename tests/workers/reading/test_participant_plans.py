@@ -1,4 +1,4 @@
-"""A page of participants is read from the ends of indexes, whatever its contract holds and the planner knows."""
+"""A page of participants is read from the ends of indexes, in a large contract too, and on wrong statistics."""
 
 from functools import partial
 from typing import Final

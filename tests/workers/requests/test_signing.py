@@ -1,4 +1,4 @@
-"""The signature of queue messages: one text, whatever the language, and no field that can be read as another."""
+"""The signature of queue messages: the same text in each language, and no field that can be read as another."""
 
 import base64
 import hashlib

@@ -163,7 +163,7 @@ async def enable(call: Call) -> Response:
 
 
 async def test(call: Call) -> Response:
-    """Sends the event `webhook.test` to an endpoint, whatever events it wants."""
+    """Sends the event `webhook.test` to an endpoint, also to one that asks for other events."""
     _check_companies(call)
 
     def write(session: Session) -> dict[str, Any]:
