@@ -39,6 +39,12 @@ STATES_OF: Final[Mapping[DeliveryState, tuple[EmailState, ...]]] = {
 }
 """The states in which a mail of each kind may be recorded."""
 
+_ENDED: Final = {
+    state.value: word
+    for word in (DeliveryState.SENT, DeliveryState.UNDELIVERABLE, DeliveryState.NOT_SENT)
+    for state in STATES_OF[word]
+}
+
 
 class NextStep(StrEnum):
     """The next step of a manager about a mail."""
@@ -90,12 +96,12 @@ def mail_status(mail: StoredMail) -> MailStatus:
 
 
 def _delivery_state(mail: StoredMail) -> DeliveryState:
-    state = EmailState(mail.state)
-    if state is EmailState.UNCERTAIN:
+    ended = _ENDED.get(mail.state)
+    if ended is not None:
+        return ended
+    if mail.state == EmailState.UNCERTAIN:
         return DeliveryState.UNCERTAIN if mail.due_at is None else DeliveryState.DEFERRED
-    if state in (EmailState.OWED, EmailState.SENDING):
-        return DeliveryState.DEFERRED if mail.failures else DeliveryState.QUEUED
-    return next(word for word, states in STATES_OF.items() if state in states)
+    return DeliveryState.DEFERRED if mail.failures else DeliveryState.QUEUED
 
 
 def _code_of(state: str) -> str | None:

@@ -67,12 +67,13 @@ COUNT_WORD = text("""
       SELECT 1 FROM participant_word w WHERE w.contract_id = :contract AND w.word >= :first AND w.word < :last
       LIMIT :most) found""")
 
-# The next words in their order, with their participants; those who left meanwhile have an empty text.
+# The next words in their order, with their participants; those who left meanwhile have an empty text. The position is
+# the only lower bound: beside another, PostgreSQL 18 begins at the position, though it may lie before the other.
 NEXT_WORDS = text(f"""
     SELECT w.word, w.enrollment_id, CASE WHEN {LIVE} THEN coalesce(e.words, '') ELSE '' END AS words, e.progress
     FROM (
       SELECT w.word, w.enrollment_id FROM participant_word w
-      WHERE w.contract_id = :contract AND w.word >= :first AND w.word < :last
+      WHERE w.contract_id = :contract AND w.word < :last
         AND (w.word, w.enrollment_id) > (CAST(:word AS text) COLLATE "C", CAST(:after AS uuid))
       ORDER BY w.word, w.enrollment_id LIMIT :size) w
     JOIN enrollment e ON e.id = w.enrollment_id ORDER BY w.word, w.enrollment_id""")
@@ -86,6 +87,7 @@ class ParticipantRow(NamedTuple):
       suppressed: since when no mail is sent to the address, or None.
       certificate_id, certificate_revoked_at, certificate_kept: of the current certificate; None without one.
       has_organisation: an organisation signs the certificates of the portal.
+      link_…: of the live link to the choice of a password, of the kind that the person would be sent now; None without.
       mail_…: of the latest mail about this enrollment; None when there was none, or when it is no longer kept.
     """
 
@@ -116,6 +118,8 @@ class ParticipantRow(NamedTuple):
     has_organisation: bool
     shared: bool
     suppressed: datetime | None
+    link_resent: int | None
+    link_ends_at: datetime | None
     mail_kind: str | None
     mail_state: str | None
     mail_failures: int | None
@@ -133,11 +137,15 @@ _SHOWN: Final = f"""
       ce.snapshot IS NOT NULL AS certificate_kept, po.organisation_id IS NOT NULL AS has_organisation,
       {SHARED.format(company="c.company_id", portal="c.portal_id")} AS shared,
       {SUPPRESSED_SINCE.format(address="a.email_norm")} AS suppressed,
+      l.resent AS link_resent, l.expires_at AS link_ends_at,
       m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
       m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     JOIN portal po ON po.id = c.portal_id JOIN account a ON a.id = e.account_id
     LEFT JOIN certificate ce ON ce.enrollment_id = e.id AND ce.replaced_by IS NULL
+    LEFT JOIN link l ON l.account_id = e.account_id AND l.consumed_at IS NULL AND l.voided_at IS NULL
+      AND l.subject_id IS NULL AND l.expires_at > now()
+      AND l.purpose = CASE WHEN a.activated_at IS NULL THEN 'activation' ELSE 'password_reset' END
     LEFT JOIN LATERAL (
       SELECT em.kind, em.state, em.failures, em.due_at, em.finished_at, em.created_at, em.error FROM email em
       WHERE em.account_id = e.account_id AND em.enrollment_id = e.id ORDER BY em.id DESC LIMIT 1) m ON true"""
@@ -156,22 +164,6 @@ FIND_MAILED = text("""
 READ_PARTICIPANT = text(f"""{_SHOWN}
     WHERE e.id = :enrollment AND c.portal_id = :portal AND a.erased_at IS NULL
       AND (CAST(:companies AS text[]) IS NULL OR co.reference = ANY(CAST(:companies AS text[])))""")
-
-
-class AccountLink(NamedTuple):
-    """A live link to the choice of a password."""
-
-    account_id: UUID
-    purpose: str
-    resent: int
-    expires_at: datetime
-
-
-# The live links of accounts.
-READ_LINKS = text("""
-    SELECT l.account_id, l.purpose, l.resent, l.expires_at FROM link l
-    WHERE l.account_id = ANY(CAST(:accounts AS uuid[])) AND l.purpose IN ('activation', 'password_reset')
-      AND l.consumed_at IS NULL AND l.voided_at IS NULL AND l.subject_id IS NULL AND l.expires_at > now()""")
 
 
 class CountedRequest(NamedTuple):

@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause
-
 from models.certificate import no_duplicate_because
 from models.participant import (
     STATES_OF,
@@ -23,12 +21,12 @@ from models.participant import (
 )
 from models.search_words import first_found, is_found, searched_words
 from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope, measure_allowance
-from models.words import Code, Progress, Purpose
+from models.words import Code, Progress
 from workers.database import Session, array, text_array
 from workers.reading import participant_rows as sql
 from workers.reading.participant_rows import ParticipantRow, ShownContract
 from workers.security.throttles import address_subjects
-from workers.sql import as_json, fetch, fetch_one, fetch_value, fetch_values
+from workers.sql import fetch, fetch_one, fetch_value, fetch_values
 
 LOOKED_AT: Final = 500
 """Words that one look of a search takes; a page of 50 needs one look or two."""
@@ -40,7 +38,7 @@ COUNTED: Final = 2_000
 """Up to this many participants with a word are counted, to begin with the rarest word of a search."""
 
 PAGES_LOOKED_AT: Final = 4
-"""How many times the length of a page is looked at for a state of the mail."""
+"""How many times the length of a page is looked at, at most, for a state of the mail."""
 
 LAST_CHARACTER: Final = chr(0x10FFFF)
 
@@ -131,7 +129,7 @@ def list_participants(session: Session, contract_id: UUID, asked: PageAsked) -> 
         found, following = _search(session, contract_id, asked, words)
     else:
         found, following = _walk(session, contract_id, asked)
-    return Page([_shown(row, *facts) for row, facts in _with_facts(session, found)], following)
+    return Page([_shown(row, allowed) for row, allowed in _with_facts(session, found)], following)
 
 
 def show_participant(
@@ -142,8 +140,8 @@ def show_participant(
     row = fetch_one(session, ParticipantRow, sql.READ_PARTICIPANT, asked)
     if row is None:
         return None
-    [(_, facts)] = _with_facts(session, [row])
-    return _shown(row, *facts) | {"contract": row.contract, "company": row.company}
+    [(_, allowed)] = _with_facts(session, [row])
+    return _shown(row, allowed) | {"contract": row.contract, "company": row.company}
 
 
 def _texts(values: Sequence[str] | None) -> str | None:
@@ -151,22 +149,32 @@ def _texts(values: Sequence[str] | None) -> str | None:
 
 
 def _walk(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[ParticipantRow], Position | None]:
-    """Finds the next participants by their identifiers."""
+    """Finds the next participants by their identifiers, a page at a time: mostly all fit, so one look does."""
     wanted, position, size = asked
     before = position.after if position else sql.LAST_ID
-    given: dict[str, Any] = {"contract": contract_id, "before": before}
-    looked_at = size if wanted.mail is None else PAGES_LOOKED_AT * size
-    by_mail = wanted.mail is not None and wanted.mail is not DeliveryState.SENT
-    statement: TextClause = sql.PAGES_BY_PROGRESS[wanted.progress] if wanted.progress else sql.PAGE
-    if wanted.mail is not None and by_mail:
-        statement = sql.PAGE_BY_MAIL
-        given["states"] = text_array([state.value for state in STATES_OF[wanted.mail]])
-    ids = fetch_values(session, UUID, statement, given | {"size": looked_at + 1})
-    more = len(ids) > looked_at
-    rows = [row for row in _read(session, ids[:looked_at]) if _wanted(row, wanted) and row.contract_id == contract_id]
-    if len(rows) > size:
-        return rows[:size], Position(rows[size - 1].id)
-    return rows, Position(ids[looked_at - 1]) if more else None
+    found: list[ParticipantRow] = []
+    for _ in range(PAGES_LOOKED_AT):
+        ids = _next_ids(session, contract_id, wanted, before, size + 1)
+        read = _read(session, ids[:size])
+        found += [row for row in read if _wanted(row, wanted) and row.contract_id == contract_id]
+        if len(found) > size:
+            return found[:size], Position(found[size - 1].id)
+        if len(ids) <= size:
+            return found, None
+        before = ids[size - 1]
+        if len(found) == size:
+            break
+    return found, Position(before)
+
+
+def _next_ids(session: Session, contract_id: UUID, wanted: Filter, before: UUID, size: int) -> list[UUID]:
+    """Finds the next participants who may be wanted: a later mail of theirs may have another state."""
+    given = {"contract": contract_id, "before": before, "size": size}
+    if wanted.mail is not None and wanted.mail is not DeliveryState.SENT:
+        states = text_array([state.value for state in STATES_OF[wanted.mail]])
+        return fetch_values(session, UUID, sql.PAGE_BY_MAIL, given | {"states": states})
+    statement = sql.PAGES_BY_PROGRESS[wanted.progress] if wanted.progress else sql.PAGE
+    return fetch_values(session, UUID, statement, given)
 
 
 def _wanted(row: ParticipantRow, wanted: Filter) -> bool:
@@ -181,10 +189,11 @@ def _search(
     """Finds the next participants by a word of theirs; a participant is found at their first word that fits."""
     wanted, position, size = asked
     rarest = _rarest(session, contract_id, words)
-    word, after = (position.word or "", position.after) if position else ("", UUID(int=0))
+    word, after = _first_looked_at(position, rarest)
     found: list[tuple[ParticipantRow, str]] = []
     for _ in range(MOST_LOOKS):
-        given = {**_range(contract_id, rarest), "word": word, "after": after, "size": LOOKED_AT}
+        given = {"contract": contract_id, "last": rarest + LAST_CHARACTER}
+        given |= {"word": word, "after": after, "size": LOOKED_AT}
         looked_at = fetch(session, sql.FoundWord, sql.NEXT_WORDS, given)
         fit = {one.enrollment_id: one.word for one in looked_at if _fits(one, wanted, rarest, words)}
         read = _read_wanted(session, list(fit), wanted, size + 1 - len(found))
@@ -196,6 +205,13 @@ def _search(
             return [row for row, _ in found], None
         word, after = looked_at[-1].word, looked_at[-1].enrollment_id
     return [row for row, _ in found], Position(after, word)
+
+
+def _first_looked_at(position: Position | None, rarest: str) -> tuple[str, UUID]:
+    """Returns the word and participant behind which a search goes on, never before the first word."""
+    if position is None or position.word is None or position.word < rarest:
+        return rarest, UUID(int=0)
+    return position.word, position.after
 
 
 def _read_wanted(session: Session, ids: Sequence[UUID], wanted: Filter, most: int) -> list[ParticipantRow]:
@@ -241,25 +257,17 @@ def _read(session: Session, ids: Sequence[UUID]) -> list[ParticipantRow]:
     return [found[one] for one in ids if one in found]
 
 
-class _PersonFacts(NamedTuple):
-    """The links of a person, by purpose, and what counts against them."""
-
-    links: Mapping[str, sql.AccountLink]
-    allowances: Callable[[ThrottleScope], Allowance]
-    now: datetime
+Allowed = Mapping[str, Mapping[str, Any]]
+"""What may be done with a participant, as JSON."""
 
 
-def _with_facts(
-    session: Session, rows: Sequence[ParticipantRow]
-) -> Iterable[tuple[ParticipantRow, tuple[MailStatus | None, ParticipantStanding, datetime]]]:
-    """Yields each row with its mail, what decides what may be done, and the time."""
+def _with_facts(session: Session, rows: Sequence[ParticipantRow]) -> Iterable[tuple[ParticipantRow, Allowed]]:
+    """Yields each row with what may be done with the participant.
+
+    Most people of a page have asked for nothing and are in one of few situations, which are judged once.
+    """
     if not rows:
         return
-    accounts = array({row.account_id for row in rows})
-    links = {
-        (link.account_id, link.purpose): link
-        for link in fetch(session, sql.AccountLink, sql.READ_LINKS, {"accounts": accounts})
-    }
     hashes = address_subjects({row.email for row in rows})
     subjects = {one for row in rows for one in (row.account_id, row.id, hashes[row.email])}
     asked = {"scopes": text_array(PERSON_SCOPES), "subjects": array(subjects), "longest": LONGEST}
@@ -268,13 +276,42 @@ def _with_facts(
     for one in fetch(session, sql.CountedRequest, sql.READ_THROTTLES, asked):
         counted.setdefault((one.scope, one.subject), []).append((one.at, one.times))
         now = one.now
+    asking = {subject for _, subject in counted}
     allowance = partial(
         _allowance, counted, {scope: measure_allowance(LIMITS[scope], (), now) for scope in PERSON_SCOPES}
     )
+    judged: dict[object, Allowed] = {}
     for row in rows:
-        purpose = Purpose.PASSWORD_RESET if row.activated_at else Purpose.ACTIVATION
-        link = links.get((row.account_id, purpose))
-        yield row, (_mail(row), _standing(row, link, hashes[row.email], allowance), now)
+        address = hashes[row.email]
+        has_asked = row.account_id in asking or row.id in asking or address in asking
+        situation = row.id if has_asked else _situation(row)
+        allowed = judged.get(situation)
+        if allowed is None:
+            standing = _standing(row, address, allowance)
+            allowed = {name: one._asdict() for name, one in permissions(standing, now).items()}
+            judged[situation] = allowed
+        yield row, allowed
+
+
+def _situation(row: ParticipantRow) -> tuple[object, ...]:
+    """Returns all that the permissions of a person depend on who has asked for nothing yet.
+
+    Of a moment it matters whether there is one: it is told in no permission, only in the answer to a request.
+    """
+    return (
+        row.progress,
+        row.withdrawn_at is None,
+        row.detached_at is None,
+        row.activated_at is None,
+        row.shared,
+        row.suppressed is None,
+        row.link_resent,
+        row.certificate_id is None,
+        row.certificate_revoked_at is None,
+        row.certificate_kept,
+        row.certificate_held,
+        row.has_organisation,
+    )
 
 
 def _allowance(
@@ -291,7 +328,6 @@ def _allowance(
 
 def _standing(
     row: ParticipantRow,
-    link: sql.AccountLink | None,
     address: UUID,
     allowance: Callable[[ThrottleScope, UUID], Allowance],
 ) -> ParticipantStanding:
@@ -304,8 +340,8 @@ def _standing(
         activated=row.activated_at is not None,
         shared=row.shared,
         suppressed=row.suppressed,
-        resent=link.resent if link else 0,
-        link_ends_at=link.expires_at if link else None,
+        resent=row.link_resent or 0,
+        link_ends_at=row.link_ends_at,
         resets=(
             allowance(ThrottleScope.RESET_ACCOUNT, row.account_id),
             allowance(ThrottleScope.RESET_ADDRESS, address),
@@ -350,11 +386,10 @@ def _mail(row: ParticipantRow) -> MailStatus | None:
     )
 
 
-def _shown(
-    row: ParticipantRow, mail: MailStatus | None, standing: ParticipantStanding, now: datetime
-) -> dict[str, Any]:
+def _shown(row: ParticipantRow, allowed: Allowed) -> dict[str, Any]:
     """Returns a participant as JSON."""
-    begun = {Progress.IN_PROGRESS: row.started_at, Progress.COMPLETED: row.completed_at}
+    mail = _mail(row)
+    begun = {Progress.IN_PROGRESS.value: row.started_at, Progress.COMPLETED.value: row.completed_at}
     return {
         "enrollment_id": str(row.id),
         "account_id": str(row.account_id),
@@ -363,13 +398,13 @@ def _shown(
         "last_name": row.last_name,
         "external_id": row.external_id,
         "progress": row.progress,
-        "since": _iso(begun.get(Progress(row.progress)) or row.enrolled_at),
+        "since": _iso(begun.get(row.progress) or row.enrolled_at),
         "enrolled_at": _iso(row.enrolled_at),
         "activated_at": _iso(row.activated_at),
         "withdrawn_at": _iso(row.withdrawn_at),
         "detached_at": _iso(row.detached_at),
-        "mail": None if mail is None else as_json(mail),
-        "can": {name: allowed._asdict() for name, allowed in permissions(standing, now).items()},
+        "mail": None if mail is None else mail._asdict() | {"at": _iso(mail.at)},
+        "can": allowed,
     }
 
 

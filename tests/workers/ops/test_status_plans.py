@@ -20,10 +20,13 @@ from workers.ops.status import read_status
 
 SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
 CAPS: Final = StatusCaps(rows=100, alike=20, groups=5, lanes=5)
-LARGE: Final = {"audit", "job", "email", "enrollment", "job_attempt", "seat_movement"}
+LARGE: Final = {"audit", "job", "email", "enrollment", "job_attempt", "participant_word", "seat_movement"}
 
 MOST_READ: Final = 20 * CAPS.rows
 """The most rows of a table that a part of a plan may read: some caps, and far less than the table has."""
+
+FEW_BLOCKS: Final = 30
+"""The most blocks that a scan may read beside four for each of its rows, which may each be looked up."""
 
 
 def statements_of(read: Callable[[], object]) -> list[tuple[str, Any]]:
@@ -50,15 +53,20 @@ def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def read_too_much(session: Session, read: Callable[[], object]) -> list[tuple[str, str, int]]:
-    """Returns how a statement reads a large table in order, or too many rows of it: kind, table, rows."""
+    """Returns how a statement reads a large table in order, or too many rows of it: kind, table, rows.
+
+    Entries of an index that are passed over are no rows of the plan, but the blocks they lie in are counted.
+    """
     found = []
     for statement, parameters in statements_of(read):
-        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}"
         [(plan,)] = session.connection().exec_driver_sql(explain, parameters)
         for scan in scans(plan[0]["Plan"]):
             removed = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
             rows = round((scan["Actual Rows"] + removed) * scan["Actual Loops"])
-            if scan["Node Type"] == "Seq Scan" or rows > MOST_READ:
+            blocks = scan["Shared Hit Blocks"] + scan["Shared Read Blocks"]
+            passed_over = blocks > (FEW_BLOCKS + 4 * rows / max(scan["Actual Loops"], 1)) * scan["Actual Loops"]
+            if scan["Node Type"] == "Seq Scan" or rows > MOST_READ or passed_over:
                 found.append((scan["Node Type"], scan["Relation Name"], rows))
     return found
 

@@ -179,6 +179,19 @@ def test_a_limit_that_is_reached_closes_the_button(session: Session, contract: U
     assert page(session, contract, "ada")[0]["can"]["resend"] == {"allowed": False, "code": "throttled"}
 
 
+def test_who_asked_is_judged_apart_from_people_like_them(session: Session, contract: UUID) -> None:
+    asked = text(
+        "INSERT INTO throttle (scope, subject) SELECT 'invitation:account', id FROM account WHERE email_norm = :who"
+    )
+    for _ in range(3):
+        session.execute(asked, {"who": "zoe@example.com"})
+    session.execute(
+        text("UPDATE link SET resent = 3 WHERE account_id IN (SELECT id FROM account WHERE email_norm LIKE 'jp%')")
+    )
+    can = {one["first_name"]: one["can"]["resend"]["code"] for one in page(session, contract)}
+    assert can == {"Ada": "sent", "Zoé": "throttled", "Jean-Pierre": "throttled"}
+
+
 def another_portal(session: Session) -> UUID:
     portal = Portal(id=new_id(), name="autre")
     session.add(portal)
