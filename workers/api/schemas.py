@@ -308,6 +308,9 @@ class Participant(Shape):
     detached_at: str | None = Field(description="when the person said “this is not me”")
     mail: Mail | None
     can: Permissions
+    invitation_ends_at: str | None = Field(
+        description="until when the link of the invitation works; null when none does, or when the account is activated"
+    )
 
 
 class ParticipantOfContract(Participant):

@@ -27,7 +27,7 @@ from workers.portal_client.errors import (
 )
 from workers.portal_client.messages import Door, PortalClient, SentAnswer
 from workers.portal_client.portal import Portal
-from workers.portal_client.results import Contract, Job, JobPerson, Participant, SignIn
+from workers.portal_client.results import Contract, Job, JobPerson, Mail, Page, Participant, SignIn
 from workers.portal_client.webhooks import ReceivedWebhook, verify_webhook
 
 __all__ = [
@@ -38,9 +38,11 @@ __all__ = [
     "Job",
     "JobPerson",
     "KeyUsedBefore",
+    "Mail",
     "NeedsHttp",
     "NotAccepted",
     "NotFound",
+    "Page",
     "Participant",
     "Portal",
     "PortalClient",

@@ -74,6 +74,27 @@ class Reading:
         path = path_of("/contracts/{contract}/participants", contract=contract)
         return self._all(Participant, path, q=q, progress=progress, mail=mail)
 
+    def participants_page(
+        self,
+        contract: str,
+        *,
+        q: str | None = None,
+        progress: Progress | str | None = None,
+        mail: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Participant]:
+        """Returns one page of the participants of a contract, for a list that people read page by page.
+
+        Parameters:
+          q, progress, mail: as for ``participants``.
+          cursor: the `next` of the page before; None for the first one.
+          limit: the most participants on it, 200 at most; there may be fewer although a page follows.
+        """
+        path = path_of("/contracts/{contract}/participants", contract=contract)
+        query = {"q": q, "progress": progress, "mail": mail, "cursor": cursor, "limit": limit}
+        return self._http.ask(Page[Participant], path, query)
+
     def participant(self, enrollment_id: Identifier) -> Participant:
         """Returns a participant, also one who left the contract."""
         return self._http.ask(Participant, path_of("/enrollments/{enrollment}", enrollment=enrollment_id))

@@ -144,6 +144,7 @@ class Participant(Answered):
     detached_at: datetime | None
     mail: Mail | None
     can: Permissions
+    invitation_ends_at: datetime | None = None
     contract: str | None = None
     company: str | None = None
 

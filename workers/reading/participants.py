@@ -405,6 +405,7 @@ def _shown(row: ParticipantRow, allowed: Allowed) -> dict[str, Any]:
         "detached_at": _iso(row.detached_at),
         "mail": None if mail is None else mail._asdict() | {"at": _iso(mail.at)},
         "can": allowed,
+        "invitation_ends_at": None if row.activated_at else _iso(row.link_ends_at),
     }
 
 
