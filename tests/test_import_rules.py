@@ -16,7 +16,7 @@ MIGRATION = "models/migrations/versions/0001_first_tables.py"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    for folder in ("models", "workers"):
+    for folder in ("models", "workers", "scripts"):
         shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -48,3 +48,12 @@ def test_a_rule_refuses_each_import_it_is_there_for(copy: Path) -> None:
     assert "workers.requests is not allowed to import sqlmodel" in told
     assert "workers.portal_client is not allowed to import sqlmodel" in told
     assert "workers.enrollment is not allowed to import workers.ops" in told
+
+
+def test_the_example_portal_imports_the_client_of_portals_alone(copy: Path) -> None:
+    add(copy / "scripts/portal/view.py", "from workers.database import Session")
+    add(copy / "scripts/portal/routes/jobs.py", "from models.words import Code")
+    told = lint(copy)
+    assert "1 broken" in told
+    assert "scripts.portal.view -> workers.database" in told
+    assert "scripts.portal.routes.jobs -> models.words" in told
