@@ -5,7 +5,7 @@ button that is shown does what it says, unless something changes meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from models.delivery import DeliveryReason
 from models.link import MAILED, LinkHolder, answer_invitation, answer_reset
 from models.throttle import Allowance
 from models.withdrawal import WithdrawalCandidate, decide_withdrawals
-from models.words import Code, EmailState, Progress
+from models.words import Code, EmailKind, EmailState, Progress
 
 
 class DeliveryState(StrEnum):
@@ -93,6 +93,33 @@ def mail_status(mail: StoredMail) -> MailStatus:
         at = mail.created_at if state is DeliveryState.QUEUED else mail.due_at
         return MailStatus(mail.kind, state, at, code, NextStep.WAIT)
     return MailStatus(mail.kind, state, mail.finished_at, code or _code_of(mail.state), _next_step(mail, code))
+
+
+UNANSWERED_AFTER: Final = timedelta(days=14)
+"""An invitation that was not followed for so long is to be sent again."""
+
+INVITATIONS: Final = (EmailKind.INVITATION, EmailKind.REMINDER, EmailKind.RELEASE_WARNING)
+"""The mails with the link to choose a first password."""
+
+NEED_STEP: Final = (EmailState.FAILED, EmailState.SUPPRESSED, EmailState.EXPIRED, EmailState.UNCERTAIN)
+"""The states of mails after which a manager has something to do; of an uncertain one, once it is not tried again."""
+
+
+def invitation_status(mail: MailStatus, link_ends_at: datetime | None, now: datetime) -> MailStatus:
+    """Says whether the invitation of a person who has neither a password nor begun the training is to be sent again.
+
+    Parameters:
+      link_ends_at: when its link ends or ended; None without a link.
+    """
+    if mail.kind not in INVITATIONS or mail.state is not DeliveryState.SENT or mail.at is None:
+        return mail
+    useless = link_ends_at is None or link_ends_at <= now
+    return mail._replace(next=NextStep.RESEND) if useless or now - mail.at >= UNANSWERED_AFTER else mail
+
+
+def needs_step(mail: MailStatus | None) -> bool:
+    """Tells whether a manager has something to do about a mail."""
+    return mail is not None and mail.next in (NextStep.CORRECT, NextStep.RESEND)
 
 
 def _delivery_state(mail: StoredMail) -> DeliveryState:

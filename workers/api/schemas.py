@@ -309,8 +309,24 @@ class Participant(Shape):
     mail: Mail | None
     can: Permissions
     invitation_ends_at: str | None = Field(
-        description="until when the link of the invitation works; null when none does, or when the account is activated"
+        description="when the link of the invitation ends or ended; null without one, or when the account is activated"
     )
+
+
+class BoundedCount(Shape):
+    """A number of participants."""
+
+    number: int
+    more: bool = Field(description="whether there are, or may be, more than this number")
+
+
+class ParticipantCounts(Shape):
+    """How many participants of a contract there are."""
+
+    not_started: BoundedCount
+    in_progress: BoundedCount
+    completed: BoundedCount
+    to_do: BoundedCount = Field(description="those about whose mail a manager has something to do")
 
 
 class ParticipantOfContract(Participant):

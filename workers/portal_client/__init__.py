@@ -27,10 +27,21 @@ from workers.portal_client.errors import (
 )
 from workers.portal_client.messages import Door, PortalClient, SentAnswer
 from workers.portal_client.portal import Portal
-from workers.portal_client.results import Contract, Job, JobPerson, Mail, Page, Participant, SignIn
+from workers.portal_client.results import (
+    BoundedCount,
+    Contract,
+    Job,
+    JobPerson,
+    Mail,
+    Page,
+    Participant,
+    ParticipantCounts,
+    SignIn,
+)
 from workers.portal_client.webhooks import ReceivedWebhook, verify_webhook
 
 __all__ = [
+    "BoundedCount",
     "Contract",
     "Door",
     "InsufficientScope",
@@ -44,6 +55,7 @@ __all__ = [
     "NotFound",
     "Page",
     "Participant",
+    "ParticipantCounts",
     "Portal",
     "PortalClient",
     "PortalError",

@@ -25,6 +25,7 @@ from workers.portal_client.results import (
     JobPerson,
     Page,
     Participant,
+    ParticipantCounts,
     ParticipantProgress,
     SignIn,
 )
@@ -81,6 +82,7 @@ class Reading:
         q: str | None = None,
         progress: Progress | str | None = None,
         mail: str | None = None,
+        to_do: bool = False,
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page[Participant]:
@@ -88,12 +90,18 @@ class Reading:
 
         Parameters:
           q, progress, mail: as for ``participants``.
+          to_do: only those about whose mail a manager has something to do.
           cursor: the `next` of the page before; None for the first one.
           limit: the most participants on it, 200 at most; there may be fewer although a page follows.
         """
         path = path_of("/contracts/{contract}/participants", contract=contract)
-        query = {"q": q, "progress": progress, "mail": mail, "cursor": cursor, "limit": limit}
+        query = {"q": q, "progress": progress, "mail": mail, "to_do": to_do or None, "cursor": cursor, "limit": limit}
         return self._http.ask(Page[Participant], path, query)
+
+    def participant_counts(self, contract: str) -> ParticipantCounts:
+        """Returns how many participants of a contract there are by progress, and to act on; bounded in large ones."""
+        path = path_of("/contracts/{contract}/participant-counts", contract=contract)
+        return self._http.ask(ParticipantCounts, path)
 
     def participant(self, enrollment_id: Identifier) -> Participant:
         """Returns a participant, also one who left the contract."""

@@ -128,7 +128,11 @@ class Permissions(Answered):
 
 
 class Participant(Answered):
-    """A person on a contract. Contract and company are told of one that was asked for by its identifier."""
+    """A person on a contract. Contract and company are told of one that was asked for by its identifier.
+
+    Parameters:
+      invitation_ends_at: when the link of the invitation ends or ended; None without one, and of an activated account.
+    """
 
     enrollment_id: UUID
     account_id: UUID
@@ -147,6 +151,26 @@ class Participant(Answered):
     invitation_ends_at: datetime | None = None
     contract: str | None = None
     company: str | None = None
+
+
+class BoundedCount(Answered):
+    """A number of participants; `more` when there are, or may be, more of them."""
+
+    number: int
+    more: bool
+
+
+class ParticipantCounts(Answered):
+    """How many participants a contract has.
+
+    Parameters:
+      to_do: those about whose mail a manager has something to do.
+    """
+
+    not_started: BoundedCount
+    in_progress: BoundedCount
+    completed: BoundedCount
+    to_do: BoundedCount
 
 
 class SignIn(Answered):

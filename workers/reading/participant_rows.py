@@ -46,7 +46,7 @@ PAGE = text(" UNION ALL ".join(_PAGE_OF.format(one.value) for one in Progress) +
 # The next participants who have a mail in one of these states, the latest first; a later mail may have another state.
 PAGE_BY_MAIL = text("""
     SELECT DISTINCT found.enrollment_id AS id FROM unnest(CAST(:states AS text[])) given CROSS JOIN LATERAL (
-      SELECT m.enrollment_id FROM email m
+      SELECT DISTINCT m.enrollment_id FROM email m
       WHERE m.contract_id = :contract AND m.state = given AND m.state <> 'sent' AND m.enrollment_id < :before
       ORDER BY m.enrollment_id DESC LIMIT :size) found
     ORDER BY id DESC LIMIT :size""")
@@ -87,7 +87,8 @@ class ParticipantRow(NamedTuple):
       suppressed: since when no mail is sent to the address, or None.
       certificate_id, certificate_revoked_at, certificate_kept: of the current certificate; None without one.
       has_organisation: an organisation signs the certificates of the portal.
-      link_…: of the live link to the choice of a password, of the kind that the person would be sent now; None without.
+      link_…: of the unused link to the choice of a password, of the kind that the person would be sent now; it may have
+        ended.
       mail_…: of the latest mail about this enrollment; None when there was none, or when it is no longer kept.
     """
 
@@ -144,7 +145,7 @@ _SHOWN: Final = f"""
     JOIN portal po ON po.id = c.portal_id JOIN account a ON a.id = e.account_id
     LEFT JOIN certificate ce ON ce.enrollment_id = e.id AND ce.replaced_by IS NULL
     LEFT JOIN link l ON l.account_id = e.account_id AND l.consumed_at IS NULL AND l.voided_at IS NULL
-      AND l.subject_id IS NULL AND l.expires_at > now()
+      AND l.subject_id IS NULL
       AND l.purpose = CASE WHEN a.activated_at IS NULL THEN 'activation' ELSE 'password_reset' END
     LEFT JOIN LATERAL (
       SELECT em.kind, em.state, em.failures, em.due_at, em.finished_at, em.created_at, em.error FROM email em
@@ -184,3 +185,26 @@ READ_THROTTLES = text("""
       WHERE th.scope = given AND th.subject = ANY(CAST(:subjects AS uuid[]))
         AND th.at > now() - CAST(:longest AS interval)) t
     ORDER BY t.at""")
+
+
+class InvitedPerson(NamedTuple):
+    """A participant who has not begun; `waiting` when they have no password and were enrolled a while ago."""
+
+    id: UUID
+    waiting: bool
+
+
+# The next participants who have not begun, the latest first, and who of them may need another invitation.
+NEXT_INVITED = text(f"""
+    SELECT e.id, a.activated_at IS NULL AND e.enrolled_at <= now() - CAST(:least AS interval) AS waiting
+    FROM (
+      SELECT e.id, e.account_id, e.enrolled_at FROM enrollment e
+      WHERE e.contract_id = :contract AND e.progress = 'not_started' AND {LIVE} AND e.id < :before
+      ORDER BY e.id DESC LIMIT :size) e
+    JOIN account a ON a.id = e.account_id ORDER BY e.id DESC""")
+
+# How many participants have a progress, up to a bound.
+COUNT_PROGRESS = text(f"""
+    SELECT count(*) FROM (
+      SELECT 1 FROM enrollment e WHERE e.contract_id = :contract AND e.progress = :progress AND {LIVE}
+      ORDER BY e.id DESC LIMIT :most) found""")

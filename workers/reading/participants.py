@@ -16,7 +16,9 @@ from models.participant import (
     MailStatus,
     ParticipantStanding,
     StoredMail,
+    invitation_status,
     mail_status,
+    needs_step,
     permissions,
 )
 from models.search_words import first_found, is_found, searched_words
@@ -25,6 +27,7 @@ from models.words import Code, Progress
 from workers.database import Session, array, text_array
 from workers.reading import participant_rows as sql
 from workers.reading.participant_rows import ParticipantRow, ShownContract
+from workers.reading.participant_steps import look_for_steps
 from workers.security.throttles import address_subjects
 from workers.sql import fetch, fetch_one, fetch_value, fetch_values
 
@@ -55,11 +58,16 @@ LONGEST: Final[timedelta] = max(COUNTS_FOR[scope] for scope in PERSON_SCOPES)
 
 
 class Filter(NamedTuple):
-    """The participants that are asked for; None and an empty text ask for all."""
+    """The participants that are asked for; None and an empty text ask for all.
+
+    Parameters:
+      to_do: only those about whose mail a manager has something to do.
+    """
 
     search: str = ""
     progress: Progress | None = None
     mail: DeliveryState | None = None
+    to_do: bool = False
 
 
 class Position(NamedTuple):
@@ -127,6 +135,8 @@ def list_participants(session: Session, contract_id: UUID, asked: PageAsked) -> 
         return Page((), None)
     if words:
         found, following = _search(session, contract_id, asked, words)
+    elif asked.wanted.to_do:
+        found, following = _walk_to_do(session, contract_id, asked)
     else:
         found, following = _walk(session, contract_id, asked)
     return Page([_shown(row, allowed) for row, allowed in _with_facts(session, found)], following)
@@ -156,7 +166,7 @@ def _walk(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[P
     for _ in range(PAGES_LOOKED_AT):
         ids = _next_ids(session, contract_id, wanted, before, size + 1)
         read = _read(session, ids[:size])
-        found += [row for row in read if _wanted(row, wanted) and row.contract_id == contract_id]
+        found += [row for row in read if _wanted(row, wanted, contract_id)]
         if len(found) > size:
             return found[:size], Position(found[size - 1].id)
         if len(ids) <= size:
@@ -177,10 +187,33 @@ def _next_ids(session: Session, contract_id: UUID, wanted: Filter, before: UUID,
     return fetch_values(session, UUID, statement, given)
 
 
-def _wanted(row: ParticipantRow, wanted: Filter) -> bool:
+def _wanted(row: ParticipantRow, wanted: Filter, contract_id: UUID) -> bool:
+    if row.contract_id != contract_id:
+        return False
     if wanted.progress is not None and row.progress != wanted.progress:
         return False
-    return wanted.mail is None or ((mail := _mail(row)) is not None and mail.state is wanted.mail)
+    if wanted.mail is None and not wanted.to_do:
+        return True
+    mail = _mail(row)
+    if wanted.to_do and not needs_step(mail):
+        return False
+    return wanted.mail is None or (mail is not None and mail.state is wanted.mail)
+
+
+def _walk_to_do(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[ParticipantRow], Position | None]:
+    """Finds the next participants about whose mail a manager has something to do."""
+    wanted, position, size = asked
+    before = position.after if position else sql.LAST_ID
+    found: list[ParticipantRow] = []
+    for _ in range(MOST_LOOKS):
+        look = look_for_steps(session, contract_id, before, LOOKED_AT)
+        found += _read_wanted(session, contract_id, look.ids, wanted, size + 1 - len(found))
+        if len(found) > size:
+            return found[:size], Position(found[size - 1].id)
+        if look.next is None:
+            return found, None
+        before = look.next
+    return found, Position(before)
 
 
 def _search(
@@ -196,7 +229,7 @@ def _search(
         given |= {"word": word, "after": after, "size": LOOKED_AT}
         looked_at = fetch(session, sql.FoundWord, sql.NEXT_WORDS, given)
         fit = {one.enrollment_id: one.word for one in looked_at if _fits(one, wanted, rarest, words)}
-        read = _read_wanted(session, list(fit), wanted, size + 1 - len(found))
+        read = _read_wanted(session, contract_id, list(fit), wanted, size + 1 - len(found))
         found += [(row, fit[row.id]) for row in read]
         if len(found) > size:
             last, its_word = found[size - 1]
@@ -214,7 +247,9 @@ def _first_looked_at(position: Position | None, rarest: str) -> tuple[str, UUID]
     return position.word, position.after
 
 
-def _read_wanted(session: Session, ids: Sequence[UUID], wanted: Filter, most: int) -> list[ParticipantRow]:
+def _read_wanted(
+    session: Session, contract_id: UUID, ids: Sequence[UUID], wanted: Filter, most: int
+) -> list[ParticipantRow]:
     """Reads the wanted ones of these participants in their order, a part at a time, until there are enough."""
     if wanted.mail and ids:
         states = text_array([state.value for state in STATES_OF[wanted.mail]])
@@ -222,7 +257,7 @@ def _read_wanted(session: Session, ids: Sequence[UUID], wanted: Filter, most: in
         ids = [one for one in ids if one in mailed]
     found: list[ParticipantRow] = []
     for start in range(0, len(ids), most):
-        found += [row for row in _read(session, ids[start : start + most]) if _wanted(row, wanted)]
+        found += [row for row in _read(session, ids[start : start + most]) if _wanted(row, wanted, contract_id)]
         if len(found) >= most:
             break
     return found
@@ -284,16 +319,17 @@ def _with_facts(session: Session, rows: Sequence[ParticipantRow]) -> Iterable[tu
     for row in rows:
         address = hashes[row.email]
         has_asked = row.account_id in asking or row.id in asking or address in asking
-        situation = row.id if has_asked else _situation(row)
+        resent = row.link_resent if row.link_ends_at is not None and row.link_ends_at > now else None
+        situation = row.id if has_asked else _situation(row, resent)
         allowed = judged.get(situation)
         if allowed is None:
-            standing = _standing(row, address, allowance)
+            standing = _standing(row, resent, address, allowance)
             allowed = {name: one._asdict() for name, one in permissions(standing, now).items()}
             judged[situation] = allowed
         yield row, allowed
 
 
-def _situation(row: ParticipantRow) -> tuple[object, ...]:
+def _situation(row: ParticipantRow, resent: int | None) -> tuple[object, ...]:
     """Returns all that the permissions of a person depend on who has asked for nothing yet.
 
     Of a moment it matters whether there is one: it is told in no permission, only in the answer to a request.
@@ -305,7 +341,7 @@ def _situation(row: ParticipantRow) -> tuple[object, ...]:
         row.activated_at is None,
         row.shared,
         row.suppressed is None,
-        row.link_resent,
+        resent,
         row.certificate_id is None,
         row.certificate_revoked_at is None,
         row.certificate_kept,
@@ -328,6 +364,7 @@ def _allowance(
 
 def _standing(
     row: ParticipantRow,
+    resent: int | None,
     address: UUID,
     allowance: Callable[[ThrottleScope, UUID], Allowance],
 ) -> ParticipantStanding:
@@ -340,8 +377,8 @@ def _standing(
         activated=row.activated_at is not None,
         shared=row.shared,
         suppressed=row.suppressed,
-        resent=row.link_resent or 0,
-        link_ends_at=row.link_ends_at,
+        resent=resent or 0,
+        link_ends_at=None if resent is None else row.link_ends_at,
         resets=(
             allowance(ThrottleScope.RESET_ACCOUNT, row.account_id),
             allowance(ThrottleScope.RESET_ADDRESS, address),
@@ -373,7 +410,7 @@ def _certificate(row: ParticipantRow) -> Code:
 def _mail(row: ParticipantRow) -> MailStatus | None:
     if row.mail_state is None:
         return None
-    return mail_status(
+    status = mail_status(
         StoredMail(
             row.mail_kind or "",
             row.mail_state,
@@ -384,6 +421,9 @@ def _mail(row: ParticipantRow) -> MailStatus | None:
             row.mail_error,
         )
     )
+    if row.activated_at is not None or row.progress != Progress.NOT_STARTED:
+        return status
+    return invitation_status(status, row.link_ends_at, datetime.now(UTC))
 
 
 def _shown(row: ParticipantRow, allowed: Allowed) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Foreign(NamedTuple):
 NOT_FOUND: dict[str, Any] = {
     "show_contract": None,
     "list_participants": None,
+    "count_participants": None,
     "get_participants_csv": None,
     "show_participant": None,
     "show_progress": None,

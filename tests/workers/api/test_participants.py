@@ -72,6 +72,13 @@ def test_a_search_with_signs_of_addresses_follows_its_cursor(api: httpx2.Client)
     assert len(first.json()["items"]) + len(rest["items"]) == 3
 
 
+def test_participants_are_counted_by_progress_and_to_act_on(api: httpx2.Client) -> None:
+    none, three = {"number": 0, "more": False}, {"number": 3, "more": False}
+    counts = {"not_started": three, "in_progress": none, "completed": none, "to_do": none}
+    assert api.get("/contracts/C-1/participant-counts").json() == counts
+    assert api.get("/contracts/C-1/participants?to_do=true").json() == {"items": [], "next": None}
+
+
 def test_one_participant_is_as_in_the_list(api: httpx2.Client) -> None:
     listed = api.get("/contracts/C-1/participants?q=bob").json()["items"][0]
     shown = api.get(f"/enrollments/{listed['enrollment_id']}").json()
@@ -87,7 +94,9 @@ def test_wrong_parameters_are_named(api: httpx2.Client, query: str) -> None:
     assert [error["field"] for error in body["errors"]] == [name]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", ["/contracts/C-1", "/contracts/C-1/participants", "/contracts/none"])
+@pytest.mark.parametrize(
+    "path", ["/contracts/C-1", "/contracts/C-1/participants", "/contracts/C-1/participant-counts", "/contracts/none"]
+)
 def test_contracts_of_other_companies_are_not_found_by_a_limited_key(base_url: str, portal: UUID, path: str) -> None:
     with client_of(base_url, make_key(portal, companies=["autre"])) as client:
         problem(client.get(path), 404, "not_found")

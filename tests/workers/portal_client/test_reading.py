@@ -30,6 +30,12 @@ def test_lists_go_on_page_by_page(portal: Portal, monkeypatch: pytest.MonkeyPatc
     job = portal.wait_for(portal.enroll("C-1", PEOPLE, key="order-1"))
     assert [one.email for one in portal.participants("C-1")] == [one["email"] for one in reversed(PEOPLE)]
     assert [one.last_name for one in portal.participants("C-1", q="p3@")] == ["Le Dû 3"]
+    first = portal.participants_page("C-1", limit=5)
+    rest = portal.participants_page("C-1", cursor=first.next, limit=5)
+    assert (len(first.items), len(rest.items), rest.next) == (5, 2, None)
+    assert portal.participants_page("C-1", q="p3@", to_do=True).items == ()
+    counts = portal.participant_counts("C-1")
+    assert (counts.not_started.number, counts.not_started.more, counts.to_do.number) == (7, False, 0)
     assert [one.position for one in portal.people(job)] == list(range(7))
     assert list(portal.people(job, code="no_seat_left")) == []
     assert [one.kind for one in portal.jobs()] == ["enroll", "put_contract", "put_training", "put_company"]

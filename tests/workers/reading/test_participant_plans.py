@@ -20,6 +20,8 @@ FILTERS: Final = [
     *(Filter(search=words) for words in ("s", "martin", RARE, "martin jean", "martin lefevre", "introuvable")),
     Filter("s", None, DeliveryState.UNDELIVERABLE),
     Filter("martin", Progress.COMPLETED),
+    Filter(to_do=True),
+    Filter("martin", to_do=True),
 ]
 
 

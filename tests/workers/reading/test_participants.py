@@ -15,6 +15,7 @@ from tests.kit.builders.contracts import add_contract, did, enrolled, query, som
 from workers.database import Session
 from workers.enrollment.rows import INSERT_ENROLLMENTS
 from workers.enrollment.searching import find_words
+from workers.reading.participant_steps import count_participants
 from workers.reading.participants import Filter, PageAsked, Position, find_contract, list_participants, show_participant
 from workers.requests.accounts import CorrectEmail, CorrectName, ErasePerson
 from workers.requests.enrollment import Withdraw
@@ -36,7 +37,7 @@ def contract(session: Session) -> UUID:
 
 
 def page(session: Session, contract: UUID, search: str = "", **more: Any) -> list[dict[str, Any]]:
-    filtered = {name: more.pop(name) for name in ("progress", "mail") if name in more}
+    filtered = {name: more.pop(name) for name in ("progress", "mail", "to_do") if name in more}
     return list(list_participants(session, contract, PageAsked(Filter(search, **filtered), **more)).items)
 
 
@@ -147,6 +148,73 @@ def test_a_mail_says_what_became_of_it_and_what_to_do(session: Session, contract
         "address_rejected",
         "correct",
     )
+
+
+def waiting_since(session: Session, address: str, *, sent: int, link: int) -> None:
+    """Records an invitation that was sent some days ago, with a link that ends in some days."""
+    ended(session, address, "sent")
+    given = {"address": address, "sent": sent, "link": link}
+    of_person = "FROM account a WHERE a.email_norm = :address AND a.id = "
+    for change in (
+        "UPDATE email m SET finished_at = now() - make_interval(days => :sent) " + of_person + "m.account_id",
+        "UPDATE enrollment e SET enrolled_at = now() - make_interval(days => :sent) " + of_person + "e.account_id",
+        "UPDATE link l SET expires_at = now() + make_interval(days => :link) " + of_person + "l.account_id",
+    ):
+        session.execute(text(change), given)
+
+
+def test_those_to_act_on_are_a_filter_and_counted(session: Session, contract: UUID) -> None:
+    enrolled(session, *[f"person{number}" for number in range(4)])
+    assert page(session, contract, to_do=True) == []
+    ended(session, "ada@example.com", "failed", '{"reason": "address_rejected"}')
+    waiting_since(session, "zoe@example.com", sent=15, link=15)
+    waiting_since(session, "jp@example.com", sent=10, link=-1)
+    waiting_since(session, "person0@example.com", sent=10, link=20)
+    ended(session, "person1@example.com", "cancelled")
+    found = page(session, contract, to_do=True)
+    assert [one["email"] for one in found] == ["jp@example.com", "zoe@example.com", "ada@example.com"]
+    assert [one["mail"]["next"] for one in found] == ["resend", "resend", "correct"]
+    assert names(page(session, contract, "lefevre", to_do=True)) == ["Zoé"]
+    counts = count_participants(session, contract)
+    assert counts["to_do"] == {"number": 3, "more": False}
+    assert counts["not_started"] == {"number": 7, "more": False}
+    session.execute(text("UPDATE account SET activated_at = now(), password_hash = 'x' WHERE email_norm LIKE 'zoe%'"))
+    done = "UPDATE enrollment SET progress = 'completed', completed_at = now() WHERE words LIKE '%jean%'"
+    session.execute(text(done))
+    assert names(page(session, contract, to_do=True)) == ["Ada"]
+    counts = count_participants(session, contract)
+    assert (counts["to_do"]["number"], counts["completed"]["number"]) == (1, 1)
+
+
+def test_pages_of_those_to_act_on_follow_each_other(
+    session: Session, contract: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled(session, *[f"person{number}" for number in range(7)])
+    ended(session, "zoe@example.com", "failed")
+    session.execute(text("UPDATE email SET state = 'expired', due_at = NULL WHERE to_address LIKE 'person%'"))
+    session.execute(text("""
+        INSERT INTO email SELECT (jsonb_populate_record(m, jsonb_build_object('id', gen_random_uuid(),
+          'dedup_key', 'again ' || m.id, 'message_id', 'again ' || m.id))).* FROM email m"""))  # fmt: skip
+    monkeypatch.setattr("workers.reading.participants.LOOKED_AT", 3)
+    seen, position = [], None
+    while True:
+        found = list_participants(session, contract, PageAsked(Filter(to_do=True), position, 2))
+        seen += [one["email"] for one in found.items]
+        position = found.next
+        if position is None:
+            break
+    assert seen == [*[f"person{number}@example.com" for number in range(6, -1, -1)], "zoe@example.com"]
+
+
+def test_a_large_contract_is_counted_up_to_a_bound(
+    session: Session, contract: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(session, "zoe@example.com", "failed")
+    for name in ("MOST_COUNTED", "MOST_LOOKED_AT"):
+        monkeypatch.setattr(f"workers.reading.participant_steps.{name}", 2)
+    counts = count_participants(session, contract)
+    assert counts["not_started"] == {"number": 2, "more": True}
+    assert counts["to_do"] == {"number": 1, "more": True}
 
 
 def test_what_may_be_done_is_what_a_request_would_answer(session: Session, contract: UUID) -> None:

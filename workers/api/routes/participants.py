@@ -21,6 +21,7 @@ from workers.portals.keys import KnownKey
 from workers.reading import participant_rows as sql
 from workers.reading.contracts import PortalContract, list_contracts, show_contract
 from workers.reading.participant_files import read_chunk
+from workers.reading.participant_steps import count_participants
 from workers.reading.participants import (
     Filter,
     Page,
@@ -42,6 +43,10 @@ class ParticipantQuery(PageQuery):
     q: str = Field(default="", max_length=200, description="the beginning of names, of the address, of external_id")
     progress: Progress | None = Field(default=None, description="only with this progress")
     mail: DeliveryState | None = Field(default=None, description="only with this state of the latest mail")
+    to_do: bool = Field(
+        default=False,
+        description="only those about whose mail a manager has something to do: `mail.next` is `correct` or `resend`",
+    )
 
 
 class FileQuery(Query):
@@ -89,7 +94,7 @@ async def participants(call: Call) -> Response:
     position = None if query.cursor is None else Position.of_cursor(query.cursor)
     if query.cursor is not None and position is None:
         raise wrong_cursor()
-    asked = PageAsked(Filter(query.q, query.progress, query.mail), position, query.limit)
+    asked = PageAsked(Filter(query.q, query.progress, query.mail, query.to_do), position, query.limit)
     page = await call.read(_page, call.key, call.path["contract"], asked)
     if page is None:
         raise ApiProblem(Code.NOT_FOUND)
@@ -99,6 +104,22 @@ async def participants(call: Call) -> Response:
 def _page(session: Session, key: KnownKey, reference: str, asked: PageAsked) -> Page | None:
     found = find_contract(session, key.portal_id, reference, key.companies)
     return None if found is None else list_participants(session, found.id, asked)
+
+
+async def participant_counts(call: Call) -> Response:
+    """Counts the participants of a contract by progress, and those about whose mail a manager has something to do.
+
+    In a large contract a number is the least there are, and `more` is true.
+    """
+    found = await call.read(_counts, call.key, call.path["contract"])
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    return json_answer(found)
+
+
+def _counts(session: Session, key: KnownKey, reference: str) -> dict[str, Any] | None:
+    found = find_contract(session, key.portal_id, reference, key.companies)
+    return None if found is None else count_participants(session, found.id)
 
 
 async def participant(call: Call) -> Response:
@@ -165,6 +186,16 @@ OPERATIONS: Final = (
         TAG,
         query=ParticipantQuery,
         answers={200: schemas.Page[schemas.Participant]},
+    ),
+    Operation(
+        "GET",
+        "/contracts/{contract}/participant-counts",
+        "count_participants",
+        participant_counts,
+        Scope.READ,
+        "Count the participants of a contract",
+        TAG,
+        answers={200: schemas.ParticipantCounts},
     ),
     Operation(
         "GET",
