@@ -64,6 +64,7 @@ class Listing(NamedTuple):
             contract,
             q=self.q or None,
             progress=self.filter if self.filter not in ("", "todo") else None,
+            to_do=self.filter == "todo",
             cursor=self.cursor or None,
             limit=size,
         )

@@ -1,18 +1,12 @@
 """The state of a participant's last mail in words, with the one next step of the manager."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from scripts.portal.moments import day_and_hour, hour, short_day
 from scripts.portal.texts import Texts
 from workers.portal_client import Mail, Participant
-
-UNANSWERED_AFTER: Final = timedelta(days=14)
-"""An invitation that was not followed for so long is sent again."""
-
-INVITATIONS: Final = frozenset({"invitation", "reminder", "release_warning"})
-"""The mails with the link to choose a first password."""
 
 CONFIRMATIONS: Final = {
     "correction_confirmation": "confirm",
@@ -36,6 +30,11 @@ class MailShown(NamedTuple):
     detail: str
     step: str = ""
     step_label: str = ""
+
+    @property
+    def urgency(self) -> int:
+        """Orders what must be done before what need not."""
+        return {"bad": 0, "warn": 1}.get(self.tone, 2)
 
 
 class MailWords:
@@ -82,22 +81,21 @@ class MailWords:
     def _sent(self, person: Participant, mail: Mail) -> MailShown:
         if mail.kind in CONFIRMATIONS:
             return MailShown("wait", "clock", self._t(CONFIRMATIONS[mail.kind]), self._t("nothing_yet"))
-        if mail.kind in INVITATIONS and person.activated_at is None and mail.at is not None:
-            waited = self._invited(person, mail.at)
-            if waited is not None:
-                return waited
+        if mail.next == "resend" and mail.at is not None:
+            return self._to_send_again(person, mail.at)
         when = day_and_hour(mail.at, self._language) if mail.at else ""
         return MailShown("", "mail", self._one_of("sent", mail.kind), when)
 
-    def _invited(self, person: Participant, sent_at: datetime) -> MailShown | None:
+    def _to_send_again(self, person: Participant, sent_at: datetime) -> MailShown:
         """Says that an invitation has expired, or had no answer for long."""
-        day = short_day(sent_at, self._language)
+        sent_on = self._t("sent_on", day=short_day(sent_at, self._language))
         ends_at = person.invitation_ends_at
-        if ends_at is None or ends_at <= self._now:
-            return self._with_step(person, "warn", self._t("expired"), self._t("sent_on", day=day))
-        if self._now - sent_at >= UNANSWERED_AFTER:
-            return self._with_step(person, "warn", self._t("unanswered"), self._t("unanswered_since", day=day))
-        return None
+        if ends_at is None:
+            return self._with_step(person, "warn", self._t("expired"), sent_on)
+        if ends_at <= self._now:
+            ended_on = self._t("ended_on", day=short_day(ends_at, self._language))
+            return self._with_step(person, "warn", self._t("expired"), ended_on)
+        return self._with_step(person, "warn", self._t("unanswered"), sent_on)
 
     def _uncertain(self, person: Participant, mail: Mail) -> MailShown:
         return self._with_step(

@@ -25,7 +25,8 @@ def short_day(moment: date | datetime | str, language: str, *, today: date | Non
     """Returns « 24 nov. », with the year when it is another one."""
     day = _day(moment)
     pattern = "d MMM" if day.year == (today or now().date()).year else "d MMM y"
-    return _french_first(format_date(day, pattern, locale=language), day, language)
+    unbroken = format_date(day, pattern, locale=language).replace(" ", "\N{NO-BREAK SPACE}")
+    return _french_first(unbroken, day, language)
 
 
 def long_day(moment: date | datetime | str, language: str) -> Markup:

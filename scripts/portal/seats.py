@@ -46,9 +46,10 @@ def _rectangle(style: str, left: float, width: float) -> Markup:
 
 def _cells(parts: Iterable[SeatPart]) -> list[Markup]:
     styles = [part.style for part in parts for _ in range(part.seats)]
-    width = WIDTH / max(1, len(styles))
-    gap = min(GAP, width / 4)
-    return [_rectangle(style, at * width + gap / 2, width - gap) for at, style in enumerate(styles)]
+    step = WIDTH / max(1, len(styles))
+    gap = min(GAP, step / 4)
+    width = (WIDTH - gap * (len(styles) - 1)) / max(1, len(styles))
+    return [_rectangle(style, at * (width + gap), width) for at, style in enumerate(styles)]
 
 
 def _bars(parts: Iterable[SeatPart], total: int) -> list[Markup]:

@@ -12,10 +12,11 @@ from starlette.routing import Route
 from scripts.portal.listing import FILTERS, Listing
 from scripts.portal.mail_shown import MailShown, MailWords
 from scripts.portal.moments import now
+from scripts.portal.selection import MOST_CHOSEN
 from scripts.portal.site import site_of
 from scripts.portal.view import page, shown_number
-from scripts.portal.visitors import Visitor, signed_in
-from workers.portal_client import Contract, Participant
+from scripts.portal.visitors import signed_in
+from workers.portal_client import BoundedCount, Contract, Page, Participant, ParticipantCounts
 
 PIECE: Final = 1 << 16
 
@@ -31,12 +32,12 @@ class Chip(NamedTuple):
     """A filter of the list.
 
     Parameters:
-      number: how many participants it shows; None when that is not known.
+      number: how many participants it shows, such as « 2 000+ ».
     """
 
     name: str
     url: str
-    number: str | None
+    number: str
 
 
 def show(request: Request) -> Response:
@@ -44,30 +45,49 @@ def show(request: Request) -> Response:
     visitor = signed_in(request)
     if not visitor.contract:
         return page(request, "trainings.html", found=[])
-    shown = Listing.of_query(request)
+    shown, contract = Listing.of_query(request), visitor.counters()
     found = shown.read(visitor.portal, visitor.contract)
+    counts = _counts(contract, visitor.portal.participant_counts(visitor.contract))
     words = MailWords(site_of(request).texts, visitor.language, now())
-    closed, closed_day = _closed(visitor.counters())
+    closed, closed_day = _closed(contract)
+    rows, whole = [ShownRow(person, words.of(person)) for person in found.items], not shown.cursor and not found.next
+    if whole:  # those to act on come first; of a longer list the filter shows them
+        rows.sort(key=lambda row: row.mail.urgency)
     return page(
         request,
         "participants.html",
         shown=shown,
-        rows=[ShownRow(person, words.of(person)) for person in found.items],
+        rows=rows,
+        whole=whole,
         following=found.next,
-        chips=[Chip(name, shown.url(filter=name), None) for name in FILTERS if name != "todo"],
-        counted=_counted(request, visitor, shown, len(found.items)),
-        everyone=None,
+        chips=[Chip(name, shown.url(filter=name), _number(counts[name], visitor.language)) for name in FILTERS],
+        total=None if shown.q else counts[shown.filter],
+        everyone=_everyone(shown, counts, found),
         closed=closed,
         closed_day=closed_day,
     )
 
 
-def _counted(request: Request, visitor: Visitor, shown: Listing, number: int) -> str:
-    texts, language = site_of(request).texts, visitor.language
-    if shown.q or shown.filter:
-        return texts.text(language, "participants.shown", n=number)
-    total = shown_number(visitor.counters().enrolled_count, language)
-    return texts.text(language, "participants.shown_of", n=number, total=total)
+def _counts(contract: Contract, counts: ParticipantCounts) -> dict[str, BoundedCount]:
+    """Returns the numbers of participants by the words of ``FILTERS``."""
+    return {
+        "": BoundedCount(number=contract.enrolled_count, more=False),
+        "todo": counts.to_do,
+        "not_started": counts.not_started,
+        "in_progress": counts.in_progress,
+        "completed": counts.completed,
+    }
+
+
+def _number(count: BoundedCount, language: str) -> str:
+    return f"{shown_number(count.number, language)}{'+' if count.more else ''}"
+
+
+def _everyone(shown: Listing, counts: dict[str, BoundedCount], found: Page[Participant]) -> int | None:
+    """Returns how many participants the list has beyond this page; None when all of them are on it, or in a search."""
+    count = counts[shown.filter]
+    many = shown.cursor or found.next is not None
+    return count.number if many and not shown.q and not count.more and count.number <= MOST_CHOSEN else None
 
 
 def _closed(contract: Contract) -> tuple[str, date | None]:
