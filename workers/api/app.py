@@ -141,7 +141,7 @@ class Api:
         known = await self._known_key(http) if operation.scope is not None else None
         if self._active > MOST_AT_ONCE:
             raise unavailable()
-        if known is not None and operation.scope is not None and not known.may(operation.scope):
+        if known is not None and not any(map(known.may, operation.scopes)):
             raise ApiProblem(Code.INSUFFICIENT_SCOPE, f"it needs the scope {operation.scope}", hang_up=_has_body(http))
         if known is not None:
             _count(http, known)

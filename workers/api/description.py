@@ -28,6 +28,10 @@ Matricule enrols the employees of companies on contracts with a number of seats.
 * **Lists** are `{"items": […], "next": cursor or null}`; send `next` back as `cursor`.
 """
 
+OWN_KINDS: Final = """\
+A key without `read` finds the jobs of the requests that its scopes let it send, and no others."""
+"""The paragraph about keys of which another scope is enough."""
+
 FORM: Final = "multipart/form-data"
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -73,6 +77,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.scope:
         described["x-scope"] = operation.scope.value
+    if operation.instead:
+        described["x-scopes-instead"] = sorted(operation.instead)
+        described["description"] += f"\n\n{OWN_KINDS}"
     if operation.body is not None:
         described["requestBody"] = {"required": operation.body.required, "content": _content(operation.body)}
     return described

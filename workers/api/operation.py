@@ -1,6 +1,6 @@
 """An operation of the API: one method at one address. Routing, rights and the description read the same table."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +53,7 @@ class Operation:
       path: below ``/v1``, its parameters in braces: ``/contracts/{contract}/enrollments``.
       name: its identifier in the description and in logs.
       scope: what a key must allow; None where no key is needed.
+      instead: other scopes of which one is enough; the handler then shows what belongs to the key's scopes alone.
       summary: a line for the description; the docstring of the handler or of the request says more.
       query: the class of its query parameters.
       keyed: it makes a job, and takes an ``Idempotency-Key``.
@@ -74,8 +75,14 @@ class Operation:
     answers: Mapping[int, Any] = field(default_factory=dict)
     problems: Sequence[Code] = ()
     compressed: bool = True
+    instead: Collection[Scope] = ()
 
     @property
     def most(self) -> int:
         """The most bytes of its body."""
         return self.body.most if self.body else 0
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scopes of which a key must have one; none where no key is needed."""
+        return () if self.scope is None else (self.scope, *self.instead)

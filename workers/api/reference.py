@@ -71,7 +71,7 @@ def _operation(path: str, method: str, one: Mapping[str, Any]) -> dict[str, Any]
         "summary": one["summary"],
         "method": method.upper(),
         "path": path,
-        "scope": one.get("x-scope"),
+        "scopes": [scope for scope in (one.get("x-scope"), *one.get("x-scopes-instead", ())) if scope],
         "description": [paragraph for paragraph in one["description"].split("\n\n") if paragraph],
         "fields": [*map(_parameter, one["parameters"]), *_fields(body.get("schema", {}), "body")],
         "example": _example(method.upper(), path, one, body.get("example")),

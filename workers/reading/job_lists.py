@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.words import Code, JobState
-from workers.database import Session
+from workers.database import Session, text_array
 from workers.portals.keys import KnownKey
 from workers.reading.jobs import FINAL, ShownPerson
-from workers.reading.visible_jobs import INTERNAL, find_visible_job, may_see
+from workers.reading.visible_jobs import INTERNAL, find_visible_job, may_see, readable_kinds
 from workers.sql import as_json, fetch, fetch_value
 
 LOOKED_AT: Final = 2_000
@@ -38,6 +38,7 @@ LIST_JOBS = text("""
       FROM (
         SELECT * FROM job jo WHERE jo.portal_id = :portal AND jo.id < :before ORDER BY jo.id DESC LIMIT :looked_at) j
       WHERE NOT j.kind = ANY(CAST(:internal AS text[]))
+        AND (CAST(:kinds AS text[]) IS NULL OR j.kind = ANY(CAST(:kinds AS text[])))
         AND (CAST(:kind AS text) IS NULL OR j.kind = :kind) AND (CAST(:state AS text) IS NULL OR j.state = :state)
       ORDER BY j.id DESC LIMIT :size) f
     ORDER BY f.id DESC""")
@@ -107,10 +108,12 @@ class PeoplePage(NamedTuple):
 def list_jobs(session: Session, key: KnownKey, wanted: JobFilter, before: UUID, size: int) -> JobPage:
     """Lists jobs that this key may see, those recorded before one."""
     given = {"portal": key.portal_id, "before": before, "looked_at": LOOKED_AT}
+    kinds = readable_kinds(key)
     asked: dict[str, Any] = {
         **given,
         "whole": key.companies is not None,
         "internal": INTERNAL,
+        "kinds": None if kinds is None else text_array(sorted(kinds)),
         "kind": wanted.kind,
         "state": wanted.state,
         "size": size + 1,

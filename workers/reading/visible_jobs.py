@@ -1,5 +1,9 @@
 """Finds the jobs that a key may see: those of its portal, but for those that Matricule makes itself.
 
+A key with the scope `read` sees all kinds. Any other key sees the kinds that it may send, so that a portal can follow
+what it has asked for with the key that asked: also what another key with this scope sent, because a key that is renewed
+goes on where the former one ended.
+
 A key for some companies sees a job when its request names these alone, so that the key could have sent it. The request
 is read for that; when it is kept no longer, such a key does not see the job any more.
 """
@@ -16,7 +20,7 @@ from workers.errors import InvalidRequest
 from workers.portals.keys import KnownKey
 from workers.portals.rights import AskedRequest, refusals
 from workers.requests.base import Request
-from workers.requests.registry import KINDS, parse
+from workers.requests.registry import KINDS, parse, scope_of
 from workers.sql import fetch_one
 
 INTERNAL: Final = text_array(sorted(kind for kind, request in KINDS.items() if request.internal))
@@ -56,6 +60,23 @@ def find_visible_job(session: Session, key: KnownKey, job_id: UUID, *, whole: bo
 
 def may_see(session: Session, key: KnownKey, jobs: Sequence[tuple[str, str | None]]) -> list[bool]:
     """Tells of each job, given by its kind and the JSON of its request, whether a key of its portal may see it."""
+    kinds = readable_kinds(key)
+    seen = _of_its_companies(session, key, jobs)
+    return [own and (kinds is None or kind in kinds) for own, (kind, _) in zip(seen, jobs, strict=True)]
+
+
+def readable_kinds(key: KnownKey) -> frozenset[str] | None:
+    """Returns the kinds of jobs that a key may see; None for all."""
+    return None if key.may(Scope.READ) else frozenset(kind for kind in KINDS if _may_send(key, kind))
+
+
+def _may_send(key: KnownKey, kind: str) -> bool:
+    scope = scope_of(kind)
+    return scope is not None and key.may(scope)
+
+
+def _of_its_companies(session: Session, key: KnownKey, jobs: Sequence[tuple[str, str | None]]) -> list[bool]:
+    """Tells of each job whether its request names companies alone that this key may name."""
     if key.companies is None:
         return [True] * len(jobs)
     # What the key may do besides does not count here, only the companies that it may name.

@@ -52,6 +52,10 @@ def parse(kind: str, body: str | bytes, *, internal: bool = False) -> Request:
     return read(request, body)
 
 
+SENDING_SCOPES: Final = frozenset(request.scope for request in KINDS.values() if request.scope and not request.internal)
+"""The scopes with which requests are sent."""
+
+
 def scope_of(kind: str) -> Scope | None:
     """Returns the scope that a key must have to send requests of this kind; None for a kind that no portal may send."""
     request = KINDS.get(kind)

@@ -36,6 +36,7 @@ def test_every_operation_is_described_with_its_scope(description: Any) -> None:
     for one in OPERATIONS:
         shown = description["paths"][one.path][one.method.lower()]
         assert shown.get("x-scope") == one.scope
+        assert shown.get("x-scopes-instead", []) == sorted(one.instead)
         assert shown["summary"]
         assert shown["security"] == ([{"key": []}] if one.scope else [])
 

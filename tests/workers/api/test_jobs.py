@@ -191,3 +191,53 @@ def test_other_jobs_cannot_be_stopped(api: httpx2.Client) -> None:
     problem(api.post(f"/jobs/{enrolling('ada')}/cancel", headers=keyed()), 409, "not_cancellable")
     problem(api.post(f"/jobs/{uuid4()}/cancel", headers=keyed()), 404, "not_found")
     problem(api.post("/jobs/%00/cancel", headers=keyed()), 404, "not_found")
+
+
+def kinds_seen(base_url: str, portal: UUID, *scopes: Scope) -> set[str]:
+    with client_of(base_url, make_key(portal, scopes)) as client:
+        return {one["kind"] for one in client.get("/jobs").json()["items"]}
+
+
+def test_a_key_follows_the_jobs_that_its_scopes_may_ask_for(api: httpx2.Client, base_url: str, portal: UUID) -> None:
+    with client_of(base_url, make_key(portal, [Scope.ENROLL])) as enrols:
+        asked = {"people": [{"email": f"p{one}@example.com", "first_name": "A", "last_name": "B"} for one in range(3)]}
+        answer = enrols.post("/contracts/C-1/enrollments", json=asked, headers=keyed("own"))
+        job = answer.headers["location"].removeprefix("/v1")
+        assert enrols.get(job).json()["id"] == answer.json()["id"]
+        assert enrols.get(f"{job}/people").json() == {"items": [], "next": None}
+        roster = enrols.post("/contracts/C-1/rosters", content=file_of("zoe"), headers=keyed("file")).json()["id"]
+        assert enrols.get(f"/rosters/{roster}").json()["contract"] == "C-1"
+        problem(enrols.get(f"/rosters/{roster}/errors.csv"), 404, "not_found")  # its file was not read yet
+        others = [
+            api.post("/person-exports", json={"email": "ada@example.com"}, headers=keyed("export")).json()["id"],
+            api.put("/companies/acme", json={"name": "Acmé"}).json()["id"],
+        ]
+        for other in others:
+            problem(enrols.get(f"/jobs/{other}"), 404, "not_found")
+            problem(enrols.get(f"/jobs/{other}/people"), 404, "not_found")
+            problem(enrols.post(f"/jobs/{other}/cancel", json={}, headers=keyed()), 404, "not_found")
+    assert kinds_seen(base_url, portal, Scope.ENROLL) == {"enroll", "import_roster"}
+    assert kinds_seen(base_url, portal, Scope.ACCOUNTS) == {"export_person"}
+    assert kinds_seen(base_url, portal, Scope.ADMIN, Scope.PROGRESS) == {"put_company"}
+    assert kinds_seen(base_url, portal, Scope.SIGN_IN) == set()
+    assert kinds_seen(base_url, portal, Scope.READ) == {"enroll", "import_roster", "export_person", "put_company"}
+
+
+def test_a_page_for_a_key_of_one_scope_is_full(base_url: str, portal: UUID) -> None:
+    own = [enrolling(name) for name in ("ada", "bob")]
+    with transaction() as session:
+        for _ in range(5):
+            accepted(session, ExportPerson(email="ada@example.com"), key=str(new_id()))
+    with client_of(base_url, make_key(portal, [Scope.ENROLL])) as client:
+        page = client.get("/jobs?limit=2").json()
+    assert [one["id"] for one in page["items"]] == own[::-1]
+
+
+def test_a_key_of_one_scope_and_company_sees_both_limits(base_url: str, portal: UUID) -> None:
+    own, other = enrolling("ada"), enrolling("bob", contract="C/2")
+    with client_of(base_url, make_key(portal, [Scope.ENROLL], companies=["autre"])) as client:
+        assert client.get(f"/jobs/{other}").status_code == 200
+        problem(client.get(f"/jobs/{own}"), 404, "not_found")
+        assert [one["id"] for one in client.get("/jobs").json()["items"]] == [other]
+    with client_of(base_url, make_key(portal, [Scope.PROGRESS], companies=["autre"])) as client:
+        problem(client.get(f"/jobs/{other}"), 404, "not_found")

@@ -17,7 +17,7 @@ from workers.reading.job_lists import LATEST, JobFilter, list_jobs, list_people
 from workers.reading.jobs import show_portal_job
 from workers.reading.visible_jobs import VisibleJob, find_visible_job
 from workers.requests.imports import CancelImport, ImportRoster
-from workers.requests.registry import KINDS
+from workers.requests.registry import KINDS, SENDING_SCOPES
 
 TAG: Final = "Jobs"
 
@@ -108,8 +108,19 @@ OPERATIONS: Final = (
         TAG,
         query=JobQuery,
         answers={200: Page[ListedJob]},
+        instead=SENDING_SCOPES,
     ),
-    Operation("GET", "/jobs/{job}", "show_job", show, Scope.READ, "Show a job", TAG, answers={200: Job}),
+    Operation(
+        "GET",
+        "/jobs/{job}",
+        "show_job",
+        show,
+        Scope.READ,
+        "Show a job",
+        TAG,
+        answers={200: Job},
+        instead=SENDING_SCOPES,
+    ),
     Operation(
         "GET",
         "/jobs/{job}/people",
@@ -120,6 +131,7 @@ OPERATIONS: Final = (
         TAG,
         query=PeopleQuery,
         answers={200: Page[JobPerson]},
+        instead=SENDING_SCOPES,
     ),
     Operation(
         "POST",

@@ -192,6 +192,7 @@ OPERATIONS: Final = (
         "Show the import of a file",
         TAG,
         answers={200: RosterReport},
+        instead=(Scope.ENROLL,),
     ),
     Operation(
         "GET",
@@ -204,6 +205,7 @@ OPERATIONS: Final = (
         query=ErrorsQuery,
         answers={200: CSV},
         problems=(Code.NOT_KEPT,),
+        instead=(Scope.ENROLL,),
     ),
     Operation(
         "POST",
