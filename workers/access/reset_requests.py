@@ -5,10 +5,12 @@ a job of Matricule's own, which looks the address up later, when no one is waiti
 tells the person who asked whether the address has an account.
 
 A portal asks for the people alone whom it has enrolled, and its requests count for it alone: for others it neither
-sends a mail nor uses up what their own portals may ask. The shell, which asks as `local`, may ask for every person.
+sends a mail nor uses up what their own portals may ask. The same holds for the companies to which a key is limited.
+The shell, which asks as `local`, may ask for every person.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 from uuid import UUID
 
@@ -26,6 +28,7 @@ from workers.engine.acceptance import OwedJob, owe_jobs, successor_key
 from workers.engine.ledger import ClaimedRow, WorkOutcome
 from workers.outbox.suppression import SUPPRESSED_SINCE
 from workers.requests.accounts import RequestPasswordReset
+from workers.requests.base import lane_id
 from workers.requests.internal import SendPasswordReset
 from workers.requests.queues import Queue
 from workers.requests.registry import parse
@@ -55,9 +58,11 @@ LOCK_RECIPIENTS = text(f"""
     WHERE a.email_norm = ANY(CAST(:emails AS text[])) AND a.erased_at IS NULL
     ORDER BY a.email_norm FOR NO KEY UPDATE OF a""")
 
-# The accounts that these portals know: those they enrolled, but for people who left by "this is not me".
+# The accounts that these portals know, with the companies for which they enrolled them, but for people who left by
+# "this is not me".
 READ_KNOWN = text("""
-    SELECT DISTINCT c.portal_id, e.account_id FROM enrollment e JOIN contract c ON c.id = e.contract_id
+    SELECT DISTINCT c.portal_id, e.account_id, co.reference AS company
+    FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     WHERE e.account_id = ANY(CAST(:accounts AS uuid[])) AND c.portal_id = ANY(CAST(:portals AS uuid[]))
       AND e.detached_at IS NULL""")
 
@@ -73,17 +78,32 @@ class _RequestedReset(NamedTuple):
 
 
 class _KnownAccount(NamedTuple):
-    """A portal, and an account that it has enrolled."""
+    """A portal, an account that it has enrolled, and the reference of the company for which it did."""
 
     portal_id: UUID
     account_id: UUID
+    company: str
 
 
 class _AskedReset(NamedTuple):
-    """The portal a reset was asked from, and the address."""
+    """The portal a reset was asked from, the address, and the companies of which it is asked; None for all."""
 
     portal_id: UUID
     email: str
+    companies: Sequence[str] | None = None
+
+    def may_reach(self, known: Collection[str]) -> bool:
+        """Tells whether the portal may ask for an account that it knows by these companies."""
+        if self.portal_id == LOCAL_PORTAL_ID:
+            return True
+        return bool(known) if self.companies is None else not set(known).isdisjoint(self.companies)
+
+    @property
+    def asker(self) -> UUID:
+        """The subject for which its requests count: the portal, or these companies of it."""
+        if self.companies is None:
+            return self.portal_id
+        return lane_id(self.portal_id, "\n".join(["companies", *sorted(self.companies)]))
 
 
 _NO_ADDRESS: Final = _AskedReset(LOCAL_PORTAL_ID, "")
@@ -95,14 +115,14 @@ def request_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOut
     Raises: a transient error of the database when a throttle is held for over 250 ms.
     """
     wait_briefly_for_locks(session)
-    emails = [_address(row.columns.request) for row in rows]
-    hashes = address_subjects(emails)
+    asked = [_asked(row.columns.portal_id, row.columns.request) for row in rows]
+    hashes = address_subjects([one.email for one in asked])
     subjects = {
         row.id: (
-            ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, *subjects_at(row.columns.portal_id, [hashes[email]])),
-            ThrottleSubject(ThrottleScope.REQUEST_PORTAL, row.columns.portal_id),
+            ThrottleSubject(ThrottleScope.REQUEST_ADDRESS, *subjects_at(one.asker, [hashes[one.email]])),
+            ThrottleSubject(ThrottleScope.REQUEST_PORTAL, one.portal_id),
         )
-        for row, email in zip(rows, emails, strict=True)
+        for row, one in zip(rows, asked, strict=True)
     }
     allowed = _count(session, subjects)
     owe_jobs(session, [OwedJob(SendPasswordReset(job=job_id), successor_key(job_id)) for job_id in allowed])
@@ -136,12 +156,12 @@ def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
     hashes = address_subjects(recipients)
     resent = []
     for row, request in zip(rows, requests, strict=True):
-        portal_id, email = asked.get(request.job, _NO_ADDRESS)
-        person = recipients.get(email)
-        if person is not None and portal_id != LOCAL_PORTAL_ID and (portal_id, person.account_id) not in known:
+        one = asked.get(request.job, _NO_ADDRESS)
+        person = recipients.get(one.email)
+        if person is not None and not one.may_reach(known[one.portal_id, person.account_id]):
             person = None
-        subjects = () if person is None else _subjects(person, hashes[email])
-        resent.append(ResendRequest(row.id, 0, portal_id, Queue.EMAILS, person, subjects))
+        subjects = () if person is None else _subjects(person, hashes[one.email])
+        resent.append(ResendRequest(row.id, 0, one.portal_id, Queue.EMAILS, person, subjects))
     answers = resend(session, resent, answer_reset)
     for answer, request in zip(answers, requests, strict=True):
         _record(session, answer, request)
@@ -151,7 +171,7 @@ def send_resets(session: Session, rows: Sequence[ClaimedRow]) -> list[WorkOutcom
 def _read_asked(session: Session, jobs: Sequence[UUID]) -> dict[UUID, _AskedReset]:
     """Returns the resets these jobs asked for; a request that was erased since is left out."""
     found = fetch(session, _RequestedReset, READ_REQUESTS, {"ids": array(jobs)})
-    return {one.id: _AskedReset(one.portal_id, _address(one.request)) for one in found if one.request is not None}
+    return {one.id: _asked(one.portal_id, one.request) for one in found if one.request is not None}
 
 
 def _hold_recipients(session: Session, emails: Sequence[str]) -> dict[str, LockedRecipient]:
@@ -165,10 +185,13 @@ def _hold_recipients(session: Session, emails: Sequence[str]) -> dict[str, Locke
 
 def _read_known(
     session: Session, asked: Iterable[_AskedReset], recipients: Iterable[LockedRecipient]
-) -> set[_KnownAccount]:
-    """Returns which of the portals that asked know which of these people."""
+) -> Mapping[tuple[UUID, UUID], set[str]]:
+    """Returns the companies by which a portal that asked knows a person, by portal and account."""
     accounts, portals = {one.account_id for one in recipients}, {one.portal_id for one in asked}
-    return set(fetch(session, _KnownAccount, READ_KNOWN, {"accounts": array(accounts), "portals": array(portals)}))
+    known: dict[tuple[UUID, UUID], set[str]] = defaultdict(set)
+    for one in fetch(session, _KnownAccount, READ_KNOWN, {"accounts": array(accounts), "portals": array(portals)}):
+        known[one.portal_id, one.account_id].add(one.company)
+    return known
 
 
 def _subjects(person: LockedRecipient, address: UUID) -> tuple[ThrottleSubject, ...]:
@@ -192,5 +215,6 @@ def _record(session: Session, answer: ResendAnswer, request: SendPasswordReset) 
         )
 
 
-def _address(request: str) -> str:
-    return cast("RequestPasswordReset", parse(RequestPasswordReset.kind, request)).email
+def _asked(portal_id: UUID, request: str) -> _AskedReset:
+    read = cast("RequestPasswordReset", parse(RequestPasswordReset.kind, request))
+    return _AskedReset(portal_id, read.email, read.companies)

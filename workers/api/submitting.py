@@ -16,7 +16,7 @@ from workers.api.operation import Body
 from workers.api.problems import ApiProblem, key_required
 from workers.database import Session
 from workers.engine.acceptance import AcceptedJob, SubmittedRequest
-from workers.portals.rights import refusal
+from workers.portals.rights import as_sent_by, refusal
 from workers.reading.enrollments import OwnEnrollment, find_own_enrollment
 from workers.reading.jobs import show_recorded_job
 from workers.requests.base import Request
@@ -70,6 +70,7 @@ async def record(call: Call, key: str, request: Request, text: str) -> Response:
 
     Raises: ApiProblem with `not_found` when the key may not name what the request is about.
     """
+    request, text = as_sent_by(call.key, request, text)
     if call.key.companies is not None and await call.read(refusal, call.key, request) is not None:
         raise ApiProblem(Code.NOT_FOUND)
     accepted = await call.services.recorder.accept(SubmittedRequest(call.key.portal_id, request, text, key))

@@ -166,7 +166,7 @@ class Asking:
         """Revokes a certificate; its verification page then shows it."""
         return self._ask(certificates.RevokeCertificate, key, enrollment_id=enrollment_id, reason=reason, **more)
 
-    def request_password_reset(self, email: str, *, key: str, **more: Unpack[options.Asked]) -> Job:
+    def request_password_reset(self, email: str, *, key: str, **more: Unpack[options.ResetOptions]) -> Job:
         """Sends a password reset to the person with an address, if there is one; the answer does not tell."""
         return self._ask(accounts.RequestPasswordReset, key, email=email, **more)
 

@@ -35,6 +35,12 @@ class Asked(TypedDict, total=False):
     requested_by: str
 
 
+class ResetOptions(Asked, total=False):
+    """Options of ``request_password_reset``."""
+
+    companies: Iterable[str] | None
+
+
 class CompanyOptions(Asked, total=False):
     """Options of ``put_company``."""
 

@@ -22,7 +22,7 @@ from workers.engine.acceptance import MessageOwner, SubmittedRequest
 from workers.errors import InvalidRequest, NotConfigured, Problem
 from workers.logs import get_logger
 from workers.portals.keys import QUEUE_KEYS, KnownKey
-from workers.portals.rights import has_scope, refusal
+from workers.portals.rights import as_sent_by, has_scope, refusal
 from workers.portals.secrets import queue_secret
 from workers.portals.use import USE
 from workers.requests.base import check_key
@@ -99,7 +99,8 @@ def read_message(fields: Mapping[str, Any], arrived: float | None = None) -> Sub
         detail = f"{signed.kind} is spoken in version {kind.version}"
         raise InvalidRequest(Problem(Code.UNKNOWN_KIND, "version", detail))
     check_key(signed.key)
-    submitted = SubmittedRequest(signer.portal_id, parse(signed.kind, signed.body), signed.body, signed.key)
+    request, body = as_sent_by(signer, parse(signed.kind, signed.body), signed.body)
+    submitted = SubmittedRequest(signer.portal_id, request, body, signed.key)
     _check_rights(signer, submitted)
     return submitted
 

@@ -70,6 +70,12 @@ FIND_COMPANIES = text(f"""
     SELECT n.place, n.contract, co.reference AS company FROM named n LEFT JOIN company co ON co.id = n.company_id""")
 
 
+def as_sent_by(key: KnownKey, request: Request, body: str) -> tuple[Request, str]:
+    """Returns a request and its JSON as this key sends them: about its own companies, where the request names none."""
+    limited = request if key.companies is None else request.limited_to(key.companies)
+    return (request, body) if limited is request else (limited, limited.model_dump_json(exclude_unset=True))
+
+
 def refusal(session: Session, key: KnownKey, request: Request) -> Code | None:
     """Returns why this key may not send this request, or None when it may; see ``refusals``."""
     return refusals(session, [AskedRequest(key, request)])[0]

@@ -1,6 +1,7 @@
 """Requests about accounts: links sent again, corrected addresses, export and erasure of a person."""
 
-from typing import ClassVar
+from collections.abc import Collection
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -11,11 +12,13 @@ from workers.requests.base import (
     EnrollmentId,
     PersonAddress,
     Reason,
+    Reference,
     Request,
     names_one,
 )
+from workers.requests.personal import Personal
 from workers.requests.queues import Queue
-from workers.requests.subjects import NO_COMPANY, NamedSubjects
+from workers.requests.subjects import ALL_COMPANIES, NamedSubjects
 
 
 class ResetPasswords(BulkEnrollmentRequest):
@@ -41,13 +44,17 @@ class ResendInvitations(BulkEnrollmentRequest):
 class RequestPasswordReset(Request):
     """Send a password reset to the person with this address, if this portal has enrolled them.
 
-    The answer does not tell whether an account has the address.
+    The answer does not tell whether an account has the address. The request of a key that is limited to companies is
+    about the people of these alone, and keys of other companies do not see its job.
     """
 
     kind: ClassVar[str] = "request_password_reset"
     scope: ClassVar[Scope | None] = Scope.SIGN_IN
 
     email: PersonAddress
+    companies: Annotated[list[Reference], Personal.NOTHING] | None = Field(
+        default=None, description="only a person enrolled for one of these companies; null: for any of the portal"
+    )
 
     @property
     def lane(self) -> str:
@@ -56,8 +63,14 @@ class RequestPasswordReset(Request):
 
     @property
     def subjects(self) -> NamedSubjects:
-        """No company: any sign-in page may ask for it."""
-        return NO_COMPANY
+        """The companies whose people may be written to."""
+        return NamedSubjects(companies=tuple(self.companies)) if self.companies else ALL_COMPANIES
+
+    def limited_to(self, companies: Collection[str]) -> Self:
+        """Returns the request for the people of these companies, unless it names some itself."""
+        if self.companies is not None:
+            return self
+        return self.model_copy(update={"companies": sorted(companies)})
 
 
 class CorrectEmail(Request):

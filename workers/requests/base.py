@@ -6,10 +6,10 @@ Types are strict and unknown fields are forbidden: a misspelt field is an error 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -138,6 +138,10 @@ class Request(BaseModel):
     def subjects(self) -> NamedSubjects:
         """The records that the request names: a key for some companies may send it if all belong to these."""
         return ALL_COMPANIES
+
+    def limited_to(self, companies: Collection[str]) -> Self:  # noqa: ARG002 - for requests that a company limits
+        """Returns the request as a key sends it that may name these companies alone; most requests name theirs."""
+        return self
 
 
 class MaintenanceRequest(Request):

@@ -23,8 +23,5 @@ class NamedSubjects(NamedTuple):
     all_companies: bool = False
 
 
-NO_COMPANY = NamedSubjects()
-"""The subjects of a request that concerns no company."""
-
 ALL_COMPANIES = NamedSubjects(all_companies=True)
 """The subjects of a request that only a key for all companies of its portal may send."""

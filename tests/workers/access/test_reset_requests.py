@@ -191,10 +191,10 @@ def test_a_portal_has_its_own(session: Session, monkeypatch: pytest.MonkeyPatch)
     assert query(session, "SELECT count(*) FROM job WHERE kind = 'send_password_reset'") == [(2,)]
 
 
-def ask_at(session: Session, portal: UUID, *names: str) -> None:
+def ask_at(session: Session, portal: UUID, *names: str | RequestPasswordReset) -> None:
     """Does the requests of another portal for these people, each in turn, and the work that follows."""
     for name in names:
-        request = by(f"{name}@example.com")
+        request = by(f"{name}@example.com") if isinstance(name, str) else name
         accept(session, portal, request, request.model_dump_json(), key=str(new_id()))
         while claimed := claim(session):
             ledger.finish(session, JOBS, do_jobs(session, claimed))
@@ -208,6 +208,25 @@ def test_a_portal_resets_its_own_people_and_uses_up_nothing_of_others(session: S
     assert [address for _, _, address in mails(session)] == ["ben@example.com"]
     do(session, *[by("ada@example.com")] * 3)
     assert [address for _, _, address in mails(session)] == ["ada@example.com"] * 3 + ["ben@example.com"]
+
+
+def test_of_some_companies_their_people_alone_are_reset(session: Session) -> None:
+    enrolled(session, "ada")
+    enrolled(session, "ben", contract="C-9")
+    add_contract(session, "C-8", company="autre")
+    moved = (
+        "UPDATE contract SET company_id = (SELECT id FROM company WHERE reference = 'autre') WHERE reference = 'C-9'"
+    )
+    session.execute(text(moved))
+    portal = other_portal(session, "C-9")
+    session.execute(text("UPDATE contract SET portal_id = :id"), {"id": portal})
+    of_one = [RequestPasswordReset(email=f"{name}@example.com", companies=["autre"]) for name in (*["ada"] * 4, "ben")]
+    ask_at(session, portal, *of_one)
+    assert [address for _, _, address in mails(session)] == ["ben@example.com"]
+    ask_at(session, portal, "ada")  # what was asked for another company has used up nothing of hers
+    assert [address for _, _, address in mails(session)] == ["ada@example.com", "ben@example.com"]
+    ask_at(session, portal, RequestPasswordReset(email="ben@example.com", companies=[]))
+    assert len(mails(session)) == 2
 
 
 def test_a_portal_resets_whom_it_withdrew_and_none_who_said_this_is_not_me(session: Session) -> None:

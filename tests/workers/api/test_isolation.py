@@ -243,7 +243,7 @@ def test_a_key_of_another_company_finds_nothing_either(base_url: str, foreign: F
     with client_of(base_url, key) as client:
         before = rows("SELECT count(*) FROM job")
         for name, body in (NOT_FOUND | OWN_JOB | OWN_RECORD).items():
-            if name != "request_password_reset":  # names no company, and its answer tells nothing
+            if name != "request_password_reset":  # has a test of its own
                 problem(called(client, name, body, foreign), 404, "not_found")
         assert rows("SELECT count(*) FROM job") == before
         for name in OWN_LIST - {"list_webhook_endpoints"}:

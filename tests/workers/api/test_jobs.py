@@ -241,3 +241,29 @@ def test_a_key_of_one_scope_and_company_sees_both_limits(base_url: str, portal: 
         assert [one["id"] for one in client.get("/jobs").json()["items"]] == [other]
     with client_of(base_url, make_key(portal, [Scope.PROGRESS], companies=["autre"])) as client:
         problem(client.get(f"/jobs/{other}"), 404, "not_found")
+
+
+def test_a_reset_is_seen_by_keys_of_its_companies_alone(base_url: str, api: httpx2.Client, portal: UUID) -> None:
+    body = {"email": "ada@example.com"}
+    keys = {name: make_key(portal, companies=name.split()) for name in ("acme", "autre", "acme autre")}
+    jobs = {"all": api.post("/password-reset-requests", json=body, headers=keyed("of-all")).json()["id"]}
+    for name, key in keys.items():
+        with client_of(base_url, key) as client:
+            answer = client.post("/password-reset-requests", json=body, headers=keyed(f"of {name}".replace(" ", "-")))
+            assert client.get(answer.headers["location"].removeprefix("/v1")).json()["id"] == answer.json()["id"]
+            jobs[name] = answer.json()["id"]
+    seen = {}
+    for name, key in keys.items():
+        with client_of(base_url, key) as client:
+            seen[name] = {of for of, job in jobs.items() if client.get(f"/jobs/{job}").status_code == 200}
+            assert {one["id"] for one in client.get("/jobs").json()["items"]} == {jobs[of] for of in seen[name]}
+    assert seen == {"acme": {"acme"}, "autre": {"autre"}, "acme autre": {"acme", "autre", "acme autre"}}
+    assert all(api.get(f"/jobs/{job}").status_code == 200 for job in jobs.values())
+
+
+def test_a_key_names_no_other_company_in_a_reset(base_url: str, portal: UUID) -> None:
+    with client_of(base_url, make_key(portal, companies=["acme"])) as client:
+        for companies in (["autre"], ["acme", "autre"], []):
+            body = {"email": "ada@example.com", "companies": companies}
+            problem(client.post("/password-reset-requests", json=body, headers=keyed()), 404, "not_found")
+    assert rows("SELECT count(*) FROM job") == [(0,)]

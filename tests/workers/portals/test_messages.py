@@ -188,6 +188,20 @@ def test_a_request_about_a_company_the_key_may_not_name_is_refused() -> None:
     assert jobs() == [("demo", "own", "queued", None), ("demo", "foreign", "refused", Code.INSUFFICIENT_SCOPE)]
 
 
+def test_a_reset_is_recorded_with_the_companies_of_its_key_each_time() -> None:
+    narrow = make_portal("demo", companies=["theirs", "ours"])
+    asked = signed(
+        arguments(
+            json.dumps({"email": "a@example.com"}), kind="request_password_reset", key="one", key_id=narrow.key_id
+        ),
+        narrow.secret,
+    )
+    assert [answer.outcome.outcome for answer in recorded(sent(asked), sent(asked)).answers] == ["accepted", "repeated"]
+    assert rows("SELECT request ->> 'companies', request ->> 'email' FROM job") == [
+        ('["ours","theirs"]', "a@example.com")
+    ]
+
+
 def test_a_refused_request_that_is_signed_again_is_the_same_one() -> None:
     for seconds in (-20, -10, 0):
         recorded(sent(arguments("{", key="one", sent_at=at(seconds))))

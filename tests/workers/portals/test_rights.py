@@ -62,7 +62,7 @@ def body_of(kind: str, *, company: str, contract: str, enrollment: UUID, job: UU
 
 ASKED = sorted(kind for kind, request in KINDS.items() if not request.internal)
 WITHOUT_A_COMPANY = {
-    "request_password_reset": ALLOWED,
+    "request_password_reset": REFUSED,  # but doors record it with the companies of its key: ``as_sent_by``
     **dict.fromkeys(("export_person", "erase_person", "put_training", "put_portal"), REFUSED),
 }
 """The answers to requests that name no company, for a key that is limited to some."""
