@@ -51,8 +51,8 @@ READ_NEXT_TIME = text(f"""
 
 # Locks an endpoint that may be sent something, so that no other process claims for it, and reads how to send to it.
 LOCK_ENDPOINT = text(f"""
-    SELECT e.id, e.url, e.master_id, e.secret_version, coalesce(e.previous_until > now(), false) AS previous_signs,
-      e.failures
+    SELECT e.id, e.portal_id, e.url, e.master_id, e.secret_version,
+      coalesce(e.previous_until > now(), false) AS previous_signs, e.failures
     FROM webhook_endpoint e WHERE e.id = :endpoint AND {OPEN} FOR NO KEY UPDATE OF e""")
 
 
@@ -169,6 +169,7 @@ class TargetEndpoint(NamedTuple):
     """
 
     id: UUID
+    portal_id: UUID
     url: str
     master_id: str
     secret_version: int

@@ -6,6 +6,7 @@ Each endpoint has a run of its own, with its own claims, connections and tasks: 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -13,8 +14,8 @@ from models.webhook_delivery import FAILURES_TO_REST, WebhookAnswer
 from workers.database import Session
 from workers.engine.wake import WAKER
 from workers.requests.queues import WEBHOOKS
-from workers.webhooks.claims import FIRST_LANE, ClaimedWebhook, claim_webhooks, give_back
-from workers.webhooks.guard import RefusedTarget
+from workers.webhooks.claims import FIRST_LANE, ClaimedWebhook, TargetEndpoint, claim_webhooks, give_back
+from workers.webhooks.guard import RefusedTarget, Resolver
 from workers.webhooks.outcomes import TryRecorder
 from workers.webhooks.posting import EndpointConnections
 from workers.webhooks.recording import WebhookTry
@@ -39,6 +40,7 @@ class SendingProcess(Protocol):
     me: UUID
     held: dict[UUID, ClaimedWebhook]
     recorder: TryRecorder
+    resolver: Resolver
 
     @property
     def stopping(self) -> bool:
@@ -169,14 +171,16 @@ class EndpointRun:
 
     async def _post(self, webhook: ClaimedWebhook) -> WebhookTry:
         try:
-            return await self._connected(webhook.endpoint.url).post(webhook)
+            return await self._connected(webhook.endpoint).post(webhook)
         except RefusedTarget as refused:
             return WebhookTry(webhook, WebhookAnswer(None, refused.reason), 0)
 
-    def _connected(self, url: str) -> EndpointConnections:
+    def _connected(self, endpoint: TargetEndpoint) -> EndpointConnections:
         """Returns the connections to the endpoint; to its new URL, if that was changed during the run."""
+        url = endpoint.url
         if url not in self._connections:
-            self._connections[url] = EndpointConnections(url, self._process.connections)
+            resolve = partial(self._process.resolver.addresses, endpoint.portal_id)
+            self._connections[url] = EndpointConnections(url, self._process.connections, resolve)
         return self._connections[url]
 
     def _count(self, answer: WebhookAnswer) -> None:

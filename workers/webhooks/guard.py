@@ -6,11 +6,12 @@ address that was judged, and not to the name, so that a second answer of the DNS
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import httpcore2
 import httpx2
@@ -20,14 +21,18 @@ from workers.settings import get_settings
 from workers.webhooks.streams import AsyncioStream
 
 Address = IPv4Address | IPv6Address
+Resolve = Callable[[str, int], Awaitable[list[Address]]]
 Network = IPv4Network | IPv6Network
 
 CONNECT_SECONDS: Final = 5.0
 """Seconds to connect to one of several addresses, before the next is tried."""
 
 MOST_ADDRESSES: Final = 3
-LOOK_UPS: Final = 32
-"""Threads that resolve names; an endpoint uses one at a time, so that a slow DNS server delays its own alone."""
+LOOK_UPS: Final = 64
+"""Threads that resolve names."""
+
+LOOK_UPS_OF_PORTAL: Final = 2
+"""The most of these that one portal has at a time: where its DNS server hangs, its own endpoints alone wait."""
 
 
 def _networks(*listed: str) -> tuple[Network, ...]:
@@ -177,11 +182,6 @@ def is_private_only(url: httpx2.URL) -> bool:
     return url.scheme != "https" or (url.port or 443) not in WEBHOOK_PORTS
 
 
-@lru_cache(maxsize=1)
-def _resolving() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="resolver")
-
-
 def look_up(host: str, port: int) -> list[Address]:
     """Resolves a name as the system does, or reads an address in any of the forms that the system reads.
 
@@ -191,16 +191,55 @@ def look_up(host: str, port: int) -> list[Address]:
     return [ip_address(str(place[4][0])) for place in found]
 
 
+class Resolver:
+    """Resolves the names of a process in threads, of which each portal has a few.
+
+    A system call that resolves cannot be ended, so a look-up goes on when its caller has given up, and keeps its
+    thread. A caller that asks for the same name meanwhile waits for the same look-up and takes no further thread.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="resolver")
+        self._places: dict[UUID, asyncio.Semaphore] = {}
+        self._under_way: dict[tuple[UUID, str, int], asyncio.Task[list[Address]]] = {}
+
+    async def addresses(self, portal_id: UUID, host: str, port: int) -> list[Address]:
+        """Resolves a name for a portal.
+
+        Raises: OSError or UnicodeError when the name has no address.
+        """
+        asked = portal_id, host, port
+        under_way = self._under_way.get(asked)
+        if under_way is None:
+            under_way = self._under_way[asked] = asyncio.create_task(self._look_up(portal_id, host, port))
+            under_way.add_done_callback(lambda ended: self._forget(asked, ended))
+        return await asyncio.shield(under_way)
+
+    async def _look_up(self, portal_id: UUID, host: str, port: int) -> list[Address]:
+        async with self._places.setdefault(portal_id, asyncio.Semaphore(LOOK_UPS_OF_PORTAL)):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, look_up, host, port)
+
+    def _forget(self, asked: tuple[UUID, str, int], ended: "asyncio.Task[list[Address]]") -> None:
+        del self._under_way[asked]
+        if not ended.cancelled():
+            ended.exception()  # all who asked may have given up
+
+    def close(self) -> None:
+        """Waits for no look-up that is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 class GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Opens the connections of an endpoint, to addresses that were judged and to no others.
 
     Parameters:
       rules: tells which addresses are allowed.
+      resolve: finds the addresses of a name.
     """
 
-    def __init__(self, rules: AddressRules) -> None:
+    def __init__(self, rules: AddressRules, resolve: Resolve) -> None:
         self._rules = rules
-        self._looking = asyncio.Lock()
+        self._resolving = resolve
 
     async def connect_tcp(
         self,
@@ -224,11 +263,10 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         return await AsyncioStream.connect(str(addresses[-1]), port, longest)
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        async with self._looking:
-            try:
-                return await asyncio.get_running_loop().run_in_executor(_resolving(), look_up, host, port)
-            except (OSError, UnicodeError) as unknown:
-                raise httpcore2.ConnectError(f"the name has no address ({type(unknown).__name__})") from unknown
+        try:
+            return await self._resolving(host, port)
+        except (OSError, UnicodeError) as unknown:
+            raise httpcore2.ConnectError(f"the name has no address ({type(unknown).__name__})") from unknown
 
     async def sleep(self, seconds: float) -> None:
         """Waits between two tries to connect."""

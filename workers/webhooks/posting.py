@@ -24,6 +24,7 @@ from workers.webhooks.guard import (
     AddressRules,
     GuardedBackend,
     RefusedTarget,
+    Resolve,
     is_private_only,
     private_networks,
     read_url,
@@ -62,11 +63,12 @@ class EndpointConnections:
     Parameters:
       url: the URL of the endpoint.
       most: the most connections at once.
+      resolve: finds the addresses of a name.
 
     Raises: RefusedTarget when the URL is one that no endpoint may have.
     """
 
-    def __init__(self, url: str, most: int) -> None:
+    def __init__(self, url: str, most: int, resolve: Resolve) -> None:
         parsed = read_url(url)
         self.url = url
         self._target = httpcore2.URL(
@@ -82,7 +84,7 @@ class EndpointConnections:
             ssl_context=trusted() if parsed.scheme == "https" else None,
             max_connections=most,
             keepalive_expiry=KEEP_ALIVE_SECONDS,
-            network_backend=GuardedBackend(AddressRules(private_networks(), is_private_only(parsed))),
+            network_backend=GuardedBackend(AddressRules(private_networks(), is_private_only(parsed)), resolve),
         )
 
     async def post(self, webhook: ClaimedWebhook) -> WebhookTry:

@@ -25,6 +25,7 @@ from workers.requests.queues import WEBHOOKS
 from workers.settings import get_settings
 from workers.webhooks.claims import ClaimedWebhook, find_due_endpoints, renew_leases, rescue, seconds_to_next
 from workers.webhooks.endpoint_run import EndpointRun
+from workers.webhooks.guard import Resolver
 from workers.webhooks.outcomes import TryRecorder
 from workers.webhooks.waking import WakeListener
 
@@ -62,6 +63,7 @@ class WebhookSender:
         self.held: dict[UUID, ClaimedWebhook] = {}
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         self.recorder = TryRecorder(self._in_thread)
+        self.resolver = Resolver()
         self._runs: dict[UUID, tuple[EndpointRun, asyncio.Task[None]]] = {}
         self._aside: dict[UUID, float] = {}
         self._woken = asyncio.Event()
@@ -110,6 +112,7 @@ class WebhookSender:
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown()
+        self.resolver.close()
 
     async def _look(self) -> float:
         """Starts runs for endpoints that are owed something; returns the seconds until it must look again."""

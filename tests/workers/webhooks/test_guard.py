@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import ip_address
+from uuid import UUID
 
 import httpcore2
 import pytest
 
 from workers.settings import get_settings
 from workers.webhooks import guard
-from workers.webhooks.guard import AddressRules, GuardedBackend, RefusedTarget, parse_networks, read_url
+from workers.webhooks.guard import AddressRules, GuardedBackend, RefusedTarget, Resolver, parse_networks, read_url
 
 PRIVATE = parse_networks("127.0.0.0/8, 10.1.0.0/16, fd12::/16, 64:ff9b::/96")
 
@@ -121,7 +123,8 @@ async def tried(host: str, rules: AddressRules) -> tuple[str, int]:
     """Connects to a host; returns how that ended, and how many connections came to this machine."""
     async with Listener().listening() as listener:
         try:
-            stream = await GuardedBackend(rules).connect_tcp(host, listener.port, timeout=5)
+            resolve = partial(Resolver().addresses, UUID(int=1))
+            stream = await GuardedBackend(rules, resolve).connect_tcp(host, listener.port, timeout=5)
         except (RefusedTarget, httpcore2.ConnectError) as refused:
             return type(refused).__name__, listener.connections
         await stream.read(1)

@@ -1,5 +1,6 @@
 """The sender tells a real receiver what an endpoint is owed: signed, in order, once, and what each answer means."""
 
+import asyncio
 import threading
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -8,6 +9,7 @@ from itertools import repeat
 import pytest
 from standardwebhooks import Webhook as StandardWebhook
 
+from models.portal import LOCAL_PORTAL_ID
 from models.webhook_delivery import FAILURES_TO_REST
 from tests.kit.builders.portal_events import add_portal, enrolled
 from tests.kit.processes.support import change, forget, rows
@@ -23,7 +25,7 @@ from tests.kit.webhooks.endpoints import (
     send_due,
     states,
 )
-from tests.kit.webhooks.receiver import DROP, Receiver, answer, in_turn
+from tests.kit.webhooks.receiver import DROP, Received, Receiver, answer, in_turn
 from workers.database import autocommit, transaction
 from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
@@ -392,3 +394,58 @@ def test_the_companys_own_number_is_told_and_kept_nowhere() -> None:
     numbers = [one.get("external_id") for one in told if one.get("enrollment_id") == str(enrollment)]
     assert numbers == ['né "7"', None]
     assert rows("SELECT count(*) FROM webhook WHERE payload::text LIKE '%external_id%'") == [(0,)]
+
+
+def test_names_that_hang_delay_no_other_portal(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, asked = threading.Event(), list[str]()
+
+    def look_up(host: str, _: int) -> list[guard.Address]:
+        asked.append(host)
+        if host.startswith("hangs"):
+            answered.wait(60)
+        return [ip_address("127.0.0.1")]
+
+    monkeypatch.setattr(guard, "look_up", look_up)
+    portals = [add_portal(f"slow-{number}") for number in range(4)]
+    for number in range(40):
+        portal = portals[number % 4]
+        endpoint = add_endpoint(f"http://hangs-{number}.example:9/hook", f"hook-{number}", portal)
+        owe(endpoint, "enrollment:1", "enrollment:2")
+
+    def take(_: Received) -> bytes:
+        answered.set()  # only now do the others get an answer, which is none of a receiver
+        return answer(204)
+
+    with Receiver(take) as receiver:
+        works = add_endpoint(f"http://portail.example:{receiver.port}/hook", "works", add_portal("works"))
+        owe(works, "enrollment:1")
+        send_due()
+        assert len(receiver.received) == 1
+    before = asked[: asked.index("portail.example")]
+    assert len(before) <= len(portals) * guard.LOOK_UPS_OF_PORTAL
+    assert rows("SELECT DISTINCT error FROM webhook_attempt WHERE error LIKE 'timeout%'") == []
+
+
+def test_a_name_that_hangs_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, asked = threading.Event(), list[str]()
+
+    def look_up(host: str, _: int) -> list[guard.Address]:
+        asked.append(host)
+        answered.wait(60)
+        return [ip_address("127.0.0.1")]
+
+    async def ask() -> None:
+        resolver = guard.Resolver()
+        for _ in range(5):  # each gives up, as tries do after their time
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(resolver.addresses(LOCAL_PORTAL_ID, "hangs.example", 443), 0.01)
+        last = asyncio.create_task(resolver.addresses(LOCAL_PORTAL_ID, "hangs.example", 443))
+        await asyncio.sleep(0)
+        answered.set()
+        assert await last == [ip_address("127.0.0.1")]
+        assert await resolver.addresses(LOCAL_PORTAL_ID, "hangs.example", 443) == [ip_address("127.0.0.1")]
+        resolver.close()
+
+    monkeypatch.setattr(guard, "look_up", look_up)
+    asyncio.run(ask())
+    assert asked == ["hangs.example"] * 2
