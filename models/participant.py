@@ -4,7 +4,7 @@ The answers are those that a request would get now (``models/withdrawal.py``, ``
 button that is shown does what it says, unless something changes meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -181,24 +181,44 @@ class ParticipantStanding(NamedTuple):
     certificate: Code
 
 
+class PermittedAction(StrEnum):
+    """The actions that a manager may or may not take about a participant, as requests about several name them."""
+
+    WITHDRAW = "withdraw"
+    RESET = "reset"
+    RESEND = "resend"
+    CORRECT = "correct"
+    DUPLICATE = "duplicate"
+
+
 CORRECTION_WORDS: Final = {Code.CORRECTED: "at_once", Code.CONFIRMATION_SENT: "needs_confirmation"}
 """How a correction that is allowed will be made."""
 
 
 def permissions(person: ParticipantStanding, now: datetime) -> dict[str, Permission]:
     """Says what may be done with a participant."""
-    holder = LinkHolder(
+    return {action.value: permission(action, person, now) for action in PermittedAction}
+
+
+def permission(action: PermittedAction, person: ParticipantStanding, now: datetime) -> Permission:
+    """Says whether one action may be taken about a participant."""
+    return _JUDGES[action](person, now)
+
+
+def _reset(person: ParticipantStanding, _now: datetime) -> Permission:
+    code = answer_reset(_holder(person), person.resets).verdict.code
+    return Permission(code in MAILED, code)
+
+
+def _resend(person: ParticipantStanding, _now: datetime) -> Permission:
+    code = answer_invitation(_holder(person), person.invitations).verdict.code
+    return Permission(code in MAILED, code)
+
+
+def _holder(person: ParticipantStanding) -> LinkHolder:
+    return LinkHolder(
         person.withdrawn_at, person.activated, person.resent, person.link_ends_at, person.detached_at, person.suppressed
     )
-    reset = answer_reset(holder, person.resets).verdict.code
-    resend = answer_invitation(holder, person.invitations).verdict.code
-    return {
-        "withdraw": _withdraw(person, now),
-        "reset": Permission(reset in MAILED, reset),
-        "resend": Permission(resend in MAILED, resend),
-        "correct": _correct(person),
-        "duplicate": _duplicate(person),
-    }
 
 
 def _withdraw(person: ParticipantStanding, now: datetime) -> Permission:
@@ -207,7 +227,7 @@ def _withdraw(person: ParticipantStanding, now: datetime) -> Permission:
     return Permission(verdict.code is Code.WITHDRAWN, verdict.code)
 
 
-def _correct(person: ParticipantStanding) -> Permission:
+def _correct(person: ParticipantStanding, _now: datetime) -> Permission:
     """Judges a correction to an address that is free: what may be wrong with the new one is not known yet."""
     facts = ParticipantFacts(
         person.withdrawn_at,
@@ -222,6 +242,15 @@ def _correct(person: ParticipantStanding) -> Permission:
     return Permission(code in CORRECTION_WORDS, CORRECTION_WORDS.get(code, code))
 
 
-def _duplicate(person: ParticipantStanding) -> Permission:
+def _duplicate(person: ParticipantStanding, _now: datetime) -> Permission:
     issued = person.certificate is Code.ISSUED
     return Permission(issued, Code.DUPLICATED if issued else person.certificate)
+
+
+_JUDGES: Final[Mapping[PermittedAction, Callable[[ParticipantStanding, datetime], Permission]]] = {
+    PermittedAction.WITHDRAW: _withdraw,
+    PermittedAction.RESET: _reset,
+    PermittedAction.RESEND: _resend,
+    PermittedAction.CORRECT: _correct,
+    PermittedAction.DUPLICATE: _duplicate,
+}

@@ -38,7 +38,7 @@ _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 
-_IDENTIFIERS: Final = frozenset({"enrollment", "job", "certificate", "duplicate"})
+_IDENTIFIERS: Final = frozenset({"account", "enrollment", "job", "certificate", "duplicate"})
 """Parameters of addresses that are identifiers; the others are references of the portal."""
 
 

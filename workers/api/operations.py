@@ -3,11 +3,22 @@
 from typing import Final
 
 from workers.api.operation import Operation
-from workers.api.routes import certificates, description, jobs, participants, people, rosters, webhooks, writes
+from workers.api.routes import (
+    certificates,
+    description,
+    jobs,
+    participants,
+    people,
+    rosters,
+    selections,
+    webhooks,
+    writes,
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *writes.OPERATIONS,
     *participants.OPERATIONS,
+    *selections.OPERATIONS,
     *jobs.OPERATIONS,
     *rosters.OPERATIONS,
     *certificates.OPERATIONS,

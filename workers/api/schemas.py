@@ -336,6 +336,45 @@ class ParticipantOfContract(Participant):
     company: str
 
 
+class SelectedParticipants(Shape):
+    """A part of a selection: all of its identifiers, and as many participants as were asked for."""
+
+    enrollment_ids: list[str]
+    participants: list[Participant]
+
+
+class JudgedSelection(Shape):
+    """A selection of participants, by whether an action may be taken about them."""
+
+    codes: dict[str, int] = Field(description="how many have each code of `can`")
+    allowed: SelectedParticipants
+    refused: SelectedParticipants = Field(description="each participant says in `can` why")
+    unknown: list[str] = Field(description="identifiers of no participant of this contract")
+    complete: bool = Field(description="false: more were found than one request takes, and are left out")
+
+
+class AccountEnrollment(Shape):
+    """An enrollment of a person who signed in."""
+
+    enrollment_id: str
+    contract: str
+    company: str
+    company_name: str
+    training: str
+    training_title: str
+    access_url: str | None = Field(description="where the person reaches the training")
+    progress: Progress
+    started_at: str | None
+    completed_at: str | None
+    enrolled_at: str
+
+
+class AccountEnrollments(Shape):
+    """The enrollments of a person who signed in, the latest first, at most 100."""
+
+    items: list[AccountEnrollment]
+
+
 class Page(Shape, Generic[T]):
     """A page of a list; `next` is the cursor of the next page, null after the last."""
 

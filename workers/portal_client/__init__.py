@@ -28,19 +28,23 @@ from workers.portal_client.errors import (
 from workers.portal_client.messages import Door, PortalClient, SentAnswer
 from workers.portal_client.portal import Portal
 from workers.portal_client.results import (
+    AccountEnrollment,
     BoundedCount,
     Contract,
     Job,
     JobPerson,
+    JudgedSelection,
     Mail,
     Page,
     Participant,
     ParticipantCounts,
+    ParticipantProgress,
     SignIn,
 )
 from workers.portal_client.webhooks import ReceivedWebhook, verify_webhook
 
 __all__ = [
+    "AccountEnrollment",
     "BoundedCount",
     "Contract",
     "Door",
@@ -48,6 +52,7 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobPerson",
+    "JudgedSelection",
     "KeyUsedBefore",
     "Mail",
     "NeedsHttp",
@@ -56,6 +61,7 @@ __all__ = [
     "Page",
     "Participant",
     "ParticipantCounts",
+    "ParticipantProgress",
     "Portal",
     "PortalClient",
     "PortalError",

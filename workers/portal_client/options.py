@@ -118,3 +118,15 @@ class UploadOptions(EnrollOptions, total=False):
     """Options of ``upload_roster``: the name of the file besides those of ``enroll``."""
 
     filename: str
+
+
+class SelectionOptions(TypedDict, total=False):
+    """Options of ``selection``: the filter, and which participants of each group are shown."""
+
+    q: str
+    progress: str | None
+    mail: str | None
+    to_do: bool
+    limit: int
+    allowed_from: int
+    refused_from: int

@@ -5,24 +5,28 @@ They check the password of a person as well.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, BinaryIO, Final, TypeVar
 
 from pydantic import BaseModel
+from typing_extensions import Unpack
 
 from models.words import Code, JobState, Progress
 from workers.portal_client.addresses import path_of
 from workers.portal_client.asking import job_id
 from workers.portal_client.errors import NeedsHttp, PortalError, Unanswered, UnreadableAnswer
 from workers.portal_client.http_door import HttpDoor, read
-from workers.portal_client.options import Identifier
+from workers.portal_client.options import Identifier, SelectionOptions
 from workers.portal_client.repeating import repeat
 from workers.portal_client.results import (
+    AccountEnrollment,
+    AccountEnrollments,
     CertificateVersion,
     Contract,
     Job,
     JobPerson,
+    JudgedSelection,
     Page,
     Participant,
     ParticipantCounts,
@@ -102,6 +106,30 @@ class Reading:
         """Returns how many participants of a contract there are by progress, and to act on; bounded in large ones."""
         path = path_of("/contracts/{contract}/participant-counts", contract=contract)
         return self._http.ask(ParticipantCounts, path)
+
+    def selection(
+        self,
+        contract: str,
+        action: str,
+        enrollment_ids: Iterable[Identifier] | None = None,
+        **more: Unpack[SelectionOptions],
+    ) -> JudgedSelection:
+        """Says of several participants about whom an action may be taken, before it is asked for. It changes nothing.
+
+        Parameters:
+          action: `withdraw`, `reset`, `resend`, `correct` or `duplicate`.
+          enrollment_ids: the selected ones, at most 10,000; None for all that the filter finds.
+        """
+        ids = None if enrollment_ids is None else [str(one) for one in enrollment_ids]
+        content = json.dumps({"action": action, "enrollment_ids": ids, **more}).encode()
+        path = path_of("/contracts/{contract}/selection", contract=contract)
+        answer = repeat(lambda: self._http.call("POST", path, content=content), self._http.patience)
+        return read(JudgedSelection, answer)
+
+    def account_enrollments(self, account_id: Identifier) -> tuple[AccountEnrollment, ...]:
+        """Returns the trainings of a person who signed in, the latest first."""
+        path = path_of("/accounts/{account}/enrollments", account=account_id)
+        return self._http.ask(AccountEnrollments, path).items
 
     def participant(self, enrollment_id: Identifier) -> Participant:
         """Returns a participant, also one who left the contract."""

@@ -173,6 +173,56 @@ class ParticipantCounts(Answered):
     to_do: BoundedCount
 
 
+class SelectedParticipants(Answered):
+    """A part of a selection.
+
+    Parameters:
+      enrollment_ids: all of it.
+      participants: as many as were asked for; `can` says why an action is refused.
+    """
+
+    enrollment_ids: tuple[UUID, ...]
+    participants: tuple[Participant, ...]
+
+
+class JudgedSelection(Answered):
+    """A selection of participants, by whether an action may be taken about them.
+
+    Parameters:
+      codes: how many have each code of `can`.
+      unknown: identifiers of no participant of the contract.
+      complete: False when more were found than one request takes, which are left out.
+    """
+
+    codes: Mapping[str, int]
+    allowed: SelectedParticipants
+    refused: SelectedParticipants
+    unknown: tuple[UUID, ...]
+    complete: bool
+
+
+class AccountEnrollment(Answered):
+    """An enrollment of a person who signed in; `access_url` is where they reach the training."""
+
+    enrollment_id: UUID
+    contract: str
+    company: str
+    company_name: str
+    training: str
+    training_title: str
+    access_url: str | None
+    progress: Progress | str
+    started_at: datetime | None
+    completed_at: datetime | None
+    enrolled_at: datetime
+
+
+class AccountEnrollments(Answered):
+    """The enrollments of a person who signed in, the latest first."""
+
+    items: tuple[AccountEnrollment, ...]
+
+
 class SignIn(Answered):
     """The check of a person's address and password.
 

@@ -130,29 +130,67 @@ class ParticipantRow(NamedTuple):
     mail_error: dict[str, Any] | None
 
 
-_SHOWN: Final = f"""
-    SELECT e.id, e.contract_id, c.reference AS contract, c.company_id, co.reference AS company, e.account_id,
-      a.email_norm AS email, {SHOWN_NAMES}, e.external_id, e.progress, e.started_at, e.completed_at, e.progress_at,
-      e.score, e.time_spent_seconds, e.enrolled_at, e.withdrawn_at, e.detached_at, a.activated_at, e.certificate_held,
-      ce.id AS certificate_id, ce.revoked_at AS certificate_revoked_at,
-      ce.snapshot IS NOT NULL AS certificate_kept, po.organisation_id IS NOT NULL AS has_organisation,
+class JudgedRow(NamedTuple):
+    """The facts of a participant that decide what may be done; each is as in ``ParticipantRow``."""
+
+    id: UUID
+    account_id: UUID
+    email: str
+    progress: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    withdrawn_at: datetime | None
+    detached_at: datetime | None
+    activated_at: datetime | None
+    certificate_held: str | None
+    certificate_id: UUID | None
+    certificate_revoked_at: datetime | None
+    certificate_kept: bool | None
+    has_organisation: bool
+    shared: bool
+    suppressed: datetime | None
+    link_resent: int | None
+    link_ends_at: datetime | None
+
+
+_JUDGED_BY: Final = f"""a.activated_at, e.certificate_held, ce.id AS certificate_id,
+      ce.revoked_at AS certificate_revoked_at, ce.snapshot IS NOT NULL AS certificate_kept,
+      po.organisation_id IS NOT NULL AS has_organisation,
       {SHARED.format(company="c.company_id", portal="c.portal_id")} AS shared,
       {SUPPRESSED_SINCE.format(address="a.email_norm")} AS suppressed,
-      l.resent AS link_resent, l.expires_at AS link_ends_at,
-      m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
-      m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
-    FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
+      l.resent AS link_resent, l.expires_at AS link_ends_at"""
+
+_JOINED: Final = """FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     JOIN portal po ON po.id = c.portal_id JOIN account a ON a.id = e.account_id
     LEFT JOIN certificate ce ON ce.enrollment_id = e.id AND ce.replaced_by IS NULL
     LEFT JOIN link l ON l.account_id = e.account_id AND l.consumed_at IS NULL AND l.voided_at IS NULL
       AND l.subject_id IS NULL
-      AND l.purpose = CASE WHEN a.activated_at IS NULL THEN 'activation' ELSE 'password_reset' END
+      AND l.purpose = CASE WHEN a.activated_at IS NULL THEN 'activation' ELSE 'password_reset' END"""
+
+_SHOWN: Final = f"""
+    SELECT e.id, e.contract_id, c.reference AS contract, c.company_id, co.reference AS company, e.account_id,
+      a.email_norm AS email, {SHOWN_NAMES}, e.external_id, e.progress, e.started_at, e.completed_at, e.progress_at,
+      e.score, e.time_spent_seconds, e.enrolled_at, e.withdrawn_at, e.detached_at, {_JUDGED_BY},
+      m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
+      m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
+    {_JOINED}
     LEFT JOIN LATERAL (
       SELECT em.kind, em.state, em.failures, em.due_at, em.finished_at, em.created_at, em.error FROM email em
       WHERE em.account_id = e.account_id AND em.enrollment_id = e.id ORDER BY em.id DESC LIMIT 1) m ON true"""
 
 # Participants by their identifiers; the page has their order.
 READ_PARTICIPANTS = text(f"{_SHOWN} WHERE e.id = ANY(CAST(:ids AS uuid[])) AND {LIVE} AND a.erased_at IS NULL")
+
+# Those of these participants who are of this contract, also those who left.
+READ_OF_CONTRACT = text(f"""{_SHOWN}
+    WHERE e.id = ANY(CAST(:ids AS uuid[])) AND e.contract_id = :contract AND a.erased_at IS NULL""")
+
+# What decides about those of these participants who are of this contract, also those who left.
+READ_JUDGED = text(f"""
+    SELECT e.id, e.account_id, a.email_norm AS email, e.progress, e.started_at, e.completed_at, e.withdrawn_at,
+      e.detached_at, {_JUDGED_BY}
+    {_JOINED}
+    WHERE e.id = ANY(CAST(:ids AS uuid[])) AND e.contract_id = :contract AND a.erased_at IS NULL""")
 
 # Those of these participants whose latest mail has one of these states.
 FIND_MAILED = text("""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from models.certificate import no_duplicate_because
@@ -15,10 +15,13 @@ from models.participant import (
     DeliveryState,
     MailStatus,
     ParticipantStanding,
+    Permission,
+    PermittedAction,
     StoredMail,
     invitation_status,
     mail_status,
     needs_step,
+    permission,
     permissions,
 )
 from models.search_words import first_found, is_found, searched_words
@@ -26,7 +29,7 @@ from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope, measur
 from models.words import Code, Progress
 from workers.database import Session, array, text_array
 from workers.reading import participant_rows as sql
-from workers.reading.participant_rows import ParticipantRow, ShownContract
+from workers.reading.participant_rows import JudgedRow, ParticipantRow, ShownContract
 from workers.reading.participant_steps import look_for_steps
 from workers.security.throttles import address_subjects
 from workers.sql import fetch, fetch_one, fetch_value, fetch_values
@@ -43,6 +46,9 @@ COUNTED: Final = 2_000
 PAGES_LOOKED_AT: Final = 4
 """How many times the length of a page is looked at, at most, for a state of the mail."""
 
+IDS_AT_ONCE: Final = 200
+"""Participants that one look for identifiers reads, when their mail or their names decide."""
+
 LAST_CHARACTER: Final = chr(0x10FFFF)
 
 PERSON_SCOPES: Final = (
@@ -55,6 +61,10 @@ PERSON_SCOPES: Final = (
 """The limits of one person; those of a company or a portal are so wide that a page does not show them."""
 
 LONGEST: Final[timedelta] = max(COUNTS_FOR[scope] for scope in PERSON_SCOPES)
+
+
+RowT = TypeVar("RowT", ParticipantRow, JudgedRow)
+DecisionT = TypeVar("DecisionT")
 
 
 class Filter(NamedTuple):
@@ -130,16 +140,52 @@ def list_participants(session: Session, contract_id: UUID, asked: PageAsked) -> 
 
     A page may be shorter than `size` although there is a next one, because a look at a contract is bounded.
     """
-    words = searched_words(asked.wanted.search)
-    if asked.wanted.search and not words:
+    if asked.wanted.search and not searched_words(asked.wanted.search):
         return Page((), None)
+    found, following = _find(session, contract_id, asked)
+    return Page([_shown(*judged) for judged in _judged(session, found, _permitted)], following)
+
+
+def _find(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[ParticipantRow], Position | None]:
+    """Finds the participants of a page."""
+    words = searched_words(asked.wanted.search)
     if words:
-        found, following = _search(session, contract_id, asked, words)
-    elif asked.wanted.to_do:
-        found, following = _walk_to_do(session, contract_id, asked)
-    else:
-        found, following = _walk(session, contract_id, asked)
-    return Page([_shown(row, allowed) for row, allowed in _with_facts(session, found)], following)
+        return _search(session, contract_id, asked, words)
+    walk = _walk_to_do if asked.wanted.to_do else _walk
+    return walk(session, contract_id, asked)
+
+
+def list_ids(session: Session, contract_id: UUID, wanted: Filter, most: int) -> list[UUID]:
+    """Lists the identifiers of participants in the order of their pages, up to a number of them."""
+    if not (wanted.search or wanted.mail or wanted.to_do):
+        pages = sql.PAGES_BY_PROGRESS[wanted.progress] if wanted.progress else sql.PAGE
+        return fetch_values(session, UUID, pages, {"contract": contract_id, "before": sql.LAST_ID, "size": most})
+    if wanted.search and not searched_words(wanted.search):
+        return []
+    found: list[UUID] = []
+    position: Position | None = None
+    while len(found) < most:
+        asked = PageAsked(wanted, position, min(IDS_AT_ONCE, most - len(found)))
+        rows, position = _find(session, contract_id, asked)
+        found += [row.id for row in rows]
+        if position is None:
+            break
+    return found
+
+
+def read_of_contract(session: Session, contract_id: UUID, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Shows participants of a contract in this order, also those who left; what is none of it is left out."""
+    asked = {"ids": array(ids), "contract": contract_id}
+    rows = {row.id: row for row in fetch(session, ParticipantRow, sql.READ_OF_CONTRACT, asked)} if ids else {}
+    found = [rows[one] for one in ids if one in rows]
+    return [_shown(*judged) for judged in _judged(session, found, _permitted)]
+
+
+def judge(session: Session, contract_id: UUID, ids: Sequence[UUID], action: PermittedAction) -> dict[UUID, Permission]:
+    """Says of participants of a contract, also of those who left, whether an action may be taken."""
+    asked = {"ids": array(ids), "contract": contract_id}
+    rows = fetch(session, JudgedRow, sql.READ_JUDGED, asked) if ids else []
+    return {row.id: decision for row, decision in _judged(session, rows, partial(permission, action))}
 
 
 def show_participant(
@@ -150,8 +196,8 @@ def show_participant(
     row = fetch_one(session, ParticipantRow, sql.READ_PARTICIPANT, asked)
     if row is None:
         return None
-    [(_, allowed)] = _with_facts(session, [row])
-    return _shown(row, allowed) | {"contract": row.contract, "company": row.company}
+    [judged] = _judged(session, [row], _permitted)
+    return _shown(*judged) | {"contract": row.contract, "company": row.company}
 
 
 def _texts(values: Sequence[str] | None) -> str | None:
@@ -292,14 +338,12 @@ def _read(session: Session, ids: Sequence[UUID]) -> list[ParticipantRow]:
     return [found[one] for one in ids if one in found]
 
 
-Allowed = Mapping[str, Mapping[str, Any]]
-"""What may be done with a participant, as JSON."""
+def _judged(
+    session: Session, rows: Sequence[RowT], decide: Callable[[ParticipantStanding, datetime], DecisionT]
+) -> Iterable[tuple[RowT, DecisionT]]:
+    """Yields each row with the decision about the participant.
 
-
-def _with_facts(session: Session, rows: Sequence[ParticipantRow]) -> Iterable[tuple[ParticipantRow, Allowed]]:
-    """Yields each row with what may be done with the participant.
-
-    Most people of a page have asked for nothing and are in one of few situations, which are judged once.
+    Most people of a page have asked for nothing and are in one of few situations, which are decided once.
     """
     if not rows:
         return
@@ -315,21 +359,18 @@ def _with_facts(session: Session, rows: Sequence[ParticipantRow]) -> Iterable[tu
     allowance = partial(
         _allowance, counted, {scope: measure_allowance(LIMITS[scope], (), now) for scope in PERSON_SCOPES}
     )
-    judged: dict[object, Allowed] = {}
+    decided: dict[object, DecisionT] = {}
     for row in rows:
         address = hashes[row.email]
-        has_asked = row.account_id in asking or row.id in asking or address in asking
         resent = row.link_resent if row.link_ends_at is not None and row.link_ends_at > now else None
+        has_asked = row.account_id in asking or row.id in asking or address in asking
         situation = row.id if has_asked else _situation(row, resent)
-        allowed = judged.get(situation)
-        if allowed is None:
-            standing = _standing(row, resent, address, allowance)
-            allowed = {name: one._asdict() for name, one in permissions(standing, now).items()}
-            judged[situation] = allowed
-        yield row, allowed
+        if situation not in decided:
+            decided[situation] = decide(_standing(row, resent, address, allowance), now)
+        yield row, decided[situation]
 
 
-def _situation(row: ParticipantRow, resent: int | None) -> tuple[object, ...]:
+def _situation(row: ParticipantRow | JudgedRow, resent: int | None) -> tuple[object, ...]:
     """Returns all that the permissions of a person depend on who has asked for nothing yet.
 
     Of a moment it matters whether there is one: it is told in no permission, only in the answer to a request.
@@ -363,7 +404,7 @@ def _allowance(
 
 
 def _standing(
-    row: ParticipantRow,
+    row: ParticipantRow | JudgedRow,
     resent: int | None,
     address: UUID,
     allowance: Callable[[ThrottleScope, UUID], Allowance],
@@ -392,7 +433,7 @@ def _standing(
     )
 
 
-def _certificate(row: ParticipantRow) -> Code:
+def _certificate(row: ParticipantRow | JudgedRow) -> Code:
     """Returns why no duplicate is made, or `issued`: a certificate that is missing yet is issued for its duplicate."""
     refused = no_duplicate_because(
         Progress(row.progress),
@@ -426,7 +467,12 @@ def _mail(row: ParticipantRow) -> MailStatus | None:
     return invitation_status(status, row.link_ends_at, datetime.now(UTC))
 
 
-def _shown(row: ParticipantRow, allowed: Allowed) -> dict[str, Any]:
+def _permitted(standing: ParticipantStanding, now: datetime) -> dict[str, dict[str, Any]]:
+    """Returns what may be done with a participant, as JSON."""
+    return {name: allowed._asdict() for name, allowed in permissions(standing, now).items()}
+
+
+def _shown(row: ParticipantRow, permitted: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a participant as JSON."""
     mail = _mail(row)
     begun = {Progress.IN_PROGRESS.value: row.started_at, Progress.COMPLETED.value: row.completed_at}
@@ -444,7 +490,7 @@ def _shown(row: ParticipantRow, allowed: Allowed) -> dict[str, Any]:
         "withdrawn_at": _iso(row.withdrawn_at),
         "detached_at": _iso(row.detached_at),
         "mail": None if mail is None else mail._asdict() | {"at": _iso(mail.at)},
-        "can": allowed,
+        "can": permitted,
         "invitation_ends_at": None if row.activated_at else _iso(row.link_ends_at),
     }
 

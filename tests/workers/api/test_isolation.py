@@ -17,7 +17,7 @@ from models.words import Scope
 from tests.kit.actors.committed_jobs import claimed
 from tests.kit.builders.accounts import PASSWORD
 from tests.kit.builders.certificates import certified, duplicated
-from tests.kit.builders.contracts import everything
+from tests.kit.builders.contracts import add_contract, everything
 from tests.kit.builders.imports import drop, file_of, work
 from tests.kit.processes.support import rows
 from tests.workers.api.conftest import client_of, make_key, make_portal
@@ -37,6 +37,7 @@ PEOPLE = {"people": [{"email": "eve@example.com", "first_name": "Eve", "last_nam
 class Foreign(NamedTuple):
     """The records of another portal, by their identifiers."""
 
+    account: str
     enrollment: str
     certificate: str
     duplicates: str
@@ -51,6 +52,7 @@ NOT_FOUND: dict[str, Any] = {
     "count_participants": None,
     "get_participants_csv": None,
     "show_participant": None,
+    "show_selection": {"action": "withdraw", "enrollment_ids": "ENROLLMENT"},
     "show_progress": None,
     "show_certificate": None,
     "show_job": None,
@@ -102,6 +104,9 @@ OWN_JOB: dict[str, Any] = {
 OWN_LIST = {"list_contracts", "list_jobs", "list_webhook_endpoints"}
 """Operations that list what the asking portal has: nothing."""
 
+OWN_PART = {"list_account_enrollments"}
+"""Operations that list what the asking portal has of a person whom it did not enrol: nothing."""
+
 OWN_RECORD: dict[str, Any] = {"put_webhook_endpoint": {"url": "https://eve.example/"}}
 """Operations that make a record of the asking portal under the reference."""
 
@@ -113,7 +118,7 @@ OF_PERSONS = {"sign_in"}
 
 
 def test_every_operation_is_in_the_table() -> None:
-    kinds = [{*NOT_FOUND}, {*OWN_JOB}, OWN_LIST, {*OWN_RECORD}, NO_RECORD, OF_PERSONS]
+    kinds = [{*NOT_FOUND}, {*OWN_JOB}, OWN_LIST, OWN_PART, {*OWN_RECORD}, NO_RECORD, OF_PERSONS]
     assert sum(map(len, kinds)) == len(set().union(*kinds))
     assert set().union(*kinds) == {one.name for one in OPERATIONS}
 
@@ -135,9 +140,10 @@ def foreign(fresh_database: str, small_chunks: None, running: None) -> Foreign:
             " queue, lane) SELECT gen_random_uuid(), id, portal_id, 'webhook.test', 'x', 1, '{}', 'held', now(),"
             " 'webhooks', id FROM webhook_endpoint"
         )
+    [(account,)] = rows("SELECT account_id FROM enrollment WHERE id = :id", id=enrollments[0])
     [(certificate,)] = rows("SELECT id FROM certificate WHERE enrollment_id = :id", id=enrollments[0])
     [(webhook,)] = rows("SELECT id FROM webhook")
-    return Foreign(str(enrollments[0]), str(certificate), one["id"], two["id"], str(roster), str(webhook))
+    return Foreign(str(account), str(enrollments[0]), str(certificate), one["id"], two["id"], str(roster), str(webhook))
 
 
 @pytest.fixture
@@ -228,6 +234,29 @@ def test_lists_have_nothing_of_another_portal(eve: httpx2.Client, foreign: Forei
     for name in OWN_LIST:
         answer = called(eve, name, None, foreign)
         assert (answer.status_code, answer.json()) == (200, {"items": [], "next": None}), name
+
+
+def test_a_person_of_another_portal_has_no_training_here(eve: httpx2.Client, foreign: Foreign, base_url: str) -> None:
+    for name in OWN_PART:
+        answer = called(eve, name, None, foreign)
+        assert (answer.status_code, answer.json()) == (200, {"items": []}), name
+        with client_of(base_url, make_key(LOCAL_PORTAL_ID, companies=["autre"])) as other:
+            assert called(other, name, None, foreign).json() == {"items": []}, name
+        with client_of(base_url, make_key(LOCAL_PORTAL_ID)) as own:
+            assert called(own, name, None, foreign).json()["items"], name
+
+
+def test_a_selection_tells_nothing_of_another_portal(eve: httpx2.Client, foreign: Foreign) -> None:
+    with transaction() as session:
+        add_contract(session, "C-9")
+        session.connection().exec_driver_sql(
+            "UPDATE contract SET portal_id = (SELECT id FROM portal WHERE name = 'eve') WHERE reference = 'C-9'"
+        )
+    asked = {"action": "withdraw", "enrollment_ids": [foreign.enrollment]}
+    answer = eve.post("/contracts/C-9/selection", json=asked)
+    nothing: dict[str, list[str]] = {"enrollment_ids": [], "participants": []}
+    told = {"codes": {}, "allowed": nothing, "refused": nothing, "unknown": [foreign.enrollment], "complete": True}
+    assert answer.json() == told
 
 
 def test_a_record_under_the_same_reference_is_one_s_own(eve: httpx2.Client, foreign: Foreign) -> None:

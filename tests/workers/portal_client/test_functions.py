@@ -9,9 +9,10 @@ from pydantic import BaseModel
 
 from workers.api import schemas
 from workers.api.operations import OPERATIONS
+from workers.api.routes.selections import Selection
 from workers.portal_client import Portal, results
 from workers.portal_client.addresses import ADDRESSES, path_of
-from workers.portal_client.options import PersonFields, ProgressFields, UploadOptions
+from workers.portal_client.options import PersonFields, ProgressFields, SelectionOptions, UploadOptions
 from workers.requests.base import Request
 from workers.requests.enrollment import PersonToEnroll, ProgressEvent
 from workers.requests.imports import ImportRoster
@@ -41,6 +42,11 @@ def test_a_file_is_uploaded_with_the_options_of_its_import() -> None:
     assert set(typing.get_type_hints(UploadOptions)) == own | {"filename"}
 
 
+def test_a_selection_has_the_options_of_its_body() -> None:
+    asked = {"action", "enrollment_ids"}
+    assert set(typing.get_type_hints(SelectionOptions)) | asked == set(Selection.model_fields)
+
+
 @pytest.mark.parametrize(("given", "model"), [(PersonFields, PersonToEnroll), (ProgressFields, ProgressEvent)])
 def test_people_and_events_have_the_fields_of_their_classes(given: type, model: type[BaseModel]) -> None:
     assert set(get_annotations(given)) == set(model.model_fields)
@@ -61,13 +67,17 @@ def test_every_request_has_the_address_that_the_api_answers() -> None:
 
 
 SHAPES = (
+    "AccountEnrollment",
+    "AccountEnrollments",
     "Contract",
     "JobPerson",
+    "JudgedSelection",
     "Mail",
     "Participant",
     "ParticipantOfContract",
     "ParticipantProgress",
     "Permissions",
+    "SelectedParticipants",
     "SignInAnswer",
     "WebhookEndpoint",
 )

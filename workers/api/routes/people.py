@@ -14,7 +14,8 @@ from workers.api.bodies import read_body, read_request
 from workers.api.calls import Call, json_answer
 from workers.api.operation import Body, Operation
 from workers.api.problems import unavailable
-from workers.api.schemas import SignInAnswer
+from workers.api.schemas import AccountEnrollments, SignInAnswer
+from workers.reading.account_enrollments import list_account_enrollments
 
 TAG: Final = "People"
 
@@ -50,6 +51,14 @@ async def sign_in(call: Call) -> Response:
     return json_answer(_shown(answer))
 
 
+async def account_enrollments(call: Call) -> Response:
+    """Lists the trainings of a person who signed in, the latest first; an account that is not known has none.
+
+    Those that the person left, or was withdrawn from, are not among them.
+    """
+    return json_answer({"items": await call.read(list_account_enrollments, call.key, call.identifier("account"))})
+
+
 def _shown(answer: VerifiedCredentials | SignInRefused) -> dict[str, object]:
     if isinstance(answer, VerifiedCredentials):
         known = {"account_id": str(answer.account_id), "credential_version": answer.credential_version}
@@ -70,5 +79,15 @@ OPERATIONS: Final = (
         TAG,
         body=Body(shape=SignInCredentials),
         answers={200: SignInAnswer},
+    ),
+    Operation(
+        "GET",
+        "/accounts/{account}/enrollments",
+        "list_account_enrollments",
+        account_enrollments,
+        Scope.READ,
+        "List the trainings of a person who signed in",
+        TAG,
+        answers={200: AccountEnrollments},
     ),
 )
