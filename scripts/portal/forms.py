@@ -64,6 +64,11 @@ class Form:
         value = self._data.get(name, "")
         return value.strip() if isinstance(value, str) else ""
 
+    def raw(self, name: str) -> str:
+        """Returns a field as it was typed, such as a password; empty when it was not sent."""
+        value = self._data.get(name, "")
+        return value if isinstance(value, str) else ""
+
     def texts(self, name: str) -> list[str]:
         """Returns all values of a field, such as the ticked rows."""
         return [one.strip() for one in self._data.getlist(name) if isinstance(one, str)]

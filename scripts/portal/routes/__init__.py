@@ -4,11 +4,26 @@ from typing import Final
 
 from starlette.routing import Route
 
-from scripts.portal.routes import jobs, participants, signing_in, webhooks
+from scripts.portal.routes import (
+    certificates,
+    jobs,
+    mails,
+    participants,
+    people,
+    progression,
+    signing_in,
+    webhooks,
+    withdrawal,
+)
 
 ROUTES: Final[list[Route]] = [
     *signing_in.ROUTES,
     *participants.ROUTES,
+    *people.ROUTES,
+    *withdrawal.ROUTES,
+    *mails.ROUTES,
+    *certificates.ROUTES,
+    *progression.ROUTES,
     *jobs.ROUTES,
     *webhooks.ROUTES,
 ]

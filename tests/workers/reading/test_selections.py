@@ -75,6 +75,7 @@ def test_people_who_left_are_told_with_their_names(session: Session, people: lis
         (Filter("%"), []),
         (Filter(mail=DeliveryState.QUEUED), ["Dan", "Cleo", "Bob", "Ada"]),
         (Filter(mail=DeliveryState.SENT), []),
+        (Filter(to_do=True), []),
     ],
 )
 def test_a_filter_selects_all_that_it_finds(
