@@ -7,6 +7,7 @@ from starlette.routing import Route
 from scripts.portal.routes import (
     certificates,
     jobs,
+    learner,
     mails,
     participants,
     people,
@@ -24,6 +25,7 @@ ROUTES: Final[list[Route]] = [
     *mails.ROUTES,
     *certificates.ROUTES,
     *progression.ROUTES,
+    *learner.ROUTES,
     *jobs.ROUTES,
     *webhooks.ROUTES,
 ]
