@@ -375,6 +375,41 @@ class AccountEnrollments(Shape):
     items: list[AccountEnrollment]
 
 
+class RosterRow(Shape):
+    """A row of an imported file, its result, and the participant as they are now."""
+
+    position: int = Field(description="its place in the file, from 0, without blank rows")
+    line: int | None
+    email: str | None = Field(description="as the file says it, like the names; null when the file is kept no longer")
+    first_name: str | None
+    last_name: str | None
+    code: str
+    field: str | None = Field(description="the field to correct")
+    detail: dict[str, Any] | None = Field(description="facts that explain the code")
+    account_id: str | None
+    enrollment_id: str | None
+    participant: Participant | None = Field(description="null for a refused row, and for one who left")
+
+
+class KeepingPerson(Shape):
+    """A person who would keep their seat."""
+
+    line: int | None
+    enrollment_id: str
+    email: str
+    first_name: str
+    last_name: str
+    code: str
+    detail: dict[str, Any] | None
+
+
+class RosterUndo(Shape):
+    """The effect of undoing an import now."""
+
+    counts: dict[str, int] = Field(description="people by the code that undoing would answer")
+    keeping: list[KeepingPerson] = Field(description="the first 200 who would keep their seat")
+
+
 class Page(Shape, Generic[T]):
     """A page of a list; `next` is the cursor of the next page, null after the last."""
 

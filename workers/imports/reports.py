@@ -96,12 +96,14 @@ class StoredRows:
     Parameters:
       understood: how the file is read, as its import has kept it.
       positions: the positions of the rows from 0, without blank ones, in order.
+      size: the bytes of the file.
     """
 
     portal_id: UUID
     sha256: str
     understood: Mapping[str, Any]
     positions: Sequence[int]
+    size: int
 
 
 def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> StoredRows | None:
@@ -112,7 +114,7 @@ def find_rows(session: Session, job_id: UUID, positions: Sequence[int]) -> Store
     found = _find_import(session, job_id)
     if found is None or found.reading is None or found.size > LARGEST[found.reading["kind"]]:
         return None
-    return StoredRows(found.portal_id, found.sha256.hex(), found.reading, positions)
+    return StoredRows(found.portal_id, found.sha256.hex(), found.reading, positions, found.size)
 
 
 def _find_import(session: Session, job_id: UUID) -> _KeptImport | None:

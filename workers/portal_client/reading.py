@@ -31,6 +31,8 @@ from workers.portal_client.results import (
     Participant,
     ParticipantCounts,
     ParticipantProgress,
+    RosterRow,
+    RosterUndo,
     SignIn,
 )
 
@@ -146,6 +148,37 @@ class Reading:
     def roster(self, job: Identifier | Job) -> Job:
         """Returns the import of a file: how the file was understood, its progress, and the counts of results."""
         return self._http.ask(Job, path_of("/rosters/{job}", job=job_id(job)))
+
+    def roster_rows(
+        self, job: Identifier | Job, *, only: str | None = None, code: Code | str | None = None
+    ) -> Iterator[RosterRow]:
+        """Yields the rows of an imported file with their results, in order.
+
+        Parameters:
+          only: `accepted` or `refused` rows, or the first `accented` ones, where these tell how the file was read.
+          code: only rows with this result.
+        """
+        return self._all(RosterRow, path_of("/rosters/{job}/rows", job=job_id(job)), only=only, code=code)
+
+    def roster_page(
+        self,
+        job: Identifier | Job,
+        *,
+        only: str | None = None,
+        code: Code | str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[RosterRow]:
+        """Returns one page of these rows; `next` is the `cursor` of the following one.
+
+        A page may have fewer rows than `limit` although another one follows.
+        """
+        asked = {"only": only, "code": code, "cursor": cursor, "limit": limit}
+        return self._http.ask(Page[RosterRow], path_of("/rosters/{job}/rows", job=job_id(job)), asked)
+
+    def roster_undo(self, job: Identifier | Job) -> RosterUndo:
+        """Returns what undoing an import would do now."""
+        return self._http.ask(RosterUndo, path_of("/rosters/{job}/undo", job=job_id(job)))
 
     def job(self, job: Identifier | Job) -> Job:
         """Returns a job as it is now."""

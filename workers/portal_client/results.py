@@ -223,6 +223,51 @@ class AccountEnrollments(Answered):
     items: tuple[AccountEnrollment, ...]
 
 
+class RosterRow(Answered):
+    """A row of an imported file, its result, and the participant as they are now.
+
+    Parameters:
+      email, first_name, last_name: as the file says them; None when it is kept no longer.
+      participant: None for a refused row, and for one who left.
+    """
+
+    position: int
+    line: int | None
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    code: str
+    field: str | None
+    detail: Mapping[str, Any] | None
+    account_id: UUID | None
+    enrollment_id: UUID | None
+    participant: Participant | None
+
+
+class KeepingPerson(Answered):
+    """A person who keeps their seat when an import is undone."""
+
+    line: int | None
+    enrollment_id: UUID
+    email: str
+    first_name: str
+    last_name: str
+    code: str
+    detail: Mapping[str, Any] | None
+
+
+class RosterUndo(Answered):
+    """The effect of undoing an import now.
+
+    Parameters:
+      counts: people by the code that undoing would answer.
+      keeping: the first two hundred who keep their seat.
+    """
+
+    counts: Mapping[str, int]
+    keeping: tuple[KeepingPerson, ...]
+
+
 class SignIn(Answered):
     """The check of a person's address and password.
 

@@ -1,5 +1,6 @@
 """Sends the file of a roster in pieces, and tells how far it is."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ from typing import Any, BinaryIO, Final
 from typing_extensions import Unpack
 
 from workers.portal_client.addresses import path_of
+from workers.portal_client.asking import job_id
 from workers.portal_client.errors import NeedsHttp
 from workers.portal_client.http_door import HttpAnswer, HttpDoor
-from workers.portal_client.options import UploadOptions
+from workers.portal_client.options import EnrollOptions, Identifier, UploadOptions
 from workers.portal_client.results import Job
 
 Progress = Callable[[int, int | None], None]
@@ -27,7 +29,7 @@ TYPES: Final[Mapping[str, str]] = {
 
 
 class Uploading:
-    """The function that sends a file."""
+    """The functions that send a file, and import one that was sent before."""
 
     _door: Any
 
@@ -62,6 +64,19 @@ class Uploading:
                 return door.call("POST", path, query=query, content=pieces, key=key, headers=headers)
 
             return door.job_of(send, patience=None if source.rereadable else 0.0)
+
+    def import_kept_roster(self, job: Identifier | Job, *, key: str, **more: Unpack[EnrollOptions]) -> Job:
+        """Imports the file of an earlier import or dry run without sending it again: does what a dry run has shown.
+
+        An option that is left out is as it was there, but `dry_run`, which is False.
+
+        Raises: PortalError, `not_kept` when the file is kept no longer.
+        """
+        if not isinstance(self._door, HttpDoor):
+            raise NeedsHttp("a file is imported over HTTP")
+        door, path = self._door, path_of("/rosters/{job}/import", job=job_id(job))
+        content = json.dumps(more).encode()
+        return door.job_of(lambda: door.call("POST", path, content=content, key=key))
 
 
 class _Source:

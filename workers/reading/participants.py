@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
@@ -198,6 +198,12 @@ def show_participant(
         return None
     [judged] = _judged(session, [row], _permitted)
     return _shown(*judged) | {"contract": row.contract, "company": row.company}
+
+
+def show_participants(session: Session, enrollment_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Shows those of these participants who did not leave, by their enrollments; the caller may see them."""
+    found = _read(session, [*enrollment_ids])
+    return {row.id: _shown(row, permitted) for row, permitted in _judged(session, found, _permitted)}
 
 
 def _texts(values: Sequence[str] | None) -> str | None:

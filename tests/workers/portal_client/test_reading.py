@@ -67,6 +67,23 @@ def test_a_file_is_uploaded_with_its_progress_and_corrected(portal: Portal, tmp_
     assert portal.wait_for(portal.undo_import(job, key="undo-1")).finished
 
 
+def test_a_file_is_tried_and_then_imported_without_sending_it_again(portal: Portal) -> None:
+    lines = "Nom;Prénom;E-mail\nMüller;Zoë;zoe@example.com\nDupont;Jean;no address\n"
+    tried = portal.upload_roster("C-1", io.BytesIO(lines.encode()), key="file-1", dry_run=True, policy="until_full")
+    assert portal.wait_for(tried).result.counts == {"enrolled": 1, "invalid_email": 1}
+    job = portal.import_kept_roster(tried, key="import-1", policy="valid_rows", notify=False)
+    assert portal.wait_for(job).state == "succeeded"
+    assert portal.import_kept_roster(tried, key="import-1", policy="valid_rows", notify=False).repeated
+    done, wrong = portal.roster_rows(job)
+    assert done.participant is not None
+    assert (done.participant.last_name, wrong.email, wrong.line, wrong.participant) == ("Müller", "no address", 3, None)
+    page = portal.roster_page(job, limit=1)
+    assert [one.line for one in portal.roster_page(job, cursor=page.next).items] == [3]
+    assert [one.line for one in portal.roster_rows(job, only="refused")] == [3]
+    outlook = portal.roster_undo(job)
+    assert (outlook.counts, outlook.keeping) == ({"withdrawn": 1}, ())
+
+
 class OneWay(io.RawIOBase):
     """A file that can be read once, as what comes from a network."""
 

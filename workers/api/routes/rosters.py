@@ -3,27 +3,31 @@
 import json
 from typing import Any, BinaryIO, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from models.label import make_label
 from models.words import Code, Policy, Scope
-from workers.api.bodies import read_request
+from workers.api.bodies import read_body, read_request
 from workers.api.calls import Call, json_answer
 from workers.api.downloads import CSV, XLSX, collect, file_answer, read_pieces, streamed_answer, threaded
 from workers.api.operation import Body, Operation, Query
+from workers.api.pages import PageQuery, page_answer, read_number_cursor
 from workers.api.problems import ApiProblem
 from workers.api.routes.jobs import visible_job
-from workers.api.schemas import RosterReport
+from workers.api.schemas import Page, RosterReport, RosterRow, RosterUndo
 from workers.api.submitting import answer_job, body_of, required_key, submit
 from workers.api.uploading import ArrivedFile, arriving_file
 from workers.database import autocommit, transaction
 from workers.engine.acceptance import AcceptedJob
 from workers.engine.wake import WAKER
+from workers.errors import IdempotencyConflict, InvalidRequest
 from workers.imports.acceptance import accept_import
 from workers.imports.reports import errors_file
 from workers.portals.rights import refusal
 from workers.reading.roster_reports import find_kept_reading, show_import
+from workers.reading.roster_rows import Only, RowsAsked, find_row_results, show_rows
+from workers.reading.roster_undo import show_undo
 from workers.requests.imports import CancelImport, ImportRoster, UndoImport
 from workers.rosters.model_file import csv_model, xlsx_model
 from workers.rosters.reader import MAX_BYTES
@@ -57,6 +61,32 @@ class UploadQuery(Query):
     report_to: str | None = Field(default=None, max_length=320, description="address for the summary")
     report_locale: Locale | None = Field(default=None, description="language of that summary")
     requested_by: str | None = Field(default=None, max_length=1_000, description="who asks, in the portal's own words")
+
+
+class KeptImport(BaseModel):
+    """How a file that is kept is imported; what is left out is as it was in the earlier import."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    policy: Policy | None = Field(
+        default=None, strict=False, description=UploadQuery.model_fields["policy"].description
+    )
+    notify: bool | None = Field(default=None, description="send each enrolled person a mail")
+    dry_run: bool = Field(default=False, description="answer what would happen, change nothing")
+    report_to: str | None = Field(default=None, max_length=320, description="address for the summary")
+    report_locale: Locale | None = Field(default=None, description="language of that summary")
+    requested_by: str = Field(default="", max_length=1_000, description="who asks, in the portal's own words")
+
+
+class RowsQuery(PageQuery):
+    """Which rows of a file are asked for."""
+
+    only: Only | None = Field(
+        default=None,
+        description="only rows that were `accepted` or `refused`, or the first with `accented` names where these alone"
+        " tell how the file was read",
+    )
+    code: Code | None = Field(default=None, description="only with this result")
 
 
 class ErrorsQuery(Query):
@@ -116,6 +146,65 @@ async def show(call: Call) -> Response:
     if report is None:
         raise ApiProblem(Code.NOT_FOUND)
     return json_answer(report)
+
+
+async def list_rows(call: Call) -> Response:
+    """Lists the rows of a file: what it says, the result, and the participant as they are now.
+
+    Of an import that runs it has those so far; of a dry run, what would happen. What the file says is null once the
+    file is kept no longer, and where it is over 50 MB (5 MB as a workbook). The participant is null for a refused row,
+    and for one who left. A page may have fewer items than `limit` although `next` is given.
+    """
+    query: RowsQuery = call.query
+    asked = RowsAsked(read_number_cursor(query.cursor), query.limit, query.only, query.code)
+    found = await call.read(find_row_results, call.key, call.identifier("job"), asked)
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    read = call.make if found.takes_long else call.run
+    items = await read(lambda: show_rows(found))
+    return page_answer(call, items, None if found.next is None else str(found.next))
+
+
+async def import_kept(call: Call) -> Response:
+    """Imports the file of an earlier import or dry run again, without sending it: what a dry run has shown is done.
+
+    What the body leaves out is as it was, but `dry_run`, which is false. A file is kept for some days: later the answer
+    is `not_kept`.
+    """
+    key = required_key(call)
+    earlier = await visible_job(call, whole=True)
+    if earlier.kind != ImportRoster.kind:
+        raise ApiProblem(Code.NOT_FOUND)
+    given, _ = read_request(KeptImport, await read_body(call.http, call.operation.most), {})
+    if earlier.request is None:
+        raise ApiProblem(Code.NOT_KEPT)
+    fields = json.loads(earlier.request) | given.model_dump(mode="json", exclude_none=True)
+    request, _ = read_request(ImportRoster, json.dumps(fields).encode(), {})
+    accepted = await call.run(lambda: _accept_kept(call, request, key))
+    WAKER.wake_soon(accepted.queue)
+    return await answer_job(call, accepted, request)
+
+
+def _accept_kept(call: Call, request: ImportRoster, key: str) -> AcceptedJob:
+    """Records the import of a file that is kept.
+
+    Raises: ApiProblem with `not_kept` when it is kept no longer.
+    """
+    try:
+        with transaction() as session:
+            return accept_import(session, call.key.portal_id, request, key=key)
+    except IdempotencyConflict:
+        raise
+    except InvalidRequest:  # the key was read before: only the file can be wrong
+        raise ApiProblem(Code.NOT_KEPT) from None
+
+
+async def undo_outlook(call: Call) -> Response:
+    """Shows what undoing an import would do now: how many people by code, and the first who keep their seat."""
+    found = await call.read(show_undo, call.key, call.identifier("job"))
+    if found is None:
+        raise ApiProblem(Code.NOT_FOUND)
+    return json_answer(found)
 
 
 async def errors(call: Call) -> Response:
@@ -196,6 +285,17 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
+        "/rosters/{job}/rows",
+        "list_roster_rows",
+        list_rows,
+        Scope.READ,
+        "List the rows of a file with their results",
+        TAG,
+        query=RowsQuery,
+        answers={200: Page[RosterRow]},
+    ),
+    Operation(
+        "GET",
         "/rosters/{job}/errors.csv",
         "show_import_errors",
         errors,
@@ -209,6 +309,18 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST",
+        "/rosters/{job}/import",
+        "import_kept_roster",
+        import_kept,
+        Scope.ENROLL,
+        "Import a file that was tried before",
+        TAG,
+        body=Body(shape=KeptImport, required=False),
+        keyed=True,
+        problems=(Code.NOT_KEPT,),
+    ),
+    Operation(
+        "POST",
         "/rosters/{job}/cancel",
         CancelImport.kind,
         about_import,
@@ -217,6 +329,16 @@ OPERATIONS: Final = (
         TAG,
         body=body_of(CancelImport, job="job"),
         keyed=True,
+    ),
+    Operation(
+        "GET",
+        "/rosters/{job}/undo",
+        "show_import_undo",
+        undo_outlook,
+        Scope.READ,
+        "Show what undoing an import would do",
+        TAG,
+        answers={200: RosterUndo},
     ),
     Operation(
         "POST",
