@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from scripts.portal.people import by_name
 from scripts.portal.selections import SHOWN
 from scripts.portal.visitors import Visitor
 from workers.portal_client import Job, JobPerson, NotFound, Participant
@@ -90,8 +91,8 @@ def read_outcome(visitor: Visitor, action: str, job: Job, done_codes: Collection
     return Outcome(
         number,
         counts.total() - number,
-        [_named(one, names) for one in done],
-        [_named(one, names) for one in not_done],
+        _named(done, names),
+        _named(not_done, names),
         (result.code or "") if job.state == "refused" and not counts else "",
     )
 
@@ -114,6 +115,10 @@ def _names(visitor: Visitor, action: str, ids: Sequence[UUID]) -> dict[UUID, Par
     return {one.enrollment_id: one for part in (found.allowed, found.refused) for one in part.participants}
 
 
-def _named(one: JobPerson, names: Mapping[UUID, Participant]) -> PersonOutcome:
-    person = names.get(one.enrollment_id) if one.enrollment_id else None
-    return PersonOutcome(person, one.code, one.detail or {})
+def _named(people: Sequence[JobPerson], names: Mapping[UUID, Participant]) -> list[PersonOutcome]:
+    """Returns the results with the participants, by name; those whose name is not known come last."""
+    found = [
+        PersonOutcome(names.get(one.enrollment_id) if one.enrollment_id else None, one.code, one.detail or {})
+        for one in people
+    ]
+    return sorted(found, key=lambda one: (one.person is None, by_name(one.person) if one.person else ("", "")))

@@ -22,6 +22,11 @@ def full_name(person: Participant) -> str:
     return f"{person.first_name} {person.last_name}"
 
 
+def by_name(person: Participant) -> tuple[str, str]:
+    """Returns what people are sorted by, so that a manager finds them."""
+    return person.last_name.casefold(), person.first_name.casefold()
+
+
 def result_of(job: Job, enrollment_id: UUID) -> JobPerson:
     """Returns the result of the one person that a job is about.
 

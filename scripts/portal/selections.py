@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from scripts.portal.forms import BadForm, read_form
 from scripts.portal.listing import Listing
+from scripts.portal.people import by_name
 from scripts.portal.visitors import Visitor
 from workers.portal_client import JudgedSelection, Participant
 
@@ -123,8 +124,8 @@ def judge(visitor: Visitor, action: str, selected: SelectedPeople) -> ShownSelec
 def _shown(found: JudgedSelection, selected: SelectedPeople) -> ShownSelection:
     allowed, refused = found.allowed.enrollment_ids, found.refused.enrollment_ids
     return ShownSelection(
-        ShownPart(_by_name(found.allowed.participants), len(allowed), selected.allowed_from),
-        ShownPart(_by_name(found.refused.participants), len(refused), selected.refused_from),
+        ShownPart(sorted(found.allowed.participants, key=by_name), len(allowed), selected.allowed_from),
+        ShownPart(sorted(found.refused.participants, key=by_name), len(refused), selected.refused_from),
         dict(found.codes),
         len(found.unknown),
         found.complete,
@@ -132,10 +133,6 @@ def _shown(found: JudgedSelection, selected: SelectedPeople) -> ShownSelection:
         pack(refused),
         pack((*allowed, *refused, *found.unknown)) if max(len(allowed), len(refused)) > SHOWN else "",
     )
-
-
-def _by_name(people: Sequence[Participant]) -> list[Participant]:
-    return sorted(people, key=lambda one: (one.last_name.casefold(), one.first_name.casefold()))
 
 
 def _identifiers(values: Sequence[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def graduated(manager: Browser) -> Browser:
 def test_a_search_that_finds_one_shows_their_progress(graduated: Browser) -> None:
     page = graduated.get("/progression?q=ada@")
     shown = words(page)
-    for told in ("1 participant trouvé", "Terminé", "Formation terminée", "87.5 %", "6 h 40", "Attestation", "N° "):
+    for told in ("1 participant trouvé", "Terminé", "Formation terminée", "87,5 %", "6 h 40", "Attestation", "N° "):
         assert told in shown, told
     assert "Aucun duplicata remis" in shown
 
