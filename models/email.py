@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, Index, text
+from sqlalchemy import JSON, CheckConstraint, Index, Text, text
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
@@ -60,6 +60,7 @@ class Email(OwedWork, table=True):
     job_id: UUID | None = None
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    trouble: str | None = Field(default=None, sa_type=Text)  # of the last failure (``models.trouble``)
 
 
 INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, LargeBinary, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, LargeBinary, Text, text
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
@@ -22,6 +22,9 @@ WAITING_IN_TIME: Final = "due_at IS NOT NULL AND leased_until IS NULL AND claim 
 an index with this condition for them. With few statistics it might prefer that index to the one that is in the order
 of lanes, and read a whole queue for each lane.
 """
+
+ENDED_IN_TIME: Final = "finished_at IS NOT NULL AND claim >= 0"
+"""The condition of ended work in the statements that read it by the time of its end; no others may use that index."""
 
 DEFERRED: Final = "due_at > created_at AND leased_until IS NULL"
 """The condition of waiting work that is due later than it was recorded: it was set back, or is to begin later."""
@@ -45,8 +48,8 @@ STUCK_JOBS: Final = f"state IN ('{JobState.DEAD}')"
 def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
     """Returns the indexes by which operators see what waits and what went wrong, without reading the whole table.
 
-    Most rows are in none of them but the first, and in that only until they are claimed. The two others begin with what
-    work has in common that met the same error.
+    Most rows are in none of them but the first, and in that only until they are claimed, and the last, once they ended.
+    The others begin with what work has in common that met the same error.
 
     Parameters:
       stuck: the SQL condition of rows that ended without success; it begins with their states.
@@ -56,6 +59,11 @@ def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
         Index(f"ix_{table}_due", "queue", "due_at", postgresql_where=text(WAITING_IN_TIME)),
         Index(f"ix_{table}_deferred", "queue", *error, "created_at", "id", postgresql_where=text(DEFERRED)),
         Index(f"ix_{table}_stuck", "state", "queue", *error, "finished_at", "id", postgresql_where=text(stuck)),
+        Index(
+            *(f"ix_{table}_trouble", "trouble", "queue", "kind", "finished_at", "id"),
+            postgresql_where=text(f"{stuck} AND trouble IS NOT NULL"),
+        ),
+        Index(f"ix_{table}_finished_at", "finished_at", postgresql_where=text(ENDED_IN_TIME)),
     )
 
 
@@ -101,6 +109,7 @@ class Job(OwedWork, table=True):
     position: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # people done so far, by chunks
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    trouble: str | None = Field(default=None, sa_type=Text)  # of the last failure (``models.trouble``)
     requested_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 

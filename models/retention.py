@@ -54,6 +54,10 @@ class RetentionClass(StrEnum):
     INBOX_FILE = "inbox_file"
     ROUTINE = "job, routine"
     PROCESS = "process"
+    LEDGER_MINUTE = "ledger_minute"
+    LEDGER_HOUR = "ledger_hour"
+    LEDGER_DEPTH = "ledger_depth"
+    RELEASE_RUN = "release_run"
 
 
 class RetentionRule(NamedTuple):
@@ -207,6 +211,22 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.PROCESS: RetentionRule(
         *("Processes of Matricule", "1 hour"),
         *("they were last heard of", "deleted", "no personal data"),
+    ),
+    RetentionClass.LEDGER_MINUTE: RetentionRule(
+        *("Counts of ended jobs and mails by minute (no identifiers)", "2 days"),
+        *("the minute", "deleted", "curves of a day; then the counts of hours do"),
+    ),
+    RetentionClass.LEDGER_HOUR: RetentionRule(
+        *("The same counts by hour", "400 days"),
+        *("the hour", "deleted", "compares a week with that of a year before"),
+    ),
+    RetentionClass.LEDGER_DEPTH: RetentionRule(
+        *("How much waited in each minute, and how much came", "2 days"),
+        *("the minute", "deleted", "curves of a day"),
+    ),
+    RetentionClass.RELEASE_RUN: RetentionRule(
+        *("Which releases ran, and when", "400 days"),
+        *("they were last seen", "deleted", "as long as the counts of hours, in which deployments are marked"),
     ),
 }
 """Each kind of data and its time. Data that is kept for as long as a customer stays is in docs/retention.md only."""

@@ -28,6 +28,7 @@ class Process(Record, table=True):
     """A process of Matricule that said it was alive at `seen_at`.
 
     `trouble` says why it fetches no work although it lives: the code of an error of Redis, or `stuck`.
+    `circuit_reason` says why its circuit breaker leaves the relay alone, until `circuit_until`; None when it does not.
     """
 
     __tablename__ = "process"
@@ -40,6 +41,8 @@ class Process(Record, table=True):
     seen_at: datetime = instant(default_now=True)
     trouble: str | None = None
     release: str = Field(default="", sa_column_kwargs={"server_default": ""})  # the version of Matricule it runs
+    circuit_until: datetime | None = instant(nullable=True)
+    circuit_reason: str | None = None  # a word of ``DeliveryReason``
 
 
 class Clock(Record, table=True):

@@ -41,6 +41,7 @@ from workers.engine.slots import next_slot
 from workers.engine.wake import WAKER
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
+from workers.ops.folding import count_as_leader
 from workers.outbox.events import tell_undeliverable
 from workers.requests.registry import parse
 from workers.settings import get_settings
@@ -238,6 +239,7 @@ def run() -> None:
         if time.monotonic() - searched_at >= SEARCH_SECONDS:
             _unless_postponed(bury_unknown)
             _unless_postponed(_fire)
+            _unless_postponed(lambda: count_as_leader(me))
             searched_at = time.monotonic()
     _unless_postponed(lambda: resign(me))
     alive.leave()

@@ -9,13 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workers.cli.edge import COMMON_CODES, REFUSED, command_app, console, edge, print_json
+from workers.cli.edge import COMMON_CODES, REFUSED, UNAVAILABLE, command_app, console, edge, print_json
 from workers.cli.options import AsJson
-from workers.database import transaction
-from workers.ops.reconciliation import compare_now
-from workers.ops.redis_condition import look_at_redis
-from workers.ops.status import SHOWN_CONTRACTS, read_status
-from workers.ops.unrecorded import count_unrecorded
+from workers.ops.snapshot import read_snapshot
+from workers.ops.status import SHOWN_CONTRACTS
 
 SHOWN_OLDEST: Final = 2
 """The identifiers that are printed under the errors of a problem; --json has more."""
@@ -26,9 +23,10 @@ Contracts are shown with their counters. Under each problem with jobs or mails s
 reason of their last error; of more, each error once with its number and when it was first and last seen (UTC). --json
 has the same under `problems`. `matricule retry ID` gives one its attempts again.
 
-Numbers are counted no further than to 10 000, those of one error to 1 000: then `10 000+` is shown. Sent and cancelled
-mails are counted among the latest 10 000. Seats are compared each hour; the age of the last comparison is shown, and
---seats makes another one now.
+It is at most five seconds old: who looks within them is shown the same numbers, and so are the metrics. Numbers are
+counted no further than to 10 000, those of one error to 1 000: then `10 000+` is shown. Sent and cancelled mails are
+counted among the latest 10 000. Seats are compared each hour; the age of the last comparison is shown, and --seats
+makes another one now.
 
 \b
 Exit codes:
@@ -43,8 +41,10 @@ Exit codes:
       because the database failed on it alone; work of a kind that
       this release does not know; dead jobs; mails that failed, expired,
       were left uncertain, or are owed for over an hour, unless the fault is
-      in their address; a mail relay that refuses us; seats that do not add
-      up, or were not compared for an hour after they should have been
+      in their address; a mail relay that refuses us, or is left alone
+      because it is at fault; a contract that a transaction holds for over
+      ten seconds while work waits for it; seats that do not add up, or were
+      not compared for an hour after they should have been
    2  wrong use of the command
 {COMMON_CODES}
 """
@@ -56,10 +56,12 @@ SENTENCES: Final = {
     "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
     "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
     "postponed": "{count} waiting on {subject}, the oldest for {age}: postponed again and again, see why",
+    "lane_held": "{count} waiting on {subject}, the oldest for {age}: a transaction holds their contract, end it",
     "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
     "given_back": "the first of {count} {subject} is given back again and again ({class}), for {age}: the others wait",
     "not_recordable": "{count} of {subject} refused: the database failed on each alone ({class}), last {age} ago",
     "no_process": "no process serves {subject}: {count} waiting",
+    "no_database": "PostgreSQL does not answer or work ({class}): nothing is accepted or done. It says: {words}",
     "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
     "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late",
     "redis_evicts": "Redis deletes keys when its memory is full (maxmemory-policy {class}): requests can be lost",
@@ -72,6 +74,7 @@ SENTENCES: Final = {
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
     "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since. It says: {words}",
+    "relay_rests": "{subject} leave the relay alone for {age} ({class}), {count} waiting: look at the relay, SMTP_URL",
     "webhooks_failing": "the webhook endpoint {subject} has failed for over five minutes: {count} waiting",
     "webhooks_given_up": "{count} webhooks of {subject} failed for a day, though others arrived: see --deliveries",
     "webhooks_disabled": "the webhook endpoint {subject} was disabled ({class}): {count} held; its portal enables it",
@@ -91,26 +94,27 @@ def main(
     as_json: AsJson = False,
 ) -> None:
     with edge():
-        redis = look_at_redis()
-        unrecorded = count_unrecorded() if redis else None
-        with transaction() as session:
-            compared = compare_now(session) if seats else None
-        with transaction() as session:
-            status = read_status(session, unrecorded, redis, compared=compared)
+        status = read_snapshot(compare_seats=seats)
     if as_json:
         print_json(status)
     else:
         print_status(console(), status)
+    if status["database"] is None:
+        raise typer.Exit(UNAVAILABLE)
     if not status["healthy"]:
         raise typer.Exit(REFUSED)
 
 
 def print_status(out: Console, status: dict[str, Any]) -> None:
-    """Prints the status as tables."""
-    out.print(_queues(status))
-    out.print(_contracts(status))
-    out.print(_processes(status))
-    _print_lines(out, status)
+    """Prints the status as tables; without a database only what is known without one."""
+    if status["database"] is not None:
+        out.print(_queues(status))
+        out.print(_contracts(status))
+        out.print(_processes(status))
+        _print_lines(out, status)
+    elif status["requests"]:
+        sent = status["requests"]
+        out.print(f"requests  {sent['waiting']} in Redis, the oldest for {age(sent['oldest_seconds'])}")
     for problem in status["problems"]:
         _print_problem(out, problem)
     if status["healthy"]:
@@ -214,7 +218,8 @@ def _print_lines(out: Console, status: dict[str, Any]) -> None:
     out.print(f"          {_corrections(status, 'name_corrections', 'a name', 'names')}")
     snapshot, oldest = age(database["snapshot_seconds"]), age(database["transaction_seconds"])
     out.print(f"database  oldest snapshot {snapshot}, oldest transaction {oldest}")
-    out.print(f"seats     {_drift(status['reconciled'])}\n")
+    out.print(f"seats     {_drift(status['reconciled'])}")
+    out.print(f"taken     {age(status.get('age_seconds', 0.0))} ago\n")
 
 
 def _drift(reconciled: dict[str, Any] | None) -> str:

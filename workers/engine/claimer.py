@@ -25,6 +25,7 @@ from workers.engine.ledger import (
     FIRST_LANE,
     JOBS,
     LAST_RESCUE,
+    LOCKED,
     POSTPONED,
     UNREADABLE,
     Claimed,
@@ -55,9 +56,6 @@ GATHER_SECONDS: Final = 0.03
 
 SHORT_PAUSE, LONG_PAUSE = 0.5, 30.0
 """Seconds of the first pause of postponed work: after a transient fault, and when a setting or a release is missing."""
-
-LOCKED: Final = "locked"
-"""The reason in the error of work that met a lock that another transaction holds, such as that of its contract."""
 
 LANES_SECONDS: Final = 5.0
 """Seconds for which lanes that were claimed together are done one by one; it is a part of a lease."""

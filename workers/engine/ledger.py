@@ -14,12 +14,14 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from models.trouble import trouble_of
 from workers.database import Session, array
 from workers.engine.owed_tables import (
     EMAILS,
     JOBS,
     LAST_RESCUE,
     LEDGERS,
+    LOCKED,
     MAX_RESCUES,
     POSTPONED,
     UNREADABLE,
@@ -180,6 +182,7 @@ def set_back(session: Session, ledger: Ledger[Claimed], setbacks: Sequence[Faile
             "errors": [None if s.error is None else json.dumps(s.error) for s in setbacks],
             "counts": [int(s.counts) for s in setbacks],
             "keeps": [s.keeps_place for s in setbacks],
+            "troubles": [trouble_of(s.error) for s in setbacks],
         },
     )
 
@@ -196,8 +199,8 @@ def renew(session: Session, ledger: Ledger[Claimed], rows: Sequence[ClaimedRow[C
 
 def rescue(session: Session, ledger: Ledger[Claimed]) -> list[RescuedRow]:
     """Rescues rows with an expired lease, and returns them. The third time a row ends as dead."""
-    error = json.dumps({"class": "WorkerLost", "message": f"{MAX_RESCUES} workers were lost while they did this"})
-    return fetch(session, RescuedRow, ledger.rescue_sql, {"error": error})
+    error = {"class": "WorkerLost", "message": f"{MAX_RESCUES} workers were lost while they did this"}
+    return fetch(session, RescuedRow, ledger.rescue_sql, _as_parameters(error))
 
 
 def due_queues(session: Session) -> set[str]:
@@ -231,9 +234,9 @@ def bury(session: Session, ledger: Ledger[Claimed], *, seconds: float) -> list[U
     Only a process of the newest release that runs may call it: to an older one the kinds of the newer are unknown.
     """
     message = "no release that runs knows this kind of work, or this version of it"
-    error = json.dumps({"class": "UnknownKind", "message": message, "reason": UNREADABLE})
-    given = {"seconds": seconds, "error": error, "known": list(ledger.known)}
-    return fetch_values(session, UUID, ledger.bury_sql, given)
+    error = {"class": "UnknownKind", "message": message, "reason": UNREADABLE}
+    given = {"seconds": seconds, "known": list(ledger.known)}
+    return fetch_values(session, UUID, ledger.bury_sql, given | _as_parameters(error))
 
 
 def revive(session: Session, row_id: UUID) -> str | None:
@@ -272,6 +275,10 @@ def halves(rows: Sequence[ClaimedRow[ColumnsT]]) -> Iterable[Sequence[ClaimedRow
     return rows[:middle], rows[middle:]
 
 
+def _as_parameters(error: Mapping[str, str]) -> dict[str, str | None]:
+    return {"error": json.dumps(error), "trouble": trouble_of(error)}
+
+
 def _pairs(rows: Sequence[ClaimedRow[Claimed]] | Sequence[FailedAttempt]) -> dict[str, Any]:
     return {"ids": array([row.id for row in rows]), "claims": array([row.claim for row in rows])}
 
@@ -282,6 +289,7 @@ __all__ = [
     "JOBS",
     "LAST_RESCUE",
     "LEDGERS",
+    "LOCKED",
     "MAX_RESCUES",
     "POSTPONED",
     "UNREADABLE",

@@ -23,6 +23,9 @@ from workers.requests.registry import KINDS
 UNREADABLE: Final = "unreadable"
 """The reason in the error of work that this release cannot read, because a newer one wrote it."""
 
+LOCKED: Final = "locked"
+"""The reason in the error of work that met a lock that another transaction holds, such as that of its contract."""
+
 POSTPONED: Final = "postponed"
 """The outcome of an attempt that met a fault around the work and burns no attempt."""
 
@@ -248,11 +251,13 @@ class Ledger(Generic[ColumnsT_co]):
         return text(f"""
             WITH m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[]), CAST(:states AS text[]),
                 CAST(:seconds AS float8[]), CAST(:outcomes AS text[]), CAST(:errors AS text[]), CAST(:counts AS int[]),
-                CAST(:keeps AS bool[])) m (id, claim, state, seconds, outcome, error, counts, keeps)),
+                CAST(:keeps AS bool[]), CAST(:troubles AS text[]))
+                m (id, claim, state, seconds, outcome, error, counts, keeps, trouble)),
             {self._ours},
             moved AS (
               UPDATE {self.table} t SET state = m.state, failures = t.failures + m.counts, leased_until = NULL,
                 due_at = now() + make_interval(secs => m.seconds), error = coalesce(CAST(m.error AS json), t.error),
+                trouble = coalesce(m.trouble, t.trouble),
                 finished_at = CASE WHEN m.seconds IS NULL THEN now() END,
                 postponements = CASE WHEN m.outcome = '{POSTPONED}' AND m.keeps THEN t.postponements + 1 ELSE 0 END,
                 postponed_at = CASE WHEN m.outcome = '{POSTPONED}' THEN coalesce(t.postponed_at, now()) END
@@ -321,7 +326,8 @@ class Ledger(Generic[ColumnsT_co]):
                 state = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN '{self.dead}' ELSE '{self.waiting}' END,
                 due_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN NULL ELSE due_at END,
                 finished_at = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN now() END,
-                error = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN CAST(:error AS json) ELSE error END
+                error = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN CAST(:error AS json) ELSE error END,
+                trouble = CASE WHEN rescues + 1 >= {MAX_RESCUES} THEN :trouble ELSE trouble END
               FROM lost WHERE t.id = lost.id RETURNING t.id, t.claim, t.worker, t.queue, t.rescues),
             kept AS (
               INSERT INTO job_attempt (ledger, row_id, claim, outcome, worker)
@@ -376,7 +382,7 @@ class Ledger(Generic[ColumnsT_co]):
               ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED),
             moved AS (
               UPDATE {self.table} t SET state = '{self.dead}', due_at = NULL, finished_at = now(),
-                error = CAST(:error AS json)
+                error = CAST(:error AS json), trouble = :trouble
               FROM unread WHERE t.id = unread.id RETURNING t.id, t.claim, t.kind)
             INSERT INTO job_attempt (ledger, row_id, claim, outcome, error)
             SELECT '{self.table}', id, claim, 'dead', CAST(:error AS json) FROM moved RETURNING row_id""")
@@ -386,7 +392,7 @@ class Ledger(Generic[ColumnsT_co]):
         """Gives a stuck row all its attempts again."""
         return text(f"""
             UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
-              postponements = 0, postponed_at = NULL, finished_at = NULL{self.revived}
+              postponements = 0, postponed_at = NULL, finished_at = NULL, trouble = NULL{self.revived}
             WHERE id = :id AND ({self.stuck}) AND ({self.kept}) RETURNING queue""")
 
 

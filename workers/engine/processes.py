@@ -7,11 +7,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from queue import PriorityQueue
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import dramatiq
@@ -53,11 +53,41 @@ LOST_THREAD: Final = 70
 
 # Records that this process is alive now.
 RECORD_HEARTBEAT = text("""
-    INSERT INTO process (id, kind, host, pid, release, trouble) VALUES (:id, :kind, :host, :pid, :release, :trouble)
-    ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble""")
+    INSERT INTO process (id, kind, host, pid, release, trouble, circuit_until, circuit_reason)
+    VALUES (:id, :kind, :host, :pid, :release, :trouble,
+      now() + make_interval(secs => CAST(:circuit_seconds AS float8)), :circuit_reason)
+    ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble,
+      circuit_until = excluded.circuit_until, circuit_reason = excluded.circuit_reason""")
 
 # Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
+
+
+class OpenCircuit(NamedTuple):
+    """A circuit breaker that is not closed: the seconds until mails may be sent again, and why, in a word."""
+
+    seconds: float
+    reason: str
+
+
+class CircuitView:
+    """The circuit breaker that the heartbeat of this process tells of: none until a mailer says how to look at it."""
+
+    def __init__(self) -> None:
+        self._look: Callable[[], OpenCircuit | None] = lambda: None
+
+    def look_by(self, look: Callable[[], OpenCircuit | None]) -> None:
+        """Lets heartbeats look by this function."""
+        self._look = look
+
+    def as_parameters(self) -> dict[str, float | str | None]:
+        """Returns what a heartbeat records."""
+        found = self._look()
+        seconds, reason = (None, None) if found is None else found
+        return {"circuit_seconds": seconds, "circuit_reason": reason}
+
+
+CIRCUIT: Final = CircuitView()
 
 
 class Heartbeat(threading.Thread):
@@ -84,7 +114,7 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         while not self._end.is_set():
             try:
-                self._say(RECORD_HEARTBEAT, trouble=self.beat())
+                self._say(RECORD_HEARTBEAT, {"trouble": self.beat()} | CIRCUIT.as_parameters())
             except Exception as error:  # the outermost edge: this thread lives as long as its process
                 log.exception("process.not_alive", exc_info=error)
             self._end.wait(HEARTBEAT_SECONDS)
@@ -93,12 +123,12 @@ class Heartbeat(threading.Thread):
         """Ends the heartbeat and removes this process from the list, because it stops on purpose."""
         self._end.set()
         self.join(timeout=10)
-        self._say(DELETE_PROCESS)
+        self._say(DELETE_PROCESS, {})
 
-    def _say(self, statement: Any, **more: str | None) -> None:
+    def _say(self, statement: Any, more: Mapping[str, float | str | None]) -> None:
         try:
             with autocommit() as session:
-                session.execute(statement, self.row | more)
+                session.execute(statement, {**self.row, **more})
         except Exception as error:
             if not is_transient(error):
                 raise

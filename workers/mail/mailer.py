@@ -19,6 +19,7 @@ from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.claimer import STOPPING, BatchRun, give_back
 from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, MailColumns, WorkOutcome
+from workers.engine.processes import CIRCUIT, OpenCircuit
 from workers.engine.wake import waking_transaction
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
@@ -61,7 +62,16 @@ class Mailer:
         self.connections = SmtpConnections.from_settings(settings, hello_domain=self.identity.domain)
         self._recorder = OutcomeRecorder(self.record)
         self._breaker = CircuitBreaker()
+        self._opened_for = ""
         self._breaker_lock = threading.Lock()
+        CIRCUIT.look_by(self.open_circuit)
+
+    def open_circuit(self) -> OpenCircuit | None:
+        """Returns how long the relay is still left alone, and why; None while the circuit is closed."""
+        breaker, now = self._breaker, time.monotonic()
+        if breaker.state(now) is CircuitState.CLOSED:
+            return None
+        return OpenCircuit(breaker.seconds_left(now), self._opened_for)
 
     def may_send(self) -> bool:
         """Tells whether mails may be claimed and sent: not while the circuit is open."""
@@ -139,6 +149,7 @@ class Mailer:
 
     def _log_opening(self, before: CircuitBreaker, verdict: DeliveryVerdict, now: float) -> None:
         if self._breaker.openings > before.openings:
+            self._opened_for = verdict.reason
             seconds = round(self._breaker.seconds_left(now))
             log.error("relay.circuit_open", reason=verdict.reason, seconds=seconds, opening=self._breaker.openings)
 

@@ -11,6 +11,7 @@ from models.relay import REFUSAL_COUNTS
 from models.roster import Inbox
 from models.words import Code
 from workers.database import Session
+from workers.engine.rollout import ALIVE_SECONDS
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, problem_of
 from workers.ops.redis_condition import NO_EVICTION
 from workers.ops.stuck import SHOWN_ROWS
@@ -24,7 +25,7 @@ LATE_SECONDS: Final = 60.0
 LATE_IN_BULK_SECONDS: Final = 900.0
 """Seconds after which due work of the bulk queues is late: the mails of a large roster take minutes anyway."""
 
-SILENT_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = float(ALIVE_SECONDS)
 """Seconds without a heartbeat after which a process that is still connected is frozen, and must be restarted."""
 
 BULK: Final = (Queue.ROSTERS, Queue.EMAILS_BULK, Queue.MAINTENANCE)
@@ -123,7 +124,8 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
       rows: the problems that ``find_stuck``, ``find_inboxes``, ``find_relays`` and the like found.
     """
     problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
-    problems += [*_of_time(status), *_of_redis(status), *_of_requests(status), *_of_processes(status)]
+    problems += [*_of_time(status), *find_problems_of_redis(status), *_of_requests(status), *_of_processes(status)]
+    problems += _of_circuits(status)
     for queue, counts in status["queues"].items():
         waiting = CappedNumber(counts["waiting"], "waiting" in counts.get("at_least", ()))
         problems += _of_waiting(queue, waiting, counts["oldest_due_seconds"], status["missing"])
@@ -140,7 +142,7 @@ def _of_time(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         yield {"code": "void_schedule", "subject": name, "count": 1}
 
 
-def _of_redis(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def find_problems_of_redis(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yields the problems of Redis itself: it is away, refuses to write, or may lose what it was given."""
     redis = status.get("redis") or {}
     if redis.get("refusal"):
@@ -162,6 +164,25 @@ def _of_processes(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for process in status.get("silent", ()):
         if process["connected"] and process["seen_seconds_ago"] > SILENT_SECONDS:
             yield {"code": "silent_process", "subject": process["kind"], "count": 1, "pid": process["pid"]}
+
+
+def _of_circuits(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the mail queues of which the processes leave the relay alone; where none is owed a mail, only for a pause.
+
+    When the pause is over, the next mail tells whether the relay is well: without one that is not known.
+    """
+    open_for: dict[str, list[Mapping[str, Any]]] = {}
+    for process in status.get("processes", ()):
+        if process.get("circuit_reason"):
+            open_for.setdefault(process["kind"], []).append(process)
+    for kind, found in open_for.items():
+        counts = [status["queues"].get(queue, {}) for queue in kind.split()]
+        owed = sum(one.get("waiting", 0) + one.get("due_later", 0) for one in counts)
+        seconds = max(process["circuit_seconds"] or 0.0 for process in found)
+        if seconds or owed:
+            at_least = any({"waiting", "due_later"} & {*one.get("at_least", ())} for one in counts)
+            facts = {"class": found[0]["circuit_reason"], "seconds": seconds}
+            yield problem_of("relay_rests", kind, CappedNumber(owed, at_least), **facts)
 
 
 def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

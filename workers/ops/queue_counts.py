@@ -138,12 +138,17 @@ class QueueReading(NamedTuple):
     busy: dict[str, list[str]]
 
 
+def read_waiting(session: Session, ledger: Ledger[Claimed], caps: StatusCaps) -> list[WaitingCounts]:
+    """Counts the waiting rows of a ledger by queue, each queue to one more than the cap."""
+    return fetch(session, WaitingCounts, COUNT_WAITING[ledger.table], {"rows": caps.rows})
+
+
 def count_queues(session: Session, caps: StatusCaps) -> QueueReading:
     """Counts the waiting and running rows of every queue, over both ledgers."""
     found = {queue.value: QueueCounts() for queue in Queue}
     busy: dict[str, list[str]] = {}
     for ledger in LEDGERS:
-        waiting = fetch(session, WaitingCounts, COUNT_WAITING[ledger.table], {"rows": caps.rows})
+        waiting = read_waiting(session, ledger, caps)
         running = fetch(session, RunningCount, COUNT_RUNNING[ledger.table], {"rows": caps.rows})
         busy[ledger.table] = sorted({row.queue for row in waiting} | {one.queue for one in running})
         for row in waiting:
@@ -191,4 +196,13 @@ def count_mails(session: Session, caps: StatusCaps) -> dict[str, CappedNumber]:
     return {state: number for state, number in sorted(counts.items()) if number.number or number.at_least}
 
 
-__all__ = ["OF_QUEUE", "QueueCounts", "QueueReading", "count_mails", "count_queues", "queues_with", "with_dead"]
+__all__ = [
+    "OF_QUEUE",
+    "QueueCounts",
+    "QueueReading",
+    "count_mails",
+    "count_queues",
+    "queues_with",
+    "read_waiting",
+    "with_dead",
+]

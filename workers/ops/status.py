@@ -5,6 +5,7 @@ tables, the comparison of seats, from the job that does it each hour.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -12,13 +13,21 @@ from sqlalchemy import TextClause, func, text
 from sqlmodel import select
 
 from workers.catalog.contracts import list_contracts
-from workers.database import APPLICATION, Session
+from workers.database import APPLICATION, Session, sql_state
 from workers.engine.ledger import EMAILS
 from workers.engine.rollout import ALIVE_SECONDS
-from workers.engine.set_back import FURTHEST_TERM, read_set_back
+from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, read_set_back
 from workers.engine.slots import find_void_schedules
+from workers.logs import masked
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
-from workers.ops.problems import find_inboxes, find_problems, find_relays, find_unprintable
+from workers.ops.facts import read_facts
+from workers.ops.problems import (
+    find_inboxes,
+    find_problems,
+    find_problems_of_redis,
+    find_relays,
+    find_unprintable,
+)
 from workers.ops.queue_counts import count_mails, count_queues, with_dead
 from workers.ops.reconciliation import Reconciliation, find_uncompared, read_reconciliation
 from workers.ops.redis_condition import RedisCondition
@@ -64,6 +73,7 @@ READ_PROCESSES = text("""
     SELECT pr.id, pr.kind, pr.release, pr.host, pr.pid,
       extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago, pr.trouble,
+      greatest(extract(epoch FROM pr.circuit_until - now()), 0)::float8 AS circuit_seconds, pr.circuit_reason,
       EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_start <= pr.seen_at
         AND a.application_name = left(:matricule || pr.pid || '@' || pr.host, 63)) AS connected
     FROM process pr ORDER BY pr.kind, pr.host, pr.pid""").bindparams(matricule=APPLICATION)
@@ -74,6 +84,12 @@ READ_CLOCK = text("""
     FROM clock cl LEFT JOIN process pr ON pr.id = cl.holder
     WHERE cl.until > now() AND cl.until <= now() + make_interval(secs => :furthest)""").bindparams(
     furthest=FURTHEST_TERM
+)
+
+# Reads for how long no clock has renewed the lead: a leading clock does so each second. NULL before the first one led.
+READ_CLOCK_LAG = text("""
+    SELECT greatest(extract(epoch FROM now() - cl.until) + :term, 0)::float8 FROM clock cl""").bindparams(
+    term=TERM_SECONDS
 )
 
 # PostgreSQL shows these times of other roles' sessions only to members of pg_read_all_stats; a role sees its own.
@@ -96,6 +112,8 @@ class SeenProcess(NamedTuple):
 
     Parameters:
       trouble: why it fetches no work: the code of an error of Redis, or `stuck`; None when it does.
+      circuit_seconds: the time until its circuit breaker lets it send mails again.
+      circuit_reason: why the breaker is not closed, a word of ``DeliveryReason``; None when it is.
       connected: it has a connection to the database; a silent process without one was killed.
     """
 
@@ -107,6 +125,8 @@ class SeenProcess(NamedTuple):
     age_seconds: float
     seen_seconds_ago: float
     trouble: str | None
+    circuit_seconds: float | None
+    circuit_reason: str | None
     connected: bool
 
 
@@ -151,12 +171,14 @@ def read_status(
     `corrections` of addresses and `name_corrections` that are pending (pending, oldest_seconds); `contracts` (the
     latest fifty with their three counters) and `contract_count`; `processes` with a heartbeat within ten seconds,
     `silent` ones without (frozen when they are `connected`, else killed), `missing` (the queues, or `clock`, that no
-    process serves); `clock`, its leader or None; `set_back` (seconds, at) when the clock of the database was ahead
-    within a day; `void_schedules`, planned while it was; `database` (ages of the oldest transaction and snapshot, in
-    seconds); `drift` as the last comparison of seats found it, `reconciled` (at, seconds ago, and the number of
-    contracts with drift), None before the first; `cap`, and `at_least`: the numbers that reached it, so that there may
-    be more (in a queue and in a problem the same word tells it of their numbers); `problems` (code, subject, count, and
-    for problems of jobs and mails `rows` and `groups`) and `healthy`.
+    process serves); `clock`, its leader or None, and `clock_lag_seconds` since it last renewed its lead; `set_back`
+    (seconds, at) when the clock of the database was ahead within a day; `void_schedules`, planned while it was;
+    `database` (ages of the oldest transaction and snapshot, in seconds); `drift` as the last comparison of seats found
+    it, `reconciled` (at, seconds ago, and the number of contracts with drift), None before the first; `relays`,
+    `schedules`, `inboxes`, `totals` of what ever ended and `durations` in bands (``read_facts``); `cap`, and
+    `at_least`: the numbers that reached it, so that there may be more (in a queue and in a problem the same word tells
+    it of their numbers); `problems` (code, subject, count, and for problems of jobs and mails `rows` and `groups`) and
+    `healthy`.
     """
     read_by_index(session)
     processes, silent = _processes(session)
@@ -174,16 +196,46 @@ def read_status(
         "silent": silent,
         "missing": missing(process["kind"] for process in processes),
         "clock": None if clock is None else as_json(clock),
+        "clock_lag_seconds": fetch_value(session, float, READ_CLOCK_LAG),
         "set_back": None if set_back is None else as_json(set_back),
         "void_schedules": find_void_schedules(session),
         "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
         "drift": reconciled.drift if reconciled else [],
         "reconciled": reconciled.as_json() if reconciled else None,
+        **read_facts(session),
     }
     unsent = find_unsent(session, queues.busy[EMAILS.table], caps)
     rows = [*stuck, *unsent, *_others(session, queues.busy, caps), *find_uncompared(session, reconciled)]
     problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
+
+
+def status_without_database(
+    error: Exception, redis: RedisCondition | None, unrecorded: UnrecordedRequests | None
+) -> dict[str, Any]:
+    """Returns what is known while PostgreSQL does not work: the keys of ``read_status``, `database` None.
+
+    Parameters:
+      error: the error that PostgreSQL, or the way to it, gave.
+    """
+    given = str(getattr(error, "orig", None) or "").strip().splitlines()
+    away = {"code": "no_database", "subject": "database", "count": 1, "class": sql_state(error) or type(error).__name__}
+    status: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(),
+        "age_seconds": 0.0,
+        "requests": unrecorded.as_json() if unrecorded else None,
+        "redis": redis._asdict() if redis else None,
+        "queues": {},
+        "database": None,
+        "clock": None,
+        "processes": [],
+        "silent": [],
+        "missing": [],
+        "drift": [],
+        "reconciled": None,
+    }
+    problems = [away | {"words": masked(given[0]) if given else ""}, *find_problems_of_redis(status)]
+    return status | {"problems": problems, "healthy": False}
 
 
 def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCaps) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from models.job import DEFERRED, ERROR_CLASS, ERROR_REASON
 from models.mails import quoted
 from models.schedule import Schedule
 from workers.database import Session
-from workers.engine.ledger import EMAILS, JOBS, LEDGERS, Claimed, Ledger
+from workers.engine.ledger import EMAILS, JOBS, LEDGERS, LOCKED, Claimed, Ledger
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows, problem_of
 from workers.ops.problems import BULK, LATE_IN_BULK_SECONDS, LATE_SECONDS
 from workers.ops.queue_counts import OF_QUEUE, queues_with
@@ -21,16 +21,29 @@ from workers.requests.base import lane_id
 from workers.requests.registry import KINDS
 from workers.sql import fetch
 
-_LATE: Final = f"""created_at < now() - make_interval(secs =>
-    CASE WHEN queue IN ({quoted(BULK)}) THEN {LATE_IN_BULK_SECONDS} ELSE {LATE_SECONDS} END)"""
+HELD_SECONDS: Final = 10.0
+"""Seconds after which a lane is held up by a lock: transactions of ours hold that of a contract for less than one."""
+
+
+def _late(reason: str) -> str:
+    """Returns the SQL condition of work that has waited for too long, postponed for this reason."""
+    return f"""created_at < now() - make_interval(secs => CASE WHEN {reason} = '{LOCKED}' THEN {HELD_SECONDS}
+    WHEN queue IN ({quoted(BULK)}) THEN {LATE_IN_BULK_SECONDS} ELSE {LATE_SECONDS} END)"""
+
+
+def _again(reason: str) -> str:
+    """Returns the SQL condition of work that is postponed again and again, for a lock as long as a lane may be held."""
+    return f"""postponed_at IS NOT NULL AND postponements <> 1 AND ({reason} <> '{LOCKED}'
+            OR postponed_at < now() - make_interval(secs => {HELD_SECONDS}))"""
+
 
 _COLUMNS: Final = "id, kind, lane, created_at, postponed_at, postponements"
 
 
-def _postponed(ledger: Ledger[Claimed]) -> str:
+def _postponed(ledger: Ledger[Claimed], reason: str) -> str:
     """Returns the SQL condition of late work that is postponed; mails owed for over an hour are `unsent`."""
     young = f" AND created_at >= {LONG_OWED}" if ledger is EMAILS else ""
-    return f"{_LATE}{young}"
+    return f"{_late(reason)}{young}"
 
 
 FIND_POSTPONED: Final = {
@@ -43,16 +56,16 @@ FIND_POSTPONED: Final = {
           FROM g CROSS JOIN LATERAL (
             SELECT *, count(*) OVER () AS walked FROM (
               SELECT {_COLUMNS} FROM {ledger.table} WHERE queue = :queue AND {DEFERRED}
-                AND {ERROR_CLASS} = g.error_class AND {ERROR_REASON} = g.reason AND {_postponed(ledger)}
+                AND {ERROR_CLASS} = g.error_class AND {ERROR_REASON} = g.reason AND {_postponed(ledger, "g.reason")}
               ORDER BY created_at, id LIMIT CAST(:alike AS bigint) + 1) alike) o
-          WHERE o.postponed_at IS NOT NULL AND o.postponements <> 1
+          WHERE {_again("g.reason")}
           WINDOW same AS (PARTITION BY g.error_class, g.reason)) placed
         WHERE place <= :lanes
         UNION ALL
         SELECT {ERROR_CLASS}, {ERROR_REASON}, id, kind, lane, extract(epoch FROM now() - created_at)::float8,
           postponements > 0, 0, 0
-        FROM {ledger.table} WHERE queue = :queue AND leased_until IS NOT NULL AND {_postponed(ledger)}
-          AND postponed_at IS NOT NULL AND postponements <> 1""")
+        FROM {ledger.table} WHERE queue = :queue AND leased_until IS NOT NULL
+          AND {_postponed(ledger, ERROR_REASON)} AND {_again(ERROR_REASON)}""")
     for ledger in LEDGERS
 }
 """The statement that finds late work of a queue that is postponed, the oldest of each reason first.
@@ -146,7 +159,9 @@ class UnknownWork(NamedTuple):
 
 
 def find_postponed(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCaps) -> list[dict[str, Any]]:
-    """Lists work that is late because it is postponed, as `postponed` by queue and reason, with its first rows.
+    """Lists work that is late because it is postponed, by queue and reason, with its first rows.
+
+    The code is `lane_held` where another transaction holds the contract, and `postponed` for other reasons.
 
     Each row names its lane, the contract of the lane if it is one of a contract, and how many wait there since when.
 
@@ -187,7 +202,8 @@ def _postponed_problem(
     partly = not_listed > 0 or any(row.walked > caps.alike for row in rows)
     number = CappedNumber.total([*behind, CappedNumber(max(not_listed, 0), partly)])
     shown = [_shown(row, one, contracts) for row, one in zip(rows[:SHOWN_ROWS], behind, strict=False)]
-    return problem_of("postponed", queue, number, seconds=max(row.seconds for row in rows), rows=shown)
+    code = "lane_held" if rows[0].reason == LOCKED else "postponed"
+    return problem_of(code, queue, number, seconds=max(row.seconds for row in rows), rows=shown)
 
 
 def _behind(row: PostponedWork, waiting: dict[UUID, CappedNumber]) -> CappedNumber:

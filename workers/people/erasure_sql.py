@@ -107,7 +107,7 @@ BLANK_MAILS: Final = text(f"""
       WHERE m.account_id = :account OR m.id = ANY(CAST(:addressed AS uuid[]))
       ORDER BY m.id FOR NO KEY UPDATE),
     blanked AS (
-      UPDATE email m SET to_address = '', context = NULL, result = NULL,
+      UPDATE email m SET to_address = '', context = NULL, result = NULL, trouble = NULL,
         error = CASE WHEN m.error IS NOT NULL THEN {SHORT_ERROR.replace("error", "m.error")} END,
         state = CASE WHEN theirs.owed THEN 'cancelled' ELSE m.state END,
         due_at = CASE WHEN NOT theirs.owed THEN m.due_at END,

@@ -103,7 +103,8 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.MAIL_WORDS: _part(
         "email",
         f"{ENDED} AND (context IS NOT NULL OR result IS NOT NULL OR {LONG_ERROR})",
-        setting=f"context = NULL, result = NULL, error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
+        setting="context = NULL, result = NULL, trouble = NULL,"
+        f" error = CASE WHEN error IS NOT NULL THEN {SHORT_ERROR} END",
     ),
     RetentionClass.MAIL_ADDRESS: _part("email", f"{ENDED} AND to_address <> ''", setting="to_address = ''"),
     RetentionClass.MAIL: _part("email", ENDED),
@@ -170,6 +171,10 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
         "job", f"{ENDED} AND kind = ANY(ARRAY[{ROUTINES}]) AND state = '{JobState.SUCCEEDED}'"
     ),
     RetentionClass.PROCESS: _part("process", "seen_at < :until", order=""),
+    RetentionClass.LEDGER_MINUTE: _part("ledger_minute", "minute < :until", order=""),
+    RetentionClass.LEDGER_HOUR: _part("ledger_hour", "hour < :until", order=""),
+    RetentionClass.LEDGER_DEPTH: _part("ledger_depth", "minute < :until", order=""),
+    RetentionClass.RELEASE_RUN: _part("release_run", "last_seen_at < :until", order=""),
 }
 """The statement of each retention class, in an order that deletes a job in the run that deletes its results."""
 

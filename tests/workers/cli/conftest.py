@@ -29,6 +29,7 @@ Call = Callable[..., Called]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """Returns a function that calls `matricule` with its words; `stdin` may be a text, bytes, or any value for JSON."""
+    monkeypatch.setattr("workers.ops.snapshot.FRESH_SECONDS", 0.0)  # each call shows what the test did just before
     monkeypatch.setattr("workers.logs.configure_logs", lambda _: None)  # other tests of this process need their logs
 
     def run(*args: object, stdin: Any = None) -> Called:

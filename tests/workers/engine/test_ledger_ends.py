@@ -3,6 +3,7 @@ former owner.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -173,6 +174,8 @@ def test_a_row_that_loses_its_worker_three_times_is_buried(session: Session, led
     seen = look(session, ledger, row_id)
     assert (seen["state"], seen["due_at"], seen["leased_until"]) == (ledger.dead, None, None)
     assert seen["error"]["class"] == "WorkerLost"
+    trouble = session.execute(text(f"SELECT trouble FROM {ledger.table} WHERE id = :id"), {"id": row_id})
+    assert trouble.scalar_one() == "WorkerLost||# workers were lost while they did this"
     assert seen["finished_at"] is not None
     assert attempts(session, row_id) == [(1, "rescued"), (2, "rescued"), (3, "dead")]
     assert claim(session, ledger) == []
@@ -243,3 +246,16 @@ def test_halves_leave_no_row_out(count: int, sizes: tuple[int, int]) -> None:
     left, right = books.halves(rows)
     assert (len(left), len(right)) == sizes
     assert [*left, *right] == rows
+
+
+@both
+def test_failures_carry_their_trouble_until_ops_revive_them(session: Session, ledger: Ledger[Claimed]) -> None:
+    row_id = owe(session, ledger)
+    [row] = claim(session, ledger)
+    error = {"class": "KeyError", "message": f"no {row_id} for 'Zoé'"}
+    failed = replace(failed_attempt(ledger, row, "dead", None), error=error)
+    books.set_back(session, ledger, [failed])
+    trouble = text(f"SELECT trouble FROM {ledger.table} WHERE id = :id")
+    assert session.execute(trouble, {"id": row_id}).scalar_one() == "KeyError||no # for #"
+    assert books.revive(session, row_id) is not None
+    assert session.execute(trouble, {"id": row_id}).scalar_one() is None

@@ -52,6 +52,7 @@ def recorded(session: Session, table: str, seconds: int) -> None:
     """Makes all rows as old as this; what is due has been due for as long."""
     session.execute(
         text(f"""UPDATE {table} SET created_at = now() - make_interval(secs => :seconds),
+          postponed_at = CASE WHEN postponed_at IS NOT NULL THEN now() - make_interval(secs => :seconds) END,
           due_at = CASE WHEN due_at > now() THEN due_at ELSE now() - make_interval(secs => :seconds) END"""),
         {"seconds": seconds},
     )
@@ -69,38 +70,38 @@ def postponed_lane(session: Session, count: int, *, error: str = LOCKED, queue: 
 def test_twenty_jobs_behind_a_held_contract_are_a_problem(session: Session) -> None:
     add_contract(session)
     first = postponed_lane(session, 20)
-    recorded(session, "job", 59)
+    recorded(session, "job", 9)
     assert problems(session) == []
-    recorded(session, "job", 75)
+    recorded(session, "job", 11)
     [problem] = problems(session)
     assert {key: problem[key] for key in ("code", "subject", "count", "seconds")} == {
-        "code": "postponed",
+        "code": "lane_held",
         "subject": "enrollments",
         "count": 20,
-        "seconds": 75.0,
+        "seconds": 11.0,
     }
     [row] = problem["rows"]
     assert (row["id"], row["kind"], row["class"], row["reason"]) == (first, "put_company", "OperationalError", "locked")
-    assert (row["contract"], row["waiting"], row["seconds"]) == ("C-1", 20, 75.0)
+    assert (row["contract"], row["waiting"], row["seconds"]) == ("C-1", 20, 11.0)
 
 
 def test_it_is_a_problem_also_while_it_is_tried_again(session: Session) -> None:
     postponed_lane(session, 1)
     recorded(session, "job", 75)
     session.execute(text("UPDATE job SET leased_until = now() + interval '30 s', state = 'running'"))
-    assert [problem["code"] for problem in problems(session)] == ["postponed"]
+    assert [problem["code"] for problem in problems(session)] == ["lane_held"]
 
 
 def test_a_lane_beside_a_postponed_one_may_still_be_late(session: Session) -> None:
     postponed_lane(session, 2)
     owe(session, JOBS, lane=lane(2))
     recorded(session, "job", 75)
-    assert [(one["code"], one["count"]) for one in problems(session)] == [("late", 2), ("postponed", 2)]
+    assert [(one["code"], one["count"]) for one in problems(session)] == [("late", 2), ("lane_held", 2)]
 
 
 @pytest.mark.parametrize(("seconds", "codes"), [(899, []), (901, ["postponed"])])
 def test_bulk_queues_may_wait_for_fifteen_minutes(session: Session, seconds: int, codes: list[str]) -> None:
-    postponed_lane(session, 3, queue="rosters")
+    postponed_lane(session, 3, error=SETTING, queue="rosters")
     recorded(session, "job", seconds)
     assert [problem["code"] for problem in problems(session)] == codes
 
