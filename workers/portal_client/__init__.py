@@ -26,6 +26,7 @@ from workers.portal_client.errors import (
     WebhookRefused,
 )
 from workers.portal_client.messages import Door, PortalClient, SentAnswer
+from workers.portal_client.options import ProgressFields
 from workers.portal_client.portal import Portal
 from workers.portal_client.results import (
     AccountEnrollment,
@@ -65,6 +66,7 @@ __all__ = [
     "Portal",
     "PortalClient",
     "PortalError",
+    "ProgressFields",
     "RateLimited",
     "ReceivedWebhook",
     "SentAnswer",

@@ -16,8 +16,14 @@ from scripts.portal.learners import Learner, learner_of
 from scripts.portal.sessions import LEARNER
 from scripts.portal.site import site_of
 from scripts.portal.view import page
-from workers.portal_client import AccountEnrollment, InvalidRequest, Job, KeyUsedBefore, ParticipantProgress
-from workers.portal_client.options import ProgressFields
+from workers.portal_client import (
+    AccountEnrollment,
+    InvalidRequest,
+    Job,
+    KeyUsedBefore,
+    ParticipantProgress,
+    ProgressFields,
+)
 
 HOME: Final = "/apprenant"
 
