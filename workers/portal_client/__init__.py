@@ -40,6 +40,8 @@ from workers.portal_client.results import (
     Participant,
     ParticipantCounts,
     ParticipantProgress,
+    RosterRow,
+    RosterUndo,
     SignIn,
 )
 from workers.portal_client.webhooks import ReceivedWebhook, verify_webhook
@@ -69,6 +71,8 @@ __all__ = [
     "ProgressFields",
     "RateLimited",
     "ReceivedWebhook",
+    "RosterRow",
+    "RosterUndo",
     "SentAnswer",
     "SignIn",
     "Unanswered",

@@ -155,7 +155,8 @@ class Reading:
         """Yields the rows of an imported file with their results, in order.
 
         Parameters:
-          only: `accepted` or `refused` rows, or the first `accented` ones, where these tell how the file was read.
+          only: `accepted` or `refused` rows; of these the ones `to_correct`, which no further seat would help; or the
+            first `accented` ones, where these tell how the file was read.
           code: only rows with this result.
         """
         return self._all(RosterRow, path_of("/rosters/{job}/rows", job=job_id(job)), only=only, code=code)

@@ -119,9 +119,12 @@ def _show_result(
 
     Parameters:
       most: the most people in it; None for all. When there are more, `people_next` is the cursor of the next one.
+        With 0 they are not read at all.
     """
     result = dict(recorded or {})
-    if "people" not in result:
+    if most == 0:
+        result["people"] = []
+    elif "people" not in result:
         people = select_record(ShownPerson, JobPerson).where(col(JobPerson.job_id) == job_id)
         people = people.order_by(col(JobPerson.position)).limit(None if most is None else most + 1)
         found = fetch(session, ShownPerson, people)
@@ -160,14 +163,20 @@ def show_portal_job(session: Session, key: KnownKey, job_id: UUID) -> dict[str, 
     return job
 
 
-def show_recorded_job(session: Session, portal_id: UUID, job_id: UUID) -> dict[str, Any] | None:
-    """Returns a job as its portal sees it, which has just asked for it or may see it."""
+def show_recorded_job(
+    session: Session, portal_id: UUID, job_id: UUID, *, most: int = SHOWN_PEOPLE
+) -> dict[str, Any] | None:
+    """Returns a job as its portal sees it, which has just asked for it or may see it.
+
+    Parameters:
+      most: the most people in its result.
+    """
     asked = select_record(PortalJob, Job).where(col(Job.id) == job_id, col(Job.portal_id) == portal_id)
     job = fetch_one(session, PortalJob, asked)
     if job is None:
         return None
     shown = as_json(job) | {"error": _error_for_portals(job.error), "finished": job.state in FINAL}
-    return shown | _show_result(session, job_id, job.kind, job.result)
+    return shown | _show_result(session, job_id, job.kind, job.result, most)
 
 
 def _error_for_portals(error: Mapping[str, Any] | None) -> dict[str, Any] | None:

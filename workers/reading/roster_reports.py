@@ -21,8 +21,10 @@ SHOWN: Final = ("contract", "dry_run", "policy", "notify", "report_to", "report_
 def show_import(session: Session, key: KnownKey, job_id: UUID) -> dict[str, Any] | None:
     """Returns the report of an import without its people; None when this key may see no such import."""
     found = find_visible_job(session, key, job_id, whole=True)
-    job = show_recorded_job(session, key.portal_id, job_id) if found and found.kind == ImportRoster.kind else None
-    if found is None or job is None:
+    if found is None or found.kind != ImportRoster.kind:
+        return None
+    job = show_recorded_job(session, key.portal_id, job_id, most=0)
+    if job is None:
         return None
     asked: dict[str, Any] = json.loads(found.request) if found.request else {}
     defaults = {name: ImportRoster.model_fields[name].default for name in SHOWN if name != "contract"}

@@ -30,8 +30,12 @@ READ_AT_ONCE: Final = 5_000_000
 LONGEST: Final = 1_000
 """Characters of a value that a page shows; no valid one is longer."""
 
-Only = Literal["accepted", "refused", "accented"]
-"""The rows that are asked for: enrolled ones, refused ones, or those with accents that tell how the file was read."""
+Only = Literal["accepted", "refused", "to_correct", "accented"]
+"""The rows that are asked for: enrolled ones; refused ones; of these the ones that are wrong themselves, so that a seat
+more would not help; or those with accents that tell how the file was read."""
+
+RIGHT_CODES: Final = DONE_CODES | {Code.NO_SEAT_LEFT, Code.NOT_CARRIED_OUT}
+"""The codes of rows in which nothing is to be corrected."""
 
 # The next results of an import, among so many that are looked at.
 LIST_ROWS = text("""
@@ -40,7 +44,8 @@ LIST_ROWS = text("""
       SELECT * FROM job_person pe WHERE pe.job_id = :job AND pe.position >= :first
       ORDER BY pe.position LIMIT :looked_at) p
     WHERE (CAST(:code AS text) IS NULL OR p.code = :code)
-      AND (CAST(:accepted AS boolean) IS NULL OR (p.code = ANY(CAST(:done AS text[]))) = :accepted)
+      AND (CAST(:within AS text[]) IS NULL OR p.code = ANY(CAST(:within AS text[])))
+      AND (CAST(:without AS text[]) IS NULL OR NOT p.code = ANY(CAST(:without AS text[])))
       AND (CAST(:positions AS int[]) IS NULL OR p.position = ANY(CAST(:positions AS int[])))
     ORDER BY p.position LIMIT :size""")
 
@@ -100,10 +105,11 @@ def find_row_results(session: Session, key: KnownKey, job_id: UUID, asked: RowsA
     stored = find_rows(session, job_id, ())
     accented = stored.understood["accented"] if stored and asked.only == "accented" else []
     given = {"job": job_id, "first": asked.first, "looked_at": LOOKED_AT}
+    excluded = {"refused": DONE_CODES, "to_correct": RIGHT_CODES}.get(asked.only or "")
     wanted = {
         "code": asked.code,
-        "accepted": {"accepted": True, "refused": False}.get(asked.only or ""),
-        "done": text_array(sorted(DONE_CODES)),
+        "within": text_array(sorted(DONE_CODES)) if asked.only == "accepted" else None,
+        "without": text_array(sorted(excluded)) if excluded else None,
         "positions": array(accented) if asked.only == "accented" else None,
         "size": asked.size + 1,
     }

@@ -77,6 +77,18 @@ def test_rows_are_filtered_and_come_page_by_page(api: httpx2.Client, monkeypatch
     problem(api.get(f"/rosters/{job}/rows?cursor=x"), 400, "invalid_request")
 
 
+def test_rows_to_correct_are_those_that_no_seat_would_help(api: httpx2.Client) -> None:
+    change("UPDATE contract SET planned_seats = 1")
+    job = uploaded(api, MIXED, policy="until_full", dry_run="true")
+    work()
+    assert [one["code"] for one in shown(api, job, only="refused")] == [
+        "invalid_email",
+        "no_seat_left",
+        "duplicate_in_file",
+    ]
+    assert [one["line"] for one in shown(api, job, only="to_correct")] == [3, 5]
+
+
 def test_accents_that_tell_the_encoding_are_found(api: httpx2.Client) -> None:
     job = uploaded(api, rows_of("Roy;Jean;jean@example.com;", "Lefèvre;Zoé;zoe@example.com;").decode().encode("cp1252"))
     work()

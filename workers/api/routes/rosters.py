@@ -83,8 +83,8 @@ class RowsQuery(PageQuery):
 
     only: Only | None = Field(
         default=None,
-        description="only rows that were `accepted` or `refused`, or the first with `accented` names where these alone"
-        " tell how the file was read",
+        description="only rows that were `accepted` or `refused`; of these the ones `to_correct`, which no further seat"
+        " would help; or the first with `accented` names, where these alone tell how the file was read",
     )
     code: Code | None = Field(default=None, description="only with this result")
 
