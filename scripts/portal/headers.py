@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import FormData, Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,7 +46,12 @@ class Guard:
         if _host(Headers(scope=scope).get("host", "")) not in HOSTS:
             await PlainTextResponse("127.0.0.1\n", 421)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        try:
+            await self._app(scope, receive, send_guarded)
+        finally:
+            form = scope.get("state", {}).get("form")
+            if isinstance(form, FormData):
+                await form.close()  # the file in it, which is on this host while the form is handled
 
 
 def _host(header: str) -> str:

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from scripts.portal.companies import open_companies, open_portal
+from scripts.portal.drafts import Drafts
 from scripts.portal.freshness import Freshness
 from scripts.portal.sessions import Sessions
 from scripts.portal.settings import SiteSettings
@@ -15,6 +16,7 @@ class Site:
     Parameters:
       learners: the client of the learner's side.
       freshness: the latest event of each contract.
+      drafts: the people of the latest forms.
     """
 
     def __init__(self, settings: SiteSettings) -> None:
@@ -24,6 +26,7 @@ class Site:
         self.companies = open_companies(settings)
         self.learners = open_portal(settings, settings.learner_key)
         self.freshness = Freshness()
+        self.drafts = Drafts()
 
     def close(self) -> None:
         """Closes the connections."""

@@ -5,7 +5,9 @@ from typing import Final
 from starlette.routing import Route
 
 from scripts.portal.routes import (
+    adding,
     certificates,
+    importing,
     jobs,
     learner,
     mails,
@@ -20,6 +22,8 @@ from scripts.portal.routes import (
 ROUTES: Final[list[Route]] = [
     *signing_in.ROUTES,
     *participants.ROUTES,
+    *adding.ROUTES,
+    *importing.ROUTES,
     *people.ROUTES,
     *withdrawal.ROUTES,
     *mails.ROUTES,
