@@ -165,9 +165,9 @@ def _preview(request: Request, visitor: Visitor, report: Job, **more: Any) -> Re
     portal, most = visitor.portal, ROWS_PREVIEWED
     wrong = read_rows(portal, report, only="to_correct", most=most) if plan.wrong else None
     right = read_rows(portal, report, only="accepted", most=most) if plan.joining or plan.known else None
-    accented = read_rows(visitor.portal, report, only="accented").rows if reading.has_accents else ()
-    seen = [*(right.rows if right else ()), *(wrong.rows if wrong else ())]
-    names = accented_names(accented or seen)
+    names = accented_names([*(right.rows if right else ()), *(wrong.rows if wrong else ())])
+    if not names and reading.has_accents:  # further down in the file
+        names = accented_names(read_rows(portal, report, only="accented").rows)
     left = told(report.result, "remaining")
     return page(
         request,
