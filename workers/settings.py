@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field(default="INFO", description="the least that is logged, in capitals or not")
     host: str = Field(default="127.0.0.1", description="address the web process listens on")
     port: int = Field(default=8020, ge=0, le=65535, description="port the web process listens on")
+    ops_host: str = Field(default="127.0.0.1", description="address the process for operators listens on")
+    ops_port: int = Field(default=8021, ge=0, le=65535, description="port the process for operators listens on")
+    metrics_token: str = Field(
+        default="", repr=False, description="what /metrics asks for as Authorization: Bearer; empty for nothing"
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
         description="addresses and networks of the proxies whose X-Forwarded-For is believed, with commas between",

@@ -15,7 +15,7 @@ from scripts.embedded.places import Places, permitted, places, write_private
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.valkey import Valkey
 
-WEB_HOST, WEB_PORT = "127.0.0.1", 8020
+WEB_HOST, WEB_PORT, OPS_PORT = "127.0.0.1", 8020, 8021
 # Names the variables of an environment file, so that a later start does not take them for settings of a person.
 FROM_PARTS = "MATRICULE_FROM_PARTS"
 
@@ -69,7 +69,7 @@ class Parts:
             self._values = {}
             values = {**self._start_servers(where, undo), **self._settings()}
             # HOST is not read here: some shells set it to the name of the machine.
-            self.environment["HOST"] = WEB_HOST
+            self.environment |= {"HOST": WEB_HOST, "OPS_HOST": WEB_HOST}
             undo.callback((self.var / "environment").unlink, missing_ok=True)
             self.add(values)
             self._undo = undo.pop_all()
@@ -124,8 +124,11 @@ class Parts:
     def _settings(self) -> dict[str, str]:
         """Returns the settings that a laptop needs and that the environment lacks."""
         port = self.environment.get("PORT") or str(free_port(WEB_PORT))
+        ops_port = self.environment.get("OPS_PORT") or str(free_port(OPS_PORT))
         wanted = {
             "PORT": port,
+            "OPS_PORT": ops_port,
+            "OPS_URL": f"http://{WEB_HOST}:{ops_port}",
             "LINK_BASE_URL": f"http://{WEB_HOST}:{port}",
             "LINK_KEYS": _signing_keys(self.var / "link-keys"),
             "PORTAL_KEYS": _signing_keys(self.var / "portal-keys"),

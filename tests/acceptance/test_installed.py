@@ -112,6 +112,7 @@ def installed(servers: Servers, database: str, relay: Relay, venv: Path, tmp_pat
         "LINK_BASE_URL": f"http://127.0.0.1:{port}",
         "MAIL_FROM": "Formation <ne-pas-repondre@formation.test>",
         "PORT": port,
+        "OPS_PORT": str(free_port(0)),
     }
     path = os.pathsep.join([str(venv / "bin"), os.defpath])
     return Installed(tmp_path, {"PATH": path, "HOME": str(tmp_path), **settings})

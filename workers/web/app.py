@@ -3,35 +3,28 @@
 from contextlib import suppress
 
 import uvicorn
-from anyio import to_thread
 from fastapi import FastAPI
-from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workers.api.app import PREFIX, Api
 from workers.api.operations import OPERATIONS
-from workers.database import is_transient, leave_server, transaction
 from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.portals.limits import LIMITS
 from workers.portals.use import USE
-from workers.revisions import read_revisions
 from workers.security.tokens import SigningKeys
 from workers.settings import get_settings
-from workers.sql import fetch_value
 from workers.web import certificates, files, links
 from workers.web.answers import busy
 from workers.web.edge import ErrorEdge
+from workers.web.readiness import alive, ready
 from workers.web.rendering import asked_locale, note
 from workers.web.server import BoundedProtocol, BoundedServer
 
 STOP_SECONDS = 10
-
-# Tells whether the server refuses writes: `on` for a standby after a failover.
-READ_WRITABLE = text("SELECT current_setting('transaction_read_only')")
 
 
 def create_app() -> FastAPI:
@@ -73,32 +66,6 @@ class ApiDoor:
         path = scope.get("path", "")
         ours = scope["type"] == "http" and (path == PREFIX or path.startswith(f"{PREFIX}/"))
         await (self._api if ours else self._app)(scope, receive, send)
-
-
-async def alive() -> Response:
-    """Answers 200 whenever this process runs."""
-    return PlainTextResponse("alive\n")
-
-
-async def ready() -> Response:
-    """Answers 200 when this process can work, or 503 with the reason why the database is of no use to it."""
-    try:
-        lacking = await to_thread.run_sync(_find_lack)
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        lacking = "the database does not answer"
-    return PlainTextResponse(f"{lacking or 'ready'}\n", 503 if lacking else 200)
-
-
-def _find_lack() -> str | None:
-    """Returns what the database lacks for this process, or None when it can work."""
-    with transaction() as session:
-        writes = fetch_value(session, str, READ_WRITABLE) == "off"
-    if not writes:
-        leave_server()  # a process that is not ready gets no request that would find the new server
-        return "the database is read-only"
-    return None if read_revisions().suffices else "the database lacks tables of this release: run matricule migrate"
 
 
 async def refuse_request(request: Request, error: Exception) -> Response:

@@ -194,6 +194,7 @@ class ChaosSystem:
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "HOST": "127.0.0.1",
             "PORT": str(free_port(0)),
+            "OPS_PORT": str(free_port(0)),
             "LOG_LEVEL": "INFO",
         }
 

@@ -55,7 +55,7 @@ def private_var() -> Iterator[Path]:
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removes the variables that would replace an embedded part."""
     for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL",
-                 "CERTIFICATE_STORE"):  # fmt: skip
+                 "CERTIFICATE_STORE", "OPS_PORT", "OPS_URL"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("MATRICULE_FROM_PARTS", raising=False)
 

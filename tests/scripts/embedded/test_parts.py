@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.serial]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 NOBODY = 65534
 NAMES = {"DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL"}
-NAMES |= {"CERTIFICATE_STORE"}
+NAMES |= {"CERTIFICATE_STORE", "OPS_PORT", "OPS_URL"}
 HOLDER = """
 import sys, threading
 from pathlib import Path
@@ -48,6 +48,7 @@ def test_the_parts_answer_and_a_second_terminal_finds_them(var: Path) -> None:
         assert httpx.get(environment["MAILBOX_URL"]).status_code == 200
         assert environment["SMTP_URL"].endswith("?tls=off")
         assert environment["LINK_BASE_URL"] == f"http://127.0.0.1:{environment['PORT']}"
+        assert environment["OPS_URL"] == f"http://127.0.0.1:{environment['OPS_PORT']}" != environment["LINK_BASE_URL"]
         file = var / "environment"
         assert file.stat().st_mode & 0o777 == (var / "link-keys").stat().st_mode & 0o777 == 0o600
         found = sourced(file)
@@ -81,9 +82,9 @@ def test_settings_of_the_environment_are_kept(var: Path) -> None:
 
 def test_the_web_process_listens_where_it_is_looked_for(var: Path) -> None:
     """Some shells set HOST to the name of the machine."""
-    given = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x", "HOST": "elsewhere.example"}
+    given = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x", "HOST": "elsewhere.example", "OPS_HOST": "0.0.0.0"}
     with Parts(var, environment=given) as parts:
-        assert parts.environment["HOST"] == "127.0.0.1"
+        assert (parts.environment["HOST"], parts.environment["OPS_HOST"]) == ("127.0.0.1", "127.0.0.1")
 
 
 @as_root

@@ -1,0 +1,1 @@
+"""The pages for operators, on a port of their own."""
