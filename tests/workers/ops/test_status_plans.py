@@ -15,8 +15,10 @@ from workers.database import Session, get_engine, transaction
 from workers.ops import audit_search
 from workers.ops.audit_search import find_company, search_audit
 from workers.ops.capped import StatusCaps
+from workers.ops.folding import FOLDED_MINUTES, fold_ended, sample_depth
 from workers.ops.job_search import search_jobs
 from workers.ops.status import read_status
+from workers.ops.why import find_why
 
 SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
 CAPS: Final = StatusCaps(rows=100, alike=20, groups=5, lanes=5)
@@ -165,6 +167,27 @@ def test_the_audit_of_a_company_reads_what_it_lists(statistics: str, monkeypatch
             assert len(found) == len({(one.action, one.subject_id, one.at) for one in found}) == 50
             further = search_audit(session, company=company, limit=5_000)
             assert [one.at for one in found] == [one.at for one in further[:50]]
+
+
+def count_ended(session: Session) -> None:
+    """Counts what ended lately as a clock and as a reader does; a history of months is not counted again."""
+    assert fold_ended(session, minutes=FOLDED_MINUTES)
+    sample_depth(session, CAPS)
+
+
+@pytest.mark.usefixtures("long_history")
+@pytest.mark.parametrize("statistics", ["good", "none"])
+def test_counting_reads_what_ended_lately_and_why_reads_a_lane(statistics: str, subtests: pytest.Subtests) -> None:
+    with transaction() as session:
+        count_ended(session)
+        found = session.execute(text("SELECT id FROM job WHERE state = 'queued' ORDER BY due_at DESC LIMIT 1"))
+        waiting = found.scalar_one()
+    if statistics == "none":
+        forget_statistics()
+    with transaction() as session:
+        for read in (count_ended, partial(find_why, row_id=waiting)):
+            with subtests.test(str(read)):
+                assert read_too_much(session, partial(read, session)) == []
 
 
 def planner_settings() -> list[tuple[object, ...]]:
