@@ -1,7 +1,7 @@
 """Requests about accounts: links sent again, corrected addresses, export and erasure of a person."""
 
 from collections.abc import Collection
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,10 @@ from workers.requests.base import (
 from workers.requests.personal import Personal
 from workers.requests.queues import Queue
 from workers.requests.subjects import ALL_COMPANIES, NamedSubjects
+
+
+MOST_COMPANIES: Final = 10_000
+"""The most companies of which a request may speak; a key may be limited to as many."""
 
 
 class ResetPasswords(BulkEnrollmentRequest):
@@ -53,7 +57,9 @@ class RequestPasswordReset(Request):
 
     email: PersonAddress
     companies: Annotated[list[Reference], Personal.NOTHING] | None = Field(
-        default=None, description="only a person enrolled for one of these companies; null: for any of the portal"
+        default=None,
+        max_length=MOST_COMPANIES,
+        description="only a person enrolled for one of these companies; null: for any of the portal",
     )
 
     @property
