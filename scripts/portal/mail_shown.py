@@ -2,17 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from scripts.portal.moments import day_and_hour, hour, short_day
 from scripts.portal.texts import Texts
 from workers.portal_client import Mail, Participant
-
-CONFIRMATIONS: Final = {
-    "correction_confirmation": "confirm",
-    "correction_notice": "confirm",
-    "name_confirmation": "confirm_name",
-}
 
 
 class MailShown(NamedTuple):
@@ -52,6 +46,10 @@ class MailWords:
 
     def of(self, person: Participant) -> MailShown:
         """Says what became of the last mail of a participant."""
+        if until := person.email_pending_until or person.name_pending_until:
+            title = self._t("confirm" if person.email_pending_until else "confirm_name")
+            detail = self._t("nothing_before", day=short_day(until, self._language))
+            return MailShown("wait", "clock", title, detail)
         mail = person.mail
         if mail is None:
             return self._none(person)
@@ -79,8 +77,6 @@ class MailWords:
         return MailShown("wait", "clock", title, self._t("nothing_yet"))
 
     def _sent(self, person: Participant, mail: Mail) -> MailShown:
-        if mail.kind in CONFIRMATIONS:
-            return MailShown("wait", "clock", self._t(CONFIRMATIONS[mail.kind]), self._t("nothing_yet"))
         if mail.next == "resend" and mail.at is not None:
             return self._to_send_again(person, mail.at)
         when = day_and_hour(mail.at, self._language) if mail.at else ""

@@ -21,6 +21,9 @@ from workers.portal_client import JudgedSelection, Participant
 SHOWN: Final = 50
 """The most people of each group on a page; the others are named on the next ones."""
 
+MOST_CHOSEN: Final = 10_000
+"""The most people whom one request concerns."""
+
 BYTES: Final = 16
 """The bytes of an identifier."""
 

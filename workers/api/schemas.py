@@ -308,6 +308,10 @@ class Participant(Shape):
     detached_at: str | None = Field(description="when the person said “this is not me”")
     mail: Mail | None
     can: Permissions
+    email_pending_until: str | None = Field(
+        description="until when a correction of the address that this company asked for may be confirmed"
+    )
+    name_pending_until: str | None = Field(description="the same of a correction of the name")
     invitation_ends_at: str | None = Field(
         description="when the link of the invitation ends or ended; null without one, or when the account is activated"
     )

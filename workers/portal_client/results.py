@@ -131,6 +131,7 @@ class Participant(Answered):
     """A person on a contract. Contract and company are told of one that was asked for by its identifier.
 
     Parameters:
+      email_pending_until, name_pending_until: until when a correction that waits may be confirmed; None without one.
       invitation_ends_at: when the link of the invitation ends or ended; None without one, and of an activated account.
     """
 
@@ -148,6 +149,8 @@ class Participant(Answered):
     detached_at: datetime | None
     mail: Mail | None
     can: Permissions
+    email_pending_until: datetime | None = None
+    name_pending_until: datetime | None = None
     invitation_ends_at: datetime | None = None
     contract: str | None = None
     company: str | None = None

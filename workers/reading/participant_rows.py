@@ -89,6 +89,7 @@ class ParticipantRow(NamedTuple):
       has_organisation: an organisation signs the certificates of the portal.
       link_…: of the unused link to the choice of a password, of the kind that the person would be sent now; it may have
         ended.
+      email_asked_at, name_asked_at: when this company asked for a correction that waits; None without one.
       mail_…: of the latest mail about this enrollment; None when there was none, or when it is no longer kept.
     """
 
@@ -121,6 +122,8 @@ class ParticipantRow(NamedTuple):
     suppressed: datetime | None
     link_resent: int | None
     link_ends_at: datetime | None
+    email_asked_at: datetime | None
+    name_asked_at: datetime | None
     mail_kind: str | None
     mail_state: str | None
     mail_failures: int | None
@@ -167,10 +170,15 @@ _JOINED: Final = """FROM enrollment e JOIN contract c ON c.id = e.contract_id JO
       AND l.subject_id IS NULL
       AND l.purpose = CASE WHEN a.activated_at IS NULL THEN 'activation' ELSE 'password_reset' END"""
 
+_ASKED_AT: Final = """(SELECT p.asked_at FROM {table} p WHERE p.account_id = e.account_id AND p.state = 'pending'
+        AND p.company_id = c.company_id AND p.portal_id = c.portal_id)"""
+
 _SHOWN: Final = f"""
     SELECT e.id, e.contract_id, c.reference AS contract, c.company_id, co.reference AS company, e.account_id,
       a.email_norm AS email, {SHOWN_NAMES}, e.external_id, e.progress, e.started_at, e.completed_at, e.progress_at,
       e.score, e.time_spent_seconds, e.enrolled_at, e.withdrawn_at, e.detached_at, {_JUDGED_BY},
+      {_ASKED_AT.format(table="email_correction")} AS email_asked_at,
+      {_ASKED_AT.format(table="name_correction")} AS name_asked_at,
       m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
       m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
     {_JOINED}

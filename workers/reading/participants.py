@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from models.certificate import no_duplicate_because
+from models.correction import LASTS as EMAIL_LASTS
+from models.name_correction import NAME_LASTS
 from models.participant import (
     STATES_OF,
     DeliveryState,
@@ -497,6 +499,8 @@ def _shown(row: ParticipantRow, permitted: Mapping[str, Any]) -> dict[str, Any]:
         "detached_at": _iso(row.detached_at),
         "mail": None if mail is None else mail._asdict() | {"at": _iso(mail.at)},
         "can": permitted,
+        "email_pending_until": _iso(row.email_asked_at and row.email_asked_at + EMAIL_LASTS),
+        "name_pending_until": _iso(row.name_asked_at and row.name_asked_at + NAME_LASTS),
         "invitation_ends_at": None if row.activated_at else _iso(row.link_ends_at),
     }
 

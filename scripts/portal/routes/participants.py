@@ -12,7 +12,7 @@ from starlette.routing import Route
 from scripts.portal.listing import FILTERS, Listing
 from scripts.portal.mail_shown import MailShown, MailWords
 from scripts.portal.moments import now
-from scripts.portal.selection import MOST_CHOSEN
+from scripts.portal.selections import MOST_CHOSEN
 from scripts.portal.site import site_of
 from scripts.portal.view import page, shown_number
 from scripts.portal.visitors import signed_in

@@ -42,6 +42,9 @@ def test_an_activated_account_waits_for_confirmation(manager: Browser) -> None:
     result = done(manager, sent(manager, "ada.byron@example.com"))
     assert heading(result) == "Changement d’adresse demandé : Zoé Le Dû"
     assert "Sans confirmation avant le" in words(result)
+    assert "Changement d’adresse à confirmer" in words(result)
+    assert "Changement d’adresse à confirmer" in words(manager.get("/participants"))
+    assert "attend déjà une confirmation" in words(manager.get(page_of("ada")))
     assert rows("SELECT count(*) FROM account WHERE email_norm = 'ada@example.com'") == [(1,)]
 
 

@@ -304,6 +304,22 @@ def test_a_corrected_name_or_address_is_found(session: Session, contract: UUID) 
     assert names(page(session, contract, "lovelace countess@")) == ["Ada"]
 
 
+def test_a_correction_that_waits_is_told_to_the_company_that_asked(session: Session, contract: UUID) -> None:
+    session.execute(text("UPDATE account SET activated_at = now(), password_hash = 'x'"))
+    ada = UUID(page(session, contract, "ada")[0]["enrollment_id"])
+    did(session, CorrectEmail(enrollment_id=ada, email="countess@example.com"))
+    did(session, CorrectName(enrollment_id=ada, last_name="Lovelace"))
+    [shown, zoe] = [page(session, contract, name)[0] for name in ("ada", "zoe")]
+    assert (shown["email"], shown["last_name"]) == ("ada@example.com", "Byron")
+    for waits in ("email_pending_until", "name_pending_until"):
+        assert shown[waits] > shown["enrolled_at"]
+        assert zoe[waits] is None
+    other = add_contract(session, "C-2", company="autre")
+    enrolled(session, PEOPLE[0], contract="C-2")
+    [theirs] = page(session, other)
+    assert theirs["email_pending_until"] is theirs["name_pending_until"] is None
+
+
 def test_an_erased_person_is_found_by_nothing(session: Session, contract: UUID) -> None:
     did(session, ErasePerson(email="zoe@example.com", reason="demande"))
     assert page(session, contract, "zoe") == []
