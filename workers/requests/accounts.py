@@ -20,7 +20,6 @@ from workers.requests.personal import Personal
 from workers.requests.queues import Queue
 from workers.requests.subjects import ALL_COMPANIES, NamedSubjects
 
-
 MOST_COMPANIES: Final = 10_000
 """The most companies of which a request may speak; a key may be limited to as many."""
 
