@@ -9,10 +9,12 @@ from rich.text import Text
 
 from models.words import LOCALES
 from scripts.demonstration.expectation import ExpectedOutcome
+from scripts.demonstration.learners import PASSWORD
 from scripts.demonstration.story import Story
 from workers.i18n.catalogues import code_sentence
 from workers.rosters.reader import ReadRoster
 
+LEARNER = "bruno.castelli@exemple.test"
 GOOD = ("enrolled", "attached", "already_enrolled")
 
 
@@ -34,8 +36,14 @@ def show_outcome(out: Console, story: Story) -> None:
     out.print(f"Their links open at {story.links}")
 
 
-def show_next(out: Console, logs: Path) -> None:
-    """Shows commands to try next."""
+def show_next(out: Console, story: Story, logs: Path) -> None:
+    """Shows pages and commands to try next."""
+    inbox = logs.parents[1] / "inbox"
+    out.print(f"Gestion entreprise : {story.site}", style="bold", soft_wrap=True)
+    out.print(f"As a learner    {story.site}apprenant, {LEARNER}, {PASSWORD}", soft_wrap=True)
+    out.print(f"Drop a file     {inbox}", soft_wrap=True)
+    out.print("                CSV, Excel or OpenDocument with the columns of the model, which")
+    out.print("                « Import CSV » gives; it is enrolled within two minutes.")
     out.print(f"Process logs    {logs}", soft_wrap=True)
     out.print("\nIn another terminal: scripts/matricule status, scripts/matricule --help")
     out.print("The key of the portal demo is PORTAL_KEY in var/environment.")

@@ -19,6 +19,10 @@ class ProgressLine:
         self._began = time.monotonic()
         self.now = ""  # the current step, for the error message of a run that takes too long
 
+    def tell(self, text: Text) -> None:
+        """Writes a line that stays."""
+        self._out.print(text, soft_wrap=True)
+
     @contextmanager
     def step(self, what: str) -> Iterator[Say]:
         """Shows a step until the block ends; the yielded function shows its progress."""

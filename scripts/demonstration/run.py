@@ -35,6 +35,9 @@ HELP: Final = """Do the main job once, on this machine, with embedded PostgreSQL
 A company buys 25 seats of a training; a file of 33 lines is enrolled by one request sent on the queue; each person gets
 a mail and the manager a confirmation. Shows what happened to each line, then stays up until Ctrl-C.
 
+It starts "Gestion entreprise" too, an example portal where managers click,
+and watches a folder: a file of people dropped into var/inbox is enrolled.
+
 The data stays in var of this checkout (or MATRICULE_VAR): run again, it asks for the same under the same keys, and
 nothing is doubled.
 
@@ -70,7 +73,7 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
             print(error, file=sys.stderr)
             return REFUSED
         began = lines.tell()
-        system = LocalSystem(formation={"clock": 2}, output=lines)
+        system = LocalSystem(formation={"clock": 2}, site=True, output=lines)
         undo.callback(system.stop)
         undo.callback(dispose_engine)
         try:
@@ -86,7 +89,7 @@ def demonstrate(out: Console, logs: Path, *, check: bool, within: int) -> int:
         undo.callback(out.print, "Stopping…")
         code = conclude(out, story, logs, began)
         if not check:
-            show_next(out, logs)
+            show_next(out, story, logs)
             system.keep()
     return code
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rich.text import Text
+
 from scripts.demonstration import main_job as work
+from scripts.demonstration import manager_page
 from scripts.demonstration.expectation import ExpectedOutcome, differences, expect
 from scripts.demonstration.main_job import WentWrong
 from scripts.demonstration.progress import ProgressLine, Say
@@ -35,6 +38,7 @@ class Story:
       differences: each difference between the results and the file.
       mailbox: the address of the mailbox page.
       links: the address to which the links in the mails lead.
+      site: the address of the example portal.
     """
 
     roster: ReadRoster
@@ -42,6 +46,7 @@ class Story:
     differences: list[str]
     mailbox: str
     links: str
+    site: str
 
 
 def tell(system: LocalSystem, progress: ProgressLine) -> Story:
@@ -53,9 +58,14 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
         system.start()
     os.environ.update(system.environment)
     get_settings.cache_clear()
+    site = system.environment["MANAGER_URL"]
     mailbox, web = system.environment["MAILBOX_URL"], f"http://127.0.0.1:{system.environment['PORT']}"
     with progress.step("Every process says it is alive") as say:
         await_processes(web, say)
+        while not _answers(site):
+            say("waiting for the example portal")
+            time.sleep(LOOK_SECONDS)
+    progress.tell(Text.assemble(("Gestion entreprise : ", "bold"), site))
     roster = work.read_file()
     with _client() as client:
         for what, requests in work.PREPARATION.items():
@@ -65,8 +75,10 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
             job = work.do(client, [work.enrollment(roster)], say)[0]
     with progress.step("Every mail of it sent, and in the mailbox") as say:
         work.await_mails(job["id"], mailbox, say)
+    with progress.step("For the example portal: a second training, people in every state") as say:
+        manager_page.prepare(mailbox, say)
     found = work.outcome(client.portal, job, mailbox)
-    return Story(roster, found, _differences(roster, found), mailbox, system.environment["LINK_BASE_URL"])
+    return Story(roster, found, _differences(roster, found), mailbox, system.environment["LINK_BASE_URL"], site)
 
 
 def await_processes(web: str, say: Say) -> None:

@@ -5,6 +5,7 @@ python -m scripts.embedded.run [--formation clock=2]
 
 import argparse
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TextIO
 
+from scripts.embedded.mailbox_process import free_port
 from scripts.embedded.parts import WEB_HOST, AlreadyRunning, Parts
 from scripts.embedded.places import PROJECT, MissingPart, UnsafePlace, default_var
 from scripts.embedded.processes import StartFailed
 from scripts.embedded.procfile import (
     InvalidProcfile,
+    ProcfileLine,
     ReleaseFailed,
     Supervisor,
     parse_formation,
@@ -28,6 +31,7 @@ from scripts.embedded.procfile import (
 
 PROCFILE = PROJECT / "Procfile"
 LOOK_SECONDS = 1.0
+SITE_PORT = 8030
 EXIT_FAILED, EXIT_ALREADY_RUNNING = 1, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
 
@@ -39,6 +43,7 @@ class LocalSystem:
       procfile: the processes run in the folder of this file.
       formation: the number of each process by name; 1 if not given.
       durable: see ``Postgres``.
+      site: the example portal runs too (``scripts.portal``); its address is `MANAGER_URL`.
       output: the stream for the lines of the processes.
     """
 
@@ -49,12 +54,14 @@ class LocalSystem:
         procfile: Path = PROCFILE,
         formation: Mapping[str, int] | None = None,
         durable: bool = True,
+        site: bool = False,
         output: TextIO = sys.stdout,
     ) -> None:
         self.parts = Parts(var or default_var(), durable=durable)
         self.supervisor: Supervisor | None = None
         self._procfile, self._formation, self._output = procfile, formation, output
         self._has_tables = procfile.absolute() == PROCFILE  # other Procfiles need not migrate a database
+        self._site = _ExamplePortal(self.parts) if site and self._has_tables else None
         self._undo = ExitStack()
 
     @property
@@ -74,6 +81,8 @@ class LocalSystem:
         lines = parse_procfile(self._procfile.read_text())
         with ExitStack() as undo:
             undo.enter_context(self.parts)
+            if self._site is not None:
+                lines.append(self._site.line())
             self.supervisor = Supervisor(
                 lines,
                 environment=self.environment,
@@ -104,13 +113,11 @@ class LocalSystem:
     def _make_portal(self) -> None:
         """Makes the portal `demo`, or finds it; its address, its key and its secret join the environment."""
         file = self.parts.var / "portal-demo"
-        making = [sys.executable, "-P", "-m", "scripts.embedded.demo_portal", str(file)]
-        environment = self.environment | {"PYTHONPATH": str(PROJECT)}
-        made = subprocess.run(making, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            raise StartFailed(f"the portal demo could not be made:\n{made.stderr}")
+        _make(self.environment, "demo_portal", str(file))
         url = f"http://{WEB_HOST}:{self.environment['PORT']}/v1"
         self.parts.add({"PORTAL_URL": url, **json.loads(file.read_text())})
+        if self._site is not None:
+            self._site.make()
 
     def __enter__(self) -> Self:
         self.start()
@@ -120,6 +127,40 @@ class LocalSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _ExamplePortal:
+    """The site of ``scripts.portal`` as a further process; no Procfile has it, since production needs none."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._file = parts.var / "portal-site"
+        self._port = 0
+
+    def line(self) -> ProcfileLine:
+        """Returns its line; the port is free at this moment."""
+        self._port = free_port(SITE_PORT)
+        command = [sys.executable, "-P", "-m", "scripts.portal", str(self._file), "--port", str(self._port)]
+        return ProcfileLine("site", f"PYTHONPATH={shlex.quote(str(PROJECT))} {shlex.join(command)}")
+
+    def make(self) -> None:
+        """Makes its keys and its settings; its address joins the environment."""
+        url = f"http://{WEB_HOST}:{self._port}"
+        inbox = self._parts.var / "inbox"
+        _make(self._parts.environment, "demo_site", str(self._file), url, str(inbox))
+        self._parts.add({"MANAGER_URL": f"{url}/"})
+
+
+def _make(environment: Mapping[str, str], name: str, *arguments: str) -> None:
+    """Runs a module of this package that makes records in the database.
+
+    Raises: StartFailed, with what it said.
+    """
+    making = [sys.executable, "-P", "-m", f"scripts.embedded.{name}", *arguments]
+    said = {**environment, "PYTHONPATH": str(PROJECT)}
+    made = subprocess.run(making, env=said, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise StartFailed(f"{name} could not be made:\n{made.stderr}")
 
 
 @contextmanager
@@ -154,6 +195,8 @@ def run(system: LocalSystem) -> int:
             system.say(f"links of the mails open at {system.environment['LINK_BASE_URL']}")
             if "MAILBOX_URL" in system.environment:
                 system.say(f"read the mails at {system.environment['MAILBOX_URL']}")
+            if "MANAGER_URL" in system.environment:
+                system.say(f"Gestion entreprise : {system.environment['MANAGER_URL']}")
             if "PORTAL_URL" in system.environment:
                 system.say(f"the key of the portal demo is PORTAL_KEY in {system.parts.var / 'environment'}")
             system.keep()
@@ -178,7 +221,7 @@ def main() -> int:
         parser.error(str(error))
     if not asked.procfile.is_file():
         parser.error(f"there is no file {asked.procfile}")
-    return run(LocalSystem(asked.var, procfile=asked.procfile, formation=formation))
+    return run(LocalSystem(asked.var, procfile=asked.procfile, formation=formation, site=True))
 
 
 if __name__ == "__main__":

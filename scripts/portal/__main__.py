@@ -8,6 +8,7 @@ machines reach is refused.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -24,13 +25,13 @@ FAILED: Final = 1
 STOP_SECONDS: Final = 5
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m scripts.portal", description="Runs the example portal.")
     parser.add_argument("settings", type=Path, help="the file of its settings, with the keys")
     parser.add_argument("--host", default="127.0.0.1", help="an address of this machine alone (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8030, help="default: 8030")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if not is_loopback(asked.host):
         print(
             f"{asked.host} is refused: anyone signs in here with one click, so only 127.0.0.1 or ::1", file=sys.stderr

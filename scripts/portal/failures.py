@@ -76,7 +76,8 @@ def away(request: Request, error: Exception) -> Response:
 def not_accepted(request: Request, error: Exception) -> Response:
     """Says with the sentence of its code why Matricule did not take a request."""
     assert isinstance(error, PortalError)
-    return _error(request, "not_accepted", 502, code=error.code, request_id=error.request_id, tone="warn")
+    status = 400 if error.status == 400 else 502
+    return _error(request, "not_accepted", status, code=error.code, request_id=error.request_id, tone="warn")
 
 
 def http_error(request: Request, error: Exception) -> Response:

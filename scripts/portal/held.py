@@ -38,7 +38,7 @@ class HeldForm(NamedTuple):
         try:
             action, fields, lost_file = json.loads(text)
             return cls(within(str(action)), [(str(name), str(value)) for name, value in fields], bool(lost_file))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
     def value(self, name: str) -> str:

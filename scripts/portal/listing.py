@@ -10,6 +10,9 @@ from workers.portal_client import Page, Participant, Portal
 
 PAGE_SIZE: Final = 50
 
+MOST_CHOSEN: Final = 10_000
+"""An action may be asked for everyone in the list up to this number of them."""
+
 FILTERS: Final = ("", "todo", "not_started", "in_progress", "completed")
 """The words of the parameter `filtre`; the empty one shows all."""
 
@@ -42,7 +45,8 @@ class Listing(NamedTuple):
 
     @classmethod
     def _checked(cls, q: str, chosen: str, cursor: str) -> "Listing":
-        return cls(q.strip()[:200], chosen if chosen in FILTERS else "", cursor[:1000])
+        typed = "".join(sign for sign in q if sign.isprintable()).strip()[:200]
+        return cls(typed, chosen if chosen in FILTERS else "", cursor[:1000])
 
     def fields(self) -> list[tuple[str, str]]:
         """Returns the hidden fields that say which page was shown."""

@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from scripts.portal.listing import FILTERS, Listing
+from scripts.portal.listing import FILTERS, MOST_CHOSEN, Listing
 from scripts.portal.mail_shown import MailShown, MailWords
 from scripts.portal.moments import now
-from scripts.portal.selections import MOST_CHOSEN
 from scripts.portal.site import site_of
 from scripts.portal.view import page, shown_number
 from scripts.portal.visitors import signed_in

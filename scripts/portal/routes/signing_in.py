@@ -53,13 +53,15 @@ def sign_in(request: Request) -> Response:
 
 
 def _contract(company: Company, wanted: str) -> str:
-    """Returns the wanted contract if it is the company's, or its first one."""
+    """Returns the wanted contract if it is the company's, or the first one with a seat left, or the first one."""
     if wanted:
         try:
             return company.portal.contract(wanted).reference
         except NotFound:
             pass
-    return next((one.reference for one in company.portal.contracts()), "")
+    found = list(islice(company.portal.contracts(), MOST_CONTRACTS))
+    fitting = (one.reference for one in found if one.remaining > 0)
+    return next(fitting, found[0].reference if found else "")
 
 
 def sign_out(request: Request) -> Response:

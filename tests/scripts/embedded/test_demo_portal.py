@@ -13,6 +13,7 @@ from models.portal_key import hash_key, read_key_id
 from models.words import Scope
 from scripts.embedded.procfile import RELEASE, parse_procfile
 from scripts.embedded.run import PROCFILE, LocalSystem
+from scripts.portal.settings import read_settings
 from tests.scripts.embedded.test_parts import sourced
 
 pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.serial]
@@ -66,3 +67,37 @@ def test_the_environment_tells_a_key_for_everything_that_later_starts_keep(var: 
         assert json.loads((var / "portal-demo").read_text())["PORTAL_KEY"] == renewed
         with connected(system.environment) as connection:
             assert connection.execute(FIND, [hash_key(renewed)]).fetchone() is not None
+
+
+KEYS = """
+    SELECT k.companies, k.scopes FROM portal_key k JOIN portal p ON p.id = k.portal_id
+    WHERE p.name = 'demo' AND k.hash = ANY(%s) AND k.revoked_at IS NULL ORDER BY CAST(k.companies AS text)"""
+
+
+def test_the_example_portal_has_a_key_for_each_company_that_is_kept(var: Path) -> None:
+    def with_site() -> LocalSystem:
+        return LocalSystem(var, formation=NO_PROCESSES | {"site": 0}, site=True, output=io.StringIO())
+
+    with with_site() as system:
+        url, settings = system.environment["MANAGER_URL"], read_settings(var / "portal-site")
+        assert sourced(var / "environment")["MANAGER_URL"] == url
+        keys = [one.key for one in settings.companies]
+        with connected(system.environment) as connection:
+            found = connection.execute(KEYS, [[hash_key(one) for one in (*keys, settings.learner_key)]]).fetchall()
+            endpoint = connection.execute("SELECT reference, url FROM webhook_endpoint").fetchall()
+            inbox = connection.execute("SELECT url FROM inbox").fetchall()
+    assert found == [
+        (["demo-atelier-bocage"], ["accounts", "certificates", "enroll", "read"]),
+        (["demo-cabinet-ferrand"], ["accounts", "certificates", "enroll", "read"]),
+        (None, ["certificates", "progress", "read", "sign_in"]),
+    ]
+    assert (endpoint, inbox) == ([("gestion-entreprise", f"{url}webhooks")], [((var / "inbox").as_uri(),)])
+    assert (var / "portal-site").stat().st_mode & 0o777 == 0o600
+    with with_site():
+        again = read_settings(var / "portal-site")
+    assert (again.companies, again.learner_key, again.secret) == (
+        settings.companies,
+        settings.learner_key,
+        settings.secret,
+    )
+    assert again.webhook_secrets == settings.webhook_secrets
