@@ -6,7 +6,6 @@ from html import unescape
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 from starlette.testclient import TestClient
 
@@ -78,13 +77,13 @@ def matricule(fresh_database: str) -> Iterator[str]:
         yield f"{str(client.base_url).rstrip('/')}/v1"
 
 
-def make_settings(url: str) -> SiteSettings:
+def make_settings(url: str, first: str = "acme") -> SiteSettings:
     """Returns the settings of a site with keys of its own: each company's is limited to it."""
     with transaction() as session:
-        keys = [add_key(session, LOCAL_PORTAL_ID, scopes=MANAGER_SCOPES, companies=[one]) for one in ("acme", "autre")]
+        keys = [add_key(session, LOCAL_PORTAL_ID, scopes=MANAGER_SCOPES, companies=[one]) for one in (first, "autre")]
         learner = add_key(session, LOCAL_PORTAL_ID, scopes=LEARNER_SCOPES)
     companies = (
-        CompanyAccess("acme", "Atelier du Bocage", "Claire Aubrac", keys[0].text),
+        CompanyAccess(first, "Atelier du Bocage", "Claire Aubrac", keys[0].text),
         CompanyAccess("autre", "Cabinet Ferrand", "Hugo Ferrand", keys[1].text),
     )
     return SiteSettings(url, SECRET, companies, learner.text, "Horizon", "aide@horizon.test", (WEBHOOK_SECRET,))
@@ -112,4 +111,4 @@ def manager(browser: Browser) -> Browser:
 
 def away_from(settings: SiteSettings) -> SiteSettings:
     """Returns the settings of a site whose Matricule does not answer."""
-    return settings._replace(matricule=str(httpx2.URL("http://127.0.0.1:1/v1")))
+    return settings._replace(matricule="http://127.0.0.1:1/v1")

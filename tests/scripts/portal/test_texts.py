@@ -1,0 +1,75 @@
+"""The texts of the pages: whole in both languages, in French typography, and all of them used."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from models.delivery import DeliveryReason
+from models.words import Code
+from scripts.portal.texts import FOLDER, NARROW, IncompleteTexts, Texts, spaced
+
+TEMPLATES = sorted((FOLDER.parent / "templates").glob("*.html"))
+PLURALS = (".one", ".many")
+
+
+@pytest.fixture(scope="module")
+def texts() -> Texts:
+    return Texts()
+
+
+def test_every_code_a_portal_can_be_answered_has_a_sentence(texts: Texts) -> None:
+    assert {code.value for code in Code} <= texts.codes()
+    assert texts.sentence("fr", "a_code_of_a_newer_release") == texts.sentence("fr", "unknown")
+
+
+def test_sentences_have_a_cure_and_no_word_of_blame(texts: Texts) -> None:
+    for code in texts.codes():
+        sentence = texts.sentence("fr", code)
+        assert not re.search(r"\b([Ee]rreur|[Éé]chec|e-mail|inscrite?s? \(e\))", sentence), code
+
+
+def test_every_text_that_a_template_names_is_there(texts: Texts) -> None:
+    known_keys = texts.keys()
+    for template in TEMPLATES:
+        for key in re.findall(r'\bt\("([a-z_.]+)"', template.read_text()):
+            known = {key, *(f"{key}{plural}" for plural in PLURALS)} & known_keys
+            prefix = key.endswith((".", "_")) and any(one.startswith(key) for one in known_keys)
+            assert known or prefix, f"{template.name}: {key}"
+
+
+def test_a_text_is_chosen_by_its_number(texts: Texts) -> None:
+    for number, french, english in ((0, "0 participant ", "0 participants "), (1, "1 participant ", "1 participant ")):
+        assert texts.text("fr", "participants.shown", n=number).startswith(french)
+        assert texts.text("en", "participants.shown", n=number).startswith(english)
+    assert texts.text("fr", "participants.shown", n=2) == "2 participants affichés"
+
+
+def test_values_are_escaped_and_braces_in_them_are_text(texts: Texts) -> None:
+    shown = texts.text("fr", "participants.empty.not_found", q="<b>{0}</b>")
+    assert "&lt;b&gt;{0}&lt;/b&gt;" in shown
+
+
+def test_french_has_its_spaces_and_its_apostrophes(texts: Texts) -> None:
+    assert spaced("« Oui » : non ? 5 %") == f"«{NARROW}Oui{NARROW}»{NARROW}: non{NARROW}? 5{NARROW}%"
+    for key in sorted(texts.keys()):
+        french = texts._texts["fr"][key]
+        assert not re.search(r"'| [;:!?%»]|« ", french), key
+
+
+def test_the_reasons_of_mails_that_blame_an_address_are_told(texts: Texts) -> None:
+    for reason in (DeliveryReason.ADDRESS_REJECTED, DeliveryReason.RECIPIENT_REFUSED, DeliveryReason.MAILBOX_FULL):
+        assert texts.has(f"mail.reason.{reason.value}")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ('[fr]\na = "x"\n[en]\n', "in one language only: page.a"),
+        ('[fr]\na = "x {n}"\n[en]\na = "y"\n', "with other placeholders in English: page.a"),
+    ],
+)
+def test_a_text_that_is_missing_is_told_at_the_start(tmp_path: Path, written: str, told: str) -> None:
+    (tmp_path / "page.toml").write_text(written)
+    with pytest.raises(IncompleteTexts, match=told):
+        Texts(tmp_path)
