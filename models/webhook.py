@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Identity, Index, Uniqu
 from sqlmodel import Field
 
 from models.base import HOT_TABLE, OwedWork, Record, instant, new_id
-from models.job import RUNNING, WAITING, states
+from models.job import RUNNING, WAITING, WAITING_IN_TIME, states
 from models.words import WebhookState
 
 HELD = text("state = 'held'")
@@ -51,6 +51,7 @@ class Webhook(OwedWork, table=True):
     __table_args__ = (
         CheckConstraint(f"state IN ({states(WebhookState)})", name="state"),
         Index("ix_webhook_waiting", "endpoint_id", "lane", "sequence", postgresql_where=WAITING),
+        Index("ix_webhook_due_of_endpoint", "endpoint_id", "due_at", postgresql_where=text(WAITING_IN_TIME)),
         Index("ix_webhook_due", "queue", "due_at", postgresql_where=WAITING),
         Index("ix_webhook_running", "endpoint_id", "lane", postgresql_where=RUNNING),
         Index("ix_webhook_held", "endpoint_id", "id", postgresql_where=HELD),

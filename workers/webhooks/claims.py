@@ -10,13 +10,14 @@ webhook that another may have locked: it leaves those out (SKIP LOCKED), or they
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
+from models.job import WAITING_IN_TIME
 from models.webhook_delivery import FAILURES_TO_REST
 from models.words import WebhookState
 from workers.database import Session, array
@@ -33,11 +34,19 @@ MOST_OF_LANE: Final = 20
 OPEN: Final = "e.disabled_at IS NULL AND coalesce(e.next_try_at <= now(), true)"
 """The condition of an endpoint that may be sent something now."""
 
+DUE: Final = f"endpoint_id = :endpoint AND {WAITING_IN_TIME} AND due_at <= now()"
+"""The condition of what an endpoint is owed and is due, in statements that find it by its time and not by its lane."""
+
+FEW_DUE: Final = 5_000
+"""Due webhooks of an endpoint up to which their lanes are read from them; where more are due, the lanes are walked."""
+
+SETTLED_AT_ONCE: Final = 5_000
+"""The most webhooks of which one transaction moves the time to that of the first one in their lane."""
+
 # Finds the endpoints that are owed something that is due, other than those that are set aside.
 FIND_DUE_ENDPOINTS = text(f"""
     SELECT e.id FROM webhook_endpoint e CROSS JOIN LATERAL (
-      SELECT FROM webhook w WHERE w.endpoint_id = e.id AND w.due_at IS NOT NULL AND w.leased_until IS NULL
-        AND w.due_at <= now() LIMIT 1) due
+      SELECT FROM webhook WHERE endpoint_id = e.id AND {WAITING_IN_TIME} AND due_at <= now() LIMIT 1) due
     WHERE {OPEN} AND NOT e.id = ANY(CAST(:aside AS uuid[]))""")
 
 # Tells in how many seconds the next webhook is due, or the next endpoint has rested.
@@ -66,34 +75,51 @@ def _free(lane: str) -> str:
 
 
 def _next_lane(after: str) -> str:
-    """Returns the SQL of the first lane after this one in which something is due."""
+    """Returns the SQL of the first lane after this one in which something waits, due or not.
+
+    It reads one row, however many wait in a lane: all of a lane wait for its first.
+    """
     return f"""(SELECT w.lane FROM webhook w
-      WHERE w.endpoint_id = :endpoint AND w.due_at IS NOT NULL AND w.leased_until IS NULL AND w.due_at <= now()
+      WHERE w.endpoint_id = :endpoint AND w.due_at IS NOT NULL AND w.leased_until IS NULL
         AND w.lane > {after} ORDER BY w.lane LIMIT 1)"""
 
+
+# Counts what is due of an endpoint, up to a bound.
+COUNT_DUE = text(f"SELECT count(*)::int FROM (SELECT FROM webhook WHERE {DUE} LIMIT {FEW_DUE}) due")
+
+# Finds lanes of an endpoint that are free, in their order after one, of those in which something is due.
+FIND_FREE_LANES = text(f"""
+    SELECT l.lane FROM (
+      SELECT DISTINCT due.lane FROM (SELECT lane FROM webhook WHERE {DUE} LIMIT {FEW_DUE}) due
+      WHERE due.lane > :cursor ORDER BY due.lane) l
+    WHERE {_free("l.lane")} LIMIT :size""")
+
+# The same of all lanes in which something waits, one after the other.
+WALK_FREE_LANES = text(f"""
+    WITH RECURSIVE walk (lane, passed, free) AS (
+      (SELECT f.lane, 0, {_free("f.lane")} FROM {_next_lane(":cursor")} f)
+      UNION ALL
+      SELECT n.lane, passed + CAST(walk.free AS int), {_free("n.lane")}
+      FROM walk CROSS JOIN LATERAL {_next_lane("walk.lane")} n
+      WHERE passed + CAST(walk.free AS int) < :size)
+    SELECT walk.lane FROM walk WHERE walk.free""")
 
 _EXTERNAL_ID: Final = f"""(SELECT n.external_id FROM enrollment n
       WHERE n.id = CASE WHEN event LIKE 'participant.%' AND length(split_part(resource, ':', 2)) = {UUID_LENGTH}
         THEN CAST(split_part(resource, ':', 2) AS uuid) END)"""
 """The company's own number of a participant, as it is now: an erasure empties it, so it is stored with no webhook."""
 
-# Claims the first webhooks of lanes of an endpoint, the lanes in turn from a cursor. An endpoint that rests gets one,
-# if none of its webhooks is being sent.
+# Claims the first webhooks of free lanes of an endpoint, the lanes in their order. An endpoint that rests gets one, if
+# none of its webhooks is being sent.
 CLAIM_WEBHOOKS = text(f"""
-    WITH RECURSIVE walk (lane, passed, free) AS (
-      (SELECT f.lane, 0, {_free("f.lane")} FROM {_next_lane(":cursor")} f)
-      UNION ALL
-      SELECT n.lane, passed + CAST(walk.free AS int), {_free("n.lane")}
-      FROM walk CROSS JOIN LATERAL {_next_lane("walk.lane")} n
-      WHERE passed + CAST(walk.free AS int) < :size),
-    found AS MATERIALIZED (
-      SELECT p.id FROM walk CROSS JOIN LATERAL (
+    WITH found AS MATERIALIZED (
+      SELECT p.id FROM unnest(CAST(:lanes AS uuid[])) WITH ORDINALITY walk (lane, place) CROSS JOIN LATERAL (
         SELECT w.id FROM webhook w
         WHERE w.endpoint_id = :endpoint AND w.lane = walk.lane AND w.due_at IS NOT NULL AND w.leased_until IS NULL
         ORDER BY w.sequence LIMIT :of_lane FOR NO KEY UPDATE SKIP LOCKED) p
-      WHERE walk.free AND (NOT CAST(:alone AS bool) OR (
-        SELECT true FROM webhook r WHERE r.endpoint_id = :endpoint AND r.leased_until IS NOT NULL LIMIT 1) IS NULL)
-      LIMIT :size)
+      WHERE NOT CAST(:alone AS bool) OR (
+        SELECT true FROM webhook r WHERE r.endpoint_id = :endpoint AND r.leased_until IS NOT NULL LIMIT 1) IS NULL
+      ORDER BY walk.place LIMIT :size)
     UPDATE webhook SET claim = claim + 1, worker = :worker, leased_until = now() + make_interval(secs => :lease)
     WHERE id IN (SELECT id FROM found)
     RETURNING id, lane, claim, sequence, failures,
@@ -101,14 +127,13 @@ CLAIM_WEBHOOKS = text(f"""
       {_EXTERNAL_ID} AS external_id""")
 
 # Makes what waits behind a webhook that is tried later due with it, so that its endpoint is not looked at in vain.
-SETTLE_LANES = text("""
+SETTLE_LANES = text(f"""
     UPDATE webhook t SET due_at = behind.due_at FROM (
       SELECT w.id, (SELECT h.due_at FROM webhook h
         WHERE h.endpoint_id = :endpoint AND h.lane = w.lane AND h.due_at IS NOT NULL AND h.leased_until IS NULL
         ORDER BY h.sequence LIMIT 1) AS due_at
-      FROM webhook w
-      WHERE w.endpoint_id = :endpoint AND w.due_at IS NOT NULL AND w.leased_until IS NULL AND w.due_at <= now()
-      ORDER BY w.id FOR NO KEY UPDATE OF w SKIP LOCKED) behind
+      FROM (SELECT id, lane FROM webhook WHERE {DUE}
+        ORDER BY due_at LIMIT {SETTLED_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED) w) behind
     WHERE t.id = behind.id AND behind.due_at > now()""")
 
 _PAIRS: Final = "m AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:claims AS int[])) m (id, claim))"
@@ -258,12 +283,22 @@ def claim_webhooks(
     }
     found: list[_ClaimedColumns] = []
     for start in dict.fromkeys((cursor, FIRST_LANE)):  # after the last lane it starts again with the first
-        found = fetch(session, _ClaimedColumns, CLAIM_WEBHOOKS, given | {"cursor": start})
+        lanes = _free_lanes(session, {"endpoint": endpoint_id, "cursor": start, "size": given["size"]})
+        found = fetch(session, _ClaimedColumns, CLAIM_WEBHOOKS, given | {"lanes": array(lanes)}) if lanes else []
         if found:
             break
     if not found:
         session.execute(SETTLE_LANES, {"endpoint": endpoint_id})
     return _by_lane(found, endpoint, asked_at + lease)
+
+
+def _free_lanes(session: Session, asked: Mapping[str, Any]) -> list[UUID]:
+    """Returns free lanes of an endpoint: from the little that is due, or walking all lanes where much is.
+
+    So neither lanes that wait for a later try are walked in vain, nor a lane of a hundred thousand read to its end.
+    """
+    few = (fetch_value(session, int, COUNT_DUE, {"endpoint": asked["endpoint"]}) or 0) < FEW_DUE
+    return fetch_values(session, UUID, FIND_FREE_LANES if few else WALK_FREE_LANES, dict(asked))
 
 
 def _by_lane(

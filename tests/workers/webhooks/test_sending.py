@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import repeat
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks import Webhook as StandardWebhook
 
 from models.portal import LOCAL_PORTAL_ID
@@ -26,12 +29,12 @@ from tests.kit.webhooks.endpoints import (
     states,
 )
 from tests.kit.webhooks.receiver import DROP, Received, Receiver, answer, in_turn
-from workers.database import autocommit, transaction
+from workers.database import Session, autocommit, transaction
 from workers.engine.set_back import put_times_right
 from workers.portals.secrets import webhook_secret
 from workers.requests.enrollment import Enroll, PersonToEnroll
-from workers.webhooks import guard, posting
-from workers.webhooks.claims import find_due_endpoints, rescue
+from workers.webhooks import claims, guard, posting
+from workers.webhooks.claims import SETTLED_AT_ONCE, ClaimedWebhook, claim_webhooks, find_due_endpoints, rescue
 from workers.webhooks.replaying import replay_range
 
 pytestmark = pytest.mark.usefixtures("fresh_database", "loopback")
@@ -449,3 +452,77 @@ def test_a_name_that_hangs_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(guard, "look_up", look_up)
     asyncio.run(ask())
     assert asked == ["hangs.example"] * 2
+
+
+LONG_LANE = """
+    INSERT INTO webhook (id, queue, lane, endpoint_id, portal_id, event, resource, sequence, payload, state, due_at,
+      expires_at)
+    SELECT gen_random_uuid(), queue, lane, endpoint_id, portal_id, event, resource, sequence + n, payload, 'owed',
+      now(), now() FROM webhook CROSS JOIN generate_series(1, :more) n"""
+
+
+def rows_read(work: Callable[[Session], object]) -> int:
+    """Returns how many rows of webhooks the statements read, by an index or not."""
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'webhook'"
+    with transaction() as session:
+        before = session.execute(text(read)).scalar_one()
+        work(session)
+        return int(session.execute(text(read)).scalar_one() - before)
+
+
+def test_a_long_lane_behind_a_failing_webhook_is_not_read_to_its_end() -> None:
+    with Receiver() as receiver:
+        endpoint = add_endpoint(receiver.url)
+        [first] = owe(endpoint, "enrollment:1")
+        change(LONG_LANE, more=20_000)
+        receiver.script = lambda request: answer(500 if request.id == first else 200)
+        send_due()
+        change("UPDATE webhook SET due_at = now() + CASE sequence WHEN 1 THEN interval '1 hour' ELSE interval '0' END")
+        for _ in range(20_000 // SETTLED_AT_ONCE + 1):
+            with transaction() as session:
+                assert claim(session, endpoint) == []
+        change("ANALYZE webhook")
+        with autocommit() as session:
+            assert find_due_endpoints(session) == []  # all wait with the first one, in parts
+        assert rows_read(find_due_endpoints) < 100
+        owe(endpoint, "enrollment:0", "enrollment:2", "enrollment:3")  # beside the lane, before it and after it
+        assert rows_read(lambda session: claim(session, endpoint)) < 100
+        change("UPDATE webhook SET leased_until = NULL")
+        send_due()
+    assert receiver.ids.count(first) < len(receiver.received) == receiver.ids.count(first) + 3
+
+
+def test_settling_a_long_lane_moves_a_part_of_it_at_a_time() -> None:
+    endpoint = add_endpoint("https://portail.example/hook")
+    owe(endpoint, "enrollment:1")
+    change(LONG_LANE, more=2 * SETTLED_AT_ONCE)
+    change("UPDATE webhook SET due_at = now() + interval '1 hour' WHERE sequence = 1")
+    moved = []
+    for _ in range(4):
+        with transaction() as session:
+            assert claim(session, endpoint) == []
+        moved.append(rows("SELECT count(*) FROM webhook WHERE due_at > now()")[0][0])
+    assert moved == [SETTLED_AT_ONCE + 1, 2 * SETTLED_AT_ONCE + 1, 2 * SETTLED_AT_ONCE + 1, 2 * SETTLED_AT_ONCE + 1]
+
+
+def claim(session: Session, endpoint: UUID) -> list[list[ClaimedWebhook]]:
+    return claim_webhooks(session, endpoint, size=10, lease=30, worker=LOCAL_PORTAL_ID)
+
+
+def test_where_much_is_due_lanes_have_their_turn_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    for few in (claims.FIND_FREE_LANES, claims.WALK_FREE_LANES):
+        monkeypatch.setattr(claims, "FIND_FREE_LANES", few)
+        change("DELETE FROM webhook")
+        change("DELETE FROM webhook_endpoint")
+        endpoint = add_endpoint("https://portail.example/hook")
+        owe(endpoint, *(f"enrollment:{n % 30}" for n in range(60)))
+        change("UPDATE webhook SET due_at = now() + interval '1 hour' WHERE resource = 'enrollment:7' AND sequence = 1")
+        change("UPDATE webhook SET leased_until = now() + interval '1 hour' WHERE resource = 'enrollment:8'"
+               " AND sequence = 1")  # fmt: skip
+        with transaction() as session:
+            lanes = claim_webhooks(session, endpoint, size=22, lease=30, worker=LOCAL_PORTAL_ID)
+            rest = claim_webhooks(
+                session, endpoint, size=99, lease=30, worker=LOCAL_PORTAL_ID, cursor=max(lane[0].lane for lane in lanes)
+            )
+        assert [lane[0].lane for lane in [*lanes, *rest]] == sorted(lane[0].lane for lane in [*lanes, *rest])
+        assert (len(lanes), len(rest)) == (11, 17)

@@ -1,0 +1,20 @@
+"""what an endpoint is owed and is due is found by its time."""
+
+from alembic import op
+
+revision = "0022"
+down_revision = "0021"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    # Where the table is large, it is made beforehand, CONCURRENTLY (docs/operations.md); then it is there.
+    op.execute(
+        "CREATE INDEX IF NOT EXISTS ix_webhook_due_of_endpoint ON webhook (endpoint_id, due_at)"
+        " WHERE due_at IS NOT NULL AND leased_until IS NULL AND claim >= 0"
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("ix_webhook_due_of_endpoint", table_name="webhook")
