@@ -55,18 +55,28 @@ class Texts:
         """Returns a text with its placeholders filled, as HTML: values are escaped.
 
         A text with the keys `….one` and `….many` is chosen by the value `n`: French says "one" of 0 as well.
+        Numbers are written as the language writes them.
 
         Raises: KeyError for a text that is not there.
         """
         texts = self._texts[language]
         if key not in texts and "n" in values:
             key = f"{key}.{'one' if _is_one(language, values['n']) else 'many'}"
-        return escape(texts[key]).format(**values)
+        return escape(texts[key]).format(**{name: _shown(value, language) for name, value in values.items()})
 
     def sentence(self, language: str, code: str) -> str:
         """Returns the text that people read for a code; one of a newer release gets a general sentence."""
         sentences = self._sentences[language]
         return sentences.get(code, sentences["unknown"])
+
+
+def shown_number(value: int, language: str) -> str:
+    """Returns « 10 000 », in English 10,000."""
+    return f"{value:,}".replace(",", NARROW) if language == "fr" else f"{value:,}"
+
+
+def _shown(value: object, language: str) -> object:
+    return shown_number(value, language) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def spaced(text: str) -> str:

@@ -14,6 +14,7 @@ from scripts.portal.forms import VISIT, csrf_token, new_key, new_visit
 from scripts.portal.languages import CHOICES, choice_url, chosen, keep_choices, language_of
 from scripts.portal.seats import seat_strip
 from scripts.portal.site import Site, site_of
+from scripts.portal.texts import shown_number
 from scripts.portal.visitors import Visitor
 
 FOLDER: Final = Path(__file__).parent
@@ -91,11 +92,6 @@ def _words(site: Site, language: str) -> dict[str, Any]:
         "day_and_hour": lambda moment: moments.day_and_hour(moment, language),
         "number": lambda value: shown_number(value, language),
     }
-
-
-def shown_number(value: int, language: str) -> str:
-    """Returns « 10 000 », in English 10,000."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if language == "fr" else f"{value:,}"
 
 
 def _form_fields(site: Site, visit: str, visitor: Visitor | None) -> Callable[..., Markup]:

@@ -13,7 +13,8 @@ from scripts.portal.listing import FILTERS, MOST_CHOSEN, Listing
 from scripts.portal.mail_shown import MailShown, MailWords
 from scripts.portal.moments import now
 from scripts.portal.site import site_of
-from scripts.portal.view import page, shown_number
+from scripts.portal.texts import shown_number
+from scripts.portal.view import page
 from scripts.portal.visitors import signed_in
 from workers.portal_client import BoundedCount, Contract, Page, Participant, ParticipantCounts
 

@@ -12,7 +12,8 @@ from tests.kit.builders.imports import CHUNK, file_of, rows_of
 from tests.kit.processes.support import change, rows
 from tests.scripts.portal.conftest import Answer, Browser
 from tests.scripts.portal.working import do_everything, resent, said, sent
-from workers.imports import importing
+from workers.imports import importing, running
+from workers.rosters.reader import survey
 
 IMPORT = "/participants/import"
 
@@ -27,6 +28,12 @@ MIXED = rows_of(
     header=HEADER,
 )
 FRENCH = MIXED.decode().encode("cp1252")
+
+
+@pytest.fixture(autouse=True)
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read in this process: one for each file takes seconds, and tests/workers/rosters tests them."""
+    monkeypatch.setattr(running, "survey_apart", survey)
 
 
 def dropped(manager: Browser, data: bytes, name: str = "équipe.csv") -> Answer:
