@@ -16,6 +16,10 @@ PIECE: Final = 1 << 16
 
 TYPES: Final = {"pdf": "application/pdf", "zip": "application/zip"}
 
+POLICY: Final = "frame-ancestors 'none'"
+"""The Content-Security-Policy of a document: the viewer of Chrome is an ``<embed>`` with inline styles, which that of
+the pages would refuse."""
+
 GONE: Final = frozenset({"expired_link", "certificate_revoked", "not_kept"})
 """The codes of a file that is given no longer."""
 
@@ -52,6 +56,7 @@ def send_document(request: Request, portal: Portal, job: Job, *, back: str, bare
     headers = {
         "Content-Disposition": f"{place}; filename*=UTF-8''{quote(made.name, safe='')}",
         "Content-Length": str(size),
+        "Content-Security-Policy": POLICY,
         "Cache-Control": "no-store",
     }
     return StreamingResponse(_pieces(file), media_type=TYPES[made.kind], headers=headers)

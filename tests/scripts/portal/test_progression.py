@@ -53,6 +53,8 @@ def test_a_duplicate_is_numbered_registered_and_opens(graduated: Browser) -> Non
     assert file.headers["content-type"] == "application/pdf"
     assert file.headers["content-disposition"].startswith("inline; filename*=UTF-8''")
     assert file.content.startswith(b"%PDF-")
+    assert file.headers["content-security-policy"] == "frame-ancestors 'none'"  # else Chrome shows an empty page
+    assert file.headers["cache-control"] == "no-store"
 
 
 def test_people_without_a_certificate_have_no_button_but_the_reason(manager: Browser) -> None:
