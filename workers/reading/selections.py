@@ -1,11 +1,11 @@
 """Judges a selection of participants before something is asked for all of them at once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from models.participant import PermittedAction
+from models.participant import Permission, PermittedAction
 from workers.database import Session
 from workers.portals.keys import KnownKey
 from workers.reading.participants import Filter, find_contract, judge, list_ids, read_of_contract
@@ -44,19 +44,34 @@ def show_selection(session: Session, key: KnownKey, contract: str, asked: Select
     if found is None:
         return None
     ids = list_ids(session, found.id, asked.wanted, MOST + 1) if asked.ids is None else [*dict.fromkeys(asked.ids)]
-    judged = judge(session, found.id, ids[:MOST], asked.action)
+    judged, people = _look(session, found.id, ids[:MOST], asked)
     known = [one for one in ids[:MOST] if one in judged]
     allowed = [one for one in known if judged[one].allowed]
     refused = [one for one in known if not judged[one].allowed]
-    shown = allowed[asked.allowed_from :][: asked.shown] + refused[asked.refused_from :][: asked.shown]
-    people = {one["enrollment_id"]: one for one in read_of_contract(session, found.id, shown)}
+    shown = [allowed[asked.allowed_from :][: asked.shown], refused[asked.refused_from :][: asked.shown]]
+    if people is None:
+        people = _read(session, found.id, [one for part in shown for one in part])
     return {
         "codes": Counter(str(one.code) for one in judged.values()),
-        "allowed": _group(allowed, allowed[asked.allowed_from :][: asked.shown], people),
-        "refused": _group(refused, refused[asked.refused_from :][: asked.shown], people),
+        "allowed": _group(allowed, shown[0], people),
+        "refused": _group(refused, shown[1], people),
         "unknown": [str(one) for one in ids[:MOST] if one not in judged],
         "complete": len(ids) <= MOST,
     }
+
+
+def _look(
+    session: Session, contract_id: UUID, ids: Sequence[UUID], asked: SelectionAsked
+) -> tuple[Mapping[UUID, Permission], dict[str, dict[str, Any]] | None]:
+    """Judges the participants; returns them as well when they are so few that all are read to be shown."""
+    if len(ids) > asked.shown:
+        return judge(session, contract_id, ids, asked.action), None
+    people = _read(session, contract_id, ids)
+    return {UUID(one): Permission(**shown["can"][asked.action]) for one, shown in people.items()}, people
+
+
+def _read(session: Session, contract_id: UUID, ids: Sequence[UUID]) -> dict[str, dict[str, Any]]:
+    return {one["enrollment_id"]: one for one in read_of_contract(session, contract_id, ids)}
 
 
 def _group(ids: Sequence[UUID], shown: Sequence[UUID], people: dict[str, dict[str, Any]]) -> dict[str, Any]:
