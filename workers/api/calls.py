@@ -30,6 +30,13 @@ READERS: Final = 8
 MAX_WAIT: Final = 30.0
 """The most seconds of ``Prefer: wait``."""
 
+TELLING_ERRORS: Final = frozenset(
+    {"enum", "literal_error", "int_parsing", "bool_parsing", "greater_than_equal", "less_than_equal", "string_too_long"}
+)
+"""The errors of query parameters of which the message says what is allowed."""
+
+LONGEST_HINT: Final = 1_000
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -170,7 +177,15 @@ def _query_error(shape: type[Query], error: Mapping[str, Any]) -> FieldError:
     name = str(error["loc"][0]) if error["loc"] else ""
     if name not in shape.model_fields:
         return FieldError("", Code.INVALID_REQUEST, "an unknown query parameter")
-    return FieldError(name, Code.INVALID_REQUEST, "a value it cannot have")
+    return FieldError(name, Code.INVALID_REQUEST, _allowed(error))
+
+
+def _allowed(error: Mapping[str, Any]) -> str:
+    """Says what a parameter takes, as the check of its type says it; that quotes nothing that was sent."""
+    said = str(error["msg"])
+    if error["type"] not in TELLING_ERRORS:
+        return "a value it cannot have"
+    return said[:1].lower() + said[1:] if len(said) <= LONGEST_HINT else "none of the words that /v1/docs lists for it"
 
 
 def _wrong_header(name: str, detail: str) -> ApiProblem:

@@ -30,7 +30,7 @@ from workers.engine.door import REST_SECONDS, Bundle, DoorAnswer
 from workers.engine.door_lease import LOOK_SECONDS, RENEW_SECONDS
 from workers.engine.stopping import STOPPING
 from workers.engine.streams import FetchedEntries, PortalStreams, StreamEntry, tell_portals
-from workers.engine.tries import REFUSED
+from workers.engine.tries import REFUSED, STOPS
 from workers.logs import get_logger
 from workers.redis_client import error_code
 from workers.settings import get_settings
@@ -160,9 +160,20 @@ class StreamDoor(threading.Thread):
             self._renew()
         recording.result()  # raises what went wrong; the entries are read again
         self._done = list(fetched.places[: bundle.recorded])
+        self._note_trouble(bundle, fetched.places)
         if bundle.recorded < len(bundle.messages) and bundle.left_for != REFUSED:
             self._rests_until = time.monotonic() + REST_SECONDS
         self._answers, self._recorded_at = bundle.answers, time.monotonic()
+
+    def _note_trouble(self, bundle: Bundle, places: Sequence[StreamEntry]) -> None:
+        """Notes an entry that was given back, or refused for a fault of the database, for the status to tell."""
+        try:
+            if bundle.fault is not None:
+                self.streams.notes.note_at_fault(bundle.fault)
+            elif bundle.left_for not in (None, STOPS):
+                self.streams.notes.note_given_back(places[bundle.recorded].note, str(bundle.left_for))
+        except redis.RedisError as error:
+            SELDOM.warning("door.not_noted", queue="streams", error=error_code(error))
 
     def _tell(self) -> None:
         """Tells portals what became of the last bundle, while the next one is recorded or none waits."""

@@ -8,6 +8,7 @@ The keys, with the namespace of Matricule before each:
   those that follow would be wrong. It is read to its end before the stream of the portal is.
 * `answers:<portal>`: whether requests were accepted; the newest ten thousand or so.
 * `streams.holder`: the process that reads (``workers/engine/door_lease.py``).
+* `streams.given_back`, `streams.at_fault`: entries it has trouble with (``workers/engine/door_notes.py``).
 
 There is no consumer group. One process reads at a time, so the order and the deletion say what a group would say a
 second time, in a list that is lost or destroyed on its own.
@@ -24,6 +25,7 @@ from workers.engine.broker import producing_client
 from workers.engine.consumer import SELDOM
 from workers.engine.door import BUNDLE, BUNDLE_BYTES, DoorAnswer, SentMessage
 from workers.engine.door_lease import HOLD, DoorLease
+from workers.engine.door_notes import DoorNotes
 from workers.engine.oversized import MessageSize
 from workers.redis_client import error_code
 from workers.requests.base import MAX_MESSAGE_BYTES
@@ -46,11 +48,12 @@ LARGEST: Final = f"{2**64 - 1}-{2**64 - 1}"
 
 KEPT_ANSWERS: Final = 10_000
 
-# Deletes what is recorded, and fetches what is in each stream in turn, up to a bundle; answers nil while another
-# process reads. What is recorded is deleted by the holder alone: in a stream that was made anew since, an
-# identifier may stand for another request. A stream that cannot be read harms no other. Of an entry that is too large
-# it answers the beginning. An entry is two texts, its place and its fields with U+0000 between: redis-py would take
-# longer to read the fields one by one than all else takes. No field of a request holds that character.
+# Deletes what is recorded, and the note about it if it was given back before, and fetches what is in each stream in
+# turn, up to a bundle; answers nil while another process reads. What is recorded is deleted by the holder alone: in a
+# stream that was made anew since, an identifier may stand for another request. A stream that cannot be read harms no
+# other. Of an entry that is too large it answers the beginning. An entry is two texts, its place and its fields with
+# U+0000 between: redis-py would take longer to read the fields one by one than all else takes. No field of a request
+# holds that character.
 FETCH: Final = (
     "#!lua flags=allow-oom,allow-cross-slot-keys\n"
     f"local most, enough, ahead, largest = {MAX_MESSAGE_BYTES}, {BUNDLE_BYTES}, {FUTURE_MS}, '{LARGEST}'\n"
@@ -60,8 +63,12 @@ local count, first, streams = tonumber(ARGV[3]), tonumber(ARGV[4]), #KEYS - 1
 if not hold(KEYS[1], ARGV[1], tonumber(ARGV[2])) then
   return false
 end
+local note = redis.call('hget', string.sub(KEYS[1], 1, -7) .. 'given_back', 'message')
 for i = 5, #ARGV, 2 do
   redis.pcall('xdel', ARGV[i], ARGV[i + 1])
+  if note == ARGV[i] .. ' ' .. ARGV[i + 1] then
+    redis.call('del', string.sub(KEYS[1], 1, -7) .. 'given_back')
+  end
 end
 local now, found, bytes, unreadable = redis.call('time')[1] * 1000, {}, 0, {}
 local function take(place, key)
@@ -110,8 +117,12 @@ LEAVE: Final = """#!lua flags=allow-oom,allow-cross-slot-keys
 if redis.call('get', KEYS[1]) ~= ARGV[1] then
   return
 end
+local note = redis.call('hget', string.sub(KEYS[1], 1, -7) .. 'given_back', 'message')
 for i = 2, #ARGV, 2 do
   redis.pcall('xdel', ARGV[i], ARGV[i + 1])
+  if note == ARGV[i] .. ' ' .. ARGV[i + 1] then
+    redis.call('del', string.sub(KEYS[1], 1, -7) .. 'given_back')
+  end
 end
 redis.call('del', KEYS[1])
 """
@@ -131,6 +142,11 @@ class StreamEntry(NamedTuple):
 
     stream: bytes
     entry: bytes
+
+    @property
+    def note(self) -> bytes:
+        """The name of the entry in notes for operators; the script that deletes it compares it."""
+        return b" ".join(self)
 
 
 class FetchedEntries(NamedTuple):
@@ -159,6 +175,7 @@ class PortalStreams:
         self.client = client
         self.namespace = namespace
         self.lease = DoorLease(client, namespace, DOOR, reader)
+        self.notes = DoorNotes(client, namespace, DOOR)
         self._fetching = client.register_script(FETCH)
         self._leaving = client.register_script(LEAVE)
         self._first = 0  # the stream that is read first, so that a full one keeps no other from being read

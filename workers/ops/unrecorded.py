@@ -1,6 +1,7 @@
 """Counts the requests that portals have sent and no process has recorded yet; only Redis knows of them."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 
 import redis
@@ -11,6 +12,7 @@ from workers.engine.broker import producer_client
 from workers.engine.door_lease import read_holder
 from workers.engine.door_notes import DoorNotes, GivenBackMessage, MessagesAtFault
 from workers.engine.streams import ASIDE
+from workers.engine.streams import DOOR as STREAMS
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.requests.streams import request_stream
 from workers.settings import get_settings
@@ -62,8 +64,11 @@ def count_unrecorded() -> UnrecordedRequests | None:
         first = cast("bytes | None", client.lindex(f"{queue}.taken", 0) or client.lindex(queue, 0))
         payload = _read_small(client, f"{queue}.msgs", first) if first else None
         reader = read_holder(client, get_settings().redis_namespace, REQUESTS_QUEUE)
-        notes = DoorNotes(client, get_settings().redis_namespace, REQUESTS_QUEUE)
-        given_back, at_fault = notes.given_back(), notes.at_fault()
+        notes = [DoorNotes(client, get_settings().redis_namespace, door) for door in (REQUESTS_QUEUE, STREAMS)]
+        given_back, at_fault = (
+            _longest([note.given_back() for note in notes]),
+            _added([one.at_fault() for one in notes]),
+        )
         streams = _count_streams(client)
     except redis.RedisError:
         return None
@@ -71,6 +76,18 @@ def count_unrecorded() -> UnrecordedRequests | None:
         client.close()
     ages = [age for age in (_age(payload), streams.oldest_seconds) if age is not None]
     return UnrecordedRequests(waiting + streams.waiting, max(ages, default=None), reader, given_back, at_fault)
+
+
+def _longest(notes: Iterable[GivenBackMessage | None]) -> GivenBackMessage | None:
+    """Returns the message that holds up others for the longest time."""
+    return max((note for note in notes if note), key=lambda note: note.seconds, default=None)
+
+
+def _added(notes: Iterable[MessagesAtFault | None]) -> MessagesAtFault | None:
+    """Returns the refused messages of both doors together, with the reason of the last one."""
+    known = [note for note in notes if note]
+    last = min(known, key=lambda note: note.seconds, default=None)
+    return last and last._replace(number=sum(note.number for note in known))
 
 
 class _CountedStreams(NamedTuple):

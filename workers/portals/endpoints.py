@@ -17,7 +17,7 @@ from models.base import new_id
 from models.label import clean_reference
 from models.portal import LOCAL_PORTAL_ID
 from models.webhook import WebhookEndpoint
-from models.webhook_url import check_webhook_url
+from models.webhook_url import WrongUrl
 from models.words import Code, WebhookEvent, WebhookState
 from workers.audit import record
 from workers.database import Session
@@ -25,6 +25,7 @@ from workers.engine.events import TRIED_FOR, Event, owe
 from workers.engine.ledger import wake_after_commit
 from workers.errors import InvalidRequest, Problem
 from workers.portals.secrets import master_secrets, webhook_secret
+from workers.portals.webhook_urls import read_webhook_url
 from workers.requests.queues import WEBHOOKS
 from workers.sql import change, fetch, fetch_one, fetch_value, select_record
 
@@ -168,7 +169,7 @@ def _check(portal_id: UUID, reference: str, url: str, events: Collection[str] | 
         problems.append(Problem(Code.INVALID_REQUEST, "portal", "requests of a shell are told to no program"))
     if isinstance(wrong := clean_reference(reference), Code):
         problems.append(Problem(wrong, "reference", "1 to 100 printable ASCII characters, without a space"))
-    if refused := check_webhook_url(url, private=private):
+    if isinstance(refused := read_webhook_url(url, private=private), WrongUrl):
         problems.append(Problem(Code.INVALID_URL, "url", f"{refused}: https, a host, port 443 or 8443, no user"))
     unknown = sorted(set(events or ()) - set(WebhookEvent))
     if unknown or (events is not None and not events):

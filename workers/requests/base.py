@@ -44,11 +44,28 @@ _CODES: Final = frozenset(Code)  # before Python 3.12 ``text in Code`` raises an
 _HALF_PAIR: Final = re.compile(f"[{SURROGATES}]")
 
 
-def checked(rule: Callable[[str], str | Code]) -> AfterValidator:
-    """Makes a field validator of a rule in ``models``: the field gets the rule's value, or an error with its code."""
+UNSAFE_TEXT: Final = (
+    "a line break or another control character, a character that turns the direction of writing, U+FFFD, half of a"
+    " surrogate pair, or an encoded word of mail headers (=?utf-8?…?=)"
+)
+"""What ``unsafe_value`` says of a text of one line."""
+
+UNSAFE_NAME: Final = f"{UNSAFE_TEXT}; or signs of damage: a question mark between letters, text that was encoded twice"
+UNSAFE_REASON: Final = f"{UNSAFE_TEXT}; or an address, because the audit trail keeps the reason for years"
+UNSAFE_REFERENCE: Final = "a space, or a character that is not printable ASCII"
+
+
+def checked(rule: Callable[[str], str | Code], unsafe: str = UNSAFE_TEXT) -> AfterValidator:
+    """Makes a field validator of a rule in ``models``: the field gets the rule's value, or an error with its code.
+
+    Parameters:
+      unsafe: what the rule finds unsafe, for the developer of the portal.
+    """
 
     def check(value: str) -> str:
         cleaned = rule(value)
+        if cleaned is Code.UNSAFE_VALUE:
+            raise PydanticCustomError(cleaned.value, "it has {unsafe}", {"unsafe": unsafe})
         if isinstance(cleaned, Code):
             raise PydanticCustomError(cleaned.value, "refused: {code}", {"code": cleaned.value})
         return cleaned
@@ -73,10 +90,10 @@ Day = Annotated[date, Personal.NOTHING]
 """A text that names no person and is kept as it was sent."""
 
 Label = Annotated[str, checked(clean_label), Personal.NOTHING]
-Reference = Annotated[str, checked(clean_reference), Personal.NOTHING]
+Reference = Annotated[str, checked(clean_reference, UNSAFE_REFERENCE), Personal.NOTHING]
 Address = Annotated[str, checked(normalise_email)]
 Asker = Annotated[str, checked(_asker), Personal.NOTHING]
-Reason = Annotated[str, checked(clean_reason), Personal.NOTHING]
+Reason = Annotated[str, checked(clean_reason, UNSAFE_REASON), Personal.NOTHING]
 """The reason that ops or a portal give, without an address: the audit trail keeps it for years."""
 
 Language = Annotated[str, checked(_language), Personal.NOTHING]
@@ -86,7 +103,7 @@ AccessUrl = Annotated[str, checked(clean_access_url), Personal.NOTHING]
 
 PersonAddress = Annotated[Address, Personal.ADDRESS]
 PersonName = Annotated[Label, Personal.NAME]
-AccountName = Annotated[str, checked(clean_name), Personal.NAME]
+AccountName = Annotated[str, checked(clean_name, UNSAFE_NAME), Personal.NAME]
 """A first or last name, by the rule of people who are enrolled."""
 
 ContactAddress = Annotated[Address, Personal.CONTACT]

@@ -16,7 +16,8 @@ from uuid import UUID
 import httpcore2
 import httpx2
 
-from models.webhook_url import WEBHOOK_PORTS, WrongUrl, check_webhook_url
+from models.webhook_url import WEBHOOK_PORTS, WrongUrl
+from workers.portals.webhook_urls import read_webhook_url
 from workers.settings import get_settings
 from workers.webhooks.streams import AsyncioStream
 
@@ -165,15 +166,9 @@ def read_url(url: str) -> httpx2.URL:
 
     Raises: RefusedTarget with the reason.
     """
-    refused = check_webhook_url(url, private=bool(private_networks()))
-    if refused:
-        raise RefusedTarget(refused)
-    try:
-        parsed = httpx2.URL(url)
-    except (httpx2.InvalidURL, UnicodeError, ValueError) as wrong:
-        raise RefusedTarget(WrongUrl.BAD_URL) from wrong
-    if not parsed.host or parsed.userinfo:  # as httpx2 reads it, by which it is sent
-        raise RefusedTarget(WrongUrl.BAD_URL)
+    parsed = read_webhook_url(url, private=bool(private_networks()))
+    if isinstance(parsed, WrongUrl):
+        raise RefusedTarget(parsed)
     return parsed
 
 

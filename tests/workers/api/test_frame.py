@@ -2,6 +2,7 @@
 
 import json
 import socket
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -204,3 +205,47 @@ def test_a_call_that_is_refused_before_its_body_is_answered_and_not_reset(base_u
                 answer += part
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert answer.endswith(b'"}')
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("state=hacked", "input should be 'queued', "),
+        ("kind=hacked", "'cancel_import', "),
+        ("limit=hacked", "input should be a valid integer"),
+        ("limit=201", "input should be less than or equal to 200"),
+        ("limit=0", "input should be greater than or equal to 1"),
+        ("cursor=" + "hacked" * 200, "string should have at most 1000 characters"),
+    ],
+)
+def test_a_wrong_query_parameter_is_told_what_it_may_be(api: httpx2.Client, query: str, hint: str) -> None:
+    body = problem(api.get(f"/jobs?{query}"), 400, "invalid_request")
+    errors: Any = body["errors"]
+    [error] = errors
+    assert (error["field"], hint in error["detail"]) == (query.partition("=")[0], True), error
+    assert "hacked" not in str(body)
+
+
+def test_a_parameter_of_very_many_words_leads_to_their_list(api: httpx2.Client) -> None:
+    errors = problem(api.get("/jobs/x/people?code=hacked"), 400, "invalid_request")["errors"]
+    assert errors == [
+        {"field": "code", "code": "invalid_request", "detail": "none of the words that /v1/docs lists for it"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "hint"),
+    [
+        ("/companies/acme", {"name": "Ac\nmé"}, "name", "a line break"),
+        ("/companies/ac%20me", {"name": "Acmé"}, "reference", "a space"),
+        ("/person-erasures", {"email": "a@example.com", "reason": "by b@example.com"}, "reason", "or an address"),
+    ],
+)
+def test_an_unsafe_value_is_told_with_what_is_unsafe(
+    api: httpx2.Client, path: str, body: dict[str, str], field: str, hint: str
+) -> None:
+    method = "PUT" if path.startswith("/companies") else "POST"
+    errors: Any = problem(api.request(method, path, json=body, headers=keyed()), 400, "invalid_request")["errors"]
+    [error] = errors
+    assert (error["field"], error["code"]) == (field, "unsafe_value")
+    assert hint in error["detail"]

@@ -9,7 +9,10 @@ from models.portal import LOCAL_PORTAL_ID
 from tests.kit.builders.contracts import add_contract, enrolled
 from tests.workers.api.conftest import client_of, make_key
 from tests.workers.api.test_frame import problem
+from workers.api.routes import participants
+from workers.api.routes.participants import SHAPE
 from workers.database import transaction
+from workers.engine.rollout import this_release
 
 
 @pytest.fixture
@@ -102,3 +105,11 @@ def test_contracts_of_other_companies_are_not_found_by_a_limited_key(base_url: s
         problem(client.get(path), 404, "not_found")
         assert client.get("/contracts/C%2F2/participants").json() == {"items": [], "next": None}
         assert [one["reference"] for one in client.get("/contracts").json()["items"]] == ["C/2"]
+
+
+def test_the_tag_of_a_contract_is_another_after_an_update(api: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    tag = api.get("/contracts/C-1").headers["etag"]
+    assert (this_release() in SHAPE, "remaining" in SHAPE) == (True, True)
+    monkeypatch.setattr(participants, "SHAPE", SHAPE + "more")
+    answer = api.get("/contracts/C-1", headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.headers["etag"] != tag) == (200, True)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import takewhile
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from workers.engine import stream_door, streams
 from workers.engine.broker import producer_client
 from workers.engine.door import Bundle, SentMessage
 from workers.engine.door_lease import HOLD_SECONDS, lease_key
+from workers.engine.door_notes import DoorNotes
 from workers.engine.stopping import STOPPING
 from workers.engine.stream_door import StreamDoor
 from workers.engine.streams import DOOR, LARGEST, PortalStreams, StreamEntry
@@ -235,14 +237,19 @@ class Door:
         self.holds_up = threading.Event()
         self.holds_up.set()
         self.fails = False
+        self.gives_back: str | None = None  # the body of a message that cannot be recorded
+        self.fault: str | None = None
         self.reader = StreamDoor(self.record, "me")
 
     def record(self, bundle: Bundle) -> None:
         if self.fails:
             raise RuntimeError("a bug")
         assert self.holds_up.wait(10)
-        self.recorded += [body_of(message) for message in bundle.messages]
-        bundle.recorded = len(bundle.messages)
+        done = list(takewhile(lambda message: body_of(message) != self.gives_back, bundle.messages))
+        self.recorded += [body_of(message) for message in done]
+        bundle.recorded, bundle.fault = len(done), self.fault
+        if len(done) < len(bundle.messages):
+            bundle.left_for = "XX002"
 
 
 @pytest.fixture
@@ -310,3 +317,32 @@ def test_a_portal_that_lost_its_keys_is_still_read(door: Door) -> None:
     door.reader.start()
     send("a", "1")
     recorded(door, "1")
+
+
+def noted() -> tuple[str, str, int] | None:
+    with client() as opened:
+        note = DoorNotes(opened, os.environ["REDIS_NAMESPACE"], DOOR).given_back()
+    return note and (note.message, note.reason, note.times)
+
+
+def test_an_entry_that_is_given_back_is_noted_until_it_is_recorded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_door, "REST_SECONDS", 0.01)
+    door.gives_back = "2"
+    [_, entry] = send("a", "1", "2")
+    door.reader.start()
+    wait_until(lambda: (noted() or ("", "", 0))[2] > 1)
+    assert (noted() or ())[:2] == (f"{stream('a')} {entry}", "XX002")
+    send("b", "3")  # another portal goes on, which does not say that this entry does
+    door.gives_back = None
+    wait_until(lambda: not left() and noted() is None, say=lambda: f"{left()} {noted()}")
+
+
+def test_an_entry_on_which_the_database_fails_is_noted(door: Door) -> None:
+    door.fault = "57014"
+    send("a", "1")
+    door.reader.start()
+    wait_until(lambda: not left(), say=lambda: str(left()))
+    with client() as opened:
+        found = DoorNotes(opened, os.environ["REDIS_NAMESPACE"], DOOR).at_fault()
+    assert found is not None
+    assert found[:2] == (1, "57014")

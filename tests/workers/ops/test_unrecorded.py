@@ -11,6 +11,7 @@ from tests.kit.actors.messages import add, arguments, client, demo, message, pus
 from workers.engine.broker import make_broker, worker_client
 from workers.engine.door_lease import DoorLease
 from workers.engine.door_notes import DoorNotes
+from workers.engine.streams import DOOR as STREAMS
 from workers.ops.unrecorded import UnrecordedRequests, count_unrecorded
 from workers.requests.base import REQUESTS_QUEUE
 from workers.settings import get_settings
@@ -98,3 +99,18 @@ def test_redis_away_is_told(fresh_database: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
     get_settings.cache_clear()
     assert count_unrecorded() is None
+
+
+def test_notes_of_both_doors_are_told_together(fresh_database: str) -> None:
+    with client() as opened:
+        for door, times in ((REQUESTS_QUEUE, 1), (STREAMS, 2)):
+            notes = DoorNotes(opened, os.environ["REDIS_NAMESPACE"], door)
+            for _ in range(times):
+                notes.note_at_fault("57014")
+        DoorNotes(opened, os.environ["REDIS_NAMESPACE"], STREAMS).note_given_back(b"stream 1-1", "XX002")
+    found = count_unrecorded()
+    assert found is not None
+    assert found.given_back is not None
+    assert found.given_back[:3] == ("stream 1-1", "XX002", 1)
+    assert found.at_fault is not None
+    assert found.at_fault.number == 3

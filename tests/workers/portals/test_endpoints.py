@@ -75,6 +75,7 @@ def test_what_no_endpoint_may_have_is_refused_field_by_field(session: Session) -
     alpha = portal(session)
     wrong = refused(lambda: put_endpoint(session, alpha, "l ms", "http://portal.example", ["job.done"]))
     assert wrong == [("unsafe_value", "reference"), ("invalid_url", "url"), ("invalid_request", "events")]
+    assert refused(lambda: put_endpoint(session, alpha, "lms", "https://a..b/")) == [("invalid_url", "url")]
     assert refused(lambda: put_endpoint(session, alpha, "lms", URL, [])) == [("invalid_request", "events")]
     assert refused(lambda: put_endpoint(session, LOCAL_PORTAL_ID, "lms", URL)) == [("invalid_request", "portal")]
     assert put_endpoint(session, alpha, "dev", "http://127.0.0.1:9", private=True).created

@@ -17,6 +17,7 @@ from workers.api.operation import Operation, Query
 from workers.api.pages import PageQuery, page_answer, read_text_cursor, text_cursor, wrong_cursor
 from workers.api.problems import ApiProblem
 from workers.database import Session
+from workers.engine.rollout import this_release
 from workers.portals.keys import KnownKey
 from workers.reading import participant_rows as sql
 from workers.reading.contracts import PortalContract, list_contracts, show_contract
@@ -35,6 +36,9 @@ from workers.rosters.participants_file import participants_header, participants_
 from workers.sql import as_json
 
 TAG: Final = "Contracts and participants"
+
+SHAPE: Final = f"{this_release()} {' '.join(PortalContract._fields)} "
+"""The release and the fields of the answer: with either of them the ETag of a contract that has not changed does."""
 
 
 class ParticipantQuery(PageQuery):
@@ -73,7 +77,7 @@ async def contract(call: Call) -> Response:
     found = await call.read(show_contract, call.key.portal_id, call.path["contract"], call.key.companies)
     if found is None:
         raise ApiProblem(Code.NOT_FOUND)
-    tag = f'W/"{hashlib.blake2b(f"{found.id}{found.version}".encode(), digest_size=12).hexdigest()}"'
+    tag = f'W/"{hashlib.blake2b(f"{SHAPE}{found.id}{found.version}".encode(), digest_size=12).hexdigest()}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     known = {one.strip() for one in call.http.headers.get("if-none-match", "").split(",")}
     if tag in known or "*" in known:
