@@ -1,15 +1,17 @@
 """Portals keep their webhook endpoints with these functions, over HTTP alone; the key needs the scope `admin`."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from models.words import WebhookEvent
 from workers.portal_client.addresses import path_of
-from workers.portal_client.http_door import HttpDoor, read
+from workers.portal_client.http_door import AnswerType, HttpDoor, read
+from workers.portal_client.options import Identifier
 from workers.portal_client.reading import Reading
 from workers.portal_client.repeating import repeat
-from workers.portal_client.results import Endpoint, Page
+from workers.portal_client.results import Endpoint, Page, ReplayedWebhooks, ToldWebhook, WebhookTries
 
 
 class EndpointKeeping(Reading):
@@ -57,10 +59,40 @@ class EndpointKeeping(Reading):
         """Sends an endpoint the event `webhook.test`."""
         return self._change("POST", f"{_path(reference)}/test", None)
 
+    def webhooks(self, reference: str) -> Iterator[ToldWebhook]:
+        """Yields what an endpoint was told and is owed, the latest first, each with its last try."""
+        return self._all(ToldWebhook, f"{_path(reference)}/deliveries")
+
+    def webhook(self, reference: str, webhook_id: Identifier) -> WebhookTries:
+        """Returns what an endpoint was told, with every try and the beginning of each answer."""
+        return self._http.ask(WebhookTries, f"{_path(reference)}{path_of('/deliveries/{one}', one=webhook_id)}")
+
+    def replay_webhook(self, reference: str, webhook_id: Identifier) -> bool:
+        """Tells an endpoint of an event again, under the same `webhook-id`; returns whether that had ended before."""
+        return self._replay(reference, {"webhook": str(webhook_id)}).number == 1
+
+    def replay_webhooks(self, reference: str, *, since: datetime, until: datetime | None = None) -> int:
+        """Tells an endpoint again of what happened in a time, under the same identifiers; returns how many events.
+
+        Parameters:
+          since, until: with their offset; without `until` it is up to now.
+        """
+        asked = {"since": since.isoformat(), "until": (until or datetime.now(UTC)).isoformat()}
+        number, after = 0, dict[str, str]()
+        while (told := self._replay(reference, asked | after)).last is not None:
+            number, after = number + told.number, {"after": str(told.last)}
+        return number
+
+    def _replay(self, reference: str, body: Mapping[str, Any]) -> ReplayedWebhooks:
+        return self._send(ReplayedWebhooks, "POST", f"{_path(reference)}/replay", body)
+
     def _change(self, method: str, path: str, body: Mapping[str, Any] | None) -> Endpoint:
+        return self._send(Endpoint, method, path, body)
+
+    def _send(self, shape: type[AnswerType], method: str, path: str, body: Mapping[str, Any] | None) -> AnswerType:
         http: HttpDoor = self._http
         content = None if body is None else json.dumps(body).encode()
-        return read(Endpoint, repeat(lambda: http.call(method, path, content=content), http.patience))
+        return read(shape, repeat(lambda: http.call(method, path, content=content), http.patience))
 
 
 def _path(reference: str) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from models.words import JobState, Progress
+from models.words import JobState, Progress, WebhookState
 
 T = TypeVar("T")
 
@@ -346,6 +346,50 @@ class Endpoint(Answered):
     held: int
     created_at: datetime
     updated_at: datetime
+
+
+class ToldWebhook(Answered):
+    """An event that an endpoint was told or is owed; `tried_at`, `status` and `error` are those of its last try.
+
+    Parameters:
+      id: the `webhook-id`.
+    """
+
+    id: UUID
+    event: str
+    resource: str
+    sequence: int
+    state: WebhookState | str
+    created_at: datetime
+    finished_at: datetime | None
+    due_at: datetime | None
+    failures: int
+    tried_at: datetime | None
+    status: int | None
+    error: str | None
+
+
+class WebhookTry(Answered):
+    """One try, and the beginning of the answer."""
+
+    at: datetime
+    status: int | None
+    milliseconds: int
+    error: str | None
+    answer: str | None
+
+
+class WebhookTries(ToldWebhook):
+    """An event with its tries, which are kept for 30 days."""
+
+    tries: tuple[WebhookTry, ...]
+
+
+class ReplayedWebhooks(Answered):
+    """The events that are told again; `last` goes on as `after` where there may be more."""
+
+    number: int
+    last: UUID | None
 
 
 class Page(Answered, Generic[T]):

@@ -81,8 +81,12 @@ SHAPES = (
     "SelectedParticipants",
     "RosterRow",
     "RosterUndo",
+    "ReplayedWebhooks",
     "SignInAnswer",
+    "ToldWebhook",
     "WebhookEndpoint",
+    "WebhookTries",
+    "WebhookTry",
 )
 NAMES = {"ParticipantOfContract": "Participant", "SignInAnswer": "SignIn", "WebhookEndpoint": "Endpoint"}
 

@@ -186,7 +186,10 @@ async def replay(call: Call) -> Response:
             again = replay_webhook(session, _portal(call), found.id, asked.webhook, requested_by=_asker(call))
             return {"number": int(again), "last": None}
         since, until, after = asked.since or EVER, asked.until or EVER, asked.after or FIRST_ID
-        return as_json(replay_range(session, _portal(call), found.id, since=since, until=until, after=after))
+        asker = _asker(call)
+        return as_json(
+            replay_range(session, _portal(call), found.id, since=since, until=until, after=after, requested_by=asker)
+        )
 
     return json_answer(await _write(call, write), 202)
 
