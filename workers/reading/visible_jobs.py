@@ -8,6 +8,9 @@ A key for some companies sees a job when its request names these alone, so that 
 is read for that; when it is kept no longer, such a key does not see the job any more.
 """
 
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -32,6 +35,40 @@ FIND_JOB = text("""
     FROM job j WHERE j.id = :job AND j.portal_id = :portal AND NOT j.kind = ANY(CAST(:internal AS text[]))""")
 
 
+SEEN_SECONDS: Final = 60.0
+"""Seconds for which it is remembered that a key for some companies may see a job: it may be looked at each second."""
+
+MOST_SEEN: Final = 10_000
+
+
+class SeenJobs:
+    """Remembers which jobs keys for some companies may see, so that a large request is not read at each look."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[tuple[UUID, tuple[str, ...], UUID], float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def knows(self, key: KnownKey, job_id: UUID) -> bool:
+        """Tells whether this key may see a job, if that was found out a short while ago."""
+        with self._lock:
+            return time.monotonic() < self._until.get(_named(key, job_id), 0.0)
+
+    def add(self, key: KnownKey, job_id: UUID) -> None:
+        """Remembers that this key may see a job."""
+        with self._lock:
+            self._until[_named(key, job_id)] = time.monotonic() + SEEN_SECONDS
+            if len(self._until) > MOST_SEEN:
+                self._until.popitem(last=False)
+
+
+def _named(key: KnownKey, job_id: UUID) -> tuple[UUID, tuple[str, ...], UUID]:
+    return key.id, tuple(key.companies or ()), job_id
+
+
+SEEN: Final = SeenJobs()
+"""The jobs that keys for some companies have seen in this process."""
+
+
 class VisibleJob(NamedTuple):
     """A job that a key may see.
 
@@ -50,24 +87,32 @@ def find_visible_job(session: Session, key: KnownKey, job_id: UUID, *, whole: bo
     Parameters:
       whole: its request is read too.
     """
-    read = whole or key.companies is not None
+    seen = key.companies is None or SEEN.knows(key, job_id)
+    read = whole or not seen
     asked: dict[str, Any] = {"job": job_id, "portal": key.portal_id, "whole": read, "internal": INTERNAL}
     found = fetch_one(session, VisibleJob, FIND_JOB, asked)
-    if found is None or not may_see(session, key, [(found.kind, found.request)])[0]:
+    if found is None or not _may_see_kind(key, found.kind):
         return None
+    if not seen:
+        if not may_see(session, key, [(found.kind, found.request)])[0]:
+            return None
+        SEEN.add(key, job_id)
     return found
 
 
 def may_see(session: Session, key: KnownKey, jobs: Sequence[tuple[str, str | None]]) -> list[bool]:
     """Tells of each job, given by its kind and the JSON of its request, whether a key of its portal may see it."""
-    kinds = readable_kinds(key)
     seen = _of_its_companies(session, key, jobs)
-    return [own and (kinds is None or kind in kinds) for own, (kind, _) in zip(seen, jobs, strict=True)]
+    return [own and _may_see_kind(key, kind) for own, (kind, _) in zip(seen, jobs, strict=True)]
 
 
 def readable_kinds(key: KnownKey) -> frozenset[str] | None:
     """Returns the kinds of jobs that a key may see; None for all."""
     return None if key.may(Scope.READ) else frozenset(kind for kind in KINDS if _may_send(key, kind))
+
+
+def _may_see_kind(key: KnownKey, kind: str) -> bool:
+    return key.may(Scope.READ) or _may_send(key, kind)
 
 
 def _may_send(key: KnownKey, kind: str) -> bool:

@@ -16,7 +16,9 @@ from tests.workers.api.conftest import client_of, make_key, make_portal
 from tests.workers.api.test_frame import keyed, problem
 from workers.database import transaction
 from workers.engine.results import PersonResult, insert_people
+from workers.reading import visible_jobs
 from workers.requests.accounts import ExportPerson
+from workers.requests.registry import parse
 
 
 @pytest.fixture
@@ -267,3 +269,25 @@ def test_a_key_names_no_other_company_in_a_reset(base_url: str, portal: UUID) ->
             body = {"email": "ada@example.com", "companies": companies}
             problem(client.post("/password-reset-requests", json=body, headers=keyed()), 404, "not_found")
     assert rows("SELECT count(*) FROM job") == [(0,)]
+
+
+def test_a_limited_key_that_looks_again_reads_no_request_again(
+    base_url: str, portal: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = enrolling("ada", contract="C/2"), enrolling("bob")
+    read = list[str]()
+
+    def parsed(kind: str, body: str) -> object:
+        read.append(kind)
+        return parse(kind, body)
+
+    monkeypatch.setattr(visible_jobs, "parse", parsed)
+    with client_of(base_url, make_key(portal, companies=["autre"])) as client:
+        assert [client.get(f"/jobs/{own}").status_code for _ in range(3)] == [200] * 3
+        assert client.get(f"/jobs/{own}/people").status_code == 200
+        assert read == ["enroll"]
+        problem(client.get(f"/jobs/{other}"), 404, "not_found")
+    with client_of(base_url, make_key(portal, companies=["acme"])) as client:  # what one key saw opens no other
+        problem(client.get(f"/jobs/{own}"), 404, "not_found")
+    with client_of(base_url, make_key(make_portal("other"), companies=["autre"])) as client:
+        problem(client.get(f"/jobs/{own}"), 404, "not_found")
