@@ -68,7 +68,7 @@ class RequestPasswordReset(Request):
 
     @property
     def subjects(self) -> NamedSubjects:
-        """The companies whose people may be written to."""
+        """The companies of the people that may be written to."""
         return NamedSubjects(companies=tuple(self.companies)) if self.companies else ALL_COMPANIES
 
     def limited_to(self, companies: Collection[str]) -> Self:

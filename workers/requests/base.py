@@ -48,7 +48,7 @@ UNSAFE_TEXT: Final = (
     "a line break or another control character, a character that turns the direction of writing, U+FFFD, half of a"
     " surrogate pair, or an encoded word of mail headers (=?utf-8?…?=)"
 )
-"""What ``unsafe_value`` says of a text of one line."""
+"""The words that ``unsafe_value`` has for a text of one line."""
 
 UNSAFE_NAME: Final = f"{UNSAFE_TEXT}; or signs of damage: a question mark between letters, text that was encoded twice"
 UNSAFE_REASON: Final = f"{UNSAFE_TEXT}; or an address, because the audit trail keeps the reason for years"

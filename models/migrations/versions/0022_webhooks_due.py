@@ -1,4 +1,4 @@
-"""what an endpoint is owed and is due is found by its time."""
+"""webhooks that are due are found by their endpoint and their time."""
 
 from alembic import op
 
