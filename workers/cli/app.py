@@ -49,6 +49,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
     "See how it is": {
         "status": Command("status", "Show queues, mails and processes, and what needs a person."),
         "jobs": Command("jobs", "List jobs, the latest first, or show one."),
+        "errors": Command("errors", "Group jobs and mails that gave up by their error."),
         "why": Command("why", "Say why a job or a mail waits, and when it will be done."),
         "contract": Command("contract", "List contracts and their seats, or show one's participants."),
         "audit": Command("audit", "Show what was done to a person, for a company, by a job."),

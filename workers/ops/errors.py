@@ -1,0 +1,98 @@
+"""Groups the jobs and mails that gave up by their trouble: two thousand failures are mostly a few faults."""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import text
+
+from models.job import ERROR_CLASS, ERROR_REASON
+from models.words import EmailState
+from workers.database import Session
+from workers.engine.ledger import LEDGERS
+from workers.ops.capped import CAPS, read_by_index
+from workers.ops.stuck import STUCK
+from workers.sql import fetch, fetch_one
+
+_GROUPED: Final = """count(*) AS rows, min(s.finished_at) AS first_at, max(s.finished_at) AS last_at,
+      array_agg(DISTINCT s.queue) AS queues, array_agg(DISTINCT s.kind) AS kinds,
+      CAST(NULL AS text) AS new_in"""
+
+_NARROWED: Final = f"""t.state <> '{EmailState.SUPPRESSED}'
+        AND (CAST(:queue AS text) = '' OR t.queue = :queue) AND (CAST(:kind AS text) = '' OR t.kind = :kind)
+        AND (CAST(:since AS timestamptz) IS NULL OR t.finished_at >= :since)"""
+
+GROUP_TROUBLES: Final = {
+    table: text(f"""
+        SELECT '{table}' AS ledger, s.trouble, {_GROUPED} FROM (
+          SELECT t.trouble, t.queue, t.kind, t.finished_at FROM {table} t
+          WHERE {stuck} AND t.trouble IS NOT NULL AND {_NARROWED} ORDER BY t.trouble) s
+        GROUP BY s.trouble""")
+    for table, stuck in STUCK.items()
+}
+"""The statement that groups the rows of a ledger that gave up: an index holds all that it reads."""
+
+GROUP_OLDER: Final = {
+    table: text(f"""
+        SELECT '{table}' AS ledger, s.error_class || '|' || s.error_reason || '|' AS trouble, {_GROUPED} FROM (
+          SELECT {ERROR_CLASS} AS error_class, {ERROR_REASON} AS error_reason, t.queue, t.kind, t.finished_at
+          FROM {table} t WHERE {stuck} AND t.trouble IS NULL AND {_NARROWED} LIMIT :rows) s
+        GROUP BY s.error_class, s.error_reason""")
+    for table, stuck in STUCK.items()
+}
+"""The statement that groups those without a trouble, which an earlier release left, by class and reason: to a cap."""
+
+# Reads the release that was seen first most lately, if another one ran before it.
+READ_RELEASE: Final = text("""
+    SELECT r.release, r.first_seen_at FROM release_run r
+    WHERE (SELECT count(*) FROM release_run) > 1 ORDER BY r.first_seen_at DESC LIMIT 1""")
+
+
+class TroubleGroup(NamedTuple):
+    """The rows of a ledger that gave up with the same trouble.
+
+    Parameters:
+      trouble: `class|reason|message` (``models.trouble``).
+      new_in: the release that runs since before the first of them, when the trouble is new with it; else None.
+    """
+
+    ledger: str
+    trouble: str
+    rows: int
+    first_at: datetime | None
+    last_at: datetime | None
+    queues: list[str]
+    kinds: list[str]
+    new_in: str | None
+
+
+class _Release(NamedTuple):
+    release: str
+    first_seen_at: datetime
+
+
+def group_errors(
+    session: Session, *, queue: str = "", kind: str = "", since: datetime | None = None
+) -> list[TroubleGroup]:
+    """Groups what gave up by its trouble: what is new with the latest release first, then the most frequent.
+
+    Parameters:
+      queue, kind: only rows of these, if given.
+      since: only rows that ended at this moment or later; then nothing is told to be new.
+    """
+    read_by_index(session)
+    asked = {"queue": queue, "kind": kind, "since": since}
+    found: list[TroubleGroup] = []
+    for ledger in LEDGERS:
+        found += fetch(session, TroubleGroup, GROUP_TROUBLES[ledger.table], asked)
+        found += fetch(session, TroubleGroup, GROUP_OLDER[ledger.table], asked | {"rows": CAPS.rows})
+    latest = fetch_one(session, _Release, READ_RELEASE) if since is None else None
+    groups = [one._replace(new_in=_new_in(one, latest)) for one in found]
+    return sorted(groups, key=lambda group: (group.new_in is None, -group.rows, group.trouble))
+
+
+def _new_in(found: TroubleGroup, latest: _Release | None) -> str | None:
+    is_new = latest is not None and found.first_at is not None and found.first_at >= latest.first_seen_at
+    return latest.release if latest is not None and is_new else None
+
+
+__all__ = ["TroubleGroup", "group_errors"]
