@@ -36,6 +36,7 @@ TOOLS: Final = (
     SystemTool("softhsm2-util", ("softhsm2",)),
     SystemTool("chromium", ("chromium",)),
     SystemTool("postfix", ("postfix",)),
+    SystemTool("promtool", ("prometheus",)),
     SystemTool("php", ("php-cli", "php-redis", "php-predis")),
     SystemTool("node", ("nodejs",)),
     SystemTool("npm", ("npm",)),
