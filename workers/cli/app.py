@@ -57,6 +57,15 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
     "Ask for work": {
         "enqueue": Command("enqueue", "Send one request: KIND with its fields as JSON."),
         "retry": Command("retry", "Give dead jobs and unsent mails all their attempts again."),
+        "schedules": Group(
+            "List schedules, run one now, pause it, let it go on.",
+            {
+                "list": Command("schedules:list", "List the schedules, with their next and last run (UTC)."),
+                "run": Command("schedules:run", "Run a schedule now: the clock that leads does so within a second."),
+                "pause": Command("schedules:pause", "Pause a schedule, until it is resumed."),
+                "resume": Command("schedules:resume", "Let a paused schedule go on, at its next time."),
+            },
+        ),
         "import": Group(
             "Check, run, stop and undo imports of files of people.",
             {
