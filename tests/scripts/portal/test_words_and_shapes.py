@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 from scripts.portal.moments import day_and_hour, hour, long_day, short_day
 from scripts.portal.seats import seat_strip
-from scripts.portal.view import shown_number
+from scripts.portal.texts import shown_number
 
 SPACE, NARROW = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
 NIGHT = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
