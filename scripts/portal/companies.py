@@ -1,4 +1,4 @@
-"""The companies whose managers sign in, each with the client that has its key."""
+"""Companies with a manager who may sign in, each with the client that has its key."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Final
 
 MOST_SEEN: Final = 10_000
-"""The webhooks whose identifiers are remembered, to skip those that come twice."""
+"""The number of webhooks that are remembered, to skip those that come twice."""
 
 
 class Freshness:

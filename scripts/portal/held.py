@@ -1,4 +1,4 @@
-"""What was typed in a form that could not be taken: nothing is lost when a session ends or Matricule is away."""
+"""Forms that could not be taken are kept on the page: nothing is lost when a session ends or Matricule is away."""
 
 import json
 from contextlib import suppress

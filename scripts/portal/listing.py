@@ -20,7 +20,7 @@ LIST: Final = "/participants"
 
 
 class Listing(NamedTuple):
-    """What a page of the list shows.
+    """The part of the list that a page shows.
 
     Parameters:
       q: what was searched for.

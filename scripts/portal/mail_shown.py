@@ -10,7 +10,7 @@ from workers.portal_client import Mail, Participant
 
 
 class MailShown(NamedTuple):
-    """What a row says of the last mail.
+    """The words of a row about the last mail.
 
     Parameters:
       tone: `bad` or `warn` when the manager must act; empty or `wait` otherwise.

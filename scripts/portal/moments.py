@@ -1,6 +1,7 @@
 """Days and hours as a French and an English page write them, at the time of Paris."""
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -25,14 +26,12 @@ def short_day(moment: date | datetime | str, language: str, *, today: date | Non
     """Returns « 24 nov. », with the year when it is another one."""
     day = _day(moment)
     pattern = "d MMM" if day.year == (today or now().date()).year else "d MMM y"
-    unbroken = format_date(day, pattern, locale=language).replace(" ", "\N{NO-BREAK SPACE}")
-    return _french_first(unbroken, day, language)
+    return _written(day, pattern, language)
 
 
 def long_day(moment: date | datetime | str, language: str) -> Markup:
     """Returns « 1er septembre 2026 »."""
-    day = _day(moment)
-    return _french_first(format_date(day, "d MMMM y", locale=language), day, language)
+    return _written(_day(moment), "d MMMM y", language)
 
 
 def hour(moment: datetime | str, language: str) -> str:
@@ -55,8 +54,12 @@ def _day(moment: date | datetime | str) -> date:
     return in_paris(moment).date() if isinstance(moment, datetime) else moment
 
 
-def _french_first(text: str, day: date, language: str) -> Markup:
-    """Writes the first day of a month as French does."""
+@lru_cache(maxsize=2_000)
+def _written(day: date, pattern: str, language: str) -> Markup:
+    """Writes a day, the first of a month as French does; a page writes few days many times."""
+    text = format_date(day, pattern, locale=language)
+    if pattern != "d MMMM y":
+        text = text.replace(" ", "\N{NO-BREAK SPACE}")
     if language == "fr" and day.day == 1:
         return Markup("1<sup>er</sup>{}").format(text.removeprefix("1"))
     return Markup(escape(text))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class CompanyAccess(NamedTuple):
-    """A company whose manager may sign in.
+    """A company with a manager who may sign in.
 
     Parameters:
       manager: the name of the manager, as the page greets them.

@@ -38,6 +38,9 @@ class Texts:
         self._sentences = {language: _read_table(sentences, language) for language in LANGUAGES}
         for tables in (self._texts, self._sentences):
             _compare(tables["fr"], tables["en"])
+        self._escaped = {
+            language: {key: escape(text) for key, text in texts.items()} for language, texts in self._texts.items()
+        }
 
     def keys(self) -> frozenset[str]:
         """Returns the keys of the texts, without those of the codes."""
@@ -59,10 +62,11 @@ class Texts:
 
         Raises: KeyError for a text that is not there.
         """
-        texts = self._texts[language]
+        texts = self._escaped[language]
         if key not in texts and "n" in values:
             key = f"{key}.{'one' if _is_one(language, values['n']) else 'many'}"
-        return escape(texts[key]).format(**{name: _shown(value, language) for name, value in values.items()})
+        shown = {name: _shown(value, language) for name, value in values.items()}
+        return texts[key].format(**shown) if shown else texts[key]
 
     def sentence(self, language: str, code: str) -> str:
         """Returns the text that people read for a code; one of a newer release gets a general sentence."""

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.serial
 FROM_TESTS = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "REDIS_NAMESPACE", "LINK_KEYS")
 
 REFUSED = [address for _, _, address in PEOPLE if "+" in address]
-"""The people of the second training whose mails the local mailbox refuses."""
+"""The addresses of the second training that the local mailbox refuses."""
 
 
 @pytest.fixture

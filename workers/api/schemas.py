@@ -330,7 +330,7 @@ class ParticipantCounts(Shape):
     not_started: BoundedCount
     in_progress: BoundedCount
     completed: BoundedCount
-    to_do: BoundedCount = Field(description="those about whose mail a manager has something to do")
+    to_do: BoundedCount = Field(description="those for whom a manager has something to do")
 
 
 class ParticipantOfContract(Participant):

@@ -96,7 +96,7 @@ class Reading:
 
         Parameters:
           q, progress, mail: as for ``participants``.
-          to_do: only those about whose mail a manager has something to do.
+          to_do: only those for whom a manager has something to do.
           cursor: the `next` of the page before; None for the first one.
           limit: the most participants on it, 200 at most; there may be fewer although a page follows.
         """

@@ -167,7 +167,7 @@ class ParticipantCounts(Answered):
     """How many participants a contract has.
 
     Parameters:
-      to_do: those about whose mail a manager has something to do.
+      to_do: those for whom a manager has something to do.
     """
 
     not_started: BoundedCount

@@ -249,8 +249,17 @@ NEXT_INVITED = text(f"""
       ORDER BY e.id DESC LIMIT :size) e
     JOIN account a ON a.id = e.account_id ORDER BY e.id DESC""")
 
-# How many participants have a progress, up to a bound.
-COUNT_PROGRESS = text(f"""
-    SELECT count(*) FROM (
-      SELECT 1 FROM enrollment e WHERE e.contract_id = :contract AND e.progress = :progress AND {LIVE}
-      ORDER BY e.id DESC LIMIT :most) found""")
+
+class CountedProgress(NamedTuple):
+    """How many participants have a progress, up to a bound."""
+
+    progress: str
+    number: int
+
+
+_COUNTED: Final = f"""(SELECT '{{0}}' AS progress, CAST(count(*) AS int) AS number FROM (
+      SELECT 1 FROM enrollment e WHERE e.contract_id = :contract AND e.progress = '{{0}}' AND {LIVE}
+      ORDER BY e.id DESC LIMIT :most) found)"""
+
+# How many participants of a contract have each progress, up to a bound.
+COUNT_PROGRESS = text(" UNION ALL ".join(_COUNTED.format(one.value) for one in Progress))

@@ -1,4 +1,4 @@
-"""Participants about whose mail a manager has something to do: where to look for them, and how many there are."""
+"""Participants for whom a manager has something to do, since their mail says so: where to look for them, and how many there are."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from models.participant import INVITATIONS, NEED_STEP, UNANSWERED_AFTER
 from models.words import Progress
 from workers.database import Session, text_array
 from workers.reading import participant_rows as sql
-from workers.sql import fetch, fetch_value, fetch_values
+from workers.sql import fetch, fetch_values
 
 MOST_COUNTED: Final = 10_000
 """Up to this many participants with a progress are counted."""
@@ -54,15 +54,16 @@ def look_for_steps(session: Session, contract_id: UUID, before: UUID, size: int)
 
 
 def count_participants(session: Session, contract_id: UUID) -> dict[str, Any]:
-    """Counts the participants of a contract by progress, and those about whose mail a manager has something to do."""
-    counted = {progress.value: _count_progress(session, contract_id, progress) for progress in Progress}
+    """Counts the participants of a contract by progress, and those for whom a manager has something to do."""
+    asked = {"contract": contract_id, "most": MOST_COUNTED + 1}
+    found = dict.fromkeys(Progress, 0) | {
+        Progress(one.progress): one.number for one in fetch(session, sql.CountedProgress, sql.COUNT_PROGRESS, asked)
+    }
+    counted = {
+        progress.value: BoundedCount(min(number, MOST_COUNTED), number > MOST_COUNTED)
+        for progress, number in found.items()
+    }
     return {name: count._asdict() for name, count in {**counted, "to_do": _count_steps(session, contract_id)}.items()}
-
-
-def _count_progress(session: Session, contract_id: UUID, progress: Progress) -> BoundedCount:
-    asked = {"contract": contract_id, "progress": progress.value, "most": MOST_COUNTED + 1}
-    number = fetch_value(session, int, sql.COUNT_PROGRESS, asked) or 0
-    return BoundedCount(min(number, MOST_COUNTED), number > MOST_COUNTED)
 
 
 class _StepCount(NamedTuple):

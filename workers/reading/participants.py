@@ -73,7 +73,7 @@ class Filter(NamedTuple):
     """The participants that are asked for; None and an empty text ask for all.
 
     Parameters:
-      to_do: only those about whose mail a manager has something to do.
+      to_do: only those for whom a manager has something to do.
     """
 
     search: str = ""
@@ -255,7 +255,7 @@ def _wanted(row: ParticipantRow, wanted: Filter, contract_id: UUID) -> bool:
 
 
 def _walk_to_do(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[ParticipantRow], Position | None]:
-    """Finds the next participants about whose mail a manager has something to do."""
+    """Finds the next participants for whom a manager has something to do."""
     wanted, position, size = asked
     before = position.after if position else sql.LAST_ID
     found: list[ParticipantRow] = []

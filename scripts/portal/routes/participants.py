@@ -91,7 +91,7 @@ def _everyone(shown: Listing, counts: dict[str, BoundedCount], found: Page[Parti
 
 
 def _closed(contract: Contract) -> tuple[str, date | None]:
-    """Returns why nobody can be added today, `ended` or `not_begun`, and the day; an empty text when they can."""
+    """Returns why additions are closed today, `ended` or `not_begun`, and the day; an empty text when they are open."""
     today = now().date()
     if contract.ends_on is not None and contract.ends_on < today:
         return "ended", contract.ends_on

@@ -97,7 +97,7 @@ def settings(contracts: None, matricule: str) -> SiteSettings:
 
 @pytest.fixture
 def browser(settings: SiteSettings) -> Iterator[Browser]:
-    """Opens a browser in which nobody has signed in."""
+    """Opens a browser without a session."""
     with TestClient(make_app(settings), base_url=SITE, raise_server_exceptions=False) as client:
         yield Browser(client)
 
@@ -110,5 +110,5 @@ def manager(browser: Browser) -> Browser:
 
 
 def away_from(settings: SiteSettings) -> SiteSettings:
-    """Returns the settings of a site whose Matricule does not answer."""
+    """Returns the settings of a site that reaches no Matricule."""
     return settings._replace(matricule="http://127.0.0.1:1/v1")

@@ -49,7 +49,7 @@ class ParticipantQuery(PageQuery):
     mail: DeliveryState | None = Field(default=None, description="only with this state of the latest mail")
     to_do: bool = Field(
         default=False,
-        description="only those about whose mail a manager has something to do: `mail.next` is `correct` or `resend`",
+        description="only those for whom a manager has something to do: `mail.next` is `correct` or `resend`",
     )
 
 
@@ -111,7 +111,7 @@ def _page(session: Session, key: KnownKey, reference: str, asked: PageAsked) -> 
 
 
 async def participant_counts(call: Call) -> Response:
-    """Counts the participants of a contract by progress, and those about whose mail a manager has something to do.
+    """Counts the participants of a contract by progress, and those for whom a manager has something to do.
 
     In a large contract a number is the least there are, and `more` is true.
     """
