@@ -1,4 +1,4 @@
-"""Participants for whom a manager has something to do, since their mail says so: where to look for them, and how many there are."""
+"""Participants for whom a manager has something to do: where to look for them, and how many there are."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
