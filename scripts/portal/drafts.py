@@ -1,4 +1,4 @@
-"""What was typed in forms whose jobs are under way: a form that is refused is shown again as it was."""
+"""Keeps the people of forms while their jobs are under way: a form that is refused is shown again as it was typed."""
 
 import threading
 from collections import OrderedDict

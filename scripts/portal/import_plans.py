@@ -1,4 +1,4 @@
-"""What the import of a file would do or has done, in figures that add up to its lines."""
+"""Counts the lines of a file by what an import would do or has done with them; the figures add up to its lines."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple

@@ -131,7 +131,7 @@ def wrong_part(fault: PersonFault, email: str) -> tuple[str, str]:
 
 
 def closed_because(contract: Contract, today: date) -> str | None:
-    """Returns why nobody can be enrolled on a contract: `contract_expired`, `contract_not_started`, or None."""
+    """Returns why a contract takes no further people: `contract_expired`, `contract_not_started`, or None."""
     if contract.ends_on is not None and contract.ends_on < today:
         return "contract_expired"
     if contract.starts_on is not None and contract.starts_on > today:

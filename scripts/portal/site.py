@@ -5,6 +5,7 @@ from starlette.requests import Request
 from scripts.portal.companies import open_companies, open_portal
 from scripts.portal.drafts import Drafts
 from scripts.portal.freshness import Freshness
+from scripts.portal.reports import EndedImports
 from scripts.portal.sessions import Sessions
 from scripts.portal.settings import SiteSettings
 from scripts.portal.texts import Texts
@@ -17,6 +18,7 @@ class Site:
       learners: the client of the learner's side.
       freshness: the latest event of each contract.
       drafts: the people of the latest forms.
+      ended_imports: the reports of imports that change no more.
     """
 
     def __init__(self, settings: SiteSettings) -> None:
@@ -27,6 +29,7 @@ class Site:
         self.learners = open_portal(settings, settings.learner_key)
         self.freshness = Freshness()
         self.drafts = Drafts()
+        self.ended_imports = EndedImports()
 
     def close(self) -> None:
         """Closes the connections."""

@@ -22,6 +22,7 @@ from scripts.portal.imported_rows import accented_names, read_rows
 from scripts.portal.moments import PARIS, in_paris, now
 from scripts.portal.persons import closed_because
 from scripts.portal.routes.adding import mail_words
+from scripts.portal.site import site_of
 from scripts.portal.view import page
 from scripts.portal.visitors import Visitor, signed_in
 from workers.portal_client import Job, NotAccepted, PortalError
@@ -40,8 +41,8 @@ LOOK_SECONDS: Final = 1.0
 """Seconds for which a page waits for an import, before it is shown and looks again."""
 
 RECENT: Final = 5
-LOOKED_AT: Final = 8
-"""Of this many of the latest imports and dry runs, the page shows the imports of its contract."""
+LOOKED_AT: Final = 20
+"""The latest imports and dry runs of the company that are looked at, to find the imports of the contract."""
 
 ROWS_PREVIEWED: Final = 20
 """The rows of each kind on a preview: the decision is below them."""
@@ -65,21 +66,21 @@ def ask(request: Request) -> Response:
 def imports(request: Request) -> Response:
     """Shows the latest imports of the contract."""
     visitor = signed_in(request)
-    return page(request, "imports.html", recent=_recent(visitor))
+    return page(request, "imports.html", recent=_recent(request, visitor))
 
 
 def _asked(request: Request, visitor: Visitor, status: int = 200, refused: str | None = None) -> Response:
     closed = closed_because(visitor.counters(), now().date())
-    recent = _recent(visitor)
+    recent = _recent(request, visitor)
     return page(
         request, "import.html", status=status, refused=refused, closed=closed, recent=recent, most=MOST_MEGABYTES
     )
 
 
-def _recent(visitor: Visitor) -> list[Job]:
+def _recent(request: Request, visitor: Visitor) -> list[Job]:
     """Returns the latest imports of the contract."""
-    portal = visitor.portal
-    latest = [portal.roster(one.id) for one in islice(portal.jobs(kind=KIND), LOOKED_AT)]
+    portal, ended = visitor.portal, site_of(request).ended_imports
+    latest = [ended.report(portal, one) for one in islice(portal.jobs(kind=KIND), LOOKED_AT)]
     return [one for one in latest if not told(one, "dry_run") and told(one, "contract") == visitor.contract][:RECENT]
 
 
