@@ -12,7 +12,7 @@ from scripts.portal.visitors import Visitor
 from workers.portal_client import Job, JobPerson, NotFound, Participant
 
 NAMED: Final = 200
-"""The most people whose names are asked for at once."""
+"""The names of so many people are asked for at once."""
 
 
 class PersonOutcome(NamedTuple):
@@ -116,7 +116,7 @@ def _names(visitor: Visitor, action: str, ids: Sequence[UUID]) -> dict[UUID, Par
 
 
 def _named(people: Sequence[JobPerson], names: Mapping[UUID, Participant]) -> list[PersonOutcome]:
-    """Returns the results with the participants, by name; those whose name is not known come last."""
+    """Returns the results with the participants, by name; those without a known name come last."""
     found = [
         PersonOutcome(names.get(one.enrollment_id) if one.enrollment_id else None, one.code, one.detail or {})
         for one in people

@@ -43,7 +43,6 @@ def shown(mail: dict[str, Any] | None, *, resend: bool = True, language: str = "
         ({"state": "sent"}, "", "Invitation envoyée", ""),
         ({"state": "sent", "kind": "duplicate"}, "", "Attestation envoyée", ""),
         ({"state": "sent", "kind": "of_a_newer_release"}, "", "Email envoyé", ""),
-        ({"state": "sent", "kind": "correction_confirmation"}, "wait", "Changement d’adresse à confirmer", ""),
         ({"state": "sent", "next": "resend"}, "warn", "Invitation sans suite", "resend"),
         ({"state": "queued", "next": "wait"}, "wait", "Invitation en cours d’envoi", ""),
         ({"state": "deferred", "next": "wait", "code": "mailbox_full"}, "wait", "Boîte pleine, nouvel essai à ", ""),
@@ -68,6 +67,18 @@ def test_states_of_mails(mail: dict[str, Any] | None, tone: str, title: str, ste
     assert said.title.startswith(title)
     assert (said.tone, said.step, bool(said.step_label)) == (tone, step, bool(step))
     assert shown(mail, language="en").title
+
+
+def test_a_correction_that_waits_goes_before_the_mail() -> None:
+    later = NOW + timedelta(days=14)
+    for field, title in (
+        ("email_pending_until", "Changement d’adresse à confirmer"),
+        ("name_pending_until", "Changement de nom à confirmer"),
+    ):
+        waits: dict[str, Any] = {field: later}
+        said = shown({"state": "undeliverable", "next": "correct"}, **waits)
+        assert (said.title, said.tone, said.step) == (title, "wait", "")
+        assert "14\N{NO-BREAK SPACE}déc" in said.detail
 
 
 def test_an_expired_invitation_says_when_its_link_ended() -> None:

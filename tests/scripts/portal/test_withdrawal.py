@@ -1,4 +1,4 @@
-"""Supprimer: the page says whose seat comes back, does it for those alone, and names who stays and why."""
+"""Supprimer: the page says which seats come back, does it for those alone, and names who stays and why."""
 
 from uuid import uuid4
 
