@@ -1,7 +1,8 @@
 """Writes the status as metrics in the text format of Prometheus; queues, kinds and states are the only labels.
 
 The text is written from the snapshot that `matricule status` shows, so both have the same numbers. Counters come from
-totals that no purge lowers. A gauge that is not known now (no database, no clock yet) is left out.
+totals that no purge lowers. A gauge that is not known yet has its name and no value: no clock has led, no seats were
+compared.
 
 Names and units follow https://prometheus.io/docs/practices/naming.
 """
@@ -59,8 +60,7 @@ def write_metrics(status: Mapping[str, Any]) -> bytes:
 
 
 def _gauge(name: str, help_text: str, value: float | None) -> Iterator[Metric]:
-    if value is not None:
-        yield GaugeMetricFamily(name, help_text, value=float(value))
+    yield GaugeMetricFamily(name, help_text, value=None if value is None else float(value))
 
 
 def _labelled(name: str, help_text: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
@@ -140,10 +140,9 @@ def _of_processes(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _gauge("matricule_relay_circuits_open", "Mailers that leave the relay alone.", open_now)
     lag = status["clock_lag_seconds"]
     yield from _gauge("matricule_clock_lag_seconds", "Seconds since a leading clock last ticked.", lag)
-    if reconciled is not None:
-        drifting, ago = reconciled["contracts"], reconciled["seconds"]
-        yield from _gauge("matricule_seat_drift", "Contracts with seats that do not add up.", drifting)
-        yield from _gauge("matricule_seats_compared_seconds", "The age of the last comparison of seats.", ago)
+    drifting, ago = (reconciled["contracts"], reconciled["seconds"]) if reconciled else (None, None)
+    yield from _gauge("matricule_seat_drift", "Contracts with seats that do not add up.", drifting)
+    yield from _gauge("matricule_seats_compared_seconds", "The age of the last comparison of seats.", ago)
     oldest = status["database"]["transaction_seconds"]
     yield from _gauge("matricule_oldest_transaction_seconds", "The age of the oldest transaction.", oldest)
 
