@@ -233,16 +233,33 @@ def run() -> None:
     alive = Heartbeat(me, "clock")
     alive.start()
     log.info("process.started", queues=["clock"], process=str(me))
-    searched_at = time.monotonic()
+    searched_at, counting = time.monotonic(), None
     while not stopping.wait(TICK_SECONDS):
         _unless_postponed(lambda: tick(me, WAKER.wake_soon))
         if time.monotonic() - searched_at >= SEARCH_SECONDS:
             _unless_postponed(bury_unknown)
             _unless_postponed(_fire)
-            _unless_postponed(lambda: count_as_leader(me))
+            counting = count_beside(me, counting)
             searched_at = time.monotonic()
     _unless_postponed(lambda: resign(me))
     alive.leave()
+
+
+def count_beside(me: UUID, before: threading.Thread | None) -> threading.Thread:
+    """Counts what ended in a thread of its own, because a tick must not wait: after a busy hour it takes seconds.
+
+    Parameters:
+      before: the thread that counted last; while it still does, no other is started.
+
+    Returns: the thread that counts. It does not keep the process from ending; what was not committed is counted anew.
+    """
+    if before is not None and before.is_alive():
+        return before
+    counting = threading.Thread(
+        target=_unless_postponed, args=(lambda: count_as_leader(me),), name="counting", daemon=True
+    )
+    counting.start()
+    return counting
 
 
 def _unless_postponed(step: Callable[[], None]) -> None:

@@ -1,7 +1,9 @@
 """Ended work is counted by minute, by hour and in total; totals only grow, whatever is purged or retried."""
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +12,7 @@ from models.base import new_id
 from models.counts import BANDS
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.processes.support import change, rows
+from workers.clock import count_beside
 from workers.database import Session, transaction
 from workers.ops.folding import COUNT_ARRIVED, FOLDED_MINUTES, count_as_leader, fold_ended, sample_depth
 from workers.ops.snapshot import read_snapshot
@@ -179,6 +182,24 @@ def test_two_who_fold_at_once_count_once() -> None:
         fold(session)
         assert read_snapshot()["totals"] == []  # another transaction, which neither waits nor counts
     assert [one["rows"] for one in rows_of_totals()] == [1]
+
+
+def test_the_clock_goes_on_while_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, counted = threading.Event(), []
+
+    def count(me: UUID) -> None:
+        counted.append(me)
+        assert may_end.wait(30)
+
+    monkeypatch.setattr("workers.clock.count_as_leader", count)
+    me = new_id()
+    first = count_beside(me, None)
+    assert count_beside(me, first) is first
+    may_end.set()
+    first.join()
+    second = count_beside(me, first)
+    second.join()
+    assert (first is second, counted) == (False, [me, me])
 
 
 def rows_of_totals() -> list[dict[str, Any]]:
