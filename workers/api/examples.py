@@ -26,7 +26,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "correct_email": {"email": "zoe.mueller@example.com"},
     "correct_name": {"last_name": "Mueller"},
     "record_progress": {
-        "events": [{"enrollment_id": ENROLLMENT, "progress": "completed", "at": "2026-03-01T08:30:00+01:00"}]
+        "events": [{"enrollment_id": ENROLLMENT, "progress": "completed", "occurred_at": "2026-03-01T08:30:00+01:00"}]
     },
     "duplicate_certificates": {"enrollment_ids": [ENROLLMENT], "document": "attestation"},
     "duplicate_own_certificate": {"account_id": ACCOUNT, "document": "attestation"},

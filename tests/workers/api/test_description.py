@@ -51,7 +51,9 @@ def test_every_kind_has_an_example_that_is_read(description: Any) -> None:
     for one in OPERATIONS:
         if one.body and one.body.request and one.name == one.body.request.kind:
             given = dict.fromkeys(one.body.given, ENROLLMENT)
-            parse(one.name, json.dumps({**EXAMPLES[one.name], **given}))
+            request = parse(one.name, json.dumps({**EXAMPLES[one.name], **given}))
+            elements = [element for name in request.refused_alone for element in getattr(request, name)]
+            assert not [element for element in elements if type(element).__name__.startswith("Refused")]
     assert EXAMPLES.keys() <= KINDS.keys()
     assert body_of(KINDS["enroll"]).request is KINDS["enroll"]
 
