@@ -127,9 +127,9 @@ def show(request: Request) -> Response:
     """Shows a training, what was just reported or asked for, and the certificate."""
     learner = learner_of(request)
     training = learner.training(request.path_params["enrollment"])
-    progress = learner.portal.progress(training.enrollment_id)
     reported = _asked(learner, request, "suivi", PROGRESS_KIND, training)
     made = _asked(learner, request, "attestation", DUPLICATE_KIND, training)
+    progress = learner.portal.progress(training.enrollment_id)  # read last: a job may end meanwhile
     certificate = next((one for one in reversed(progress.certificates) if one.status == "valid"), None)
     waits = any(job is not None and not job.finished for job in (reported, made))
     expected = certificate is None and _just_completed(progress)

@@ -60,11 +60,12 @@ def show(request: Request) -> Response:
     """Shows one person's progress, and the duplicate that was just asked for."""
     visitor = signed_in(request)
     enrollment: UUID = request.path_params["enrollment"]
-    shown = _read(request, visitor, enrollment)
-    if job_id := request.query_params.get("demande", ""):
-        job = read_job(visitor, job_id, KIND)
-        if not job.finished:
-            return follow(job, then=f"/progression/{enrollment}?demande={job.id}")
+    job_id = request.query_params.get("demande", "")
+    job = read_job(visitor, job_id, KIND) if job_id else None
+    if job is not None and not job.finished:
+        return follow(job, then=f"/progression/{enrollment}?demande={job.id}")
+    shown = _read(request, visitor, enrollment)  # after the job, which may end meanwhile
+    if job is not None:
         result = result_of(job, enrollment)
         shown = shown._replace(job=job, code=result.code, number=str((result.detail or {}).get("number", "")))
     typed = request.query_params.get("q", "").strip()[:MOST_TYPED]

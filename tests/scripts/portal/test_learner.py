@@ -1,10 +1,12 @@
 """The learner's side: sign in, take the training, fetch one's own certificate, and nothing of another person."""
 
 import re
+from uuid import UUID
 
 import pytest
 
 from models.password import FREE_TRIES
+from scripts.portal.learners import Learner
 from tests.kit.builders.accounts import PASSWORD
 from tests.kit.builders.certificates import did, organisation, training
 from tests.kit.processes.support import change, rows
@@ -12,6 +14,7 @@ from tests.scripts.portal.acting import enrollment, heading, jobs, words, work
 from tests.scripts.portal.conftest import Answer, Browser
 from workers.access.passwords import hash_password
 from workers.database import transaction
+from workers.portal_client import Job
 
 SIGN_IN = "/apprenant/connexion"
 
@@ -64,6 +67,22 @@ def test_a_learner_sees_the_training_and_reports_progress(ada: Browser) -> None:
     work()
     assert "Bravo, formation terminée" in words(ada.get(str(page.url)))
     assert rows("SELECT progress FROM enrollment WHERE id = :id", id=enrollment("ada")) == [("completed",)]
+
+
+def test_progress_that_is_recorded_while_the_page_is_made_is_on_it(
+    ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = report(ada, "completed", training_of())
+    asked = Learner.job
+
+    def just_ended(self: Learner, job_id: str, kind: str, enrollment_id: UUID | None = None) -> Job:
+        work()
+        return asked(self, job_id, kind, enrollment_id)
+
+    monkeypatch.setattr(Learner, "job", just_ended)
+    page = ada.get(str(page.url))
+    assert "Bravo, formation terminée" in words(page)
+    assert "J’ai terminé" not in words(page)
 
 
 def test_a_learner_fetches_their_own_certificate(ada: Browser) -> None:

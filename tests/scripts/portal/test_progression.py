@@ -6,11 +6,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from scripts.portal.outcomes import read_job
+from scripts.portal.routes import progression
+from scripts.portal.visitors import Visitor
 from tests.kit.builders.certificates import complete, did, organisation, training
 from tests.kit.processes.support import change, rows
-from tests.scripts.portal.acting import done, enrollment, heading, jobs, words
+from tests.scripts.portal.acting import done, enrollment, heading, jobs, words, work
 from tests.scripts.portal.conftest import Browser, hidden_field
 from workers.database import transaction
+from workers.portal_client import Job
 
 
 @pytest.fixture
@@ -55,6 +59,23 @@ def test_a_duplicate_is_numbered_registered_and_opens(graduated: Browser) -> Non
     assert file.content.startswith(b"%PDF-")
     assert file.headers["content-security-policy"] == "frame-ancestors 'none'"  # else Chrome shows an empty page
     assert file.headers["cache-control"] == "no-store"
+
+
+def test_a_duplicate_that_is_made_while_the_page_is_made_is_in_the_register(
+    graduated: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"/progression/{enrollment('ada')}"
+    graduated.post(f"{address}/attestation", {}, page=address)
+    [(job,)] = rows("SELECT id FROM job WHERE kind = 'duplicate_certificates'")
+
+    def just_ended(visitor: Visitor, job_id: str, *kinds: str) -> Job:
+        work()
+        return read_job(visitor, job_id, *kinds)
+
+    monkeypatch.setattr(progression, "read_job", just_ended)
+    page = graduated.get(f"{address}?demande={job}")
+    [(number,)] = rows("SELECT number FROM certificate_duplicate")
+    assert words(page).count(str(number)) == 2  # the result, and the register
 
 
 def test_people_without_a_certificate_have_no_button_but_the_reason(manager: Browser) -> None:
