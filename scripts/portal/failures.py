@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from scripts.portal.answers import see_other, within
 from scripts.portal.forms import BadForm, Forbidden
+from scripts.portal.headers import SECURITY
 from scripts.portal.held import held_form
 from scripts.portal.sessions import LEARNER, SignInNeeded
 from scripts.portal.view import page
@@ -88,8 +89,12 @@ def http_error(request: Request, error: Exception) -> Response:
 
 
 def broken(request: Request, _: Exception) -> Response:
-    """Says that the site has failed."""
-    return _error(request, "broken", 500, tone="bad", held=held_form(request))
+    """Says that the site has failed.
+
+    Starlette answers this one outside of all middleware: without the guard, and without a form that was not read yet.
+    """
+    held = held_form(request) if hasattr(request.state, "form") else None
+    return _error(request, "broken", 500, tone="bad", held=held, headers=SECURITY)
 
 
 def _named(name: str, status: int) -> Callable[[Request, Exception], Response]:

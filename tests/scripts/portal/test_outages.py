@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from scripts.portal import companies
 from scripts.portal.app import make_app
+from scripts.portal.headers import SECURITY
 from scripts.portal.settings import SiteSettings
 from tests.scripts.portal.conftest import SITE, Browser, away_from, hidden_field
 
@@ -66,3 +67,24 @@ def test_a_fault_of_the_site_is_told_without_a_trace(manager: Browser, monkeypat
     assert answer.status_code == 500
     assert "Un incident est survenu de notre côté" in answer.text
     assert "secret" not in answer.text
+
+
+def test_a_fault_has_the_guard_of_every_page(manager: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("scripts.portal.listing.Listing.read", fail)
+    answer = manager.get("/participants")
+    guarded = {name: answer.headers.get(name) for name in SECURITY}
+    assert guarded == dict(SECURITY)
+
+
+def test_a_fault_before_a_form_was_read_is_told_too(manager: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    fields = manager.hidden() | {"reference": "C-1"}
+    monkeypatch.setattr("scripts.portal.routes.signing_in.signed_in", fail)
+    answer = manager.client.post("/formations", data=fields)
+    assert answer.status_code == 500
+    assert "Un incident est survenu de notre côté" in answer.text
