@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from scripts.portal.persons import TypedPerson
@@ -12,17 +12,24 @@ MOST_DRAFTS: Final = 1_000
 """Forms that are kept; the oldest go first, and all of them with the process."""
 
 
+class Draft(NamedTuple):
+    """The people of a form, and the contract on which it enrols them."""
+
+    contract: str
+    people: tuple[TypedPerson, ...]
+
+
 class Drafts:
     """The people of the latest forms, by the jobs that enrol them; threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[UUID, tuple[TypedPerson, ...]] = OrderedDict()
+        self._kept: OrderedDict[UUID, Draft] = OrderedDict()
 
-    def keep(self, job_id: UUID, people: Sequence[TypedPerson]) -> None:
+    def keep(self, job_id: UUID, contract: str, people: Sequence[TypedPerson]) -> None:
         """Keeps the people of a form, in the order of its request."""
         with self._lock:
-            self._kept[job_id] = tuple(people)
+            self._kept[job_id] = Draft(contract, tuple(people))
             self._kept.move_to_end(job_id)
             while len(self._kept) > MOST_DRAFTS:
                 self._kept.popitem(last=False)
@@ -34,5 +41,12 @@ class Drafts:
           number: of the people in the request.
         """
         with self._lock:
-            kept = self._kept.get(job_id, ())
+            draft = self._kept.get(job_id)
+        kept = () if draft is None else draft.people
         return kept if len(kept) == number else (TypedPerson("", "", ""),) * number
+
+    def contract_of(self, job_id: UUID) -> str | None:
+        """Returns the contract of a form; None when it is kept no longer."""
+        with self._lock:
+            draft = self._kept.get(job_id)
+        return None if draft is None else draft.contract

@@ -104,14 +104,14 @@ def add_one(request: Request) -> Response:
     except InvalidRequest as refused:
         faults = [PersonFault(one.field.rpartition(".")[2], str(one.code)) for one in refused.problems]
         return _one(request, visitor, 422, typed=typed, notify=notify, faults=faults)
-    site_of(request).drafts.keep(job.id, [typed])
+    site_of(request).drafts.keep(job.id, visitor.contract, [typed])
     return follow(job, then=f"{UNIQUE}/{job.id}{'' if notify else '?invitation=non'}")
 
 
 def show_one(request: Request) -> Response:
     """Shows the result: the person in the list, or the form as it was typed with what is to be corrected."""
     visitor = signed_in(request)
-    job = _enrolling(visitor, request.path_params["job"])
+    job = _enrolling(request, visitor)
     notify = request.query_params.get("invitation") != "non"
     if not job.finished or not job.result.people:
         return follow(job, then=_this(request))
@@ -138,14 +138,15 @@ def _this(request: Request) -> str:
     return f"{request.url.path}?{query}" if query else request.url.path
 
 
-def _enrolling(visitor: Visitor, job_id: UUID) -> Job:
-    """Finds a job that enrols people.
+def _enrolling(request: Request, visitor: Visitor) -> Job:
+    """Finds the job that enrols people; the page then has the counters and the forms of its contract.
 
     Raises: HTTPException with 404 for another job; NotFound for one of another company.
     """
-    job = visitor.portal.job(job_id)
+    job = visitor.portal.job(request.path_params["job"])
     if job.kind != ENROLL:
         raise HTTPException(404)
+    visitor.contract = site_of(request).drafts.contract_of(job.id) or visitor.contract
     return job
 
 
@@ -203,7 +204,7 @@ def add_several(request: Request) -> Response:
         job = visitor.portal.enroll(visitor.contract, given, key=key, policy="until_full", notify=True)  # type: ignore[arg-type]
     except InvalidRequest as refused:
         return _several(request, visitor, people, 422, faults=_unsent(refused))
-    site_of(request).drafts.keep(job.id, people)
+    site_of(request).drafts.keep(job.id, visitor.contract, people)
     return follow(job, then=f"{SEVERAL}/{job.id}")
 
 
@@ -220,7 +221,7 @@ def _unsent(refused: InvalidRequest) -> dict[int, list[PersonFault]]:
 def show_several(request: Request) -> Response:
     """Shows the result of each person, and the refused ones in a form to correct them in place."""
     visitor = signed_in(request)
-    job = _enrolling(visitor, request.path_params["job"])
+    job = _enrolling(request, visitor)
     if not job.finished or not job.result.people:
         return follow(job, then=_this(request))
     added = _added(request, visitor, job)

@@ -6,9 +6,9 @@ import pytest
 
 from scripts.portal.persons import PersonFault, TypedPerson, email_cure, faults_of, wrong_part
 from scripts.portal.routes.adding import MOST_ROWS, rows_offered
-from tests.kit.builders.contracts import enrolled
+from tests.kit.builders.contracts import add_contract, enrolled
 from tests.kit.processes.support import change, rows
-from tests.scripts.portal.conftest import Browser
+from tests.scripts.portal.conftest import Browser, hidden_field
 from tests.scripts.portal.working import resent, said, sent
 from workers.database import transaction
 
@@ -223,3 +223,25 @@ def test_every_fault_of_a_person_is_told() -> None:
     )
     assert [dict(one.values) for one in earlier] == [{"name": "A B"}]
     assert faults_of("no_seat_left", "contract", None, None)[0].field == ""
+
+
+def test_refused_people_are_not_sent_to_another_contract(manager: Browser) -> None:
+    with transaction() as session:
+        add_contract(session, "C-3")
+    answer = sent(manager, SEVERAL, filled(("lea@", "Léa", "Marchand"), ("tom@example.com", "Tom", "Petit")))
+    manager.post("/formations", {"reference": "C-3"})  # in another tab
+    again = manager.get(str(answer.url))
+    assert hidden_field(again.text, "contract") == "C-1"
+    corrected = manager.client.post(
+        SEVERAL, data=manager.hidden(str(answer.url)) | filled(("lea@example.com", "Léa", "Marchand"))
+    )
+    assert corrected.status_code == 403
+    assert rows("SELECT count(*) FROM account WHERE email_norm = 'lea@example.com'") == [(0,)]
+
+
+def test_a_refused_person_is_not_sent_to_another_contract(manager: Browser) -> None:
+    with transaction() as session:
+        add_contract(session, "C-3")
+    answer = sent(manager, UNIQUE, typed("lea@"))
+    manager.post("/formations", {"reference": "C-3"})  # in another tab
+    assert hidden_field(manager.get(str(answer.url)).text, "contract") == "C-1"

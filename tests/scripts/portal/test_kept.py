@@ -17,7 +17,7 @@ def test_the_people_of_a_form_are_kept_until_others_come(monkeypatch: pytest.Mon
     monkeypatch.setattr(drafts, "MOST_DRAFTS", 2)
     kept = Drafts()
     for number in range(3):
-        kept.keep(UUID(int=number), [LEA])
+        kept.keep(UUID(int=number), "C-1", [LEA])
     assert [list(kept.read(UUID(int=number), 1)) for number in range(3)] == [[NOBODY], [LEA], [LEA]]
     assert list(kept.read(UUID(int=2), 2)) == [NOBODY, NOBODY]  # a job of other people than those that were typed
 
