@@ -89,14 +89,20 @@ def test_two_releases_started_at_once_migrate_once(fresh_database: str) -> None:
     assert rows("SELECT count(*) FROM portal") == [(1,)]
 
 
-def test_an_index_that_was_not_made_to_its_end_is_made_again(fresh_database: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "table", "index"),
+    [("0013", "job", "ix_job_due"), ("0021", "webhook", "ix_webhook_due_of_endpoint")],
+)
+def test_an_index_that_was_not_made_to_its_end_is_made_again(
+    fresh_database: str, before: str, table: str, index: str
+) -> None:
     migrated = schema()
-    alembic("downgrade", "0013")
-    execute("CREATE INDEX ix_job_due ON job (id)")
-    execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('ix_job_due')")
+    alembic("downgrade", before)
+    execute(f"CREATE INDEX {index} ON {table} (id)")
+    execute(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('{index}')")
     alembic("upgrade", "head")
     assert schema() == migrated
-    assert rows("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_job_due')") == [(True,)]
+    assert rows(f"SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{index}')") == [(True,)]
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(fresh_database: str) -> None:

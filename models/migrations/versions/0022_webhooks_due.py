@@ -9,6 +9,16 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # One whose making CONCURRENTLY was broken off serves nobody, and would count as there.
+    op.execute(
+        """
+        DO $$ BEGIN
+          IF EXISTS (SELECT FROM pg_index
+            WHERE indexrelid = to_regclass('ix_webhook_due_of_endpoint') AND NOT indisvalid) THEN
+            DROP INDEX ix_webhook_due_of_endpoint;
+          END IF;
+        END $$"""
+    )
     # Where the table is large, it is made beforehand, CONCURRENTLY (docs/operations.md); then it is there.
     op.execute(
         "CREATE INDEX IF NOT EXISTS ix_webhook_due_of_endpoint ON webhook (endpoint_id, due_at)"
