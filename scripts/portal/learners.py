@@ -16,18 +16,23 @@ class Learner:
 
     Parameters:
       account_id: their account.
+      version: the version of their credentials with which they signed in.
       portal: the client with the key of the learner's side.
     """
 
     account_id: UUID
+    version: str
     portal: Portal
 
     def trainings(self) -> tuple[AccountEnrollment, ...]:
         """Returns their trainings, the latest first.
 
-        Raises: PortalError.
+        Raises: SignInNeeded when the password is another one since they signed in; PortalError.
         """
-        return self.portal.account_enrollments(self.account_id)
+        found = self.portal.account_enrollments(self.account_id)
+        if any(str(one.credential_version) != self.version for one in found):
+            raise SignInNeeded(LEARNER, ended=True)
+        return found
 
     def training(self, enrollment_id: UUID) -> AccountEnrollment:
         """Returns a training of theirs.
@@ -67,8 +72,8 @@ def learner_of(request: Request) -> Learner:
     Raises: SignInNeeded.
     """
     site = site_of(request)
-    account = site.sessions.live(request, LEARNER).get("account", "")
+    values = site.sessions.live(request, LEARNER)
     try:
-        return Learner(UUID(account), site.learners)
+        return Learner(UUID(values.get("account", "")), values.get("version", ""), site.learners)
     except ValueError:
         raise SignInNeeded(LEARNER, ended=True) from None

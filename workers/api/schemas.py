@@ -371,6 +371,7 @@ class AccountEnrollment(Shape):
     started_at: str | None
     completed_at: str | None
     enrolled_at: str
+    credential_version: int = Field(description="of the account: end the sessions that began with another one")
 
 
 class AccountEnrollments(Shape):

@@ -205,7 +205,12 @@ class JudgedSelection(Answered):
 
 
 class AccountEnrollment(Answered):
-    """An enrollment of a person who signed in; `access_url` is where they reach the training."""
+    """An enrollment of a person who signed in.
+
+    Parameters:
+      access_url: where they reach the training.
+      credential_version: of the account; a session that began with another one ends.
+    """
 
     enrollment_id: UUID
     contract: str
@@ -218,6 +223,7 @@ class AccountEnrollment(Answered):
     started_at: datetime | None
     completed_at: datetime | None
     enrolled_at: datetime
+    credential_version: int | None = None
 
 
 class AccountEnrollments(Answered):

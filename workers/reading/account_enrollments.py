@@ -18,7 +18,7 @@ MOST: Final = 100
 READ_ENROLLMENTS = text(f"""
     SELECT e.id AS enrollment_id, c.reference AS contract, co.reference AS company, co.name AS company_name,
       t.reference AS training, t.title AS training_title, coalesce(t.access_url, po.access_url) AS access_url,
-      e.progress, e.started_at, e.completed_at, e.enrolled_at
+      e.progress, e.started_at, e.completed_at, e.enrolled_at, a.credential_version
     FROM enrollment e JOIN contract c ON c.id = e.contract_id JOIN company co ON co.id = c.company_id
     JOIN training t ON t.id = c.training_id JOIN portal po ON po.id = c.portal_id
     JOIN account a ON a.id = e.account_id
@@ -33,6 +33,7 @@ class AccountEnrollment(NamedTuple):
     Parameters:
       contract, company, training: their references.
       access_url: where the person reaches the training.
+      credential_version: of the account; sessions that began with another one end.
     """
 
     enrollment_id: UUID
@@ -46,6 +47,7 @@ class AccountEnrollment(NamedTuple):
     started_at: datetime | None
     completed_at: datetime | None
     enrolled_at: datetime
+    credential_version: int
 
 
 def list_account_enrollments(session: Session, key: KnownKey, account_id: UUID) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from workers.portal_client import (
     KeyUsedBefore,
     ParticipantProgress,
     ProgressFields,
+    SignIn,
 )
 
 HOME: Final = "/apprenant"
@@ -67,8 +68,12 @@ def sign_in(request: Request) -> Response:
             request, after=after, email=email, code=checked.code or "wrong_credentials", until=checked.locked_until
         )
     answer = see_other(_own(after))
-    site.sessions.start(answer, LEARNER, {"account": str(checked.account_id)})
+    site.sessions.start(answer, LEARNER, _session(checked))
     return answer
+
+
+def _session(checked: SignIn) -> dict[str, str]:
+    return {"account": str(checked.account_id), "version": str(checked.credential_version)}
 
 
 def _sign_in_page(

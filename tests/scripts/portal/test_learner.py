@@ -177,3 +177,13 @@ def test_a_manager_is_no_learner_and_a_learner_no_manager(activated: Browser) ->
     activated.client.cookies.clear()
     signed_in(activated)
     assert activated.get("/participants").url.path == "/connexion"
+
+
+def test_a_session_ends_when_another_password_is_chosen(ada: Browser) -> None:
+    address = training_of()
+    assert "Non commencé" in words(ada.get(address))
+    change("UPDATE account SET credential_version = credential_version + 1 WHERE email_norm LIKE 'ada%'")
+    for page in ("/apprenant", address):
+        assert ada.get(page).url.path == SIGN_IN
+    signed_in(ada)
+    assert "Non commencé" in words(ada.get(address))

@@ -54,7 +54,8 @@ async def sign_in(call: Call) -> Response:
 async def account_enrollments(call: Call) -> Response:
     """Lists the trainings of a person who signed in, the latest first; an account that is not known has none.
 
-    Those that the person left, or was withdrawn from, are not among them.
+    Those that the person left, or was withdrawn from, are not among them. Each has the `credential_version` of the
+    account: compare it with that of the session, which ends when the person has chosen another password.
     """
     return json_answer({"items": await call.read(list_account_enrollments, call.key, call.identifier("account"))})
 
