@@ -37,8 +37,9 @@ def people_in_every_state(contract: OwnContract) -> list[Person]:
     names = (("Zoë", "Müller"), ("Bruno", "Castelli"), ("Émilie", "Rousseau"), ("Maud", "Caron"))
     people = [contract.person(first, last) for first, last in names]
     fresh, active, begun, finished = people
-    contract.enroll(*people, contract.person("Ines", "Ould-Ahmed", "+550"))
+    contract.enroll(*people)
     contract.activate(active)
+    contract.enroll(contract.person("Ines", "Ould-Ahmed", "+550"))  # believed after mails that were accepted
     contract.report(begun, "in_progress")
     contract.complete(finished)
     contract.mails_are_out()

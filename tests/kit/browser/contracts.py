@@ -11,7 +11,7 @@ import httpx2
 from tests.kit.browser.mailbox import ReceivedMail
 from tests.kit.browser.system import BOCAGE, WholeSystem
 from tests.kit.processes.support import wait_until
-from workers.portal_client import Participant
+from workers.portal_client import Mail, Participant
 
 PASSWORD: Final = "trois-pommes-et-un-panier"
 
@@ -115,7 +115,7 @@ class OwnContract:
 
     def mails_are_out(self) -> None:
         """Waits until no mail of the contract is on its way."""
-        wait_until(lambda: ON_THE_WAY.isdisjoint(self._mail_states()), seconds=60)
+        wait_until(lambda: not self._on_the_way(), seconds=60, say=lambda: str(self._on_the_way()))
 
-    def _mail_states(self) -> set[str]:
-        return {one.mail.state for one in self.participants() if one.mail is not None}
+    def _on_the_way(self) -> list[Mail]:
+        return [one.mail for one in self.participants() if one.mail is not None and one.mail.state in ON_THE_WAY]
