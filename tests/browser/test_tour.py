@@ -40,7 +40,7 @@ CELIA = someone("Célia", "Lefèvre", "celia.lefevre")
 PAUL = someone("Paul", "d’Alméras", "paul.dalmeras")
 NOEMIE = someone("Noémie", "Garçon", "noemie.garcon")
 
-AT_FIRST = (OMAR, FATOUMATA, INES, DIDIER, ZOE, BRUNO, EMILIE, CHLOE, AMANDINE)
+AT_FIRST = (OMAR, FATOUMATA, DIDIER, ZOE, BRUNO, EMILIE, CHLOE, AMANDINE)
 
 
 def test_the_tour_goes_through_the_whole_guide(
@@ -68,6 +68,7 @@ def prepare(contract: OwnContract) -> None:
     """Enrols people, and has them activate their accounts and make progress."""
     contract.enroll(*AT_FIRST)
     contract.activate(ZOE, BRUNO, EMILIE, CHLOE, AMANDINE)
+    contract.enroll(INES)  # a refusal is believed once the relay has accepted other mails
     contract.report_all([BRUNO, EMILIE], "in_progress")
     contract.complete(CHLOE, AMANDINE)
     contract.mails_are_out()
