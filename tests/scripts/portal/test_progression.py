@@ -61,7 +61,7 @@ def test_a_duplicate_is_numbered_registered_and_opens(graduated: Browser) -> Non
     assert file.headers["cache-control"] == "no-store"
 
 
-def test_a_duplicate_that_is_made_while_the_page_is_made_is_in_the_register(
+def test_a_duplicate_made_while_the_page_is_made_is_in_the_register(
     graduated: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"/progression/{enrollment('ada')}"
