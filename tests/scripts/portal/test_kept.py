@@ -22,6 +22,14 @@ def test_the_people_of_a_form_are_kept_until_others_come(monkeypatch: pytest.Mon
     assert list(kept.read(UUID(int=2), 2)) == [NOBODY, NOBODY]  # a job of other people than those that were typed
 
 
+def test_long_forms_are_kept_for_a_shorter_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafts, "MOST_CHARACTERS", 250)
+    kept, long = Drafts(), TypedPerson("a" * 100, "", "")
+    for number in (0, 1, 1, 2):
+        kept.keep(UUID(int=number), "C-1", [long])
+    assert [list(kept.read(UUID(int=number), 1)) for number in range(3)] == [[NOBODY], [long], [long]]
+
+
 class CountingPortal:
     """Stands for the client, and counts the reports that are asked for."""
 
