@@ -110,12 +110,16 @@ def correct_name(request: Request) -> Response:
     changed = {name: value for name, value in typed.items() if value != getattr(person, name)}
     if faults := _name_faults(typed, changed):
         return _name_page(request, person, typed, faults)
-    job = visitor.portal.correct_name(
-        person.enrollment_id,
-        key=form.key,
-        first_name=changed.get("first_name"),
-        last_name=changed.get("last_name"),
-    )
+    try:
+        job = visitor.portal.correct_name(
+            person.enrollment_id,
+            key=form.key,
+            first_name=changed.get("first_name"),
+            last_name=changed.get("last_name"),
+        )
+    except InvalidRequest as refused:
+        wrong = [one.field for one in refused.problems if one.field in changed] or list(changed)
+        return _name_page(request, person, typed, [FieldFault(name, "people.name.fault.unusable") for name in wrong])
     return follow(job, then=f"/participants/{person.enrollment_id}/nom/fait?demande={job.id}")
 
 

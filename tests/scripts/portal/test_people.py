@@ -134,6 +134,8 @@ def test_a_name_is_corrected_at_once_or_after_a_confirmation(manager: Browser) -
         ({"first_name": "", "last_name": "Dû"}, "Indiquez le prénom."),
         ({"first_name": "Zoé", "last_name": ""}, "Indiquez le nom."),
         ({"first_name": "Zoé", "last_name": "Le Dû"}, "Le nom est le même qu’avant"),
+        ({"first_name": "Zo?é", "last_name": "Dû"}, "contient un signe qu’un nom ne peut pas avoir"),
+        ({"first_name": "Zoé", "last_name": "D" * 500}, "Ce texte est trop long"),
     ],
 )
 def test_a_name_that_is_missing_or_the_same_is_told(manager: Browser, typed: dict[str, str], told: str) -> None:
