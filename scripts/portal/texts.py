@@ -20,6 +20,9 @@ FOLDER: Final = Path(__file__).parent / "texts"
 SENTENCES: Final = Path(__file__).parent / "sentences.toml"
 
 NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
+_UNIT: Final = re.compile(r"(?<=[nN]°) |(?<=[\d}]) (?=(?:h|min|s|ko|Mo|secondes|heures|jours)\b(?!’))|(?<=\} h) (?=\{)")
 
 
 class IncompleteTexts(Exception):
@@ -58,7 +61,8 @@ class Texts:
         """Returns a text with its placeholders filled, as HTML: values are escaped.
 
         A text with the keys `….one` and `….many` is chosen by the value `n`: French says "one" of 0 as well.
-        Numbers are written as the language writes them.
+        Numbers are written as the language writes them. The point of an abbreviation, as in « 12 nov. », also ends a
+        sentence.
 
         Raises: KeyError for a text that is not there.
         """
@@ -66,7 +70,7 @@ class Texts:
         if key not in texts and "n" in values:
             key = f"{key}.{'one' if _is_one(language, values['n']) else 'many'}"
         shown = {name: _shown(value, language) for name, value in values.items()}
-        return texts[key].format(**shown) if shown else texts[key]
+        return _with_one_point(texts[key], shown).format(**shown) if shown else texts[key]
 
     def sentence(self, language: str, code: str) -> str:
         """Returns the text that people read for a code; one of a newer release gets a general sentence."""
@@ -84,8 +88,18 @@ def _shown(value: object, language: str) -> object:
 
 
 def spaced(text: str) -> str:
-    """Puts narrow no-break spaces where French has them: before ; : ! ? % » and after «."""
-    return re.sub(r" (?=[;:!?%»])", NARROW, text).replace("« ", f"«{NARROW}")
+    """Puts no-break spaces where French has them.
+
+    They are narrow before ; : ! ? % » and after «, and in numbers; wide after n° and before units.
+    """
+    signs = re.sub(r" (?=[;:!?%»])", NARROW, text).replace("« ", f"«{NARROW}")
+    return _UNIT.sub(NO_BREAK, re.sub(r"(?<=\d) (?=\d{3}\b)", NARROW, signs))
+
+
+def _with_one_point(text: Markup, values: Mapping[str, object]) -> Markup:
+    """Leaves out the point that ends a sentence after a value that ends with one."""
+    pointed = [name for name, value in values.items() if str(value).endswith((".", "…"))]
+    return Markup(re.sub(rf"(\{{(?:{'|'.join(pointed)})\}})\.(?=\s|$)", r"\1", text)) if pointed else text
 
 
 def _is_one(language: str, number: object) -> bool:

@@ -1,13 +1,15 @@
 """The texts of the pages: whole in both languages, in French typography, and all of them used."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from models.delivery import DeliveryReason
 from models.words import Code
-from scripts.portal.texts import FOLDER, NARROW, IncompleteTexts, Texts, spaced
+from scripts.portal.moments import short_day
+from scripts.portal.texts import FOLDER, NARROW, NO_BREAK, IncompleteTexts, Texts, spaced
 
 TEMPLATES = sorted((FOLDER.parent / "templates").glob("*.html"))
 PLURALS = (".one", ".many")
@@ -27,6 +29,27 @@ def test_sentences_have_a_cure_and_no_word_of_blame(texts: Texts) -> None:
     for code in texts.codes():
         sentence = texts.sentence("fr", code)
         assert not re.search(r"\b([Ee]rreur|[Éé]chec|e-mail|inscrite?s? \(e\))", sentence), code
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_a_sentence_that_ends_with_an_abbreviation_has_one_point(tmp_path: Path, language: str) -> None:
+    (tmp_path / "page.toml").write_text(
+        "".join(f'[{one}]\na = "{{day}}. Rien."\nb = "{{day}} : {{day}}."\nc = "{{day}}.fr"\n' for one in ("fr", "en"))
+    )
+    texts, day = Texts(tmp_path), short_day(date(2026, 11, 12), "fr", today=date(2026, 1, 1))
+    assert texts.text(language, "page.a", day=day) == f"12{NO_BREAK}nov. Rien."
+    assert texts.text(language, "page.b", day=day).endswith(f"12{NO_BREAK}nov.")
+    assert texts.text(language, "page.c", day=day) == f"12{NO_BREAK}nov..fr"
+    assert texts.text(language, "page.a", day="12 mai") == "12 mai. Rien."
+
+
+def test_every_text_takes_numbers_and_names_that_end_with_a_point(texts: Texts) -> None:
+    for key in sorted(texts.keys()):
+        for language in ("fr", "en"):
+            names = set(re.findall(r"\{(\w+)\}", texts._texts[language][key]))
+            assert texts.text(language, key, **dict.fromkeys(names, 5)), key
+            said = texts.text(language, key, **dict.fromkeys(names, "S.A."))
+            assert not re.search(r"\.\.(\s|$)", said), key
 
 
 def test_every_text_that_a_template_names_is_there(texts: Texts) -> None:
@@ -52,6 +75,12 @@ def test_values_are_escaped_and_braces_in_them_are_text(texts: Texts) -> None:
 
 def test_french_has_its_spaces_and_its_apostrophes(texts: Texts) -> None:
     assert spaced("« Oui » : non ? 5 %") == f"«{NARROW}Oui{NARROW}»{NARROW}: non{NARROW}? 5{NARROW}%"
+    assert spaced("N° 5, 10 000 personnes, 72 heures") == (
+        f"N°{NO_BREAK}5, 10{NARROW}000 personnes, 72{NO_BREAK}heures"
+    )
+    assert spaced("{h} h {m}, {n} s, {n} s’y trouvent") == (
+        f"{{h}}{NO_BREAK}h{NO_BREAK}{{m}}, {{n}}{NO_BREAK}s, {{n}} s’y trouvent"
+    )
     for key in sorted(texts.keys()):
         french = texts._texts["fr"][key]
         assert not re.search(r"'| [;:!?%»]|« ", french), key
