@@ -65,7 +65,7 @@ def test_a_preview_says_what_was_read_and_what_each_line_would_do(manager: Brows
     answer = dropped(manager, FRENCH)
     told = said(answer)
     assert "équipe.csv, 6 lignes Rien n’est encore enregistré." in told
-    assert "2 places sur 7 restantes. Il en restera 5." in told
+    assert "2 places pour cet import. Places restantes : 5, au lieu de 7." in told
     assert "Accents Windows-1252" in told
     assert "Séparateur Point-virgule En-tête Ligne 1" in told
     assert "Courriel Email Matricule Matricule Service Ignorée" in told
@@ -73,7 +73,7 @@ def test_a_preview_says_what_was_read_and_what_each_line_would_do(manager: Brows
     assert "3 lignes à corriger" in told
     assert 'helene.prevost@<mark class="wrong">martel</mark>' in answer.text
     assert "Il manque la fin de l’adresse, par exemple « martel.fr »" in told
-    assert "La même adresse figure déjà ligne 2." in told
+    assert "La même adresse figure déjà à la ligne 2." in told
     assert "Voir les 3 autres lignes" in told
     assert "Importer 2 participants" in told
     assert rows("SELECT count(*) FROM enrollment") == [(4,)]

@@ -154,7 +154,7 @@ def test_a_forgotten_password_is_answered_alike_for_all(activated: Browser) -> N
     pages = [
         activated.post(address, {"email": f"{name}@example.com"}, page=address) for name in ("ada", "bob", "nobody")
     ]
-    assert {heading(page) for page in pages} == {"Regardez votre boîte mail"}
+    assert {heading(page) for page in pages} == {"Consultez votre messagerie"}
     assert jobs("request_password_reset") == 3
     assert activated.post(address, {"email": "x"}, page=address).status_code == 422
 

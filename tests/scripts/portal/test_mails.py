@@ -46,7 +46,7 @@ def test_a_person_asked_for_too_often_is_told_from_when_on(manager: Browser) -> 
         change("INSERT INTO throttle (scope, subject) SELECT 'invitation:account', id FROM account")
     result = done(manager, manager.post(f"{RESEND}/faire", fields))
     assert heading(result) == "Aucune invitation n’est partie"
-    assert "Demandé trop souvent pour cette personne" in words(result)
+    assert "Demande faite trop souvent" in words(result)
     assert "possible à nouveau" in words(result)
     again = manager.post(RESEND, ticked("ada"))
     assert heading(again) == "Cette personne ne recevra pas d’invitation"
@@ -66,7 +66,7 @@ def test_activated_people_get_no_invitation_but_may_get_a_reset(manager: Browser
 
 def test_the_button_of_a_row_concerns_that_row_alone(manager: Browser) -> None:
     page = manager.post(RESEND, ticked("ada", "bob") | {"only": enrollment("zoe")})
-    assert heading(page) == "Cette personne recevra à nouveau son invitation"
+    assert heading(page) == "Cette personne recevra son invitation"
     assert "zoe@example.com" in words(page)
     assert "ada@example.com" not in words(page)
     fields = {name: hidden_field(page.text, name) for name in ("selection", "key")}

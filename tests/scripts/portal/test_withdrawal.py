@@ -27,7 +27,7 @@ def test_two_lists_say_whose_seat_comes_back(manager: Browser) -> None:
     page = manager.post(PAGE, {"enrollment_id": [enrollment("ada"), enrollment("bob")]})
     assert heading(page) == "1 des 2 personnes sélectionnées peut être retirée"
     shown = words(page)
-    back, stays = shown.index("Seront retirées : la place revient"), shown.index("Resteront inscrites")
+    back, stays = shown.index("Retraits à confirmer : la place revient"), shown.index("Retraits impossibles")
     assert back < shown.index("ada@example.com") < stays < shown.index("bob@example.com")
     assert "Supprimer 1 participant" in shown
     assert "Formation commencée le" in shown
@@ -87,7 +87,7 @@ def test_rows_of_another_company_leave_no_trace(manager: Browser) -> None:
     page = manager.post(PAGE, {"enrollment_id": [theirs, enrollment("ada"), "x", str(uuid4())]})
     assert page.status_code == 200
     assert "eva" not in page.text
-    assert "2 lignes ne sont pas sur la liste de ce contrat" in words(page)
+    assert "2 lignes ne sont pas dans la liste de ce contrat" in words(page)
     packed = selections.pack([theirs, enrollment("ada")])
     result = done(manager, manager.post(f"{PAGE}/faire", {"selection": packed}))
     assert heading(result) == "1 retrait fait sur 2"
