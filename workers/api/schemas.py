@@ -354,7 +354,7 @@ class JudgedSelection(Shape):
     allowed: SelectedParticipants
     refused: SelectedParticipants = Field(description="each participant says in `can` why")
     unknown: list[str] = Field(description="identifiers of no participant of this contract")
-    complete: bool = Field(description="false: more were found than one request takes, and are left out")
+    complete: bool = Field(description="false: there may be more than were looked for, or more than one request takes")
 
 
 class AccountEnrollment(Shape):

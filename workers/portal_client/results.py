@@ -194,7 +194,7 @@ class JudgedSelection(Answered):
     Parameters:
       codes: how many have each code of `can`.
       unknown: identifiers of no participant of the contract.
-      complete: False when more were found than one request takes, which are left out.
+      complete: False when there may be more than were looked for, or more than one request takes.
     """
 
     codes: Mapping[str, int]

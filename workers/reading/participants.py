@@ -51,6 +51,9 @@ PAGES_LOOKED_AT: Final = 4
 IDS_AT_ONCE: Final = 200
 """Participants that one look for identifiers reads, when their mail or their names decide."""
 
+MOST_PAGES_LISTED: Final = 100
+"""The most such looks for one list: where few of many fit, it ends before all were looked at."""
+
 LAST_CHARACTER: Final = chr(0x10FFFF)
 
 PERSON_SCOPES: Final = (
@@ -157,22 +160,31 @@ def _find(session: Session, contract_id: UUID, asked: PageAsked) -> tuple[list[P
     return walk(session, contract_id, asked)
 
 
-def list_ids(session: Session, contract_id: UUID, wanted: Filter, most: int) -> list[UUID]:
-    """Lists the identifiers of participants in the order of their pages, up to a number of them."""
+class ListedIds(NamedTuple):
+    """Identifiers in the order of their pages; `complete` is False when there may be more."""
+
+    ids: list[UUID]
+    complete: bool
+
+
+def list_ids(session: Session, contract_id: UUID, wanted: Filter, most: int) -> ListedIds:
+    """Lists the identifiers of participants, up to a number of them and of pages that are looked at for them."""
     if not (wanted.search or wanted.mail or wanted.to_do):
         pages = sql.PAGES_BY_PROGRESS[wanted.progress] if wanted.progress else sql.PAGE
-        return fetch_values(session, UUID, pages, {"contract": contract_id, "before": sql.LAST_ID, "size": most})
+        asked = {"contract": contract_id, "before": sql.LAST_ID, "size": most + 1}
+        ids = fetch_values(session, UUID, pages, asked)
+        return ListedIds(ids[:most], len(ids) <= most)
     if wanted.search and not searched_words(wanted.search):
-        return []
+        return ListedIds([], complete=True)
     found: list[UUID] = []
     position: Position | None = None
-    while len(found) < most:
-        asked = PageAsked(wanted, position, min(IDS_AT_ONCE, most - len(found)))
-        rows, position = _find(session, contract_id, asked)
+    for _ in range(MOST_PAGES_LISTED):
+        page = PageAsked(wanted, position, min(IDS_AT_ONCE, most + 1 - len(found)))
+        rows, position = _find(session, contract_id, page)
         found += [row.id for row in rows]
-        if position is None:
+        if position is None or len(found) > most:
             break
-    return found
+    return ListedIds(found[:most], position is None and len(found) <= most)
 
 
 def read_of_contract(session: Session, contract_id: UUID, ids: Sequence[UUID]) -> list[dict[str, Any]]:

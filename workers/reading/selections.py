@@ -8,7 +8,7 @@ from uuid import UUID
 from models.participant import Permission, PermittedAction
 from workers.database import Session
 from workers.portals.keys import KnownKey
-from workers.reading.participants import Filter, find_contract, judge, list_ids, read_of_contract
+from workers.reading.participants import Filter, ListedIds, find_contract, judge, list_ids, read_of_contract
 from workers.requests.base import MAX_ENROLLMENTS
 
 MOST: Final = MAX_ENROLLMENTS
@@ -43,9 +43,9 @@ def show_selection(session: Session, key: KnownKey, contract: str, asked: Select
     found = find_contract(session, key.portal_id, contract, key.companies)
     if found is None:
         return None
-    ids = list_ids(session, found.id, asked.wanted, MOST + 1) if asked.ids is None else [*dict.fromkeys(asked.ids)]
-    judged, people = _look(session, found.id, ids[:MOST], asked)
-    known = [one for one in ids[:MOST] if one in judged]
+    ids, complete = _selected(session, found.id, asked)
+    judged, people = _look(session, found.id, ids, asked)
+    known = [one for one in ids if one in judged]
     allowed = [one for one in known if judged[one].allowed]
     refused = [one for one in known if not judged[one].allowed]
     shown = [allowed[asked.allowed_from :][: asked.shown], refused[asked.refused_from :][: asked.shown]]
@@ -55,9 +55,16 @@ def show_selection(session: Session, key: KnownKey, contract: str, asked: Select
         "codes": Counter(str(one.code) for one in judged.values()),
         "allowed": _group(allowed, shown[0], people),
         "refused": _group(refused, shown[1], people),
-        "unknown": [str(one) for one in ids[:MOST] if one not in judged],
-        "complete": len(ids) <= MOST,
+        "unknown": [str(one) for one in ids if one not in judged],
+        "complete": complete,
     }
+
+
+def _selected(session: Session, contract_id: UUID, asked: SelectionAsked) -> ListedIds:
+    if asked.ids is None:
+        return list_ids(session, contract_id, asked.wanted, MOST)
+    ids = [*dict.fromkeys(asked.ids)]
+    return ListedIds(ids[:MOST], len(ids) <= MOST)
 
 
 def _look(

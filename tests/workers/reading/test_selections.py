@@ -12,7 +12,7 @@ from models.words import Progress, Scope
 from tests.kit.builders.contracts import add_contract, did, enrolled, someone
 from workers.database import Session
 from workers.portals.keys import KnownKey
-from workers.reading import selections
+from workers.reading import participants, selections
 from workers.reading.participants import Filter
 from workers.reading.selections import SelectionAsked, show_selection
 from workers.requests.enrollment import Withdraw
@@ -113,3 +113,14 @@ def test_every_action_is_judged_as_on_the_row_of_the_person(session: Session, pe
         assert found is not None
         for group, allowed in (("allowed", True), ("refused", False)):
             assert all(one["can"][action]["allowed"] is allowed for one in found[group]["participants"])
+
+
+def test_a_filter_that_few_fit_is_not_looked_for_in_all(
+    session: Session, people: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(participants, "MOST_PAGES_LISTED", 1)
+    monkeypatch.setattr(participants, "IDS_AT_ONCE", 2)
+    found = show_selection(session, KEY, "C-1", SelectionAsked(WITHDRAW, None, Filter(mail=DeliveryState.QUEUED)))
+    assert found is not None
+    assert len(found["allowed"]["enrollment_ids"] + found["refused"]["enrollment_ids"]) == 2
+    assert not found["complete"]
