@@ -26,7 +26,7 @@ from workers.database import LOCK_TIMEOUT
 NOT_PREPARED: Final = {LOCK_TIMEOUT.text}
 """PostgreSQL cannot prepare ``SET``, so this statement is executed instead."""
 
-MAKERS: Final = {"workers.people.retention": {"_part"}}
+MAKERS: Final = {"workers.ops.folding": {"_fold"}, "workers.people.retention": {"_part"}}
 """These functions build statements for constants of their own module."""
 
 SPAN: Final = re.compile(r"(now\(\) [-+] \$\d+)\b")

@@ -34,14 +34,18 @@ READ_SNAPSHOT: Final = text("""
     SELECT s.facts, s.form, extract(epoch FROM clock_timestamp() - s.taken_at)::float8 AS age
     FROM status_snapshot s WHERE s.name = 'status'""")
 
-# Lets one reader make the snapshot; the others wait until it is there.
 _TURN: Final = "hashtextextended('matricule snapshot', 0)"
+
+# Lets one reader make the snapshot.
 TRY_TURN: Final = text(f"SELECT pg_try_advisory_xact_lock({_TURN})")
+
+# Waits until the reader who makes the snapshot is done.
 AWAIT_TURN: Final = text(f"SELECT pg_advisory_xact_lock({_TURN})")
 
 # Bounds the statements of the snapshot: a status that takes longer is no help, and is told as such.
-LIMIT_STATEMENTS: Final = text("SET LOCAL statement_timeout = '10s'")
+LIMIT_STATEMENTS: Final = text("SELECT set_config('statement_timeout', '10s', true)")
 
+# Keeps the snapshot in place of the one before.
 KEEP_SNAPSHOT: Final = text("""
     INSERT INTO status_snapshot (name, taken_at, form, facts) VALUES ('status', now(), :form, :facts)
     ON CONFLICT (name) DO UPDATE SET taken_at = excluded.taken_at, form = excluded.form, facts = excluded.facts""")

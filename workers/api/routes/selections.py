@@ -24,7 +24,7 @@ Place = Annotated[int, Field(ge=0, le=MOST)]
 class Selection(BaseModel):
     """A selection of participants of a contract, and what is to be asked for them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     action: PermittedAction = Field(description="the word of `can` that is judged")
     enrollment_ids: list[UUID] | None = Field(
