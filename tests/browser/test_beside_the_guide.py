@@ -53,7 +53,7 @@ def test_a_file_with_mistakes_is_corrected_and_dropped_again(make: MakeContract,
     lines = [*good, wrong._replace(email=wrong.email.replace("@", "")), nameless._replace(last_name=""), good[0]]
     manager.drop("liste.csv", roster(*lines))
     manager.is_told("Vérifiez avant d’importer")
-    manager.sees("3 lignes à corriger", "Il manque le @", "Le nom manque", "La même adresse figure déjà ligne 2")
+    manager.sees("3 lignes à corriger", "Il manque le @", "Le nom manque", "La même adresse figure déjà à la ligne 2")
     assert manager.page.get_by_label("Places du contrat").count() == 0
     manager.press("Importer 2 participants")
     manager.is_told("2 participants inscrits, 3 lignes restent à corriger")
@@ -225,7 +225,7 @@ def test_a_double_click_is_one_request(make: MakeContract, enter: Enter, system:
     manager.page.goto("/participants")
     manager.tick(person)
     manager.press("Renvoyer l’invitation")
-    manager.is_told("Cette personne recevra à nouveau son invitation")
+    manager.is_told("Cette personne recevra son invitation")
     manager.page.get_by_role("button", name="Envoyer 1 invitation").dblclick()
     manager.is_told(f"Invitation envoyée : {person.name}")
     contract.mails_are_out()
@@ -247,14 +247,14 @@ def test_a_session_that_ended_keeps_what_was_filled_in(
     manager.press("Ajouter un participant")
     manager.is_told("Votre session a expiré")
     manager.sees("ce que vous avez rempli vous attend")
-    manager.press("Entrer comme Claire Aubrac")
+    manager.press("Continuer en tant que Claire Aubrac")
     manager.is_told("Votre formulaire est prêt")
     manager.press("Envoyer")
     manager.is_told(f"Inscription faite : {person.name}")
     end_session(manager, contract.reference, system, monkeypatch)
     manager.page.goto("/participants?filtre=not_started")
     manager.is_told("Votre session a expiré")
-    manager.press("Entrer comme Claire Aubrac")
+    manager.press("Continuer en tant que Claire Aubrac")
     expect(manager.page).to_have_url(re.compile("filtre=not_started$"))
 
 

@@ -201,7 +201,7 @@ def test_the_main_path_needs_the_keyboard_alone(make: MakeContract, open_page: O
     page = open_page()
     manager = Manager(page)
     page.goto("/connexion")
-    reach(page, "Entrer comme Claire Aubrac")
+    reach(page, "Continuer en tant que Claire Aubrac")
     page.keyboard.press("Enter")
     page.get_by_role("main").get_by_role("heading", level=1).wait_for()
     page.goto("/formations")

@@ -239,7 +239,7 @@ def test_ticked_rows_are_removed_and_their_seats_come_back(make: MakeContract, e
     manager.tick(leaving, also)
     manager.press("Supprimer")
     manager.is_told("Les 2 personnes sélectionnées peuvent être retirées")
-    manager.sees("Seront retirées : la place revient")
+    manager.sees("Retraits à confirmer : la place revient")
     manager.press("Supprimer 2 participants")
     manager.is_told("2 retraits faits, 2 places reviennent")
     manager.see_list()

@@ -57,7 +57,7 @@ def test_a_learner_who_never_chose_a_password_is_sent_a_link(
     page.get_by_role("link", name="Recevoir un lien pour choisir un mot de passe").click()
     page.get_by_label("Email").fill(person.email)
     page.get_by_role("button", name="Recevoir un lien").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Regardez votre boîte mail")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Consultez votre messagerie")
     page.goto(contract.invitation(person).link)
     choose_password(page, PASSWORD)
     sign_in(page, person, PASSWORD)

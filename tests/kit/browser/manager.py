@@ -23,7 +23,7 @@ class Manager:
     def sign_in(self, company: str = BOCAGE) -> None:
         """Signs in with one click."""
         self.page.goto("/connexion")
-        self.page.get_by_role("button", name=f"Entrer comme {MANAGERS[company]}").click()
+        self.page.get_by_role("button", name=f"Continuer en tant que {MANAGERS[company]}").click()
         expect(self.page).to_have_url(re.compile(r"/participants$"))
 
     def choose(self, contract: OwnContract) -> None:
