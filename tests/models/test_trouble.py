@@ -1,4 +1,4 @@
-"""The trouble of a failure: equal for the same fault, whatever row, person or number its message names."""
+"""The trouble of a failure: equal for the same fault, also when messages name other rows, people or numbers."""
 
 from typing import Any
 

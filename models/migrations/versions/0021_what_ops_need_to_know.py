@@ -69,7 +69,7 @@ def _counts(table: str, moments: tuple[str, ...], measures: tuple[str, ...], ban
 
 
 def _index(table: str, name: str, columns: str, condition: str) -> None:
-    # One whose making CONCURRENTLY was broken off serves nobody, and would count as there.
+    # An index that CREATE INDEX CONCURRENTLY left invalid is of no use, and IF NOT EXISTS would keep it.
     op.execute(
         f"""
         DO $$ BEGIN

@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # One whose making CONCURRENTLY was broken off serves nobody, and would count as there.
+    # An index that CREATE INDEX CONCURRENTLY left invalid is of no use, and IF NOT EXISTS would keep it.
     op.execute(
         """
         DO $$ BEGIN

@@ -1,4 +1,4 @@
-"""A manager reaches nothing of the other company, whatever identifiers a form or an address has."""
+"""A manager who sends identifiers of the other company, in a form or an address, reaches nothing of it."""
 
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Scope

@@ -1,13 +1,10 @@
-"""The port for operators: metrics that answer whatever is away, a token when one is set, nothing of it in public."""
+"""The port for operators: metrics that answer while PostgreSQL or Redis is away, and a token when one is set."""
 
 import json
 import os
 import re
 import signal
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -15,29 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.embedded.mailbox_process import free_port
-from tests.kit.processes import serving as public
+from tests.kit.processes.serving import serving
 from tests.kit.processes.support import Processes, change, forget, wait_until
 from tests.workers.cli.conftest import Call
 from tests.workers.cli.conftest import call as call  # noqa: PLC0414 - a fixture
 from workers.console import asking
 from workers.console.app import make_server
-
-
-@contextmanager
-def serving() -> Iterator[httpx.Client]:
-    """Serves the port for operators with the current settings; yields a client of it."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = make_server("127.0.0.1", 0)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        wait_until(lambda: server.started)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +44,7 @@ WAITING = """
 def test_metrics_json_and_status_show_the_same_numbers(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     change(WAITING)
     monkeypatch.setattr("workers.ops.snapshot.FRESH_SECONDS", 600.0)
-    with serving() as client:
+    with serving(make_server) as client:
         scraped = values(client.get("/metrics"))
         change("DELETE FROM job")
         again = values(client.get("/metrics"))
@@ -89,7 +69,7 @@ def call_without_change(call: Call, *words: str) -> Any:
 
 
 def test_the_type_is_that_of_the_text_format_and_nothing_is_cached() -> None:
-    with serving() as client:
+    with serving(make_server) as client:
         answer = client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert answer.headers["cache-control"] == "no-store"
@@ -114,7 +94,7 @@ def test_the_type_is_that_of_the_text_format_and_nothing_is_cached() -> None:
 def test_a_token_that_is_set_is_asked_for(given: str | None, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METRICS_TOKEN", "s3cret")
     forget()
-    with serving() as client:
+    with serving(make_server) as client:
         headers = {} if given is None else {b"Authorization": given.encode("latin-1")}
         answer = client.get("/metrics", headers=headers)
         assert answer.status_code == status
@@ -127,7 +107,7 @@ def test_a_token_that_is_set_is_asked_for(given: str | None, status: int, monkey
 def test_metrics_answer_without_a_database_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@127.0.0.1:1/nothing")
     forget()
-    with serving() as client:
+    with serving(make_server) as client:
         found = values(client.get("/metrics"))
         assert client.get("/readyz").status_code == 503
     assert (found["matricule_database_up", ""], found["matricule_healthy", ""]) == (0, 0)
@@ -145,7 +125,7 @@ def test_a_database_that_hangs_is_told_in_time(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(asking, "read_snapshot", hang)
     monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.1)
-    with serving() as client:
+    with serving(make_server) as client:
         for _ in range(3):
             assert values(client.get("/metrics"))["matricule_database_up", ""] == 0
         assert len(asked) == 1
@@ -155,12 +135,12 @@ def test_a_database_that_hangs_is_told_in_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nothing_of_it_answers_on_the_public_port() -> None:
-    with public.serving() as client:
+    with serving() as client:
         assert [client.get(path).status_code for path in ("/metrics", "/ops", "/ops/")] == [404, 404, 404]
 
 
 def test_the_console_has_its_place() -> None:
-    with serving() as client:
+    with serving(make_server) as client:
         answer = client.get("/ops")
         assert (answer.status_code, "no console yet" in answer.text) == (200, True)
         assert client.get("/ops/jobs").status_code == 404

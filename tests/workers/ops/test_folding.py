@@ -1,4 +1,4 @@
-"""Ended work is counted by minute, by hour and in total; totals only grow, whatever is purged or retried."""
+"""Ended work is counted by minute, by hour and in total; totals do not fall when rows are purged or retried."""
 
 import threading
 from datetime import UTC, datetime
