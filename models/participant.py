@@ -15,19 +15,7 @@ from models.delivery import DeliveryReason
 from models.link import MAILED, LinkHolder, answer_invitation, answer_reset
 from models.throttle import Allowance
 from models.withdrawal import WithdrawalCandidate, decide_withdrawals
-from models.words import Code, EmailKind, EmailState, Progress
-
-
-class DeliveryState(StrEnum):
-    """The fate of a mail, as a manager is told."""
-
-    QUEUED = "queued"  # leaves in a moment
-    DEFERRED = "deferred"  # was not taken yet, and is tried again
-    SENT = "sent"  # the relay took it
-    UNCERTAIN = "uncertain"  # the connection was lost at the end: perhaps it was taken
-    UNDELIVERABLE = "undeliverable"  # refused for good
-    NOT_SENT = "not_sent"  # not tried: too late, no longer wanted, or the address is on the suppression list
-
+from models.words import Code, DeliveryState, EmailKind, EmailState, Progress
 
 STATES_OF: Final[Mapping[DeliveryState, tuple[EmailState, ...]]] = {
     DeliveryState.QUEUED: (EmailState.OWED, EmailState.SENDING),

@@ -45,6 +45,17 @@ class EmailState(StoredWord):
     CANCELLED = "cancelled"  # no longer wanted (the person was withdrawn, or its link was voided for another mail)
 
 
+class DeliveryState(StrEnum):
+    """The fate of a mail, as a manager is told."""
+
+    QUEUED = "queued"  # leaves in a moment
+    DEFERRED = "deferred"  # was not taken yet, and is tried again
+    SENT = "sent"  # the relay took it
+    UNCERTAIN = "uncertain"  # the connection was lost at the end: perhaps it was taken
+    UNDELIVERABLE = "undeliverable"  # refused for good
+    NOT_SENT = "not_sent"  # not tried: too late, no longer wanted, or the address is on the suppression list
+
+
 class WebhookState(StoredWord):
     """The state of a webhook."""
 

@@ -4,8 +4,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.participant import DeliveryState, NextStep
-from models.words import Code, JobState, Policy, Progress, WebhookState
+from models.participant import NextStep
+from models.words import Code, DeliveryState, JobState, Policy, Progress, WebhookState
 
 T = TypeVar("T")
 

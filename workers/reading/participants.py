@@ -14,7 +14,6 @@ from models.correction import LASTS as EMAIL_LASTS
 from models.name_correction import NAME_LASTS
 from models.participant import (
     STATES_OF,
-    DeliveryState,
     MailStatus,
     ParticipantStanding,
     Permission,
@@ -28,7 +27,7 @@ from models.participant import (
 )
 from models.search_words import first_found, is_found, searched_words
 from models.throttle import COUNTS_FOR, LIMITS, Allowance, ThrottleScope, measure_allowance
-from models.words import Code, Progress
+from models.words import Code, DeliveryState, Progress
 from workers.database import Session, array, text_array
 from workers.reading import participant_rows as sql
 from workers.reading.participant_rows import JudgedRow, ParticipantRow, ShownContract

@@ -6,8 +6,7 @@ Cells that a spreadsheet would run are guarded in it, so the reader must know it
 
 from typing import Final
 
-from models.participant import DeliveryState
-from models.words import Progress
+from models.words import DeliveryState, Progress
 from workers.rosters.columns import RosterHeader, column_name
 
 KNOWN_COLUMNS: Final = {

@@ -5,8 +5,7 @@ from typing import Final
 
 import pytest
 
-from models.participant import DeliveryState
-from models.words import Progress
+from models.words import DeliveryState, Progress
 from tests.benchmarks.crowd import RARE, add_crowd
 from tests.benchmarks.population import contract, known_id
 from tests.workers.ops.test_status_plans import forget_statistics, read_too_much

@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.participant import DeliveryState
 from models.portal import LOCAL_PORTAL_ID, Portal
-from models.words import Progress
+from models.words import DeliveryState, Progress
 from tests.kit.builders.contracts import add_contract, did, enrolled, query, someone
 from workers.database import Session
 from workers.enrollment.rows import INSERT_ENROLLMENTS

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
-from models.participant import DeliveryState, PermittedAction
+from models.participant import PermittedAction
 from models.portal import LOCAL_PORTAL_ID
-from models.words import Progress, Scope
+from models.words import DeliveryState, Progress, Scope
 from tests.kit.builders.contracts import add_contract, did, enrolled, someone
 from workers.database import Session
 from workers.portals.keys import KnownKey

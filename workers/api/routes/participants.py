@@ -8,8 +8,7 @@ from uuid import UUID
 from pydantic import Field
 from starlette.responses import Response
 
-from models.participant import DeliveryState
-from models.words import Code, Progress, Scope
+from models.words import Code, DeliveryState, Progress, Scope
 from workers.api import schemas
 from workers.api.calls import Call, json_answer
 from workers.api.downloads import CSV, streamed_answer

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from models.participant import DeliveryState, PermittedAction
-from models.words import Code, Progress, Scope
+from models.participant import PermittedAction
+from models.words import Code, DeliveryState, Progress, Scope
 from workers.api import schemas
 from workers.api.bodies import read_body, read_request
 from workers.api.calls import Call, json_answer
