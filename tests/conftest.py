@@ -18,7 +18,7 @@ from tests.kit.processes.support import Processes, forget
 from tests.kit.quick import QUICK_HASHER, TRUE_HASHER, hash_by, log_plainly
 from tests.kit.servers import TEMPLATE, Servers, running
 from tests.kit.system import told_of_skipped
-from tests.kit.turns import name_groups, processes_for, serial_last, turn
+from tests.kit.turns import heavy_last, name_groups, processes_for, turn
 from workers import database
 from workers.database import Session
 from workers.logs import configure_logs
@@ -47,7 +47,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    serial_last(items)
+    heavy_last(items)
     if config.getoption("loadgroup", default=False):
         name_groups(items)
 

@@ -15,7 +15,7 @@ from scripts.demonstration.manager_page import PEOPLE
 from scripts.embedded.places import SHORT_ROOT, places
 from tests.kit.processes.support import PROJECT, wait_until
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 FROM_TESTS = ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "REDIS_NAMESPACE", "LINK_KEYS")
 

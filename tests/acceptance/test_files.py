@@ -17,7 +17,7 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 COMPANIES = 50
 PER_FILE = 20

@@ -25,7 +25,7 @@ from tests.kit.processes.support import PROJECT, wait_until
 from tests.kit.relay.relay import Relay
 from tests.kit.servers import Servers
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 ZOE = {"email": "zoe@example.com", "first_name": "Zoë", "last_name": "Müller"}
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/links/\S+")

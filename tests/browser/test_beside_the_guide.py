@@ -15,7 +15,7 @@ from tests.kit.browser.contracts import INVITED, PASSWORD
 from tests.kit.browser.manager import Manager, roster
 from tests.kit.browser.system import BOCAGE, FERRAND, WholeSystem
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 AT_ONE_MOMENT = (
     "moment => void setTimeout(() => document.querySelector('main form').requestSubmit(), moment - Date.now())"

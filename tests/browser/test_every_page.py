@@ -13,7 +13,7 @@ from tests.kit.browser.looks import looks_right, violations
 from tests.kit.browser.manager import Manager, roster
 from tests.kit.browser.system import FERRAND
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.kit.browser.manager import Manager, roster
 from tests.kit.browser.pdfs import text_of
 from tests.kit.browser.system import FERRAND, WholeSystem
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 def test_the_planned_seats_are_the_seats_in_the_contract(make: MakeContract, enter: Enter) -> None:

@@ -11,7 +11,7 @@ from tests.kit.browser.contracts import PASSWORD, RESET, OwnContract, Person
 from tests.kit.browser.pdfs import text_of
 from tests.kit.browser.system import WholeSystem
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 def test_a_learner_goes_from_the_invitation_to_the_certificate(

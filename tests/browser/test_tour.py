@@ -11,7 +11,7 @@ from tests.kit.browser.contracts import PASSWORD, OwnContract, Person
 from tests.kit.browser.manager import Manager, roster
 from tests.kit.browser.pictures import MOST_BYTES, PICTURES, Album, album_folder
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 WINDOW = {"width": 1200, "height": 900}
 PHONE = {"width": 360, "height": 740}

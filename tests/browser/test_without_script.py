@@ -9,7 +9,7 @@ from tests.browser.conftest import Enter, MakeContract
 from tests.kit.browser.contracts import PASSWORD
 from tests.kit.browser.manager import Manager, roster
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture

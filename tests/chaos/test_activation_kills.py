@@ -32,7 +32,7 @@ from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.internal import PlanReleases, SendReminders
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 PEOPLE = [f"p{number}" for number in range(20)]

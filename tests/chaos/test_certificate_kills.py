@@ -26,7 +26,7 @@ from workers.database import transaction
 from workers.engine.broker import wake
 from workers.requests.queues import Queue
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 PEOPLE = 120

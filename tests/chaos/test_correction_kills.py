@@ -26,7 +26,7 @@ from workers.requests.accounts import CorrectEmail
 from workers.requests.base import Request
 from workers.requests.internal import ApplyCorrections
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 LOOK = """

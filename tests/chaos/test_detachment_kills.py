@@ -17,7 +17,7 @@ from workers.database import transaction
 from workers.ops.reconciliation import find_drift
 from workers.web.forms import FORM_TYPE
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 STALL = """
     CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$"""

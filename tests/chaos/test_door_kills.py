@@ -15,7 +15,7 @@ from tests.kit.processes.support import Processes, rows, wait_until
 from workers.database import transaction
 from workers.engine.door_lease import HOLD_SECONDS, lease_key
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 STEPS = {"before or after the fetch": "portal", "while it records": "idempotency"}
 """The table that a test locks, so that the reader waits at this step."""

@@ -23,7 +23,7 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.accounts import ErasePerson, ExportPerson
 from workers.requests.base import Request
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 ANNE = "anne@example.com"

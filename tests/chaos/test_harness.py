@@ -37,7 +37,7 @@ from tests.chaos.harness.settling import Settling, frozen
 from tests.chaos.harness.system import ChaosSystem, Row
 from tests.kit.processes.support import PROJECT
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 SEED: Final = 11
 STORM_SECONDS: Final = 16.0

@@ -28,7 +28,7 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.imports import ImportRoster
 from workers.requests.queues import Queue
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 ROWS = int(os.environ.get("ROWS", "6000"))

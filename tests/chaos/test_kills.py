@@ -32,7 +32,7 @@ from workers.engine.broker import wake
 from workers.engine.set_back import TERM_SECONDS
 from workers.requests.enrollment import Enroll, PersonToEnroll
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 def test_jobs_survive_kills_of_every_process_and_a_flushed_redis(valkey: Valkey, processes: Processes) -> None:

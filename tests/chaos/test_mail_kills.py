@@ -21,7 +21,7 @@ from tests.kit.relay.relay import Relay
 from workers.database import transaction
 from workers.settings import Settings
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 DEFAULT: int = Settings.model_fields["smtp_connections"].default
 
@@ -101,8 +101,7 @@ def test_mails_survive_kills_of_the_mailer_and_a_flushed_redis(
         in_hand = moments.randint(1, connections)
         wait_until(lambda: may_be_killed(relay, in_hand=in_hand), seconds=60, say=processes.logs)  # noqa: B023
         processes.kill(mailer)
-        relay.admit(relay.holding)  # they have arrived, but the answer did not
-        wait_until(lambda: relay.holding == 0)
+        wait_until(relay.took_all)  # they have arrived, but the answer did not
         if kill == 1:
             with redis.Redis.from_url(os.environ["REDIS_URL"]) as opened:
                 opened.flushall()

@@ -11,7 +11,7 @@ from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
 from workers.requests.accounts import CorrectName
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LOOK = """
     SELECT last_name, (SELECT count(*) FROM name_correction),

@@ -20,7 +20,7 @@ from workers.requests.base import Request
 from workers.requests.catalog import PutCompany, PutContract, PutTraining
 from workers.requests.enrollment import Enroll, PersonToEnroll
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 PAIRS: Final = 2_000
 KILLED_AT: Final = (200, 1_500, 3_000)

@@ -16,7 +16,7 @@ from workers.engine.broker import wake
 from workers.ops.reconciliation import find_drift
 from workers.requests.registry import parse
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 LEASE = 2.0
 PEOPLE = 20

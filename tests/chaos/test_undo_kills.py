@@ -16,7 +16,7 @@ from workers.ops.reconciliation import find_drift
 from workers.requests.imports import UndoImport
 from workers.requests.queues import Queue
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 JOINED = "SELECT position FROM job_person WHERE job_id = :id AND code IN ('enrolled', 'attached') ORDER BY position"
 LEFT = "SELECT position FROM job_person WHERE job_id = :id AND code = 'withdrawn' ORDER BY position"

@@ -1,7 +1,8 @@
-"""A test marked ``serial`` runs alone even when several processes run tests: it kills processes or measures time.
+"""Tests marked ``heavy`` run two at a time, one marked ``serial`` alone, even when several processes run tests.
 
-Each test holds a lock while it runs: a serial test an exclusive one, every other test a shared one. The locked file is
-this file itself, so nothing has to be created or removed. Serial tests come last, when few others are left to wait for.
+A heavy test starts and kills whole systems; a serial one takes times as well. Each test holds a lock while it runs: a
+serial test an exclusive one, every other test a shared one. The locked file is this file itself, so nothing has to be
+created or removed. Heavy tests come behind all others and serial ones last, when few others are left to wait for.
 """
 
 import fcntl
@@ -13,11 +14,18 @@ import pytest
 from _pytest.nodeid import NodeId
 
 
-def serial_last(items: list[pytest.Item]) -> None:
-    """Moves serial tests to the end, in their order, and into one process, because they share what they start."""
-    items.sort(key=_is_serial)
-    for item in filter(_is_serial, items):
-        item.add_marker(pytest.mark.xdist_group("serial"))
+def heavy_last(items: list[pytest.Item]) -> None:
+    """Moves heavy tests behind the others and serial ones to the end, in their order.
+
+    Two processes share the heavy ones: one has those that kill, the other those of whole systems. One process has the
+    serial ones. What such tests start is shared by those of one process.
+    """
+    items.sort(key=_weight)
+    for item in items:
+        if _is_serial(item):
+            item.add_marker(pytest.mark.xdist_group("serial"))
+        elif _is_heavy(item):
+            item.add_marker(pytest.mark.xdist_group("kills" if "chaos" in item.path.parts else "systems"))
 
 
 def name_groups(items: list[pytest.Item]) -> None:
@@ -49,6 +57,14 @@ def processes_for(arguments: list[str], only: str) -> int:
     """
     few = bool(only) or (bool(arguments) and all(argument.split("::")[0].endswith(".py") for argument in arguments))
     return 0 if few else 2 * (os.cpu_count() or 1)
+
+
+def _weight(item: pytest.Item) -> int:
+    return 2 if _is_serial(item) else int(_is_heavy(item))
+
+
+def _is_heavy(item: pytest.Item) -> bool:
+    return item.get_closest_marker("heavy") is not None
 
 
 def _is_serial(item: pytest.Item) -> bool:

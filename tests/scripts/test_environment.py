@@ -19,7 +19,7 @@ from scripts.embedded.parts import _exports
 from scripts.embedded.places import SHORT_ROOT
 from tests.kit.processes.support import PROJECT
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 NOBODY = 65534
 NOTHING: Mapping[str, str] = {}

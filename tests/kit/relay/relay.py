@@ -124,6 +124,14 @@ class Relay:
             self.room = room
             self._gate.notify_all()
 
+    def took_all(self) -> bool:
+        """Answers the bodies held now; true once none is. What a dead client had sent may still be on its way."""
+        with self._gate:
+            if held := self.holding:
+                self.room = held
+                self._gate.notify_all()
+            return held == 0
+
     def keep(self, mail: Mail) -> None:
         """Keeps a mail that was read to the end."""
         self.mails.append(mail)

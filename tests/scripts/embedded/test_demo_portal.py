@@ -16,7 +16,7 @@ from scripts.embedded.run import PROCFILE, LocalSystem
 from scripts.portal.settings import read_settings
 from tests.scripts.embedded.test_parts import sourced
 
-pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.serial]
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.heavy]
 
 NAMES = ("PORTAL_URL", "PORTAL_NAME", "PORTAL_KEY", "PORTAL_KEY_ID", "PORTAL_QUEUE_SECRET")
 NO_PROCESSES = {line.name: 0 for line in parse_procfile(PROCFILE.read_text()) if line.name != RELEASE}

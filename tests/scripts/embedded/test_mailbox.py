@@ -13,7 +13,7 @@ from scripts.embedded.mailbox_process import Mailbox
 from scripts.embedded.mailbox_smtp import fault_of
 from scripts.embedded.places import places
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 HOSTILE_HTML = """<!doctype html><html><head><title>x</title></head><body onload="steal()">
 <script>steal()</script><img src="https://tracker.invalid/1.gif" onerror="steal()">

@@ -14,7 +14,7 @@ from scripts.embedded.mailbox_process import free_port
 from scripts.embedded.parts import AlreadyRunning, Parts
 from scripts.embedded.places import UnsafePlace
 
-pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.serial]
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.heavy]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 NOBODY = 65534
 NAMES = {"DATABASE_URL", "REDIS_URL", "SMTP_URL", "MAILBOX_URL", "PORT", "LINK_KEYS", "LINK_BASE_URL"}

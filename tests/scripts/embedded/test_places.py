@@ -17,7 +17,7 @@ from scripts.embedded.places import (
 )
 from scripts.embedded.postgres import MAJOR, Postgres
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files to another user")
 

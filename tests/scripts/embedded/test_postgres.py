@@ -16,7 +16,7 @@ from scripts.embedded.places import SystemUser, _short_path, places
 from scripts.embedded.postgres import Postgres
 from scripts.embedded.processes import StartFailed, wait_until
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 PARENT = """
 import sys, threading

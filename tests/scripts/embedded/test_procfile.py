@@ -19,7 +19,7 @@ from scripts.embedded.procfile import (
     restart_delay,
 )
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 Run = Callable[..., tuple[Supervisor, io.StringIO]]
 

@@ -11,7 +11,7 @@ from scripts.embedded.guard import send
 from scripts.embedded.processes import wait_until
 from scripts.embedded.run import LocalSystem, run
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 Start = Callable[..., subprocess.Popen[str]]
 GIVEN = {"DATABASE_URL": "x", "REDIS_URL": "x", "SMTP_URL": "x"}

@@ -8,7 +8,7 @@ import redis
 from scripts.embedded.places import places
 from scripts.embedded.valkey import Valkey
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture

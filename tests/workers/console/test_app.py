@@ -146,7 +146,7 @@ def test_the_console_has_its_place() -> None:
         assert client.get("/ops/jobs").status_code == 404
 
 
-@pytest.mark.serial
+@pytest.mark.heavy
 def test_the_process_serves_and_stops(processes: Processes) -> None:
     port = free_port(0)
     started = processes.start("workers.cli", "ops", OPS_PORT=str(port))

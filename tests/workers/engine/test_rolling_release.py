@@ -195,7 +195,7 @@ def test_a_schedule_of_an_unknown_kind_keeps_its_slot(fresh_database: str) -> No
     assert rows("SELECT next_run_at, last_run_at FROM schedule WHERE name = 'lunch'") == before
 
 
-@pytest.mark.serial
+@pytest.mark.heavy
 def test_an_old_door_leaves_what_it_does_not_know_to_the_newer(processes: Processes) -> None:
     process("requests enrollments", "99.0.0")
     processes.worker("requests", "enrollments", threads=2)
@@ -227,7 +227,7 @@ def test_an_old_door_leaves_what_it_does_not_know_to_the_newer(processes: Proces
     wait_until(lambda: not left(), say=lambda: str(left()))
 
 
-@pytest.mark.serial
+@pytest.mark.heavy
 def test_a_door_left_to_a_newer_release_is_free_for_it_at_once(processes: Processes) -> None:
     process("requests enrollments", "99.0.0")
     change("UPDATE process SET seen_at = now() + interval '1 hour' WHERE release = '99.0.0'")

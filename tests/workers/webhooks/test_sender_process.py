@@ -19,7 +19,7 @@ from workers.engine.wake import waking_transaction
 from workers.portals.secrets import webhook_secret
 from workers.requests.queues import WEBHOOKS
 
-pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("fresh_database", "loopback")]
+pytestmark = [pytest.mark.heavy, pytest.mark.usefixtures("fresh_database", "loopback")]
 
 CONNECTIONS = 8
 
