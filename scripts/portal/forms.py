@@ -133,9 +133,13 @@ def parse(request: Request, most_bytes: int = MOST_BYTES) -> FormData:
         raise BadForm("a form says its length, and is not too large")
     try:
         data: FormData = run(partial(_parse, request))
+        request.state.form = data
+        for name, value in data.multi_items():
+            f"{name}{value if isinstance(value, str) else value.filename}".encode()
     except MultiPartException as error:
         raise BadForm(error.message) from None
-    request.state.form = data
+    except (ValueError, LookupError):  # another encoding is named, or half of a character was written in one
+        raise BadForm("a form is UTF-8") from None
     return data
 
 

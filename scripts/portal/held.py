@@ -37,9 +37,11 @@ class HeldForm(NamedTuple):
         """Reads such a text; returns None for any other."""
         try:
             action, fields, lost_file = json.loads(text)
-            return cls(within(str(action)), [(str(name), str(value)) for name, value in fields], bool(lost_file))
+            held = cls(within(str(action)), [(str(name), str(value)) for name, value in fields], bool(lost_file))
+            json.dumps(held, ensure_ascii=False).encode()  # JSON can have half of a character, which no page can show
         except (ValueError, TypeError, RecursionError):
             return None
+        return held
 
     def value(self, name: str) -> str:
         """Returns the first value of a field; empty when it has none."""

@@ -184,6 +184,6 @@ def test_workers_outlive_an_outage_of_redis(valkey: Valkey, processes: Processes
     wait_until(lambda: states() == {"succeeded": 60}, say=lambda: f"{states()} {processes.logs()[-2000:]}")
     for number in range(60, 80):
         send(request(number, contracts[0]), f"key-{number}")
-    wait_until(lambda: states() == {"succeeded": 80}, seconds=10, say=lambda: f"{states()} {processes.logs()[-2000:]}")
+    wait_until(lambda: states() == {"succeeded": 80}, say=lambda: f"{states()} {processes.logs()[-2000:]}")
     each_is_enrolled_once(80)
     assert all(process.poll() is None for process in processes.started)

@@ -257,6 +257,7 @@ def test_the_second_clock_takes_over_at_once_when_the_first_stops(quiet: str, pr
     wait_until(lambda: rows("SELECT holder FROM clock"), say=processes.logs)
     ((held_by,),) = rows("SELECT holder FROM clock")
     processes.clock()
+    wait_until(lambda: len(rows("SELECT 1 FROM process WHERE kind = 'clock'")) == 2, say=processes.logs)
     first.terminate()
     assert first.wait(timeout=10) == 0
     wait_until(lambda: rows("SELECT 1 FROM clock WHERE holder <> :first", first=held_by), seconds=10)

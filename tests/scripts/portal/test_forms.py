@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from scripts.portal.held import HeldForm
 from tests.kit.builders.contracts import add_contract
 from tests.scripts.portal.conftest import SITE, Browser
 from workers.database import transaction
@@ -88,3 +89,21 @@ def test_a_form_without_length_or_of_another_kind_is_refused(manager: Browser) -
     assert manager.client.post("/formations", json={"csrf": str(uuid4())}).status_code == 403
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     assert manager.client.post("/formations", content=b"--y\r\n", headers=broken).status_code in (400, 403)
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "utf-16", "cp037", "nonsense", "rot13"])
+def test_a_form_in_another_encoding_breaks_no_page(browser: Browser, encoding: str) -> None:
+    parts = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in {"key": str(uuid4()), "first_name": "+2AA-"}.items()
+    )
+    headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={encoding}"}
+    answer = browser.client.post("/participants/ajout", content=f"{parts}--b--\r\n".encode(), headers=headers)
+    assert answer.status_code < 500
+
+
+def test_a_kept_form_with_half_of_a_character_is_dropped() -> None:
+    assert HeldForm.of_text('["/participants", [["first_name", "\\ud800"]], false]') is None
+    assert HeldForm.of_text('["/participants", [["first_name", "\\u00e9"]], false]') == HeldForm(
+        "/participants", [("first_name", "é")], lost_file=False
+    )

@@ -218,7 +218,7 @@ def test_a_worker_that_stops_gives_back_what_it_could_not_record(processes: Proc
     assert rows("SELECT 1 FROM job_attempt") == []
     change("ALTER TABLE idempotency_away RENAME TO idempotency")
     processes.worker("requests", "enrollments")
-    wait_until(lambda: jobs() == {"succeeded": 20} and not left(), seconds=10, say=lambda: f"{jobs()} {left()}")
+    wait_until(lambda: jobs() == {"succeeded": 20} and not left(), say=lambda: f"{jobs()} {left()}")
 
 
 def test_a_bug_on_the_way_loses_no_message(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
