@@ -135,14 +135,14 @@ def test_a_file_that_comes_too_slowly_is_given_up(base_url: str, portal: UUID, m
 
 
 def test_a_large_file_has_more_time_than_other_bodies(api: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(server, "BODY_SECONDS", 1.0)
     reached: list[int] = []
 
     def slowly() -> Iterator[bytes]:
         yield LARGE[: 1 << 20]
         wait_until(lambda: rows("SELECT count(*) FROM roster_part") != [(0,)])
         with socket.socket() as nothing:  # longer than the server waits for other bodies
-            nothing.settimeout(0.2)
+            nothing.settimeout(1.5)
             nothing.bind(("127.0.0.1", 0))
             nothing.listen()
             with pytest.raises(TimeoutError):
