@@ -81,8 +81,8 @@ def test_the_pages_before_an_action_and_after_it_are_clean(make: MakeContract, s
     for action, button, told in (
         ("Renvoyer l’invitation", "Envoyer", "invitations? part"),
         ("Envoyer une réinitialisation du mot de passe", "Envoyer", "emails? part"),
-        ("Attestations", "Préparer", "duplicatas? (est|sont) prêt"),
-        ("Supprimer", "Supprimer", "retraits? faits?"),
+        ("Attestations", "Préparer", "[Dd]uplicatas? (est |sont )?prêt"),
+        ("Supprimer", "Supprimer", "[Rr]etraits? faits?"),
     ):
         manager.see_list()
         manager.tick(fresh, active, finished)

@@ -153,7 +153,7 @@ def test_a_file_made_from_the_model_is_imported(make: MakeContract, enter: Enter
     lines = [header, *(delimiter.join(getattr(one, column, "") for column in columns) for one in people)]
     manager.drop("nos participants.csv", "\r\n".join(lines).encode("utf-8-sig"))
     manager.is_told("Vérifiez avant d’importer")
-    manager.sees("2 places sur 4", "Anaïs d’Alméras")
+    manager.sees("2 places pour cet import", "Anaïs d’Alméras")
     manager.press("Importer 2 participants")
     manager.is_told("2 participants inscrits")
     for person in people:
