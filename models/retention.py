@@ -58,6 +58,7 @@ class RetentionClass(StrEnum):
     LEDGER_HOUR = "ledger_hour"
     LEDGER_DEPTH = "ledger_depth"
     RELEASE_RUN = "release_run"
+    QUEUE_PAUSE = "queue_pause"
 
 
 class RetentionRule(NamedTuple):
@@ -227,6 +228,10 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.RELEASE_RUN: RetentionRule(
         *("Which releases ran, and when", "400 days"),
         *("they were last seen", "deleted", "as long as the counts of hours, in which deployments are marked"),
+    ),
+    RetentionClass.QUEUE_PAUSE: RetentionRule(
+        *("Pauses of queues (who paused what, why)", "400 days"),
+        *("the end of the pause", "deleted", "as long as the counts of hours, in which a pause is a gap"),
     ),
 }
 """Each kind of data and its time. Data that is kept for as long as a customer stays is in docs/retention.md only."""

@@ -1,8 +1,8 @@
 """Decides why a job or a mail waits: the first of these reasons that holds, from the one that lasts longest.
 
-It ended; a process does it; no release that runs knows it; no process serves its queue; the relay is left alone; it is
-due later, after a failure or a postponement or by plan; its lane is held, its head is postponed, or others of the lane
-come before it; else it waits for its turn.
+It ended; a process does it; no release that runs knows it; no process serves its queue; its queue or its lane is
+paused; the relay is left alone; it is due later, after a failure or a postponement or by plan; its lane is held, its
+head is postponed, or others of the lane come before it; else it waits for its turn.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class WaitingCode(StrEnum):
     RUNNING = "running"
     UNKNOWN_KIND = "unknown_kind"
     NO_PROCESS = "no_process"
+    PAUSED = "paused"
     RELAY_RESTS = "relay_rests"
     POSTPONED = "postponed"
     RETRY = "retry"
@@ -34,6 +35,7 @@ class WaitingFacts:
     Parameters:
       is_known: a release that runs can read it.
       served: a process that is alive serves its queue.
+      paused_until: when the pause of its queue or its lane ends; None when neither is paused.
       rests_until: for mails, the moment at which the first mailer may send again; None while one may send now.
       postponed: its last attempt met a fault around it.
       lane_running: another row of its lane is being done.
@@ -49,6 +51,7 @@ class WaitingFacts:
     postponed: bool
     is_known: bool = True
     served: bool = True
+    paused_until: datetime | None = None
     rests_until: datetime | None = None
     lane_running: bool = False
     lane_postponed_until: datetime | None = None
@@ -77,10 +80,16 @@ def _of_what_serves(facts: WaitingFacts) -> WaitingReason | None:
         return WaitingReason(WaitingCode.UNKNOWN_KIND)
     if not facts.served:
         return WaitingReason(WaitingCode.NO_PROCESS)
-    later = facts.due_at is not None and facts.rests_until is not None and facts.due_at > facts.rests_until
-    if facts.rests_until is not None and facts.rests_until > facts.now and not later:
+    if _lasts_until(facts, facts.paused_until):
+        return WaitingReason(WaitingCode.PAUSED, facts.paused_until)
+    if _lasts_until(facts, facts.rests_until):
         return WaitingReason(WaitingCode.RELAY_RESTS, facts.rests_until)
     return None
+
+
+def _lasts_until(facts: WaitingFacts, end: datetime | None) -> bool:
+    """Tells whether what ends at this moment lasts now, and the row is not due even later."""
+    return end is not None and end > facts.now and (facts.due_at is None or facts.due_at <= end)
 
 
 def _of_time(facts: WaitingFacts) -> WaitingReason | None:

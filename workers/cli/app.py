@@ -48,6 +48,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
     },
     "See how it is": {
         "status": Command("status", "Show queues, mails and processes, and what needs a person."),
+        "queues": Command("queues", "List queues, pause one or lanes of it, let it go on."),
         "jobs": Command("jobs", "List jobs, the latest first, or show one."),
         "errors": Command("errors", "Group jobs and mails that gave up by their error."),
         "why": Command("why", "Say why a job or a mail waits, and when it will be done."),

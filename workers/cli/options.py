@@ -67,18 +67,38 @@ def moment(said: str) -> datetime:
 
 def coming_moment(said: str) -> datetime:
     """Reads a moment that is to come: a date, a date and time (UTC unless it says otherwise), or `90d` from now."""
-    for unit, word in AGO.items():
-        number = said.removesuffix(unit)
-        if number != said and number.isdecimal() and len(number) <= LONGEST_NUMBER:
-            return datetime.now(UTC) + timedelta(**{word: int(number)})
+    read = planned_moment(said)
+    if read < datetime.now(UTC):
+        raise typer.BadParameter("this moment is over")
+    return read
+
+
+def planned_moment(said: str) -> datetime:
+    """Reads a moment as ``coming_moment`` does, also one that is over: the command refuses it with a code."""
+    lasting = _read_duration(said)
+    if lasting is not None:
+        return datetime.now(UTC) + lasting
     try:
         read = datetime.fromisoformat(said)
     except ValueError:
         raise typer.BadParameter("neither 2027-03-01, nor 2027-03-01T08:30, nor 30min, 12h or 90d") from None
-    read = read if read.tzinfo else read.replace(tzinfo=UTC)
-    if read < datetime.now(UTC):
-        raise typer.BadParameter("this moment is over")
-    return read
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def duration(said: str) -> timedelta:
+    """Reads a time as people type it: `30min`, `2h` or `3d`."""
+    lasting = _read_duration(said)
+    if lasting is None:
+        raise typer.BadParameter("neither 30min, nor 2h, nor 3d")
+    return lasting
+
+
+def _read_duration(said: str) -> timedelta | None:
+    for unit, word in AGO.items():
+        number = said.removesuffix(unit)
+        if number != said and number.isdecimal() and len(number) <= LONGEST_NUMBER:
+            return timedelta(**{word: int(number)})
+    return None
 
 
 def is_called_alone(context: typer.Context) -> bool:

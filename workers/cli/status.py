@@ -31,20 +31,20 @@ makes another one now.
 \b
 Exit codes:
    0  healthy
-   1  to be looked at: no process hears the requests of portals, Redis does
-      not answer, does not write, or may lose what it is given; a process is
-      frozen or fetches no work; no clock leads, or that of the database was
-      ahead; work is due on a queue that no process
-      serves, or has been for over a minute (fifteen on rosters, emails_bulk
-      and maintenance), or is postponed for as long; a request that cannot be
-      recorded and holds up the others, or that was refused within a day
-      because the database failed on it alone; work of a kind that
-      this release does not know; dead jobs; mails that failed, expired,
-      were left uncertain, or are owed for over an hour, unless the fault is
-      in their address; a mail relay that refuses us, or is left alone
-      because it is at fault; a contract that a transaction holds for over
-      ten seconds while work waits for it; seats that do not add up, or were
-      not compared for an hour after they should have been
+   1  to be looked at: a queue or a lane is paused; no process hears the
+      requests of portals; Redis does not answer, does not write, or may
+      lose what it is given; a process is frozen or fetches no work; no
+      clock leads, or that of the database was ahead; work is due on a queue
+      that no process serves, or has been for over a minute (fifteen on
+      rosters, emails_bulk and maintenance), or is postponed for as long; a
+      request that cannot be recorded and holds up the others, or that was
+      refused within a day because the database failed on it alone; work of
+      a kind that this release does not know; dead jobs; mails that failed,
+      expired, were left uncertain, or are owed for over an hour, unless the
+      fault is in their address; a mail relay that refuses us, or is left
+      alone because it is at fault; a contract that a transaction holds for
+      over ten seconds while work waits for it; seats that do not add up, or
+      were not compared for an hour after they should have been
    2  wrong use of the command
 {COMMON_CODES}
 """
@@ -54,6 +54,8 @@ SENTENCES: Final = {
     "expired": "{count} not sent in time on {subject}: see why, then matricule retry ID",
     "uncertain": "{count} lost while the relay took them on {subject}: may have come; matricule retry ID sends again",
     "unsent": "{count} owed for over an hour on {subject}: see why; they are tried again by themselves",
+    "queue_paused": "{what} is paused by {by} until {until} UTC ({reason}), {count} waiting; it goes on by itself, or"
+    " at once by matricule queues resume {what}",
     "late": "{count} waiting on {subject}, the oldest for {age}: its process does not work, or the mail relay is away",
     "postponed": "{count} waiting on {subject}, the oldest for {age}: postponed again and again, see why",
     "lane_held": "{count} waiting on {subject}, the oldest for {age}: a transaction holds their contract, end it",
@@ -123,7 +125,8 @@ def print_status(out: Console, status: dict[str, Any]) -> None:
 
 def _print_problem(out: Console, problem: dict[str, Any]) -> None:
     count = number(problem["count"], at_least=problem.get("at_least", False))
-    sentence = SENTENCES[problem["code"]].format(**problem | {"count": count}, age=age(problem.get("seconds")))
+    shown = {"count": count, "until": moment(problem.get("until")), "age": age(problem.get("seconds"))}
+    sentence = SENTENCES[problem["code"]].format(**problem | shown)
     out.print(Text.assemble(("to look at: ", "bold red"), sentence))
     rows = problem.get("rows", ())
     if problem["count"] > len(rows) > 0 and "groups" in problem:

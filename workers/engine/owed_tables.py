@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 from models.job import WAITING_IN_TIME
 from models.retention import RETENTION, RetentionClass
 from models.words import EmailKind, EmailState, JobState
+from workers.engine.pauses import EVERY_LANE, PAUSED, PAUSED_LANES, PAUSED_QUEUES
 from workers.engine.rollout import ANOTHER_RUNS
 from workers.requests.registry import KINDS
 
@@ -145,7 +146,11 @@ class Ledger(Generic[ColumnsT_co]):
             AND p.postponements > 0 AND p.due_at IS NOT NULL AND p.leased_until IS NULL)"""
 
     def _free(self, lane: str) -> str:
-        """The SQL condition of a lane that can be claimed: no process works in it, and its first row can be done.
+        """The SQL condition of a lane that can be claimed: it is not paused, and its work is free to be done."""
+        return f"({lane} <> ALL ({PAUSED_LANES}) AND {self._in_order(lane)})"
+
+    def _in_order(self, lane: str) -> str:
+        """The SQL condition of a lane that no process works in, and of which the first row can be done.
 
         A postponed row keeps its place, so that later rows do not overtake it, and so does a row of a kind that only
         another release knows which runs beside this one. A row that failed has lost its place, and so has one that no
@@ -154,7 +159,7 @@ class Ledger(Generic[ColumnsT_co]):
         if not self.one_claimer_per_lane:
             return "true"
         # NOT EXISTS would let the planner read all running rows once, and all that ran since the last VACUUM.
-        return f"""((
+        return f"""(
               SELECT true FROM {self.table} r
               WHERE r.queue = :queue AND r.lane = {lane} AND r.leased_until IS NOT NULL LIMIT 1) IS NULL
             AND coalesce({self._of_postponed(lane, "due_at")} <= now(), true)
@@ -163,7 +168,7 @@ class Ledger(Generic[ColumnsT_co]):
               WHERE h.queue = :queue AND h.lane = {lane} AND h.due_at IS NOT NULL AND h.leased_until IS NULL
                 AND (h.due_at <= now() OR (h.claim > 0 AND h.failures = 0 AND h.postponed_at IS NULL))
                 AND ({self._is_known} OR {ANOTHER_RUNS})
-              ORDER BY h.{self.order}, h.id LIMIT 1), false))"""
+              ORDER BY h.{self.order}, h.id LIMIT 1), false)"""
 
     @property
     def _most_of_lane(self) -> str:
@@ -176,17 +181,19 @@ class Ledger(Generic[ColumnsT_co]):
     def claim_sql(self) -> TextClause:
         """Claims a batch: it visits the lanes in turn from `cursor`, and takes due rows, the first of each lane first.
 
-        Lanes that are not free are skipped and do not count, so that a claim of one row finds the one free lane. Rows
-        behind one that this release cannot read are left. A row that would end as dead with its next lost lease is
-        claimed alone, so that only the row that kills its worker dies. After a first loss rows are still claimed
-        together, or one kill would leave hundreds to do one by one.
+        Lanes that are not free are skipped and do not count, so that a claim of one row finds the one free lane; of a
+        paused queue nothing is claimed. Rows behind one that this release cannot read are left. A row that would end as
+        dead with its next lost lease is claimed alone, so that only the row that kills its worker dies. After a first
+        loss rows are still claimed together, or one kill would leave hundreds to do one by one.
         """
         fields: tuple[str, ...] = self.columns._fields  # type: ignore[attr-defined]
         columns = "".join(f", {self.expressions.get(field, field)} AS {field}" for field in fields)
         return text(f"""
-            WITH RECURSIVE walk (lane, passed, free) AS (
+            WITH RECURSIVE {PAUSED},
+            walk (lane, passed, free) AS (
               (SELECT f.lane, 0, {self._free("f.lane")} FROM (
-                SELECT lane FROM {self.table} WHERE {self._due} AND lane > :cursor ORDER BY lane LIMIT 1) f)
+                SELECT lane FROM {self.table} WHERE {self._due} AND lane > :cursor
+                  AND '{EVERY_LANE}' <> ALL ({PAUSED_LANES}) ORDER BY lane LIMIT 1) f)
               UNION ALL
               SELECT n.lane, passed + CAST(walk.free AS int), {self._free("n.lane")}
               FROM walk CROSS JOIN LATERAL (
@@ -338,7 +345,10 @@ class Ledger(Generic[ColumnsT_co]):
 
     @cached_property
     def due_sql(self) -> TextClause:
-        """Finds the queues that have due rows."""
+        """Finds the queues that have due rows and are not paused.
+
+        A queue of which only lanes are paused is found as if none were: which lanes have due rows only a claim tells.
+        """
         # A loose index scan jumps from queue to queue instead of reading every waiting row, and LIMIT 1 looks for one
         # due row of each. EXISTS would let the planner read all due rows once, which it does on old statistics. The
         # order makes it begin with the row that is due first: in the order of lanes it would read a queue whole in
@@ -355,7 +365,7 @@ class Ledger(Generic[ColumnsT_co]):
             SELECT q.queue FROM q CROSS JOIN LATERAL (
               SELECT FROM {self.table} t WHERE t.queue = q.queue AND {waiting} AND t.due_at <= now()
               ORDER BY t.due_at LIMIT 1) due
-            WHERE q.queue IS NOT NULL""")
+            WHERE q.queue IS NOT NULL AND q.queue <> ALL ({PAUSED_QUEUES})""")
 
     @cached_property
     def resume_sql(self) -> TextClause:

@@ -54,6 +54,7 @@ HAPPENED: Final = (
     ("suppression", ("created_at", "until")),
     ("throttle", ("at",)),
     ("sign_in", ("failed_at",)),
+    ("queue_pause", ("since", "until")),
     ("inbox_file", ("seen_at",)),
     ("enrollment", ("enrolled_at",)),
     ("enrollment", ("release_warned_at",)),

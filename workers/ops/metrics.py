@@ -95,6 +95,9 @@ def _of_queues(status: Mapping[str, Any]) -> Iterator[Metric]:
     queues = status["queues"].items()
     for name, fact, help_text in QUEUE_GAUGES:
         yield _labelled(name, help_text, "queue", [(queue, counts[fact]) for queue, counts in queues])
+    paused = {pause["queue"] for pause in status["pauses"] if pause["reference"] is None}
+    help_text = "1 while an operator has paused the whole queue."
+    yield _labelled("matricule_queue_paused", help_text, "queue", [(queue, queue in paused) for queue, _ in queues])
     oldest = [(queue, counts["oldest_due_seconds"] or 0.0) for queue, counts in queues]
     help_text = "For how long the oldest job or mail of a queue has been due; 0 when none is."
     yield _labelled("matricule_job_oldest_seconds", help_text, "queue", oldest)

@@ -1,5 +1,6 @@
 """Decides which states are problems for an operator and which are normal load: the rules behind `healthy`."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -29,6 +30,9 @@ SILENT_SECONDS: Final = float(ALIVE_SECONDS)
 """Seconds without a heartbeat after which a process that is still connected is frozen, and must be restarted."""
 
 BULK: Final = (Queue.ROSTERS, Queue.EMAILS_BULK, Queue.MAINTENANCE)
+
+HIDDEN_BY_A_PAUSE: Final = ("unsent", "postponed", "lane_held")
+"""Problems of work that is tried again by itself: on a paused queue it is not, so only the pause is told."""
 
 # Finds the certificates that cannot be printed, the oldest of each code first; an index holds these alone.
 FIND_HELD_CERTIFICATES = text(f"""
@@ -125,10 +129,12 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
     """
     problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
     problems += [*_of_time(status), *find_problems_of_redis(status), *_of_requests(status), *_of_processes(status)]
-    problems += _of_circuits(status)
+    problems += [*_of_circuits(status), *_of_pauses(status)]
+    paused = {pause["queue"] for pause in status.get("pauses", ()) if pause["reference"] is None}
     for queue, counts in status["queues"].items():
-        waiting = CappedNumber(counts["waiting"], "waiting" in counts.get("at_least", ()))
-        problems += _of_waiting(queue, waiting, counts["oldest_due_seconds"], status["missing"])
+        oldest = None if queue in paused else counts["oldest_due_seconds"]
+        problems += _of_waiting(queue, _waiting_on(status, queue), oldest, status["missing"])
+    rows = [row for row in rows if row["code"] not in HIDDEN_BY_A_PAUSE or row["subject"] not in paused]
     problems += [dict(problem) for problem in rows]
     problems += [{"code": "drift", "subject": contract["reference"], "count": 1} for contract in status["drift"]]
     return problems
@@ -183,6 +189,26 @@ def _of_circuits(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             at_least = any({"waiting", "due_later"} & {*one.get("at_least", ())} for one in counts)
             facts = {"class": found[0]["circuit_reason"], "seconds": seconds}
             yield problem_of("relay_rests", kind, CappedNumber(owed, at_least), **facts)
+
+
+def _of_pauses(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the queues and lanes that an operator paused: work waits, and not every operator knows why.
+
+    `what` names it as the command that ends the pause does.
+    """
+    for pause in status.get("pauses", ()):
+        queue, waiting = pause["queue"], _waiting_on(status, pause["queue"])
+        words = [queue]
+        if pause["reference"] is not None:
+            words += ["--lane", pause["reference"], "--portal", pause["portal"]]
+            waiting = CappedNumber(pause["waiting"], pause.get("at_least", False))
+        told = {"what": shlex.join(words), "by": pause["paused_by"], "reason": pause["reason"]}
+        yield problem_of("queue_paused", queue, waiting, seconds=pause["seconds_left"], until=pause["until"], **told)
+
+
+def _waiting_on(status: Mapping[str, Any], queue: str) -> CappedNumber:
+    counts = status["queues"].get(queue, {})
+    return CappedNumber(counts.get("waiting", 0), "waiting" in counts.get("at_least", ()))
 
 
 def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

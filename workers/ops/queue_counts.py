@@ -10,6 +10,7 @@ from models.job import WAITING_IN_TIME
 from models.words import EmailState
 from workers.database import Session
 from workers.engine.ledger import LEDGERS, Claimed, Ledger
+from workers.engine.pauses import lanes_paused
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows
 from workers.requests.queues import Queue
 from workers.sql import fetch
@@ -36,9 +37,11 @@ def queues_with(table: str, condition: str = WAITING_IN_TIME) -> str:
 def _oldest(ledger: Ledger[Claimed]) -> str:
     """Returns the SQL value of the age of the row of a queue that has been due longest.
 
-    A job that waits for a postponed one of its lane does not count: that is a problem of its own.
+    What is in a paused lane does not count, nor a job that waits for a postponed one of its lane: these are problems of
+    their own.
     """
-    held = f"""w.lane NOT IN (
+    paused = f"w.lane NOT IN ({lanes_paused('q.queue')})"
+    held = f"""{paused} AND w.lane NOT IN (
               SELECT p.lane FROM {ledger.table} p WHERE p.queue = q.queue AND p.postponements > 0
                 AND p.due_at IS NOT NULL AND p.leased_until IS NULL
               UNION ALL
@@ -47,7 +50,7 @@ def _oldest(ledger: Ledger[Claimed]) -> str:
     return f"""(SELECT extract(epoch FROM now() - w.due_at)::float8 FROM (
             SELECT t.lane, t.due_at FROM {ledger.table} t WHERE {OF_QUEUE} AND t.due_at <= now()
             ORDER BY t.due_at LIMIT :rows) w
-          WHERE {held if ledger.one_claimer_per_lane else "true"} ORDER BY w.due_at LIMIT 1)"""
+          WHERE {held if ledger.one_claimer_per_lane else paused} ORDER BY w.due_at LIMIT 1)"""
 
 
 COUNT_WAITING: Final = {

@@ -21,6 +21,7 @@ from workers.engine.slots import find_void_schedules
 from workers.logs import masked
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
 from workers.ops.facts import read_facts
+from workers.ops.pauses import read_pauses
 from workers.ops.problems import (
     find_inboxes,
     find_problems,
@@ -166,7 +167,8 @@ def read_status(
 
     Keys: `at`; `requests` (waiting in Redis, oldest_seconds, reader, given_back, at_fault; None when Redis does not
     answer); `redis` (refusal, eviction, appendonly); `queues` (waiting, due_later, running, dead, oldest_due_seconds by
-    queue; postponed work is due later, and what waits behind it in its lane is not counted as oldest); `mails` by state
+    queue; postponed work is due later; what waits behind it in its lane, or in a paused lane, is not counted as
+    oldest); `pauses` of queues and lanes that are in force (``PauseInForce``); `mails` by state
     (`failed` includes refused addresses, `dead` does not); `suppressed_addresses`, the length of the suppression list;
     `corrections` of addresses and `name_corrections` that are pending (pending, oldest_seconds); `contracts` (the
     latest fifty with their three counters) and `contract_count`; `processes` with a heartbeat within ten seconds,
@@ -190,6 +192,7 @@ def read_status(
         "requests": unrecorded.as_json() if unrecorded else None,
         "redis": redis._asdict() if redis else None,
         "queues": {name: counts.as_json() for name, counts in with_dead(queues.counts, stuck).items()},
+        "pauses": read_pauses(session, caps),
         **totals,
         "contracts": _read_contracts(session),
         "processes": processes,
@@ -226,6 +229,7 @@ def status_without_database(
         "requests": unrecorded.as_json() if unrecorded else None,
         "redis": redis._asdict() if redis else None,
         "queues": {},
+        "pauses": [],
         "database": None,
         "clock": None,
         "processes": [],

@@ -11,6 +11,7 @@ from models.job import ERROR_CLASS, ERROR_REASON, WAITING_IN_TIME
 from models.waiting import WaitingCode, WaitingFacts, WaitingReason, estimated_seconds, why_it_waits
 from workers.database import Session
 from workers.engine.ledger import EMAILS, LEDGERS, Claimed, Ledger
+from workers.engine.pauses import IN_FORCE
 from workers.engine.rollout import ALIVE_SECONDS
 from workers.ops.capped import CAPS, CappedNumber, first_rows, read_by_index
 from workers.sql import fetch_one, fetch_value
@@ -37,6 +38,12 @@ READ_SERVING: Final = text(f"""
       max(pr.circuit_reason) AS circuit_reason
     FROM process pr WHERE pr.seen_at > now() - make_interval(secs => {ALIVE_SECONDS})
       AND CAST(:queue AS text) = ANY(string_to_array(pr.kind, ' '))""")
+
+# Reads the pause of a row's queue or lane that ends last.
+READ_PAUSE: Final = text(f"""
+    SELECT qp.until, qp.paused_by, qp.reason, qp.reference FROM queue_pause qp
+    WHERE qp.queue = :queue AND {IN_FORCE} AND (qp.lane IS NULL OR qp.lane = :lane)
+    ORDER BY qp.until DESC LIMIT 1""")
 
 _OF_LANE: Final = "h.queue = :queue AND h.lane = :lane"
 
@@ -103,6 +110,13 @@ class _Serving(NamedTuple):
     circuit_reason: str | None
 
 
+class _Pause(NamedTuple):
+    until: datetime | None = None
+    paused_by: str = ""
+    reason: str = ""
+    reference: str | None = None
+
+
 class _Lane(NamedTuple):
     running_id: UUID | None = None
     host: str | None = None
@@ -136,6 +150,7 @@ SENTENCES: Final[Mapping[WaitingCode, str]] = {
     WaitingCode.RUNNING: "it does not wait: {holder} does it, first begun {started}",
     WaitingCode.UNKNOWN_KIND: "no release that runs knows its kind, {kind}: finish the release that is rolled out",
     WaitingCode.NO_PROCESS: "no process serves {queue}: start it",
+    WaitingCode.PAUSED: "{paused} is paused by {by} until {until}: {why}",
     WaitingCode.RELAY_RESTS: "the mailers leave the relay alone until {until} ({circuit})",
     WaitingCode.POSTPONED: "it is postponed until {until}: {error}",
     WaitingCode.RETRY: "it failed {failures} times ({error}) and is tried again at {until}",
@@ -161,6 +176,7 @@ def find_why(session: Session, row_id: UUID) -> WhyItWaits | None:
 
 def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> WhyItWaits:
     serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(False, None, None)
+    pause = fetch_one(session, _Pause, READ_PAUSE, {"queue": row.queue, "lane": row.lane}) or _Pause()
     lane = _read_lane(session, ledger, row_id, row)
     reason = why_it_waits(
         WaitingFacts(
@@ -172,6 +188,7 @@ def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row)
             postponed=row.postponed,
             is_known=row.needs in ledger.known,
             served=serving.served,
+            paused_until=pause.until,
             rests_until=serving.rests_until if ledger is EMAILS else None,
             lane_running=lane.running_id is not None,
             lane_postponed_until=lane.postponed_until,
@@ -179,7 +196,7 @@ def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row)
         )
     )
     ahead = _count_ahead(session, ledger, row)
-    sentence = SENTENCES[reason.code].format(**_words(row, serving, lane, reason, ahead))
+    sentence = SENTENCES[reason.code].format(**_words(row, serving, lane, reason, ahead), **_words_of(row, pause))
     return WhyItWaits(reason.code, sentence, reason.until, _estimate(session, ledger, row, reason, ahead))
 
 
@@ -229,6 +246,12 @@ def _words(row: _Row, serving: _Serving, lane: _Lane, reason: WaitingReason, ahe
         "number": f"{lane.before + 1}{'+' if lane.before > CAPS.alike else ''}",
         "ahead": f"{ahead.number}{'+' if ahead.at_least else ''}",
     }
+
+
+def _words_of(row: _Row, pause: _Pause) -> dict[str, str]:
+    """Returns the words of the sentence that tells of a pause."""
+    paused = row.queue if pause.reference is None else f"{pause.reference} on {row.queue}"
+    return {"paused": paused, "by": pause.paused_by, "why": pause.reason}
 
 
 def _moment(at: datetime | None) -> str:

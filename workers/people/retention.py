@@ -175,6 +175,7 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.LEDGER_HOUR: _part("ledger_hour", "hour < :until", order=""),
     RetentionClass.LEDGER_DEPTH: _part("ledger_depth", "minute < :until", order=""),
     RetentionClass.RELEASE_RUN: _part("release_run", "last_seen_at < :until", order=""),
+    RetentionClass.QUEUE_PAUSE: _part("queue_pause", "queue_pause.until < :until", order=""),
 }
 """The statement of each retention class, in an order that deletes a job in the run that deletes its results."""
 

@@ -167,3 +167,9 @@ def duplicates_file(session: Session, moment: datetime, kind: str = "pdf") -> No
                            key_id="k", created_at=moment, expires_at=moment, dropped_at=dropped)  # fmt: skip
     session.add(file)
     session.flush()
+
+
+def queue_pause(session: Session, at: datetime) -> None:
+    """Adds a pause of a queue that ended at a moment."""
+    pause = "INSERT INTO queue_pause (id, queue, reason, paused_by, until) VALUES (:id, 'rosters', 'x', 'shell:a', :at)"
+    session.execute(text(pause), {"id": new_id(), "at": at})

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.kit.actors.mailers import has_accepted, owe_invitations, wait_for_sta
 from tests.kit.processes.support import Processes, change, rows, wait_until
 from tests.kit.relay.relay import Relay
 from tests.workers.ops.test_waiting import LOCKED
+from workers.database import transaction
+from workers.ops.pauses import PauseTarget, pause_queue
 from workers.ops.snapshot import read_snapshot
 
 pytestmark = pytest.mark.serial
@@ -25,6 +28,19 @@ HOLD_LANE = """
       CASE WHEN n = 1 THEN 4 ELSE 0 END, CASE WHEN n = 1 THEN now() END,
       CASE WHEN n = 1 THEN CAST(:error AS json) END
     FROM generate_series(1, 20) n""".format(lane="00000000-0000-0000-0000-000000000009")
+
+
+OWE_JOB = """
+    INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)
+    SELECT gen_random_uuid(), id, 'put_company', 'rosters', gen_random_uuid(), 'queued', '{}', now() FROM portal
+    LIMIT 1"""
+
+
+def pause(*, seconds: float) -> None:
+    """Pauses the queue of rosters, in place of the pause before."""
+    with transaction() as session:
+        asked = {"requested_by": "shell:anne", "reason": "a repair"}
+        pause_queue(session, PauseTarget("rosters"), end=timedelta(seconds=seconds), **asked)
 
 
 def told() -> set[tuple[str, str]]:
@@ -101,3 +117,19 @@ def test_twenty_jobs_behind_a_contract_that_is_held() -> None:
     assert (problem["count"], problem["rows"][0]["waiting"]) == (20, 20)
     change("UPDATE job SET postponements = 0, postponed_at = NULL, due_at = NULL, state = 'succeeded'")
     has_ended("lane_held", "rosters")
+
+
+def test_a_queue_that_is_paused_until_its_pause_ends(processes: Processes) -> None:
+    processes.worker("rosters")
+    processes.clock()
+    is_heard_of(processes, "rosters")
+    is_heard_of(processes, "clock")
+    pause(seconds=600.0)
+    change(OWE_JOB)
+    is_named("queue_paused", "rosters")
+    [problem] = [one for one in read_snapshot()["problems"] if one["code"] == "queue_paused"]
+    assert (problem["what"], problem["by"], problem["reason"]) == ("rosters", "shell:anne", "a repair")
+    assert rows("SELECT state, claim FROM job") == [("queued", 0)]
+    pause(seconds=1.0)  # it ends by itself: no process is started again, and no operator does anything
+    has_ended("queue_paused", "rosters")
+    wait_until(lambda: rows("SELECT 1 FROM job WHERE claim > 0"), seconds=LIMIT, say=processes.logs)

@@ -1,5 +1,6 @@
 """A table of states that are a problem and states that are only busy."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ from workers.ops.redis_condition import RedisCondition
 from workers.ops.unrecorded import UnrecordedRequests
 
 QUIET = {"waiting": 0, "oldest_due_seconds": None}
+
+
+def problems_of(change: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Returns the problems of a status that is well but for this change."""
+    status = {"clock": {"pid": 1}, "missing": [], "queues": {"rosters": QUIET}, "drift": [], "requests": sent(0)}
+    return find_problems(status | change, rows)
 
 
 def busy(waiting: int, oldest: float) -> dict[str, Any]:
@@ -36,6 +43,11 @@ def process(**changes: Any) -> dict[str, Any]:
     return {"kind": "emails", "pid": 7, "seen_seconds_ago": 1.0, "trouble": None, "connected": True} | changes
 
 
+def paused(**changes: Any) -> dict[str, Any]:
+    whole = {"queue": "rosters", "portal": None, "reference": None, "waiting": 0}
+    return whole | {"paused_by": "shell:anne", "reason": "a repair", "until": "x", "seconds_left": 9.0} | changes
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -58,6 +70,12 @@ def process(**changes: Any) -> dict[str, Any]:
         ({"queues": {"enrollments": busy(4, 61)}}, [("late", "enrollments", 4)]),
         ({"queues": {"emails": busy(1, 61)}}, [("late", "emails", 1)]),
         ({"queues": {"rosters": busy(4, 901)}}, [("late", "rosters", 4)]),
+        ({"pauses": [paused()], "queues": {"rosters": busy(4, 901)}}, [("queue_paused", "rosters", 4)]),
+        ({"pauses": [paused()], "queues": {"rosters": QUIET}}, [("queue_paused", "rosters", 0)]),
+        (
+            {"pauses": [paused(reference="C-1", portal="lms", waiting=2)], "queues": {"rosters": busy(4, 901)}},
+            [("queue_paused", "rosters", 2), ("late", "rosters", 4)],
+        ),
         ({"queues": {"emails_bulk": busy(2, 901)}}, [("late", "emails_bulk", 2)]),
         ({"queues": {"maintenance": busy(1, 901)}}, [("late", "maintenance", 1)]),
         ({"redis": well()}, []),
@@ -91,5 +109,13 @@ def process(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_these_states_are_problems(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
-    status = {"clock": {"pid": 1}, "missing": [], "queues": {"rosters": QUIET}, "drift": [], "requests": sent(0)}
-    assert [(p["code"], p["subject"], p["count"]) for p in find_problems(status | change)] == expected
+    assert [(p["code"], p["subject"], p["count"]) for p in problems_of(change)] == expected
+
+
+def test_a_pause_hides_what_is_only_waiting_and_names_its_command() -> None:
+    rows = [{"code": code, "subject": "emails", "count": 1} for code in ("unsent", "postponed", "failed")]
+    lane = paused(queue="emails", reference="o'brien", portal="lms")
+    for pauses, told in (([paused(queue="emails")], ["failed"]), ([lane], ["unsent", "postponed", "failed"])):
+        found = problems_of({"pauses": pauses}, rows)
+        assert [problem["code"] for problem in found] == ["queue_paused", *told]
+    assert found[0]["what"] == """emails --lane 'o'"'"'brien' --portal lms"""

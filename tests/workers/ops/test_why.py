@@ -101,6 +101,24 @@ def test_without_a_process_or_a_release_it_says_so(session: Session) -> None:
     assert why(session, owe(session, EMAILS, queue="emails")).code == "no_process"
 
 
+PAUSE = """INSERT INTO queue_pause (id, queue, lane, reference, reason, paused_by, until)
+    VALUES (:id, :queue, :lane, :reference, 'a repair', 'shell:anne', now() + make_interval(secs => :seconds))"""
+
+
+def test_a_pause_is_told_with_who_made_it_and_its_end(session: Session) -> None:
+    row_id, mail_id = owe(session, JOBS), owe(session, EMAILS, queue="emails", lane=lane(7))
+    for one in (("enrollments", None, None, 60), ("emails", lane(7), "ACME", 90), ("emails", lane(8), "OTHER", 99)):
+        given = dict(zip(("queue", "lane", "reference", "seconds"), one, strict=True))
+        session.execute(text(PAUSE), given | {"id": new_id()})
+    found = why(session, row_id)
+    assert (found.code, found.until is not None) == ("paused", True)
+    assert found.sentence.startswith("enrollments is paused by shell:anne until 2")
+    assert found.sentence.endswith(" UTC: a repair")
+    assert why(session, mail_id).sentence.startswith("ACME on emails is paused by shell:anne until 2")
+    session.execute(text("UPDATE queue_pause SET until = now()"))
+    assert [why(session, one).code for one in (row_id, mail_id)] == ["in_turn", "in_turn"]
+
+
 def test_a_mail_waits_while_every_mailer_leaves_the_relay_alone(session: Session) -> None:
     row_id = owe(session, EMAILS, queue="emails")
     assert why(session, row_id).code == "in_turn"

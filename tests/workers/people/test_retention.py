@@ -28,6 +28,7 @@ from tests.kit.builders.rows_by_age import (
     link,
     mail,
     name_correction,
+    queue_pause,
     roster,
     roster_address,
     roster_file,
@@ -98,6 +99,7 @@ CASES: Final = [
            "SELECT 1 FROM webhook", [(1,)], GONE) for state in ("delivered", "failed")),
     Case(RetentionClass.HELD_WEBHOOK, lambda s, at: webhook(s, at, "held"), "SELECT 1 FROM webhook", [(1,)], GONE),
     Case(RetentionClass.WEBHOOK_ATTEMPT, webhook_attempt, "SELECT 1 FROM webhook_attempt", [(1,)], GONE),
+    Case(RetentionClass.QUEUE_PAUSE, queue_pause, "SELECT 1 FROM queue_pause", [(1,)], GONE),
     Case(RetentionClass.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
