@@ -15,9 +15,9 @@ from models.words import EmailState, StoredWord
 
 STUCK_MAILS: Final = (
     f"state IN ('{EmailState.FAILED}', '{EmailState.EXPIRED}', '{EmailState.UNCERTAIN}', '{EmailState.SUPPRESSED}')"
-    " AND due_at IS NULL"
+    " AND due_at IS NULL AND dismissed_at IS NULL"
 )
-"""The condition of mails that ended without being sent, but for those that are no longer wanted."""
+"""The condition of mails that ended without being sent, but for those that are no longer wanted or were dismissed."""
 
 
 class Email(OwedWork, table=True):
@@ -61,6 +61,7 @@ class Email(OwedWork, table=True):
     result: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     trouble: str | None = Field(default=None, sa_type=Text)  # of the last failure (``models.trouble``)
+    dismissed_at: datetime | None = instant(nullable=True)  # an operator said that it is no problem
 
 
 INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"

@@ -41,8 +41,8 @@ def error_part(name: str) -> str:
 ERROR_CLASS: Final = error_part("class")
 ERROR_REASON: Final = error_part("reason")
 
-STUCK_JOBS: Final = f"state IN ('{JobState.DEAD}')"
-"""The condition of jobs that ended without success and may be given all their attempts again."""
+STUCK_JOBS: Final = f"state IN ('{JobState.DEAD}') AND dismissed_at IS NULL"
+"""The condition of jobs that ended without success, and that no operator has dismissed."""
 
 
 def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
@@ -58,9 +58,9 @@ def indexes_for_operators(table: str, stuck: str) -> tuple[Index, ...]:
     return (
         Index(f"ix_{table}_due", "queue", "due_at", postgresql_where=text(WAITING_IN_TIME)),
         Index(f"ix_{table}_deferred", "queue", *error, "created_at", "id", postgresql_where=text(DEFERRED)),
-        Index(f"ix_{table}_stuck", "state", "queue", *error, "finished_at", "id", postgresql_where=text(stuck)),
+        Index(f"ix_{table}_gave_up", "state", "queue", *error, "finished_at", "id", postgresql_where=text(stuck)),
         Index(
-            *(f"ix_{table}_trouble", "trouble", "queue", "kind", "finished_at", "id"),
+            *(f"ix_{table}_of_trouble", "trouble", "queue", "kind", "finished_at", "id"),
             postgresql_where=text(f"{stuck} AND trouble IS NOT NULL"),
         ),
         Index(f"ix_{table}_finished_at", "finished_at", postgresql_where=text(ENDED_IN_TIME)),
@@ -111,6 +111,7 @@ class Job(OwedWork, table=True):
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     trouble: str | None = Field(default=None, sa_type=Text)  # of the last failure (``models.trouble``)
     requested_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    dismissed_at: datetime | None = instant(nullable=True)  # an operator said that it is no problem
 
 
 class JobPerson(Record, table=True):

@@ -59,6 +59,10 @@ class RetentionClass(StrEnum):
     LEDGER_DEPTH = "ledger_depth"
     RELEASE_RUN = "release_run"
     QUEUE_PAUSE = "queue_pause"
+    SHOWN_ROW = "ops_action_row, shown"
+    SHOWN_ACTION = "ops_action, shown"
+    ACTION_ROW = "ops_action_row"
+    ACTION = "ops_action"
 
 
 class RetentionRule(NamedTuple):
@@ -232,6 +236,22 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.QUEUE_PAUSE: RetentionRule(
         *("Pauses of queues (who paused what, why)", "400 days"),
         *("the end of the pause", "deleted", "as long as the counts of hours, in which a pause is a gap"),
+    ),
+    RetentionClass.SHOWN_ROW: RetentionRule(
+        *("Which jobs and mails an action of operators would have changed (identifiers only)", "1 day"),
+        *("they were shown", "deleted", "a set that was shown may be confirmed for an hour"),
+    ),
+    RetentionClass.SHOWN_ACTION: RetentionRule(
+        *("Actions of operators that were shown and not confirmed", "1 day"),
+        *("they were shown", "deleted", "the same"),
+    ),
+    RetentionClass.ACTION_ROW: RetentionRule(
+        *("Which jobs and mails an action of operators changed (identifiers and states)", "30 days"),
+        *("it was shown", "deleted, once the action has ended", "to undo it; the audit trail keeps what was done"),
+    ),
+    RetentionClass.ACTION: RetentionRule(
+        *("Actions of operators on many jobs and mails (filter, counts, who asked, why)", "400 days"),
+        *("they were shown", "deleted", "compares with the counts of hours"),
     ),
 }
 """Each kind of data and its time. Data that is kept for as long as a customer stays is in docs/retention.md only."""

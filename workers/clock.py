@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from cronsim import CronSimError
@@ -41,6 +41,7 @@ from workers.engine.slots import next_slot
 from workers.engine.wake import WAKER
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
+from workers.ops.actions_parts import carry_out_due
 from workers.ops.folding import count_as_leader
 from workers.outbox.events import tell_undeliverable
 from workers.requests.registry import parse
@@ -48,6 +49,8 @@ from workers.settings import get_settings
 from workers.sql import change, fetch_one, fetch_value
 
 log = get_logger()
+
+ResultT = TypeVar("ResultT")
 
 TICK_SECONDS: Final = 1.0
 SEARCH_SECONDS: Final = 60.0
@@ -75,7 +78,8 @@ RENEW_LEAD = text(f"""
       RETURNING holder)
     SELECT {LOST_WORK} AS lost,
       EXISTS (SELECT FROM schedule WHERE NOT paused AND coalesce(next_run_at <= now(), true)) AS scheduled,
-      ARRAY({DUE_QUEUES}) AS due
+      ARRAY({DUE_QUEUES}) AS due,
+      EXISTS (SELECT FROM ops_action WHERE due_at <= now()) AS acting
     FROM led""")
 
 # Ends the lease of this clock; the row stays, for it says when the clock of the database was ahead.
@@ -89,11 +93,13 @@ class WorkForClock(NamedTuple):
       lost: there are rows with an expired lease.
       scheduled: a schedule is due, or not planned yet.
       due: the queues that have due work.
+      acting: a part of an action of operators is due.
     """
 
     lost: bool
     scheduled: bool
     due: Sequence[str]
+    acting: bool = False
 
 
 def lead(session: Session, me: UUID) -> bool:
@@ -113,17 +119,19 @@ def resign(me: UUID) -> None:
         change(session, END_LEAD, {"me": me})
 
 
-def tick(me: UUID, wake_queue: Callable[[str], None] = wake) -> None:
+def tick(me: UUID, wake_queue: Callable[[str], None] = wake) -> bool:
     """Does one round, if this clock leads. Each step commits by itself, and queues are woken after the last commit.
 
     Parameters:
       wake_queue: a function that wakes a queue; it must not wait for long, or this clock loses the lead.
+
+    Returns: True when a part of an action of operators is due, which is carried out beside the rounds.
     """
     with autocommit() as session:
         found = renew_lead(session, me)
     found = found or _take_lead(me)
     if found is None:
-        return
+        return False
     if found.lost:
         _rescue()
     if found.scheduled:
@@ -134,6 +142,7 @@ def tick(me: UUID, wake_queue: Callable[[str], None] = wake) -> None:
             due = books.due_queues(session)
     for queue in due:
         wake_queue(queue)
+    return found.acting
 
 
 def _take_lead(me: UUID) -> WorkForClock | None:
@@ -233,9 +242,10 @@ def run() -> None:
     alive = Heartbeat(me, "clock")
     alive.start()
     log.info("process.started", queues=["clock"], process=str(me))
-    searched_at, counting = time.monotonic(), None
+    searched_at, counting, acting = time.monotonic(), None, None
     while not stopping.wait(TICK_SECONDS):
-        _unless_postponed(lambda: tick(me, WAKER.wake_soon))
+        if _unless_postponed(lambda: tick(me, WAKER.wake_soon)):
+            acting = act_beside(acting)
         if time.monotonic() - searched_at >= SEARCH_SECONDS:
             _unless_postponed(bury_unknown)
             _unless_postponed(_fire)
@@ -251,21 +261,31 @@ def count_beside(me: UUID, before: threading.Thread | None) -> threading.Thread:
     Parameters:
       before: the thread that counted last; while it still does, no other is started.
 
-    Returns: the thread that counts. It does not keep the process from ending; what was not committed is counted anew.
+    Returns: the thread that counts. What was not committed when the process ends is counted anew.
     """
+    return _beside(lambda: count_as_leader(me), "counting", before)
+
+
+def act_beside(before: threading.Thread | None) -> threading.Thread:
+    """Carries out what is due of actions of operators in a thread of its own; `before` is the last such thread."""
+    return _beside(carry_out_due, "acting", before)
+
+
+def _beside(step: Callable[[], None], name: str, before: threading.Thread | None) -> threading.Thread:
+    """Starts a thread for a step, unless the one before still does it; it does not keep the process from ending."""
     if before is not None and before.is_alive():
         return before
-    counting = threading.Thread(
-        target=_unless_postponed, args=(lambda: count_as_leader(me),), name="counting", daemon=True
-    )
-    counting.start()
-    return counting
+    thread = threading.Thread(target=_unless_postponed, args=(step,), name=name, daemon=True)
+    thread.start()
+    return thread
 
 
-def _unless_postponed(step: Callable[[], None]) -> None:
+def _unless_postponed(step: Callable[[], ResultT]) -> ResultT | None:
+    """Does a step; returns what it returns, or None when the database cannot do it now."""
     try:
-        step()
+        return step()
     except Exception as error:
         if not is_transient(error):
             raise
         log.warning("tick.postponed", exc_info=error)
+        return None

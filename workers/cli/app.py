@@ -57,7 +57,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
     },
     "Ask for work": {
         "enqueue": Command("enqueue", "Send one request: KIND with its fields as JSON."),
-        "retry": Command("retry", "Give dead jobs and unsent mails all their attempts again."),
+        "retry": Command("acting:retry", "Give dead jobs and unsent mails all their attempts again."),
+        "dismiss": Command("acting:dismiss", "Leave dead jobs and unsent mails out of problems."),
+        "cancel": Command("acting:cancel", "Cancel jobs and mails that have not begun."),
+        "actions": Command("actions", "List what operators did to many rows; stop it, undo it."),
         "schedules": Group(
             "List schedules, run one now, pause it, let it go on.",
             {

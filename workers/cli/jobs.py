@@ -1,7 +1,6 @@
 """Lists the jobs of the ledger, and shows one."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -10,15 +9,18 @@ import typer
 from models.words import JobState
 from workers.cli.columns import print_columns
 from workers.cli.edge import COMMON_CODES, LIST_CODES, REFUSED, command_app, edge, fail, print_json
-from workers.cli.options import AsJson, is_called_alone, moment
+from workers.cli.filters import Kind, OfContract, OfPortal, Queue, Since, Until
+from workers.cli.options import AsJson, account_of, is_called_alone
 from workers.database import transaction
 from workers.ops.job_search import FoundJob, search_jobs
+from workers.ops.row_filter import RowFilter
 from workers.reading.jobs import show_job
 
 HELP: Final = f"""List jobs, the latest first, or show one.
 
 Several options narrow the list down. Jobs of schedules that succeeded are left out, unless --all, --state or --kind is
-given. `matricule jobs show ID` prints one job with its result and failed attempts.
+given. Of a queue or a contract the newest 20,000 jobs of each portal, kind and state are looked at; --until goes
+further back. `matricule jobs show ID` prints one job with its result and failed attempts.
 
 \b
   matricule jobs --state dead --since 2d
@@ -44,11 +46,15 @@ def main(
     context: typer.Context,
     *,
     state: Annotated[JobState | None, typer.Option(help="only jobs in this state")] = None,
-    kind: Annotated[str, typer.Option(metavar="KIND", help="only requests of this kind")] = "",
-    portal: Annotated[str, typer.Option(metavar="NAME", help="only what this portal asked")] = "",
-    since: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="WHEN", help="2026-03-01, 2026-03-01T08:30, or 2h ago")
-    ] = None,
+    kind: Kind = "",
+    queue: Queue = "",
+    portal: OfPortal = "",
+    contract: OfContract = "",
+    person: Annotated[
+        str, typer.Option(metavar="ADDRESS|ID", help="only what enrolled, wrote to or changed this person")
+    ] = "",
+    since: Since = None,
+    until: Until = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="also what the schedules did without trouble")] = False,
     limit: Annotated[int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="at most so many")] = 50,
     as_json: AsJson = False,
@@ -58,10 +64,8 @@ def main(
     with edge(), transaction() as session:
         jobs = search_jobs(
             session,
-            state=state,
-            kind=kind,
-            portal=portal,
-            since=since,
+            RowFilter("job", state or "", kind, queue, portal, contract, "", since, until),
+            account=account_of(session, person) if person else None,
             limit=limit,
             with_schedules=all_of_them or state is not None or kind != "",
         )

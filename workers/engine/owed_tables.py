@@ -397,12 +397,17 @@ class Ledger(Generic[ColumnsT_co]):
             INSERT INTO job_attempt (ledger, row_id, claim, outcome, error)
             SELECT '{self.table}', id, claim, 'dead', CAST(:error AS json) FROM moved RETURNING row_id""")
 
+    @property
+    def revival(self) -> str:
+        """The SQL assignments that give a row all its attempts again."""
+        return f"""state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0, postponements = 0,
+              postponed_at = NULL, finished_at = NULL, trouble = NULL, dismissed_at = NULL{self.revived}"""
+
     @cached_property
     def revive_sql(self) -> TextClause:
         """Gives a stuck row all its attempts again."""
         return text(f"""
-            UPDATE {self.table} SET state = '{self.waiting}', due_at = now(), failures = 0, rescues = 0,
-              postponements = 0, postponed_at = NULL, finished_at = NULL, trouble = NULL{self.revived}
+            UPDATE {self.table} SET {self.revival}
             WHERE id = :id AND ({self.stuck}) AND ({self.kept}) RETURNING queue""")
 
 

@@ -1,14 +1,14 @@
 """Searches the ledger: which jobs there are, in which state, and why."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from models.words import JobState
 from workers.database import Session
 from workers.ops.capped import read_by_index
+from workers.ops.row_filter import OF_PLACE, PLAIN, RowFilter, parameters
 from workers.sql import fetch
 
 
@@ -19,6 +19,7 @@ class FoundJob(NamedTuple):
       portal: the portal that asked.
       why: the code of its result, or else the class of its last error.
       due_at: when it is tried next; None while it runs and once it is finished.
+      dismissed_at: when an operator said that it is no problem.
       failures, rescues: attempts that failed, and leases that ran out.
     """
 
@@ -33,13 +34,27 @@ class FoundJob(NamedTuple):
     started_at: datetime | None
     finished_at: datetime | None
     due_at: datetime | None
+    dismissed_at: datetime | None
     failures: int
     rescues: int
 
 
+LOOKED_AT: Final = 20_000
+"""The newest jobs of each portal, kind and state that are looked at for a queue or a contract: no index holds them."""
+
+SHOWN_COLUMNS: Final = """j.id, l.portal, j.kind, j.queue, j.state,
+      coalesce(j.result ->> 'code', j.error ->> 'code', j.error ->> 'class') AS why, j.requested_by, j.created_at,
+      j.started_at, j.finished_at, j.due_at, j.dismissed_at, j.failures, j.rescues"""
+
+_IN_TIME: Final = "j.created_at >= CAST(:since AS timestamptz) AND j.created_at < CAST(:until AS timestamptz)"
+
+_UNLESS_ROUTINE: Final = """(CAST(:with_schedules AS boolean)
+          OR {0}.state <> 'succeeded' OR {0}.kind NOT IN (SELECT s.kind FROM schedule s))"""
+
 # Finds the latest jobs with the wanted portal, kind and state. An index holds the jobs of each such group in the order
-# of time: the statement jumps from group to group, of which there are few, and reads the end of each that is wanted.
-SEARCH_JOBS = text("""
+# of time: the statement jumps from group to group, of which there are few, and reads the end of each that is wanted;
+# further than it lists only for what the index does not hold.
+SEARCH_JOBS = text(f"""
     WITH RECURSIVE g (portal_id, kind, state) AS (
       (SELECT portal_id, kind, state FROM job ORDER BY portal_id, kind, state LIMIT 1)
       UNION ALL
@@ -49,38 +64,56 @@ SEARCH_JOBS = text("""
         ORDER BY j.portal_id, j.kind, j.state LIMIT 1) n),
     latest AS (
       SELECT o.id, p.name AS portal FROM g JOIN portal p ON p.id = g.portal_id CROSS JOIN LATERAL (
-        SELECT j.id, j.created_at FROM job j
-        WHERE j.portal_id = g.portal_id AND j.kind = g.kind AND j.state = g.state
-          AND j.created_at >= CAST(:since AS timestamptz)
-        ORDER BY j.created_at DESC, j.id DESC LIMIT CAST(:limit AS bigint)) o
+        SELECT t.id, t.created_at FROM (
+          SELECT j.id, j.created_at, j.queue, j.lane FROM job j
+          WHERE j.portal_id = g.portal_id AND j.kind = g.kind AND j.state = g.state AND {_IN_TIME}
+          ORDER BY j.created_at DESC, j.id DESC LIMIT CAST(:looked_at AS bigint)) t
+        WHERE CAST(:queue AS text) IN ('', t.queue)
+          AND (CAST(:contract AS text) = '' OR t.lane = ANY(CAST(:lanes AS uuid[])))
+        ORDER BY t.created_at DESC, t.id DESC LIMIT CAST(:limit AS bigint)) o
       WHERE CAST(:portal AS text) IN ('', p.name) AND CAST(:kind AS text) IN ('', g.kind)
-        AND CAST(:state AS text) IN ('', g.state) AND (CAST(:with_schedules AS boolean)
-          OR g.state <> 'succeeded' OR g.kind NOT IN (SELECT s.kind FROM schedule s))
+        AND CAST(:state AS text) IN ('', g.state) AND {_UNLESS_ROUTINE.format("g")}
       ORDER BY o.created_at DESC, o.id DESC LIMIT CAST(:limit AS bigint))
-    SELECT j.id, l.portal, j.kind, j.queue, j.state,
-      coalesce(j.result ->> 'code', j.error ->> 'code', j.error ->> 'class') AS why, j.requested_by, j.created_at,
-      j.started_at, j.finished_at, j.due_at, j.failures, j.rescues
+    SELECT {SHOWN_COLUMNS}
     FROM latest l CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = l.id LIMIT 1) j
+    ORDER BY j.created_at DESC, j.id DESC""")
+
+# Finds the latest jobs of a person: those that enrolled them, owed them a mail, or are in the audit trail with them.
+SEARCH_OF_PERSON = text(f"""
+    WITH l AS (
+      SELECT t.*, p.name AS portal FROM (
+        SELECT job_id FROM enrollment WHERE account_id = :account
+        UNION
+        SELECT job_id FROM email WHERE account_id = :account
+        UNION
+        SELECT job_id FROM audit WHERE account_id = :account) theirs
+      CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = theirs.job_id AND {_IN_TIME} LIMIT 1) t
+      JOIN portal p ON p.id = t.portal_id
+      WHERE {PLAIN} AND {OF_PLACE["job"]} AND {_UNLESS_ROUTINE.format("t")}
+      ORDER BY t.created_at DESC, t.id DESC LIMIT CAST(:limit AS bigint))
+    SELECT {SHOWN_COLUMNS} FROM l CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = l.id LIMIT 1) j
     ORDER BY j.created_at DESC, j.id DESC""")
 
 
 def search_jobs(
     session: Session,
+    wanted: RowFilter,
     *,
-    state: JobState | None = None,
-    kind: str = "",
-    portal: str = "",
-    since: datetime | None = None,
+    account: UUID | None = None,
     limit: int = 100,
     with_schedules: bool = True,
 ) -> list[FoundJob]:
     """Lists the jobs that match everything given, the latest first.
 
+    Of a queue or a contract only the newest jobs of each portal, kind and state are looked at (``LOOKED_AT``).
+
     Parameters:
-      portal: the name of the portal that asked.
-      since: the earliest moment they were recorded at.
+      wanted: `since` and `until` speak of the moment they were recorded at; its `ledger` and `trouble` say nothing.
+      account: only jobs that enrolled this person, owed them a mail, or are in the audit trail with them.
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
     """
     read_by_index(session)
-    wanted = {"state": state or "", "kind": kind, "portal": portal, "since": since or "-infinity", "limit": limit}
-    return fetch(session, FoundJob, SEARCH_JOBS, wanted | {"with_schedules": with_schedules})
+    asked = parameters(session, wanted) | {"limit": limit, "with_schedules": with_schedules, "account": account}
+    asked |= {"since": wanted.since or "-infinity", "until": wanted.until or "infinity"}
+    asked["looked_at"] = LOOKED_AT if wanted.queue or wanted.contract else limit
+    return fetch(session, FoundJob, SEARCH_JOBS if account is None else SEARCH_OF_PERSON, asked)

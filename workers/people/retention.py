@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
+from models.ops_action import ActionState
 from models.retention import PART, RETENTION, RetentionClass, first_id
 from models.roster import UPLOAD_NAME_BYTES
 from models.throttle import KEPT_LONGER
@@ -60,6 +61,8 @@ OLD_ATTEMPTS: Final = """
 
 # An endpoint is deleted at once, and what it was told or owed by the next purges.
 OF_NO_ENDPOINT: Final = "NOT EXISTS (SELECT FROM webhook_endpoint w WHERE w.id = endpoint_id)"
+
+OF_ACTION: Final = "ops_action a WHERE a.id = action_id"
 
 ROUTINES: Final = ", ".join(f"'{kind}'" for kind, request in KINDS.items() if request.routine)
 
@@ -176,6 +179,18 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
     RetentionClass.LEDGER_DEPTH: _part("ledger_depth", "minute < :until", order=""),
     RetentionClass.RELEASE_RUN: _part("release_run", "last_seen_at < :until", order=""),
     RetentionClass.QUEUE_PAUSE: _part("queue_pause", "queue_pause.until < :until", order=""),
+    RetentionClass.SHOWN_ROW: _part(
+        "ops_action_row",
+        f"action_id < :first AND NOT EXISTS (SELECT FROM {OF_ACTION} AND a.state <> '{ActionState.SHOWN}')",
+        order="action_id, row_id",
+    ),
+    RetentionClass.SHOWN_ACTION: _part("ops_action", f"id < :first AND state = '{ActionState.SHOWN}'"),
+    RetentionClass.ACTION_ROW: _part(
+        "ops_action_row",
+        f"action_id < :first AND NOT EXISTS (SELECT FROM {OF_ACTION} AND a.due_at IS NOT NULL)",
+        order="action_id, row_id",
+    ),
+    RetentionClass.ACTION: _part("ops_action", "id < :first AND due_at IS NULL"),
 }
 """The statement of each retention class, in an order that deletes a job in the run that deletes its results."""
 

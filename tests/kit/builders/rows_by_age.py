@@ -173,3 +173,21 @@ def queue_pause(session: Session, at: datetime) -> None:
     """Adds a pause of a queue that ended at a moment."""
     pause = "INSERT INTO queue_pause (id, queue, reason, paused_by, until) VALUES (:id, 'rosters', 'x', 'shell:a', :at)"
     session.execute(text(pause), {"id": new_id(), "at": at})
+
+
+def action(session: Session, moment: datetime, state: str = "done") -> None:
+    """Adds an action of operators that was shown at this moment, with one row; one that runs has a next part."""
+    asked = {"id": id_of(moment), "state": state, "row": new_id()}
+    session.execute(
+        text(
+            "INSERT INTO ops_action (id, verb, state, expected, asked_by, due_at) VALUES (:id, 'retry',"
+            " CAST(:state AS text), 1, 'ops', CASE WHEN CAST(:state AS text) = 'running' THEN now() END)"
+        ),
+        asked,
+    )
+    session.execute(
+        text(
+            "INSERT INTO ops_action_row (action_id, row_id, ledger, state, claim) VALUES (:id, :row, 'job', 'dead', 1)"
+        ),
+        asked,
+    )

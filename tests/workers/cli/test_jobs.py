@@ -1,14 +1,18 @@
 """`matricule jobs` lists the ledger for operators, and shows one job with all known facts."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import typer
+from sqlalchemy import text
 
 from tests.kit.processes.support import change, rows
 from tests.workers.cli.conftest import Call
 from workers.cli.options import moment
+from workers.database import transaction
+from workers.requests.base import lane_id
+from workers.sql import fetch_values
 
 
 @pytest.fixture
@@ -47,6 +51,11 @@ def test_the_latest_come_first_and_options_narrow_them_down(call: Call, jobs: li
         ("--since", "90min"): [waiting],
         ("--since", "2000-01-01"): [waiting, refused, dead],
         ("--since", "3h", "--state", "refused"): [refused],
+        ("--until", "3h"): [dead],
+        ("--queue", "enrollments"): [waiting, refused, dead],
+        ("--queue", "rosters"): [],
+        ("--contract", "C-1"): [],
+        ("--contract", "C-1", "--state", "refused"): [],
     }.items():
         assert listed(call, *options) == found, options
 
@@ -108,3 +117,21 @@ def test_a_moment_is_a_date_a_time_or_so_long_ago() -> None:
     for said in ("", "h", "2", "2 weeks", "-2h", "2026-13-01"):
         with pytest.raises(typer.BadParameter):
             moment(said)
+
+
+def test_the_jobs_of_a_contract_are_found_by_their_lane(call: Call, jobs: list[str]) -> None:
+    with transaction() as session:
+        [portal] = fetch_values(session, UUID, text("SELECT id FROM portal"))
+    change("UPDATE job SET lane = :lane WHERE id = CAST(:id AS uuid)", lane=lane_id(portal, "contract:C-1"), id=jobs[1])
+    assert listed(call, "--contract", "C-1") == [jobs[1]]
+    assert listed(call, "--contract", "C-1", "--portal", "elsewhere") == []
+
+
+def test_the_jobs_of_a_person_are_found_by_the_traces_they_left(call: Call, jobs: list[str]) -> None:
+    account = uuid4()
+    change("INSERT INTO audit (action, requested_by, result, account_id, job_id)"
+           " VALUES ('x', '', '', :account, CAST(:id AS uuid))",
+           account=account, id=jobs[0])  # fmt: skip
+    assert listed(call, "--person", str(account)) == [jobs[0]]
+    assert listed(call, "--person", str(account), "--state", "refused") == []
+    assert call("jobs", "--person", "nobody@example.com").code == 65

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import event, text
 
+from models.base import new_id
 from models.words import JobState
 from tests.benchmarks.history import HistorySize, add_history
 from tests.benchmarks.status import add_troubles
@@ -17,6 +18,7 @@ from workers.ops.audit_search import find_company, search_audit
 from workers.ops.capped import StatusCaps
 from workers.ops.folding import FOLDED_MINUTES, fold_ended, sample_depth
 from workers.ops.job_search import search_jobs
+from workers.ops.row_filter import RowFilter
 from workers.ops.status import read_status
 from workers.ops.why import find_why
 
@@ -111,17 +113,18 @@ def test_nor_with_the_statistics_of_an_empty_database() -> None:
 @pytest.mark.parametrize(("state", "found"), [(JobState.RUNNING, 0), (JobState.QUEUED, 100)])
 def test_jobs_on_their_way_are_listed_without_reading_finished_ones(state: JobState, found: int) -> None:
     with transaction() as session:
-        assert len(search_jobs(session, state=state)) == found
-        assert read_too_much(session, lambda: search_jobs(session, state=state)) == []
+        assert len(search_jobs(session, RowFilter(state=state))) == found
+        assert read_too_much(session, lambda: search_jobs(session, RowFilter(state=state))) == []
 
 
 SEARCHES: Final[list[dict[str, Any]]] = [
-    {},
-    {"kind": "erase_person"},
-    {"kind": "enroll", "portal": "local"},
-    {"portal": "unknown"},
-    {"with_schedules": False},
-    *({"state": state} for state in JobState),
+    {"wanted": RowFilter()},
+    {"wanted": RowFilter(kind="erase_person")},
+    {"wanted": RowFilter(kind="enroll", portal="local")},
+    {"wanted": RowFilter(portal="unknown")},
+    {"wanted": RowFilter(), "with_schedules": False},
+    {"wanted": RowFilter(), "account": new_id()},
+    *({"wanted": RowFilter(state=state)} for state in JobState),
 ]
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from models.base import new_id
+from models.ops_action import ActionVerb
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code
 from tests.kit.builders.contracts import (
@@ -36,7 +37,7 @@ from workers.errors import InvalidRequest, Problem
 from workers.imports.files import store_file
 from workers.mail.letters.writing import write_letters
 from workers.mail.renderer import render
-from workers.ops.retry import retry
+from workers.ops.actions import act_at_once
 from workers.reading.jobs import show_job
 from workers.requests.accounts import CorrectEmail, ExportPerson
 from workers.requests.certificates import CorrectCertificate
@@ -134,7 +135,7 @@ def test_a_dead_request_that_is_retried_refuses_the_emptied_row(session: Session
         text("UPDATE job SET state = 'dead', due_at = NULL, finished_at = now() WHERE id = :id"), {"id": job}
     )
     did(session, erasing())
-    assert retry(session, job, requested_by="ops").answer == "revived"
+    assert [row.outcome for row in act_at_once(session, ActionVerb.RETRY, [job], asked_by="ops")] == ["done"]
     did(session)
     shown = show_job(session, job) or {}
     assert results(shown) == ["missing_email", "enrolled"]

@@ -16,6 +16,7 @@ from tests.kit.builders.contracts import (
 )
 from tests.kit.builders.rows_by_age import (
     ERROR,
+    action,
     at_age,
     audit,
     correction,
@@ -100,6 +101,10 @@ CASES: Final = [
     Case(RetentionClass.HELD_WEBHOOK, lambda s, at: webhook(s, at, "held"), "SELECT 1 FROM webhook", [(1,)], GONE),
     Case(RetentionClass.WEBHOOK_ATTEMPT, webhook_attempt, "SELECT 1 FROM webhook_attempt", [(1,)], GONE),
     Case(RetentionClass.QUEUE_PAUSE, queue_pause, "SELECT 1 FROM queue_pause", [(1,)], GONE),
+    Case(RetentionClass.SHOWN_ROW, lambda s, at: action(s, at, "shown"), "SELECT 1 FROM ops_action_row", [(1,)], GONE),
+    Case(RetentionClass.SHOWN_ACTION, lambda s, at: action(s, at, "shown"), "SELECT 1 FROM ops_action", [(1,)], GONE),
+    Case(RetentionClass.ACTION_ROW, action, "SELECT 1 FROM ops_action_row", [(1,)], GONE),
+    Case(RetentionClass.ACTION, action, "SELECT 1 FROM ops_action", [(1,)], GONE),
     Case(RetentionClass.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
@@ -142,6 +147,7 @@ def test_unfinished_rows_of_any_age_stay(session: Session) -> None:
     correction(session, moment, "pending")
     name_correction(session, moment, "pending")
     roster_file(session, moment)
+    action(session, moment, "running")
     roster(session, moment, done=False)
     open_job = job(session, moment, state="queued", ended=False)
     session.execute(text("INSERT INTO job_person (job_id, position, code) VALUES (:id, 0, 'x')"), {"id": open_job})
