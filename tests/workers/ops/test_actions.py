@@ -234,6 +234,19 @@ def test_what_has_not_begun_is_cancelled_and_put_back_exactly() -> None:
     assert rows(OF_JOBS) == before
 
 
+def test_a_cancelled_job_that_was_emptied_since_is_not_put_back() -> None:
+    wait_for_an_hour(2)
+    seen = shown(CANCEL)
+    begin(seen)
+    carry_out_due()
+    [emptied, *_] = in_state("cancelled")
+    change("UPDATE job SET request = NULL WHERE id = :id", id=emptied)
+    undoing = undone(seen.action)
+    carry_out_due()
+    assert numbers(undoing) == ("done", 1, 1, 0, 2)
+    assert in_state("cancelled") == {emptied}
+
+
 def test_the_first_rows_stop_a_retry_that_fails_again() -> None:
     die(50)
     seen = shown(RETRY)
