@@ -46,6 +46,11 @@ def _revisions_of_release() -> tuple[str, frozenset[str]]:
     return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
 
 
+def is_known(revision: str) -> bool:
+    """Tells whether this release has the migration that made this revision."""
+    return revision in _revisions_of_release()[1]
+
+
 def read_revisions() -> Revisions:
     """Reads which revision the database has."""
     head, known = _revisions_of_release()

@@ -45,6 +45,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
         "webhooks": Command("webhooks", "Run a sender of webhooks: it tells portals what happened."),
         "ops": Command("ops", "Serve metrics to operators, on a port of their own."),
         "migrate": Command("migrate", "Bring the tables of the database up to date."),
+        "backup": Command("backup", "Write a backup of the database and the documents."),
+        "restore": Command("restore", "Restore a backup into the database, which must be empty."),
     },
     "See how it is": {
         "status": Command("status", "Show queues, mails and processes, and what needs a person."),

@@ -74,6 +74,11 @@ class DocumentStore:
     def from_settings(cls, settings: Settings) -> Self:
         return cls(settings.certificate_store)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of this host in which the documents lie; None when they lie elsewhere."""
+        return Path(self._path) if self._local else None
+
     def put(self, content: bytes, suffix: str = ".pdf") -> str:
         """Keeps these bytes and returns their SHA-256. Doing it again changes nothing.
 
