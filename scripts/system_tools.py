@@ -37,6 +37,7 @@ TOOLS: Final = (
     SystemTool("chromium", ("chromium",)),
     SystemTool("postfix", ("postfix",)),
     SystemTool("promtool", ("prometheus",)),
+    SystemTool("systemd-analyze", ("systemd",)),
     SystemTool("php", ("php-cli", "php-redis", "php-predis")),
     SystemTool("node", ("nodejs",)),
     SystemTool("npm", ("npm",)),
