@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.kit.processes.support import PROJECT
+from tests.kit.processes.support import PROJECT, change
+from workers.ops.metrics import write_metrics
+from workers.ops.snapshot import read_snapshot
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,3 +36,10 @@ def generated(request: pytest.FixtureRequest) -> Callable[[str, Mapping[str, str
             assert written == told, f"docs/{name} is not up to date: scripts/test tests/docs --rewrite"
 
     return compare
+
+
+@pytest.fixture
+def scrape(fresh_database: str) -> bytes:
+    """Returns the metrics of a system on which something has happened."""
+    change("INSERT INTO clock (name, holder, until) VALUES ('clock', gen_random_uuid(), now())")
+    return write_metrics(read_snapshot(compare_seats=True))

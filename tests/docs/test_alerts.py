@@ -2,13 +2,9 @@
 
 import re
 
-import pytest
-
 from tests.kit import system
-from tests.kit.processes.support import PROJECT, change
+from tests.kit.processes.support import PROJECT
 from workers.cli.status import SENTENCES
-from workers.ops.metrics import write_metrics
-from workers.ops.snapshot import read_snapshot
 from workers.requests.queues import Queue
 
 ALERTS = PROJECT / "docs" / "ops" / "alerts.yml"
@@ -18,13 +14,6 @@ EXPRESSION = re.compile(r"^ +expr: (.*)$", re.MULTILINE)
 
 def expressions() -> list[str]:
     return EXPRESSION.findall(ALERTS.read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def scrape(fresh_database: str) -> bytes:
-    """Returns the metrics of a system on which something has happened."""
-    change("INSERT INTO clock (name, holder, until) VALUES ('clock', gen_random_uuid(), now())")
-    return write_metrics(read_snapshot(compare_seats=True))
 
 
 def test_every_metric_of_an_alert_is_in_a_scrape(scrape: bytes) -> None:

@@ -149,13 +149,14 @@ def follow_page(copy: Copy) -> None:
 
 
 def follow_problem(copy: Copy) -> None:
-    bound, problem, cases, row = copy.blocks("A problem of `status`")
+    bound, problem, cases, row, section = copy.blocks("A problem of `status`")
     copy.put("workers/ops/problems.py", bound, "BULK: Final")
     copy.put("workers/ops/problems.py", problem, "    problems += [dict(problem) for problem in rows]\n", 4)
     tests = "tests/workers/ops/test_problems.py"
     copy.put(tests, cases, '        ({"drift": [{"reference": "C-9"}]}', 8)
     copy.replace(tests, "status = {", 'status = {"database": {"transaction_seconds": 0.0}, ')
     copy.put("docs/operations.md", row, "| `drift` |")
+    copy.put("docs/ops/runbook.md", section, "### drift\n")
 
 
 def test_code_made_by_the_recipes_works(copy: Copy) -> None:
