@@ -54,7 +54,7 @@ def main(
     ],
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="why, for the audit trail; no name, no address")],
-    replace: Annotated[bool, typer.Option("--replace", help="delete what the database holds")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="first delete what the database holds")] = False,
     as_json: AsJson = False,
 ) -> None:
     kept = clean_reason(reason)

@@ -1,5 +1,6 @@
 """Restores a backup into an empty database, and reconciles what it says with what happened since it was taken."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal, NamedTuple
@@ -81,7 +82,7 @@ class Restored(NamedTuple):
 def restore(file: Path, *, replace: bool, requested_by: str, reason: str) -> Restored | RestoreRefusal:
     """Loads a backup into the database, brings its tables up to date, and puts its documents into the store.
 
-    No process may run meanwhile. The load is one transaction; what follows may be repeated by restoring once more.
+    No process may run meanwhile. The load is one transaction; when it fails, or what follows, restore once more.
 
     Parameters:
       replace: deletes what the database holds.
@@ -93,7 +94,7 @@ def restore(file: Path, *, replace: bool, requested_by: str, reason: str) -> Res
       InvalidBackup: the file is none, or not a whole one.
       DumpFailed: PostgreSQL could not read or load it.
     """
-    with TemporaryDirectory(dir=file.parent, prefix=".restore-") as folder:
+    with TemporaryDirectory(dir=_room(file), prefix=".restore-") as folder:
         place = Path(folder)
         backup, dumped = read_backup(file, place)
         check(dumped)
@@ -112,6 +113,12 @@ def restore(file: Path, *, replace: bool, requested_by: str, reason: str) -> Res
         detail = restored.as_json() | {"drift": len(drift), "reason": reason}
         record(session, "restore", portal_id=LOCAL_PORTAL_ID, requested_by=requested_by, detail=detail)
     return restored
+
+
+def _room(file: Path) -> Path | None:
+    """Returns the folder of the backup, which has room for its dump; None (TMPDIR) where it may only be read."""
+    folder = file.absolute().parent
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _refuse(backup: BackupContent, *, replace: bool) -> RestoreRefusal | None:
