@@ -67,8 +67,9 @@ def moment(said: str) -> datetime:
 
 def coming_moment(said: str) -> datetime:
     """Reads a moment that is to come: a date, a date and time (UTC unless it says otherwise), or `90d` from now."""
+    now = datetime.now(UTC)  # `0min` is now, and not over
     read = planned_moment(said)
-    if read < datetime.now(UTC):
+    if read < now:
         raise typer.BadParameter("this moment is over")
     return read
 
