@@ -87,7 +87,12 @@ def clean_reason(text: str) -> str | Code:
       The text as ``clean_label`` returns it; or its refusal, or ``UNSAFE_VALUE`` if it holds an address.
     """
     label = clean_label(text)
-    return Code.UNSAFE_VALUE if not isinstance(label, Code) and ("@" in label or "\uff20" in label) else label
+    return Code.UNSAFE_VALUE if not isinstance(label, Code) and names_address(label) else label
+
+
+def names_address(text: str) -> bool:
+    """Tells whether a text may hold an address: it has an at sign, or the full-width one."""
+    return "@" in text or "\uff20" in text
 
 
 def clean_reference(text: str) -> str | Code:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from models.label import clean_reason
+from models.label import clean_reason, names_address
 from models.ops_action import (
     CANARY,
     REASON_FROM,
@@ -40,7 +40,7 @@ Exit codes:
    0  all were done, or many are shown or begun
    1  one or more is unknown or was left alone, or nothing was confirmed
    2  wrong use of the command (an ID is not a UUID)
-  65  a reason is missing, or names an address; nothing was changed
+  65  a reason is missing, or it or --trouble names an address; nothing was changed
 {COMMON_CODES}
 """
 
@@ -202,6 +202,11 @@ class _Acting:
         """Does what the arguments say; exactly one of identifiers, a filter and an action may be given."""
         if sum((bool(ids), bool(wanted.given), action is not None)) != 1:
             raise typer.BadParameter("give IDs, or a filter, or --action")
+        if names_address(wanted.trouble):
+            fail(
+                INVALID,
+                "--trouble is kept with the action: an error as `matricule errors` shows it, without an address",
+            )
         if action is not None:
             self._begin(action)
         elif ids and len(ids) <= AT_ONCE and not self.dry_run:

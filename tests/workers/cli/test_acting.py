@@ -102,6 +102,14 @@ def test_a_few_are_done_at_once_and_can_be_undone(call: Call) -> None:
     assert call("cancel", first).out.endswith("job is dead or has begun: left alone\n")
 
 
+@pytest.mark.parametrize("said", ["Refused no a@b.test", "Refused no a\uff20b.test"])
+def test_an_error_that_names_an_address_is_refused_and_not_kept(call: Call, said: str) -> None:
+    for verb in ("retry", "dismiss"):
+        called = call(verb, "--trouble", said, "--dry-run")
+        assert (called.code, "without an address" in called.err) == (65, True)
+    assert rows("SELECT count(*) FROM ops_action") == [(0,)]
+
+
 @pytest.mark.parametrize(
     "args",
     [
