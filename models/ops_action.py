@@ -1,9 +1,11 @@
 """An action of operators on many rows: jobs and mails that were shown, and then retried, dismissed or cancelled.
 
 The set is frozen when it is shown, so that an action touches no row that died afterwards. A row that changed meanwhile
-is skipped. The pure rules of this module say how fast an action goes on, and when its first rows stop it.
+is skipped. The pure rules of this module say how fast an action goes on, and when its first rows or its failures stop
+it.
 """
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
@@ -29,7 +31,7 @@ class ActionState(StrEnum):
 
     SHOWN = "shown"  # its set is frozen and was shown; nothing is changed
     RUNNING = "running"  # confirmed: the clock carries it out in parts
-    STOPPED = "stopped"  # by an operator, or because its first rows failed again; the rest was left alone
+    STOPPED = "stopped"  # by an operator, or because its first rows or its parts failed; the rest was left alone
     DONE = "done"
 
 
@@ -124,6 +126,17 @@ CANARY_SECONDS: Final = 2.0
 PARTS_A_MINUTE: Final = 12
 """Parts into which a minute of a limited rate is cut."""
 
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two parts at most: those of one row a minute."""
+
+RETRY_SECONDS: Final = 30.0
+"""Seconds before a part that failed is tried again."""
+
+MOST_FAILURES: Final = 5
+"""Failures of its parts in a row that stop an action."""
+
+_FAILED_BEFORE: Final = re.compile(r"failed (\d+) times?: ")
+
 
 class PartOfAction(NamedTuple):
     """The next rows of an action, and the seconds before those that follow."""
@@ -155,6 +168,30 @@ def judge_canary(*, waiting: int, ill: int, size: int) -> Literal["wait", "go_on
     if ill and 2 * ill >= size:
         return "stop"
     return "wait" if waiting else "go_on"
+
+
+class FailedPart(NamedTuple):
+    """The note of an action after a part of it failed, and its end, if it ends."""
+
+    note: str
+    stops: bool
+
+
+def after_failure(note: str, error: str, *, transient: bool) -> FailedPart:
+    """Returns how an action goes on after a part of it failed; its note counts the failures in a row.
+
+    Parameters:
+      note: the note of the action so far; a part that succeeds writes another one.
+      error: the class of the error.
+      transient: the database could not do it now; that is never a reason to stop.
+    """
+    if transient:
+        return FailedPart(f"waits for the database: {error}", stops=False)
+    before = _FAILED_BEFORE.match(note)
+    failures = 1 + (int(before[1]) if before else 0)
+    said = f"failed {failures} time{'s' if failures > 1 else ''}: {error}"
+    stops = failures >= MOST_FAILURES
+    return FailedPart(f"stopped: {said}" if stops else said, stops)
 
 
 def needs_reason(expected: int) -> bool:

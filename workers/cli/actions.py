@@ -29,7 +29,8 @@ HELP: Final = f"""List what operators did to many rows; stop it, undo it.
 
 With --undo ID an action is undone, by the clock. A row that was dismissed or cancelled is put back exactly as it was,
 and so is a retried one that has not begun. One that has begun, or that changed since, is left alone and counted as
-skipped. What a portal was told of a cancelled job is not taken back. An action may be undone once, within 30 days.
+skipped. What a portal was told of a cancelled job is not taken back. An action may be undone once, within 30 days;
+when its undo was stopped, --undo ID puts back the rest.
 
 \b
   matricule actions

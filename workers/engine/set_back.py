@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import text
 
+from models.ops_action import LONGEST_PAUSE
 from models.password import WAITS
 from workers.database import Session
 from workers.engine.ledger import LEDGERS
@@ -69,6 +70,7 @@ PLANNED: Final = (
     *((ledger.table, "due_at", "CAST(:tolerance AS float8)") for ledger in LEDGERS),
     ("webhook", "due_at", "CAST(:tolerance AS float8)"),
     ("webhook_endpoint", "next_try_at", "CAST(:tolerance AS float8)"),
+    ("ops_action", "due_at", f"{LONGEST_PAUSE} + CAST(:tolerance AS float8)"),
     ("enrollment", "next_reminder_at", "11 * 86400"),
     ("sign_in", "locked_until", f"{max(WAITS)} + CAST(:tolerance AS float8)"),
 )

@@ -32,6 +32,7 @@ SHOWN_CONTRACTS: Final = 20
 # Locks an action that is to be confirmed, stopped or undone.
 LOCK_ACTION: Final = text("""
     SELECT a.verb, a.state, a.expected, a.undoes, a.undone_by,
+      (SELECT u.state FROM ops_action u WHERE u.id = a.undone_by) AS state_of_undo,
       a.created_at < now() - CAST(:shown_for AS interval) AS is_old
     FROM ops_action a WHERE a.id = :action FOR UPDATE""")
 
@@ -42,6 +43,7 @@ class _LockedAction(NamedTuple):
     expected: int
     undoes: UUID | None
     undone_by: UUID | None
+    state_of_undo: str | None
     is_old: bool
 
 
@@ -230,7 +232,10 @@ def stop(session: Session, action_id: UUID, *, asked_by: str, reason: str) -> Ac
 
 
 def undo(session: Session, action_id: UUID, *, asked_by: str, reason: str) -> tuple[ActionAnswer, UUID | None]:
-    """Begins an action that takes back another one where its rows are as it left them; returns its identifier."""
+    """Begins an action that takes back another one where its rows are as it left them; returns its identifier.
+
+    An undo that was stopped may be followed by another one, which leaves alone the rows that are put back already.
+    """
     found = _lock(session, action_id)
     if found is None:
         return "unknown", None
@@ -250,7 +255,7 @@ def undo(session: Session, action_id: UUID, *, asked_by: str, reason: str) -> tu
 def _refusal_to_undo(found: _LockedAction, reason: str) -> ActionAnswer | None:
     if found.verb == ActionVerb.UNDO:
         return "is_undo"
-    if found.undone_by is not None:
+    if found.undone_by is not None and found.state_of_undo != ActionState.STOPPED:
         return "undone"
     if found.state not in (ActionState.DONE, ActionState.STOPPED):
         return "not_ended"

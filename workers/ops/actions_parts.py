@@ -14,9 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from models.ops_action import (
     CANARY_SECONDS,
     PART,
+    RETRY_SECONDS,
     ActionState,
     ActionVerb,
     RowOutcome,
+    after_failure,
     judge_canary,
     next_part,
 )
@@ -25,18 +27,23 @@ from workers.audit import record
 from workers.database import Session, array, is_transient, text_array, transaction
 from workers.engine.job_events import tell_ended
 from workers.engine.ledger import JOBS
+from workers.logs import get_logger
 from workers.ops.actions_sql import (
     ACT,
     AUDIT_ROWS,
     JUDGE_FIRST,
+    LOCK_NOTE,
     NOTE_FAILED,
     NOTE_PART,
     PICK_ROWS,
+    POSTPONE_ACTION,
     READ_ERRORS,
     TAKE_ACTION,
     UNDO,
 )
-from workers.sql import change, fetch, fetch_one
+from workers.sql import change, fetch, fetch_one, fetch_value
+
+log = get_logger()
 
 WAITS_FOR_FIRST: Final = "waits for its first rows"
 FIRST_FAILED: Final = "stopped: its first rows failed again"
@@ -103,30 +110,55 @@ class _Error(NamedTuple):
 
 def carry_out_due() -> None:
     """Carries out what is due of all actions, a transaction for each part."""
-    while _carry_out_one():
+    while carry_out_part():
         pass
 
 
-def _carry_out_one() -> bool:
-    with transaction() as session:
-        return carry_out_part(session)
+def carry_out_part() -> bool:
+    """Carries out the next part of the action that is due first; returns False when none is due.
+
+    An action that fails is due again later, or stopped, so that the others do not wait for it.
+    """
+    action: DueAction | None = None
+    try:
+        with transaction() as session:
+            action = fetch_one(session, DueAction, TAKE_ACTION)
+            if action is not None:
+                _carry_out(session, action)
+    except Exception as error:
+        if action is None:
+            raise
+        log.exception("action.part_failed", action=str(action.id), exc_info=error)
+        with transaction() as session:
+            _postpone(session, action.id, error)
+    return action is not None
 
 
-def carry_out_part(session: Session) -> bool:
-    """Carries out the next part of the action that is due first; returns False when none is due."""
-    action = fetch_one(session, DueAction, TAKE_ACTION)
-    if action is None:
-        return False
-    if action.canary and action.taken >= action.canary:
+def _carry_out(session: Session, action: DueAction) -> None:
+    if action.canary and action.done >= action.canary:
         _judge_first(session, action)
     else:
         _act_on_next(session, action)
-    return True
+
+
+def _postpone(session: Session, action: UUID, error: Exception) -> None:
+    """Tries a part that failed again later, or stops its action; one that an operator stopped meanwhile stays so."""
+    note = fetch_value(session, str, LOCK_NOTE, {"action": action})
+    if note is None:
+        return
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    failed = after_failure(note, type(cause).__name__, transient=is_transient(error))
+    state = ActionState.STOPPED if failed.stops else ActionState.RUNNING
+    postponed = {"action": action, "note": failed.note, "state": state, "seconds": RETRY_SECONDS}
+    change(session, POSTPONE_ACTION, postponed)
+    if failed.stops:
+        record(session, "stop_action", requested_by="clock", subject_id=action, detail={"reason": failed.note})
 
 
 def _judge_first(session: Session, action: DueAction) -> None:
     """Goes on with an action because its first rows did well, waits for them, or stops it because they failed."""
-    first = fetch_one(session, _FirstRows, JUDGE_FIRST, {"action": action.id}) or _FirstRows(0, 0, 0)
+    asked = {"action": action.id, "taken": action.taken}
+    first = fetch_one(session, _FirstRows, JUDGE_FIRST, asked) or _FirstRows(0, 0, 0)
     verdict = judge_canary(waiting=first.waiting, ill=first.ill, size=first.size)
     if verdict == "stop":
         _note(session, action, [], state=ActionState.STOPPED, note=FIRST_FAILED)
@@ -139,7 +171,7 @@ def _judge_first(session: Session, action: DueAction) -> None:
 
 def _act_on_next(session: Session, action: DueAction) -> None:
     part = next_part(action.rate)
-    size = min(part.size, action.canary - action.taken) if action.canary else part.size
+    size = min(part.size, action.canary - action.done) if action.canary else part.size
     rows = act_on_next(session, action, size)
     ended = action.taken + len(rows) >= action.expected or not rows
     state = ActionState.DONE if ended else ActionState.RUNNING

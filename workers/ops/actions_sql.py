@@ -1,7 +1,8 @@
 """The statements of actions of operators: they freeze a set of rows, say what it holds, and change its next rows.
 
 Each changes rows only that are as they were shown, and notes in `ops_action_row` what became of each, in the same
-statement. Lock order: the action, then its rows by identifier.
+statement. Lock order: the action, then its rows by identifier. A row that another transaction holds is left alone:
+up to a thousand rows would be held while it is waited for, and could not be claimed.
 """
 
 from typing import Final
@@ -123,7 +124,7 @@ def _acted(ledger: Ledger[Claimed], *, members: str, why: str, before: str, assi
         judged AS MATERIALIZED (
           SELECT m.*, {why} AS why, {before} AS kept_before
           FROM m LEFT JOIN LATERAL (
-            SELECT *, {facts} FROM {ledger.table} l WHERE l.id = m.id FOR NO KEY UPDATE) t ON true),
+            SELECT *, {facts} FROM {ledger.table} l WHERE l.id = m.id FOR NO KEY UPDATE SKIP LOCKED) t ON true),
         moved AS (
           UPDATE {ledger.table} t SET {assigned} FROM judged m WHERE {BY_ID} AND m.why IS NULL
           RETURNING t.id, t.queue)
@@ -132,6 +133,13 @@ def _acted(ledger: Ledger[Claimed], *, members: str, why: str, before: str, assi
         FROM judged m LEFT JOIN moved ON moved.id = m.id
         WHERE r.action_id = :action AND r.row_id = ANY(ARRAY[m.id])
         RETURNING r.row_id, r.ledger, r.state, r.outcome, r.why, moved.queue"""
+
+
+def _missing(ledger: Ledger[Claimed], held: SkipReason) -> str:
+    """Returns the SQL value of the reason for a row that was not found: it is held by another transaction, or gone."""
+    return (
+        f"CASE WHEN EXISTS (SELECT FROM {ledger.table} l WHERE l.id = m.id) THEN '{held}' ELSE '{SkipReason.GONE}' END"
+    )
 
 
 _LEFT: Final = "r.action_id = :action AND r.outcome IS NULL AND r.row_id = ANY(CAST(:ids AS uuid[]))"
@@ -143,7 +151,8 @@ def _act(verb: ActionVerb, ledger: Ledger[Claimed]) -> str:
         ledger,
         members=f"""SELECT r.row_id AS id, r.state, r.claim, r.ended_at, r.dismissed_at FROM ops_action_row r
             WHERE {_LEFT} AND r.ledger = '{ledger.table}'""",
-        why=f"""CASE WHEN t.id IS NULL THEN '{SkipReason.GONE}' WHEN NOT ({_SAME}) THEN '{SkipReason.CHANGED}'
+        why=f"""CASE WHEN t.id IS NULL THEN {_missing(ledger, SkipReason.CHANGED)}
+            WHEN NOT ({_SAME}) THEN '{SkipReason.CHANGED}'
             WHEN NOT t.is_fit THEN '{SkipReason.UNFIT}'{not_kept} END""",
         before=_before(verb, ledger.table),
         assigned=_assigned(verb, ledger),
@@ -158,11 +167,12 @@ ACT: Final = {(verb, ledger.table): text(_act(verb, ledger)) for verb in ACTING 
 def _as_left(verb: ActionVerb, ledger: Ledger[Claimed]) -> str:
     """Returns the SQL condition of a row that is still as the action left it."""
     if verb is ActionVerb.DISMISS:
-        return "t.state = m.state AND t.claim = m.claim AND t.dismissed_at = m.acted_at"
+        return "t.state = m.state AND t.claim = m.claim AND t.dismissed_at IS NOT DISTINCT FROM m.acted_at"
     if verb is ActionVerb.CANCEL:
-        return f"t.state = '{CANCELLED[ledger.table]}' AND t.claim = m.claim AND t.finished_at = m.acted_at"
-    return f"""t.state = '{ledger.waiting}' AND t.claim = m.claim AND t.failures = 0 AND t.due_at = m.acted_at
-              AND num_nulls(t.leased_until) = 1"""
+        ended = "t.finished_at IS NOT DISTINCT FROM m.acted_at"
+        return f"t.state = '{CANCELLED[ledger.table]}' AND t.claim = m.claim AND {ended}"
+    return f"""t.state = '{ledger.waiting}' AND t.claim = m.claim AND t.failures = 0
+              AND t.due_at IS NOT DISTINCT FROM m.acted_at AND num_nulls(t.leased_until) = 1"""
 
 
 def _put_back(verb: ActionVerb, table: str) -> str:
@@ -189,7 +199,7 @@ def _undo(verb: ActionVerb, ledger: Ledger[Claimed]) -> str:
             FROM ops_action_row r JOIN ops_action_row o ON o.action_id = :undoes AND o.row_id = r.row_id
             LEFT JOIN {troubles} ON e.id = r.row_id
             WHERE {_LEFT} AND r.ledger = '{ledger.table}'""",
-        why=f"""CASE WHEN t.id IS NULL THEN '{SkipReason.GONE}'
+        why=f"""CASE WHEN t.id IS NULL THEN {_missing(ledger, SkipReason.BEGUN)}
             WHEN NOT ({_as_left(verb, ledger)}) THEN '{SkipReason.BEGUN}'{not_kept} END""",
         before="CAST(NULL AS json)",
         assigned=_put_back(verb, ledger.table),
@@ -239,16 +249,19 @@ AUDIT_ROWS: Final = text(f"""
     FROM ops_action_row r
     WHERE r.action_id = :action AND r.row_id = ANY(CAST(:ids AS uuid[])) AND r.outcome = '{RowOutcome.DONE}'""")
 
-# Counts the first rows of a retry that are not done yet, and those of which an attempt failed again.
+# Counts the first rows of a retry that are not done yet, and those of which an attempt failed again. It reads only
+# the rows that have an outcome, which come first in this order, because it runs every few seconds.
 JUDGE_FIRST: Final = text(
     "SELECT coalesce(sum(f.size), 0)::int AS size, coalesce(sum(f.waiting), 0)::int AS waiting,"
     " coalesce(sum(f.ill), 0)::int AS ill FROM ("
     + " UNION ALL ".join(
         f"""SELECT count(*) AS size, count(*) FILTER (WHERE t.finished_at IS NULL AND t.failures = 0) AS waiting,
           count(*) FILTER (WHERE t.failures > 0 OR t.is_stuck) AS ill
-        FROM ops_action_row r CROSS JOIN LATERAL (
-          SELECT finished_at, failures, ({ledger.stuck}) AS is_stuck FROM {ledger.table} WHERE id = r.row_id) t
-        WHERE r.action_id = :action AND r.ledger = '{ledger.table}' AND r.outcome = '{RowOutcome.DONE}'"""
+        FROM (SELECT row_id, ledger, outcome FROM ops_action_row
+          WHERE action_id = :action ORDER BY row_id LIMIT :taken) r
+        CROSS JOIN LATERAL (SELECT finished_at, failures, ({ledger.stuck}) AS is_stuck
+          FROM {ledger.table} WHERE id = ANY(ARRAY[r.row_id])) t
+        WHERE r.ledger = '{ledger.table}' AND r.outcome = '{RowOutcome.DONE}'"""
         for ledger in LEDGERS
     )
     + ") f"
@@ -262,6 +275,17 @@ NOTE_PART: Final = text(f"""
       due_at = CASE WHEN CAST(:state AS text) = '{ActionState.RUNNING}' THEN now() + make_interval(secs => :seconds) END
     WHERE id = :action""")
 
+# Locks an action that runs to note that a part of it failed.
+LOCK_NOTE: Final = text(f"""
+    SELECT note FROM ops_action WHERE id = :action AND state = '{ActionState.RUNNING}' FOR UPDATE""")
+
+# Notes why a part of an action failed, and when it is tried again, if it is.
+POSTPONE_ACTION: Final = text(f"""
+    UPDATE ops_action SET note = :note, state = CAST(:state AS text),
+      finished_at = CASE WHEN CAST(:state AS text) <> '{ActionState.RUNNING}' THEN now() END,
+      due_at = CASE WHEN CAST(:state AS text) = '{ActionState.RUNNING}' THEN now() + make_interval(secs => :seconds) END
+    WHERE id = :action""")
+
 __all__ = [
     "ACT",
     "ACTING",
@@ -271,9 +295,11 @@ __all__ = [
     "FREEZE_CHOSEN",
     "FREEZE_NAMED",
     "JUDGE_FIRST",
+    "LOCK_NOTE",
     "NOTE_FAILED",
     "NOTE_PART",
     "PICK_ROWS",
+    "POSTPONE_ACTION",
     "READ_ERRORS",
     "TAKE_ACTION",
     "UNDO",

@@ -181,6 +181,17 @@ def test_reminders_of_that_time_come_when_they_should() -> None:
     ]
 
 
+def test_an_action_of_operators_goes_on() -> None:
+    with a_year_ahead():
+        tick(ONE)
+        change(
+            "INSERT INTO ops_action (id, verb, state, asked_by, expected, due_at)"
+            " VALUES (gen_random_uuid(), 'retry', 'running', 'ops', 1, now() + interval '30 s')"
+        )
+    tick(ONE)
+    assert rows("SELECT due_at < now() + interval '31 s' FROM ops_action") == [(True,)]
+
+
 def test_a_process_killed_in_that_time_is_not_alive() -> None:
     with a_year_ahead():
         tick(ONE)

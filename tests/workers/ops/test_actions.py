@@ -6,14 +6,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from models.base import new_id
-from models.ops_action import ActionVerb
+from models.ops_action import MOST_FAILURES, RETRY_SECONDS, ActionVerb
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.processes.support import Processes, change, rows, wait_until
 from workers.database import transaction
 from workers.ops.actions import ShownSet, act_at_once, confirm, read_action, show_chosen, stop, undo
 from workers.ops.actions_parts import carry_out_due, carry_out_part
+from workers.ops.actions_sql import JUDGE_FIRST
 from workers.ops.row_filter import RowFilter
 from workers.ops.snapshot import read_snapshot
 
@@ -84,11 +86,6 @@ def numbers(action: UUID) -> tuple[str, int, int, int, int]:
     return (found.state, found.done, found.skipped, found.failed, found.expected)
 
 
-def one_part() -> bool:
-    with transaction() as session:
-        return carry_out_part(session)
-
-
 def in_state(state: str) -> set[object]:
     return {row for (row,) in rows("SELECT id FROM job WHERE state = :state", state=state)}
 
@@ -99,7 +96,7 @@ def test_ten_thousand_are_retried_while_more_die_and_undone() -> None:
     seen = shown(RETRY)
     die(50)
     begin(seen)
-    assert one_part()
+    assert carry_out_part()
     die(50)
     carry_out_due()
     assert numbers(seen.action) == ("done", 10_000, 0, 0, 10_000)
@@ -272,6 +269,51 @@ def test_a_retry_goes_on_when_its_first_rows_did_well() -> None:
     assert numbers(seen.action) == ("done", 50, 0, 0, 50)
 
 
+def test_rows_that_are_skipped_are_not_the_first_ones() -> None:
+    die(30)
+    seen = shown(RETRY)
+    change("UPDATE job SET request = NULL WHERE id IN (SELECT id FROM job ORDER BY id LIMIT 8)")
+    begin(seen, canary=5)
+    carry_out_due()
+    assert numbers(seen.action) == ("running", 5, 8, 0, 30)
+    assert rows("SELECT note FROM ops_action") == [("waits for its first rows",)]
+    change("UPDATE job SET failures = 1, claim = claim + 1 WHERE state = 'queued'")
+    change("UPDATE ops_action SET due_at = now()")
+    carry_out_due()
+    assert numbers(seen.action) == ("stopped", 5, 8, 0, 30)
+
+
+def test_a_retry_of_which_every_row_is_skipped_ends() -> None:
+    die(12)
+    seen = shown(RETRY)
+    change("UPDATE job SET request = NULL")
+    begin(seen, canary=5)
+    carry_out_due()
+    assert numbers(seen.action) == ("done", 0, 12, 0, 12)
+
+
+def test_a_look_at_the_first_rows_reads_no_others() -> None:
+    die(5_000)
+    seen = shown(RETRY)
+    begin(seen, canary=20)
+    carry_out_due()
+    assert numbers(seen.action) == ("running", 20, 0, 0, 5_000)
+    change("ANALYZE")
+    explain = text(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {JUDGE_FIRST.text}")
+    with transaction() as session:
+        [(plan,)] = session.execute(explain, {"action": seen.action, "taken": 20}).all()
+    assert 20 <= rows_read(plan[0]["Plan"], "ops_action_row") <= 100
+
+
+def rows_read(plan: dict[str, Any], table: str) -> int:
+    """Counts the rows of a table that a statement read, those it filtered out too."""
+    below = sum(rows_read(part, table) for part in plan.get("Plans", ()))
+    if plan.get("Relation Name") != table:
+        return below
+    of_a_loop = float(plan["Actual Rows"]) + int(plan.get("Rows Removed by Filter", 0))
+    return below + round(of_a_loop * int(plan["Actual Loops"]))
+
+
 def test_a_rate_limits_the_rows_of_a_part_and_a_stop_leaves_the_rest() -> None:
     die(50)
     seen = shown(RETRY)
@@ -304,6 +346,99 @@ def test_a_row_that_the_database_refuses_is_counted_as_failed() -> None:
     begin(seen)
     carry_out_due()
     assert numbers(seen.action) == ("done", 9, 0, 1, 10)
+
+
+def refuse_audit_of_cancels() -> None:
+    """Makes each part that cancels something fail, and no other."""
+    change("""
+        CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE division_by_zero; END $$""")
+    change("""
+        CREATE TRIGGER broken BEFORE INSERT ON audit FOR EACH ROW WHEN (NEW.action = 'cancel')
+        EXECUTE FUNCTION broken()""")
+
+
+def test_an_action_that_fails_holds_up_no_other_and_stops() -> None:
+    wait_for_an_hour(12)
+    die(12)
+    failing, other = shown(CANCEL), shown(RETRY)
+    refuse_audit_of_cancels()
+    begin(failing)
+    begin(other)
+    change("UPDATE ops_action SET due_at = now() - interval '1 minute' WHERE verb = 'cancel'")
+    carry_out_due()
+    assert numbers(other.action) == ("done", 12, 0, 0, 12)
+    assert numbers(failing.action) == ("running", 0, 0, 0, 12)
+    assert rows(
+        "SELECT note, due_at - now() BETWEEN interval '1 second' AND make_interval(secs => :most)"
+        " FROM ops_action WHERE verb = 'cancel'",
+        most=RETRY_SECONDS,
+    ) == [("failed 1 time: DivisionByZero", True)]
+    for _ in range(MOST_FAILURES - 1):
+        change("UPDATE ops_action SET due_at = now() WHERE due_at IS NOT NULL")
+        carry_out_due()
+    said = f"stopped: failed {MOST_FAILURES} times: DivisionByZero"
+    assert rows("SELECT state, note, due_at FROM ops_action WHERE verb = 'cancel'") == [("stopped", said, None)]
+    assert rows("SELECT detail ->> 'reason' FROM audit WHERE action = 'stop_action'") == [(said,)]
+
+
+def test_an_action_that_failed_goes_on_once_it_can() -> None:
+    wait_for_an_hour(12)
+    seen = shown(CANCEL)
+    refuse_audit_of_cancels()
+    begin(seen)
+    carry_out_due()
+    change("DROP TRIGGER broken ON audit")
+    change("UPDATE ops_action SET due_at = now()")
+    carry_out_due()
+    assert numbers(seen.action) == ("done", 12, 0, 0, 12)
+    assert rows("SELECT note FROM ops_action") == [("",)]
+
+
+@pytest.mark.parametrize("verb", [RETRY, DISMISS, CANCEL])
+def test_a_row_that_something_else_holds_is_skipped(verb: ActionVerb) -> None:
+    if verb is CANCEL:
+        wait_for_an_hour(12)
+    else:
+        die(12)
+    seen = shown(verb)
+    begin(seen)
+    [(held,)] = rows("SELECT id FROM job ORDER BY id LIMIT 1")
+    with transaction() as session:
+        session.execute(text("SELECT FROM job WHERE id = :id FOR UPDATE"), {"id": held})
+        carry_out_due()
+    assert numbers(seen.action) == ("done", 11, 1, 0, 12)
+    assert rows("SELECT why FROM ops_action_row WHERE why IS NOT NULL") == [("changed",)]
+    undoing = undone(seen.action)
+    with transaction() as session:
+        [(second,)] = rows("SELECT id FROM job WHERE id <> :held ORDER BY id LIMIT 1", held=held)
+        session.execute(text("SELECT FROM job WHERE id = :id FOR UPDATE"), {"id": second})
+        carry_out_due()
+    assert numbers(undoing) == ("done", 10, 1, 0, 11)
+
+
+@pytest.mark.parametrize("verb", [RETRY, DISMISS, CANCEL])
+def test_an_undo_that_was_stopped_is_completed_by_another(verb: ActionVerb) -> None:
+    if verb is CANCEL:
+        wait_for_an_hour(30)
+    else:
+        die(30)
+    before = rows(OF_JOBS)
+    seen = shown(verb)
+    begin(seen)
+    carry_out_due()
+    first = undone(seen.action)
+    change("UPDATE ops_action SET rate = 120 WHERE id = :id", id=first)
+    carry_out_due()
+    with transaction() as session:
+        assert undo(session, seen.action, asked_by="ops", reason="again") == ("undone", None)
+        assert stop(session, first, asked_by="ops", reason="wait") == "done"
+    assert numbers(first) == ("stopped", 10, 0, 0, 30)
+    second = undone(seen.action)
+    carry_out_due()
+    assert numbers(second) == ("done", 20, 10, 0, 30)
+    assert rows(OF_JOBS) == before
+    with transaction() as session:
+        assert undo(session, seen.action, asked_by="ops", reason="again") == ("undone", None)
 
 
 def test_two_clocks_at_once_do_each_row_once() -> None:
