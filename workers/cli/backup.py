@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from workers.cli.asking import asker
-from workers.cli.edge import COMMON_CODES, INVALID, UNAVAILABLE, command_app, edge, fail
+from workers.cli.edge import COMMON_CODES, INVALID, UNAVAILABLE, command_app, edge, fail, tidy_end
 from workers.ops.backup import BackupContent, write_backup
 from workers.ops.dumping import DumpFailed
 
@@ -39,7 +39,7 @@ app = command_app()
 
 @app.command(help=HELP)
 def main(file: Annotated[Path, typer.Argument(metavar="FILE", help="to write; - for standard output")]) -> None:
-    with edge():
+    with edge(), tidy_end():
         content = _to_output() if str(file) == "-" else _to_file(file)
     held = "elsewhere" if content.documents is None else content.documents
     print(f"backup of {content.taken_at:%Y-%m-%d %H:%M:%S} UTC, documents: {held}", file=sys.stderr)

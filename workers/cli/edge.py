@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -101,6 +102,29 @@ def write_private(output: Path, content: Iterable[bytes]) -> None:
         fail(INVALID, f"{output} cannot be written: {error.strerror}")
     with os.fdopen(opened, "wb") as file:
         file.writelines(content)
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """Turns a signal that ends the process into SystemExit, so that the block can put away what it began.
+
+    A second signal is ignored meanwhile. A signal that was ignored before (nohup) still is.
+    """
+
+    def end(signum: int, _: object) -> NoReturn:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + signum)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {one: handler for one, handler in before.items() if handler is not signal.SIG_IGN}
+    try:
+        for one in before:
+            signal.signal(one, end)
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def console() -> Console:

