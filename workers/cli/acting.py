@@ -40,7 +40,7 @@ Exit codes:
    0  all were done, or many are shown or begun
    1  one or more is unknown or was left alone, or nothing was confirmed
    2  wrong use of the command (an ID is not a UUID)
-  65  a reason is missing, or it or --trouble names an address; nothing was changed
+  65  no reason, or it or --trouble names an address; nothing was changed
 {COMMON_CODES}
 """
 
