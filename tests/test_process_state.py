@@ -56,6 +56,8 @@ ALSO_STARTING: Final = {
     ("workers/engine/processes.py", "after_worker_boot"),
     ("workers/webhooks/sender.py", "run"),
     ("workers/engine/processes.py", "stop_and_ignore_more"),  # in the main thread, at the process's end
+    ("workers/cli/edge.py", "tidy_end"),  # a command has one thread, and puts back what it found
+    ("workers/cli/edge.py", "end"),
 }
 
 AT_IMPORT: Final = {("workers/rosters/text.py", "csv.field_size_limit")}

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from tests.kit.processes.support import wait_until
 from tests.kit.system import need
 
 SERVICES: Final = """
@@ -44,6 +45,9 @@ USUAL: Final = {
 }
 
 
+RELOADED: Final = "reload -- version"
+
+
 class Postfix:
     """A Postfix that runs; `configure` gives it other settings, as after `postfix reload`."""
 
@@ -64,15 +68,26 @@ class Postfix:
         return (self.folder / "log").read_text() if (self.folder / "log").exists() else ""
 
     def configure(self, **settings: str) -> None:
-        """Writes the settings of main.cf anew; a server that runs reads them."""
+        """Writes the settings of main.cf anew; every server that answers after this call has read them.
+
+        `postfix reload` returns before the master acts on it, and a server that waits for a client may take one more
+        with the settings from before.
+        """
+        reloads, former = self.log.count(RELOADED), self._servers()
         self._write(settings)
         self.do("reload")
+        wait_until(lambda: self.log.count(RELOADED) > reloads and not former & self._servers(), say=lambda: self.log)
 
     def do(self, action: str) -> None:
         done = subprocess.run(
             ["postfix", "-c", str(self.folder / "etc"), action], capture_output=True, check=False, text=True
         )
         assert done.returncode == 0, done.stderr + self.log
+
+    def _servers(self) -> set[str]:
+        """Returns the process ids of what the master has started."""
+        master = (self.folder / "queue" / "pid" / "master.pid").read_text().strip()
+        return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
 
     def start(self, settings: Mapping[str, str]) -> None:
         for name in ("etc", "queue", "data"):
@@ -90,7 +105,9 @@ class Postfix:
             "maillog_file_prefixes": str(self.folder),
         }
         lines = [f"{name} = {value}" for name, value in (USUAL | places | dict(settings)).items()]
-        (self.folder / "etc" / "main.cf").write_text("\n".join(lines) + "\n")
+        written = self.folder / "etc" / "main.cf.new"
+        written.write_text("\n".join(lines) + "\n")
+        written.replace(self.folder / "etc" / "main.cf")  # a process that starts now reads one of both, whole
 
 
 @contextmanager
