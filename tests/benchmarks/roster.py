@@ -20,6 +20,8 @@ CHUNK: Final = 1_000
 TABLES: Final = ("account", "enrollment", "seat_movement", "link", "email", "job_person")
 NUMBERED: Final = {"seat_movement": {"id"}, "throttle": {"id"}}  # columns that only the database fills
 
+WRITTEN: Final = "CAST(CAST(xmin AS text) AS bigint), ctid"
+
 COLUMNS: Final = """
     SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
     WHERE attrelid = CAST(:name AS regclass) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
@@ -131,12 +133,14 @@ def _record(count: int) -> None:
 
 
 def read_back(trial: Trial, table: str, *, parts: int, where: str = "true") -> PlainTable:
-    """Reads the rows of a table that meet a condition, in this many parts."""
+    """Reads the rows of a table that meet a condition, in this many parts, in the order of the transactions that wrote
+    them: rows that refer to each other are in parts of the same number, also where a vacuum made room in between.
+    """
     types = {str(name): str(kind) for name, kind in rows(COLUMNS, name=table)}
     types = {name: kind for name, kind in types.items() if name not in NUMBERED.get(table, ())}
     read = ", ".join(f"{name}::text" if kind == "json" else name for name, kind in types.items())
     with trial.system.connect(trial.name) as connection:
-        found = connection.execute(f"SELECT {read} FROM {table} WHERE {where} ORDER BY ctid".encode()).fetchall()
+        found = connection.execute(f"SELECT {read} FROM {table} WHERE {where} ORDER BY {WRITTEN}".encode()).fetchall()
     columns = dict(zip(types, zip(*found, strict=True), strict=True))
     types = {name: kind for name, kind in types.items() if any(value is not None for value in columns[name])}
     size = -(-len(found) // parts)
