@@ -149,6 +149,18 @@ def test_a_mail_says_what_became_of_it_and_what_to_do(session: Session, contract
     )
 
 
+def kinds(value: object) -> set[type]:
+    """Returns the types of all values in what will be JSON."""
+    if isinstance(value, dict):
+        return set().union(*map(kinds, value.values()))
+    return set().union(*map(kinds, value)) if isinstance(value, list) else {type(value)}
+
+
+def test_a_page_holds_plain_texts_which_are_written_fast(session: Session, contract: UUID) -> None:
+    ended(session, "ada@example.com", "failed", '{"reason": "address_rejected"}')
+    assert kinds(page(session, contract)) == {str, bool, type(None)}
+
+
 def waiting_since(session: Session, address: str, *, sent: int, link: int) -> None:
     """Records an invitation that was sent some days ago, with a link that ends in some days."""
     ended(session, address, "sent")
