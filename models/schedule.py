@@ -27,8 +27,9 @@ class Schedule(Record, table=True):
 class Process(Record, table=True):
     """A process of Matricule that said it was alive at `seen_at`.
 
-    `trouble` says why it fetches no work although it lives: the code of an error of Redis, or `stuck`.
+    `trouble` says why it does no work although it lives: the code of an error of Redis, or a word of its watchdog.
     `circuit_reason` says why its circuit breaker leaves the relay alone, until `circuit_until`; None when it does not.
+    `drain_asked_at` says since when an operator lets it take nothing new, `drained_at` since when it holds nothing.
     """
 
     __tablename__ = "process"
@@ -43,6 +44,11 @@ class Process(Record, table=True):
     release: str = Field(default="", sa_column_kwargs={"server_default": ""})  # the version of Matricule it runs
     circuit_until: datetime | None = instant(nullable=True)
     circuit_reason: str | None = None  # a word of ``DeliveryReason``
+    drain_asked_at: datetime | None = instant(nullable=True)
+    drain_by: str | None = None
+    drain_reason: str | None = None
+    drain_stop: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})  # it ends once it is drained
+    drained_at: datetime | None = instant(nullable=True)
 
 
 class Clock(Record, table=True):

@@ -6,6 +6,7 @@ a leader that froze and resumes late does no harm.
 
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -25,9 +26,10 @@ from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
 from workers.engine.acceptance import accept_internal
 from workers.engine.broker import wake
+from workers.engine.draining import Drain
+from workers.engine.heartbeat import Heartbeat
 from workers.engine.job_events import tell_ended
 from workers.engine.ledger import JOBS, LEDGERS, MAX_RESCUES, Claimed, Ledger
-from workers.engine.processes import Heartbeat
 from workers.engine.rollout import newer_release_runs
 from workers.engine.set_back import (
     FURTHEST_TERM,
@@ -38,7 +40,9 @@ from workers.engine.set_back import (
     seconds_ahead,
 )
 from workers.engine.slots import next_slot
+from workers.engine.stopping import DRAINING
 from workers.engine.wake import WAKER
+from workers.engine.watchdog import ENDED_ITSELF, HANGS_AFTER, HeartbeatGuard, ProcessWatch, Turns
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.ops.actions_parts import carry_out_due
@@ -46,6 +50,7 @@ from workers.ops.folding import count_as_leader
 from workers.outbox.events import tell_undeliverable
 from workers.requests.registry import parse
 from workers.settings import get_settings
+from workers.signs import SIGNS
 from workers.sql import change, fetch_one, fetch_value
 
 log = get_logger()
@@ -233,26 +238,73 @@ def _fire_one(session: Session, schedule: Schedule, now: datetime) -> bool:
     return True
 
 
+class RunningClock:
+    """The rounds of a clock process, and what it does beside them.
+
+    Parameters:
+      me: the identifier of this process.
+    """
+
+    def __init__(self, me: UUID) -> None:
+        self.me = me
+        self.rounds = Turns("rounds of the clock", HANGS_AFTER)
+        self._searched_at = time.monotonic()
+        self._counting: threading.Thread | None = None
+        self._acting: threading.Thread | None = None
+        self._may_lead = False
+
+    def round(self) -> None:
+        """Does a round; while an operator lets this process take nothing new, another clock leads."""
+        if DRAINING.is_set():
+            self.resign()
+            return
+        self._may_lead = True
+        self.rounds.begin()
+        if _unless_postponed(lambda: tick(self.me, WAKER.wake_soon)):
+            self._acting = act_beside(self._acting)
+        if time.monotonic() - self._searched_at >= SEARCH_SECONDS:
+            _unless_postponed(bury_unknown)
+            _unless_postponed(_fire)
+            self._counting = count_beside(self.me, self._counting)
+            self._searched_at = time.monotonic()
+        self.rounds.rest()
+
+    def resign(self) -> None:
+        """Gives the lead up, if this clock may have it."""
+        if self._may_lead and _unless_postponed(lambda: _resigned(self.me)):
+            self._may_lead = False
+
+    def holds_work(self, _: float = 0.0) -> bool:
+        """Tells whether this clock may lead, or still does something beside its rounds."""
+        return self._may_lead or any(one is not None and one.is_alive() for one in (self._counting, self._acting))
+
+
+def _resigned(me: UUID) -> bool:
+    resign(me)
+    return True
+
+
 def run() -> None:
-    """Ticks until SIGTERM or SIGINT."""
+    """Ticks until SIGTERM or SIGINT.
+
+    Raises: SystemExit when the process ends because it works no more.
+    """
     configure_logs(get_settings().log_level)
     me, stopping = new_id(), threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
-    alive = Heartbeat(me, "clock")
+    clock = RunningClock(me)
+    watch = ProcessWatch(clock.rounds)
+    alive = Heartbeat(me, "clock", watch.look, Drain(clock.holds_work))
     alive.start()
+    HeartbeatGuard(alive).start()
     log.info("process.started", queues=["clock"], process=str(me))
-    searched_at, counting, acting = time.monotonic(), None, None
     while not stopping.wait(TICK_SECONDS):
-        if _unless_postponed(lambda: tick(me, WAKER.wake_soon)):
-            acting = act_beside(acting)
-        if time.monotonic() - searched_at >= SEARCH_SECONDS:
-            _unless_postponed(bury_unknown)
-            _unless_postponed(_fire)
-            counting = count_beside(me, counting)
-            searched_at = time.monotonic()
-    _unless_postponed(lambda: resign(me))
+        clock.round()
+    clock.resign()
     alive.leave()
+    if watch.has_ended:
+        sys.exit(ENDED_ITSELF)
 
 
 def count_beside(me: UUID, before: threading.Thread | None) -> threading.Thread:
@@ -275,7 +327,12 @@ def _beside(step: Callable[[], None], name: str, before: threading.Thread | None
     """Starts a thread for a step, unless the one before still does it; it does not keep the process from ending."""
     if before is not None and before.is_alive():
         return before
-    thread = threading.Thread(target=_unless_postponed, args=(step,), name=name, daemon=True)
+
+    def do() -> None:
+        with SIGNS.during(name):
+            _unless_postponed(step)
+
+    thread = threading.Thread(target=do, name=name, daemon=True)
     thread.start()
     return thread
 

@@ -12,9 +12,11 @@ from uuid import UUID
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 from sqlmodel import Session
 
 from workers.settings import get_settings
+from workers.signs import SIGNS
 
 SESSION_OPTIONS: Final = (
     "-c statement_timeout=120s",
@@ -122,10 +124,12 @@ def _leave_server(context: ExceptionContext) -> None:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """Yields a session; commits its work at the end of the block, and rolls it back when the block raises."""
+    SIGNS.show()
     with Session(get_engine(), expire_on_commit=False) as session, session.begin() as begun:
         yield session
         if begun.is_active:  # not when the block rolled it back
             take_last_steps(session)
+    SIGNS.show()
 
 
 def before_commit(session: Session, step: Callable[[Session], None]) -> None:
@@ -156,7 +160,32 @@ def autocommit() -> Iterator[Session]:
     It is for reads that lock nothing, and for a single statement that leaves nothing half-done. Two statements in it do
     not belong together: another transaction may commit between them.
     """
+    SIGNS.show()
     with Session(_autocommit_engine(), expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def fresh_connection() -> Iterator[Session]:
+    """Yields a session on a connection of its own, outside of the pool, in which each statement is a transaction.
+
+    It tells a database that is away from a pool of which the connections are dead, and waits for neither a statement
+    nor a lock for long.
+    """
+    engine = create_engine(
+        get_settings().database_url,
+        connect_args={
+            "options": " ".join([*SESSION_OPTIONS, "-c statement_timeout=3s", "-c lock_timeout=2s"]),
+            "connect_timeout": 3,
+            "application_name": f"{APPLICATION}{os.getpid()}@{socket.gethostname()}",
+            **KEEPALIVE,
+        },
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _pin_settings, insert=True)
+    with Session(engine, expire_on_commit=False) as session:
         yield session
 
 
@@ -259,6 +288,7 @@ __all__ = [
     "autocommit",
     "before_commit",
     "dispose_engine",
+    "fresh_connection",
     "get_engine",
     "is_lock_timeout",
     "is_transient",

@@ -42,6 +42,7 @@ from workers.logs import get_logger
 from workers.portals.messages import VerifiedMessage, find_sender, read_message
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.requests.registry import KINDS
+from workers.signs import SIGNS
 
 log = get_logger()
 
@@ -56,6 +57,7 @@ def accept_bundle() -> None:
     tell_portals(message.bundle.answers)
 
 
+@SIGNS.during("recording of requests")
 def record_bundle(bundle: Bundle) -> None:
     """Records messages in the order in which they were sent, and counts them in the bundle.
 

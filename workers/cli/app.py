@@ -62,6 +62,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
         "retry": Command("acting:retry", "Give dead jobs and unsent mails all their attempts again."),
         "dismiss": Command("acting:dismiss", "Leave dead jobs and unsent mails out of problems."),
         "cancel": Command("acting:cancel", "Cancel jobs and mails that have not begun."),
+        "drain": Command("drain", "Have a process take nothing new, and finish what it holds."),
         "actions": Command("actions", "List what operators did to many rows; stop it, undo it."),
         "schedules": Group(
             "List schedules, run one now, pause it, let it go on.",

@@ -1,5 +1,6 @@
 """Shows how Matricule is: queues, mails, contracts, processes, clock, database, drift."""
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -62,20 +63,27 @@ SENTENCES: Final = {
     "unknown_kind": "{count} of the kind {subject}, which this release does not know: dead after a day",
     "given_back": "the first of {count} {subject} is given back again and again ({class}), for {age}: the others wait",
     "not_recordable": "{count} of {subject} refused: the database failed on each alone ({class}), last {age} ago",
-    "no_process": "no process serves {subject}: {count} waiting",
-    "no_database": "PostgreSQL does not answer or work ({class}): nothing is accepted or done. It says: {words}",
-    "no_redis": "Redis does not answer: no portal can send a request, and work starts late",
-    "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late",
-    "redis_evicts": "Redis deletes keys when its memory is full (maxmemory-policy {class}): requests can be lost",
-    "redis_forgets": "Redis keeps no append-only file (appendonly no): requests are lost when it restarts",
-    "deaf_process": "a process for {subject} lives and fetches no work ({class})",
+    "no_process": "no process serves {subject}: {count} waiting; start it{undo}",
+    "no_database": "PostgreSQL does not answer or work ({class}): nothing is accepted or done; bring it back, processes"
+    " go on by themselves. It says: {words}",
+    "no_redis": "Redis does not answer: no portal can send a request, and work starts late; bring it back, even empty",
+    "redis_refuses": "Redis refuses to write ({class}): no portal can send a request, and work starts late; cure what"
+    " {class} names",
+    "redis_evicts": "Redis deletes keys when its memory is full (maxmemory-policy {class}): requests can be lost; set"
+    " noeviction",
+    "redis_forgets": "Redis keeps no append-only file (appendonly no): requests are lost when it restarts; set"
+    " appendonly yes",
+    "deaf_process": "a process for {subject} (pid {pid}) lives and fetches no work ({class}): see its REDIS_URL",
+    "stuck_process": "the process for {subject} (pid {pid}) lives and works no more ({class}): it ends itself and is"
+    " started anew; restart it if that takes over three minutes",
     "silent_process": "the process for {subject} (pid {pid}) is frozen: restart it",
-    "no_clock": "no clock leads: nothing is woken again, rescued or scheduled",
-    "clock_was_ahead": "the clock of the {subject} was ahead by {age} and was set back: see when, and why",
+    "no_clock": "no clock leads: nothing is woken again, rescued or scheduled; start matricule clock{undo}",
+    "clock_was_ahead": "the clock of the {subject} was ahead by {age} and was set back: look at its time service",
     "void_schedule": "the schedule {subject} is planned later than it can be: a clock that leads plans it anew",
     "unreadable_inbox": "the inbox {subject} cannot be read ({class}): files dropped there are not imported",
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
-    "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since. It says: {words}",
+    "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since: mend what it names."
+    " It says: {words}",
     "relay_rests": "{subject} leave the relay alone for {age} ({class}), {count} waiting: look at the relay, SMTP_URL",
     "webhooks_failing": "the webhook endpoint {subject} has failed for over five minutes: {count} waiting",
     "webhooks_given_up": "{count} webhooks of {subject} failed for a day, though others arrived: see --deliveries",
@@ -126,6 +134,9 @@ def print_status(out: Console, status: dict[str, Any]) -> None:
 def _print_problem(out: Console, problem: dict[str, Any]) -> None:
     count = number(problem["count"], at_least=problem.get("at_least", False))
     shown = {"count": count, "until": moment(problem.get("until")), "age": age(problem.get("seconds"))}
+    shown["undo"] = "".join(
+        f", or matricule drain {shlex.quote(plain(one))} --undo" for one in problem.get("drained", ())
+    )
     sentence = SENTENCES[problem["code"]].format(**problem | shown)
     out.print(Text.assemble(("to look at: ", "bold red"), sentence))
     rows = problem.get("rows", ())
@@ -200,10 +211,14 @@ def _processes(status: dict[str, Any]) -> Table:
 
 
 def _condition(process: dict[str, Any], status: dict[str, Any]) -> str:
-    """Says what is wrong with a process, beside the age of its heartbeat."""
+    """Says what is wrong with a process, or that an operator drains it, beside the age of its heartbeat."""
     if process in status["silent"]:
         return ": silent" if process["connected"] else ": killed"
-    return f": {process['trouble']}" if process["trouble"] else ""
+    trouble = f": {process['trouble']}" if process["trouble"] else ""
+    if not process["drain_asked_at"]:
+        return trouble
+    state = "drained" if process["drained_at"] else "drains"
+    return f"{trouble}: {state}, by {plain(process['drain_by'])} ({plain(process['drain_reason'])})"
 
 
 def _print_lines(out: Console, status: dict[str, Any]) -> None:

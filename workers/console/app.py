@@ -73,7 +73,7 @@ async def refuse_request(request: Request, error: Exception) -> Response:  # noq
     return PlainTextResponse(f"{error.detail}\n", error.status_code, {**HEADERS, **(error.headers or {})})
 
 
-def make_server(host: str, port: int) -> uvicorn.Server:
+def make_server(host: str, port: int) -> BoundedServer:
     """Makes the HTTP server for operators, which trusts no proxy and logs no request."""
     config = uvicorn.Config(
         create_app(),
@@ -94,6 +94,7 @@ def run() -> None:
     """Serves until SIGTERM or SIGINT."""
     settings = get_settings()
     server = make_server(settings.ops_host, settings.ops_port)
+    server.beats_as = "ops"
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises SystemExit when it cannot listen
         server.run()
     if not server.started:

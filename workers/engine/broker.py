@@ -88,7 +88,7 @@ class WakeBroker(RedisBroker):
         if time.monotonic() - self._beaten_at < BEAT_SECONDS:
             return
         try:
-            _wake_broker().client.zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
+            _beating_client().zadd(f"{self.namespace}:__heartbeats__", {self.broker_id: int(time.time() * 1000)})
             self._beaten_at = time.monotonic()
         except redis.RedisError as error:
             SELDOM.warning("beat.failed", error=error_code(error))
@@ -102,6 +102,12 @@ def make_broker(client: redis.Redis, middleware: Iterable[dramatiq.Middleware] =
 @lru_cache(maxsize=1)
 def _wake_broker() -> WakeBroker:
     return make_broker(producer_client(get_settings().redis_url))
+
+
+@lru_cache(maxsize=1)
+def _beating_client() -> redis.Redis:
+    """Returns the client of heartbeats, which gives up after a second: the heartbeat in PostgreSQL waits for it."""
+    return connect(get_settings().redis_url, retries=0, seconds=1)
 
 
 def producing_client() -> redis.Redis:
@@ -140,3 +146,4 @@ def take_wake_flag(queue: str) -> None:
 def forget_wake_broker() -> None:
     """Drops the connection that wake-ups are sent over (after a fork, between tests)."""
     _wake_broker.cache_clear()
+    _beating_client.cache_clear()

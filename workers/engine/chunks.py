@@ -22,6 +22,7 @@ from workers.engine.ledger import (
 )
 from workers.logs import get_logger
 from workers.settings import get_settings
+from workers.signs import SIGNS
 
 log = get_logger()
 LONGEST_STEP: Final = 900.0
@@ -132,7 +133,8 @@ def keeping_leases(rows: Sequence[ClaimedRow]) -> Iterator[None]:
     keeper = threading.Thread(target=keep, name="leases", daemon=True)
     keeper.start()
     try:
-        yield
+        with SIGNS.patiently(LONGEST_STEP):
+            yield
     finally:
         over.set()
         keeper.join()

@@ -37,11 +37,13 @@ from workers.engine.ledger import (
     WorkOutcome,
 )
 from workers.engine.overdue import excuse
+from workers.engine.stopping import DRAINING
 from workers.engine.stopping import STOPPING as STOPPING  # noqa: PLC0414 - claimers and their users read it here
 from workers.engine.wake import WAKER
 from workers.errors import NotConfigured, Permanent, Transient, cannot_read
 from workers.logs import describe, get_logger
 from workers.settings import get_settings
+from workers.signs import SIGNS
 
 log = get_logger()
 
@@ -120,12 +122,13 @@ class Claimer(Generic[ColumnsT]):
         self._count(1)
         others = 0
         try:
-            self._work_until(time.monotonic() + ANSWER_SECONDS)
+            with SIGNS.during(f"claimer of {self.queue}"):
+                self._work_until(time.monotonic() + ANSWER_SECONDS)
         finally:
             others = self._count(-1)
             self._places.release()
         unseen = self._woken.is_set() and others == 0 and self.ready()
-        if unseen or STOPPING.is_set():  # a stopping process leaves its work to the others
+        if unseen or STOPPING.is_set() or DRAINING.is_set():  # such a process leaves its work to the others
             # This process may have received the last wake-up while all its claimers were busy: no other knows of it.
             wake(self.queue, again=True)
 
@@ -133,6 +136,11 @@ class Claimer(Generic[ColumnsT]):
         with self._counting:
             self._claiming += change
             return self._claiming
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a thread of this process claims from the queue, or does what it claimed."""
+        return self._claiming > 0
 
     def _leaves_to_another(self) -> bool:
         """Tells whether another thread may go on alone: a second claimer would make small batches even smaller."""
@@ -151,7 +159,7 @@ class Claimer(Generic[ColumnsT]):
         return self._claiming > 0
 
     def _work_until(self, deadline: float) -> None:
-        while not STOPPING.is_set() and self.ready():
+        while not STOPPING.is_set() and not DRAINING.is_set() and self.ready():
             self._woken.clear()
             take_wake_flag(self.queue)
             rows, given_back = self._claim_and_do()

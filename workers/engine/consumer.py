@@ -19,7 +19,7 @@ from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers.engine.oversized import MessageSize, is_oversized, measure_message
-from workers.engine.stopping import STOPPING
+from workers.engine.stopping import DRAINED_WAIT, DRAINING, STOPPING
 from workers.logs import SeldomLog, get_logger
 from workers.redis_client import error_code
 from workers.requests.base import MAX_MESSAGE_BYTES
@@ -135,6 +135,9 @@ class SteadyConsumer(_RedisConsumer):
             return None
 
     def _next(self) -> MessageProxy | None:
+        if DRAINING.is_set():
+            self._rest()
+            return None
         if not self.message_cache and self._is_full():
             self._freed.wait(self.timeout / 1000)
             self._freed.clear()
@@ -144,6 +147,21 @@ class SteadyConsumer(_RedisConsumer):
             return None
         self.misses = 0
         return self._read(*self.message_cache.pop(0)) if self.message_cache else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether a message was fetched and not acknowledged yet."""
+        return bool(self.message_cache or self.queued_message_ids)
+
+    def _rest(self) -> None:
+        """Fetches nothing, and gives back what was fetched and not read: other processes take it."""
+        unread, self.message_cache = self.message_cache, []
+        self._returned += [key for key, _ in unread]
+        if self._done or self._returned or self.trouble:
+            self._take(0)
+            self._put_back()
+            self.trouble, self._errors = None, 0
+        STOPPING.wait(DRAINED_WAIT)
 
     def _need_not_ask(self) -> bool:
         """Tells whether a fetch would find nothing and has nothing to tell, because no message came while it waited."""

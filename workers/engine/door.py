@@ -27,7 +27,7 @@ from workers.engine.consumer import SELDOM, SHORT_WAIT, ConsumerTrouble, SteadyC
 from workers.engine.door_lease import HOLD, LOOK_SECONDS, RENEW_SECONDS, DoorLease
 from workers.engine.door_notes import DoorNotes
 from workers.engine.oversized import MessageSize, is_oversized
-from workers.engine.stopping import STOPPING
+from workers.engine.stopping import DRAINED_WAIT, DRAINING, STOPPING
 from workers.engine.tries import REFUSED, STOPS
 from workers.redis_client import error_code
 from workers.requests.base import ACCEPT_ACTOR, MAX_MESSAGE_BYTES
@@ -207,12 +207,25 @@ class DoorConsumer(SteadyConsumer):
         bundle = self._bundle
         if bundle is not None:
             self._keep_door(bundle)
+        elif DRAINING.is_set():
+            self._rest()
         elif STOPPING.is_set() or time.monotonic() < self._rests_until:
             self._leave()
             time.sleep(SHORT_WAIT)
         else:
             return self._next_bundle()
         return None
+
+    @property
+    def holds(self) -> bool:
+        """Whether a bundle is recorded, or this process still holds the door."""
+        return self._bundle is not None or (self._holds and self.trouble is None)
+
+    def _rest(self) -> None:
+        """Leaves the door to another process."""
+        self._leave()
+        self.trouble, self._errors = None, 0
+        STOPPING.wait(DRAINED_WAIT)
 
     def _keep_door(self, bundle: Bundle) -> None:
         """Waits until the bundle is recorded, and renews the lease meanwhile."""

@@ -1,138 +1,51 @@
-"""The heartbeat of every dramatiq process, and its orderly stop after the work it is doing."""
+"""Starts and ends the parts of a dramatiq process beside its threads: its heartbeat, its watchdog, its orderly stop."""
 
 import gc
-import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from queue import PriorityQueue
 from types import FrameType
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Any, Final
 
 import dramatiq
-from sqlalchemy import text
+from dramatiq.asyncio import get_event_loop_thread
 
 from workers.database import autocommit, dispose_engine, is_transient
 from workers.engine.broker import WakeBroker, wake
-from workers.engine.claimer import STOPPING, this_process
+from workers.engine.claimer import IN_THIS_PROCESS, STOPPING, this_process
 from workers.engine.consumer import SteadyConsumer
 from workers.engine.door import Bundle
+from workers.engine.draining import Drain
+from workers.engine.heartbeat import Heartbeat
 from workers.engine.ledger import LEDGERS, Claimed, Ledger, resume
-from workers.engine.rollout import this_release
 from workers.engine.stream_door import StreamDoor
+from workers.engine.watchdog import (
+    ENDED_ITSELF,
+    ENDS_AFTER,
+    LONGEST_TURN,
+    STUCK,
+    TROUBLE_SECONDS,
+    Ailment,
+    HeartbeatGuard,
+    LoopWatch,
+    ProcessWatch,
+    lost,
+)
 from workers.logs import get_logger
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import wake_actor
 
 log = get_logger()
 
-HEARTBEAT_SECONDS: Final = 2.0
-
-LONGEST_TURN: Final = 60.0
-"""Seconds after which a consumer that did not ask for a message is stuck; the longest wait for Redis is a third."""
-
-TROUBLE_SECONDS: Final = 10.0
-"""Seconds of errors of Redis after which a process says that it fetches nothing; a restart of Redis takes less."""
-
-STOP_SECONDS: Final = 60.0
-"""Seconds that a process that lost a thread has to finish its work, before it ends at once."""
-
 RESUMED_AT_ONCE: Final = 1_000
 """The most postponed rows that a statement makes due."""
 
 LAST_WAIT: Final = 0.05
 """The longest wait of a thread for a message once its process is asked to stop, in seconds."""
-
-LOST_THREAD: Final = 70
-"""The exit code of a process that ends because one of its threads is dead (EX_SOFTWARE of sysexits.h)."""
-
-# Records that this process is alive now.
-RECORD_HEARTBEAT = text("""
-    INSERT INTO process (id, kind, host, pid, release, trouble, circuit_until, circuit_reason)
-    VALUES (:id, :kind, :host, :pid, :release, :trouble,
-      now() + make_interval(secs => CAST(:circuit_seconds AS float8)), :circuit_reason)
-    ON CONFLICT (id) DO UPDATE SET seen_at = now(), trouble = excluded.trouble,
-      circuit_until = excluded.circuit_until, circuit_reason = excluded.circuit_reason""")
-
-# Deletes the row of a process that ends in order.
-DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
-
-
-class OpenCircuit(NamedTuple):
-    """A circuit breaker that is not closed: the seconds until mails may be sent again, and why, in a word."""
-
-    seconds: float
-    reason: str
-
-
-class CircuitView:
-    """The circuit breaker that the heartbeat of this process tells of: none until a mailer says how to look at it."""
-
-    def __init__(self) -> None:
-        self._look: Callable[[], OpenCircuit | None] = lambda: None
-
-    def look_by(self, look: Callable[[], OpenCircuit | None]) -> None:
-        """Lets heartbeats look by this function."""
-        self._look = look
-
-    def as_parameters(self) -> dict[str, float | str | None]:
-        """Returns what a heartbeat records."""
-        found = self._look()
-        seconds, reason = (None, None) if found is None else found
-        return {"circuit_seconds": seconds, "circuit_reason": reason}
-
-
-CIRCUIT: Final = CircuitView()
-
-
-class Heartbeat(threading.Thread):
-    """Records every two seconds that this process is alive.
-
-    Parameters:
-      kind: the role of the process (`clock`, or the names of its queues).
-      beat: a function called before each heartbeat; it returns the reason why this process fetches no work, or None.
-        Its errors are logged, and this heartbeat is left out.
-    """
-
-    def __init__(self, process: UUID, kind: str, beat: Callable[[], str | None] = lambda: None) -> None:
-        super().__init__(name="heartbeat", daemon=True)
-        self.row = {
-            "id": process,
-            "kind": kind,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "release": this_release(),
-        }
-        self.beat = beat
-        self._end = threading.Event()
-
-    def run(self) -> None:
-        while not self._end.is_set():
-            try:
-                self._say(RECORD_HEARTBEAT, {"trouble": self.beat()} | CIRCUIT.as_parameters())
-            except Exception as error:  # the outermost edge: this thread lives as long as its process
-                log.exception("process.not_alive", exc_info=error)
-            self._end.wait(HEARTBEAT_SECONDS)
-
-    def leave(self) -> None:
-        """Ends the heartbeat and removes this process from the list, because it stops on purpose."""
-        self._end.set()
-        self.join(timeout=10)
-        self._say(DELETE_PROCESS, {})
-
-    def _say(self, statement: Any, more: Mapping[str, float | str | None]) -> None:
-        try:
-            with autocommit() as session:
-                session.execute(statement, {**self.row, **more})
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            log.warning("process.not_recorded", exc_info=error)
 
 
 def resume_postponed(queues: Sequence[str]) -> None:
@@ -199,8 +112,8 @@ class WorkQueue(PriorityQueue[Any]):
             self.not_empty.notify_all()
 
 
-class WorkerWatch:
-    """Watches the threads of a dramatiq worker, because a process that lost them would look alive.
+class WorkerParts:
+    """The parts of a dramatiq worker that may die, hang or hold work.
 
     Parameters:
       worker: the worker of this process.
@@ -210,47 +123,41 @@ class WorkerWatch:
     def __init__(self, worker: Any, streams: StreamDoor | None = None) -> None:
         self._worker = worker
         self._streams = streams
-        self._lost_at: float | None = None
-
-    @property
-    def lost(self) -> bool:
-        """Whether a thread of this process died, so that it ends with ``LOST_THREAD``."""
-        return self._lost_at is not None
 
     @property
     def in_trouble(self) -> bool:
         """Whether a consumer got an error the last time it asked Redis."""
         return any(getattr(thread.consumer, "trouble", None) for thread in self._worker.consumers.values())
 
-    def look(self) -> str | None:
-        """Ends this process when a thread is dead; else returns the reason why a queue is not read, or None."""
-        dead = self._dead()
-        if self._lost_at is not None:
-            if time.monotonic() - self._lost_at > STOP_SECONDS:
-                os._exit(LOST_THREAD)  # its leases run out, and other processes go on with its work
-        elif dead and not STOPPING.is_set():  # read after the threads: those of a stopping process end
-            log.critical("process.lost_threads", threads=dead)
-            self._lost_at = time.monotonic()
-            os.kill(os.getpid(), signal.SIGTERM)  # it finishes what it holds, and its supervisor starts another
-        readers = [*(thread.consumer for thread in self._worker.consumers.values()), self._streams]
-        troubles = (_trouble(reader) for reader in readers)
-        return next((trouble for trouble in troubles if trouble), None)
-
-    def _dead(self) -> list[str]:
+    def __call__(self) -> Iterable[Ailment]:
+        """Yields the threads that are dead, and the readers that do not read."""
         threads = {f"consumer of {queue}": thread for queue, thread in self._worker.consumers.items()}
         threads |= {f"worker {number}": thread for number, thread in enumerate(self._worker.workers)}
-        threads |= {"reader of streams": self._streams} if self._streams else {}
-        return [name for name, thread in threads.items() if not thread.is_alive()]
+        yield from lost(threads | {"reader of streams": self._streams, "event loop": get_event_loop_thread()})
+        for name, reader in self._readers().items():
+            yield from _ailments_of(reader, name)
+
+    def hold_work(self, since: float) -> bool:
+        """Tells whether work is held or may still be taken: each reader must have begun a turn since this moment."""
+        readers = self._readers().values()
+        claiming = any(claimer.is_claiming for claimer in IN_THIS_PROCESS.values())
+        return (
+            claiming
+            or self._worker.work_queue.unfinished_tasks > 0
+            or any(reader.turned_at <= since or reader.holds for reader in readers)
+        )
+
+    def _readers(self) -> dict[str, SteadyConsumer | StreamDoor]:
+        found = {f"consumer of {queue}": thread.consumer for queue, thread in self._worker.consumers.items()}
+        found["reader of streams"] = self._streams
+        return {name: one for name, one in found.items() if isinstance(one, SteadyConsumer | StreamDoor)}
 
 
-def _trouble(reader: Any) -> str | None:
-    """Returns the reason why a reader does not read its queue: the code of an error of Redis, or `stuck`."""
-    if not isinstance(reader, SteadyConsumer | StreamDoor):
-        return None
+def _ailments_of(reader: SteadyConsumer | StreamDoor, name: str) -> Iterable[Ailment]:
     now, trouble = time.monotonic(), reader.trouble
-    if now - reader.turned_at > LONGEST_TURN:
-        return "stuck"
-    return trouble.code if trouble is not None and now - trouble.since > TROUBLE_SECONDS else None
+    yield Ailment(STUCK, now - reader.turned_at, LONGEST_TURN, ENDS_AFTER, name)
+    if trouble is not None:
+        yield Ailment(trouble.code, now - trouble.since, TROUBLE_SECONDS, who=name)
 
 
 class ProcessMiddleware(dramatiq.Middleware):
@@ -264,7 +171,7 @@ class ProcessMiddleware(dramatiq.Middleware):
         self._record = record
         self._alive: Heartbeat | None = None
         self._streams: StreamDoor | None = None
-        self._watch: WorkerWatch | None = None
+        self._watch: ProcessWatch | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
         """Gives the threads of this process, which start next, a queue in which they wait without waking up."""
@@ -281,22 +188,28 @@ class ProcessMiddleware(dramatiq.Middleware):
         if REQUESTS_QUEUE in queues:
             self._streams = StreamDoor(self._record, str(this_process()))
             self._streams.start()
-        watch = self._watch = WorkerWatch(worker, self._streams)
-
-        def beat() -> str | None:
-            trouble = watch.look()
-            # A Redis that does not answer would delay the heartbeat in PostgreSQL by seconds.
-            if isinstance(broker, WakeBroker) and not watch.in_trouble:
-                broker.beat()
-            return trouble
-
-        self._alive = Heartbeat(this_process(), " ".join(queues), beat)
-        self._alive.start()
+        self._begin_to_beat(broker, WorkerParts(worker, self._streams), " ".join(queues))
         log.info("process.started", queues=queues, process=str(this_process()), python=sys.version.split()[0])
         resume_postponed(queues)
         for queue in queues:
             if wake_actor(queue) in broker.actors:
                 wake(queue)
+
+    def _begin_to_beat(self, broker: dramatiq.Broker, parts: WorkerParts, kind: str) -> None:
+        watch = self._watch = ProcessWatch(parts)
+        if (loop_thread := get_event_loop_thread()) is not None:
+            watch.checks.append(LoopWatch(loop_thread.loop))
+
+        def beat() -> str | None:
+            trouble = watch.look()
+            # A Redis that does not answer would delay the heartbeat in PostgreSQL.
+            if isinstance(broker, WakeBroker) and not parts.in_trouble:
+                broker.beat()
+            return trouble
+
+        self._alive = Heartbeat(this_process(), kind, beat, Drain(parts.hold_work))
+        self._alive.start()
+        HeartbeatGuard(self._alive).start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
         """Tells claimers to stop after their present batch, chunk or mail, and threads that have none to end."""
@@ -306,7 +219,7 @@ class ProcessMiddleware(dramatiq.Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:  # noqa: ARG002
         """Ends the heartbeat and closes the connections to the database.
 
-        Raises: SystemExit when the process ends because it lost a thread.
+        Raises: SystemExit when the process ends because it works no more.
         """
         if self._streams is not None:
             self._streams.stop()
@@ -314,5 +227,5 @@ class ProcessMiddleware(dramatiq.Middleware):
             self._alive.leave()
         dispose_engine()
         log.info("process.stopped", process=str(this_process()))
-        if self._watch is not None and self._watch.lost:
-            sys.exit(LOST_THREAD)
+        if self._watch is not None and self._watch.has_ended:
+            sys.exit(ENDED_ITSELF)

@@ -28,7 +28,7 @@ from workers.engine.consumer import (
 )
 from workers.engine.door import REST_SECONDS, Bundle, DoorAnswer
 from workers.engine.door_lease import LOOK_SECONDS, RENEW_SECONDS
-from workers.engine.stopping import STOPPING
+from workers.engine.stopping import DRAINED_WAIT, DRAINING, STOPPING
 from workers.engine.streams import FetchedEntries, PortalStreams, StreamEntry, tell_portals
 from workers.engine.tries import REFUSED, STOPS
 from workers.logs import get_logger
@@ -106,7 +106,11 @@ class StreamDoor(threading.Thread):
 
         Raises: redis.RedisError.
         """
-        if time.monotonic() < self._rests_until:
+        if DRAINING.is_set():
+            self.trouble, self._errors = None, 0  # it asks Redis for nothing; a lease that cannot be left runs out
+            self.leave()
+            STOPPING.wait(DRAINED_WAIT)
+        elif time.monotonic() < self._rests_until:
             self.leave()
             STOPPING.wait(POLL_SECONDS)
         elif not self._holds and not self.streams.lease.renew():
@@ -115,6 +119,11 @@ class StreamDoor(threading.Thread):
             self._holds = True
             self._refresh_in_time()
             self._next_bundle()
+
+    @property
+    def holds(self) -> bool:
+        """Whether this thread still holds the streams."""
+        return self._holds
 
     def leave(self) -> None:
         """Acknowledges what is done, and lets another process read. It never raises: the lease ends by itself."""

@@ -17,9 +17,10 @@ from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, bl
 from models.words import EmailState
 from workers.database import Session, autocommit, is_transient, transaction
 from workers.engine import ledger as books
+from workers.engine.chunks import LONGEST_STEP
 from workers.engine.claimer import STOPPING, BatchRun, give_back
+from workers.engine.heartbeat import CIRCUIT, OpenCircuit
 from workers.engine.ledger import EMAILS, ClaimedRow, FailedAttempt, LostClaimError, MailColumns, WorkOutcome
-from workers.engine.processes import CIRCUIT, OpenCircuit
 from workers.engine.wake import waking_transaction
 from workers.logs import get_logger
 from workers.mail.letters.letter import Letter
@@ -41,6 +42,7 @@ from workers.outbox.events import tell_undeliverable
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
 from workers.outbox.suppression import suppress_addresses_of
 from workers.settings import get_settings
+from workers.signs import SIGNS
 
 log = get_logger()
 
@@ -122,7 +124,8 @@ class Mailer:
             lease=self.lease,
         )
         try:
-            with suppress(OutcomeGivenUpError):  # it is logged, and this process stops
+            # A relay may take minutes for each mail; the leases are renewed meanwhile.
+            with SIGNS.patiently(LONGEST_STEP), suppress(OutcomeGivenUpError):  # it is logged, and this process stops
                 loop.run_coroutine(batch.run(self.places))
         finally:
             left = [mail.row for mail in batch.waiting]

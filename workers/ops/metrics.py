@@ -135,10 +135,13 @@ def _of_durations(status: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _of_processes(status: Mapping[str, Any]) -> Iterator[Metric]:
     alive, reconciled = status["processes"], status["reconciled"]
-    kinds = [kind for process in alive for kind in process["kind"].split()]
+    working = [process for process in alive if not process["drain_asked_at"]]
+    kinds = [kind for process in working for kind in process["kind"].split()]
     served = [*status["queues"], "requests", "webhooks", "clock"]
-    help_text = "Processes with a heartbeat that serve a queue, or are a clock."
+    help_text = "Processes with a heartbeat that serve a queue, or are a clock; not those that an operator drains."
     yield _labelled("matricule_processes", help_text, "queue", [(one, kinds.count(one)) for one in served])
+    help_text = "Processes with a heartbeat that an operator lets take nothing new."
+    yield from _gauge("matricule_processes_drained", help_text, len(alive) - len(working))
     open_now = sum(1 for process in alive if process["circuit_reason"])
     yield from _gauge("matricule_relay_circuits_open", "Mailers that leave the relay alone.", open_now)
     lag = status["clock_lag_seconds"]

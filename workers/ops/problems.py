@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from models.roster import Inbox
 from models.words import Code
 from workers.database import Session
 from workers.engine.rollout import ALIVE_SECONDS
+from workers.engine.watchdog import OWN_TROUBLES, STUCK
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, problem_of
 from workers.ops.redis_condition import NO_EVICTION
 from workers.ops.stuck import SHOWN_ROWS
@@ -127,13 +129,15 @@ def find_problems(status: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] =
       status: the state that ``read_status`` read.
       rows: the problems that ``find_stuck``, ``find_inboxes``, ``find_relays`` and the like found.
     """
-    problems = [{"code": "no_clock", "subject": "clock", "count": 1}] if status["clock"] is None else []
+    no_clock = {"code": "no_clock", "subject": "clock", "count": 1} | _drained(status, "clock")
+    problems = [no_clock] if status["clock"] is None else []
     problems += [*_of_time(status), *find_problems_of_redis(status), *_of_requests(status), *_of_processes(status)]
     problems += [*_of_circuits(status), *_of_pauses(status)]
     paused = {pause["queue"] for pause in status.get("pauses", ()) if pause["reference"] is None}
     for queue, counts in status["queues"].items():
         oldest = None if queue in paused else counts["oldest_due_seconds"]
-        problems += _of_waiting(queue, _waiting_on(status, queue), oldest, status["missing"])
+        drained = _drained(status, queue)
+        problems += _of_waiting(queue, _waiting_on(status, queue), oldest, status["missing"], drained)
     rows = [row for row in rows if row["code"] not in HIDDEN_BY_A_PAUSE or row["subject"] not in paused]
     problems += [dict(problem) for problem in rows]
     problems += [{"code": "drift", "subject": contract["reference"], "count": 1} for contract in status["drift"]]
@@ -164,9 +168,15 @@ def find_problems_of_redis(status: Mapping[str, Any]) -> Iterable[dict[str, Any]
 def _of_processes(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yields the processes that live and do no work. A killed one is no problem: its supervisor starts another."""
     redis = status.get("redis") or {}
+    redis_works = not redis.get("refusal") and status["requests"] is not None
     for process in status.get("processes", ()):
-        if process["trouble"] and not redis.get("refusal") and status["requests"] is not None:
-            yield {"code": "deaf_process", "subject": process["kind"], "count": 1, "class": process["trouble"]}
+        trouble = process["trouble"]
+        facts = {"subject": process["kind"], "count": 1, "class": trouble, "pid": process["pid"]}
+        # While Redis does not answer, a reader waits for it for as long as one that is stuck.
+        if trouble in OWN_TROUBLES and (redis_works or trouble != STUCK):
+            yield {"code": "stuck_process"} | facts
+        elif trouble and redis_works:
+            yield {"code": "deaf_process"} | facts
     for process in status.get("silent", ()):
         if process["connected"] and process["seen_seconds_ago"] > SILENT_SECONDS:
             yield {"code": "silent_process", "subject": process["kind"], "count": 1, "pid": process["pid"]}
@@ -218,7 +228,8 @@ def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         facts = {"class": faulty["reason"], "seconds": faulty["seconds"]}
         yield {"code": "not_recordable", "subject": REQUESTS_QUEUE, "count": faulty["number"]} | facts
     if REQUESTS_QUEUE in status["missing"]:
-        yield {"code": "no_process", "subject": REQUESTS_QUEUE, "count": sent["waiting"] if sent else 0}
+        number = CappedNumber(sent["waiting"] if sent else 0)
+        yield problem_of("no_process", REQUESTS_QUEUE, number, **_drained(status, REQUESTS_QUEUE))
     elif sent is not None and sent["waiting"] and _is_held_up(sent.get("given_back")):
         again, waiting = sent["given_back"], sent["waiting"]
         facts = {"class": again["reason"], "message": again["message"], "times": again["times"]}
@@ -227,16 +238,30 @@ def _of_requests(status: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         yield from _of_waiting(REQUESTS_QUEUE, CappedNumber(sent["waiting"]), sent["oldest_seconds"], ())
 
 
+def _drained(status: Mapping[str, Any], queue: str) -> dict[str, Any]:
+    """Names the processes that would serve a queue, if no operator drained them, as `matricule drain` does."""
+    found = [
+        f"{process['host']}:{process['pid']}"
+        for process in status.get("processes", ())
+        if process.get("drain_asked_at") and queue in process["kind"].split()
+    ]
+    return {"drained": found} if found else {}
+
+
 def _is_held_up(again: Mapping[str, Any] | None) -> bool:
     """Tells whether the same message was given back several times for over a minute; those behind it wait."""
     return again is not None and again["times"] > 1 and again["seconds"] > LATE_SECONDS
 
 
 def _of_waiting(
-    queue: str, waiting: CappedNumber, oldest: float | None, missing: Sequence[str]
+    queue: str,
+    waiting: CappedNumber,
+    oldest: float | None,
+    missing: Sequence[str],
+    drained: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterable[dict[str, Any]]:
     longest = LATE_IN_BULK_SECONDS if queue in BULK else LATE_SECONDS
     if waiting.number and queue in missing:
-        yield problem_of("no_process", queue, waiting)
+        yield problem_of("no_process", queue, waiting, **drained)
     elif oldest is not None and oldest > longest:
         yield problem_of("late", queue, waiting, seconds=oldest)

@@ -23,7 +23,7 @@ from workers.sql import change, fetch_one, fetch_value
 FRESH_SECONDS: Final = 5.0
 """Seconds for which a snapshot is shown; then the next reader makes another one."""
 
-FORM: Final = "1"
+FORM: Final = "2"
 """The form of the facts: a snapshot that was written in another one is not read."""
 
 TIME_LIMIT: Final = "57014"

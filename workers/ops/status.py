@@ -75,6 +75,7 @@ READ_PROCESSES = text("""
       extract(epoch FROM now() - pr.started_at)::float8 AS age_seconds,
       extract(epoch FROM now() - pr.seen_at)::float8 AS seen_seconds_ago, pr.trouble,
       greatest(extract(epoch FROM pr.circuit_until - now()), 0)::float8 AS circuit_seconds, pr.circuit_reason,
+      pr.drain_asked_at, pr.drain_by, pr.drain_reason, pr.drained_at,
       EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_start <= pr.seen_at
         AND a.application_name = left(:matricule || pr.pid || '@' || pr.host, 63)) AS connected
     FROM process pr ORDER BY pr.kind, pr.host, pr.pid""").bindparams(matricule=APPLICATION)
@@ -112,9 +113,11 @@ class SeenProcess(NamedTuple):
     """A process, and the age of its last heartbeat in seconds.
 
     Parameters:
-      trouble: why it fetches no work: the code of an error of Redis, or `stuck`; None when it does.
+      trouble: why it does no work: the code of an error of Redis, or a word of its watchdog; None when it does.
       circuit_seconds: the time until its circuit breaker lets it send mails again.
       circuit_reason: why the breaker is not closed, a word of ``DeliveryReason``; None when it is.
+      drain_asked_at: since when an operator lets it take nothing new, with who and why; None when it takes work.
+      drained_at: since when it holds nothing any more.
       connected: it has a connection to the database; a silent process without one was killed.
     """
 
@@ -128,6 +131,10 @@ class SeenProcess(NamedTuple):
     trouble: str | None
     circuit_seconds: float | None
     circuit_reason: str | None
+    drain_asked_at: datetime | None
+    drain_by: str | None
+    drain_reason: str | None
+    drained_at: datetime | None
     connected: bool
 
 
@@ -173,7 +180,8 @@ def read_status(
     `corrections` of addresses and `name_corrections` that are pending (pending, oldest_seconds); `contracts` (the
     latest fifty with their three counters) and `contract_count`; `processes` with a heartbeat within ten seconds,
     `silent` ones without (frozen when they are `connected`, else killed), `missing` (the queues, or `clock`, that no
-    process serves); `clock`, its leader or None, and `clock_lag_seconds` since it last renewed its lead; `set_back`
+    process serves; one that an operator drains serves none);
+    `clock`, its leader or None, and `clock_lag_seconds` since it last renewed its lead; `set_back`
     (seconds, at) when the clock of the database was ahead within a day; `void_schedules`, planned while it was;
     `database` (ages of the oldest transaction and snapshot, in seconds); `drift` as the last comparison of seats found
     it, `reconciled` (at, seconds ago, and the number of contracts with drift), None before the first; `relays`,
@@ -197,7 +205,7 @@ def read_status(
         "contracts": _read_contracts(session),
         "processes": processes,
         "silent": silent,
-        "missing": missing(process["kind"] for process in processes),
+        "missing": missing(process["kind"] for process in processes if process["drain_asked_at"] is None),
         "clock": None if clock is None else as_json(clock),
         "clock_lag_seconds": fetch_value(session, float, READ_CLOCK_LAG),
         "set_back": None if set_back is None else as_json(set_back),

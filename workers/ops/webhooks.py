@@ -50,7 +50,7 @@ FIND_GIVEN_UP = text(f"""
 FIND_LATE = text(f"""
     SELECT coalesce(sum(late.number), 0)::int AS number, max(late.seconds)::float8 AS seconds,
       EXISTS (SELECT 1 FROM process pr WHERE pr.kind = '{WEBHOOKS}'
-        AND pr.seen_at > now() - make_interval(secs => {ALIVE_SECONDS})) AS served
+        AND pr.drain_asked_at IS NULL AND pr.seen_at > now() - make_interval(secs => {ALIVE_SECONDS})) AS served
     FROM webhook_endpoint e CROSS JOIN LATERAL (
       SELECT count(*) AS number, extract(epoch FROM now() - min(l.due_at)) AS seconds FROM (
         SELECT w.due_at FROM webhook w

@@ -1,5 +1,6 @@
 """Says in one sentence why a job or a mail waits, until when, and when it will be done as things go."""
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -31,11 +32,17 @@ READ_ROW: Final = {
 }
 """The statement that reads a row of each ledger, and the process that claimed it last."""
 
-# Tells whether a process serves the queue, and when the first of them may hand mails to the relay: NULL for now.
+_TAKES_WORK: Final = "pr.drain_asked_at IS NULL"
+
+# Tells whether a process serves the queue, and when the first of them may hand mails to the relay: NULL for now; else
+# the process that was drained last, which would serve it.
 READ_SERVING: Final = text(f"""
-    SELECT count(*) > 0 AS served,
-      CASE WHEN bool_and(coalesce(pr.circuit_until > now(), false)) THEN min(pr.circuit_until) END AS rests_until,
-      max(pr.circuit_reason) AS circuit_reason
+    SELECT count(*) FILTER (WHERE {_TAKES_WORK}) > 0 AS served,
+      CASE WHEN bool_and(coalesce(pr.circuit_until > now(), false)) FILTER (WHERE {_TAKES_WORK})
+        THEN min(pr.circuit_until) FILTER (WHERE {_TAKES_WORK}) END AS rests_until,
+      max(pr.circuit_reason) FILTER (WHERE {_TAKES_WORK}) AS circuit_reason,
+      (array_agg(json_build_object('by', pr.drain_by, 'reason', pr.drain_reason, 'host', pr.host, 'pid', pr.pid)
+        ORDER BY pr.drain_asked_at DESC) FILTER (WHERE NOT ({_TAKES_WORK})))[1] AS drained
     FROM process pr WHERE pr.seen_at > now() - make_interval(secs => {ALIVE_SECONDS})
       AND CAST(:queue AS text) = ANY(string_to_array(pr.kind, ' '))""")
 
@@ -108,6 +115,7 @@ class _Serving(NamedTuple):
     served: bool
     rests_until: datetime | None
     circuit_reason: str | None
+    drained: dict[str, Any] | None
 
 
 class _Pause(NamedTuple):
@@ -149,6 +157,8 @@ SENTENCES: Final[Mapping[WaitingCode, str]] = {
     WaitingCode.ENDED: "it does not wait: it is {state} since {finished}",
     WaitingCode.RUNNING: "it does not wait: {holder} does it, first begun {started}",
     WaitingCode.UNKNOWN_KIND: "no release that runs knows its kind, {kind}: finish the release that is rolled out",
+    WaitingCode.DRAINED: "{drainer} drains the process that serves {queue} ({drain_reason}): start another one, or"
+    " matricule drain {drained} --undo",
     WaitingCode.NO_PROCESS: "no process serves {queue}: start it",
     WaitingCode.PAUSED: "{paused} is paused by {by} until {until}: {why}",
     WaitingCode.RELAY_RESTS: "the mailers leave the relay alone until {until} ({circuit})",
@@ -161,7 +171,10 @@ SENTENCES: Final[Mapping[WaitingCode, str]] = {
     WaitingCode.IN_TURN: "it is due, and {ahead} on {queue} come before it",
 }
 
-NOT_BY_ITSELF: Final = {WaitingCode.ENDED, WaitingCode.RUNNING, WaitingCode.UNKNOWN_KIND, WaitingCode.NO_PROCESS}
+NOT_BY_ITSELF: Final = {
+    *(WaitingCode.ENDED, WaitingCode.RUNNING, WaitingCode.UNKNOWN_KIND),
+    *(WaitingCode.NO_PROCESS, WaitingCode.DRAINED),
+}
 """Reasons with which no rate tells when it will be done."""
 
 
@@ -175,7 +188,7 @@ def find_why(session: Session, row_id: UUID) -> WhyItWaits | None:
 
 
 def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> WhyItWaits:
-    serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(False, None, None)
+    serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(False, None, None, None)
     pause = fetch_one(session, _Pause, READ_PAUSE, {"queue": row.queue, "lane": row.lane}) or _Pause()
     lane = _read_lane(session, ledger, row_id, row)
     reason = why_it_waits(
@@ -188,6 +201,7 @@ def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row)
             postponed=row.postponed,
             is_known=row.needs in ledger.known,
             served=serving.served,
+            drained=serving.drained is not None,
             paused_until=pause.until,
             rests_until=serving.rests_until if ledger is EMAILS else None,
             lane_running=lane.running_id is not None,
@@ -243,9 +257,16 @@ def _words(row: _Row, serving: _Serving, lane: _Lane, reason: WaitingReason, ahe
         "other": lane.running_id or lane.postponed_id,
         "error": " ".join(part for part in error if part) or "no error recorded",
         "circuit": serving.circuit_reason,
+        **_words_of_drain(serving.drained or {}),
         "number": f"{lane.before + 1}{'+' if lane.before > CAPS.alike else ''}",
         "ahead": f"{ahead.number}{'+' if ahead.at_least else ''}",
     }
+
+
+def _words_of_drain(drained: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the words of the sentence that tells of a process that takes nothing new."""
+    name = shlex.quote(f"{drained.get('host')}:{drained.get('pid')}")
+    return {"drainer": drained.get("by", ""), "drain_reason": drained.get("reason", ""), "drained": name}
 
 
 def _words_of(row: _Row, pause: _Pause) -> dict[str, str]:

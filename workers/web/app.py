@@ -83,7 +83,7 @@ def answer_error(request: Request, status: int) -> Response:
     return busy(request) if status == 503 else note("failed", asked_locale(request), status=status)
 
 
-def make_server(host: str, port: int) -> uvicorn.Server:
+def make_server(host: str, port: int) -> BoundedServer:
     """Makes the HTTP server of the application, without an access log, because URLs contain tokens."""
     app = create_app()
     config = uvicorn.Config(
@@ -113,6 +113,7 @@ def run() -> None:
     """Serves until SIGTERM or SIGINT."""
     settings = get_settings()
     server = make_server(settings.host, settings.port)
+    server.beats_as = "web"
     with suppress(KeyboardInterrupt, SystemExit):  # uvicorn raises SystemExit when it cannot listen
         server.run()
     if not server.started:

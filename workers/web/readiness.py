@@ -5,6 +5,7 @@ from sqlalchemy import text
 from starlette.responses import PlainTextResponse, Response
 
 from workers.database import is_transient, leave_server, transaction
+from workers.engine.stopping import DRAINING
 from workers.revisions import read_revisions
 from workers.sql import fetch_value
 
@@ -19,6 +20,8 @@ async def alive() -> Response:
 
 async def ready() -> Response:
     """Answers 200 when this process can work, or 503 with the reason why the database is of no use to it."""
+    if DRAINING.is_set():
+        return PlainTextResponse("an operator drains this process\n", 503)
     try:
         lacking = await to_thread.run_sync(_find_lack)
     except Exception as error:

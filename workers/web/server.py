@@ -23,7 +23,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from workers.api.bodies import BODY_UNTIL
+from workers.engine.heartbeat import Heartbeat
 from workers.logs import get_logger
+from workers.web.liveness import begin_to_beat
 
 HEADER_SECONDS: Final = 10.0
 """Seconds in which the headers of a request must arrive, from the connection or the first byte after a pause."""
@@ -64,11 +66,14 @@ class BoundedServer(uvicorn.Server):
     Parameters:
       at_end: what is done when all calls have been answered. Behind ``run`` it would be too late: uvicorn then sends
         this process the signal again.
+      beats_as: the role under which it sends a heartbeat, in a process of its own; empty for none.
     """
 
     def __init__(self, config: uvicorn.Config, at_end: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._at_end = at_end
+        self.beats_as = ""
+        self._alive: Heartbeat | None = None
         self.server_state = ConnectionState()
         self._loop: AbstractEventLoop | None = None
         self._told = asyncio.Event()
@@ -82,10 +87,14 @@ class BoundedServer(uvicorn.Server):
         """Waits for the last answers, and ends what the process does beside them."""
         await super().shutdown(sockets)
         self._at_end()
+        if self._alive is not None:
+            self._alive.leave()
 
     async def main_loop(self) -> None:
         """Waits until it is told to stop; a signal ends the wait at once. Uvicorn wakes up ten times a second."""
         self._loop = asyncio.get_running_loop()
+        if self.beats_as:
+            self._alive = begin_to_beat(self.beats_as, lambda: bool(self.server_state.tasks))
         while not await self.on_tick(0):  # at each multiple of ten it dates the answers
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), LOOK_SECONDS)

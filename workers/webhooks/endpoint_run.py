@@ -12,6 +12,7 @@ from uuid import UUID
 
 from models.webhook_delivery import FAILURES_TO_REST, WebhookAnswer
 from workers.database import Session
+from workers.engine.stopping import DRAINING
 from workers.engine.wake import WAKER
 from workers.requests.queues import WEBHOOKS
 from workers.webhooks.claims import FIRST_LANE, ClaimedWebhook, TargetEndpoint, claim_webhooks, give_back
@@ -124,7 +125,7 @@ class EndpointRun:
 
     @property
     def _is_over(self) -> bool:
-        return self._over or self._process.stopping
+        return self._over or self._process.stopping or DRAINING.is_set()
 
     async def _claim(self) -> None:
         """Claims more, and starts tasks for it."""

@@ -17,8 +17,18 @@ from uuid import UUID
 
 from workers.database import Session, autocommit, dispose_engine, is_transient, transaction
 from workers.engine.claimer import this_process
-from workers.engine.processes import Heartbeat
-from workers.engine.stopping import STOPPING
+from workers.engine.draining import Drain
+from workers.engine.heartbeat import Heartbeat
+from workers.engine.stopping import DRAINING, STOPPING
+from workers.engine.watchdog import (
+    ENDED_ITSELF,
+    HANGS_AFTER,
+    HeartbeatGuard,
+    LoopWatch,
+    ProcessWatch,
+    Turns,
+    lost,
+)
 from workers.errors import NotConfigured
 from workers.logs import configure_logs, get_logger
 from workers.requests.queues import WEBHOOKS
@@ -68,11 +78,17 @@ class WebhookSender:
         self._aside: dict[UUID, float] = {}
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
+        self.looks = Turns("look for webhooks", HANGS_AFTER)
 
     @property
     def stopping(self) -> bool:
         """Whether the process is asked to stop: nothing more is claimed or sent."""
         return self._stopped.is_set()
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is claimed, or may still be."""
+        return bool(self._runs or self.held)
 
     def wake(self) -> None:
         """Makes the process look for due webhooks now; to be called on the event loop."""
@@ -116,6 +132,9 @@ class WebhookSender:
 
     async def _look(self) -> float:
         """Starts runs for endpoints that are owed something; returns the seconds until it must look again."""
+        if DRAINING.is_set():
+            return LONGEST_SLEEP
+        self.looks.begin()
         try:
             await self._start_runs()
             seconds = await self._in_thread(partial(_read, seconds_to_next))
@@ -124,6 +143,8 @@ class WebhookSender:
                 raise
             log.warning("look.postponed", exc_info=error)
             return PAUSE_SECONDS
+        finally:
+            self.looks.rest()
         now = time.monotonic()
         nexts = [LONGEST_SLEEP, *([] if seconds is None else [seconds]), *self._aside_for(now)]
         return max(0.0, min(nexts))
@@ -214,29 +235,46 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-async def send_until_stopped(signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
-    """Sends webhooks until this process gets one of the signals."""
+def _begin_to_beat(sender: WebhookSender, listener: WakeListener, watch: ProcessWatch) -> Heartbeat:
+    loop = asyncio.get_running_loop()
+    watch.checks += [LoopWatch(loop), sender.looks, lambda: lost({"wake listener": listener})]
+    drain = Drain(lambda _: sender.holds, changed=lambda: loop.call_soon_threadsafe(sender.wake))
+    alive = Heartbeat(sender.me, WEBHOOKS, watch.look, drain)
+    alive.start()
+    HeartbeatGuard(alive).start()
+    return alive
+
+
+async def send_until_stopped(
+    watch: ProcessWatch, signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+) -> None:
+    """Sends webhooks, with the heartbeat of this process, until it gets one of the signals."""
     settings, loop = get_settings(), asyncio.get_running_loop()
     sender = WebhookSender(settings.lease_seconds, settings.webhook_connections)
     for signum in signals:
         loop.add_signal_handler(signum, sender.stop)
     listener = WakeListener(WEBHOOKS, lambda: loop.call_soon_threadsafe(sender.wake))
     listener.start()
+    alive = _begin_to_beat(sender, listener, watch)
     try:
         await sender.run()
     finally:
         listener.stop()
+        alive.leave()
 
 
 def run() -> None:
-    """Runs the process, with its heartbeat, until SIGTERM or SIGINT."""
+    """Runs the process, with its heartbeat, until SIGTERM or SIGINT.
+
+    Raises: SystemExit when the process ends because it works no more.
+    """
     configure_logs(get_settings().log_level)
-    alive = Heartbeat(this_process(), WEBHOOKS)
-    alive.start()
+    watch = ProcessWatch()
     gc.collect()  # imported modules are never freed: collections need not read them again
     gc.freeze()
     log.info("process.started", queues=[WEBHOOKS], process=str(this_process()), python=sys.version.split()[0])
-    asyncio.run(send_until_stopped())
-    alive.leave()
+    asyncio.run(send_until_stopped(watch))
     dispose_engine()
     log.info("process.stopped", process=str(this_process()))
+    if watch.has_ended:
+        sys.exit(ENDED_ITSELF)

@@ -7,6 +7,7 @@ import redis
 
 from workers.engine.broker import take_wake_flag
 from workers.engine.consumer import SHORTEST_PAUSE, WAIT_SECONDS
+from workers.engine.stopping import DRAINED_WAIT, DRAINING
 from workers.logs import SeldomLog
 from workers.redis_client import connect, error_code
 from workers.settings import get_settings
@@ -47,6 +48,9 @@ class WakeListener(threading.Thread):
     def run(self) -> None:
         errors = 0
         while not self._end.is_set():
+            if DRAINING.is_set():  # a wake-up that it took would wake no other process
+                self._end.wait(DRAINED_WAIT)
+                continue
             try:
                 if self._wait():
                     # Before the look at the database: whatever becomes due after that may wake the queue again.

@@ -18,7 +18,7 @@ from workers.database import transaction
 from workers.engine.acceptance import accept
 from workers.engine.broker import make_broker, wake, worker_client
 from workers.engine.consumer import MAINTENANCE_SECONDS
-from workers.engine.processes import LOST_THREAD
+from workers.engine.watchdog import ENDED_ITSELF
 from workers.requests.catalog import PutCompany
 from workers.requests.queues import Queue
 
@@ -283,8 +283,8 @@ def test_a_process_that_lost_a_thread_ends_so_that_it_is_restarted(processes: Pr
         *("dramatiq", "tests.kit.processes.wounded", "--processes", "1", "--threads", "2", "--queues", *QUEUES),
         LOSES=lost,
     )
-    assert group.wait(timeout=30) == LOST_THREAD, processes.logs()
-    assert "process.lost_threads" in processes.logs()
+    assert group.wait(timeout=30) == ENDED_ITSELF, processes.logs()
+    assert "thread_lost" in processes.logs()
     assert rows("SELECT 1 FROM process") == []
 
 

@@ -185,11 +185,14 @@ def test_an_action_of_operators_goes_on() -> None:
     with a_year_ahead():
         tick(ONE)
         change(
-            "INSERT INTO ops_action (id, verb, state, asked_by, expected, due_at)"
-            " VALUES (gen_random_uuid(), 'retry', 'running', 'ops', 1, now() + interval '30 s')"
+            "INSERT INTO ops_action"
+            " (id, verb, state, asked_by, expected, due_at, created_at, confirmed_at, finished_at)"
+            " VALUES (gen_random_uuid(), 'retry', 'running', 'ops', 1, now() + interval '30 s', now(), now(), now())"
         )
     tick(ONE)
     assert rows("SELECT due_at < now() + interval '31 s' FROM ops_action") == [(True,)]
+    # A set that was shown may be confirmed for an hour from then, and not for a year.
+    assert rows("SELECT greatest(created_at, confirmed_at, finished_at) <= now() FROM ops_action") == [(True,)]
 
 
 def test_a_process_killed_in_that_time_is_not_alive() -> None:

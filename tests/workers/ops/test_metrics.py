@@ -75,6 +75,16 @@ def test_drift_and_the_lag_of_the_clock_are_there_once_they_are_known() -> None:
     assert found["matricule_clock_lag_seconds", ()] == pytest.approx(30, abs=5)
 
 
+def test_a_process_that_is_drained_serves_no_queue() -> None:
+    change(
+        "INSERT INTO process (id, kind, host, pid, drain_asked_at)"
+        " SELECT gen_random_uuid(), 'rosters', 'h', n, CASE WHEN n = 1 THEN now() END FROM generate_series(1, 3) n"
+    )
+    found = read_metrics(read_snapshot())
+    assert found["matricule_processes", (("queue", "rosters"),)] == 2
+    assert found["matricule_processes_drained", ()] == 1
+
+
 def test_no_label_names_a_person_a_portal_or_a_job() -> None:
     change(END_JOBS, state="succeeded", times=1)
     change(SEND_MAILS)

@@ -87,6 +87,14 @@ def paused(**changes: Any) -> dict[str, Any]:
         ({"processes": [process(trouble="NOPERM")]}, [("deaf_process", "emails", 1)]),
         ({"processes": [process(trouble="OOM")], "redis": well(refusal="OOM")}, [("redis_refuses", "redis", 1)]),
         ({"processes": [process(trouble="ConnectionError")], "requests": None}, [("no_redis", "redis", 1)]),
+        ({"processes": [process(trouble="stuck")]}, [("stuck_process", "emails", 1)]),
+        ({"processes": [process(trouble="thread_lost")]}, [("stuck_process", "emails", 1)]),
+        ({"processes": [process(trouble="stuck")], "requests": None}, [("no_redis", "redis", 1)]),
+        (
+            {"processes": [process(trouble="loop_blocked")], "requests": None},
+            [("no_redis", "redis", 1), ("stuck_process", "emails", 1)],
+        ),
+        ({"processes": [process(drain_asked_at="x", drained_at="x")]}, []),
         ({"silent": [process(seen_seconds_ago=10.0)]}, []),
         ({"silent": [process(seen_seconds_ago=11.0)]}, [("silent_process", "emails", 1)]),
         ({"silent": [process(seen_seconds_ago=11.0, connected=False)]}, []),
@@ -110,6 +118,14 @@ def paused(**changes: Any) -> dict[str, Any]:
 )
 def test_these_states_are_problems(change: dict[str, Any], expected: list[tuple[str, str, int]]) -> None:
     assert [(p["code"], p["subject"], p["count"]) for p in problems_of(change)] == expected
+
+
+def test_a_queue_without_a_process_names_those_that_are_drained() -> None:
+    drained = [process(drain_asked_at="x", host="h", pid=pid, kind="rosters emails") for pid in (7, 8)]
+    state = {"processes": drained, "missing": ["rosters"], "queues": {"rosters": busy(4, 99)}, "clock": None}
+    clock, queue = problems_of(state)
+    assert (clock["code"], "drained" in clock) == ("no_clock", False)
+    assert (queue["code"], queue["drained"]) == ("no_process", ["h:7", "h:8"])
 
 
 def test_a_pause_hides_what_is_only_waiting_and_names_its_command() -> None:

@@ -51,7 +51,7 @@ def test_a_snapshot_of_another_release_or_of_the_future_is_not_shown() -> None:
     for spoil in ("form = '1 0.0.1'", "taken_at = now() + interval '1 hour'"):
         change(f"UPDATE status_snapshot SET {spoil}, facts = '{{}}'")
         assert read_snapshot().keys() == first.keys()
-    assert rows("SELECT form FROM status_snapshot") == [(f"1 {this_release()}",)]
+    assert rows("SELECT form FROM status_snapshot") == [(f"{snapshot.FORM} {this_release()}",)]
 
 
 def test_of_many_who_ask_at_once_one_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_who_asks_waits_for_the_one_who_makes_it() -> None:
             asked = pool.submit(read_snapshot)
             assert not asked.done()
             facts = json.dumps({"made": "by another"})
-            session.execute(snapshot.KEEP_SNAPSHOT, {"form": f"1 {this_release()}", "facts": facts})
+            session.execute(snapshot.KEEP_SNAPSHOT, {"form": f"{snapshot.FORM} {this_release()}", "facts": facts})
         assert without_age(asked.result(timeout=30)) == {"made": "by another"}
 
 
