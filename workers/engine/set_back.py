@@ -57,6 +57,8 @@ HAPPENED: Final = (
     ("sign_in", ("failed_at",)),
     ("queue_pause", ("since", "until")),
     ("inbox_file", ("seen_at",)),
+    ("inbox", ("arrived_at",)),
+    ("inbox", ("expected_since",)),
     ("enrollment", ("enrolled_at",)),
     ("enrollment", ("release_warned_at",)),
     ("email_correction", ("asked_at",)),

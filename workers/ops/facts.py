@@ -61,12 +61,15 @@ class ScheduleState(NamedTuple):
 
 
 class InboxState(NamedTuple):
-    """A folder that is watched, and how the last look at it went."""
+    """A folder that is watched, how the last look at it went, when files are expected and the last one came."""
 
     reference: str
+    contract: str
     paused: bool
     scanned_at: datetime | None
     trouble: str | None
+    expected: str | None
+    arrived_at: datetime | None
 
 
 class EndedTotal(NamedTuple):

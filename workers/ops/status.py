@@ -20,6 +20,7 @@ from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, read_set_back
 from workers.engine.slots import find_void_schedules
 from workers.logs import masked
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
+from workers.ops.expected_files import find_missing_files
 from workers.ops.facts import read_facts
 from workers.ops.pauses import read_pauses
 from workers.ops.problems import (
@@ -247,6 +248,7 @@ def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCap
         *find_postponed(session, busy, caps),
         *find_unknown_kinds(session, caps),
         *find_inboxes(session),
+        *find_missing_files(session),
         *find_relays(session),
         *find_unprintable(session, caps),
         *find_webhooks(session, caps),

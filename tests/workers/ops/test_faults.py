@@ -4,16 +4,20 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.kit.actors.mailers import has_accepted, owe_invitations, wait_for_states
+from tests.kit.builders.inboxes import drop, folder, put, scan
 from tests.kit.processes.support import Processes, change, rows, wait_until
 from tests.kit.relay.relay import Relay
 from tests.workers.ops.test_waiting import LOCKED
 from workers.database import transaction
 from workers.ops.pauses import PauseTarget, pause_queue
 from workers.ops.snapshot import read_snapshot
+
+__all__ = ["folder"]
 
 pytestmark = pytest.mark.serial
 
@@ -133,3 +137,15 @@ def test_a_queue_that_is_paused_until_its_pause_ends(processes: Processes) -> No
     pause(seconds=1.0)  # it ends by itself: no process is started again, and no operator does anything
     has_ended("queue_paused", "rosters")
     wait_until(lambda: rows("SELECT 1 FROM job WHERE claim > 0"), seconds=LIMIT, say=processes.logs)
+
+
+def test_an_expected_file_that_does_not_come_until_it_comes(folder: Path) -> None:
+    put(folder, expected="0 6 * * *")
+    has_ended("file_missing", "rh")
+    change("UPDATE inbox SET expected_since = now() - interval '3 days'")
+    is_named("file_missing", "rh")
+    [problem] = [one for one in read_snapshot()["problems"] if one["code"] == "file_missing"]
+    assert (problem["contract"], problem["last_at"]) == ("C-1", None)
+    drop(folder)
+    scan()
+    has_ended("file_missing", "rh")
