@@ -25,7 +25,7 @@ reason of their last error; of more, each error once with its number and when it
 has the same under `problems`. `matricule retry ID` gives one its attempts again.
 
 It is at most five seconds old: who looks within them is shown the same numbers, and so are the metrics. Numbers are
-counted no further than to 10 000, those of one error to 1 000: then `10 000+` is shown. Sent and cancelled mails are
+counted no further than to 10 000, those of one error to 250: then `10 000+` is shown. Sent and cancelled mails are
 counted among the latest 10 000. Seats are compared each hour; the age of the last comparison is shown, and --seats
 makes another one now.
 

@@ -3,7 +3,7 @@
 Thousands of them are mostly a few faults: each is told once, with its number, and when it was first and last seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -184,18 +184,27 @@ class StuckRow(NamedTuple):
         return {"id": str(self.id), "kind": self.kind} | found
 
 
-def find_stuck(session: Session, caps: StatusCaps) -> list[dict[str, Any]]:
+def count_stuck(session: Session, caps: StatusCaps) -> dict[str, list[StuckCount]]:
+    """Counts the rows of each ledger that ended without success by state and queue, each to one more than the cap."""
+    asked = {"rows": caps.rows}
+    return {ledger.table: fetch(session, StuckCount, COUNT_STUCK[ledger.table], asked) for ledger in LEDGERS}
+
+
+def find_stuck(session: Session, counted: Mapping[str, Sequence[StuckCount]], caps: StatusCaps) -> list[dict[str, Any]]:
     """Lists the problems of jobs and mails that ended without success, by code and queue.
 
     Codes: `dead`, a job that gave up or a mail that failed; for mails also `expired` and `uncertain` (the mail may have
     arrived and is not sent again automatically). Each has its errors as `groups` (class, reason, count, first, last),
     the most frequent first, and `rows`, its oldest jobs or mails.
+
+    Parameters:
+      counted: their numbers (``count_stuck``).
     """
     problems = []
-    for ledger in LEDGERS:
-        for stuck in fetch(session, StuckCount, COUNT_STUCK[ledger.table], {"rows": caps.rows}):
-            code = CODES.get((ledger.table, stuck.state))
-            if code and (problem := _problem_of_state(session, ledger.table, code, stuck, caps)):
+    for table, found in counted.items():
+        for stuck in found:
+            code = CODES.get((table, stuck.state))
+            if code and (problem := _problem_of_state(session, table, code, stuck, caps)):
                 problems.append(problem)
     return problems
 
@@ -305,4 +314,4 @@ def _group_as_json(group: ErrorGroup, number: CappedNumber) -> dict[str, Any]:
     return {"class": group.error_class or None, "reason": group.reason or None} | counted | seen
 
 
-__all__ = ["ADDRESS_REASONS", "error_groups", "find_stuck", "find_unsent"]
+__all__ = ["ADDRESS_REASONS", "StuckCount", "count_stuck", "error_groups", "find_stuck", "find_unsent"]
