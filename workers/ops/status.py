@@ -17,11 +17,11 @@ from workers.database import APPLICATION, Session, sql_state
 from workers.engine.ledger import EMAILS
 from workers.engine.rollout import ALIVE_SECONDS
 from workers.engine.set_back import FURTHEST_TERM, read_set_back
-from workers.engine.slots import find_void_schedules
+from workers.engine.slots import is_void
 from workers.logs import masked
 from workers.ops.capped import CAPS, StatusCaps, read_by_index
 from workers.ops.expected_files import find_missing_files
-from workers.ops.facts import read_facts
+from workers.ops.facts import ScheduleState, read_facts, read_schedules
 from workers.ops.pauses import read_pauses
 from workers.ops.problems import (
     find_inboxes,
@@ -34,8 +34,9 @@ from workers.ops.queue_counts import QueueReading, count_mails, count_queues, wi
 from workers.ops.reconciliation import Reconciliation, find_uncompared, read_reconciliation
 from workers.ops.redis_condition import RedisCondition
 from workers.ops.small_facts import SmallFacts, read_small_facts
-from workers.ops.stuck import StuckCount, count_stuck, find_stuck, find_unsent
+from workers.ops.stuck import StuckCount, count_stuck, find_stuck
 from workers.ops.unrecorded import UnrecordedRequests
+from workers.ops.unsent import find_unsent
 from workers.ops.waiting import find_postponed, find_unknown_kinds
 from workers.ops.webhooks import find_webhooks
 from workers.requests.base import REQUESTS_QUEUE
@@ -144,7 +145,7 @@ def read_status(
     processes, silent = _processes(session)
     clock, set_back = fetch_one(session, ClockLeader, READ_CLOCK), read_set_back(session)
     queues, counted = count_queues(session, caps), count_stuck(session, caps)
-    small = read_small_facts(session, caps)
+    small, schedules = read_small_facts(session, caps), read_schedules(session)
     stuck, reconciled = find_stuck(session, counted, caps), compared or read_reconciliation(session)
     status: dict[str, Any] = {
         **small.as_json(caps),
@@ -159,13 +160,17 @@ def read_status(
         "missing": missing(process["kind"] for process in processes),
         "clock": None if clock is None else as_json(clock),
         "set_back": None if set_back is None else as_json(set_back),
-        "void_schedules": find_void_schedules(session),
+        "schedules": [as_json(one) for one in schedules],
+        "void_schedules": [
+            one.name for one in schedules if not one.paused and is_void(one.cron, one.next_run_at, small.at)
+        ],
         "drift": reconciled.drift if reconciled else [],
         "reconciled": reconciled.as_json() if reconciled else None,
         **read_facts(session),
     }
     unsent = find_unsent(session, queues.busy[EMAILS.table], caps)
-    rows = [*stuck, *unsent, *_others(session, queues.busy, caps), *find_uncompared(session, reconciled)]
+    others = _others(session, queues.busy, schedules, caps)
+    rows = [*stuck, *unsent, *others, *find_uncompared(session, reconciled, schedules, small.at)]
     problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
 
@@ -199,10 +204,12 @@ def status_without_database(
     return status | {"problems": problems, "healthy": False}
 
 
-def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCaps) -> list[dict[str, Any]]:
+def _others(
+    session: Session, busy: Mapping[str, Sequence[str]], schedules: Sequence[ScheduleState], caps: StatusCaps
+) -> list[dict[str, Any]]:
     return [
         *find_postponed(session, busy, caps),
-        *find_unknown_kinds(session, caps),
+        *find_unknown_kinds(session, schedules, caps),
         *find_inboxes(session),
         *find_missing_files(session),
         *find_relays(session),
@@ -244,5 +251,5 @@ def missing(kinds: Iterable[str]) -> list[str]:
 
 
 def _read_contracts(session: Session) -> list[dict[str, Any]]:
-    shown = [as_json(contract) for contract in list_contracts(session, limit=SHOWN_CONTRACTS)]
-    return [{name: contract[name] for name in CONTRACT_FIELDS} for contract in shown]
+    shown = list_contracts(session, limit=SHOWN_CONTRACTS)
+    return [{name: getattr(contract, name) for name in CONTRACT_FIELDS} for contract in shown]
