@@ -128,6 +128,18 @@ class JobPerson(Record, table=True):
     detail: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # facts that explain the code
 
 
+class JobAddress(Record, table=True):
+    """An address that was typed in a request, as a keyed hash: its jobs are found by it, also those that were refused.
+
+    It is deleted with the request. Requests about more than a thousand people, and files, have none.
+    """
+
+    __tablename__ = "job_address"
+
+    token: UUID = Field(primary_key=True)
+    job_id: UUID = Field(primary_key=True)
+
+
 class JobAttempt(Record, table=True):
     """A failed attempt at a job or a mail, with its error, or a run of equal postponements; a success needs no row."""
 

@@ -24,6 +24,7 @@ class RetentionClass(StrEnum):
 
     REQUEST = "job.request"
     DEAD_REQUEST = "job.request, dead"
+    TYPED_ADDRESS = "job_address"
     EXPORT = "job.result, export"
     PEOPLE = "job_person"
     JOB = "job"
@@ -91,6 +92,10 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.DEAD_REQUEST: RetentionRule(
         *("Requests of jobs that gave up", "1 year"),
         *("the end of the job", "emptied", "what was asked for can still be done by retrying it"),
+    ),
+    RetentionClass.TYPED_ADDRESS: RetentionRule(
+        *("Addresses that were typed in requests, as keyed hashes by which their jobs are found", "90 days"),
+        *("the end of the job", "deleted, with the request", "as long as the request they are of"),
     ),
     RetentionClass.EXPORT: RetentionRule(
         *("Results of exports of a person", "30 days"),

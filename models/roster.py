@@ -54,6 +54,10 @@ class Inbox(Record, table=True):
     created_at: datetime = instant(default_now=True)
     scanned_at: datetime | None = instant(nullable=True)
     trouble: str | None = None  # why the folder could not be read: the class of an error, never its message
+    expected: str | None = None  # when a file is expected: a cron expression in Europe/Paris; None: at no time
+    grace_seconds: int = Field(default=3_600, sa_column_kwargs={"server_default": "3600"})  # how late it may come
+    expected_since: datetime | None = instant(nullable=True)  # files are expected from then on
+    arrived_at: datetime | None = instant(nullable=True)  # when a file was last seen that was not there before
 
 
 class InboxFile(Record, table=True):

@@ -257,6 +257,7 @@ class Code(StoredWord):
     TOO_SLOW = "too_slow"  # the data sent to a page did not arrive in time
     TOO_MANY_CHANGES = "too_many_changes"  # the file would add more people than its inbox allows
     WRONG_FOLDER = "wrong_folder"  # a file in the folder says that it is for another contract
+    INVALID_CRON = "invalid_cron"  # the times at which an inbox expects a file cannot be read
 
     # These codes answer a link or a new password.
     INVALID_LINK = "invalid_link"

@@ -25,6 +25,7 @@ from tests.benchmarks import (
     mails,
     memory,
     messages,
+    ops,
     participants,
     people,
     ranges,
@@ -66,6 +67,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "idle": idle.run,
     "growth": growth.run,
     "status": status.run,
+    "ops": ops.run,
     "alternatives": alternatives.run,
 }
 

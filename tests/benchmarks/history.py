@@ -84,6 +84,9 @@ ADD_KEYS = text("""
     INSERT INTO idempotency (portal_id, key, request_hash, job_id, created_at)
     SELECT :portal, 'history-' || n, sha256(uuid_send(id)), id, at FROM piece""")
 
+# Adds the token of the address that was typed in each request; what stands for the key does not matter.
+ADD_TOKENS = text("INSERT INTO job_address (token, job_id) SELECT CAST(md5(address) AS uuid), id FROM piece")
+
 # Adds the last two attempts of each dead job.
 ADD_ATTEMPTS = text("""
     INSERT INTO job_attempt (ledger, row_id, claim, outcome, error, created_at)
@@ -134,6 +137,7 @@ ADD_MAILS = text("""
 STEPS: Final = (
     ADD_JOBS,
     ADD_KEYS,
+    ADD_TOKENS,
     ADD_ATTEMPTS,
     ADD_RESULTS,
     ADD_ACCOUNTS,

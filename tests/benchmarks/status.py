@@ -19,21 +19,25 @@ from workers.ops.reconciliation import compare_now
 MOST_MILLISECONDS: Final = 300
 WAITING: Final = 20_000
 
-# Gives the dead jobs of the history errors of eight kinds, each with a message of its own and a long traceback.
+# Gives the dead jobs of the history errors of eight kinds, each with a message of its own and a long traceback, and the
+# trouble that a worker writes of them.
 VARY_ERRORS = text("""
-    UPDATE job SET error = CAST('{"class": "' || (ARRAY['KeyError', 'OperationalError', 'ValueError', 'WorkerLost'])
-        [1 + abs(hashtext(CAST(id AS text))) % 4] || '", "message": "no row ' || id || '", "traceback": "'
-        || repeat(md5(CAST(id AS text)), 60) || '"'
-        || CASE WHEN abs(hashtext(CAST(id AS text)) / 8) % 2 = 0 THEN ', "reason": "locked"' ELSE '' END || '}' AS json)
-    WHERE state = 'dead'""")
+    UPDATE job SET trouble = class || '|' || reason || '|no row #',
+      error = json_build_object('class', class, 'message', 'no row ' || job.id, 'traceback',
+        repeat(md5(CAST(job.id AS text)), 60), 'reason', nullif(reason, ''))
+    FROM (SELECT id, (ARRAY['KeyError', 'OperationalError', 'ValueError', 'WorkerLost'])[1 + n % 4] AS class,
+        CASE WHEN n / 8 % 2 = 0 THEN 'locked' ELSE '' END AS reason
+      FROM (SELECT id, abs(hashtext(CAST(id AS text))) AS n FROM job WHERE state = 'dead') numbered) varied
+    WHERE varied.id = job.id""")
 
 # Makes a fiftieth of the sent mails end without being sent, with the usual reasons.
 VARY_MAILS = text("""
     UPDATE email SET state = (ARRAY['failed', 'expired', 'uncertain', 'suppressed'])[1 + abs(n / 50) % 4],
-      error = CAST('{"class": "failed", "reason": "' || (ARRAY['address_rejected', 'mailbox_full', 'policy',
-        'timed_out'])[1 + abs(n / 200) % 4] || '"}' AS json)
-    FROM (SELECT id, hashtext(CAST(id AS text)) AS n FROM email) numbered
-    WHERE numbered.id = email.id AND n % 50 = 0""")
+      trouble = 'failed|' || reason || '|', error = json_build_object('class', 'failed', 'reason', reason)
+    FROM (SELECT id, n, (ARRAY['address_rejected', 'mailbox_full', 'policy', 'timed_out'])[1 + abs(n / 200) % 4]
+        AS reason
+      FROM (SELECT id, hashtext(CAST(id AS text)) AS n FROM email) numbered) varied
+    WHERE varied.id = email.id AND n % 50 = 0""")
 
 # Adds jobs that wait for a minute and more on three queues, in many lanes.
 ADD_WAITING_JOBS = text("""

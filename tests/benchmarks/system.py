@@ -129,7 +129,7 @@ class System:
     def start(self) -> None:
         """Starts the servers and creates the template that every run copies."""
         self.postgres.start()
-        self._order("ALTER SYSTEM SET track_commit_timestamp = on")
+        self.order("ALTER SYSTEM SET track_commit_timestamp = on")
         self.postgres.restart()
         self.valkey.start()
         environment = os.environ | {"DATABASE_URL": self.postgres.url(), "REDIS_URL": self.valkey.url}
@@ -178,7 +178,7 @@ class System:
         before = dict(os.environ)
         self._use(name)
         self.order_valkey("FLUSHALL")
-        self._order("CHECKPOINT")
+        self.order("CHECKPOINT")
         folder = self.folder / name
         folder.mkdir()
         trial = Trial(self, name, folder)
@@ -203,10 +203,12 @@ class System:
         finally:
             client.close()
 
-    def _order(self, statement: str) -> None:
+    def order(self, *statements: str) -> None:
+        """Gives orders to PostgreSQL, each outside a transaction."""
         with self.connect("postgres") as connection:
             connection.autocommit = True
-            connection.execute(statement.encode())
+            for statement in statements:
+                connection.execute(statement.encode())
 
     def _use(self, database: str) -> None:
         os.environ |= {

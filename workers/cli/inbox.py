@@ -1,18 +1,19 @@
 """Sets up, changes and lists inboxes: the folders rosters are dropped in."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.table import Table
 from sqlalchemy import text
 
+from models.expected_file import DEFAULT_GRACE
 from models.portal import LOCAL_PORTAL_ID
 from models.words import LOCALES, JobState, Policy
 from workers.cli.asking import asker
 from workers.cli.edge import COMMON_CODES, INVALID, LIST_CODES, REFUSED, command_app, console, edge, fail, print_json
-from workers.cli.options import AsJson
+from workers.cli.options import AsJson, duration
 from workers.database import transaction
 from workers.errors import NotConfigured
 from workers.imports.inboxes import put_inbox
@@ -28,17 +29,23 @@ on the inbox's contract, then moved to done/ or rejected/ with a report and, bes
 A file matricule.json in the folder, {{"contract": "CTR-2026-001"}}, says what the folder is for and must agree.
 Credentials belong into the environment or fsspec's configuration, never into the address.
 
+With --expected '0 6 * * 1-5' (a cron expression of five fields, read in Europe/Paris) `matricule status` tells of the
+file that has not come by then, or by the end of --grace, until one comes, whatever becomes of it. A file counts for the
+time it is nearest to, so it may come before its hour. Without --expected, none is expected.
+
 \b
 Exit codes:
    0  done
    2  wrong use of the command
-  {INVALID}  no such portal, a field that is wrong, or an address that cannot be used
+  {INVALID}  no such portal, a field that is wrong (invalid_cron: --expected),
+      or an address that cannot be used
 {COMMON_CODES}
 """
 
 # Lists inboxes with the number of files that wait and that were put away.
 LIST = text("""
     SELECT p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
+      i.expected, i.grace_seconds, i.expected_since, i.arrived_at,
       count(f.name) FILTER (WHERE f.put_away_at IS NULL) AS waiting, count(f.put_away_at) AS put_away,
       coalesce(json_agg(json_build_object('name', f.name, 'seen_at', f.seen_at, 'job', f.job_id, 'refused', f.refused,
         'trouble', f.trouble) ORDER BY f.name) FILTER (WHERE f.put_away_at IS NULL), '[]') AS files
@@ -55,6 +62,10 @@ class _ListedInbox(NamedTuple):
     paused: bool
     scanned_at: datetime | None
     trouble: str | None
+    expected: str | None
+    grace_seconds: int
+    expected_since: datetime | None
+    arrived_at: datetime | None
     waiting: int
     put_away: int
     files: list[dict[str, Any]]
@@ -80,6 +91,13 @@ def put(
     ] = None,
     full_sync: Annotated[bool, typer.Option("--full-sync", help="report participants missing from the file")] = False,
     paused: Annotated[bool, typer.Option("--paused", help="leave the folder alone")] = False,
+    expected: Annotated[
+        str | None, typer.Option(metavar="CRON", help="when a file is expected, in Europe/Paris: '0 6 * * 1-5'")
+    ] = None,
+    grace: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="TIME", help="how late it may come: 30min, 2h or 1d [default: 1h]"),
+    ] = None,
 ) -> None:
     body = {
         "portal": portal,
@@ -93,6 +111,8 @@ def put(
         "most_changed_percent": most_changed,
         "full_sync": full_sync,
         "paused": paused,
+        "expected": expected,
+        "grace_seconds": int((DEFAULT_GRACE if grace is None else grace).total_seconds()),
         "requested_by": asker(),
     }
     try:
@@ -113,13 +133,14 @@ def show(*, as_json: AsJson = False) -> None:
         print_json([_plain(row) for row in found])
         return
     table = Table(title=f"Inboxes ({len(found)})", title_justify="left", box=None)
-    for heading in ("inbox", "contract", "folder", "last look", "waiting", "put away", "trouble"):
+    for heading in ("inbox", "contract", "folder", "expected", "last look", "waiting", "put away", "trouble"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "last look")
     for row in found:
         table.add_row(
             f"{row.portal}/{row.reference}",
             row.contract,
             row.url,
+            row.expected or "-",
             f"{row.scanned_at:%Y-%m-%d %H:%M}" if row.scanned_at else "never",
             str(row.waiting),
             str(row.put_away),
@@ -135,5 +156,5 @@ def _trouble(row: _ListedInbox) -> str:
 
 
 def _plain(row: _ListedInbox) -> dict[str, Any]:
-    at = row.scanned_at
-    return {**row._asdict(), "scanned_at": at and at.isoformat("T", "seconds")}
+    moments = {"scanned_at": row.scanned_at, "expected_since": row.expected_since, "arrived_at": row.arrived_at}
+    return row._asdict() | {name: at and at.isoformat("T", "seconds") for name, at in moments.items()}

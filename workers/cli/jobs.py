@@ -8,13 +8,24 @@ import typer
 
 from models.words import JobState
 from workers.cli.columns import print_columns
-from workers.cli.edge import COMMON_CODES, LIST_CODES, REFUSED, command_app, edge, fail, print_json
+from workers.cli.edge import (
+    COMMON_CODES,
+    LIST_CODES,
+    REFUSED,
+    UNAVAILABLE,
+    command_app,
+    edge,
+    fail,
+    print_json,
+)
 from workers.cli.filters import Kind, OfContract, OfPortal, Queue, Since, Until
-from workers.cli.options import AsJson, account_of, is_called_alone
-from workers.database import transaction
-from workers.ops.job_search import FoundJob, search_jobs
+from workers.cli.options import AsJson, is_called_alone
+from workers.database import Session, transaction
+from workers.errors import NotConfigured
+from workers.ops.job_search import FoundJob, PersonToFind, find_sought, search_jobs
 from workers.ops.row_filter import RowFilter
 from workers.reading.jobs import show_job
+from workers.security.address_tokens import tokens_of
 
 HELP: Final = f"""List jobs, the latest first, or show one.
 
@@ -51,7 +62,7 @@ def main(
     portal: OfPortal = "",
     contract: OfContract = "",
     person: Annotated[
-        str, typer.Option(metavar="ADDRESS|ID", help="only what enrolled, wrote to or changed this person")
+        str, typer.Option(metavar="ADDRESS|ID", help="only what enrolled, wrote to, changed or named this person")
     ] = "",
     since: Since = None,
     until: Until = None,
@@ -65,7 +76,7 @@ def main(
         jobs = search_jobs(
             session,
             RowFilter("job", state or "", kind, queue, portal, contract, "", since, until),
-            account=account_of(session, person) if person else None,
+            person=_person(session, person) if person else None,
             limit=limit,
             with_schedules=all_of_them or state is not None or kind != "",
         )
@@ -73,6 +84,15 @@ def main(
         print_json([job._asdict() for job in jobs])
     else:
         _print(jobs, limit)
+
+
+def _person(session: Session, said: str) -> PersonToFind:
+    """Finds the person; ends the command when there is no key to find an address by."""
+    try:
+        tokens_of([])
+    except NotConfigured as error:
+        fail(UNAVAILABLE, str(error))
+    return find_sought(session, said)
 
 
 @app.command(help=SHOW)

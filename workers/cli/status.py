@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.paris import PARIS
 from workers.cli.edge import COMMON_CODES, REFUSED, UNAVAILABLE, command_app, console, edge, print_json
 from workers.cli.options import AsJson
 from workers.ops.snapshot import read_snapshot
@@ -25,7 +26,7 @@ reason of their last error; of more, each error once with its number and when it
 has the same under `problems`. `matricule retry ID` gives one its attempts again.
 
 It is at most five seconds old: who looks within them is shown the same numbers, and so are the metrics. Numbers are
-counted no further than to 10 000, those of one error to 1 000: then `10 000+` is shown. Sent and cancelled mails are
+counted no further than to 10 000, those of one error to 250: then `10 000+` is shown. Sent and cancelled mails are
 counted among the latest 10 000. Seats are compared each hour; the age of the last comparison is shown, and --seats
 makes another one now.
 
@@ -45,7 +46,8 @@ Exit codes:
       fault is in their address; a mail relay that refuses us, or is left
       alone because it is at fault; a contract that a transaction holds for
       over ten seconds while work waits for it; seats that do not add up, or
-      were not compared for an hour after they should have been
+      were not compared for an hour after they should have been; an inbox
+      whose expected file has not come
    2  wrong use of the command
 {COMMON_CODES}
 """
@@ -84,6 +86,8 @@ SENTENCES: Final = {
     "unreadable_inbox_file": "{count} files in the inbox {subject} cannot be taken ({class}): matricule inbox list",
     "relay_refuses": "the mail relay {subject} refuses our mails, and nothing was accepted since: mend what it names."
     " It says: {words}",
+    "file_missing": "no file came to the inbox {subject}, contract {contract}{of}, expected since {since} in Paris"
+    " ({count} missing); {last}: ask its sender",
     "relay_rests": "{subject} leave the relay alone for {age} ({class}), {count} waiting: look at the relay, SMTP_URL",
     "webhooks_failing": "the webhook endpoint {subject} has failed for over five minutes: {count} waiting",
     "webhooks_given_up": "{count} webhooks of {subject} failed for a day, though others arrived: see --deliveries",
@@ -137,7 +141,7 @@ def _print_problem(out: Console, problem: dict[str, Any]) -> None:
     shown["undo"] = "".join(
         f", or matricule drain {shlex.quote(plain(one))} --undo" for one in problem.get("drained", ())
     )
-    sentence = SENTENCES[problem["code"]].format(**problem | shown)
+    sentence = SENTENCES[problem["code"]].format(**problem | shown | _of_a_file(problem))
     out.print(Text.assemble(("to look at: ", "bold red"), sentence))
     rows = problem.get("rows", ())
     if problem["count"] > len(rows) > 0 and "groups" in problem:
@@ -148,6 +152,20 @@ def _print_problem(out: Console, problem: dict[str, Any]) -> None:
         out.print(f"  {row['id']}  {row['kind']}  {plain(error) or 'no error recorded'}{_lane(row)}", soft_wrap=True)
     if problem["count"] > len(rows) > 0:
         out.print(f"  and {number(problem['count'] - len(rows), at_least=problem.get('at_least', False))} more")
+
+
+def _of_a_file(problem: dict[str, Any]) -> dict[str, str]:
+    """Writes what is told of a missing file: whose it is, since when it is expected, and when the last one came."""
+    if problem["code"] != "file_missing":
+        return {}
+    company, last_at, lines = problem["company"], problem["last_at"], problem["lines"]
+    last = f"the last came {in_paris(last_at)}" if last_at else "none has come before"
+    counted = "" if lines is None else f", with {lines} lines"
+    return {
+        "of": f" of {plain(company)}" if company else "",
+        "since": in_paris(problem["since"]),
+        "last": last + counted,
+    }
 
 
 def _print_groups(out: Console, problem: dict[str, Any]) -> None:
@@ -271,6 +289,11 @@ def number(count: int, *, at_least: bool = False) -> str:
 def moment(at: str | None) -> str:
     """Writes a moment of JSON by the minute, in UTC; a dash for none."""
     return "-" if at is None else f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+
+
+def in_paris(at: str) -> str:
+    """Writes a moment of JSON by the minute, as clocks in Paris show it."""
+    return f"{datetime.fromisoformat(at).astimezone(PARIS):%Y-%m-%d %H:%M}"
 
 
 def plain(value: object) -> str:

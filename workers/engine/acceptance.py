@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -13,7 +13,7 @@ from models.base import new_id
 from models.job import Idempotency
 from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, JobState
-from workers.database import Session
+from workers.database import Session, array
 from workers.engine.job_events import tell_refused
 from workers.engine.ledger import wake_after_commit
 from workers.errors import IdempotencyConflict, InvalidRequest, Problem
@@ -27,6 +27,8 @@ from workers.requests.base import (
     storable_body,
 )
 from workers.requests.queues import Queue
+from workers.requests.typed_addresses import addresses_in, typed_addresses
+from workers.security.address_tokens import new_tokens
 from workers.sql import Unnest, fetch, fetch_value
 
 MOST_LANES: Final = 256
@@ -39,8 +41,8 @@ Only Matricule itself owes more at once, such as the certificates of a thousand 
 # order of the numbers in a lane is the order of the commits. Lock order: lanes, then keys.
 LOCK_LANES = text("SELECT pg_advisory_xact_lock(lane) FROM unnest(CAST(:lanes AS bigint[])) lane")
 
-# Records each request with a new key as a job that is due, and returns these jobs. Of two with one key the first one is
-# recorded.
+# Records each request with a new key as a job that is due, with the tokens of the addresses that were typed in it, and
+# returns these jobs. Of two with one key the first one is recorded.
 INSERT_JOBS = text("""
     WITH given AS (
       SELECT * FROM json_to_recordset(CAST(:asks AS json)) t (portal_id uuid, key text, hash text, job_id uuid,
@@ -48,7 +50,11 @@ INSERT_JOBS = text("""
     new_key AS (
       INSERT INTO idempotency (portal_id, key, request_hash, exact, job_id)
       SELECT portal_id, key, decode(hash, 'hex'), true, job_id FROM given ORDER BY portal_id, key, place
-      ON CONFLICT DO NOTHING RETURNING job_id)
+      ON CONFLICT DO NOTHING RETURNING job_id),
+    typed AS (
+      INSERT INTO job_address (token, job_id)
+      SELECT t.token, t.job_id FROM unnest(CAST(:tokens AS uuid[]), CAST(:token_jobs AS uuid[])) t (token, job_id)
+      JOIN new_key USING (job_id))
     INSERT INTO job (id, portal_id, kind, version, queue, lane, state, request, requested_by, due_at)
     SELECT job_id, portal_id, kind, version, queue, lane, 'queued', CAST(body AS json), asker, now()
     FROM given JOIN new_key USING (job_id) ORDER BY place RETURNING id, created_at""")
@@ -87,6 +93,11 @@ INSERT_REFUSED_JOB = text("""
     INSERT INTO job (id, portal_id, kind, queue, lane, state, message, error, finished_at)
     SELECT job_id, :portal, :kind, :queue, :lane, :state, :message, CAST(:error AS json), now()
     FROM new_key RETURNING id""")
+
+# Keeps the tokens of addresses in a message that was refused.
+INSERT_TOKENS = text("""
+    INSERT INTO job_address (token, job_id)
+    SELECT t.token, :job FROM unnest(CAST(:tokens AS uuid[])) t (token) ON CONFLICT DO NOTHING""")
 
 # Records the key of a job that Matricule makes itself.
 INSERT_KEY = text("""
@@ -222,7 +233,8 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
     lanes = [lane_id(ask.portal_id, ask.request.lane) for ask in asks]
     rows = [_row(place, *of_one) for place, of_one in enumerate(zip(asks, jobs, hashes, lanes, strict=True))]
     _lock_lanes(session, set(lanes))
-    recorded = {row.id: row.created_at for row in fetch(session, _RecordedJob, INSERT_JOBS, {"asks": json.dumps(rows)})}
+    given = {"asks": json.dumps(rows)} | _tokens(zip(jobs, asks, strict=True))
+    recorded = {row.id: row.created_at for row in fetch(session, _RecordedJob, INSERT_JOBS, given)}
     # It takes a new statement: the one that met the conflict cannot see a key that was committed while it waited.
     earlier = _earlier(session, [ask for ask, job in zip(asks, jobs, strict=True) if job not in recorded])
     return [
@@ -231,6 +243,14 @@ def accept_all(session: Session, asks: Sequence[SubmittedRequest]) -> list[Accep
         else _repeated(ask, hashed, earlier)
         for ask, job, hashed in zip(asks, jobs, hashes, strict=True)
     ]
+
+
+def _tokens(asked: Iterable[tuple[UUID, SubmittedRequest]]) -> dict[str, str]:
+    """Returns the tokens of the addresses that were typed in each request, and its job for each of them."""
+    typed = {job: typed_addresses(ask.request) for job, ask in asked}
+    known = new_tokens({address for addresses in typed.values() for address in addresses})
+    pairs = {(known[one], job) for job, addresses in typed.items() for one in addresses if one in known}
+    return {"tokens": array(token for token, _ in pairs), "token_jobs": array(job for _, job in pairs)}
 
 
 def _lock_lanes(session: Session, lanes: Collection[UUID]) -> None:
@@ -313,7 +333,7 @@ def record_refusal(
     digest = hashlib.sha256(content).digest()
     error = json.dumps(problem.as_json() | dict(size))
     if owner is not None:
-        refused = fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, error, owner, digest, kind))
+        refused = _insert_refusal(session, _refusal(message, error, owner, digest, kind))
         if refused is not None:
             tell_refused(session, owner.portal_id, refused)
             return refused
@@ -321,7 +341,16 @@ def record_refusal(
         if earlier.request_hash == digest:
             return None
     local = MessageOwner(LOCAL_PORTAL_ID, f"refused-message:{digest.hex()}")
-    return fetch_value(session, UUID, INSERT_REFUSED_JOB, _refusal(message, error, local, digest, kind))
+    return _insert_refusal(session, _refusal(message, error, local, digest, kind))
+
+
+def _insert_refusal(session: Session, refusal: dict[str, object]) -> UUID | None:
+    """Records a refused message, with the tokens of the addresses in it; returns None for a repeat."""
+    job = fetch_value(session, UUID, INSERT_REFUSED_JOB, refusal)
+    tokens = set(new_tokens(addresses_in(cast("bytes", refusal["message"]))).values()) if job else None
+    if tokens:
+        session.execute(INSERT_TOKENS, {"job": job, "tokens": array(tokens)})
+    return job
 
 
 def _refusal(message: bytes, error: str, owner: MessageOwner, digest: bytes, kind: str) -> dict[str, object]:

@@ -60,6 +60,8 @@ HAPPENED: Final = (
     ("ops_action", ("confirmed_at",)),
     ("ops_action", ("finished_at",)),
     ("inbox_file", ("seen_at",)),
+    ("inbox", ("arrived_at",)),
+    ("inbox", ("expected_since",)),
     ("enrollment", ("enrolled_at",)),
     ("enrollment", ("release_warned_at",)),
     ("email_correction", ("asked_at",)),

@@ -3,12 +3,8 @@
 from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
-from sqlalchemy import func
-from sqlmodel import col, select
 
 from models.paris import PARIS
-from models.schedule import Schedule
-from workers.database import Session
 
 
 def next_slot(cron: str, after: datetime) -> datetime:
@@ -22,14 +18,9 @@ def next_slot(cron: str, after: datetime) -> datetime:
     return next(at for at in times if at > after)
 
 
-def find_void_schedules(session: Session) -> list[str]:
-    """Lists the schedules that are planned later than their next slot: the clock was ahead when that was done."""
-    planned = session.exec(select(Schedule, func.now()).where(~col(Schedule.paused))).all()
-    return [schedule.name for schedule, now in planned if _is_void(schedule, now)]
-
-
-def _is_void(schedule: Schedule, now: datetime) -> bool:
+def is_void(cron: str, next_run_at: datetime | None, now: datetime) -> bool:
+    """Tells whether a schedule is planned later than its next slot: the clock was ahead when that was done."""
     try:
-        return schedule.next_run_at is not None and schedule.next_run_at > next_slot(schedule.cron, now)
+        return next_run_at is not None and next_run_at > next_slot(cron, now)
     except CronSimError:  # the clock logs it at each round
         return False

@@ -10,6 +10,7 @@ from sqlalchemy import func, text, update
 from sqlmodel import col, select
 
 from models.base import new_id
+from models.expected_file import clean_cron
 from models.job import Job
 from models.label import make_label
 from models.roster import Inbox, InboxFile, is_settled, too_many_changes
@@ -18,12 +19,13 @@ from workers.audit import record
 from workers.database import Session
 from workers.engine.acceptance import find_portal
 from workers.engine.ledger import wake_after_commit
+from workers.errors import InvalidRequest, Problem
 from workers.imports.acceptance import accept_import
 from workers.imports.files import store_file
 from workers.requests.imports import ImportRoster
 from workers.requests.internal import PutInbox
 from workers.rosters.folder import DroppedFile, open_place
-from workers.sql import Unnest, fetch, fetch_value, select_record, upsert
+from workers.sql import Unnest, change, fetch, fetch_value, select_record, upsert
 
 
 class _FileVersion(NamedTuple):
@@ -40,6 +42,11 @@ INSERT_FILES = text(f"""
     SELECT :inbox, {_VERSIONS.columns} FROM {_VERSIONS} ON CONFLICT (inbox_id, name, version) DO UPDATE
     SET seen_at = now(), job_id = NULL, dry_run = false, refused = NULL, trouble = NULL, put_away_at = NULL
     WHERE f.put_away_at IS NOT NULL""")
+
+# Reads what was expected of an inbox so far; it may be new.
+READ_EXPECTATION = text("""
+    SELECT now() AS now, i.expected, i.expected_since, coalesce(i.paused, false) AS paused
+    FROM (SELECT 1) one LEFT JOIN inbox i ON i.portal_id = :portal AND i.reference = :reference""")
 
 # Counts the participants of a contract.
 COUNT_PARTICIPANTS = text("""
@@ -76,6 +83,13 @@ class SeenFile(NamedTuple):
         return is_settled(self.seen_at, self.now)
 
 
+class _Expectation(NamedTuple):
+    now: datetime
+    expected: str | None
+    expected_since: datetime | None
+    paused: bool
+
+
 class MissingParticipant(NamedTuple):
     """A participant whom a file does not name."""
 
@@ -88,17 +102,31 @@ def put_inbox(session: Session, _: UUID, job_id: UUID | None, request: PutInbox)
     """Sets an inbox up, or changes it.
 
     Raises:
-      InvalidRequest: no such portal.
+      InvalidRequest: no such portal, or times of expected files that cannot be read.
       NotConfigured: its address cannot be used.
     """
     open_place(request.url)
     portal_id = find_portal(session, request.portal)
-    said = request.model_dump(exclude={"portal", "requested_by"})
+    said = request.model_dump(exclude={"portal", "requested_by"}) | _expectation(session, portal_id, request)
     inbox = Inbox.model_validate({"id": new_id(), "portal_id": portal_id, **said})
     inbox_id = upsert(session, inbox, key=("portal_id", "reference"), changing=said.keys() - {"reference"})
     asker = request.requested_by
     record(session, request.kind, portal_id=portal_id, requested_by=asker, subject_id=inbox_id, job_id=job_id)
     return JobState.SUCCEEDED, {"id": str(inbox_id)}
+
+
+def _expectation(session: Session, portal_id: UUID, request: PutInbox) -> dict[str, Any]:
+    """Returns when files are expected, and since when: what was missed while something else was said is not told."""
+    if request.expected is None:
+        return {"expected": None, "expected_since": None}
+    cron = clean_cron(request.expected)
+    if isinstance(cron, Code):
+        told = "five fields of a cron expression, such as 0 6 * * 1-5, with a time to come"
+        raise InvalidRequest(Problem(cron, "expected", told))
+    named = {"portal": portal_id, "reference": request.reference}
+    [known] = fetch(session, _Expectation, READ_EXPECTATION, named)
+    same = known.expected == cron and not known.paused
+    return {"expected": cron, "expected_since": known.expected_since if same else known.now}
 
 
 def read_inboxes(session: Session) -> Sequence[Inbox]:
@@ -115,10 +143,12 @@ def note_scan(session: Session, inbox: Inbox, trouble: str | None) -> None:
 def see_files(session: Session, inbox: Inbox, dropped: Sequence[DroppedFile]) -> list[SeenFile]:
     """Records the files in the folder; returns how far each file has come, also files that are gone by now.
 
+    A file that was not there before has come, whatever becomes of it: none is missing from then on.
     Files that failed in the last scan come last, so that they keep no other waiting.
     """
     versions = _VERSIONS.parameters([_FileVersion(one.name, one.version) for one in dropped])
-    session.execute(INSERT_FILES, versions | {"inbox": inbox.id})
+    if change(session, INSERT_FILES, versions | {"inbox": inbox.id}):
+        session.execute(update(Inbox).where(col(Inbox.id) == inbox.id).values({"arrived_at": func.now()}))
     seen = select_record(SeenFile, InboxFile, Job, now=func.now()).select_from(InboxFile)
     seen = seen.outerjoin(Job, col(Job.id) == col(InboxFile.job_id))
     seen = seen.where(col(InboxFile.inbox_id) == inbox.id, col(InboxFile.put_away_at).is_(None))

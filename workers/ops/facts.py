@@ -61,12 +61,15 @@ class ScheduleState(NamedTuple):
 
 
 class InboxState(NamedTuple):
-    """A folder that is watched, and how the last look at it went."""
+    """A folder that is watched, how the last look at it went, when files are expected and the last one came."""
 
     reference: str
+    contract: str
     paused: bool
     scanned_at: datetime | None
     trouble: str | None
+    expected: str | None
+    arrived_at: datetime | None
 
 
 class EndedTotal(NamedTuple):
@@ -87,27 +90,32 @@ class TimeTaken(NamedTuple):
     took_ms: int
 
 
+# Reads the relays, the schedules, the inboxes and the totals, each in order; built once, not at each reading.
+READ_RELAYS: Final = select_record(RelayState, MailRelay).order_by(MailRelay.name)
+READ_SCHEDULES: Final = select_record(ScheduleState, Schedule).order_by(Schedule.name)
+READ_INBOXES: Final = select_record(InboxState, Inbox).order_by(Inbox.reference)
+READ_TOTALS: Final = select_record(EndedTotal, LedgerTotal).order_by(
+    *map(col, (LedgerTotal.ledger, LedgerTotal.queue, LedgerTotal.kind, LedgerTotal.state))
+)
+
+
+def read_schedules(session: Session) -> list[ScheduleState]:
+    """Reads the schedules."""
+    return fetch(session, ScheduleState, READ_SCHEDULES)
+
+
 def read_facts(session: Session) -> dict[str, Any]:
-    """Reads `relays`, `schedules`, `inboxes`, `totals` (since the counting began) and `durations` (in bands)."""
-    relays = fetch(session, RelayState, select_record(RelayState, MailRelay).order_by(MailRelay.name))
-    schedules = fetch(session, ScheduleState, select_record(ScheduleState, Schedule).order_by(Schedule.name))
-    inboxes = fetch(session, InboxState, select_record(InboxState, Inbox).order_by(Inbox.reference))
+    """Reads `relays`, `inboxes`, `totals` (since the counting began) and `durations` (in bands)."""
     return {
-        "relays": [as_json(one) for one in relays],
-        "schedules": [as_json(one) for one in schedules],
-        "inboxes": [as_json(one) for one in inboxes],
-        "totals": [as_json(one) for one in _read_totals(session)],
+        "relays": [as_json(one) for one in fetch(session, RelayState, READ_RELAYS)],
+        "inboxes": [as_json(one) for one in fetch(session, InboxState, READ_INBOXES)],
+        "totals": [as_json(one) for one in fetch(session, EndedTotal, READ_TOTALS)],
         "durations": {one.name: _as_durations(one) for one in fetch(session, TimeTaken, READ_DURATIONS)},
     }
-
-
-def _read_totals(session: Session) -> list[EndedTotal]:
-    key = (LedgerTotal.ledger, LedgerTotal.queue, LedgerTotal.kind, LedgerTotal.state)
-    return fetch(session, EndedTotal, select_record(EndedTotal, LedgerTotal).order_by(*map(col, key)))
 
 
 def _as_durations(taken: TimeTaken) -> dict[str, Any]:
     return {"bounds": BOUNDS, "bands": taken.bands, "seconds": taken.took_ms / 1_000}
 
 
-__all__ = ["read_facts"]
+__all__ = ["ScheduleState", "read_facts", "read_schedules"]

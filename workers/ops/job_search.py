@@ -5,11 +5,30 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlmodel import select
 
-from workers.database import Session
+from models.account import Account
+from models.address import normalise_email
+from models.words import Code
+from workers.database import Session, array
+from workers.ops.audit_search import find_account
 from workers.ops.capped import read_by_index
 from workers.ops.row_filter import OF_PLACE, PLAIN, RowFilter, parameters
+from workers.people.typed_rows import sought_person
+from workers.security.address_tokens import tokens_of
 from workers.sql import fetch
+
+
+class PersonToFind(NamedTuple):
+    """The person whose jobs are sought.
+
+    Parameters:
+      account_id: None when no account has the address.
+      addresses: as they are typed; those that the account had before, too.
+    """
+
+    account_id: UUID | None
+    addresses: tuple[str, ...]
 
 
 class FoundJob(NamedTuple):
@@ -78,7 +97,8 @@ SEARCH_JOBS = text(f"""
     FROM latest l CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = l.id LIMIT 1) j
     ORDER BY j.created_at DESC, j.id DESC""")
 
-# Finds the latest jobs of a person: those that enrolled them, owed them a mail, or are in the audit trail with them.
+# Finds the latest jobs of a person: those that enrolled them, owed them a mail, are in the audit trail with them, or
+# in which one of their addresses was typed, also when nothing came of it.
 SEARCH_OF_PERSON = text(f"""
     WITH l AS (
       SELECT t.*, p.name AS portal FROM (
@@ -86,7 +106,9 @@ SEARCH_OF_PERSON = text(f"""
         UNION
         SELECT job_id FROM email WHERE account_id = :account
         UNION
-        SELECT job_id FROM audit WHERE account_id = :account) theirs
+        SELECT job_id FROM audit WHERE account_id = :account
+        UNION
+        SELECT job_id FROM job_address WHERE token = ANY(CAST(:tokens AS uuid[]))) theirs
       CROSS JOIN LATERAL (SELECT * FROM job j WHERE j.id = theirs.job_id AND {_IN_TIME} LIMIT 1) t
       JOIN portal p ON p.id = t.portal_id
       WHERE {PLAIN} AND {OF_PLACE["job"]} AND {_UNLESS_ROUTINE.format("t")}
@@ -99,7 +121,7 @@ def search_jobs(
     session: Session,
     wanted: RowFilter,
     *,
-    account: UUID | None = None,
+    person: PersonToFind | None = None,
     limit: int = 100,
     with_schedules: bool = True,
 ) -> list[FoundJob]:
@@ -109,11 +131,45 @@ def search_jobs(
 
     Parameters:
       wanted: `since` and `until` speak of the moment they were recorded at; its `ledger` and `trouble` say nothing.
-      account: only jobs that enrolled this person, owed them a mail, or are in the audit trail with them.
+      person: only jobs that enrolled this person, owed them a mail, are in the audit trail with them, or in which one
+        of their addresses was typed, in requests about up to a thousand people (``models.job.JobAddress``).
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
     """
     read_by_index(session)
-    asked = parameters(session, wanted) | {"limit": limit, "with_schedules": with_schedules, "account": account}
+    asked = parameters(session, wanted) | {"limit": limit, "with_schedules": with_schedules}
     asked |= {"since": wanted.since or "-infinity", "until": wanted.until or "infinity"}
     asked["looked_at"] = LOOKED_AT if wanted.queue or wanted.contract else limit
-    return fetch(session, FoundJob, SEARCH_JOBS if account is None else SEARCH_OF_PERSON, asked)
+    if person is None:
+        return fetch(session, FoundJob, SEARCH_JOBS, asked)
+    theirs = {"account": person.account_id, "tokens": array(tokens_of(person.addresses))}
+    return fetch(session, FoundJob, SEARCH_OF_PERSON, asked | theirs)
+
+
+def find_sought(session: Session, said: str) -> PersonToFind:
+    """Returns the person with this address, or with the account of this identifier.
+
+    An address without an account is sought as well: it may have been typed in a request that was refused.
+    """
+    account = _account_of_id(said)
+    if account is not None:
+        known = session.exec(select(Account.email_norm).where(Account.id == account)).one_or_none()
+        return PersonToFind(account, ()) if known is None else _with_addresses(session, account, known)
+    address = normalise_email(said)
+    email = said if isinstance(address, Code) else address
+    account = find_account(session, email)
+    return PersonToFind(None, (email,)) if account is None else _with_addresses(session, account, email)
+
+
+def _account_of_id(said: str) -> UUID | None:
+    try:
+        return UUID(said)
+    except ValueError:
+        return None
+
+
+def _with_addresses(session: Session, account: UUID, email: str) -> PersonToFind:
+    """Adds the addresses that this account had before, unless another account has them now."""
+    return PersonToFind(account, sought_person(session, account, email).addresses)
+
+
+__all__ = ["FoundJob", "PersonToFind", "find_sought", "search_jobs"]

@@ -89,6 +89,9 @@ def _of_problems(status: Mapping[str, Any]) -> Iterator[Metric]:
     help_text = "Problems that matricule status names, by code; docs/operations.md says what to do."
     yield _labelled("matricule_problems", help_text, "code", sorted(counted.items()))
     yield from _gauge("matricule_healthy", "1 while there is no problem.", status["healthy"])
+    if status["database"] is not None:
+        missing = counted.get("file_missing", 0)
+        yield from _gauge("matricule_files_missing", "Inboxes whose expected file has not come.", missing)
 
 
 def _of_queues(status: Mapping[str, Any]) -> Iterator[Metric]:

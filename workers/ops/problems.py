@@ -7,17 +7,15 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import col, select
 
 from models.relay import REFUSAL_COUNTS
-from models.roster import Inbox
 from models.words import Code
 from workers.database import Session
 from workers.engine.rollout import ALIVE_SECONDS
 from workers.engine.watchdog import OWN_TROUBLES, STUCK
 from workers.ops.capped import CAPS, CappedNumber, StatusCaps, problem_of
+from workers.ops.error_groups import SHOWN_ROWS
 from workers.ops.redis_condition import NO_EVICTION
-from workers.ops.stuck import SHOWN_ROWS
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
 from workers.sql import fetch
@@ -64,6 +62,17 @@ COUNT_INBOX_FILES = text("""
     WHERE f.trouble IS NOT NULL AND f.put_away_at IS NULL GROUP BY i.id ORDER BY i.reference""")
 
 
+# Finds the inboxes that the last scan could not read, with the class of the error.
+FIND_UNREADABLE_INBOXES = text("""
+    SELECT i.reference, i.trouble FROM inbox i WHERE i.trouble IS NOT NULL AND NOT i.paused
+    ORDER BY i.reference, i.id""")
+
+
+class _UnreadableInbox(NamedTuple):
+    reference: str
+    trouble: str
+
+
 class _TroubledInbox(NamedTuple):
     reference: str
     files: int
@@ -75,8 +84,7 @@ def find_inboxes(session: Session) -> list[dict[str, Any]]:
 
     Where only some files could not be read or put away, that is `unreadable_inbox_file` with their number.
     """
-    unreadable = select(Inbox.reference, Inbox.trouble).where(col(Inbox.trouble).is_not(None), ~col(Inbox.paused))
-    folders = session.exec(unreadable).all()
+    folders = fetch(session, _UnreadableInbox, FIND_UNREADABLE_INBOXES)
     files = fetch(session, _TroubledInbox, COUNT_INBOX_FILES)
     return [
         *({"code": "unreadable_inbox", "subject": name, "count": 1, "class": trouble} for name, trouble in folders),

@@ -5,11 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
 
-from models.email import STUCK_MAILS
 from models.job import WAITING_IN_TIME
 from models.words import EmailState
 from workers.database import Session
-from workers.engine.ledger import LEDGERS, Claimed, Ledger
+from workers.engine.ledger import EMAILS, LEDGERS, Claimed, Ledger
 from workers.engine.pauses import lanes_paused
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows
 from workers.requests.queues import Queue
@@ -75,17 +74,9 @@ COUNT_RUNNING: Final = {
 }
 """The statement that counts the claimed rows of each ledger by queue, each queue to the cap."""
 
-# Counts mails by state. Those that wait, run or ended without being sent are counted by indexes; a mail that is sent
-# again because it may be lost waits, too. The others, nearly all, are counted among the newest: identifiers grow.
-COUNT_MAILS = text(f"""
-    SELECT s.state, {first_rows("email t", f"t.state = s.state AND {STUCK_MAILS}")} AS mails, false AS newest
-    FROM unnest(CAST(:stuck AS text[])) s (state)
-    UNION ALL
-    SELECT '{EmailState.OWED}', {first_rows("email", WAITING_IN_TIME)}, false
-    UNION ALL
-    SELECT '{EmailState.SENDING}', {first_rows("email", RUNNING)}, false
-    UNION ALL
-    SELECT state, count(*), true FROM (
+# Counts the newest mails by state: identifiers grow.
+COUNT_NEWEST_MAILS = text("""
+    SELECT state, count(*) AS mails FROM (
       SELECT state FROM email ORDER BY id DESC LIMIT CAST(:rows AS bigint) + 1) newest
     GROUP BY state""")
 
@@ -109,11 +100,10 @@ class RunningCount(NamedTuple):
 
 
 class MailCount(NamedTuple):
-    """The mails in a state, of all or of the newest."""
+    """The newest mails in a state."""
 
     state: str
     mails: int
-    newest: bool
 
 
 class QueueCounts(NamedTuple):
@@ -135,10 +125,15 @@ class QueueCounts(NamedTuple):
 
 
 class QueueReading(NamedTuple):
-    """The counts by queue, and for each ledger the queues in which work waits or is being done."""
+    """The counts by queue, and for each ledger the queues in which work waits or is being done.
+
+    Parameters:
+      mails: the mails that wait and those that are being sent, by state; those of each queue are counted to the cap.
+    """
 
     counts: dict[str, QueueCounts]
     busy: dict[str, list[str]]
+    mails: dict[str, int]
 
 
 def read_waiting(session: Session, ledger: Ledger[Claimed], caps: StatusCaps) -> list[WaitingCounts]:
@@ -150,17 +145,21 @@ def count_queues(session: Session, caps: StatusCaps) -> QueueReading:
     """Counts the waiting and running rows of every queue, over both ledgers."""
     found = {queue.value: QueueCounts() for queue in Queue}
     busy: dict[str, list[str]] = {}
+    mails: dict[str, int] = {}
     for ledger in LEDGERS:
         waiting = read_waiting(session, ledger, caps)
         running = fetch(session, RunningCount, COUNT_RUNNING[ledger.table], {"rows": caps.rows})
         busy[ledger.table] = sorted({row.queue for row in waiting} | {one.queue for one in running})
+        if ledger is EMAILS:
+            mails[EmailState.OWED] = sum(row.waiting + row.due_later for row in waiting)
+            mails[EmailState.SENDING] = sum(one.running for one in running)
         for row in waiting:
             found[row.queue] = _with_waiting(found.get(row.queue, QueueCounts()), row, caps.rows)
         for one in running:
             before = found.get(one.queue, QueueCounts())
             number = CappedNumber.total([before.running, CappedNumber.of(one.running, caps.rows)])
             found[one.queue] = before._replace(running=number)
-    return QueueReading(found, busy)
+    return QueueReading(found, busy, mails)
 
 
 def with_dead(counts: dict[str, QueueCounts], problems: Sequence[Mapping[str, Any]]) -> dict[str, QueueCounts]:
@@ -183,19 +182,23 @@ def _with_waiting(before: QueueCounts, found: WaitingCounts, cap: int) -> QueueC
     )
 
 
-def count_mails(session: Session, caps: StatusCaps) -> dict[str, CappedNumber]:
+def count_mails(session: Session, counted: Mapping[str, int], caps: StatusCaps) -> dict[str, CappedNumber]:
     """Counts the mails by state.
 
     When there are more mails than the cap, those in states without an index, sent and cancelled, are counted only among
     the newest. Then there may be more in each of these states, also in one that none of the newest is in.
+
+    Parameters:
+      counted: the mails in the other states, which were counted by queue.
     """
-    found = fetch(session, MailCount, COUNT_MAILS, {"rows": caps.rows, "stuck": list(STUCK_STATES)})
-    all_are_new = sum(one.mails for one in found if one.newest) <= caps.rows
-    counts = {one.state: CappedNumber(min(one.mails, caps.rows), not all_are_new) for one in found if one.newest}
+    newest = fetch(session, MailCount, COUNT_NEWEST_MAILS, {"rows": caps.rows})
+    all_are_new = sum(one.mails for one in newest) <= caps.rows
+    counts = {one.state: CappedNumber(min(one.mails, caps.rows), not all_are_new) for one in newest}
     if not all_are_new:
         unknown = dict.fromkeys(map(str, EmailState), CappedNumber(0, at_least=True))
-        counted = {one.state: CappedNumber.of(one.mails, caps.rows) for one in found if not one.newest}
-        counts = unknown | counts | counted
+        none = dict.fromkeys((*STUCK_STATES, EmailState.OWED, EmailState.SENDING), 0)
+        by_index = {str(state): CappedNumber.of(mails, caps.rows) for state, mails in (none | dict(counted)).items()}
+        counts = unknown | counts | by_index
     return {state: number for state, number in sorted(counts.items()) if number.number or number.at_least}
 
 

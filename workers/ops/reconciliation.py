@@ -7,13 +7,13 @@ from uuid import UUID
 
 from cronsim import CronSimError
 from sqlalchemy import func, text
-from sqlmodel import col, select
+from sqlmodel import select
 
 from models.enrollment import LIVE
-from models.schedule import Schedule
 from workers.database import Session, read_whole_tables
 from workers.engine.slots import next_slot
 from workers.ops.capped import CappedNumber, problem_of
+from workers.ops.facts import ScheduleState
 from workers.requests.internal import ReconcileSeats
 from workers.sql import fetch, fetch_one, fetch_value
 
@@ -140,20 +140,17 @@ def late_from(crons: Iterable[str], since: datetime) -> datetime:
     return min(slots) + COMPARISON_TAKES if slots else since + UNPLANNED_COMPARISON
 
 
-def find_uncompared(session: Session, last: Reconciliation | None) -> list[dict[str, Any]]:
+def find_uncompared(
+    session: Session, last: Reconciliation | None, schedules: Sequence[ScheduleState], now: datetime
+) -> list[dict[str, Any]]:
     """Tells that seats were not compared in time, as `seats_not_compared`: then no drift shows, and there may be some.
 
     Parameters:
       last: the last comparison, None before the first.
     """
     since = last.at if last else fetch_value(session, datetime, READ_FIRST_CONTRACT)
-    now = session.exec(select(func.now())).one()
-    if since is None or now <= late_from(_crons(session), since):
+    crons = [one.cron for one in schedules if one.kind == ReconcileSeats.kind and not one.paused]
+    if since is None or now <= late_from(crons, since):
         return []
     seconds = (now - since).total_seconds()
     return [problem_of("seats_not_compared", "contracts", CappedNumber(1), seconds=seconds)]
-
-
-def _crons(session: Session) -> Sequence[str]:
-    planned = select(Schedule.cron).where(Schedule.kind == ReconcileSeats.kind, ~col(Schedule.paused))
-    return session.exec(planned).all()

@@ -29,24 +29,40 @@ class RedisCondition(NamedTuple):
     appendonly: bool | None = None
 
 
+_CLIENTS: Final[dict[str, redis.Redis]] = {}
+
+
+def shared_client(url: str) -> redis.Redis:
+    """Returns the client by which this process looks at Redis; making one, and connecting, costs more than a look.
+
+    A connection that was lost is made anew at the next command.
+    """
+    if url not in _CLIENTS:
+        _CLIENTS[url] = producer_client(url)
+    return _CLIENTS[url]
+
+
+def forget_clients() -> None:
+    """Closes the connections of these clients."""
+    while _CLIENTS:
+        _CLIENTS.popitem()[1].close()
+
+
 def look_at_redis() -> RedisCondition | None:
     """Writes a key and deletes it again, and reads two options; returns None when Redis does not answer.
 
     It must be called outside a transaction, because it may wait for seconds when Redis is away.
     """
-    client = producer_client(get_settings().redis_url)
+    client = shared_client(get_settings().redis_url)
     try:
         key = f"{get_settings().redis_namespace}:status:{uuid4()}"
         client.set(key, 1, ex=TRIED_SECONDS)
         client.delete(key)
     except redis.RedisError as error:
         return None if _is_silence(error) else RedisCondition(error_code(error))
-    else:
-        memory, persistence = _told(client, "memory"), _told(client, "persistence")
-        appendonly = persistence.get("aof_enabled")
-        return RedisCondition(None, memory.get("maxmemory_policy"), None if appendonly is None else bool(appendonly))
-    finally:
-        client.close()
+    memory, persistence = _told(client, "memory"), _told(client, "persistence")
+    appendonly = persistence.get("aof_enabled")
+    return RedisCondition(None, memory.get("maxmemory_policy"), None if appendonly is None else bool(appendonly))
 
 
 def _is_silence(error: redis.RedisError) -> bool:

@@ -4,23 +4,24 @@ It costs the same whatever the tables hold: it reads the ends of indexes, counts
 tables, the comparison of seats, from the job that does it each hour.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, func, text
-from sqlmodel import select
+from sqlalchemy import text
 
 from workers.catalog.contracts import list_contracts
 from workers.database import APPLICATION, Session, sql_state
 from workers.engine.ledger import EMAILS
 from workers.engine.rollout import ALIVE_SECONDS
-from workers.engine.set_back import FURTHEST_TERM, TERM_SECONDS, read_set_back
-from workers.engine.slots import find_void_schedules
+from workers.engine.set_back import FURTHEST_TERM, read_set_back
+from workers.engine.slots import is_void
 from workers.logs import masked
-from workers.ops.capped import CAPS, CappedNumber, StatusCaps, first_rows, read_by_index
-from workers.ops.facts import read_facts
+from workers.ops.capped import CAPS, StatusCaps, read_by_index
+from workers.ops.expected_files import find_missing_files
+from workers.ops.facts import ScheduleState, read_facts, read_schedules
 from workers.ops.pauses import read_pauses
 from workers.ops.problems import (
     find_inboxes,
@@ -29,16 +30,18 @@ from workers.ops.problems import (
     find_relays,
     find_unprintable,
 )
-from workers.ops.queue_counts import count_mails, count_queues, with_dead
+from workers.ops.queue_counts import QueueReading, count_mails, count_queues, with_dead
 from workers.ops.reconciliation import Reconciliation, find_uncompared, read_reconciliation
 from workers.ops.redis_condition import RedisCondition
-from workers.ops.stuck import find_stuck, find_unsent
+from workers.ops.small_facts import SmallFacts, read_small_facts
+from workers.ops.stuck import StuckCount, count_stuck, find_stuck
 from workers.ops.unrecorded import UnrecordedRequests
+from workers.ops.unsent import find_unsent
 from workers.ops.waiting import find_postponed, find_unknown_kinds
 from workers.ops.webhooks import find_webhooks
 from workers.requests.base import REQUESTS_QUEUE
 from workers.requests.queues import Queue
-from workers.sql import as_json, fetch, fetch_one, fetch_value
+from workers.sql import as_json, fetch, fetch_one
 
 SHOWN_CONTRACTS: Final = 50
 
@@ -50,23 +53,6 @@ CONTRACT_FIELDS: Final = (
 
 EXPECTED: Final = (REQUESTS_QUEUE, *(queue.value for queue in Queue), "clock")
 """The queues, and the clock, that need a running process each."""
-
-COUNT_CORRECTIONS: Final = {
-    name: text(f"""
-        SELECT count(*) AS pending, extract(epoch FROM now() - min(waiting.asked_at))::float8 AS oldest_seconds
-        FROM (SELECT asked_at FROM {table} WHERE state = 'pending' LIMIT CAST(:rows AS bigint) + 1) waiting""")
-    for name, table in (("corrections", "email_correction"), ("name_corrections", "name_correction"))
-}
-"""The statement that counts pending corrections of addresses, and that of names, with the age of the oldest.
-
-One is normal; one that waits for long may be a problem.
-"""
-
-# Counts the addresses on the suppression list, no further than to the cap.
-COUNT_SUPPRESSED = text(f"SELECT {first_rows('suppression', 'until IS NULL OR until > now()')}")
-
-# Counts the contracts, no further than to the cap.
-COUNT_CONTRACTS = text(f"SELECT {first_rows('contract', 'true')}")
 
 # Reads every process with the age of its last heartbeat; `read_status` decides which are silent. A killed process has
 # no connection; a process that was started later, with the same number, opened its own after the last heartbeat.
@@ -87,26 +73,6 @@ READ_CLOCK = text("""
     WHERE cl.until > now() AND cl.until <= now() + make_interval(secs => :furthest)""").bindparams(
     furthest=FURTHEST_TERM
 )
-
-# Reads for how long no clock has renewed the lead: a leading clock does so each second. NULL before the first one led.
-READ_CLOCK_LAG = text("""
-    SELECT greatest(extract(epoch FROM now() - cl.until) + :term, 0)::float8 FROM clock cl""").bindparams(
-    term=TERM_SECONDS
-)
-
-# PostgreSQL shows these times of other roles' sessions only to members of pg_read_all_stats; a role sees its own.
-READ_OLDEST_TRANSACTION = text("""
-    SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8 AS transaction_seconds,
-      coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) FILTER (WHERE backend_xmin IS NOT NULL), 0)
-        ::float8 AS snapshot_seconds
-    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()""")
-
-
-class PendingCorrections(NamedTuple):
-    """The number of pending corrections of addresses or of names, and the age of the oldest in seconds."""
-
-    pending: int
-    oldest_seconds: float | None
 
 
 class SeenProcess(NamedTuple):
@@ -145,13 +111,6 @@ class ClockLeader(NamedTuple):
     host: str | None
     pid: int | None
     seconds_left: float
-
-
-class TransactionAges(NamedTuple):
-    """The ages of the oldest transaction and of the oldest snapshot, in seconds."""
-
-    transaction_seconds: float
-    snapshot_seconds: float
 
 
 def read_status(
@@ -193,30 +152,33 @@ def read_status(
     read_by_index(session)
     processes, silent = _processes(session)
     clock, set_back = fetch_one(session, ClockLeader, READ_CLOCK), read_set_back(session)
-    queues, stuck = count_queues(session, caps), find_stuck(session, caps)
-    totals, reconciled = _totals(session, caps), compared or read_reconciliation(session)
+    queues, counted = count_queues(session, caps), count_stuck(session, caps)
+    small, schedules = read_small_facts(session, caps), read_schedules(session)
+    stuck, reconciled = find_stuck(session, counted, caps), compared or read_reconciliation(session)
     status: dict[str, Any] = {
-        "at": session.exec(select(func.now())).one().isoformat(),
+        **small.as_json(caps),
         "requests": unrecorded.as_json() if unrecorded else None,
         "redis": redis._asdict() if redis else None,
         "queues": {name: counts.as_json() for name, counts in with_dead(queues.counts, stuck).items()},
         "pauses": read_pauses(session, caps),
-        **totals,
+        **_totals(session, _mails(queues, counted[EMAILS.table]), small, caps),
         "contracts": _read_contracts(session),
         "processes": processes,
         "silent": silent,
         "missing": missing(process["kind"] for process in processes if process["drain_asked_at"] is None),
         "clock": None if clock is None else as_json(clock),
-        "clock_lag_seconds": fetch_value(session, float, READ_CLOCK_LAG),
         "set_back": None if set_back is None else as_json(set_back),
-        "void_schedules": find_void_schedules(session),
-        "database": as_json(fetch(session, TransactionAges, READ_OLDEST_TRANSACTION)[0]),
+        "schedules": [as_json(one) for one in schedules],
+        "void_schedules": [
+            one.name for one in schedules if not one.paused and is_void(one.cron, one.next_run_at, small.at)
+        ],
         "drift": reconciled.drift if reconciled else [],
         "reconciled": reconciled.as_json() if reconciled else None,
         **read_facts(session),
     }
     unsent = find_unsent(session, queues.busy[EMAILS.table], caps)
-    rows = [*stuck, *unsent, *_others(session, queues.busy, caps), *find_uncompared(session, reconciled)]
+    others = _others(session, queues.busy, schedules, caps)
+    rows = [*stuck, *unsent, *others, *find_uncompared(session, reconciled, schedules, small.at)]
     problems = find_problems(status, rows)
     return status | {"problems": problems, "healthy": not problems}
 
@@ -250,11 +212,14 @@ def status_without_database(
     return status | {"problems": problems, "healthy": False}
 
 
-def _others(session: Session, busy: Mapping[str, Sequence[str]], caps: StatusCaps) -> list[dict[str, Any]]:
+def _others(
+    session: Session, busy: Mapping[str, Sequence[str]], schedules: Sequence[ScheduleState], caps: StatusCaps
+) -> list[dict[str, Any]]:
     return [
         *find_postponed(session, busy, caps),
-        *find_unknown_kinds(session, caps),
+        *find_unknown_kinds(session, schedules, caps),
         *find_inboxes(session),
+        *find_missing_files(session),
         *find_relays(session),
         *find_unprintable(session, caps),
         *find_webhooks(session, caps),
@@ -268,30 +233,23 @@ def _processes(session: Session) -> tuple[list[dict[str, Any]], list[dict[str, A
     return alive, [process for process in seen if abs(process["seen_seconds_ago"]) > ALIVE_SECONDS]
 
 
-def _totals(session: Session, caps: StatusCaps) -> dict[str, Any]:
-    """Counts mails, suppressed addresses, pending corrections and contracts; says which numbers reached the cap."""
-    mails = count_mails(session, caps)
-    corrections = {name: _count_pending(session, counting, caps) for name, counting in COUNT_CORRECTIONS.items()}
-    counted = {
-        "suppressed_addresses": fetch_value(session, int, COUNT_SUPPRESSED, {"rows": caps.rows}) or 0,
-        "contract_count": fetch_value(session, int, COUNT_CONTRACTS, {"rows": caps.rows}) or 0,
-    }
-    numbers = {name: CappedNumber.of(number, caps.rows) for name, number in counted.items()}
-    pending = {f"{name}.pending": CappedNumber.of(one.pending, caps.rows) for name, one in corrections.items()}
-    named = {f"mails.{state}": number for state, number in mails.items()} | numbers | pending
+def _mails(queues: QueueReading, stuck: Sequence[StuckCount]) -> dict[str, int]:
+    """Returns the mails that wait, are being sent or ended without it, by state, as they were counted by queue."""
+    found = Counter(queues.mails)
+    for one in stuck:
+        found[one.state] += one.total
+    return dict(found)
+
+
+def _totals(session: Session, counted: Mapping[str, int], small: SmallFacts, caps: StatusCaps) -> dict[str, Any]:
+    """Counts mails by state, and says which numbers of the status reached the cap."""
+    mails = count_mails(session, counted, caps)
+    named = {f"mails.{state}": number for state, number in mails.items()} | small.numbers(caps)
     return {
         "mails": {state: number.number for state, number in mails.items()},
-        "suppressed_addresses": numbers["suppressed_addresses"].number,
-        **{name: as_json(one) | {"pending": pending[f"{name}.pending"].number} for name, one in corrections.items()},
-        "contract_count": numbers["contract_count"].number,
         "cap": caps.rows,
         "at_least": [name for name, number in named.items() if number.at_least],
     }
-
-
-def _count_pending(session: Session, counting: TextClause, caps: StatusCaps) -> PendingCorrections:
-    [found] = fetch(session, PendingCorrections, counting, {"rows": caps.rows})
-    return found
 
 
 def missing(kinds: Iterable[str]) -> list[str]:
@@ -301,5 +259,5 @@ def missing(kinds: Iterable[str]) -> list[str]:
 
 
 def _read_contracts(session: Session) -> list[dict[str, Any]]:
-    shown = [as_json(contract) for contract in list_contracts(session, limit=SHOWN_CONTRACTS)]
-    return [{name: contract[name] for name in CONTRACT_FIELDS} for contract in shown]
+    shown = list_contracts(session, limit=SHOWN_CONTRACTS)
+    return [{name: getattr(contract, name) for name in CONTRACT_FIELDS} for contract in shown]

@@ -8,11 +8,11 @@ import redis
 from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
-from workers.engine.broker import producer_client
 from workers.engine.door_lease import read_holder
 from workers.engine.door_notes import DoorNotes, GivenBackMessage, MessagesAtFault
 from workers.engine.streams import ASIDE
 from workers.engine.streams import DOOR as STREAMS
+from workers.ops.redis_condition import shared_client
 from workers.requests.base import MAX_MESSAGE_BYTES, REQUESTS_QUEUE
 from workers.requests.streams import request_stream
 from workers.settings import get_settings
@@ -57,7 +57,7 @@ def count_unrecorded() -> UnrecordedRequests | None:
     It must be called outside a transaction, because it may wait for seconds when Redis is away.
     """
     queue = f"{get_settings().redis_namespace}:{REQUESTS_QUEUE}"
-    client = producer_client(get_settings().redis_url)
+    client = shared_client(get_settings().redis_url)
     try:
         waiting = client.hlen(f"{queue}.msgs")
         # What a process has fetched is older than what still waits.
@@ -72,8 +72,6 @@ def count_unrecorded() -> UnrecordedRequests | None:
         streams = _count_streams(client)
     except redis.RedisError:
         return None
-    finally:
-        client.close()
     ages = [age for age in (_age(payload), streams.oldest_seconds) if age is not None]
     return UnrecordedRequests(waiting + streams.waiting, max(ages, default=None), reader, given_back, at_fault)
 

@@ -6,17 +6,17 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import col, select
 
 from models.job import DEFERRED, ERROR_CLASS, ERROR_REASON
 from models.mails import quoted
-from models.schedule import Schedule
 from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS, LEDGERS, LOCKED, Claimed, Ledger
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows, problem_of
+from workers.ops.error_groups import SHOWN_ROWS, error_groups
+from workers.ops.facts import ScheduleState
 from workers.ops.problems import BULK, LATE_IN_BULK_SECONDS, LATE_SECONDS
 from workers.ops.queue_counts import OF_QUEUE, queues_with
-from workers.ops.stuck import LONG_OWED, SHOWN_ROWS, error_groups
+from workers.ops.unsent import LONG_OWED
 from workers.requests.base import lane_id
 from workers.requests.registry import KINDS
 from workers.sql import fetch
@@ -245,7 +245,7 @@ def _contracts_of(session: Session, rows: Sequence[PostponedWork]) -> dict[UUID,
     return found
 
 
-def find_unknown_kinds(session: Session, caps: StatusCaps) -> list[dict[str, Any]]:
+def find_unknown_kinds(session: Session, schedules: Sequence[ScheduleState], caps: StatusCaps) -> list[dict[str, Any]]:
     """Lists the kinds of due work and of schedules that this release does not know, as `unknown_kind`.
 
     While a newer release is rolled out that is normal for moments; work that waits so for a day ends as dead.
@@ -257,7 +257,7 @@ def find_unknown_kinds(session: Session, caps: StatusCaps) -> list[dict[str, Any
             session, UnknownWork, COUNT_UNKNOWN[ledger.table], {"known": list(ledger.known), "alike": caps.alike}
         )
     ]
-    scheduled = session.exec(select(Schedule.kind).where(~col(Schedule.paused)).distinct()).all()
+    scheduled = {schedule.kind for schedule in schedules if not schedule.paused}
     return found + [
         problem_of("unknown_kind", kind, CappedNumber(1)) for kind in sorted(scheduled) if kind not in KINDS
     ]

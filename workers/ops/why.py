@@ -20,6 +20,9 @@ from workers.sql import fetch_one, fetch_value
 RATE_SECONDS: Final = 900.0
 """The time by which the rate of a queue is taken: what ended in the last fifteen minutes."""
 
+MOST_BEFORE: Final = 1_000
+"""The number to which the jobs before one in its lane are counted."""
+
 READ_ROW: Final = {
     ledger.table: text(f"""
         SELECT t.*, pr.host, pr.pid, now() AS now FROM (
@@ -64,7 +67,7 @@ READ_LANE: Final = text(f"""
         f"{_OF_LANE} AND h.due_at IS NOT NULL AND h.leased_until IS NULL"
         " AND h.sequence_number < :place AND h.due_at <= now()",
         "h.sequence_number",
-        cap="alike",
+        cap="most",
     )
 } AS before
     FROM (SELECT 1) one
@@ -218,7 +221,7 @@ def _read_lane(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Ro
     """Reads what holds the lane of a waiting job; mails have no order in their lanes."""
     if not ledger.one_claimer_per_lane or row.due_at is None or row.leased_until is not None:
         return _Lane()
-    asked = {"queue": row.queue, "lane": row.lane, "place": row.place, "id": row_id, "alike": CAPS.alike}
+    asked = {"queue": row.queue, "lane": row.lane, "place": row.place, "id": row_id, "most": MOST_BEFORE}
     return fetch_one(session, _Lane, READ_LANE, asked) or _Lane()
 
 
@@ -258,7 +261,7 @@ def _words(row: _Row, serving: _Serving, lane: _Lane, reason: WaitingReason, ahe
         "error": " ".join(part for part in error if part) or "no error recorded",
         "circuit": serving.circuit_reason,
         **_words_of_drain(serving.drained or {}),
-        "number": f"{lane.before + 1}{'+' if lane.before > CAPS.alike else ''}",
+        "number": f"{lane.before + 1}{'+' if lane.before > MOST_BEFORE else ''}",
         "ahead": f"{ahead.number}{'+' if ahead.at_least else ''}",
     }
 

@@ -30,6 +30,7 @@ from workers.people.typed_rows import (
     without_the_person,
 )
 from workers.requests.accounts import ErasePerson
+from workers.security.address_tokens import tokens_of
 from workers.security.links import void_links
 from workers.security.lockouts import forget_everywhere, subjects_everywhere, subjects_of
 from workers.sql import change, fetch, fetch_one, fetch_values
@@ -51,6 +52,7 @@ def erase_person(
     """
     wait_briefly_for_locks(session)
     _blank_request(session, job_id, None)
+    session.execute(sql.FORGET_OWN_TOKENS, {"tokens": array(tokens_of([request.email])), "job": job_id})
     account_id = find_person(session, request.email)
     refused = Code.NOT_FOUND if account_id is None else may_not_erase(session, portal_id, account_id)
     if account_id is None or refused:
@@ -148,6 +150,7 @@ def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], address
     corrections = change(session, sql.BLANK_CORRECTIONS, asked) + change(session, sql.BLANK_NAME_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
+    session.execute(sql.FORGET_TOKENS, {"tokens": array(tokens_of(sought.addresses))})
     forget_everywhere(session, subjects)
     session.execute(sql.RENAME_FILES, asked)
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})

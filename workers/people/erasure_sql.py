@@ -176,6 +176,14 @@ FORGET_THROTTLES = text("""
 # A request that another transaction emptied meanwhile stays empty.
 BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job AND request IS NOT NULL")
 
+# The address of the person's own request to be erased is not found any more, whatever its answer is.
+FORGET_OWN_TOKENS = text("DELETE FROM job_address WHERE token = ANY(CAST(:tokens AS uuid[])) AND job_id = :job")
+
+# The person's addresses are no more found in finished requests, nor in messages that were refused.
+FORGET_TOKENS = text("""
+    DELETE FROM job_address ja USING job j
+    WHERE ja.token = ANY(CAST(:tokens AS uuid[])) AND j.id = ja.job_id AND j.finished_at IS NOT NULL""")
+
 # A refused message could not be read as a request, so it is unknown which part is about whom: all of it is removed.
 # The reason for its refusal stays.
 BLANK_MESSAGES = text("""

@@ -93,6 +93,12 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
         f"{ENDED} AND state = '{JobState.DEAD}' AND (request IS NOT NULL OR message IS NOT NULL)",
         setting="request = NULL, message = NULL",
     ),
+    RetentionClass.TYPED_ADDRESS: _part(
+        "job_address",
+        "job_id < :first AND NOT EXISTS (SELECT 1 FROM job j WHERE j.id = job_id"
+        " AND (j.request IS NOT NULL OR j.message IS NOT NULL))",
+        order="",
+    ),
     RetentionClass.EXPORT: _part(
         "job", f"{ENDED} AND kind = 'export_person' AND result IS NOT NULL", setting="result = NULL"
     ),

@@ -181,6 +181,12 @@ class PutInbox(MaintenanceRequest):
     )
     full_sync: bool = Field(default=False, description="report participants that are missing from the file")
     paused: bool = Field(default=False, description="do not look into the folder")
+    expected: PlainText | None = Field(
+        default=None, max_length=100, description="when a file is expected: a cron expression, read in Europe/Paris"
+    )
+    grace_seconds: Number = Field(
+        default=3_600, ge=0, le=604_800, description="how long after that time it may come before it is missing"
+    )
 
 
 class ScanInboxes(MaintenanceRequest):

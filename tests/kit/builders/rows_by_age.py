@@ -66,6 +66,11 @@ def job_with_people(session: Session, moment: datetime) -> None:
     session.execute(text("INSERT INTO job_person (job_id, position, code) VALUES (:id, 0, 'enrolled')"), {"id": row_id})
 
 
+def job_with_address(session: Session, moment: datetime) -> None:
+    row_id = job(session, moment)
+    session.execute(text("INSERT INTO job_address (token, job_id) VALUES (:id, :id)"), {"id": row_id})
+
+
 def link(session: Session, moment: datetime, how: str) -> None:
     columns = {"used": "consumed_at", "voided": "voided_at"}.get(how)
     far = moment + timedelta(days=10_000) if columns else moment

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from workers import database
 from workers.engine import broker
+from workers.ops import redis_condition
 from workers.outbox import mails
 from workers.portals.keys import HTTP_KEYS, QUEUE_KEYS
 from workers.portals.limits import LIMITS
@@ -40,6 +41,7 @@ def forget() -> None:
     LIMITS.close()
     USE.forget()
     mails.message_id_domain.cache_clear()
+    redis_condition.forget_clients()
 
 
 @dataclass

@@ -47,3 +47,33 @@ def test_an_unusable_address_is_refused_at_once(fresh_database: str, call: Call,
     assert called.code == 65
     assert "secret" not in called.out + called.err
     assert rows("SELECT count(*) FROM inbox") == [(0,)]
+
+
+def test_times_at_which_files_are_expected(fresh_database: str, call: Call, tmp_path: Path) -> None:
+    place = ("inbox", "put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}")
+    assert call(*place, "--expected", "0 6 * * 1-5", "--grace", "30min").code == 0
+    assert rows("SELECT expected, grace_seconds, expected_since IS NOT NULL FROM inbox") == [
+        ("0 6 * * 1-5", 1800, True)
+    ]
+    [listed] = call("inbox", "list", "--json").json
+    assert (listed["expected"], listed["grace_seconds"], listed["arrived_at"]) == ("0 6 * * 1-5", 1800, None)
+    assert call(*place, "--expected", "0 6 * * 1-5").code == 0
+    assert rows("SELECT grace_seconds FROM inbox") == [(3600,)]
+    assert call(*place).code == 0
+    assert rows("SELECT expected FROM inbox") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (("--expected", "0 25 * * *"), 65, "invalid_cron"),
+        (("--expected", "0 6 * * 1-5", "--grace", "30d"), 65, "grace_seconds"),
+        (("--expected", "0 6 * * 1-5", "--grace", "an hour"), 2, "30min"),
+    ],
+)
+def test_times_that_cannot_be_read_change_nothing(
+    fresh_database: str, call: Call, tmp_path: Path, options: tuple[str, ...], code: int, told: str
+) -> None:
+    called = call("inbox", "put", "rh", "--contract", "C-1", "--url", f"file://{tmp_path}", *options)
+    assert (called.code, told in called.out + called.err) == (code, True)
+    assert rows("SELECT count(*) FROM inbox") == [(0,)]

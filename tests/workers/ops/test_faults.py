@@ -15,6 +15,7 @@ from rich.console import Console
 
 from models.base import new_id
 from tests.kit.actors.mailers import has_accepted, owe_invitations, wait_for_states
+from tests.kit.builders.inboxes import drop, folder, put, scan
 from tests.kit.moments import SCHEMA, set_database_to
 from tests.kit.processes.lossy import LossyWay, lossy_way
 from tests.kit.processes.support import Processes, change, forget, rows, wait_until
@@ -28,6 +29,8 @@ from workers.engine.ledger import MAX_RESCUES
 from workers.engine.watchdog import ENDED_ITSELF
 from workers.ops.pauses import PauseTarget, pause_queue
 from workers.ops.snapshot import read_snapshot
+
+__all__ = ["folder"]
 
 pytestmark = pytest.mark.serial
 
@@ -58,6 +61,7 @@ FAULTS = {
     "queue paused": Fault("queue_paused", "rosters", "at once by matricule queues resume rosters"),
     "process frozen": Fault("silent_process", "rosters", "restart it"),
     "process gone": Fault("no_process", "rosters", "start it"),
+    "file missing": Fault("file_missing", "rh", "ask its sender"),
     "consumers dead": Fault("stuck_process", "enrollments requests", "it ends itself and is started anew"),
 }
 """The faults that ops must be told of; each is made by a test below."""
@@ -293,6 +297,18 @@ def test_a_process_with_dead_consumers_is_named_and_ends(processes: Processes) -
     assert worker.wait(timeout=60) == ENDED_ITSELF
     processes.worker("requests", "enrollments")  # as its supervisor does
     has_ended(FAULTS["consumers dead"])
+
+
+def test_an_expected_file_that_does_not_come_until_it_comes(folder: Path) -> None:
+    put(folder, expected="0 6 * * *")
+    has_ended(FAULTS["file missing"])
+    change("UPDATE inbox SET expected_since = now() - interval '3 days'")
+    is_named(FAULTS["file missing"])
+    [problem] = [one for one in read_snapshot()["problems"] if one["code"] == "file_missing"]
+    assert (problem["contract"], problem["last_at"]) == ("C-1", None)
+    drop(folder)
+    scan()
+    has_ended(FAULTS["file missing"])
 
 
 def test_every_fault_is_made_by_a_test() -> None:

@@ -17,14 +17,23 @@ from workers.ops import audit_search
 from workers.ops.audit_search import find_company, search_audit
 from workers.ops.capped import StatusCaps
 from workers.ops.folding import FOLDED_MINUTES, fold_ended, sample_depth
-from workers.ops.job_search import search_jobs
+from workers.ops.job_search import PersonToFind, search_jobs
 from workers.ops.row_filter import RowFilter
 from workers.ops.status import read_status
 from workers.ops.why import find_why
 
 SIZE: Final = HistorySize(jobs=12_000, dead=2_400, on_one_contract=2_000, contracts=50)
 CAPS: Final = StatusCaps(rows=100, alike=20, groups=5, lanes=5)
-LARGE: Final = {"audit", "job", "email", "enrollment", "job_attempt", "participant_word", "seat_movement"}
+LARGE: Final = {
+    "audit",
+    "job",
+    "job_address",
+    "email",
+    "enrollment",
+    "job_attempt",
+    "participant_word",
+    "seat_movement",
+}
 
 MOST_READ: Final = 20 * CAPS.rows
 """The most rows of a table that a part of a plan may read: some caps, and far less than the table has."""
@@ -123,7 +132,7 @@ SEARCHES: Final[list[dict[str, Any]]] = [
     {"wanted": RowFilter(kind="enroll", portal="local")},
     {"wanted": RowFilter(portal="unknown")},
     {"wanted": RowFilter(), "with_schedules": False},
-    {"wanted": RowFilter(), "account": new_id()},
+    {"wanted": RowFilter(), "person": PersonToFind(new_id(), ("anne@example.com", "anne@example,com"))},
     *({"wanted": RowFilter(state=state)} for state in JobState),
 ]
 
