@@ -24,6 +24,11 @@ URL_OF_POSTGRESQL: Final = re.compile(
 HOST_AND_PORT: Final = re.compile(r"\[?(?P<host>[^\[\]]*?)\]?(?::(?P<port>\d*))?")
 """One of several hosts: a name, or an address in brackets if it has colons, and the port; 5432 when left out."""
 
+HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+LEAST_SECRET: Final = 32
+"""The least characters of a secret that a program sends."""
+
 
 class Settings(BaseSettings):
     """Environment variables; their names are the field names in upper case."""
@@ -116,6 +121,12 @@ class Settings(BaseSettings):
     metrics_token: str = Field(
         default="", repr=False, description="what /metrics asks for as Authorization: Bearer; empty for nothing"
     )
+    ops_hosts: str = Field(
+        default="", description="names under which the console answers beside addresses and localhost, commas between"
+    )
+    ops_proxy_secret: str = Field(
+        default="", repr=False, description="what a proxy that signs people in to the console sends; empty for none"
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
         description="addresses and networks of the proxies whose X-Forwarded-For is believed, with commas between",
@@ -148,6 +159,23 @@ class Settings(BaseSettings):
                     f"{one!r} is neither an address nor a network of proxies, such as 10.0.0.7,10.1.0.0/16"
                 )
         return ",".join(named)
+
+    @field_validator("ops_hosts")
+    @classmethod
+    def _are_host_names(cls, listed: str) -> str:
+        named = [one.strip().lower() for one in listed.split(",") if one.strip()]
+        for one in named:
+            if HOST_NAME.fullmatch(one) is None:
+                raise ValueError(f"{one!r} is no host name without a port, such as ops.example.fr")
+        return ",".join(named)
+
+    @field_validator("ops_proxy_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: str) -> str:
+        """Refuses a secret that can be guessed, or that no header can carry."""
+        if secret and (len(secret) < LEAST_SECRET or not all("!" <= letter <= "~" for letter in secret)):
+            raise ValueError(f"at least {LEAST_SECRET} printable characters without spaces: openssl rand -hex 32")
+        return secret
 
     @field_validator("webhook_private_networks")
     @classmethod
