@@ -4,6 +4,7 @@ Rows of jobs and mails are purged; these counts are not lowered by that. The lea
 (``workers/ops/folding.py``). They name no portal, no contract and no person.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -119,3 +120,25 @@ class StatusSnapshot(Record, table=True):
     taken_at: datetime = instant()
     form: str  # the release that wrote it: another one may write other facts
     facts: str  # JSON, as ``read_status`` returns it
+
+
+def quantile(bands: Sequence[int], part: float) -> float | None:
+    """Returns the seconds within which a part of all durations lay, estimated from their bands; None without any.
+
+    Inside a band they are taken to lie evenly. Of the last band, which has no upper bound, the lower one is returned.
+
+    Parameters:
+      bands: the number of durations in each band of ``BOUNDS``.
+      part: from 0 to 1, as 0.95.
+    """
+    total = sum(bands)
+    if not total:
+        return None
+    wanted, below = part * total, 0
+    for place, number in enumerate(bands):
+        if number and below + number >= wanted:
+            lower = BOUNDS[place - 1] if place else 0.0
+            upper = BOUNDS[place] if place < len(BOUNDS) else lower
+            return lower + (upper - lower) * max(wanted - below, 0.0) / number
+        below += number
+    return BOUNDS[-1]

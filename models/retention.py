@@ -63,6 +63,7 @@ class RetentionClass(StrEnum):
     SHOWN_ACTION = "ops_action, shown"
     ACTION_ROW = "ops_action_row"
     ACTION = "ops_action"
+    OPS_SESSION = "ops_session"
 
 
 class RetentionRule(NamedTuple):
@@ -252,6 +253,10 @@ RETENTION: Final[dict[RetentionClass, RetentionRule]] = {
     RetentionClass.ACTION: RetentionRule(
         *("Actions of operators on many jobs and mails (filter, counts, who asked, why)", "400 days"),
         *("they were shown", "deleted", "compares with the counts of hours"),
+    ),
+    RetentionClass.OPS_SESSION: RetentionRule(
+        *("Sessions of users of the console (name, times, hash of the token)", "1 day"),
+        *("the sign-in", "deleted", "a session lasts twelve hours at most; the audit trail keeps the sign-in"),
     ),
 }
 """Each kind of data and its time. Data that is kept for as long as a customer stays is in docs/retention.md only."""

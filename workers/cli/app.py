@@ -43,7 +43,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
         "serve": Command("serve", "Serve the pages that the links in mails open."),
         "clock": Command("clock", "Run a clock: it wakes what is due and fires the schedules."),
         "webhooks": Command("webhooks", "Run a sender of webhooks: it tells portals what happened."),
-        "ops": Command("ops", "Serve metrics to operators, on a port of their own."),
+        "ops": Command("ops", "Serve the console and the metrics to operators, on a port of their own."),
         "migrate": Command("migrate", "Bring the tables of the database up to date."),
         "backup": Command("backup", "Write a backup of the database and the documents."),
         "restore": Command("restore", "Restore a backup into the database, which must be empty."),
@@ -87,6 +87,21 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
             {
                 "put": Command("inbox:put", "Set up an inbox, or change it."),
                 "list": Command("inbox:list", "List the inboxes."),
+            },
+        ),
+    },
+    "Operators": {
+        "ops-user": Group(
+            "Make the users of the console, change them, shut them out.",
+            {
+                "add": Command("ops_user:add", "Make a user of the console."),
+                "list": Command("ops_user:list", "List the users of the console."),
+                "role": Command("ops_user:role", "Give a user another role."),
+                "password": Command("ops_user:password", "Give a user another password."),
+                "disable": Command("ops_user:disable", "Shut a user out of the console."),
+                "enable": Command("ops_user:enable", "Let a user in again who was shut out."),
+                "remove": Command("ops_user:remove", "Delete a user of the console."),
+                "sign-out": Command("ops_user:sign-out", "End all sessions of a user of the console."),
             },
         ),
     },

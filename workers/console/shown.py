@@ -17,6 +17,8 @@ NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 NOTHING: Final = "\N{EN DASH}"
 """Stands where there is no value."""
 
+_UNITS: Final = ("", "k", "M", "G", "T")
+
 DOTS: Final = "\N{BULLET}" * 5
 """Stands for what is masked: always as many, so that it does not tell a length."""
 
@@ -45,6 +47,16 @@ def shown_duration(seconds: float | None, locale: str) -> str:
         rest = f"{NO_BREAK}{minutes % 60:02}" if minutes % 60 else ""
         return f"{minutes // 60}{NO_BREAK}h{rest}"
     return f"{round(minutes / 1_440)}{NO_BREAK}{day}"
+
+
+def shown_bytes(value: int, locale: str) -> str:
+    """Returns a size: 512 kB, 1.2 GB; « 1,2 Go » in French."""
+    size, unit = float(value), 0
+    while size >= 1_000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1_000, unit + 1
+    written = f"{size:.1f}" if unit and size < 10 else f"{size:.0f}"
+    sign = "o" if locale == "fr" else "B"
+    return f"{written.replace('.', ',') if locale == 'fr' else written}{NO_BREAK}{_UNITS[unit]}{sign}"
 
 
 def read_moment(moment: datetime | str | None) -> datetime | None:

@@ -1,6 +1,6 @@
 """Pages from templates, with what each of them shows: the menu, the age of the figures, texts in both languages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,8 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from models.words import LOCALES
 from workers.console.access.forms import token_field
 from workers.console.access.visitor import LANGUAGE_COOKIE, Visitor, locale_of
-from workers.console.charts import spark
-from workers.console.shown import mask, shown_command, shown_duration, shown_moment, shown_number
+from workers.console.charts import curve, spark
+from workers.console.shown import mask, shown_bytes, shown_command, shown_duration, shown_moment, shown_number
 from workers.console.assets import asset_url
 from workers.console.tables import table
 from workers.console.texts import TEXTS
@@ -49,7 +49,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"masked": mask, "command": shown_command, "spark": spark, "asset": asset_url, "menu": MENU}
+    made.globals |= {"masked": mask, "command": shown_command, "spark": spark, "curve": curve, "asset": asset_url, "menu": MENU}
     return made
 
 
@@ -63,7 +63,8 @@ async def page(request: Request, visitor: Visitor | None, template: str, *, stat
       visitor: the user who is signed in; None for a page without the menu (``bare.html``).
       values: of the template. It has these as well: ``t(key, …)``, ``moment(at)``, ``duration(seconds)``,
         ``number(n)``, ``masked(value)``, ``command(words)``, ``spark(points, words)``, ``form_token()``, ``visitor``,
-        ``locale``, ``snapshot`` (the status), ``with_query(name=value)`` (this address with other parameters).
+        ``locale``, ``snapshot`` (the status), ``with_query(name=value)`` (this address with other parameters). The
+        answer to a form gives `path`, the address of the page that the form stands on.
     """
     locale = visitor.locale if visitor is not None else locale_of(request)
     if visitor is not None and "snapshot" not in values:
@@ -71,8 +72,9 @@ async def page(request: Request, visitor: Visitor | None, template: str, *, stat
     context = _words(locale) | {
         "visitor": visitor,
         "path": request.url.path,
+        "live": request.method in ("GET", "HEAD"),
         "form_token": partial(token_field, visitor),
-        "with_query": partial(with_query, request),
+        "with_query": partial(with_query, request, path=values.get("path", request.url.path)),
     }
     html = TEMPLATES.get_template(template).render(context | values)
     answer = HTMLResponse(html.encode("utf-8", "replace"), status)
@@ -90,14 +92,19 @@ async def in_transaction(work: Callable[..., ResultT], *args: Any, **named: Any)
     return await run_in_threadpool(run)
 
 
-def with_query(request: Request, **changed: object) -> str:
-    """Returns the address of this page with some parameters changed, or left out where they are None."""
+def with_query(request: Request, *, path: str = "", **changed: object) -> str:
+    """Returns the address of this page with some parameters changed, or left out where they are None.
+
+    Parameters:
+      path: of the page; that of the request when left out. The answer to a form stands at the address of the form.
+    """
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changed]
     query = urlencode([*kept, *((name, str(value)) for name, value in changed.items() if value is not None)])
-    return f"{request.url.path}?{query}" if query else request.url.path
+    at = path or request.url.path
+    return f"{at}?{query}" if query else at
 
 
-def _words(locale: str) -> Mapping[str, Any]:
+def _words(locale: str) -> dict[str, Any]:
     """Returns the functions that write words, numbers and moments in a language."""
     return {
         "locale": locale,
@@ -106,6 +113,7 @@ def _words(locale: str) -> Mapping[str, Any]:
         "has_text": TEXTS.has,
         "moment": lambda at, **how: shown_moment(at, locale, **how),
         "duration": lambda seconds: shown_duration(seconds, locale),
+        "bytes": lambda value: shown_bytes(value, locale),
         "number": lambda value, **how: shown_number(value, locale, **how),
     }
 

@@ -185,7 +185,7 @@ def _by_reason(
     for row in sorted(found, key=lambda row: (row.error_class, row.reason, -row.seconds, row.id)):
         groups.setdefault((row.error_class, row.reason), []).append(row)
     listed = [row for rows in groups.values() for row in rows[:SHOWN_ROWS]]
-    contracts = _contracts_of(session, listed) if waiting else {}
+    contracts = name_contracts(session, [row.id for row in listed]) if waiting else {}
     return [_postponed_problem(queue, rows, waiting, contracts, caps) for rows in groups.values()]
 
 
@@ -234,9 +234,9 @@ def _count_lanes(
     return {lane.lane: CappedNumber.of(lane.waiting, caps.alike) for lane in counted}
 
 
-def _contracts_of(session: Session, rows: Sequence[PostponedWork]) -> dict[UUID, str]:
-    """Finds the contracts of these lanes: a lane is a number made of the portal and the reference."""
-    named = fetch(session, NamedReference, READ_REFERENCES, {"ids": [row.id for row in rows]}) if rows else []
+def name_contracts(session: Session, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Finds the contracts of the lanes of these jobs: a lane is a number made of the portal and the reference."""
+    named = fetch(session, NamedReference, READ_REFERENCES, {"ids": list(ids)}) if ids else []
     found = {}
     for one in named:
         reference: str = json.loads(f'"{one.reference}"') if one.reference else ""
@@ -263,4 +263,4 @@ def find_unknown_kinds(session: Session, caps: StatusCaps) -> list[dict[str, Any
     ]
 
 
-__all__ = ["find_postponed", "find_unknown_kinds"]
+__all__ = ["find_postponed", "find_unknown_kinds", "name_contracts"]

@@ -191,6 +191,7 @@ STATEMENTS: Final[dict[RetentionClass, TextClause]] = {
         order="action_id, row_id",
     ),
     RetentionClass.ACTION: _part("ops_action", "id < :first AND due_at IS NULL"),
+    RetentionClass.OPS_SESSION: _part("ops_session", "created_at < :until", order=""),
 }
 """The statement of each retention class, in an order that deletes a job in the run that deletes its results."""
 

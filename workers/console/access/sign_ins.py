@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from models.ops_user import LASTS, Role
 from workers.access.hashing import HASHES_AT_ONCE
-from workers.console.access.visitor import Visitor, locale_of
+from workers.console.access.visitor import PROXY, Visitor, locale_of
 from workers.database import autocommit, is_transient, transaction
 from workers.ops.user_sign_ins import SessionUser, find_proxy_user, find_session, hash_token, note_session
 from workers.settings import get_settings
@@ -21,9 +21,6 @@ USER_HEADER: Final = "x-ops-user"
 SECRET_HEADER: Final = "x-ops-proxy-secret"  # noqa: S105 - the name of a header
 LIVE_HEADER: Final = "x-live"
 """The script that refreshes a page sends this header: such a request does not keep a session alive."""
-
-PROXY: Final = "proxy"
-"""Stands for the session of a user whom the proxy names."""
 
 REMEMBERED_SECONDS: Final = 600.0
 MOST_REMEMBERED: Final = 200
@@ -125,4 +122,4 @@ def take_cookie(request: Request, answer: Response) -> None:
     answer.delete_cookie(cookie_name(request), path="/", secure=secure, httponly=True, samesite="strict")
 
 
-__all__ = ["PROXY", "SignIns", "cookie_name", "give_cookie", "take_cookie"]
+__all__ = ["SignIns", "cookie_name", "give_cookie", "take_cookie"]

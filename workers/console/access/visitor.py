@@ -5,6 +5,7 @@ A route says whom it is for by the type of a parameter: ``visitor: Reader``, ``S
 
 from dataclasses import dataclass
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -13,6 +14,9 @@ from models.ops_user import Role
 from models.words import LOCALES
 
 LANGUAGE_COOKIE: Final = "ops_lang"
+
+PROXY: Final = "proxy"
+"""Stands for the session of a user whom the proxy names."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Visitor:
     def asker(self) -> str:
         """The name as the audit trail has it."""
         return f"ops:{self.name}"
+
+    @property
+    def own_session(self) -> UUID | None:
+        """The identifier of the session; None for a user whom the proxy names."""
+        return None if self.session_id == PROXY else UUID(self.session_id)
 
     def may(self, role: str) -> bool:
         """Tells whether this user has the rights of a role."""
@@ -98,6 +107,7 @@ def locale_of(request: Request) -> str:
 
 __all__ = [
     "LANGUAGE_COOKIE",
+    "PROXY",
     "Admin",
     "Operator",
     "Reader",

@@ -1,70 +1,65 @@
 // Refreshes the regions of a page that are marked data-live. The page works without it.
 "use strict";
 (() => {
-  const EVERY = 5000, SLOWEST = 60000;
+  const EVERY = 5000, SLOWEST = 60000, all = (where, what) => [...where.querySelectorAll(what)];
   const line = document.querySelector("[data-live-line]"), button = document.querySelector("[data-live-pause]");
-  if (!line || !button || !document.querySelector("[data-live]")) return;
-  let paused = false, timer = 0, asked = null, newest = 0, wait = EVERY;
+  if (!line) return;
+  const told = line.querySelector("[data-live-told]"), now = () => new Date().toLocaleTimeString(
+    document.documentElement.lang, { timeZone: "Europe/Paris" });
+  let paused = false, timer = 0, asked, newest = 0, wait = EVERY, seen = now();
 
-  const say = (words, stale) => {
-    const told = line.querySelector("[data-live-told]");
+  const say = (words) => {
     if (told.textContent !== words) told.textContent = words;
-    line.classList.toggle("stale", stale);
+    line.classList.toggle("stale", !!words);
   };
-  const clock = () => new Intl.DateTimeFormat(document.documentElement.lang,
-    { timeStyle: "medium", timeZone: "Europe/Paris" }).format(new Date());
-  let seen = clock();
+  const stale = () => say(line.dataset.stale.replace("{at}", seen));
+  const stop = () => { newest++; asked?.abort(); clearTimeout(timer); };
+  const plan = () => { clearTimeout(timer); if (!paused && !document.hidden) timer = setTimeout(look, wait); };
 
   const replace = (fresh) => {
-    for (const region of document.querySelectorAll("[data-live][id]")) {
-      const other = fresh.getElementById(region.id);
+    for (const region of all(document, "[data-live][id]")) {
+      const other = fresh.getElementById(region.id), active = document.activeElement;
       if (!other || other.innerHTML === region.innerHTML) continue;
-      const active = region.contains(document.activeElement) ? document.activeElement : null;
-      if (active && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName)) continue;
-      const open = new Set([...region.querySelectorAll("details[id][open]")].map((one) => one.id));
-      const key = active && (active.id ? "#" + CSS.escape(active.id) : active.getAttribute("href")
-        ? `a[href="${CSS.escape(active.getAttribute("href"))}"]` : null);
+      const inside = region.contains(active);
+      if (inside && active.matches("input, select, textarea")) continue;
+      const open = all(region, "details[open][id]").map((one) => one.id);
+      const place = inside ? all(region, active.tagName).indexOf(active) : -1;
+      const id = inside && active.id, href = inside && active.getAttribute("href");
       region.innerHTML = other.innerHTML;
-      for (const id of open) region.querySelector("#" + CSS.escape(id))?.setAttribute("open", "");
-      if (key) region.querySelector(key)?.focus({ preventScroll: true });
+      for (const one of open) { const kept = document.getElementById(one); if (kept) kept.open = true; }
+      if (!inside) continue;
+      const alike = all(region, active.tagName);
+      (alike.find((one) => id ? one.id === id : href && one.getAttribute("href") === href) || alike[place])
+        ?.focus({ preventScroll: true });
     }
-    if (fresh.title) document.title = fresh.title;
+    document.title = fresh.title;
   };
 
   const look = async () => {
-    if (paused || document.hidden) return;
-    asked?.abort();
-    const mine = ++newest, control = asked = new AbortController();
-    const late = setTimeout(() => control.abort(), 15000);
+    stop();
+    const mine = newest, control = asked = new AbortController(), late = setTimeout(() => control.abort(), 15000);
     try {
       const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal: control.signal });
       const text = await answer.text();
-      if (mine !== newest || paused) return;
-      if (answer.redirected) { paused = true; say(line.dataset.ended, true); button.hidden = true; return; }
-      if (!answer.ok) throw new Error(answer.status);
+      if (mine !== newest) return;
+      if (answer.redirected) { paused = button.hidden = true; say(line.dataset.ended); return; }
+      if (!answer.ok) throw answer;
       replace(new DOMParser().parseFromString(text, "text/html"));
-      seen = clock(); wait = EVERY; say("", false);
+      seen = now(); wait = EVERY; say("");
     } catch {
-      if (mine === newest && !paused && !document.hidden) {
-        wait = Math.min(2 * wait, SLOWEST);
-        say(line.dataset.stale.replace("{at}", seen), true);
-      }
+      if (mine === newest) { wait = Math.min(2 * wait, SLOWEST); stale(); }
     } finally {
       clearTimeout(late);
       if (mine === newest) plan();
     }
   };
-  const plan = () => { clearTimeout(timer); if (!paused && !document.hidden) timer = setTimeout(look, wait); };
 
   button.hidden = false;
-  button.addEventListener("click", () => {
+  button.onclick = () => {
     paused = !paused;
     button.textContent = paused ? button.dataset.resume : button.dataset.pause;
-    if (paused) { newest++; asked?.abort(); clearTimeout(timer); say(line.dataset.stale.replace("{at}", seen), true); }
-    else look();
-  });
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { newest++; asked?.abort(); clearTimeout(timer); } else look();
-  });
+    if (paused) { stop(); stale(); } else look();
+  };
+  document.addEventListener("visibilitychange", () => { stop(); if (!document.hidden && !paused) look(); });
   plan();
 })();
