@@ -45,7 +45,9 @@ class Email(OwedWork, table=True):
             postgresql_ops={"to_address": "text_pattern_ops"},
             postgresql_where=text("finished_at IS NOT NULL AND to_address <> ''"),
         ),
-        Index("ix_email_of_job", "job_id", "id", postgresql_where=text("finished_at IS NOT NULL AND job_id IS NOT NULL")),
+        Index(
+            "ix_email_of_job", "job_id", "id", postgresql_where=text("finished_at IS NOT NULL AND job_id IS NOT NULL")
+        ),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_email_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         *indexes_for_operators("email", STUCK_MAILS),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from models.waiting import WaitingCode
 from workers.console.access.visitor import Visitor
 from workers.console.masking import hide_addresses
 from workers.console.shown import shown_moment
@@ -37,7 +38,9 @@ def wait_sentence(locale: str, wait: ExplainedWait | None) -> Markup:
         words["other"] = Markup('<a class="mono" href="/ops/jobs/{0}">{0}</a>').format(words["other"])
     strong = {name: Markup("<strong>{}</strong>").format(words[name]) for name in MOMENTS}
     plain = {name: hide_addresses(word) if type(word) is str else word for name, word in words.items()}
-    return TEXTS.text(locale, f"why.{wait.code}", **(plain | strong))
+    was = f"why.was.{words.get('state')}"
+    key = was if wait.code == WaitingCode.ENDED and TEXTS.has(was) else f"why.{wait.code}"
+    return TEXTS.text(locale, key, **(plain | strong))
 
 
 def error_words(error: Mapping[str, Any] | None) -> str:

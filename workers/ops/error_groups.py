@@ -211,7 +211,9 @@ def _grouped(
         by_trouble.setdefault(part.trouble, []).append(part)
     curves = _read_curves(session, table, parts, now)
     hits = {one.trouble: one for one in fetch(session, _HitCount, COUNT_HIT[table], _given(parts))} if parts else {}
-    return [_group(table, some, release, curves.get(trouble), hits.get(trouble)) for trouble, some in by_trouble.items()]
+    return [
+        _group(table, some, release, curves.get(trouble), hits.get(trouble)) for trouble, some in by_trouble.items()
+    ]
 
 
 def _given(parts: Sequence[_Part]) -> dict[str, object]:

@@ -214,6 +214,9 @@ def list_people(session: Session, job: JobFacts, *, first: int = 0) -> PeoplePag
         found = _inline(session, inline[first : first + PEOPLE + 1])
     else:
         found = fetch(session, PersonResult, LIST_PEOPLE, {"job": job.id, "first": first, "limit": PEOPLE + 1})
+    if not found:  # nothing was decided yet: the people as they were typed
+        later = [place for place in sorted(typed) if place >= first][: PEOPLE + 1]
+        found = [PersonResult(place, "", None, None, None, None, typed[place], None, None, None) for place in later]
     shown = [one._replace(email=one.email or typed.get(one.position)) for one in found[:PEOPLE]]
     return PeoplePage(shown, found[PEOPLE].position if len(found) > PEOPLE else None)
 

@@ -229,7 +229,11 @@ def _paged(mails: list[ListedMail]) -> MailsPage:
 
 def _list_to(session: Session, wanted: RowFilter, to: str, before: UUID) -> list[ListedMail]:
     begun, star = to.removesuffix("*"), to.endswith("*")
-    asked: dict[str, object] = {"low": begun, "high": begun + (LAST_CHARACTER if star else ""), "address": "" if star else begun}
+    asked: dict[str, object] = {
+        "low": begun,
+        "high": begun + (LAST_CHARACTER if star else ""),
+        "address": "" if star else begun,
+    }
     asked |= {"begins": star, "before": before, "state": wanted.state}
     asked |= {"kind": wanted.kind, "queues": ["emails", "emails_bulk"], "owed": OWED_LOOKED_AT}
     return fetch(session, ListedMail, LIST_TO, asked | {"most": 4 * PAGE, "limit": PAGE + 1})
@@ -258,4 +262,13 @@ def read_mail(session: Session, mail_id: UUID) -> MailFactsForOps | None:
     return fetch_one(session, MailFactsForOps, READ_MAIL, {"id": mail_id})
 
 
-__all__ = ["LOOKED_AT", "PAGE", "ListedMail", "MailFactsForOps", "MailsPage", "list_mails", "list_mails_of", "read_mail"]
+__all__ = [
+    "LOOKED_AT",
+    "PAGE",
+    "ListedMail",
+    "MailFactsForOps",
+    "MailsPage",
+    "list_mails",
+    "list_mails_of",
+    "read_mail",
+]

@@ -25,7 +25,7 @@ READ_COLUMNS: Final = text(f"SELECT {_COLUMNS} FROM email WHERE id = :id")
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{40,}")
 """Every run of characters as long as a token: those of links have 64, and no word is so long."""
 
-SHOWN_TOKEN: Final = "token-not-shown"
+NOT_SHOWN: Final = "token-not-shown"
 
 
 class MailPreview(NamedTuple):
@@ -79,7 +79,7 @@ def _render(letter: Letter) -> RenderedMail | None:
 
 
 def _without_tokens(kind: EmailKind, rendered: RenderedMail) -> MailPreview:
-    shown = (TOKEN.sub(SHOWN_TOKEN, part) for part in (rendered.subject, rendered.text, rendered.html))
+    shown = (TOKEN.sub(NOT_SHOWN, part) for part in (rendered.subject, rendered.text, rendered.html))
     return MailPreview(kind, *shown)
 
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -20,7 +18,7 @@ from workers.console.acting import back_to, read_reason, show_set
 from workers.console.filters import WrongFilter, query_of, read_id, said
 from workers.console.masking import masked_text
 from workers.console.told import row_words
-from workers.console.view import in_transaction, page, table, with_query
+from workers.console.view import in_transaction, page, table
 from workers.database import Session
 from workers.ops.action_sets import PAGE, count_seats, list_rows, read_set
 from workers.ops.actions import (
@@ -141,16 +139,10 @@ async def _show(
         canary=CANARY,
         refusal=refusal,
         typed=typed or {},
-        with_query=partial(_at_action, action_id) if request.method == "POST" else partial(with_query, request),
+        path=f"/ops/actions/{action_id}",
         left=max(0, action.expected - action.done - action.skipped - action.failed),
         **row_words(visitor),
     )
-
-
-def _at_action(action_id: UUID, **changed: object) -> str:
-    """Returns the address of an action, for a page that answers a form."""
-    query = urlencode({name: str(value) for name, value in changed.items() if value is not None})
-    return f"/ops/actions/{action_id}?{query}" if query else f"/ops/actions/{action_id}"
 
 
 OUTCOMES: Final = ("waiting", *(str(word) for word in RowOutcome))
@@ -159,9 +151,9 @@ OUTCOMES: Final = ("waiting", *(str(word) for word in RowOutcome))
 def _as_table(request: Request, visitor: Visitor, story: Mapping[str, Any]) -> Response | None:
     rows = [tuple(one) for one in story["rows"]]
     seats = [tuple(one) for one in story["seats"]]
-    return table(
-        request, visitor, "rows", ("row_id", "ledger", "state", "outcome", "why", "acted_at"), rows
-    ) or table(request, visitor, "contracts", ("contract", "portal", "company", "jobs", "people", "seats_left"), seats)
+    return table(request, visitor, "rows", ("row_id", "ledger", "state", "outcome", "why", "acted_at"), rows) or table(
+        request, visitor, "contracts", ("contract", "portal", "company", "jobs", "people", "seats_left"), seats
+    )
 
 
 def _number(form: FormData, name: str, most: int) -> int | None:
@@ -245,4 +237,3 @@ async def _after(request: Request, visitor: Visitor, action_id: UUID, answer: st
     if answer != "done":
         return await _show(request, visitor, action_id, {}, refusal=answer, status=422)
     return back_to(f"/ops/actions/{shown}")
-

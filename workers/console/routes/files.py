@@ -35,9 +35,9 @@ from workers.ops.file_list import (
     list_inboxes,
     read_import,
 )
+from workers.ops.schedules import change_schedule
 from workers.requests.base import Request as AskedRequest
 from workers.requests.imports import CancelImport, UndoImport
-from workers.requests.internal import ScanInboxes
 
 router = APIRouter()
 
@@ -48,6 +48,9 @@ IMPORT_COLUMNS: Final = (
     *("id", "portal", "contract", "state", "dry_run", "rows", "rows_done", "percent", "counts", "created_at"),
     "finished_at",
 )
+
+INBOXES: Final = "inboxes"
+"""The schedule that looks into the inboxes."""
 
 _PIECE: Final = 1 << 16
 
@@ -67,9 +70,9 @@ async def show_files(request: Request, visitor: Reader) -> Response:
     )
     if answer is not None:
         return answer
-    told = {name: said(given, name) for name in ("acted", "job")}
+    acted = said(given, "acted")
     return await page(
-        request, visitor, "files.html", inboxes=inboxes, files=files, found=found, **told, **row_words(visitor)
+        request, visitor, "files.html", inboxes=inboxes, files=files, found=found, acted=acted, **row_words(visitor)
     )
 
 
@@ -121,7 +124,11 @@ def _understood(reading: Mapping[str, object] | None) -> list[tuple[str, str]]:
     header = said_of.get("header")
     columns = header.get("columns") if isinstance(header, dict) else None
     named = [str(name) for name in columns] if isinstance(columns, dict | list) else []
-    return [*plain, *([("delimiter", delimiter)] if delimiter else []), *([("columns", ", ".join(named))] if named else [])]
+    return [
+        *plain,
+        *([("delimiter", delimiter)] if delimiter else []),
+        *([("columns", ", ".join(named))] if named else []),
+    ]
 
 
 @router.get("/ops/files/{job_id}/errors.csv", response_model=None)
@@ -160,8 +167,10 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 async def scan(request: Request, visitor: Operator) -> Response:
     """Looks into every inbox now, beside the schedule."""
     await posted(request)
-    job = await run_in_threadpool(_ask, ScanInboxes(requested_by=visitor.asker), "")
-    return back_to("/ops/files", acted="scan", job=job)
+    answer = await in_transaction(
+        change_schedule, INBOXES, "run", requested_by=visitor.asker, reason="look now, from the console"
+    )
+    return back_to("/ops/files", acted="scan" if answer == "done" else "not_scanned")
 
 
 @router.post("/ops/files/{job_id}/cancel", response_model=None)
@@ -192,9 +201,9 @@ async def _known(job_id: UUID) -> ImportFacts:
 
 
 def _ask(request: AskedRequest, portal: str) -> UUID:
-    """Records a request in the name of a portal, or of `local`, and wakes its queue."""
+    """Records a request in the name of a portal, and wakes its queue."""
     with transaction() as session:
-        portal_id = find_portal(session, portal) if portal else LOCAL_PORTAL_ID
+        portal_id = find_portal(session, portal)
         body = request.model_dump_json(exclude_unset=True)
         accepted = accept_internal(session, portal_id, request, body, key=f"ops:{uuid4()}")
     wake(accepted.queue)

@@ -229,7 +229,9 @@ async def lift_suppression(request: Request, visitor: Support, mail_id: UUID) ->
     """Takes the address of a mail off the list of those that get none."""
     await posted(request)
     mail = await _known(mail_id)
-    answer = await in_transaction(lift, mail.to_address, requested_by=visitor.asker) if mail.to_address else "not_listed"
+    answer = (
+        await in_transaction(lift, mail.to_address, requested_by=visitor.asker) if mail.to_address else "not_listed"
+    )
     return back_to(f"/ops/mails/{mail_id}", acted="lift", outcome="done" if answer == "lifted" else "not_listed")
 
 

@@ -100,7 +100,7 @@ def _read_story(session: Session, account: AccountFacts | None, email: str) -> d
         "jobs": sorted(jobs.values(), key=lambda job: job.created_at, reverse=True)[:MOST_JOBS],
         "mails": sorted({one.id: one for one in (*mails, *to_address)}.values(), key=lambda one: one.id, reverse=True),
         "enrollments": list_enrollments_of(session, account.id) if account else [],
-        "links": list_links_of(session, account.id) if account else [],
+        "sent_links": list_links_of(session, account.id) if account else [],
         "suppression": read_suppression(session, email),
         "throttles": count_throttles(session, email, account.id if account else None),
         "audit": search_audit(session, account=account.id, limit=30) if account else [],
