@@ -43,4 +43,6 @@ async def show_asset(name: str) -> Response:
     if name not in ASSETS:
         raise HTTPException(404)
     asset = ASSETS[name]
-    return Response(asset.content, media_type=asset.kind, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+    return Response(
+        asset.content, media_type=asset.kind, headers={"Cache-Control": "private, max-age=31536000, immutable"}
+    )

@@ -38,12 +38,12 @@ def _line(points: Sequence[float], width: int, height: int, *, most: float = 0.0
     values = [*points, *points] if len(points) == 1 else list(points)
     most, step = most or max(*values, 1e-9), width / (len(values) - 1)
     room = height - 2 * _MARGIN + 1
-    return [f"{place * step:.1f},{height - 1 - room * max(value, 0.0) / most:.1f}" for place, value in enumerate(values)]
+    return [
+        f"{place * step:.1f},{height - 1 - room * max(value, 0.0) / most:.1f}" for place, value in enumerate(values)
+    ]
 
 
-def curve(
-    lines: Sequence[tuple[Sequence[float], str]], words: str, marks: Sequence[float] = ()
-) -> Markup:
+def curve(lines: Sequence[tuple[Sequence[float], str]], words: str, marks: Sequence[float] = ()) -> Markup:
     """Draws a large curve of several lines over the same time, which share one scale.
 
     Parameters:
@@ -57,7 +57,9 @@ def curve(
         Markup('<path class="mark-line" d="M{:.1f} 0V{}"/>').format(width * place, height) for place in marks
     )
     shapes = Markup("").join(
-        _shape(points, width, height) if not place else Markup('<polyline class="{}" points="{}"/>').format(kind, " ".join(points))
+        _shape(points, width, height)
+        if not place
+        else Markup('<polyline class="{}" points="{}"/>').format(kind, " ".join(points))
         for place, (points, kind) in enumerate(drawn)
     )
     return Markup(

@@ -111,7 +111,8 @@ def _is_console(scope: Scope) -> bool:
 
 def _unknown_host() -> Response:
     return PlainTextResponse(
-        "The console does not answer under this name. Put it into OPS_HOSTS if it is yours (docs/ops/console.md).\n", 421
+        "The console does not answer under this name. Put it into OPS_HOSTS if it is yours (docs/ops/console.md).\n",
+        421,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from babel.dates import format_datetime
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from models.paris import PARIS
 from workers.i18n.values import LOCALES_OF_BABEL
@@ -73,7 +73,7 @@ def shown_moment(moment: datetime | str | None, locale: str, *, seconds: bool = 
     """
     at = read_moment(moment)
     if at is None:
-        return Markup(NOTHING)
+        return escape(NOTHING)
     utc = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         utc, utc.replace("T", " ").replace("Z", " UTC"), plain_moment(at, locale, seconds=seconds)
@@ -93,7 +93,7 @@ def plain_moment(at: datetime, locale: str, *, seconds: bool = False) -> str:
 def mask(value: object) -> Markup:
     """Writes a value of a person so that it cannot be read: the first letter and dots; a dash for none."""
     text = "" if value is None else str(value).strip()
-    return Markup('<span class="mask">{}</span>').format(text[:1] + DOTS) if text else Markup(NOTHING)
+    return Markup('<span class="mask">{}</span>').format(text[:1] + DOTS) if text else escape(NOTHING)
 
 
 def shown_command(words: str) -> Markup:

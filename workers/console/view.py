@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, Response
 from models.words import LOCALES
 from workers.console.access.forms import token_field
 from workers.console.access.visitor import LANGUAGE_COOKIE, Visitor, locale_of
+from workers.console.assets import asset_url
 from workers.console.charts import curve, spark
 from workers.console.shown import mask, shown_bytes, shown_command, shown_duration, shown_moment, shown_number
-from workers.console.assets import asset_url
 from workers.console.tables import table
 from workers.console.texts import TEXTS
 from workers.database import transaction
@@ -49,14 +49,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"masked": mask, "command": shown_command, "spark": spark, "curve": curve, "asset": asset_url, "menu": MENU}
+    made.globals |= {
+        "masked": mask,
+        "command": shown_command,
+        "spark": spark,
+        "curve": curve,
+        "asset": asset_url,
+        "menu": MENU,
+    }
     return made
 
 
 TEMPLATES: Final = _environment()
 
 
-async def page(request: Request, visitor: Visitor | None, template: str, *, status: int = 200, **values: Any) -> Response:
+async def page(
+    request: Request, visitor: Visitor | None, template: str, *, status: int = 200, **values: Any
+) -> Response:
     """Renders a page, around the latest snapshot of the status.
 
     Parameters:

@@ -90,7 +90,9 @@ def read_lanes(session: Session, queue: str) -> list[LongLane]:
 def read_running(session: Session, queue: str) -> list[RunningWork]:
     """Lists what is being done on a queue, what began first."""
     read_by_index(session)
-    found = [one for ledger in LEDGERS for one in fetch(session, RunningWork, READ_RUNNING[ledger.table], {"queue": queue})]
+    found = [
+        one for ledger in LEDGERS for one in fetch(session, RunningWork, READ_RUNNING[ledger.table], {"queue": queue})
+    ]
     return sorted(found, key=lambda one: (one.started_at is None, one.started_at or one.leased_until))
 
 

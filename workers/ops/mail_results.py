@@ -30,7 +30,9 @@ class MailResults(NamedTuple):
 
 def read_mail_results(session: Session, ledger: str, minutes: int) -> MailResults:
     """Reads the results of the last minutes."""
-    found = {one.state: one.rows for one in fetch(session, _StateCount, READ_STATES, {"ledger": ledger, "minutes": minutes})}
+    found = {
+        one.state: one.rows for one in fetch(session, _StateCount, READ_STATES, {"ledger": ledger, "minutes": minutes})
+    }
     given_up = sum(found.get(state, 0) for state in (EmailState.EXPIRED, EmailState.UNCERTAIN))
     return MailResults(found.get(EmailState.SENT, 0), found.get(EmailState.FAILED, 0), given_up)
 

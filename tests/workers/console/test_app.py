@@ -139,13 +139,6 @@ def test_nothing_of_it_answers_on_the_public_port() -> None:
         assert [client.get(path).status_code for path in ("/metrics", "/ops", "/ops/")] == [404, 404, 404]
 
 
-def test_the_console_has_its_place() -> None:
-    with serving(make_server) as client:
-        answer = client.get("/ops")
-        assert (answer.status_code, "no console yet" in answer.text) == (200, True)
-        assert client.get("/ops/jobs").status_code == 404
-
-
 @pytest.mark.heavy
 def test_the_process_serves_and_stops(processes: Processes) -> None:
     port = free_port(0)

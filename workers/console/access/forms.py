@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from workers.console.access.visitor import Visitor
 
-TOKEN_FIELD: Final = "form_token"
+TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 
 MOST_BYTES: Final = 128 * 1024
 """The most bytes of a form: room for a thousand ticked rows."""
@@ -71,9 +71,7 @@ async def read_form(request: Request) -> FormData:
     except TimeoutError:
         raise FormRefused("too_slow", 408) from None
     try:
-        fields = parse_qsl(
-            body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
-        )
+        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except ValueError:
         raise FormRefused("no_form", 400) from None
     if any("\0" in name + value for name, value in fields):

@@ -19,6 +19,5 @@ from workers.console.routes import (
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
-    module.router
-    for module in (sign_in, now, queues, errors, jobs, mails, people, files, actions, system, history)
+    module.router for module in (sign_in, now, queues, errors, jobs, mails, people, files, actions, system, history)
 )

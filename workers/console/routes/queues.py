@@ -138,7 +138,9 @@ async def _queue_page(
 
 def _tables(request: Request, visitor: Visitor, read: QueueReading) -> Response | None:
     lanes = [(one.lane, one.name, one.portal, one.waiting, one.oldest) for one in read.lanes]
-    running = [(one.id, one.ledger, one.kind, one.started_at, one.leased_until, one.host, one.pid) for one in read.running]
+    running = [
+        (one.id, one.ledger, one.kind, one.started_at, one.leased_until, one.host, one.pid) for one in read.running
+    ]
     return table(request, visitor, "lanes", LANE_COLUMNS, lanes) or table(
         request, visitor, "running", RUNNING_COLUMNS, running
     )
@@ -172,5 +174,3 @@ def _target(queue: str, form: FormData) -> PauseTarget:
 def _text(form: FormData | None, field: str) -> str:
     value = form.get(field, "") if form is not None else ""
     return value.strip() if isinstance(value, str) else ""
-
-

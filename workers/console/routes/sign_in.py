@@ -58,7 +58,7 @@ async def sign_user_in(request: Request) -> Response:
     return answer
 
 
-def _end(attempt: UserAttempt, right: bool, session: Session) -> str | None:  # noqa: FBT001 - made partial
+def _end(attempt: UserAttempt, right: bool, session: Session) -> str | None:
     return end_sign_in(session, attempt, right=right)
 
 

@@ -1,12 +1,11 @@
-// Refreshes the regions of a page that are marked data-live. The page works without it.
-"use strict";
+// Refreshes what is marked data-live.
 (() => {
-  const EVERY = 5000, SLOWEST = 60000, all = (where, what) => [...where.querySelectorAll(what)];
-  const line = document.querySelector("[data-live-line]"), button = document.querySelector("[data-live-pause]");
+  const all = (where, what) => [...where.querySelectorAll(what)];
+  const line = document.querySelector("[data-live-line]");
   if (!line) return;
-  const told = line.querySelector("[data-live-told]"), now = () => new Date().toLocaleTimeString(
-    document.documentElement.lang, { timeZone: "Europe/Paris" });
-  let paused = false, timer = 0, asked, newest = 0, wait = EVERY, seen = now();
+  const [told, button] = all(line, "[data-live-told], [data-live-pause]"), root = document.documentElement;
+  const now = () => new Date().toLocaleTimeString(root.lang, { timeZone: "Europe/Paris" });
+  let paused = false, timer = 0, asked, newest = 0, wait = 5000, seen = now();
 
   const say = (words) => {
     if (told.textContent !== words) told.textContent = words;
@@ -26,7 +25,7 @@
       const place = inside ? all(region, active.tagName).indexOf(active) : -1;
       const id = inside && active.id, href = inside && active.getAttribute("href");
       region.innerHTML = other.innerHTML;
-      for (const one of open) { const kept = document.getElementById(one); if (kept) kept.open = true; }
+      for (const one of all(region, "details[id]")) one.open ||= open.includes(one.id);
       if (!inside) continue;
       const alike = all(region, active.tagName);
       (alike.find((one) => id ? one.id === id : href && one.getAttribute("href") === href) || alike[place])
@@ -37,7 +36,8 @@
 
   const look = async () => {
     stop();
-    const mine = newest, control = asked = new AbortController(), late = setTimeout(() => control.abort(), 15000);
+    const mine = newest, control = asked = new AbortController();
+    const late = setTimeout(() => control.abort(), 15000);
     try {
       const answer = await fetch(location.href, { headers: { "X-Live": "1" }, signal: control.signal });
       const text = await answer.text();
@@ -45,9 +45,9 @@
       if (answer.redirected) { paused = button.hidden = true; say(line.dataset.ended); return; }
       if (!answer.ok) throw answer;
       replace(new DOMParser().parseFromString(text, "text/html"));
-      seen = now(); wait = EVERY; say("");
+      seen = now(); wait = 5000; say("");
     } catch {
-      if (mine === newest) { wait = Math.min(2 * wait, SLOWEST); stale(); }
+      if (mine === newest) { wait = Math.min(2 * wait, 60000); stale(); }
     } finally {
       clearTimeout(late);
       if (mine === newest) plan();
