@@ -1,7 +1,8 @@
 """Writes the words of rows that several pages show: why one waits, an error, the detail of an audit entry."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ LONGEST: Final = 400
 """Characters of an error or a detail that are shown."""
 
 
-def row_words(visitor: Visitor) -> dict[str, Callable[..., object]]:
+def row_words(visitor: Visitor) -> dict[str, Any]:
     """Returns the functions that templates on rows use beside those of every page."""
     return {
         "wait_sentence": partial(wait_sentence, visitor.locale),
@@ -33,10 +34,11 @@ def wait_sentence(locale: str, wait: ExplainedWait | None) -> Markup:
     if wait is None:
         return Markup("")
     words = dict(wait.words)
-    words |= {name: shown_moment(words.get(name), locale, seconds=True) for name in MOMENTS}  # type: ignore[arg-type]
+    moments = {name: word if isinstance(word, datetime) else None for name, word in words.items() if name in MOMENTS}
+    words |= {name: shown_moment(at, locale, seconds=True) for name, at in moments.items()}
     if words.get("other"):
         words["other"] = Markup('<a class="mono" href="/ops/jobs/{0}">{0}</a>').format(words["other"])
-    strong = {name: Markup("<strong>{}</strong>").format(words[name]) for name in MOMENTS}
+    strong = {name: Markup("<strong>{}</strong>").format(words[name]) for name in moments}
     plain = {name: hide_addresses(word) if type(word) is str else word for name, word in words.items()}
     was = f"why.was.{words.get('state')}"
     key = was if wait.code == WaitingCode.ENDED and TEXTS.has(was) else f"why.{wait.code}"

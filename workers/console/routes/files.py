@@ -147,8 +147,7 @@ def _collect_errors(visitor: Visitor, job_id: UUID) -> BinaryIO | None:
         found = read_import(session, job_id)
         if found is None or not found.kept or found.reading is None:
             return None
-        asked = {"portal_id": LOCAL_PORTAL_ID, "requested_by": visitor.asker, "job_id": job_id}
-        record(session, "show_errors_file", **asked)
+        record(session, "show_errors_file", portal_id=LOCAL_PORTAL_ID, requested_by=visitor.asker, job_id=job_id)
     file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when it was sent
     with autocommit() as session:
         for line in errors_file(session, job_id, visitor.locale):

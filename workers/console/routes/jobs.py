@@ -41,13 +41,13 @@ from workers.ops.job_list import (
     list_jobs_between,
     list_jobs_of_key,
 )
+from workers.ops.job_people import list_people
 from workers.ops.job_story import (
     JobFacts,
     asked_fields,
     contract_of,
     list_lane,
     list_mails_of_job,
-    list_people,
     people_of,
     read_attempts,
     read_job,

@@ -1,7 +1,7 @@
 """The pages on people: from an address or an identifier to all that is kept of them, masked."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -26,9 +26,8 @@ from workers.console.told import row_words
 from workers.console.view import in_transaction, page, table
 from workers.database import Session
 from workers.ops.audit_search import find_account, search_audit
-from workers.ops.job_list import find_named
+from workers.ops.job_people import find_typed_address
 from workers.ops.job_search import search_jobs
-from workers.ops.job_story import find_typed_address
 from workers.ops.mail_list import ListedMail, list_mails, list_mails_of, read_mail
 from workers.ops.person_story import (
     AccountFacts,
@@ -142,22 +141,42 @@ def _sentence(
     locale: str, account: AccountFacts | None, suppression: SuppressionFacts | None, mails: list[ListedMail]
 ) -> Markup:
     """Says in one sentence how it is with a person: the first of these that needs somebody."""
-    last = mails[0] if mails else None
     if account is not None and account.erased_at:
         return TEXTS.text(locale, "people.is.erased", at=shown_moment(account.erased_at, locale))
     if suppression is not None:
         since = shown_moment(suppression.created_at, locale)
         return TEXTS.text(locale, "people.is.suppressed", at=since, why=suppression.reason)
+    last = mails[0] if mails else None
     if last is not None and last.state in (EmailState.FAILED, EmailState.EXPIRED, EmailState.UNCERTAIN):
         return TEXTS.text(locale, "people.is.undelivered", kind=last.kind, state=last.state, why=last.why or "–")
     if last is not None and last.finished_at is None:
         return TEXTS.text(locale, "people.is.waiting", kind=last.kind, at=shown_moment(last.due_at, locale))
+    return _quiet(locale, account, last)
+
+
+def _quiet(locale: str, account: AccountFacts | None, last: ListedMail | None) -> Markup:
+    """Says how it is with a person for whom nothing waits."""
     if account is None:
         return TEXTS.text(locale, "people.is.unknown")
     if account.activated_at is None:
         at = shown_moment(last.finished_at if last else None, locale)
         return TEXTS.text(locale, "people.is.not_activated", at=at)
     return TEXTS.text(locale, "people.is.well", at=shown_moment(account.activated_at, locale))
+
+
+class MaskedValue(NamedTuple):
+    """A value that a page masks.
+
+    Parameters:
+      what: `account`, `mail` or `job`, of which `id` is the identifier.
+      field: `email` or `name`.
+      place: of the person in a job, from 0.
+    """
+
+    what: str
+    id: UUID
+    field: str
+    place: int
 
 
 @router.post("/ops/people/show", response_model=None)
@@ -169,34 +188,36 @@ async def show_value(request: Request, visitor: Support) -> Response:
     place = said(form, "place") or "0"
     if row_id is None or field not in ("email", "name") or not (place.isascii() and place.isdecimal()):
         raise HTTPException(400)
-    value = await in_transaction(_look_up, visitor.asker, what, row_id, field, int(place[:9]))
+    value = await in_transaction(_look_up, visitor.asker, MaskedValue(what, row_id, field, int(place[:9])))
     if value is None:
         raise HTTPException(404)
     back = {"account": "people", "mail": "mails"}.get(what, "jobs")
     return await page(request, visitor, "shown.html", value=value, field=field, back=f"/ops/{back}/{row_id}")
 
 
-def _look_up(session: Session, asker: str, what: str, row_id: UUID, field: str, place: int) -> str | None:
+def _look_up(session: Session, asker: str, wanted: MaskedValue) -> str | None:
     """Reads one value, and records in the audit trail that it was shown."""
-    account = mail = None
+    account: UUID | None = None
     value: str | None = None
-    if what == "account" and (account := read_account(session, row_id)) is not None:
-        value = account.email if field == "email" else full_name(account.first_name, account.last_name)
-    elif what == "mail" and field == "email" and (mail := read_mail(session, row_id)) is not None:
-        value = mail.to_address
-    elif what == "job" and field == "email" and find_named(session, row_id) == "job":
-        value = find_typed_address(session, row_id, place)
+    if wanted.what == "account" and (found := read_account(session, wanted.id)) is not None:
+        account = found.id
+        value = found.email if wanted.field == "email" else full_name(found.first_name, found.last_name)
+    elif wanted.what == "mail" and wanted.field == "email" and (mail := read_mail(session, wanted.id)) is not None:
+        account, value = mail.account_id, mail.to_address
+    elif wanted.what == "job" and wanted.field == "email":
+        value = find_typed_address(session, wanted.id, wanted.place)
     if not value:
         return None
+    of_job = wanted.what == "job"
     record(
         session,
         "show_value",
         portal_id=LOCAL_PORTAL_ID,
         requested_by=asker,
-        account_id=row_id if account else (mail.account_id if mail else None),
-        subject_id=row_id,
-        job_id=row_id if what == "job" else None,
-        detail={"field": field} | ({"place": place} if what == "job" else {}),
+        account_id=account,
+        subject_id=wanted.id,
+        job_id=wanted.id if of_job else None,
+        detail={"field": wanted.field} | ({"place": wanted.place} if of_job else {}),
     )
     return value
 
