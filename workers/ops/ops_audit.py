@@ -17,13 +17,13 @@ LOOKED_AT: Final = 10_000
 """Entries of the audit trail that one page looks at: those of portals and schedules are among them."""
 
 # Walks over the audit trail from an entry on, and keeps what people at a shell or in the console did. A portal may give
-# its requesters such names, so its entries are left out.
+# its requesters such names, so its entries are left out; and so are those of each row of an action, which has its own.
 LIST: Final = text(f"""
     SELECT o.id, o.at, o.requested_by, o.action, o.result, o.account_id, o.company_id, o.subject_id, o.job_id, o.detail
     FROM (
       SELECT * FROM audit a WHERE a.id < CAST(:before AS bigint) ORDER BY a.id DESC LIMIT CAST(:looked_at AS bigint)) o
     WHERE (o.requested_by LIKE 'ops:%' OR o.requested_by LIKE 'shell:%')
-      AND coalesce(o.portal_id = '{LOCAL_PORTAL_ID}', true)
+      AND o.detail ->> 'action' IS NULL AND coalesce(o.portal_id = '{LOCAL_PORTAL_ID}', true)
     ORDER BY o.id DESC LIMIT CAST(:limit AS bigint)""")
 
 # Finds the last entry that such a walk looks at, if others are behind it.
