@@ -3,12 +3,14 @@
 Moments are UTC in the markup and Paris on the screen.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
 from babel.dates import format_datetime
 from markupsafe import Markup, escape
 
+from models.label import BIDI_CONTROL
 from models.paris import PARIS
 from workers.i18n.values import LOCALES_OF_BABEL
 
@@ -16,6 +18,8 @@ NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 NOTHING: Final = "\N{EN DASH}"
 """Stands where there is no value."""
+
+_TURNING: Final = re.compile(f"[{BIDI_CONTROL}]")
 
 _UNITS: Final = ("", "k", "M", "G", "T")
 
@@ -57,6 +61,16 @@ def shown_bytes(value: int, locale: str) -> str:
     written = f"{size:.1f}" if unit and size < 10 else f"{size:.0f}"
     sign = "o" if locale == "fr" else "B"
     return f"{written.replace('.', ',') if locale == 'fr' else written}{NO_BREAK}{_UNITS[unit]}{sign}"
+
+
+def visible(value: object) -> object:
+    """Shows characters that turn a line round as a sign: what is written behind a name must stay as it is.
+
+    It is given all that a template writes, so that no value has to be thought of.
+    """
+    if not isinstance(value, str) or not _TURNING.search(value):
+        return value
+    return type(value)(_TURNING.sub("\N{REPLACEMENT CHARACTER}", value))
 
 
 def read_moment(moment: datetime | str | None) -> datetime | None:

@@ -16,7 +16,7 @@ from workers.console.access.forms import token_field
 from workers.console.access.visitor import LANGUAGE_COOKIE, Visitor, locale_of
 from workers.console.assets import asset_url
 from workers.console.charts import curve, spark
-from workers.console.shown import mask, shown_bytes, shown_command, shown_duration, shown_moment, shown_number
+from workers.console.shown import mask, shown_bytes, shown_command, shown_duration, shown_moment, shown_number, visible
 from workers.console.tables import table
 from workers.console.texts import TEXTS
 from workers.database import transaction
@@ -48,6 +48,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=visible,
     )
     made.globals |= {
         "masked": mask,
