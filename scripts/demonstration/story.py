@@ -66,6 +66,12 @@ def tell(system: LocalSystem, progress: ProgressLine) -> Story:
             say("waiting for the example portal")
             time.sleep(LOOK_SECONDS)
     progress.tell(Text.assemble(("Gestion entreprise : ", "bold"), site))
+    place = system.parts.var / "environment"
+    progress.tell(
+        Text.assemble(
+            ("Console: ", "bold"), f"{system.environment['OPS_URL']}/ops (OPS_USER and OPS_PASSWORD are in {place})"
+        )
+    )
     roster = work.read_file()
     with _client() as client:
         for what, requests in work.PREPARATION.items():

@@ -116,8 +116,15 @@ class LocalSystem:
         _make(self.environment, "demo_portal", str(file))
         url = f"http://{WEB_HOST}:{self.environment['PORT']}/v1"
         self.parts.add({"PORTAL_URL": url, **json.loads(file.read_text())})
+        self._make_user()
         if self._site is not None:
             self._site.make()
+
+    def _make_user(self) -> None:
+        """Makes the user `demo` of the console, or finds it; its name and its password join the environment."""
+        file = self.parts.var / "ops-user-demo"
+        _make(self.environment, "demo_user", str(file))
+        self.parts.add(json.loads(file.read_text()))
 
     def __enter__(self) -> Self:
         self.start()
@@ -197,6 +204,9 @@ def run(system: LocalSystem) -> int:
                 system.say(f"read the mails at {system.environment['MAILBOX_URL']}")
             if "MANAGER_URL" in system.environment:
                 system.say(f"Gestion entreprise : {system.environment['MANAGER_URL']}")
+            if "OPS_USER" in system.environment:
+                place = system.parts.var / "environment"
+                system.say(f"console: {system.environment['OPS_URL']}/ops (OPS_USER, OPS_PASSWORD in {place})")
             if "PORTAL_URL" in system.environment:
                 system.say(f"the key of the portal demo is PORTAL_KEY in {system.parts.var / 'environment'}")
             system.keep()

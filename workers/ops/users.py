@@ -134,6 +134,11 @@ def is_user(session: Session, name: str) -> bool:
     return session.exec(select(OpsUser.name).where(OpsUser.name == name)).one_or_none() is not None
 
 
+def read_hash(session: Session, name: str) -> str | None:
+    """Reads the hash of a user's password; None when there is no such user, or none with a password."""
+    return session.exec(select(OpsUser.password_hash).where(OpsUser.name == name)).one_or_none()
+
+
 def _change(
     session: Session, action: str, name: str, values: dict[str, Any], requested_by: str, **detail: Any
 ) -> UserRefusal | None:
@@ -161,6 +166,7 @@ __all__ = [
     "is_user",
     "list_sessions",
     "list_users",
+    "read_hash",
     "remove_user",
     "set_disabled",
     "set_password",

@@ -175,6 +175,13 @@ def queue_pause(session: Session, at: datetime) -> None:
     session.execute(text(pause), {"id": new_id(), "at": at})
 
 
+def ops_session(session: Session, at: datetime) -> None:
+    """Adds a session of a user of the console that began at a moment."""
+    session.execute(text("INSERT INTO ops_user (name, role) VALUES ('anne', 'reader')"))
+    begun = "INSERT INTO ops_session (id, token_hash, name, created_at) VALUES (:id, 'x', 'anne', :at)"
+    session.execute(text(begun), {"id": new_id(), "at": at})
+
+
 def action(session: Session, moment: datetime, state: str = "done") -> None:
     """Adds an action of operators that was shown at this moment, with one row; one that runs has a next part."""
     asked = {"id": id_of(moment), "state": state, "row": new_id()}

@@ -60,7 +60,8 @@ def looked_at(page: Page) -> None:
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     width, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width <= room
-    cut = "[...document.querySelectorAll('.card')].filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.innerText.slice(0, 80))"
+    cut = """[...document.querySelectorAll('.card')].filter(c => c.scrollWidth > c.clientWidth + 1)
+      .map(c => c.innerText.slice(0, 80))"""
     assert (page.url, page.evaluate(cut)) == (page.url, []), "a card cuts off what is in it"
     assert "onerror" not in page.title()
 

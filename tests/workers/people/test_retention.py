@@ -29,6 +29,7 @@ from tests.kit.builders.rows_by_age import (
     link,
     mail,
     name_correction,
+    ops_session,
     queue_pause,
     roster,
     roster_address,
@@ -105,6 +106,7 @@ CASES: Final = [
     Case(RetentionClass.SHOWN_ACTION, lambda s, at: action(s, at, "shown"), "SELECT 1 FROM ops_action", [(1,)], GONE),
     Case(RetentionClass.ACTION_ROW, action, "SELECT 1 FROM ops_action_row", [(1,)], GONE),
     Case(RetentionClass.ACTION, action, "SELECT 1 FROM ops_action", [(1,)], GONE),
+    Case(RetentionClass.OPS_SESSION, ops_session, "SELECT 1 FROM ops_session", [(1,)], GONE),
     Case(RetentionClass.AUDIT, audit, "SELECT 1 FROM audit", [(1,)], GONE),
 ]  # fmt: skip
 
