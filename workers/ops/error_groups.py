@@ -26,10 +26,10 @@ MOST_PARTS: Final = 300
 
 HOURS: Final = 24
 
-MOST_AN_HOUR: Final = 40
+MOST_AN_HOUR: Final = 20
 """The rows of an hour to which the curve counts."""
 
-HIT_LOOKED_AT: Final = 100
+HIT_LOOKED_AT: Final = 40
 """The latest rows of a group that are looked at for the people and contracts they are about."""
 
 ABOUT_PEOPLE: Final = [

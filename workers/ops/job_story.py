@@ -20,7 +20,7 @@ MOST_MAILS: Final = 20
 NEIGHBOURS: Final = 5
 """Jobs of a lane that are listed, the job itself among them or not."""
 
-OWED_LOOKED_AT: Final = 2_000
+OWED_LOOKED_AT: Final = 500
 """Owed mails of each queue that are looked at, those due last: mails of a job that has just ended are among them."""
 
 # Reads a job with its portal, its key and the process that claimed it last.

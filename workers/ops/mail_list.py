@@ -75,7 +75,7 @@ LIST_TO: Final = text(f"""
         (SELECT e.id FROM email e
           WHERE CAST(:begins AS boolean) AND {_BEGINS.format("e")} AND e.to_address <> ''
             AND e.finished_at IS NOT NULL AND e.id < :before
-          LIMIT {LOOKED_AT // 4})
+          LIMIT {LOOKED_AT // 10})
         UNION ALL
         (SELECT e.id FROM account a JOIN email e ON e.account_id = a.id
           WHERE a.email_norm = :address AND e.to_address = :address AND e.id < :before LIMIT :most)

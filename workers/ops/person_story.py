@@ -179,6 +179,7 @@ def count_throttles(session: Session, email: str, account: UUID | None) -> list[
 
 def list_typed_jobs(session: Session, email: str) -> list[FoundJob]:
     """Lists the jobs that were not done, and in which this address was typed; the latest of each portal and kind."""
+    read_by_index(session)
     given = {"email": email, "kinds": text_array(SPEAKING), "limit": SHOWN}
     return fetch(session, FoundJob, LIST_TYPED, given)
 

@@ -64,8 +64,10 @@ def test_a_refused_job_is_found_by_the_address_that_was_typed() -> None:
         ),
         ("UPDATE email SET state = 'sent', due_at = NULL, finished_at = now()", "Never activated the account"),
         (
-            "WITH a AS (UPDATE account SET activated_at = now())"
-            " UPDATE email SET state = 'sent', due_at = NULL, finished_at = now()",
+            (
+                "WITH a AS (UPDATE account SET activated_at = now())"
+                " UPDATE email SET state = 'sent', due_at = NULL, finished_at = now()"
+            ),
             "nothing waits for this person",
         ),
     ],
@@ -97,8 +99,7 @@ def test_one_value_is_shown_to_support_and_audited() -> None:
     assert "zoe@example.com" not in page
     audit = rows("SELECT requested_by, subject_id, detail FROM audit WHERE action = 'show_value' ORDER BY id")
     assert [(name, subject) for name, subject, _ in audit] == [
-        ("ops:sam", subject)
-        for subject in (scene.account, scene.account, scene.failed_mail, scene.done, scene.refused)
+        ("ops:sam", subject) for subject in (scene.account, scene.account, scene.failed_mail, scene.done, scene.refused)
     ]
     assert audit[3][2] == {"field": "email", "place": 1}
     assert not any("@" in str(detail) for _, _, detail in audit)
