@@ -60,6 +60,7 @@ def test_an_import_shows_what_was_understood_and_its_results() -> None:
         [one] = visit.get("/ops/files?format=json&table=imports").json()["rows"]
     assert "3 of 3 rows done" in page
     assert "utf-8" in page
+    assert "email = E-mail" in page
     assert (one["rows"], one["rows_done"], one["percent"]) == (3, 3, 100)
     assert set(one["counts"].split()) == {"enrolled=2", "invalid_email=1"}
     for shown in (listed, page):

@@ -132,6 +132,7 @@ async def _show(
         next_row=rows[PAGE - 1].row_id if len(rows) > PAGE else None,
         outcome=outcome if outcome in OUTCOMES else "",
         outcomes=OUTCOMES,
+        after=after,
         good_until=action.created_at + SHOWN_FOR,
         is_old=datetime.now(UTC) > action.created_at + SHOWN_FOR,
         reason_from=REASON_FROM,

@@ -19,6 +19,7 @@ from workers.console.access.forms import posted
 from workers.console.access.visitor import Operator, Reader, Support, Visitor
 from workers.console.acting import back_to
 from workers.console.filters import WrongFilter, query_of, read_id, said
+from workers.console.masking import hide_addresses
 from workers.console.told import row_words
 from workers.console.view import in_transaction, page, table
 from workers.database import Session, autocommit, transaction
@@ -122,13 +123,9 @@ def _understood(reading: Mapping[str, object] | None) -> list[tuple[str, str]]:
     plain = [(name, str(said_of[name])) for name in ("kind", "encoding", "sheet") if said_of.get(name)]
     delimiter = {"\t": "tab"}.get(str(said_of.get("delimiter") or ""), str(said_of.get("delimiter") or ""))
     header = said_of.get("header")
-    columns = header.get("columns") if isinstance(header, dict) else None
-    named = [str(name) for name in columns] if isinstance(columns, dict | list) else []
-    return [
-        *plain,
-        *([("delimiter", delimiter)] if delimiter else []),
-        *([("columns", ", ".join(named))] if named else []),
-    ]
+    columns = [f"{name} = {one.get('header', '')}" for name, one in header.items()] if isinstance(header, dict) else []
+    named = (("delimiter", delimiter), ("columns", hide_addresses(", ".join(columns))))
+    return [*plain, *((name, value) for name, value in named if value)]
 
 
 @router.get("/ops/files/{job_id}/errors.csv", response_model=None)
