@@ -32,12 +32,12 @@ class QueueRow(NamedTuple):
 
     @property
     def arrived(self) -> float:
-        """What comes in a minute."""
+        """The jobs or mails that come in a minute."""
         return self.flow.arrived_lately / RATE_MINUTES
 
     @property
     def ended(self) -> float:
-        """What ends in a minute."""
+        """The jobs or mails that end in a minute."""
         return self.flow.ended_lately / RATE_MINUTES
 
     @property

@@ -58,7 +58,7 @@ class _Waits(NamedTuple):
 
 
 class QueueFlow(NamedTuple):
-    """What happened on a queue in each of the last whole minutes, the oldest first."""
+    """The numbers that waited, came and ended on a queue in each of the last whole minutes, the oldest first."""
 
     waiting: list[int]
     arrived: list[int]
@@ -66,12 +66,12 @@ class QueueFlow(NamedTuple):
 
     @property
     def arrived_lately(self) -> int:
-        """What came in the last ``RATE_MINUTES``."""
+        """The jobs or mails that came in the last ``RATE_MINUTES``."""
         return sum(self.arrived[-RATE_MINUTES:])
 
     @property
     def ended_lately(self) -> int:
-        """What ended in the last ``RATE_MINUTES``."""
+        """The jobs or mails that ended in the last ``RATE_MINUTES``."""
         return sum(self.ended[-RATE_MINUTES:])
 
 

@@ -132,7 +132,7 @@ class SeenRelease(NamedTuple):
 
 
 class ThenCounts(NamedTuple):
-    """What there was on a queue at a moment.
+    """The numbers of jobs or mails of a queue at a moment.
 
     Parameters:
       begun: it had been begun and had not ended; between two attempts it is counted so too.
@@ -161,7 +161,7 @@ class BegunThen(NamedTuple):
 
 
 class LedgerCurve(NamedTuple):
-    """What ended in each part of a span, the oldest first, and how much of it had given up."""
+    """The jobs or mails that ended in each part of a span, the oldest first, and those of them that had given up."""
 
     ended: list[int]
     gave_up: list[int]

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, text
 from sqlmodel import col, select, update
 
 from models.base import new_id
@@ -119,7 +119,7 @@ def end_sign_in(session: Session, attempt: UserAttempt, *, right: bool) -> str |
     forget_failures(session, attempt.subjects)
     token = secrets.token_urlsafe(32)
     session.add(OpsSession(id=new_id(), token_hash=hash_token(token), name=attempt.name))
-    change(session, update(OpsUser).where(col(OpsUser.name) == attempt.name).values(signed_in_at=text("now()")))
+    change(session, update(OpsUser).where(col(OpsUser.name) == attempt.name).values(signed_in_at=func.now()))
     record(session, "sign_in_ops", portal_id=LOCAL_PORTAL_ID, requested_by=f"ops:{attempt.name}")
     return token
 

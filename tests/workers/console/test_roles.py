@@ -14,10 +14,10 @@ from workers.console.access.visitor import RoleGuard
 from workers.console.routes import ROUTERS
 
 OPEN: Final = {("GET", "/ops/sign-in"), ("HEAD", "/ops/sign-in"), ("POST", "/ops/sign-in")}
-"""The only routes of the console that anybody may call."""
+"""The only routes of the console that strangers may call."""
 
 OWN: Final = {("POST", "/ops/sign-out"), ("POST", "/ops/sessions/end")}
-"""What a reader may change: their own sessions."""
+"""The changes that a reader may make: to their own sessions."""
 
 
 class GuardedRoute(NamedTuple):
@@ -40,7 +40,7 @@ def guarded_routes() -> Iterator[GuardedRoute]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
             guards = [one.call.role for one in route.dependant.dependencies if isinstance(one.call, RoleGuard)]
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 yield GuardedRoute(method, route.path, guards[0] if guards else None)
 
 

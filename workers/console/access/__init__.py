@@ -1,1 +1,1 @@
-"""Who may do what in the console: sign-in, sessions, roles, and forms that only its own pages can send."""
+"""Guards the console: sign-in, sessions, roles, and forms that only its own pages can send."""

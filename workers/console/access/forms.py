@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from anyio import fail_after
 from markupsafe import Markup
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from workers.console.access.visitor import Visitor
@@ -76,7 +76,8 @@ async def read_form(request: Request) -> FormData:
         raise FormRefused("no_form", 400) from None
     if any("\0" in name + value for name, value in fields):
         raise FormRefused("no_form", 400)
-    return FormData(fields)
+    sent: list[tuple[str, str | UploadFile]] = [*fields]
+    return FormData(sent)
 
 
 def check_site(request: Request) -> None:

@@ -82,7 +82,7 @@ class RoleGuard:
           SignInNeeded: no user is signed in.
           RoleNeeded: the user has another role.
         """
-        visitor = await request.app.state.sign_ins.identify(request)
+        visitor: Visitor | None = await request.app.state.sign_ins.identify(request)
         if visitor is None:
             raise SignInNeeded
         request.state.visitor = visitor
