@@ -121,6 +121,7 @@ COUNT_HIT: Final = {
 }
 """The statement that counts the people and contracts of the latest rows of each error."""
 
+# Reads the time of the database.
 READ_NOW: Final = text("SELECT now()")
 
 

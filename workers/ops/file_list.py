@@ -17,6 +17,7 @@ PAGE: Final = 25
 WAITING_FILES: Final = 20
 """The most files of an inbox that are listed."""
 
+# Lists the inboxes, with their next look and the number of their files.
 LIST_INBOXES: Final = text("""
     SELECT i.id, p.name AS portal, i.reference, i.contract, i.url, i.policy, i.paused, i.scanned_at, i.trouble,
       (SELECT s.next_run_at FROM schedule s WHERE s.kind = 'scan_inboxes' AND NOT s.paused
@@ -47,6 +48,7 @@ LIST_IMPORTS: Final = text(f"""
     FROM (SELECT * FROM roster o WHERE o.job_id < :before ORDER BY o.job_id DESC LIMIT :limit) r
     JOIN job j ON j.id = r.job_id JOIN portal p ON p.id = r.portal_id ORDER BY r.job_id DESC""")
 
+# Reads the import that a job does.
 READ_IMPORT: Final = text(f"""
     {_IMPORT}
     FROM roster r JOIN job j ON j.id = r.job_id JOIN portal p ON p.id = r.portal_id WHERE r.job_id = :id""")

@@ -97,6 +97,7 @@ LIST_TO: Final = text(f"""
 LIST_OF: Final = text(f"""
     SELECT {LISTED_COLUMNS} FROM email m WHERE m.account_id = :account ORDER BY m.id DESC LIMIT :limit""")
 
+# Reads the place of a mail in the list of an error.
 READ_PLACE: Final = text("SELECT t.queue, t.kind, t.finished_at FROM email t WHERE t.id = :id")
 
 # Reads a mail, with what its address, its contract and the process that claimed it last are.

@@ -24,6 +24,7 @@ SHOWN: Final = 50
 REFUSED_LOOKED_AT: Final = 1_000
 """The latest refused, dead and cancelled jobs of each portal and kind that are looked at for what was typed."""
 
+# Reads an account.
 READ_ACCOUNT: Final = text("""
     SELECT a.id, a.email_norm AS email, a.first_name, a.last_name, a.locale, a.activated_at, a.created_at, a.erased_at
     FROM account a WHERE a.id = :account""")
@@ -31,6 +32,7 @@ READ_ACCOUNT: Final = text("""
 # Finds the account of an enrollment.
 FIND_OF_ENROLLMENT: Final = text("SELECT e.account_id FROM enrollment e WHERE e.id = :enrollment")
 
+# Lists the enrollments of an account, with the certificate of each.
 LIST_ENROLLMENTS: Final = text("""
     SELECT e.id, e.contract_id, c.reference AS contract, p.name AS portal, co.name AS company, tr.title AS training,
       e.progress, e.enrolled_at, e.started_at, e.completed_at, e.withdrawn_at, e.detached_at, k.number AS certificate
@@ -39,10 +41,12 @@ LIST_ENROLLMENTS: Final = text("""
     LEFT JOIN certificate k ON k.enrollment_id = e.id AND k.replaced_by IS NULL
     WHERE e.account_id = :account ORDER BY e.enrolled_at DESC, e.id LIMIT :limit""")
 
+# Lists the links that were sent to an account.
 LIST_LINKS: Final = text("""
     SELECT l.purpose, l.created_at, l.expires_at, l.consumed_at, l.voided_at, l.resent, l.expires_at <= now() AS expired
     FROM link l WHERE l.account_id = :account ORDER BY l.created_at DESC LIMIT :limit""")
 
+# Reads why an address gets no mail at present.
 READ_SUPPRESSION: Final = text("""
     SELECT su.reason, su.created_at, su.until FROM suppression su
     WHERE su.email_norm = :email AND (su.until IS NULL OR su.until > now())""")

@@ -140,7 +140,7 @@ def _as_table(request: Request, visitor: Reader, story: Mapping[str, Any]) -> Re
 def _sentence(
     locale: str, account: AccountFacts | None, suppression: SuppressionFacts | None, mails: list[ListedMail]
 ) -> Markup:
-    """Says in one sentence how it is with a person: the first of these that needs somebody."""
+    """Says in one sentence how it is with a person: the first of these that an operator must know."""
     if account is not None and account.erased_at:
         return TEXTS.text(locale, "people.is.erased", at=shown_moment(account.erased_at, locale))
     if suppression is not None:
