@@ -38,6 +38,16 @@ class Email(OwedWork, table=True):
             "enrollment_id",
             postgresql_where=text(f"state <> '{EmailState.SENT}' AND enrollment_id IS NOT NULL"),
         ),
+        Index(  # mails to an address; of ended ones alone, so that it is written once for each
+            "ix_email_to",
+            "to_address",
+            "id",
+            postgresql_ops={"to_address": "text_pattern_ops"},
+            postgresql_where=text("finished_at IS NOT NULL AND to_address <> ''"),
+        ),
+        Index(
+            "ix_email_of_job", "job_id", "id", postgresql_where=text("finished_at IS NOT NULL AND job_id IS NOT NULL")
+        ),
         Index("ix_email_running", "queue", "lane", postgresql_where=RUNNING),
         Index("ix_email_postponed", "queue", "lane", "due_at", postgresql_where=POSTPONED),
         *indexes_for_operators("email", STUCK_MAILS),

@@ -3,8 +3,7 @@
 ``workers/ops/actions_parts.py`` carries them out.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -13,21 +12,19 @@ from sqlalchemy import func, insert, text
 from sqlmodel import col, update
 
 from models.base import new_id
-from models.ops_action import CANARY, MOST_ROWS, SHOWN_FOR, ActionState, ActionVerb, OpsAction, needs_reason
+from models.ops_action import CANARY, SHOWN_FOR, ActionState, ActionVerb, OpsAction, needs_reason
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
 from workers.database import Session, array
 from workers.engine.ledger import LEDGERS
+from workers.ops.action_sets import SetAction, ShownSet, describe_set
 from workers.ops.actions_parts import ActedRow, DueAction, act_on_next
-from workers.ops.actions_sql import DESCRIBE, FREEZE_CHANGED, FREEZE_CHOSEN, FREEZE_NAMED
+from workers.ops.actions_sql import FREEZE_CHANGED, FREEZE_CHOSEN, FREEZE_NAMED
 from workers.ops.row_filter import RowFilter, parameters
 from workers.sql import change, fetch, fetch_one, given_values, select_record
 
 AT_ONCE: Final = 9
 """The most named rows that are changed at once, in the transaction of the command."""
-
-SHOWN_CONTRACTS: Final = 20
-"""The most contracts, errors and kinds that are listed of a set, those with the most rows first."""
 
 # Locks an action that is to be confirmed, stopped or undone.
 LOCK_ACTION: Final = text("""
@@ -45,37 +42,6 @@ class _LockedAction(NamedTuple):
     undone_by: UUID | None
     state_of_undo: str | None
     is_old: bool
-
-
-class _Group(NamedTuple):
-    ledger: str
-    kind: str
-    state: str
-    trouble: str
-    contract: str
-    kept: bool
-    rows: int
-    oldest: datetime | None
-
-
-class ShownSet(NamedTuple):
-    """The rows of an action, before anything is changed.
-
-    Parameters:
-      more: there are more rows like these; they are not in the set.
-      not_kept: rows that can no longer be retried, because what they asked for is no longer kept.
-      by_kind, by_error, by_contract: the numbers of rows, the most frequent first.
-    """
-
-    action: UUID
-    verb: str
-    expected: int
-    more: bool
-    not_kept: int
-    oldest: datetime | None
-    by_kind: dict[str, int]
-    by_error: dict[str, int]
-    by_contract: dict[str, int]
 
 
 class ListedAction(NamedTuple):
@@ -127,28 +93,7 @@ def show_named(session: Session, verb: ActionVerb, ids: Sequence[UUID], *, asked
 
 def _shown(session: Session, action: OpsAction) -> ShownSet:
     _add(session, action)
-    groups = [
-        one for ledger in LEDGERS for one in fetch(session, _Group, DESCRIBE[ledger.table], {"action": action.id})
-    ]
-    not_kept = 0 if action.verb != ActionVerb.RETRY else sum(one.rows for one in groups if not one.kept)
-    return ShownSet(
-        action.id,
-        action.verb,
-        action.expected,
-        action.expected >= MOST_ROWS,
-        not_kept,
-        min((one.oldest for one in groups if one.oldest), default=None),
-        by_kind=_most(groups, lambda one: f"{one.ledger} {one.kind} {one.state}"),
-        by_error=_most(groups, lambda one: one.trouble),
-        by_contract=_most(groups, lambda one: one.contract),
-    )
-
-
-def _most(groups: Sequence[_Group], name: Callable[[_Group], str]) -> dict[str, int]:
-    counted: Counter[str] = Counter()
-    for one in groups:
-        counted[name(one)] += one.rows
-    return dict(counted.most_common(SHOWN_CONTRACTS))
+    return describe_set(session, SetAction(action.id, action.verb, action.expected))
 
 
 def _add(session: Session, action: OpsAction) -> None:

@@ -65,7 +65,9 @@ class TroubleGroup(NamedTuple):
     new_in: str | None
 
 
-class _Release(NamedTuple):
+class Release(NamedTuple):
+    """A release, and the moment at which a process of it was first seen."""
+
     release: str
     first_seen_at: datetime
 
@@ -85,14 +87,14 @@ def group_errors(
     for ledger in LEDGERS:
         found += fetch(session, TroubleGroup, GROUP_TROUBLES[ledger.table], asked)
         found += fetch(session, TroubleGroup, GROUP_OLDER[ledger.table], asked | {"rows": CAPS.rows})
-    latest = fetch_one(session, _Release, READ_RELEASE) if since is None else None
+    latest = fetch_one(session, Release, READ_RELEASE) if since is None else None
     groups = [one._replace(new_in=_new_in(one, latest)) for one in found]
     return sorted(groups, key=lambda group: (group.new_in is None, -group.rows, group.trouble))
 
 
-def _new_in(found: TroubleGroup, latest: _Release | None) -> str | None:
+def _new_in(found: TroubleGroup, latest: Release | None) -> str | None:
     is_new = latest is not None and found.first_at is not None and found.first_at >= latest.first_seen_at
     return latest.release if latest is not None and is_new else None
 
 
-__all__ = ["TroubleGroup", "group_errors"]
+__all__ = ["READ_RELEASE", "Release", "TroubleGroup", "group_errors"]

@@ -58,6 +58,9 @@ class FoundJob(NamedTuple):
     rescues: int
 
 
+LAST: Final = UUID(int=2**128 - 1)
+"""An identifier behind all others."""
+
 LOOKED_AT: Final = 20_000
 """The newest jobs of each portal, kind and state that are looked at for a queue or a contract: no index holds them."""
 
@@ -65,7 +68,8 @@ SHOWN_COLUMNS: Final = """j.id, l.portal, j.kind, j.queue, j.state,
       coalesce(j.result ->> 'code', j.error ->> 'code', j.error ->> 'class') AS why, j.requested_by, j.created_at,
       j.started_at, j.finished_at, j.due_at, j.dismissed_at, j.failures, j.rescues"""
 
-_IN_TIME: Final = "j.created_at >= CAST(:since AS timestamptz) AND j.created_at < CAST(:until AS timestamptz)"
+_IN_TIME: Final = """j.created_at >= CAST(:since AS timestamptz) AND j.created_at < CAST(:until AS timestamptz)
+            AND (j.created_at, j.id) < (CAST(:before_at AS timestamptz), CAST(:before AS uuid))"""
 
 _UNLESS_ROUTINE: Final = """(CAST(:with_schedules AS boolean)
           OR {0}.state <> 'succeeded' OR {0}.kind NOT IN (SELECT s.kind FROM schedule s))"""
@@ -124,6 +128,7 @@ def search_jobs(
     person: PersonToFind | None = None,
     limit: int = 100,
     with_schedules: bool = True,
+    before: tuple[datetime, UUID] | None = None,
 ) -> list[FoundJob]:
     """Lists the jobs that match everything given, the latest first.
 
@@ -134,10 +139,12 @@ def search_jobs(
       person: only jobs that enrolled this person, owed them a mail, are in the audit trail with them, or in which one
         of their addresses was typed, in requests about up to a thousand people (``models.job.JobAddress``).
       with_schedules: False leaves out the jobs of schedules that succeeded: there are thousands a day.
+      before: the moment and the identifier of a job; only those that come behind it in the list.
     """
     read_by_index(session)
     asked = parameters(session, wanted) | {"limit": limit, "with_schedules": with_schedules}
     asked |= {"since": wanted.since or "-infinity", "until": wanted.until or "infinity"}
+    asked |= {"before_at": before[0] if before else "infinity", "before": before[1] if before else LAST}
     asked["looked_at"] = LOOKED_AT if wanted.queue or wanted.contract else limit
     if person is None:
         return fetch(session, FoundJob, SEARCH_JOBS, asked)

@@ -156,6 +156,20 @@ class WhyItWaits(NamedTuple):
     estimate_at: datetime | None
 
 
+class ExplainedWait(NamedTuple):
+    """The reason why a job or a mail waits, with the words of its sentence in any language.
+
+    Parameters:
+      code, until, estimate_at: as in ``WhyItWaits``.
+      words: the values of the placeholders in ``SENTENCES``; moments are datetimes, or None.
+    """
+
+    code: WaitingCode
+    words: Mapping[str, object]
+    until: datetime | None
+    estimate_at: datetime | None
+
+
 SENTENCES: Final[Mapping[WaitingCode, str]] = {
     WaitingCode.ENDED: "it does not wait: it is {state} since {finished}",
     WaitingCode.RUNNING: "it does not wait: {holder} does it, first begun {started}",
@@ -181,8 +195,21 @@ NOT_BY_ITSELF: Final = {
 """Reasons with which no rate tells when it will be done."""
 
 
+MOMENTS: Final = ("finished", "started", "until")
+"""The words of the sentences that are moments."""
+
+
 def find_why(session: Session, row_id: UUID) -> WhyItWaits | None:
     """Finds why this job or mail waits; returns None when there is none with this identifier."""
+    found = explain_wait(session, row_id)
+    if found is None:
+        return None
+    words = {name: _moment(word) if name in MOMENTS else word for name, word in found.words.items()}
+    return WhyItWaits(found.code, SENTENCES[found.code].format(**words), found.until, found.estimate_at)
+
+
+def explain_wait(session: Session, row_id: UUID) -> ExplainedWait | None:
+    """Finds why this job or mail waits, as the words of a sentence; returns None when there is no such row."""
     read_by_index(session)
     for ledger in LEDGERS:
         if (row := fetch_one(session, _Row, READ_ROW[ledger.table], {"id": row_id})) is not None:
@@ -190,7 +217,7 @@ def find_why(session: Session, row_id: UUID) -> WhyItWaits | None:
     return None
 
 
-def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> WhyItWaits:
+def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> ExplainedWait:
     serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(False, None, None, None)
     pause = fetch_one(session, _Pause, READ_PAUSE, {"queue": row.queue, "lane": row.lane}) or _Pause()
     lane = _read_lane(session, ledger, row_id, row)
@@ -213,8 +240,8 @@ def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row)
         )
     )
     ahead = _count_ahead(session, ledger, row)
-    sentence = SENTENCES[reason.code].format(**_words(row, serving, lane, reason, ahead), **_words_of(row, pause))
-    return WhyItWaits(reason.code, sentence, reason.until, _estimate(session, ledger, row, reason, ahead))
+    words = _words(row, serving, lane, reason, ahead) | _words_of(row, pause)
+    return ExplainedWait(reason.code, words, reason.until, _estimate(session, ledger, row, reason, ahead))
 
 
 def _read_lane(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> _Lane:
@@ -253,9 +280,9 @@ def _words(row: _Row, serving: _Serving, lane: _Lane, reason: WaitingReason, ahe
         "kind": row.kind,
         "queue": row.queue,
         "failures": row.failures,
-        "finished": _moment(row.finished_at),
-        "started": _moment(started),
-        "until": _moment(reason.until),
+        "finished": row.finished_at,
+        "started": started,
+        "until": reason.until,
         "holder": f"{host} (pid {pid})" if host else "a process that is gone",
         "other": lane.running_id or lane.postponed_id,
         "error": " ".join(part for part in error if part) or "no error recorded",
@@ -272,14 +299,14 @@ def _words_of_drain(drained: Mapping[str, Any]) -> dict[str, str]:
     return {"drainer": drained.get("by", ""), "drain_reason": drained.get("reason", ""), "drained": name}
 
 
-def _words_of(row: _Row, pause: _Pause) -> dict[str, str]:
+def _words_of(row: _Row, pause: _Pause) -> dict[str, object]:
     """Returns the words of the sentence that tells of a pause."""
     paused = row.queue if pause.reference is None else f"{pause.reference} on {row.queue}"
     return {"paused": paused, "by": pause.paused_by, "why": pause.reason}
 
 
-def _moment(at: datetime | None) -> str:
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+def _moment(at: object) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if isinstance(at, datetime) else "-"
 
 
-__all__ = ["WhyItWaits", "find_why"]
+__all__ = ["ExplainedWait", "WhyItWaits", "explain_wait", "find_why"]
