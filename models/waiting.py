@@ -1,8 +1,8 @@
 """Decides why a job or a mail waits: the first of these reasons that holds, from the one that lasts longest.
 
-It ended; a process does it; no release that runs knows it; no process serves its queue, or all are drained; its queue
-or its lane is paused; the relay is left alone; it is due later, after a failure or a postponement or by plan; its lane
-is held, its head is postponed, or others of the lane come before it; else it waits for its turn.
+It ended; a process does it; no release that runs knows it; no process serves its queue, or those that do are stuck or
+drained; its queue or its lane is paused; the relay is left alone; it is due later, after a failure or a postponement or
+by plan; its lane is held, its head is postponed, or others of the lane come before it; else it waits for its turn.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class WaitingCode(StrEnum):
     ENDED = "ended"  # it waits no more
     RUNNING = "running"
     UNKNOWN_KIND = "unknown_kind"
+    STUCK_PROCESS = "stuck_process"  # every process that serves its queue works no more
     DRAINED = "drained"  # an operator drains every process that serves its queue
     NO_PROCESS = "no_process"
     PAUSED = "paused"
@@ -35,7 +36,8 @@ class WaitingFacts:
 
     Parameters:
       is_known: a release that runs can read it.
-      served: a process that is alive serves its queue, and takes work.
+      served: a process that is alive and works serves its queue, and takes work.
+      stuck: a process that is alive would serve it, but works no more.
       drained: a process that is alive would serve it, but an operator lets it take nothing new.
       paused_until: when the pause of its queue or its lane ends; None when neither is paused.
       rests_until: for mails, the moment at which the first mailer may send again; None while one may send now.
@@ -53,6 +55,7 @@ class WaitingFacts:
     postponed: bool
     is_known: bool = True
     served: bool = True
+    stuck: bool = False
     drained: bool = False
     paused_until: datetime | None = None
     rests_until: datetime | None = None
@@ -82,7 +85,8 @@ def _of_what_serves(facts: WaitingFacts) -> WaitingReason | None:
     if not facts.is_known:
         return WaitingReason(WaitingCode.UNKNOWN_KIND)
     if not facts.served:
-        return WaitingReason(WaitingCode.DRAINED if facts.drained else WaitingCode.NO_PROCESS)
+        unserved = WaitingCode.DRAINED if facts.drained else WaitingCode.NO_PROCESS
+        return WaitingReason(WaitingCode.STUCK_PROCESS if facts.stuck else unserved)
     if _lasts_until(facts, facts.paused_until):
         return WaitingReason(WaitingCode.PAUSED, facts.paused_until)
     if _lasts_until(facts, facts.rests_until):

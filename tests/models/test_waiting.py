@@ -22,6 +22,7 @@ DUE = WaitingFacts(now=NOW, finished_at=None, leased_until=None, due_at=NOW, fai
         ({"is_known": False, "served": False}, WaitingCode.UNKNOWN_KIND, None),
         ({"served": False, "due_at": SOON, "failures": 1}, WaitingCode.NO_PROCESS, None),
         ({"served": False, "drained": True, "paused_until": SOON}, WaitingCode.DRAINED, None),
+        ({"served": False, "stuck": True, "drained": True}, WaitingCode.STUCK_PROCESS, None),
         ({"served": True, "drained": True}, WaitingCode.IN_TURN, None),
         ({"paused_until": SOON, "rests_until": LATER, "lane_running": True}, WaitingCode.PAUSED, SOON),
         ({"paused_until": SOON, "served": False}, WaitingCode.NO_PROCESS, None),

@@ -31,7 +31,8 @@ PROCESS is its identifier or the first eight characters of it, HOST:PID, or HOST
 From its next heartbeat on, two seconds later, it claims and fetches nothing; what it holds is finished, and it says
 when that is done. A clock gives its lead up, web answers 503 at /readyz. It lives on and is drained until --undo, or
 until it is started anew; --stop has it end then, all processes of its line with it, and its supervisor starts it again.
-Other processes take what comes. The audit trail keeps your name and the reason.
+Other processes take what comes. One of a release before this command does not read the order. The audit trail keeps
+your name and the reason.
 
 \b
   matricule drain host-1:emails --reason "new release" --wait 120

@@ -34,8 +34,11 @@ LONGEST_BLOCK: Final = 5.0
 TROUBLE_SECONDS: Final = 7.0
 """Seconds of errors of Redis after which a process says that it fetches nothing; a restart of Redis takes less."""
 
-ENDS_AFTER: Final = 30.0
-"""Seconds after which a process with a stuck reader or a blocked loop ends; the longest wait for Redis is a third."""
+ENDS_AFTER: Final = 45.0
+"""Seconds after which a process with a stuck reader or a blocked loop ends.
+
+A Redis and sentinels that do not answer keep a reader for less: each of their connections has a time limit.
+"""
 
 HANGS_AFTER: Final = 150.0
 """Seconds after which a process ends because work in it hangs: a statement would have met its own limit before."""
@@ -46,7 +49,7 @@ SHORTEST_LEASE: Final = 10.0
 STOP_SECONDS: Final = 30.0
 """Seconds that a process that ends itself has to finish its other work, before it ends at once."""
 
-LATE_HEARTBEAT: Final = 5.0
+LATE_HEARTBEAT: Final = 4.0
 """Seconds without a recorded heartbeat after which the database is asked over a connection of its own."""
 
 DEAD_POOL_SECONDS: Final = 20.0

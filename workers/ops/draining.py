@@ -113,7 +113,8 @@ def read_drained(session: Session, processes: Sequence[NamedProcess]) -> list[Na
 
 
 def _find(session: Session, name: str, *, every: bool, draining: bool = False) -> list[NamedProcess] | RefusedDrain:
-    named = fetch(session, NamedProcess, FIND_PROCESSES, {"name": name})
+    typed = name.encode("utf-8", "replace").decode()  # a shell may pass bytes that are no text
+    named = fetch(session, NamedProcess, FIND_PROCESSES, {"name": typed})
     found = [one for one in named if one.drain_asked_at] if draining else named
     if not named:
         return RefusedDrain(DrainRefusal.UNKNOWN_PROCESS)

@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import text
 
 from models.job import ERROR_CLASS, ERROR_REASON, WAITING_IN_TIME
+from models.mails import quoted
 from models.waiting import WaitingCode, WaitingFacts, WaitingReason, estimated_seconds, why_it_waits
 from workers.database import Session
 from workers.engine.ledger import EMAILS, LEDGERS, Claimed, Ledger
 from workers.engine.pauses import IN_FORCE
 from workers.engine.rollout import ALIVE_SECONDS
+from workers.engine.watchdog import OWN_TROUBLES
 from workers.ops.capped import CAPS, CappedNumber, first_rows, read_by_index
 from workers.sql import fetch_one, fetch_value
 
@@ -35,17 +37,20 @@ READ_ROW: Final = {
 }
 """The statement that reads a row of each ledger, and the process that claimed it last."""
 
-_TAKES_WORK: Final = "pr.drain_asked_at IS NULL"
+_DRAINS: Final = "pr.drain_asked_at IS NOT NULL"
+_STUCK: Final = f"NOT {_DRAINS} AND coalesce(pr.trouble IN ({quoted(OWN_TROUBLES)}), false)"
+_TAKES_WORK: Final = f"NOT {_DRAINS} AND NOT ({_STUCK})"
 
 # Tells whether a process serves the queue, and when the first of them may hand mails to the relay: NULL for now; else
-# the process that was drained last, which would serve it.
+# why one that would serve it works no more, and the one that was drained last.
 READ_SERVING: Final = text(f"""
     SELECT count(*) FILTER (WHERE {_TAKES_WORK}) > 0 AS served,
       CASE WHEN bool_and(coalesce(pr.circuit_until > now(), false)) FILTER (WHERE {_TAKES_WORK})
         THEN min(pr.circuit_until) FILTER (WHERE {_TAKES_WORK}) END AS rests_until,
       max(pr.circuit_reason) FILTER (WHERE {_TAKES_WORK}) AS circuit_reason,
       (array_agg(json_build_object('by', pr.drain_by, 'reason', pr.drain_reason, 'host', pr.host, 'pid', pr.pid)
-        ORDER BY pr.drain_asked_at DESC) FILTER (WHERE NOT ({_TAKES_WORK})))[1] AS drained
+        ORDER BY pr.drain_asked_at DESC) FILTER (WHERE {_DRAINS}))[1] AS drained,
+      max(pr.trouble) FILTER (WHERE {_STUCK}) AS stuck
     FROM process pr WHERE pr.seen_at > now() - make_interval(secs => {ALIVE_SECONDS})
       AND CAST(:queue AS text) = ANY(string_to_array(pr.kind, ' '))""")
 
@@ -119,6 +124,7 @@ class _Serving(NamedTuple):
     rests_until: datetime | None
     circuit_reason: str | None
     drained: dict[str, Any] | None
+    stuck: str | None
 
 
 class _Pause(NamedTuple):
@@ -174,6 +180,8 @@ SENTENCES: Final[Mapping[WaitingCode, str]] = {
     WaitingCode.ENDED: "it does not wait: it is {state} since {finished}",
     WaitingCode.RUNNING: "it does not wait: {holder} does it, first begun {started}",
     WaitingCode.UNKNOWN_KIND: "no release that runs knows its kind, {kind}: finish the release that is rolled out",
+    WaitingCode.STUCK_PROCESS: "the process that serves {queue} works no more ({stuck}): it ends itself and is started"
+    " anew",
     WaitingCode.DRAINED: "{drainer} drains the process that serves {queue} ({drain_reason}): start another one, or"
     " matricule drain {drained} --undo",
     WaitingCode.NO_PROCESS: "no process serves {queue}: start it",
@@ -190,7 +198,7 @@ SENTENCES: Final[Mapping[WaitingCode, str]] = {
 
 NOT_BY_ITSELF: Final = {
     *(WaitingCode.ENDED, WaitingCode.RUNNING, WaitingCode.UNKNOWN_KIND),
-    *(WaitingCode.NO_PROCESS, WaitingCode.DRAINED),
+    *(WaitingCode.NO_PROCESS, WaitingCode.STUCK_PROCESS, WaitingCode.DRAINED),
 }
 """Reasons with which no rate tells when it will be done."""
 
@@ -218,7 +226,9 @@ def explain_wait(session: Session, row_id: UUID) -> ExplainedWait | None:
 
 
 def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row) -> ExplainedWait:
-    serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(False, None, None, None)
+    serving = fetch_one(session, _Serving, READ_SERVING, {"queue": row.queue}) or _Serving(
+        False, None, None, None, None
+    )
     pause = fetch_one(session, _Pause, READ_PAUSE, {"queue": row.queue, "lane": row.lane}) or _Pause()
     lane = _read_lane(session, ledger, row_id, row)
     reason = why_it_waits(
@@ -232,6 +242,7 @@ def _explain(session: Session, ledger: Ledger[Claimed], row_id: UUID, row: _Row)
             is_known=row.needs in ledger.known,
             served=serving.served,
             drained=serving.drained is not None,
+            stuck=serving.stuck is not None,
             paused_until=pause.until,
             rests_until=serving.rests_until if ledger is EMAILS else None,
             lane_running=lane.running_id is not None,
@@ -287,6 +298,7 @@ def _words(row: _Row, serving: _Serving, lane: _Lane, reason: WaitingReason, ahe
         "other": lane.running_id or lane.postponed_id,
         "error": " ".join(part for part in error if part) or "no error recorded",
         "circuit": serving.circuit_reason,
+        "stuck": serving.stuck,
         **_words_of_drain(serving.drained or {}),
         "number": f"{lane.before + 1}{'+' if lane.before > MOST_BEFORE else ''}",
         "ahead": f"{ahead.number}{'+' if ahead.at_least else ''}",

@@ -1,5 +1,6 @@
 """A way to a server on which connections fail as a test says: refused, lost after the answer was made, or held."""
 
+import os
 import socket
 import socketserver
 import threading
@@ -7,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 Fate = Literal["refuse", "lose", "hold"]
 
@@ -91,3 +93,12 @@ def lossy_way(upstream: int | str, needle: bytes, *fates: Fate) -> Iterator[Loss
         finally:
             way.shutdown()
             thread.join()
+
+
+@contextmanager
+def way_to_postgres(needle: bytes, *fates: Fate) -> Iterator[tuple[LossyWay, str]]:
+    """Opens a way to the database of ``DATABASE_URL``; yields it with the address that leads over it."""
+    parts = urlsplit(os.environ["DATABASE_URL"])
+    asked = parse_qs(parts.query)
+    with lossy_way(f"{asked['host'][0]}/.s.PGSQL.{asked['port'][0]}", needle, *fates) as way:
+        yield way, f"{parts.scheme}://{parts.username}@127.0.0.1:{way.port}{parts.path}"

@@ -1,8 +1,8 @@
 """A worker of which one part works no more soon after its start, as ``LOSES`` says.
 
 `consumer` and `worker` are threads that end by an exception; `blocked` a consumer that never comes back from a turn;
-`loop` an event loop that is blocked; `claimers` threads that hang while they claim; `interpreter` its lock, so that no
-other Python code runs. ``ENDS`` are the seconds after which the worker ends itself, in place of the usual ones.
+`loop` an event loop that is blocked; `claimers` threads that hang with what they claimed; `interpreter` its lock, so
+that no other Python code runs. ``ENDS`` are the seconds after which the worker ends itself, in place of the usual ones.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
 
 from workers.engine import processes, watchdog
-from workers.engine.claimer import Claimer
+from workers.engine.claimer import BatchRun
 from workers.engine.consumer import SteadyConsumer
 from workers.main import broker
 
@@ -54,10 +54,9 @@ class Wound(dramatiq.Middleware):
 
 
 if LOSES == "claimers":
-    setattr(Claimer, "_claim", hang)  # noqa: B010 - mypy refuses the assignment
+    setattr(BatchRun, "run", hang)  # noqa: B010 - mypy refuses the assignment
 if ENDS:
+    ends = dict.fromkeys(("ENDS_AFTER", "HANGS_AFTER", "DEAD_POOL_SECONDS", "SILENCE_SECONDS"), ENDS)
     for module in (processes, watchdog):
-        vars(module).update(
-            ENDS_AFTER=ENDS, HANGS_AFTER=ENDS, SHORTEST_LEASE=2.0, STOP_SECONDS=2.0, SILENCE_SECONDS=ENDS
-        )
+        vars(module).update(ends, SHORTEST_LEASE=2.0, STOP_SECONDS=2.0)
 broker.add_middleware(Wound())

@@ -64,6 +64,7 @@ def test_several_of_one_name_are_refused_or_taken_together(call: Call) -> None:
         (("",), "unknown_process"),
         (("%",), "unknown_process"),
         (("' OR true --",), "unknown_process"),
+        (("host-1:emails\udce9",), "unknown_process"),
         (("host-2:rosters",), "unknown_process"),
         (("host-1:emails", "--undo"), "not_drained"),
     ],
@@ -132,4 +133,9 @@ def test_work_that_only_drained_processes_would_do_is_explained(call: Call) -> N
     assert (why["code"], why["estimate_at"]) == ("drained", None)
     assert "matricule drain host-1:4211 --undo" in why["sentence"]
     process("rosters", pid=2)
+    assert call("why", row_id, "--json").json["code"] == "in_turn"
+    change("UPDATE process SET trouble = 'work_hangs' WHERE pid = 2")
+    stuck = call("why", row_id, "--json").json
+    assert (stuck["code"], "works no more (work_hangs)" in stuck["sentence"]) == ("stuck_process", True)
+    change("UPDATE process SET trouble = 'NOPERM' WHERE pid = 2")
     assert call("why", row_id, "--json").json["code"] == "in_turn"

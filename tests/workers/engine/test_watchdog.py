@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from models.base import new_id
+from tests.kit.processes.lossy import way_to_postgres
 from tests.kit.processes.support import Processes, change, forget, rows, wait_until
 from workers.database import transaction
 from workers.engine import watchdog
@@ -248,22 +249,39 @@ def wounded(processes: Processes, loses: str, **environment: str) -> "Callable[[
 
 
 @pytest.mark.heavy
+def test_a_process_with_a_connection_on_which_nothing_answers_ends(processes: Processes) -> None:
+    with way_to_postgres(b"INSERT INTO process", "hold") as (way, url):
+        ended = wounded(processes, "nothing", ENDS="6", DATABASE_URL=url)
+        wait_until(lambda: rows("SELECT trouble FROM process") == [("dead_connections",)], say=processes.logs)
+        assert (ended(), len(way.fates)) == (ENDED_ITSELF, 0), processes.logs()
+
+
+@pytest.mark.heavy
 def test_a_process_in_which_no_python_code_runs_ends(processes: Processes) -> None:
     assert wounded(processes, "interpreter", ENDS="3")() == 1
     assert "Timeout" in processes.logs()
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(
-    ("loses", "named"), [("blocked", "stuck"), ("loop", "loop_blocked"), ("claimers", "work_hangs")]
-)
+@pytest.mark.parametrize(("loses", "named"), [("blocked", "stuck"), ("loop", "loop_blocked")])
 def test_a_process_that_works_no_more_says_so_and_ends(processes: Processes, loses: str, named: str) -> None:
-    ended = wounded(processes, loses, ENDS="9", LEASE_SECONDS="2")
-    change(
-        "INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at) SELECT gen_random_uuid(), id,"
-        " 'put_company', 'enrollments', gen_random_uuid(), 'queued', '{}', now() FROM portal LIMIT 1"
-    )
-    wait_until(lambda: rows("SELECT 1 FROM process"), seconds=60, say=processes.logs)
-    wait_until(lambda: rows("SELECT trouble FROM process") == [(named,)], seconds=12, say=processes.logs)
+    ended = wounded(processes, loses, ENDS="9")
+    wait_until(lambda: rows("SELECT trouble FROM process") == [(named,)], seconds=60, say=processes.logs)
     assert ended() == ENDED_ITSELF, processes.logs()
     assert f'"reason": "{named}"' in processes.logs()
+
+
+@pytest.mark.heavy
+def test_work_that_hangs_ends_its_process_and_is_done_once_by_another(processes: Processes) -> None:
+    change("""
+        INSERT INTO job (id, portal_id, kind, queue, lane, state, request, due_at)
+        SELECT gen_random_uuid(), id, 'put_company', 'enrollments', gen_random_uuid(), 'queued',
+          '{"reference": "acme", "name": "Acme"}', now() FROM portal LIMIT 1""")
+    ended = wounded(processes, "claimers", ENDS="9", LEASE_SECONDS="2")
+    wait_until(lambda: rows("SELECT trouble FROM process") == [("work_hangs",)], seconds=60, say=processes.logs)
+    assert ended() == ENDED_ITSELF, processes.logs()
+    assert rows("SELECT state, claim FROM job") == [("running", 1)]
+    processes.clock()
+    processes.worker("enrollments")
+    wait_until(lambda: rows("SELECT state, claim FROM job") == [("succeeded", 2)], say=processes.logs)
+    assert rows("SELECT count(*) FROM company WHERE reference = 'acme'") == [(1,)]

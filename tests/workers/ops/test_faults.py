@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from rich.console import Console
@@ -17,7 +16,7 @@ from models.base import new_id
 from tests.kit.actors.mailers import has_accepted, owe_invitations, wait_for_states
 from tests.kit.builders.inboxes import drop, folder, put, scan
 from tests.kit.moments import SCHEMA, set_database_to
-from tests.kit.processes.lossy import LossyWay, lossy_way
+from tests.kit.processes.lossy import LossyWay, way_to_postgres
 from tests.kit.processes.support import Processes, change, forget, rows, wait_until
 from tests.kit.processes.valkey import OwnValkey
 from tests.kit.relay.relay import Relay
@@ -224,11 +223,8 @@ def test_a_redis_that_refuses_evicts_and_is_away(own_redis: OwnValkey) -> None:
 @pytest.fixture
 def way(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LossyWay]:
     """Leads this process to PostgreSQL over a way on which every connection is refused while it has fates."""
-    asked = parse_qs(urlsplit(os.environ["DATABASE_URL"]).query)
-    socket = f"{asked['host'][0]}/.s.PGSQL.{asked['port'][0]}"
-    user = urlsplit(os.environ["DATABASE_URL"]).username
-    with lossy_way(socket, b"") as opened:
-        url = f"postgresql+psycopg://{user}@127.0.0.1:{opened.port}/{quote(fresh_database)}"
+    assert fresh_database
+    with way_to_postgres(b"") as (opened, url):
         monkeypatch.setenv("DATABASE_URL", url)
         forget()
         yield opened
