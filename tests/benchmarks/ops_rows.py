@@ -10,7 +10,7 @@ from workers.database import array, transaction
 from workers.security.address_tokens import tokens_of
 
 SOUGHT: Final = "ancien.5@histoire.example"
-"""The address of a person of the history, whose fifth job died in a short run as in a long one."""
+"""The address of the fifth person of the history; their job died, in a short run as in a long one."""
 
 TYPED: Final = "anne@histoire,example"
 """An address that is none; it was typed in requests that were refused."""

@@ -155,7 +155,7 @@ def _print_problem(out: Console, problem: dict[str, Any]) -> None:
 
 
 def _of_a_file(problem: dict[str, Any]) -> dict[str, str]:
-    """Writes what is told of a missing file: whose it is, since when it is expected, and when the last one came."""
+    """Writes what is told of a missing file: its company, since when it is expected, and when the last one came."""
     if problem["code"] != "file_missing":
         return {}
     company, last_at, lines = problem["company"], problem["last_at"], problem["lines"]

@@ -1,4 +1,4 @@
-"""Finds the inboxes whose expected file has not come."""
+"""Finds the inboxes that expect a file which has not come."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ class _LastFile(NamedTuple):
 
 
 def find_missing_files(session: Session) -> list[dict[str, Any]]:
-    """Lists the inboxes whose expected file has not come in time, as `file_missing`, until one comes.
+    """Lists the inboxes that expect a file which has not come in time, as `file_missing`, until one comes.
 
     Each tells the `portal`, the `contract` and its `company`, `since` when (and for how many `seconds`) a file has been
     expected, when the last one came (`last_at`) and how many `lines` it had; its count is that of the missing files.

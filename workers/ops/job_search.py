@@ -20,7 +20,7 @@ from workers.sql import fetch
 
 
 class PersonToFind(NamedTuple):
-    """The person whose jobs are sought.
+    """A person to find jobs of.
 
     Parameters:
       account_id: None when no account has the address.

@@ -91,7 +91,7 @@ def _of_problems(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _gauge("matricule_healthy", "1 while there is no problem.", status["healthy"])
     if status["database"] is not None:
         missing = counted.get("file_missing", 0)
-        yield from _gauge("matricule_files_missing", "Inboxes whose expected file has not come.", missing)
+        yield from _gauge("matricule_files_missing", "Inboxes that expect a file which has not come in time.", missing)
 
 
 def _of_queues(status: Mapping[str, Any]) -> Iterator[Metric]:

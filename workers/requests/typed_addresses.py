@@ -9,7 +9,7 @@ from workers.requests.base import Request
 from workers.requests.personal import Personal, marks_of
 
 MOST_ADDRESSES: Final = 1_000
-"""The most people of a request whose addresses are kept: a roster of more is read whole by those who look for one."""
+"""Addresses are kept of requests about so many people at most: a larger roster would cost a row for each of them."""
 
 _IN_A_MESSAGE: Final = re.compile(rb"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 
