@@ -186,6 +186,14 @@ def test_a_refused_pause_says_why_and_keeps_what_was_typed() -> None:
     assert rows("SELECT count(*) FROM queue_pause") == [(0,)]
 
 
+def test_a_reader_sees_what_can_be_done_and_by_whom() -> None:
+    with visiting(Role.READER) as visit:
+        page = visit.get("/ops/queues/emails").text
+        assert "Your role is reader. An operator can do this" in page
+        assert "matricule queues pause emails" in page
+        assert 'action="/ops/queues/emails/pause"' not in page
+
+
 def test_pages_answer_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with visiting(Role.ADMIN) as visit:
         assert visit.get("/ops").status_code == 200
