@@ -138,3 +138,20 @@ def test_a_proxy_wildcard_is_refused_by_name(given: str) -> None:
     with pytest.raises(ValidationError, match="trusted_proxies") as refused:
         settings(trusted_proxies=given)
     assert repr(given.rpartition(",")[2]) in str(refused.value)
+
+
+@pytest.mark.parametrize("hosts", ["ops.example.fr:8021", "https://ops.example.fr", "a b", "*", "ops..fr", "-a.fr"])
+def test_names_of_hosts_are_names_alone(hosts: str) -> None:
+    with pytest.raises(ValidationError, match="ops_hosts"):
+        settings(ops_hosts=hosts)
+
+
+def test_names_of_hosts_are_compared_in_small_letters() -> None:
+    assert settings(ops_hosts=" Ops.Example.FR, ops2 ,").ops_hosts == "ops.example.fr,ops2"
+
+
+@pytest.mark.parametrize("secret", ["short", "x" * 31, "x" * 31 + " ", "é" * 40, "x" * 40 + "\n"])
+def test_a_secret_of_a_proxy_can_be_sent_and_not_guessed(secret: str) -> None:
+    with pytest.raises(ValidationError, match="ops_proxy_secret") as refused:
+        settings(ops_proxy_secret=secret)
+    assert secret not in str(refused.value)

@@ -1,6 +1,6 @@
 """Pages from templates, with what each of them shows: the menu, the age of the figures, texts in both languages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -83,6 +83,7 @@ async def page(
         "visitor": visitor,
         "path": request.url.path,
         "live": request.method in ("GET", "HEAD"),
+        "counts": menu_counts(values.get("snapshot")),
         "form_token": partial(token_field, visitor),
         "with_query": partial(with_query, request, path=values.get("path", request.url.path)),
     }
@@ -90,6 +91,15 @@ async def page(
     answer = HTMLResponse(html.encode("utf-8", "replace"), status)
     _keep_language(request, answer)
     return answer
+
+
+def menu_counts(snapshot: Mapping[str, Any] | None) -> dict[str, int]:
+    """Returns the numbers beside the pages of the menu: problems, errors that are told apart, troubled inboxes."""
+    problems = snapshot["problems"] if snapshot else ()
+    gave_up = [one for one in problems if one["code"] in ("dead", "expired", "uncertain")]
+    inboxes = [one for one in problems if one["code"] in ("unreadable_inbox", "unreadable_inbox_file", "file_missing")]
+    errors = sum(max(len(one.get("groups", ())), 1) for one in gave_up)
+    return {"now": len(problems), "errors": errors, "files": len(inboxes)}
 
 
 async def in_transaction(work: Callable[..., ResultT], *args: Any, **named: Any) -> ResultT:

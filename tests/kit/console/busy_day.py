@@ -66,8 +66,7 @@ OTHERS: Final = """
     VALUES ('0.5.0', now() - interval '9 h', now()), ('0.4.0', now() - interval '9 d', now() - interval '9 h');
     INSERT INTO queue_pause (id, queue, reason, paused_by, until)
     VALUES (gen_random_uuid(), 'rosters', :reason, 'ops:anne', now() + interval '2 h');
-    UPDATE schedule SET next_run_at = now() + interval '20 min', last_run_at = now() - interval '40 min'
-    WHERE name IN ('purge', 'reconcile', 'releases', 'certificates')"""
+    UPDATE schedule SET next_run_at = now(), last_run_at = now() - interval '40 min'"""
 
 
 def beat() -> None:

@@ -1,5 +1,6 @@
 """Signing in to the console: closed until a user is made, the same answer for unknown names, sessions that end."""
 
+import io
 from typing import Any
 
 import httpx
@@ -9,8 +10,10 @@ from models.ops_user import Role
 from models.password import FREE_TRIES
 from tests.kit.console.visiting import PASSWORD, SAME_ORIGIN, Visit, console, make_user, visiting
 from tests.kit.processes.support import change, forget, rows
+from workers.console.app import warn_if_open
 from workers.database import transaction
 from workers.ops.users import set_disabled, set_password, set_role, sign_out
+from workers.settings import get_settings
 
 SECRET = "a" * 40
 
@@ -243,3 +246,49 @@ def test_headers_forbid_framing_scripts_and_caching() -> None:
             )
             assert "unsafe" not in policy
             assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "same-origin")
+
+
+def test_the_page_that_was_asked_for_is_kept_over_a_wrong_password() -> None:
+    make_user("anne")
+    with console() as client:
+        answer = Visit(client).sign_in("anne", "wrong password", following="/ops/queues?x=1")
+        assert 'name="next" value="/ops/queues?x=1"' in answer.text
+
+
+def test_a_form_that_is_too_large_or_no_form_is_refused() -> None:
+    with visiting() as visit:
+        for content, kind, status in (
+            (b"a=" + b"x" * 200_000, "application/x-www-form-urlencoded", 413),
+            (b"&".join(b"a=1" for _ in range(3_000)), "application/x-www-form-urlencoded", 400),
+            (b"a=%00", "application/x-www-form-urlencoded", 400),
+            (b"a=%ff", "application/x-www-form-urlencoded", 400),
+            (b"{}", "application/json", 400),
+            (b"", "multipart/form-data; boundary=x", 400),
+        ):
+            headers = SAME_ORIGIN | {"Content-Type": kind}
+            answer = visit.client.post("/ops/sessions/end", content=content, headers=headers)
+            assert (answer.status_code, "Nothing was done" in answer.text) == (status, True)
+        assert visit.get("/ops").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warns"),
+    [
+        ("0.0.0.0", "", True),
+        ("::", "", True),
+        ("10.0.0.7", "", True),
+        ("ops.example.fr", "", True),
+        ("0.0.0.0", "secret", False),
+        ("127.0.0.1", "", False),
+        ("::1", "", False),
+        ("localhost", "", False),
+    ],
+)
+def test_a_public_port_without_a_token_is_told(
+    host: str, token: str, warns: bool, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    monkeypatch.setenv("OPS_HOST", host)
+    monkeypatch.setenv("METRICS_TOKEN", token)
+    forget()
+    warn_if_open(get_settings())
+    assert ("metrics.open" in logged.getvalue()) is warns

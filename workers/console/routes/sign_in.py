@@ -41,19 +41,20 @@ async def sign_user_in(request: Request) -> Response:
     """Begins a session, or refuses without saying whether there is such a user."""
     data = await read_form(request)
     name, password = (str(data.get(field, "")) for field in ("name", "password"))
+    typed = {"name": name, "following": own_page(str(data.get("next", "")))}
     address = request.client.host if request.client else ""
     sign_ins: SignIns = request.app.state.sign_ins
     place = free_place(sign_ins.hashing)
     if place is None:
-        return await _form(request, status=503, refused="busy", name=name)
+        return await _form(request, status=503, refused="busy", **typed)
     attempt = await in_transaction(begin_sign_in, name.strip(), address)
     if isinstance(attempt, datetime):
-        return await _form(request, status=429, refused="locked", name=name, until=attempt)
+        return await _form(request, status=429, refused="locked", until=attempt, **typed)
     right = await to_thread.run_sync(is_right, attempt, password, limiter=place)
     token = await in_transaction(partial(_end, attempt, right))
     if token is None:
-        return await _form(request, status=401, refused="wrong", name=name)
-    answer = RedirectResponse(own_page(str(data.get("next", ""))), 303)
+        return await _form(request, status=401, refused="wrong", **typed)
+    answer = RedirectResponse(typed["following"], 303)
     give_cookie(request, answer, token)
     return answer
 
@@ -99,9 +100,9 @@ def own_page(asked: str) -> str:
 
 
 async def _form(request: Request, *, status: int = 200, **values: object) -> Response:
-    shown = {"refused": "", "name": "", "until": None} | values
     following = own_page(request.query_params.get("next", ""))
-    return await page(request, None, "sign_in.html", status=status, following=following, **shown)
+    shown: dict[str, object] = {"refused": "", "name": "", "until": None, "following": following}
+    return await page(request, None, "sign_in.html", status=status, **shown | values)
 
 
 def _signed_out(request: Request) -> Response:
