@@ -78,20 +78,25 @@ def beat() -> None:
     change(CLOCK)
 
 
-def fill() -> None:
-    """Fills the database of a test with a busy day."""
+def fill(words: str = f"panne {HOSTILE}", error: str = HOSTILE) -> None:
+    """Fills the database of a test with a busy day.
+
+    Parameters:
+      words: why a queue is paused.
+      error: the reason of what gave up.
+    """
     change(PROCESSES)
     change(CLOCK)
     change(JOBS.format(kind="enroll", queue="enrollments", lanes=9, oldest="3 min", number=184))
     change(JOBS.format(kind="duplicate_certificates", queue="certificates_bulk", lanes=4, oldest="45 min", number=38))
     change(JOBS.format(kind="import_roster", queue="rosters", lanes=2, oldest="26 min", number=5))
     change(RUNNING)
-    change(DEAD, reason=HOSTILE)
+    change(DEAD, reason=error)
     change(DEPTHS)
     change(ENDED)
     change(HOURS)
     for statement in OTHERS.split(";\n"):
-        change(statement, **({"reason": f"panne {HOSTILE}"} if ":reason" in statement else {}))
+        change(statement, **({"reason": words} if ":reason" in statement else {}))
 
 
 __all__ = ["HOSTILE", "beat", "fill"]
