@@ -53,7 +53,7 @@ def test_a_set_is_shown_and_nothing_changes_before_it_is_confirmed() -> None:
     assert "Retry 3 of 3 rows?" in page
     assert "job enroll dead" in page
     assert "OperationalError: server closed the connection of #" in page
-    assert "fits" in page
+    assert "enough seats" in page
     assert f"matricule retry --action {address[-36:]}" in page
     assert rows("SELECT md5(string_agg(CAST(j AS text), '' ORDER BY id)) FROM job j") == before
 

@@ -41,7 +41,7 @@ def test_an_operator_lets_the_inboxes_be_looked_into_now(folder: Path) -> None:
     assert folder.exists()
     with visiting("operator", "otto") as visit:
         answer = visit.post("/ops/files/scan")
-        assert "The look is asked for" in visit.get(answer.headers["location"]).text
+        assert "A look was asked for" in visit.get(answer.headers["location"]).text
         assert rows("SELECT next_run_at <= now() FROM schedule WHERE name = 'inboxes'") == [(True,)]
         change("UPDATE schedule SET paused = true WHERE name = 'inboxes'")
         paused = visit.post("/ops/files/scan")

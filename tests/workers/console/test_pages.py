@@ -230,7 +230,7 @@ def test_every_problem_has_its_words_and_one_step() -> None:
         [shown] = shown_problems([{"code": code, "subject": "emails", "count": 1}])
         assert bool(shown.step.address) is not bool(shown.step.command), code
         assert not shown.step.address or TEXTS.has(f"problems.step.{shown.step.key}")
-    assert set(SENTENCES) >= SOON - {"file_missing"}
+    assert set(SENTENCES) >= SOON
 
 
 def test_what_stops_people_now_stands_first() -> None:

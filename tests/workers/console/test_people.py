@@ -50,7 +50,7 @@ def test_a_refused_job_is_found_by_the_address_that_was_typed() -> None:
         unknown = visit.get("/ops/people?q=unknown@example.com")
     assert (answer.status_code, "No account has this address" in answer.text) == (200, True)
     assert [(job["id"], job["state"]) for job in jobs] == [(str(scene.refused), "refused")]
-    assert "No job is like this" in unknown.text
+    assert "No job matches" in unknown.text
 
 
 @pytest.mark.parametrize(
