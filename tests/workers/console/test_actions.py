@@ -156,7 +156,7 @@ def test_from_a_thousand_rows_on_their_number_is_typed() -> None:
         for typed in ("", "999", "yes"):
             answer = visit.post(f"{address}/confirm", reason="full disk", typed=typed)
             assert (answer.status_code, "is not the number of rows" in answer.text) == (422, True)
-        assert visit.post(f"{address}/confirm", reason="full disk", typed="1000").status_code == 303
+        assert visit.post(f"{address}/confirm", reason="full disk", typed="1\u202f000").status_code == 303
 
 
 def test_a_running_action_is_stopped_with_a_reason() -> None:

@@ -100,6 +100,22 @@ def test_an_import_is_stopped_and_undone_in_the_name_of_its_portal() -> None:
     assert asked == [("cancel_import", "ops:otto", None), ("undo_import", "ops:otto", "false")]
 
 
+def test_a_large_import_is_undone_after_its_rows_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.console.routes.files.TYPED_FROM", 2)
+    contract()
+    drop(file_of("ana", "bob"))
+    work()
+    close_open_files()
+    [[job]] = rows("SELECT job_id FROM roster")
+    with visiting("operator") as visit:
+        for typed in ("", "3", "two"):
+            told = visit.get(visit.post(f"/ops/files/{job}/undo", typed=typed).headers["location"]).text
+            assert ("Nothing was changed" in told, 'name="typed"' in told) == (True, True)
+        assert rows("SELECT count(*) FROM job WHERE kind = 'undo_import'") == [(0,)]
+        assert "acted=undo" in visit.post(f"/ops/files/{job}/undo", typed=" 2 ").headers["location"]
+    assert rows("SELECT count(*) FROM job WHERE kind = 'undo_import'") == [(1,)]
+
+
 @pytest.mark.parametrize(("role", "status"), [("reader", 403), ("support", 403)])
 def test_who_is_no_operator_changes_no_file(role: str, status: int) -> None:
     with visiting(role) as visit:
