@@ -115,6 +115,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
                 "revoke": Command("portal:revoke", "End a key, or all keys of a portal."),
                 "list": Command("portal:list", "List the portals and their keys, never a secret."),
                 "limits": Command("portal:limits", "Set how many requests a portal may send each minute."),
+                "contact": Command("portal_contact:contact", "Set who is told when a portal's webhooks fail."),
                 "acl": Command("portal:acl", "Print the users of Redis that portals need."),
                 "webhook": Command(
                     "portal_webhook", "Record a webhook endpoint of a portal, or show, try or delete it."
