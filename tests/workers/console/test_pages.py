@@ -3,19 +3,26 @@
 import csv
 import io
 import re
+import shlex
+from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 
 from models.ops_user import Role
+from models.paris import PARIS
+from tests.kit.builders.contracts import add_contract
 from tests.kit.console.busy_day import HOSTILE, beat, fill
+from tests.kit.console.scene import make_scene
 from tests.kit.console.visiting import console, make_user, visiting
 from tests.kit.processes.support import change, forget, rows
 from workers.cli.status import SENTENCES
+from workers.console.filters import read_at
 from workers.console.problems import SOON, shown_problems
-from workers.console.routes.history import read_at
 from workers.console.routes.system import server_of
 from workers.console.texts import TEXTS, IncompleteTexts, Texts
+from workers.database import transaction
 
 PAGES = ("/ops", "/ops/queues", "/ops/queues/enrollments", "/ops/system", "/ops/history", "/ops/sessions")
 
@@ -170,6 +177,28 @@ def test_moments_without_a_zone_are_of_paris() -> None:
     assert str(read_at("2026-01-01T14:05")) == "2026-01-01 13:05:00+00:00"
 
 
+@pytest.mark.parametrize("ledger", ["jobs", "mails"])
+def test_filters_read_moments_as_pages_show_them(ledger: str) -> None:
+    make_scene()
+    with visiting() as visit:
+        for minutes, found in ((-30, True), (30, False)):
+            typed = f"{datetime.now(PARIS) + timedelta(minutes=minutes):%Y-%m-%dT%H:%M}"
+            assert bool(table_of(visit.get(f"/ops/{ledger}?since={typed}&format=json"))) is found
+        far = visit.get(f"/ops/{ledger}", params={"since": "0001-01-01T00:00+14:00"})
+        assert (far.status_code, "cannot be read" in far.text) == (400, True)
+
+
+def test_a_command_line_quotes_what_a_portal_named() -> None:
+    hostile = "$(id);`id`'\"|id"
+    with transaction() as session:
+        add_contract(session, hostile, seats=1)
+    with visiting(Role.OPERATOR) as visit:
+        visit.post("/ops/queues/enrollments/pause", **{"for": "h2", "reason": "a test", "lane": hostile})
+        page = visit.get("/ops/queues/enrollments").text
+    [line] = re.findall(r'<code class="cmd">(matricule queues resume .*?)</code>', page)
+    assert shlex.split(unescape(line))[5] == hostile
+
+
 def test_a_refused_pause_says_why_and_keeps_what_was_typed() -> None:
     with visiting(Role.OPERATOR) as visit:
         for fields, status, words in (
@@ -243,7 +272,7 @@ def test_every_problem_has_its_words_and_one_step() -> None:
         [shown] = shown_problems([{"code": code, "subject": "emails", "count": 1}])
         assert bool(shown.step.address) is not bool(shown.step.command), code
         assert not shown.step.address or TEXTS.has(f"problems.step.{shown.step.key}")
-    assert set(SENTENCES) >= SOON - {"file_missing"}
+    assert set(SENTENCES) >= SOON
 
 
 def test_what_stops_people_now_stands_first() -> None:
