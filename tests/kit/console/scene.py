@@ -17,15 +17,17 @@ LOST: Final = {"class": "OperationalError", "reason": "", "message": "server clo
 BROKEN: Final = {"class": "KeyError", "reason": HOSTILE, "message": f"'locale' {HOSTILE}"}
 
 _DIE: Final = text("""
-    UPDATE job SET state = 'dead', due_at = NULL, finished_at = now() - interval '5 minutes', started_at = now(),
+    UPDATE job SET state = 'dead', due_at = NULL, created_at = now() - interval '20 minutes',
+      started_at = now() - interval '6 minutes', finished_at = now() - interval '5 minutes',
       failures = 8, claim = 8, error = CAST(:error AS json), trouble = :trouble WHERE id = :id""")
 
 _ATTEMPT: Final = text("""
-    INSERT INTO job_attempt (ledger, row_id, claim, outcome, error)
-    VALUES (:ledger, :id, 1, 'retry', CAST(:error AS json))""")
+    INSERT INTO job_attempt (ledger, row_id, claim, outcome, error, created_at)
+    VALUES (:ledger, :id, 1, 'retry', CAST(:error AS json), now() - interval '15 minutes')""")
 
 _FAIL_MAIL: Final = text("""
-    UPDATE email SET state = 'failed', due_at = NULL, finished_at = now(), failures = 3, claim = 3,
+    UPDATE email SET state = 'failed', due_at = NULL, created_at = now() - interval '20 minutes',
+      finished_at = now(), failures = 3, claim = 3,
       error = CAST(:error AS json), trouble = :trouble WHERE id = :id""")
 
 
