@@ -13,12 +13,15 @@ def test_an_operator_sets_a_contact_and_takes_it_away() -> None:
         assert rows(CONTACTS) == [("ops@acme.example",)]
         assert ("is up to date" in page, "ops@acme" in page) == (True, False)
         wrong = visit.post("/ops/contacts", portal="local", address="a@b@c")
+        empty = visit.post("/ops/contacts", portal="local", address="")
         unknown = visit.post("/ops/contacts", portal="<b>nowhere", address="a@acme.example")
-        assert [(one.status_code, "Nothing was changed" in one.text) for one in (wrong, unknown)] == [(422, True)] * 2
+        for refused in (wrong, empty, unknown):
+            assert (refused.status_code, "Nothing was changed" in refused.text) == (422, True)
+        assert "is up to date" not in visit.get("/ops/contacts?changed=Call+0900").text
         assert rows(CONTACTS) == [("ops@acme.example",)]
         [row] = [one for one in visit.get("/ops/contacts?format=json").json()["rows"] if one["portal"] == "local"]
         assert row["has_contact"] is True
-        visit.post("/ops/contacts", portal="local", address="")
+        visit.post("/ops/contacts", portal="local", remove="yes")
     assert rows(CONTACTS) == [(None,)]
     assert rows("SELECT requested_by, detail FROM audit WHERE action = 'set_contact' ORDER BY id") == [
         ("ops:otto", {"contact": True}),

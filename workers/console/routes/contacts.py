@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from models.words import Code
 from workers.console.access.forms import posted
 from workers.console.access.visitor import Operator, Reader, Visitor
 from workers.console.acting import back_to
@@ -27,7 +28,8 @@ async def _show(request: Request, visitor: Visitor, *, refused: str = "", status
     rows = [(one.name, one.contact is not None, one.created_at) for one in portals]
     if (answer := table(request, visitor, "contacts", ("portal", "has_contact", "created_at"), rows)) is not None:
         return answer
-    changed = said(query_of(request), "changed")
+    asked = said(query_of(request), "changed")
+    changed = asked if asked in {one.name for one in portals} else ""
     return await page(
         request,
         visitor,
@@ -42,9 +44,12 @@ async def _show(request: Request, visitor: Visitor, *, refused: str = "", status
 
 @router.post("/ops/contacts", response_model=None)
 async def change_contact(request: Request, visitor: Operator) -> Response:
-    """Sets the contact of a portal, or takes it away when none is given."""
+    """Sets the contact of a portal, or takes it away; an empty field alone does neither."""
     form = dict(await posted(request))
-    name, address = said(form, "portal"), said(form, "address")
+    removes = said(form, "remove") == "yes"
+    name, address = said(form, "portal"), "" if removes else said(form, "address")
+    if not address and not removes:
+        return await _show(request, visitor, refused=Code.INVALID_EMAIL, status=422)
     try:
         await in_transaction(set_contact, name, address or None, requested_by=visitor.asker)
     except InvalidRequest as error:
