@@ -74,10 +74,16 @@ class Heartbeat(threading.Thread):
       beat: a function called before each heartbeat; it returns the reason why this process does not work, or None. Its
         errors are logged, and this heartbeat is left out.
       drain: what this process does when an operator lets it take nothing new.
+      missed: a function called when the database could not record a heartbeat.
     """
 
     def __init__(
-        self, process: UUID, kind: str, beat: Callable[[], str | None] = lambda: None, drain: Drain | None = None
+        self,
+        process: UUID,
+        kind: str,
+        beat: Callable[[], str | None] = lambda: None,
+        drain: Drain | None = None,
+        missed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.row = {
@@ -90,6 +96,9 @@ class Heartbeat(threading.Thread):
         self.beat = beat
         self.beaten_at = time.monotonic()
         """When a heartbeat was last recorded, by the monotonic clock."""
+        self.unrecorded_since: float | None = None
+        """Since when heartbeats cannot be recorded; None while the last one was, and while the next one is made."""
+        self._missed = missed
         self._drain = drain or Drain()
         self._end = threading.Event()
 
@@ -123,6 +132,7 @@ class Heartbeat(threading.Thread):
     def _record(self) -> None:
         over = self._drain.is_over
         given = self.parameters(self.beat(), drained=over)
+        self.unrecorded_since = self.unrecorded_since or time.monotonic()
         try:
             with autocommit() as session:
                 order = fetch_one(session, DrainOrder, RECORD_HEARTBEAT, given)
@@ -130,8 +140,9 @@ class Heartbeat(threading.Thread):
             if not is_transient(error):
                 raise
             log.warning("process.not_recorded", exc_info=error)
+            self._missed()
             return
-        self.beaten_at = time.monotonic()
+        self.beaten_at, self.unrecorded_since = time.monotonic(), None
         if order is not None:
             self._drain.follow(order)
 
