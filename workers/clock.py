@@ -5,6 +5,7 @@ a leader that froze and resumes late does no harm.
 """
 
 import json
+import math
 import signal
 import sys
 import threading
@@ -42,7 +43,7 @@ from workers.engine.set_back import (
 from workers.engine.slots import next_slot
 from workers.engine.stopping import DRAINING
 from workers.engine.wake import WAKER
-from workers.engine.watchdog import ENDED_ITSELF, HANGS_AFTER, HeartbeatGuard, ProcessWatch, Turns
+from workers.engine.watchdog import ENDED_ITSELF, HeartbeatGuard, ProcessWatch, Turns
 from workers.errors import InvalidRequest
 from workers.logs import configure_logs, get_logger
 from workers.ops.actions_parts import carry_out_due
@@ -250,7 +251,7 @@ class RunningClock:
 
     def __init__(self, me: UUID) -> None:
         self.me = me
-        self.rounds = Turns("rounds of the clock", HANGS_AFTER)
+        self.rounds = Turns("rounds of the clock", math.inf)  # a round ends the process if it gives no sign
         self._searched_at = time.monotonic()
         self._counting: threading.Thread | None = None
         self._acting: threading.Thread | None = None
@@ -262,6 +263,10 @@ class RunningClock:
             self.resign()
             return
         self._may_lead = True
+        with SIGNS.during("round of the clock"):
+            self._round()
+
+    def _round(self) -> None:
         self.rounds.begin()
         if _unless_postponed(lambda: tick(self.me, WAKER.wake_soon)):
             self._acting = act_beside(self._acting)
@@ -298,7 +303,7 @@ def run() -> None:
         signal.signal(signum, lambda *_: stopping.set())
     clock = RunningClock(me)
     watch = ProcessWatch(clock.rounds)
-    alive = Heartbeat(me, "clock", watch.look, Drain(clock.holds_work))
+    alive = Heartbeat(me, "clock", watch.look, Drain(clock.holds_work), watch.wait_for_database)
     alive.start()
     HeartbeatGuard(alive).start()
     log.info("process.started", queues=["clock"], process=str(me))

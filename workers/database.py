@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlmodel import Session
 
 from workers.settings import get_settings
@@ -66,6 +66,10 @@ KEEPALIVE: Final = {
 }
 """These detect a host that vanished. The statement timeout cannot, because it runs on that host."""
 
+POOL_SIZE: Final = 10
+POOL_OVERFLOW: Final = 10
+"""The connections that a process keeps, and those it may open beside them."""
+
 _LAST_STEPS: Final = "last_steps"
 
 # Bounds how long a statement of this transaction waits for a lock.
@@ -89,16 +93,23 @@ def get_engine() -> Engine:
             "application_name": f"{APPLICATION}{os.getpid()}@{socket.gethostname()}",
             **KEEPALIVE,
         },
-        pool_size=10,
-        max_overflow=10,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=10,
         pool_use_lifo=True,
         isolation_level="READ COMMITTED",
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", _leave_server)
+    event.listen(engine, "after_cursor_execute", _hear)
     event.listen(engine, "connect", _pin_settings, insert=True)  # before SQLAlchemy looks at the settings
     return engine
+
+
+def pool_is_full() -> bool:
+    """Tells whether all connections of the pool that there may be are in use."""
+    pool = get_engine().pool
+    return isinstance(pool, QueuePool) and pool.checkedout() >= POOL_SIZE + POOL_OVERFLOW
 
 
 def _pin_settings(connection: Any, _: object) -> None:
@@ -119,6 +130,11 @@ def _leave_server(context: ExceptionContext) -> None:
     if sql_state(context.sqlalchemy_exception) == READ_ONLY:
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = True
+
+
+def _hear(*_: object) -> None:
+    """Notes that the database answered: a thread with many long statements in one transaction does not hang."""
+    SIGNS.hear()
 
 
 @contextmanager
@@ -295,6 +311,7 @@ __all__ = [
     "leave_server",
     "lost_connection",
     "moment_array",
+    "pool_is_full",
     "read_whole_tables",
     "sql_state",
     "take_last_steps",

@@ -31,6 +31,7 @@ PROCESS is its identifier or the first eight characters of it, HOST:PID, or HOST
 From its next heartbeat on, two seconds later, it claims and fetches nothing; what it holds is finished, and it says
 when that is done. A clock gives its lead up, web answers 503 at /readyz. It lives on and is drained until --undo, or
 until it is started anew; --stop has it end then, all processes of its line with it, and its supervisor starts it again.
+With --all --stop those of a host and a kind end together, when each of them is drained.
 Other processes take what comes. One of a release before this command does not read the order. The audit trail keeps
 your name and the reason.
 

@@ -71,8 +71,8 @@ class Drain:
     def follow(self, order: DrainOrder) -> None:
         """Does what the operator wants now."""
         if order.asked and not DRAINING.is_set():
-            self._since = time.monotonic()
             DRAINING.set()
+            self._since = time.monotonic()  # after that: a reader that begins a turn behind it has seen the sign
             log.warning("process.drains")
             self._changed()
         elif not order.asked and DRAINING.is_set():

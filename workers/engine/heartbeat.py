@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, text
 
 from workers.database import autocommit, is_transient
 from workers.engine.draining import Drain, DrainOrder
-from workers.engine.rollout import this_release
+from workers.engine.rollout import ALIVE_SECONDS, this_release
 from workers.logs import get_logger
 from workers.sql import fetch_one
 
@@ -20,7 +20,8 @@ log = get_logger()
 
 HEARTBEAT_SECONDS: Final = 2.0
 
-# Records that this process is alive now; returns whether an operator lets it take nothing new.
+# Records that this process is alive now; returns whether an operator lets it take nothing new. It is not to stop before
+# the others that are to stop with it hold nothing any more: the processes of a line stop together.
 RECORD_HEARTBEAT = text("""
     INSERT INTO process AS pr (id, kind, host, pid, release, trouble, circuit_until, circuit_reason)
     VALUES (:id, :kind, :host, :pid, :release, :trouble,
@@ -29,7 +30,10 @@ RECORD_HEARTBEAT = text("""
       circuit_until = excluded.circuit_until, circuit_reason = excluded.circuit_reason,
       drained_at = CASE WHEN pr.drain_asked_at IS NOT NULL AND CAST(:drained AS boolean)
         THEN coalesce(pr.drained_at, now()) END
-    RETURNING drain_asked_at IS NOT NULL AS asked, drained_at IS NOT NULL AS drained, drain_stop AS stop""")
+    RETURNING drain_asked_at IS NOT NULL AS asked, drained_at IS NOT NULL AS drained,
+      drain_stop AND NOT EXISTS (SELECT FROM process o
+        WHERE o.host = pr.host AND o.kind = pr.kind AND o.id <> pr.id AND o.drain_stop AND o.drained_at IS NULL
+          AND o.seen_at > now() - make_interval(secs => :alive)) AS stop""").bindparams(alive=ALIVE_SECONDS)
 
 # Deletes the row of a process that ends in order.
 DELETE_PROCESS = text("DELETE FROM process WHERE id = :id")
@@ -70,10 +74,16 @@ class Heartbeat(threading.Thread):
       beat: a function called before each heartbeat; it returns the reason why this process does not work, or None. Its
         errors are logged, and this heartbeat is left out.
       drain: what this process does when an operator lets it take nothing new.
+      missed: a function called when the database could not record a heartbeat.
     """
 
     def __init__(
-        self, process: UUID, kind: str, beat: Callable[[], str | None] = lambda: None, drain: Drain | None = None
+        self,
+        process: UUID,
+        kind: str,
+        beat: Callable[[], str | None] = lambda: None,
+        drain: Drain | None = None,
+        missed: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.row = {
@@ -86,6 +96,9 @@ class Heartbeat(threading.Thread):
         self.beat = beat
         self.beaten_at = time.monotonic()
         """When a heartbeat was last recorded, by the monotonic clock."""
+        self.unrecorded_since: float | None = None
+        """Since when heartbeats cannot be recorded; None while the last one was, and while the next one is made."""
+        self._missed = missed
         self._drain = drain or Drain()
         self._end = threading.Event()
 
@@ -119,6 +132,7 @@ class Heartbeat(threading.Thread):
     def _record(self) -> None:
         over = self._drain.is_over
         given = self.parameters(self.beat(), drained=over)
+        self.unrecorded_since = self.unrecorded_since or time.monotonic()
         try:
             with autocommit() as session:
                 order = fetch_one(session, DrainOrder, RECORD_HEARTBEAT, given)
@@ -126,8 +140,9 @@ class Heartbeat(threading.Thread):
             if not is_transient(error):
                 raise
             log.warning("process.not_recorded", exc_info=error)
+            self._missed()
             return
-        self.beaten_at = time.monotonic()
+        self.beaten_at, self.unrecorded_since = time.monotonic(), None
         if order is not None:
             self._drain.follow(order)
 

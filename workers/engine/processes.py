@@ -25,7 +25,7 @@ from workers.engine.ledger import LEDGERS, Claimed, Ledger, resume
 from workers.engine.stream_door import StreamDoor
 from workers.engine.watchdog import (
     ENDED_ITSELF,
-    ENDS_AFTER,
+    HANGS_AFTER,
     LONGEST_TURN,
     STUCK,
     TROUBLE_SECONDS,
@@ -155,7 +155,7 @@ class WorkerParts:
 
 def _ailments_of(reader: SteadyConsumer | StreamDoor, name: str) -> Iterable[Ailment]:
     now, trouble = time.monotonic(), reader.trouble
-    yield Ailment(STUCK, now - reader.turned_at, LONGEST_TURN, ENDS_AFTER, name)
+    yield Ailment(STUCK, now - reader.turned_at, LONGEST_TURN, HANGS_AFTER, name)
     if trouble is not None:
         yield Ailment(trouble.code, now - trouble.since, TROUBLE_SECONDS, who=name)
 
@@ -207,7 +207,7 @@ class ProcessMiddleware(dramatiq.Middleware):
                 broker.beat()
             return trouble
 
-        self._alive = Heartbeat(this_process(), kind, beat, Drain(parts.hold_work))
+        self._alive = Heartbeat(this_process(), kind, beat, Drain(parts.hold_work), watch.wait_for_database)
         self._alive.start()
         HeartbeatGuard(self._alive).start()
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import text
 
-from workers.database import fresh_connection
+from workers.database import fresh_connection, pool_is_full
 from workers.engine.heartbeat import HEARTBEAT_SECONDS, RECORD_HEARTBEAT, Heartbeat
 from workers.engine.stopping import STOPPING
 from workers.logs import get_logger
@@ -35,13 +35,14 @@ TROUBLE_SECONDS: Final = 7.0
 """Seconds of errors of Redis after which a process says that it fetches nothing; a restart of Redis takes less."""
 
 ENDS_AFTER: Final = 45.0
-"""Seconds after which a process with a stuck reader or a blocked loop ends.
-
-A Redis and sentinels that do not answer keep a reader for less: each of their connections has a time limit.
-"""
+"""Seconds after which a process with a blocked event loop ends."""
 
 HANGS_AFTER: Final = 150.0
-"""Seconds after which a process ends because work in it hangs: a statement would have met its own limit before."""
+"""Seconds after which a process ends because a reader is stuck, or work in it hangs.
+
+A statement would have met its own limit before. So would a connection to Redis or a sentinel, but not the look for the
+addresses of their names: a resolver that is away keeps each look for a minute.
+"""
 
 SHORTEST_LEASE: Final = 10.0
 """Seconds without a sign after which work is never named before, however short leases are."""
@@ -49,8 +50,8 @@ SHORTEST_LEASE: Final = 10.0
 STOP_SECONDS: Final = 30.0
 """Seconds that a process that ends itself has to finish its other work, before it ends at once."""
 
-LATE_HEARTBEAT: Final = 4.0
-"""Seconds without a recorded heartbeat after which the database is asked over a connection of its own."""
+LATE_HEARTBEAT: Final = 2.0
+"""Seconds for which a heartbeat is not recorded, after which the database is asked over a connection of its own."""
 
 DEAD_POOL_SECONDS: Final = 20.0
 """Seconds for which that connection works and no heartbeat is recorded, after which the process ends."""
@@ -108,7 +109,8 @@ class ProcessWatch:
     """Looks at the parts of this process with each heartbeat, and ends the process when one of them works no more.
 
     A process that was frozen, or could not reach the database, finds all its threads late when it goes on: what lasts
-    is counted from then.
+    is counted from then. Its mailers wait with what a relay has accepted until the database records it, however long
+    that takes: a process that ended meanwhile would send it again.
 
     Parameters:
       checks: the looks at its parts.
@@ -139,6 +141,10 @@ class ProcessWatch:
         else:
             self._end_for(next((one for one in found if one.seconds >= one.ends), None), now)
         return next((one.code for one in found if one.seconds >= one.named), None)
+
+    def wait_for_database(self) -> None:
+        """Counts what lasts from now on: the database does not record this heartbeat, so work waits for it too."""
+        self._awake_since = time.monotonic()
 
     def _since_awake(self, one: Ailment, now: float) -> Ailment:
         return one._replace(seconds=min(one.seconds, now - self._awake_since))
@@ -218,12 +224,30 @@ class Turns:
             yield Ailment(STUCK, time.monotonic() - begun_at, LONGEST_TURN, self._ends, self._name)
 
 
+class SilenceTimer(threading.Thread):
+    """Ends this process when no Python code runs in it any more.
+
+    It does nothing else: what asks a server may wait for a minute, such as for a resolver of names that is away.
+    """
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        super().__init__(name="silence-timer", daemon=True)
+        self._heartbeat = heartbeat
+
+    def run(self) -> None:
+        while not self._heartbeat.has_ended:
+            # The interpreter need not run for this one: it writes where each thread is, and ends the process.
+            faulthandler.dump_traceback_later(SILENCE_SECONDS, exit=True, file=2)
+            self._heartbeat.wait(SILENCE_SECONDS / 6)
+        faulthandler.cancel_dump_traceback_later()
+
+
 class HeartbeatGuard(threading.Thread):
     """Ends this process when its heartbeat is not recorded although the database works.
 
     The heartbeat uses the pool of connections that all work uses, so connections that are dead and not noticed keep
     both from going on. This thread asks over a connection of its own whether the database works; while it does not, the
-    process waits for it. And the process ends when no Python code runs in it any more.
+    process waits for it. Connections that are all in use are not dead, as long as the database answers some of them.
     """
 
     def __init__(self, heartbeat: Heartbeat) -> None:
@@ -232,29 +256,34 @@ class HeartbeatGuard(threading.Thread):
         self._looked_at = time.monotonic()
         self._dead_since: float | None = None
 
+    def start(self) -> None:
+        """Starts this thread, and the one that ends the process when no Python code runs any more."""
+        SilenceTimer(self._heartbeat).start()
+        super().start()
+
     def run(self) -> None:
-        armed_at = -math.inf
         while not self._heartbeat.has_ended:
-            if time.monotonic() - armed_at > SILENCE_SECONDS / 6:
-                # The interpreter need not run for this one: it writes where each thread is, and ends the process.
-                faulthandler.dump_traceback_later(SILENCE_SECONDS, exit=True, file=2)
-                armed_at = time.monotonic()
             self.look()
             self._heartbeat.wait(HEARTBEAT_SECONDS)
-        faulthandler.cancel_dump_traceback_later()
 
     def look(self) -> None:
         """Looks at the heartbeat once; ends the process when its connections have been dead for too long."""
         now = time.monotonic()
         paused, self._looked_at = now - self._looked_at > 3 * HEARTBEAT_SECONDS, now
-        late = not paused and now - self._heartbeat.beaten_at > LATE_HEARTBEAT
-        if not late or not self._reach_database():
+        if paused or not self._is_late(now) or not self._reach_database():
             self._dead_since = None
         elif self._dead_since is None:  # a database that has just come back has no heartbeat yet
             self._dead_since = now
         elif now - self._dead_since > DEAD_POOL_SECONDS:
             log.critical("process.ends_itself", reason=DEAD_CONNECTIONS, seconds=round(now - self._dead_since))
             end_at_once()
+
+    def _is_late(self, now: float) -> bool:
+        """Tells whether the heartbeat waits for its connection, or has not come to that for very long."""
+        since = self._heartbeat.unrecorded_since
+        if pool_is_full() and now - SIGNS.heard_at < DEAD_POOL_SECONDS:
+            return False
+        return (since is not None and now - since > LATE_HEARTBEAT) or now - self._heartbeat.beaten_at > HANGS_AFTER
 
     def _reach_database(self) -> bool:
         """Asks the database over a connection of its own; returns False when it is away.

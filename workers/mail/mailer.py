@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
-from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
 from models.circuit_breaker import CircuitBreaker, CircuitState
 from models.delivery import DeliveryOutcome, DeliveryReason, DeliveryVerdict, blame, retry_delay
@@ -113,6 +113,15 @@ class Mailer:
         loop = get_event_loop_thread()
         if not mails or loop is None:
             return
+        # A relay may take minutes for each mail; the leases are renewed meanwhile. Each end of a mail is a sign.
+        with SIGNS.patiently(LONGEST_STEP) as go_on:
+            self._run(loop, mails, go_on)
+
+    def _run(self, loop: EventLoopThread, mails: Sequence[PreparedMail], go_on: Callable[[], None]) -> None:
+        def ended(attempt: DeliveryAttempt) -> None:
+            go_on()
+            self.count(attempt)
+
         batch = MailBatch(
             self.connections,
             envelope_from=self.identity.envelope_from,
@@ -120,12 +129,11 @@ class Mailer:
             recorder=self._recorder,
             renew=self.renew,
             may_send=self.may_send,
-            ended=self.count,
+            ended=ended,
             lease=self.lease,
         )
         try:
-            # A relay may take minutes for each mail; the leases are renewed meanwhile.
-            with SIGNS.patiently(LONGEST_STEP), suppress(OutcomeGivenUpError):  # it is logged, and this process stops
+            with suppress(OutcomeGivenUpError):  # it is logged, and this process stops
                 loop.run_coroutine(batch.run(self.places))
         finally:
             left = [mail.row for mail in batch.waiting]

@@ -20,7 +20,7 @@ def begin_to_beat(kind: str, holds: Callable[[], bool]) -> Heartbeat:
       holds: tells whether calls are being answered.
     """
     watch = ProcessWatch(LoopWatch(asyncio.get_running_loop()))
-    alive = Heartbeat(this_process(), kind, watch.look, Drain(lambda _: holds()))
+    alive = Heartbeat(this_process(), kind, watch.look, Drain(lambda _: holds()), watch.wait_for_database)
     alive.start()
     HeartbeatGuard(alive).start()
     log.info("process.started", queues=[kind], process=str(this_process()))

@@ -137,6 +137,7 @@ class WebhookSender:
         self.looks.begin()
         try:
             await self._start_runs()
+            self.looks.begin()  # a turn is one statement: only that has a limit
             seconds = await self._in_thread(partial(_read, seconds_to_next))
         except Exception as error:
             if not is_transient(error):
@@ -239,7 +240,7 @@ def _begin_to_beat(sender: WebhookSender, listener: WakeListener, watch: Process
     loop = asyncio.get_running_loop()
     watch.checks += [LoopWatch(loop), sender.looks, lambda: lost({"wake listener": listener})]
     drain = Drain(lambda _: sender.holds, changed=lambda: loop.call_soon_threadsafe(sender.wake))
-    alive = Heartbeat(sender.me, WEBHOOKS, watch.look, drain)
+    alive = Heartbeat(sender.me, WEBHOOKS, watch.look, drain, watch.wait_for_database)
     alive.start()
     HeartbeatGuard(alive).start()
     return alive

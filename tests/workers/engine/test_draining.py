@@ -1,11 +1,14 @@
 """A process that an operator drains takes nothing new, finishes what it holds, says so, and goes on when asked."""
 
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
 
+from models.base import new_id
 from tests.kit.actors.mailers import owe_invitations, states
 from tests.kit.actors.messages import send
 from tests.kit.processes.support import Processes, change, rows, wait_until
@@ -14,9 +17,11 @@ from tests.kit.relay.relay import Relay
 from tests.workers.cli.conftest import Call
 from tests.workers.cli.conftest import call as call  # noqa: PLC0414 - a fixture
 from workers.clock import RunningClock
+from workers.engine import draining
 from workers.engine.broker import wake
 from workers.engine.claimer import this_process
 from workers.engine.draining import Drain, DrainOrder
+from workers.engine.heartbeat import Heartbeat
 from workers.engine.stopping import DRAINING
 from workers.requests.catalog import PutCompany
 
@@ -75,6 +80,51 @@ def test_an_order_is_followed_once_and_undone() -> None:
     assert len(stops) == 1
     drain.follow(DrainOrder(asked=False, drained=False, stop=False))
     assert (DRAINING.is_set(), drain.is_over, len(changes)) == (False, False, 2)
+
+
+def test_a_reader_that_began_its_turn_before_the_sign_may_hold_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned_at: list[float] = []
+
+    class Sign(threading.Event):
+        """The sign to take nothing new, at the moment at which a reader has just looked at it."""
+
+        def set(self) -> None:
+            turned_at.append(time.monotonic())
+            super().set()
+
+    monkeypatch.setattr(draining, "DRAINING", Sign())
+    drain = Drain(lambda since: turned_at[-1] <= since)
+    drain.follow(DrainOrder(asked=True, drained=False, stop=False))
+    assert drain.is_over is False
+    turned_at.append(time.monotonic())
+    assert drain.is_over is True
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_processes_that_are_to_stop_together_wait_for_each_other() -> None:
+    stops: list[str] = []
+
+    def beating(name: str, kind: str = "rosters") -> Heartbeat:
+        held[name] = True
+        drain = Drain(lambda _: held[name], stop=lambda: stops.append(name))
+        return Heartbeat(new_id(), kind, drain=drain)
+
+    held: dict[str, bool] = {}
+    hearts = [beating("one"), beating("two"), beating("other", "emails")]
+
+    def beat(times: int = 3) -> None:
+        for _ in range(times):
+            for heart in hearts:
+                heart._record()
+
+    beat()
+    change("UPDATE process SET drain_asked_at = now(), drain_stop = true")
+    held["one"] = False
+    beat()
+    assert (stops, rows("SELECT count(*) FROM process WHERE drained_at IS NOT NULL")) == ([], [(1,)])
+    held["two"] = False
+    beat()
+    assert sorted(stops) == ["one", "two"]
 
 
 @pytest.mark.usefixtures("fresh_database")

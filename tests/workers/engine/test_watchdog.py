@@ -208,7 +208,7 @@ def looks(clock: Clock, guard: HeartbeatGuard, number: int) -> None:
 @pytest.mark.usefixtures("fresh_database")
 def test_dead_connections_are_named_over_another_one_and_end_the_process(clock: Clock, ends: Ends) -> None:
     heartbeat = heart()
-    heartbeat.beaten_at = clock.now
+    heartbeat.beaten_at = heartbeat.unrecorded_since = clock.now
     guard = HeartbeatGuard(heartbeat)
     looks(clock, guard, 2)
     assert rows("SELECT 1 FROM process") == []
@@ -233,9 +233,9 @@ def test_a_database_that_comes_back_is_waited_for(clock: Clock, ends: Ends) -> N
     heartbeat = heart()
     guard = HeartbeatGuard(heartbeat)
     for _ in range(30):
-        heartbeat.beaten_at = clock.now - LATE_HEARTBEAT - 1
+        heartbeat.unrecorded_since = clock.now - LATE_HEARTBEAT - 1
         looks(clock, guard, 1)
-        heartbeat.beaten_at = clock.now
+        heartbeat.unrecorded_since = None
         looks(clock, guard, 1)
     assert (ends.asked, rows("SELECT 1 FROM process")) == ([], [])
 
