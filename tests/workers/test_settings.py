@@ -138,3 +138,12 @@ def test_a_proxy_wildcard_is_refused_by_name(given: str) -> None:
     with pytest.raises(ValidationError, match="trusted_proxies") as refused:
         settings(trusted_proxies=given)
     assert repr(given.rpartition(",")[2]) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["r@x.fr", "r+*@*.fr", "*+*@x.fr", "r@*", "*", "A <r+*@x.fr>", f"{'r' * 23}*@x.fr", "r *@x.fr"]
+)
+def test_a_return_address_has_one_place_for_the_mark_of_a_mail(given: str) -> None:
+    with pytest.raises(ValidationError, match=r"(?s)mail_return_address.*rebonds\+\*@example.fr"):
+        settings(mail_return_address=given)
+    assert settings(mail_return_address=f" {'R' * 21}+*@x.fr ").mail_return_address == f"{'r' * 21}+*@x.fr"
