@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     @field_validator("mail_return_address")
     @classmethod
     def _has_room_for_a_mark(cls, given: str) -> str:
-        """Refuses an address without exactly one ``*``, or one whose local part is too long with the mark in it."""
+        """Refuses an address without exactly one ``*``, or with a local part that the mark makes too long."""
         given = given.strip()
         if not given:
             return ""

@@ -56,7 +56,7 @@ class Maildir:
         return read_beginning(self.new / name)
 
     def delete(self, names: Sequence[str]) -> None:
-        """Deletes files whose reports are recorded: the original in them has the link of a person."""
+        """Deletes files once their reports are recorded: the original in them has the link of a person."""
         for name in names:
             (self.new / name).unlink(missing_ok=True)
 

@@ -61,33 +61,39 @@ _NOTES: Final = Unnest(_NotedMail, Email, alias="given", others={"error": "text"
 # The mails that reports are about, with the manager of the contract for those about an enrollment.
 LOCK_MAILS = text(f"""
     SELECT m.id, m.state, m.to_address, m.account_id,
-      coalesce(CAST(m.error AS text) LIKE '%"{_NOTED}"%', false) AS noted, c.id AS contract_id, c.company_id,
-      c.manager_email, c.manager_locale, now() AS now
-    FROM email m LEFT JOIN enrollment e ON e.id = m.enrollment_id AND {PARTICIPATING}
-    LEFT JOIN contract c ON c.id = e.contract_id
+      coalesce(CAST(m.error AS text) LIKE '%"{_NOTED}"%', false) AS noted, told.contract_id, told.company_id,
+      told.manager_email, told.manager_locale, now() AS now
+    FROM email m LEFT JOIN LATERAL (
+      SELECT c.id AS contract_id, c.company_id, c.manager_email, c.manager_locale
+      FROM enrollment e JOIN contract c ON c.id = e.contract_id
+      WHERE e.id = m.enrollment_id AND {PARTICIPATING} LIMIT 1) told ON true
     WHERE m.id = ANY(CAST(:mails AS uuid[])) ORDER BY m.id FOR NO KEY UPDATE OF m""")
 
 # A mail of which it was uncertain whether the relay took it is not tried again: it did.
 UPDATE_RETURNED = text(f"""
     UPDATE email SET state = given.state, error = CAST(given.error AS json), returned_at = now(), due_at = NULL,
       finished_at = coalesce(finished_at, now())
-    FROM {_RETURNED} WHERE email.id = given.id""")
+    FROM {_RETURNED} WHERE email.id = given.id AND email.id = ANY(CAST(:id AS uuid[]))""")
 
 # A failure that proves nothing about the address is kept beside the mail, which stays sent.
-UPDATE_NOTED = text(f"UPDATE email SET error = CAST(given.error AS json) FROM {_NOTES} WHERE email.id = given.id")
+UPDATE_NOTED = text(f"""
+    UPDATE email SET error = CAST(given.error AS json)
+    FROM {_NOTES} WHERE email.id = given.id AND email.id = ANY(CAST(:id AS uuid[]))""")
 
 # No reminder goes to an address that does not exist, or does not want it; another address or another invitation starts
 # them again.
 STOP_REMINDERS = text("""
-    UPDATE enrollment SET next_reminder_at = NULL FROM (
-      SELECT e.id FROM account a JOIN enrollment e ON e.account_id = a.id
-      WHERE a.email_norm = ANY(CAST(:emails AS text[])) AND e.next_reminder_at IS NOT NULL
-      ORDER BY e.id FOR NO KEY UPDATE OF e) reminded
-    WHERE enrollment.id = reminded.id""")
+    UPDATE enrollment SET next_reminder_at = NULL WHERE id = ANY(ARRAY(
+      SELECT e.id FROM enrollment e WHERE e.id = ANY(ARRAY(
+        SELECT reminded.id FROM unnest(CAST(:emails AS text[])) given CROSS JOIN LATERAL (
+          SELECT e.id FROM enrollment e
+          WHERE e.account_id = (SELECT a.id FROM account a WHERE a.email_norm = given)
+            AND e.next_reminder_at IS NOT NULL) reminded))
+      ORDER BY e.id FOR NO KEY UPDATE))""")
 
 
 class RecordedReport(NamedTuple):
-    """What became of a report."""
+    """A report about a mail with its verdict and its consequence."""
 
     mail_id: UUID
     verdict: BounceVerdict

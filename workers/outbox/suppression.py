@@ -120,7 +120,7 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
 
 
 def suppress_complaining(session: Session, emails: Collection[str]) -> None:
-    """Suppresses addresses whose owners called a mail of ours spam, until an operator lifts each."""
+    """Suppresses addresses after their owners called a mail spam, until an operator lifts each."""
     if not emails:
         return
     wanted = {"emails": sorted(set(emails)), "reason": SuppressionReason.COMPLAINT}

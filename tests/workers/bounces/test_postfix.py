@@ -25,7 +25,7 @@ NOBODY = "65534"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postfix]:
-    """A relay that takes every mail, whose recipient's server refuses it; mails to us go to a Maildir."""
+    """A relay that takes every mail, and bounces it later; mails to us go to a Maildir."""
     refuses = {"EHLO": "250 mx.test", "RCPT": "550 5.1.1 user unknown"}
     with TemporaryDirectory() as folder, Relay(always=refuses) as theirs:
         Path(folder).chmod(0o755)

@@ -1,4 +1,4 @@
-"""What a report changes: once, only of a mail that was sent, and everything that believed it had arrived."""
+"""A report changes everything that believed its mail had arrived: once, and only of a mail that was sent."""
 
 from typing import Any
 
