@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from tests.kit.processes.support import PROJECT, Processes, change, forget, rows
 from workers.bounces import maildir as maildirs
 from workers.bounces import reader as readers
 from workers.bounces.maildir import KEPT_SECONDS, Maildir
-from workers.bounces.reader import BUNDLE, BounceReader
+from workers.bounces.reader import BUNDLE, ArrivedReport, BounceReader
+from workers.bounces.recording import RecordedReport
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
 
@@ -70,7 +72,7 @@ def test_a_report_is_recorded_and_its_file_deleted(folder: Path) -> None:
     assert read(folder) == {"nothing": 1}
 
 
-FORGED = {
+FORGED: dict[str, Callable[[str, str], bytes]] = {
     "without a return address": lambda to, address: report_about("rebonds@formation.test", address),
     "with another tag": lambda to, address: report_about(to.replace(to[20:44], "a" * 24), address),
     "of another domain": lambda to, address: report_about(to.replace("@formation", "@formations"), address),
@@ -144,7 +146,7 @@ def test_one_report_that_cannot_be_recorded_stops_no_other(folder: Path, monkeyp
         drop(folder, f"{number}.a", report_about(to, address))
     commit, broken = readers._commit, mails[2][0]
 
-    def fails(bundle: list[readers.ArrivedReport]) -> list[readers.RecordedReport]:
+    def fails(bundle: list[ArrivedReport]) -> list[RecordedReport]:
         if any(return_addresses().of(one.mail_id) == broken for one in bundle):
             raise ValueError("a bug")
         return commit(bundle)
