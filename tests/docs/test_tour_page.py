@@ -1,8 +1,8 @@
-"""docs/tour.md shows the pictures that scripts/tour takes, each once and in their order; they are small."""
+"""docs/tour.md and docs/ops/console.md show the pictures that scripts/tour takes, in their order; they are small."""
 
 import re
 
-from tests.kit.browser.pictures import MOST_BYTES, PICTURES
+from tests.kit.browser.pictures import CONSOLE_PICTURES, MOST_BYTES, PICTURES
 from tests.kit.processes.support import PROJECT
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)")
@@ -14,14 +14,17 @@ def shown(page: str) -> list[tuple[str, str]]:
     return PICTURE.findall((PROJECT / page).read_text(encoding="utf-8"))
 
 
-def test_the_page_shows_the_pictures_that_are_taken() -> None:
+def test_the_pages_show_the_pictures_that_are_taken() -> None:
     assert [address for _, address in shown("docs/tour.md")] == [f"tour/{name}.png" for name in PICTURES]
-    assert sorted(file.name for file in FOLDER.iterdir()) == sorted(f"{name}.png" for name in PICTURES)
+    assert [address for _, address in shown("docs/ops/console.md")] == [
+        f"../tour/{name}.png" for name in CONSOLE_PICTURES
+    ]
+    assert {file.name for file in FOLDER.iterdir()} == {f"{name}.png" for name in (*PICTURES, *CONSOLE_PICTURES)}
 
 
 def test_each_picture_is_described_in_its_own_words() -> None:
-    described = [text for text, _ in shown("docs/tour.md")]
-    assert len(set(described)) == len(PICTURES)
+    described = [text for page in ("docs/tour.md", "docs/ops/console.md") for text, _ in shown(page)]
+    assert len(set(described)) == len(PICTURES) + len(CONSOLE_PICTURES)
     assert min(len(text) for text in described) > 20
 
 

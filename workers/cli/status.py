@@ -35,19 +35,19 @@ Exit codes:
    0  healthy
    1  to be looked at: a queue or a lane is paused; no process hears the
       requests of portals; Redis does not answer, does not write, or may
-      lose what it is given; a process is frozen or fetches no work; no
-      clock leads, or that of the database was ahead; work is due on a queue
-      that no process serves, or has been for over a minute (fifteen on
-      rosters, emails_bulk and maintenance), or is postponed for as long; a
-      request that cannot be recorded and holds up the others, or that was
-      refused within a day because the database failed on it alone; work of
-      a kind that this release does not know; dead jobs; mails that failed,
-      expired, were left uncertain, or are owed for over an hour, unless the
-      fault is in their address; a mail relay that refuses us, or is left
-      alone because it is at fault; a contract that a transaction holds for
-      over ten seconds while work waits for it; seats that do not add up, or
-      were not compared for an hour after they should have been; an inbox
-      whose expected file has not come
+      lose what it is given; a process is frozen, works no more or fetches
+      no work; no clock leads, or that of the database was ahead; work is
+      due on a queue that no process serves, or has been for over a minute
+      (fifteen on rosters, emails_bulk and maintenance), or is postponed for
+      as long; a request that cannot be recorded and holds up the others, or
+      that was refused within a day because the database failed on it alone;
+      work of a kind that this release does not know; dead jobs; mails that
+      failed, expired, were left uncertain, or are owed for over an hour,
+      unless the fault is in their address; a mail relay that refuses us, or
+      is left alone because it is at fault; a contract that a transaction
+      holds for over ten seconds while work waits for it; seats that do not
+      add up, or were not compared for an hour after they should have been;
+      an inbox whose expected file has not come
    2  wrong use of the command
 {COMMON_CODES}
 """
