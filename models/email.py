@@ -72,6 +72,7 @@ class Email(OwedWork, table=True):
     error: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
     trouble: str | None = Field(default=None, sa_type=Text)  # of the last failure (``models.trouble``)
     dismissed_at: datetime | None = instant(nullable=True)  # an operator said that it is no problem
+    returned_at: datetime | None = instant(nullable=True)  # a report came: it bounced, or was called spam
 
 
 INVITING: Final = f"m.kind IN ({quoted(INVITING_KINDS)})"
@@ -82,7 +83,8 @@ class SuppressionReason(StoredWord):
     """The reason an address is on the suppression list."""
 
     HARD_BOUNCE = "hard_bounce"  # its server said that the mailbox does not exist
-    OPS = "ops"  # an operator added it, for example after a complaint
+    COMPLAINT = "complaint"  # its owner called a mail of ours spam; until an operator lifts it
+    OPS = "ops"  # an operator added it
 
 
 HARD_BOUNCE_LIFETIME: Final = timedelta(days=7)
@@ -112,6 +114,13 @@ def list_after_bounce(known: SuppressionListing | None, now: datetime) -> Suppre
     if known is None or not known.holds(now):
         return SuppressionListing(SuppressionReason.HARD_BOUNCE, now, until)
     return known if known.until is None else known._replace(until=max(known.until, until))
+
+
+def list_after_complaint(known: SuppressionListing | None, now: datetime) -> SuppressionListing:
+    """Returns the entry of an address after its owner called a mail spam; one that lasts as long keeps its reason."""
+    if known is not None and known.holds(now) and known.until is None:
+        return known
+    return SuppressionListing(SuppressionReason.COMPLAINT, now, None)
 
 
 def list_by_operator(known: SuppressionListing | None, now: datetime, lasts: timedelta | None) -> SuppressionListing:

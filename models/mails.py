@@ -140,6 +140,7 @@ MAILS: Final = for_every_kind(
         EmailKind.DUPLICATE: MailSpec(MailRecipient.REQUESTER, LATE),
         EmailKind.RELEASE_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
         EmailKind.ENROLLMENT_REPORT: MailSpec(MailRecipient.MANAGER, LATE),
+        EmailKind.UNDELIVERABLE: MailSpec(MailRecipient.MANAGER, LATE),
         EmailKind.WEBHOOKS_FAILING: MailSpec(MailRecipient.PORTAL, timedelta(days=1), MailSubject.PLATFORM),
     },
     "properties (models/mails.py)",

@@ -22,14 +22,15 @@ STATES_OF: Final[Mapping[DeliveryState, tuple[EmailState, ...]]] = {
     DeliveryState.DEFERRED: (EmailState.OWED, EmailState.SENDING, EmailState.UNCERTAIN),
     DeliveryState.SENT: (EmailState.SENT,),
     DeliveryState.UNCERTAIN: (EmailState.UNCERTAIN,),
-    DeliveryState.UNDELIVERABLE: (EmailState.FAILED,),
+    DeliveryState.UNDELIVERABLE: (EmailState.FAILED, EmailState.BOUNCED),
+    DeliveryState.COMPLAINED: (EmailState.COMPLAINED,),
     DeliveryState.NOT_SENT: (EmailState.SUPPRESSED, EmailState.EXPIRED, EmailState.CANCELLED),
 }
 """The states in which a mail of each kind may be recorded."""
 
 _ENDED: Final = {
     state.value: word
-    for word in (DeliveryState.SENT, DeliveryState.UNDELIVERABLE, DeliveryState.NOT_SENT)
+    for word in (DeliveryState.SENT, DeliveryState.UNDELIVERABLE, DeliveryState.COMPLAINED, DeliveryState.NOT_SENT)
     for state in STATES_OF[word]
 }
 
@@ -89,7 +90,13 @@ UNANSWERED_AFTER: Final = timedelta(days=14)
 INVITATIONS: Final = (EmailKind.INVITATION, EmailKind.REMINDER, EmailKind.RELEASE_WARNING)
 """The mails with the link to choose a first password."""
 
-NEED_STEP: Final = (EmailState.FAILED, EmailState.SUPPRESSED, EmailState.EXPIRED, EmailState.UNCERTAIN)
+NEED_STEP: Final = (
+    EmailState.FAILED,
+    EmailState.BOUNCED,
+    EmailState.SUPPRESSED,
+    EmailState.EXPIRED,
+    EmailState.UNCERTAIN,
+)
 """The states of mails after which a manager has something to do; of an uncertain one, once it is not tried again."""
 
 
@@ -124,11 +131,12 @@ def _code_of(state: str) -> str | None:
         EmailState.SUPPRESSED.value: Code.SUPPRESSED_ADDRESS.value,
         EmailState.EXPIRED.value: EmailState.EXPIRED.value,
         EmailState.CANCELLED.value: EmailState.CANCELLED.value,
+        EmailState.COMPLAINED.value: EmailState.COMPLAINED.value,
     }.get(state)
 
 
 def _next_step(mail: StoredMail, code: str | None) -> NextStep | None:
-    if mail.state == EmailState.CANCELLED:
+    if mail.state in (EmailState.CANCELLED, EmailState.COMPLAINED):
         return None
     bad_address = mail.state == EmailState.SUPPRESSED or code == DeliveryReason.ADDRESS_REJECTED
     return NextStep.CORRECT if bad_address else NextStep.RESEND

@@ -14,8 +14,11 @@ REMINDER_GAP: Final = timedelta(days=1)
 REMINDED_TOGETHER: Final = timedelta(hours=12)
 """A reminder due within this time goes with the one sent now: two trainings do not remind a person twice a day."""
 
-_NEVER_HAD: Final = frozenset({EmailState.FAILED, EmailState.SUPPRESSED, EmailState.CANCELLED})
-"""An invitation in one of these states did not reach the person: no reminder follows until that is put right."""
+_NEVER_HAD: Final = frozenset(
+    {EmailState.FAILED, EmailState.BOUNCED, EmailState.COMPLAINED, EmailState.SUPPRESSED, EmailState.CANCELLED}
+)
+"""An invitation in one of these states did not reach the person, or is not wanted: no reminder follows until that is
+put right."""
 
 
 class RemindedEnrollment(NamedTuple):

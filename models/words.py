@@ -43,6 +43,8 @@ class EmailState(StoredWord):
     SUPPRESSED = "suppressed"  # not sent: the address is on the suppression list
     EXPIRED = "expired"  # not sent in time; sending it now would mislead
     CANCELLED = "cancelled"  # no longer wanted (the person was withdrawn, or its link was voided for another mail)
+    BOUNCED = "bounced"  # it was sent, and a server reported later that the address does not exist
+    COMPLAINED = "complained"  # it was sent, and its recipient called it spam
 
 
 class DeliveryState(StrEnum):
@@ -52,7 +54,8 @@ class DeliveryState(StrEnum):
     DEFERRED = "deferred"  # was not taken yet, and is tried again
     SENT = "sent"  # the relay took it
     UNCERTAIN = "uncertain"  # the connection was lost at the end: perhaps it was taken
-    UNDELIVERABLE = "undeliverable"  # refused for good
+    UNDELIVERABLE = "undeliverable"  # refused for good, at once or later
+    COMPLAINED = "complained"  # taken, and called spam by its recipient: the address gets no more mails
     NOT_SENT = "not_sent"  # not tried: too late, no longer wanted, or the address is on the suppression list
 
 
@@ -75,7 +78,7 @@ class WebhookEvent(StoredWord):
     PARTICIPANT_PROGRESSED = "participant.progressed"  # something new is known of the progress
     PARTICIPANT_COMPLETED = "participant.completed"
     ACCOUNT_ACTIVATED = "account.activated"  # the person chose a first password
-    EMAIL_UNDELIVERABLE = "email.undeliverable"  # a mail did not leave, and why
+    EMAIL_UNDELIVERABLE = "email.undeliverable"  # a mail did not leave, or came back, and why
     CERTIFICATE_ISSUED = "certificate.issued"
     CERTIFICATE_REPLACED = "certificate.replaced"  # a corrected certificate takes the place of another
     CERTIFICATE_REVOKED = "certificate.revoked"
@@ -146,6 +149,7 @@ class EmailKind(StoredWord):
     DUPLICATE = "duplicate"  # to the requester: duplicates of certificates, attached or behind a link
     RELEASE_REPORT = "release_report"  # to the manager: the seats that will be released, or were
     ENROLLMENT_REPORT = "enrollment_report"  # to the manager: the result for each person
+    UNDELIVERABLE = "undeliverable"  # to the manager: addresses that do not exist, and to correct them
     WEBHOOKS_FAILING = "webhooks_failing"  # to the people who run a portal: an endpoint fails, or was disabled
 
 

@@ -55,6 +55,7 @@ STARTING: Final = {
 ALSO_STARTING: Final = {
     ("workers/engine/processes.py", "after_worker_boot"),
     ("workers/webhooks/sender.py", "run"),
+    ("workers/bounces/reader.py", "run"),
     ("workers/engine/processes.py", "stop_and_ignore_more"),  # in the main thread, at the process's end
     ("workers/cli/edge.py", "tidy_end"),  # a command has one thread, and puts back what it found
     ("workers/cli/edge.py", "end"),

@@ -64,6 +64,9 @@ SEARCH_SECONDS: Final = 60.0
 that waits, and schedules that were planned for another time than their next slot.
 """
 
+FAILURE_SECONDS: Final = 30.0
+"""Seconds before a step beside the rounds is begun again that failed for a reason that is no passing one."""
+
 # One of two clocks has the row; the other takes it after the lease of the first has run out, or when it cannot be.
 TAKE_LEAD = text("""
     INSERT INTO clock AS cl (name, holder, until) VALUES ('clock', :me, now() + make_interval(secs => :term))
@@ -328,14 +331,23 @@ def act_beside(before: threading.Thread | None) -> threading.Thread:
     return _beside(carry_out_due, "acting", before)
 
 
+def rest_after_failure() -> None:
+    """Waits before a step that failed is begun again: its error would be logged each second."""
+    threading.Event().wait(FAILURE_SECONDS)
+
+
 def _beside(step: Callable[[], None], name: str, before: threading.Thread | None) -> threading.Thread:
     """Starts a thread for a step, unless the one before still does it; it does not keep the process from ending."""
     if before is not None and before.is_alive():
         return before
 
     def do() -> None:
-        with SIGNS.during(name):
-            _unless_postponed(step)
+        try:
+            with SIGNS.during(name):
+                _unless_postponed(step)
+        except Exception as error:  # the outermost edge of this thread
+            log.exception("clock.step_failed", step=name, exc_info=error)
+            rest_after_failure()  # while this thread lives, no other one begins the step
 
     thread = threading.Thread(target=do, name=name, daemon=True)
     thread.start()

@@ -25,6 +25,7 @@ from workers.errors import NotConfigured
 from workers.logs import configure_logs
 from workers.mail.message import SenderIdentity
 from workers.mail.relay import parse_smtp_url
+from workers.mail.return_address import ReturnAddresses
 from workers.requests.base import ACCEPT_ACTOR, REQUESTS_QUEUE
 from workers.requests.queues import wake_actor
 from workers.security.tokens import SigningKeys
@@ -41,6 +42,7 @@ def check_settings(settings: Settings) -> None:
     SigningKeys.parse(settings.link_keys)
     parse_smtp_url(settings.smtp_url)
     SenderIdentity.from_settings(settings)
+    ReturnAddresses.from_settings(settings)
     if not settings.link_base_url:
         raise NotConfigured("LINK_BASE_URL is empty: give it the address people reach the web process at")
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.access_url import clean_access_url
-from models.address import parse_mailbox
+from models.address import MAX_LOCAL_PART, parse_mailbox
 from models.words import Code
 from workers.redis_client import connect
 
@@ -20,6 +20,9 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 URL_OF_POSTGRESQL: Final = re.compile(
     r"(?P<beginning>[\w+]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?]*)(?P<database>/[^?]*)?(?:\?(?P<options>.*))?"
 )
+
+RETURN_MARK_LENGTH: Final = 42
+"""Characters that stand for the * of MAIL_RETURN_ADDRESS, different ones in each mail."""
 
 HOST_AND_PORT: Final = re.compile(r"\[?(?P<host>[^\[\]]*?)\]?(?::(?P<port>\d*))?")
 """One of several hosts: a name, or an address in brackets if it has colons, and the port; 5432 when left out."""
@@ -58,6 +61,14 @@ class Settings(BaseSettings):
     mail_from: str = Field(default="", description="From of every mail: Name <address>; required")
     mail_reply_to: str = Field(default="", description="Reply-To of every mail; empty for none")
     mail_bounce_address: str = Field(default="", description="envelope sender; empty for the address of MAIL_FROM")
+    mail_return_address: str = Field(
+        default="",
+        description="envelope sender of its own for each mail: an address with * in its local part, such as "
+        "rebonds+*@example.fr; empty for MAIL_BOUNCE_ADDRESS alone",
+    )
+    bounce_maildir: str = Field(
+        default="", description="Maildir in which the reports to these addresses arrive; empty: none is read"
+    )
     message_id_domain: str = Field(
         default="", description="right part of Message-ID; empty for the domain of MAIL_FROM"
     )
@@ -212,6 +223,23 @@ class Settings(BaseSettings):
             form = 'Name <formation@example.fr>, a name with a comma in quotes ("A, B")' if named else "aide@example.fr"
             raise ValueError(f"not exactly one mail address: give it as {form}")
         return given.strip()
+
+    @field_validator("mail_return_address")
+    @classmethod
+    def _has_room_for_a_mark(cls, given: str) -> str:
+        """Refuses an address without exactly one ``*``, or with a local part that the mark makes too long."""
+        given = given.strip()
+        if not given:
+            return ""
+        local_part, _, domain = given.rpartition("@")
+        mailbox = parse_mailbox(given.replace("*", "0" * RETURN_MARK_LENGTH))
+        if local_part.count("*") != 1 or "*" in domain or mailbox is None or "<" in given:
+            most = MAX_LOCAL_PART - RETURN_MARK_LENGTH
+            raise ValueError(
+                f"not one mail address with one * and at most {most} other characters before the @: give it as "
+                "rebonds+*@example.fr"
+            )
+        return given.lower()
 
     @field_validator("redis_url")
     @classmethod

@@ -58,6 +58,7 @@ class MailWords:
             "deferred": self._deferred,
             "sent": self._sent,
             "uncertain": self._uncertain,
+            "complained": self._complained,
         }
         return says.get(mail.state, self._lost)(person, mail)
 
@@ -97,6 +98,9 @@ class MailWords:
         return self._with_step(
             person, "warn", self._t("uncertain"), self._dated("uncertain_hint", mail), kind=mail.kind
         )
+
+    def _complained(self, _person: Participant, mail: Mail) -> MailShown:
+        return MailShown("warn", "warn", self._t("complained"), self._dated("complained_hint", mail))
 
     def _lost(self, person: Participant, mail: Mail) -> MailShown:
         """Says why a mail was refused for good, or was not sent."""

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Enter, MakeContract, OpenPage
 from tests.kit.browser.contracts import PASSWORD, OwnContract, Person
 from tests.kit.browser.manager import Manager, roster
-from tests.kit.browser.pictures import MOST_BYTES, PICTURES, Album, album_folder
+from tests.kit.browser.pictures import PICTURES, Album, album_folder, assert_small
 
 pytestmark = pytest.mark.heavy
 
@@ -60,8 +60,7 @@ def test_the_tour_goes_through_the_whole_guide(
     phone = enter(contract, viewport=PHONE, color_scheme="dark")
     album.take(phone.page, "telephone")
     assert tuple(album.taken) == PICTURES
-    sizes = {name: (folder / f"{name}.png").stat().st_size for name in PICTURES}
-    assert {name: size for name, size in sizes.items() if size >= MOST_BYTES} == {}
+    assert_small(folder, PICTURES)
 
 
 def prepare(contract: OwnContract) -> None:

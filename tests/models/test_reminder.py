@@ -64,6 +64,8 @@ def test_the_events_that_end_reminders(facts: dict[str, Any], owed: bool) -> Non
         (EmailState.UNCERTAIN, True, None, ReminderDecision(None, after(3))),
         (EmailState.EXPIRED, False, None, ReminderDecision(1, after(5))),  # the reminder then carries the link
         (EmailState.FAILED, False, None, NO_MORE),
+        (EmailState.BOUNCED, False, None, NO_MORE),
+        (EmailState.COMPLAINED, False, None, NO_MORE),
         (EmailState.SUPPRESSED, False, None, NO_MORE),
         (EmailState.CANCELLED, False, None, NO_MORE),
         (None, False, None, ReminderDecision(1, after(5))),  # its row was deleted

@@ -3,12 +3,13 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from threading import Barrier
+from threading import Barrier, Event
 from uuid import UUID
 
 import pytest
 from cronsim import CronSimError
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from models.base import new_id
 from models.portal import LOCAL_PORTAL_ID
@@ -20,6 +21,7 @@ from tests.kit.processes.support import (
     rows,
     wait_until,
 )
+from workers import clock
 from workers.clock import fire_schedules, lead, resign, tick
 from workers.database import Session, transaction
 from workers.engine import ledger as books
@@ -262,3 +264,24 @@ def test_the_second_clock_takes_over_at_once_when_the_first_stops(quiet: str, pr
     assert first.wait(timeout=10) == 0
     wait_until(lambda: rows("SELECT 1 FROM clock WHERE holder <> :first", first=held_by), seconds=10)
     assert len(rows("SELECT 1 FROM process WHERE kind = 'clock'")) == 1
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_step_that_fails_is_not_begun_again_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    rested = Event()
+
+    def fail() -> None:
+        begun.append(1)
+        raise ProgrammingError("SELECT", {}, ValueError("no such column"))
+
+    monkeypatch.setattr(clock, "carry_out_due", fail)
+    monkeypatch.setattr(clock, "rest_after_failure", rested.wait)
+    acting = clock.act_beside(None)
+    wait_until(lambda: begun)
+    assert [clock.act_beside(acting) for _ in range(3)] == [acting] * 3
+    rested.set()
+    acting.join()
+    again = clock.act_beside(acting)
+    again.join()
+    assert (again is acting, len(begun)) == (False, 2)

@@ -155,3 +155,12 @@ def test_a_secret_of_a_proxy_can_be_sent_and_not_guessed(secret: str) -> None:
     with pytest.raises(ValidationError, match="ops_proxy_secret") as refused:
         settings(ops_proxy_secret=secret)
     assert secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "given", ["r@x.fr", "r+*@*.fr", "*+*@x.fr", "r@*", "*", "A <r+*@x.fr>", f"{'r' * 23}*@x.fr", "r *@x.fr"]
+)
+def test_a_return_address_has_one_place_for_the_mark_of_a_mail(given: str) -> None:
+    with pytest.raises(ValidationError, match=r"(?s)mail_return_address.*rebonds\+\*@example.fr"):
+        settings(mail_return_address=given)
+    assert settings(mail_return_address=f" {'R' * 21}+*@x.fr ").mail_return_address == f"{'r' * 21}+*@x.fr"

@@ -43,6 +43,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
         "serve": Command("serve", "Serve the pages that the links in mails open."),
         "clock": Command("clock", "Run a clock: it wakes what is due and fires the schedules."),
         "webhooks": Command("webhooks", "Run a sender of webhooks: it tells portals what happened."),
+        "bounces": Command("bounces", "Run the reader of bounces: mails that came back."),
         "ops": Command("ops", "Serve the console and metrics to operators."),
         "migrate": Command("migrate", "Bring the tables of the database up to date."),
         "backup": Command("backup", "Write a backup of the database and the documents."),
@@ -115,6 +116,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Command | Group]]] = {
                 "revoke": Command("portal:revoke", "End a key, or all keys of a portal."),
                 "list": Command("portal:list", "List the portals and their keys, never a secret."),
                 "limits": Command("portal:limits", "Set how many requests a portal may send each minute."),
+                "contact": Command("portal_contact:contact", "Set who is told when a portal's webhooks fail."),
                 "acl": Command("portal:acl", "Print the users of Redis that portals need."),
                 "webhook": Command(
                     "portal_webhook", "Record a webhook endpoint of a portal, or show, try or delete it."

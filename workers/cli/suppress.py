@@ -30,7 +30,7 @@ Enrollments under it are refused, too.
   matricule mail suppress --list
 
 When a server says at once that a mailbox does not exist, its address is put on the list automatically, for seven days.
-A bounce that arrives later, as a mail at MAIL_BOUNCE_ADDRESS, is not read: list the address it names, with --days 7. An
+So it is for a bounce that arrives later, once MAIL_RETURN_ADDRESS is set; one at MAIL_BOUNCE_ADDRESS is not read. An
 address listed by hand without --days stays until it is lifted. The audit trail keeps your name and the reason, without
 the address. Mails that were not sent meanwhile are not sent afterwards.
 

@@ -49,6 +49,11 @@ def read_reason(form: FormData) -> str | None:
     return None if isinstance(kept, Code) else kept
 
 
+def has_typed(form: FormData, number: int) -> bool:
+    """Tells whether a number was typed into a form, or copied from the page with what stands between its thousands."""
+    return "".join(said(dict(form), "typed").split()).replace(",", "") == str(number)
+
+
 async def act_on_one(visitor: Visitor, form: FormData, row_id: UUID, verb: ActionVerb | None = None) -> RowAnswer:
     """Changes one row at once; it can be undone on the page of actions."""
     wanted = verb or read_verb(form)
@@ -110,4 +115,4 @@ def back_to(path: str, **told: object) -> Response:
     return RedirectResponse(f"{path}?{query}" if query else path, 303)
 
 
-__all__ = ["RowAnswer", "act_on_one", "back_to", "read_reason", "read_verb", "show_set"]
+__all__ = ["RowAnswer", "act_on_one", "back_to", "has_typed", "read_reason", "read_verb", "show_set"]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from models.label import names_address
 from models.ops_action import ActionVerb
+from models.paris import PARIS
 from workers.ops.row_filter import RowFilter
 
 LONGEST: Final = 300
@@ -58,11 +59,18 @@ def _moment(given: Mapping[str, object], name: str) -> datetime | None:
         return None
     if ago := _AGO.fullmatch(text):
         return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+    if (read := read_at(text)) is None:
+        raise WrongFilter(name)
+    return read
+
+
+def read_at(asked: str) -> datetime | None:
+    """Reads a moment: in the time of Paris, as pages show it, unless it says otherwise; None when it is none."""
     try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise WrongFilter(name) from None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+        read = datetime.fromisoformat(asked.strip())
+        return (read if read.tzinfo else read.replace(tzinfo=PARIS)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_id(given: Mapping[str, object], name: str) -> UUID | None:
@@ -123,6 +131,7 @@ __all__ = [
     "command_of",
     "may_freeze",
     "query_of",
+    "read_at",
     "read_filter",
     "read_id",
     "said",

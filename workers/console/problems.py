@@ -63,6 +63,14 @@ def _error(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"words": words, "count": found.get("count"), "at_least": found.get("at_least", False)}
 
 
+_OF_PROCESSES: Final = frozenset(
+    {
+        *("deaf_process", "stuck_process", "silent_process", "no_clock", "no_process", "clock_was_ahead"),
+        "void_schedule",
+    }
+)
+
+
 def _step(problem: Mapping[str, Any]) -> Step:
     code, subject = problem["code"], str(problem["subject"])
     if code in ("dead", "expired", "uncertain"):
@@ -71,7 +79,7 @@ def _step(problem: Mapping[str, Any]) -> Step:
         return Step("queue", f"/ops/queues/{quote(subject, safe='')}")
     if code in ("unreadable_inbox", "unreadable_inbox_file", "file_missing"):
         return Step("files", "/ops/files")
-    if code in ("deaf_process", "silent_process", "no_clock", "no_process", "clock_was_ahead", "void_schedule"):
+    if code in _OF_PROCESSES:
         return Step("system", "/ops/system")
     if code in ("relay_refuses", "relay_rests"):
         return Step("mails", "/ops/mails")

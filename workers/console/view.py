@@ -1,5 +1,6 @@
 """Pages from templates, with what each of them shows: the menu, the age of the figures, texts in both languages."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         auto_reload=False,
         finalize=visible,
     )
+    made.filters["shell_word"] = shlex.quote
     made.globals |= {
         "masked": mask,
         "command": shown_command,
@@ -74,18 +76,20 @@ async def page(
       values: of the template. It has these as well: ``t(key, …)``, ``moment(at)``, ``duration(seconds)``,
         ``number(n)``, ``masked(value)``, ``command(words)``, ``spark(points, words)``, ``form_token()``, ``visitor``,
         ``locale``, ``snapshot`` (the status), ``with_query(name=value)`` (this address with other parameters). The
-        answer to a form gives `path`, the address of the page that the form stands on.
+        answer to a form gives `path`, the address of the page that the form stands on; it is the first page otherwise.
     """
     locale = visitor.locale if visitor is not None else locale_of(request)
+    reads = request.method in ("GET", "HEAD")
+    here = values.get("path") or (request.url.path if reads else "/ops")  # the address of a form is no page
     if visitor is not None and "snapshot" not in values:
         values["snapshot"] = await request.app.state.asker.ask()
     context = _words(locale) | {
         "visitor": visitor,
-        "path": request.url.path,
-        "live": request.method in ("GET", "HEAD"),
+        "path": here,
+        "live": reads,
         "counts": menu_counts(values.get("snapshot")),
         "form_token": partial(token_field, visitor),
-        "with_query": partial(with_query, request, path=values.get("path", request.url.path)),
+        "with_query": partial(with_query, request, path=here),
     }
     html = TEMPLATES.get_template(template).render(context | values)
     answer = HTMLResponse(html.encode("utf-8", "replace"), status)

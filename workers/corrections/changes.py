@@ -48,7 +48,7 @@ READ_ENROLLMENTS = text(f"""
 # Whether a mail may have reached the old address: one that is being sent may, too.
 CHECK_REACHED = text("""
     SELECT EXISTS (SELECT 1 FROM email m WHERE m.account_id = :account AND m.to_address = :email
-      AND m.state IN ('sent', 'uncertain', 'sending'))""")
+      AND m.state IN ('sent', 'uncertain', 'sending', 'complained'))""")
 
 # A reminder, or a warning that the seat goes, counts for nothing when it went to a wrong address; an invitation that
 # reached no mailbox had stopped the reminders.

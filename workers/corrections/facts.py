@@ -83,8 +83,8 @@ _PENDING: Final = f"""
         AND l.voided_at IS NOT NULL) AS links_voided
     FROM email_correction ec JOIN account a ON a.id = ec.account_id
     LEFT JOIN LATERAL (
-      SELECT max(m.finished_at) FILTER (WHERE m.state = '{EmailState.SENT}') AS sent_at,
-        bool_or(m.state = '{EmailState.FAILED}'
+      SELECT max(m.finished_at) FILTER (WHERE m.state IN ('{EmailState.SENT}', '{EmailState.COMPLAINED}')) AS sent_at,
+        bool_or(m.state IN ('{EmailState.FAILED}', '{EmailState.BOUNCED}')
           AND m.error ->> 'reason' = '{DeliveryReason.ADDRESS_REJECTED}') AS rejected
       FROM email m WHERE m.dedup_key = '{EmailKind.CORRECTION_NOTICE}:' || ec.id) notice ON true
     WHERE ec.state = '{CorrectionState.PENDING}'"""

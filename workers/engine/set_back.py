@@ -46,6 +46,7 @@ HAPPENED: Final = (
     ("email", ("created_at", "expires_at")),
     ("job", ("finished_at",)),
     ("email", ("finished_at",)),
+    ("email", ("returned_at",)),
     ("webhook", ("created_at", "expires_at")),
     ("webhook", ("started_at",)),
     ("webhook_endpoint", ("failing_since",)),

@@ -58,13 +58,14 @@ _OPEN: Final = f"c.release_after_days IS NOT NULL AND NOT {OVER}"
 # is neither warned nor released.
 _UNUSED: Final = f"{PARTICIPATING} AND e.progress = 'not_started' AND {NEVER_ACTIVATED}"
 
-_ENDED: Final = "m.state IN ('sent', 'uncertain', 'failed', 'suppressed')"
+_ENDED: Final = "m.state IN ('sent', 'uncertain', 'failed', 'suppressed', 'bounced', 'complained')"
 
-# A warning counts once it was sent. One that ended otherwise (refused, lost, suppressed, expired) is repeated later.
+# A warning counts once it was sent. One that ended otherwise (refused, lost, suppressed, expired), or came back, is
+# repeated later.
 _UNHEARD: Final = """(e.release_warned_at <= now() - :warned_again AND NOT EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND m.kind = 'release_warning'
         AND m.created_at >= e.release_warned_at
-        AND (m.state = 'sent' OR m.due_at IS NOT NULL OR m.leased_until IS NOT NULL)))"""
+        AND (m.state IN ('sent', 'complained') OR m.due_at IS NOT NULL OR m.leased_until IS NOT NULL)))"""
 
 _TO_WARN: Final = f"""(e.release_warned_at IS NULL OR {_UNHEARD})
     AND e.enrolled_at <= now() + :warned_before - make_interval(days => c.release_after_days)
@@ -79,7 +80,8 @@ _TO_RELEASE: Final = """e.release_warned_at <= now() - :warned_before
     AND e.enrolled_at <= now() - make_interval(days => c.release_after_days)
     AND EXISTS (
       SELECT 1 FROM email m WHERE m.account_id = e.account_id AND m.enrollment_id = e.id AND m.kind = 'release_warning'
-        AND m.created_at >= e.release_warned_at AND m.state = 'sent' AND m.finished_at <= now() - :warned_before)"""
+        AND m.created_at >= e.release_warned_at AND m.state IN ('sent', 'complained')
+        AND m.finished_at <= now() - :warned_before)"""
 
 _DELAYS: Final = {"warned_before": WARNED_BEFORE, "warned_again": WARNED_AGAIN}
 

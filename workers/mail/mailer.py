@@ -37,6 +37,7 @@ from workers.mail.recording import (
     record_sent,
 )
 from workers.mail.relay import parse_smtp_url
+from workers.mail.return_address import ReturnAddresses
 from workers.mail.sending import MailBatch, PreparedMail
 from workers.outbox.events import tell_undeliverable
 from workers.outbox.relays import RefusedMail, read_evidence, record_accepted, record_refused
@@ -58,6 +59,7 @@ class Mailer:
     def __init__(self) -> None:
         settings = get_settings()
         self.identity = SenderIdentity.from_settings(settings)
+        self.returns = ReturnAddresses.from_settings(settings)
         self.lease = settings.lease_seconds
         self.places = settings.smtp_connections
         self.relay = parse_smtp_url(settings.smtp_url).name
@@ -131,6 +133,7 @@ class Mailer:
             may_send=self.may_send,
             ended=ended,
             lease=self.lease,
+            returns=self.returns,
         )
         try:
             with suppress(OutcomeGivenUpError):  # it is logged, and this process stops

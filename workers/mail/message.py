@@ -53,11 +53,11 @@ class SenderIdentity:
         sender = parse_mailbox(settings.mail_from)
         if sender is None:
             raise NotConfigured("MAIL_FROM is not exactly one mailbox; give one like Formation <formation@example.fr>")
-        name, address = visible(sender.name), _configured_address("MAIL_FROM", sender.address)
+        name, address = visible(sender.name), configured_address("MAIL_FROM", sender.address)
         return cls(
             from_header=f"{_encoded_phrase(name)} <{address}>" if name else address,
-            reply_to=_configured_address("MAIL_REPLY_TO", settings.mail_reply_to) if settings.mail_reply_to else "",
-            envelope_from=_configured_address("MAIL_BOUNCE_ADDRESS", settings.mail_bounce_address or address),
+            reply_to=configured_address("MAIL_REPLY_TO", settings.mail_reply_to) if settings.mail_reply_to else "",
+            envelope_from=configured_address("MAIL_BOUNCE_ADDRESS", settings.mail_bounce_address or address),
             domain=_ascii_domain("MESSAGE_ID_DOMAIN", settings.message_id_domain or address.rpartition("@")[2]),
         )
 
@@ -233,7 +233,8 @@ def _encoded_phrase(name: str) -> str:
     return _encoded_text(name)
 
 
-def _configured_address(setting: str, address: str) -> str:
+def configured_address(setting: str, address: str) -> str:
+    """Returns the address of a setting with its domain in ASCII. Raises: NotConfigured when it is none."""
     local, at, domain = address.strip().rpartition("@")
     address = f"{local}@{_ascii_domain(setting, domain)}" if at else ""
     if not SENDABLE_ADDRESS.fullmatch(address):

@@ -35,10 +35,12 @@ class SmtpPipeline(asyncio.Protocol):
     Parameters:
       transport: the connection; from here on only this object reads from it and writes to it.
       pipelining: whether several commands may be sent before their replies have come.
+      offers_dsn: whether the relay lets a mail say what a report about it shall bring back (RFC 3461).
     """
 
-    def __init__(self, transport: asyncio.Transport, *, pipelining: bool) -> None:
+    def __init__(self, transport: asyncio.Transport, *, pipelining: bool, offers_dsn: bool = False) -> None:
         self.pipelining = pipelining
+        self.offers_dsn = offers_dsn
         self._transport = transport
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         self._written = 0  # bytes of the last write
@@ -66,7 +68,8 @@ class SmtpPipeline(asyncio.Protocol):
         transport = client.transport
         if not isinstance(transport, asyncio.Transport):
             raise SMTPServerDisconnected("Connection lost")
-        return cls(transport, pipelining=client.supports_extension("pipelining") and not one_by_one)
+        pipelining = client.supports_extension("pipelining") and not one_by_one
+        return cls(transport, pipelining=pipelining, offers_dsn=client.supports_extension("dsn"))
 
     @property
     def is_open(self) -> bool:

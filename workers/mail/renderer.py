@@ -146,6 +146,11 @@ def _present_release_report(_: str, context: Mapping[str, Any]) -> Presentation:
     return {"shown_people": shown, "hidden": context["total"] > len(shown)}, None
 
 
+def _present_undeliverable(_: str, context: Mapping[str, Any]) -> Presentation:
+    shown = [shown_address(address) for address in context["addresses"][:PEOPLE_IN_BODY]]
+    return {"shown_addresses": shown, "hidden": context["total"] > len(shown)}, None
+
+
 def _present_enrollment_report(locale: str, context: Mapping[str, Any]) -> Presentation:
     people = context["people"]
     hidden = max(0, len(people) - PEOPLE_IN_BODY)
@@ -182,6 +187,7 @@ PRESENTERS: Final[Mapping[EmailKind, Callable[[str, Mapping[str, Any]], Presenta
     EmailKind.ENROLLMENT_REPORT: _present_enrollment_report,
     EmailKind.IMPORT_REPORT: _present_import_report,
     EmailKind.RELEASE_REPORT: _present_release_report,
+    EmailKind.UNDELIVERABLE: _present_undeliverable,
 }
 """The mails that show more than their values: lists of people, counts by code, and a file."""
 

@@ -19,6 +19,7 @@ from workers.mail.claimed import ClaimedMail
 from workers.mail.faults import DeliveryFault
 from workers.mail.pool import SmtpConnections
 from workers.mail.recording import DeliveryAttempt, OutcomeRecorder, Recorded
+from workers.mail.return_address import ReturnAddresses
 from workers.mail.transport import SmtpConnection
 
 SAFE_PART: Final = 0.9
@@ -47,13 +48,14 @@ class MailBatch:
 
     Parameters:
       connections: the pool of this process.
-      envelope_from: the address that receives bounces.
+      envelope_from: the address that receives bounces, unless each mail has one of its own.
       mails: the mails to send; those that were not begun are left in `waiting` at the end.
       recorder: commits the outcomes, together with those of the other batches of this process.
       renew: renews the leases of these rows and returns those still ours, None when it could not; called in a thread.
       may_send: tells whether the circuit to the relay is closed or half-open, for every batch of this process.
       ended: called with each attempt as it ends: once the circuit opens, no connection of any batch tries the relay.
       lease: the seconds that a lease lasts.
+      returns: the return addresses of mails, if each has one of its own.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class MailBatch:
         may_send: Callable[[], bool],
         ended: Callable[[DeliveryAttempt], None],
         lease: float,
+        returns: ReturnAddresses | None = None,
     ) -> None:
         self.connections = connections
         self.envelope_from = envelope_from
+        self.returns = returns
         self.waiting = deque(mails)
         self.recorder = recorder
         self.renew = renew
@@ -127,7 +131,7 @@ class MailBatch:
 
         try:
             answer = await connection.deliver(
-                envelope_from=self.envelope_from,
+                envelope_from=self.returns.of(mail.row.id) if self.returns else self.envelope_from,
                 to_address=mail.mail.to_address,
                 message=mail.message,
                 before_data=before_data,

@@ -26,6 +26,8 @@ IDLE_SECONDS = 20.0  # after a longer silence NOOP checks the connection: relays
 MAILS_PER_CONNECTION = 100
 CONNECTION_SECONDS = 600.0
 ACCEPTED, RECIPIENT_ACCEPTED, GO_AHEAD, OUT_OF_SEQUENCE = 250, frozenset({250, 251}), 354, 503
+HEADERS_ALONE = b" RET=HDRS\r\n"
+"""Asks that a report about a mail brings its headers back and not its text, which has a link (RFC 3461, 4.3)."""
 _UP_TO_DATA = frozenset({SmtpPhase.MAIL, SmtpPhase.RCPT, SmtpPhase.DATA})
 _T = TypeVar("_T")
 
@@ -137,6 +139,8 @@ class SmtpConnection:
         together, when they have looked the recipient up. So the step is RCPT then, unless the reply to MAIL refuses it.
         """
         pipeline = await self._ready()
+        if pipeline.offers_dsn:
+            mail = mail.removesuffix(b"\r\n") + HEADERS_ALONE
         self.phase = SmtpPhase.MAIL
         if pipeline.pipelining:
             pipeline.write(mail + rcpt, replies=2)

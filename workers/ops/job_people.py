@@ -104,13 +104,21 @@ def typed_addresses(request: str | None) -> dict[int, str]:
     return {place: said for place, said in rows if isinstance(said, str) and said}
 
 
-def find_typed_address(session: Session, job_id: UUID, place: int) -> str | None:
+class FoundAddress(NamedTuple):
+    """The address of a person of a job; `account_id` is None when it was only typed."""
+
+    email: str
+    account_id: UUID | None
+
+
+def find_typed_address(session: Session, job_id: UUID, place: int) -> FoundAddress | None:
     """Finds the address of the person at a place of a job: that of the account, or else as it was typed."""
     job = read_job(session, job_id)
     if job is None:
         return None
     found = next((one for one in list_people(session, job, first=place).people if one.position == place), None)
-    return (found.email if found else None) or typed_addresses(job.request).get(place)
+    email = (found.email if found else None) or typed_addresses(job.request).get(place)
+    return FoundAddress(email, found.account_id if found else None) if email else None
 
 
-__all__ = ["PeoplePage", "PersonResult", "find_typed_address", "list_people", "typed_addresses"]
+__all__ = ["FoundAddress", "PeoplePage", "PersonResult", "find_typed_address", "list_people", "typed_addresses"]

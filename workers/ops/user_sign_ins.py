@@ -151,6 +151,11 @@ def name_subject(name: str) -> UUID:
     return _subject("name", name[:200])
 
 
+def own_address_subjects() -> list[UUID]:
+    """Returns the subjects of the addresses of this machine, from which all come who use a tunnel to it."""
+    return [_subject("address", address) for address in ("127.0.0.1", "::1")]
+
+
 def hash_token(token: str) -> bytes:
     """Returns the hash of a token; the token has enough bits that it needs no slow one."""
     return hashlib.sha256(token.encode("utf-8", "replace")).digest()
@@ -180,4 +185,5 @@ __all__ = [
     "is_right",
     "name_subject",
     "note_session",
+    "own_address_subjects",
 ]

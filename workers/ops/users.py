@@ -12,7 +12,7 @@ from models.ops_user import OpsSession, OpsUser, Role, is_user_name
 from models.portal import LOCAL_PORTAL_ID
 from workers.audit import record
 from workers.database import Session
-from workers.ops.user_sign_ins import LIVE, name_subject
+from workers.ops.user_sign_ins import LIVE, name_subject, own_address_subjects
 from workers.security.lockouts import forget_failures
 from workers.sql import change, fetch
 
@@ -86,11 +86,11 @@ def set_role(session: Session, name: str, role: Role, *, requested_by: str) -> U
 
 
 def set_password(session: Session, name: str, password_hash: str, *, requested_by: str) -> UserRefusal | None:
-    """Gives a user another password, and ends their sessions and lockouts."""
+    """Gives a user another password, and ends their sessions and lockouts, also that of the tunnels to this machine."""
     refused = _change(session, "change_ops_password", name, {"password_hash": password_hash}, requested_by)
     if refused is None:
         _delete_sessions(session, name)
-        forget_failures(session, [name_subject(name)])
+        forget_failures(session, [name_subject(name), *own_address_subjects()])
     return refused
 
 

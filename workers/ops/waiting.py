@@ -11,6 +11,7 @@ from models.job import DEFERRED, ERROR_CLASS, ERROR_REASON
 from models.mails import quoted
 from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS, LEDGERS, LOCKED, Claimed, Ledger
+from workers.engine.pauses import lanes_paused
 from workers.ops.capped import CappedNumber, StatusCaps, first_rows, problem_of
 from workers.ops.error_groups import SHOWN_ROWS, error_groups
 from workers.ops.facts import ScheduleState
@@ -41,9 +42,12 @@ _COLUMNS: Final = "id, kind, lane, created_at, postponed_at, postponements"
 
 
 def _postponed(ledger: Ledger[Claimed], reason: str) -> str:
-    """Returns the SQL condition of late work that is postponed; mails owed for over an hour are `unsent`."""
+    """Returns the SQL condition of late work that is postponed; mails owed for over an hour are `unsent`.
+
+    Work of a lane that an operator paused is not tried, so only the pause is told.
+    """
     young = f" AND created_at >= {LONG_OWED}" if ledger is EMAILS else ""
-    return f"{_late(reason)}{young}"
+    return f"{_late(reason)}{young} AND lane NOT IN ({lanes_paused(':queue')})"
 
 
 FIND_POSTPONED: Final = {

@@ -40,15 +40,16 @@ READ_SEATS = text("""
       c.enrolled_count
     FROM contract c JOIN company co ON co.id = c.company_id WHERE c.id = ANY(CAST(:contracts AS uuid[]))""")
 
-# The mails among these that ended without being sent, and the portal whose contract they are about.
+# The mails among these that ended without being sent, or came back, and the portal whose contract they are about.
 READ_UNDELIVERABLE = text(f"""
     SELECT m.id, m.kind, m.state, substring(CAST(m.error AS text) FROM '"reason": "([a-z_]+)"') AS reason,
       m.account_id, m.enrollment_id, c.portal_id
     FROM email m LEFT JOIN enrollment e ON e.id = m.enrollment_id
     LEFT JOIN contract c ON c.id = coalesce(e.contract_id, m.contract_id)
     WHERE m.id = ANY(CAST(:mails AS uuid[])) AND m.account_id IS NOT NULL
-      AND m.state IN ('{EmailState.FAILED}', '{EmailState.SUPPRESSED}', '{EmailState.EXPIRED}')
-      AND m.finished_at = now()""")
+      AND ((m.state IN ('{EmailState.FAILED}', '{EmailState.SUPPRESSED}', '{EmailState.EXPIRED}')
+        AND m.finished_at = now())
+        OR (m.state IN ('{EmailState.BOUNCED}', '{EmailState.COMPLAINED}') AND m.returned_at = now()))""")
 
 MOST_ENROLLMENTS: Final = 100
 """Enrollments of one account that an event lists."""
@@ -146,7 +147,7 @@ def tell_activated(session: Session, account_id: UUID) -> None:
 
 
 def tell_undeliverable(session: Session, mails: Collection[UUID]) -> None:
-    """Owes that mails to people failed, expired or were suppressed in this transaction; of others nothing is told."""
+    """Owes that mails to people failed, expired, were suppressed or came back in this transaction, and of no others."""
     if mails:
         defer(session, None, {WebhookEvent.EMAIL_UNDELIVERABLE}, partial(_find_undeliverable, mails=mails))
 

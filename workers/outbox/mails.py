@@ -40,6 +40,7 @@ class OwedMail(NamedTuple):
         in a mail to a manager that is about no single person.
       contract_id: the contract it is about.
       context: facts that its text needs, as JSON; no name, no link, no token.
+      wait_seconds: how long it waits before it leaves, so that one mail tells of all that happens meanwhile.
     """
 
     kind: EmailKind
@@ -53,6 +54,7 @@ class OwedMail(NamedTuple):
     enrollment_id: UUID | None = None
     contract_id: UUID | None = None
     context: Mapping[str, Any] | None = None
+    wait_seconds: int = 0
 
 
 class _EmailRow(NamedTuple):
@@ -69,6 +71,7 @@ class _EmailRow(NamedTuple):
     contract_id: UUID | None
     job_id: UUID | None
     lifetime: int
+    wait: int
 
 
 class _EnrolledPerson(NamedTuple):
@@ -81,7 +84,7 @@ class _FormerAddress(NamedTuple):
     to_address: str
 
 
-_ROWS: Final = Unnest(_EmailRow, Email, alias="given", others={"lifetime": "integer"})
+_ROWS: Final = Unnest(_EmailRow, Email, alias="given", others={"lifetime": "integer", "wait": "integer"})
 _PEOPLE: Final = Unnest(_EnrolledPerson, Email, alias="given")
 _FORMER: Final = Unnest(_FormerAddress, Email, alias="given")
 
@@ -91,7 +94,7 @@ INSERT_EMAILS = text(f"""
       contract_id, job_id, message_id, date, expires_at, state, due_at)
     SELECT id, kind, queue, lane, dedup_key, to_address, locale, context, account_id, enrollment_id, contract_id,
       job_id, '<' || id || '.' || kind || '@' || CAST(:domain AS text) || '>', date_trunc('second', now()),
-      now() + make_interval(secs => lifetime), 'owed', now()
+      now() + make_interval(secs => lifetime), 'owed', now() + make_interval(secs => wait)
     FROM {_ROWS}
     ON CONFLICT (dedup_key) DO NOTHING""")
 
@@ -183,6 +186,7 @@ def _row(mail: OwedMail) -> _EmailRow:
         mail.contract_id,
         mail.job_id,
         int(MAILS[mail.kind].lifetime.total_seconds()),
+        mail.wait_seconds,
     )
 
 

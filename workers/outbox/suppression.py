@@ -12,6 +12,7 @@ from models.email import (
     SuppressionListing,
     SuppressionReason,
     list_after_bounce,
+    list_after_complaint,
     list_by_operator,
 )
 from models.portal import LOCAL_PORTAL_ID
@@ -115,6 +116,17 @@ def suppress_bounced(session: Session, emails: Collection[str]) -> None:
     session.execute(INSERT_SUPPRESSIONS, wanted)
     held = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": wanted["emails"]})
     after = [_listed(row.email_norm, list_after_bounce(_listing(row), row.now)) for row in held]
+    session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters(after))
+
+
+def suppress_complaining(session: Session, emails: Collection[str]) -> None:
+    """Suppresses addresses after their owners called a mail spam, until an operator lifts each."""
+    if not emails:
+        return
+    wanted = {"emails": sorted(set(emails)), "reason": SuppressionReason.COMPLAINT}
+    session.execute(INSERT_SUPPRESSIONS, wanted)
+    held = fetch(session, _LockedRow, LOCK_SUPPRESSIONS, {"emails": wanted["emails"]})
+    after = [_listed(row.email_norm, list_after_complaint(_listing(row), row.now)) for row in held]
     session.execute(UPDATE_SUPPRESSIONS, _LISTINGS.parameters(after))
 
 

@@ -163,8 +163,8 @@ BLANK_NAME_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
-# An address that ops put on the suppression list stays there: an operator decided that no mail goes to it, often
-# because its owner asked, and an erasure does not change that decision.
+# An address that ops put on the suppression list stays there, or one whose owner called a mail spam: an erasure does
+# not change the decision that no mail goes to it.
 FORGET_SUPPRESSION: Final = text(f"""
     DELETE FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")

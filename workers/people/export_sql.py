@@ -107,6 +107,9 @@ READ_ENROLLMENTS: Final = (
 )
 
 
+_SENT: Final = (EmailState.SENT, EmailState.BOUNCED, EmailState.COMPLAINED)
+
+
 class ExportedMail(NamedTuple):
     """A mail to the person, or to one of their addresses."""
 
@@ -124,7 +127,7 @@ READ_MAILS: Final = (
         ExportedMail,
         Email,
         address=col(Email.to_address),
-        sent_at=case((col(Email.state) == EmailState.SENT, col(Email.finished_at))),
+        sent_at=case((or_(*(col(Email.state) == state for state in _SENT)), col(Email.finished_at))),
     )
     .join_from(Email, Contract, col(Contract.id) == Email.contract_id, isouter=True)
     .where(

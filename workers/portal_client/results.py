@@ -99,7 +99,7 @@ class Mail(Answered):
     """The latest mail about a participant.
 
     Parameters:
-      state: `queued`, `deferred`, `sent`, `uncertain`, `undeliverable` or `not_sent`.
+      state: `queued`, `deferred`, `sent`, `uncertain`, `undeliverable`, `complained` or `not_sent`.
       next: what a manager does about it: `wait`, `correct` the address, `resend`.
     """
 

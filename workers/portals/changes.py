@@ -140,6 +140,19 @@ def limit_portal(session: Session, name: str, requests_per_minute: int | None, *
     _record_change(session, "limit_portal", portal_id, requested_by, detail)
 
 
+def set_contact(session: Session, name: str, contact: str | None, *, requested_by: str) -> None:
+    """Sets the address of the people who run a portal, who are told when its webhooks fail; None: no mail is sent.
+
+    The audit trail keeps who set it, without the address.
+
+    Raises: InvalidRequest with `unknown_portal`, or when this is not exactly one mail address.
+    """
+    portal_id = find_portal(session, name)
+    address = None if contact is None else _checked_contact(contact)
+    change(session, update(Portal).where(col(Portal.id) == portal_id).values(contact=address))
+    _record_change(session, "set_contact", portal_id, requested_by, {"contact": address is not None})
+
+
 def _find(session: Session, name: str) -> UUID | None:
     return session.exec(select(Portal.id).where(Portal.name == name)).one_or_none()
 

@@ -24,10 +24,12 @@ READ_FOR_FILE = text(f"""
     SELECT e.id, a.email_norm AS email, {SHOWN_NAMES}, a.locale, e.external_id, e.progress, e.started_at,
       e.completed_at, e.enrolled_at, a.activated_at,
       m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
-      m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
+      m.ended_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
     FROM enrollment e JOIN account a ON a.id = e.account_id
     LEFT JOIN LATERAL (
-      SELECT em.kind, em.state, em.failures, em.due_at, em.finished_at, em.created_at, em.error FROM email em
+      SELECT em.kind, em.state, em.failures, em.due_at, coalesce(em.returned_at, em.finished_at) AS ended_at,
+        em.created_at, em.error
+      FROM email em
       WHERE em.account_id = e.account_id AND em.enrollment_id = e.id ORDER BY em.id DESC LIMIT 1) m ON true
     WHERE e.id = ANY(CAST(:ids AS uuid[])) AND {LIVE} AND a.erased_at IS NULL ORDER BY e.id DESC""")
 

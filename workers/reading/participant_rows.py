@@ -180,10 +180,12 @@ _SHOWN: Final = f"""
       {_ASKED_AT.format(table="email_correction")} AS email_asked_at,
       {_ASKED_AT.format(table="name_correction")} AS name_asked_at,
       m.kind AS mail_kind, m.state AS mail_state, m.failures AS mail_failures, m.due_at AS mail_due_at,
-      m.finished_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
+      m.ended_at AS mail_finished_at, m.created_at AS mail_created_at, m.error AS mail_error
     {_JOINED}
     LEFT JOIN LATERAL (
-      SELECT em.kind, em.state, em.failures, em.due_at, em.finished_at, em.created_at, em.error FROM email em
+      SELECT em.kind, em.state, em.failures, em.due_at, coalesce(em.returned_at, em.finished_at) AS ended_at,
+        em.created_at, em.error
+      FROM email em
       WHERE em.account_id = e.account_id AND em.enrollment_id = e.id ORDER BY em.id DESC LIMIT 1) m ON true"""
 
 # Participants by their identifiers; the page has their order.

@@ -41,6 +41,7 @@ MAIL_WORDS: Final = {
         DeliveryState.SENT: "envoyé",
         DeliveryState.UNCERTAIN: "incertain",
         DeliveryState.UNDELIVERABLE: "non distribuable",
+        DeliveryState.COMPLAINED: "signalé comme indésirable",
         DeliveryState.NOT_SENT: "non envoyé",
     },
     "en": {
@@ -49,6 +50,7 @@ MAIL_WORDS: Final = {
         DeliveryState.SENT: "sent",
         DeliveryState.UNCERTAIN: "uncertain",
         DeliveryState.UNDELIVERABLE: "undeliverable",
+        DeliveryState.COMPLAINED: "reported as spam",
         DeliveryState.NOT_SENT: "not sent",
     },
 }

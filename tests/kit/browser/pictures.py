@@ -1,7 +1,8 @@
-"""The pictures of docs/tour.md, which a browser test takes; `scripts/tour` has them put there."""
+"""The pictures of docs/tour.md and docs/ops/console.md, which browser tests take; `scripts/tour` has them put there."""
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,20 @@ PICTURES: Final = (
     "apprenant",
     "telephone",
 )
-"""Their names, in the order of the page."""
+"""The names of those of the guide, in the order of the page."""
+
+CONSOLE_PICTURES: Final = (
+    "console-now",
+    "console-queue",
+    "console-errors",
+    "console-retry",
+    "console-job",
+    "console-mail",
+    "console-person",
+    "console-history",
+    "console-phone",
+)
+"""The names of those of the console, in the order of the page."""
 
 FOLDER_NAME: Final = "MATRICULE_TOUR"
 """The environment variable with the folder where they are to be put."""
@@ -31,6 +45,12 @@ MOST_BYTES: Final = 150_000
 
 COLOURS: Final = 192
 """Enough for letters with smooth edges on a few plain colours; a fifth of the bytes."""
+
+
+def assert_small(folder: Path, names: Sequence[str]) -> None:
+    """Checks that the pictures are there, and small enough for a page of documentation."""
+    sizes = {name: (folder / f"{name}.png").stat().st_size for name in names}
+    assert {name: size for name, size in sizes.items() if size >= MOST_BYTES} == {}
 
 
 class Album:

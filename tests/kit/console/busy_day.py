@@ -1,4 +1,7 @@
-"""A busy day for the console: queues that clear, stand still, are paused; processes; a relay; what gave up."""
+"""A busy day for the console: queues that clear, stand still, are paused; processes; a relay; what gave up.
+
+Minutes are counted into the next one, so that its turn changes no figure of a test.
+"""
 
 from typing import Final
 
@@ -42,14 +45,14 @@ DEPTHS: Final = """
     INSERT INTO ledger_depth (ledger, minute, queue, waiting, arrived)
     SELECT CASE WHEN q LIKE 'emails%' THEN 'email' ELSE 'job' END, date_trunc('minute', now()) - interval '1 min' * n,
       q, greatest(CAST(most * CASE WHEN falls THEN n / 60.0 ELSE (1 - n / 60.0) END AS int), 0), arrived
-    FROM generate_series(1, 60) n, (VALUES ('enrollments', 184, true, 9), ('emails', 41, false, 3),
+    FROM generate_series(-1, 60) n, (VALUES ('enrollments', 184, true, 9), ('emails', 41, false, 3),
       ('certificates_bulk', 38, false, 1), ('emails_bulk', 512, true, 0)) q (q, most, falls, arrived)"""
 
 ENDED: Final = """
     INSERT INTO ledger_minute (ledger, minute, queue, kind, state, rows, waited, took)
     SELECT ledger, date_trunc('minute', now()) - interval '1 min' * n, q, kind, state, rows,
       ARRAY[0, 0, rows, 0, 0, 0, 0, 0, 0], ARRAY[0, 0, 0, rows, 0, 0, 0, 0, 0]
-    FROM generate_series(1, 900) n, (VALUES ('job', 'enrollments', 'enroll', 'succeeded', 24),
+    FROM generate_series(-1, 900) n, (VALUES ('job', 'enrollments', 'enroll', 'succeeded', 24),
       ('job', 'enrollments', 'enroll', 'dead', 1), ('email', 'emails_bulk', 'invitation', 'sent', 6),
       ('email', 'emails_bulk', 'invitation', 'failed', 1)) k (ledger, q, kind, state, rows)"""
 
@@ -66,8 +69,7 @@ OTHERS: Final = """
     VALUES ('0.5.0', now() - interval '9 h', now()), ('0.4.0', now() - interval '9 d', now() - interval '9 h');
     INSERT INTO queue_pause (id, queue, reason, paused_by, until)
     VALUES (gen_random_uuid(), 'rosters', :reason, 'ops:anne', now() + interval '2 h');
-    UPDATE schedule SET next_run_at = now() + interval '20 min', last_run_at = now() - interval '40 min'
-    WHERE name IN ('purge', 'reconcile', 'releases', 'certificates')"""
+    UPDATE schedule SET next_run_at = now(), last_run_at = now() - interval '40 min'"""
 
 
 def beat() -> None:
@@ -76,20 +78,25 @@ def beat() -> None:
     change(CLOCK)
 
 
-def fill() -> None:
-    """Fills the database of a test with a busy day."""
+def fill(words: str = f"panne {HOSTILE}", error: str = HOSTILE) -> None:
+    """Fills the database of a test with a busy day.
+
+    Parameters:
+      words: why a queue is paused.
+      error: the reason of what gave up.
+    """
     change(PROCESSES)
     change(CLOCK)
     change(JOBS.format(kind="enroll", queue="enrollments", lanes=9, oldest="3 min", number=184))
     change(JOBS.format(kind="duplicate_certificates", queue="certificates_bulk", lanes=4, oldest="45 min", number=38))
     change(JOBS.format(kind="import_roster", queue="rosters", lanes=2, oldest="26 min", number=5))
     change(RUNNING)
-    change(DEAD, reason=HOSTILE)
+    change(DEAD, reason=error)
     change(DEPTHS)
     change(ENDED)
     change(HOURS)
     for statement in OTHERS.split(";\n"):
-        change(statement, **({"reason": f"panne {HOSTILE}"} if ":reason" in statement else {}))
+        change(statement, **({"reason": words} if ":reason" in statement else {}))
 
 
 __all__ = ["HOSTILE", "beat", "fill"]

@@ -1,7 +1,8 @@
 """A database as operators find it one morning: enrolments that were done, dead jobs of two errors, unsent mails."""
 
 import json
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,15 +17,17 @@ LOST: Final = {"class": "OperationalError", "reason": "", "message": "server clo
 BROKEN: Final = {"class": "KeyError", "reason": HOSTILE, "message": f"'locale' {HOSTILE}"}
 
 _DIE: Final = text("""
-    UPDATE job SET state = 'dead', due_at = NULL, finished_at = now() - interval '5 minutes', started_at = now(),
+    UPDATE job SET state = 'dead', due_at = NULL, created_at = now() - interval '20 minutes',
+      started_at = now() - interval '6 minutes', finished_at = now() - interval '5 minutes',
       failures = 8, claim = 8, error = CAST(:error AS json), trouble = :trouble WHERE id = :id""")
 
 _ATTEMPT: Final = text("""
-    INSERT INTO job_attempt (ledger, row_id, claim, outcome, error)
-    VALUES (:ledger, :id, 1, 'retry', CAST(:error AS json))""")
+    INSERT INTO job_attempt (ledger, row_id, claim, outcome, error, created_at)
+    VALUES (:ledger, :id, 1, 'retry', CAST(:error AS json), now() - interval '15 minutes')""")
 
 _FAIL_MAIL: Final = text("""
-    UPDATE email SET state = 'failed', due_at = NULL, finished_at = now(), failures = 3, claim = 3,
+    UPDATE email SET state = 'failed', due_at = NULL, created_at = now() - interval '20 minutes',
+      finished_at = now(), failures = 3, claim = 3,
       error = CAST(:error AS json), trouble = :trouble WHERE id = :id""")
 
 
@@ -47,24 +50,30 @@ class Scene(NamedTuple):
     failed_mail: UUID
 
 
-def make_scene(dead: int = 3) -> Scene:
-    """Makes the scene."""
+def make_scene(dead: int = 3, broken: Mapping[str, str] = BROKEN, name: str = HOSTILE) -> Scene:
+    """Makes the scene.
+
+    Parameters:
+      dead: the jobs that gave up with the same error.
+      broken: the error of one more.
+      name: the first name in them.
+    """
     with transaction() as session:
         add_contract(session, "C-1", seats=10)
         [job] = did(session, asking(someone("zoe@example.com", "Zoé"), someone("paul@example.com", "Paul")))
-        lost = [kill(session, f"lost-{number}", LOST) for number in range(dead)]
-        broken = kill(session, "broken", BROKEN)
+        lost = [kill(session, f"lost-{number}", LOST, name=name) for number in range(dead)]
+        last = kill(session, "broken", broken, name=name)
         [refused] = did(session, asking("nina@example.com", contract="C-unknown"))
         account = _one(session, "SELECT id FROM account WHERE email_norm = 'zoe@example.com'")
         mail = _one(session, "SELECT id FROM email WHERE to_address = 'zoe@example.com'")
         failed = _one(session, "SELECT id FROM email WHERE to_address = 'paul@example.com'")
         fail_mail(session, failed)
-        return Scene(UUID(str(job["id"])), [*lost, broken], UUID(str(refused["id"])), account, mail, failed)
+        return Scene(UUID(str(job["id"])), [*lost, last], UUID(str(refused["id"])), account, mail, failed)
 
 
-def kill(session: Session, name: str, error: dict[str, Any], *, contract: str = "C-1") -> UUID:
+def kill(session: Session, key: str, error: Mapping[str, str], *, contract: str = "C-1", name: str = HOSTILE) -> UUID:
     """Records an enrolment that has given up with this error."""
-    row_id = accepted(session, asking(someone(f"{name}@example.com", HOSTILE), contract=contract), key=f"key-{name}")
+    row_id = accepted(session, asking(someone(f"{key}@example.com", name), contract=contract), key=f"key-{key}")
     given = {"id": row_id, "error": json.dumps(error)}
     session.execute(_DIE, given | {"trouble": trouble_of(error)})
     session.execute(_ATTEMPT, given | {"ledger": "job"})

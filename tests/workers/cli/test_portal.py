@@ -161,7 +161,9 @@ def test_one_key_is_revoked_or_all_of_a_portal(call: Call) -> None:
     assert (again.code, "nothing was changed" in again.out) == (0, True)
 
 
-@pytest.mark.parametrize("command", [("rotate",), ("revoke",), ("limits", "--requests-per-minute", "5")])
+@pytest.mark.parametrize(
+    "command", [("rotate",), ("revoke",), ("limits", "--requests-per-minute", "5"), ("contact", "--address", "none")]
+)
 def test_an_unknown_portal_is_refused(call: Call, command: tuple[str, ...]) -> None:
     refused = call("portal", command[0], "nowhere", *command[1:])
     assert (refused.code, refused.json["code"]) == (65, "unknown_portal")
@@ -175,6 +177,20 @@ def test_limits_are_set_and_lifted(call: Call) -> None:
     for wrong in ("0", "-1", "1.5", "1000001", "any", "²"):
         assert call("portal", "limits", "acme", "--requests-per-minute", wrong).code == 2
     assert known(key).requests_per_minute == 1
+
+
+def test_a_contact_is_set_and_taken_away(call: Call) -> None:
+    create(call, "acme")
+    for said, kept in (
+        ("Ops@Acme.example", "ops@acme.example"),
+        ("none", None),
+        ("it@acme.example", "it@acme.example"),
+    ):
+        assert call("portal", "contact", "acme", "--address", said).code == 0
+        assert listed(call, "acme")["contact"] == kept
+    assert call("portal", "contact", "acme", "--address", "a@b@c").code == 65
+    assert listed(call, "acme")["contact"] == "it@acme.example"
+    assert "@" not in str(rows("SELECT CAST(a AS text) FROM audit a"))
 
 
 def test_nothing_secret_is_listed_kept_or_audited(call: Call) -> None:

@@ -1,5 +1,6 @@
 """The page of errors: groups with their numbers, what is new, and actions on one group."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -8,6 +9,7 @@ from models.trouble import trouble_of
 from tests.kit.console.scene import BROKEN, HOSTILE, LOST, kill, make_scene
 from tests.kit.console.visiting import visiting
 from tests.kit.processes.support import change
+from workers.console.view import FOLDER
 from workers.database import Session, transaction
 from workers.ops.capped import CAPS
 from workers.ops.errors import group_errors
@@ -16,6 +18,9 @@ from workers.ops.trouble_groups import list_error_groups
 RELEASES = """
     INSERT INTO release_run (release, first_seen_at, last_seen_at)
     VALUES ('1.0', now() - interval '9 days', now()), ('1.1', now() - interval '1 hour', now())"""
+
+NOT_LIVE = ("layout.html", "mail.html")
+"""Templates with something to open where no page refreshes."""
 
 
 def test_the_page_counts_as_the_command_does() -> None:
@@ -82,6 +87,27 @@ def test_what_is_new_with_the_latest_release_stands_on_top() -> None:
     assert "release 1.1" in page
     assert "2 new" in page
     assert page.index("KeyError") < page.index("Known before") < page.index("OperationalError")
+
+
+def test_the_errors_of_a_queue_alone_are_shown() -> None:
+    make_scene()
+    with visiting() as visit:
+        rows = visit.get("/ops/errors?queue=emails&format=json").json()["rows"]
+        page = visit.get("/ops/errors?queue=emails").text
+    assert [row["ledger"] for row in rows] == ["email"]
+    assert "OperationalError" not in page
+    assert 'href="/ops/errors" aria-current="true" aria-label="Without the filter Queue"' in page
+
+
+def test_what_is_opened_stays_open_when_a_page_is_refreshed() -> None:
+    """The script opens again what has an identifier."""
+    for template in FOLDER.glob("*.html"):
+        opened = re.findall(r"<details[^>]*>", template.read_text())
+        assert template.name in NOT_LIVE or all(" id=" in one for one in opened), template.name
+    make_scene()
+    with visiting() as visit:
+        found = re.findall(r'<details [^>]*id="([^"]+)"', visit.get("/ops/errors").text)
+    assert len(found) == len(set(found)) == 3
 
 
 def test_an_error_is_only_text_and_leads_to_its_rows() -> None:

@@ -41,7 +41,7 @@ def test_an_operator_lets_the_inboxes_be_looked_into_now(folder: Path) -> None:
     assert folder.exists()
     with visiting("operator", "otto") as visit:
         answer = visit.post("/ops/files/scan")
-        assert "The look is asked for" in visit.get(answer.headers["location"]).text
+        assert "A look was asked for" in visit.get(answer.headers["location"]).text
         assert rows("SELECT next_run_at <= now() FROM schedule WHERE name = 'inboxes'") == [(True,)]
         change("UPDATE schedule SET paused = true WHERE name = 'inboxes'")
         paused = visit.post("/ops/files/scan")
@@ -98,6 +98,22 @@ def test_an_import_is_stopped_and_undone_in_the_name_of_its_portal() -> None:
     assert stopped.status_code == 303
     asked = rows("SELECT kind, requested_by, request ->> 'notify' FROM job WHERE kind LIKE '%_import' ORDER BY kind")
     assert asked == [("cancel_import", "ops:otto", None), ("undo_import", "ops:otto", "false")]
+
+
+def test_a_large_import_is_undone_after_its_rows_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.console.routes.files.TYPED_FROM", 2)
+    contract()
+    drop(file_of("ana", "bob"))
+    work()
+    close_open_files()
+    [[job]] = rows("SELECT job_id FROM roster")
+    with visiting("operator") as visit:
+        for typed in ("", "3", "two"):
+            told = visit.get(visit.post(f"/ops/files/{job}/undo", typed=typed).headers["location"]).text
+            assert ("Nothing was changed" in told, 'name="typed"' in told) == (True, True)
+        assert rows("SELECT count(*) FROM job WHERE kind = 'undo_import'") == [(0,)]
+        assert "acted=undo" in visit.post(f"/ops/files/{job}/undo", typed=" 2 ").headers["location"]
+    assert rows("SELECT count(*) FROM job WHERE kind = 'undo_import'") == [(1,)]
 
 
 @pytest.mark.parametrize(("role", "status"), [("reader", 403), ("support", 403)])

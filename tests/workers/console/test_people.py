@@ -1,5 +1,7 @@
 """The pages on people: from an address or an identifier to all that is kept, masked; one value shown at a time."""
 
+import re
+
 import pytest
 
 from models.base import new_id
@@ -50,7 +52,7 @@ def test_a_refused_job_is_found_by_the_address_that_was_typed() -> None:
         unknown = visit.get("/ops/people?q=unknown@example.com")
     assert (answer.status_code, "No account has this address" in answer.text) == (200, True)
     assert [(job["id"], job["state"]) for job in jobs] == [(str(scene.refused), "refused")]
-    assert "No job is like this" in unknown.text
+    assert "No job matches" in unknown.text
 
 
 @pytest.mark.parametrize(
@@ -97,12 +99,28 @@ def test_one_value_is_shown_to_support_and_audited() -> None:
     assert [one.status_code for one in shown] == [200] * 5
     assert [value.lower() in one.text.lower() for value, one in zip(said, shown, strict=True)] == [True] * 5
     assert "zoe@example.com" not in page
+    of_person = rows("SELECT account_id IS NOT NULL FROM audit WHERE action = 'show_value' ORDER BY id")
+    assert of_person == [(True,)] * 4 + [(False,)], "the audit of a person has each look, also by a job"
     audit = rows("SELECT requested_by, subject_id, detail FROM audit WHERE action = 'show_value' ORDER BY id")
     assert [(name, subject) for name, subject, _ in audit] == [
         ("ops:sam", subject) for subject in (scene.account, scene.account, scene.failed_mail, scene.done, scene.refused)
     ]
     assert audit[3][2] == {"field": "email", "place": 1}
     assert not any("@" in str(detail) for _, _, detail in audit)
+
+
+def test_the_links_of_an_answer_to_a_form_lead_to_pages() -> None:
+    scene = make_scene()
+    with visiting("support") as visit:
+        answers = (
+            visit.post("/ops/people/show", what="account", id=str(scene.account), field="email"),
+            visit.post("/ops/people/show", what="account", id=str(scene.account), field="email", form_token="x"),
+            visit.post("/ops/actions/show", verb="retry"),
+        )
+        assert [one.status_code for one in answers] == [200, 403, 403]
+        for answer in answers:
+            [address] = set(re.findall(r'href="([^"]*lang=fr[^"]*)"', answer.text))
+            assert visit.get(address).status_code == 200, address
 
 
 def test_a_reader_is_shown_no_value() -> None:

@@ -10,6 +10,7 @@ from models.ops_user import Role
 from models.password import FREE_TRIES
 from tests.kit.console.visiting import PASSWORD, SAME_ORIGIN, Visit, console, make_user, visiting
 from tests.kit.processes.support import change, forget, rows
+from workers.access.passwords import hash_password
 from workers.console.app import warn_if_open
 from workers.database import transaction
 from workers.ops.users import set_disabled, set_password, set_role, sign_out
@@ -89,6 +90,18 @@ def test_a_name_and_an_address_are_locked_out_known_or_not() -> None:
             assert visit.sign_in(name).status_code == 429
             assert visit.sign_in("other").status_code == 429, "the address is locked out too"
     assert rows("SELECT count(*) FROM audit WHERE action = 'refuse_ops_sign_in'") == [(2 * FREE_TRIES,)]
+
+
+def test_a_new_password_ends_a_lockout() -> None:
+    make_user("anne")
+    with console() as client:
+        visit = Visit(client)
+        for number in range(FREE_TRIES + 1):
+            visit.sign_in("anne", f"wrong password {number}")
+        assert visit.sign_in("anne").status_code == 429
+        with transaction() as session:
+            set_password(session, "anne", hash_password(PASSWORD), requested_by="shell:test")
+        assert visit.sign_in("anne").status_code == 303
 
 
 def test_a_right_password_takes_the_counts_back() -> None:

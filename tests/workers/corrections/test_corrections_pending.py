@@ -42,7 +42,9 @@ def test_an_activated_account_waits_for_the_answer_of_both_mailboxes(session: Se
     assert account(session)[0] == OLD
 
 
-@pytest.mark.parametrize("ground", ["password", "agreement", "agreement first", "hard_bounce", "suppressed", "silence"])
+@pytest.mark.parametrize(
+    "ground", ["password", "agreement", "agreement first", "hard_bounce", "bounced", "suppressed", "silence"]
+)
 def test_after_the_confirmation_each_ground_alone_applies_it(session: Session, ground: str) -> None:
     enrollment_id = participant(session)
     correct(session, enrollment_id)
@@ -62,6 +64,12 @@ def test_after_the_confirmation_each_ground_alone_applies_it(session: Session, g
                 text("UPDATE email SET state = 'failed', error = :e WHERE kind = 'correction_notice'"), {"e": error}
             )
             assert confirm(session) == "applied"
+        case "bounced":
+            error = json.dumps({"class": "Bounce", "reason": "address_rejected"})
+            session.execute(
+                text("UPDATE email SET state = 'bounced', error = :e WHERE kind = 'correction_notice'"), {"e": error}
+            )
+            assert confirm(session) == "applied"
         case "suppressed":
             session.execute(text("INSERT INTO suppression (email_norm, reason) VALUES (:e, 'hard_bounce')"), {"e": OLD})
             assert sweep(session) == {}
@@ -69,7 +77,9 @@ def test_after_the_confirmation_each_ground_alone_applies_it(session: Session, g
         case "silence":
             notice_sent(session, hours=73)
             assert confirm(session) == "applied"
-    expected = {"agreement first": "agreement", "suppressed": "hard_bounce"}.get(ground, ground)
+    expected = {"agreement first": "agreement", "suppressed": "hard_bounce", "bounced": "hard_bounce"}.get(
+        ground, ground
+    )
     assert corrections(session) == [("applied", expected, NEW)]
     assert account(session) == (NEW, True, 2)
     owed = [(kind, to) for kind, to, state in mails(session) if state == "owed"]

@@ -140,5 +140,5 @@ def test_a_dry_run_owes_nothing_and_keeps_only_its_answer(fresh_database: str) -
     with transaction() as session:
         after = everything(session)
     changed = {table for table in after if after[table] != before[table]}
-    assert changed == {"job", "idempotency", "job_person", "throttle"}
+    assert changed == {"job", "job_address", "idempotency", "job_person", "throttle"}
     assert people_codes(job_id) == ["enrolled", "no_seat_left"]

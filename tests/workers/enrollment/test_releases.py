@@ -123,7 +123,7 @@ def test_a_person_without_an_invitation_keeps_the_seat_until_warned(session: Ses
     assert answers(session) == [["withdrawn"]]
 
 
-@pytest.mark.parametrize("state", ["cancelled", "expired", "failed", "suppressed", "uncertain"])
+@pytest.mark.parametrize("state", ["cancelled", "expired", "failed", "suppressed", "uncertain", "bounced"])
 def test_without_a_warning_that_was_sent_no_seat_goes(session: Session, state: str) -> None:
     warned(session, "anne")
     session.execute(text("UPDATE email SET state = :state WHERE kind = 'release_warning'"), {"state": state})
@@ -134,7 +134,7 @@ def test_without_a_warning_that_was_sent_no_seat_goes(session: Session, state: s
     assert owed(session, "release_warning") == []
 
 
-@pytest.mark.parametrize("state", ["expired", "failed", "suppressed", "uncertain"])
+@pytest.mark.parametrize("state", ["expired", "failed", "suppressed", "uncertain", "bounced"])
 def test_a_warning_that_was_not_sent_is_repeated_a_month_later(session: Session, state: str) -> None:
     warned(session, "anne")
     session.execute(text("UPDATE email SET state = :state WHERE kind = 'release_warning'"), {"state": state})
@@ -155,9 +155,10 @@ def test_a_warning_that_was_not_sent_is_repeated_a_month_later(session: Session,
     assert answers(session) == [["withdrawn"]]
 
 
-def test_an_invitation_that_bounced_keeps_no_seat_from_others(session: Session) -> None:
+@pytest.mark.parametrize("state", ["failed", "bounced", "complained"])
+def test_an_invitation_that_bounced_keeps_no_seat_from_others(session: Session, state: str) -> None:
     invited(session, "anne")
-    session.execute(text("UPDATE email SET state = 'failed'"))
+    session.execute(text("UPDATE email SET state = :state"), {"state": state})
     later(session, 23)
     plan(session)
     assert owed(session, "release_warning") == [("anne@example.com", "C-1")]

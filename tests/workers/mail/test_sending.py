@@ -17,6 +17,7 @@ from workers.mail.claimed import ClaimedMail
 from workers.mail.pool import SmtpConnections
 from workers.mail.recording import DeliveryAttempt, OutcomeRecorder
 from workers.mail.relay import parse_smtp_url
+from workers.mail.return_address import ReturnAddresses
 from workers.mail.sending import MailBatch, PreparedMail
 
 GOOD = b"Subject: test\r\n\r\nhello\r\n"
@@ -51,6 +52,7 @@ def send(
     lease: float = 60.0,
     renew: Callable[[Sequence[ClaimedRow[MailColumns]]], set[UUID] | None] = lambda _: set(),
     ended: Callable[[DeliveryAttempt], None] = lambda _: None,
+    returns: ReturnAddresses | None = None,
 ) -> None:
     """Sends these mails; adds each mail with a recorded outcome to `recorded`."""
 
@@ -68,6 +70,7 @@ def send(
             may_send=lambda: True,
             ended=ended,
             lease=lease,
+            returns=returns,
         )
         try:
             await sending.run(places)

@@ -27,7 +27,10 @@ from workers.mail.renderer import render
 from workers.mail.skeleton import fill_skeleton, make_message
 from workers.settings import Settings
 
-REPORTS = {EmailKind.ENROLLMENT_REPORT, EmailKind.IMPORT_REPORT, EmailKind.RELEASE_REPORT}
+REPORTS = {
+    *(EmailKind.ENROLLMENT_REPORT, EmailKind.IMPORT_REPORT),
+    *(EmailKind.RELEASE_REPORT, EmailKind.UNDELIVERABLE),
+}
 PLACING = {name: sample for name, sample in SAMPLES.items() if sample[0] not in REPORTS}
 SENDER: dict[str, Any] = {"mail_from": "Formation <formation@example.fr>", "mail_reply_to": "aide@example.fr"}
 ENVELOPE: dict[str, Any] = {

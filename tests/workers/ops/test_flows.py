@@ -1,4 +1,4 @@
-"""What came, waited and ended minute by minute is what the clock has counted."""
+"""The flow of a queue, minute by minute, is as the clock has counted it."""
 
 from sqlalchemy import text
 

@@ -13,15 +13,16 @@ from tests.kit.processes.support import change
 from tests.workers.ops.test_status_plans import CAPS, forget_statistics, read_too_much
 from tests.workers.ops.test_status_plans import long_history as long_history  # noqa: PLC0414 - a fixture
 from workers.database import Session, transaction
-from workers.ops.error_groups import list_error_groups
 from workers.ops.file_list import list_imports
 from workers.ops.job_list import list_jobs, list_jobs_between, list_jobs_of_key
 from workers.ops.job_people import list_people
+from workers.ops.job_search import PersonToFind, search_jobs
 from workers.ops.job_story import list_lane, list_mails_of_job, read_attempts, read_job
 from workers.ops.mail_list import list_mails, list_mails_of, read_mail
 from workers.ops.ops_audit import list_ops_audit
-from workers.ops.person_story import list_enrollments_of, list_links_of, list_typed_jobs, read_account
+from workers.ops.person_story import list_enrollments_of, list_links_of, read_account
 from workers.ops.row_filter import RowFilter
+from workers.ops.trouble_groups import list_error_groups
 
 Read = Callable[[Session], object]
 
@@ -36,7 +37,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets pages look at few rows, so that reading many is noticed in a small history."""
     for module in ("job_list", "mail_list", "ops_audit"):
         monkeypatch.setattr(f"workers.ops.{module}.LOOKED_AT", LOOKED_AT)
-    monkeypatch.setattr("workers.ops.error_groups.CAPS", CAPS)
+    monkeypatch.setattr("workers.ops.trouble_groups.CAPS", CAPS)
 
 
 GIVE_TROUBLES: Final = """
@@ -89,7 +90,7 @@ def stories() -> Iterator[tuple[str, Read]]:
     yield "mails of a person", partial(list_mails_of, account=account)
     yield "enrollments", partial(list_enrollments_of, account=account)
     yield "links", partial(list_links_of, account=new_id())
-    yield "typed", partial(list_typed_jobs, email="unknown@example.com")
+    yield "typed", partial(search_jobs, wanted=JOB, person=PersonToFind(account, ("unknown@example.com",)))
 
 
 @pytest.mark.usefixtures("long_history")

@@ -16,6 +16,7 @@ from workers.database import Session, get_engine, transaction
 from workers.ops import audit_search
 from workers.ops.audit_search import find_company, search_audit
 from workers.ops.capped import StatusCaps
+from workers.ops.errors import group_errors
 from workers.ops.folding import FOLDED_MINUTES, fold_ended, sample_depth
 from workers.ops.job_search import PersonToFind, search_jobs
 from workers.ops.row_filter import RowFilter
@@ -124,6 +125,18 @@ def test_jobs_on_their_way_are_listed_without_reading_finished_ones(state: JobSt
     with transaction() as session:
         assert len(search_jobs(session, RowFilter(state=state))) == found
         assert read_too_much(session, lambda: search_jobs(session, RowFilter(state=state))) == []
+
+
+@pytest.mark.usefixtures("long_history")
+def test_jobs_that_gave_up_are_counted_before_they_are_sorted() -> None:
+    with transaction() as session:
+        asked = statements_of(lambda: group_errors(session))
+        [(statement, parameters)] = [one for one in asked if "FROM job t" in one[0] and "trouble IS NOT NULL" in one[0]]
+        explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+        [(plan,)] = session.connection().exec_driver_sql(explain, parameters)
+    assert {scan["Node Type"] for scan in scans(plan[0]["Plan"])} == {"Index Only Scan"}
+    assert plan[0]["Plan"]["Plans"][0]["Actual Rows"] < MOST_READ / 10 < SIZE.dead
+    assert not [one for one, _ in asked if "trouble IS NULL" in one]  # none is of an earlier release
 
 
 SEARCHES: Final[list[dict[str, Any]]] = [

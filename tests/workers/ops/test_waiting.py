@@ -1,5 +1,6 @@
 """Status tells work that is postponed again and again, and work of kinds that this release does not know."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.kit.builders.ledgers import lane, owe
 from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS, Claimed, Ledger
 from workers.ops import status as looking
+from workers.ops.pauses import PauseTarget, pause_queue, resume_queue
 from workers.ops.unrecorded import UnrecordedRequests
 from workers.requests.base import lane_id
 
@@ -83,6 +85,18 @@ def test_twenty_jobs_behind_a_held_contract_are_a_problem(session: Session) -> N
     [row] = problem["rows"]
     assert (row["id"], row["kind"], row["class"], row["reason"]) == (first, "put_company", "OperationalError", "locked")
     assert (row["contract"], row["waiting"], row["seconds"]) == ("C-1", 20, 11.0)
+
+
+def test_of_a_lane_that_is_paused_only_the_pause_is_told(session: Session) -> None:
+    add_contract(session)
+    postponed_lane(session, 20)
+    recorded(session, "job", 11)
+    pause = PauseTarget("enrollments", ["C-1"], "local")
+    pause_queue(session, pause, end=timedelta(hours=1), requested_by="shell:anne", reason="a repair")
+    [problem] = problems(session)
+    assert (problem["code"], problem["count"]) == ("queue_paused", 20)
+    resume_queue(session, pause, requested_by="shell:anne", reason="repaired")
+    assert [one["code"] for one in problems(session)] == ["lane_held"]
 
 
 def test_it_is_a_problem_also_while_it_is_tried_again(session: Session) -> None:

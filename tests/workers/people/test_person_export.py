@@ -145,7 +145,7 @@ def test_it_is_audited_and_changes_nothing_else(known: Session) -> None:
     before = everything(known)
     job = exported(known)
     after = everything(known)
-    assert {table for table in after if after[table] != before[table]} == {"job", "idempotency", "audit"}
+    assert {table for table in after if after[table] != before[table]} == {"job", "job_address", "idempotency", "audit"}
     [(account,)] = query(known, "SELECT id FROM account WHERE email_norm = :email", email=ANNE)
     assert query(known, "SELECT requested_by, account_id, CAST(job_id AS text), detail FROM audit"
                         " WHERE action = 'export_person'") == [("dpo-1", account, job["id"], None)]  # fmt: skip

@@ -51,6 +51,11 @@ _ENDED_TO_MANAGER = _ENDED | {
     "contract_reference": "CTR-2026-001",
     "training_title": _PERSON["training_title"],
 }
+_UNDELIVERABLE = {name: value for name, value in _PERSON.items() if name != "first_name"} | {
+    "contract_reference": "CTR-2026-001",
+    "addresses": [email for _, _, email in _PEOPLE[:3]],
+    "total": 3,
+}
 _REPLACED = _WRITTEN | {"link": None}
 _NEW_NAME = _WRITTEN | {"new_first_name": _PERSON["first_name"], "new_last_name": "Lefèvre-Martin"}
 _RENAMED = _NEW_NAME | {"old_first_name": "Anne Sofie", "old_last_name": "Lefevre"}
@@ -249,6 +254,7 @@ SAMPLES: Mapping[str, tuple[EmailKind, Mapping[str, Any]]] = {
         _report(*["unknown_contract"] * len(_PEOPLE), **_UNKNOWN),
     ),
     "enrollment_report-long": (EmailKind.ENROLLMENT_REPORT, _report(*_MIXED, times=30)),
+    "undeliverable": (EmailKind.UNDELIVERABLE, _UNDELIVERABLE),
     "webhooks_failing": (EmailKind.WEBHOOKS_FAILING, _FAILING),
     "webhooks_failing-disabled": (EmailKind.WEBHOOKS_FAILING, _FAILING | {"disabled": "failing"}),
     "webhooks_failing-gone": (

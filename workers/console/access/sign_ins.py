@@ -122,4 +122,4 @@ def take_cookie(request: Request, answer: Response) -> None:
     answer.delete_cookie(cookie_name(request), path="/", secure=secure, httponly=True, samesite="strict")
 
 
-__all__ = ["SignIns", "cookie_name", "give_cookie", "take_cookie"]
+__all__ = ["LIVE_HEADER", "SignIns", "cookie_name", "give_cookie", "take_cookie"]

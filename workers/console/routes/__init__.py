@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from workers.console.routes import (
     actions,
+    contacts,
     errors,
     files,
     history,
@@ -19,5 +20,6 @@ from workers.console.routes import (
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = tuple(
-    module.router for module in (sign_in, now, queues, errors, jobs, mails, people, files, actions, system, history)
+    module.router
+    for module in (sign_in, now, queues, errors, jobs, mails, contacts, people, files, actions, system, history)
 )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from models.ops_action import CANARY, REASON_FROM, SHOWN_FOR, TYPED_FROM, ActionState, ActionVerb, RowOutcome
 from workers.console.access.forms import posted
 from workers.console.access.visitor import Operator, Reader, Visitor
-from workers.console.acting import back_to, read_reason, show_set
+from workers.console.acting import back_to, has_typed, read_reason, show_set
 from workers.console.filters import WrongFilter, query_of, read_id, said
 from workers.console.masking import masked_text
 from workers.console.told import row_words
@@ -189,7 +189,7 @@ async def _begin(visitor: Visitor, form: FormData, action: ListedAction) -> str:
     reason = read_reason(form)
     if reason is None:
         return "wrong_reason"
-    if action.expected >= TYPED_FROM and said(dict(form), "typed").replace(" ", "") != str(action.expected):
+    if action.expected >= TYPED_FROM and not has_typed(form, action.expected):
         return "not_typed"
     try:
         rate, canary = _number(form, "rate", MOST_RATE), _number(form, "canary", MOST_CANARY)

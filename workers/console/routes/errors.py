@@ -47,13 +47,15 @@ class ShownGroup(NamedTuple):
 
 @router.api_route("/ops/errors", methods=["GET", "HEAD"], response_model=None)
 async def show_errors(request: Request, visitor: Reader) -> Response:
-    """Groups what gave up by its error."""
+    """Groups what gave up by its error; ``?queue=`` leaves out the errors that a queue does not have."""
     window = said(query_of(request), "window")
     since = datetime.now(UTC) - WINDOWS[window] if window in WINDOWS else None
+    queue = said(query_of(request), "queue")
     found = await in_transaction(list_error_groups, since=since)
-    if (answer := table(request, visitor, "errors", COLUMNS, [_exported(one) for one in found.groups])) is not None:
+    groups = [one for one in found.groups if not queue or queue in one.queues]
+    if (answer := table(request, visitor, "errors", COLUMNS, [_exported(one) for one in groups])) is not None:
         return answer
-    shown = [_shown(one) for one in found.groups[:_SHOWN]]
+    shown = [_shown(one) for one in groups[:_SHOWN]]
     new = [one for one in shown if one.group.new_in]
     return await page(
         request,
@@ -62,9 +64,10 @@ async def show_errors(request: Request, visitor: Reader) -> Response:
         new=new,
         known=[one for one in shown if not one.group.new_in],
         release=found.release,
-        total=CappedNumber.total([one.rows for one in found.groups]),
-        troubles=len(found.groups),
-        cut=found.cut or len(found.groups) > _SHOWN,
+        total=CappedNumber.total([one.rows for one in groups]),
+        troubles=len(groups),
+        cut=found.cut or len(groups) > _SHOWN,
+        queue=queue,
         window=window if window in WINDOWS else "",
         windows=list(WINDOWS),
         hours=HOURS,

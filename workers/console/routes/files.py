@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from models.ops_action import TYPED_FROM
 from models.portal import LOCAL_PORTAL_ID
 from models.words import JobState
 from workers.audit import record
 from workers.console.access.forms import posted
 from workers.console.access.visitor import Operator, Reader, Support, Visitor
-from workers.console.acting import back_to
-from workers.console.filters import WrongFilter, query_of, read_id, said
+from workers.console.acting import back_to, has_typed
+from workers.console.filters import WrongFilter, as_id, query_of, read_id, said
 from workers.console.masking import hide_addresses
 from workers.console.told import row_words
 from workers.console.view import in_transaction, page, table
@@ -110,9 +111,10 @@ async def show_import(request: Request, visitor: Reader, job_id: UUID) -> Respon
         progress=found.progress,
         understood=_understood(found.reading),
         may_cancel=found.finished_at is None and found.cancelled_at is None,
+        typed_from=TYPED_FROM,
         may_undo=found.state == JobState.SUCCEEDED and not found.dry_run,
         acted=said(given, "acted"),
-        job=said(given, "job"),
+        job=as_id(said(given, "job")),
         **row_words(visitor),
     )
 
@@ -183,6 +185,8 @@ async def undo(request: Request, visitor: Operator, job_id: UUID) -> Response:
     """Withdraws the people whom an import enrolled, unless they have begun the training."""
     form = await posted(request)
     found = await _known(job_id)
+    if found.progress.rows_done >= TYPED_FROM and not has_typed(form, found.progress.rows_done):
+        return back_to(f"/ops/files/{job_id}", acted="not_typed")
     notify = said(dict(form), "notify") == "yes"
     asked = UndoImport(job=job_id, notify=notify, requested_by=visitor.asker)
     job = await run_in_threadpool(_ask, asked, found.portal)

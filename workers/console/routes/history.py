@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from models.paris import PARIS
 from workers.console.access.visitor import Reader
+from workers.console.filters import read_at
 from workers.console.view import in_transaction, page, table
 from workers.database import Session
 from workers.engine.ledger import EMAILS, JOBS
@@ -53,15 +54,6 @@ async def show_history(request: Request, visitor: Reader) -> Response:
         then=then,
         most_rows=MOST_ROWS,
     )
-
-
-def read_at(asked: str) -> datetime | None:
-    """Reads a moment: in the time of Paris, unless it says otherwise; None when it is none."""
-    try:
-        read = datetime.fromisoformat(asked.strip())
-        return (read if read.tzinfo else read.replace(tzinfo=PARIS)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def curve_points(curves: dict[str, LedgerCurve], span: str, now: datetime) -> list[tuple[Any, ...]]:

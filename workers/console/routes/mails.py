@@ -16,7 +16,8 @@ from models.portal import LOCAL_PORTAL_ID
 from models.words import Code, EmailKind, EmailState
 from workers.audit import record
 from workers.console.access.forms import posted
-from workers.console.access.visitor import Operator, Reader, Support, Visitor
+from workers.console.access.sign_ins import LIVE_HEADER
+from workers.console.access.visitor import Operator, Reader, Role, RoleNeeded, Support, Visitor
 from workers.console.acting import act_on_one, back_to
 from workers.console.edge import POLICY
 from workers.console.filters import (
@@ -64,7 +65,7 @@ async def show_mails(request: Request, visitor: Reader) -> Response:
     """Lists mails by the filter in the address."""
     given = query_of(request)
     try:
-        wanted, after, to = read_filter(given, "email"), read_id(given, "after"), _read_to(given)
+        wanted, after, to = read_filter(given, "email"), read_id(given, "after"), _read_to(visitor, given)
     except WrongFilter as wrong:
         return await _show_list(request, visitor, RowFilter("email"), MailsPage([]), wrong=wrong.name, status=400)
     found = await in_transaction(list_mails, wanted, to=to, after=after)
@@ -74,13 +75,17 @@ async def show_mails(request: Request, visitor: Reader) -> Response:
     return await _show_list(request, visitor, wanted, found)
 
 
-def _read_to(given: Mapping[str, str]) -> str:
+def _read_to(visitor: Visitor, given: Mapping[str, str]) -> str:
     """Returns the address that is asked for, or its beginning with a star.
 
-    Raises: WrongFilter for what is neither.
+    Raises:
+      RoleNeeded: a beginning is for users who may see addresses; letter by letter it would tell any of them.
+      WrongFilter: it is neither.
     """
     text = said(given, "to")
     if text.endswith("*"):
+        if not visitor.may(Role.SUPPORT):
+            raise RoleNeeded(Role.SUPPORT)
         return text.lower() if len(text) > 3 else _refuse_to()
     if not text:
         return ""
@@ -151,7 +156,8 @@ async def show_mail(request: Request, visitor: Reader, mail_id: UUID) -> Respons
     if (answer := table(request, visitor, "attempts", columns, attempts)) is not None:
         return answer
     mail: MailFactsForOps = story["mail"]
-    wants = bool(said(given, "preview")) and visitor.may("support")
+    refreshes = LIVE_HEADER in request.headers  # the text is read once, however long its page stays open
+    wants = bool(said(given, "preview")) and visitor.may(Role.SUPPORT) and not refreshes
     shown = await run_in_threadpool(_preview, visitor.asker, mail) if wants else None
     answer = await page(
         request,
@@ -173,27 +179,33 @@ def _preview(asker: str, mail: MailFactsForOps) -> MailPreview | None:
     """Writes the text of a mail, and records who read it."""
     shown = preview_mail(mail.id)
     with transaction() as session:
-        record(
-            session,
-            "show_mail",
-            portal_id=LOCAL_PORTAL_ID,
-            requested_by=asker,
-            account_id=mail.account_id,
-            subject_id=mail.id,
-        )
+        _record_reading(session, asker, mail, "page")
     return shown
 
 
+def _record_reading(session: Session, asker: str, mail: MailFactsForOps, part: str) -> None:
+    record(
+        session,
+        "show_mail",
+        portal_id=LOCAL_PORTAL_ID,
+        requested_by=asker,
+        account_id=mail.account_id,
+        subject_id=mail.id,
+        detail={"part": part},
+    )
+
+
 @router.get("/ops/mails/{mail_id}/text", response_model=None)
-async def show_text(request: Request, _: Support, mail_id: UUID) -> Response:
+async def show_text(request: Request, visitor: Support, mail_id: UUID) -> Response:
     """Answers with the HTML of a mail for the frame of its page, and for nothing else.
 
-    It has no token, runs nothing and loads nothing.
+    It has no token, runs nothing and loads nothing. It is recorded too: a program can send what a frame sends.
     """
     frame = request.headers.get("sec-fetch-dest") == "iframe" and request.headers.get("sec-fetch-site") == "same-origin"
     shown = await run_in_threadpool(preview_mail, mail_id) if frame else None
     if shown is None:
         raise HTTPException(404)
+    await in_transaction(_record_reading, visitor.asker, await _known(mail_id), "frame")
     headers = {"Content-Security-Policy": PREVIEW_POLICY, "Referrer-Policy": "no-referrer"}
     return HTMLResponse(shown.html.encode("utf-8", "replace"), headers=headers)
 

@@ -72,7 +72,7 @@ def well(snapshot: Mapping[str, Any], keep_up: int) -> list[tuple[str, dict[str,
         found.append(("redis", {}))
     if keep_up:
         found.append(("queues", {"n": keep_up}))
-    if snapshot["processes"] and not codes & {"silent_process", "deaf_process"}:
+    if snapshot["processes"] and not codes & {"silent_process", "stuck_process", "deaf_process"}:
         found.append(("processes", {"n": len(snapshot["processes"])}))
     if snapshot["relays"] and not codes & {"relay_refuses", "relay_rests"}:
         found.append(("relay", {}))

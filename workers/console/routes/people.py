@@ -188,8 +188,9 @@ async def show_value(request: Request, visitor: Support) -> Response:
     value = await in_transaction(_look_up, visitor.asker, MaskedValue(what, row_id, field, int(place[:9])))
     if value is None:
         raise HTTPException(404)
-    back = {"account": "people", "mail": "mails"}.get(what, "jobs")
-    return await page(request, visitor, "shown.html", value=value, field=field, back=f"/ops/{back}/{row_id}")
+    of = {"account": "people", "mail": "mails"}.get(what, "jobs")
+    back = f"/ops/{of}/{row_id}"
+    return await page(request, visitor, "shown.html", value=value, field=field, back=back, path=back)
 
 
 def _look_up(session: Session, asker: str, wanted: MaskedValue) -> str | None:
@@ -202,7 +203,8 @@ def _look_up(session: Session, asker: str, wanted: MaskedValue) -> str | None:
     elif wanted.what == "mail" and wanted.field == "email" and (mail := read_mail(session, wanted.id)) is not None:
         account, value = mail.account_id, mail.to_address
     elif wanted.what == "job" and wanted.field == "email":
-        value = find_typed_address(session, wanted.id, wanted.place)
+        typed = find_typed_address(session, wanted.id, wanted.place)
+        value, account = typed or (None, None)
     if not value:
         return None
     of_job = wanted.what == "job"

@@ -101,7 +101,7 @@ def own_page(asked: str) -> str:
 
 async def _form(request: Request, *, status: int = 200, **values: object) -> Response:
     following = own_page(request.query_params.get("next", ""))
-    shown: dict[str, object] = {"refused": "", "name": "", "until": None, "following": following}
+    shown: dict[str, object] = {"refused": "", "name": "", "until": None, "following": following, "path": SIGN_IN}
     return await page(request, None, "sign_in.html", status=status, **shown | values)
 
 

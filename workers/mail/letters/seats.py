@@ -29,9 +29,10 @@ READ_DETACHED = text("""
     FROM enrollment e JOIN account a ON a.id = e.account_id JOIN contract c ON c.id = e.contract_id
     WHERE e.id = :id AND e.detached_at IS NOT NULL AND a.erased_at IS NULL""")
 
-_ADDRESS_AT_FAULT: Final = "m.state = '{}' OR (m.state = '{}' AND m.error ->> 'reason' IN ({}))".format(
+_ADDRESS_AT_FAULT: Final = "m.state = '{}' OR (m.state IN ('{}', '{}') AND m.error ->> 'reason' IN ({}))".format(
     EmailState.SUPPRESSED,
     EmailState.FAILED,
+    EmailState.BOUNCED,
     quoted(
         (
             DeliveryReason.ADDRESS_REJECTED,
@@ -42,7 +43,12 @@ _ADDRESS_AT_FAULT: Final = "m.state = '{}' OR (m.state = '{}' AND m.error ->> 'r
 )
 """An SQL condition: the mail did not arrive for a reason that lies in its address."""
 
-_TRIED: Final = quoted((EmailState.SENT, EmailState.UNCERTAIN, EmailState.FAILED, EmailState.SUPPRESSED))
+_TRIED: Final = quoted(
+    (
+        *(EmailState.SENT, EmailState.UNCERTAIN, EmailState.FAILED, EmailState.SUPPRESSED),
+        *(EmailState.BOUNCED, EmailState.COMPLAINED),
+    )
+)
 """The states of a mail of which it is known whether it arrived."""
 
 # An account made by an enrollment of this very company has the names the company typed. Those of any other account may

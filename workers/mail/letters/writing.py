@@ -26,6 +26,7 @@ from workers.mail.letters import (
     import_report,
     name,
     seats,
+    undeliverable,
     webhooks,
 )
 from workers.mail.letters.facts import MailedLink, MailFacts, read_facts
@@ -41,6 +42,7 @@ WRITERS: Final[Mapping[EmailKind, Writer]] = for_every_kind(
         **import_report.WRITERS,
         **name.WRITERS,
         **seats.WRITERS,
+        **undeliverable.WRITERS,
         **webhooks.WRITERS,
     },
     "functions that write them (workers/mail/letters)",
