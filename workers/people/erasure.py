@@ -150,15 +150,17 @@ def _forget(session: Session, sought: SoughtPerson, mentions: set[UUID], address
     corrections = change(session, sql.BLANK_CORRECTIONS, asked) + change(session, sql.BLANK_NAME_CORRECTIONS, asked)
     session.execute(sql.FORGET_SUPPRESSION, asked)
     session.execute(sql.FORGET_THROTTLES, asked)
-    session.execute(sql.FORGET_TOKENS, {"tokens": array(tokens_of(sought.addresses))})
     forget_everywhere(session, subjects)
     session.execute(sql.RENAME_FILES, asked)
     session.execute(sql.BLANK_RESULTS, {"jobs": array(traces | mentions)})
+    requests = _blank_requests(session, sought, traces | mentions)
+    # After that: a job that has just finished is emptied, and its token goes too.
+    session.execute(sql.FORGET_TOKENS, {"tokens": array(tokens_of(sought.addresses))})
     return {
         "mails": mails.mails,
         "mails_cancelled": mails.cancelled,
         "corrections": corrections,
-        "requests": _blank_requests(session, sought, traces | mentions),
+        "requests": requests,
         "files": _delete_files(session, asked | {"jobs": array(traces)}),
     }
 

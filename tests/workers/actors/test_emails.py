@@ -1,6 +1,8 @@
 """Owed mails are sent once each, as they were owed, with any names; real mailer processes and a relay."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
@@ -34,6 +36,7 @@ from workers.errors import InvalidRequest
 from workers.mail.mailer import Mailer
 from workers.requests.registry import parse
 from workers.settings import get_settings
+from workers.signs import WorkSigns
 
 # Mails that are delivered
 
@@ -69,6 +72,23 @@ def test_mails_answered_twice_are_sent_once(relay: Relay, loop: EventLoopThread)
     mailer.do_batch(mine)
     assert states() == {"sent": 6}
     each_came_once(relay, 6)
+    close_connections(mailer)
+
+
+def test_each_mail_that_ends_is_a_sign_of_the_thread_that_waits(
+    relay: Relay, loop: EventLoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    @contextmanager
+    def patiently(*_: object) -> Iterator[Callable[[], None]]:
+        yield lambda: given.append(1)
+
+    monkeypatch.setattr(WorkSigns, "patiently", patiently)
+    owe_invitations(*many_names(6))
+    mailer = Mailer()
+    mailer.do_batch(claim())
+    assert (len(given), len(relay.mails)) == (6, 6)
     close_connections(mailer)
 
 

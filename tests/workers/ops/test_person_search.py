@@ -1,6 +1,7 @@
 """The jobs of a person are found by what was typed, whatever came of them, for as long as the request is kept."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -22,6 +23,7 @@ from workers.ops.row_filter import RowFilter
 from workers.people.retention import purge
 from workers.requests.enrollment import Enroll, PersonToEnroll
 from workers.requests.registry import parse
+from workers.security.lockouts import forget_everywhere
 
 ZOE: Final = "zoe@example.com"
 ANY: Final = RowFilter()
@@ -116,6 +118,25 @@ def test_an_erasure_leaves_no_token_of_the_person_and_those_of_others(session: S
     did(session, erasing())
     assert (found(session, ANNE), len(found(session, ZOE))) == ([], 1)
     assert tokens(session) == 1
+
+
+def test_a_job_that_finishes_during_an_erasure_leaves_no_token(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_contract(session)
+    did(session, asking(anne()))
+    job = ask(session, ANNE, contract="C-404")
+    session.execute(text("UPDATE job SET due_at = now() + interval '1 hour' WHERE id = :job"), {"job": job})
+    ended = "UPDATE job SET state = 'refused', due_at = NULL, finished_at = now()"
+
+    def finish_then_forget(given: Session, subjects: Collection[UUID]) -> None:
+        given.execute(text(f"{ended} WHERE id = :job"), {"job": job})
+        forget_everywhere(given, subjects)
+
+    monkeypatch.setattr("workers.people.erasure.forget_everywhere", finish_then_forget)
+    did(session, erasing())
+    kept = query(session, "SELECT request::text FROM job WHERE id = '" + str(job) + "'")
+    assert (ANNE in str(kept), tokens(session)) == (False, 0)
 
 
 def test_an_erasure_of_nobody_leaves_no_token_of_its_own(session: Session) -> None:
