@@ -19,7 +19,12 @@ from workers.bounces.maildir import Maildir
 from workers.bounces.parsing import MOST_BYTES, read_report
 from workers.bounces.recording import RecordedReport, record_reports
 from workers.database import Session, dispose_engine, is_transient
+from workers.engine.claimer import this_process
+from workers.engine.draining import Drain
+from workers.engine.heartbeat import Heartbeat
+from workers.engine.stopping import DRAINING
 from workers.engine.wake import waking_transaction
+from workers.engine.watchdog import ENDED_ITSELF, HeartbeatGuard, ProcessWatch, Turns
 from workers.errors import NotConfigured
 from workers.logs import configure_logs, get_logger
 from workers.mail.return_address import ReturnAddresses
@@ -64,12 +69,22 @@ class BounceReader:
         self._maildir = maildir
         self._addresses = addresses
         self.stopped = threading.Event()
+        self.turns = Turns("bounces")
         self._cleaned_at = 0.0
+        self._rests = True
 
     def run(self) -> None:
         """Reads until it is stopped, and looks again every few seconds."""
         while not self.stopped.is_set():
-            self.stopped.wait(self._look())
+            self._rests = False
+            seconds = LOOK_SECONDS if DRAINING.is_set() else self._look()
+            self.turns.rest()
+            self._rests = True
+            self.stopped.wait(seconds)
+
+    def holds_work(self, _: float = 0.0) -> bool:
+        """Tells whether it reads reports at this moment."""
+        return not self._rests
 
     def _look(self) -> float:
         """Reads what waits; returns the seconds until the next look."""
@@ -94,9 +109,11 @@ class BounceReader:
         Raises: OSError, and transient errors of the database; what was not read waits.
         """
         counts: Counter[str] = Counter()
+        self.turns.begin()
         for bundle in _bundles(self._reports(counts)):
-            if self.stopped.is_set():
+            if self.stopped.is_set() or DRAINING.is_set():
                 break
+            self.turns.begin()
             counts.update(self._record(bundle))
         if counts:
             log.info("bounces.read", **counts)
@@ -158,7 +175,10 @@ def _bundles(reports: Iterator[ArrivedReport]) -> Iterator[list[ArrivedReport]]:
 
 
 def run(signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
-    """Runs the process until it gets one of the signals; without a Maildir in the settings it only waits for it."""
+    """Runs the process until it gets one of the signals; without a Maildir in the settings it only waits for it.
+
+    Raises: SystemExit when the process ends because it works no more.
+    """
     settings = get_settings()
     configure_logs(settings.log_level)
     addresses = ReturnAddresses.from_settings(settings)
@@ -171,9 +191,24 @@ def run(signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> 
     for signum in signals:
         signal.signal(signum, lambda *_: stopped.set())
     log.info("process.started", reads=reader is not None, python=sys.version.split()[0])
+    has_ended = False
     if reader is None:
         stopped.wait()
     else:
-        reader.run()
+        has_ended = _read_alive(reader)
     dispose_engine()
     log.info("process.stopped")
+    if has_ended:
+        sys.exit(ENDED_ITSELF)
+
+
+def _read_alive(reader: BounceReader) -> bool:
+    """Reads until it is stopped, with a heartbeat meanwhile; returns whether it ends because it works no more."""
+    watch = ProcessWatch(reader.turns)
+    drain = Drain(reader.holds_work)
+    alive = Heartbeat(this_process(), "bounces", watch.look, drain, watch.wait_for_database)
+    alive.start()
+    HeartbeatGuard(alive).start()
+    reader.run()
+    alive.leave()
+    return watch.has_ended

@@ -12,8 +12,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from workers.console.access.forms import FormRefused
 from workers.console.access.visitor import RoleNeeded, SignInNeeded, Visitor
 from workers.console.view import page
+from workers.errors import NotConfigured
+from workers.logs import get_logger
 
 SIGN_IN: Final = "/ops/sign-in"
+
+log = get_logger("console")
 
 
 async def ask_to_sign_in(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
@@ -50,6 +54,12 @@ async def refuse_request(request: Request, error: Exception) -> Response:
     return await _note(request, "access.missing.text", "access.missing.title", status)
 
 
+async def refuse_unset(request: Request, error: Exception) -> Response:
+    """Says that this process lacks the keys by which addresses are found, and logs which setting it is."""
+    log.warning("console.not_configured", path=request.url.path, setting=str(error))
+    return await _note(request, "access.unset.text", "access.unset.title", 503)
+
+
 async def answer_fault(request: Request, status: int) -> Response:
     """Answers an error of the server: 503 while the database is away, or 500."""
     if not request.url.path.startswith("/ops"):
@@ -77,5 +87,6 @@ REFUSALS: Final[dict[Any, Callable[[Request, Exception], Awaitable[Response]]]] 
     FormRefused: refuse_form,
     HTTPException: refuse_request,
     RequestValidationError: refuse_request,
+    NotConfigured: refuse_unset,
 }
 """The answers to errors by which a route says no."""

@@ -169,12 +169,31 @@ def test_nothing_of_the_original_is_kept_or_logged(folder: Path, processes: Proc
     raw = report_about(to, address, words=f"550 5.1.1 user {secret.decode()} unknown")
     drop(folder, "1.a", raw + secret)
     process = processes.start("workers.cli", "bounces")
+    wait_until(lambda: rows("SELECT 1 FROM process WHERE kind = 'bounces'"), seconds=60, say=processes.logs)
     wait_until(lambda: states() == {"bounced": 1}, seconds=10, say=processes.logs)
     process.terminate()
     assert process.wait(10) == 0
     assert "SECRET" not in str(rows("SELECT * FROM email"))
     assert "SECRET" not in processes.logs()
     assert address not in processes.logs()
+    assert rows("SELECT 1 FROM process WHERE kind = 'bounces'") == []
+
+
+def test_a_reader_that_is_drained_leaves_what_arrives(folder: Path, processes: Processes) -> None:
+    process = processes.start("workers.cli", "bounces")
+    wait_until(lambda: rows("SELECT 1 FROM process WHERE kind = 'bounces'"), seconds=60, say=processes.logs)
+    change("UPDATE process SET drain_asked_at = now()")
+    wait_until(lambda: rows("SELECT 1 FROM process WHERE drained_at IS NOT NULL"), say=processes.logs)
+    [(to, address)] = sent_to(1)
+    drop(folder, "1.a", report_about(to, address))
+    [[dropped]] = rows("SELECT now()")
+    beyond_a_look = "SELECT 1 FROM process WHERE seen_at > CAST(:dropped AS timestamptz) + interval '5 s'"
+    wait_until(lambda: rows(beyond_a_look, dropped=dropped), say=processes.logs)
+    assert states() == {"sent": 1}
+    change("UPDATE process SET drain_asked_at = NULL, drained_at = NULL")
+    wait_until(lambda: states() == {"bounced": 1}, say=processes.logs)
+    process.terminate()
+    assert process.wait(10) == 0
 
 
 def test_the_process_waits_for_its_folder(folder: Path, processes: Processes) -> None:

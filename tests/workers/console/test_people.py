@@ -7,7 +7,7 @@ import pytest
 from models.base import new_id
 from tests.kit.console.scene import HOSTILE, make_scene, suppress_zoe
 from tests.kit.console.visiting import visiting
-from tests.kit.processes.support import change, rows
+from tests.kit.processes.support import change, forget, rows
 from workers.database import transaction
 
 
@@ -169,3 +169,11 @@ def test_links_show_their_state_and_no_secret() -> None:
     assert ("live, not used" in live, "live, not used" in used) == (True, False)
     assert str(link) not in live
     assert "/links/" not in live
+
+
+def test_a_console_without_the_keys_says_which_setting_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINK_KEYS", "")
+    forget()
+    with visiting("support", "sam") as visit:
+        answer = visit.get("/ops/people?q=nina@example.com")
+    assert (answer.status_code, "LINK_KEYS" in answer.text) == (503, True)
