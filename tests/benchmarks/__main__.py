@@ -14,6 +14,7 @@ from rich.table import Table
 from scripts.embedded.run import stoppable
 from tests.benchmarks import (
     certificates,
+    console,
     files,
     growth,
     http_door,
@@ -68,6 +69,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "growth": growth.run,
     "status": status.run,
     "ops": ops.run,
+    "console": console.run,
     "alternatives": alternatives.run,
 }
 
