@@ -67,23 +67,27 @@ def test_mails_that_wait(session: Session, number: int, shown: int, *, more: boo
     assert (found["mails"]["owed"], "mails.owed" in found["at_least"]) == (shown, more)
 
 
+NOT_COUNTED: Final = ("bounced", "cancelled", "complained", "sent")
+"""The states of mails that no index counts: of more mails than the cap, only the newest are looked at for them."""
+
+
 def test_few_mails_that_failed_are_exact_among_many_sent(session: Session) -> None:
     failed = [mail(session, "failed") for _ in range(2)]
     for _ in range(5):
         mail(session, "sent")
     found = status(session)
-    assert found["mails"] == {"cancelled": 0, "failed": len(failed), "sent": 3}
-    assert found["at_least"] == ["mails.cancelled", "mails.sent"]
+    assert found["mails"] == dict.fromkeys(NOT_COUNTED, 0) | {"failed": len(failed), "sent": 3}
+    assert found["at_least"] == [f"mails.{one}" for one in NOT_COUNTED]
 
 
-@pytest.mark.parametrize("state", ["sent", "cancelled"])
+@pytest.mark.parametrize("state", NOT_COUNTED)
 def test_older_mails_may_be_in_every_state_that_no_index_counts(session: Session, state: str) -> None:
     mail(session, state)
     for _ in range(5):
         mail(session, "owed", due="-1 s")
     found = status(session)
-    assert found["mails"] == {"cancelled": 0, "owed": 3, "sent": 0}
-    assert found["at_least"] == ["mails.cancelled", "mails.owed", "mails.sent"]
+    assert found["mails"] == dict.fromkeys(NOT_COUNTED, 0) | {"owed": 3}
+    assert found["at_least"] == sorted(f"mails.{one}" for one in (*NOT_COUNTED, "owed"))
 
 
 def test_the_rows_that_run_are_counted_to_the_cap_in_each_queue(session: Session) -> None:

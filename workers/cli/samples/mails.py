@@ -51,7 +51,7 @@ _ENDED_TO_MANAGER = _ENDED | {
     "contract_reference": "CTR-2026-001",
     "training_title": _PERSON["training_title"],
 }
-_UNDELIVERABLE = {name: value for name, value in _PERSON.items() if name != "first_name"} | {
+_UNDELIVERABLE = {name: value for name, value in _PERSON.items() if name not in ("first_name", "platform_name")} | {
     "contract_reference": "CTR-2026-001",
     "addresses": [email for _, _, email in _PEOPLE[:3]],
     "total": 3,

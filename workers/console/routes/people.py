@@ -46,6 +46,9 @@ router = APIRouter()
 
 MOST_JOBS: Final = 50
 
+NOT_ARRIVED: Final = (EmailState.FAILED, EmailState.EXPIRED, EmailState.UNCERTAIN, EmailState.BOUNCED)
+"""The states of a last mail that an operator is told of first."""
+
 ENROLLMENT_COLUMNS: Final = (
     *("id", "contract", "portal", "company", "training", "progress", "enrolled_at", "started_at", "completed_at"),
     *("withdrawn_at", "detached_at", "certificate"),
@@ -144,7 +147,7 @@ def _sentence(
         since = shown_moment(suppression.created_at, locale)
         return TEXTS.text(locale, "people.is.suppressed", at=since, why=suppression.reason)
     last = mails[0] if mails else None
-    if last is not None and last.state in (EmailState.FAILED, EmailState.EXPIRED, EmailState.UNCERTAIN):
+    if last is not None and last.state in NOT_ARRIVED:
         return TEXTS.text(locale, "people.is.undelivered", kind=last.kind, state=last.state, why=last.why or "–")
     if last is not None and last.finished_at is None:
         return TEXTS.text(locale, "people.is.waiting", kind=last.kind, at=shown_moment(last.due_at, locale))
