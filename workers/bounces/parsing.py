@@ -1,4 +1,4 @@
-"""Reads a report about a delivery out of the message it came in, whatever server wrote it.
+"""Reads the report about a delivery in a message; servers write it in many forms.
 
 The standard library reads reports as RFC 3464 and RFC 5965 have them; flufl.bounce finds the recipients in those of
 older servers, and a code is then looked for in the words beside. Nothing of the original message is kept: it holds the

@@ -40,7 +40,7 @@ READ_SEATS = text("""
       c.enrolled_count
     FROM contract c JOIN company co ON co.id = c.company_id WHERE c.id = ANY(CAST(:contracts AS uuid[]))""")
 
-# The mails among these that ended without being sent, or came back, and the portal whose contract they are about.
+# Of these mails: those that were not sent or came back, each with the portal of its contract.
 READ_UNDELIVERABLE = text(f"""
     SELECT m.id, m.kind, m.state, substring(CAST(m.error AS text) FROM '"reason": "([a-z_]+)"') AS reason,
       m.account_id, m.enrollment_id, c.portal_id

@@ -163,8 +163,8 @@ BLANK_NAME_CORRECTIONS = text("""
       state = CASE state WHEN 'pending' THEN 'cancelled' ELSE state END, ended_at = coalesce(ended_at, now())
     WHERE account_id = :account""")
 
-# An address that ops put on the suppression list stays there, or one whose owner called a mail spam: an erasure does
-# not change the decision that no mail goes to it.
+# Two kinds of addresses stay on the suppression list: those that ops put there, and those of people who reported a mail
+# as spam. An erasure does not change the decision that no mail goes to them.
 FORGET_SUPPRESSION: Final = text(f"""
     DELETE FROM suppression
     WHERE email_norm = ANY(CAST(:emails AS text[])) AND reason = '{SuppressionReason.HARD_BOUNCE}'""")
@@ -176,7 +176,7 @@ FORGET_THROTTLES = text("""
 # A request that another transaction emptied meanwhile stays empty.
 BLANK_REQUEST = text("UPDATE job SET request = CAST(:request AS json) WHERE id = :job AND request IS NOT NULL")
 
-# The address of the person's own request to be erased is not found any more, whatever its answer is.
+# The address of the person's own request to be erased is no longer found, also when that request is refused.
 FORGET_OWN_TOKENS = text("DELETE FROM job_address WHERE token = ANY(CAST(:tokens AS uuid[])) AND job_id = :job")
 
 # The person's addresses are no more found in finished requests, nor in messages that were refused.

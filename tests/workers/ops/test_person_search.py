@@ -1,4 +1,4 @@
-"""The jobs of a person are found by what was typed, whatever came of them, for as long as the request is kept."""
+"""The jobs of a person are found by the address that was typed, refused ones too, while the request is kept."""
 
 import json
 from collections.abc import Collection
