@@ -19,6 +19,9 @@ LOOK_SECONDS, MOST_LOOKS = 3.0, 20
 MOST_OF_CORES = 0.25
 MOST_PERCENT = 3.5
 
+TICK = 0.01
+"""Seconds: CPU is counted in hundredths."""
+
 LINES = [line.name for line in parse_procfile((PROJECT / "Procfile").read_text()) if line.name != RELEASE]
 
 
@@ -41,7 +44,7 @@ def run(system: System, *, short: bool) -> list[Figure]:
     facts = {"by process": ", ".join(f"{kind} {percent:.1f}" for kind, percent in percents.items())}
     total = sum(percents.values())
     unit = " % of a core"
-    mailboxes = sum(used.values()) / used["mailbox"]
+    mailboxes = sum(used.values()) / max(used["mailbox"], TICK)
     return [
         bound_figure("idle", [total], at_most=MOST_PERCENT, unit=unit, facts=facts, short=short, others=others),
         Figure("idle / mailbox", "none", [mailboxes], "", Verdict.NONE, {}),
